@@ -1,0 +1,1 @@
+"""Clusters to judge in: the Lab protocol and its providers."""

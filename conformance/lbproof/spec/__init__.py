@@ -1,0 +1,34 @@
+"""The specification as data: requirements, features, profiles and budgets, apart from the checks that prove them.
+
+Documents, the report, `lbproof list` and badges are all read from here. Nothing in this package imports any other
+part of lbproof.
+"""
+
+from lbproof.spec.budgets import BUDGETS, Budget
+from lbproof.spec.features import FEATURES, PROFILES, Feature, Profile
+from lbproof.spec.names import UnknownName, nearest
+from lbproof.spec.requirements import AREAS, REQUIREMENTS, SPEC_VERSION, Requirement, select
+from lbproof.spec.words import Conclusion, Exit, Level, Untestable, Verdict, conclude, worst
+
+__all__ = [
+    "AREAS",
+    "BUDGETS",
+    "FEATURES",
+    "PROFILES",
+    "REQUIREMENTS",
+    "SPEC_VERSION",
+    "Budget",
+    "Conclusion",
+    "Exit",
+    "Feature",
+    "Level",
+    "Profile",
+    "Requirement",
+    "UnknownName",
+    "Untestable",
+    "Verdict",
+    "conclude",
+    "nearest",
+    "select",
+    "worst",
+]

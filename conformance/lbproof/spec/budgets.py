@@ -1,0 +1,52 @@
+"""Named waits. Each has a default, a ceiling that a conformant implementation may use, and is measured in every run.
+
+A check never holds a number of seconds: it names a budget. The report keeps the time that was really taken beside
+both, so that the run that proves a promise also says how fast it was kept.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """One named wait, in seconds."""
+
+    name: str
+    text: str
+    default: float
+    """How long a check waits unless the operator or the adapter says otherwise."""
+    ceiling: float
+    """The longest that a conformant implementation may ask for."""
+
+
+_ALL = (
+    Budget(name="address_assigned", text="create or change a Service → its address in status", default=5, ceiling=30),
+    Budget(name="refusal_visible", text="a request that cannot be met → an Event that says why", default=5, ceiling=30),
+    Budget(name="announced", text="address in status → first answer to an ARP request for it", default=5, ceiling=30),
+    Budget(name="serves", text="address in status → first answer from a backend through it", default=10, ceiling=60),
+    Budget(name="silent", text="address released → no more ARP answers for it", default=5, ceiling=30),
+    Budget(name="reclaimed", text="Service deleted → its address can be given again", default=5, ceiling=30),
+    Budget(name="pool_applied", text="pool created or changed → taken into account", default=5, ceiling=30),
+    Budget(name="event_seen", text="something happened → its Event can be read", default=5, ceiling=30),
+    Budget(name="annotation_seen", text="address assigned or released → the annotation says so", default=5, ceiling=30),
+    Budget(name="failover", text="announcer lost → first answer through another node", default=15, ceiling=40),
+    Budget(name="one_answerer", text="after a fault or its repair → exactly one node answers", default=15, ceiling=120),
+    Budget(name="restarted", text="controller or announcer restarted → ready again", default=30, ceiling=120),
+    Budget(name="workload_ready", text="a Deployment of the suite's own → all replicas ready", default=30, ceiling=120),
+    Budget(name="node_back", text="a node's fault undone → node Ready", default=30, ceiling=120),
+    Budget(
+        name="stays_pending", text="how long an address that must not be given is watched for", default=2, ceiling=60
+    ),
+    Budget(name="stays_silent", text="how long silence on the wire is watched for", default=1.5, ceiling=60),
+    Budget(name="stays_untouched", text="how long a foreign Service is watched for a change", default=60, ceiling=60),
+    Budget(
+        name="stays_assigned",
+        text="how long an assigned address is watched across a disturbance",
+        default=2,
+        ceiling=60,
+    ),
+    Budget(name="one_answerer_watch", text="how long the answers for one address are counted", default=10, ceiling=60),
+)
+BUDGETS = {budget.name: budget for budget in _ALL}

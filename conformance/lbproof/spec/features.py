@@ -1,0 +1,62 @@
+"""Features that an implementation may claim, and profiles: named sets of them.
+
+What is claimed decides what runs, and what runs must pass. `core` is always claimed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Feature:
+    """Something that an implementation says that it supports."""
+
+    name: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """A named set of features that are judged together."""
+
+    name: str
+    text: str
+    features: frozenset[str]
+
+
+def _features(**texts: str) -> dict[str, Feature]:
+    return {name.replace("_", "-"): Feature(name=name.replace("_", "-"), text=text) for name, text in texts.items()}
+
+
+FEATURES = _features(
+    core="allocation, Pending, reclaim and the reachability of every tier",
+    l2="addresses are announced on the segment by ARP",
+    l2_nonic="an announced address is on no interface of any node",
+    garp="gratuitous ARP on assignment and on a move",
+    pool="addresses come from pools that the operator declares",
+    explicit_ip="a Service may ask for an address of its own",
+    **{"class": "spec.loadBalancerClass is honoured"},
+    events="allocation, refusal and announcement leave Events on the Service",
+    pool_annotation="an annotation on the Service names the pool that holds its address",
+    announcer_events="an Event names the node that announces",
+    article="the article's cluster and claims",
+)
+
+PROFILES = {
+    profile.name: profile
+    for profile in (
+        Profile(
+            name="core",
+            text="what holds on any cluster: the API and the data path",
+            features=frozenset({"core", "pool", "explicit-ip", "class", "events", "pool-annotation"}),
+        ),
+        Profile(
+            name="layer2",
+            text="core, and an announcer by ARP on the nodes' segment",
+            features=frozenset(FEATURES) - {"article"},
+        ),
+        Profile(name="article", text="the article's environment and its twenty claims", features=frozenset(FEATURES)),
+        Profile(name="full", text="everything that there is a check for", features=frozenset(FEATURES)),
+    )
+}

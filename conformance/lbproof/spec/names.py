@@ -1,0 +1,29 @@
+"""A wrong name in a command, a file or a flag gets one line: what, where, what is allowed, and the nearest valid name."""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+class UnknownName(ValueError):  # noqa: N818 - it names what was given, as KeyError does
+    """A name that is not one of those allowed where it was written."""
+
+    def __init__(self, kind: str, name: str, where: str, allowed: Iterable[str], see: str) -> None:
+        """`kind` is what was expected ("requirement"), `see` the command that lists the names allowed."""
+        allowed = list(allowed)
+        guess = nearest(name, allowed)
+        hint = f"; did you mean {guess!r}?" if guess else "."
+        few = f" ({', '.join(allowed)})" if len(allowed) <= 12 else ""  # noqa: PLR2004 - what fits one line
+        super().__init__(f"unknown {kind} {name!r} in {where}{hint} All of them: {see}{few}")
+        self.kind, self.name = kind, name
+
+
+def nearest(name: str, allowed: Iterable[str]) -> str | None:
+    """The allowed name that is spelt most like `name`, in any case; None when nothing is near."""
+    by_folded = {candidate.casefold(): candidate for candidate in allowed}
+    found = difflib.get_close_matches(name.casefold(), by_folded, n=1, cutoff=0.5)
+    return by_folded[found[0]] if found else None

@@ -1,0 +1,144 @@
+"""Requirements: one falsifiable sentence each, with a permanent ID, read from the TOML files beside this module.
+
+A file holds one area, a table holds one requirement. An ID is never positional and never reused; a lettered case is
+one verdict of its own (`POOL-03c`).
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from dataclasses import dataclass, field
+from importlib.resources import files
+from typing import TYPE_CHECKING
+
+from lbproof.spec.features import FEATURES
+from lbproof.spec.names import UnknownName
+from lbproof.spec.words import Level
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+SPEC_VERSION = "1.0"
+"""The version of the specification, raised when a requirement is added or changes what it demands."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Requirement:
+    """One falsifiable sentence about an implementation, apart from the check that proves it."""
+
+    id: str
+    area: str
+    text: str
+    level: Level
+    needs: frozenset[str]
+    """Features that must be claimed, else the verdict is `unsupported`."""
+    sources: tuple[str, ...]
+    """Where the promise comes from: an API field, KEP, RFC, or several vendors' agreement."""
+    since: str = SPEC_VERSION
+    cases: Mapping[str, str] = field(default_factory=dict)
+    """Letter → what this case shows; empty for a requirement with a single verdict."""
+    case_needs: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """Letter → features that this case needs on top."""
+
+    @property
+    def case_ids(self) -> tuple[str, ...]:
+        """The IDs that get a verdict each: `POOL-03a`, …, or the requirement's own ID when it has no cases."""
+        return tuple(f"{self.id}{letter}" for letter in self.cases) or (self.id,)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Area:
+    """A group of requirements: the part of the ID before the dash."""
+
+    name: str
+    title: str
+    text: str
+
+
+def _read() -> tuple[dict[str, Area], dict[str, Requirement]]:
+    areas: list[tuple[int, Area]] = []
+    requirements: dict[str, Requirement] = {}
+    for path in (files("lbproof.spec") / "requirements").iterdir():
+        if not path.name.endswith(".toml"):
+            continue
+        data = tomllib.loads(path.read_text())
+        head = data.pop("area")
+        name = head["name"]
+        areas.append((head["order"], Area(name=name, title=head["title"], text=head["text"])))
+        for key, row in data.items():
+            requirements[key] = Requirement(
+                id=key,
+                area=name,
+                text=row["text"],
+                level=Level(row["level"]),
+                needs=_known_features(row.get("needs", ["core"]), key),
+                sources=tuple(row["sources"]),
+                since=row.get("since", SPEC_VERSION),
+                cases=row.get("cases", {}),
+                case_needs={
+                    letter: _known_features(needs, f"{key}{letter}")
+                    for letter, needs in row.get("case_needs", {}).items()
+                },
+            )
+    ordered = {area.name: area for _, area in sorted(areas, key=lambda pair: pair[0])}
+    rank = list(ordered)
+    return ordered, dict(sorted(requirements.items(), key=lambda item: (rank.index(item[1].area), item[0])))
+
+
+def _known_features(names: Iterable[str], where: str) -> frozenset[str]:
+    for name in names:
+        if name not in FEATURES:
+            raise UnknownName("feature", name, where, FEATURES, "lbproof list --features")
+    return frozenset(names)
+
+
+AREAS, REQUIREMENTS = _read()
+
+_CASE = re.compile(r"(?P<requirement>[A-Z0-9]+-\d+)(?P<letter>[a-z])?")
+
+
+def select(patterns: Iterable[str], where: str) -> list[str]:
+    """The case IDs that `patterns` name, in the order of the specification.
+
+    A pattern is an ID (`POOL-03`), one case of it (`POOL-03c`), or an area (`POOL`), in any case. Raises
+    `UnknownName` for one that names nothing.
+    """
+    wanted: set[str] = set()
+    for pattern in patterns:
+        folded = pattern.strip()
+        upper = folded.upper()
+        by_area = {i for r in REQUIREMENTS.values() if r.area == upper for i in r.case_ids}
+        match = _CASE.fullmatch(upper[:-1] + upper[-1:].lower() if upper[-1:].isalpha() else upper)
+        found = by_area
+        if not found and match and match["requirement"] in REQUIREMENTS:
+            ids = REQUIREMENTS[match["requirement"]].case_ids
+            found = {i for i in ids if not match["letter"] or i == match.group()}
+        if not found:
+            raise UnknownName("requirement", pattern, where, [*AREAS, *REQUIREMENTS], "lbproof list")
+        wanted |= found
+    return [i for r in REQUIREMENTS.values() for i in r.case_ids if i in wanted]
+
+
+def of_case(case_id: str) -> Requirement:
+    """The requirement that a case ID belongs to. Raises `KeyError` for an ID that is not in the specification."""
+    match = _CASE.fullmatch(case_id)
+    if not match:
+        raise KeyError(case_id)
+    requirement = REQUIREMENTS[match["requirement"]]
+    if case_id not in requirement.case_ids:
+        raise KeyError(case_id)
+    return requirement
+
+
+def needs_of(case_id: str) -> frozenset[str]:
+    """The features that must be claimed for this case to run."""
+    requirement = of_case(case_id)
+    return requirement.needs | requirement.case_needs.get(case_id[len(requirement.id) :], frozenset())
+
+
+def sentence(case_id: str) -> str:
+    """What a case shows, as one sentence for a reader."""
+    requirement = of_case(case_id)
+    letter = case_id[len(requirement.id) :]
+    return requirement.cases[letter] if letter else requirement.text
