@@ -48,7 +48,7 @@ class Environment(TypedDict):
 
 
 class Stage(TypedDict):
-    """`stage`: a part of the run: `boot`, `install`, `checks`, `teardown`, …"""
+    """`stage`: a part of the run, as `boot`, `install`, `checks` or `teardown`."""
 
     name: str
     phase: Literal["begin", "end"]

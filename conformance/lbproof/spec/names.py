@@ -1,4 +1,4 @@
-"""A wrong name in a command, a file or a flag gets one line: what, where, what is allowed, and the nearest valid name."""
+"""A wrong name gets one line: what, where, what is allowed, and the nearest valid name."""
 
 from __future__ import annotations
 

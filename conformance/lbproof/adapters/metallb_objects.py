@@ -1,0 +1,91 @@
+"""What MetalLB and the reference have in common: the objects and annotations that a user writes.
+
+The reference takes MetalLB's manifests, so one vocabulary serves both. Everything else (how each is installed, what
+its events say) is in the module of each.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from lbproof.adapters.base import Ask, Object, Workload
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from lbproof.observe.kube import Kube
+
+API = "metallb.io/v1beta1"
+
+
+class MetalLBObjects:
+    """`IPAddressPool`, `L2Advertisement` and the annotations of `metallb.io`."""
+
+    namespace = "metallb-system"
+    pool_path = f"/apis/{API}/namespaces/metallb-system/ipaddresspools"
+    controller: Workload
+    announcer: Workload
+
+    def pool(
+        self, name: str, blocks: Sequence[str], *, automatic: bool = True, whole: bool = True, advertised: bool = True
+    ) -> list[Object]:
+        """An IPAddressPool, and an L2Advertisement that carries it and no other."""
+        meta = {"name": name, "namespace": self.namespace}
+        spec = {"addresses": list(blocks), "autoAssign": automatic, "avoidBuggyIPs": not whole}
+        pool: Object = {"apiVersion": API, "kind": "IPAddressPool", "metadata": meta, "spec": spec}
+        carrier: Object = {
+            "apiVersion": API,
+            "kind": "L2Advertisement",
+            "metadata": meta,
+            "spec": {"ipAddressPools": [name]},
+        }
+        return [pool, carrier] if advertised else [pool]
+
+    def ask(self, service: Object, addresses: str, how: Ask) -> None:
+        """`metallb.io/loadBalancerIPs` or `spec.loadBalancerIP`."""
+        if how is Ask.FIELD:
+            service["spec"]["loadBalancerIP"] = addresses
+        else:
+            service["metadata"].setdefault("annotations", {})["metallb.io/loadBalancerIPs"] = addresses
+
+    def ask_pool(self, service: Object, pool: str) -> None:
+        """`metallb.io/address-pool`."""
+        service["metadata"].setdefault("annotations", {})["metallb.io/address-pool"] = pool
+
+    def flagged(self, cluster: Kube, pool: str) -> str:
+        """A condition `Valid` that is False on the pool, or a Warning event about it."""
+        found = cluster.get(f"{self.pool_path}/{pool}")
+        for condition in found.get("status", {}).get("conditions", []):
+            if condition["type"] == "Valid" and condition["status"] == "False":
+                return f"{condition.get('reason')}: {condition.get('message')}"
+        for event in cluster.list(f"/api/v1/namespaces/{self.namespace}/events"):
+            about = event["involvedObject"]
+            if about.get("kind") == "IPAddressPool" and about.get("name") == pool and event.get("type") == "Warning":
+                return f"{event.get('reason')}: {event.get('message')}"
+        return ""
+
+    @contextmanager
+    def with_class(self, cluster: Kube, rolled_out: Callable[[Workload], None]) -> Iterator[str]:
+        """Run controller and announcer with `--lb-class`, then as they were."""
+        name = "lbproof.test/served"
+        workloads = (self.controller, self.announcer)
+        before = {}
+        try:
+            for workload in workloads:
+                path = f"/apis/apps/v1/namespaces/{workload.namespace}/{workload.kind.lower()}s/{workload.name}"
+                containers = cluster.get(path)["spec"]["template"]["spec"]["containers"]
+                before[path] = containers[0].get("args", [])
+                _set_args(cluster, path, [*before[path], f"--lb-class={name}"])
+            for workload in workloads:
+                rolled_out(workload)
+            yield name
+        finally:
+            for path, args in before.items():
+                _set_args(cluster, path, args)
+            for workload in workloads:
+                rolled_out(workload)
+
+
+def _set_args(cluster: Kube, path: str, args: list[str]) -> None:
+    cluster.patch(path, [{"op": "replace", "path": "/spec/template/spec/containers/0/args", "value": args}], "json")

@@ -1,0 +1,98 @@
+"""The reference, run as anyone's implementation is: from its manifests, as a program or an image.
+
+Nothing of it is imported. Where it is installed is asked of the interpreter that runs the suite.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lbproof.adapters.base import Cause, EventPattern, Object, Words, Workload
+from lbproof.adapters.metallb_objects import MetalLBObjects
+from lbproof.lab.base import Image, LabError
+from lbproof.observe.kube import load_manifests
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_REFUSED = "^AllocationFailed$"
+
+
+class Reference(MetalLBObjects):
+    """`lbproof_reference`, from `reference/manifests/`."""
+
+    name = "reference"
+    version = version("lbproof")
+    features = frozenset(
+        {
+            "core",
+            "pool",
+            "l2",
+            "l2-nonic",
+            "garp",
+            "explicit-ip",
+            "class",
+            "events",
+            "pool-annotation",
+            "announcer-events",
+            "article",
+        }
+    )
+    budgets: Mapping[str, float] = {}
+    components: tuple[str, ...] = ()
+    controller = Workload(
+        kind="Deployment",
+        namespace="metallb-system",
+        name="controller",
+        selector={"app": "lbproof-reference", "component": "controller"},
+    )
+    announcer = Workload(
+        kind="DaemonSet",
+        namespace="metallb-system",
+        name="speaker",
+        selector={"app": "lbproof-reference", "component": "speaker"},
+    )
+    words = Words(
+        allocated=EventPattern(type="Normal", reason="^IPAllocated$"),
+        refused={cause: EventPattern(type="Warning", reason=_REFUSED) for cause in Cause},
+        announcing=EventPattern(type="Normal", reason="^nodeAssigned$"),
+        pool_annotations=("metallb.io/ip-allocated-from-pool",),
+        own_annotations=("metallb.io/", "lbproof.dev/"),
+    )
+    resources = ("ipaddresspools.metallb.io", "l2advertisements.metallb.io")
+    module = "lbproof_reference"
+    """What `python -m` runs; a mutant of the reference is another module."""
+
+    def images(self, programs: Mapping[str, Path]) -> list[Image]:  # noqa: ARG002 - it needs no component
+        """The interpreter of this process and its packages, read-only."""
+        home = self._home()
+        binds = {"/usr", "/lib", "/lib64", "/bin", "/etc/ld.so.cache", sys.prefix, sys.base_prefix, str(home)}
+        return [
+            Image(
+                pattern="lbproof/reference",
+                program=sys.executable,
+                args=("-m", self.module),
+                binds=tuple(sorted(path for path in binds if Path(path).exists())),
+                env={"PYTHONPATH": str(home), "PYTHONDONTWRITEBYTECODE": "1"},
+            )
+        ]
+
+    def manifests(self, programs: Mapping[str, Path]) -> list[Object]:  # noqa: ARG002 - they are files
+        """The files of its `manifests` folder, in the order of their names."""
+        home = self._home()
+        for folder in (home / "lbproof_reference" / "manifests", home / "manifests"):
+            files = sorted(folder.glob("*.yaml"))
+            if files:
+                return [document for file in files for document in load_manifests(file.read_text())]
+        raise LabError(f"the reference's manifests are missing below {home}: install lbproof again")
+
+    def _home(self) -> Path:
+        """The folder that holds the package."""
+        found = find_spec("lbproof_reference")
+        if found is None or found.origin is None:
+            raise LabError("the reference is not installed: pip install 'lbproof[reference]'")
+        return Path(found.origin).parent.parent

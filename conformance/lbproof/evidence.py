@@ -1,0 +1,67 @@
+"""What a verdict rests on, kept before anything is undone: objects, events, logs, frames, bounded in size.
+
+Keeping evidence never changes a verdict: what cannot be had is noted in the events of the run and nothing more.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from lbproof.lab.base import LabError
+from lbproof.observe.kube import ApiError, ApiUnreachable
+from lbproof.stage.ground import NAMESPACE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from lbproof.stage import Stage
+
+MOST_FRAMES = 400
+"""Frames of an ARP exchange that the report shows; the capture holds them all."""
+
+
+def keep(stage: Stage, run: Path) -> None:
+    """Write what the witnesses can say about a case that did not pass, below `evidence/<case>/` of the run's folder."""
+    folder = run / "evidence" / stage.case
+    folder.mkdir(parents=True, exist_ok=True)
+    for kind, title, name, take in (
+        ("objects", "Services, pools and workloads as raw JSON", "objects.json", _objects),
+        ("events", "Events, oldest first", "events.json", _events),
+    ):
+        _try(stage, title, lambda take=take, name=name: (folder / name).write_text(json.dumps(take(stage), indent=1)))  # type: ignore[misc]
+        _note(stage, kind, title, folder / name, run)
+    logs = folder / "logs"
+    _try(stage, "logs", lambda: stage.lab.export_logs(logs))
+    _note(stage, "logs", "Logs of every component and pod", logs, run)
+    stage.keep_frames(folder, lambda kind, title, path: _note(stage, kind, title, path, run), MOST_FRAMES)
+
+
+def _objects(stage: Stage) -> dict[str, Any]:
+    cluster, adapter = stage.cluster, stage.ground.adapter
+    paths = {
+        "services": "/api/v1/services",
+        "pools": adapter.pool_path,
+        "nodes": "/api/v1/nodes",
+        "endpointslices": f"/apis/discovery.k8s.io/v1/namespaces/{NAMESPACE}/endpointslices",
+        "implementation": f"/api/v1/namespaces/{adapter.namespace}/pods",
+    }
+    return {name: cluster.list(path) for name, path in paths.items()}
+
+
+def _events(stage: Stage) -> list[Any]:
+    events = stage.cluster.list("/api/v1/events")
+    return sorted(events, key=lambda e: str(e.get("lastTimestamp") or e.get("eventTime")))
+
+
+def _try(stage: Stage, what: str, act: Callable[[], object]) -> None:
+    try:
+        act()
+    except (ApiError, ApiUnreachable, LabError, OSError) as error:
+        stage.ground.journal.write("saw", witness="lab", what=f"{what} could not be kept", value=str(error))
+
+
+def _note(stage: Stage, kind: str, title: str, path: Path, run: Path) -> None:
+    if path.exists():
+        stage.ground.journal.write("evidence", kind=kind, title=title, path=path.relative_to(run).as_posix())

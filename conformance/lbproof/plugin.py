@@ -1,0 +1,212 @@
+"""The pytest plugin: boots the lab, installs the implementation, gives each case its verdict, keeps the evidence.
+
+It is inert in a session that collects no check. With checks, the order of things is: names are verified while pytest
+collects; the lab boots when collection is done; each case is judged on a `Stage` of its own; evidence is kept before
+anything is undone; and whatever happens, the events of the run end with a conclusion and the report is written.
+
+The verdict of a case: an assertion that fails is the implementation's, `CannotShow` is the lab's limit, and anything
+else that is raised is the suite's or the lab's own: `error`, never blamed on the implementation.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from lbproof.options import BadOption, Options, read
+from lbproof.spec import Exit, UnknownName
+from lbproof.spec.requirements import REQUIREMENTS, sentence
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+
+    from lbproof.stage import Stage
+
+SESSION = pytest.StashKey["Session"]()
+OPTIONS = pytest.StashKey[Options]()
+CASE = pytest.StashKey[str]()
+STAGE = pytest.StashKey["Stage"]()
+
+_FLAGS: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("implementation", {"metavar": "NAME", "help": "adapter of the implementation to judge (default: reference)"}),
+    ("provider", {"metavar": "NAME", "help": "lab provider: netns"}),
+    ("lab", {"metavar": "NAME", "help": "use this running lab instead of booting one"}),
+    ("profile", {"metavar": "NAME", "help": "what to judge: core, layer2, article, full (default)"}),
+    ("requirement", {"metavar": "ID", "action": "append", "help": "judge only this ID, case or area; repeatable"}),
+    ("skip", {"metavar": "ID", "action": "append", "help": "leave this ID, case or area out; repeatable"}),
+    ("feature", {"metavar": "NAME", "action": "append", "help": "claim these features instead of the adapter's"}),
+    ("budget", {"metavar": "NAME=SECONDS", "action": "append", "help": "another budget for a named wait; repeatable"}),
+    ("workers", {"metavar": "N", "type": int, "help": "worker nodes of the lab (default: 3)"}),
+    ("proxy-mode", {"metavar": "MODE", "help": "kube-proxy: iptables (default), nftables, none"}),
+    ("proxy-arg", {"metavar": "FLAG", "action": "append", "help": "another flag for kube-proxy; repeatable"}),
+    (
+        "api-port",
+        {"metavar": "PORT", "type": int, "help": "port of this machine that leads to the API (default: a free one)"},
+    ),
+    ("components", {"metavar": "DIR", "type": Path, "help": "folder that holds Kubernetes' programs"}),
+    ("results", {"metavar": "DIR", "type": Path, "help": "folder for the runs (default: lbproof-results)"}),
+    ("options", {"metavar": "FILE", "type": Path, "help": "options file (TOML); flags win over it"}),
+)
+_MANY = {"requirement": "requirements", "skip": "skip", "feature": "features", "proxy-arg": "proxy_args"}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Every option of a run, as `--lb-…`."""
+    group = parser.getgroup("lbproof", "prove a Kubernetes LoadBalancer (lbproof)")
+    for name, spec in _FLAGS:
+        group.addoption(f"--lb-{name}", dest=f"lb_{name.replace('-', '_')}", default=None, **spec)
+    group.addoption("--lb-keep", dest="lb_keep", action="store_true", default=None, help="leave the lab running")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Declare the marker."""
+    config.addinivalue_line(
+        "markers", "requirement(id, letters): the requirement (and the cases of it) that a check proves"
+    )
+
+
+def options_of(config: pytest.Config) -> Options:
+    """The options of this session, read and verified once. Raises `pytest.UsageError` with one line."""
+    if OPTIONS not in config.stash:
+        flags: dict[str, Any] = {}
+        for name, _ in (*_FLAGS, ("keep", {})):
+            value = config.getoption(f"lb_{name.replace('-', '_')}")
+            if value is None or name in {"options", "budget"}:
+                continue
+            flags[_MANY.get(name, name.replace("-", "_"))] = value
+        try:
+            if config.getoption("lb_budget"):
+                flags["budgets"] = dict(_budget(text) for text in config.getoption("lb_budget"))
+            config.stash[OPTIONS] = read(config.getoption("lb_options"), flags)
+        except (UnknownName, BadOption) as error:
+            raise pytest.UsageError(str(error)) from None
+    return config.stash[OPTIONS]
+
+
+def _budget(text: str) -> tuple[str, float]:
+    name, equals, seconds = text.partition("=")
+    try:
+        return name, float(seconds)
+    except ValueError:
+        hint = f"seconds, not {seconds!r}" if equals else "NAME=SECONDS"
+        raise BadOption(f"budget {text!r} in --budget: it takes {hint}; all of them: lbproof list --budgets") from None
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A check runs once for each case of its requirement that it names; the node ID holds the case's ID."""
+    mark = metafunc.definition.get_closest_marker("requirement")
+    if mark is None or "case" not in metafunc.fixturenames:
+        return
+    requirement = REQUIREMENTS[mark.args[0]]
+    letters = mark.args[1] if len(mark.args) > 1 else "".join(requirement.cases)
+    cases = [f"{requirement.id}{letter}" for letter in letters] or [requirement.id]
+    metafunc.parametrize("case", [case[len(requirement.id) :] for case in cases], ids=cases)
+
+
+def case_of(item: pytest.Item) -> str | None:
+    """The case ID that an item proves; None for an item that is no check."""
+    mark = item.get_closest_marker("requirement")
+    if mark is None or not isinstance(item, pytest.Function):
+        return None
+    return f"{mark.args[0]}{item.callspec.params['case']}"
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keep the checks of the cases that were chosen, in the order of the specification; foreign tests stay as they are."""
+    checks = {item: case for item in items if (case := case_of(item)) is not None}
+    if not checks:
+        return
+    from lbproof.session import Session  # noqa: PLC0415 - costs half a second that other sessions need not pay
+
+    for item, case in checks.items():
+        item.stash[CASE] = case
+    session = Session(options_of(config), command=sys.argv)
+    config.stash[SESSION] = session
+    rank = {case: at for at, case in enumerate(session.order)}
+    kept = sorted((item for item in checks if checks[item] in rank), key=lambda item: rank[checks[item]])
+    dropped = [item for item in checks if checks[item] not in rank]
+    session.selected = [checks[item] for item in kept]
+    items[:] = [item for item in items if item not in checks] + kept
+    if dropped:
+        config.hook.pytest_deselected(items=dropped)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, object]:
+    """Boot and install before the first check; conclude and take down after the last, whatever happened between."""
+    run = session.config.stash.get(SESSION, None)
+    if run is None or session.config.option.collectonly:
+        return (yield)
+    with run:
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """A check begins: its events carry its case from here on."""
+    run, case = item.config.stash.get(SESSION, None), item.stash.get(CASE, None)
+    if run is None or case is None:
+        return (yield)
+    run.begin(case, item.nodeid)
+    try:
+        return (yield)
+    finally:
+        run.finish(case, item.nodeid)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Give the case its verdict; after a call that did not pass, keep the evidence before anything is undone."""
+    report = yield
+    run, case = item.config.stash.get(SESSION, None), item.stash.get(CASE, None)
+    if run is not None and case is not None and call.excinfo is not None:
+        outcome = run.judge(case, call.excinfo.value, report, item.stash.get(STAGE, None))
+        report.outcome = outcome
+        if outcome == "skipped":
+            report.longrepr = (str(item.path), item.location[1] or 0, str(call.excinfo.value))
+    return report
+
+
+@pytest.fixture
+def stage(request: pytest.FixtureRequest) -> Iterator[Stage]:
+    """What a check holds in its hands; everything that it made is undone after the check, evidence being kept first."""
+    run = request.config.stash[SESSION]
+    made = run.stage(request.node.stash[CASE])
+    request.node.stash[STAGE] = made
+    yield made
+    made.close()
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    """What is judged, above the list of the tests."""
+    if not any(str(arg).startswith("lbproof") for arg in config.args):
+        return []
+    options = options_of(config)
+    return [f"lbproof: {options.implementation}, profile {options.profile}, lab {options.lab or options.provider}"]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """The verdict and where the report is, below pytest's own summary."""
+    run = config.stash.get(SESSION, None)
+    if run is not None and run.summary:
+        terminalreporter.section("lbproof")
+        for line in run.summary:
+            terminalreporter.write_line(line)
+
+
+def exit_code(config: pytest.Config, pytests: int) -> int:
+    """The command's exit code for a session, from its conclusion and from pytest's own code."""
+    run = config.stash.get(SESSION, None)
+    if run is not None and run.exit is not None:
+        return int(run.exit)
+    usage = {pytest.ExitCode.USAGE_ERROR, pytest.ExitCode.NO_TESTS_COLLECTED}
+    return int(Exit.USAGE if pytests in usage else Exit.BUG)
+
+
+__all__ = ["exit_code", "sentence"]

@@ -1,0 +1,293 @@
+"""One run from end to end: boot, install, judge, conclude, take down, report.
+
+The events of the run are the only thing that it leaves; all reports are made from them at the end, also when the boot
+failed or someone pressed Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+import time
+import traceback
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+import pytest
+
+from lbproof import __version__, evidence
+from lbproof.adapters.base import load
+from lbproof.lab import provide
+from lbproof.lab.base import LabError
+from lbproof.observe.journal import Journal
+from lbproof.observe.kube import ApiError, ApiUnreachable, Kube
+from lbproof.observe.wait import DidNotHold, NotSettled, Waiter
+from lbproof.report import bundle, model, terminal
+from lbproof.spec import (
+    BUDGETS,
+    REQUIREMENTS,
+    SPEC_VERSION,
+    Conclusion,
+    Exit,
+    UnknownName,
+    Verdict,
+    conclude,
+    worst,
+)
+from lbproof.spec.events import FORMAT
+from lbproof.spec.requirements import of_case
+from lbproof.stage import CannotShow, Ground, Stage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+    from types import TracebackType
+
+    from lbproof.lab.base import Lab
+    from lbproof.options import Options
+
+Outcome = Literal["passed", "failed", "skipped"]
+
+_EXIT = {
+    Conclusion.CONFORMANT: Exit.CONFORMANT,
+    Conclusion.NOT_CONFORMANT: Exit.NOT_CONFORMANT,
+    Conclusion.INCONCLUSIVE: Exit.INCONCLUSIVE,
+}
+
+
+class Session:
+    """A run. Enter it to boot and install; leaving it concludes, takes down and writes the report."""
+
+    def __init__(self, options: Options, *, command: list[str]) -> None:
+        """Resolve names alone; nothing is started. Raises `pytest.UsageError` for an unknown implementation."""
+        self.options = options
+        self.command = command
+        try:
+            self.adapter = load(options.implementation, "--implementation")
+        except UnknownName as error:
+            raise pytest.UsageError(str(error)) from None
+        self.claimed = frozenset(options.features) or self.adapter.features
+        self.order, self.not_run = options.cases(self.claimed)
+        self.selected: list[str] = []
+        """Of `order`, those that pytest kept (`-k`, `-m` and node IDs can leave more out)."""
+        self.begins: list[Callable[[Ground], None]] = []
+        """What must go on during the whole run, started before the first check."""
+        self.summary: list[str] = []
+        self.exit: Exit | None = None
+        self.directory: Path | None = None
+        self._verdicts: dict[str, Verdict] = {}
+        self._details: dict[str, Any] = {}
+        self._note = ""
+        self._lab: Lab | None = None
+        self._ground: Ground | None = None
+        self._case_began = 0.0
+
+    # --- the run
+
+    def __enter__(self) -> Self:
+        """Boot the lab and install the implementation."""
+        self.directory = _new_directory(self.options.results, self.adapter.name)
+        self.journal = Journal(self.directory / "events.ndjson")
+        self.live = terminal.LiveTerminal(sys.__stderr__ or sys.stderr, color=_color(), verbose=False)
+        self.journal.listeners.append(self.live)
+        overrides = {**self.adapter.budgets, **self.options.budgets}
+        budgets = {name: overrides.get(name, budget.default) for name, budget in BUDGETS.items()}
+        self.journal.write(
+            "run.started",
+            format=FORMAT,
+            spec=SPEC_VERSION,
+            suite=__version__,
+            implementation=self.adapter.name,
+            version=self.adapter.version,
+            claimed=sorted(self.claimed),
+            profile=self.options.profile,
+            selected=self.selected,
+            left_out={c: why for c, why in self.not_run.items() if why.startswith("skipped")},
+            budgets=budgets,
+            command=self.command,
+        )
+        for case, why in self.not_run.items():
+            verdict, _, reason = why.partition(": ")
+            self._verdict(case, "", Verdict(verdict), reason=reason)
+        try:
+            self._begin(Waiter(self.journal, budgets))
+        except BaseException as error:
+            self.__exit__(type(error), error, error.__traceback__)
+            if isinstance(error, (LabError, ApiUnreachable)):
+                pytest.exit(f"no usable environment: {error}", returncode=int(Exit.NO_ENVIRONMENT))
+            if isinstance(error, (NotSettled, ApiError)):
+                pytest.exit(
+                    f"{self.adapter.name} could not be installed: {error}", returncode=int(self.exit or Exit.BUG)
+                )
+            raise
+        return self
+
+    def _begin(self, waiter: Waiter) -> None:
+        with self._stage("boot"):
+            self._lab, programs = provide.lab(self.options, self.adapter, self._progress)
+        self.journal.write("environment", facts=self._facts(self._lab))
+        cluster = Kube(self._lab.kubeconfig)
+        self._ground = Ground(
+            lab=self._lab,
+            cluster=cluster,
+            adapter=self.adapter,
+            journal=self.journal,
+            waiter=waiter,
+            programs=programs,
+        )
+        with self._stage("install"):
+            self._ground.install(self._progress)
+        for begin in self.begins:
+            begin(self._ground)
+        self._checks_began = time.monotonic()
+        self.journal.write("stage", name="checks", phase="begin")
+
+    def _progress(self, line: str) -> None:
+        self.journal.write("stage", name="progress", phase="begin", note=line)
+
+    @contextmanager
+    def _stage(self, name: str) -> Iterator[None]:
+        began = time.monotonic()
+        self.journal.write("stage", name=name, phase="begin")
+        yield
+        self.journal.write("stage", name=name, phase="end", seconds=round(time.monotonic() - began, 3))
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Take down, conclude and write the report; a failure here is a bug of ours and says so."""
+        if isinstance(error, (KeyboardInterrupt, SystemExit)):
+            self._note = "interrupted"
+        elif error is not None:
+            self._note = str(error)
+        if getattr(self, "_checks_began", None):
+            self.journal.write(
+                "stage", name="checks", phase="end", seconds=round(time.monotonic() - self._checks_began, 3)
+            )
+        for case in self.selected:
+            if case not in self._verdicts:
+                self._verdict(case, "", Verdict.ERROR, reason=f"not reached: {self._note or 'the run ended early'}")
+        try:
+            with self._stage("teardown"):
+                self._take_down()
+        finally:
+            self._conclude(error)
+
+    def _take_down(self) -> None:
+        try:
+            if self._ground and (self.options.keep or self.options.lab):
+                self._ground.close()
+        finally:
+            if self._lab and not (self.options.keep or self.options.lab):
+                self._lab.down()
+
+    def _conclude(self, error: BaseException | None) -> None:
+        by_requirement: dict[str, list[Verdict]] = {}
+        for case, verdict in self._verdicts.items():
+            by_requirement.setdefault(of_case(case).id, []).append(verdict)
+        conclusion = conclude((REQUIREMENTS[i].level, worst(v)) for i, v in by_requirement.items())
+        self.exit = Exit.NO_ENVIRONMENT if isinstance(error, (LabError, ApiUnreachable)) else _EXIT[conclusion]
+        note = {"note": self._note} if self._note else {}
+        self.journal.write("run.finished", conclusion=conclusion, exit=int(self.exit), seconds=self.journal.t(), **note)
+        self.journal.close()
+        directory = self.directory
+        assert directory is not None  # noqa: S101 - set on entering, for the type checker
+        bundle.write(directory)
+        self.summary = terminal.summary(model.read(directory), width=_width())
+
+    # --- one case
+
+    def stage(self, case: str) -> Stage:
+        """The means of one case."""
+        assert self._ground is not None  # noqa: S101 - checks run inside the run
+        return Stage(self._ground, case)
+
+    def begin(self, case: str, node: str) -> None:
+        """A case begins."""
+        self._case_began = time.monotonic()
+        self._details = {}
+        self.journal.case = case
+        self.journal.write("check.started", case=case, node=node)
+
+    def judge(self, case: str, error: BaseException, report: pytest.TestReport, stage: Stage | None) -> Outcome:
+        """What an exception in a case means; keeps the evidence when there is a stage to take it from."""
+        if isinstance(error, CannotShow):
+            verdict, outcome = Verdict.UNTESTABLE, "skipped"
+            self._details = {"untestable": error.reason.name, "reason": str(error)}
+        elif isinstance(error, AssertionError) and report.when == "call":
+            verdict, outcome = Verdict.FAILED, "failed"
+            self._details = _failure(error)
+        else:
+            verdict, outcome = Verdict.ERROR, "failed"
+            where = {"setup": "before the check: ", "teardown": "while undoing: "}.get(report.when or "", "")
+            lines = traceback.format_exception(error)
+            self._details = {"reason": where + _first_line(error), "traceback": "".join(lines)[-4000:]}
+        self._verdicts[case] = worst([verdict, self._verdicts.get(case, verdict)])
+        if stage is not None and verdict is not Verdict.UNTESTABLE and self.directory is not None:
+            evidence.keep(stage, self.directory)
+        result: Outcome = "skipped" if outcome == "skipped" else "failed"
+        return result
+
+    def finish(self, case: str, node: str) -> None:
+        """A case ends: its verdict is what `judge` found, or `passed`."""
+        self._verdict(case, node, self._verdicts.get(case, Verdict.PASSED), **self._details)
+        self.journal.case = None
+
+    def _verdict(self, case: str, node: str, verdict: Verdict, **details: Any) -> None:  # noqa: ANN401 - JSON
+        self._verdicts[case] = verdict
+        seconds = round(time.monotonic() - self._case_began, 3) if node else 0.0
+        self.journal.write("check.finished", case=case, node=node, verdict=verdict.value, seconds=seconds, **details)
+
+    def _facts(self, lab: Lab) -> dict[str, str]:
+        return {
+            "implementation": f"{self.adapter.name} {self.adapter.version}",
+            "lab": lab.provider,
+            "nodes": ", ".join(f"{node.name} ({node.role}, {node.address})" for node in lab.nodes),
+            **lab.describe(),
+            "kernel": platform.release(),
+            "machine": f"{platform.machine()}, {os.cpu_count()} CPUs",
+            "python": platform.python_version(),
+            "lbproof": __version__,
+        }
+
+
+def _failure(error: AssertionError) -> dict[str, Any]:
+    if isinstance(error, (NotSettled, DidNotHold)):
+        return {"reason": _first_line(error), "expected": error.what, "observed": error.seen}
+    return {"reason": _first_line(error)}
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error).strip() or type(error).__name__
+    return text.splitlines()[0]
+
+
+def _new_directory(results: Path, implementation: str) -> Path:
+    """A folder of this run's own, and `latest` that leads to it. Raises `LabError` when it cannot be written."""
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    try:
+        for suffix in ("", *(f"-{n}" for n in range(2, 100))):
+            directory = results / f"{stamp}-{implementation}{suffix}"
+            try:
+                directory.mkdir(parents=True)
+            except FileExistsError:
+                continue
+            latest = results / "latest"
+            latest.unlink(missing_ok=True)
+            latest.symlink_to(directory.name)
+            return directory.resolve()
+    except OSError as error:
+        raise pytest.UsageError(f"results folder {results}: {error.strerror}; choose another with --results") from None
+    raise pytest.UsageError(f"results folder {results} is full of runs of this second")
+
+
+def _color() -> bool:
+    return sys.stderr.isatty() and "NO_COLOR" not in os.environ
+
+
+def _width() -> int:
+    import shutil  # noqa: PLC0415 - once, at the end
+
+    return min(shutil.get_terminal_size((100, 24)).columns, 120)

@@ -1,0 +1,237 @@
+"""What one run has for all its checks: the lab, the cluster, the implementation, the shared workload, free addresses.
+
+A check gets a `Stage` of its own that stands on this. What is shared is shared on purpose and changed by no check: the
+web workload, whose readiness costs seconds on a real kubelet, and the segment's addresses, dealt out in turn so that no
+check meets what a neighbour left in a cache.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections import deque
+from typing import TYPE_CHECKING
+
+from lbproof.lab.base import Ability, LabError
+from lbproof.observe import http
+from lbproof.observe.kube import ApiError
+from lbproof.observe.wait import NotSettled
+from lbproof.spec import Untestable
+from lbproof.stage import manifests
+from lbproof.undo import Undo
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from lbproof.adapters.base import Adapter, Object, Workload
+    from lbproof.lab.base import Lab
+    from lbproof.observe.journal import Journal
+    from lbproof.observe.kube import Kube
+    from lbproof.observe.vantage import Vantage
+    from lbproof.observe.wait import Waiter
+
+NAMESPACE = "lbproof"
+"""Where the shared workload lives; a check's own namespace begins with it."""
+WEB = "web"
+WEB_REPLICAS = 3
+
+
+class CannotShow(Exception):  # noqa: N818 - a verdict, not an error
+    """This lab cannot show the requirement: the verdict is `untestable`, for one of a closed list of reasons."""
+
+    def __init__(self, reason: Untestable, detail: str = "") -> None:
+        """`detail` says what of it is missing here."""
+        super().__init__(f"{reason.value}{': ' + detail if detail else ''}")
+        self.reason = reason
+
+
+class Ground:
+    """One run's lab and implementation, and what all checks share."""
+
+    def __init__(
+        self,
+        *,
+        lab: Lab,
+        cluster: Kube,
+        adapter: Adapter,
+        journal: Journal,
+        waiter: Waiter,
+        programs: Mapping[str, object],
+    ) -> None:
+        """Nothing is made yet; `install` does."""
+        self.lab = lab
+        self.cluster = cluster
+        self.adapter = adapter
+        self.journal = journal
+        self.wait = waiter
+        self.programs = programs
+        self.undo = Undo()
+        self._free = deque(lab.segment.free)
+
+    def install(self, progress: Callable[[str], None]) -> None:
+        """Install the implementation and wait until its workloads are ready."""
+        self.lab.map_images(self.adapter.images(self.programs))
+        for manifest in self.adapter.manifests(self.programs):
+            self.cluster.apply(manifest)
+        for workload in (self.adapter.controller, self.adapter.announcer):
+            progress(f"{self.adapter.name}: waiting for {workload.kind} {workload.name}")
+            self.rolled_out(workload)
+        self._pools_are_taken()
+
+    def _pools_are_taken(self) -> None:
+        """An admission webhook may answer a little after its pod is ready: write a pool until it is accepted."""
+        objects = self.adapter.pool("lbproof-probe", [self.lab.segment.free[0]])
+
+        def written() -> str:
+            for made in objects:
+                self.cluster.apply(made)
+            return "accepted"
+
+        self.wait.settles(
+            written, bool, what="the first pool is accepted", budget="restarted", ignore=(ApiError,), every=0.1
+        )
+        for made in objects:
+            self.remove(made)
+
+    def rolled_out(self, workload: Workload) -> None:
+        """Wait until every pod of a workload is of its newest template and ready."""
+        path = f"/apis/apps/v1/namespaces/{workload.namespace}/{workload.kind.lower()}s/{workload.name}"
+        self.wait.settles(
+            lambda: _rollout(self.cluster.get(path), self._pods(workload)),
+            lambda state: state == "ready",
+            what=f"{workload.kind} {workload.namespace}/{workload.name} is ready",
+            budget="restarted",
+        )
+
+    def _pods(self, workload: Workload) -> list[Object]:
+        selector = ",".join(f"{key}={value}" for key, value in workload.selector.items())
+        return self.cluster.list(f"/api/v1/namespaces/{workload.namespace}/pods", labelSelector=selector)
+
+    def pods(self, workload: Workload) -> dict[str, str]:
+        """Node → name of a workload's running pod on it."""
+        return {
+            pod["spec"]["nodeName"]: pod["metadata"]["name"]
+            for pod in self._pods(workload)
+            if pod["status"].get("phase") == "Running" and "deletionTimestamp" not in pod["metadata"]
+        }
+
+    def remove(self, made: Object) -> None:
+        """Delete an object; one that is gone already is as good."""
+        meta = made["metadata"]
+        path = self.cluster.path_of(made["apiVersion"], made["kind"], meta.get("namespace"), meta["name"])
+        try:
+            self.cluster.delete(path)
+        except ApiError as error:
+            if error.status != 404:  # noqa: PLR2004 - HTTP's Not Found
+                raise
+
+    def addresses(self, count: int) -> list[str]:
+        """`count` addresses of the segment that belong to nobody, in order and adjoining.
+
+        Raises `CannotShow` when the segment has no such block.
+        """
+        if count > len(self._free):
+            raise CannotShow(
+                Untestable.NO_FREE_ADDRESS, f"{count} wanted, {len(self._free)} on {self.lab.segment.subnet}"
+            )
+        ordered = self.lab.segment.free
+        if ordered.index(self._free[0]) + count > len(ordered):
+            self._free = deque(ordered)
+        block = list(self._free)[:count]
+        self._free.rotate(-count)
+        return block
+
+    @functools.cached_property
+    def web(self) -> str:
+        """The shared workload's label `app`: ready, and reached from the client by a plain node port.
+
+        Proves the probe before anything is blamed: raises `CannotShow` when the path to a plain pod is broken.
+        """
+        self.cluster.apply(manifests.namespace(NAMESPACE))
+        self.undo.later(f"namespace {NAMESPACE}", lambda: self.cluster.delete(f"/api/v1/namespaces/{NAMESPACE}"))
+        self.cluster.apply(manifests.web(NAMESPACE, WEB, replicas=WEB_REPLICAS))
+        self.ready(NAMESPACE, WEB)
+        plain = manifests.service(NAMESPACE, "plain", type="NodePort", selector={"app": WEB})
+        port = self.cluster.apply(plain)["spec"]["ports"][0]["nodePort"]
+        worker = self.lab.nodes[-1]
+        for vantage in (self.lab.client(), *([self.lab.far()] if self.lab.can(Ability.FAR_CLIENT) else [])):
+            self._plain_path(vantage, worker.address, port)
+        self.remove(plain)
+        return WEB
+
+    def _plain_path(self, vantage: Vantage, address: str, port: int) -> None:
+        try:
+            self.wait.settles(
+                lambda: http.get(vantage, address, port, "/hostname").status,
+                lambda status: status == 200,  # noqa: PLR2004 - HTTP's OK
+                what=f"{vantage.name} reaches a plain pod at {address}:{port}",
+                budget="serves",
+                ignore=(http.Unreached,),
+            )
+        except NotSettled as error:
+            raise CannotShow(Untestable.PATH_BROKEN, str(error)) from error
+
+    def ready(self, namespace: str, name: str) -> None:
+        """Wait until all replicas of a Deployment of the suite's own are ready."""
+        path = f"/apis/apps/v1/namespaces/{namespace}/deployments/{name}"
+        self.wait.settles(
+            lambda: _deployment(self.cluster.get(path)),
+            lambda state: state == "ready",
+            what=f"deployment {namespace}/{name} is ready",
+            budget="workload_ready",
+        )
+
+    def nodes_ready(self) -> None:
+        """Wait until every node is Ready and nothing keeps pods away from it but its role."""
+        self.wait.settles(
+            lambda: ", ".join(_not_ready(self.cluster.list("/api/v1/nodes"))) or "all",
+            lambda state: state == "all",
+            what="every node is Ready",
+            budget="node_back",
+            every=0.1,
+        )
+
+    def need(self, ability: Ability) -> None:
+        """Raise `CannotShow` when the lab lacks an ability."""
+        if not self.lab.can(ability):
+            vantage = ability in {Ability.FAR_CLIENT, Ability.NODE_VANTAGE, Ability.POD_VANTAGE, Ability.CAPTURE}
+            reason = Untestable.NO_SUCH_VANTAGE if vantage else Untestable.NO_SUCH_FAULT
+            raise CannotShow(reason, ability.value)
+
+    def close(self) -> None:
+        """Remove what was made for all checks. The implementation stays: the lab that is ours goes with it."""
+        self.undo.close()
+
+
+def require(found: object, what: str) -> None:
+    """Raise `LabError` when something that the lab owes is missing."""
+    if not found:
+        raise LabError(what)
+
+
+def _rollout(workload: Object, pods: list[Object]) -> str:
+    status, generation = workload.get("status", {}), workload["metadata"]["generation"]
+    if status.get("observedGeneration") != generation:
+        return "not yet seen by its controller"
+    wanted = status.get("desiredNumberScheduled", workload["spec"].get("replicas", 1))
+    updated = status.get("updatedNumberScheduled", status.get("updatedReplicas", 0))
+    ready = status.get("numberReady", status.get("readyReplicas", 0))
+    leaving = sum("deletionTimestamp" in pod["metadata"] for pod in pods)
+    if wanted and (updated, ready, leaving, len(pods)) == (wanted, wanted, 0, wanted):
+        return "ready"
+    return f"{wanted} wanted, {updated} updated, {ready} ready, {leaving} leaving"
+
+
+def _deployment(deployment: Object) -> str:
+    status, wanted = deployment.get("status", {}), deployment["spec"]["replicas"]
+    ready = status.get("readyReplicas", 0)
+    current = status.get("observedGeneration") == deployment["metadata"]["generation"]
+    return "ready" if current and ready == wanted == status.get("updatedReplicas", 0) else f"{ready} of {wanted} ready"
+
+
+def _not_ready(nodes: list[Object]) -> list[str]:
+    def bad(node: Object) -> bool:
+        conditions = {c["type"]: c["status"] for c in node["status"].get("conditions", [])}
+        tainted = any(t["key"].startswith("node.kubernetes.io/") for t in node["spec"].get("taints", []))
+        return conditions.get("Ready") != "True" or tainted
+
+    return [node["metadata"]["name"] for node in nodes if bad(node)]

@@ -1,0 +1,91 @@
+"""The suite's own objects, as raw JSON: a Service, a workload that says who answered, a namespace.
+
+What answers is agnhost's `netexec`, the Kubernetes project's own test server: `/hostname` names the pod, `/clientip`
+the address that the pod was asked from.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from lbproof.adapters.base import Object
+
+AGNHOST = "registry.k8s.io/e2e-test-images/agnhost:2.57"
+OURS = {"app.kubernetes.io/managed-by": "lbproof"}
+"""The label of everything that the suite makes, so that it can be found and removed."""
+TARGET_PORT = 8080
+
+
+def namespace(name: str) -> Object:
+    """A Namespace of the suite's own."""
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": OURS}}
+
+
+def service(
+    namespace: str,
+    name: str,
+    *,
+    type: str = "LoadBalancer",  # noqa: A002 - the API field's name
+    selector: Mapping[str, str] | None = None,
+    ports: Sequence[Mapping[str, Any]] = ({"name": "http", "port": 80, "targetPort": TARGET_PORT},),
+    **spec: Any,  # noqa: ANN401 - any field of ServiceSpec
+) -> Object:
+    """A Service; without a selector it has no endpoints, which is enough wherever only the address matters."""
+    body: Object = {"type": type, "ports": [dict(port) for port in ports], **spec}
+    if selector:
+        body["selector"] = dict(selector)
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": name, "namespace": namespace, "labels": dict(OURS)},
+        "spec": body,
+    }
+
+
+def web(namespace: str, name: str, *, replicas: int, nodes: Sequence[str] = ()) -> Object:
+    """A Deployment of `netexec`, spread over the nodes, or on the named nodes alone."""
+    labels = {"app": name}
+    pod: Object = {
+        "terminationGracePeriodSeconds": 1,
+        "tolerations": [{"operator": "Exists", "effect": "NoSchedule", "key": "node-role.kubernetes.io/control-plane"}]
+        if nodes
+        else [],
+        "topologySpreadConstraints": [
+            {
+                "maxSkew": 1,
+                "topologyKey": "kubernetes.io/hostname",
+                "whenUnsatisfiable": "ScheduleAnyway",
+                "labelSelector": {"matchLabels": labels},
+            }
+        ],
+        "containers": [
+            {
+                "name": "web",
+                "image": AGNHOST,
+                "imagePullPolicy": "IfNotPresent",
+                "args": ["netexec", f"--http-port={TARGET_PORT}", f"--udp-port={TARGET_PORT}"],
+                "ports": [{"containerPort": TARGET_PORT}],
+                "readinessProbe": {"httpGet": {"path": "/hostname", "port": TARGET_PORT}, "periodSeconds": 1},
+            }
+        ],
+    }
+    if nodes:
+        match = {"key": "kubernetes.io/hostname", "operator": "In", "values": list(nodes)}
+        pod["affinity"] = {
+            "nodeAffinity": {
+                "requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [{"matchExpressions": [match]}]}
+            }
+        }
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": name, "namespace": namespace, "labels": {**OURS, **labels}},
+        "spec": {
+            "replicas": replicas,
+            "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": {**OURS, **labels}}, "spec": pod},
+        },
+    }

@@ -1,0 +1,396 @@
+"""What a check holds in its hands: it makes Services and pools, looks through the witnesses, and does faults.
+
+Every wait is a named budget, everything made is undone, and everything seen goes into the events of the run.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from lbproof.adapters.base import Ask
+from lbproof.observe import arp, http
+from lbproof.observe.kube import ApiError
+from lbproof.stage import manifests
+from lbproof.stage.ground import NAMESPACE, Ground
+from lbproof.undo import Undo
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from lbproof.adapters.base import Cause, EventPattern, Object, Workload
+    from lbproof.lab.base import Ability, Fault, Lab, Node
+    from lbproof.observe.kube import Kube
+    from lbproof.observe.vantage import Vantage
+    from lbproof.observe.wait import Waiter
+
+NOT_FOUND = 404
+
+
+class Service:
+    """A Service of a check, by its name; every read is fresh."""
+
+    def __init__(self, cluster: Kube, namespace: str, name: str) -> None:
+        """It need not exist yet."""
+        self.cluster = cluster
+        self.namespace = namespace
+        self.name = name
+        self.path = f"/api/v1/namespaces/{namespace}/services/{name}"
+
+    def __str__(self) -> str:
+        """`namespace/name`."""
+        return f"{self.namespace}/{self.name}"
+
+    def read(self) -> Object:
+        """The object as it is now."""
+        return self.cluster.get(self.path)
+
+    def addresses(self) -> list[str]:
+        """The IPs in its status."""
+        return ingress(self.read())
+
+    def annotations(self) -> dict[str, str]:
+        """Its annotations."""
+        found: dict[str, str] = self.read()["metadata"].get("annotations", {})
+        return found
+
+    def events(self) -> list[Object]:
+        """The Events about it, oldest first."""
+        uid = self.read()["metadata"]["uid"]
+        found = self.cluster.list(
+            f"/api/v1/namespaces/{self.namespace}/events", fieldSelector=f"involvedObject.uid={uid}"
+        )
+        return sorted(found, key=_when)
+
+    def patch(self, **body: Any) -> Object:  # noqa: ANN401 - any part of a Service
+        """Change it by a JSON merge patch."""
+        return self.cluster.patch(self.path, body)
+
+    def node_port(self) -> int:
+        """The node port of its first port."""
+        port: int = self.read()["spec"]["ports"][0]["nodePort"]
+        return port
+
+    def cluster_ip(self) -> str:
+        """Its cluster address."""
+        address: str = self.read()["spec"]["clusterIP"]
+        return address
+
+
+def _when(event: Object) -> str:
+    return str(event.get("lastTimestamp") or event.get("eventTime") or event["metadata"]["creationTimestamp"])
+
+
+def ingress(service: Object) -> list[str]:
+    """The IPs in a Service's `status.loadBalancer.ingress`."""
+    return [row["ip"] for row in service.get("status", {}).get("loadBalancer", {}).get("ingress", []) if "ip" in row]
+
+
+class Pool:
+    """A pool of a check."""
+
+    def __init__(self, name: str, addresses: Sequence[str]) -> None:
+        """`addresses`: every address that may be given out of it."""
+        self.name = name
+        self.addresses = list(addresses)
+
+
+class Stage:
+    """One check's means. `close` undoes what it made, also when one undo fails."""
+
+    def __init__(self, ground: Ground, case: str) -> None:
+        """`case` is the ID that is being judged; names of what is made come from it."""
+        self.ground = ground
+        self.case = case
+        self.undo = Undo()
+        self.services: list[Service] = []
+        self.used: list[str] = []
+        """Addresses that this check made pools of or asked for: what its evidence is about."""
+        self._pools = 0
+
+    @property
+    def lab(self) -> Lab:
+        """The lab."""
+        return self.ground.lab
+
+    @property
+    def cluster(self) -> Kube:
+        """The API."""
+        return self.ground.cluster
+
+    @property
+    def wait(self) -> Waiter:
+        """The two ways to wait."""
+        return self.ground.wait
+
+    @property
+    def client(self) -> Vantage:
+        """The outside client on the segment."""
+        return self.lab.client()
+
+    @functools.cached_property
+    def namespace(self) -> str:
+        """A namespace of this check's own, made when first asked for."""
+        name = f"{NAMESPACE}-{self.case.lower()}"
+        self.cluster.apply(manifests.namespace(name))
+        self.undo.later(f"namespace {name}", lambda: self._delete_namespace(name))
+        return name
+
+    def _delete_namespace(self, name: str) -> None:
+        path = f"/api/v1/namespaces/{name}"
+        try:
+            self.cluster.delete(path)
+        except ApiError as error:
+            if error.status != NOT_FOUND:
+                raise
+        self.gone(path)
+
+    def gone(self, path: str) -> None:
+        """Wait until an object is no more."""
+        self.wait.settles(
+            lambda: "there" if self.exists(path) else "gone",
+            lambda s: s == "gone",
+            what=f"{path} is gone",
+            budget="reclaimed",
+        )
+
+    def exists(self, path: str) -> bool:
+        """Whether there is an object at an API path."""
+        try:
+            self.cluster.get(path)
+        except ApiError as error:
+            if error.status == NOT_FOUND:
+                return False
+            raise
+        return True
+
+    # --- making things
+
+    def pool(self, blocks: int | Sequence[str] = 4, *, addresses: Sequence[str] = (), **kind: bool) -> Pool:
+        """A pool of so many free addresses, or of the blocks as written (`addresses` then says what is in them).
+
+        `kind`: `automatic`, `whole`, `advertised`, as `Adapter.pool` has them.
+        """
+        if isinstance(blocks, int):
+            addresses = self.ground.addresses(blocks)
+            blocks = [f"{addresses[0]}-{addresses[-1]}"]
+        self._pools += 1
+        pool = Pool(f"{self.case.lower()}-{self._pools}", addresses)
+        self.used += addresses
+        for made in self.ground.adapter.pool(pool.name, blocks, **kind):
+            self.cluster.apply(made)
+            self.undo.later(f"{made['kind']} {pool.name}", functools.partial(self.ground.remove, made))
+        return pool
+
+    def service(
+        self,
+        name: str = "web",
+        *,
+        serving: bool = False,
+        ask: str = "",
+        how: Ask = Ask.ANNOTATION,
+        pool: Pool | str = "",
+        change: Callable[[Object], None] | None = None,
+        **fields: Any,  # noqa: ANN401 - fields of ServiceSpec
+    ) -> Service:
+        """Create a Service of type LoadBalancer; it is deleted when the check ends.
+
+        `serving`: in front of the shared workload, else with no endpoints. `ask`: the address that it asks for, and
+        `how`. `pool`: the pool that it names. `change`: a last hand on the manifest.
+        """
+        namespace = NAMESPACE if serving else self.namespace
+        if serving:
+            name = f"{self.case.lower()}-{name}"
+            fields.setdefault("selector", {"app": self.ground.web})
+        made = manifests.service(namespace, name, **fields)
+        if ask:
+            self.ground.adapter.ask(made, ask, how)
+            self.used.append(ask)
+        if pool:
+            self.ground.adapter.ask_pool(made, pool if isinstance(pool, str) else pool.name)
+        if change:
+            change(made)
+        self.cluster.create(f"/api/v1/namespaces/{namespace}/services", made)
+        service = Service(self.cluster, namespace, name)
+        self.services.append(service)
+        self.undo.later(f"service {service}", lambda: self.delete(service))
+        return service
+
+    def delete(self, service: Service) -> None:
+        """Delete a Service and wait until it is gone; one that is gone already is as good."""
+        try:
+            self.cluster.delete(service.path)
+        except ApiError as error:
+            if error.status != NOT_FOUND:
+                raise
+        self.gone(service.path)
+
+    def web(self, name: str, *, replicas: int = 1, nodes: Sequence[str] = ()) -> str:
+        """A workload of this check's own next to the shared one; gives its `app` label."""
+        _ = self.ground.web  # the namespace, and a path that is known to work
+        name = f"{self.case.lower()}-{name}"
+        made = manifests.web(NAMESPACE, name, replicas=replicas, nodes=nodes)
+        self.cluster.apply(made)
+        self.undo.later(f"deployment {name}", functools.partial(self.ground.remove, made))
+        self.ground.ready(NAMESPACE, name)
+        return name
+
+    def pods(self, app: str) -> list[tuple[str, str]]:
+        """`(name, node)` of the running pods of a workload in the suite's namespace."""
+        found = self.cluster.list(f"/api/v1/namespaces/{NAMESPACE}/pods", labelSelector=f"app={app}")
+        return [
+            (pod["metadata"]["name"], pod["spec"]["nodeName"])
+            for pod in found
+            if pod["status"].get("phase") == "Running" and "deletionTimestamp" not in pod["metadata"]
+        ]
+
+    # --- what the API says
+
+    def assigned(self, service: Service) -> str:
+        """Wait for an address in a Service's status, and give it."""
+        found = self.wait.settles(
+            service.addresses, bool, what=f"{service} is given an address", budget="address_assigned"
+        )
+        self.used.append(found[0])
+        return found[0]
+
+    def stays_pending(self, *services: Service) -> None:
+        """Hold that Services have no address."""
+        self.wait.holds(
+            lambda: {str(s): s.addresses() for s in services},
+            lambda seen: not any(seen.values()),
+            what=f"{', '.join(map(str, services))} stays Pending",
+            budget="stays_pending",
+        )
+
+    def event(self, service: Service, pattern: EventPattern, *, says: str = "", budget: str = "event_seen") -> Object:
+        """Wait for an Event about a Service whose message holds `says`, and give it."""
+
+        def found() -> list[Object]:
+            return [e for e in service.events() if pattern.matches(e) and says in e.get("message", "")]
+
+        seen = self.wait.settles(
+            found,
+            bool,
+            what=f"{service} has an Event {pattern.type} {pattern.reason}{' that names ' + says if says else ''}",
+            budget=budget,
+            show=lambda events: f"{len(events)} such of {[e.get('reason') for e in service.events()]}",
+        )
+        return seen[-1]
+
+    def refused(self, service: Service, cause: Cause) -> Object:
+        """Wait for the Event that says why a Service has no address."""
+        return self.event(service, self.ground.adapter.words.refused[cause], budget="refusal_visible")
+
+    # --- what the wire says
+
+    def mac_names(self) -> dict[str, str]:
+        """Hardware address → name of the node."""
+        return {node.mac: node.name for node in self.lab.nodes}
+
+    def answerers(self, address: str, *, count: int = 1, vantage: Vantage | None = None) -> set[str]:
+        """Who answers ARP for an address now: names of nodes, or the MAC of who is none."""
+        seen = arp.ask(vantage or self.client, address, count=count)
+        names = self.mac_names()
+        return {names.get(answer.mac, answer.mac) for answer in seen}
+
+    def announcer(self, address: str, *, but: str = "", budget: str = "announced") -> Node:
+        """Wait until exactly one node answers for an address, three times in a row, and give that node.
+
+        `but`: the name of a node that must not be the one.
+        """
+        seen = self.wait.settles(
+            lambda: sorted(self.answerers(address)),
+            lambda who: len(who) == 1 and who[0] != but,
+            what=f"one node{' other than ' + but if but else ''} answers for {address}",
+            budget=budget,
+            in_a_row=3,
+        )
+        by_name = {node.name: node for node in self.lab.nodes}
+        if seen[0] not in by_name:
+            raise AssertionError(f"{address} is answered for by {seen[0]}, which is the MAC of no node")
+        return by_name[seen[0]]
+
+    def goes_silent(self, *addresses: str) -> None:
+        """Wait until nobody answers for the addresses, and hold that nobody does."""
+        what = ", ".join(addresses)
+        self.wait.settles(
+            lambda: self._sweep(addresses), lambda seen: not seen, what=f"nobody answers for {what}", budget="silent"
+        )
+        self.stays_silent(*addresses)
+
+    def stays_silent(self, *addresses: str) -> None:
+        """Hold that nobody answers for the addresses."""
+        self.wait.holds(
+            lambda: self._sweep(addresses),
+            lambda seen: not seen,
+            what=f"nobody answers for {', '.join(addresses)}",
+            budget="stays_silent",
+        )
+
+    def _sweep(self, addresses: Sequence[str]) -> dict[str, list[str]]:
+        names = self.mac_names()
+        found = arp.sweep(self.client, addresses)
+        return {address: sorted(names.get(mac, mac) for mac in macs) for address, macs in found.items() if macs}
+
+    def serves(
+        self, vantage: Vantage, address: str, port: int = 80, *, in_a_row: int = 1, budget: str = "serves"
+    ) -> str:
+        """Wait until a place is served at an address, and give the name of the pod that answered last."""
+        return self.wait.settles(
+            lambda: self.ask_pod(vantage, address, port),
+            bool,
+            what=f"{vantage.name} is served at {address}:{port}",
+            budget=budget,
+            in_a_row=in_a_row,
+            ignore=(http.Unreached,),
+        )
+
+    def ask_pod(self, vantage: Vantage, address: str, port: int = 80, *, path: str = "/hostname") -> str:
+        """What a backend answers to one request: its name. Raises `http.Unreached`."""
+        answer = http.get(vantage, address, port, path, timeout=1)
+        return answer.body.decode(errors="replace").strip() if answer.status == http.OK else ""
+
+    def not_served(self, vantage: Vantage, address: str, port: int) -> None:
+        """Hold that a connection to an address is never established."""
+        self.wait.holds(
+            lambda: http.connects(vantage, address, port, timeout=0.5),
+            lambda seen: seen != "open",
+            what=f"{vantage.name} gets no connection to {address}:{port}",
+            budget="stays_silent",
+        )
+
+    # --- faults
+
+    @contextmanager
+    def fault(self, ability: Ability, act: Callable[[], Fault]) -> Iterator[Fault]:
+        """Do something to the lab; it is undone at the end of the block, or with the check when that is not reached."""
+        self.ground.need(ability)
+        done = act()
+        journal = self.ground.journal
+        journal.write("fault", t=journal.t(done.began), kind=done.kind, target=done.target, phase="begin")
+        once = threading.Lock()
+
+        def undo() -> None:
+            if once.acquire(blocking=False):
+                done.undo()
+                journal.write("fault", kind=done.kind, target=done.target, phase="end")
+
+        self.undo.later(f"{done.kind} of {done.target}", undo)
+        yield done
+        undo()
+
+    def restart(self, workload: Workload) -> None:
+        """Delete every pod of a workload, as an upgrade does, and wait until others are ready in their place."""
+        before = self.ground.pods(workload)
+        for pod in before.values():
+            self.cluster.delete(f"/api/v1/namespaces/{workload.namespace}/pods/{pod}")
+        for pod in before.values():
+            self.gone(f"/api/v1/namespaces/{workload.namespace}/pods/{pod}")
+        self.ground.rolled_out(workload)
+
+    def close(self) -> None:
+        """Undo everything."""
+        self.undo.close()
