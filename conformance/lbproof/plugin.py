@@ -18,7 +18,7 @@ import pytest
 
 from lbproof.options import BadOption, Options, read
 from lbproof.spec import Exit, UnknownName
-from lbproof.spec.requirements import REQUIREMENTS, sentence
+from lbproof.spec.requirements import REQUIREMENTS
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -30,7 +30,7 @@ OPTIONS = pytest.StashKey[Options]()
 CASE = pytest.StashKey[str]()
 STAGE = pytest.StashKey["Stage"]()
 
-_FLAGS: tuple[tuple[str, dict[str, Any]], ...] = (
+FLAGS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("implementation", {"metavar": "NAME", "help": "adapter of the implementation to judge (default: reference)"}),
     ("provider", {"metavar": "NAME", "help": "lab provider: netns"}),
     ("lab", {"metavar": "NAME", "help": "use this running lab instead of booting one"}),
@@ -56,7 +56,7 @@ _MANY = {"requirement": "requirements", "skip": "skip", "feature": "features", "
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Every option of a run, as `--lb-…`."""
     group = parser.getgroup("lbproof", "prove a Kubernetes LoadBalancer (lbproof)")
-    for name, spec in _FLAGS:
+    for name, spec in FLAGS:
         group.addoption(f"--lb-{name}", dest=f"lb_{name.replace('-', '_')}", default=None, **spec)
     group.addoption("--lb-keep", dest="lb_keep", action="store_true", default=None, help="leave the lab running")
 
@@ -72,7 +72,7 @@ def options_of(config: pytest.Config) -> Options:
     """The options of this session, read and verified once. Raises `pytest.UsageError` with one line."""
     if OPTIONS not in config.stash:
         flags: dict[str, Any] = {}
-        for name, _ in (*_FLAGS, ("keep", {})):
+        for name, _ in (*FLAGS, ("keep", {})):
             value = config.getoption(f"lb_{name.replace('-', '_')}")
             if value is None or name in {"options", "budget"}:
                 continue
@@ -116,8 +116,14 @@ def case_of(item: pytest.Item) -> str | None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Keep the checks of the cases that were chosen, in the order of the specification; foreign tests stay as they are."""
-    checks = {item: case for item in items if (case := case_of(item)) is not None}
+    """Keep the checks of the cases that were chosen, in the order of the specification; foreign tests stay.
+
+    A module with a function `begin` has something that must go on while the others judge: it is called once before
+    the first check, and its own checks come last.
+    """
+    checks = {
+        item: case for item in items if isinstance(item, pytest.Function) and (case := case_of(item)) is not None
+    }
     if not checks:
         return
     from lbproof.session import Session  # noqa: PLC0415 - costs half a second that other sessions need not pay
@@ -127,9 +133,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     session = Session(options_of(config), command=sys.argv)
     config.stash[SESSION] = session
     rank = {case: at for at, case in enumerate(session.order)}
-    kept = sorted((item for item in checks if checks[item] in rank), key=lambda item: rank[checks[item]])
+    begins = {item: begin for item in checks if (begin := getattr(item.module, "begin", None)) is not None}
+    kept = [item for item in checks if checks[item] in rank]
+    kept.sort(key=lambda item: (item in begins, rank[checks[item]]))
     dropped = [item for item in checks if checks[item] not in rank]
     session.selected = [checks[item] for item in kept]
+    session.begins = list(dict.fromkeys(begins[item] for item in kept if item in begins))
     items[:] = [item for item in items if item not in checks] + kept
     if dropped:
         config.hook.pytest_deselected(items=dropped)
@@ -200,6 +209,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
             terminalreporter.write_line(line)
 
 
+def summary_of(config: pytest.Config) -> list[str]:
+    """The closing lines of a session's run; none when there was no run."""
+    run = config.stash.get(SESSION, None)
+    return run.summary if run is not None else []
+
+
 def exit_code(config: pytest.Config, pytests: int) -> int:
     """The command's exit code for a session, from its conclusion and from pytest's own code."""
     run = config.stash.get(SESSION, None)
@@ -208,5 +223,3 @@ def exit_code(config: pytest.Config, pytests: int) -> int:
     usage = {pytest.ExitCode.USAGE_ERROR, pytest.ExitCode.NO_TESTS_COLLECTED}
     return int(Exit.USAGE if pytests in usage else Exit.BUG)
 
-
-__all__ = ["exit_code", "sentence"]

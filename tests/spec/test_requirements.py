@@ -1,0 +1,108 @@
+"""The specification holds together: IDs, features, selection, and a check for every case."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import lbproof.checks
+from lbproof.spec import AREAS, BUDGETS, FEATURES, PROFILES, REQUIREMENTS, Level, UnknownName, select
+from lbproof.spec.requirements import needs_of, of_case, sentence
+
+CASES = [case for r in REQUIREMENTS.values() for case in r.case_ids]
+CHECKS = Path(lbproof.checks.__file__).parent
+
+
+def proven() -> dict[str, list[str]]:
+    """Case → the functions that prove it, read from the source of the checks without running them."""
+    found: dict[str, list[str]] = {}
+    for path in CHECKS.rglob("test_*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            for decorator in getattr(node, "decorator_list", []):
+                if not (isinstance(decorator, ast.Call) and getattr(decorator.func, "id", "") == "proves"):
+                    continue
+                words = [ast.literal_eval(argument) for argument in decorator.args]
+                letters = words[1] if len(words) > 1 else "".join(REQUIREMENTS[words[0]].cases)
+                for case in [f"{words[0]}{letter}" for letter in letters] or [words[0]]:
+                    found.setdefault(case, []).append(f"{path.name}::{getattr(node, 'name', '')}")
+    return found
+
+
+def test_every_case_has_one_check_and_every_check_a_case() -> None:
+    """No sentence of the specification is without proof, and none is proven twice."""
+    checks = proven()
+
+    assert sorted(checks) == sorted(CASES)
+    assert {case: names for case, names in checks.items() if len(names) > 1} == {}
+
+
+def test_ids_are_of_their_area_and_texts_are_sentences() -> None:
+    """An ID begins with its area, and what a reader sees is a sentence."""
+    for requirement in REQUIREMENTS.values():
+        assert re.fullmatch(rf"{requirement.area}-\d\d", requirement.id)
+        assert requirement.sources
+        for case in requirement.case_ids:
+            assert sentence(case).endswith("."), case
+
+
+def test_what_a_may_needs_is_a_claimed_feature() -> None:
+    """A MAY binds by a feature beyond the core: else nobody could decline it."""
+    assert [r.id for r in REQUIREMENTS.values() if r.level is Level.MAY and r.needs <= {"core", "pool", "l2"}] == []
+
+
+def test_profiles_and_budgets_are_sound() -> None:
+    """A profile names features that exist, and no budget is above its ceiling."""
+    for profile in PROFILES.values():
+        assert profile.features <= set(FEATURES)
+    for budget in BUDGETS.values():
+        assert 0 < budget.default <= budget.ceiling
+
+
+@pytest.mark.parametrize("pattern", ["POOL-03c", "pool-03C", "Pool-03c"])
+def test_a_case_is_found_in_any_spelling(pattern: str) -> None:
+    """Letters may be of either case."""
+    assert select([pattern], "--requirement") == ["POOL-03c"]
+
+
+def test_an_area_and_a_requirement_name_all_that_they_hold() -> None:
+    """`POOL` is every case of the area, `POOL-02` every case of the requirement."""
+    assert select(["pool-02"], "x") == ["POOL-02a", "POOL-02b", "POOL-02c"]
+    assert set(select(["pool"], "x")) == {case for case in CASES if case.startswith("POOL-")}
+    assert select(list(AREAS), "x") == CASES
+
+
+@pytest.mark.parametrize(
+    ("pattern", "guess"), [("POL-03", "POOL-03"), ("L2-99", "L2-0"), ("FAIL-1", "FAIL-01"), ("POOL-03z", "POOL-0")]
+)
+def test_an_unknown_name_says_which_was_meant(pattern: str, guess: str) -> None:
+    """One line: what, where, the nearest valid name, and where all of them are listed."""
+    with pytest.raises(UnknownName) as caught:
+        select([pattern], "--requirement")
+
+    message = str(caught.value)
+    assert f"unknown requirement {pattern!r} in --requirement; did you mean '{guess}" in message
+    assert "lbproof list" in message
+    assert "\n" not in message
+
+
+@given(st.text(max_size=12))
+def test_selection_never_breaks_on_what_people_type(text: str) -> None:
+    """Any text either names cases or is refused by name."""
+    try:
+        found = select([text], "--requirement")
+    except UnknownName:
+        return
+
+    assert found
+    assert set(found) <= set(CASES)
+
+
+def test_needs_of_a_case_hold_those_of_its_requirement() -> None:
+    """A case adds features, it never takes one away."""
+    for case in CASES:
+        assert of_case(case).needs <= needs_of(case) <= set(FEATURES)

@@ -1,0 +1,44 @@
+"""Verdicts form a lattice, and the conclusion of a run follows from them alone."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lbproof.spec import Conclusion, Level, Verdict, conclude, worst
+
+MUST, SHOULD, MAY = Level.MUST, Level.SHOULD, Level.MAY
+VERDICTS = st.lists(st.sampled_from(list(Verdict)), min_size=1)
+
+
+@given(VERDICTS, VERDICTS)
+def test_a_whole_is_as_bad_as_its_worst_part(one: list[Verdict], other: list[Verdict]) -> None:
+    """It does not matter how the parts are grouped or ordered."""
+    assert worst([*one, *other]) is worst([worst(other), worst(one)])
+    assert worst(one) in one
+
+
+def test_nothing_to_judge_by_is_an_error() -> None:
+    """A requirement with no verdict at all is never taken for passed."""
+    assert worst([]) is Verdict.ERROR
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "conclusion"),
+    [
+        ([(MUST, Verdict.PASSED), (SHOULD, Verdict.FAILED)], Conclusion.CONFORMANT),
+        ([(MUST, Verdict.PASSED), (MUST, Verdict.FAILED)], Conclusion.NOT_CONFORMANT),
+        ([(MUST, Verdict.FAILED), (MUST, Verdict.ERROR)], Conclusion.NOT_CONFORMANT),
+        ([(MAY, Verdict.FAILED)], Conclusion.NOT_CONFORMANT),
+        ([(MAY, Verdict.UNSUPPORTED), (MUST, Verdict.PASSED)], Conclusion.CONFORMANT),
+        ([(MUST, Verdict.UNTESTABLE)], Conclusion.INCONCLUSIVE),
+        ([(MUST, Verdict.SKIPPED)], Conclusion.INCONCLUSIVE),
+        ([(SHOULD, Verdict.UNTESTABLE), (MUST, Verdict.PASSED)], Conclusion.CONFORMANT),
+        ([(SHOULD, Verdict.ERROR), (MUST, Verdict.PASSED)], Conclusion.INCONCLUSIVE),
+        ([], Conclusion.INCONCLUSIVE),
+    ],
+)
+def test_the_conclusion_of_a_run(verdicts: list[tuple[Level, Verdict]], conclusion: Conclusion) -> None:
+    """What binds decides; a failure outweighs what is unknown, and what is unknown outweighs what passed."""
+    assert conclude(verdicts) is conclusion

@@ -1,0 +1,92 @@
+"""Bad input gets one line that says what, where and what is allowed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from lbproof.options import BadOption, read
+from lbproof.spec import UnknownName
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+CLAIMED = frozenset({"core", "pool", "l2", "explicit-ip", "events"})
+
+
+def test_a_flag_wins_over_the_file(tmp_path: Path) -> None:
+    """Precedence is the same for every option."""
+    file = tmp_path / "lbproof.toml"
+    file.write_text('profile = "core"\nworkers = 2\n[budgets]\nfailover = 20\n')
+
+    options = read(file, {"workers": 4})
+
+    assert (options.profile, options.workers, options.budgets) == ("core", 4, {"failover": 20})
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('profil = "core"', "unknown option 'profil' in {file}; did you mean 'profile'?"),
+        ('profile = "layer3"', "unknown profile 'layer3' in {file}; did you mean 'layer2'?"),
+        ("workers = 0", "option workers = 0 in {file}: input should be greater than or equal to 1"),
+        ('requirements = ["L2-1"]', "unknown requirement 'L2-1' in {file}; did you mean 'L2-01'?"),
+        ("[budgets]\nfailovr = 1", "unknown budget 'failovr' in {file}; did you mean 'failover'?"),
+        ("[budgets]\nfailover = 1000", "budget failover = 1000 in {file}: more than 0 and at most 40 s is allowed"),
+        ('features = ["l2-anounce"]', "unknown feature 'l2-anounce' in {file}"),
+        ('proxy_mode = "ipvs"', "proxy mode 'ipvs' in {file}: iptables, nftables, none are allowed"),
+        ("profile = ", "options file {file} is not TOML: "),
+        ('profile = "\\', "options file {file} is not TOML: "),
+    ],
+)
+def test_a_mistake_in_the_file_is_named(tmp_path: Path, text: str, says: str) -> None:
+    """What, where, and what is allowed, in one line."""
+    file = tmp_path / "lbproof.toml"
+    file.write_text(text)
+
+    with pytest.raises((UnknownName, BadOption)) as caught:
+        read(file, {})
+
+    assert says.format(file=file) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        ({"profile": "core2"}, "unknown profile 'core2' in --profile; did you mean 'core'?"),
+        ({"requirements": ("POL",)}, "unknown requirement 'POL' in --requirement; did you mean 'POOL'?"),
+        ({"features": ("l3",)}, "unknown feature 'l3' in --feature; did you mean 'l2'?"),
+        ({"budgets": {"failover": -1.0}}, "budget failover = -1 in --budget: more than 0"),
+        ({"provider": "docker"}, "unknown provider 'docker' in --provider"),
+    ],
+)
+def test_a_mistake_in_a_flag_is_named(flags: dict[str, Any], says: str) -> None:
+    """The flag is named as the user typed it."""
+    with pytest.raises((UnknownName, BadOption)) as caught:
+        read(None, flags)
+
+    assert says in str(caught.value)
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    """The system's own reason is given."""
+    with pytest.raises(BadOption, match=r"options file .*none.toml: No such file"):
+        read(tmp_path / "none.toml", {})
+
+
+def test_what_is_not_claimed_and_what_is_left_out_are_two_facts() -> None:
+    """The first is the implementation's, the second the operator's."""
+    run, not_run = read(None, {"requirements": ("L2-03", "POOL-01", "REQ-02"), "skip": ("REQ-02",)}).cases(CLAIMED)
+
+    assert run == ["POOL-01"]
+    assert not_run == {"L2-03": "unsupported: l2-nonic not claimed", "REQ-02": "skipped: left out by --skip"}
+
+
+def test_a_profile_is_the_requirements_that_its_features_reach() -> None:
+    """`core` holds nothing of the wire."""
+    run, not_run = read(None, {"profile": "core"}).cases(CLAIMED | {"class", "pool-annotation"})
+
+    assert not [case for case in [*run, *not_run] if case.startswith(("L2", "FAIL", "ARTICLE"))]
+    assert "POOL-01" in run
