@@ -1,0 +1,278 @@
+"""The cluster inside the keeper: every node with its components and its kubelet, and the way to all Ready."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lbproof.lab.base import Image, LabError, Topology
+from lbproof.lab.netns import control, images, network, pki, plan, processes
+from lbproof.lab.netns.api import UNREACHABLE, Api, ApiError
+from lbproof.lab.netns.enter import entered
+from lbproof.lab.netns.kubelet import Inside, Kubelet, is_ready
+from lbproof.lab.netns.probe import Probe
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Callable, Mapping
+
+    from lbproof.lab.netns.plan import Place
+
+POLL = 0.03
+"""Seconds between looks at something that is waited for during boot."""
+_CONFLICT = 409
+_PROXY_BINDING = {
+    "metadata": {"name": "lbproof:kube-proxy"},
+    "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "system:node-proxier"},
+    "subjects": [{"kind": "User", "name": "system:kube-proxy", "apiGroup": "rbac.authorization.k8s.io"}],
+}
+_PROXY_HEALTH = Probe({"httpGet": {"path": "/healthz", "port": 10256}, "timeoutSeconds": 1}, {}, quick=True)
+
+
+@dataclass(slots=True, kw_only=True)
+class Machine:
+    """A node while it has power."""
+
+    place: Place
+    components: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    kubelet: Kubelet
+
+
+class Cluster:
+    """All of a lab that lives inside the keeper."""
+
+    def __init__(
+        self, state: Path, topology: Topology, programs: Mapping[str, Path], more_images: list[Image], port: int
+    ) -> None:
+        """Nothing runs yet; `boot` does the work. `port` is the machine's, which leads to the API server."""
+        self._port = port
+        self.state, self.topology, self.programs = state, topology, programs
+        self.places = {place.node.name: place for place in plan.places(topology)}
+        self.control = next(iter(self.places))
+        self.machines: dict[str, Machine] = {}
+        self.version = ""
+        self.log, self.work, self.pki = state / "log", state / "work", state / "pki"
+        self._images = [*images.defaults(programs), *more_images]
+        self._never = threading.Event()
+
+    # boot
+    def boot(self, stage: Callable[[str], None]) -> None:
+        """Everything from the bridge to all nodes Ready; `stage` is told what has been done. `LabError` if it fails."""
+        first, *rest = self.places.values()
+        tokens = self._prepare()
+        network.segment()
+        self._wire(first)
+        stage("segment and certificates")
+        machine = self._machine(first)
+        self._start(machine, "etcd")
+        self._start(machine, "kube-apiserver")
+        for place in rest:
+            self._wire(place)
+        stage("nodes wired")
+        self.api = Api(plan.API_SIDE, tokens["admin"], self.pki / "ca.crt")
+        self._await("the API server", lambda: self._answers("/livez/ping"), 60)
+        stage("API server answers")
+        self._start(machine, "kube-controller-manager")
+        self._start(machine, "kube-scheduler")
+        self._await("the API server", lambda: self._answers("/readyz"), 60)
+        self.version = self._inside.version = self.api("GET", "/version")["gitVersion"]
+        self._bind_proxy()
+        for place in rest:
+            self._machine(place)
+        for one in self.machines.values():
+            one.kubelet.start()
+            self._start(one, "kube-proxy")
+        stage("API server ready")
+        self._await("all nodes Ready", self._all_ready, 60)
+        stage("nodes Ready")
+        self._await("every kube-proxy healthy", self._proxies_healthy, 60)
+        self._await("the default ServiceAccount", self._default_account, 60)
+        stage("kube-proxy healthy")
+
+    def _prepare(self) -> dict[str, str]:
+        for directory in (self.work / "pods", self.work / "etcd"):
+            directory.mkdir(mode=0o700)
+        tokens = pki.make(self.pki)
+        ca = self.pki / "ca.crt"
+        for identity, server in (
+            ("kube-controller-manager", "127.0.0.1"),
+            ("kube-scheduler", "127.0.0.1"),
+            ("kube-proxy", plan.CONTROL_PLANE),
+        ):
+            path = self.pki / f"{identity}.kubeconfig"
+            pki.kubeconfig(path, server=f"https://{server}:6443", token=tokens[identity], ca=ca)
+        pki.kubeconfig(self.state / "kubeconfig", server=f"https://127.0.0.1:{self._port}", token=tokens["admin"], ca=ca)
+        self._inside = Inside(
+            work=self.work,
+            log=self.log,
+            ca=ca,
+            token=tokens["kubelet"],
+            # a kubelet renews every 10 s, and four times at least within the grace
+            lease_every=min(10.0, self.topology.node_grace / 4),
+            images=self._images,
+        )
+        return tokens
+
+    def _wire(self, place: Place) -> None:
+        network.node(place, self.places.values())
+
+    def _machine(self, place: Place) -> Machine:
+        machine = Machine(place=place, kubelet=Kubelet(place, self._inside))
+        self.machines[place.node.name] = machine
+        return machine
+
+    def _start(self, machine: Machine, component: str) -> None:
+        """Start a component on a node, as `component-NODE.log` says."""
+        place = machine.place
+        kubeconfig = self.pki / f"{component}.kubeconfig"
+        if component == "kube-proxy" and self.topology.proxy_mode == "none":
+            return
+        argv = {
+            "etcd": lambda: control.etcd(self.work / "etcd"),
+            "kube-apiserver": lambda: control.apiserver(self.pki),
+            "kube-controller-manager": lambda: control.controller_manager(self.topology, kubeconfig, self.pki),
+            "kube-scheduler": lambda: control.scheduler(kubeconfig),
+            "kube-proxy": lambda: control.proxy(self.topology, kubeconfig, place),
+        }[component]()
+        machine.components[component] = processes.start(
+            argv,
+            program=self.programs[component],
+            netns=place.node.name,
+            log=self._log_of(component, place.node.name),
+            env={**os.environ, "NODE_NAME": place.node.name},
+        )
+
+    def _log_of(self, component: str, node: str) -> Path:
+        return self.log / f"{component}-{node}.log"
+
+    # waiting
+    def _await(self, what: str, holds: Callable[[], bool], within: float) -> None:
+        """Poll until `holds`; `LabError` when a component dies meanwhile or the time is over."""
+        until = time.monotonic() + within
+        while not holds():
+            self._all_alive(what)
+            if time.monotonic() > until:
+                log = self._log_of("kube-apiserver", self.control)
+                raise LabError(f"{what}: not within {within:g} s; the end of {log}:\n{processes.tail(log)}")
+            self._never.wait(POLL)
+
+    def _all_alive(self, what: str) -> None:
+        for node, machine in self.machines.items():
+            for component, process in machine.components.items():
+                if process.poll() is not None:
+                    log = self._log_of(component, node)
+                    raise LabError(
+                        f"waiting for {what}: {component} on {node} ended with {process.returncode}; "
+                        f"the end of {log}:\n{processes.tail(log)}"
+                    )
+
+    def _answers(self, path: str) -> bool:
+        try:
+            self.api("GET", path)
+        except (ApiError, *UNREACHABLE):
+            return False
+        return True
+
+    def _all_ready(self) -> bool:
+        nodes = self.api("GET", "/api/v1/nodes")["items"]
+        return len(nodes) == len(self.places) and all(settled(node) for node in nodes)
+
+    def _proxies_healthy(self) -> bool:
+        return all(self._proxy_healthy(machine) for machine in self.machines.values())
+
+    def _proxy_healthy(self, machine: Machine) -> bool:
+        if "kube-proxy" not in machine.components:
+            return True
+        with entered(processes.namespace(machine.place.node.name)):
+            return _PROXY_HEALTH.ask("127.0.0.1")
+
+    def _default_account(self) -> bool:
+        return self._answers("/api/v1/namespaces/default/serviceaccounts/default")
+
+    def _bind_proxy(self) -> None:
+        try:
+            self.api("POST", "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", _PROXY_BINDING)
+        except ApiError as error:
+            if error.status != _CONFLICT:
+                raise
+
+    # power
+    def off(self, name: str) -> float:
+        """Cut a node's power: first its cable goes dead, then everything on it; gives when (`time.monotonic()`)."""
+        machine = self.machines.pop(name)
+        network.link_up(machine.place.port, up=False)
+        began = time.monotonic()
+        processes.send(machine.components.values(), signal.SIGKILL)
+        machine.kubelet.stop()
+        for process in machine.components.values():
+            process.wait()
+        return began
+
+    def on(self, name: str) -> None:
+        """A node boots: nothing of its kernel's state is left from before; waits until it is Ready."""
+        place = self.places[name]
+        network.forget_node(place)
+        self._wire(place)
+        machine = self._machine(place)
+        if name == self.control:
+            for component in control.CONTROL_PLANE:
+                if component == "kube-controller-manager":
+                    self._await("the API server", lambda: self._answers("/readyz"), 60)
+                self._start(machine, component)
+        machine.kubelet.start()
+        self._start(machine, "kube-proxy")
+        self._await(f"node {name} Ready", lambda: self._is_ready(name), 60)
+        self._await(f"kube-proxy on {name} healthy", lambda: self._proxy_healthy(machine), 60)
+
+    def _is_ready(self, name: str) -> bool:
+        try:
+            return settled(self.api("GET", f"/api/v1/nodes/{name}"))
+        except UNREACHABLE:
+            return False
+
+    def stop_api(self) -> float:
+        """The API server dies; gives when."""
+        process = self.machines[self.control].components.pop("kube-apiserver")
+        processes.end([process])
+        return time.monotonic()
+
+    def start_api(self) -> None:
+        """The API server runs again and is ready."""
+        self._start(self.machines[self.control], "kube-apiserver")
+        self._await("the API server", lambda: self._answers("/readyz"), 60)
+
+    def pod(self, namespace: str, name: str) -> Any:  # noqa: ANN401 - Pod, without its import
+        """A running pod. `LabError` when there is none."""
+        for machine in self.machines.values():
+            for pod in list(machine.kubelet.pods.values()):
+                if (pod.namespace, pod.name) == (namespace, name) and pod.running:
+                    return pod
+        raise LabError(f"no pod {namespace}/{name} runs in this lab")
+
+    def map_images(self, rows: list[dict[str, Any]]) -> None:
+        """Images from now on, before all that are known; one with the same pattern and program is not added twice."""
+        for row in rows:
+            image = image_of(row)
+            if image not in self._images:
+                self._images.append(image)
+
+
+def settled(node: dict[str, Any]) -> bool:
+    """Whether a Node is Ready and carries no taint of the node lifecycle."""
+    taints = node["spec"].get("taints", [])
+    return is_ready(node) and not any(taint["key"].startswith("node.kubernetes.io/") for taint in taints)
+
+
+def image_of(row: dict[str, Any]) -> Image:
+    """An `Image` that came as JSON."""
+    return Image(**{key: tuple(value) if isinstance(value, list) else value for key, value in row.items()})
+
+
+def image_row(image: Image) -> dict[str, Any]:
+    """An `Image` as JSON."""
+    return asdict(image)

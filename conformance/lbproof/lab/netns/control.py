@@ -1,0 +1,112 @@
+"""The command lines of the real components. Pure: each flag is argued where it is not the obvious one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lbproof.lab.netns import plan
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from lbproof.lab.base import Topology
+    from lbproof.lab.netns.plan import Place
+
+CONTROL_PLANE = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
+"""What runs on the control plane's node besides kube-proxy, in the order of starting."""
+_QPS = ("--kube-api-qps=200", "--kube-api-burst=400")
+
+
+def etcd(data: Path) -> list[str]:
+    """One member; its data is in memory, where fsync would only cost time."""
+    client, peer = "http://127.0.0.1:2379", "http://127.0.0.1:2380"
+    return [
+        "etcd",
+        "--name=lab",
+        f"--data-dir={data}",
+        f"--listen-client-urls={client}",
+        f"--advertise-client-urls={client}",
+        f"--listen-peer-urls={peer}",
+        f"--initial-advertise-peer-urls={peer}",
+        f"--initial-cluster=lab={peer}",
+        "--logger=zap",
+        "--log-level=warn",
+        "--unsafe-no-fsync",
+        "--quota-backend-bytes=4294967296",
+    ]
+
+
+def apiserver(pki: Path) -> list[str]:
+    """Priority and fairness is off: it would slow the suite's bursts, which are not what is measured."""
+    return [
+        "kube-apiserver",
+        "--etcd-servers=http://127.0.0.1:2379",
+        "--bind-address=0.0.0.0",
+        f"--advertise-address={plan.CONTROL_PLANE}",
+        "--secure-port=6443",
+        f"--tls-cert-file={pki}/apiserver.crt",
+        f"--tls-private-key-file={pki}/apiserver.key",
+        f"--client-ca-file={pki}/ca.crt",
+        f"--token-auth-file={pki}/tokens.csv",
+        f"--service-account-key-file={pki}/sa.pub",
+        f"--service-account-signing-key-file={pki}/sa.key",
+        "--service-account-issuer=https://kubernetes.default.svc.cluster.local",
+        "--authorization-mode=RBAC",
+        f"--service-cluster-ip-range={plan.SERVICE_CIDR}",
+        "--allow-privileged=true",
+        "--profiling=false",
+        "--enable-priority-and-fairness=false",
+        "--max-requests-inflight=2000",
+        "--max-mutating-requests-inflight=1000",
+        "--v=1",
+    ]
+
+
+def controller_manager(topology: Topology, kubeconfig: Path, pki: Path) -> list[str]:
+    """Its controllers need credentials of their own: without, the root CA's ConfigMap never appears."""
+    return [
+        "kube-controller-manager",
+        f"--kubeconfig={kubeconfig}",
+        "--leader-elect=false",
+        "--use-service-account-credentials=true",
+        f"--service-account-private-key-file={pki}/sa.key",
+        f"--root-ca-file={pki}/ca.crt",
+        "--controllers=*",
+        "--bind-address=127.0.0.1",
+        f"--node-monitor-grace-period={topology.node_grace:g}s",
+        "--node-monitor-period=1s",
+        "--concurrent-service-endpoint-syncs=10",
+        *_QPS,
+        "--v=1",
+    ]
+
+
+def scheduler(kubeconfig: Path) -> list[str]:
+    """One scheduler needs no election."""
+    return [
+        "kube-scheduler",
+        f"--kubeconfig={kubeconfig}",
+        "--leader-elect=false",
+        "--bind-address=127.0.0.1",
+        *_QPS,
+        "--v=1",
+    ]
+
+
+def proxy(topology: Topology, kubeconfig: Path, place: Place) -> list[str]:
+    """The conntrack flags keep it off values that only the machine's first namespace may write."""
+    return [
+        "kube-proxy",
+        f"--kubeconfig={kubeconfig}",
+        f"--hostname-override={place.node.name}",
+        f"--proxy-mode={topology.proxy_mode}",
+        f"--cluster-cidr={plan.POD_CIDR}",
+        "--conntrack-max-per-core=0",
+        "--conntrack-min=0",
+        "--conntrack-tcp-timeout-established=0",
+        "--conntrack-tcp-timeout-close-wait=0",
+        "--healthz-bind-address=0.0.0.0:10256",
+        "--metrics-bind-address=127.0.0.1:10249",
+        "--v=2",
+        *topology.proxy_args,
+    ]

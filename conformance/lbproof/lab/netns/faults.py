@@ -1,0 +1,126 @@
+"""What can be done to a lab, inside the keeper: each fault takes effect before it is answered, and knows its undo."""
+
+from __future__ import annotations
+
+import itertools
+import signal
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from lbproof.lab.base import LabError
+from lbproof.lab.netns import network, processes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from lbproof.lab.netns.cluster import Cluster, Machine
+
+_SCALE = 10_000
+"""Steps of the random number that decides which packet is dropped."""
+
+
+class Faults:
+    """The faults of one lab, by number."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        """Nothing is wrong yet."""
+        self._cluster = cluster
+        self._numbers = itertools.count(1)
+        self._undo: dict[int, Callable[[], None]] = {}
+        self._lock = threading.Lock()
+
+    def commands(self) -> dict[str, Callable[..., Any]]:
+        """The faults as commands of the keeper."""
+        named = (self.power_cut, self.pull_cable, self.partition, self.freeze, self.kill, self.stop_api, self.drop)
+        return {**{fault.__name__: fault for fault in named}, "undo": self.undo}
+
+    def undo(self, number: int) -> None:
+        """Put a fault right; one that has been is left alone."""
+        with self._lock:
+            act = self._undo.pop(number, None)
+        if act:
+            act()
+
+    def power_cut(self, node: str) -> dict[str, Any]:
+        """Link down, then SIGKILL to all of the node."""
+        self._machine(node)
+        return self._done(f"node {node}", self._cluster.off(node), lambda: self._cluster.on(node))
+
+    def pull_cable(self, node: str) -> dict[str, Any]:
+        """The bridge's end of the cable goes down, so the node's end loses its carrier."""
+        machine = self._machine(node)
+        network.link_up(machine.place.port, up=False)
+
+        def plug_in() -> None:
+            network.link_up(machine.place.port, up=True)
+            machine.kubelet.beat()
+
+        return self._done(f"node {node}", time.monotonic(), plug_in)
+
+    def partition(self, one: str, other: str) -> dict[str, Any]:
+        """The segment forwards nothing between two nodes."""
+        ports = [self._machine(name).place.port for name in (one, other)]
+        if one == other:
+            raise LabError(f"a partition takes two nodes, not {one} twice")
+        rules = [f'iifname "{a}" oifname "{b}" drop' for a, b in (ports, ports[::-1])]
+        return self._forbid(f"{one} | {other}", rules)
+
+    def freeze(self, node: str) -> dict[str, Any]:
+        """SIGSTOP to all of the node; its kernel goes on."""
+        machine = self._machine(node)
+        machine.kubelet.frozen = True
+        self._signal(machine, signal.SIGSTOP)
+        began = time.monotonic()
+
+        def thaw() -> None:
+            self._signal(machine, signal.SIGCONT)
+            machine.kubelet.frozen = False
+            machine.kubelet.beat()
+
+        return self._done(f"node {node}", began, thaw)
+
+    def kill(self, namespace: str, pod: str) -> dict[str, Any]:
+        """SIGKILL to a pod's processes."""
+        target = self._cluster.pod(namespace, pod)
+        target.signal(signal.SIGKILL)
+        where = f"{pod} on {target.kubelet.place.node.name}"
+        return self._done(where, time.monotonic(), lambda: None)
+
+    def stop_api(self) -> dict[str, Any]:
+        """SIGKILL to the API server."""
+        if "kube-apiserver" not in self._machine(self._cluster.control).components:
+            raise LabError("the API server has been stopped already")
+        return self._done("kube-apiserver", self._cluster.stop_api(), self._cluster.start_api)
+
+    def drop(self, node: str, share: float) -> dict[str, Any]:
+        """A share of the frames that the segment forwards to the node is lost."""
+        if not 0 <= share <= 1:
+            raise LabError(f"a share of {share:g}: it is from 0 to 1")
+        rule = f'oifname "{self._machine(node).place.port}" numgen random mod {_SCALE} < {round(share * _SCALE)} drop'
+        return self._forbid(f"{share:.0%} towards node {node}", [rule] if share else [])
+
+    def _forbid(self, target: str, rules: list[str]) -> dict[str, Any]:
+        table = f"fault-{next(self._numbers)}"
+        network.forbid(table, rules)
+        return self._done(target, time.monotonic(), lambda: network.allow(table))
+
+    def _machine(self, node: str) -> Machine:
+        if node not in self._cluster.places:
+            raise LabError(f"no node {node} in this lab; it has {', '.join(self._cluster.places)}")
+        machine = self._cluster.machines.get(node)
+        if machine is None:
+            raise LabError(f"node {node} has no power")
+        return machine
+
+    @staticmethod
+    def _signal(machine: Machine, number: signal.Signals) -> None:
+        processes.send(machine.components.values(), number)
+        for pod in list(machine.kubelet.pods.values()):
+            pod.signal(number)
+
+    def _done(self, target: str, began: float, undo: Callable[[], None]) -> dict[str, Any]:
+        with self._lock:
+            number = next(self._numbers)
+            self._undo[number] = undo
+        return {"number": number, "target": target, "began": began}

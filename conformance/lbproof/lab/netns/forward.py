@@ -1,0 +1,40 @@
+"""The door of the API server: pipes a listening socket of the machine's namespace to an address inside the lab.
+
+A process of its own, so that the suite's requests do not wait for the keeper's interpreter. The socket is made by the
+starter, before the lab's namespaces exist, and arrives here as a file descriptor.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import sys
+
+
+async def _copy(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+    try:
+        while data := await source.read(1 << 16):
+            sink.write(data)
+            await sink.drain()
+    except ConnectionError:
+        pass  # one side hung up: the other is closed below, which is all that it can be told
+    finally:
+        sink.close()
+
+
+async def _serve(listener: socket.socket, host: str, port: int) -> None:
+    async def pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            there, back = await asyncio.open_connection(host, port)
+        except OSError:
+            writer.transport.abort()  # refused there, refused here
+            return
+        await asyncio.gather(_copy(reader, back), _copy(there, writer))
+
+    async with await asyncio.start_server(pipe, sock=listener) as server:
+        await server.serve_forever()
+
+
+if __name__ == "__main__":
+    descriptor, to_host, to_port = sys.argv[1:]
+    asyncio.run(_serve(socket.socket(fileno=int(descriptor)), to_host, int(to_port)))

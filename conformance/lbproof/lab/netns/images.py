@@ -1,0 +1,66 @@
+"""What a container image stands for: a program of this machine. Pure."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lbproof.lab.base import Image
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+_NGINX_CONF = str(Path(__file__).with_name("nginx.conf"))
+SYSTEM = ("/usr", "/bin", "/lib", "/lib64", "/etc/ld.so.cache", "/etc/passwd", "/etc/group", "/etc/nsswitch.conf")
+"""What a program that is not static needs of a Debian-like machine."""
+
+
+def defaults(programs: Mapping[str, Path]) -> list[Image]:
+    """The images that the lab knows by itself, of those whose program (component name → path) is there."""
+    known = {
+        "agnhost": [Image(pattern="*agnhost", program="", path="/agnhost", default_args=("pause",))],
+        "nginx": [
+            Image(
+                pattern="nginx",
+                program="",
+                args=("-e", "stderr", "-c", _NGINX_CONF),
+                default_args=("-g", "daemon off;"),
+                binds=(*SYSTEM, _NGINX_CONF),
+            )
+        ],
+        "metallb-controller": [Image(pattern="metallb/controller", program="", path="/controller")],
+        "metallb-speaker": [Image(pattern="metallb/speaker", program="", path="/speaker")],
+    }
+    if "agnhost" in programs:
+        known["agnhost"].append(Image(pattern="*pause", program="", path="/pause", args=("pause",)))
+    return [
+        Image(
+            pattern=image.pattern,
+            program=str(programs[component]),
+            args=image.args,
+            default_args=image.default_args,
+            binds=image.binds,
+            path=image.path,
+        )
+        for component, images in known.items()
+        if component in programs
+        for image in images
+    ]
+
+
+def repository(reference: str) -> str:
+    """The name in an image reference, without registry, tag and digest, and without Docker Hub's `library/`."""
+    name = reference.partition("@")[0]
+    if ":" in name.rpartition("/")[2]:
+        name = name.rpartition(":")[0]
+    first, slash, rest = name.partition("/")
+    if slash and ("." in first or ":" in first or first == "localhost"):
+        name = rest
+    return name.removeprefix("library/")
+
+
+def find(images: Iterable[Image], reference: str) -> Image | None:
+    """The image that a reference means: the last one added that matches, or None."""
+    name = repository(reference)
+    return next((image for image in reversed(list(images)) if fnmatchcase(name, image.pattern)), None)

@@ -1,0 +1,162 @@
+"""The lab's keeper: process 1 of its PID namespace, whose end is the end of everything in the lab.
+
+Two processes. The first is the namespace's init: it takes in and reaps what others leave, passes SIGTERM on, and ends
+when the second does; then the kernel kills the rest. The second boots the cluster, plays the kubelets and answers the
+suite. It watches a lifeline to whoever started it: its end of file (the starter died, even by SIGKILL) takes the lab
+down; one byte on it sets the lab free to outlive its starter.
+
+Called as `python -m lbproof.lab.netns.keeper STATE LISTEN REPORT LIFELINE`: the state directory and three descriptors.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from types import FrameType
+from typing import IO, TYPE_CHECKING, Any, NoReturn
+
+from lbproof.lab.base import LabError, Topology
+from lbproof.lab.netns import plan, processes, rpc
+from lbproof.lab.netns.cluster import Cluster, image_of
+from lbproof.lab.netns.faults import Faults
+
+if TYPE_CHECKING:
+    import subprocess
+
+_log = logging.getLogger(__name__)
+
+
+def _init(keeper: int) -> NoReturn:
+    """Process 1: reap until the keeper ends, and end with it."""
+
+    def pass_on(number: int, _: FrameType | None) -> None:
+        os.kill(keeper, number)
+
+    signal.signal(signal.SIGTERM, pass_on)
+    while True:
+        pid, status = os.wait()
+        if pid == keeper:
+            os._exit(os.waitstatus_to_exitcode(status) & 0xFF)
+
+
+class Keeper:
+    """The second process."""
+
+    def __init__(self, state: Path, listen: int, report: int, lifeline: int) -> None:
+        """The request is in the state directory, where the starter put it."""
+        self._state, self._listen, self._lifeline = state, listen, lifeline
+        self._report: IO[str] = os.fdopen(report, "w", encoding="utf-8")
+        self._over = threading.Event()
+        request = json.loads((state / "request.json").read_text(encoding="utf-8"))
+        topology = {**request["topology"], "proxy_args": tuple(request["topology"]["proxy_args"])}
+        self._cluster = Cluster(
+            state,
+            Topology(**topology),
+            {name: Path(path) for name, path in request["programs"].items()},
+            [image_of(row) for row in request["images"]],
+            request["port"],
+        )
+        self._began = time.monotonic()
+        self._door: subprocess.Popen[bytes] | None = None
+
+    def run(self) -> int:
+        """Boot, stay until told to go, and leave nothing; the exit code."""
+        signal.signal(signal.SIGTERM, lambda *_: self._over.set())
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        threading.Thread(target=self._watch_lifeline, name="lifeline", daemon=True).start()
+        try:
+            self._boot()
+        except LabError as error:
+            self._say(error=str(error))
+            return 1
+        except Exception as error:
+            # the process's edge: the starter must hear of a fault of ours
+            _log.exception("boot")
+            self._say(error=f"the keeper failed: {type(error).__name__}: {error}; see {self._state}/log/keeper.log")
+            return 1
+        self._say(ready=True)
+        self._report.close()
+        self._over.wait()
+        self._leave()
+        return 0
+
+    def _boot(self) -> None:
+        mount = ["mount", "-t", "tmpfs", "-o", "mode=755", "lbproof"]
+        os.makedirs(processes.NAMESPACES, exist_ok=True)  # noqa: PTH103 - a path of iproute2's, kept as text
+        processes.output([*mount, processes.NAMESPACES])
+        processes.output([*mount, str(self._cluster.work)])
+        self._cluster.boot(self._stage)
+        self._door = self._forward()
+        faults = Faults(self._cluster)
+        commands = {**faults.commands(), "pod": self._pod, "map_images": self._map_images, "status": self._status}
+        rpc.serve(self._state / "ctl.sock", commands)
+
+    def _forward(self) -> subprocess.Popen[bytes]:
+        argv = [sys.executable, "-m", "lbproof.lab.netns.forward", str(self._listen), plan.API_SIDE, "6443"]
+        return processes.start_here(argv, log=self._cluster.log / "forward.log", descriptor=self._listen)
+
+    def _stage(self, text: str) -> None:
+        if self._over.is_set():
+            raise LabError("told to stop while booting")
+        self._say(stage=text, seconds=round(time.monotonic() - self._began, 2))
+
+    def _say(self, **fields: Any) -> None:  # noqa: ANN401 - it is JSON
+        self._report.write(json.dumps(fields) + "\n")
+        self._report.flush()
+
+    def _watch_lifeline(self) -> None:
+        if os.read(self._lifeline, 1):
+            return
+        self._leave()
+        os._exit(1)
+
+    def _leave(self) -> None:
+        """What the kernel would do at our end, but before it, so that the state directory can go as well."""
+        for machine in list(self._cluster.machines.values()):
+            machine.kubelet.stop()
+            processes.end(machine.components.values())
+        if self._door:
+            processes.end([self._door])
+        processes.output(["umount", "--lazy", str(self._cluster.work)])
+        shutil.rmtree(self._state, ignore_errors=True)
+
+    # commands
+    def _pod(self, namespace: str, name: str) -> dict[str, str]:
+        pod = self._cluster.pod(namespace, name)
+        mac = pod.kubelet.place.node.mac if pod.host_network else plan.mac_of(pod.address)
+        return {"netns": pod.netns, "address": pod.address, "mac": mac, "node": pod.kubelet.place.node.name}
+
+    def _map_images(self, images: list[dict[str, Any]]) -> None:
+        self._cluster.map_images(images)
+
+    def _status(self) -> dict[str, Any]:
+        return {
+            "version": self._cluster.version,
+            "nodes": {name: name in self._cluster.machines for name in self._cluster.places},
+        }
+
+
+def main() -> NoReturn:
+    """Become init and keeper."""
+    state, *descriptors = sys.argv[1:]
+    keeper = os.fork()
+    if keeper:
+        _init(keeper)
+    logging.basicConfig(
+        stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(threadName)s %(message)s"
+    )
+    code = Keeper(Path(state), *(int(number) for number in descriptors)).run()
+    logging.shutdown()
+    # daemon threads are at work in system calls: nothing of the interpreter's end is needed
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    main()

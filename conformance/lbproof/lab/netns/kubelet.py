@@ -1,0 +1,218 @@
+"""The stand-in for one node's kubelet: registers the node, renews its lease, and realises the pods bound to it.
+
+Its threads live in the node's network namespace and reach the API server across the segment. A node whose cable is
+pulled, or that is cut off from the control plane, therefore goes silent by itself, as a real one does.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from lbproof.lab.base import Image, LabError
+from lbproof.lab.netns import plan, status
+from lbproof.lab.netns.api import MERGE, STRATEGIC, UNREACHABLE, Api, ApiError
+from lbproof.lab.netns.enter import enter
+from lbproof.lab.netns.pod import Pod
+from lbproof.lab.netns.processes import namespace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from lbproof.lab.netns.plan import Place
+
+_log = logging.getLogger(__name__)
+
+_LEASES = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
+_GONE = {404, 409}
+RETRY = 0.2
+
+
+@dataclass(slots=True, kw_only=True)
+class Inside:
+    """What all kubelets of a lab share."""
+
+    work: Path
+    """A directory in memory."""
+    log: Path
+    ca: Path
+    token: str
+    lease_every: float
+    """Seconds between renewals."""
+    images: list[Image] = field(default_factory=list)
+    version: str = ""
+    """The kubelet version to report: the API server's."""
+
+
+class Kubelet:
+    """One node's agent, from when the node has power until it loses it."""
+
+    def __init__(self, place: Place, inside: Inside) -> None:
+        """Nothing is done yet."""
+        self.place, self.inside = place, inside
+        self.api = Api(plan.CONTROL_PLANE, inside.token, inside.ca)
+        self.pods: dict[str, Pod] = {}
+        self.frozen = False
+        self._off = threading.Event()
+        self._beat = threading.Event()
+        self._registered = threading.Event()
+        self._addresses = list(range(2, 255))
+        self._lock = threading.Lock()
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread(self._leases)
+        self._thread(self._watch)
+
+    def stop(self) -> None:
+        """The node has no power: its pods' processes die and nothing more is said."""
+        self._off.set()
+        for pod in list(self.pods.values()):
+            pod.lose()
+
+    def beat(self) -> None:
+        """Renew the lease, and the status if need be, now: the node can be heard again."""
+        self._beat.set()
+
+    def _thread(self, work: Callable[[], None]) -> None:
+        def main() -> None:
+            enter(namespace(self.place.node.name))
+            while not self._off.is_set():
+                try:
+                    work()
+                except (ApiError, *UNREACHABLE) as error:
+                    _log.info("kubelet %s: %s", self.place.node.name, error)
+                    self._off.wait(RETRY)
+
+        threading.Thread(target=main, name=f"kubelet {self.place.node.name}", daemon=True).start()
+
+    # addresses of pods
+    def take_address(self, before: str) -> str:
+        """An address for a pod; the one that it had `before`, when that is of this node: it cannot change."""
+        with self._lock:
+            host = int(before.rpartition(".")[2]) if before and before == self._same(before) else 0
+            if host in self._addresses:
+                self._addresses.remove(host)
+            elif self._addresses:
+                host = self._addresses.pop(0)
+            else:
+                raise LabError(f"node {self.place.node.name} has no address left for a pod")
+        return self.place.pod_address(host)
+
+    def _same(self, address: str) -> str:
+        return self.place.pod_address(int(address.rpartition(".")[2]))
+
+    def give_address_back(self, address: str) -> None:
+        """A pod's address is free again, after all others."""
+        with self._lock:
+            self._addresses.append(int(address.rpartition(".")[2]))
+
+    # the node
+    def _register(self) -> None:
+        try:
+            self.api("POST", "/api/v1/nodes", status.node_object(self.place))
+        except ApiError as error:
+            if error.status not in _GONE:
+                raise
+        self._post_status()
+        self._registered.set()
+
+    def _post_status(self) -> None:
+        body = status.node_status(self.place, self.inside.version, status.now())
+        self.api("PATCH", f"/api/v1/nodes/{self.place.node.name}/status", body, content=STRATEGIC)
+
+    def _leases(self) -> None:
+        if not self._registered.is_set():
+            self._register()
+        while not self._off.is_set():
+            if not self.frozen:
+                self._renew()
+            self._beat.wait(self.inside.lease_every)
+            self._beat.clear()
+
+    def _renew(self) -> None:
+        """A lease alone does not undo Ready=Unknown: whoever was given up must post its status again."""
+        name = self.place.node.name
+        renewed = time.strftime("%Y-%m-%dT%H:%M:%S.000000Z", time.gmtime())
+        spec = {"holderIdentity": name, "leaseDurationSeconds": 40, "renewTime": renewed}
+        try:
+            self.api("PATCH", f"{_LEASES}/{name}", {"spec": spec}, content=MERGE)
+        except ApiError as error:
+            if error.status not in _GONE:
+                raise
+            lease = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": name}, "spec": spec}
+            self.api("POST", _LEASES, lease)
+        node = self.api("GET", f"/api/v1/nodes/{name}")
+        if not is_ready(node):
+            self._post_status()
+
+    # its pods
+    def _watch(self) -> None:
+        path = f"/api/v1/pods?fieldSelector=spec.nodeName={self.place.node.name}"
+        listed = self.api("GET", path)
+        present = {obj["metadata"]["uid"] for obj in listed["items"]}
+        for uid, pod in list(self.pods.items()):
+            if uid not in present:
+                pod.finish(0)
+        for obj in listed["items"]:
+            self._seen(obj)
+        version = listed["metadata"]["resourceVersion"]
+        while not self._off.is_set():
+            for event in self.api.watch(path, version):
+                if event["type"] == "ERROR":
+                    _log.info("kubelet %s: watch ended: %s", self.place.node.name, event["object"])
+                    return
+                while self.frozen and not self._off.wait(RETRY):
+                    pass  # nothing is taken in while the node stands still
+                if self._off.is_set():
+                    return
+                version = event["object"]["metadata"]["resourceVersion"]
+                if event["type"] in {"ADDED", "MODIFIED"}:
+                    self._seen(event["object"])
+                elif event["type"] == "DELETED" and (pod := self.pods.get(event["object"]["metadata"]["uid"])):
+                    pod.finish(0)
+
+    def _seen(self, obj: dict[str, Any]) -> None:
+        """A pod of this node is there or has changed."""
+        metadata = obj["metadata"]
+        pod = self.pods.get(metadata["uid"])
+        if pod is not None:
+            pod.update(obj)
+            if "deletionTimestamp" in metadata:
+                pod.finish(metadata.get("deletionGracePeriodSeconds", 0))
+        elif "deletionTimestamp" in metadata:
+            self._delete(obj)
+        elif obj.get("status", {}).get("phase") not in {"Succeeded", "Failed"}:
+            pod = self.pods[metadata["uid"]] = Pod(obj, self)
+            pod.start()
+
+    def forget(self, pod: Pod) -> None:
+        """A pod has ended here: its object may go."""
+        del self.pods[pod.uid]
+        while not self._off.is_set():
+            try:
+                self._delete(pod.obj)
+            except UNREACHABLE as error:
+                _log.info("pod %s/%s: %s", pod.namespace, pod.name, error)
+                self._off.wait(RETRY)
+            else:
+                return
+
+    def _delete(self, obj: dict[str, Any]) -> None:
+        metadata = obj["metadata"]
+        path = f"/api/v1/namespaces/{metadata['namespace']}/pods/{metadata['name']}"
+        try:
+            self.api("DELETE", path, {"gracePeriodSeconds": 0, "preconditions": {"uid": metadata["uid"]}})
+        except ApiError as error:
+            if error.status not in _GONE:
+                raise
+
+
+def is_ready(node: dict[str, Any]) -> bool:
+    """Whether a Node object says that it is Ready."""
+    rows = node.get("status", {}).get("conditions", [])
+    return any(row["type"] == "Ready" and row["status"] == "True" for row in rows)

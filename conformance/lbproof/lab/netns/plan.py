@@ -1,0 +1,78 @@
+"""Which node has which name, address and pod network: the article's cluster, for any number of workers. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lbproof.lab.base import LabError, Node, Role, Segment
+
+if TYPE_CHECKING:
+    from lbproof.lab.base import Topology
+
+LAN = "192.168.172."
+ROUTER, CLIENT, CONTROL_PLANE = LAN + "1", LAN + "50", LAN + "141"
+FAR, FAR_ROUTER = "10.99.0.10", "10.99.0.1"
+KEEPER_SIDE, API_SIDE = "10.254.0.1", "10.254.0.2"
+"""The management link between the keeper and the control plane's node; no node's traffic uses it."""
+POD_CIDR, SERVICE_CIDR, API_SERVICE = "10.244.0.0/16", "10.96.0.0/12", "10.96.0.1"
+
+SEGMENT = Segment(
+    subnet=LAN + "0/24",
+    free=tuple(f"{LAN}{host}" for host in range(170, 240)),
+    reserved=tuple(f"{LAN}{host}" for host in range(160, 170)),
+)
+
+_WORKER_HOSTS = (*range(151, 160), *range(2, 50), *range(51, 141), *range(142, 151), *range(240, 255))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """A node and what only this lab knows of it."""
+
+    node: Node
+    index: int
+    """Its place in the list: 0 is the control plane."""
+
+    @property
+    def port(self) -> str:
+        """The bridge's end of its cable."""
+        return f"v-{self.node.name}"
+
+    @property
+    def pod_cidr(self) -> str:
+        """The pods' addresses on this node."""
+        return f"10.244.{self.index}.0/24"
+
+    @property
+    def gateway(self) -> str:
+        """The node's own address towards its pods."""
+        return self.pod_address(1)
+
+    def pod_address(self, host: int) -> str:
+        """The address of a pod, by its number on the node (2 to 254)."""
+        return f"10.244.{self.index}.{host}"
+
+
+def mac_of(address: str) -> str:
+    """The hardware address that goes with an address: it holds its four bytes, so a frame names its sender."""
+    return "02:00:" + ":".join(f"{int(part):02x}" for part in address.split("."))
+
+
+def places(topology: Topology) -> tuple[Place, ...]:
+    """The nodes of a topology, control plane first. `LabError` when the segment has no room for so many."""
+    if not 0 <= topology.workers <= len(_WORKER_HOSTS):
+        raise LabError(f"{topology.workers} workers: the netns lab has room for 0 to {len(_WORKER_HOSTS)}")
+    hosts = [CONTROL_PLANE, *(f"{LAN}{host}" for host in _WORKER_HOSTS[: topology.workers])]
+    return tuple(
+        Place(
+            index=index,
+            node=Node(
+                name=f"w{index:02}" if index else "m01",
+                role=Role.WORKER if index else Role.CONTROL_PLANE,
+                address=address,
+                mac=mac_of(address),
+            ),
+        )
+        for index, address in enumerate(hosts)
+    )

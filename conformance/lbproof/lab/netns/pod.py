@@ -1,0 +1,378 @@
+"""One pod on one node: its namespace, volumes and containers, from the first sight of it to its last.
+
+Everything about a pod happens in its own thread, which lives in the node's network namespace, so there is nothing to
+lock: whoever wants something of it leaves a word and wakes it. It waits for what comes first of a container's end, a
+probe, a restart, a refresh of its volumes, or such a word.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import select
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lbproof.lab.base import LabError
+from lbproof.lab.netns import container, images, network, plan, status
+from lbproof.lab.netns.api import STRATEGIC, UNREACHABLE, ApiError
+from lbproof.lab.netns.enter import enter
+from lbproof.lab.netns.probe import Probe
+from lbproof.lab.netns.processes import end, namespace, send
+from lbproof.lab.netns.volumes import NotYetError, Source
+
+if TYPE_CHECKING:
+    from lbproof.lab.netns.kubelet import Kubelet
+
+_log = logging.getLogger(__name__)
+
+RETRY = 0.3
+"""Seconds until something that the pod waits for is looked for again."""
+REFRESH_UNREADY, REFRESH = 0.5, 10.0
+"""Seconds between refreshes of the volumes: a program may wait for its Secret before it is Ready."""
+BACKOFF = (0.5, 1.0, 2.0, 5.0, 10.0, 20.0)
+"""Seconds until a container that ended is started again, by how often in a row it did."""
+STEADY = 60.0
+"""Seconds after which a container's next end counts as its first."""
+
+
+@dataclass(slots=True, kw_only=True)
+class _Container:
+    """A container of the pod: what is wanted, what is said of it, and its process."""
+
+    spec: dict[str, Any]
+    state: status.Container
+    process: subprocess.Popen[bytes] | None = None
+    pidfd: int = -1
+    began: float = 0.0
+    start_at: float = 0.0
+    ends: int = 0
+    readiness: Probe | None = None
+    liveness: Probe | None = None
+
+
+@dataclass(slots=True)
+class _Word:
+    """What others want of the pod; written by them, read by its thread."""
+
+    grace_until: float | None = None
+    """End by then (`time.monotonic()`)."""
+    lost: bool = False
+    """The node died: the processes are gone, and nothing is to be said to anybody."""
+
+
+class Pod:
+    """A pod bound to a node."""
+
+    def __init__(self, obj: dict[str, Any], kubelet: Kubelet) -> None:
+        """The pod as the API has it; `start` makes it real."""
+        self.obj, self.kubelet = obj, kubelet
+        metadata, spec = obj["metadata"], obj["spec"]
+        self.uid: str = metadata["uid"]
+        self.namespace: str = metadata["namespace"]
+        self.name: str = metadata["name"]
+        self.host_network: bool = spec.get("hostNetwork", False)
+        self.netns = kubelet.place.node.name if self.host_network else f"p-{self.uid[:8]}"
+        self.address = kubelet.place.node.address if self.host_network else ""
+        self._directory = kubelet.inside.work / "pods" / self.uid
+        self._word = _Word()
+        self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._path = f"/api/v1/namespaces/{self.namespace}/pods/{self.name}"
+        self._source: Source | None = None
+        self._mounted = False
+        self._refresh_at = 0.0
+        self._posted: dict[str, Any] = dict(obj.get("status", {}))
+        self._init = [self._container(row, "initContainerStatuses") for row in spec.get("initContainers", [])]
+        self._containers = [self._container(row, "containerStatuses") for row in spec["containers"]]
+
+    def _container(self, spec: dict[str, Any], before: str) -> _Container:
+        """A container; one that ran before (its node was off) goes on counting its restarts."""
+        state = status.Container(name=spec["name"], image=spec["image"])
+        old = next((row for row in self._posted.get(before, []) if row["name"] == spec["name"]), None)
+        if old and old.get("containerID"):
+            state.restarts = old["restartCount"] + 1
+        return _Container(spec=spec, state=state)
+
+    # what others ask of it
+    def start(self) -> None:
+        """Begin, in a thread of its own."""
+        threading.Thread(target=self._main, name=f"pod {self.namespace}/{self.name}", daemon=True).start()
+
+    def update(self, obj: dict[str, Any]) -> None:
+        """The object changed: labels and annotations may show in volumes."""
+        self.obj.update(metadata=obj["metadata"])
+
+    def finish(self, grace: float) -> None:
+        """End it within `grace` seconds, and say so."""
+        until = time.monotonic() + grace
+        earlier = self._word.grace_until
+        self._word.grace_until = until if earlier is None else min(until, earlier)
+        self.wake()
+
+    def lose(self) -> None:
+        """Its node lost its power: kill everything at once and forget it."""
+        self._word.lost = True
+        self.signal(signal.SIGKILL)
+        self.wake()
+
+    def signal(self, number: signal.Signals) -> list[str]:
+        """Send a signal to every process of the pod; gives the names of its running containers."""
+        running = [row for row in (*self._init, *self._containers) if row.process and row.process.returncode is None]
+        send([row.process for row in running if row.process], number)
+        return [row.state.name for row in running]
+
+    def wake(self) -> None:
+        """Have it look around now."""
+        os.eventfd_write(self._wake, 1)
+
+    @property
+    def running(self) -> bool:
+        """Whether it has its address and runs a container."""
+        return bool(self.address) and any(row.state.running for row in self._containers)
+
+    # its own thread
+    def _main(self) -> None:
+        try:
+            enter(namespace(self.kubelet.place.node.name))
+            if not self._set_up():
+                return
+            while self._word.grace_until is None and not self._word.lost:
+                if self.kubelet.frozen:
+                    self._wait(RETRY)
+                    continue
+                self._wait(self._step() - time.monotonic())
+            if not self._word.lost:
+                self._terminate()
+        except Exception:
+            # the thread's edge: one pod that fails must not take others with it, and the keeper's log says why
+            _log.exception("pod %s/%s", self.namespace, self.name)
+        finally:
+            os.close(self._wake)
+
+    def _set_up(self) -> bool:
+        """Namespace and address; whether that worked before the pod was wanted gone."""
+        if not self.host_network:
+            self.address = self.kubelet.take_address(self._posted.get("podIP", ""))
+            network.pod(self.kubelet.place, self.netns, self.address)
+        self._source = Source(self.kubelet.api, self.obj, self.kubelet.place.node.address, self.address)
+        self._posted["startTime"] = self._posted.get("startTime") or status.now()
+        return True
+
+    def _step(self) -> float:
+        """Do what is due; gives the time of what is due next (`time.monotonic()`)."""
+        try:
+            due = self._advance()
+            self._post()
+        except NotYetError as reason:
+            for row in (*self._init, *self._containers):
+                if not row.state.pid:
+                    row.state.waiting = ("ContainerCreating", str(reason))
+            self._post_later()
+            return time.monotonic() + RETRY
+        except (ApiError, *UNREACHABLE) as error:
+            _log.warning("pod %s/%s: %s", self.namespace, self.name, error)
+            return time.monotonic() + RETRY
+        return due
+
+    def _post_later(self) -> None:
+        """Post what is known; a server that cannot be reached is told at the next step."""
+        try:
+            self._post()
+        except (ApiError, *UNREACHABLE) as error:
+            _log.warning("pod %s/%s: %s", self.namespace, self.name, error)
+
+    def _advance(self) -> float:
+        if self._source is None:
+            raise LabError(f"pod {self.name} was stepped before it was set up")
+        now = time.monotonic()
+        if now >= self._refresh_at:
+            self._source.populate(self._directory / "volumes")
+            ready = all(row.state.ready for row in self._containers)
+            self._refresh_at = now + (REFRESH if ready else REFRESH_UNREADY)
+        due = [self._refresh_at]
+        for row in self._init:
+            due.append(self._attend(row, now, "OnFailure"))
+            if not (row.state.exited and row.state.exited["exitCode"] == 0):
+                return min(due)
+        policy = self.obj["spec"].get("restartPolicy", "Always")
+        due += [self._attend(row, now, policy) for row in self._containers]
+        return min(due)
+
+    def _attend(self, row: _Container, now: float, policy: str) -> float:
+        """See to one container; gives when to look at it again."""
+        if row.process is not None and row.process.poll() is not None:
+            self._ended(row, row.process.returncode, now)
+        if row.process is None:
+            code = row.state.exited["exitCode"] if row.state.exited else None
+            if code is not None and (policy == "Never" or (policy == "OnFailure" and code == 0)):
+                return now + 3600
+            if now >= row.start_at:
+                self._start(row, now)
+            return row.start_at if row.process is None else now
+        return self._probe(row, now)
+
+    def _ended(self, row: _Container, code: int, now: float) -> None:
+        """A container's program has ended: what is left of it goes, and the next start is set."""
+        if row.process is None:
+            return
+        send([row.process], signal.SIGKILL)
+        os.close(row.pidfd)
+        row.ends = 0 if now - row.began > STEADY else row.ends
+        delay = BACKOFF[min(row.ends, len(BACKOFF) - 1)]
+        row.ends += 1
+        row.start_at = now + delay
+        row.state.exited = status.terminated(code, row.state.started, status.now(), row.process.pid)
+        row.state.ready = False
+        row.process, row.pidfd = None, -1
+
+    def _start(self, row: _Container, now: float) -> None:
+        """Start a container, or say why it waits."""
+        if self._source is None:
+            return
+        state, inside = row.state, self.kubelet.inside
+        image = images.find(inside.images, state.image)
+        if image is None:
+            known = ", ".join(sorted({one.pattern for one in inside.images}))
+            again = state.waiting is not None and state.waiting[0] == "ErrImagePull"
+            state.waiting = (
+                "ImagePullBackOff" if again else "ErrImagePull",
+                f"this lab runs programs, not images, and has none for {state.image}; it knows {known}",
+            )
+            row.start_at = now + 2
+            return
+        hostname = self.kubelet.place.node.name if self.host_network else self.name
+        base = {
+            "PATH": container.PATH,
+            "HOSTNAME": hostname,
+            "KUBERNETES_SERVICE_HOST": plan.API_SERVICE,
+            "KUBERNETES_SERVICE_PORT": "443",
+            **image.env,
+        }
+        try:
+            env = self._source.environment(row.spec, base)
+            row.process = container.run(
+                image=image,
+                command=container.argv(image, row.spec, env),
+                env=env,
+                mounts=self._mounts(row.spec),
+                root=self._directory / "roots" / state.name,
+                netns=self.netns,
+                hostname=hostname,
+                address=self.address,
+                log=inside.log / f"{self.namespace}_{self.name}_{state.name}.log",
+            )
+        except NotYetError as reason:
+            state.waiting = ("CreateContainerConfigError", str(reason))
+            row.start_at = now + RETRY
+            return
+        except OSError as reason:
+            state.waiting = ("CreateContainerError", str(reason))
+            row.start_at = now + 2
+            return
+        row.pidfd = os.pidfd_open(row.process.pid)
+        row.began = now
+        if state.exited:
+            state.last, state.exited, state.restarts = state.exited, None, state.restarts + 1
+        state.waiting, state.pid, state.started = None, row.process.pid, status.now()
+        ready, live = row.spec.get("readinessProbe"), row.spec.get("livenessProbe")
+        row.readiness = Probe(ready, row.spec, quick=True) if ready else None
+        row.liveness = Probe(live, row.spec, quick=False) if live else None
+        if row.liveness:
+            row.liveness.due = now + row.liveness.spec.get("initialDelaySeconds", 0) + 1
+        state.ready = row.readiness is None
+
+    def _mounts(self, spec: dict[str, Any]) -> list[container.Mount]:
+        host = {row["name"]: row["hostPath"] for row in self.obj["spec"].get("volumes", []) if "hostPath" in row}
+        mounts = []
+        for row in spec.get("volumeMounts", []):
+            name = row["name"]
+            source = Path(host[name]["path"]) if name in host else self._directory / "volumes" / name
+            if "subPath" in row:
+                source /= row["subPath"]
+            # what is of this machine is never written to
+            read_only = name in host or row.get("readOnly", False)
+            mounts.append(container.Mount(source=str(source), target=row["mountPath"], read_only=read_only))
+        return mounts
+
+    def _probe(self, row: _Container, now: float) -> float:
+        """Ask the probes that are due; a container that is no longer alive is ended, and so started again."""
+        due = now + 3600
+        for probe in (row.readiness, row.liveness):
+            if probe is None:
+                continue
+            if now >= probe.due:
+                probe.answered(probe.ask(self.address), time.monotonic())
+            due = min(due, probe.due)
+        if row.readiness:
+            row.state.ready = row.readiness.passed
+        if row.liveness and row.liveness.failed and row.process:
+            _log.warning("pod %s/%s: %s failed its liveness probe", self.namespace, self.name, row.state.name)
+            send([row.process], signal.SIGKILL)
+            row.liveness = None
+        return due
+
+    def _post(self) -> None:
+        """Say how the pod is, when that changed."""
+        at = status.now()
+        policy = self.obj["spec"].get("restartPolicy", "Always")
+        done = all(row.state.exited and row.state.exited["exitCode"] == 0 for row in self._init)
+        said: dict[str, Any] = {
+            "phase": status.phase([row.state for row in self._containers], policy),
+            "hostIP": self.kubelet.place.node.address,
+            "hostIPs": [{"ip": self.kubelet.place.node.address}],
+            "podIP": self.address,
+            "podIPs": [{"ip": self.address}],
+            "startTime": self._posted["startTime"],
+            "conditions": status.conditions(
+                networked=True,
+                initialized=done,
+                containers=[row.state for row in self._containers],
+                before=self._posted,
+                at=at,
+            ),
+            "containerStatuses": [row.state.as_status() for row in self._containers],
+        }
+        if self._init:
+            said["initContainerStatuses"] = [row.state.as_status() for row in self._init]
+        if said == self._posted:
+            return
+        self.kubelet.api(
+            "PATCH", f"{self._path}/status", {"metadata": {"uid": self.uid}, "status": said}, content=STRATEGIC
+        )
+        self._posted = said
+
+    def _wait(self, seconds: float) -> None:
+        """Until a container ends, somebody wakes the pod, or the time is over."""
+        poll = select.poll()
+        poll.register(self._wake, select.POLLIN)
+        for row in (*self._init, *self._containers):
+            if row.pidfd >= 0:
+                poll.register(row.pidfd, select.POLLIN)
+        if any(fd == self._wake for fd, _ in poll.poll(max(0.0, seconds) * 1000)):
+            os.eventfd_read(self._wake)
+
+    def _terminate(self) -> None:
+        """SIGTERM, the grace, SIGKILL; then nothing of the pod is left here, and the API hears so."""
+        processes = [row.process for row in (*self._init, *self._containers) if row.process]
+        for process in processes:
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+        while not self._word.lost and any(process.poll() is None for process in processes):
+            left = (self._word.grace_until or 0.0) - time.monotonic()
+            if left <= 0:
+                break
+            self._wait(left)
+        end(processes)
+        if self._word.lost:
+            return
+        if not self.host_network:
+            network.forget_pod(self.kubelet.place, self.netns)
+            self.kubelet.give_address_back(self.address)
+        shutil.rmtree(self._directory, ignore_errors=True)
+        self.kubelet.forget(self)

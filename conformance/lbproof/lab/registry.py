@@ -1,0 +1,188 @@
+"""The labs of this machine: where each keeps its state, which are alive, and the removal of what is left of any.
+
+A lab is a directory of its name below `ROOT` and one process, its `unshare`, known by its number and its start time
+together, since numbers are used again. When that process ends, the kernel has removed everything but the directory.
+Nothing else is ever looked for by name, so nothing that this project did not make is touched.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import itertools
+import json
+import os
+import re
+import select
+import shutil
+import signal
+import time
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lbproof.lab.base import LabError, Topology
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+ROOT = Path("/run/lbproof/labs")
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?")
+_GONE_WITHIN = 20
+"""Seconds that the kernel may take to end a lab's processes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabInfo:
+    """A lab, alive or what is left of one."""
+
+    name: str
+    provider: str
+    alive: bool
+    keeper: int
+    """Process 1 of the lab as this machine numbers it; 0 when it is dead."""
+    kubeconfig: Path
+    nodes: int
+    since: float
+    """When it was started (`time.time()`)."""
+    topology: Topology
+
+    @property
+    def process(self) -> str:
+        """The keeper's directory in /proc."""
+        return f"/proc/{self.keeper}"
+
+
+def directory(name: str) -> Path:
+    """Where a lab of that name keeps its state. `LabError` when it cannot be a name."""
+    if not _NAME.fullmatch(name):
+        raise LabError(f"{name!r} is no name for a lab: 1 to 40 of a-z, 0-9 and -, not at its ends")
+    return ROOT / name
+
+
+@contextmanager
+def claim(name: str) -> Iterator[Path]:
+    """The empty state directory of a new lab; inside the block nobody else claims or removes one.
+
+    `LabError` when a lab of that name is alive; what a dead one left is removed.
+    """
+    state = directory(name)
+    ROOT.mkdir(parents=True, exist_ok=True)
+    with (ROOT / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if state.exists():
+            if _read(state).alive:
+                raise LabError(f"lab {name} is up already: take it down (`lbproof lab down {name}`) or choose a name")
+            shutil.rmtree(state)
+        state.mkdir(mode=0o700)
+        yield state
+
+
+def record(name: str, pid: int, topology: Topology) -> None:
+    """Remember which process a lab is."""
+    row = {"pid": pid, "start": _start_time(pid), "topology": asdict(topology), "since": time.time()}
+    (directory(name) / "lab.json").write_text(json.dumps(row), encoding="utf-8")
+
+
+def labs() -> list[LabInfo]:
+    """Every lab of this machine, by name, the dead ones included."""
+    if not ROOT.exists():
+        return []
+    return [_read(state) for state in sorted(ROOT.iterdir()) if state.is_dir()]
+
+
+def find(name: str) -> LabInfo:
+    """A lab that is alive. `LabError`, with the names that there are, when none of this name is."""
+    alive = {info.name: info for info in labs() if info.alive}
+    if name not in alive:
+        raise LabError(f"no lab {name} is up; there are: {', '.join(alive) or 'none'}")
+    return alive[name]
+
+
+def free_name(prefix: str) -> str:
+    """A name that no lab has."""
+    taken = {info.name for info in labs()}
+    names = (f"{prefix}-{number}" for number in itertools.count(os.getpid()))
+    return next(name for name in names if name not in taken)
+
+
+def remove(name: str) -> str:
+    """End a lab, if it is alive, and remove its directory; says what was removed."""
+    state = directory(name)
+    info = _read(state)
+    if info.alive:
+        _end(info.keeper)
+    shutil.rmtree(state, ignore_errors=False)
+    what = f"{info.nodes} nodes and all their processes, namespaces and links" if info.alive else "dead already"
+    return f"lab {name}: {what}; {state}"
+
+
+def clean(
+    name: str | None = None, *, everything: bool = False, progress: Callable[[str], None] = lambda _: None
+) -> list[str]:
+    """Remove what dead labs left, and a live one when it is named, or all with `everything`; says each thing removed.
+
+    `LabError` when there is no lab of the name.
+    """
+    found = labs()
+    if name is not None and name not in {info.name for info in found}:
+        raise LabError(f"no lab {name}; there are: {', '.join(info.name for info in found) or 'none'}")
+    removed = []
+    for info in found:
+        if info.name == name or everything or (name is None and not info.alive):
+            removed.append(remove(info.name))
+            progress(removed[-1])
+    return removed
+
+
+def _read(state: Path) -> LabInfo:
+    try:
+        row = json.loads((state / "lab.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:  # its starter was killed in between, and the lab with it
+        row = {"pid": 0, "start": "", "topology": asdict(Topology()), "since": state.stat().st_mtime}
+    topology = Topology(**{**row["topology"], "proxy_args": tuple(row["topology"]["proxy_args"])})
+    alive = bool(row["pid"]) and _start_time(row["pid"]) == row["start"]
+    return LabInfo(
+        name=state.name,
+        provider="netns",
+        alive=alive,
+        keeper=_child(row["pid"]) if alive else 0,
+        kubeconfig=state / "kubeconfig",
+        nodes=topology.workers + 1,
+        since=row["since"],
+        topology=topology,
+    )
+
+
+def _start_time(pid: int) -> str:
+    """When a process started, in the kernel's own count; empty when it has ended."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+    return "" if fields[0] in {"Z", "X"} else fields[19]
+
+
+def _child(pid: int) -> int:
+    """The process that `unshare` waits for: process 1 of the lab. `unshare` itself until it has made it."""
+    try:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
+    except (FileNotFoundError, ProcessLookupError):
+        return pid
+    return int(children[0]) if children else pid
+
+
+def _end(pid: int) -> None:
+    """SIGKILL, and wait until the kernel has ended everything in the namespace of that process."""
+    try:
+        process = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        signal.pidfd_send_signal(process, signal.SIGKILL)
+        if not select.select([process], [], [], _GONE_WITHIN)[0]:
+            raise LabError(f"process {pid} has not ended within {_GONE_WITHIN} s of its SIGKILL")
+    except ProcessLookupError:
+        return
+    finally:
+        os.close(process)
