@@ -55,6 +55,8 @@ class Cluster:
         self.places = {place.node.name: place for place in plan.places(topology)}
         self.control = next(iter(self.places))
         self.machines: dict[str, Machine] = {}
+        """Those that have power, by node."""
+        self._dark: dict[str, Machine] = {}
         self.version = ""
         self.log, self.work, self.pki = state / "log", state / "work", state / "pki"
         self._images = [*images.defaults(programs), *more_images]
@@ -204,7 +206,7 @@ class Cluster:
     # power
     def off(self, name: str) -> float:
         """Cut a node's power: first its cable goes dead, then everything on it; gives when (`time.monotonic()`)."""
-        machine = self.machines.pop(name)
+        machine = self._dark[name] = self.machines.pop(name)
         network.link_up(machine.place.port, up=False)
         began = time.monotonic()
         processes.send(machine.components.values(), signal.SIGKILL)
@@ -215,8 +217,8 @@ class Cluster:
 
     def on(self, name: str) -> None:
         """A node boots: nothing of its kernel's state is left from before; waits until it is Ready."""
-        place = self.places[name]
-        network.forget_node(place)
+        place, before = self.places[name], self._dark.pop(name)
+        network.forget_node(place, [pod.netns for pod in before.kubelet.pods.values() if not pod.host_network])
         self._wire(place)
         machine = self._machine(place)
         if name == self.control:

@@ -128,9 +128,10 @@ def node(place: Place, others: Iterable[Place]) -> None:
     output(["iptables", "-w", "-t", "nat", "-A", "POSTROUTING", *rule.split()], netns=name)
 
 
-def forget_node(place: Place) -> None:
-    """A node's namespace and cables go; links first, since a namespace frees its links some time after its name."""
-    ip([f"link del {place.port}", *(["link del mgmt"] if place.index == 0 else []), f"netns del {place.node.name}"])
+def forget_node(place: Place, pods: Iterable[str]) -> None:
+    """A node's and its pods' namespaces go; links first, since a namespace frees its links some time after its name."""
+    mgmt = ["link del mgmt"] if place.index == 0 else []
+    ip([f"link del {place.port}", *mgmt, f"netns del {place.node.name}", *(f"netns del {pod}" for pod in pods)])
 
 
 def pod(place: Place, netns: str, address: str) -> None:
