@@ -1,0 +1,242 @@
+"""The one module that talks to an API server: raw JSON in and out.
+
+The `kubernetes` package reads the kubeconfig and keeps the credentials and the connections. Its models are not used:
+they drop fields that they do not know and refuse bodies before the server can, and then the client would be judged
+instead of the cluster.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from typing import TYPE_CHECKING, Any, Literal, cast
+from urllib.parse import urlencode
+
+import urllib3
+import yaml
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+Object = dict[str, Any]
+"""A Kubernetes object as raw JSON."""
+Objects = list[Object]
+Body = Any
+"""What is sent: an object, a list of JSON patches, or bytes as they are."""
+
+TIMEOUT = 15.0
+"""Seconds that a request may take."""
+_PATCHES = {
+    "merge": "application/merge-patch+json",
+    "strategic": "application/strategic-merge-patch+json",
+    "json": "application/json-patch+json",
+    "apply": "application/apply-patch+yaml",
+}
+_CREATED = 400
+"""From this HTTP status on, a request was refused."""
+
+
+class ApiError(RuntimeError):
+    """The API server refused a request."""
+
+    def __init__(self, what: str, status: int, reason: str, message: str) -> None:
+        """`what` is the request (`POST /api/v1/…`), `status` HTTP's, `reason` and `message` of the `Status` object."""
+        super().__init__(f"{what}: {status} {reason}: {message}")
+        self.what, self.status, self.reason, self.message = what, status, reason, message
+
+
+class ApiUnreachable(OSError):  # noqa: N818 - it says a state, beside `ApiError`
+    """The API server does not answer."""
+
+
+class Kube:
+    """A client of one cluster; may be used from several threads."""
+
+    def __init__(self, kubeconfig: Path) -> None:
+        """Read the kubeconfig. Nothing is asked of the server yet."""
+        from kubernetes.client.api_client import ApiClient  # noqa: PLC0415 - half a second that `lbproof list` need not pay
+        from kubernetes.client.configuration import Configuration  # noqa: PLC0415
+        from kubernetes.config import load_kube_config  # noqa: PLC0415
+
+        configuration = Configuration()
+        load_kube_config(  # type: ignore[no-untyped-call]
+            config_file=str(kubeconfig), client_configuration=configuration
+        )
+        client = ApiClient(configuration)
+        self._host: str = configuration.host.rstrip("/")
+        self._pool: urllib3.PoolManager = client.rest_client.pool_manager
+        self._pool.connection_pool_kw["maxsize"] = 32
+        self._configuration = configuration
+        self._paths: dict[tuple[str, str], tuple[str, bool]] = {}
+        self._lock = threading.Lock()
+
+    def _headers(self) -> dict[str, str]:
+        token = self._configuration.get_api_key_with_prefix("authorization")
+        return {"Accept": "application/json", **({"Authorization": token} if token else {})}
+
+    def _send(
+        self, method: str, path: str, body: Body, content_type: str, timeout: urllib3.Timeout, *, stream: bool
+    ) -> urllib3.BaseHTTPResponse:
+        headers = self._headers()
+        data = None
+        if body is not None:
+            headers["Content-Type"] = content_type
+            data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        try:
+            return self._pool.request(
+                method,
+                self._host + path,
+                body=data,
+                headers=headers,
+                timeout=timeout,
+                preload_content=not stream,
+                retries=urllib3.Retry(total=None, connect=1, read=0, other=0, redirect=0, status=0),
+            )
+        except urllib3.exceptions.HTTPError as error:
+            raise ApiUnreachable(f"{method} {path}: the API server at {self._host} does not answer: {error}") from error
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        body: Body = None,
+        *,
+        content_type: str = "application/json",
+        timeout: float = TIMEOUT,
+    ) -> tuple[int, bytes]:
+        """Status and body of any request, whatever the status. Raises `ApiUnreachable`."""
+        response = self._send(method, path, body, content_type, urllib3.Timeout(total=timeout), stream=False)
+        return response.status, response.data
+
+    def _call(self, method: str, path: str, body: Body = None, content_type: str = "application/json") -> Object:
+        status, data = self.request(method, path, body, content_type=content_type)
+        if status >= _CREATED:
+            raise _refusal(f"{method} {path}", status, data)
+        return cast("Object", json.loads(data)) if data else {}
+
+    def get(self, path: str, **query: object) -> Object:
+        """One object. Raises `ApiError`, 404 when there is none."""
+        return self._call("GET", _with(path, query))
+
+    def list(self, path: str, **query: object) -> Objects:
+        """The objects of a collection, each with its `apiVersion` and `kind`."""
+        return self.list_with_version(path, **query)[0]
+
+    def list_with_version(self, path: str, **query: object) -> tuple[Objects, str]:
+        """The objects of a collection, and the resourceVersion to watch from."""
+        found = self.get(path, **query)
+        kind = {"apiVersion": found["apiVersion"], "kind": found["kind"].removesuffix("List")}
+        return [kind | item for item in found["items"] or []], found["metadata"]["resourceVersion"]
+
+    def create(self, path: str, body: Object) -> Object:
+        """Create an object in the collection at `path`."""
+        return self._call("POST", path, body)
+
+    def replace(self, path: str, body: Object) -> Object:
+        """Replace an object."""
+        return self._call("PUT", path, body)
+
+    def patch(self, path: str, body: Body, kind: Literal["merge", "strategic", "json"] = "merge") -> Object:
+        """Change an object; `body` is of the patch's kind (RFC 7386, Kubernetes' own, RFC 6902)."""
+        return self._call("PATCH", path, body, _PATCHES[kind])
+
+    def delete(self, path: str, **options: object) -> Object:
+        """Delete an object; `options` are fields of DeleteOptions."""
+        return self._call("DELETE", path, options or None)
+
+    def apply(self, manifest: Object) -> Object:
+        """Server-side apply, as field manager `lbproof`, taking what others own."""
+        meta = manifest["metadata"]
+        path = self.path_of(manifest["apiVersion"], manifest["kind"], meta.get("namespace"), meta["name"])
+        return self._call("PATCH", f"{path}?fieldManager=lbproof&force=true", manifest, _PATCHES["apply"])
+
+    def path_of(self, api_version: str, kind: str, namespace: str | None, name: str) -> str:
+        """The API path of an object, by the server's discovery; asked again for a kind that is not known yet."""
+        root = f"/apis/{api_version}" if "/" in api_version else f"/api/{api_version}"
+        with self._lock:
+            if (api_version, kind) not in self._paths:
+                for row in self.get(root)["resources"]:
+                    if "/" not in row["name"]:
+                        self._paths[api_version, row["kind"]] = (row["name"], row["namespaced"])
+            if (api_version, kind) not in self._paths:
+                raise ApiError(f"GET {root}", 404, "NotFound", f"the server has no kind {kind} in {api_version}")
+            plural, namespaced = self._paths[api_version, kind]
+        where = f"/namespaces/{namespace or 'default'}" if namespaced else ""
+        return f"{root}{where}/{plural}/{name}"
+
+    def watch(self, path: str, resource_version: str, timeout: float, **query: object) -> Iterator[Object]:
+        """Events `{"type", "object"}` of a collection from a resourceVersion on, until `timeout` seconds have passed.
+
+        Bookmarks are left out. Raises `ApiError` when the server ends the watch with an error (410: too old), and
+        `ApiUnreachable` when the connection breaks.
+        """
+        asked = {"watch": 1, "resourceVersion": resource_version, "allowWatchBookmarks": "true", **query}
+        until = time.monotonic() + timeout
+        response = self._send(
+            "GET",
+            _with(path, {**asked, "timeoutSeconds": max(1, int(timeout))}),
+            None,
+            "",
+            urllib3.Timeout(connect=TIMEOUT, read=timeout + 1),
+            stream=True,
+        )
+        try:
+            if response.status >= _CREATED:
+                raise _refusal(f"WATCH {path}", response.status, response.read())
+            rest = b""
+            while time.monotonic() < until:
+                chunk = response.read1()
+                if not chunk:
+                    return
+                *lines, rest = (rest + chunk).split(b"\n")
+                for event in map(json.loads, filter(None, lines)):
+                    if event["type"] == "ERROR":
+                        status = event["object"]
+                        raise ApiError(
+                            f"WATCH {path}", status.get("code", 0), status.get("reason", ""), status.get("message", "")
+                        )
+                    if event["type"] != "BOOKMARK":
+                        yield event
+        except urllib3.exceptions.HTTPError as error:
+            raise ApiUnreachable(f"WATCH {path}: the connection broke: {error}") from error
+        finally:
+            response.close()
+
+    def until(self, path: str, good: Callable[[Object], bool], timeout: float) -> tuple[Object, float] | None:
+        """The first state of an object that is good, and the `time.monotonic()` at which it was received; None in time.
+
+        Watches, so that the time is that of the change and not of the next poll.
+        """
+        collection, _, name = path.rpartition("/")
+        until = time.monotonic() + timeout
+        found = self.get(path)
+        if good(found):
+            return found, time.monotonic()
+        version, field = found["metadata"]["resourceVersion"], f"metadata.name={name}"
+        for event in self.watch(collection, version, until - time.monotonic(), fieldSelector=field):
+            if good(event["object"]):
+                return event["object"], time.monotonic()
+        return None
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._pool.clear()
+
+
+def _with(path: str, query: dict[str, object]) -> str:
+    return f"{path}?{urlencode(query)}" if query else path
+
+
+def _refusal(what: str, status: int, data: bytes) -> ApiError:
+    try:
+        body = json.loads(data)
+    except ValueError:
+        return ApiError(what, status, "", data[:300].decode(errors="replace"))
+    return ApiError(what, status, body.get("reason", ""), body.get("message", ""))
+
+
+def load_manifests(text: str) -> list[Object]:
+    """Every object of a YAML text."""
+    return [document for document in yaml.safe_load_all(text) if document]

@@ -1,0 +1,205 @@
+"""The two ways to wait: `settles` (becomes true within a time) and `holds` (stays true for it), and both testify.
+
+A wait ends with every distinct value that was seen and when, so that a failure says what happened instead of that time
+ran out. Polling has a deadline; nothing sleeps blindly.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from lbproof.spec import BUDGETS, Budget, UnknownName
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from lbproof.observe.journal import Journal
+
+T = TypeVar("T")
+
+EVERY = 0.02
+"""Seconds between two looks."""
+_SHOWN = 12
+"""Distinct values that a message shows at the most."""
+
+
+class WaitFailed(AssertionError):  # noqa: N818 - a verdict, as pytest's own failures are
+    """Something did not become true, or did not stay so: the verdict is the implementation's."""
+
+    def __init__(self, what: str, how: str, observed: list[tuple[float, str]]) -> None:
+        """`what` was waited for, `how` it failed, and what was seen with the seconds since the wait began."""
+        self.what, self.how, self.observed = what, how, observed
+        shown = observed if len(observed) <= _SHOWN else [*observed[:3], *observed[-(_SHOWN - 3) :]]
+        self.seen = ", ".join(f"+{t:.2f} s {value}" for t, value in shown)
+        super().__init__(f"{what}: {how}; observed {self.seen}")
+
+
+class NotSettled(WaitFailed):
+    """It did not become true in time."""
+
+
+class DidNotHold(WaitFailed):
+    """It was true no longer."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Waited(Generic[T]):
+    """How a wait went that succeeded."""
+
+    value: T
+    took: float
+    observed: list[tuple[float, str]]
+
+
+class _Testimony:
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self.clock, self.began = clock, clock()
+        self.observed: list[tuple[float, str]] = []
+
+    def elapsed(self) -> float:
+        return self.clock() - self.began
+
+    def add(self, text: str) -> None:
+        if not self.observed or self.observed[-1][1] != text:
+            self.observed.append((round(self.elapsed(), 3), text))
+
+
+def _pause(seconds: float) -> None:
+    threading.Event().wait(seconds)
+
+
+def settles(
+    look: Callable[[], T],
+    good: Callable[[T], object],
+    *,
+    what: str,
+    within: float,
+    in_a_row: int = 1,
+    every: float = EVERY,
+    ignore: tuple[type[Exception], ...] = (),
+    show: Callable[[T], str] = str,
+    clock: Callable[[], float] = time.monotonic,
+    pause: Callable[[float], None] = _pause,
+) -> Waited[T]:
+    """Look until what is seen is good so many times in a row; any bad look resets the count.
+
+    Exceptions in `ignore` count as a bad look. Raises `NotSettled` after `within` seconds; there is always a look.
+    """
+    seen, row = _Testimony(clock), 0
+    while True:
+        try:
+            value = look()
+        except ignore as error:
+            row = 0
+            seen.add(f"{error}")
+        else:
+            seen.add(show(value))
+            row = row + 1 if good(value) else 0
+            if row >= in_a_row:
+                return Waited(value=value, took=seen.elapsed(), observed=seen.observed)
+        if seen.elapsed() >= within:
+            raise NotSettled(what, f"not within {within:g} s", seen.observed)
+        pause(min(every, max(0.0, within - seen.elapsed())))
+
+
+def holds(
+    look: Callable[[], T],
+    good: Callable[[T], object],
+    *,
+    what: str,
+    during: float,
+    every: float = EVERY * 2,
+    show: Callable[[T], str] = str,
+    clock: Callable[[], float] = time.monotonic,
+    pause: Callable[[float], None] = _pause,
+) -> Waited[T]:
+    """Look for so long, and let every look be good. Raises `DidNotHold` at the first that is not."""
+    seen = _Testimony(clock)
+    while True:
+        value = look()
+        seen.add(show(value))
+        if not good(value):
+            raise DidNotHold(what, f"no longer after {seen.elapsed():.2f} s of {during:g} s", seen.observed)
+        if seen.elapsed() >= during:
+            return Waited(value=value, took=seen.elapsed(), observed=seen.observed)
+        pause(min(every, max(0.0, during - seen.elapsed())))
+
+
+class Waiter:
+    """Waits by the names of budgets, and writes each wait into the events of the run."""
+
+    def __init__(self, journal: Journal, budgets: Mapping[str, float]) -> None:
+        """`budgets`: name → seconds in force, where they differ from the default."""
+        for name in budgets:
+            _budget(name)
+        self.journal, self._budgets = journal, budgets
+
+    def budget(self, name: str) -> float:
+        """Seconds in force for a named wait. Raises `UnknownName`."""
+        return self._budgets.get(name, _budget(name).default)
+
+    def settles(
+        self,
+        look: Callable[[], T],
+        good: Callable[[T], object],
+        *,
+        what: str,
+        budget: str,
+        in_a_row: int = 1,
+        every: float = EVERY,
+        ignore: tuple[type[Exception], ...] = (),
+        show: Callable[[T], str] = str,
+    ) -> T:
+        """`settles` within a named budget; gives the value that was good last."""
+        within = self.budget(budget)
+        try:
+            done = settles(
+                look, good, what=what, within=within, in_a_row=in_a_row, every=every, ignore=ignore, show=show
+            )
+        except NotSettled as error:
+            self._write("settles", budget, what, ok=False, took=within, observed=error.observed)
+            raise
+        self._write("settles", budget, what, ok=True, took=done.took, observed=done.observed)
+        return done.value
+
+    def holds(
+        self,
+        look: Callable[[], T],
+        good: Callable[[T], object],
+        *,
+        what: str,
+        budget: str,
+        every: float = EVERY * 2,
+        show: Callable[[T], str] = str,
+    ) -> T:
+        """`holds` for a named budget; gives the last value."""
+        during = self.budget(budget)
+        try:
+            done = holds(look, good, what=what, during=during, every=every, show=show)
+        except DidNotHold as error:
+            self._write("holds", budget, what, ok=False, took=error.observed[-1][0], observed=error.observed)
+            raise
+        self._write("holds", budget, what, ok=True, took=done.took, observed=done.observed)
+        return done.value
+
+    def _write(self, mode: str, budget: str, what: str, *, ok: bool, took: float, observed: object) -> None:
+        self.journal.write(
+            "waited",
+            mode=mode,
+            budget=budget,
+            what=what,
+            ok=ok,
+            took=round(took, 4),
+            within=self.budget(budget),
+            ceiling=_budget(budget).ceiling,
+            observed=observed,
+        )
+
+
+def _budget(name: str) -> Budget:
+    if name not in BUDGETS:
+        raise UnknownName("budget", name, "a wait", BUDGETS, "lbproof list --budgets")
+    return BUDGETS[name]
