@@ -6,20 +6,21 @@ import os
 import signal
 import threading
 import time
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from lbproof.lab.base import Image, LabError, Topology
-from lbproof.lab.netns import control, images, network, pki, plan, processes
+from lbproof.lab.netns import control, network, pki, plan, processes
 from lbproof.lab.netns.api import UNREACHABLE, Api, ApiError
 from lbproof.lab.netns.enter import entered
+from lbproof.lab.netns.images import defaults
 from lbproof.lab.netns.kubelet import Inside, Kubelet, is_ready
 from lbproof.lab.netns.probe import Probe
 
 if TYPE_CHECKING:
     import subprocess
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
     from lbproof.lab.netns.plan import Place
 
@@ -59,7 +60,7 @@ class Cluster:
         self._dark: dict[str, Machine] = {}
         self.version = ""
         self.log, self.work, self.pki = state / "log", state / "work", state / "pki"
-        self._images = [*images.defaults(programs), *more_images]
+        self._images = [*defaults(programs), *more_images]
         self._never = threading.Event()
 
     # boot
@@ -108,7 +109,9 @@ class Cluster:
         ):
             path = self.pki / f"{identity}.kubeconfig"
             pki.kubeconfig(path, server=f"https://{server}:6443", token=tokens[identity], ca=ca)
-        pki.kubeconfig(self.state / "kubeconfig", server=f"https://127.0.0.1:{self._port}", token=tokens["admin"], ca=ca)
+        pki.kubeconfig(
+            self.state / "kubeconfig", server=f"https://127.0.0.1:{self._port}", token=tokens["admin"], ca=ca
+        )
         self._inside = Inside(
             work=self.work,
             log=self.log,
@@ -256,12 +259,9 @@ class Cluster:
                     return pod
         raise LabError(f"no pod {namespace}/{name} runs in this lab")
 
-    def map_images(self, rows: list[dict[str, Any]]) -> None:
-        """Images from now on, before all that are known; one with the same pattern and program is not added twice."""
-        for row in rows:
-            image = image_of(row)
-            if image not in self._images:
-                self._images.append(image)
+    def map_images(self, images: list[dict[str, Any]]) -> None:
+        """Images from now on, before all that are known."""
+        self._images.extend(image_of(row) for row in images)
 
 
 def settled(node: dict[str, Any]) -> bool:
@@ -272,9 +272,5 @@ def settled(node: dict[str, Any]) -> bool:
 
 def image_of(row: dict[str, Any]) -> Image:
     """An `Image` that came as JSON."""
-    return Image(**{key: tuple(value) if isinstance(value, list) else value for key, value in row.items()})
-
-
-def image_row(image: Image) -> dict[str, Any]:
-    """An `Image` as JSON."""
-    return asdict(image)
+    known: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in row.items()}
+    return Image(**known)

@@ -69,7 +69,7 @@ class Faults:
     def freeze(self, node: str) -> dict[str, Any]:
         """SIGSTOP to all of the node; its kernel goes on."""
         machine = self._machine(node)
-        machine.kubelet.frozen = True
+        machine.kubelet.frozen = True  # before its pods stand still, so that none is started after
         self._signal(machine, signal.SIGSTOP)
         began = time.monotonic()
 

@@ -16,8 +16,8 @@ async def _copy(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> Non
         while data := await source.read(1 << 16):
             sink.write(data)
             await sink.drain()
-    except ConnectionError:
-        pass  # one side hung up: the other is closed below, which is all that it can be told
+    except OSError:
+        pass  # one side is gone: the other is closed below, which is all that it can be told
     finally:
         sink.close()
 

@@ -19,7 +19,6 @@ import sys
 import threading
 import time
 from pathlib import Path
-from types import FrameType
 from typing import IO, TYPE_CHECKING, Any, NoReturn
 
 from lbproof.lab.base import LabError, Topology
@@ -29,6 +28,8 @@ from lbproof.lab.netns.faults import Faults
 
 if TYPE_CHECKING:
     import subprocess
+    from collections.abc import Callable
+    from types import FrameType
 
 _log = logging.getLogger(__name__)
 
@@ -76,8 +77,7 @@ class Keeper:
         except LabError as error:
             self._say(error=str(error))
             return 1
-        except Exception as error:
-            # the process's edge: the starter must hear of a fault of ours
+        except Exception as error:  # noqa: BLE001 - the process's edge: the starter must hear of a fault of ours
             _log.exception("boot")
             self._say(error=f"the keeper failed: {type(error).__name__}: {error}; see {self._state}/log/keeper.log")
             return 1
@@ -95,7 +95,12 @@ class Keeper:
         self._cluster.boot(self._stage)
         self._door = self._forward()
         faults = Faults(self._cluster)
-        commands = {**faults.commands(), "pod": self._pod, "map_images": self._map_images, "status": self._status}
+        commands: dict[str, Callable[..., Any]] = {
+            **faults.commands(),
+            "pod": self._pod,
+            "map_images": self._cluster.map_images,
+            "status": self._status,
+        }
         rpc.serve(self._state / "ctl.sock", commands)
 
     def _forward(self) -> subprocess.Popen[bytes]:
@@ -132,9 +137,6 @@ class Keeper:
         pod = self._cluster.pod(namespace, name)
         mac = pod.kubelet.place.node.mac if pod.host_network else plan.mac_of(pod.address)
         return {"netns": pod.netns, "address": pod.address, "mac": mac, "node": pod.kubelet.place.node.name}
-
-    def _map_images(self, images: list[dict[str, Any]]) -> None:
-        self._cluster.map_images(images)
 
     def _status(self) -> dict[str, Any]:
         return {

@@ -84,8 +84,11 @@ class Kubelet:
             while not self._off.is_set():
                 try:
                     work()
-                except (ApiError, *UNREACHABLE) as error:
-                    _log.info("kubelet %s: %s", self.place.node.name, error)
+                except UNREACHABLE as error:
+                    _log.debug("kubelet %s: %s", self.place.node.name, error)
+                    self._off.wait(RETRY)
+                except ApiError as error:
+                    _log.warning("kubelet %s: %s", self.place.node.name, error)
                     self._off.wait(RETRY)
 
         threading.Thread(target=main, name=f"kubelet {self.place.node.name}", daemon=True).start()
@@ -168,13 +171,16 @@ class Kubelet:
                     return
                 while self.frozen and not self._off.wait(RETRY):
                     pass  # nothing is taken in while the node stands still
-                if self._off.is_set():
-                    return
                 version = event["object"]["metadata"]["resourceVersion"]
-                if event["type"] in {"ADDED", "MODIFIED"}:
-                    self._seen(event["object"])
-                elif event["type"] == "DELETED" and (pod := self.pods.get(event["object"]["metadata"]["uid"])):
-                    pod.finish(0)
+                self._event(event["type"], event["object"])
+
+    def _event(self, kind: str, obj: dict[str, Any]) -> None:
+        if self._off.is_set():
+            return
+        if kind in {"ADDED", "MODIFIED"}:
+            self._seen(obj)
+        elif kind == "DELETED" and (pod := self.pods.get(obj["metadata"]["uid"])):
+            pod.finish(0)
 
     def _seen(self, obj: dict[str, Any]) -> None:
         """A pod of this node is there or has changed."""
@@ -187,8 +193,8 @@ class Kubelet:
         elif "deletionTimestamp" in metadata:
             self._delete(obj)
         elif obj.get("status", {}).get("phase") not in {"Succeeded", "Failed"}:
-            pod = self.pods[metadata["uid"]] = Pod(obj, self)
-            pod.start()
+            self.pods[metadata["uid"]] = fresh = Pod(obj, self)
+            fresh.start()
 
     def forget(self, pod: Pod) -> None:
         """A pod has ended here: its object may go."""

@@ -9,7 +9,6 @@ import socket
 import subprocess
 import sys
 from dataclasses import asdict
-from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Self
 
 from lbproof.lab import registry
@@ -19,6 +18,7 @@ from lbproof.lab.netns.vantage import NetnsVantage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+    from pathlib import Path
 
     from lbproof.lab.base import Image
 
@@ -76,9 +76,11 @@ class NetnsLab:
         try:
             with os.fdopen(reports, encoding="utf-8") as lines:
                 lab._boot(lines, progress)
-        except BaseException:
-            os.close(own_end)  # the keeper sees the end of its lifeline and takes everything down
+        except BaseException as error:
+            os.close(own_end)  # the keeper sees the end of its lifeline, should it still be there
             lab._reap()
+            if not isinstance(error, LabError):  # then its logs, which the message points at, stay
+                shutil.rmtree(lab.state, ignore_errors=True)
             raise
         if lifeline:
             lab._lifeline = own_end

@@ -26,7 +26,13 @@ IDENTITIES = {
 }
 """Who asks the API server, as the user, uid and groups of a line of its token file."""
 
-_NAMES = ("kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local", "localhost")
+_NAMES = (
+    "kubernetes",
+    "kubernetes.default",
+    "kubernetes.default.svc",
+    "kubernetes.default.svc.cluster.local",
+    "localhost",
+)
 _ADDRESSES = ("127.0.0.1", plan.CONTROL_PLANE, plan.API_SERVICE, plan.API_SIDE)
 
 _SCRIPT = """set -e

@@ -12,14 +12,12 @@ import os
 import select
 import shutil
 import signal
-import subprocess
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lbproof.lab.base import LabError
 from lbproof.lab.netns import container, images, network, plan, status
 from lbproof.lab.netns.api import STRATEGIC, UNREACHABLE, ApiError
 from lbproof.lab.netns.enter import enter
@@ -28,12 +26,16 @@ from lbproof.lab.netns.processes import end, namespace, send
 from lbproof.lab.netns.volumes import NotYetError, Source
 
 if TYPE_CHECKING:
+    import subprocess
+
     from lbproof.lab.netns.kubelet import Kubelet
 
 _log = logging.getLogger(__name__)
 
 RETRY = 0.3
 """Seconds until something that the pod waits for is looked for again."""
+NEVER = 3600.0
+"""Seconds until the next look at something that will not change by itself."""
 REFRESH_UNREADY, REFRESH = 0.5, 10.0
 """Seconds between refreshes of the volumes: a program may wait for its Secret before it is Ready."""
 BACKOFF = (0.5, 1.0, 2.0, 5.0, 10.0, 20.0)
@@ -83,8 +85,9 @@ class Pod:
         self._directory = kubelet.inside.work / "pods" / self.uid
         self._word = _Word()
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._wake_lock = threading.Lock()
         self._path = f"/api/v1/namespaces/{self.namespace}/pods/{self.name}"
-        self._source: Source | None = None
+        self._source = Source(kubelet.api, obj, kubelet.place.node.address)
         self._mounted = False
         self._refresh_at = 0.0
         self._posted: dict[str, Any] = dict(obj.get("status", {}))
@@ -128,8 +131,10 @@ class Pod:
         return [row.state.name for row in running]
 
     def wake(self) -> None:
-        """Have it look around now."""
-        os.eventfd_write(self._wake, 1)
+        """Have it look around now, if it still is."""
+        with self._wake_lock:
+            if self._wake >= 0:
+                os.eventfd_write(self._wake, 1)
 
     @property
     def running(self) -> bool:
@@ -140,29 +145,24 @@ class Pod:
     def _main(self) -> None:
         try:
             enter(namespace(self.kubelet.place.node.name))
-            if not self._set_up():
-                return
+            self._set_up()
             while self._word.grace_until is None and not self._word.lost:
-                if self.kubelet.frozen:
-                    self._wait(RETRY)
-                    continue
-                self._wait(self._step() - time.monotonic())
-            if not self._word.lost:
-                self._terminate()
-        except Exception:
-            # the thread's edge: one pod that fails must not take others with it, and the keeper's log says why
+                self._wait(RETRY if self.kubelet.frozen else self._step() - time.monotonic())
+            self._terminate()
+        except Exception:  # noqa: BLE001 - the thread's edge: one pod's fault takes no other with it; the log says why
             _log.exception("pod %s/%s", self.namespace, self.name)
         finally:
-            os.close(self._wake)
+            with self._wake_lock:
+                os.close(self._wake)
+                self._wake = -1
 
-    def _set_up(self) -> bool:
-        """Namespace and address; whether that worked before the pod was wanted gone."""
+    def _set_up(self) -> None:
+        """Its namespace and address."""
         if not self.host_network:
             self.address = self.kubelet.take_address(self._posted.get("podIP", ""))
             network.pod(self.kubelet.place, self.netns, self.address)
-        self._source = Source(self.kubelet.api, self.obj, self.kubelet.place.node.address, self.address)
+        self._source.pod_address = self.address
         self._posted["startTime"] = self._posted.get("startTime") or status.now()
-        return True
 
     def _step(self) -> float:
         """Do what is due; gives the time of what is due next (`time.monotonic()`)."""
@@ -188,8 +188,6 @@ class Pod:
             _log.warning("pod %s/%s: %s", self.namespace, self.name, error)
 
     def _advance(self) -> float:
-        if self._source is None:
-            raise LabError(f"pod {self.name} was stepped before it was set up")
         now = time.monotonic()
         if now >= self._refresh_at:
             self._source.populate(self._directory / "volumes")
@@ -206,35 +204,29 @@ class Pod:
 
     def _attend(self, row: _Container, now: float, policy: str) -> float:
         """See to one container; gives when to look at it again."""
-        if row.process is not None and row.process.poll() is not None:
-            self._ended(row, row.process.returncode, now)
-        if row.process is None:
-            code = row.state.exited["exitCode"] if row.state.exited else None
-            if code is not None and (policy == "Never" or (policy == "OnFailure" and code == 0)):
-                return now + 3600
-            if now >= row.start_at:
-                self._start(row, now)
-            return row.start_at if row.process is None else now
-        return self._probe(row, now)
+        if row.process is not None:
+            if row.process.poll() is None:
+                return self._probe(row, now)
+            self._ended(row, row.process, now)
+        code = row.state.exited["exitCode"] if row.state.exited else None
+        if code is not None and (policy == "Never" or (policy == "OnFailure" and code == 0)):
+            return now + NEVER
+        return now if now >= row.start_at and self._start(row, now) else row.start_at
 
-    def _ended(self, row: _Container, code: int, now: float) -> None:
+    def _ended(self, row: _Container, process: subprocess.Popen[bytes], now: float) -> None:
         """A container's program has ended: what is left of it goes, and the next start is set."""
-        if row.process is None:
-            return
-        send([row.process], signal.SIGKILL)
+        send([process], signal.SIGKILL)
         os.close(row.pidfd)
         row.ends = 0 if now - row.began > STEADY else row.ends
         delay = BACKOFF[min(row.ends, len(BACKOFF) - 1)]
         row.ends += 1
         row.start_at = now + delay
-        row.state.exited = status.terminated(code, row.state.started, status.now(), row.process.pid)
+        row.state.exited = status.terminated(process.returncode, row.state.started, status.now(), process.pid)
         row.state.ready = False
         row.process, row.pidfd = None, -1
 
-    def _start(self, row: _Container, now: float) -> None:
-        """Start a container, or say why it waits."""
-        if self._source is None:
-            return
+    def _start(self, row: _Container, now: float) -> bool:
+        """Start a container, or say why it waits; whether it runs."""
         state, inside = row.state, self.kubelet.inside
         image = images.find(inside.images, state.image)
         if image is None:
@@ -245,7 +237,7 @@ class Pod:
                 f"this lab runs programs, not images, and has none for {state.image}; it knows {known}",
             )
             row.start_at = now + 2
-            return
+            return False
         hostname = self.kubelet.place.node.name if self.host_network else self.name
         base = {
             "PATH": container.PATH,
@@ -270,11 +262,11 @@ class Pod:
         except NotYetError as reason:
             state.waiting = ("CreateContainerConfigError", str(reason))
             row.start_at = now + RETRY
-            return
+            return False
         except OSError as reason:
             state.waiting = ("CreateContainerError", str(reason))
             row.start_at = now + 2
-            return
+            return False
         row.pidfd = os.pidfd_open(row.process.pid)
         row.began = now
         if state.exited:
@@ -286,6 +278,7 @@ class Pod:
         if row.liveness:
             row.liveness.due = now + row.liveness.spec.get("initialDelaySeconds", 0) + 1
         state.ready = row.readiness is None
+        return True
 
     def _mounts(self, spec: dict[str, Any]) -> list[container.Mount]:
         host = {row["name"]: row["hostPath"] for row in self.obj["spec"].get("volumes", []) if "hostPath" in row}
@@ -302,7 +295,7 @@ class Pod:
 
     def _probe(self, row: _Container, now: float) -> float:
         """Ask the probes that are due; a container that is no longer alive is ended, and so started again."""
-        due = now + 3600
+        due = now + NEVER
         for probe in (row.readiness, row.liveness):
             if probe is None:
                 continue
@@ -358,10 +351,13 @@ class Pod:
             os.eventfd_read(self._wake)
 
     def _terminate(self) -> None:
-        """SIGTERM, the grace, SIGKILL; then nothing of the pod is left here, and the API hears so."""
+        """SIGTERM, the grace, SIGKILL; then nothing of the pod is left here, and the API hears so.
+
+        With the node's power gone there is no grace and nobody to tell.
+        """
         processes = [row.process for row in (*self._init, *self._containers) if row.process]
         for process in processes:
-            if process.poll() is None:
+            if process.poll() is None and not self._word.lost:
                 process.send_signal(signal.SIGTERM)
         while not self._word.lost and any(process.poll() is None for process in processes):
             left = (self._word.grace_until or 0.0) - time.monotonic()

@@ -40,8 +40,7 @@ def _answer(peer: socket.socket, commands: Mapping[str, Callable[..., Any]]) -> 
                 answer = {"ok": commands[request["do"]](**request["with"])}
             except LabError as error:
                 answer = {"error": str(error)}
-            except Exception as error:
-                # the thread's edge: the asker must hear of a fault of ours rather than wait for ever
+            except Exception as error:  # noqa: BLE001 - the thread's edge: the asker must hear of a fault of ours
                 _log.exception("command %s", request.get("do"))
                 answer = {"error": f"the keeper failed at {request.get('do')}: {type(error).__name__}: {error}"}
             lines.write(json.dumps(answer) + "\n")

@@ -31,10 +31,10 @@ class NotYetError(RuntimeError):
 class Source:
     """Where one pod's volumes and environment come from."""
 
-    def __init__(self, api: Api, pod: Mapping[str, Any], node_address: str, pod_address: str) -> None:
+    def __init__(self, api: Api, pod: Mapping[str, Any], node_address: str) -> None:
         """Nothing is read yet."""
-        self._api, self._pod = api, pod
-        self._node_address, self._pod_address = node_address, pod_address
+        self._api, self._pod, self._node_address = api, pod, node_address
+        self.pod_address = ""
         self._tokens: dict[str, tuple[bytes, float]] = {}
 
     def populate(self, directory: Path) -> None:
@@ -120,14 +120,14 @@ class Source:
             f"/api/v1/namespaces/{metadata['namespace']}/serviceaccounts/{account}/token",
             {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": request},
         )
-        token = made["status"]["token"].encode()
+        token = str(made["status"]["token"]).encode()
         self._tokens[wanted["path"]] = (token, time.monotonic() + 0.8 * life)
         return token
 
     def field(self, path: str) -> str:
         """What a `fieldRef` means."""
         if path in {"status.podIP", "status.podIPs"}:
-            return self._pod_address
+            return self.pod_address
         if path in {"status.hostIP", "status.hostIPs"}:
             return self._node_address
         metadata = self._pod["metadata"]
