@@ -1,0 +1,120 @@
+"""The programs that a lab runs and where they come from: the real ones, pinned, whatever the machine can reach.
+
+Sources in order, each said on screen: a folder that the user names, the cache, the official release checked against
+its published checksum, and a build from Go modules. agnhost and MetalLB are published as images alone, so they are
+always built; nginx is the distribution's. What is made is made whole or not at all.
+"""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING
+
+from lbproof.lab.components import build, cache, debian
+from lbproof.lab.components.base import ComponentError, ComponentOptions, no_space
+from lbproof.lab.components.catalogue import VERSIONS, Build, Component, GoTree, Release, catalogue
+from lbproof.lab.components.fill import Filling
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from pathlib import Path
+
+__all__ = [
+    "VERSIONS",
+    "Build",
+    "Component",
+    "ComponentError",
+    "ComponentOptions",
+    "GoTree",
+    "Release",
+    "binds_of",
+    "catalogue",
+    "ensure",
+    "find",
+]
+
+
+def find(
+    name: str, options: ComponentOptions | None = None, *, known: Mapping[str, Component] | None = None
+) -> Path | None:
+    """Where a component is already: in the folder that was named, on the machine or in the cache; fetches nothing.
+
+    Raises `ComponentError` for a name that there is not, and for a folder that cannot be one of components.
+    """
+    options = options or ComponentOptions()
+    known = known or catalogue(options.kubernetes)
+    component = _component(name, known)
+    return _given(component, options.given, known) or _here(component, options.cache)
+
+
+def ensure(
+    names: Iterable[str],
+    *,
+    progress: Callable[[str], None],
+    options: ComponentOptions | None = None,
+    known: Mapping[str, Component] | None = None,
+) -> dict[str, Path]:
+    """The paths of components by their names, after what is missing has been downloaded or built into the cache.
+
+    `known` is the catalogue. Raises `ComponentError` with one line when one cannot be had.
+    """
+    options = options or ComponentOptions()
+    known = known or catalogue(options.kubernetes)
+    wanted = [_component(name, known) for name in dict.fromkeys(names)]
+    found = {one.name: find(one.name, options, known=known) for one in wanted}
+    if not all(found.values()):
+        try:
+            with cache.making(options.cache, progress) as staging:
+                missing = [one for one in wanted if find(one.name, options, known=known) is None]
+                Filling(options=options, staging=staging, progress=progress).fill(missing)
+        except OSError as error:
+            if error.errno == errno.ENOSPC:
+                raise no_space(options.cache) from None
+            raise ComponentError(f"the cache {options.cache}: {error}; LBPROOF_CACHE can name another folder") from None
+    paths = {one.name: find(one.name, options, known=known) for one in wanted}
+    return {name: path for name, path in paths.items() if path is not None}
+
+
+def binds_of(name: str, path: Path) -> tuple[str, ...]:
+    """Folders that a program needs to see besides itself when it runs with a root of its own; none for a static one."""
+    return debian.libraries(path) if _component(name, catalogue()).debian else ()
+
+
+def source_of(name: str, options: ComponentOptions | None = None) -> str:
+    """Where a missing component would come from, as a clause; asks nobody."""
+    options = options or ComponentOptions()
+    component = _component(name, catalogue(options.kubernetes))
+    if component.debian:
+        return f"Debian's package {component.debian[0]}, unpacked without being installed"
+    sources = []
+    if component.release:
+        sources.append(f"download from {options.mirror or component.release.host}")
+    if component.build:
+        reason = build.lacking()
+        sources.append(f"no build: {reason}" if reason else "build from Go modules")
+    return ", else ".join(sources)
+
+
+def _component(name: str, known: Mapping[str, Component]) -> Component:
+    if name not in known:
+        raise ComponentError(f"there is no component {name!r}; there are: {', '.join(known)}")
+    return known[name]
+
+
+def _given(component: Component, folder: Path | None, known: Mapping[str, Component]) -> Path | None:
+    if folder is None:
+        return None
+    if not folder.is_dir():
+        raise ComponentError(f"--components {folder}: there is no such folder")
+    if not any((folder / name).exists() for name in known):
+        raise ComponentError(f"--components {folder}: holds none of {', '.join(known)}")
+    path = folder.absolute() / component.name
+    if path.exists() and not cache.usable(path, component):
+        raise ComponentError(f"--components {folder}: {component.name} is not executable (chmod +x)")
+    return path if path.exists() else None
+
+
+def _here(component: Component, root: Path) -> Path | None:
+    system = debian.installed(component) if component.debian else None
+    place = cache.place_of(root, component)
+    return system or (place if cache.usable(place, component) else None)

@@ -1,0 +1,23 @@
+"""`python -m lbproof.lab.components [NAME...]`: bring components into the cache, all of them when none is named."""
+
+from __future__ import annotations
+
+import sys
+
+from lbproof.lab.components import ComponentError, catalogue, ensure
+
+
+def main(names: list[str]) -> int:
+    """Bring them, progress on the error output, paths on the output; 69 when one cannot be had."""
+    try:
+        paths = ensure(names or catalogue(), progress=lambda line: print(line, file=sys.stderr, flush=True))  # noqa: T201 - a command
+    except ComponentError as error:
+        print(f"lbproof: {error}", file=sys.stderr)  # noqa: T201 - a command
+        return 69
+    for name, path in paths.items():
+        print(f"{name:24} {path}")  # noqa: T201 - a command
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
