@@ -1,0 +1,1 @@
+"""The controller: gives addresses of pools to Services, and takes them back."""

@@ -1,0 +1,181 @@
+"""Who gets which address: no clock, no client, no socket.
+
+An address once given stays with its Service until it leaves or asks for another, whatever becomes of the pools.
+The lowest free address of a pool is found without walking it: every address below the pool's cursor was given at
+some time, and those that came back lie in a heap.
+"""
+
+from __future__ import annotations
+
+import heapq
+import ipaddress
+from bisect import bisect_right
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lbproof_reference.controller.pools import IP, Block, Pool, to_ip
+from lbproof_reference.services import annotation
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from lbproof_reference.kube import Object
+
+
+class RefusedError(Exception):
+    """A wish that cannot be met now; its text is for the Service's author."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What a Service asks for: a family always, an address or a pool perhaps."""
+
+    key: str
+    family: int = 4
+    asked: IP | None = None
+    pool: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grant:
+    """An address, and the pool that it is of; None when no pool holds it any more."""
+
+    ip: IP
+    pool: str | None
+
+
+def read_wish(key: str, service: Object) -> Wish:
+    """The wish of a Service. Raises RefusedError for one that contradicts itself or cannot be read."""
+    spec = service["spec"]
+    field, text = spec.get("loadBalancerIP"), annotation(service, "loadBalancerIPs")
+    if field and text and field != text:
+        raise RefusedError(f"spec.loadBalancerIP {field!r} and annotation loadBalancerIPs {text!r} disagree")
+    asked: IP | None = None
+    if wanted := text or field:
+        if "," in wanted:
+            raise RefusedError(f"invalid request {wanted!r}: one address can be asked for")
+        try:
+            asked = ipaddress.ip_address(wanted.strip())
+        except ValueError as error:
+            raise RefusedError(f"invalid request {wanted!r}: not an IP address") from error
+    family = 6 if (spec.get("ipFamilies") or ["IPv4"])[0] == "IPv6" else 4
+    return Wish(key=key, family=family, asked=asked, pool=annotation(service, "address-pool"))
+
+
+class _Shelf:
+    """The free addresses of one family in one pool, lowest first."""
+
+    def __init__(self, pool: Pool, family: int) -> None:
+        self.pool = pool
+        self._blocks = [block for block in pool.blocks if block.family == family]
+        self._family = family
+        self._block = 0
+        self._cursor = self._blocks[0].first if self._blocks else 0
+        self._returned: list[int] = []
+
+    def put_back(self, number: int) -> None:
+        if self._block >= len(self._blocks) or number < self._cursor:
+            heapq.heappush(self._returned, number)
+
+    def take(self, held: dict[IP, str]) -> IP | None:
+        while (number := self._next()) is not None:
+            ip = to_ip(self._family, number)
+            if ip not in held and self.pool.gives(self._family, number):
+                return ip
+        return None
+
+    def _next(self) -> int | None:
+        if self._returned:
+            return heapq.heappop(self._returned)
+        if self._block >= len(self._blocks):
+            return None
+        number = self._cursor
+        if number < self._blocks[self._block].last:
+            self._cursor += 1
+        else:
+            self._block += 1
+            if self._block < len(self._blocks):
+                self._cursor = self._blocks[self._block].first
+        return number
+
+
+class Ledger:
+    """Which Service holds which address; a value under mutation, with no effect outside."""
+
+    def __init__(self, pools: Iterable[Pool] = ()) -> None:
+        """Nobody holds anything."""
+        self.holder: dict[IP, str] = {}
+        self.holds: dict[str, IP] = {}
+        self.use(pools)
+
+    def use(self, pools: Iterable[Pool]) -> None:
+        """Replace the pools; nobody loses an address by it."""
+        self._pools = {pool.name: pool for pool in pools}
+        self._shelves = {
+            (name, family): _Shelf(pool, family) for name, pool in self._pools.items() for family in (4, 6)
+        }
+        self._index = sorted((block, name) for name, pool in self._pools.items() for block in pool.blocks)
+
+    def pool_of(self, ip: IP) -> str | None:
+        """The pool that may give this address."""
+        number = int(ip)
+        probe = Block(family=ip.version, first=number, last=1 << 128)
+        at = bisect_right(self._index, (probe, "")) - 1
+        if at < 0:
+            return None
+        block, name = self._index[at]
+        inside = block.family == ip.version and number <= block.last
+        return name if inside and self._pools[name].gives(ip.version, number) else None
+
+    def adopt(self, key: str, ip: IP) -> bool:
+        """Keep what a status already says, in a pool or not; False if another Service holds it."""
+        if self.holder.get(ip, key) != key:
+            return False
+        if self.holds.get(key) != ip:
+            self.release(key)
+            self.holder[ip], self.holds[key] = key, ip
+        return True
+
+    def release(self, key: str) -> IP | None:
+        """Take back what a Service holds."""
+        ip = self.holds.pop(key, None)
+        if ip is not None:
+            del self.holder[ip]
+            if name := self.pool_of(ip):
+                self._shelves[name, ip.version].put_back(int(ip))
+        return ip
+
+    def grant(self, wish: Wish) -> Grant:
+        """What the Service holds if that meets its wish, else another. Raises RefusedError, changing nothing."""
+        held = self.holds.get(wish.key)
+        if wish.asked is not None:
+            ip = self._asked(wish, wish.asked)
+        elif held is not None and held.version == wish.family and wish.pool in (None, self.pool_of(held)):
+            ip = held
+        else:
+            ip = self._any(wish)
+        self.adopt(wish.key, ip)
+        return Grant(ip=ip, pool=self.pool_of(ip))
+
+    def _asked(self, wish: Wish, ip: IP) -> IP:
+        if ip.version != wish.family:
+            raise RefusedError(f'requested address "{ip}" does not match the IPv{wish.family} family of the Service')
+        if (other := self.holder.get(ip, wish.key)) != wish.key:
+            raise RefusedError(f'requested address "{ip}" is in use by {other}')
+        pool = self.pool_of(ip)
+        if pool is None and self.holds.get(wish.key) != ip:
+            raise RefusedError(f'"{ip}" is not allowed in config: it is in no pool')
+        if wish.pool is not None and pool != wish.pool:
+            raise RefusedError(f'requested address "{ip}" is not in the requested pool {wish.pool!r}')
+        return ip
+
+    def _any(self, wish: Wish) -> IP:
+        if wish.pool is not None and wish.pool not in self._pools:
+            raise RefusedError(f"unknown pool {wish.pool!r}")
+        names = [wish.pool] if wish.pool else [name for name, pool in self._pools.items() if pool.auto_assign]
+        for name in names:
+            if (ip := self._shelves[name, wish.family].take(self.holder)) is not None:
+                return ip
+        if not names:
+            raise RefusedError("no available IPs: there is no pool for automatic assignment")
+        raise RefusedError(f"no available IPs: IPv{wish.family} is full or absent in pool {', '.join(names)}")

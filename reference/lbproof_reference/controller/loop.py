@@ -1,0 +1,249 @@
+"""The level-triggered loop around the ledger: look at a key, decide, write the difference.
+
+A key is looked at again after each change of its object, after a failed write (with a growing pause), and when an
+address or a pool appears that it may have waited for. Decisions are made in one thread, without a pause in them;
+only the writes overlap. Before the first decision everything is listed and every status adopted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import secrets
+from base64 import b64encode
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import httpx
+import structlog
+
+from lbproof_reference.controller.allocate import Grant, Ledger, RefusedError, read_wish
+from lbproof_reference.controller.pools import IP, parse_pools
+from lbproof_reference.kube import METALLB, POOLS, SERVICES, Kube, Mirror, Object, key_of
+from lbproof_reference.services import FROM_POOL, ingress_of, is_ours
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+COMPONENT = "lbproof-controller"
+SECRET_NAME = "lbproof-heartbeat"  # noqa: S105 - the name of a Secret, not its content
+_WRITERS = 8
+_RETRY_SECONDS = (0.05, 0.2, 1.0, 5.0)
+_CONFLICT = 409
+_NOT_FOUND = 404
+
+log = structlog.get_logger()
+
+
+class Controller:
+    """One allocator for a cluster; two at once are one too many."""
+
+    def __init__(self, kube: Kube, *, lb_class: str | None, namespace: str) -> None:
+        """Nothing happens until `run`."""
+        self._kube = kube
+        self._class = lb_class
+        self._namespace = namespace
+        self._ledger = Ledger()
+        self._queue: asyncio.Queue[str] = asyncio.Queue()
+        self._queued: set[str] = set()
+        self._busy: set[str] = set()
+        self._failures: dict[str, int] = {}
+        self._waiting: dict[str, str] = {}  # key -> "uid: reason" that its author was told
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.ready = False
+        self.services = Mirror(kube, SERVICES, self._look)
+        self.pools = Mirror(kube, POOLS, self._pools_changed)
+
+    async def run(self) -> None:
+        """Serve until cancelled; the first exception that is not the API server's ends it."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.services.run())
+            group.create_task(self.pools.run())
+            group.create_task(self._ensure_secret())
+            await self.services.synced.wait()
+            await self.pools.synced.wait()
+            self._adopt()
+            self.ready = True
+            self._pools_changed("")
+            for key in self._by_age(self.services.objects):
+                self._look(key)
+            for _ in range(_WRITERS):
+                group.create_task(self._work())
+
+    def _adopt(self) -> None:
+        for key in self._by_age(self.services.objects):
+            service = self.services.objects[key]
+            if is_ours(service, self._class):
+                for ip in _addresses(service)[:1]:
+                    if not self._ledger.adopt(key, ip):
+                        log.warning("two Services hold one address", ip=str(ip), younger=key)
+
+    def _by_age(self, keys: dict[str, Object] | dict[str, str]) -> list[str]:
+        known = self.services.objects
+        return sorted((k for k in keys if k in known), key=lambda k: (known[k]["metadata"]["creationTimestamp"], k))
+
+    def _look(self, key: str) -> None:
+        if key not in self._queued:
+            self._queued.add(key)
+            self._queue.put_nowait(key)
+
+    def _look_later(self, key: str, seconds: float) -> None:
+        asyncio.get_running_loop().call_later(seconds, self._look, key)
+
+    def _pools_changed(self, _: str) -> None:
+        if not self.ready:
+            return
+        good, bad = parse_pools(self.pools.objects.values())
+        self._ledger.use(good)
+        for pool in self.pools.objects.values():
+            self._spawn(self._say_pool(pool, bad.get(pool["metadata"]["name"])))
+        for key in self._by_age(self._waiting):
+            self._look(key)
+
+    async def _work(self) -> None:
+        while True:
+            key = await self._queue.get()
+            self._queued.discard(key)
+            if key in self._busy:
+                self._look_later(key, _RETRY_SECONDS[0])
+                continue
+            self._busy.add(key)
+            try:
+                await self._settle(key)
+                self._failures.pop(key, None)
+            except httpx.HTTPError as error:
+                self._retry(key, error)
+            finally:
+                self._busy.discard(key)
+
+    def _retry(self, key: str, error: httpx.HTTPError) -> None:
+        code = error.response.status_code if isinstance(error, httpx.HTTPStatusError) else None
+        if code == _NOT_FOUND:  # it is gone, and its deletion will be seen
+            return
+        failures = self._failures[key] = self._failures.get(key, -1) + 1
+        pause = _RETRY_SECONDS[min(failures, len(_RETRY_SECONDS) - 1)]
+        log.warning("write failed", key=key, error=repr(error), retry_seconds=pause)
+        self._look_later(key, pause)
+
+    async def _settle(self, key: str) -> None:
+        service = self.services.objects.get(key)
+        if service is None or not is_ours(service, self._class):
+            self._waiting.pop(key, None)
+            self._free(key)
+            if service and service["spec"].get("type") != "LoadBalancer" and _pool_note(service):
+                await self._write(service, status=None, pool=None)
+            return
+        try:
+            before = self._ledger.holds.get(key)
+            grant = self._ledger.grant(read_wish(key, service))
+        except RefusedError as error:
+            await self._refuse(key, service, str(error))
+            return
+        self._waiting.pop(key, None)
+        if before is not None and before != grant.ip:
+            self._wake(before)
+        await self._give(key, service, grant)
+
+    async def _give(self, key: str, service: Object, grant: Grant) -> None:
+        if ingress_of(service) == [str(grant.ip)]:
+            if grant.pool and _pool_note(service) != grant.pool:
+                await self._write(service, status=None, pool=grant.pool)
+            return
+        await self._write(service, status=[{"ip": str(grant.ip), "ipMode": "VIP"}], pool=grant.pool)
+        log.info("assigned", key=key, ip=str(grant.ip), pool=grant.pool)
+        self._tell(service, "Normal", "IPAllocated", f'Assigned IP ["{grant.ip}"]')
+
+    async def _refuse(self, key: str, service: Object, reason: str) -> None:
+        """Say why, once a reason; what the Service holds it keeps, and what its status claims without holding goes."""
+        known = f"{service['metadata']['uid']}: {reason}"
+        news, self._waiting[key] = self._waiting.get(key) != known, known
+        if key not in self._ledger.holds and (ingress_of(service) or _pool_note(service)):
+            await self._write(service, status=[], pool=None)
+        if news:
+            log.info("refused", key=key, reason=reason)
+            self._tell(service, "Warning", "AllocationFailed", f'Failed to allocate IP for "{key}": {reason}')
+
+    def _free(self, key: str) -> None:
+        if (ip := self._ledger.release(key)) is not None:
+            log.info("released", key=key, ip=str(ip))
+            self._wake(ip)
+
+    def _wake(self, _: IP) -> None:
+        """Look again at who waits: the oldest first, and each decision costs microseconds."""
+        for key in self._by_age(self._waiting):
+            self._look(key)
+
+    async def _write(self, service: Object, *, status: list[Object] | None, pool: str | None) -> None:
+        """One PATCH of the status subresource carries both the status and the annotation.
+
+        The uid makes it fail for a namesake that came after.
+        """
+        meta = service["metadata"]
+        body: Object = {"metadata": {"uid": meta["uid"], "annotations": {FROM_POOL: pool}}}
+        if status is not None:
+            body["status"] = {"loadBalancer": {"ingress": status or None}}
+        await self._kube.call("PATCH", f"/api/v1/namespaces/{meta['namespace']}/services/{meta['name']}/status", body)
+
+    async def _say_pool(self, pool: Object, problem: str | None) -> None:
+        meta = pool["metadata"]
+        said: Object = next((c for c in pool.get("status", {}).get("conditions", []) if c["type"] == "Valid"), {})
+        message = problem or "the pool is in use"
+        if said.get("message") == message and said.get("observedGeneration") == meta["generation"]:
+            return
+        condition = {
+            "type": "Valid",
+            "status": "False" if problem else "True",
+            "reason": "BadPool" if problem else "Accepted",
+            "message": message,
+            "observedGeneration": meta["generation"],
+            "lastTransitionTime": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        }
+        path = f"/apis/{METALLB}/namespaces/{meta['namespace']}/ipaddresspools/{meta['name']}/status"
+        await self._kube.call("PATCH", path, {"status": {"conditions": [condition]}})
+        if problem:
+            log.warning("bad pool", pool=key_of(pool), reason=problem)
+            self._tell({**pool, "kind": "IPAddressPool", "apiVersion": METALLB}, "Warning", "BadPool", problem)
+
+    def _tell(self, about: Object, kind: str, reason: str, message: str) -> None:
+        self._spawn(self._kube.event(about, component=COMPONENT, kind=kind, reason=reason, message=message))
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        """Do what nobody waits for; its failure is logged, not retried."""
+
+        async def guarded() -> None:
+            try:
+                await work
+            except httpx.HTTPError as error:
+                log.warning("not said", error=repr(error))
+
+        task = asyncio.create_task(guarded())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _ensure_secret(self) -> None:
+        """Make the key that speakers sign their heartbeats with, unless it is there."""
+        path = f"/api/v1/namespaces/{self._namespace}/secrets"
+        body: Object = {
+            "metadata": {"name": SECRET_NAME},
+            "data": {"key": b64encode(secrets.token_bytes(32)).decode()},
+        }
+        while True:
+            try:
+                await self._kube.call("POST", path, body)
+            except httpx.HTTPStatusError as error:
+                if error.response.status_code == _CONFLICT:
+                    return
+                log.warning("cannot create the speakers' Secret", error=repr(error))
+            except httpx.HTTPError as error:
+                log.warning("cannot create the speakers' Secret", error=repr(error))
+            else:
+                return
+            await asyncio.sleep(1)
+
+
+def _addresses(service: Object) -> list[IP]:
+    return [ipaddress.ip_address(ip) for ip in ingress_of(service)]
+
+
+def _pool_note(service: Object) -> str | None:
+    return (service["metadata"].get("annotations") or {}).get(FROM_POOL)

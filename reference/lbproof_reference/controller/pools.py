@@ -1,0 +1,118 @@
+"""Read `IPAddressPool` objects: which addresses each holds, and what is wrong with those that hold none.
+
+A bad pool is told what is wrong and is not used; the others go on. Of two that overlap the younger is the bad one.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import itertools
+from bisect import bisect_left
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from lbproof_reference.kube import Object
+
+IP: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+class BadPoolError(ValueError):
+    """A pool that cannot be used; its text is for the pool's author."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class Block:
+    """The addresses of one family from `first` to `last`, both included, as numbers."""
+
+    family: int
+    first: int
+    last: int
+
+    def __str__(self) -> str:
+        """As a pool's author may write it."""
+        return f"{to_ip(self.family, self.first)}-{to_ip(self.family, self.last)}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pool:
+    """A usable pool; its blocks are sorted and apart."""
+
+    name: str
+    blocks: tuple[Block, ...]
+    auto_assign: bool = True
+    avoid_buggy: bool = False
+
+    def gives(self, family: int, number: int) -> bool:
+        """Whether an address inside a block may be handed out: .0 and .255 may be declared buggy."""
+        return not (self.avoid_buggy and family == 4 and number & 0xFF in (0, 0xFF))  # noqa: PLR2004 - the IP version
+
+
+def to_ip(family: int, number: int) -> IP:
+    """The address that a number means."""
+    return ipaddress.IPv4Address(number) if family == 4 else ipaddress.IPv6Address(number)  # noqa: PLR2004 - version
+
+
+def parse_block(text: str) -> Block:
+    """A CIDR (`10.0.0.0/24`) or a range (`10.0.0.1-10.0.0.9`). Raises BadPoolError."""
+    try:
+        if "-" in text:
+            first, last = (ipaddress.ip_address(part.strip()) for part in text.split("-", 1))
+        elif "/" in text:
+            network = ipaddress.ip_network(text.strip(), strict=False)
+            first, last = network[0], network[-1]
+        else:
+            raise ValueError(f"write {text}/32 for a single IPv4 address")  # noqa: TRY301 - joins the parser's own
+    except ValueError as error:
+        raise BadPoolError(f"{text!r} is not a CIDR or a range: {error}") from error
+    if first.version != last.version:
+        raise BadPoolError(f"range {text!r} mixes IPv4 and IPv6")
+    if int(first) > int(last):
+        raise BadPoolError(f"range {text!r} is reversed: its first address is above its last")
+    return Block(family=first.version, first=int(first), last=int(last))
+
+
+def parse_pool(pool: Object) -> Pool:
+    """One pool by itself. Raises BadPoolError."""
+    spec = pool["spec"]
+    blocks = sorted(parse_block(text) for text in spec.get("addresses") or [])
+    if not blocks:
+        raise BadPoolError("the pool has no addresses")
+    for one, other in itertools.pairwise(blocks):
+        if one.family == other.family and other.first <= one.last:
+            raise BadPoolError(f"{one} overlaps {other} in the same pool")
+    return Pool(
+        name=pool["metadata"]["name"],
+        blocks=tuple(blocks),
+        auto_assign=spec.get("autoAssign", True),
+        avoid_buggy=spec.get("avoidBuggyIPs", False),
+    )
+
+
+def parse_pools(objects: Iterable[Object]) -> tuple[list[Pool], dict[str, str]]:
+    """The usable pools by name, and for each bad one what is wrong with it."""
+    good: list[Pool] = []
+    bad: dict[str, str] = {}
+    taken: list[tuple[Block, str]] = []
+    for obj in sorted(objects, key=lambda o: (o["metadata"].get("creationTimestamp", ""), o["metadata"]["name"])):
+        name = obj["metadata"]["name"]
+        try:
+            pool = parse_pool(obj)
+            for block in pool.blocks:
+                _refuse_overlap(block, taken)
+        except BadPoolError as error:
+            bad[name] = str(error)
+            continue
+        good.append(pool)
+        taken = sorted([*taken, *((block, name) for block in pool.blocks)])
+    return sorted(good, key=lambda pool: pool.name), bad
+
+
+def _refuse_overlap(block: Block, taken: list[tuple[Block, str]]) -> None:
+    """Compare with both neighbours: blocks that are taken are sorted and apart."""
+    at = bisect_left(taken, (block, ""))
+    for other, name in taken[max(at - 1, 0) : at + 1]:
+        if other.family == block.family and other.first <= block.last and block.first <= other.last:
+            raise BadPoolError(f"{block} overlaps {other} of the older pool {name!r}")

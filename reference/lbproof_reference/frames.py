@@ -1,0 +1,81 @@
+"""ARP frames, byte by byte: what is answered, and what is said unasked.
+
+Layout by RFC 826; the announcement's shape by RFC 5227 section 2.3 (a request whose sender is its target) and, for
+hosts that heed replies alone, a reply whose target hardware address is the sender's own: the Linux kernel takes a
+gratuitous reply for one only then (`arp_is_garp` in net/ipv4/arp.c).
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+ETH_P_ARP = 0x0806
+ETH_P_BEAT = 0x88B5
+"""IEEE 802 Local Experimental EtherType 1."""
+
+BROADCAST = b"\xff" * 6
+REQUEST, REPLY = 1, 2
+
+ETHERNET = struct.Struct("!6s6sH")  # destination, source, type
+ARP = struct.Struct("!HHBBH6s4s6s4s")  # htype, ptype, hlen, plen, op, sender MAC, sender IP, target MAC, target IP
+FRAME_BYTES = ETHERNET.size + ARP.size
+_IPV4_OVER_ETHERNET = (1, 0x0800, 6, 4)
+
+# Classic BPF (opcode, jump if true, jump if false, operand): whole ARP requests for IPv4 over Ethernet, nothing else.
+ARP_REQUESTS = (
+    (0x28, 0, 0, 12),  # ldh [12]      the EtherType
+    (0x15, 0, 7, ETH_P_ARP),
+    (0x20, 0, 0, 14),  # ld [14]       htype and ptype
+    (0x15, 0, 5, 0x00010800),
+    (0x20, 0, 0, 18),  # ld [18]       hlen, plen, op
+    (0x15, 0, 3, 0x06040001),
+    (0x80, 0, 0, 0),  # ld len
+    (0x35, 0, 1, FRAME_BYTES),
+    (0x06, 0, 0, 0xFFFF),  # accept
+    (0x06, 0, 0, 0),  # drop
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """Who asks (MAC and IPv4 address, packed) for which IPv4 address."""
+
+    mac: bytes
+    sender: bytes
+    target: bytes
+
+
+def arp(*, to: bytes, op: int, mac: bytes, sender: bytes, target_mac: bytes, target: bytes) -> bytes:
+    """One ARP frame whose Ethernet source is its sender's hardware address."""
+    return ETHERNET.pack(to, mac, ETH_P_ARP) + ARP.pack(*_IPV4_OVER_ETHERNET, op, mac, sender, target_mac, target)
+
+
+def read_request(frame: bytes) -> Request | None:
+    """The question in a frame, or None for whatever deserves no answer.
+
+    Replies, malformed frames, group senders and gratuitous requests are none; a probe (sender 0.0.0.0) is one,
+    and its answer is the address's defence (RFC 5227 section 2.1.1).
+    """
+    if len(frame) < FRAME_BYTES:
+        return None
+    _, _, ethertype = ETHERNET.unpack_from(frame)
+    *kind, op, mac, sender, _, target = ARP.unpack_from(frame, ETHERNET.size)
+    if ethertype != ETH_P_ARP or tuple(kind) != _IPV4_OVER_ETHERNET or op != REQUEST:
+        return None
+    if mac[0] & 1 or mac == bytes(6) or sender == target:
+        return None
+    return Request(mac=mac, sender=sender, target=target)
+
+
+def reply(request: Request, mac: bytes) -> bytes:
+    """The answer, to the asker alone."""
+    return arp(to=request.mac, op=REPLY, mac=mac, sender=request.target, target_mac=request.mac, target=request.sender)
+
+
+def announcements(address: bytes, mac: bytes) -> tuple[bytes, bytes]:
+    """Gratuitous request and reply by which neighbours move `address` to `mac`."""
+    return (
+        arp(to=BROADCAST, op=REQUEST, mac=mac, sender=address, target_mac=bytes(6), target=address),
+        arp(to=BROADCAST, op=REPLY, mac=mac, sender=address, target_mac=mac, target=address),
+    )

@@ -1,0 +1,215 @@
+"""As much of a Kubernetes client as a LoadBalancer needs: list, watch, patch, and an event.
+
+Kubernetes tells what is, not what happened: a `Mirror` keeps a copy of one resource and says which key changed.
+It outlives the API server: what it held stays while the server is away, and a version that is too old (410) only
+means listing again. Paths, verbs and codes: kubernetes.io/docs/reference/using-api/api-concepts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import ssl
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import httpx
+import structlog
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Mapping
+
+Object: TypeAlias = dict[str, Any]
+"""A Kubernetes object as its JSON says it."""
+
+METALLB = "metallb.io/v1beta1"
+SERVICES = "/api/v1/services"
+NODES = "/api/v1/nodes"
+POOLS = f"/apis/{METALLB}/ipaddresspools"
+ADVERTISEMENTS = f"/apis/{METALLB}/l2advertisements"
+
+_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+_WATCH_SECONDS = 60
+_PAGE = 500
+_RETRY_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0)
+_GONE = 410
+
+log = structlog.get_logger()
+
+
+class _Token(httpx.Auth):
+    """The bearer token, read again for each request: kubelet rotates the file."""
+
+    def __init__(self, file: Path) -> None:
+        """Read `file` when needed."""
+        self._file = file
+
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        request.headers["Authorization"] = f"Bearer {self._file.read_text().strip()}"
+        yield request
+
+
+class Kube:
+    """An API server; errors are httpx's own."""
+
+    def __init__(self, url: str, *, token_file: Path | None = None, ca: Path | None = None) -> None:
+        """Talk to `url`; connections are opened when needed."""
+        self._client = httpx.AsyncClient(
+            base_url=url,
+            auth=_Token(token_file) if token_file else None,
+            verify=ssl.create_default_context(cafile=ca) if ca else True,
+            timeout=httpx.Timeout(10, read=_WATCH_SECONDS + 15),
+            trust_env=False,
+        )
+
+    @classmethod
+    def in_cluster(cls) -> Kube:
+        """The API server that every container is told of."""
+        host, port = os.environ["KUBERNETES_SERVICE_HOST"], os.environ["KUBERNETES_SERVICE_PORT"]
+        host = f"[{host}]" if ":" in host else host
+        return cls(f"https://{host}:{port}", token_file=_ACCOUNT / "token", ca=_ACCOUNT / "ca.crt")
+
+    async def call(self, method: str, path: str, body: Object | None = None, **params: str | int) -> Object:
+        """One request and its JSON; a PATCH is a merge patch. Raises httpx.HTTPStatusError for 4xx and 5xx."""
+        kind = "application/merge-patch+json" if method == "PATCH" else "application/json"
+        content = None if body is None else json.dumps(body)
+        response = await self._client.request(
+            method, path, content=content, params=params, headers={"Content-Type": kind}
+        )
+        response.raise_for_status()
+        answer: Object = response.json()
+        return answer
+
+    async def lines(self, path: str, **params: str | int) -> Any:  # noqa: ANN401 - an async generator of objects
+        """The events of a watch, until the server ends it."""
+        async with self._client.stream("GET", path, params=params) as response:
+            response.raise_for_status()
+            async for line in response.aiter_lines():
+                yield json.loads(line)
+
+    async def event(
+        self, about: Object, *, component: str, kind: str, reason: str, message: str, host: str = ""
+    ) -> None:
+        """Record an Event of type `kind` about an object."""
+        meta = about["metadata"]
+        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        namespace = meta.get("namespace", "default")
+        await self.call(
+            "POST",
+            f"/api/v1/namespaces/{namespace}/events",
+            {
+                "metadata": {"name": f"{meta['name']}.{time.time_ns():x}", "namespace": namespace},
+                "involvedObject": {
+                    "apiVersion": about.get("apiVersion", "v1"),
+                    "kind": about.get("kind", "Service"),
+                    "name": meta["name"],
+                    "namespace": namespace,
+                    "uid": meta.get("uid", ""),
+                    "resourceVersion": meta.get("resourceVersion", ""),
+                },
+                "type": kind,
+                "reason": reason,
+                "message": message,
+                "source": {"component": component, "host": host},
+                "reportingComponent": component,
+                "reportingInstance": host or component,
+                "firstTimestamp": now,
+                "lastTimestamp": now,
+                "count": 1,
+            },
+        )
+
+
+def key_of(obj: Mapping[str, Any]) -> str:
+    """`namespace/name`, or `name` where there is no namespace."""
+    meta = obj["metadata"]
+    return f"{meta['namespace']}/{meta['name']}" if meta.get("namespace") else str(meta["name"])
+
+
+class Mirror:
+    """A copy of one resource, kept by `run`; `changed(key)` is called after each change of it."""
+
+    def __init__(self, kube: Kube, path: str, changed: Callable[[str], None]) -> None:
+        """Start empty; `synced` is set after the first list."""
+        self.objects: dict[str, Object] = {}
+        self.synced = asyncio.Event()
+        self._kube = kube
+        self._path = path
+        self._changed = changed
+        self._version = ""
+
+    async def run(self) -> None:
+        """List, then watch, for ever."""
+        failures = 0
+        while True:
+            try:
+                if not self._version:
+                    await self._list()
+                await self._watch()
+                failures = 0
+            except (httpx.HTTPError, json.JSONDecodeError, OSError) as error:
+                if isinstance(error, httpx.HTTPStatusError) and error.response.status_code == _GONE:
+                    self._version = ""
+                pause = _RETRY_SECONDS[min(failures, len(_RETRY_SECONDS) - 1)]
+                failures += 1
+                log.warning("api server away", path=self._path, error=repr(error), retry_seconds=pause)
+                await asyncio.sleep(pause)
+
+    async def _list(self) -> None:
+        found: dict[str, Object] = {}
+        more: dict[str, str] = {}
+        while True:
+            page = await self._kube.call("GET", self._path, None, limit=_PAGE, **more)
+            found |= {key_of(item): item for item in page["items"]}
+            if not (token := page["metadata"].get("continue")):
+                break
+            more["continue"] = token
+        before, self.objects = self.objects, found
+        self._version = page["metadata"]["resourceVersion"]
+        self.synced.set()
+        for key in before.keys() | found.keys():
+            if before.get(key) != found.get(key):
+                self._changed(key)
+
+    async def _watch(self) -> None:
+        async for event in self._kube.lines(
+            self._path,
+            watch=1,
+            resourceVersion=self._version,
+            allowWatchBookmarks="true",
+            timeoutSeconds=_WATCH_SECONDS,
+        ):
+            item = event["object"]
+            if event["type"] == "ERROR":
+                log.info("listing again", path=self._path, said=item.get("message"))
+                self._version = ""
+                return
+            self._version = item["metadata"]["resourceVersion"]
+            if event["type"] == "BOOKMARK":
+                continue
+            key = key_of(item)
+            if event["type"] == "DELETED":
+                self.objects.pop(key, None)
+            else:
+                self.objects[key] = item
+            self._changed(key)
+
+
+async def serve_ready(port: int, ready: Callable[[], bool]) -> asyncio.Server:
+    """Answer any HTTP request on `port` with 200 when ready, with 503 when not."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await reader.readuntil(b"\r\n\r\n")
+            status = b"200 OK" if ready() else b"503 Service Unavailable"
+            writer.write(b"HTTP/1.1 " + status + b"\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+            await writer.drain()
+        except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, ConnectionError) as error:
+            log.debug("readiness probe broke off", error=repr(error))
+        finally:
+            writer.close()
+
+    return await asyncio.start_server(answer, port=port)

@@ -1,0 +1,1 @@
+"""The speaker: answers ARP for addresses, and agrees with the other speakers who answers for which."""

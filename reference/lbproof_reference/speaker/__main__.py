@@ -1,0 +1,89 @@
+"""`python -m lbproof_reference.speaker`."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import os
+import re
+import signal
+import sys
+from pathlib import Path
+
+import structlog
+
+from lbproof_reference.kube import Kube, serve_ready
+from lbproof_reference.logs import set_up
+from lbproof_reference.speaker.loop import Speaker
+from lbproof_reference.speaker.source import Source
+from lbproof_reference.speaker.wire import watch_links
+
+log = structlog.get_logger()
+
+
+def milliseconds(text: str) -> float:
+    """Seconds in a text such as `50ms`. Raises ArgumentTypeError."""
+    if not re.fullmatch(r"[1-9]\d{0,3}ms", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time from 1ms to 9999ms")
+    return int(text.removesuffix("ms")) / 1000
+
+
+def main(argv: list[str]) -> int:
+    """Run until SIGTERM, then hand over."""
+    parser = argparse.ArgumentParser(prog="lbproof_reference speaker", description="Answers ARP for addresses.")
+    parser.add_argument("--node", default=os.environ.get("NODE_NAME"), help="this node's name (default: $NODE_NAME)")
+    parser.add_argument("--lb-class", help="as the controller's")
+    parser.add_argument("--heartbeat", type=milliseconds, default="50ms", help="between two heartbeats (default 50ms)")
+    parser.add_argument("--misses", type=int, default=3, help="heartbeats missed until a speaker is dead (default 3)")
+    parser.add_argument("--secret-file", type=Path, default=Path("/etc/lbproof/heartbeat/key"), help="the shared key")
+    parser.add_argument("--api", help="URL of an API server without TLS (default: the cluster's own)")
+    parser.add_argument("--port", type=int, default=7473, help="of /readyz (default 7473)")
+    options = parser.parse_args(argv)
+    if not options.node:
+        parser.error("--node is missing, and so is NODE_NAME in the environment")
+    set_up()
+    try:  # a heartbeat that waits its turn behind other work is a false death
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+    except PermissionError as error:
+        log.info("no real-time priority", error=str(error))
+    gc.freeze()
+    asyncio.run(_serve(options))
+    return 0
+
+
+async def _serve(options: argparse.Namespace) -> None:
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, stopping.set)
+    kube = Kube(options.api) if options.api else Kube.in_cluster()
+    secret = b""
+    while not stopping.is_set() and not (secret := _read(options.secret_file)):
+        log.info("waiting for the heartbeat's key", file=str(options.secret_file))
+        await asyncio.sleep(0.2)
+    source = Source(kube, node=options.node, lb_class=options.lb_class)
+    speaker = Speaker(
+        node=options.node, secret=secret, interval=options.heartbeat, misses=options.misses, took=source.took
+    )
+    server = await serve_ready(options.port, lambda: source.synced)
+    watch_links(lambda links: loop.call_soon_threadsafe(speaker.use_links, links))
+    async with server:
+        work = asyncio.create_task(source.run(speaker.want))
+        stop = asyncio.create_task(stopping.wait())
+        await asyncio.wait([work, stop], return_when=asyncio.FIRST_COMPLETED)
+        await speaker.leave()
+        work.cancel()
+        await asyncio.wait([work])
+    if not work.cancelled():
+        work.result()
+
+
+def _read(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except FileNotFoundError:
+        return b""
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,116 @@
+"""The heartbeat: what speakers tell each other on the segment, signed, and safe against replay.
+
+One kind of message: who is here, and one chunk of what it claims. Chunks take turns; after a change, and when a
+stranger is heard, all of them leave at once. A message counts only if its HMAC-SHA256 under the shared Secret is
+right and its (boot, sequence) is above all that its node said before.
+"""
+
+from __future__ import annotations
+
+import hmac
+import struct
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+from lbproof_reference.speaker.elect import Claim
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+CHUNK = 48
+"""Claims a message: so many IPv6 addresses and the longest names fit a frame of 1,500 bytes."""
+
+_MAGIC = b"LBP1"
+_HEAD = struct.Struct(
+    "!4s8sBHQQIHHB"
+)  # magic, cluster, leaving, hold ms, boot, sequence, version, chunk, chunks, claims
+_CLAIM = struct.Struct("!HI")  # standing, epoch
+_MAC_BYTES = 32
+
+
+class BadBeatError(ValueError):
+    """A message that is not, or not rightly, one of ours."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beat:
+    """One message of a speaker."""
+
+    node: str
+    interface: str
+    boot: int
+    """When the speaker started, in nanoseconds since 1970; a later start outdates an earlier one."""
+    sequence: int
+    hold_ms: int
+    """After so long without a message its sender is dead."""
+    version: int
+    """Of the claims; goes up when they change."""
+    chunk: int
+    chunks: int
+    claims: Mapping[bytes, Claim]
+    leaving: bool = False
+
+
+def cluster_of(secret: bytes) -> bytes:
+    """Eight bytes that tell clusters on one segment apart."""
+    return sha256(b"lbproof cluster" + secret).digest()[:8]
+
+
+def encode(beat: Beat, secret: bytes) -> bytes:
+    """The bytes of a message, signature last."""
+    parts = [
+        _HEAD.pack(
+            _MAGIC, cluster_of(secret), beat.leaving, beat.hold_ms, beat.boot, beat.sequence, beat.version,
+            beat.chunk, beat.chunks, len(beat.claims),
+        )
+    ]  # fmt: skip
+    for text in (beat.node, beat.interface):
+        raw = text.encode()
+        parts += [bytes([len(raw)]), raw]
+    for address, claim in beat.claims.items():
+        parts += [bytes([len(address)]), address, _CLAIM.pack(claim.standing, claim.epoch)]
+    body = b"".join(parts)
+    return body + hmac.digest(secret, body, "sha256")
+
+
+def decode(data: bytes, secret: bytes) -> Beat:
+    """Read a message; bytes after it (padding of short frames) are ignored. Raises BadBeatError."""
+    if len(data) < _HEAD.size:
+        raise BadBeatError("too short")
+    magic, cluster, leaving, hold, boot, sequence, version, chunk, chunks, count = _HEAD.unpack_from(data)
+    if magic != _MAGIC or not hmac.compare_digest(cluster, cluster_of(secret)):
+        raise BadBeatError("of another cluster")
+    try:
+        node, at = _text(data, _HEAD.size)
+        interface, at = _text(data, at)
+        claims: dict[bytes, Claim] = {}
+        for _ in range(count):
+            end = at + 1 + data[at]
+            standing, epoch = _CLAIM.unpack_from(data, end)
+            claims[data[at + 1 : end]] = Claim(standing=standing, epoch=epoch)
+            at = end + _CLAIM.size
+    except (IndexError, struct.error, UnicodeDecodeError) as error:
+        raise BadBeatError("cut short") from error
+    if not hmac.compare_digest(hmac.digest(secret, data[:at], "sha256"), data[at : at + _MAC_BYTES]):
+        raise BadBeatError("signed with another Secret")
+    return Beat(
+        node=node, interface=interface, boot=boot, sequence=sequence, hold_ms=hold, version=version,
+        chunk=chunk, chunks=chunks, claims=claims, leaving=bool(leaving),
+    )  # fmt: skip
+
+
+def chunks(claims: Mapping[bytes, Claim]) -> list[dict[bytes, Claim]]:
+    """The claims in pieces that fit a frame; one empty piece where there are none."""
+    items = list(claims.items())
+    return [dict(items[at : at + CHUNK]) for at in range(0, len(items), CHUNK)] or [{}]
+
+
+def is_news(beat: Beat, last: tuple[int, int] | None) -> bool:
+    """Whether a message is later than the last (boot, sequence) of its node."""
+    return last is None or (beat.boot, beat.sequence) > last
+
+
+def _text(data: bytes, at: int) -> tuple[str, int]:
+    end = at + 1 + data[at]
+    return data[at + 1 : end].decode(), end

@@ -1,0 +1,218 @@
+"""The speaker's event loop: timers, sockets and links around one `Segment` an interface.
+
+Each callback first asks whether this process was asleep. If so, it hears what the others said meanwhile and throws
+away the questions that were asked, before it acts on anything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+import structlog
+
+from lbproof_reference.frames import ETHERNET, announcements, read_request, reply
+from lbproof_reference.speaker.heartbeat import BadBeatError, decode, encode
+from lbproof_reference.speaker.segment import Segment
+from lbproof_reference.speaker.wire import Link, Wire
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from lbproof_reference.speaker.plan import Offer
+
+ANNOUNCE_SECONDS = (0.0, 0.1, 1.1, 3.0)
+"""A frame may be lost, and some hosts ignore a change within a second of the last (`locktime`)."""
+_AT_ONCE = 64
+"""Addresses announced between two looks at the sockets."""
+_GOODBYE_SECONDS = 0.3
+
+log = structlog.get_logger()
+
+
+class Port:
+    """One interface at work."""
+
+    def __init__(
+        self, link: Link, segment: Segment, *, secret: bytes, interval: float, took: Callable[[str], None]
+    ) -> None:
+        """Open the sockets. Raises OSError when the interface is gone."""
+        self.link, self.segment = link, segment
+        self._secret, self._interval, self._took = secret, interval, took
+        self._wire = Wire(link)
+        self._loop = asyncio.get_running_loop()
+        self._open = True
+        self._last_beat = self._beat_due = self._due = time.monotonic()
+        self._loop.add_reader(self._wire.beat, self._on_beat)
+        self._loop.add_reader(self._wire.arp, self._on_arp)
+        self._timer = self._loop.call_soon(self._on_timer)
+
+    def close(self) -> None:
+        """Fall silent at once, as a cut cable does."""
+        self._open = False
+        self._timer.cancel()
+        self._loop.remove_reader(self._wire.beat)
+        self._loop.remove_reader(self._wire.arp)
+        self._wire.close()
+
+    def want(self, wanted: Mapping[bytes, Offer]) -> None:
+        """Change what is to be announced on this segment."""
+        self.segment.wanted = wanted
+        self._follow(self._awake())
+
+    def leave(self) -> None:
+        """Hand over."""
+        self.segment.leave()
+        self._follow(self._awake())
+
+    def _awake(self) -> float:
+        """The time now; a process that overslept a heartbeat doubts itself before it does anything else."""
+        now = time.monotonic()
+        if now <= self._due + self._interval:
+            return now
+        gap = now - self._last_beat
+        log.warning("woke up late", interface=self.link.name, gap_ms=round(gap * 1000))
+        for _ in self._wire.received(self._wire.arp, limit=1 << 16):
+            continue
+        self._due = now
+        self._hear(now)
+        self.segment.doubt(gap, now)
+        self._follow(now)
+        return now
+
+    def _hear(self, now: float) -> bool:
+        news = False
+        for frame in self._wire.received(self._wire.beat):
+            try:
+                news |= self.segment.hear(decode(frame[ETHERNET.size :], self._secret), now)
+            except BadBeatError as error:
+                log.debug("not a heartbeat of ours", interface=self.link.name, error=str(error))
+        return news
+
+    def _on_beat(self) -> None:
+        now = self._awake()
+        try:
+            if self._hear(now):
+                self._follow(now)
+        except OSError as error:
+            log.warning("link lost", interface=self.link.name, error=repr(error))
+            self.close()
+
+    def _on_arp(self) -> None:
+        now = self._awake()
+        try:
+            for frame in self._wire.received(self._wire.arp):
+                request = read_request(frame)
+                if request and self.segment.answers(request.target, now):
+                    self._wire.send_arp(reply(request, self.link.mac))
+        except OSError as error:
+            log.warning("link lost", interface=self.link.name, error=repr(error))
+            self.close()
+
+    def _on_timer(self) -> None:
+        now = self._awake()
+        self._hear(now)
+        for name in self.segment.bury(now):
+            log.info("speaker lost", interface=self.link.name, node=name)
+        if now >= self._beat_due:
+            self._beat_due = max(self._beat_due + self._interval, now)
+            self._send_beats(now)
+        self._follow(now)
+        later = [self._beat_due, self.segment.next_deadline() or self._beat_due]
+        if self.segment.listen_until > now:
+            later.append(self.segment.listen_until)
+        self._due = min(later)
+        self._timer = self._loop.call_at(self._due, self._on_timer)
+
+    def _send_beats(self, now: float) -> None:
+        self._last_beat = now
+        for beat in self.segment.beats():
+            self._wire.send_beat(encode(beat, self._secret))
+
+    def _follow(self, now: float) -> None:
+        done = self.segment.follow(now)
+        if self.segment.has_news:
+            self._send_beats(now)
+        fresh = (*done.take, *done.defend)
+        if fresh:
+            self._announce(fresh)
+            for delay in ANNOUNCE_SECONDS[1:]:
+                self._loop.call_later(delay, self._announce, fresh)
+        for address in done.take:
+            self._took(self.segment.wanted[address].service)
+
+    def _announce(self, addresses: tuple[bytes, ...]) -> None:
+        """Say where the addresses are, a few at a time, for as long as they are here."""
+        if not self._open:
+            return
+        for address in addresses[:_AT_ONCE]:
+            if address in self.segment.mine and len(address) == 4:  # noqa: PLR2004 - bytes of an IPv4 address
+                for frame in announcements(address, self.link.mac):
+                    self._wire.send_arp(frame)
+        if rest := addresses[_AT_ONCE:]:
+            self._loop.call_soon(self._announce, rest)
+
+
+class Speaker:
+    """A node's speaker: a port for every link that is up."""
+
+    def __init__(self, *, node: str, secret: bytes, interval: float, misses: int, took: Callable[[str], None]) -> None:
+        """Speak for `node`; `took(service)` is called for each address that is taken."""
+        self._node, self._secret, self._interval, self._misses, self._took = node, secret, interval, misses, took
+        self._ports: dict[str, Port] = {}
+        self._offers: dict[bytes, Offer] = {}
+
+    def use_links(self, links: Mapping[str, Link]) -> None:
+        """Follow what netlink says: a link that is gone or changed starts afresh, and listens first."""
+        for name, port in list(self._ports.items()):
+            if links.get(name) != port.link:
+                log.info("link down", interface=name)
+                port.close()
+                del self._ports[name]
+        for name, link in links.items():
+            if name not in self._ports:
+                self._open(link)
+
+    def want(self, offers: dict[bytes, Offer]) -> None:
+        """Announce these addresses, each where its subnet or its advertisement says."""
+        self._offers = offers
+        for port in self._ports.values():
+            port.want(self._wanted(port.link))
+
+    async def leave(self) -> None:
+        """Tell the others to take over, and wait until they have or a moment is over."""
+        for port in self._ports.values():
+            port.leave()
+        deadline = time.monotonic() + _GOODBYE_SECONDS
+        while any(port.segment.mine for port in self._ports.values()):
+            if time.monotonic() >= deadline:
+                break
+            await asyncio.sleep(self._interval / 10)
+        for port in self._ports.values():
+            port.close()
+
+    def _open(self, link: Link) -> None:
+        now = time.monotonic()
+        segment = Segment(
+            node=self._node,
+            interface=link.name,
+            boot=time.time_ns(),
+            hold=self._interval * self._misses,
+            now=now,
+        )
+        try:
+            port = Port(link, segment, secret=self._secret, interval=self._interval, took=self._took)
+        except OSError as error:
+            log.warning("link not usable", interface=link.name, error=repr(error))
+            return
+        log.info("link up", interface=link.name, mac=link.mac.hex(":"))
+        self._ports[link.name] = port
+        port.want(self._wanted(link))
+
+    def _wanted(self, link: Link) -> dict[bytes, Offer]:
+        return {
+            address: offer
+            for address, offer in self._offers.items()
+            if (link.name in offer.interfaces if offer.interfaces is not None else link.reaches(address))
+        }

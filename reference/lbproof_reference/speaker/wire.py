@@ -1,0 +1,128 @@
+"""Sockets and links: the only module that touches the network.
+
+`AF_PACKET`, so that no firewall of the node stands between speakers and no address is needed on it: packet(7).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import ipaddress
+import socket
+import struct
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import structlog
+from pyroute2.iproute import IPRoute
+from pyroute2.netlink.rtnl import RTMGRP_IPV4_IFADDR, RTMGRP_IPV6_IFADDR, RTMGRP_LINK
+
+from lbproof_reference.frames import ARP_REQUESTS, BROADCAST, ETH_P_ARP, ETH_P_BEAT, ETHERNET
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+_SO_ATTACH_FILTER = 26  # asm-generic/socket.h
+_IFF_UP, _IFF_LOOPBACK = 0x1, 0x8
+_FOR_OTHERS = 3  # PACKET_OTHERHOST of linux/if_packet.h
+_BUFFER_BYTES = 1 << 20
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Link:
+    """An interface that is up, has carrier and lies on a subnet."""
+
+    name: str
+    mac: bytes
+    subnets: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]
+
+    def reaches(self, address: bytes) -> bool:
+        """Whether the address lies in one of its subnets."""
+        ip = ipaddress.ip_address(address)
+        return any(ip in subnet for subnet in self.subnets)
+
+
+class Wire:
+    """The two sockets of one interface; raises OSError when it goes away."""
+
+    def __init__(self, link: Link) -> None:
+        """Open both."""
+        self._mac = link.mac
+        self.arp = _packet_socket(link.name, ETH_P_ARP, ARP_REQUESTS)
+        self.beat = _packet_socket(link.name, ETH_P_BEAT)
+
+    def received(self, sock: socket.socket, limit: int = 256) -> Iterator[bytes]:
+        """The frames that wait, without those that another host is meant to read."""
+        for _ in range(limit):
+            try:
+                frame, (_, _, kind, *_) = sock.recvfrom(2048)
+            except BlockingIOError:
+                return
+            if kind != _FOR_OTHERS:
+                yield frame
+
+    def send_beat(self, payload: bytes) -> None:
+        """Broadcast one heartbeat."""
+        self._send(self.beat, ETHERNET.pack(BROADCAST, self._mac, ETH_P_BEAT) + payload)
+
+    def send_arp(self, frame: bytes) -> None:
+        """Send one ARP frame; a full queue loses it, as a cable may."""
+        self._send(self.arp, frame)
+
+    def close(self) -> None:
+        """Fall silent."""
+        self.arp.close()
+        self.beat.close()
+
+    def _send(self, sock: socket.socket, frame: bytes) -> None:
+        try:
+            sock.send(frame)
+        except OSError as error:  # the link watcher sees to a link that is gone; a full queue empties
+            log.debug("frame lost", error=repr(error))
+
+
+def _packet_socket(
+    interface: str, ethertype: int, program: tuple[tuple[int, int, int, int], ...] = ()
+) -> socket.socket:
+    sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, 0)  # deaf until bound
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER_BYTES)
+    if program:
+        code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *step) for step in program))
+        fprog = struct.pack("HL", len(program), ctypes.addressof(code))
+        sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, fprog)
+    sock.bind((interface, ethertype))
+    return sock
+
+
+def read_links(netlink: IPRoute) -> dict[str, Link]:
+    """The links that can carry addresses; a pod's veth has no subnet and is none."""
+    subnets: dict[int, list[ipaddress.IPv4Network | ipaddress.IPv6Network]] = {}
+    for message in netlink.get_addr():
+        text = message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS")
+        subnet = ipaddress.ip_interface(f"{text}/{message['prefixlen']}").network
+        if subnet.prefixlen < subnet.max_prefixlen:
+            subnets.setdefault(message["index"], []).append(subnet)
+    found: dict[str, Link] = {}
+    for message in netlink.get_links():
+        flags, mac = message["flags"], message.get_attr("IFLA_ADDRESS")
+        usable = flags & _IFF_UP and not flags & _IFF_LOOPBACK and message.get_attr("IFLA_CARRIER") and mac
+        if usable and (inside := subnets.get(message["index"])):
+            name = message.get_attr("IFLA_IFNAME")
+            found[name] = Link(name=name, mac=bytes.fromhex(mac.replace(":", "")), subnets=tuple(inside))
+    return found
+
+
+def watch_links(changed: Callable[[dict[str, Link]], object]) -> None:
+    """Call `changed` now and after each netlink event, from a thread of its own."""
+
+    def watch() -> None:
+        with IPRoute() as events, IPRoute() as reader:
+            events.bind(groups=RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR)
+            while True:
+                changed(read_links(reader))
+                for _ in events.get():
+                    break
+
+    threading.Thread(target=watch, name="links", daemon=True).start()

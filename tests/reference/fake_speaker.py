@@ -1,0 +1,38 @@
+"""A real speaker on real links, told what to announce by its arguments instead of an API server.
+
+`python fake_speaker.py NODE SECRET ADDRESS... -- ELIGIBLE_NODE...`; it says `took SERVICE` on stdout.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import signal
+import sys
+
+from lbproof_reference.logs import set_up
+from lbproof_reference.speaker.loop import Speaker
+from lbproof_reference.speaker.plan import Offer
+from lbproof_reference.speaker.wire import watch_links
+
+
+async def main(node: str, secret: str, addresses: list[str], nodes: list[str]) -> None:
+    """Speak until SIGTERM."""
+    loop = asyncio.get_running_loop()
+    stopping = asyncio.Event()
+    loop.add_signal_handler(signal.SIGTERM, stopping.set)
+    speaker = Speaker(
+        node=node, secret=secret.encode(), interval=0.05, misses=3, took=lambda key: print("took", key, flush=True)
+    )
+    speaker.want(
+        {ipaddress.ip_address(a).packed: Offer(service=f"default/{a}", nodes=frozenset(nodes)) for a in addresses}
+    )
+    watch_links(lambda links: loop.call_soon_threadsafe(speaker.use_links, links))
+    await stopping.wait()
+    await speaker.leave()
+
+
+if __name__ == "__main__":
+    set_up()
+    cut = sys.argv.index("--")
+    asyncio.run(main(sys.argv[1], sys.argv[2], sys.argv[3:cut], sys.argv[cut + 1 :]))
