@@ -1,0 +1,183 @@
+"""A segment for tests: a bridge in a network namespace of its own, and a namespace for each node on it.
+
+Names carry the process id, so that runs side by side do not meet. Processes are entered by nsenter, which execs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from lbproof_reference.frames import ARP, BROADCAST, ETH_P_ARP, ETHERNET, REPLY, arp
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+SPEAKER = Path(__file__).with_name("fake_speaker.py")
+
+
+def run(*command: str) -> str:
+    """A command's output; CalledProcessError when it fails."""
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+class SegmentOfTests:
+    """A LAN 10.9.0.0/24 with nodes n1..nN at .1 to .N, and this test as the client, a port of the bridge."""
+
+    def __init__(self, nodes: int, log: Path) -> None:
+        """Build it; `close` removes it."""
+        self.tag = f"lbr{os.getpid() % 100000}"
+        self.lan = f"{self.tag}-lan"
+        self.nodes = [f"n{number}" for number in range(1, nodes + 1)]
+        self.speakers: dict[str, subprocess.Popen[str]] = {}
+        self._log = log
+        self._undo = contextlib.ExitStack()
+        self._netns(self.lan)
+        self._in(self.lan, "ip", "link", "add", "br0", "type", "bridge", "forward_delay", "0")
+        self._in(self.lan, "ip", "link", "set", "br0", "up")
+        self._in(self.lan, "sysctl", "-qw", "net.bridge.bridge-nf-call-arptables=0")
+        for number, node in enumerate([*self.nodes, "client"], start=1):
+            self._netns(f"{self.tag}-{node}")
+            self._in(self.lan, "ip", "link", "add", node, "type", "veth", "peer", "eth0", "netns", f"{self.tag}-{node}")
+            self._in(self.lan, "ip", "link", "set", node, "master", "br0", "up")
+            mac = f"02:00:00:00:00:{number:02x}"
+            self._in(f"{self.tag}-{node}", "ip", "link", "set", "eth0", "address", mac, "up")
+            self._in(f"{self.tag}-{node}", "ip", "addr", "add", f"10.9.0.{number}/24", "dev", "eth0")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def start(self, node: str, addresses: Iterable[str], secret: str = "s") -> None:
+        """Start the speaker of a node."""
+        with self._log.open("a") as log:
+            self.speakers[node] = subprocess.Popen(
+                [
+                    "nsenter", f"--net=/run/netns/{self.tag}-{node}",
+                    sys.executable, str(SPEAKER), node, secret, *addresses, "--", *self.nodes,
+                ],
+                stdout=subprocess.PIPE, stderr=log, text=True, env={"PYTHONPATH": ":".join(sys.path)},
+            )  # fmt: skip
+
+    def start_all(self, addresses: Iterable[str]) -> None:
+        """Start all speakers at once."""
+        for node in self.nodes:
+            self.start(node, addresses)
+
+    def stop(self, node: str, how: signal.Signals = signal.SIGKILL) -> None:
+        """End a speaker."""
+        speaker = self.speakers.pop(node)
+        speaker.send_signal(how)
+        speaker.wait(5)
+        if speaker.stdout:
+            speaker.stdout.close()
+
+    def cut(self, node: str, *, silent: bool = False) -> None:
+        """Pull a node's cable; silently, its carrier stays and nothing passes."""
+        if silent:
+            self._in(self.lan, "bridge", "link", "set", "dev", node, "state", "0")
+        else:
+            self._in(self.lan, "ip", "link", "set", node, "down")
+
+    def heal(self, node: str, *, silent: bool = False) -> None:
+        """Plug the cable in again."""
+        if silent:
+            self._in(self.lan, "bridge", "link", "set", "dev", node, "state", "3")
+        else:
+            self._in(self.lan, "ip", "link", "set", node, "up")
+
+    def client(self) -> Client:
+        """A raw ARP client on the segment."""
+        return self._undo.enter_context(contextlib.closing(Client(f"/run/netns/{self.tag}-client")))
+
+    def close(self) -> None:
+        """End every speaker and remove every namespace."""
+        for node in list(self.speakers):
+            self.speakers[node].send_signal(signal.SIGCONT)
+            self.stop(node)
+        self._undo.close()
+
+    def _netns(self, name: str) -> None:
+        run("ip", "netns", "add", name)
+        self._undo.callback(run, "ip", "netns", "del", name)
+
+    def _in(self, netns: str, *command: str) -> None:
+        run("nsenter", f"--net=/run/netns/{netns}", *command)
+
+
+class Client:
+    """Asks who has an address, and listens to all that is said."""
+
+    MAC = b"\x02\0\0\0\0\xfe"
+
+    def __init__(self, netns: str) -> None:
+        """Open a raw socket in a namespace; it stays there whatever the thread does."""
+        import ctypes  # noqa: PLC0415 - Python 3.11 has no os.setns
+
+        libc = ctypes.CDLL(None, use_errno=True)
+        with open("/proc/thread-self/ns/net") as home, open(netns) as there:  # noqa: PTH123 - descriptors
+            libc.setns(there.fileno(), 0)
+            try:
+                self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ARP))
+                self.socket.bind(("eth0", ETH_P_ARP))
+            finally:
+                libc.setns(home.fileno(), 0)
+        self.socket.setblocking(False)
+        self.mac = self.socket.getsockname()[4]
+        self.address = socket.inet_aton("10.9.0.254")
+
+    def close(self) -> None:
+        """Let go of the socket."""
+        self.socket.close()
+
+    def ask(self, address: str) -> None:
+        """Send one request."""
+        target = socket.inet_aton(address)
+        self.socket.send(
+            arp(to=BROADCAST, op=1, mac=self.mac, sender=self.address, target_mac=bytes(6), target=target)
+        )
+
+    def heard(self, seconds: float) -> list[tuple[float, int, str, str, bool]]:
+        """What is said in that time: (when, op, node by MAC, sender's address, whether to this client alone)."""
+        found = []
+        until = time.monotonic() + seconds
+        with selectors.DefaultSelector() as selector:
+            selector.register(self.socket, selectors.EVENT_READ)
+            while (left := until - time.monotonic()) > 0:
+                if not selector.select(left):
+                    break
+                frame = self.socket.recv(2048)
+                to, _, _ = ETHERNET.unpack_from(frame)
+                *_, op, mac, sender, _, _ = ARP.unpack_from(frame, ETHERNET.size)
+                found.append((time.monotonic(), op, f"n{mac[5]}", socket.inet_ntoa(sender), to == self.mac))
+        return found
+
+    def answerers(self, address: str, seconds: float = 0.01) -> list[str]:
+        """Who answers one request, in the order of their answers."""
+        self.ask(address)
+        return [node for _, op, node, ip, mine in self.heard(seconds) if op == REPLY and mine and ip == address]
+
+    def census(self, address: str, seconds: float, every: float = 0.005) -> list[tuple[float, list[str]]]:
+        """Ask again and again: (when, who answered)."""
+        until = time.monotonic() + seconds
+        return [(time.monotonic(), self.answerers(address, every)) for _ in iter(lambda: time.monotonic() < until, False)]
+
+    def wait_for(self, address: str, fine: Callable[[list[str]], bool], seconds: float = 5) -> float:
+        """Seconds until the answerers are as wished; AssertionError otherwise."""
+        begin = time.monotonic()
+        seen: list[str] = []
+        while time.monotonic() < begin + seconds:
+            seen = self.answerers(address, 0.005)
+            if fine(seen):
+                return time.monotonic() - begin
+        raise AssertionError(f"{address} answered by {seen} after {seconds} s")
