@@ -259,7 +259,7 @@ class NetnsLab:
 
     def run(self, node: str, argv: Sequence[str]) -> str:
         """The output of a program run on a node. `LabError` when it fails."""
-        return processes.output(self.exec_argv(node, argv))
+        return processes.output(self.exec_argv(node, argv), shown=f"{' '.join(argv)}` on `{node}")
 
     def export_logs(self, directory: Path) -> None:
         """Copy the end of every log of the lab, components and containers, below a directory."""

@@ -1,0 +1,127 @@
+"""The places of a lab: what is made there stays there, and reaches what it would reach on a real network."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from lbproof.lab.base import Ability, LabError
+from lbproof.observe import arp, http
+from lbproof.observe.wait import settles
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from lbproof.lab.netns import NetnsLab
+    from lbproof.observe.kube import Kube
+
+SERVICES = "/api/v1/namespaces/default/services"
+
+
+@pytest.fixture
+def node_port(kube: Kube, serving: Callable[..., Any]) -> int:
+    """The node port of a Service with one pod behind it."""
+    serving("np")
+    service = kube.create(
+        SERVICES,
+        {
+            "metadata": {"name": "np"},
+            "spec": {"type": "NodePort", "selector": {"app": "np"}, "ports": [{"port": 80, "targetPort": 8080}]},
+        },
+    )
+    return int(service["spec"]["ports"][0]["nodePort"])
+
+
+def test_every_tier_answers_where_it_should(lab: NetnsLab, kube: Kube, node_port: int) -> None:
+    """A node port answers the client, the far client and the nodes at every node; the cluster address not outside."""
+    places = (lab.client(), lab.far(), lab.node("w02"))
+    answers = {
+        (place.name, node.name): settles(
+            lambda place=place, node=node: http.get(place, node.address, node_port, "/hostname"),  # type: ignore[misc]
+            lambda answer: answer.status == 200,
+            what="node port",
+            within=10,
+            ignore=(http.Unreached,),
+        ).value.body
+        for place in places
+        for node in lab.nodes
+    }
+    cluster = kube.get(f"{SERVICES}/np")["spec"]["clusterIP"]
+    kube.delete(f"{SERVICES}/np")
+
+    assert set(answers.values()) == {b"np"}
+    assert len(answers) == 9
+    assert http.connects(lab.client(), cluster, 80, timeout=0.3) != "open"
+
+
+def test_an_arp_answer_names_its_node(lab: NetnsLab) -> None:
+    """Each node answers for its own address, with the hardware address that the lab gives it."""
+    found = arp.sweep(lab.client(), [node.address for node in lab.nodes])
+
+    assert found == {node.address: {node.mac} for node in lab.nodes}
+
+
+def test_a_thread_inside_does_not_move_the_others(lab: NetnsLab) -> None:
+    """The namespace is the thread's, and it is given back."""
+    outside = os.readlink("/proc/thread-self/ns/net")
+    seen: list[str] = []
+    with lab.client().inside():
+        other = threading.Thread(target=lambda: seen.append(os.readlink(f"/proc/{os.getpid()}/ns/net")))
+        other.start()
+        other.join()
+        inside = os.readlink("/proc/thread-self/ns/net")
+
+    assert inside != outside
+    assert os.readlink("/proc/thread-self/ns/net") == outside
+
+
+def test_a_program_started_at_a_vantage_is_the_lab_s(lab: NetnsLab) -> None:
+    """It runs in the vantage's network, is process of the lab, and ends when it is told to."""
+    vantage = lab.node("w01")
+    with vantage.popen(["ip", "-4", "-o", "addr", "show", "eth0"], stdout=subprocess.PIPE) as process:
+        shown = process.communicate()[0].decode()
+    with vantage.popen(["sleep", "60"]) as sleeper:
+        pidns = os.readlink(f"/proc/{sleeper.pid}/ns/pid")
+        sleeper.terminate()
+        code = sleeper.wait(5)
+
+    assert vantage.address in shown
+    assert pidns == os.readlink(vantage.pidns)
+    assert code == -15
+
+
+def test_a_pod_is_a_vantage(lab: NetnsLab, serving: Callable[..., Any]) -> None:
+    """A pod reaches another pod on another node and is asked from its own address."""
+    here, there = serving("here"), serving("there", node="w02")
+    vantage = lab.pod("default", "here")
+    answer = http.get(vantage, there["status"]["podIP"], 8080, "/clientip")
+
+    assert vantage.address == here["status"]["podIP"]
+    assert answer.body.decode().startswith(vantage.address)
+    with pytest.raises(LabError, match="no pod default/nowhere runs"):
+        lab.pod("default", "nowhere")
+
+
+def test_a_place_is_entered_by_a_command_line(lab: NetnsLab) -> None:
+    """`exec_argv` gives what a person would type; an unknown place is answered with those that there are."""
+    argv = lab.exec_argv("far", ["ip", "-4", "-o", "addr", "show", "eth0"])
+    shown = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+
+    assert lab.far().address in shown
+    assert "MASQUERADE" in lab.run("w01", ["iptables", "-t", "nat", "-S", "POSTROUTING"])
+    with pytest.raises(LabError, match="client, far, m01, w01, w02, and NAMESPACE/POD"):
+        lab.exec_argv("w09", ["true"])
+    with pytest.raises(LabError, match="`false` on `w01` failed"):
+        lab.run("w01", ["false"])
+
+
+def test_the_lab_says_what_it_is(lab: NetnsLab) -> None:
+    """A report names the environment, and no check is untestable here for want of an ability."""
+    described = lab.describe()
+
+    assert described["kubernetes"].startswith("v1.")
+    assert described["kube-proxy"] == "iptables"
+    assert all(lab.can(ability) for ability in Ability)
