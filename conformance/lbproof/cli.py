@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from lbproof import __version__
-from lbproof.spec import AREAS, BUDGETS, FEATURES, PROFILES, REQUIREMENTS, Exit, UnknownName, select
+from lbproof.spec import AREAS, BUDGETS, FEATURES, PROFILES, Exit, UnknownName, select
 from lbproof.spec.requirements import of_case, sentence
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 @click.group(context_settings=CONTEXT)
 @click.version_option(__version__)
 def cli() -> None:
-    """Prove that a bare-metal Kubernetes LoadBalancer keeps the promises of `Service type: LoadBalancer`.
+    r"""Prove that a bare-metal Kubernetes LoadBalancer keeps the promises of `Service type: LoadBalancer`.
 
     On a bare Linux machine, as root:
 
@@ -50,9 +50,8 @@ def _run_options(command: Callable[..., Any]) -> Callable[..., Any]:
     from lbproof.plugin import FLAGS
 
     for name, spec in reversed(FLAGS):
-        spec = dict(spec)
-        multiple = spec.pop("action", None) == "append"
-        command = click.option(f"--{name}", multiple=multiple, default=None, **_click(spec))(command)
+        many = spec.get("action") == "append"
+        command = click.option(f"--{name}", multiple=many, default=None, **_click(spec))(command)
     return command
 
 
@@ -206,11 +205,29 @@ def lab() -> None:
 )
 @click.option("--components", type=click.Path(path_type=Path), help="folder that holds Kubernetes' programs")
 @click.option("--implementation", metavar="NAME", help="install this implementation too")
-def lab_up(**asked: Any) -> None:  # noqa: ANN401 - click's values
+def lab_up(name: str, components: Path | None, implementation: str | None, **topology: Any) -> None:  # noqa: ANN401
     """Boot a lab that stays until `lbproof lab down`."""
+    from lbproof.adapters.base import load
     from lbproof.lab import provide
+    from lbproof.lab.base import Topology
+    from lbproof.observe.journal import Journal
+    from lbproof.observe.kube import Kube
+    from lbproof.observe.wait import Waiter
+    from lbproof.stage import Ground
 
-    made = provide.standing(asked, _say)
+    adapter = load(implementation, "--implementation") if implementation else None
+    needed = adapter.components if adapter else ()
+    made, programs = provide.boot(Topology(**topology), needed, _say, name=name, components=components, lifeline=False)
+    if adapter:
+        journal = Journal(None)
+        Ground(
+            lab=made,
+            cluster=Kube(made.kubeconfig),
+            adapter=adapter,
+            journal=journal,
+            waiter=Waiter(journal, adapter.budgets),
+            programs=programs,
+        ).install(_say)
     click.echo(f"lab {made.name} is up: export KUBECONFIG={made.kubeconfig}")
 
 
@@ -220,8 +237,7 @@ def lab_down(name: str) -> None:
     """Take a lab down and remove everything that it made."""
     from lbproof.lab import registry
 
-    for line in registry.clean(name, _say):
-        click.echo(line)
+    registry.clean(name, progress=click.echo)
 
 
 @lab.command("list")
@@ -232,7 +248,7 @@ def lab_list() -> None:
     found = registry.labs()
     for info in found:
         state = "up" if info.alive else "dead: lbproof clean removes what it left"
-        click.echo(f"{info.name:16} {info.provider:8} {len(info.nodes)} nodes  {state}  {info.kubeconfig}")
+        click.echo(f"{info.name:16} {info.provider:8} {info.nodes} nodes  {state}  {info.kubeconfig}")
     if not found:
         click.echo("no lab; lbproof lab up boots one")
 
@@ -310,10 +326,7 @@ def clean(everything: bool) -> None:
     """Remove what labs left behind; touches nothing that lbproof did not make."""
     from lbproof.lab import registry
 
-    removed = registry.clean(None, _say, everything=everything)
-    for line in removed:
-        click.echo(line)
-    if not removed:
+    if not registry.clean(everything=everything, progress=click.echo):
         click.echo("nothing was left behind")
 
 

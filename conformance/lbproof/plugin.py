@@ -23,12 +23,13 @@ from lbproof.spec.requirements import REQUIREMENTS
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
+    from lbproof.session import Session
     from lbproof.stage import Stage
 
-SESSION = pytest.StashKey["Session"]()
 OPTIONS = pytest.StashKey[Options]()
 CASE = pytest.StashKey[str]()
-STAGE = pytest.StashKey["Stage"]()
+SESSION: pytest.StashKey[Session] = pytest.StashKey()
+STAGE: pytest.StashKey[Stage] = pytest.StashKey()
 
 FLAGS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("implementation", {"metavar": "NAME", "help": "adapter of the implementation to judge (default: reference)"}),
@@ -121,9 +122,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     A module with a function `begin` has something that must go on while the others judge: it is called once before
     the first check, and its own checks come last.
     """
-    checks = {
-        item: case for item in items if isinstance(item, pytest.Function) and (case := case_of(item)) is not None
-    }
+    checks = {item: case for item in items if isinstance(item, pytest.Function) and (case := case_of(item)) is not None}
     if not checks:
         return
     from lbproof.session import Session  # noqa: PLC0415 - costs half a second that other sessions need not pay
@@ -134,12 +133,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     config.stash[SESSION] = session
     rank = {case: at for at, case in enumerate(session.order)}
     begins = {item: begin for item in checks if (begin := getattr(item.module, "begin", None)) is not None}
-    kept = [item for item in checks if checks[item] in rank]
-    kept.sort(key=lambda item: (item in begins, rank[checks[item]]))
+    kept = sorted((item for item in checks if checks[item] in rank), key=lambda i: (i in begins, rank[checks[i]]))
     dropped = [item for item in checks if checks[item] not in rank]
     session.selected = [checks[item] for item in kept]
     session.begins = list(dict.fromkeys(begins[item] for item in kept if item in begins))
-    items[:] = [item for item in items if item not in checks] + kept
+    items[:] = [*(item for item in items if item not in checks), *kept]
     if dropped:
         config.hook.pytest_deselected(items=dropped)
 
@@ -222,4 +220,3 @@ def exit_code(config: pytest.Config, pytests: int) -> int:
         return int(run.exit)
     usage = {pytest.ExitCode.USAGE_ERROR, pytest.ExitCode.NO_TESTS_COLLECTED}
     return int(Exit.USAGE if pytests in usage else Exit.BUG)
-

@@ -20,7 +20,7 @@ import pytest
 from lbproof import __version__, evidence
 from lbproof.adapters.base import load
 from lbproof.lab import provide
-from lbproof.lab.base import LabError
+from lbproof.lab.base import LabError, Topology
 from lbproof.observe.journal import Journal
 from lbproof.observe.kube import ApiError, ApiUnreachable, Kube
 from lbproof.observe.wait import DidNotHold, NotSettled, Waiter
@@ -41,7 +41,7 @@ from lbproof.spec.requirements import of_case
 from lbproof.stage import CannotShow, Ground, Stage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
     from types import TracebackType
 
@@ -126,7 +126,7 @@ class Session:
 
     def _begin(self, waiter: Waiter) -> None:
         with self._stage("boot"):
-            self._lab, programs = provide.lab(self.options, self.adapter, self._progress)
+            self._lab, programs = self._provide()
         self.journal.write("environment", facts=self._facts(self._lab))
         cluster = Kube(self._lab.kubeconfig)
         self._ground = Ground(
@@ -143,6 +143,17 @@ class Session:
             begin(self._ground)
         self._checks_began = time.monotonic()
         self.journal.write("stage", name="checks", phase="begin")
+
+    def _provide(self) -> tuple[Lab, Mapping[str, Path]]:
+        asked = self.options
+        if asked.lab:
+            return provide.attach(asked.lab, self.adapter.components, self._progress, components=asked.components)
+        topology = Topology(
+            workers=asked.workers, proxy_mode=asked.proxy_mode, proxy_args=asked.proxy_args, api_port=asked.api_port
+        )
+        return provide.boot(
+            topology, self.adapter.components, self._progress, components=asked.components, lifeline=not asked.keep
+        )
 
     def _progress(self, line: str) -> None:
         self.journal.write("stage", name="progress", phase="begin", note=line)
@@ -189,7 +200,7 @@ class Session:
             by_requirement.setdefault(of_case(case).id, []).append(verdict)
         conclusion = conclude((REQUIREMENTS[i].level, worst(v)) for i, v in by_requirement.items())
         self.exit = Exit.NO_ENVIRONMENT if isinstance(error, (LabError, ApiUnreachable)) else _EXIT[conclusion]
-        note = {"note": self._note} if self._note else {}
+        note: dict[str, Any] = {"note": self._note} if self._note else {}
         self.journal.write("run.finished", conclusion=conclusion, exit=int(self.exit), seconds=self.journal.t(), **note)
         self.journal.close()
         directory = self.directory
@@ -212,7 +223,13 @@ class Session:
         self.journal.write("check.started", case=case, node=node)
 
     def judge(self, case: str, error: BaseException, report: pytest.TestReport, stage: Stage | None) -> Outcome:
-        """What an exception in a case means; keeps the evidence when there is a stage to take it from."""
+        """What an exception in a case means; keeps the evidence when there is a stage to take it from.
+
+        What breaks while a check that failed is being undone does not take its failure back.
+        """
+        if self._verdicts.get(case) is Verdict.FAILED:
+            self._details["reason"] += f"; while undoing: {_first_line(error)}"
+            return "failed"
         if isinstance(error, CannotShow):
             verdict, outcome = Verdict.UNTESTABLE, "skipped"
             self._details = {"untestable": error.reason.name, "reason": str(error)}
@@ -221,7 +238,7 @@ class Session:
             self._details = _failure(error)
         else:
             verdict, outcome = Verdict.ERROR, "failed"
-            where = {"setup": "before the check: ", "teardown": "while undoing: "}.get(report.when or "", "")
+            where = {"setup": "before the check: ", "teardown": "while undoing: "}.get(report.when, "")
             lines = traceback.format_exception(error)
             self._details = {"reason": where + _first_line(error), "traceback": "".join(lines)[-4000:]}
         self._verdicts[case] = worst([verdict, self._verdicts.get(case, verdict)])

@@ -30,9 +30,10 @@ class MetalLBObjects:
     def pool(
         self, name: str, blocks: Sequence[str], *, automatic: bool = True, whole: bool = True, advertised: bool = True
     ) -> list[Object]:
-        """An IPAddressPool, and an L2Advertisement that carries it and no other."""
+        """An IPAddressPool, and an L2Advertisement that carries it and no other. A single address is written as /32."""
+        blocks = [block if {"/", "-"} & set(block) else f"{block}/32" for block in blocks]
         meta = {"name": name, "namespace": self.namespace}
-        spec = {"addresses": list(blocks), "autoAssign": automatic, "avoidBuggyIPs": not whole}
+        spec = {"addresses": blocks, "autoAssign": automatic, "avoidBuggyIPs": not whole}
         pool: Object = {"apiVersion": API, "kind": "IPAddressPool", "metadata": meta, "spec": spec}
         carrier: Object = {
             "apiVersion": API,

@@ -73,8 +73,11 @@ class Kube:
         self._lock = threading.Lock()
 
     def _headers(self) -> dict[str, str]:
-        token = self._configuration.get_api_key_with_prefix("authorization")
-        return {"Accept": "application/json", **({"Authorization": token} if token else {})}
+        """What every request carries; a token that has expired is fetched again by the kubeconfig's own means."""
+        credentials = self._configuration.auth_settings().values()
+        return {"Accept": "application/json"} | {
+            c["key"]: c["value"] for c in credentials if c["in"] == "header" and c["value"]
+        }
 
     def _send(
         self, method: str, path: str, body: Body, content_type: str, timeout: urllib3.Timeout, *, stream: bool

@@ -6,12 +6,17 @@ Every wait is a named budget, everything made is undone, and everything seen goe
 from __future__ import annotations
 
 import functools
+import secrets
 import threading
 from contextlib import contextmanager
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from lbproof.adapters.base import Ask
+from lbproof.lab.base import Ability
 from lbproof.observe import arp, http
+from lbproof.observe.capture import Capture
+from lbproof.observe.frames import Op
 from lbproof.observe.kube import ApiError
 from lbproof.stage import manifests
 from lbproof.stage.ground import NAMESPACE, Ground
@@ -19,9 +24,10 @@ from lbproof.undo import Undo
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
 
     from lbproof.adapters.base import Cause, EventPattern, Object, Workload
-    from lbproof.lab.base import Ability, Fault, Lab, Node
+    from lbproof.lab.base import Fault, Lab, Node
     from lbproof.observe.kube import Kube
     from lbproof.observe.vantage import Vantage
     from lbproof.observe.wait import Waiter
@@ -109,6 +115,9 @@ class Stage:
         self.used: list[str] = []
         """Addresses that this check made pools of or asked for: what its evidence is about."""
         self._pools = 0
+        self._capture = Capture(self.client) if ground.lab.can(Ability.CAPTURE) else None
+        if self._capture:
+            self._capture.__enter__()
 
     @property
     def lab(self) -> Lab:
@@ -133,19 +142,18 @@ class Stage:
     @functools.cached_property
     def namespace(self) -> str:
         """A namespace of this check's own, made when first asked for."""
-        name = f"{NAMESPACE}-{self.case.lower()}"
+        name = f"{NAMESPACE}-{self.case.lower()}-{secrets.token_hex(2)}"
         self.cluster.apply(manifests.namespace(name))
         self.undo.later(f"namespace {name}", lambda: self._delete_namespace(name))
         return name
 
     def _delete_namespace(self, name: str) -> None:
-        path = f"/api/v1/namespaces/{name}"
+        """Not waited for: its name is used once, and what matters of its content is removed before."""
         try:
-            self.cluster.delete(path)
+            self.cluster.delete(f"/api/v1/namespaces/{name}")
         except ApiError as error:
             if error.status != NOT_FOUND:
                 raise
-        self.gone(path)
 
     def gone(self, path: str) -> None:
         """Wait until an object is no more."""
@@ -391,6 +399,25 @@ class Stage:
             self.gone(f"/api/v1/namespaces/{workload.namespace}/pods/{pod}")
         self.ground.rolled_out(workload)
 
+    def keep_frames(self, folder: Path, note: Callable[[str, str, Path], None], most: int) -> None:
+        """Write the client's capture, and the ARP frames about this check's addresses into the events of the run."""
+        if self._capture is None:
+            return
+        path = folder / "client.pcap"
+        self._capture.write(path)
+        note("pcap", "Frames at the client", path)
+        about, names = set(self.used), self.mac_names() | {self.client.mac: self.client.name}
+        heard = [f for f in self._capture.arp() if {f.sender_ip, f.target_ip} & about][-most:]
+        if heard:
+            rows = [asdict(f) | {"op": Op(f.op).name.lower(), "node": names.get(f.sender_mac, "")} for f in heard]
+            for row in rows:
+                row["t"] = self.ground.journal.t(row["t"])
+            self.ground.journal.write("exchange", title="ARP at the client", vantage=self.client.name, frames=rows)
+
     def close(self) -> None:
         """Undo everything."""
-        self.undo.close()
+        try:
+            self.undo.close()
+        finally:
+            if self._capture:
+                self._capture.__exit__()
