@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING
 
-from lbproof.lab.components import build, cache, debian
+from lbproof.lab.components import cache, debian
 from lbproof.lab.components.base import ComponentError, ComponentOptions, no_space
 from lbproof.lab.components.catalogue import VERSIONS, Build, Component, GoTree, Release, catalogue
 from lbproof.lab.components.fill import Filling
@@ -86,12 +86,9 @@ def source_of(name: str, options: ComponentOptions | None = None) -> str:
     component = _component(name, catalogue(options.kubernetes))
     if component.debian:
         return f"Debian's package {component.debian[0]}, unpacked without being installed"
-    sources = []
-    if component.release:
-        sources.append(f"download from {options.mirror or component.release.host}")
+    sources = [f"download from {options.mirror or component.release.host}"] if component.release else []
     if component.build:
-        reason = build.lacking()
-        sources.append(f"no build: {reason}" if reason else "build from Go modules")
+        sources.append("build from Go modules")
     return ", else ".join(sources)
 
 
@@ -105,12 +102,12 @@ def _given(component: Component, folder: Path | None, known: Mapping[str, Compon
     if folder is None:
         return None
     if not folder.is_dir():
-        raise ComponentError(f"--components {folder}: there is no such folder")
+        raise ComponentError(f"components folder {folder}: there is no such folder")
     if not any((folder / name).exists() for name in known):
-        raise ComponentError(f"--components {folder}: holds none of {', '.join(known)}")
+        raise ComponentError(f"components folder {folder}: holds none of {', '.join(known)}")
     path = folder.absolute() / component.name
     if path.exists() and not cache.usable(path, component):
-        raise ComponentError(f"--components {folder}: {component.name} is not executable (chmod +x)")
+        raise ComponentError(f"components folder {folder}: {component.name} is not executable (chmod +x)")
     return path if path.exists() else None
 
 

@@ -42,15 +42,14 @@ def go_version() -> tuple[int, int] | None:
     return (int(found[1]), int(found[2])) if found else None
 
 
-def lacking() -> str:
-    """Why nothing can be built here, as a clause that says what to do; empty when it can."""
+def lacking() -> tuple[str, str]:
+    """Why nothing can be built here and what to do about it, as two clauses; both empty when it can."""
     have = go_version()
     need = VERSIONS["go"]
-    if have is None:
-        return f"there is no `go` on PATH to build it: install Go {need} or newer (https://go.dev/dl)"
-    if have < tuple(map(int, need.split("."))):
-        return f"Go {have[0]}.{have[1]} is too old to build it: install Go {need} or newer (https://go.dev/dl)"
-    return ""
+    if have and have >= tuple(map(int, need.split("."))):
+        return "", ""
+    remedy = f"install Go {need} or newer from https://go.dev/dl and put its bin folder on PATH"
+    return (f"Go {have[0]}.{have[1]} on PATH is older than {need}" if have else "there is no `go` on PATH"), remedy
 
 
 @contextmanager

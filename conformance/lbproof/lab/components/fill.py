@@ -63,8 +63,11 @@ class Filling:
                 raise ComponentError(cannot)
             if component.build is None:
                 raise ComponentError(f"{cannot}; only Kubernetes {VERSIONS['kubernetes']} can be built here")
-            if lacking := build.lacking():
-                raise ComponentError(f"{cannot}; {lacking}, or name a folder that holds it with --components")
+            lacking, remedy = build.lacking()
+            if lacking:
+                raise ComponentError(
+                    f"{cannot}; nor can it be built: {lacking}; {remedy}, or name a folder that holds it by --components"
+                )
             trees[component.build.tree].append((component, component.build))
         for source, members in trees.items():
             try:
