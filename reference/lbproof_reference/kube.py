@@ -31,7 +31,7 @@ NODES = "/api/v1/nodes"
 POOLS = f"/apis/{METALLB}/ipaddresspools"
 ADVERTISEMENTS = f"/apis/{METALLB}/l2advertisements"
 
-_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _WATCH_SECONDS = 60
 _PAGE = 500
 _RETRY_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0)
@@ -55,22 +55,16 @@ class _Token(httpx.Auth):
 class Kube:
     """An API server; errors are httpx's own."""
 
-    def __init__(self, url: str, *, token_file: Path | None = None, ca: Path | None = None) -> None:
-        """Talk to `url`; connections are opened when needed."""
+    def __init__(self, url: str | None = None, account: Path = ACCOUNT) -> None:
+        """Talk to `url`, or to the server that every container is told of, with the token and CA in `account`."""
+        host, port = os.environ.get("KUBERNETES_SERVICE_HOST", ""), os.environ.get("KUBERNETES_SERVICE_PORT", "443")
         self._client = httpx.AsyncClient(
-            base_url=url,
-            auth=_Token(token_file) if token_file else None,
-            verify=ssl.create_default_context(cafile=ca) if ca else True,
+            base_url=url or f"https://{f'[{host}]' if ':' in host else host}:{port}",
+            auth=_Token(account / "token"),
+            verify=ssl.create_default_context(cafile=account / "ca.crt"),
             timeout=httpx.Timeout(10, read=_WATCH_SECONDS + 15),
             trust_env=False,
         )
-
-    @classmethod
-    def in_cluster(cls) -> Kube:
-        """The API server that every container is told of."""
-        host, port = os.environ["KUBERNETES_SERVICE_HOST"], os.environ["KUBERNETES_SERVICE_PORT"]
-        host = f"[{host}]" if ":" in host else host
-        return cls(f"https://{host}:{port}", token_file=_ACCOUNT / "token", ca=_ACCOUNT / "ca.crt")
 
     async def call(self, method: str, path: str, body: Object | None = None, **params: str | int) -> Object:
         """One request and its JSON; a PATCH is a merge patch. Raises httpx.HTTPStatusError for 4xx and 5xx."""

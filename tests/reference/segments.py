@@ -143,9 +143,7 @@ class Client:
     def ask(self, address: str) -> None:
         """Send one request."""
         target = socket.inet_aton(address)
-        self.socket.send(
-            arp(to=BROADCAST, op=1, mac=self.mac, sender=self.address, target_mac=bytes(6), target=target)
-        )
+        self.socket.send(arp(to=BROADCAST, op=1, mac=self.mac, sender=self.address, target_mac=bytes(6), target=target))
 
     def heard(self, seconds: float) -> list[tuple[float, int, str, str, bool]]:
         """What is said in that time: (when, op, node by MAC, sender's address, whether to this client alone)."""
@@ -170,7 +168,9 @@ class Client:
     def census(self, address: str, seconds: float, every: float = 0.005) -> list[tuple[float, list[str]]]:
         """Ask again and again: (when, who answered)."""
         until = time.monotonic() + seconds
-        return [(time.monotonic(), self.answerers(address, every)) for _ in iter(lambda: time.monotonic() < until, False)]
+        return [
+            (time.monotonic(), self.answerers(address, every)) for _ in iter(lambda: time.monotonic() < until, False)
+        ]
 
     def wait_for(self, address: str, fine: Callable[[list[str]], bool], seconds: float = 5) -> float:
         """Seconds until the answerers are as wished; AssertionError otherwise."""

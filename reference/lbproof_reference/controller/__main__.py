@@ -6,9 +6,10 @@ import argparse
 import asyncio
 import signal
 import sys
+from pathlib import Path
 
 from lbproof_reference.controller.loop import Controller
-from lbproof_reference.kube import Kube, serve_ready
+from lbproof_reference.kube import ACCOUNT, Kube, serve_ready
 from lbproof_reference.logs import set_up
 
 
@@ -17,7 +18,8 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="lbproof_reference controller", description="Gives addresses to Services.")
     parser.add_argument("--lb-class", help="serve Services of this class alone (default: those of none or of our own)")
     parser.add_argument("--namespace", default="metallb-system", help="where the heartbeat's Secret is kept")
-    parser.add_argument("--api", help="URL of an API server without TLS (default: the cluster's own)")
+    parser.add_argument("--api", help="URL of the API server (default: the cluster's own)")
+    parser.add_argument("--account", type=Path, default=ACCOUNT, help="folder with token and ca.crt (default %(default)s)")
     parser.add_argument("--port", type=int, default=8080, help="of /readyz (default 8080)")
     options = parser.parse_args(argv)
     set_up()
@@ -26,7 +28,7 @@ def main(argv: list[str]) -> int:
 
 
 async def _serve(options: argparse.Namespace) -> None:
-    kube = Kube(options.api) if options.api else Kube.in_cluster()
+    kube = Kube(options.api, options.account)
     controller = Controller(kube, lb_class=options.lb_class, namespace=options.namespace)
     server = await serve_ready(options.port, lambda: controller.ready)
     work = asyncio.create_task(controller.run())

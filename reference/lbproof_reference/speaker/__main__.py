@@ -13,7 +13,7 @@ from pathlib import Path
 
 import structlog
 
-from lbproof_reference.kube import Kube, serve_ready
+from lbproof_reference.kube import ACCOUNT, Kube, serve_ready
 from lbproof_reference.logs import set_up
 from lbproof_reference.speaker.loop import Speaker
 from lbproof_reference.speaker.source import Source
@@ -37,7 +37,8 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--heartbeat", type=milliseconds, default="50ms", help="between two heartbeats (default 50ms)")
     parser.add_argument("--misses", type=int, default=3, help="heartbeats missed until a speaker is dead (default 3)")
     parser.add_argument("--secret-file", type=Path, default=Path("/etc/lbproof/heartbeat/key"), help="the shared key")
-    parser.add_argument("--api", help="URL of an API server without TLS (default: the cluster's own)")
+    parser.add_argument("--api", help="URL of the API server (default: the cluster's own)")
+    parser.add_argument("--account", type=Path, default=ACCOUNT, help="folder with token and ca.crt (default %(default)s)")
     parser.add_argument("--port", type=int, default=7473, help="of /readyz (default 7473)")
     options = parser.parse_args(argv)
     if not options.node:
@@ -56,7 +57,7 @@ async def _serve(options: argparse.Namespace) -> None:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, stopping.set)
-    kube = Kube(options.api) if options.api else Kube.in_cluster()
+    kube = Kube(options.api, options.account)
     secret = b""
     while not stopping.is_set() and not (secret := _read(options.secret_file)):
         log.info("waiting for the heartbeat's key", file=str(options.secret_file))

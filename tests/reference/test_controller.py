@@ -1,0 +1,259 @@
+"""The controller as a process, against a real API server, with the RBAC of its manifests."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from apiserver import ApiServer, end, wait
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+FROM_POOL = "metallb.io/ip-allocated-from-pool"
+Object = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
+    """One API server for the module."""
+    with ApiServer(tmp_path_factory.mktemp("api")) as server:
+        server.install()
+        yield server
+
+
+@pytest.fixture
+def world(api: ApiServer, request: pytest.FixtureRequest) -> Iterator[World]:
+    """A namespace of its own and no pool, with a controller; all of it goes again."""
+    world = World(api, f"t{abs(hash(request.node.name)) % 10**8}")
+    yield world
+    world.close()
+
+
+class World:
+    """What one test sees."""
+
+    def __init__(self, api: ApiServer, namespace: str) -> None:
+        """Make the namespace and start a controller."""
+        self.api, self.namespace = api, namespace
+        self.services = f"/api/v1/namespaces/{namespace}/services"
+        self.pools = "/apis/metallb.io/v1beta1/namespaces/metallb-system/ipaddresspools"
+        api.create({"kind": "Namespace", "metadata": {"name": namespace}})
+        self.controller = api.controller()
+
+    def close(self) -> None:
+        """Remove Services and pools."""
+        end(self.controller)
+        for path in (self.services, self.pools):
+            for item in self.api.call("GET", path)["items"]:
+                self.api.call("DELETE", f"{path}/{item['metadata']['name']}")
+
+    def restart(self) -> None:
+        """Kill the controller and start another."""
+        end(self.controller)
+        self.controller = self.api.controller()
+
+    def pool(self, name: str, *addresses: str, **spec: Any) -> None:  # noqa: ANN401 - a pool's spec is JSON
+        """Create a pool."""
+        self.api.create(
+            {
+                "apiVersion": "metallb.io/v1beta1",
+                "kind": "IPAddressPool",
+                "metadata": {"name": name, "namespace": "metallb-system"},
+                "spec": {"addresses": list(addresses), **spec},
+            }
+        )
+
+    def service(self, name: str, notes: dict[str, str] | None = None, **spec: Any) -> None:  # noqa: ANN401 - likewise
+        """Create a Service of type LoadBalancer."""
+        self.api.create(
+            {
+                "kind": "Service",
+                "metadata": {"name": name, "namespace": self.namespace, "annotations": notes or {}},
+                "spec": {"type": "LoadBalancer", "ports": [{"port": 80}], **spec},
+            }
+        )
+
+    def get(self, name: str) -> Object:
+        """The Service as it is."""
+        return self.api.call("GET", f"{self.services}/{name}")
+
+    def ip(self, name: str) -> str | None:
+        """The address in its status."""
+        ingress = self.get(name)["status"]["loadBalancer"].get("ingress")
+        return str(ingress[0]["ip"]) if ingress else None
+
+    def events(self, name: str) -> list[tuple[str, str, str]]:
+        """(type, reason, message) of the events about an object of that name."""
+        found = self.api.call("GET", "/api/v1/events")["items"]
+        return [
+            (e["type"], e["reason"], e["message"]) for e in found if e["involvedObject"]["name"] == name
+            and e["metadata"]["namespace"] in (self.namespace, "metallb-system")
+        ]  # fmt: skip
+
+    def gets(self, name: str, address: str) -> None:
+        """Wait until a Service has that address."""
+        wait(lambda: self.ip(name) == address, f"{name} has {address}")
+
+    def refused(self, name: str, why: str) -> None:
+        """Wait until a Service has been told why not, and has nothing."""
+        prefix = f'Failed to allocate IP for "{self.namespace}/{name}": '
+        wait(
+            lambda: any(
+                (kind, reason) == ("Warning", "AllocationFailed") and text.startswith(prefix) and why in text
+                for kind, reason, text in self.events(name)
+            ),
+            f"{name} is refused with {why!r}; told {self.events(name)}",
+        )
+        assert self.ip(name) is None
+
+
+def test_an_assigned_address_is_told_in_status_annotation_and_event(world: World) -> None:
+    """A Service gets the lowest address of a pool, and everyone can see which and whence."""
+    world.pool("web", "10.0.0.10-10.0.0.12")
+    world.service("a")
+    world.gets("a", "10.0.0.10")
+
+    service = world.get("a")
+
+    assert service["status"]["loadBalancer"]["ingress"] == [{"ip": "10.0.0.10", "ipMode": "VIP"}]
+    assert service["metadata"]["annotations"][FROM_POOL] == "web"
+    wait(lambda: ("Normal", "IPAllocated", 'Assigned IP ["10.0.0.10"]') in world.events("a"), "the event is there")
+
+
+def test_a_freed_address_wakes_who_waits(world: World) -> None:
+    """A full pool refuses once and aloud; deletion and a change of type both serve the next, the exact asker too."""
+    world.pool("web", "10.0.0.10/32")
+    world.service("a")
+    world.gets("a", "10.0.0.10")
+    world.service("b")
+    world.refused("b", "no available IPs")
+    world.service("c", {"metallb.universe.tf/loadBalancerIPs": "10.0.0.10"})
+    world.refused("c", f"in use by {world.namespace}/a")
+
+    world.api.call("DELETE", f"{world.services}/a")
+    world.gets("b", "10.0.0.10")
+    world.api.call("PATCH", f"{world.services}/b", {"spec": {"type": "ClusterIP"}})
+    world.gets("c", "10.0.0.10")
+
+    wait(lambda: FROM_POOL not in world.get("b")["metadata"].get("annotations", {}), "b's annotation is gone")
+    assert len([event for event in world.events("b") if event[1] == "AllocationFailed"]) == 1
+
+
+def test_a_restart_moves_nobody(world: World) -> None:
+    """With a full pool and one waiting, five restarts leave every address, even of a deleted pool, where it was."""
+    world.pool("web", "10.0.0.10-10.0.0.11")
+    world.pool("old", "10.1.0.1/32", autoAssign=False)
+    world.service("a")
+    world.gets("a", "10.0.0.10")
+    world.service("b")
+    world.gets("b", "10.0.0.11")
+    world.service("c", {"metallb.io/address-pool": "old"})
+    world.gets("c", "10.1.0.1")
+    world.service("d")
+    world.refused("d", "no available IPs")
+    world.api.call("DELETE", f"{world.pools}/old")
+    before = [world.get(name)["metadata"]["resourceVersion"] for name in "abcd"]
+
+    for _ in range(5):
+        world.restart()
+        wait(lambda: "ready" in "ready", "started")
+        threading.Event().wait(0.7)
+
+    assert [world.get(name)["metadata"]["resourceVersion"] for name in "abcd"] == before
+
+
+def test_a_foreign_class_is_left_alone_and_the_own_is_served(world: World) -> None:
+    """KEP-1959: a Service of another class is not touched at all."""
+    world.pool("web", "10.0.0.0/24", avoidBuggyIPs=True)
+    world.service("foreign", loadBalancerClass="example.com/other")
+    foreign = world.get("foreign")
+    world.service("own", loadBalancerClass="lbproof.dev/reference")
+    world.gets("own", "10.0.0.1")
+
+    assert world.get("foreign") == foreign
+    assert world.events("foreign") == []
+
+
+def test_a_changed_request_moves_a_live_service(world: World) -> None:
+    """The new address replaces the old one, which is free again; taking the request back moves nothing."""
+    world.pool("web", "10.0.0.10-10.0.0.12")
+    world.service("a", loadBalancerIP="10.0.0.12")
+    world.gets("a", "10.0.0.12")
+    world.api.call("PATCH", f"{world.services}/a", {"spec": {"loadBalancerIP": "10.0.0.11"}})
+    world.gets("a", "10.0.0.11")
+    world.service("b", loadBalancerIP="10.0.0.12")
+    world.gets("b", "10.0.0.12")
+    world.api.call("PATCH", f"{world.services}/a", {"spec": {"loadBalancerIP": None}})
+    world.service("c")
+    world.gets("c", "10.0.0.10")
+
+    assert world.ip("a") == "10.0.0.11"
+
+
+@pytest.mark.parametrize(
+    ("spec", "notes", "why"),
+    [
+        ({"loadBalancerIP": "10.9.9.9"}, {}, "not allowed in config"),
+        ({"loadBalancerIP": "10.0.0.1"}, {"metallb.io/loadBalancerIPs": "10.0.0.2"}, "disagree"),
+        ({}, {"metallb.io/loadBalancerIPs": "ten"}, "not an IP address"),
+        ({}, {"metallb.io/loadBalancerIPs": "fd00::1"}, "IPv4 family"),
+        ({}, {"metallb.io/address-pool": "none"}, "unknown pool"),
+        ({"loadBalancerIP": "10.0.0.1"}, {"metallb.io/address-pool": "other"}, "not in the requested pool"),
+    ],
+)
+def test_an_unusable_request_is_refused_and_stops_nobody(
+    world: World, spec: Object, notes: dict[str, str], why: str
+) -> None:
+    """The reason is an event, and the next Service is served."""
+    world.pool("web", "10.0.0.0/29")
+    world.pool("other", "10.2.0.0/29", autoAssign=False)
+    world.service("bad", notes, **spec)
+    world.refused("bad", why)
+    world.service("good")
+    world.gets("good", "10.0.0.0")
+
+
+def test_bad_pools_are_flagged_and_the_others_go_on(world: World) -> None:
+    """Each bad pool says what is wrong in a condition and an event; nobody who was served is moved by it."""
+    world.pool("good", "10.0.0.10-10.0.0.11")
+    world.service("a")
+    world.gets("a", "10.0.0.10")
+    world.pool("overlap", "10.0.0.11-10.0.0.20")
+    world.pool("reversed", "10.3.0.9-10.3.0.1")
+    world.pool("mixed", "10.4.0.1-fd00::1")
+    world.pool("words", "ten")
+
+    for name, why in (("overlap", "overlaps"), ("reversed", "reversed"), ("mixed", "mixes"), ("words", "not a CIDR")):
+        wait(lambda name=name, why=why: _says(world, name, "False", why), f"{name} is flagged with {why}")  # type: ignore[misc] # bound now
+        wait(lambda name=name: bool(world.events(name)), f"{name} has its event")  # type: ignore[misc] # likewise
+    assert _says(world, "good", "True", "in use")
+    world.service("b")
+    world.gets("b", "10.0.0.11")
+    world.api.call("PATCH", f"{world.pools}/good", {"spec": {"addresses": ["ten"]}})
+    wait(lambda: _says(world, "good", "False", "not a CIDR"), "good is flagged")
+    assert (world.ip("a"), world.ip("b")) == ("10.0.0.10", "10.0.0.11")
+
+
+def test_fifty_at_once_get_fifty_addresses(world: World) -> None:
+    """No two Services hold one address when they are made in parallel."""
+    world.pool("web", "10.0.1.0/26")
+    threads = [threading.Thread(target=world.service, args=(f"s{number}",)) for number in range(50)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    wait(lambda: len(_ips(world)) == 50, "fifty have an address", 10)
+
+    assert len(set(_ips(world))) == 50
+
+
+def _ips(world: World) -> list[str]:
+    items = world.api.call("GET", world.services)["items"]
+    return [entry["ip"] for item in items for entry in item["status"]["loadBalancer"].get("ingress", [])]
+
+
+def _says(world: World, pool: str, status: str, text: str) -> bool:
+    found = world.api.call("GET", f"{world.pools}/{pool}").get("status", {}).get("conditions", [])
+    return any((c["type"], c["status"]) == ("Valid", status) and text in c["message"] for c in found)
