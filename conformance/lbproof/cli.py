@@ -276,6 +276,31 @@ def lab_exec(name: str, where: str, command: tuple[str, ...]) -> None:
     os.execvp(argv[0], argv)  # noqa: S606 - the user's own command
 
 
+# --- bench
+
+
+@cli.group()
+def bench() -> None:
+    """Measure implementations side by side in one run."""
+
+
+@bench.command("failover")
+@click.option("--implementation", "implementations", multiple=True, metavar="NAME", help="repeatable")
+@click.option("--cuts", default=10, show_default=True, type=click.IntRange(1, 1000), help="power cuts of each")
+@click.option("--components", type=click.Path(path_type=Path), help="folder that holds Kubernetes' programs")
+@click.option("--json", "out", type=click.Path(path_type=Path, dir_okay=False), help="write the figures here too")
+def bench_failover(implementations: tuple[str, ...], cuts: int, components: Path | None, out: Path | None) -> None:
+    """How long an address is away when its node loses power; the reference and MetalLB by default."""
+    from lbproof_perf import failover
+
+    names = implementations or ("reference", "metallb")
+    arms = failover.measure(names, cuts=cuts, components=components, progress=_say)
+    for line in failover.table(arms):
+        click.echo(line)
+    if out:
+        out.write_text(failover.to_json(arms) + "\n", encoding="utf-8")
+
+
 # --- report
 
 

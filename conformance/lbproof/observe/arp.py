@@ -6,6 +6,7 @@ reply to the one who asked.
 
 from __future__ import annotations
 
+import errno
 import select
 import socket
 import threading
@@ -155,7 +156,12 @@ class Listener:
         while not self._stop.is_set():
             if not select.select([self._socket], [], [], 0.1)[0]:
                 continue
-            frame = decode(self._socket.recv(_LARGEST), time.monotonic())
+            try:
+                frame = decode(self._socket.recv(_LARGEST), time.monotonic())
+            except OSError as error:
+                if error.errno != errno.ENETDOWN:
+                    raise
+                continue  # the interface is down: there is nothing to hear until it is up
             if frame:
                 self._frames.append(frame)
 

@@ -6,6 +6,7 @@ kept is the end of the story. The format is libpcap's classic one (link type 1, 
 
 from __future__ import annotations
 
+import errno
 import select
 import socket
 import struct
@@ -58,7 +59,12 @@ class Capture:
         while not self._stop.is_set():
             if not select.select([self._socket], [], [], 0.1)[0]:
                 continue
-            frame = self._socket.recv(1 << 16)
+            try:
+                frame = self._socket.recv(1 << 16)
+            except OSError as error:
+                if error.errno != errno.ENETDOWN:
+                    raise
+                continue  # the interface is down: there is nothing to hear until it is up
             self._ring.append((time.monotonic(), len(frame), frame[:SNAP]))
             self._bytes += len(frame[:SNAP])
             while self._bytes > MOST:

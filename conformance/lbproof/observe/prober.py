@@ -61,14 +61,11 @@ def outages(samples: Sequence[Sample]) -> list[tuple[float, float | None]]:
 
 
 def first_answer(samples: Sequence[Sample], after: float) -> float | None:
-    """When the first answered request after the first unanswered one since `after` was due; None if never.
-
-    With no request unanswered since `after`, it is `after` itself: nothing was noticed.
-    """
+    """When the first request was due that was answered after an unanswered one since `after`; None while none was."""
     later = sorted((s for s in samples if s.due >= after), key=lambda s: s.due)
     missed = next((s.due for s in later if s.took is None), None)
     if missed is None:
-        return after
+        return None
     return next((s.due for s in later if s.due > missed and s.took is not None), None)
 
 

@@ -1,0 +1,1 @@
+"""Benchmarks of LoadBalancer implementations, side by side in one run."""
