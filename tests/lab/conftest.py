@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
 from lbproof.lab import registry
 from lbproof.lab.base import Image, Topology
 from lbproof.lab.components import ensure
 from lbproof.lab.netns import NetnsLab
 from lbproof.lab.netns.images import SYSTEM
-from lbproof.observe.kube import ApiError, Kube
+from lbproof.observe.kube import Kube
 from lbproof.observe.wait import settles
 
 if TYPE_CHECKING:
@@ -67,10 +69,7 @@ def pod(kube: Kube) -> Iterator[Callable[..., dict[str, Any]]]:
 
     yield make
     for name in made:
-        try:
-            kube.delete(f"{PODS}/{name}", gracePeriodSeconds=0)
-        except ApiError as error:
-            assert error.status == 404, error
+        kube.request("DELETE", f"{PODS}/{name}?gracePeriodSeconds=0")  # 404 when the test has deleted it
 
 
 @pytest.fixture
@@ -79,7 +78,11 @@ def pod_when(kube: Kube) -> Callable[..., dict[str, Any]]:
 
     def wait(name: str, good: Callable[[dict[str, Any]], object], within: float = 20) -> dict[str, Any]:
         return settles(
-            lambda: kube.get(f"{PODS}/{name}"), good, what=f"pod {name}", within=within, show=lambda seen: str(seen["status"])
+            lambda: kube.get(f"{PODS}/{name}"),
+            good,
+            what=f"pod {name}",
+            within=within,
+            show=lambda seen: str(seen["status"]),
         ).value
 
     return wait
@@ -119,8 +122,6 @@ def lab_in_process(programs: Mapping[str, Path]) -> Iterator[Callable[[str], sub
         "print('up', flush=True)\n"
         "threading.Event().wait()\n"
     )
-    import json
-
     started = []
 
     def start(name: str) -> subprocess.Popen[str]:

@@ -57,7 +57,9 @@ def test_a_pod_in_its_node_s_network_has_its_address(pod: Callable[..., Any], po
     assert seen["status"]["podIP"] == "192.168.172.151"
 
 
-def test_nginx_is_the_real_one_and_names_its_pod(lab: NetnsLab, pod: Callable[..., Any], pod_when: Callable[..., Any]) -> None:
+def test_nginx_is_the_real_one_and_names_its_pod(
+    lab: NetnsLab, pod: Callable[..., Any], pod_when: Callable[..., Any]
+) -> None:
     """The image `nginx` is this machine's nginx with its libraries."""
     pod("web", container={"image": "nginx:1.24.0", "readinessProbe": {"httpGet": {"path": "/", "port": 80}}})
     seen = pod_when("web", lambda seen: main_of(seen).get("ready"))
@@ -73,7 +75,7 @@ def test_a_program_finds_its_cluster(lab: NetnsLab, pod: Callable[..., Any], pod
         "d = '/var/run/secrets/kubernetes.io/serviceaccount/'\n"
         "url = 'https://%s:%s/apis/authentication.k8s.io/v1/selfsubjectreviews' % "
         "(os.environ['KUBERNETES_SERVICE_HOST'], os.environ['KUBERNETES_SERVICE_PORT'])\n"
-        "q = u.Request(url, b'{\"kind\":\"SelfSubjectReview\",\"apiVersion\":\"authentication.k8s.io/v1\"}',"
+        'q = u.Request(url, b\'{"kind":"SelfSubjectReview","apiVersion":"authentication.k8s.io/v1"}\','
         " {'Authorization': 'Bearer ' + open(d + 'token').read(), 'Content-Type': 'application/json'})\n"
         "print(u.urlopen(q, context=ssl.create_default_context(cafile=d + 'ca.crt')).read().decode())\n"
         "print(open(d + 'namespace').read())\n"
@@ -134,7 +136,9 @@ def test_a_changed_secret_reaches_a_program_that_waits_for_it(
     assert output(lab, "late") == "come\n"
 
 
-def test_a_missing_secret_is_waited_for_and_named(kube: Kube, pod: Callable[..., Any], pod_when: Callable[..., Any]) -> None:
+def test_a_missing_secret_is_waited_for_and_named(
+    kube: Kube, pod: Callable[..., Any], pod_when: Callable[..., Any]
+) -> None:
     """A pod whose volume cannot be made says why, and starts once it can."""
     volume = {"name": "v", "secret": {"secretName": "missing"}}
     pod("waits", volumes=[volume], container={"volumeMounts": [{"name": "v", "mountPath": "/v"}]})
@@ -167,7 +171,9 @@ def test_a_container_that_ends_is_started_again(pod: Callable[..., Any], pod_whe
     assert seen["status"]["phase"] == "Running"
 
 
-def test_init_containers_come_first_and_in_order(lab: NetnsLab, pod: Callable[..., Any], pod_when: Callable[..., Any]) -> None:
+def test_init_containers_come_first_and_in_order(
+    lab: NetnsLab, pod: Callable[..., Any], pod_when: Callable[..., Any]
+) -> None:
     """What one leaves in a shared volume the next finds."""
     mount = {"volumeMounts": [{"name": "shared", "mountPath": "/shared"}]}
     append = "open('/shared/f', 'a').write('%s')"
@@ -183,7 +189,7 @@ def test_init_containers_come_first_and_in_order(lab: NetnsLab, pod: Callable[..
     assert output(lab, "ordered") == "onetwo\n"
 
 
-def test_a_deleted_pod_may_finish_its_work(lab: NetnsLab, kube: Kube, pod: Callable[..., Any], pod_when: Callable[..., Any]) -> None:
+def test_a_deleted_pod_may_finish_its_work(lab: NetnsLab, kube: Kube, pod: Callable[..., Any]) -> None:
     """SIGTERM first, and the object goes when the program has ended, well before its grace is over."""
     code = (
         "import signal, threading\n"
@@ -210,7 +216,9 @@ def test_a_deaf_pod_is_killed_when_its_grace_is_over(lab: NetnsLab, kube: Kube, 
     assert waited.took >= 0.9
 
 
-def test_a_failing_probe_takes_readiness_away(lab: NetnsLab, pod: Callable[..., Any], pod_when: Callable[..., Any]) -> None:
+def test_a_failing_probe_takes_readiness_away(
+    lab: NetnsLab, pod: Callable[..., Any], pod_when: Callable[..., Any]
+) -> None:
     """A container that stops answering is not Ready at its next probe, and is again when it answers again."""
     code = (
         "import http.server as h\n"

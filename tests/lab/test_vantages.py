@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
 from lbproof.lab.base import Ability, LabError
 from lbproof.observe import arp, http
 from lbproof.observe.wait import settles
@@ -66,16 +68,17 @@ def test_an_arp_answer_names_its_node(lab: NetnsLab) -> None:
 
 def test_a_thread_inside_does_not_move_the_others(lab: NetnsLab) -> None:
     """The namespace is the thread's, and it is given back."""
-    outside = os.readlink("/proc/thread-self/ns/net")
-    seen: list[str] = []
+    outside = Path("/proc/thread-self/ns/net").readlink()
+    seen: list[Path] = []
     with lab.client().inside():
-        other = threading.Thread(target=lambda: seen.append(os.readlink(f"/proc/{os.getpid()}/ns/net")))
+        other = threading.Thread(target=lambda: seen.append(Path(f"/proc/{os.getpid()}/ns/net").readlink()))
         other.start()
         other.join()
-        inside = os.readlink("/proc/thread-self/ns/net")
+        inside = Path("/proc/thread-self/ns/net").readlink()
 
+    assert seen == [outside]
     assert inside != outside
-    assert os.readlink("/proc/thread-self/ns/net") == outside
+    assert Path("/proc/thread-self/ns/net").readlink() == outside
 
 
 def test_a_program_started_at_a_vantage_is_the_lab_s(lab: NetnsLab) -> None:
@@ -84,12 +87,12 @@ def test_a_program_started_at_a_vantage_is_the_lab_s(lab: NetnsLab) -> None:
     with vantage.popen(["ip", "-4", "-o", "addr", "show", "eth0"], stdout=subprocess.PIPE) as process:
         shown = process.communicate()[0].decode()
     with vantage.popen(["sleep", "60"]) as sleeper:
-        pidns = os.readlink(f"/proc/{sleeper.pid}/ns/pid")
+        pidns = Path(f"/proc/{sleeper.pid}/ns/pid").readlink()
         sleeper.terminate()
         code = sleeper.wait(5)
 
     assert vantage.address in shown
-    assert pidns == os.readlink(vantage.pidns)
+    assert pidns == Path(vantage.pidns).readlink()
     assert code == -15
 
 
