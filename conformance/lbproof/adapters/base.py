@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from enum import StrEnum
+from importlib import import_module
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -150,10 +151,22 @@ def adapters() -> dict[str, Callable[[], Adapter]]:
 
 
 def load(name: str, where: str) -> Adapter:
-    """The adapter of that name. Raises `UnknownName` with the nearest one that there is."""
-    known = adapters()
-    if name not in known:
-        raise UnknownName("implementation", name, where, known, "lbproof list --implementations")
-    make: Any = known[name]()
+    """The adapter of that name, or the one at `package.module:attribute`.
+
+    Raises `UnknownName` with the nearest one that there is.
+    """
+    module, colon, attribute = name.partition(":")
+    if colon:
+        try:
+            make: Any = getattr(import_module(module), attribute)
+        except (ImportError, AttributeError) as error:
+            raise UnknownName(
+                "implementation", name, f"{where} ({error})", adapters(), "lbproof list --implementations"
+            ) from error
+    else:
+        known = adapters()
+        if name not in known:
+            raise UnknownName("implementation", name, where, known, "lbproof list --implementations")
+        make = known[name]()
     adapter: Adapter = make()
     return adapter

@@ -1,0 +1,1 @@
+"""Deliberately wrong implementations: the test of the checks."""

@@ -1,0 +1,46 @@
+"""An adapter for each mutant: `lbproof run --implementation mutants.adapter:two_announcers`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lbproof.adapters.reference import Reference
+from mutants.broken import MUTANTS, Mutant
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from lbproof.lab.base import Image
+
+TESTS = Path(__file__).parent.parent
+
+
+class Broken(Reference):
+    """The reference with one fault."""
+
+    def __init__(self, mutant: Mutant) -> None:
+        """Everything but the program that runs is the reference's own."""
+        self.mutant = mutant
+        self.name = f"mutant-{mutant.name}"
+
+    def images(self, programs: Mapping[str, Path]) -> list[Image]:
+        """The reference's image, started by the mutant."""
+        return [
+            replace(
+                image,
+                args=("-m", "mutants", self.mutant.name),
+                binds=(*image.binds, str(TESTS)),
+                env={**image.env, "PYTHONPATH": f"{image.env['PYTHONPATH']}:{TESTS}"},
+            )
+            for image in super().images(programs)
+        ]
+
+
+def __getattr__(name: str) -> Callable[[], Broken]:
+    """The adapter of the mutant of that name, written with underscores."""
+    mutant = MUTANTS.get(name.replace("_", "-"))
+    if mutant is None:
+        raise AttributeError(name)
+    return lambda: Broken(mutant)
