@@ -73,7 +73,8 @@ def borrowed_mac() -> None:
     real = _real(speaker, "reply")
 
     def reply(request: Request, mac: bytes) -> bytes:
-        return real(request, mac).replace(mac, mac[:-1] + bytes([mac[-1] ^ 1]))
+        sent: bytes = real(request, mac)
+        return sent.replace(mac, mac[:-1] + bytes([mac[-1] ^ 1]))
 
     _set(speaker, "reply", reply)
 
@@ -84,7 +85,7 @@ def on_a_nic() -> None:
     real = speaker.Port._announce  # noqa: SLF001 - a mutant reaches inside
 
     def announce(self: speaker.Port, addresses: tuple[bytes, ...]) -> None:
-        with IPRoute() as ip:  # type: ignore[no-untyped-call] - pyroute2 is typed in part
+        with IPRoute() as ip:  # type: ignore[no-untyped-call]
             index = ip.link_lookup(ifname=self.link.name)[0]
             for address in addresses:
                 ip.addr("replace", index=index, address=str(ipaddress.ip_address(address)), prefixlen=32)
@@ -223,7 +224,7 @@ def answers_for_what_was_released() -> None:
     """A speaker goes on answering for an address that was taken back."""
     real = _real(segment, "plan")
 
-    def keep(view: plan.View) -> plan.Plan:
+    def keep(view: plan.View) -> Any:  # noqa: ANN401
         return replace(real(view), withdraw=())
 
     _set(segment, "plan", keep)
@@ -293,7 +294,7 @@ def never_yields() -> None:
     """A speaker keeps what it once took, whoever else claims it."""
     real = _real(segment, "plan")
 
-    def stubborn(view: plan.View) -> plan.Plan:
+    def stubborn(view: plan.View) -> Any:  # noqa: ANN401
         found = real(view)
         return replace(found, withdraw=tuple(a for a in found.withdraw if a not in view.wanted))
 
