@@ -139,5 +139,5 @@ def _go(arguments: Sequence[str], folder: Path, doing: str, progress: Progress) 
 
 def _full_place(said: str, fallback: Path) -> Path:
     """The path that Go could not write, out of its message."""
-    found = re.search(r"(?:open|write|mkdir|copying|writing)[^/\n]*(/[^\s:]+)[^\n]*no space left on device", said)
+    found = re.search(r"(/[^\s:]+): no space left on device", said)
     return Path(found[1]) if found else fallback

@@ -66,7 +66,7 @@ class Filling:
             lacking, remedy = build.lacking()
             if lacking:
                 raise ComponentError(
-                    f"{cannot}; nor can it be built: {lacking}; {remedy}, or name a folder that holds it by --components"
+                    f"{cannot}; nor can it be built: {lacking}; {remedy}, or name a folder that has it by --components"
                 )
             trees[component.build.tree].append((component, component.build))
         for source, members in trees.items():
