@@ -188,6 +188,7 @@ class Mirror:
             if event["type"] == "DELETED":
                 self.objects.pop(key, None)
             else:
+                item["metadata"].pop("managedFields", None)  # half of an object, and nothing to us
                 self.objects[key] = item
             self._changed(key)
 

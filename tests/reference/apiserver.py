@@ -100,6 +100,7 @@ class ApiServer:
         return self
 
     def __exit__(self, *_: object) -> None:
+        """End them, and remove the namespace."""
         self._undo.close()
 
     def create(self, obj: Object) -> Object:
@@ -136,16 +137,19 @@ class ApiServer:
         return folder
 
     def controller(self, *flags: str) -> subprocess.Popen[bytes]:
-        """The reference's controller as a process of its own, ready or soon so, ended with this server."""
+        """The reference's controller as a process of its own, ready, and ended with this server."""
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
         with (self._folder / "controller.log").open("a") as log:
             process = subprocess.Popen(
                 [
                     sys.executable, "-m", "lbproof_reference.controller", "--api", self.url,
-                    "--account", str(self.account("controller")), "--port", "0", *flags,
+                    "--account", str(self.account("controller")), "--port", str(port), *flags,
                 ],
                 stderr=log,
             )  # fmt: skip
         self._undo.callback(end, process)
+        wait(lambda: _ready(port), "the controller is ready", 10)
         return process
 
     def _spawn(self, netns: str, program: Path, *flags: str) -> None:
@@ -161,6 +165,13 @@ class ApiServer:
         except OSError:
             return False
         return True
+
+
+def _ready(port: int) -> bool:
+    try:
+        return httpx.get(f"http://127.0.0.1:{port}/readyz", trust_env=False).is_success
+    except httpx.TransportError:
+        return False
 
 
 def end(process: subprocess.Popen[bytes]) -> None:

@@ -1,6 +1,6 @@
 """A real speaker on real links, told what to announce by its arguments instead of an API server.
 
-`python fake_speaker.py NODE SECRET ADDRESS... -- ELIGIBLE_NODE...`; it says `took SERVICE` on stdout.
+`python fake_speaker.py NODE SECRET ADDRESS... -- ELIGIBLE_NODE...`.
 """
 
 from __future__ import annotations
@@ -10,10 +10,14 @@ import ipaddress
 import signal
 import sys
 
+import structlog
+
 from lbproof_reference.logs import set_up
 from lbproof_reference.speaker.loop import Speaker
 from lbproof_reference.speaker.plan import Offer
 from lbproof_reference.speaker.wire import watch_links
+
+log = structlog.get_logger()
 
 
 async def main(node: str, secret: str, addresses: list[str], nodes: list[str]) -> None:
@@ -22,7 +26,7 @@ async def main(node: str, secret: str, addresses: list[str], nodes: list[str]) -
     stopping = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stopping.set)
     speaker = Speaker(
-        node=node, secret=secret.encode(), interval=0.05, misses=3, took=lambda key: print("took", key, flush=True)
+        node=node, secret=secret.encode(), interval=0.05, misses=3, took=lambda key: log.info("took", service=key)
     )
     speaker.want(
         {ipaddress.ip_address(a).packed: Offer(service=f"default/{a}", nodes=frozenset(nodes)) for a in addresses}

@@ -53,20 +53,22 @@ class SegmentOfTests:
             self._in(f"{self.tag}-{node}", "ip", "addr", "add", f"10.9.0.{number}/24", "dev", "eth0")
 
     def __enter__(self) -> Self:
+        """It is built already."""
         return self
 
     def __exit__(self, *_: object) -> None:
+        """Leave nothing behind."""
         self.close()
 
-    def start(self, node: str, addresses: Iterable[str], secret: str = "s") -> None:
+    def start(self, node: str, addresses: Iterable[str], key: str = "ours") -> None:
         """Start the speaker of a node."""
         with self._log.open("a") as log:
             self.speakers[node] = subprocess.Popen(
                 [
                     "nsenter", f"--net=/run/netns/{self.tag}-{node}",
-                    sys.executable, str(SPEAKER), node, secret, *addresses, "--", *self.nodes,
+                    sys.executable, str(SPEAKER), node, key, *addresses, "--", *self.nodes,
                 ],
-                stdout=subprocess.PIPE, stderr=log, text=True, env={"PYTHONPATH": ":".join(sys.path)},
+                stderr=log, text=True, env={"PYTHONPATH": ":".join(sys.path)},
             )  # fmt: skip
 
     def start_all(self, addresses: Iterable[str]) -> None:
@@ -79,8 +81,6 @@ class SegmentOfTests:
         speaker = self.speakers.pop(node)
         speaker.send_signal(how)
         speaker.wait(5)
-        if speaker.stdout:
-            speaker.stdout.close()
 
     def cut(self, node: str, *, silent: bool = False) -> None:
         """Pull a node's cable; silently, its carrier stays and nothing passes."""

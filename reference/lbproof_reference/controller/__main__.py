@@ -19,7 +19,9 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--lb-class", help="serve Services of this class alone (default: those of none or of our own)")
     parser.add_argument("--namespace", default="metallb-system", help="where the heartbeat's Secret is kept")
     parser.add_argument("--api", help="URL of the API server (default: the cluster's own)")
-    parser.add_argument("--account", type=Path, default=ACCOUNT, help="folder with token and ca.crt (default %(default)s)")
+    parser.add_argument(
+        "--account", type=Path, default=ACCOUNT, help="folder with token and ca.crt (default %(default)s)"
+    )
     parser.add_argument("--port", type=int, default=8080, help="of /readyz (default 8080)")
     options = parser.parse_args(argv)
     set_up()

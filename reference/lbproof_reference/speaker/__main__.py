@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import gc
 import os
 import re
 import signal
@@ -38,7 +37,9 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--misses", type=int, default=3, help="heartbeats missed until a speaker is dead (default 3)")
     parser.add_argument("--secret-file", type=Path, default=Path("/etc/lbproof/heartbeat/key"), help="the shared key")
     parser.add_argument("--api", help="URL of the API server (default: the cluster's own)")
-    parser.add_argument("--account", type=Path, default=ACCOUNT, help="folder with token and ca.crt (default %(default)s)")
+    parser.add_argument(
+        "--account", type=Path, default=ACCOUNT, help="folder with token and ca.crt (default %(default)s)"
+    )
     parser.add_argument("--port", type=int, default=7473, help="of /readyz (default 7473)")
     options = parser.parse_args(argv)
     if not options.node:
@@ -48,7 +49,6 @@ def main(argv: list[str]) -> int:
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
     except PermissionError as error:
         log.info("no real-time priority", error=str(error))
-    gc.freeze()
     asyncio.run(_serve(options))
     return 0
 

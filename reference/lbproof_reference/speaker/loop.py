@@ -35,11 +35,18 @@ class Port:
     """One interface at work."""
 
     def __init__(
-        self, link: Link, segment: Segment, *, secret: bytes, interval: float, took: Callable[[str], None]
+        self,
+        link: Link,
+        segment: Segment,
+        *,
+        secret: bytes,
+        interval: float,
+        took: Callable[[str], None],
+        lost: Callable[[], None],
     ) -> None:
         """Open the sockets. Raises OSError when the interface is gone."""
         self.link, self.segment = link, segment
-        self._secret, self._interval, self._took = secret, interval, took
+        self._secret, self._interval, self._took, self._lost = secret, interval, took, lost
         self._wire = Wire(link)
         self._loop = asyncio.get_running_loop()
         self._open = True
@@ -55,6 +62,17 @@ class Port:
         self._loop.remove_reader(self._wire.beat)
         self._loop.remove_reader(self._wire.arp)
         self._wire.close()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it still has its sockets."""
+        return self._open
+
+    def _fail(self, error: OSError) -> None:
+        """Fall silent as the interface goes down; should it be up again, `lost` starts afresh."""
+        log.warning("link lost", interface=self.link.name, error=repr(error))
+        self.close()
+        self._loop.call_later(self._interval, self._lost)
 
     def want(self, wanted: Mapping[bytes, Offer]) -> None:
         """Change what is to be announced on this segment."""
@@ -96,8 +114,7 @@ class Port:
             if self._hear(now):
                 self._follow(now)
         except OSError as error:
-            log.warning("link lost", interface=self.link.name, error=repr(error))
-            self.close()
+            self._fail(error)
 
     def _on_arp(self) -> None:
         now = self._awake()
@@ -107,8 +124,7 @@ class Port:
                 if request and self.segment.answers(request.target, now):
                     self._wire.send_arp(reply(request, self.link.mac))
         except OSError as error:
-            log.warning("link lost", interface=self.link.name, error=repr(error))
-            self.close()
+            self._fail(error)
 
     def _on_timer(self) -> None:
         now = self._awake()
@@ -162,17 +178,22 @@ class Speaker:
         self._node, self._secret, self._interval, self._misses, self._took = node, secret, interval, misses, took
         self._ports: dict[str, Port] = {}
         self._offers: dict[bytes, Offer] = {}
+        self._links: Mapping[str, Link] = {}
 
     def use_links(self, links: Mapping[str, Link]) -> None:
-        """Follow what netlink says: a link that is gone or changed starts afresh, and listens first."""
+        """Follow what netlink says: a link that is gone or another starts afresh, and listens first."""
+        self._links = links
         for name, port in list(self._ports.items()):
-            if links.get(name) != port.link:
+            if not port.is_open or not port.link.is_same(links.get(name)):
                 log.info("link down", interface=name)
                 port.close()
                 del self._ports[name]
         for name, link in links.items():
             if name not in self._ports:
                 self._open(link)
+            elif self._ports[name].link != link:
+                self._ports[name].link = link
+                self._ports[name].want(self._wanted(link))
 
     def want(self, offers: dict[bytes, Offer]) -> None:
         """Announce these addresses, each where its subnet or its advertisement says."""
@@ -202,7 +223,14 @@ class Speaker:
             now=now,
         )
         try:
-            port = Port(link, segment, secret=self._secret, interval=self._interval, took=self._took)
+            port = Port(
+                link,
+                segment,
+                secret=self._secret,
+                interval=self._interval,
+                took=self._took,
+                lost=lambda: self.use_links(self._links),
+            )
         except OSError as error:
             log.warning("link not usable", interface=link.name, error=repr(error))
             return

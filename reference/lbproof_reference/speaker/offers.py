@@ -13,7 +13,7 @@ from lbproof_reference.services import FROM_POOL, ingress_of, is_ours
 from lbproof_reference.speaker.plan import Offer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from lbproof_reference.kube import Object
 
@@ -23,7 +23,7 @@ _SERVICE_OF_SLICE = "kubernetes.io/service-name"
 
 def matches(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
     """Whether a LabelSelector selects these labels."""
-    tests = {
+    tests: dict[str, Callable[[str, list[str]], bool]] = {
         "In": lambda key, values: labels.get(key) in values,
         "NotIn": lambda key, values: labels.get(key) not in values,
         "Exists": lambda key, _: key in labels,

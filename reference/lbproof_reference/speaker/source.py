@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from typing import TYPE_CHECKING
 
 import httpx
@@ -50,6 +51,7 @@ class Source:
                 group.create_task(mirror.run())
             for mirror in self._mirrors.values():
                 await mirror.synced.wait()
+            gc.freeze()  # what was listed stays: walking it at each collection would delay heartbeats
             self._changed("")
             await self._tell()
 

@@ -11,10 +11,10 @@ import socket
 import struct
 import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
-from pyroute2.iproute import IPRoute
+from pyroute2.iproute.linux import IPRoute
 from pyroute2.netlink.rtnl import RTMGRP_IPV4_IFADDR, RTMGRP_IPV6_IFADDR, RTMGRP_LINK
 
 from lbproof_reference.frames import ARP_REQUESTS, BROADCAST, ETH_P_ARP, ETH_P_BEAT, ETHERNET
@@ -35,8 +35,13 @@ class Link:
     """An interface that is up, has carrier and lies on a subnet."""
 
     name: str
+    index: int
     mac: bytes
     subnets: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]
+
+    def is_same(self, other: Link | None) -> bool:
+        """Whether nothing changed that a socket would notice."""
+        return other is not None and (self.index, self.mac) == (other.index, other.mac)
 
     def reaches(self, address: bytes) -> bool:
         """Whether the address lies in one of its subnets."""
@@ -96,7 +101,7 @@ def _packet_socket(
     return sock
 
 
-def read_links(netlink: IPRoute) -> dict[str, Link]:
+def read_links(netlink: Any) -> dict[str, Link]:  # noqa: ANN401 - pyroute2 has no types
     """The links that can carry addresses; a pod's veth has no subnet and is none."""
     subnets: dict[int, list[ipaddress.IPv4Network | ipaddress.IPv6Network]] = {}
     for message in netlink.get_addr():
@@ -110,7 +115,9 @@ def read_links(netlink: IPRoute) -> dict[str, Link]:
         usable = flags & _IFF_UP and not flags & _IFF_LOOPBACK and message.get_attr("IFLA_CARRIER") and mac
         if usable and (inside := subnets.get(message["index"])):
             name = message.get_attr("IFLA_IFNAME")
-            found[name] = Link(name=name, mac=bytes.fromhex(mac.replace(":", "")), subnets=tuple(inside))
+            found[name] = Link(
+                name=name, index=message["index"], mac=bytes.fromhex(mac.replace(":", "")), subnets=tuple(inside)
+            )
     return found
 
 
@@ -118,11 +125,11 @@ def watch_links(changed: Callable[[dict[str, Link]], object]) -> None:
     """Call `changed` now and after each netlink event, from a thread of its own."""
 
     def watch() -> None:
-        with IPRoute() as events, IPRoute() as reader:
+        netlink: Any = IPRoute
+        with netlink() as events, netlink() as reader:
             events.bind(groups=RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR)
             while True:
                 changed(read_links(reader))
-                for _ in events.get():
-                    break
+                next(iter(events.get()))  # waits
 
     threading.Thread(target=watch, name="links", daemon=True).start()

@@ -1,0 +1,199 @@
+"""Pools and the ledger, as properties: whatever is asked in whatever order."""
+
+from __future__ import annotations
+
+import ipaddress
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lbproof_reference.controller.allocate import Ledger, RefusedError, Wish, read_wish
+from lbproof_reference.controller.pools import BadPoolError, Block, Pool, parse_block, parse_pools
+
+BASE = int(ipaddress.ip_address("10.0.0.0"))
+KEYS = st.sampled_from([f"ns/s{number}" for number in range(12)])
+OFFSETS = st.integers(0, 12)
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("grant"), KEYS, st.none() | OFFSETS),
+        st.tuples(st.just("release"), KEYS, st.none()),
+        st.tuples(st.just("pools"), st.just(""), OFFSETS),
+    ),
+    max_size=60,
+)
+
+
+def pool(first: int, last: int, name: str = "p", **more: bool) -> Pool:
+    """A pool of 10.0.0.<first> to <last>."""
+    return Pool(name=name, blocks=(Block(family=4, first=BASE + first, last=BASE + last),), **more)
+
+
+def ip(offset: int) -> ipaddress.IPv4Address:
+    """10.0.0.<offset>."""
+    return ipaddress.IPv4Address(BASE + offset)
+
+
+def made(name: str, *addresses: str, at: str = "1", **spec: bool) -> dict[str, object]:
+    """An IPAddressPool as the API server gives it."""
+    return {"metadata": {"name": name, "creationTimestamp": at}, "spec": {"addresses": list(addresses), **spec}}
+
+
+@given(STEPS)
+def test_no_address_has_two_holders_and_nobody_is_moved(
+    steps: list[tuple[str, str, int | None]],
+) -> None:
+    """A holder keeps its address through everything that others do and through changes of the pools."""
+    ledger = Ledger([pool(0, 7)])
+    for what, key, offset in steps:
+        before = dict(ledger.holds)
+        if what == "pools":
+            ledger.use([pool(0, offset or 0)])
+        elif what == "release":
+            ledger.release(key)
+        else:
+            wish = Wish(key=key, asked=None if offset is None else ip(offset))
+            try:
+                ledger.grant(wish)
+            except RefusedError:
+                assert ledger.holds == before
+
+        assert len(set(ledger.holds.values())) == len(ledger.holds)
+        assert ledger.holder == {held: holder for holder, held in ledger.holds.items()}
+        assert {k: v for k, v in ledger.holds.items() if k != key} == {k: v for k, v in before.items() if k != key}
+
+
+@given(STEPS)
+def test_a_refusal_means_that_the_pool_is_full(steps: list[tuple[str, str, int | None]]) -> None:
+    """Whatever came back is found again: after any history, automatic requests fill the pool exactly."""
+    ledger = Ledger([pool(0, 7)])
+    for what, key, offset in steps:
+        try:
+            if what == "release":
+                ledger.release(key)
+            elif what == "grant":
+                ledger.grant(Wish(key=key, asked=None if offset is None else ip(offset)))
+        except RefusedError:
+            continue
+    free = {ip(offset) for offset in range(8)} - set(ledger.holder)
+
+    got = [ledger.grant(Wish(key=f"new/{number}")).ip for number in range(len(free))]
+
+    assert got == sorted(free)
+    with pytest.raises(RefusedError, match="no available IPs"):
+        ledger.grant(Wish(key="new/one-more"))
+
+
+def test_a_status_is_kept_in_no_pool_and_the_older_of_two_keeps_it() -> None:
+    """Adoption asks nobody's leave but the holder's."""
+    ledger = Ledger([pool(0, 1)])
+
+    assert ledger.adopt("ns/old", ip(200))
+    assert not ledger.adopt("ns/young", ip(200))
+    assert ledger.grant(Wish(key="ns/old")).ip == ip(200)
+    assert ledger.grant(Wish(key="ns/old")).pool is None
+
+
+def test_a_named_pool_moves_a_service_and_manual_pools_serve_only_by_name() -> None:
+    """`autoAssign: false` is honoured; a pool that is named later moves its Service there."""
+    ledger = Ledger([pool(0, 1, "auto"), pool(10, 11, "manual", auto_assign=False)])
+    assert [ledger.grant(Wish(key=key)).ip for key in "ab"] == [ip(0), ip(1)]
+    with pytest.raises(RefusedError):
+        ledger.grant(Wish(key="c"))
+
+    assert ledger.grant(Wish(key="a", pool="manual")).ip == ip(10)
+    assert ledger.grant(Wish(key="c")).ip == ip(0)
+
+
+def test_a_service_of_the_other_family_is_refused() -> None:
+    """IPv6 from an IPv4 pool is no address, with a reason that names the family."""
+    with pytest.raises(RefusedError, match="IPv6"):
+        Ledger([pool(0, 1)]).grant(Wish(key="a", family=6))
+
+
+def test_time_per_address_does_not_grow_with_the_pool() -> None:
+    """65,536 addresses cost per address about what 1,024 do: no pool is walked."""
+
+    def per_address(count: int) -> float:
+        ledger = Ledger([pool(0, 65535)])
+        wishes = [Wish(key=str(number)) for number in range(count)]
+        begin = time.perf_counter()
+        for wish in wishes:
+            ledger.grant(wish)
+        return (time.perf_counter() - begin) / count
+
+    small, large = min(per_address(1024) for _ in range(5)), per_address(65536)
+
+    assert large < 4 * small
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("ten", "not a CIDR"),
+        ("10.0.0.1", "10.0.0.1/32"),
+        ("10.0.0.0/33", "not a CIDR"),
+        ("10.0.0.9-10.0.0.1", "reversed"),
+        ("10.0.0.1-fd00::1", "mixes"),
+        ("10.0.0.1-", "not a CIDR"),
+    ],
+)
+def test_a_bad_block_says_what_is_wrong(text: str, why: str) -> None:
+    """The text is for the pool's author."""
+    with pytest.raises(BadPoolError, match=why):
+        parse_block(text)
+
+
+def test_the_younger_of_two_that_overlap_is_bad() -> None:
+    """It is not used; the older and the unrelated are."""
+    good, bad = parse_pools(
+        [
+            made("young", "10.0.0.8-10.0.0.20", at="2"),
+            made("old", "10.0.0.0/28"),
+            made("other", "fd00::/120", "10.9.0.0/30", at="3"),
+            made("self", "10.7.0.0/24", "10.7.0.9/32", at="4"),
+            made("none", at="5"),
+        ]
+    )
+
+    assert [p.name for p in good] == ["old", "other"]
+    assert "older pool 'old'" in bad["young"]
+    assert "same pool" in bad["self"]
+    assert "no addresses" in bad["none"]
+
+
+@given(st.lists(st.tuples(st.integers(0, 60), st.integers(0, 12)), max_size=8))
+def test_good_pools_never_share_an_address(spans: list[tuple[int, int]]) -> None:
+    """Every address is of one good pool at most, and every pool is either good or bad."""
+    objects = [
+        made(f"p{number}", f"{ip(start)}-{ip(start + length)}", at=str(number))
+        for number, (start, length) in enumerate(spans)
+    ]
+    good, bad = parse_pools(objects)
+    numbers = [n for p in good for block in p.blocks for n in range(block.first, block.last + 1)]
+
+    assert len(numbers) == len(set(numbers))
+    assert {p.name for p in good} | set(bad) == {f"p{number}" for number in range(len(spans))}
+
+
+def test_buggy_addresses_are_left_out() -> None:
+    """`avoidBuggyIPs` skips .0 and .255, asked for or not."""
+    ledger = Ledger([pool(254, 257, avoid_buggy=True)])
+
+    assert [str(ledger.grant(Wish(key=key)).ip) for key in "ab"] == ["10.0.0.254", "10.0.1.1"]
+    with pytest.raises(RefusedError):
+        ledger.grant(Wish(key="c", asked=ipaddress.ip_address("10.0.1.0")))
+
+
+def test_contradicting_requests_are_no_wish() -> None:
+    """A field and an annotation that disagree are refused; agreeing ones are one request."""
+    both = {
+        "metadata": {"annotations": {"metallb.universe.tf/loadBalancerIPs": "10.0.0.2"}},
+        "spec": {"loadBalancerIP": "10.0.0.2"},
+    }
+
+    assert read_wish("a", both).asked == ip(2)
+    both["spec"] = {"loadBalancerIP": "10.0.0.3"}
+    with pytest.raises(RefusedError, match="disagree"):
+        read_wish("a", both)

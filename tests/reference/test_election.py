@@ -1,0 +1,193 @@
+"""Election, plan and heartbeat as properties: what any order of messages may not bring about."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lbproof_reference.speaker.elect import Claim, elect
+from lbproof_reference.speaker.heartbeat import BadBeatError, Beat, chunks, decode, encode, is_news
+from lbproof_reference.speaker.plan import Neighbour, Offer, View, plan
+from lbproof_reference.speaker.segment import Segment
+
+NODES = ("n1", "n2", "n3", "n4")
+ADDRESSES = [bytes([10, 0, 0, number]) for number in range(6)]
+CLAIMS = st.builds(Claim, standing=st.integers(0, 4), epoch=st.integers(0, 9))
+HELD = st.dictionaries(st.sampled_from(ADDRESSES), CLAIMS)
+WORLD = st.dictionaries(st.sampled_from(NODES), HELD, min_size=1)
+WANTED = {address: Offer(service="ns/a", nodes=frozenset(NODES)) for address in ADDRESSES}
+HOLD = 0.15
+BEATS = st.builds(
+    Beat,
+    node=st.text(st.characters(codec="utf-8"), max_size=40),
+    interface=st.text("eth0", max_size=15),
+    boot=st.integers(0, 2**63),
+    sequence=st.integers(0, 2**63),
+    hold_ms=st.integers(1, 65535),
+    version=st.integers(0, 2**31),
+    chunk=st.integers(0, 9),
+    chunks=st.integers(1, 10),
+    claims=st.dictionaries(
+        st.binary(min_size=4, max_size=4) | st.binary(min_size=16, max_size=16), CLAIMS, max_size=48
+    ),
+    leaving=st.booleans(),
+)
+
+
+@given(st.sampled_from(ADDRESSES), st.permutations(NODES), st.dictionaries(st.sampled_from(NODES), CLAIMS))
+def test_all_speakers_elect_the_same(address: bytes, order: list[str], claims: dict[str, Claim]) -> None:
+    """The result depends on who is there and who claims, not on the order of hearing."""
+    assert elect(address, order, claims) == elect(address, NODES, claims)
+
+
+@given(st.sampled_from(ADDRESSES), st.sampled_from(NODES))
+def test_the_loss_of_another_moves_nothing(address: bytes, lost: str) -> None:
+    """Without claims, only the addresses of the node that is lost change hands."""
+    winner = elect(address, NODES, {})
+    left = [node for node in NODES if node != lost]
+
+    assert winner == lost or elect(address, left, {}) == winner
+
+
+def test_an_incumbent_keeps_its_address() -> None:
+    """A node that returns, however high its score, takes nothing back."""
+    for address in ADDRESSES:
+        for holder in NODES:
+            assert elect(address, NODES, {holder: Claim(standing=1, epoch=1)}) == holder
+
+
+@given(WORLD)
+def test_speakers_that_hear_each_other_end_with_one_announcer(world: dict[str, dict[bytes, Claim]]) -> None:
+    """From any claims at all, two rounds of hearing and planning leave one announcer an address."""
+    for _ in range(2):
+        heard = {node: Neighbour(interface="eth0", claims=dict(held)) for node, held in world.items()}
+        for node, mine in world.items():
+            todo = plan(
+                View(
+                    me=node, interface="eth0", wanted=WANTED, mine=mine,
+                    others={n: o for n, o in heard.items() if n != node}, epochs={},
+                )
+            )  # fmt: skip
+            world[node] = {a: c for a, c in mine.items() if a not in todo.withdraw} | dict(todo.take)
+
+    for address in ADDRESSES:
+        assert sum(address in held for held in world.values()) == 1
+
+
+@given(WORLD)
+def test_a_listener_takes_nothing(world: dict[str, dict[bytes, Claim]]) -> None:
+    """Whatever it hears or does not, a fresh speaker claims nothing before it has listened."""
+    others = {node: Neighbour(interface="eth0", claims=held) for node, held in world.items()}
+    view = View(me="me", interface="eth0", wanted=WANTED, mine={}, others=others, epochs={}, listening=True)
+
+    assert plan(view).take == {}
+
+
+def test_one_that_leaves_is_silent_only_after_its_successor_speaks() -> None:
+    """Make before break."""
+    mine = {ADDRESSES[0]: Claim(standing=2, epoch=1), ADDRESSES[1]: Claim(standing=2, epoch=1)}
+    successor = Neighbour(interface="eth0", claims={ADDRESSES[0]: Claim(standing=1, epoch=2)})
+    view = View(me="n1", interface="eth0", wanted=WANTED, mine=mine, others={"n2": successor}, epochs={}, leaving=True)
+
+    assert plan(view).withdraw == (ADDRESSES[0],)
+
+
+def test_only_named_nodes_and_interfaces_announce() -> None:
+    """An offer that this node or interface is not part of is withdrawn and not taken."""
+    offer = Offer(service="ns/a", nodes=frozenset({"n1"}), interfaces=frozenset({"eth1"}))
+    wanted = {ADDRESSES[0]: offer}
+
+    assert plan(View(me="n1", interface="eth0", wanted=wanted, mine={}, others={}, epochs={})).take == {}
+    assert plan(View(me="n2", interface="eth1", wanted=wanted, mine={}, others={}, epochs={})).take == {}
+    assert ADDRESSES[0] in plan(View(me="n1", interface="eth1", wanted=wanted, mine={}, others={}, epochs={})).take
+
+
+@given(BEATS, st.binary(min_size=1))
+def test_a_heartbeat_is_read_as_it_was_written(beat: Beat, secret: bytes) -> None:
+    """Also with the padding that Ethernet adds to short frames."""
+    assert decode(encode(beat, secret) + bytes(20), secret) == beat
+
+
+@given(BEATS, st.integers(0, 10_000), st.integers(1, 255))
+def test_no_changed_byte_is_believed(beat: Beat, place: int, change: int) -> None:
+    """A message that differs in one byte, or is signed with another Secret, is refused."""
+    data = bytearray(encode(beat, b"right"))
+    data[place % len(data)] ^= change
+
+    with pytest.raises(BadBeatError):
+        decode(bytes(data), b"right")
+    with pytest.raises(BadBeatError):
+        decode(encode(beat, b"wrong"), b"right")
+
+
+@given(st.binary(max_size=200))
+def test_noise_is_refused(data: bytes) -> None:
+    """Any bytes are a clean refusal."""
+    with pytest.raises(BadBeatError):
+        decode(data, b"right")
+
+
+def test_the_longest_message_fits_a_frame() -> None:
+    """A full chunk of IPv6 claims with the longest names stays within 1,500 bytes."""
+    many = {number.to_bytes(16): Claim(standing=1, epoch=1) for number in range(1000)}
+    beat = Beat(
+        node="n" * 253, interface="i" * 15, boot=1, sequence=1, hold_ms=1, version=1, chunk=0, chunks=1,
+        claims=chunks(many)[0],
+    )  # fmt: skip
+
+    assert len(encode(beat, b"s")) <= 1500
+
+
+def test_the_past_is_not_news() -> None:
+    """A replayed message, and one of an earlier life, are old."""
+    beat = Segment(node="n1", interface="eth0", boot=5, hold=HOLD, now=0).beats()[0]
+
+    assert is_news(beat, None)
+    assert not is_news(beat, (5, beat.sequence))
+    assert not is_news(beat, (6, 0))
+
+
+def test_one_that_slept_yields_to_who_took_over() -> None:
+    """n1 sleeps; n2 takes over; n1 wakes, hears it, and answers nothing."""
+    address = ADDRESSES[0]
+    offer = {address: WANTED[address]}
+    one = Segment(node="n1", interface="eth0", boot=1, hold=HOLD, now=0)
+    two = Segment(node="n2", interface="eth0", boot=2, hold=HOLD, now=0)
+    one.wanted = two.wanted = offer
+    assert one.follow(0.2).take
+    for beat in one.beats():
+        two.hear(beat, 0.2)
+    assert not two.follow(0.2).take
+
+    assert two.bury(0.4) == ["n1"]
+    assert two.follow(0.4).take
+    for beat in two.beats():
+        one.hear(beat, 1.0)
+    one.doubt(0.8, 1.0)
+
+    assert one.follow(1.0).withdraw == (address,)
+    assert not one.answers(address, 2.0)
+    for beat in one.beats():
+        two.hear(beat, 1.0)
+    assert two.follow(1.0).withdraw == ()
+    assert two.answers(address, 1.0)
+
+
+def test_claims_arrive_in_chunks_and_leave_with_the_next_version() -> None:
+    """A thousand claims come across whole, and so does their withdrawal."""
+    many = {number.to_bytes(4): Offer(service="ns/a", nodes=frozenset({"n1"})) for number in range(1000)}
+    one = Segment(node="n1", interface="eth0", boot=1, hold=HOLD, now=0)
+    two = Segment(node="n2", interface="eth0", boot=2, hold=HOLD, now=0)
+    one.wanted = many
+    one.follow(0.2)
+    for beat in one.beats():
+        two.hear(beat, 0.2)
+    assert two.peers["n1"].claims == one.mine
+
+    one.wanted = dict(list(many.items())[:3])
+    one.follow(0.3)
+    for beat in one.beats():
+        two.hear(beat, 0.3)
+
+    assert set(two.peers["n1"].claims) == set(one.wanted)

@@ -1,0 +1,92 @@
+"""Frames written by the reference, read back by scapy; frames written by scapy, read by the reference."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+from scapy.layers.l2 import ARP, Ether
+
+from lbproof_reference.frames import ARP_REQUESTS, FRAME_BYTES, announcements, read_request, reply
+
+VIP, HOST = "10.0.0.7", "10.0.0.9"
+OURS, THEIRS = "02:00:00:00:00:01", "02:00:00:00:00:02"
+
+
+def packed(mac: str) -> bytes:
+    """A MAC address as six bytes."""
+    return bytes.fromhex(mac.replace(":", ""))
+
+
+def request(**fields: Any) -> bytes:  # noqa: ANN401 - whatever scapy takes
+    """A request for the VIP as scapy writes it."""
+    wanted: dict[str, Any] = {"op": 1, "hwsrc": THEIRS, "psrc": HOST, "pdst": VIP, **fields}
+    return bytes(Ether(dst="ff:ff:ff:ff:ff:ff", src=THEIRS) / ARP(**wanted))
+
+
+def test_a_reply_tells_the_asker_alone() -> None:
+    """Ethernet source and sender hardware address are the interface's own."""
+    question = read_request(request())
+    assert question is not None
+
+    frame = Ether(reply(question, packed(OURS)))
+
+    assert (frame.dst, frame.src) == (THEIRS, OURS)
+    assert (frame[ARP].op, frame[ARP].hwsrc, frame[ARP].psrc) == (2, OURS, VIP)
+    assert (frame[ARP].hwdst, frame[ARP].pdst) == (THEIRS, HOST)
+
+
+def test_announcements_have_the_shapes_that_move_a_neighbour() -> None:
+    """A broadcast request whose sender is its target; a reply whose target MAC is its sender's."""
+    first, second = (Ether(frame) for frame in announcements(socket.inet_aton(VIP), packed(OURS)))
+
+    assert (first.dst, first[ARP].op, first[ARP].psrc, first[ARP].pdst) == ("ff:ff:ff:ff:ff:ff", 1, VIP, VIP)
+    assert (second[ARP].op, second[ARP].psrc, second[ARP].hwdst) == (2, VIP, OURS)
+    assert first[ARP].hwsrc == first.src == second[ARP].hwsrc == second.src == OURS
+
+
+def test_only_questions_are_heard() -> None:
+    """Replies, gratuitous requests, group senders and cut frames deserve no answer; a probe does."""
+    assert read_request(request(op=2)) is None
+    assert read_request(request(psrc=VIP)) is None
+    assert read_request(request(hwsrc="ff:ff:ff:ff:ff:ff")) is None
+    assert read_request(request(hwlen=8)) is None
+    assert read_request(request()[: FRAME_BYTES - 1]) is None
+    assert read_request(request(psrc="0.0.0.0")) is not None  # noqa: S104 - an ARP probe's sender, no bind
+
+
+@given(st.binary(max_size=80))
+def test_no_bytes_break_it(frame: bytes) -> None:
+    """Whatever is on the wire is a question or none."""
+    assert read_request(frame) is None or len(frame) >= FRAME_BYTES
+
+
+@given(st.one_of(st.binary(max_size=60), st.sampled_from([request(), request(op=2), request()[:30]])))
+def test_the_kernels_filter_passes_every_question(frame: bytes) -> None:
+    """The BPF program, interpreted, lets through what `read_request` hears, and never a reply."""
+    if read_request(frame) is not None:
+        assert interpret(frame)
+    if interpret(frame):
+        assert frame[20:22] == b"\0\1"
+
+
+def interpret(frame: bytes) -> bool:
+    """Run the classic BPF program: the five opcodes that it uses."""
+    at = value = 0
+    while True:
+        code, yes, no, operand = ARP_REQUESTS[at]
+        at += 1
+        if code in (0x28, 0x20):
+            size, form = (2, "!H") if code == 0x28 else (4, "!I")
+            if operand + size > len(frame):
+                return False
+            (value,) = struct.unpack_from(form, frame, operand)
+        elif code == 0x80:
+            value = len(frame)
+        elif code in (0x15, 0x35):
+            at += yes if (value == operand if code == 0x15 else value >= operand) else no
+        else:
+            return operand > 0

@@ -1,0 +1,132 @@
+"""Speakers as processes on a real segment: who answers, and how long nobody does."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.reference.segments import Client, SegmentOfTests
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+VIPS = [f"10.9.0.{number}" for number in range(100, 110)]
+VIP = VIPS[0]
+TERM = 0.15
+"""After so many seconds of silence a speaker is dead."""
+SLACK = 0.15
+"""What a starved machine may add."""
+
+
+@pytest.fixture
+def segment(tmp_path: Path) -> Iterator[SegmentOfTests]:
+    """Three nodes whose speakers all started at once and agree."""
+    with SegmentOfTests(3, tmp_path / "speakers.log") as segment:
+        segment.start_all(VIPS)
+        yield segment
+
+
+@pytest.fixture
+def client(segment: SegmentOfTests) -> Client:
+    """A client that sees each address answered."""
+    client = segment.client()
+    for vip in VIPS:
+        client.wait_for(vip, lambda who: len(who) == 1)
+    return client
+
+
+def settle() -> None:
+    """Let a speaker that was just started or woken take its term, and more."""
+    threading.Event().wait(4 * TERM)
+
+
+def test_each_address_has_one_announcer_and_others_have_none(client: Client) -> None:
+    """Ten addresses, one answer each from the node's own MAC; what nobody wants is silent; the load is spread."""
+    owners = {vip: client.answerers(vip) for vip in VIPS}
+
+    assert all(len(who) == 1 for who in owners.values())
+    assert client.answerers("10.9.0.200", 0.1) == []
+    assert len({who[0] for who in owners.values()}) > 1
+
+
+def test_a_killed_speaker_is_replaced_within_its_term(segment: SegmentOfTests, client: Client) -> None:
+    """Another answers after the term of silence; the node that returns takes nothing back."""
+    (owner,) = client.answerers(VIP)
+    segment.stop(owner)
+    gap = client.wait_for(VIP, bool)
+    (successor,) = client.answerers(VIP)
+    segment.start(owner, VIPS)
+    settle()
+
+    assert gap < TERM + SLACK
+    assert {who[0] for _, who in client.census(VIP, 0.3) if who} == {successor}
+
+
+def test_a_move_is_announced_to_the_neighbours(segment: SegmentOfTests, client: Client) -> None:
+    """The successor sends gratuitous requests and replies for the address at once, and again."""
+    (owner,) = client.answerers(VIP)
+    client.heard(0.05)
+    segment.stop(owner)
+    heard = [(op, node) for _, op, node, ip, mine in client.heard(1) if ip == VIP and not mine]
+
+    assert {node for _, node in heard} == set(client.answerers(VIP))
+    assert [op for op, _ in heard].count(1) >= 2
+    assert [op for op, _ in heard].count(2) >= 2
+
+
+def test_an_orderly_stop_makes_before_it_breaks(segment: SegmentOfTests, client: Client) -> None:
+    """On SIGTERM no request goes unanswered for longer than one round of asking."""
+    (owner,) = client.answerers(VIP)
+    segment.speakers[owner].send_signal(signal.SIGTERM)
+    census = client.census(VIP, 0.5, every=0.01)
+
+    assert sum(not who for _, who in census) <= 1
+    assert census[-1][1] != [owner]
+    assert len(census[-1][1]) == 1
+
+
+@pytest.mark.parametrize("silent", [True, False], ids=["silent", "carrier"])
+def test_a_cut_that_heals_has_one_announcer_at_once(segment: SegmentOfTests, client: Client, *, silent: bool) -> None:
+    """The cut node is replaced, and 0.2 s after healing there is one announcer, the successor."""
+    (owner,) = client.answerers(VIP)
+    segment.cut(owner, silent=silent)
+    gap = client.wait_for(VIP, bool)
+    (successor,) = client.answerers(VIP)
+    settle()
+    segment.heal(owner, silent=silent)
+    client.heard(0.2)
+    after = client.census(VIP, 1)
+
+    assert gap < TERM + SLACK
+    assert {tuple(who) for _, who in after if who} == {(successor,)}
+    assert all(len(client.answerers(vip)) == 1 for vip in VIPS)
+
+
+def test_a_frozen_announcer_wakes_to_silence(segment: SegmentOfTests, client: Client) -> None:
+    """It answers neither the questions that waited for it nor any after."""
+    (owner,) = client.answerers(VIP)
+    segment.speakers[owner].send_signal(signal.SIGSTOP)
+    gap = client.wait_for(VIP, bool)
+    for _ in range(50):
+        client.ask(VIP)
+    client.heard(0.3)
+    segment.speakers[owner].send_signal(signal.SIGCONT)
+    after = client.census(VIP, 0.6)
+
+    assert gap < TERM + SLACK
+    assert all(owner not in who for _, who in after)
+    assert all(len(who) == 1 for _, who in after[-20:])
+
+
+def test_an_outsider_is_not_heard(segment: SegmentOfTests, client: Client) -> None:
+    """A speaker with another Secret is no neighbour: it disturbs no election among those who share one."""
+    (owner,) = client.answerers(VIP)
+    other = next(node for node in segment.nodes if node != owner)
+    segment.stop(other)
+    segment.start(other, ["10.9.0.250"], key="another")
+    client.wait_for("10.9.0.250", lambda who: who == [other])
+
+    assert client.answerers(VIP) == [owner]
