@@ -1,0 +1,59 @@
+"""Runs of the plugin on a lab that is no lab: what is under test here is the verdicts, the exits and the lines."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+SUITE = Path(__file__).parent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """What a run of the command left: its exit, its screen, and its report."""
+
+    exit: int
+    screen: str
+    directory: Path
+
+    @property
+    def report(self) -> dict[str, Any]:
+        """`report.json`."""
+        found: dict[str, Any] = json.loads((self.directory / "report.json").read_text())
+        return found
+
+    def verdicts(self) -> dict[str, str]:
+        """Case → verdict."""
+        return {case["id"]: case["verdict"] for r in self.report["requirements"] for case in r["cases"]}
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Callable[..., Run]:
+    """Run checks of the given source on a fake lab, as `lbproof run` does."""
+
+    def go(source: str, *arguments: str, lab: str = "", command: Sequence[str] = ()) -> Run:
+        checks = tmp_path / "checks"
+        checks.mkdir(exist_ok=True)
+        (checks / "test_fake.py").write_text(source)
+        (checks / "pytest.ini").write_text("[pytest]\naddopts = -p no:cacheprovider --import-mode=importlib\n")
+        done = subprocess.run(
+            command or [sys.executable, "-m", "fake_lab", "run", "--results", str(tmp_path / "runs"), *arguments],
+            env={**os.environ, "PYTHONPATH": str(SUITE), "FAKE_CHECKS": str(checks), "FAKE_LAB": lab, "NO_COLOR": "1"},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        return Run(exit=done.returncode, screen=done.stdout + done.stderr, directory=tmp_path / "runs" / "latest")
+
+    return go

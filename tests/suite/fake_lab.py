@@ -1,0 +1,73 @@
+"""`python -m fake_lab …` is `lbproof …` with a lab that boots at once and holds nothing: for tests of the command."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lbproof import checks, cli
+from lbproof.lab import provide
+from lbproof.lab.base import LabError, Node, Role, Segment
+from lbproof.stage import Ground
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+KUBECONFIG = """
+apiVersion: v1
+kind: Config
+current-context: c
+clusters: [{name: c, cluster: {server: "http://127.0.0.1:9"}}]
+users: [{name: u, user: {}}]
+contexts: [{name: c, context: {cluster: c, user: u}}]
+"""
+
+
+class FakeLab:
+    """Has nodes and a segment on paper, no API server, no vantage and no ability."""
+
+    name, provider = "fake", "netns"
+    nodes = (Node(name="m01", role=Role.CONTROL_PLANE, address="192.0.2.1", mac="02:00:00:00:00:01"),)
+    segment = Segment(subnet="192.0.2.0/24", free=("192.0.2.170", "192.0.2.171"))
+
+    def __init__(self) -> None:
+        self.kubeconfig = Path(os.environ["FAKE_CHECKS"]) / "kubeconfig"
+        self.kubeconfig.write_text(KUBECONFIG)
+        self.gone = self.kubeconfig.with_name("lab-is-gone")
+
+    def can(self, _ability: object) -> bool:
+        return False
+
+    def describe(self) -> Mapping[str, str]:
+        return {"kubernetes": "none"}
+
+    def client(self) -> None:
+        return None
+
+    def export_logs(self, directory: Path) -> None:
+        directory.mkdir()
+
+    def down(self) -> None:
+        self.gone.write_text("")
+
+
+def boot(*_: Any, **__: Any) -> tuple[FakeLab, dict[str, Path]]:  # noqa: ANN401 - as `provide.boot`
+    """A fake lab at once, or the failure that FAKE_LAB asks for."""
+    if os.environ["FAKE_LAB"] == "broken":
+        raise LabError("the kernel of this machine lacks veth: load it with modprobe veth")
+    if os.environ["FAKE_LAB"] == "bug":
+        raise ZeroDivisionError
+    return FakeLab(), {}
+
+
+def main() -> None:
+    """The command, on the fake."""
+    provide.boot = boot  # type: ignore[assignment]
+    Ground.install = lambda *_: None  # type: ignore[method-assign]
+    checks.__file__ = str(Path(os.environ["FAKE_CHECKS"]) / "__init__.py")
+    cli.main()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,117 @@
+"""Verdicts and exit codes of whole runs, and one line for every mistake: the command from outside."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from conftest import Run
+
+HEAD = "from lbproof.proves import proves\nfrom lbproof.stage import CannotShow\nfrom lbproof.spec import Untestable\n"
+PASSES = HEAD + '@proves("POOL-01")\ndef test_passes(stage, case): pass\n'
+FAILS = PASSES + '@proves("L2-01")\ndef test_fails(stage, case): assert 1 == 2, "two nodes answer"\n'
+WARNS = PASSES + '@proves("TIER-04")\ndef test_should(stage, case): assert 1 == 2, "not reached"\n'
+BREAKS = PASSES + '@proves("L2-01")\ndef test_breaks(stage, case): {}["x"]\n'
+CANNOT = (
+    PASSES + '@proves("L2-01")\ndef test_cannot(stage, case): raise CannotShow(Untestable.KERNEL_LACKS_IT, "ip_vs")\n'
+)
+LEAKS = PASSES + '@proves("L2-01")\ndef test_leaks(stage, case): stage.undo.later("a route", lambda: 1 / 0)\n'
+BOTH = FAILS + '@proves("RECL-03")\ndef test_breaks(stage, case): {}["x"]\n'
+ENDS = PASSES + '@proves("L2-01")\ndef test_is_stopped(stage, case): raise KeyboardInterrupt\n'
+CASES = HEAD + '@proves("POOL-02", "ab")\ndef test_cases(stage, case): assert case == "a"\n'
+
+
+@pytest.mark.parametrize(
+    ("source", "exit_code", "verdicts"),
+    [
+        (PASSES, 0, {"POOL-01": "passed"}),
+        (FAILS, 1, {"POOL-01": "passed", "L2-01": "failed"}),
+        (WARNS, 0, {"POOL-01": "passed", "TIER-04": "failed"}),
+        (BREAKS, 2, {"POOL-01": "passed", "L2-01": "error"}),
+        (CANNOT, 2, {"POOL-01": "passed", "L2-01": "untestable"}),
+        (LEAKS, 2, {"POOL-01": "passed", "L2-01": "error"}),
+        (BOTH, 1, {"POOL-01": "passed", "L2-01": "failed", "RECL-03": "error"}),
+        (CASES, 1, {"POOL-02a": "passed", "POOL-02b": "failed"}),
+    ],
+    ids=["passes", "fails", "should-fails", "breaks", "cannot-show", "undo-fails", "fails-and-breaks", "cases"],
+)
+def test_a_run_ends_as_its_verdicts_say(
+    run: Callable[..., Run], source: str, exit_code: int, verdicts: dict[str, str]
+) -> None:
+    """What an implementation did, what the lab cannot show and what broke are told apart, also by the exit code."""
+    done = run(source)
+
+    assert done.verdicts() == verdicts, done.screen
+    assert done.exit == exit_code
+    assert done.report["exit"] == exit_code
+
+
+def test_ctrl_c_takes_the_lab_down_and_still_writes_the_report(run: Callable[..., Run]) -> None:
+    """What was not reached is an error that says so, and the run is inconclusive."""
+    done = run(ENDS)
+
+    assert done.exit == 2
+    assert done.verdicts()["POOL-01"] == "passed"
+    assert done.verdicts()["L2-01"] == "error"
+    assert (done.directory / "report.html").exists()
+    assert (done.directory.parent.parent / "checks" / "lab-is-gone").exists()
+
+
+def test_a_lab_that_cannot_boot_is_no_usable_environment(run: Callable[..., Run]) -> None:
+    """The report is written all the same, so that CI has something to show."""
+    done = run(FAILS, lab="broken")
+
+    assert done.exit == 69
+    assert "the kernel of this machine lacks veth: load it with modprobe veth" in done.screen
+    assert set(done.verdicts().values()) == {"error"}
+
+
+def test_a_bug_of_ours_says_that_it_is_one(run: Callable[..., Run]) -> None:
+    """Nobody is blamed for it but us."""
+    done = run(PASSES, lab="bug")
+
+    assert done.exit == 70
+    assert "this is a bug of lbproof" in done.screen
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--requirement", "POL-01"], "unknown requirement 'POL-01' in --requirement; did you mean 'POOL-01'?"),
+        (["--feature", "l22"], "unknown feature 'l22' in --feature; did you mean 'l2'?"),
+        (["--profile", "layer3"], "unknown profile 'layer3' in --profile; did you mean 'layer2'?"),
+        (["--budget", "failver=3"], "unknown budget 'failver' in --budget; did you mean 'failover'?"),
+        (["--budget", "failover=soon"], "budget 'failover=soon' in --budget: it takes seconds, not 'soon'"),
+        (["--budget", "failover"], "budget 'failover' in --budget: it takes NAME=SECONDS"),
+        (
+            ["--implementation", "metalb"],
+            "unknown implementation 'metalb' in --implementation; did you mean 'metallb'?",
+        ),
+        (["--options", "/nowhere.toml"], "options file /nowhere.toml: No such file or directory"),
+        (["--results", "/proc/no"], "results folder /proc/no: "),
+        (["--workers", "0"], "option workers = 0 in --worker"),
+        (["--requirement", "L2-01"], "nothing to judge"),
+        (["--no-such-flag"], "No such option"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_64(run: Callable[..., Run], arguments: list[str], says: str) -> None:
+    """What, where, and what is allowed; nothing is booted."""
+    done = run(PASSES, *arguments)
+
+    assert done.exit == 64, done.screen
+    assert says in done.screen
+    assert len(done.screen.strip().splitlines()) == 1
+
+
+def test_what_is_left_out_and_what_is_not_claimed_have_verdicts_of_their_own(run: Callable[..., Run]) -> None:
+    """A MUST that the operator left out makes the run inconclusive; one that is not claimed does not."""
+    left_out = run(FAILS, "--skip", "L2-01", "--requirement", "L2-01", "--requirement", "POOL-01")
+    features = [word for name in ("core", "pool") for word in ("--feature", name)]
+    not_claimed = run(FAILS, *features, "--requirement", "L2-01", "--requirement", "POOL-01")
+
+    assert (left_out.exit, left_out.verdicts()) == (2, {"L2-01": "skipped", "POOL-01": "passed"})
+    assert (not_claimed.exit, not_claimed.verdicts()) == (0, {"L2-01": "unsupported", "POOL-01": "passed"})
