@@ -118,7 +118,8 @@ def test_a_changed_secret_reaches_a_program_that_waits_for_it(
         "import pathlib, socket, threading\n"
         "f = pathlib.Path('/cert/late')\n"
         "while not f.exists(): threading.Event().wait(0.05)\n"
-        "print(f.read_text()); s = socket.create_server(('', 80)); s.accept()\n"
+        "print(f.read_text()); s = socket.create_server(('', 80))\n"
+        "while True: s.accept()\n"
     )
     pod(
         "late",
@@ -236,6 +237,17 @@ def test_a_failing_probe_takes_readiness_away(
     pod_when("moody", lambda seen: not main_of(seen)["ready"], within=5)
     http.get(lab.node("w01"), address, 80, "/well")
     pod_when("moody", lambda seen: main_of(seen)["ready"], within=5)
+
+
+def test_a_command_may_be_the_probe(pod: Callable[..., Any], pod_when: Callable[..., Any]) -> None:
+    """An `exec` probe runs among the container's own files."""
+    code = "import threading; threading.Event().wait(0.5); open('/tmp/up', 'w'); threading.Event().wait()"
+    probe = {"exec": {"command": ["test", "-f", "/tmp/up"]}}  # noqa: S108 - in the container's own root
+    pod("command", container=python(code, readinessProbe=probe))
+    seen = pod_when("command", lambda seen: "running" in main_of(seen).get("state", {}))
+    pod_when("command", lambda seen: main_of(seen)["ready"], within=5)
+
+    assert not main_of(seen)["ready"]
 
 
 def gone(kube: Kube, name: str) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import threading
 from pathlib import Path
@@ -70,11 +69,18 @@ def test_a_thread_inside_does_not_move_the_others(lab: NetnsLab) -> None:
     """The namespace is the thread's, and it is given back."""
     outside = Path("/proc/thread-self/ns/net").readlink()
     seen: list[Path] = []
+    moved = threading.Event()
+
+    def look() -> None:
+        moved.wait(5)
+        seen.append(Path("/proc/thread-self/ns/net").readlink())
+
+    other = threading.Thread(target=look)
+    other.start()
     with lab.client().inside():
-        other = threading.Thread(target=lambda: seen.append(Path(f"/proc/{os.getpid()}/ns/net").readlink()))
-        other.start()
-        other.join()
         inside = Path("/proc/thread-self/ns/net").readlink()
+        moved.set()
+        other.join()
 
     assert seen == [outside]
     assert inside != outside

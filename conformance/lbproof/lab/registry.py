@@ -71,7 +71,8 @@ def claim(name: str) -> Iterator[Path]:
     with (ROOT / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if state.exists():
-            if _read(state).alive:
+            info = _read(state)
+            if info and info.alive:
                 raise LabError(f"lab {name} is up already: take it down (`lbproof lab down {name}`) or choose a name")
             shutil.rmtree(state)
         state.mkdir(mode=0o700)
@@ -88,7 +89,8 @@ def labs() -> list[LabInfo]:
     """Every lab of this machine, by name, the dead ones included."""
     if not ROOT.exists():
         return []
-    return [_read(state) for state in sorted(ROOT.iterdir()) if state.is_dir()]
+    found = [_read(state) for state in sorted(ROOT.iterdir()) if state.name != ".lock"]
+    return [info for info in found if info]
 
 
 def find(name: str) -> LabInfo:
@@ -107,12 +109,16 @@ def free_name(prefix: str) -> str:
 
 
 def remove(name: str) -> str:
-    """End a lab, if it is alive, and remove its directory; says what was removed."""
+    """End a lab, if it is alive, and remove its directory; says what was removed. `LabError` when it cannot be."""
     state = directory(name)
     info = _read(state)
+    if info is None:
+        return f"lab {name}: nothing is left of it"
     if info.alive:
         _end(info.keeper)
-    shutil.rmtree(state, ignore_errors=False)
+    shutil.rmtree(state, ignore_errors=True)  # its keeper may be removing it as well
+    if state.exists():
+        raise LabError(f"lab {name} has ended, but {state} cannot be removed")
     what = f"{info.nodes} nodes and all their processes, namespaces and links" if info.alive else "dead already"
     return f"lab {name}: {what}; {state}"
 
@@ -135,11 +141,14 @@ def clean(
     return removed
 
 
-def _read(state: Path) -> LabInfo:
+def _read(state: Path) -> LabInfo | None:
+    """The lab of a directory; None when it is none, or is being removed just now."""
+    if not state.is_dir():
+        return None
     try:
         row = json.loads((state / "lab.json").read_text(encoding="utf-8"))
     except FileNotFoundError:  # its starter was killed in between, and the lab with it
-        row = {"pid": 0, "start": "", "topology": asdict(Topology()), "since": state.stat().st_mtime}
+        row = {"pid": 0, "start": "", "topology": asdict(Topology()), "since": 0.0}
     topology = Topology(**{**row["topology"], "proxy_args": tuple(row["topology"]["proxy_args"])})
     alive = bool(row["pid"]) and _start_time(row["pid"]) == row["start"]
     return LabInfo(

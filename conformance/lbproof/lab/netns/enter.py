@@ -29,7 +29,7 @@ def enter(path: Path | str) -> None:
 
 @contextmanager
 def entered(path: Path | str, kind: str = "net") -> Iterator[None]:
-    """This thread is in the namespace behind `path` inside the block.
+    """This thread is in the namespace behind `path` inside the block, as is a thread that it starts there.
 
     `kind` is the file of /proc/PID/ns that says where to go back to: `net`, or `pid_for_children`, with which it is the
     processes started inside the block that are born in a PID namespace.

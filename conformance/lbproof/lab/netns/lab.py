@@ -91,10 +91,10 @@ class NetnsLab:
 
     def _spawn(self, request: Mapping[str, Any], door: socket.socket) -> tuple[int, int]:
         """Start the keeper; gives where its reports arrive and our end of its lifeline."""
-        reports, to_us = os.pipe()
-        lifeline, own_end = os.pipe()
-        given = [door.fileno(), to_us, lifeline]
         with registry.claim(self.name) as state:
+            reports, to_us = os.pipe()
+            lifeline, own_end = os.pipe()
+            given = [door.fileno(), to_us, lifeline]
             (state / "log").mkdir()
             (state / "work").mkdir()
             (state / "request.json").write_text(json.dumps(request), encoding="utf-8")
@@ -102,7 +102,7 @@ class NetnsLab:
                 self._starting = subprocess.Popen(
                     [
                         *_UNSHARE,
-                        *("--propagation", "private", sys.executable, "-m", "lbproof.lab.netns.keeper"),
+                        *("--propagation", "private", sys.executable, "-P", "-m", "lbproof.lab.netns.keeper"),
                         *(str(state), *(str(descriptor) for descriptor in given)),
                     ],
                     stdin=subprocess.DEVNULL,

@@ -9,7 +9,6 @@ of the bridge family here, one a fault: nothing of it is inside a node.
 from __future__ import annotations
 
 import fcntl
-import os
 import socket
 import struct
 from pathlib import Path
@@ -93,6 +92,7 @@ def _host(name: str, address: str, gateway: str | None) -> None:
             f"link set v-{name} master lan up",
         ]
     )
+    sysctl({"net/ipv6/conf/all/disable_ipv6": 1}, name)  # else its kernel talks on the segment by itself
     commands = ["link set lo up", f"addr add {address}/24 dev eth0", "link set eth0 up"]
     ip([*commands, f"route add default via {gateway}"] if gateway else commands, name)
 
@@ -106,7 +106,6 @@ def node(place: Place, others: Iterable[Place]) -> None:
             "net/ipv4/ip_forward": 1,
             "net/ipv4/conf/all/rp_filter": 0,
             "net/ipv4/conf/default/rp_filter": 0,
-            "net/ipv6/conf/all/disable_ipv6": 1,
             "net/netfilter/nf_conntrack_tcp_be_liberal": 1,
         },
         name,
@@ -130,8 +129,9 @@ def node(place: Place, others: Iterable[Place]) -> None:
 
 def forget_node(place: Place, pods: Iterable[str]) -> None:
     """A node's and its pods' namespaces go; links first, since a namespace frees its links some time after its name."""
-    mgmt = ["link del mgmt"] if place.index == 0 else []
-    ip([f"link del {place.port}", *mgmt, f"netns del {place.node.name}", *(f"netns del {pod}" for pod in pods)])
+    links = [place.port, "mgmt"] if place.index == 0 else [place.port]
+    named = [netns for netns in (place.node.name, *pods) if Path(namespace(netns)).exists()]
+    ip([*(f"link del {link}" for link in links), *(f"netns del {netns}" for netns in named)])
 
 
 def pod(place: Place, netns: str, address: str) -> None:
@@ -161,7 +161,7 @@ def pod(place: Place, netns: str, address: str) -> None:
 
 def forget_pod(place: Place, netns: str) -> None:
     """A pod's link and namespace go; both may be gone with the node already."""
-    if os.path.exists(namespace(place.node.name)):  # noqa: PTH110 - a name in a file system of namespaces
+    if Path(namespace(place.node.name)).exists():
         output(["sh", "-c", f"ip -n {place.node.name} link del v{netns} 2>&1; ip netns del {netns} 2>&1; true"])
 
 

@@ -300,7 +300,7 @@ class Pod:
             if probe is None:
                 continue
             if now >= probe.due:
-                probe.answered(probe.ask(self.address), time.monotonic())
+                probe.answered(probe.ask(self.address, row.state.pid), time.monotonic())
             due = min(due, probe.due)
         if row.readiness:
             row.state.ready = row.readiness.passed

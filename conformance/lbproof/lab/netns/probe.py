@@ -1,7 +1,8 @@
 """Readiness and liveness probes as a kubelet asks them: from the node, of the pod's address.
 
-`httpGet` and `tcpSocket` are asked for real; a kubelet's `initialDelaySeconds` is not waited for and, until the first
-success, a readiness probe is asked every tenth of a second: the lab is ready as soon as its programs are.
+`httpGet`, `tcpSocket` and `exec` are asked for real; `grpc` never succeeds. A readiness probe's `initialDelaySeconds`
+is not waited for and, until its first success, it is asked every tenth of a second: the lab is ready as soon as its
+programs are.
 """
 
 from __future__ import annotations
@@ -9,11 +10,12 @@ from __future__ import annotations
 import http.client
 import socket
 import ssl
+import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 QUICK = 0.1
 """Seconds between readiness probes that have not succeeded yet."""
@@ -35,9 +37,11 @@ class Probe:
     """Answers of the same kind as the last: successes above zero, failures below."""
     due: float = 0.0
 
-    def ask(self, address: str) -> bool:
-        """Ask once, from this thread's namespace."""
+    def ask(self, address: str, pid: int = 0) -> bool:
+        """Ask once, from this thread's namespace; `exec` runs in the container of process `pid`."""
         timeout = self.spec.get("timeoutSeconds", 1)
+        if "exec" in self.spec:
+            return _runs(self.spec["exec"]["command"], pid, timeout)
         if "tcpSocket" in self.spec:
             where = self.spec["tcpSocket"]
             return _connects(where.get("host", address), port(where["port"], self.container), timeout)
@@ -62,6 +66,14 @@ def port(wanted: int | str, container: Mapping[str, Any]) -> int:
     if isinstance(wanted, int):
         return wanted
     return next((row["containerPort"] for row in container.get("ports", []) if row.get("name") == wanted), 0)
+
+
+def _runs(command: Sequence[str], pid: int, timeout: float) -> bool:
+    call = ["nsenter", f"--target={pid}", "--mount", "--uts", "--net", "--root", "--wd=/", "--", *command]
+    try:
+        return subprocess.run(call, capture_output=True, timeout=timeout, check=False).returncode == 0
+    except subprocess.TimeoutExpired:
+        return False
 
 
 def _connects(host: str, number: int, timeout: float) -> bool:

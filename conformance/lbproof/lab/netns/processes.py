@@ -72,9 +72,7 @@ def end(processes: Iterable[subprocess.Popen[bytes]]) -> None:
         process.wait()
 
 
-def output(
-    argv: Sequence[str], *, text: str | None = None, netns: str | None = None, shown: str | None = None
-) -> str:
+def output(argv: Sequence[str], *, text: str | None = None, netns: str | None = None, shown: str | None = None) -> str:
     """What a short program prints. `LabError` with its own words when it fails, under the name `shown`."""
     call = ["nsenter", f"--net={namespace(netns)}", "--", *argv] if netns else list(argv)
     done = subprocess.run(call, input=text, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
