@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 
 from lbproof.lab.components import ComponentError, catalogue, ensure
 
 
 def main(names: list[str]) -> int:
-    """Bring them, progress on the error output, paths on the output; 69 when one cannot be had."""
+    """Bring them: progress on stderr, paths on stdout. 69 when one cannot be had, 130 when interrupted."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that what was begun is removed
     try:
         paths = ensure(names or catalogue(), progress=lambda line: print(line, file=sys.stderr, flush=True))  # noqa: T201 - a command
     except ComponentError as error:
         print(f"lbproof: {error}", file=sys.stderr)  # noqa: T201 - a command
         return 69
+    except KeyboardInterrupt:
+        print("lbproof: interrupted; what was complete is kept", file=sys.stderr)  # noqa: T201 - a command
+        return 130
     for name, path in paths.items():
         print(f"{name:24} {path}")  # noqa: T201 - a command
     return 0

@@ -113,7 +113,12 @@ def _go(arguments: Sequence[str], folder: Path, doing: str, progress: Progress) 
     began = time.monotonic()
     with tempfile.TemporaryFile("w+", encoding="utf-8") as errors, tempfile.TemporaryFile("w+") as output:
         process = subprocess.Popen(
-            ["go", *arguments], cwd=folder, env=environment(), stdout=output, stderr=errors, start_new_session=True
+            ["setpriv", "--pdeathsig", "KILL", "go", *arguments],  # it must not go on when we are killed
+            cwd=folder,
+            env=environment() | {"GOTMPDIR": str(folder.parent)},  # inside what `tree` removes, whatever happens
+            stdout=output,
+            stderr=errors,
+            start_new_session=True,
         )
         try:
             while True:
