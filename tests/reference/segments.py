@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import selectors
 import signal
 import socket
@@ -162,6 +163,8 @@ class Client:
 
     def answerers(self, address: str, seconds: float = 0.01) -> list[str]:
         """Who answers one request, in the order of their answers."""
+        while select.select([self.socket], [], [], 0)[0]:  # what was said before the question answers it not
+            self.socket.recv(2048)
         self.ask(address)
         return [node for _, op, node, ip, mine in self.heard(seconds) if op == REPLY and mine and ip == address]
 

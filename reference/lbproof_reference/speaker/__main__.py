@@ -58,10 +58,11 @@ async def _serve(options: argparse.Namespace) -> None:
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, stopping.set)
     kube = Kube(options.api, options.account)
-    secret = b""
-    while not stopping.is_set() and not (secret := _read(options.secret_file)):
+    if not (secret := _read(options.secret_file)):
         log.info("waiting for the heartbeat's key", file=str(options.secret_file))
+    while not stopping.is_set() and not secret:
         await asyncio.sleep(0.2)
+        secret = _read(options.secret_file)
     source = Source(kube, node=options.node, lb_class=options.lb_class)
     speaker = Speaker(
         node=options.node, secret=secret, interval=options.heartbeat, misses=options.misses, took=source.took

@@ -26,6 +26,8 @@ ANNOUNCE_SECONDS = (0.0, 0.1, 1.1, 3.0)
 """A frame may be lost, and some hosts ignore a change within a second of the last (`locktime`)."""
 _AT_ONCE = 64
 """Addresses announced between two looks at the sockets."""
+_GATHER_SECONDS = 0.002
+"""Claims come in bursts; one look at all addresses is enough for those that come together."""
 _GOODBYE_SECONDS = 0.3
 
 log = structlog.get_logger()
@@ -49,7 +51,8 @@ class Port:
         self._secret, self._interval, self._took, self._lost = secret, interval, took, lost
         self._wire = Wire(link)
         self._loop = asyncio.get_running_loop()
-        self._open = True
+        self._open = self._listening = True
+        self._gathering = False
         self._last_beat = self._beat_due = self._due = time.monotonic()
         self._loop.add_reader(self._wire.beat, self._on_beat)
         self._loop.add_reader(self._wire.arp, self._on_arp)
@@ -96,6 +99,7 @@ class Port:
         self._due = now
         self._hear(now)
         self.segment.doubt(gap, now)
+        self._listening = True
         self._follow(now)
         return now
 
@@ -111,8 +115,9 @@ class Port:
     def _on_beat(self) -> None:
         now = self._awake()
         try:
-            if self._hear(now):
-                self._follow(now)
+            if self._hear(now) and not self._gathering:
+                self._gathering = True
+                self._loop.call_later(_GATHER_SECONDS, self._gather)
         except OSError as error:
             self._fail(error)
 
@@ -128,13 +133,16 @@ class Port:
 
     def _on_timer(self) -> None:
         now = self._awake()
-        self._hear(now)
-        for name in self.segment.bury(now):
+        news = self._hear(now)
+        dead = self.segment.bury(now)
+        for name in dead:
             log.info("speaker lost", interface=self.link.name, node=name)
         if now >= self._beat_due:
             self._beat_due = max(self._beat_due + self._interval, now)
             self._send_beats(now)
-        self._follow(now)
+        if dead or news or self._listening:
+            self._listening = now < self.segment.listen_until
+            self._follow(now)
         later = [self._beat_due, self.segment.next_deadline() or self._beat_due]
         if self.segment.listen_until > now:
             later.append(self.segment.listen_until)
@@ -145,6 +153,11 @@ class Port:
         self._last_beat = now
         for beat in self.segment.beats():
             self._wire.send_beat(encode(beat, self._secret))
+
+    def _gather(self) -> None:
+        self._gathering = False
+        if self._open:
+            self._follow(self._awake())
 
     def _follow(self, now: float) -> None:
         done = self.segment.follow(now)
