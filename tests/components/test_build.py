@@ -11,7 +11,7 @@ import pytest
 from lbproof.lab.components import Build, Component, ComponentError, ComponentOptions, GoTree, catalogue, ensure, find
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
 MAIN = 'package main\nimport "os"\nvar stamp string\nfunc main() { os.Stdout.WriteString(os.Args[0] + " " + stamp) }\n'
@@ -100,16 +100,6 @@ def test_without_go_the_error_says_what_to_install(
 
     with pytest.raises(ComponentError, match=r"no `go` on PATH; install Go 1\.26 or newer from https://go\.dev/dl"):
         bring(known, options, [])
-
-
-@pytest.fixture
-def small(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 1 MB."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "lbproof-test", disk], check=True)
-    yield disk
-    subprocess.run(["umount", disk], check=True)
 
 
 @pytest.mark.parametrize("variable", ["LBPROOF_CACHE", "TMPDIR"])

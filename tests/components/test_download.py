@@ -118,6 +118,19 @@ def test_a_download_that_breaks_off_leaves_nothing(options: ComponentOptions, si
     assert files_of(options) == []
 
 
+def test_a_disk_that_fills_up_is_named(options: ComponentOptions, site: Path, small: Path) -> None:
+    """The error says which folder is full, and nothing of the file stays."""
+    large = bytes(3_000_000)
+    (site / "bin/one").write_bytes(large)
+    (site / "bin/one.sha256").write_text(hashlib.sha256(large).hexdigest())
+    full = ComponentOptions(cache=small, mirror=options.mirror)
+
+    with pytest.raises(ComponentError, match=rf"disk of {small}.* is full .* LBPROOF_CACHE, GOCACHE and TMPDIR can"):
+        brought(ONE, full)
+
+    assert files_of(full) == []
+
+
 def test_a_release_that_is_not_there_is_named_with_its_address(options: ComponentOptions, site: Path) -> None:
     """A reader of a 404 can open the same address."""
     (site / "bin/one.sha256").unlink()
