@@ -6,26 +6,25 @@ reply to the one who asked.
 
 from __future__ import annotations
 
-import errno
 import select
-import socket
 import threading
 import time
 from collections import deque
-from contextlib import contextmanager
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 from lbproof.observe.frames import ETHERTYPE_ARP, Frame, Op, decode, encode, request
+from lbproof.observe.packets import LARGEST, heard, opened
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Iterator, Sequence
 
     from lbproof.observe.vantage import Vantage
 
 WAIT = 0.15
 """Seconds that an answer is waited for: on a segment it takes far under a millisecond, on a starved machine tens."""
-_LARGEST = 2048
 _KEPT = 20_000
 """Frames that a listener keeps at the most; the oldest go first."""
 
@@ -41,24 +40,12 @@ class Answer:
     seconds: float
 
 
-@contextmanager
-def _socket(vantage: Vantage) -> Iterator[socket.socket]:
-    with vantage.inside():
-        opened = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETHERTYPE_ARP))
-    try:
-        opened.bind((vantage.interface, ETHERTYPE_ARP))
-        opened.setblocking(False)
-        yield opened
-    finally:
-        opened.close()
-
-
-def _replies(opened: socket.socket, me: str, until: float) -> Iterator[Frame]:
+def _replies(wire: socket.socket, me: str, until: float) -> Iterator[Frame]:
     """Unicast replies to me that are no announcement, until a moment of `time.monotonic()`."""
     while (left := until - time.monotonic()) > 0:
-        if not select.select([opened], [], [], left)[0]:
+        if not select.select([wire], [], [], left)[0]:
             return
-        frame = decode(opened.recv(_LARGEST), time.monotonic())
+        frame = decode(wire.recv(LARGEST), time.monotonic())
         if frame and frame.op == Op.REPLY and frame.ether_dst == me and not frame.gratuitous:
             yield frame
 
@@ -73,13 +60,13 @@ def ask(
     """
     found: list[Answer] = []
     asking = encode(request(mac=vantage.mac, address=sender or vantage.address, target=target))
-    with _socket(vantage) as opened:
+    with closing(opened(vantage, ETHERTYPE_ARP)) as wire:
         for _ in range(count):
             asked = time.monotonic()
-            opened.send(asking)
+            wire.send(asking)
             found += [
                 Answer(mac=reply.sender_mac, ether_src=reply.ether_src, seconds=reply.t - asked)
-                for reply in _replies(opened, vantage.mac, asked + wait)
+                for reply in _replies(wire, vantage.mac, asked + wait)
                 if reply.sender_ip == target
             ]
     return found
@@ -88,10 +75,10 @@ def ask(
 def sweep(vantage: Vantage, targets: Sequence[str], *, wait: float = WAIT) -> dict[str, set[str]]:
     """Ask for many addresses at once: address → the MACs that answered for it, empty where nobody did."""
     found: dict[str, set[str]] = {target: set() for target in targets}
-    with _socket(vantage) as opened:
+    with closing(opened(vantage, ETHERTYPE_ARP)) as wire:
         for target in targets:
-            opened.send(encode(request(mac=vantage.mac, address=vantage.address, target=target)))
-        for reply in _replies(opened, vantage.mac, time.monotonic() + wait):
+            wire.send(encode(request(mac=vantage.mac, address=vantage.address, target=target)))
+        for reply in _replies(wire, vantage.mac, time.monotonic() + wait):
             if reply.sender_ip in found:
                 found[reply.sender_ip].add(reply.sender_mac)
     return found
@@ -146,23 +133,13 @@ class Listener:
 
     def __enter__(self) -> Self:
         """Listen from now on."""
-        with self.vantage.inside():
-            self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETHERTYPE_ARP))
-        self._socket.bind((self.vantage.interface, ETHERTYPE_ARP))
+        self._socket = opened(self.vantage, ETHERTYPE_ARP)
         self._thread.start()
         return self
 
     def _hear(self) -> None:
-        while not self._stop.is_set():
-            if not select.select([self._socket], [], [], 0.1)[0]:
-                continue
-            try:
-                frame = decode(self._socket.recv(_LARGEST), time.monotonic())
-            except OSError as error:
-                if error.errno != errno.ENETDOWN:
-                    raise
-                continue  # the interface is down: there is nothing to hear until it is up
-            if frame:
+        for t, data in heard(self._socket, self._stop):
+            if frame := decode(data, t):
                 self._frames.append(frame)
 
     def __exit__(self, *_: object) -> None:

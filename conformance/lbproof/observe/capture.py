@@ -6,9 +6,6 @@ kept is the end of the story. The format is libpcap's classic one (link type 1, 
 
 from __future__ import annotations
 
-import errno
-import select
-import socket
 import struct
 import threading
 import time
@@ -16,6 +13,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Self
 
 from lbproof.observe.frames import decode
+from lbproof.observe.packets import heard, opened
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,23 +47,13 @@ class Capture:
 
     def __enter__(self) -> Self:
         """Keep from now on."""
-        with self.vantage.inside():
-            self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ALL))
-        self._socket.bind((self.vantage.interface, ALL))
+        self._socket = opened(self.vantage, ALL)
         self._thread.start()
         return self
 
     def _keep(self) -> None:
-        while not self._stop.is_set():
-            if not select.select([self._socket], [], [], 0.1)[0]:
-                continue
-            try:
-                frame = self._socket.recv(1 << 16)
-            except OSError as error:
-                if error.errno != errno.ENETDOWN:
-                    raise
-                continue  # the interface is down: there is nothing to hear until it is up
-            self._ring.append((time.monotonic(), len(frame), frame[:SNAP]))
+        for t, frame in heard(self._socket, self._stop):
+            self._ring.append((t, len(frame), frame[:SNAP]))
             self._bytes += len(frame[:SNAP])
             while self._bytes > MOST:
                 self._bytes -= len(self._ring.popleft()[2])
@@ -89,6 +77,6 @@ class Capture:
         with path.open("wb") as file:
             file.write(_FILE.pack(0xA1B2C3D4, 2, 4, 0, 0, SNAP, 1))
             wall = time.time() - time.monotonic()
-            for heard, length, frame in list(self._ring):
-                t = heard + wall
-                file.write(_RECORD.pack(int(t), int(t % 1 * 1e6), len(frame), length) + frame)
+            for t, length, frame in list(self._ring):
+                seconds, fraction = divmod(t + wall, 1)
+                file.write(_RECORD.pack(int(seconds), int(fraction * 1e6), len(frame), length) + frame)

@@ -69,10 +69,10 @@ def get(vantage: Vantage, host: str, port: int, path: str = "/", *, timeout: flo
         connection.request("GET", path, headers={"Connection": "close"})
         response = connection.getresponse()
         return Answer(status=response.status, body=response.read(), seconds=time.monotonic() - began)
+    except http.client.HTTPException as error:  # closed without a word included, which is an OSError as well
+        raise Unreached("not-http", what) from error
     except OSError as error:
         raise Unreached(kind_of(error), what) from error
-    except http.client.HTTPException as error:
-        raise Unreached("not-http", what) from error
     finally:
         connection.close()
 

@@ -32,8 +32,10 @@ class WaitFailed(AssertionError):  # noqa: N818 - a verdict, as pytest's own fai
     def __init__(self, what: str, how: str, observed: list[tuple[float, str]]) -> None:
         """`what` was waited for, `how` it failed, and what was seen with the seconds since the wait began."""
         self.what, self.how, self.observed = what, how, observed
-        shown = observed if len(observed) <= _SHOWN else [*observed[:3], *observed[-(_SHOWN - 3) :]]
-        self.seen = ", ".join(f"+{t:.2f} s {value}" for t, value in shown)
+        seen = [f"+{t:.2f} s {value}" for t, value in observed]
+        if len(seen) > _SHOWN:
+            seen[3 : 3 - _SHOWN] = [f"… {len(seen) - _SHOWN} more …"]
+        self.seen = ", ".join(seen)
         super().__init__(f"{what}: {how}; observed {self.seen}")
 
 

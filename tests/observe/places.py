@@ -1,0 +1,107 @@
+"""A segment of network namespaces with hosts on it, and a way to name an API server.
+
+The hosts' kernels answer ARP and carry the traffic. Names hold the process ID, so that two runs do not meet.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Self
+
+from lbproof.lab.netns.vantage import NetnsVantage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PORT = 8000
+
+
+def ip(*words: str) -> None:
+    """Run `ip`; CalledProcessError when it fails."""
+    subprocess.run(["ip", *words], check=True)
+
+
+class Segment:
+    """A bridge and hosts `client`, `web` and `twin` at 10.77.0.1, .2 and .3."""
+
+    def __init__(self) -> None:
+        """Nothing is made before it is entered."""
+        self._tag = f"lbo{os.getpid() % 100000}"
+        self._undo = ExitStack()
+        self.hosts: dict[str, NetnsVantage] = {}
+
+    def __enter__(self) -> Self:
+        """Make it."""
+        with self._undo:  # what was begun is undone if the rest fails
+            lan = self._netns("lan")
+            ip("-n", lan, "link", "add", "br0", "type", "bridge", "forward_delay", "0")
+            ip("-n", lan, "link", "set", "br0", "up")
+            for number, host in enumerate(("client", "web", "twin"), start=1):
+                self._host(lan, host, f"10.77.0.{number}", f"02:00:00:00:77:{number:02x}")
+            self._undo = self._undo.pop_all()
+        return self
+
+    def _host(self, lan: str, host: str, address: str, mac: str) -> None:
+        netns = self._netns(host)
+        ip("-n", lan, "link", "add", host, "type", "veth", "peer", "eth0", "netns", netns)
+        ip("-n", lan, "link", "set", host, "master", "br0", "up")
+        ip("-n", netns, "link", "set", "eth0", "address", mac, "up")
+        ip("-n", netns, "addr", "add", f"{address}/24", "dev", "eth0")
+        self.hosts[host] = NetnsVantage(
+            name=host, address=address, mac=mac, netns=f"/run/netns/{netns}", pidns="/proc/self/ns/pid"
+        )
+
+    def _netns(self, name: str) -> str:
+        ip("netns", "add", f"{self._tag}-{name}")
+        self._undo.callback(ip, "netns", "del", f"{self._tag}-{name}")
+        return f"{self._tag}-{name}"
+
+    def __exit__(self, *_: object) -> None:
+        """Remove it."""
+        self._undo.close()
+
+    @contextmanager
+    def address(self, host: str, address: str) -> Iterator[None]:
+        """A host has one address more inside the block."""
+        words = (f"{address}/32", "dev", "eth0")
+        ip("-n", f"{self._tag}-{host}", "addr", "add", *words)
+        try:
+            yield
+        finally:
+            ip("-n", f"{self._tag}-{host}", "addr", "del", *words)
+
+    @contextmanager
+    def unplugged(self, host: str) -> Iterator[None]:
+        """A host's cable is out inside the block: both ends lose their carrier."""
+        ip("-n", f"{self._tag}-lan", "link", "set", host, "down")
+        try:
+            yield
+        finally:
+            ip("-n", f"{self._tag}-lan", "link", "set", host, "up")
+
+    @contextmanager
+    def interface_down(self, host: str) -> Iterator[None]:
+        """A host's own interface is down inside the block."""
+        ip("-n", f"{self._tag}-{host}", "link", "set", "eth0", "down")
+        try:
+            yield
+        finally:
+            ip("-n", f"{self._tag}-{host}", "link", "set", "eth0", "up")
+
+
+def kubeconfig_text(url: str, *, token: str, ca: str = "") -> str:
+    """A kubeconfig of one cluster and one user."""
+    cluster = {"server": url} | ({"certificate-authority": ca} if ca else {})
+    return json.dumps(
+        {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [{"name": "it", "cluster": cluster}],
+            "users": [{"name": "me", "user": {"token": token}}],
+            "contexts": [{"name": "here", "context": {"cluster": "it", "user": "me"}}],
+            "current-context": "here",
+        }
+    )
