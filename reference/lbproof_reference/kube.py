@@ -62,7 +62,8 @@ class Kube:
             base_url=url or f"https://{f'[{host}]' if ':' in host else host}:{port}",
             auth=_Token(account / "token"),
             verify=ssl.create_default_context(cafile=account / "ca.crt"),
-            timeout=httpx.Timeout(10, read=_WATCH_SECONDS + 15),
+            # a node that boots sends its first packets before kube-proxy has rules for them: try again soon
+            timeout=httpx.Timeout(10, connect=1, read=_WATCH_SECONDS + 15),
             trust_env=False,
         )
 

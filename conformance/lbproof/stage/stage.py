@@ -6,6 +6,7 @@ Every wait is a named budget, everything made is undone, and everything seen goe
 from __future__ import annotations
 
 import functools
+import json
 import secrets
 import threading
 from contextlib import contextmanager
@@ -370,6 +371,33 @@ class Stage:
             budget="stays_silent",
         )
 
+    def ask_pod_or_why(self, vantage: Vantage, address: str, port: int = 80) -> str:
+        """The name of the pod that answers one request, or why none did."""
+        try:
+            return self.ask_pod(vantage, address, port)
+        except http.Unreached as error:
+            return error.kind
+
+    def pod(self, name: str) -> Vantage:
+        """A pod of the suite's namespace, to look out from."""
+        self.ground.need(Ability.POD_VANTAGE)
+        return self.lab.pod(NAMESPACE, name)
+
+    def interfaces_with(self, address: str) -> list[str]:
+        """`node/interface` of every interface that has an address; IPVS's own, which answers no ARP, is left out."""
+        self.ground.need(Ability.NODE_VANTAGE)
+        return [
+            f"{node.name}/{link['ifname']}"
+            for node in self.lab.nodes
+            for link in json.loads(self.lab.run(node.name, ["ip", "-j", "addr", "show"]))
+            for has in link.get("addr_info", [])
+            if has.get("local") == address and link["ifname"] != "kube-ipvs0"
+        ]
+
+    def saw(self, witness: str, what: str, value: object) -> None:
+        """Put what a witness saw into the events of the run."""
+        self.ground.journal.write("saw", witness=witness, what=what, value=value)
+
     # --- faults
 
     @contextmanager
@@ -389,6 +417,14 @@ class Stage:
         self.undo.later(f"{done.kind} of {done.target}", undo)
         yield done
         undo()
+
+    def settled_after_fault(self) -> None:
+        """Wait until every node and the implementation are as before a fault that was undone."""
+        self.ground.nodes_ready()
+        self.ground.rolled_out(self.ground.adapter.announcer)
+        self.ground.rolled_out(self.ground.adapter.controller)
+        if "web" in vars(self.ground):
+            self.ground.ready(NAMESPACE, self.ground.web)
 
     def restart(self, workload: Workload) -> None:
         """Delete every pod of a workload, as an upgrade does, and wait until others are ready in their place."""

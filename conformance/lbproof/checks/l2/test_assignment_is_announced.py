@@ -1,0 +1,38 @@
+"""RFC 5227: who takes an address says so, once, to all."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lbproof.observe import arp
+from lbproof.observe.frames import BROADCAST, NOBODY
+from lbproof.proves import proves
+
+if TYPE_CHECKING:
+    from lbproof.stage import Stage
+
+
+@proves("L2-06")
+def test_assignment_is_announced(stage: Stage, case: str) -> None:  # noqa: ARG001 - one verdict
+    """A gratuitous ARP is heard in time: sender and target are the address, broadcast, with the node's MAC."""
+    stage.pool(1)
+    with arp.Listener(stage.client) as listener:
+        address = stage.assigned(stage.service())
+        heard = stage.wait.settles(
+            lambda: listener.gratuitous(address),
+            bool,
+            what=f"a gratuitous ARP for {address} is heard",
+            budget="announced",
+            show=lambda frames: f"{len(frames)} such",
+        )
+    first = heard[0]
+    announcer = stage.announcer(address)
+
+    assert first.ether_dst == BROADCAST, (
+        f"the announcement of {address} went to {first.ether_dst}, expected {BROADCAST}"
+    )
+    assert first.sender_mac == first.ether_src == announcer.mac, (
+        f"{address} was announced at {first.sender_mac} by {first.ether_src}; {announcer.name}, which answers for it, "
+        f"is {announcer.mac}"
+    )
+    assert first.target_mac in {NOBODY, BROADCAST, announcer.mac}, f"the target hardware address is {first.target_mac}"

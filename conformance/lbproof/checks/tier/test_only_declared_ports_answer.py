@@ -1,0 +1,96 @@
+"""What is announced is one port of one Service, not the node behind it."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from lbproof.lab.base import Ability
+from lbproof.observe.capture import Capture
+from lbproof.proves import proves
+from lbproof.stage.manifests import TARGET_PORT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from lbproof.observe.vantage import Vantage
+    from lbproof.stage import Stage
+
+HOST_PORTS = (22, 10250)
+UNUSED = 4711
+PACKETS = 5
+TTL = 64
+_IP_HEADER = struct.Struct("!BBHHHBBH4s4s")
+_ETHERNET = 14
+
+
+@contextmanager
+def listeners(vantage: Vantage) -> Iterator[None]:
+    """Servers on every address of a node, as sshd and a kubelet are; a port that is taken has its server already."""
+    opened = []
+    for port in HOST_PORTS:
+        with vantage.inside():
+            listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        try:
+            listening.bind(("0.0.0.0", port))  # noqa: S104 - a planted host listener: that it is on all is the point
+            listening.listen()
+        except OSError:
+            listening.close()
+            continue
+        opened.append(listening)
+    try:
+        yield
+    finally:
+        for listening in opened:
+            listening.close()
+
+
+@proves("TIER-06")
+def test_only_declared_ports_answer(stage: Stage, case: str) -> None:
+    """At the address, neither node port nor target port nor a host's listener nor an unused port is open."""
+    stage.ground.need(Ability.NODE_VANTAGE)
+    stage.pool(1)
+    service = stage.service(serving=True)
+    address = stage.assigned(service)
+    stage.serves(stage.client, address)
+    announcer = stage.announcer(address)
+
+    if case == "a":
+        stage.not_served(stage.client, address, service.node_port())
+    elif case == "b":
+        stage.not_served(stage.client, address, TARGET_PORT)
+    elif case == "c":
+        with listeners(stage.lab.node(announcer.name)):
+            for port in HOST_PORTS:
+                stage.not_served(stage.client, address, port)
+    else:
+        stage.not_served(stage.client, address, UNUSED)
+        _no_loop(stage, address)
+
+
+def _no_loop(stage: Stage, address: str) -> None:
+    """A packet to an unused port is not sent back to the segment: each is seen once, with the TTL that it left with."""
+    vantage = stage.client
+    with Capture(vantage) as capture:
+        with vantage.inside(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sending:
+            sending.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, TTL)
+            for _ in range(PACKETS):
+                sending.sendto(b"lbproof", (address, UNUSED))
+        seen = stage.wait.holds(
+            lambda: [ttl for _, frame in capture.frames() if (ttl := _ttl_to(frame, address)) is not None],
+            lambda ttls: set(ttls) <= {TTL},
+            what=f"no packet to an unused port of {address} comes back to the segment with a lower TTL",
+            budget="stays_silent",
+        )
+
+    assert seen, f"no packet to {address} left the client, so nothing was shown"
+
+
+def _ttl_to(frame: bytes, address: str) -> int | None:
+    """The TTL of an IPv4 packet to an address; None for any other frame."""
+    if frame[12:14] != b"\x08\x00" or len(frame) < _ETHERNET + _IP_HEADER.size:
+        return None
+    fields = _IP_HEADER.unpack_from(frame, _ETHERNET)
+    return fields[5] if fields[9] == socket.inet_aton(address) else None
