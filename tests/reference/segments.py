@@ -166,7 +166,13 @@ class Client:
         while select.select([self.socket], [], [], 0)[0]:  # what was said before the question answers it not
             self.socket.recv(2048)
         self.ask(address)
-        return [node for _, op, node, ip, mine in self.heard(seconds) if op == REPLY and mine and ip == address]
+        answers = [node for _, op, node, ip, mine in self.heard(seconds) if op == REPLY and mine and ip == address]
+        return list(dict.fromkeys(answers))
+
+    def owner(self, address: str) -> str:
+        """Who answers, however long the machine keeps it from answering."""
+        self.wait_for(address, bool)
+        return self.answerers(address, 0.2)[0]
 
     def census(self, address: str, seconds: float, every: float = 0.005) -> list[tuple[float, list[str]]]:
         """Ask again and again: (when, who answered)."""

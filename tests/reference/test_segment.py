@@ -45,7 +45,7 @@ def settle() -> None:
 
 def test_each_address_has_one_announcer_and_others_have_none(client: Client) -> None:
     """Ten addresses, one answer each from the node's own MAC; what nobody wants is silent; the load is spread."""
-    owners = {vip: client.answerers(vip) for vip in VIPS}
+    owners = {vip: client.answerers(vip, 0.2) for vip in VIPS}
 
     assert all(len(who) == 1 for who in owners.values())
     assert client.answerers("10.9.0.200", 0.1) == []
@@ -54,10 +54,10 @@ def test_each_address_has_one_announcer_and_others_have_none(client: Client) -> 
 
 def test_a_killed_speaker_is_replaced_within_its_term(segment: SegmentOfTests, client: Client) -> None:
     """Another answers after the term of silence; the node that returns takes nothing back."""
-    (owner,) = client.answerers(VIP)
+    owner = client.owner(VIP)
     segment.stop(owner)
     gap = client.wait_for(VIP, bool)
-    (successor,) = client.answerers(VIP)
+    successor = client.owner(VIP)
     segment.start(owner, VIPS)
     settle()
 
@@ -67,34 +67,34 @@ def test_a_killed_speaker_is_replaced_within_its_term(segment: SegmentOfTests, c
 
 def test_a_move_is_announced_to_the_neighbours(segment: SegmentOfTests, client: Client) -> None:
     """The successor sends gratuitous requests and replies for the address at once, and again."""
-    (owner,) = client.answerers(VIP)
+    owner = client.owner(VIP)
     client.heard(0.05)
     segment.stop(owner)
     heard = [(op, node) for _, op, node, ip, mine in client.heard(1) if ip == VIP and not mine]
 
-    assert {node for _, node in heard} == set(client.answerers(VIP))
+    assert {node for _, node in heard} == {client.owner(VIP)}
     assert [op for op, _ in heard].count(1) >= 2
     assert [op for op, _ in heard].count(2) >= 2
 
 
 def test_an_orderly_stop_makes_before_it_breaks(segment: SegmentOfTests, client: Client) -> None:
     """On SIGTERM no request goes unanswered for longer than one round of asking."""
-    (owner,) = client.answerers(VIP)
+    owner = client.owner(VIP)
     segment.speakers[owner].send_signal(signal.SIGTERM)
     census = client.census(VIP, 0.5, every=0.01)
 
     assert sum(not who for _, who in census) <= 1
-    assert census[-1][1] != [owner]
-    assert len(census[-1][1]) == 1
+    assert client.owner(VIP) != owner
+    assert len(client.answerers(VIP, 0.2)) == 1
 
 
 @pytest.mark.parametrize("silent", [True, False], ids=["silent", "carrier"])
 def test_a_cut_that_heals_has_one_announcer_at_once(segment: SegmentOfTests, client: Client, *, silent: bool) -> None:
     """The cut node is replaced, and 0.2 s after healing there is one announcer, the successor."""
-    (owner,) = client.answerers(VIP)
+    owner = client.owner(VIP)
     segment.cut(owner, silent=silent)
     gap = client.wait_for(VIP, bool)
-    (successor,) = client.answerers(VIP)
+    successor = client.owner(VIP)
     settle()
     segment.heal(owner, silent=silent)
     client.heard(0.2)
@@ -102,12 +102,12 @@ def test_a_cut_that_heals_has_one_announcer_at_once(segment: SegmentOfTests, cli
 
     assert gap < TERM + SLACK
     assert {tuple(who) for _, who in after if who} == {(successor,)}
-    assert all(len(client.answerers(vip)) == 1 for vip in VIPS)
+    assert all(len(client.answerers(vip, 0.2)) == 1 for vip in VIPS)
 
 
 def test_a_frozen_announcer_wakes_to_silence(segment: SegmentOfTests, client: Client) -> None:
     """It answers neither the questions that waited for it nor any after."""
-    (owner,) = client.answerers(VIP)
+    owner = client.owner(VIP)
     segment.speakers[owner].send_signal(signal.SIGSTOP)
     gap = client.wait_for(VIP, bool)
     for _ in range(50):
@@ -118,15 +118,15 @@ def test_a_frozen_announcer_wakes_to_silence(segment: SegmentOfTests, client: Cl
 
     assert gap < TERM + SLACK
     assert all(owner not in who for _, who in after)
-    assert all(len(who) == 1 for _, who in after[-20:])
+    assert len(client.answerers(VIP, 0.2)) == 1
 
 
 def test_an_outsider_is_not_heard(segment: SegmentOfTests, client: Client) -> None:
     """A speaker with another Secret is no neighbour: it disturbs no election among those who share one."""
-    (owner,) = client.answerers(VIP)
+    owner = client.owner(VIP)
     other = next(node for node in segment.nodes if node != owner)
     segment.stop(other)
     segment.start(other, ["10.9.0.250"], key="another")
     client.wait_for("10.9.0.250", lambda who: who == [other])
 
-    assert client.answerers(VIP) == [owner]
+    assert client.answerers(VIP, 0.2) == [owner]
