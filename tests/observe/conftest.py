@@ -1,4 +1,4 @@
-"""What the witnesses' tests share: a segment with hosts on it, a web server, and a real API server."""
+"""What the witnesses' tests share: a segment with hosts on it, and a web server."""
 
 from __future__ import annotations
 
@@ -10,13 +10,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lbproof.observe import http
-from lbproof.observe.kube import Kube
 from lbproof.observe.wait import settles
 
 sys.path.insert(0, str(Path(__file__).parents[2]))  # for the helpers of tests, by their place in the checkout
 
-from tests.observe.places import PORT, Segment, kubeconfig_text
-from tests.reference.apiserver import ApiServer
+from tests.observe.places import PORT, Segment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,22 +51,3 @@ def server(web: Vantage, client: Vantage, tmp_path: Path) -> Iterator[subprocess
     yield process
     process.kill()
     process.wait()
-
-
-@pytest.fixture(scope="session")
-def kubeconfig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The administrator's kubeconfig of a real API server."""
-    folder = tmp_path_factory.mktemp("observe-api")
-    with ApiServer(folder) as server:
-        token = server.client.headers["Authorization"].removeprefix("Bearer ")
-        path = folder / "kubeconfig"
-        path.write_text(kubeconfig_text(server.url, token=token, ca=str(server.ca)))
-        yield path
-
-
-@pytest.fixture(scope="session")
-def kube(kubeconfig: Path) -> Iterator[Kube]:
-    """A client of it."""
-    made = Kube(kubeconfig)
-    yield made
-    made.close()

@@ -8,6 +8,7 @@ instead of the cluster.
 from __future__ import annotations
 
 import json
+import math
 import threading
 import time
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -17,7 +18,7 @@ import urllib3
 import yaml
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
 Object = dict[str, Any]
@@ -55,15 +56,18 @@ class Kube:
     """A client of one cluster; may be used from several threads."""
 
     def __init__(self, kubeconfig: Path) -> None:
-        """Read the kubeconfig. Nothing is asked of the server yet."""
+        """Read the kubeconfig; nothing is asked of the server yet. `ApiUnreachable` when it cannot be read or used."""
         from kubernetes.client.api_client import ApiClient  # noqa: PLC0415 - half a second that `lbproof list` need not pay
         from kubernetes.client.configuration import Configuration  # noqa: PLC0415
-        from kubernetes.config import load_kube_config  # noqa: PLC0415
+        from kubernetes.config import ConfigException, load_kube_config  # noqa: PLC0415
 
         configuration = Configuration()
-        load_kube_config(  # type: ignore[no-untyped-call]
-            config_file=str(kubeconfig), client_configuration=configuration
-        )
+        try:
+            load_kube_config(  # type: ignore[no-untyped-call]
+                config_file=str(kubeconfig), client_configuration=configuration
+            )
+        except (ConfigException, OSError, yaml.YAMLError) as error:
+            raise ApiUnreachable(f"kubeconfig {kubeconfig}: {' '.join(str(error).split())}") from error
         client = ApiClient(configuration)
         self._host: str = configuration.host.rstrip("/")
         self._pool: urllib3.PoolManager = client.rest_client.pool_manager
@@ -74,7 +78,7 @@ class Kube:
 
     def _headers(self) -> dict[str, str]:
         """What every request carries; a token that has expired is fetched again by the kubeconfig's own means."""
-        credentials = self._configuration.auth_settings().values()
+        credentials = cast("Iterable[dict[str, str]]", self._configuration.auth_settings().values())
         return {"Accept": "application/json"} | {
             c["key"]: c["value"] for c in credentials if c["in"] == "header" and c["value"]
         }
@@ -170,29 +174,27 @@ class Kube:
         return f"{root}{where}/{plural}/{name}"
 
     def watch(self, path: str, resource_version: str, timeout: float, **query: object) -> Iterator[Object]:
-        """Events `{"type", "object"}` of a collection from a resourceVersion on, until `timeout` seconds have passed.
+        """Events `{"type", "object"}` of a collection from a resourceVersion on, for `timeout` seconds.
 
-        Bookmarks are left out. Raises `ApiError` when the server ends the watch with an error (410: too old), and
-        `ApiUnreachable` when the connection breaks.
+        With nothing happening it ends up to a second late, since the server counts in whole ones. Bookmarks are left
+        out. Raises `ApiError` when the server ends the watch with an error (410: too old), and `ApiUnreachable` when
+        the connection breaks.
         """
         asked = {"watch": 1, "resourceVersion": resource_version, "allowWatchBookmarks": "true", **query}
         until = time.monotonic() + timeout
         response = self._send(
             "GET",
-            _with(path, {**asked, "timeoutSeconds": max(1, int(timeout))}),
+            _with(path, {**asked, "timeoutSeconds": max(1, math.ceil(timeout))}),
             None,
             "",
-            urllib3.Timeout(connect=TIMEOUT, read=timeout + 1),
+            urllib3.Timeout(connect=TIMEOUT, read=timeout + TIMEOUT),
             stream=True,
         )
         try:
             if response.status >= _CREATED:
                 raise _refusal(f"WATCH {path}", response.status, response.read())
             rest = b""
-            while time.monotonic() < until:
-                chunk = response.read1()
-                if not chunk:
-                    return
+            while (chunk := response.read1()) and time.monotonic() < until:
                 *lines, rest = (rest + chunk).split(b"\n")
                 for event in map(json.loads, filter(None, lines)):
                     if event["type"] == "ERROR":
@@ -208,9 +210,10 @@ class Kube:
             response.close()
 
     def until(self, path: str, good: Callable[[Object], bool], timeout: float) -> tuple[Object, float] | None:
-        """The first state of an object that is good, and the `time.monotonic()` at which it was received; None in time.
+        """The first state of an object that is good, and the `time.monotonic()` at which it was received.
 
-        Watches, so that the time is that of the change and not of the next poll.
+        Watches, so that the time is that of the change and not of the next poll. The object must be there to begin
+        with; its last state when it is deleted is none. None when there was no good one within `timeout` seconds.
         """
         collection, _, name = path.rpartition("/")
         until = time.monotonic() + timeout
@@ -219,7 +222,7 @@ class Kube:
             return found, time.monotonic()
         version, field = found["metadata"]["resourceVersion"], f"metadata.name={name}"
         for event in self.watch(collection, version, until - time.monotonic(), fieldSelector=field):
-            if good(event["object"]):
+            if event["type"] != "DELETED" and good(event["object"]):
                 return event["object"], time.monotonic()
         return None
 

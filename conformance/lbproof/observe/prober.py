@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import signal
 import subprocess
 import sys
 import threading
@@ -21,6 +22,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 from lbproof.observe.http import kind_of
+from lbproof.observe.wait import NotSettled
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
 PERIOD = 0.01
 TIMEOUT = 0.25
 """Seconds after which a request counts as unanswered."""
+START = 30.0
+"""Seconds within which the first answer must come."""
 LONGEST = 600.0
 """Seconds after which a prober ends by itself."""
 
@@ -92,13 +96,18 @@ class Prober:
         return list(self._samples)
 
     def __enter__(self) -> Self:
-        """Start to ask; returns when a request was answered or half a minute has passed."""
+        """Start to ask; returns when a request was answered. Raises `NotSettled` when none is within `START`."""
         argv = [sys.executable, "-m", __name__, self.host, str(self.port)]
         argv += ["--path", self._path, "--period", str(self.period)]
         self._process = self.vantage.popen(argv, stdout=subprocess.PIPE)
         self._reader = threading.Thread(target=self._read, name=f"prober at {self.vantage.name}", daemon=True)
         self._reader.start()
-        self._answered.wait(30)
+        if not self._answered.wait(START):
+            self.__exit__()
+            rows = self.samples or [Sample(0, None, "no request was made")]
+            seen = {s.who: round(s.due - rows[0].due, 3) for s in reversed(rows)}
+            what = f"{self.host}:{self.port} answers {self.vantage.name}"
+            raise NotSettled(what, f"not within {START:g} s", sorted((t, who) for who, t in seen.items()))
         return self
 
     def _read(self) -> None:
@@ -161,23 +170,19 @@ async def _probe(host: str, port: int, path: str, period: float) -> None:
         sys.stdout.write(json.dumps([round(sample.due, 6), sample.took, sample.who]) + "\n")
         sys.stdout.flush()
 
-    began = time.monotonic()
     stop = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(15, stop.set)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    stopped = asyncio.create_task(stop.wait())
+    began = time.monotonic()
     for turn in range(int(LONGEST / period)):
         due = began + turn * period
-        left = due - time.monotonic()
-        if left > 0:
-            try:
-                async with asyncio.timeout(left):
-                    await stop.wait()
-            except TimeoutError:
-                pass  # it is due now
-        if stop.is_set():
+        await asyncio.wait([stopped], timeout=max(0.0, due - time.monotonic()))
+        if stopped.done():
             break
         task = asyncio.create_task(one(due))
         running.add(task)
         task.add_done_callback(running.discard)
+    stopped.cancel()
     await asyncio.gather(*running)
 
 
