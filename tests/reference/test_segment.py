@@ -130,3 +130,14 @@ def test_an_outsider_is_not_heard(segment: SegmentOfTests, client: Client) -> No
     client.wait_for("10.9.0.250", lambda who: who == [other])
 
     assert client.answerers(VIP, 0.2) == [owner]
+
+
+def test_an_interface_that_flaps_is_no_dead_end(segment: SegmentOfTests, client: Client) -> None:
+    """However fast it goes down and up again on its node, each address has one announcer afterwards."""
+    for vip in VIPS:
+        segment.flap(client.owner(vip))
+    settle()
+
+    for vip in VIPS:
+        client.wait_for(vip, lambda who: len(who) == 1)
+    assert all(len(client.answerers(vip, 0.2)) == 1 for vip in VIPS)

@@ -9,6 +9,7 @@ import re
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 import structlog
 
@@ -56,6 +57,7 @@ def main(argv: list[str]) -> int:
 async def _serve(options: argparse.Namespace) -> None:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
+    loop.set_exception_handler(_die)
     loop.add_signal_handler(signal.SIGTERM, stopping.set)
     kube = Kube(options.api, options.account)
     if not (secret := _read(options.secret_file)):
@@ -78,6 +80,12 @@ async def _serve(options: argparse.Namespace) -> None:
         await asyncio.wait([work])
     if not work.cancelled():
         work.result()
+
+
+def _die(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """End at once: half a speaker, that claims and does not answer, is worse than none."""
+    log.error("fatal", said=context["message"], error=repr(context.get("exception")))
+    os._exit(70)
 
 
 def _read(file: Path) -> bytes:

@@ -59,7 +59,9 @@ class Port:
         self._timer = self._loop.call_soon(self._on_timer)
 
     def close(self) -> None:
-        """Fall silent at once, as a cut cable does."""
+        """Fall silent at once, as a cut cable does; a second time does nothing."""
+        if not self._open:
+            return
         self._open = False
         self._timer.cancel()
         self._loop.remove_reader(self._wire.beat)
@@ -71,21 +73,22 @@ class Port:
         """Whether it still has its sockets."""
         return self._open
 
-    def _fail(self, error: OSError) -> None:
-        """Fall silent as the interface goes down; should it be up again, `lost` starts afresh."""
-        log.warning("link lost", interface=self.link.name, error=repr(error))
+    def _fail(self) -> None:
+        """Fall silent for good, as the interface went down; should it be up again, `lost` starts afresh."""
         self.close()
         self._loop.call_later(self._interval, self._lost)
 
     def want(self, wanted: Mapping[bytes, Offer]) -> None:
         """Change what is to be announced on this segment."""
         self.segment.wanted = wanted
-        self._follow(self._awake())
+        if self._open:
+            self._follow(self._awake())
 
     def leave(self) -> None:
         """Hand over."""
         self.segment.leave()
-        self._follow(self._awake())
+        if self._open:
+            self._follow(self._awake())
 
     def _awake(self) -> float:
         """The time now; a process that overslept a heartbeat doubts itself before it does anything else."""
@@ -114,26 +117,23 @@ class Port:
 
     def _on_beat(self) -> None:
         now = self._awake()
-        try:
-            if self._hear(now) and not self._gathering:
-                self._gathering = True
-                self._loop.call_later(_GATHER_SECONDS, self._gather)
-        except OSError as error:
-            self._fail(error)
+        if self._hear(now) and not self._gathering:
+            self._gathering = True
+            self._loop.call_later(_GATHER_SECONDS, self._gather)
 
     def _on_arp(self) -> None:
         now = self._awake()
-        try:
-            for frame in self._wire.received(self._wire.arp):
-                request = read_request(frame)
-                if request and self.segment.answers(request.target, now):
-                    self._wire.send_arp(reply(request, self.link.mac))
-        except OSError as error:
-            self._fail(error)
+        for frame in self._wire.received(self._wire.arp):
+            request = read_request(frame)
+            if request and self.segment.answers(request.target, now):
+                self._wire.send_arp(reply(request, self.link.mac))
 
     def _on_timer(self) -> None:
         now = self._awake()
         news = self._hear(now)
+        if self._wire.lost:
+            self._fail()
+            return
         dead = self.segment.bury(now)
         for name in dead:
             log.info("speaker lost", interface=self.link.name, node=name)
@@ -219,7 +219,7 @@ class Speaker:
         for port in self._ports.values():
             port.leave()
         deadline = time.monotonic() + _GOODBYE_SECONDS
-        while any(port.segment.mine for port in self._ports.values()):
+        while any(port.is_open and port.segment.mine for port in self._ports.values()):
             if time.monotonic() >= deadline:
                 break
             await asyncio.sleep(self._interval / 10)

@@ -50,11 +50,12 @@ class Link:
 
 
 class Wire:
-    """The two sockets of one interface; raises OSError when it goes away."""
+    """The two sockets of one interface; once the interface was down they are `lost`, whatever it is now."""
 
     def __init__(self, link: Link) -> None:
         """Open both."""
         self._mac = link.mac
+        self.lost = False
         self.arp = _packet_socket(link.name, ETH_P_ARP, ARP_REQUESTS)
         self.beat = _packet_socket(link.name, ETH_P_BEAT)
 
@@ -64,6 +65,10 @@ class Wire:
             try:
                 frame, (_, _, kind, *_) = sock.recvfrom(2048)
             except BlockingIOError:
+                return
+            except OSError as error:
+                log.warning("link lost", error=repr(error))
+                self.lost = True
                 return
             if kind != _FOR_OTHERS:
                 yield frame
@@ -84,7 +89,7 @@ class Wire:
     def _send(self, sock: socket.socket, frame: bytes) -> None:
         try:
             sock.send(frame)
-        except OSError as error:  # the link watcher sees to a link that is gone; a full queue empties
+        except OSError as error:  # a full queue empties; of a link that is gone the receiving side learns
             log.debug("frame lost", error=repr(error))
 
 
