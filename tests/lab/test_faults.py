@@ -147,12 +147,19 @@ def test_a_killed_pod_is_started_again_by_its_node(
 
 
 def test_the_api_server_stops_and_starts(lab: NetnsLab, kube: Kube, serving: Callable[..., Any]) -> None:
-    """Nobody answers for it, pods run on, and it has forgotten nothing."""
+    """Nobody answers for it, nodes see to their pods alone, and it has forgotten nothing."""
     pod = serving("outlives")
     fault = lab.stop_api()
     with pytest.raises(ApiUnreachable):
         kube.get(NODES)
-    alive = http.get(lab.node("w02"), pod["status"]["podIP"], 8080, "/hostname").status
+    lab.kill("default", "outlives")
+    alive = settles(
+        lambda: http.get(lab.node("w02"), pod["status"]["podIP"], 8080, "/hostname").status,
+        lambda seen: seen == 200,
+        what="its node starts it again",
+        within=5,
+        ignore=(http.Unreached,),
+    ).value
     with pytest.raises(LabError, match="stopped already"):
         lab.stop_api()
     fault.undo()

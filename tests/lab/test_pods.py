@@ -168,8 +168,11 @@ def test_a_container_that_ends_is_started_again(pod: Callable[..., Any], pod_whe
     pod("again", container=python("import sys; sys.exit(7)"))
     seen = pod_when("again", lambda seen: main_of(seen).get("restartCount", 0) >= 2)
 
+    waits = pod_when("again", lambda seen: "waiting" in main_of(seen)["state"])
+
     assert main_of(seen)["lastState"]["terminated"]["exitCode"] == 7
     assert seen["status"]["phase"] == "Running"
+    assert main_of(waits)["state"]["waiting"]["reason"] == "CrashLoopBackOff"
 
 
 def test_init_containers_come_first_and_in_order(

@@ -202,7 +202,7 @@ class Kubelet:
         while not self._off.is_set():
             try:
                 self._delete(pod.obj)
-            except UNREACHABLE as error:
+            except (ApiError, *UNREACHABLE) as error:
                 _log.info("pod %s/%s: %s", pod.namespace, pod.name, error)
                 self._off.wait(RETRY)
             else:

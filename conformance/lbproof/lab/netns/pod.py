@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lbproof.lab.base import LabError
 from lbproof.lab.netns import container, images, network, plan, status
 from lbproof.lab.netns.api import STRATEGIC, UNREACHABLE, ApiError
 from lbproof.lab.netns.enter import enter
@@ -88,7 +89,7 @@ class Pod:
         self._wake_lock = threading.Lock()
         self._path = f"/api/v1/namespaces/{self.namespace}/pods/{self.name}"
         self._source = Source(kubelet.api, obj, kubelet.place.node.address)
-        self._mounted = False
+        self._set = self._mounted = False
         self._refresh_at = 0.0
         self._posted: dict[str, Any] = dict(obj.get("status", {}))
         self._init = [self._container(row, "initContainerStatuses") for row in spec.get("initContainers", [])]
@@ -124,11 +125,10 @@ class Pod:
         self.signal(signal.SIGKILL)
         self.wake()
 
-    def signal(self, number: signal.Signals) -> list[str]:
-        """Send a signal to every process of the pod; gives the names of its running containers."""
-        running = [row for row in (*self._init, *self._containers) if row.process and row.process.returncode is None]
-        send([row.process for row in running if row.process], number)
-        return [row.state.name for row in running]
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to every process of the pod."""
+        processes = [row.process for row in (*self._init, *self._containers)]
+        send([process for process in processes if process and process.returncode is None], number)
 
     def wake(self) -> None:
         """Have it look around now, if it still is."""
@@ -145,9 +145,8 @@ class Pod:
     def _main(self) -> None:
         try:
             enter(namespace(self.kubelet.place.node.name))
-            self._set_up()
             while self._word.grace_until is None and not self._word.lost:
-                self._wait(RETRY if self.kubelet.frozen else self._step() - time.monotonic())
+                self._wait(RETRY if self.kubelet.frozen else self._step())
             self._terminate()
         except Exception:  # noqa: BLE001 - the thread's edge: one pod's fault takes no other with it; the log says why
             _log.exception("pod %s/%s", self.namespace, self.name)
@@ -157,31 +156,40 @@ class Pod:
                 self._wake = -1
 
     def _set_up(self) -> None:
-        """Its namespace and address."""
+        """Its namespace and address. `LabError` when it cannot have them."""
         if not self.host_network:
-            self.address = self.kubelet.take_address(self._posted.get("podIP", ""))
-            network.pod(self.kubelet.place, self.netns, self.address)
+            address = self.kubelet.take_address(self._posted.get("podIP", ""))
+            try:
+                network.pod(self.kubelet.place, self.netns, address)
+            except LabError:
+                network.forget_pod(self.kubelet.place, self.netns)
+                self.kubelet.give_address_back(address)
+                raise
+            self.address = address
+        self._set = True
         self._source.pod_address = self.address
         self._posted["startTime"] = self._posted.get("startTime") or status.now()
 
     def _step(self) -> float:
-        """Do what is due; gives the time of what is due next (`time.monotonic()`)."""
+        """Do what is due; gives the seconds until something is again."""
         try:
+            if not self._set:
+                self._set_up()
             due = self._advance()
             self._post()
         except NotYetError as reason:
-            for row in (*self._init, *self._containers):
-                if not row.state.pid:
-                    row.state.waiting = ("ContainerCreating", str(reason))
-            self._post_later()
-            return time.monotonic() + RETRY
-        except (ApiError, *UNREACHABLE) as error:
+            self._waits(str(reason))
+        except (LabError, ApiError, *UNREACHABLE) as error:
             _log.warning("pod %s/%s: %s", self.namespace, self.name, error)
-            return time.monotonic() + RETRY
-        return due
+        else:
+            return due - time.monotonic()
+        return RETRY
 
-    def _post_later(self) -> None:
-        """Post what is known; a server that cannot be reached is told at the next step."""
+    def _waits(self, reason: str) -> None:
+        """Say what the pod waits for; a server that cannot be reached is told at the next step."""
+        for row in (*self._init, *self._containers):
+            if not row.state.pid:
+                row.state.waiting = ("ContainerCreating", reason)
         try:
             self._post()
         except (ApiError, *UNREACHABLE) as error:
@@ -190,9 +198,7 @@ class Pod:
     def _advance(self) -> float:
         now = time.monotonic()
         if now >= self._refresh_at:
-            self._source.populate(self._directory / "volumes")
-            ready = all(row.state.ready for row in self._containers)
-            self._refresh_at = now + (REFRESH if ready else REFRESH_UNREADY)
+            self._refresh(now)
         due = [self._refresh_at]
         for row in self._init:
             due.append(self._attend(row, now, "OnFailure"))
@@ -201,6 +207,18 @@ class Pod:
         policy = self.obj["spec"].get("restartPolicy", "Always")
         due += [self._attend(row, now, policy) for row in self._containers]
         return min(due)
+
+    def _refresh(self, now: float) -> None:
+        """Make the volumes; once they are there, one that cannot be refreshed stays as it is."""
+        try:
+            self._source.populate(self._directory / "volumes")
+        except (NotYetError, ApiError, *UNREACHABLE) as error:
+            if not self._mounted:
+                raise
+            _log.info("pod %s/%s: volumes stay as they are: %s", self.namespace, self.name, error)
+        self._mounted = True
+        ready = all(row.state.ready for row in self._containers)
+        self._refresh_at = now + (REFRESH if ready else REFRESH_UNREADY)
 
     def _attend(self, row: _Container, now: float, policy: str) -> float:
         """See to one container; gives when to look at it again."""
@@ -211,16 +229,19 @@ class Pod:
         code = row.state.exited["exitCode"] if row.state.exited else None
         if code is not None and (policy == "Never" or (policy == "OnFailure" and code == 0)):
             return now + NEVER
-        return now if now >= row.start_at and self._start(row, now) else row.start_at
+        if now >= row.start_at:
+            return now if self._start(row, now) else row.start_at
+        if row.ends > 1 and row.state.exited:
+            row.state.backs_off(row.start_at - now)
+        return row.start_at
 
     def _ended(self, row: _Container, process: subprocess.Popen[bytes], now: float) -> None:
-        """A container's program has ended: what is left of it goes, and the next start is set."""
+        """A container's program has ended: what is left of it goes, and the time of its next start is set."""
         send([process], signal.SIGKILL)
         os.close(row.pidfd)
         row.ends = 0 if now - row.began > STEADY else row.ends
-        delay = BACKOFF[min(row.ends, len(BACKOFF) - 1)]
+        row.start_at = now + BACKOFF[min(row.ends, len(BACKOFF) - 1)]
         row.ends += 1
-        row.start_at = now + delay
         row.state.exited = status.terminated(process.returncode, row.state.started, status.now(), process.pid)
         row.state.ready = False
         row.process, row.pidfd = None, -1
@@ -269,9 +290,7 @@ class Pod:
             return False
         row.pidfd = os.pidfd_open(row.process.pid)
         row.began = now
-        if state.exited:
-            state.last, state.exited, state.restarts = state.exited, None, state.restarts + 1
-        state.waiting, state.pid, state.started = None, row.process.pid, status.now()
+        state.runs(row.process.pid, status.now())
         ready, live = row.spec.get("readinessProbe"), row.spec.get("livenessProbe")
         row.readiness = Probe(ready, row.spec, quick=True) if ready else None
         row.liveness = Probe(live, row.spec, quick=False) if live else None

@@ -104,6 +104,18 @@ class Container:
         """Whether its program runs."""
         return self.waiting is None and self.exited is None
 
+    def runs(self, pid: int, at: str) -> None:
+        """Its program has been started, for the first time or again."""
+        if self.pid:
+            self.restarts += 1
+        self.last, self.exited = self.exited or self.last, None
+        self.waiting, self.pid, self.started = None, pid, at
+
+    def backs_off(self, seconds: float) -> None:
+        """It has ended more than once, and will be started again only after some time."""
+        self.last, self.exited = self.exited, None
+        self.waiting = ("CrashLoopBackOff", f"back-off {seconds:.1f}s restarting failed container={self.name}")
+
     def as_status(self) -> dict[str, Any]:
         """A ContainerStatus."""
         state: dict[str, Any]
