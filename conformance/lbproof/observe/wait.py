@@ -57,8 +57,8 @@ class Waited(Generic[T]):
 
 
 class _Testimony:
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self.clock, self.began = clock, clock()
+    def __init__(self, clock: Callable[[], float], since: float | None = None) -> None:
+        self.clock, self.began = clock, clock() if since is None else since
         self.observed: list[tuple[float, str]] = []
 
     def elapsed(self) -> float:
@@ -113,13 +113,17 @@ def holds(
     *,
     what: str,
     during: float,
+    since: float | None = None,
     every: float = EVERY * 2,
     show: Callable[[T], str] = str,
     clock: Callable[[], float] = time.monotonic,
     pause: Callable[[float], None] = _pause,
 ) -> Waited[T]:
-    """Look for so long, and let every look be good. Raises `DidNotHold` at the first that is not."""
-    seen = _Testimony(clock)
+    """Look for so long, and let every look be good. Raises `DidNotHold` at the first that is not.
+
+    `since` is the clock's time from which on it is known to hold, where that was before now.
+    """
+    seen = _Testimony(clock, since)
     while True:
         value = look()
         seen.add(show(value))
@@ -174,13 +178,14 @@ class Waiter:
         *,
         what: str,
         budget: str,
+        since: float | None = None,
         every: float = EVERY * 2,
         show: Callable[[T], str] = str,
     ) -> T:
         """`holds` for a named budget; gives the last value."""
         during = self.budget(budget)
         try:
-            done = holds(look, good, what=what, during=during, every=every, show=show)
+            done = holds(look, good, what=what, during=during, since=since, every=every, show=show)
         except DidNotHold as error:
             self._write("holds", budget, what, ok=False, took=error.observed[-1][0], observed=error.observed)
             raise

@@ -35,6 +35,12 @@ _ALL = (
     Budget(name="one_answerer", text="after a fault or its repair → exactly one node answers", default=15, ceiling=120),
     Budget(name="restarted", text="controller or announcer restarted → ready again", default=30, ceiling=120),
     Budget(name="workload_ready", text="a Deployment of the suite's own → all replicas ready", default=30, ceiling=120),
+    Budget(
+        name="namespace_emptied",
+        text="namespace deleted → Kubernetes has deleted what it held",
+        default=30,
+        ceiling=120,
+    ),
     Budget(name="node_back", text="a node's fault undone → node Ready", default=30, ceiling=120),
     Budget(
         name="stays_pending", text="how long an address that must not be given is watched for", default=2, ceiling=60

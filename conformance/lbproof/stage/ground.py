@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lbproof.lab.base import Ability, LabError
 from lbproof.observe import http
@@ -65,6 +65,8 @@ class Ground:
         self.wait = waiter
         self.programs = programs
         self.undo = Undo()
+        self.kept: dict[str, Any] = {}
+        """What a check module began before the first check of the run, by a name of its own."""
         self._free = deque(lab.segment.free)
 
     def install(self, progress: Callable[[str], None]) -> None:

@@ -193,6 +193,25 @@ class Stage:
             self.undo.later(f"{made['kind']} {pool.name}", functools.partial(self.ground.remove, made))
         return pool
 
+    def change_pool(self, pool: Pool, blocks: Sequence[str]) -> None:
+        """Let a pool hold other blocks from now on."""
+        for made in self.ground.adapter.pool(pool.name, blocks):
+            self.cluster.apply(made)
+
+    def start_over(self) -> None:
+        """Undo everything that was made so far, and go on with nothing."""
+        self.undo.close()
+        self.undo = Undo()
+        vars(self).pop("namespace", None)
+
+    def exclude(self, node: str) -> None:
+        """Keep a node from announcing, by Kubernetes' well-known label, until the check ends."""
+        path, label = f"/api/v1/nodes/{node}", "node.kubernetes.io/exclude-from-external-load-balancers"
+        if label in self.cluster.get(path)["metadata"].get("labels", {}):
+            return
+        self.cluster.patch(path, {"metadata": {"labels": {label: ""}}})
+        self.undo.later(f"label of {node}", lambda: self.cluster.patch(path, {"metadata": {"labels": {label: None}}}))
+
     def service(
         self,
         name: str = "web",
@@ -272,6 +291,15 @@ class Stage:
             lambda seen: not any(seen.values()),
             what=f"{', '.join(map(str, services))} stays Pending",
             budget="stays_pending",
+        )
+
+    def keep_assigned(self, *services: Service) -> None:
+        """Hold that Services have an address, whichever it is."""
+        self.wait.holds(
+            lambda: {str(s): s.addresses() for s in services},
+            lambda seen: all(seen.values()),
+            what=f"{', '.join(map(str, services))} keeps its address",
+            budget="stays_assigned",
         )
 
     def event(self, service: Service, pattern: EventPattern, *, says: str = "", budget: str = "event_seen") -> Object:

@@ -1,0 +1,29 @@
+"""KEP-1959: `spec.loadBalancerClass` says whose a Service is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lbproof.proves import proves
+
+if TYPE_CHECKING:
+    from lbproof.stage import Stage
+
+
+@proves("CLASS-01", "a")
+def test_a_service_without_a_class_is_served(stage: Stage, case: str) -> None:  # noqa: ARG001 - its only case
+    """Where the implementation is the default, a Service that names no class is given an address."""
+    pool = stage.pool(1)
+
+    assert stage.assigned(stage.service()) in pool.addresses
+
+
+@proves("CLASS-01", "bc")
+def test_a_configured_class_is_the_only_one_served(stage: Stage, case: str) -> None:
+    """With a class configured, a Service that names it is served, and one that names none is left alone."""
+    pool = stage.pool(1)
+    with stage.ground.adapter.with_class(stage.cluster, stage.ground.rolled_out) as name:
+        if case == "b":
+            assert stage.assigned(stage.service(loadBalancerClass=name)) in pool.addresses
+        else:
+            stage.stays_pending(stage.service())
