@@ -210,10 +210,16 @@ class Session:
 
     # --- one case
 
+    @property
+    def ground(self) -> Ground:
+        """What all cases share. Raises `RuntimeError` outside the run."""
+        if self._ground is None:
+            raise RuntimeError("no check runs outside the run")
+        return self._ground
+
     def stage(self, case: str) -> Stage:
         """The means of one case."""
-        assert self._ground is not None  # noqa: S101 - checks run inside the run
-        return Stage(self._ground, case)
+        return Stage(self.ground, case)
 
     def begin(self, case: str, node: str) -> None:
         """A case begins."""

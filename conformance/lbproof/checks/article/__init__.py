@@ -1,0 +1,1 @@
+"""The article that the project began from, claim by claim."""

@@ -1,0 +1,132 @@
+"""The article's objects, from its manifests field for field, in its two parts.
+
+The parts use one name (`nginxlb`) and one node port, so they stand one after the other; the Deployment and the pool
+stand through both. Everything is made once for all claims of a part and removed when the last of them is judged.
+"""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from typing import TYPE_CHECKING
+
+from lbproof.observe import http
+from lbproof.observe.kube import load_manifests
+from lbproof.stage import Service
+from lbproof.undo import Undo
+
+if TYPE_CHECKING:
+    from lbproof.observe.vantage import Vantage
+    from lbproof.stage import Ground
+
+NAMESPACE = "default"
+ADDRESS = "192.168.172.161"
+NODE_PORT = 32232
+REPLICAS = 3
+
+
+class Scene:
+    """The article's cluster while its claims are judged."""
+
+    def __init__(self, ground: Ground) -> None:
+        """The Deployment, ready, and the pool."""
+        self.ground = ground
+        self.cluster = ground.cluster
+        self._undo = Undo()
+        self._part_undo = Undo()
+        self.part = ""
+        self._apply("nginx.yaml", self._undo)
+        self._apply("pool.yaml", self._undo)
+        ground.ready(NAMESPACE, "nginx")
+
+    def _apply(self, name: str, undo: Undo) -> None:
+        text = (files("lbproof.checks.article") / "manifests" / name).read_text()
+        for made in load_manifests(text):
+            self.cluster.apply(made)
+            undo.later(f"{made['kind']} {made['metadata']['name']}", lambda made=made: self.ground.remove(made))  # type: ignore[misc]
+
+    def show(self, part: str) -> None:
+        """Show `before` the LoadBalancer, part `one` or part `two`, in this order."""
+        if self.part == part:
+            return
+        if part == "before":
+            self._apply("part-one-node-port.yaml", self._part_undo)
+        elif part == "one":
+            self.show("before")
+            self._apply("part-one-load-balancers.yaml", self._part_undo)
+        else:
+            self._part_undo.close()
+            self._part_undo = Undo()
+            self._apply("part-two.yaml", self._part_undo)
+        self.part = part
+
+    def service(self, name: str) -> Service:
+        """One of the article's Services."""
+        return Service(self.cluster, NAMESPACE, name)
+
+    def assigned(self, name: str) -> str:
+        """The address of one of the article's Services, once it has one."""
+        service = self.service(name)
+        found = self.ground.wait.settles(
+            service.addresses, bool, what=f"{service} shows an EXTERNAL-IP", budget="address_assigned"
+        )
+        return found[0]
+
+    def endpoints(self, name: str) -> list[str]:
+        """`address:port` of each ready endpoint of a Service, in order."""
+        slices = self.cluster.list(
+            f"/apis/discovery.k8s.io/v1/namespaces/{NAMESPACE}/endpointslices",
+            labelSelector=f"kubernetes.io/service-name={name}",
+        )
+        return sorted(
+            f"{address}:{port['port']}"
+            for piece in slices
+            for port in piece["ports"] or []
+            for endpoint in piece["endpoints"] or []
+            if endpoint.get("conditions", {}).get("ready")
+            for address in endpoint["addresses"]
+        )
+
+    def pods(self) -> list[tuple[str, str, str]]:
+        """`(name, node, address)` of each nginx pod that is ready."""
+        found = self.cluster.list(f"/api/v1/namespaces/{NAMESPACE}/pods", labelSelector="app=nginx")
+        return [
+            (pod["metadata"]["name"], pod["spec"]["nodeName"], pod["status"]["podIP"])
+            for pod in found
+            if "deletionTimestamp" not in pod["metadata"]
+            and any(c["type"] == "Ready" and c["status"] == "True" for c in pod["status"].get("conditions", []))
+        ]
+
+    def answers(self, vantage: Vantage, address: str, port: int) -> None:
+        """Wait until nginx answers at an address."""
+        self.ground.wait.settles(
+            lambda: http.get(vantage, address, port).status,
+            lambda status: status == http.OK,
+            what=f"nginx answers {vantage.name} at {address}:{port}",
+            budget="serves",
+            ignore=(http.Unreached,),
+        )
+
+    def spread(self, vantage: Vantage, address: str, port: int) -> None:
+        """Wait until each of the three pods has answered at an address."""
+        seen: set[bytes] = set()
+
+        def ask() -> int:
+            answer = http.get(vantage, address, port)
+            if answer.status == http.OK:
+                seen.add(answer.body.strip())
+            return len(seen)
+
+        self.ground.wait.settles(
+            ask,
+            lambda count: count == REPLICAS,
+            what=f"{vantage.name} is answered by all {REPLICAS} pods at {address}:{port}",
+            budget="serves",
+            ignore=(http.Unreached,),
+        )
+
+    def close(self) -> None:
+        """Remove all of it."""
+        try:
+            self._part_undo.close()
+        finally:
+            self._undo.close()
