@@ -77,22 +77,36 @@ class Ground:
         for workload in (self.adapter.controller, self.adapter.announcer):
             progress(f"{self.adapter.name}: waiting for {workload.kind} {workload.name}")
             self.rolled_out(workload)
-        self._pools_are_taken()
+        for made in self.adapter.pool("lbproof-probe", [self.lab.segment.free[0]]):
+            self.write(made)
+            self.remove(made)
 
-    def _pools_are_taken(self) -> None:
-        """An admission webhook may answer a little after its pod is ready: write a pool until it is accepted."""
-        objects = self.adapter.pool("lbproof-probe", [self.lab.segment.free[0]])
+    def write(self, made: Object) -> None:
+        """Apply an object of the implementation's own kind.
 
-        def written() -> str:
-            for made in objects:
+        Its admission webhook may answer a little after its pod is ready, and the API server then fails (5xx): that is
+        waited for. A refusal (4xx) is raised at once.
+        """
+        refusal: list[ApiError] = []
+
+        def attempt() -> str:
+            try:
                 self.cluster.apply(made)
-            return "accepted"
+            except ApiError as error:
+                if error.status >= 500:  # noqa: PLR2004 - HTTP: the server's own fault
+                    return str(error)
+                refusal.append(error)
+            return "written"
 
         self.wait.settles(
-            written, bool, what="the first pool is accepted", budget="restarted", ignore=(ApiError,), every=0.1
+            attempt,
+            lambda outcome: outcome == "written",
+            what=f"the API server takes {made['kind']} {made['metadata']['name']}",
+            budget="restarted",
+            every=0.1,
         )
-        for made in objects:
-            self.remove(made)
+        if refusal:
+            raise refusal[0]
 
     def rolled_out(self, workload: Workload) -> None:
         """Wait until every pod of a workload is of its newest template and ready."""

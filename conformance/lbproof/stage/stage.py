@@ -189,14 +189,14 @@ class Stage:
         pool = Pool(f"{self.case.lower()}-{self._pools}", addresses)
         self.used += addresses
         for made in self.ground.adapter.pool(pool.name, blocks, **kind):
-            self.cluster.apply(made)
+            self.ground.write(made)
             self.undo.later(f"{made['kind']} {pool.name}", functools.partial(self.ground.remove, made))
         return pool
 
     def change_pool(self, pool: Pool, blocks: Sequence[str]) -> None:
         """Let a pool hold other blocks from now on."""
         for made in self.ground.adapter.pool(pool.name, blocks):
-            self.cluster.apply(made)
+            self.ground.write(made)
 
     def start_over(self) -> None:
         """Undo everything that was made so far, and go on with nothing."""

@@ -46,7 +46,7 @@ def test_pools_live_with_the_implementation(stage: Stage, scene: Scene, case: st
 
 
 @proves("ARTICLE-03")
-def test_before_there_is_a_load_balancer(stage: Stage, scene: Scene, case: str) -> None:  # noqa: ARG001 - one verdict
+def test_before_the_load_balancer(stage: Stage, scene: Scene, case: str) -> None:  # noqa: ARG001 - one verdict
     """The NodePort Service answers inside at its cluster address, outside at any node's IP, and has no EXTERNAL-IP."""
     scene.show("before")
     service = scene.service("nginx")
@@ -126,13 +126,13 @@ def test_the_address_is_on_no_interface(stage: Stage, scene: Scene, case: str) -
 
 
 @proves("ARTICLE-08")
-def test_a_request_outside_the_pool_stays_pending(stage: Stage, scene: Scene, case: str) -> None:  # noqa: ARG001 - one verdict
+def test_outside_the_pool_stays_pending(stage: Stage, scene: Scene, case: str) -> None:  # noqa: ARG001 - one verdict
     """Asked for an address that is in no pool, EXTERNAL-IP stays Pending."""
     stage.stays_pending(stage.service("outside", loadBalancerIP=OUTSIDE))
 
 
 @proves("ARTICLE-09")
-def test_who_does_not_ask_takes_one_of_the_pool(stage: Stage, scene: Scene, case: str) -> None:  # noqa: ARG001 - one verdict
+def test_who_does_not_ask_takes_one(stage: Stage, scene: Scene, case: str) -> None:  # noqa: ARG001 - one verdict
     """`nginxlb2` is given an address of the pool that is not `nginxlb`'s; which, nobody promised."""
     scene.show("one")
     taken, given = scene.assigned("nginxlb"), scene.assigned("nginxlb2")
@@ -174,7 +174,7 @@ def test_deleting_gives_the_address_back(stage: Stage, scene: Scene, case: str) 
 
 
 @proves("ARTICLE-10")
-def test_three_kinds_of_service_share_the_endpoints(stage: Stage, scene: Scene, case: str) -> None:  # noqa: ARG001 - one verdict
+def test_three_kinds_share_the_endpoints(stage: Stage, scene: Scene, case: str) -> None:  # noqa: ARG001 - one verdict
     """ClusterIP, NodePort and LoadBalancer list the same three pods at port 80."""
     scene.show("two")
     pods = sorted(f"{address}:80" for _, _, address in scene.pods())

@@ -58,7 +58,7 @@ def begin(ground: Ground) -> None:
 def test_a_foreign_service_is_left_as_it_is(stage: Stage, case: str) -> None:  # noqa: ARG001 - its only case
     """With free addresses at hand, it is given none, nothing on it changes, nobody speaks of it or answers for it."""
     pool = stage.pool(2)
-    service = stage.service(loadBalancerClass=FOREIGN)
+    service = stage.service(serving=True, loadBalancerClass=FOREIGN)
     claimed = {"loadBalancer": {"ingress": [{"ip": pool.addresses[1]}]}}
     before = untouched(service.read())
     stage.stays_pending(service)

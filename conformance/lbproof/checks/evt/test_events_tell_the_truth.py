@@ -45,7 +45,7 @@ def test_the_announcer_is_named(stage: Stage, case: str) -> None:
     if case != "a":
         stage.ground.need(Ability.CABLE)
     stage.pool(1)
-    service = stage.service()
+    service = stage.service(serving=True)
     address = stage.assigned(service)
     first = stage.announcer(address)
     named(stage, service, first, since=0)

@@ -123,7 +123,7 @@ def test_one_node_answers_after_the_lost_one_is_back(stage: Stage, case: str) ->
     stage.ground.need(Ability.POWER_CUT)
     stage.ground.need(Ability.CABLE)
     stage.pool(1)
-    address = stage.assigned(stage.service())
+    address = stage.assigned(stage.service(serving=True))
     old = stage.announcer(address)
 
     with stage.fault(Ability.CABLE, functools.partial(stage.lab.pull_cable, old.name)):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def test_a_move_reaches_a_warm_client(stage: Stage, case: str) -> None:  # noqa: ARG001 - one verdict
     """After the announcer's death the client's entry, fresh as it was, names the new node; the old one is not heard."""
     stage.pool(1)
-    address = stage.assigned(stage.service())
+    address = stage.assigned(stage.service(serving=True))
     old = stage.announcer(address)
     stage.undo.later("the client's neighbour entry", lambda: neighbours.forget(stage.client, address))
     with arp.Listener(stage.client) as listener:

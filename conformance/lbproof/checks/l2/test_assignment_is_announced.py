@@ -17,7 +17,7 @@ def test_assignment_is_announced(stage: Stage, case: str) -> None:  # noqa: ARG0
     """A gratuitous ARP is heard in time: sender and target are the address, broadcast, with the node's MAC."""
     stage.pool(1)
     with arp.Listener(stage.client) as listener:
-        address = stage.assigned(stage.service())
+        address = stage.assigned(stage.service(serving=True))
         heard = stage.wait.settles(
             lambda: listener.gratuitous(address),
             bool,

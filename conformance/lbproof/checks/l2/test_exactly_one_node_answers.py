@@ -17,7 +17,7 @@ ASKS = 20
 def test_exactly_one_node_answers(stage: Stage, case: str) -> None:  # noqa: ARG001 - one verdict
     """Twenty requests over ten seconds are each answered, and all by one node."""
     stage.pool(1)
-    address = stage.assigned(stage.service())
+    address = stage.assigned(stage.service(serving=True))
     announcer = stage.announcer(address)
 
     seen = arp.census(stage.client, address, asks=ASKS, over=stage.wait.budget("one_answerer_watch"))

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def test_nobody_answers_for_free_addresses_of_a_pool(stage: Stage, case: str) -> None:  # noqa: ARG001 - its only case
     """With one address of four assigned and answered for, nobody answers for the other three."""
     pool = stage.pool(4)
-    address = stage.assigned(stage.service())
+    address = stage.assigned(stage.service(serving=True))
     stage.announcer(address)
 
     stage.stays_silent(*(free for free in pool.addresses if free != address))
@@ -28,7 +28,7 @@ def test_nobody_answers_for_a_refused_address(stage: Stage, case: str) -> None: 
     """An address outside every pool that a Service asked for in vain is answered for by nobody."""
     stage.pool(1)
     outside = stage.ground.addresses(1)[0]
-    service = stage.service(ask=outside)
+    service = stage.service(ask=outside, serving=True)
     stage.refused(service, Cause.NOT_IN_POOL)
 
     stage.stays_silent(outside)
@@ -38,7 +38,7 @@ def test_nobody_answers_for_a_refused_address(stage: Stage, case: str) -> None: 
 def test_nobody_answers_for_a_pool_that_is_not_advertised(stage: Stage, case: str) -> None:  # noqa: ARG001 - its only case
     """A Service gets its address of a pool that nothing carries to the segment, and nobody answers for it."""
     stage.pool(1, advertised=False)
-    address = stage.assigned(stage.service())
+    address = stage.assigned(stage.service(serving=True))
 
     stage.stays_silent(address)
 
@@ -47,7 +47,7 @@ def test_nobody_answers_for_a_pool_that_is_not_advertised(stage: Stage, case: st
 def test_nobody_answers_for_addresses_of_nobody(stage: Stage, case: str) -> None:  # noqa: ARG001 - its only case
     """While an address of a pool is announced, nobody answers for its neighbours in the subnet that are in no pool."""
     stage.pool(1)
-    stage.announcer(stage.assigned(stage.service()))
+    stage.announcer(stage.assigned(stage.service(serving=True)))
 
     stage.stays_silent(*stage.ground.addresses(8))
 
@@ -56,7 +56,7 @@ def test_nobody_answers_for_addresses_of_nobody(stage: Stage, case: str) -> None
 def test_another_host_answers_for_itself_alone(stage: Stage, case: str) -> None:  # noqa: ARG001 - its only case
     """Asked for the router, the router answers and no node does."""
     stage.pool(1)
-    stage.announcer(stage.assigned(stage.service()))
+    stage.announcer(stage.assigned(stage.service(serving=True)))
     router = str(ipaddress.ip_network(stage.lab.segment.subnet)[1])
 
     answers = {answer.mac for _ in range(5) for answer in arp.ask(stage.client, router)}

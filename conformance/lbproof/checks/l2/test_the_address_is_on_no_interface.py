@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def test_the_address_is_on_no_interface(stage: Stage, case: str) -> None:  # noqa: ARG001 - one verdict
     """While it is announced, no node has it on an interface (IPVS's own, `kube-ipvs0`, excepted)."""
     stage.pool(1)
-    address = stage.assigned(stage.service())
+    address = stage.assigned(stage.service(serving=True))
     stage.announcer(address)
 
     assert stage.interfaces_with(address) == []

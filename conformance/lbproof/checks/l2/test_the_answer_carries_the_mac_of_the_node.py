@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def test_the_answer_carries_the_mac_of_the_node(stage: Stage, case: str) -> None:  # noqa: ARG001 - one verdict
     """Sender hardware address and Ethernet source are one, and that of a node's interface on the segment."""
     stage.pool(1)
-    address = stage.assigned(stage.service())
+    address = stage.assigned(stage.service(serving=True))
 
     answers = stage.wait.settles(
         lambda: arp.ask(stage.client, address), bool, what=f"somebody answers for {address}", budget="announced"

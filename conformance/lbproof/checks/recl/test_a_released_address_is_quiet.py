@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def test_leaving_the_type_releases_the_address(stage: Stage, case: str) -> None:
     """Changed to ClusterIP or NodePort, a Service has an empty status; its address is silent and goes to the next."""
     stage.pool(1)
-    service = stage.service("web")
+    service = stage.service("web", serving=True)
     address = stage.assigned(service)
     stage.announcer(address)
 
