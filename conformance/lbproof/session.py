@@ -90,7 +90,7 @@ class Session:
         """Boot the lab and install the implementation."""
         self.directory = _new_directory(self.options.results, self.adapter.name)
         self.journal = Journal(self.directory / "events.ndjson")
-        self.live = terminal.LiveTerminal(sys.__stderr__ or sys.stderr, color=_color(), verbose=False)
+        self.live = terminal.LiveTerminal(sys.__stderr__ or sys.stderr, color=_color(), width=_width())
         self.journal.listeners.append(self.live)
         overrides = {**self.adapter.budgets, **self.options.budgets}
         budgets = {name: overrides.get(name, budget.default) for name, budget in BUDGETS.items()}

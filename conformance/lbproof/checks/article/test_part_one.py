@@ -82,7 +82,7 @@ def test_three_tiers_answer(stage: Stage, scene: Scene, case: str) -> None:  # n
 
 @proves("ARTICLE-06")
 def test_kube_proxy_holds_the_rule(stage: Stage, scene: Scene, case: str) -> None:  # noqa: ARG001 - one verdict
-    """In the nat table (or nftables' map) of every node, master included, the address stands with the Service's name."""
+    """In the nat table (or nftables' map) of every node the address stands with the Service's name."""
     scene.show("one")
     scene.assigned("nginxlb")
     mode = stage.lab.topology.proxy_mode

@@ -1,0 +1,147 @@
+"""`report.json`, for programs: fields are only added; `schema_version` is raised when one changes its meaning."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel, ConfigDict
+
+from lbproof.spec import Conclusion, Level, Verdict  # noqa: TC001 - pydantic reads them while it runs
+
+if TYPE_CHECKING:
+    from lbproof.report import model
+
+SCHEMA = 1
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Implementation(_Strict):
+    """Who was judged."""
+
+    name: str
+    version: str
+    claimed: list[str]
+
+
+class Wait(_Strict):
+    """A named wait, in seconds."""
+
+    budget: str
+    mode: str
+    what: str
+    ok: bool
+    took: float
+    within: float
+    ceiling: float
+
+
+class Evidence(_Strict):
+    """A file below the run's folder."""
+
+    kind: str
+    title: str
+    path: str
+
+
+class Case(_Strict):
+    """One verdict."""
+
+    id: str
+    sentence: str
+    verdict: Verdict
+    flaky: bool
+    seconds: float
+    reason: str
+    expected: str
+    observed: str
+    waits: list[Wait]
+    evidence: list[Evidence]
+
+
+class Requirement(_Strict):
+    """A requirement and the verdicts on its cases; its own is the worst of them."""
+
+    id: str
+    area: str
+    level: Level
+    sentence: str
+    sources: list[str]
+    since: str
+    verdict: Verdict
+    cases: list[Case]
+
+
+class Report(_Strict):
+    """A run."""
+
+    schema_version: int
+    spec: str
+    suite: str
+    at: str
+    seconds: float
+    implementation: Implementation
+    profile: str
+    command: list[str]
+    conclusion: Conclusion
+    exit: int
+    note: str
+    counts: dict[Verdict, int]
+    environment: dict[str, str]
+    requirements: list[Requirement]
+
+
+def of(run: model.Run) -> Report:
+    """The report of a run."""
+    started = run.started
+    return Report(
+        schema_version=SCHEMA,
+        spec=started["spec"],
+        suite=started["suite"],
+        at=run.at,
+        seconds=run.seconds,
+        implementation=Implementation(
+            name=started["implementation"], version=started["version"], claimed=started["claimed"]
+        ),
+        profile=started["profile"],
+        command=started["command"],
+        conclusion=run.conclusion,
+        exit=run.exit,
+        note=run.note,
+        counts=run.counts(),
+        environment=run.environment,
+        requirements=[_requirement(result) for result in run.results],
+    )
+
+
+def _requirement(result: model.Result) -> Requirement:
+    wanted = result.requirement
+    return Requirement(
+        id=wanted.id,
+        area=wanted.area,
+        level=wanted.level,
+        sentence=wanted.text,
+        sources=list(wanted.sources),
+        since=wanted.since,
+        verdict=result.verdict,
+        cases=[_case(case) for case in result.cases],
+    )
+
+
+def _case(case: model.Case) -> Case:
+    waits = [Wait(**{name: wait[name] for name in Wait.model_fields}) for wait in case.waits]
+    evidence = [Evidence(**{name: row[name] for name in Evidence.model_fields}) for row in case.evidence]
+    return Case(
+        id=case.id,
+        sentence=case.sentence,
+        verdict=case.verdict,
+        flaky=case.flaky,
+        seconds=case.seconds,
+        reason=case.reason,
+        expected=case.expected,
+        observed=case.observed,
+        waits=waits,
+        evidence=evidence,
+    )

@@ -1,0 +1,275 @@
+"""A run as its events tell it: the verdicts, their reasons, what was waited for, seen and kept.
+
+Everything that a person reads is made from this. It can be made of the events of a run that was killed in the middle,
+and the conclusion is worked out here again, never copied.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+from lbproof.spec import (
+    AREAS,
+    BUDGETS,
+    REQUIREMENTS,
+    Conclusion,
+    Exit,
+    Level,
+    Requirement,
+    Verdict,
+    conclude,
+    worst,
+)
+from lbproof.spec.events import FORMAT, NAMES
+from lbproof.spec.requirements import of_case, sentence
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+Event = dict[str, Any]
+EVENTS = "events.ndjson"
+
+
+class BadRun(ValueError):  # noqa: N818 - it names what was given
+    """The events of a run cannot be read; the message says which file and line."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Case:
+    """One verdict, and what it rests on."""
+
+    id: str
+    verdict: Verdict
+    reason: str = ""
+    expected: str = ""
+    observed: str = ""
+    traceback: str = ""
+    seconds: float = 0.0
+    flaky: bool = False
+    waits: list[Event] = field(default_factory=list)
+    saw: list[Event] = field(default_factory=list)
+    faults: list[Event] = field(default_factory=list)
+    timelines: list[Event] = field(default_factory=list)
+    exchanges: list[Event] = field(default_factory=list)
+    evidence: list[Event] = field(default_factory=list)
+
+    @property
+    def sentence(self) -> str:
+        """What the case shows."""
+        return sentence(self.id)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """A requirement and the verdicts on its cases."""
+
+    requirement: Requirement
+    cases: tuple[Case, ...]
+
+    @property
+    def verdict(self) -> Verdict:
+        """The worst of its cases'."""
+        return worst(case.verdict for case in self.cases)
+
+    @property
+    def flaky(self) -> bool:
+        """Whether a case passed only on a second look."""
+        return any(case.flaky for case in self.cases)
+
+    @property
+    def seconds(self) -> float:
+        """Of all its cases."""
+        return sum(case.seconds for case in self.cases)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wait:
+    """All waits of a run by one budget, in seconds."""
+
+    name: str
+    text: str
+    count: int
+    median: float
+    longest: float
+    within: float
+    ceiling: float
+
+
+@dataclass(slots=True, kw_only=True)
+class Run:
+    """A whole run."""
+
+    started: Event
+    environment: dict[str, str]
+    results: list[Result]
+    stages: list[tuple[str, float]]
+    events: int
+    finished: Event | None
+
+    @property
+    def by_area(self) -> list[tuple[str, list[Result]]]:
+        """The results of each area that was judged, in the order of the specification."""
+        found = [(name, [r for r in self.results if r.requirement.area == name]) for name in AREAS]
+        return [(name, results) for name, results in found if results]
+
+    @property
+    def cases(self) -> list[Case]:
+        """Every case, in the order of the specification."""
+        return [case for result in self.results for case in result.cases]
+
+    @property
+    def conclusion(self) -> Conclusion:
+        """What the verdicts say; a run that did not come to its end is inconclusive at best."""
+        found = conclude((result.requirement.level, result.verdict) for result in self.results)
+        if self.finished is None and found is Conclusion.CONFORMANT:
+            return Conclusion.INCONCLUSIVE
+        return found
+
+    @property
+    def exit(self) -> int:
+        """The exit code of the run, as it was recorded; that of the conclusion when it was not."""
+        by_conclusion = {
+            Conclusion.CONFORMANT: Exit.CONFORMANT,
+            Conclusion.NOT_CONFORMANT: Exit.NOT_CONFORMANT,
+            Conclusion.INCONCLUSIVE: Exit.INCONCLUSIVE,
+        }
+        return int(self.finished["exit"] if self.finished else by_conclusion[self.conclusion])
+
+    @property
+    def note(self) -> str:
+        """Why the run ended before its time; empty when it did not."""
+        if self.finished is None:
+            return "the run was killed: its events have no end"
+        return str(self.finished.get("note", ""))
+
+    @property
+    def seconds(self) -> float:
+        """How long the run took, as far as its events go."""
+        return float(self.finished["seconds"]) if self.finished else max((s for _, s in self.stages), default=0.0)
+
+    @property
+    def at(self) -> str:
+        """When it began, RFC 3339."""
+        return str(self.started["at"])
+
+    def counts(self) -> dict[Verdict, int]:
+        """How many cases have each verdict."""
+        return {verdict: sum(case.verdict is verdict for case in self.cases) for verdict in Verdict}
+
+    def levels(self) -> dict[Level, tuple[int, int]]:
+        """Of the requirements of each level that could pass: how many did, of how many."""
+        left_out = {Verdict.UNSUPPORTED}
+        found = {}
+        for level in Level:
+            judged = [r for r in self.results if r.requirement.level is level and r.verdict not in left_out]
+            found[level] = (sum(r.verdict is Verdict.PASSED for r in judged), len(judged))
+        return found
+
+    def waits(self) -> list[Wait]:
+        """Every named wait that settled, with the times that were really taken."""
+        took: dict[str, list[float]] = {}
+        within: dict[str, float] = {}
+        for case in self.cases:
+            for wait in case.waits:
+                if wait["mode"] == "settles":
+                    took.setdefault(wait["budget"], []).append(wait["took"])
+                    within[wait["budget"]] = wait["within"]
+        return [
+            Wait(
+                name=name,
+                text=budget.text,
+                count=len(took[name]),
+                median=median(took[name]),
+                longest=max(took[name]),
+                within=within[name],
+                ceiling=budget.ceiling,
+            )
+            for name, budget in BUDGETS.items()
+            if name in took
+        ]
+
+
+_OF_A_CASE = {
+    "waited": "waits",
+    "saw": "saw",
+    "fault": "faults",
+    "timeline": "timelines",
+    "exchange": "exchanges",
+    "evidence": "evidence",
+}
+
+
+def read(run: Path) -> Run:
+    """The run of a folder (or of its events file). Raises `BadRun`."""
+    path = run / EVENTS if run.is_dir() else run
+    try:
+        return of_events(_lines(path))
+    except OSError as error:
+        raise BadRun(f"{path}: {error.strerror}") from None
+
+
+def _lines(path: Path) -> list[Event]:
+    """The events of a file; a last line that was cut when the run was killed is left out."""
+    lines = path.read_text(encoding="utf-8").split("\n")
+    events = []
+    for number, line in enumerate(lines, 1):
+        if not line:
+            continue
+        try:
+            event = json.loads(line)
+        except ValueError as error:
+            if number == len(lines):
+                break
+            raise BadRun(f"{path}, line {number}: not JSON: {error}") from None
+        if not isinstance(event, dict) or event.get("event") not in NAMES:
+            raise BadRun(f"{path}, line {number}: no event of a run: {line[:80]}")
+        events.append(event)
+    if not events or events[0]["event"] != "run.started":
+        raise BadRun(f"{path}: it does not begin with run.started")
+    if events[0]["format"] > FORMAT:
+        raise BadRun(
+            f"{path}: format {events[0]['format']} is newer than this lbproof reads ({FORMAT}): update lbproof"
+        )
+    return events
+
+
+def of_events(events: list[Event]) -> Run:
+    """The run that events tell of. Raises `BadRun` for a case that is not of the specification."""
+    started, finished = events[0], next((e for e in events if e["event"] == "run.finished"), None)
+    cases: dict[str, Case] = {}
+    for case in started["selected"]:
+        cases[case] = Case(id=case, verdict=Verdict.ERROR, reason="not reached: the run was killed")
+    for event in events:
+        if event["event"] == "check.finished":
+            _judge(cases.setdefault(event["case"], Case(id=event["case"], verdict=Verdict.ERROR)), event)
+        elif event["event"] in _OF_A_CASE and event.get("case") in cases:
+            getattr(cases[event["case"]], _OF_A_CASE[event["event"]]).append(event)
+    for case in cases:
+        try:
+            of_case(case)
+        except KeyError:
+            raise BadRun(f"{case} is not in specification {started['spec']}") from None
+    results = [
+        Result(requirement=r, cases=tuple(cases[i] for i in r.case_ids if i in cases))
+        for r in REQUIREMENTS.values()
+        if any(i in cases for i in r.case_ids)
+    ]
+    return Run(
+        started=started,
+        environment=next((e["facts"] for e in events if e["event"] == "environment"), {}),
+        results=results,
+        stages=[(e["name"], e["seconds"]) for e in events if e["event"] == "stage" and e["phase"] == "end"],
+        events=len(events),
+        finished=finished,
+    )
+
+
+def _judge(case: Case, event: Event) -> None:
+    case.verdict = Verdict(event["verdict"])
+    case.seconds = event["seconds"]
+    case.reason = event.get("reason", "")
+    case.expected, case.observed = event.get("expected", ""), event.get("observed", "")
+    case.traceback, case.flaky = event.get("traceback", ""), event.get("flaky", False)

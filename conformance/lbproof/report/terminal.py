@@ -1,0 +1,137 @@
+"""What a person sees on the screen while a run goes on, and at its end."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import TYPE_CHECKING, Any
+
+from lbproof.spec import Conclusion, Level, Verdict
+from lbproof.spec.requirements import sentence
+
+if TYPE_CHECKING:
+    from typing import TextIO
+
+    from lbproof.report.model import Case, Run
+
+GLYPHS = {
+    Verdict.PASSED: "✓",
+    Verdict.FAILED: "✗",
+    Verdict.ERROR: "!",
+    Verdict.UNTESTABLE: "?",
+    Verdict.SKIPPED: "–",  # noqa: RUF001 - a dash, on purpose
+    Verdict.UNSUPPORTED: "·",
+}
+_COLOURS = {Verdict.PASSED: 32, Verdict.FAILED: 31, Verdict.ERROR: 35, Verdict.UNTESTABLE: 33}
+_STAGES = {
+    "boot": "booting the lab",
+    "install": "installing the implementation",
+    "checks": "judging",
+    "teardown": "taking the lab down",
+}
+
+
+class LiveTerminal:
+    """A listener of a journal: one line for each stage and verdict, and the story of each failure."""
+
+    def __init__(self, stream: TextIO, *, color: bool, width: int = 100) -> None:
+        """Write to `stream`, with colours for a person who sees them."""
+        self.stream, self.color, self.width = stream, color, width
+        self._done, self._all = 0, 0
+
+    def __call__(self, event: dict[str, Any]) -> None:
+        """Show an event, if it is one to show."""
+        kind = event["event"]
+        if kind == "run.started":
+            self._all = len(event["selected"])
+            self._line(
+                f"{event['implementation']} {event['version']}: {self._all} cases of specification {event['spec']}"
+            )
+        elif kind == "stage":
+            self._stage(event)
+        elif kind == "check.finished" and event["node"]:
+            self._done += 1
+            self._verdict(event)
+
+    def _line(self, text: str) -> None:
+        self.stream.write(text + "\n")
+        self.stream.flush()
+
+    def _stage(self, event: dict[str, Any]) -> None:
+        if "note" in event:
+            self._line(f"{event['t']:7.1f} s  {event['note']}")
+        elif event["phase"] == "begin":
+            self._line(f"{event['t']:7.1f} s  {_STAGES.get(event['name'], event['name'])}")
+
+    def _verdict(self, event: dict[str, Any]) -> None:
+        verdict = Verdict(event["verdict"])
+        head = f"{event['t']:7.1f} s  {self._done:>3}/{self._all}  "
+        mark = self._paint(f"{GLYPHS[verdict]} {verdict:10}", verdict)
+        flaky = " (flaky)" if event.get("flaky") else ""
+        text = textwrap.shorten(sentence(event["case"]), max(30, self.width - len(head) - 34), placeholder=" …")
+        self._line(f"{head}{mark} {event['case']:11} {event['seconds']:5.1f} s  {text}{flaky}")
+        if verdict in {Verdict.FAILED, Verdict.ERROR, Verdict.UNTESTABLE}:
+            for label in ("reason", "expected", "observed"):
+                if event.get(label):
+                    self._indented(label, str(event[label]))
+
+    def _indented(self, label: str, text: str) -> None:
+        lines = textwrap.wrap(text, self.width - 30) or [""]
+        for number, line in enumerate(lines[:6]):
+            self._line(f"{'':18}{label if number == 0 else '':9} {line}")
+
+    def _paint(self, text: str, verdict: Verdict) -> str:
+        return f"\033[{_COLOURS[verdict]}m{text}\033[0m" if self.color and verdict in _COLOURS else text
+
+
+def summary(run: Run, width: int = 100) -> list[str]:
+    """The closing lines: areas, what did not pass, the slowest waits against their budgets, the conclusion."""
+    lines = [""]
+    for area, results in run.by_area:
+        cases = [case for result in results for case in result.cases]
+        row = "".join(GLYPHS[case.verdict] for case in cases)
+        passed = sum(case.verdict is Verdict.PASSED for case in cases)
+        lines.append(f"  {area:8} {passed:>3}/{len(cases):<3} {row}")
+    lines += _not_passed(run, width)
+    tight = [wait for wait in run.waits() if wait.longest > wait.within / 2]
+    if tight:
+        lines += ["", "  slow against their budgets:"]
+        lines += [f"    {w.name:18} took up to {w.longest:.2f} s of {w.within:g} s  {w.text}" for w in tight]
+    levels = "  ".join(f"{level} {good}/{of}" for level, (good, of) in run.levels().items() if of)
+    lines += ["", f"  {levels}  in {run.seconds:.0f} s"]
+    if run.note:
+        lines.append(f"  {run.note}")
+    who = f"{run.started['implementation']} {run.started['version']}"
+    lines.append(f"  {who}: {run.conclusion.upper()}")
+    return lines
+
+
+def _not_passed(run: Run, width: int) -> list[str]:
+    others = [case for case in run.cases if case.verdict is not Verdict.PASSED or case.flaky]
+    if not others:
+        return []
+    lines = ["", "  not passed:"]
+    for case in others:
+        lines.append(f"    {GLYPHS[case.verdict]} {case.id:11} {case.verdict:11} {_short(case, width - 32)}")
+        lines += [f"{'':30}{row['path']}" for row in case.evidence if row["kind"] == "pcap"]
+    return lines
+
+
+def _short(case: Case, width: int) -> str:
+    text = case.reason or ("passed only on a second look" if case.flaky else "")
+    return textwrap.shorten(text, max(30, width), placeholder=" …")
+
+
+def title(conclusion: Conclusion) -> str:
+    """A conclusion as a headline."""
+    return {
+        Conclusion.CONFORMANT: "Conformant",
+        Conclusion.NOT_CONFORMANT: "Not conformant",
+        Conclusion.INCONCLUSIVE: "Inconclusive",
+    }[conclusion]
+
+
+LEVEL_TEXTS = {
+    Level.MUST: "binds every implementation",
+    Level.SHOULD: "a miss is a warning",
+    Level.MAY: "binds whoever claims the feature",
+}
