@@ -94,7 +94,12 @@ def run(pytest_args: Sequence[str], **flags: Any) -> None:  # noqa: ANN401 - cli
         sys.exit(int(Exit.USAGE if code == pytest.ExitCode.USAGE_ERROR else Exit.BUG))
     for line in plugin.summary_of(outcome.config):
         click.echo(line)
-    sys.exit(plugin.exit_code(outcome.config, int(code)))
+    if code == pytest.ExitCode.NO_TESTS_COLLECTED:
+        _fail("nothing to judge: no check is left to select", Exit.USAGE)
+    exit_code = plugin.exit_code(outcome.config, int(code))
+    if exit_code == Exit.BUG:
+        _fail("this is a bug of lbproof; please report it with the lines above", Exit.BUG)
+    sys.exit(exit_code)
 
 
 class _Outcome:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
     from lbproof.session import Session
-    from lbproof.stage import Stage
+    from lbproof.stage import Ground, Stage
 
 OPTIONS = pytest.StashKey[Options]()
 CASE = pytest.StashKey[str]()
@@ -137,7 +137,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     dropped = [item for item in checks if checks[item] not in rank]
     session.selected = [checks[item] for item in kept]
     session.begins = list(dict.fromkeys(begins[item] for item in kept if item in begins))
-    items[:] = [*(item for item in items if item not in checks), *kept]
+    others = [item for item in items if item not in checks]
+    if not kept and not others:
+        why = "; ".join(f"{c} is {w}" for c, w in list(session.not_run.items())[:3]) or "no check is left to select"
+        raise pytest.UsageError(f"nothing to judge: {why}")
+    items[:] = [*others, *kept]
     if dropped:
         config.hook.pytest_deselected(items=dropped)
 
@@ -160,9 +164,12 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
         return (yield)
     run.begin(case, item.nodeid)
     try:
-        return (yield)
-    finally:
-        run.finish(case, item.nodeid)
+        result = yield
+    except BaseException:
+        run.cut_short(case, item.nodeid)
+        raise
+    run.finish(case, item.nodeid)
+    return result
 
 
 @pytest.hookimpl(wrapper=True)
@@ -178,6 +185,12 @@ def pytest_runtest_makereport(
         if outcome == "skipped":
             report.longrepr = (str(item.path), item.location[1] or 0, str(call.excinfo.value))
     return report
+
+
+@pytest.fixture(scope="session")
+def ground(request: pytest.FixtureRequest) -> Ground:
+    """What all checks of the run share: for what a package of checks makes once."""
+    return request.config.stash[SESSION].ground
 
 
 @pytest.fixture

@@ -199,7 +199,7 @@ class Session:
         for case, verdict in self._verdicts.items():
             by_requirement.setdefault(of_case(case).id, []).append(verdict)
         conclusion = conclude((REQUIREMENTS[i].level, worst(v)) for i, v in by_requirement.items())
-        self.exit = Exit.NO_ENVIRONMENT if isinstance(error, (LabError, ApiUnreachable)) else _EXIT[conclusion]
+        self.exit = _exit(error) or _EXIT[conclusion]
         note: dict[str, Any] = {"note": self._note} if self._note else {}
         self.journal.write("run.finished", conclusion=conclusion, exit=int(self.exit), seconds=self.journal.t(), **note)
         self.journal.close()
@@ -258,6 +258,11 @@ class Session:
         self._verdict(case, node, self._verdicts.get(case, Verdict.PASSED), **self._details)
         self.journal.case = None
 
+    def cut_short(self, case: str, node: str) -> None:
+        """A case that someone stopped has no verdict of its own."""
+        self._verdict(case, node, Verdict.ERROR, reason="cut short: the run was stopped while it was judged")
+        self.journal.case = None
+
     def _verdict(self, case: str, node: str, verdict: Verdict, **details: Any) -> None:  # noqa: ANN401 - JSON
         self._verdicts[case] = verdict
         seconds = round(time.monotonic() - self._case_began, 3) if node else 0.0
@@ -274,6 +279,14 @@ class Session:
             "python": platform.python_version(),
             "lbproof": __version__,
         }
+
+
+def _exit(error: BaseException | None) -> Exit | None:
+    """The exit of a run that ended early; None when its verdicts say it."""
+    if isinstance(error, (LabError, ApiUnreachable)):
+        return Exit.NO_ENVIRONMENT
+    expected = (NotSettled, ApiError, KeyboardInterrupt, SystemExit, pytest.exit.Exception, pytest.Session.Interrupted)
+    return None if error is None or isinstance(error, expected) else Exit.BUG
 
 
 def _failure(error: AssertionError) -> dict[str, Any]:

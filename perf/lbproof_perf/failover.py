@@ -1,10 +1,11 @@
 """How long an address is away when its node dies: several implementations, side by side in one run.
 
 Every arm has a lab of its own, all are up at once, and the cuts go round (A B B A …), so that whatever else the
-machine does hits all alike. A cut is the power cut of the announcing node while a client asks every 10 ms on a schedule. The backend
-lives on the control plane, which never announces, so that a figure is the LoadBalancer's alone and not that of a dead
-endpoint. An outage runs from the moment that the first unanswered request was due to the moment that the next
-answered one was due. Nothing is discarded for being slow: a cut without recovery within the budget is kept as such.
+machine does hits all alike. A cut is the power cut of the announcing node while a client asks every 10 ms on a
+schedule. The backend lives on the control plane, which never announces, so that a figure is the LoadBalancer's alone
+and not that of a dead endpoint. An outage runs from the moment that the first unanswered request was due to the moment
+that the next answered one was due. Nothing is discarded for being slow: a cut without recovery within the budget is
+kept as such.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""An adapter for each mutant: `lbproof run --implementation mutants.adapter:two_announcers`."""
+"""An adapter for each mutant: `lbproof run --implementation tests.mutants.adapter:two_announcers`."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tests.mutants.broken import MUTANTS, Mutant
+
 from lbproof.adapters.reference import Reference
-from mutants.broken import MUTANTS, Mutant
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from lbproof.lab.base import Image
 
-TESTS = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 
 class Broken(Reference):
@@ -30,9 +31,9 @@ class Broken(Reference):
         return [
             replace(
                 image,
-                args=("-m", "mutants", self.mutant.name),
-                binds=(*image.binds, str(TESTS)),
-                env={**image.env, "PYTHONPATH": f"{image.env['PYTHONPATH']}:{TESTS}"},
+                args=("-m", "tests.mutants", self.mutant.name),
+                binds=(*image.binds, str(ROOT)),
+                env={**image.env, "PYTHONPATH": f"{image.env['PYTHONPATH']}:{ROOT}"},
             )
             for image in super().images(programs)
         ]

@@ -9,22 +9,21 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.mutants.broken import MUTANTS, Mutant
 
-from mutants.broken import MUTANTS, Mutant
-
-TESTS = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize("mutant", MUTANTS.values(), ids=MUTANTS)
 def test_the_case_that_is_named_for_it_catches_it(mutant: Mutant, tmp_path: Path) -> None:
     """The run ends as not conformant, by a verdict `failed` and not by an error."""
-    adapter = f"mutants.adapter:{mutant.name.replace('-', '_')}"
+    adapter = f"tests.mutants.adapter:{mutant.name.replace('-', '_')}"
     run = subprocess.run(
         [
             *(sys.executable, "-m", "lbproof", "run", "--implementation", adapter),
             *("--requirement", mutant.case, "--results", str(tmp_path)),
         ],
-        env={**os.environ, "PYTHONPATH": str(TESTS)},
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         check=False,
