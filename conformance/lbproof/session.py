@@ -206,7 +206,10 @@ class Session:
         directory = self.directory
         assert directory is not None  # noqa: S101 - set on entering, for the type checker
         bundle.write(directory)
-        self.summary = terminal.summary(model.read(directory), width=_width())
+        self.summary = [
+            *terminal.summary(model.read(directory), width=_width()),
+            f"  report: {directory / 'report.html'}",
+        ]
 
     # --- one case
 

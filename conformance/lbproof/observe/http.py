@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from lbproof.observe.vantage import Vantage
 
 OK = 200
@@ -75,6 +77,17 @@ def get(vantage: Vantage, host: str, port: int, path: str = "/", *, timeout: flo
         raise Unreached(kind_of(error), what) from error
     finally:
         connection.close()
+
+
+def patience() -> Iterator[float]:
+    """Timeouts for one attempt after the other at a place that may begin to serve at any moment, in seconds.
+
+    A SYN that came too early is sent again only after a second (RFC 6298), so the first attempts are cut short and
+    begun afresh; after two seconds of them, a slow answer has its time.
+    """
+    yield from (0.1, *(0.25,) * 8)
+    while True:
+        yield 1.0
 
 
 def connects(vantage: Vantage, host: str, port: int, *, timeout: float = 0.5) -> str:

@@ -33,6 +33,7 @@ _ALL = (
     Budget(name="annotation_seen", text="address assigned or released → the annotation says so", default=5, ceiling=30),
     Budget(name="failover", text="announcer lost → first answer through another node", default=15, ceiling=40),
     Budget(name="one_answerer", text="after a fault or its repair → exactly one node answers", default=15, ceiling=120),
+    Budget(name="at_rest", text="after a check's faults → one node answers; not judged", default=120, ceiling=120),
     Budget(name="restarted", text="controller or announcer restarted → ready again", default=30, ceiling=120),
     Budget(name="workload_ready", text="a Deployment of the suite's own → all replicas ready", default=30, ceiling=120),
     Budget(
@@ -43,14 +44,14 @@ _ALL = (
     ),
     Budget(name="node_back", text="a node's fault undone → node Ready", default=30, ceiling=120),
     Budget(
-        name="stays_pending", text="how long an address that must not be given is watched for", default=2, ceiling=60
+        name="stays_pending", text="how long an address that must not be given is watched for", default=1, ceiling=60
     ),
-    Budget(name="stays_silent", text="how long silence on the wire is watched for", default=1.5, ceiling=60),
+    Budget(name="stays_silent", text="how long silence on the wire is watched for", default=1, ceiling=60),
     Budget(name="stays_untouched", text="how long a foreign Service is watched for a change", default=60, ceiling=60),
     Budget(
         name="stays_assigned",
         text="how long an assigned address is watched across a disturbance",
-        default=2,
+        default=1,
         ceiling=60,
     ),
     Budget(name="one_answerer_watch", text="how long the answers for one address are counted", default=10, ceiling=60),

@@ -175,9 +175,10 @@ class Ground:
         return WEB
 
     def _plain_path(self, vantage: Vantage, address: str, port: int) -> None:
+        timeouts = http.patience()
         try:
             self.wait.settles(
-                lambda: http.get(vantage, address, port, "/hostname").status,
+                lambda: http.get(vantage, address, port, "/hostname", timeout=next(timeouts)).status,
                 lambda status: status == 200,  # noqa: PLR2004 - HTTP's OK
                 what=f"{vantage.name} reaches a plain pod at {address}:{port}",
                 budget="serves",

@@ -19,6 +19,7 @@ from lbproof.observe import arp, http
 from lbproof.observe.capture import Capture
 from lbproof.observe.frames import Op
 from lbproof.observe.kube import ApiError
+from lbproof.observe.wait import NotSettled
 from lbproof.stage import manifests
 from lbproof.stage.ground import NAMESPACE, Ground
 from lbproof.undo import Undo
@@ -116,6 +117,7 @@ class Stage:
         self.used: list[str] = []
         """Addresses that this check made pools of or asked for: what its evidence is about."""
         self._pools = 0
+        self._faulted = False
         self._capture = Capture(self.client) if ground.lab.can(Ability.CAPTURE) else None
         if self._capture:
             self._capture.__enter__()
@@ -376,8 +378,9 @@ class Stage:
         self, vantage: Vantage, address: str, port: int = 80, *, in_a_row: int = 1, budget: str = "serves"
     ) -> str:
         """Wait until a place is served at an address, and give the name of the pod that answered last."""
+        timeouts = http.patience()
         return self.wait.settles(
-            lambda: self.ask_pod(vantage, address, port),
+            lambda: self.ask_pod(vantage, address, port, timeout=next(timeouts)),
             bool,
             what=f"{vantage.name} is served at {address}:{port}",
             budget=budget,
@@ -385,17 +388,17 @@ class Stage:
             ignore=(http.Unreached,),
         )
 
-    def ask_pod(self, vantage: Vantage, address: str, port: int = 80, *, path: str = "/hostname") -> str:
+    def ask_pod(self, vantage: Vantage, address: str, port: int = 80, *, timeout: float = 1.0) -> str:
         """What a backend answers to one request: its name. Raises `http.Unreached`."""
-        answer = http.get(vantage, address, port, path, timeout=1)
+        answer = http.get(vantage, address, port, "/hostname", timeout=timeout)
         return answer.body.decode(errors="replace").strip() if answer.status == http.OK else ""
 
-    def not_served(self, vantage: Vantage, address: str, port: int) -> None:
-        """Hold that a connection to an address is never established."""
+    def not_served(self, vantage: Vantage, address: str, *ports: int) -> None:
+        """Hold that a connection to these ports of an address is never established."""
         self.wait.holds(
-            lambda: http.connects(vantage, address, port, timeout=0.5),
-            lambda seen: seen != "open",
-            what=f"{vantage.name} gets no connection to {address}:{port}",
+            lambda: {port: http.connects(vantage, address, port, timeout=0.25) for port in ports},
+            lambda seen: "open" not in seen.values(),
+            what=f"{vantage.name} gets no connection to {address}, port {' or '.join(map(str, ports))}",
             budget="stays_silent",
         )
 
@@ -432,6 +435,7 @@ class Stage:
     def fault(self, ability: Ability, act: Callable[[], Fault]) -> Iterator[Fault]:
         """Do something to the lab; it is undone at the end of the block, or with the check when that is not reached."""
         self.ground.need(ability)
+        self._faulted = True
         done = act()
         journal = self.ground.journal
         journal.write("fault", t=journal.t(done.began), kind=done.kind, target=done.target, phase="begin")
@@ -478,10 +482,33 @@ class Stage:
                 row["t"] = self.ground.journal.t(row["t"])
             self.ground.journal.write("exchange", title="ARP at the client", vantage=self.client.name, frames=rows)
 
-    def close(self) -> None:
-        """Undo everything."""
+    def _come_to_rest(self) -> None:
+        """After a fault, wait until a new address has one announcer again: the next check is to meet a whole cluster.
+
+        What a fault costs is judged by the check that did it; how long it lasts beyond that is kept here, not judged.
+        """
+        self.pool(1)
+        service = self.service("rest", serving=True)
         try:
-            self.undo.close()
+            self.wait.settles(
+                lambda: [sorted(self.answerers(address)) for address in service.addresses()],
+                lambda seen: [len(who) for who in seen] == [1],
+                what="at rest after the fault: one node answers for a new address",
+                budget="at_rest",
+                in_a_row=3,
+            )
+        except NotSettled as error:
+            self.saw("arp", "not at rest after the fault", error.seen)
+
+    def close(self) -> None:
+        """Undo everything, and leave the cluster as whole as it was met."""
+        try:
+            self.start_over()
+            if self._faulted:
+                self._come_to_rest()
         finally:
-            if self._capture:
-                self._capture.__exit__()
+            try:
+                self.undo.close()
+            finally:
+                if self._capture:
+                    self._capture.__exit__()

@@ -98,8 +98,9 @@ class Scene:
 
     def answers(self, vantage: Vantage, address: str, port: int) -> None:
         """Wait until nginx answers at an address."""
+        timeouts = http.patience()
         self.ground.wait.settles(
-            lambda: http.get(vantage, address, port).status,
+            lambda: http.get(vantage, address, port, timeout=next(timeouts)).status,
             lambda status: status == http.OK,
             what=f"nginx answers {vantage.name} at {address}:{port}",
             budget="serves",

@@ -55,8 +55,7 @@ def test_ports_are_not_redirected(stage: Stage, scene: Scene, case: str) -> None
     scene.show("two")
     scene.answers(stage.client, scene.assigned("nginxlb"), PORT)
 
-    stage.not_served(stage.client, ADDRESS, 80)
-    stage.not_served(stage.client, ADDRESS, scene.service("nginxlb").node_port())
+    stage.not_served(stage.client, ADDRESS, 80, scene.service("nginxlb").node_port())
 
 
 @proves("ARTICLE-14")

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 from lbproof.proves import proves
 
 if TYPE_CHECKING:
-    from lbproof.stage import Stage
+    from collections.abc import Iterator
+
+    from lbproof.stage import Ground, Stage
 
 
 @proves("CLASS-01", "a")
@@ -18,12 +22,18 @@ def test_a_service_without_a_class_is_served(stage: Stage, case: str) -> None:  
     assert stage.assigned(stage.service()) in pool.addresses
 
 
+@pytest.fixture(scope="module")
+def configured(ground: Ground) -> Iterator[str]:
+    """The one class that is served, as long as cases of this module need it."""
+    with ground.adapter.with_class(ground.cluster, ground.rolled_out) as name:
+        yield name
+
+
 @proves("CLASS-01", "bc")
-def test_a_configured_class_is_the_only_one_served(stage: Stage, case: str) -> None:
+def test_a_configured_class_is_the_only_one_served(configured: str, stage: Stage, case: str) -> None:
     """With a class configured, a Service that names it is served, and one that names none is left alone."""
     pool = stage.pool(1)
-    with stage.ground.adapter.with_class(stage.cluster, stage.ground.rolled_out) as name:
-        if case == "b":
-            assert stage.assigned(stage.service(loadBalancerClass=name)) in pool.addresses
-        else:
-            stage.stays_pending(stage.service())
+    if case == "b":
+        assert stage.assigned(stage.service(loadBalancerClass=configured)) in pool.addresses
+    else:
+        stage.stays_pending(stage.service())

@@ -43,7 +43,7 @@ def test_refusal_names_the_cause(stage: Stage, case: str) -> None:  # noqa: ARG0
 def test_the_announcer_is_named(stage: Stage, case: str) -> None:
     """Whoever the wire shows is named by an Event: at first, after a move, and after the way back."""
     if case != "a":
-        stage.ground.need(Ability.CABLE)
+        stage.ground.need(Ability.POWER_CUT)
     stage.pool(1)
     service = stage.service(serving=True)
     address = stage.assigned(service)
@@ -53,7 +53,7 @@ def test_the_announcer_is_named(stage: Stage, case: str) -> None:
         return
 
     before = told(stage, service, None)
-    with stage.fault(Ability.CABLE, functools.partial(stage.lab.pull_cable, first.name)):
+    with stage.fault(Ability.POWER_CUT, functools.partial(stage.lab.power_cut, first.name)):
         second = stage.announcer(address, but=first.name, budget="failover")
         if case == "b":
             named(stage, service, second, since=before)
@@ -67,7 +67,7 @@ def test_the_announcer_is_named(stage: Stage, case: str) -> None:
     others = [node for node in stage.lab.nodes if node.name not in {first.name, third.name}]
     for other in others:
         stage.exclude(other.name)
-    with stage.fault(Ability.CABLE, functools.partial(stage.lab.pull_cable, third.name)):
+    with stage.fault(Ability.POWER_CUT, functools.partial(stage.lab.power_cut, third.name)):
         back = stage.announcer(address, but=third.name, budget="failover")
         assert back.name == first.name, f"{back.name} took over, expected {first.name}, the only node that may"
         named(stage, service, first, since=before)
