@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import random
+import threading
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -74,7 +75,7 @@ def borrowed_mac() -> None:
 
     def reply(request: Request, mac: bytes) -> bytes:
         sent: bytes = real(request, mac)
-        return sent.replace(mac, mac[:-1] + bytes([mac[-1] ^ 1]))
+        return sent.replace(mac, bytes([mac[0], mac[1] ^ 0x40]) + mac[2:])
 
     _set(speaker, "reply", reply)
 
@@ -84,11 +85,16 @@ def on_a_nic() -> None:
     """A speaker puts the address that it announces on its interface."""
     real = speaker.Port._announce  # noqa: SLF001 - a mutant reaches inside
 
-    def announce(self: speaker.Port, addresses: tuple[bytes, ...]) -> None:
+    def bind(interface: str, addresses: tuple[bytes, ...]) -> None:
         with IPRoute() as ip:  # type: ignore[no-untyped-call]
-            index = ip.link_lookup(ifname=self.link.name)[0]
+            index = ip.link_lookup(ifname=interface)[0]
             for address in addresses:
                 ip.addr("replace", index=index, address=str(ipaddress.ip_address(address)), prefixlen=32)
+
+    def announce(self: speaker.Port, addresses: tuple[bytes, ...]) -> None:
+        binding = threading.Thread(target=bind, args=(self.link.name, addresses))  # pyroute2 has a loop of its own
+        binding.start()
+        binding.join()
         real(self, addresses)
 
     _set(speaker.Port, "_announce", announce)

@@ -33,7 +33,12 @@ _ALL = (
     Budget(name="annotation_seen", text="address assigned or released → the annotation says so", default=5, ceiling=30),
     Budget(name="failover", text="announcer lost → first answer through another node", default=15, ceiling=40),
     Budget(name="one_answerer", text="after a fault or its repair → exactly one node answers", default=15, ceiling=120),
-    Budget(name="at_rest", text="after a check's faults → one node answers; not judged", default=120, ceiling=120),
+    Budget(
+        name="at_rest",
+        text="after a check's faults → one node answers each; not judged",
+        default=120,
+        ceiling=120,
+    ),
     Budget(name="restarted", text="controller or announcer restarted → ready again", default=30, ceiling=120),
     Budget(name="workload_ready", text="a Deployment of the suite's own → all replicas ready", default=30, ceiling=120),
     Budget(

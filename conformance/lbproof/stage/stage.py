@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from lbproof.observe.wait import Waiter
 
 NOT_FOUND = 404
+AT_REST = 6
+"""Addresses that are looked at to tell whether all announcers see each other again."""
 
 
 class Service:
@@ -425,6 +427,11 @@ class Stage:
             if has.get("local") == address and link["ifname"] != "kube-ipvs0"
         ]
 
+    def on_no_interface(self, address: str) -> None:
+        """No interface of any node has the address."""
+        found = self.interfaces_with(address)
+        assert not found, f"{address} is on {', '.join(found)}, expected on no interface"  # noqa: S101 - a verdict
+
     def saw(self, witness: str, what: str, value: object) -> None:
         """Put what a witness saw into the events of the run."""
         self.ground.journal.write("saw", witness=witness, what=what, value=value)
@@ -483,17 +490,18 @@ class Stage:
             self.ground.journal.write("exchange", title="ARP at the client", vantage=self.client.name, frames=rows)
 
     def _come_to_rest(self) -> None:
-        """After a fault, wait until a new address has one announcer again: the next check is to meet a whole cluster.
+        """After a fault, wait until new addresses have one announcer each: the next check is to meet a whole cluster.
 
-        What a fault costs is judged by the check that did it; how long it lasts beyond that is kept here, not judged.
+        Several, since speakers that do not see each other may still agree about one of them. What a fault costs is
+        judged by the check that did it; how long it lasts beyond that is kept here, not judged.
         """
-        self.pool(1)
-        service = self.service("rest", serving=True)
+        pool = self.pool(AT_REST)
+        services = [self.service(f"rest-{n}", serving=True) for n in range(AT_REST)]
         try:
             self.wait.settles(
-                lambda: [sorted(self.answerers(address)) for address in service.addresses()],
-                lambda seen: [len(who) for who in seen] == [1],
-                what="at rest after the fault: one node answers for a new address",
+                lambda: self._sweep([address for service in services for address in service.addresses()]),
+                lambda seen: [len(who) for who in seen.values()] == [1] * len(pool.addresses),
+                what=f"at rest after the fault: one node answers for each of {AT_REST} new addresses",
                 budget="at_rest",
                 in_a_row=3,
             )

@@ -17,4 +17,4 @@ def test_the_address_is_on_no_interface(stage: Stage, case: str) -> None:  # noq
     address = stage.assigned(stage.service(serving=True))
     stage.announcer(address)
 
-    assert stage.interfaces_with(address) == []
+    stage.on_no_interface(address)

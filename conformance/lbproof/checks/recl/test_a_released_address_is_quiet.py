@@ -42,7 +42,7 @@ def test_a_released_address_is_quiet(stage: Stage, case: str) -> None:  # noqa: 
     stage.delete(service)
 
     stage.goes_silent(address)
-    assert stage.interfaces_with(address) == []
+    stage.on_no_interface(address)
     stage.undo.later("the client's neighbour entry", lambda: neighbours.forget(stage.client, address))
     neighbours.pin(stage.client, address, old.mac, "permanent")
     with Capture(stage.client) as capture:
