@@ -36,9 +36,11 @@ def test_nobody_answers_for_a_refused_address(stage: Stage, case: str) -> None: 
 
 @proves("L2-04", "c")
 def test_nobody_answers_for_a_pool_that_is_not_advertised(stage: Stage, case: str) -> None:  # noqa: ARG001 - its only case
-    """A Service gets its address of a pool that nothing carries to the segment, and nobody answers for it."""
-    stage.pool(1, advertised=False)
-    address = stage.assigned(stage.service(serving=True))
+    """While another pool is announced, nobody answers for an address of a pool that nothing carries to the segment."""
+    announced = stage.pool(1)
+    quiet = stage.pool(1, advertised=False)
+    stage.announcer(stage.assigned(stage.service("heard", serving=True, ask=announced.addresses[0])))
+    address = stage.assigned(stage.service("quiet", serving=True, ask=quiet.addresses[0]))
 
     stage.stays_silent(address)
 
