@@ -5,17 +5,21 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from lbproof.report import pictures, terminal
 from lbproof.spec import AREAS, Conclusion, Level, Verdict
+from lbproof.spec.requirements import of_case
 
 if TYPE_CHECKING:
     from lbproof.report.model import Case, Run
 
 _NOT_RUN = {Verdict.UNSUPPORTED, Verdict.SKIPPED}
+_ROWS = 24
+"""Frames of an exchange that the page shows: what a reader takes in."""
 
 
 def of(run: Run) -> str:
@@ -28,8 +32,11 @@ def of(run: Run) -> str:
         lstrip_blocks=True,
     )
     environment.filters["span"] = _span
+    environment.filters["beside"] = _beside
     counts = run.counts()
     total = sum(counts.values()) or 1
+    unsettled = [c for c in run.cases if c.verdict in {*_NOT_RUN, Verdict.UNTESTABLE}]
+    program, *arguments = run.started["command"] or ["lbproof"]
     return environment.get_template("report.html.j2").render(
         run=run,
         started=run.started,
@@ -45,8 +52,9 @@ def of(run: Run) -> str:
         shares=[(verdict, count, count / total * 100) for verdict, count in counts.items() if count],
         troubled=[r for r in run.results if r.verdict in {Verdict.FAILED, Verdict.ERROR}],
         not_run=_NOT_RUN,
-        unsettled=[c for c in run.cases if c.verdict in {*_NOT_RUN, Verdict.UNTESTABLE}],
-        command=shlex.join([Path(run.started["command"][0]).name, *run.started["command"][1:]]),
+        unsettled=unsettled,
+        judged=len(run.cases) - len(unsettled),
+        command=shlex.join([Path(program).name, *arguments]),
         figures=_figures(run),
         stages=Markup(pictures.stages(run.stages)),  # noqa: S704 - our own SVG, its texts escaped
         timelines=_timelines,
@@ -64,6 +72,11 @@ def _span(seconds: float) -> str:
     return f"{seconds:.1f} s" if seconds < 90 else f"{seconds / 60:.1f} min"  # noqa: PLR2004 - a minute and a half
 
 
+def _beside(path: str) -> str:
+    """A link to a file below the run's folder, which leads nowhere else whatever the path says."""
+    return f"./{quote(path)}"
+
+
 def _timelines(case: Case) -> list[tuple[str, Markup]]:
     return [
         (event["title"], Markup(pictures.timeline(event, case.faults)))  # noqa: S704 - our own SVG, its texts escaped
@@ -71,24 +84,51 @@ def _timelines(case: Case) -> list[tuple[str, Markup]]:
     ]
 
 
-def _exchange(event: dict[str, Any]) -> list[dict[str, Any]]:
-    """The frames of an exchange as rows; one that speaks for an address that another MAC spoke for too is marked."""
+def _exchange(case: Case, event: dict[str, Any]) -> dict[str, Any]:
+    """The frames of an exchange as rows; one that speaks for an address that another MAC spoke for too is marked.
+
+    Of a long exchange only the frames around the moment that a reader looks for are shown, and `around` says which.
+    """
+    frames = event["frames"]
     speakers: dict[str, set[str]] = {}
-    for frame in event["frames"]:
-        if frame["op"] == "reply" or frame["sender_ip"] == frame["target_ip"]:
-            speakers.setdefault(frame["sender_ip"], set()).add(frame["sender_mac"])
-    first = event["frames"][0]["t"] if event["frames"] else 0
-    return [
-        {
-            "t": f"{frame['t'] - first:+.3f} s",
-            "says": _says(frame),
-            "mac": frame["sender_mac"],
-            "node": frame["node"],
-            "contested": len(speakers.get(frame["sender_ip"], ())) > 1
-            and frame["sender_mac"] in speakers[frame["sender_ip"]],
-        }
-        for frame in event["frames"]
-    ]
+    second = None
+    for at, frame in enumerate(frames):
+        if _speaks(frame):
+            macs = speakers.setdefault(frame["sender_ip"], set())
+            macs.add(frame["sender_mac"])
+            second = at if second is None and len(macs) > 1 else second
+    contested = {ip: macs for ip, macs in speakers.items() if len(macs) > 1}
+    moment, around = _moment(case, frames, second)
+    begin = min(max(moment - _ROWS // 2, 0), max(len(frames) - _ROWS, 0))
+    return {
+        "rows": [
+            {
+                "t": f"{frame['t'] - frames[0]['t']:+.3f} s",
+                "says": _says(frame),
+                "mac": frame["sender_mac"],
+                "node": frame["node"],
+                "contested": frame["sender_mac"] in contested.get(frame["sender_ip"], ()),
+            }
+            for frame in frames[begin : begin + _ROWS]
+        ],
+        "contested": bool(contested),
+        "around": around if len(frames) > _ROWS else "",
+        "captures": [row for row in case.evidence if row["kind"] == "pcap"],
+    }
+
+
+def _moment(case: Case, frames: list[dict[str, Any]], second: int | None) -> tuple[int, str]:
+    """The frame that a reader looks for first, and where that is in words."""
+    if second is not None:
+        return second, "around the first moment at which a second hardware address answers for the same address"
+    fault = next((fault["t"] for fault in case.faults if fault["phase"] == "begin"), None)
+    after = next((at for at, frame in enumerate(frames) if fault is not None and frame["t"] >= fault), None)
+    return (0, "from the first on") if after is None else (after, "around the fault")
+
+
+def _speaks(frame: dict[str, Any]) -> bool:
+    """Whether a frame says that its sender has an address: an answer, or an announcement to all."""
+    return bool(frame["op"] == "reply" or frame["sender_ip"] == frame["target_ip"])
 
 
 def _says(frame: dict[str, Any]) -> str:
@@ -99,11 +139,12 @@ def _says(frame: dict[str, Any]) -> str:
     return f"{frame['sender_ip']} is here (to {frame['target_ip']})"
 
 
-def _figures(run: Run) -> list[tuple[str, str, str]]:
-    """The outages that were measured: case, what it was, how long."""
+def _figures(run: Run) -> list[tuple[str, str, str, str]]:
+    """The outages that were measured: case, its requirement, what it was, how long."""
     found = []
     for case in run.cases:
         for event in case.timelines:
             longest = max((until - since for since, until in event["outages"]), default=0.0)
-            found.append((case.id, event["title"], _span(longest) if longest else "nothing lost"))
+            told = _span(longest) if longest else "nothing lost"
+            found.append((case.id, of_case(case.id).id, event["title"], told))
     return found

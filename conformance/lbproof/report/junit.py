@@ -22,16 +22,13 @@ def _clean(text: str) -> str:
 
 def of(run: Run) -> str:
     """The document."""
-    root = ET.Element("testsuites", name="lbproof", time=f"{run.seconds:.3f}")
+    root = ET.Element("testsuites", {"name": "lbproof", **_counts(run.cases), "time": f"{run.seconds:.3f}"})
     for area, results in run.by_area:
         cases = [case for result in results for case in result.cases]
         suite = ET.SubElement(
             root,
             "testsuite",
-            name=area,
-            tests=str(len(cases)),
-            failures=str(sum(case.verdict is Verdict.FAILED for case in cases)),
-            errors=str(sum(case.verdict is Verdict.ERROR for case in cases)),
+            {"name": area, **_counts(cases)},
             skipped=str(sum(case.verdict in _SKIPPED for case in cases)),
             time=f"{sum(case.seconds for case in cases):.3f}",
             timestamp=run.at.partition(".")[0],
@@ -42,6 +39,14 @@ def of(run: Run) -> str:
     return ET.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
 
 
+def _counts(cases: list[Case]) -> dict[str, str]:
+    return {
+        "tests": str(len(cases)),
+        "failures": str(sum(case.verdict is Verdict.FAILED for case in cases)),
+        "errors": str(sum(case.verdict is Verdict.ERROR for case in cases)),
+    }
+
+
 def _case(suite: ET.Element, area: str, case: Case) -> None:
     element = ET.SubElement(
         suite,
@@ -50,11 +55,8 @@ def _case(suite: ET.Element, area: str, case: Case) -> None:
         name=_clean(f"{case.id} {case.sentence}"),
         time=f"{case.seconds:.3f}",
     )
-    detail = "\n".join(
-        f"{label}: {text}"
-        for label, text in (("expected", case.expected), ("observed", case.observed), ("", case.traceback))
-        if text
-    )
+    said = {"expected: ": case.expected, "observed: ": case.observed, "": case.traceback}
+    detail = "\n".join(f"{label}{text}" for label, text in said.items() if text)
     if case.verdict in _SKIPPED:
         ET.SubElement(element, "skipped", message=_clean(f"{case.verdict}: {case.reason}"))
     elif case.verdict is not Verdict.PASSED:

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from functools import cache
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NotRequired, get_args, get_origin, get_type_hints
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from lbproof.spec import (
     AREAS,
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
 
 Event = dict[str, Any]
 EVENTS = "events.ndjson"
+_NO_BEGINNING = "it does not begin with run.started"
 
 
 class BadRun(ValueError):  # noqa: N818 - it names what was given
@@ -107,7 +111,11 @@ class Run:
     results: list[Result]
     stages: list[tuple[str, float]]
     events: int
+    until: float
+    """When its last event was, in seconds."""
     finished: Event | None
+    folder: Path | None = None
+    """Where it was read from; None for events that are in no file."""
 
     @property
     def by_area(self) -> list[tuple[str, list[Result]]]:
@@ -148,7 +156,7 @@ class Run:
     @property
     def seconds(self) -> float:
         """How long the run took, as far as its events go."""
-        return float(self.finished["seconds"]) if self.finished else max((s for _, s in self.stages), default=0.0)
+        return float(self.finished["seconds"]) if self.finished else self.until
 
     @property
     def at(self) -> str:
@@ -206,34 +214,103 @@ def read(run: Path) -> Run:
     """The run of a folder (or of its events file). Raises `BadRun`."""
     path = run / EVENTS if run.is_dir() else run
     try:
-        return of_events(_lines(path))
+        events = _lines(path)
     except OSError as error:
         raise BadRun(f"{path}: {error.strerror}") from None
+    try:
+        told = of_events(events)
+    except BadRun as error:
+        raise BadRun(f"{path}: {error}") from None
+    told.folder = path.parent
+    return told
 
 
 def _lines(path: Path) -> list[Event]:
     """The events of a file; a last line that was cut when the run was killed is left out."""
-    lines = path.read_text(encoding="utf-8").split("\n")
-    events = []
+    lines = path.read_bytes().split(b"\n")
+    events: list[Event] = []
     for number, line in enumerate(lines, 1):
         if not line:
             continue
         try:
-            event = json.loads(line)
-        except ValueError as error:
+            text, event = _parse(line)
+        except (ValueError, RecursionError) as error:
             if number == len(lines):
                 break
             raise BadRun(f"{path}, line {number}: not JSON: {error}") from None
-        if not isinstance(event, dict) or event.get("event") not in NAMES:
-            raise BadRun(f"{path}, line {number}: no event of a run: {line[:80]}")
-        events.append(event)
-    if not events or events[0]["event"] != "run.started":
-        raise BadRun(f"{path}: it does not begin with run.started")
-    if events[0]["format"] > FORMAT:
-        raise BadRun(
-            f"{path}: format {events[0]['format']} is newer than this lbproof reads ({FORMAT}): update lbproof"
-        )
+        if not events:
+            _begins(path, event)
+        try:
+            events.append(_checked(text, event))
+        except BadRun as error:
+            raise BadRun(f"{path}, line {number}: {error}") from None
+    if not events:
+        raise BadRun(f"{path}: {_NO_BEGINNING}")
     return events
+
+
+def _parse(line: bytes) -> tuple[str, Any]:
+    """A line as text and as what it holds; half a surrogate pair, which JSON can name and no file hold, is a `?`."""
+    text = line.decode()
+    if "\\ud" in text.lower():
+        text = json.dumps(json.loads(text), ensure_ascii=False).encode(errors="replace").decode()
+    return text, json.loads(text)
+
+
+def _begins(path: Path, event: Any) -> None:  # noqa: ANN401 - it may be anything yet
+    """Look at the first event before any other: what a newer format holds is not to be judged by this one."""
+    if not isinstance(event, dict) or event.get("event") != "run.started":
+        raise BadRun(f"{path}: {_NO_BEGINNING}")
+    if isinstance(event.get("format"), int) and event["format"] > FORMAT:
+        raise BadRun(f"{path}: format {event['format']} is newer than this lbproof reads ({FORMAT}): update lbproof")
+
+
+_FINITE = ConfigDict(allow_inf_nan=False)
+
+
+class _Frame(BaseModel):
+    """What the readers rely on in a frame of an exchange."""
+
+    model_config = _FINITE
+
+    t: float
+    op: str
+    sender_mac: str
+    sender_ip: str
+    target_ip: str
+    node: str
+
+
+_CLOSER: dict[tuple[str, str], Any] = {
+    ("run.started", "format"): Annotated[int, Field(ge=1)],
+    ("check.finished", "verdict"): Verdict,
+    ("exchange", "frames"): list[_Frame],
+}
+"""Fields whose form is closer than their type in `lbproof.spec.events` says."""
+
+
+@cache
+def _form(name: str) -> type[BaseModel]:
+    """The form of an event. A word of a closed list may be another, and fields may be added: nothing rests on them."""
+    fields: dict[str, Any] = {"t": (float, ...), "at": (str, ...)}
+    for field_name, hint in get_type_hints(NAMES[name], include_extras=True).items():
+        optional = get_origin(hint) is NotRequired
+        plain = get_args(hint)[0] if optional else hint
+        kind = _CLOSER.get((name, field_name), str if get_origin(plain) is Literal else plain)
+        fields[field_name] = (kind, None) if optional else (kind, ...)
+    return create_model(name, __config__=_FINITE, **fields)
+
+
+def _checked(text: str, event: Any) -> Event:  # noqa: ANN401 - it may be anything yet
+    """The event, when it is one of a run and of its form. Raises `BadRun`."""
+    if not isinstance(event, dict) or not isinstance(event.get("event"), str) or event["event"] not in NAMES:
+        raise BadRun(f"no event of a run: {text[:80]}")
+    try:
+        _form(event["event"]).model_validate_json(text, strict=True)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise BadRun(f"{event['event']}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+    return event
 
 
 def of_events(events: list[Event]) -> Run:
@@ -261,8 +338,9 @@ def of_events(events: list[Event]) -> Run:
         started=started,
         environment=next((e["facts"] for e in events if e["event"] == "environment"), {}),
         results=results,
-        stages=[(e["name"], e["seconds"]) for e in events if e["event"] == "stage" and e["phase"] == "end"],
+        stages=[(e["name"], e["seconds"]) for e in events if e["event"] == "stage" and "seconds" in e],
         events=len(events),
+        until=max(e["t"] for e in events),
         finished=finished,
     )
 

@@ -44,7 +44,8 @@ def timeline(event: dict[str, Any], faults: list[dict[str, Any]]) -> str:
     samples = event["samples"]
     if not samples:
         return ""
-    spans = fault_spans(faults, samples[-1][0])
+    asked = samples[0][0], samples[-1][0]
+    spans = [span for span in fault_spans(faults, asked[1]) if span[1] > asked[0] and span[0] < asked[1]]
     outages = event["outages"]
     begin, end = _window(samples, spans, outages)
     shown = [s for s in samples if begin <= s[0] <= end]
@@ -106,7 +107,8 @@ def _span(seconds: float) -> str:
 
 def _told(event: dict[str, Any], spans: list[Any], outages: list[Any]) -> str:
     lost = ", ".join(_span(until - since) for since, until in outages) or "none"
-    return f"{event['title']}: {len(event['samples'])} requests, {len(spans)} faults, outages {lost}"
+    faults = "1 fault" if len(spans) == 1 else f"{len(spans)} faults"
+    return f"{event['title']}: {len(event['samples'])} requests, {faults}, outages {lost}"
 
 
 def stages(rows: list[tuple[str, float]]) -> str:

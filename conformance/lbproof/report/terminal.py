@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lbproof.spec import Conclusion, Level, Verdict
@@ -11,7 +12,7 @@ from lbproof.spec.requirements import sentence
 if TYPE_CHECKING:
     from typing import TextIO
 
-    from lbproof.report.model import Case, Run
+    from lbproof.report.model import Run
 
 GLYPHS = {
     Verdict.PASSED: "✓",
@@ -28,6 +29,17 @@ _STAGES = {
     "checks": "judging",
     "teardown": "taking the lab down",
 }
+_MOST_LINES = 6
+"""Lines that one part of a failure's story may have on the screen; the report has all of it."""
+
+
+def _plain(text: str) -> str:
+    """Text in one line that cannot steer a screen, whatever was answered on the wire."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in " ".join(text.split()))
+
+
+def _short(text: str, width: int) -> str:
+    return textwrap.shorten(_plain(text), max(6, width), placeholder=" …")
 
 
 class LiveTerminal:
@@ -58,7 +70,7 @@ class LiveTerminal:
 
     def _stage(self, event: dict[str, Any]) -> None:
         if "note" in event:
-            self._line(f"{event['t']:7.1f} s  {event['note']}")
+            self._line(f"{event['t']:7.1f} s  {_plain(event['note'])}")
         elif event["phase"] == "begin":
             self._line(f"{event['t']:7.1f} s  {_STAGES.get(event['name'], event['name'])}")
 
@@ -67,7 +79,7 @@ class LiveTerminal:
         head = f"{event['t']:7.1f} s  {self._done:>3}/{self._all}  "
         mark = self._paint(f"{GLYPHS[verdict]} {verdict:10}", verdict)
         flaky = " (flaky)" if event.get("flaky") else ""
-        text = textwrap.shorten(sentence(event["case"]), max(30, self.width - len(head) - 34), placeholder=" …")
+        text = _short(sentence(event["case"]), self.width - len(head) - 34 - len(flaky))
         self._line(f"{head}{mark} {event['case']:11} {event['seconds']:5.1f} s  {text}{flaky}")
         if verdict in {Verdict.FAILED, Verdict.ERROR, Verdict.UNTESTABLE}:
             for label in ("reason", "expected", "observed"):
@@ -75,8 +87,8 @@ class LiveTerminal:
                     self._indented(label, str(event[label]))
 
     def _indented(self, label: str, text: str) -> None:
-        lines = textwrap.wrap(text, self.width - 30) or [""]
-        for number, line in enumerate(lines[:6]):
+        lines = textwrap.wrap(_plain(text), max(30, self.width - 30), max_lines=_MOST_LINES, placeholder=" …")
+        for number, line in enumerate(lines):
             self._line(f"{'':18}{label if number == 0 else '':9} {line}")
 
     def _paint(self, text: str, verdict: Verdict) -> str:
@@ -95,11 +107,15 @@ def summary(run: Run, width: int = 100) -> list[str]:
     tight = [wait for wait in run.waits() if wait.longest > wait.within / 2]
     if tight:
         lines += ["", "  slow against their budgets:"]
-        lines += [f"    {w.name:18} took up to {w.longest:.2f} s of {w.within:g} s  {w.text}" for w in tight]
+        for w in tight:
+            head = f"    {w.name:18} took up to {w.longest:.2f} s of {w.within:g} s  "
+            lines.append((head + _short(w.text, width - len(head))).rstrip())
+    counts = ", ".join(f"{count} {verdict}" for verdict, count in run.counts().items() if count)
     levels = "  ".join(f"{level} {good}/{of}" for level, (good, of) in run.levels().items() if of)
-    lines += ["", f"  {levels}  in {run.seconds:.0f} s"]
-    if run.note:
-        lines.append(f"  {run.note}")
+    lines += ["", *([f"  {counts}"] if counts else []), f"  {levels or 'nothing judged'}  in {run.seconds:.0f} s"]
+    lines += [f"  {line}" for line in textwrap.wrap(_plain(run.note), max(30, width - 2))]
+    if run.folder:
+        lines.append(f"  report: {_near(run.folder / 'report.html')}")
     who = f"{run.started['implementation']} {run.started['version']}"
     lines.append(f"  {who}: {run.conclusion.upper()}")
     return lines
@@ -111,14 +127,22 @@ def _not_passed(run: Run, width: int) -> list[str]:
         return []
     lines = ["", "  not passed:"]
     for case in others:
-        lines.append(f"    {GLYPHS[case.verdict]} {case.id:11} {case.verdict:11} {_short(case, width - 32)}")
-        lines += [f"{'':30}{row['path']}" for row in case.evidence if row["kind"] == "pcap"]
+        head = f"    {GLYPHS[case.verdict]} {case.id:11} {case.verdict:11} "
+        reason = case.reason or ("passed only on a second look" if case.flaky else "")
+        if case.verdict in {Verdict.FAILED, Verdict.ERROR}:
+            lines.append(head + _short(case.sentence, width - len(head)))
+            told = textwrap.wrap(_plain(reason), max(30, width - len(head)), max_lines=2, placeholder=" …")
+            lines += [f"{'':{len(head)}}{line}" for line in told]
+        else:
+            lines.append((head + _short(reason, width - len(head))).rstrip())
+        lines += [f"{'':{len(head)}}{_plain(row['path'])}" for row in case.evidence if row["kind"] == "pcap"]
     return lines
 
 
-def _short(case: Case, width: int) -> str:
-    text = case.reason or ("passed only on a second look" if case.flaky else "")
-    return textwrap.shorten(text, max(30, width), placeholder=" …")
+def _near(path: Path) -> Path:
+    """A path as one would type it here."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
 
 
 def title(conclusion: Conclusion) -> str:
