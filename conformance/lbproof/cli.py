@@ -368,6 +368,7 @@ def main() -> None:
     """Run the command; every expected error is one line, anything else is a bug of ours and says so."""
     from lbproof.lab.base import LabError
     from lbproof.options import BadOption
+    from lbproof.report.model import BadRun
 
     try:
         cli.main(standalone_mode=False)
@@ -377,7 +378,7 @@ def main() -> None:
         _fail("interrupted", Exit.INCONCLUSIVE)
     except click.ClickException as error:
         _fail(f"{error.format_message()}; see lbproof --help", Exit.USAGE)
-    except (UnknownName, BadOption) as error:
+    except (UnknownName, BadOption, BadRun) as error:
         _fail(str(error), Exit.USAGE)
     except LabError as error:
         _fail(str(error), Exit.NO_ENVIRONMENT)

@@ -206,10 +206,9 @@ class Session:
         directory = self.directory
         assert directory is not None  # noqa: S101 - set on entering, for the type checker
         bundle.write(directory)
-        self.summary = [
-            *terminal.summary(model.read(directory), width=_width()),
-            f"  report: {directory / 'report.html'}",
-        ]
+        self.summary = terminal.summary(model.read(directory), width=_width())
+        if self.exit is Exit.NO_ENVIRONMENT:
+            self.summary.append(f"lbproof: no usable environment: {self._note}")
 
     # --- one case
 
