@@ -39,6 +39,7 @@ def test_a_malformed_pool_harms_nobody(stage: Stage, case: str) -> None:
             bool,
             what=f"something is said about the pool of {MALFORMED[case]}",
             budget="pool_applied",
+            show=lambda said: said or "nothing",
         )
         stage.saw("api", f"a pool of {MALFORMED[case]} is flagged", said)
 
