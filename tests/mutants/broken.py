@@ -297,15 +297,19 @@ def no_failover() -> None:
 
 @fault("FAIL-04")
 def never_yields() -> None:
-    """A speaker keeps what it once took, whoever else claims it."""
-    real = _real(segment, "plan")
+    """A speaker that comes back takes at once what it may, and keeps it, whoever else claims it."""
+    real, init = _real(segment, "plan"), segment.Segment.__init__
 
     def stubborn(view: plan.View) -> Any:  # noqa: ANN401
         found = real(view)
         return replace(found, withdraw=tuple(a for a in found.withdraw if a not in view.wanted))
 
+    def hasty(self: segment.Segment, *, now: float, **words: Any) -> None:  # noqa: ANN401
+        init(self, now=now, **words)
+        self.listen_until = now
+
     _set(segment, "plan", stubborn)
-    _set(segment.Segment, "doubt", lambda *_: None)
+    _set(segment.Segment, "__init__", hasty)
 
 
 @fault("UPGR-01")

@@ -7,30 +7,55 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from tests.mutants.broken import MUTANTS, Mutant
 
+from lbproof.spec import Level
+from lbproof.spec.requirements import of_case
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize("mutant", MUTANTS.values(), ids=MUTANTS)
-def test_the_case_that_is_named_for_it_catches_it(mutant: Mutant, tmp_path: Path) -> None:
-    """The run ends as not conformant, by a verdict `failed` and not by an error."""
-    adapter = f"tests.mutants.adapter:{mutant.name.replace('-', '_')}"
+def judged(implementation: str, cases: Iterable[str], results: Path, *, limit: float) -> tuple[int, dict[str, str]]:
+    """The exit code of a run of these cases, and the verdict of each."""
     run = subprocess.run(
         [
-            *(sys.executable, "-m", "lbproof", "run", "--implementation", adapter),
-            *("--requirement", mutant.case, "--results", str(tmp_path)),
+            *(sys.executable, "-m", "lbproof", "run", "--implementation", implementation, "--results", str(results)),
+            *(word for case in cases for word in ("--requirement", case)),
         ],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         check=False,
-        timeout=110,
+        timeout=limit,
     )
+    assert (results / "latest" / "report.json").exists(), run.stderr
+    report = json.loads((results / "latest" / "report.json").read_text())
+    return run.returncode, {case["id"]: case["verdict"] for r in report["requirements"] for case in r["cases"]}
 
-    report = json.loads((tmp_path / "latest" / "report.json").read_text())
-    verdicts = {case["id"]: case["verdict"] for r in report["requirements"] for case in r["cases"]}
-    assert verdicts == {mutant.case: "failed"}, run.stderr
-    assert run.returncode in {0, 1}
+
+@pytest.mark.parametrize("mutant", MUTANTS.values(), ids=MUTANTS)
+def test_the_case_that_is_named_for_it_catches_it(mutant: Mutant, tmp_path: Path) -> None:
+    """By a verdict `failed` and not by an error; the run ends as not conformant where the requirement binds."""
+    adapter = f"tests.mutants.adapter:{mutant.name.replace('-', '_')}"
+
+    code, verdicts = judged(adapter, [mutant.case], tmp_path, limit=110)
+
+    assert verdicts == {mutant.case: "failed"}
+    assert code == (0 if of_case(mutant.case).level is Level.SHOULD else 1)
+
+
+@pytest.mark.timeout(300)
+def test_the_unbroken_reference_fails_none_of_them(tmp_path: Path) -> None:
+    """What catches a mutant catches it for its fault."""
+    cases = sorted({mutant.case for mutant in MUTANTS.values()})
+
+    code, verdicts = judged("reference", cases, tmp_path, limit=290)
+
+    assert verdicts == dict.fromkeys(cases, "passed")
+    assert code == 0
