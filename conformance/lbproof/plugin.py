@@ -148,12 +148,27 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, object]:
-    """Boot and install before the first check; conclude and take down after the last, whatever happened between."""
+    """Boot and install before the first check."""
     run = session.config.stash.get(SESSION, None)
     if run is None or session.config.option.collectonly:
         return (yield)
-    with run:
+    run.open()
+    try:
         return (yield)
+    except BaseException as error:
+        run.stopped_by = error
+        raise
+
+
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> Generator[None, object, object]:
+    """Conclude and take down, whatever happened, once pytest has taken down the fixtures that stand on the lab."""
+    try:
+        return (yield)
+    finally:
+        run = session.config.stash.get(SESSION, None)
+        if run is not None and not session.config.option.collectonly:
+            run.close()
 
 
 @pytest.hookimpl(wrapper=True)
@@ -200,7 +215,7 @@ def stage(request: pytest.FixtureRequest) -> Iterator[Stage]:
     made = run.stage(request.node.stash[CASE])
     request.node.stash[STAGE] = made
     yield made
-    made.close()
+    made.close(rest=run.stopped_by is None)
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:

@@ -13,7 +13,7 @@ import time
 import traceback
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
@@ -43,7 +43,6 @@ from lbproof.stage import CannotShow, Ground, Stage
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
-    from types import TracebackType
 
     from lbproof.lab.base import Lab
     from lbproof.options import Options
@@ -58,7 +57,7 @@ _EXIT = {
 
 
 class Session:
-    """A run. Enter it to boot and install; leaving it concludes, takes down and writes the report."""
+    """A run: `open` boots and installs, `close` takes down, concludes and writes the report."""
 
     def __init__(self, options: Options, *, command: list[str]) -> None:
         """Resolve names alone; nothing is started. Raises `pytest.UsageError` for an unknown implementation."""
@@ -77,6 +76,9 @@ class Session:
         self.summary: list[str] = []
         self.exit: Exit | None = None
         self.directory: Path | None = None
+        self.stopped_by: BaseException | None = None
+        """What ended the run before its last check."""
+        self._running = False
         self._verdicts: dict[str, Verdict] = {}
         self._details: dict[str, Any] = {}
         self._note = ""
@@ -86,9 +88,10 @@ class Session:
 
     # --- the run
 
-    def __enter__(self) -> Self:
-        """Boot the lab and install the implementation."""
+    def open(self) -> None:
+        """Boot the lab and install the implementation; when that fails, the run is closed."""
         self.directory = _new_directory(self.options.results, self.adapter.name)
+        self._running = True
         self.journal = Journal(self.directory / "events.ndjson")
         self.live = terminal.LiveTerminal(sys.__stderr__ or sys.stderr, color=_color(), width=_width())
         self.journal.listeners.append(self.live)
@@ -114,7 +117,8 @@ class Session:
         try:
             self._begin(Waiter(self.journal, budgets))
         except BaseException as error:
-            self.__exit__(type(error), error, error.__traceback__)
+            self.stopped_by = error
+            self.close()
             if isinstance(error, (LabError, ApiUnreachable)):
                 pytest.exit(f"no usable environment: {error}", returncode=int(Exit.NO_ENVIRONMENT))
             if isinstance(error, (NotSettled, ApiError)):
@@ -122,7 +126,6 @@ class Session:
                     f"{self.adapter.name} could not be installed: {error}", returncode=int(self.exit or Exit.BUG)
                 )
             raise
-        return self
 
     def _begin(self, waiter: Waiter) -> None:
         with self._stage("boot"):
@@ -165,10 +168,11 @@ class Session:
         yield
         self.journal.write("stage", name=name, phase="end", seconds=round(time.monotonic() - began, 3))
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Take down, conclude and write the report; a failure here is a bug of ours and says so."""
+    def close(self) -> None:
+        """Take down, conclude and write the report, once; a failure here is a bug of ours and says so."""
+        if not self._running:
+            return
+        self._running, error = False, self.stopped_by
         if isinstance(error, (KeyboardInterrupt, SystemExit)):
             self._note = "interrupted"
         elif error is not None:
@@ -287,7 +291,8 @@ def _exit(error: BaseException | None) -> Exit | None:
     """The exit of a run that ended early; None when its verdicts say it."""
     if isinstance(error, (LabError, ApiUnreachable)):
         return Exit.NO_ENVIRONMENT
-    expected = (NotSettled, ApiError, KeyboardInterrupt, SystemExit, pytest.exit.Exception, pytest.Session.Interrupted)
+    stopped = (KeyboardInterrupt, SystemExit, pytest.exit.Exception, pytest.Session.Interrupted, pytest.Session.Failed)
+    expected = (NotSettled, ApiError, *stopped)
     return None if error is None or isinstance(error, expected) else Exit.BUG
 
 

@@ -22,6 +22,17 @@ CANNOT = (
 LEAKS = PASSES + '@proves("L2-01")\ndef test_leaks(stage, case): stage.undo.later("a route", lambda: 1 / 0)\n'
 BOTH = FAILS + '@proves("RECL-03")\ndef test_breaks(stage, case): {}["x"]\n'
 ENDS = PASSES + '@proves("L2-01")\ndef test_is_stopped(stage, case): raise KeyboardInterrupt\n'
+UNDOES = (
+    HEAD
+    + """
+from pathlib import Path
+@proves("POOL-01")
+def test_is_stopped(stage, case):
+    here = Path(__file__).parent
+    stage.undo.later("a pool", lambda: (here / "undone").write_text(f"lab is gone: {(here / 'lab-is-gone').exists()}"))
+    raise KeyboardInterrupt
+"""
+)
 CASES = HEAD + '@proves("POOL-02", "ab")\ndef test_cases(stage, case): assert case == "a"\n'
 
 
@@ -59,6 +70,22 @@ def test_ctrl_c_takes_the_lab_down_and_still_writes_the_report(run: Callable[...
     assert done.verdicts()["L2-01"] == "error"
     assert (done.directory / "report.html").exists()
     assert (done.directory.parent.parent / "checks" / "lab-is-gone").exists()
+
+
+def test_ctrl_c_undoes_what_was_done_while_the_lab_still_stands(run: Callable[..., Run]) -> None:
+    """A lab that is kept, or somebody's own cluster, is left as it was met."""
+    done = run(UNDOES)
+
+    assert (done.directory.parent.parent / "checks" / "undone").read_text() == "lab is gone: False"
+    assert done.exit == 2, done.screen
+    assert "Traceback" not in done.screen
+
+
+def test_a_run_that_stops_at_the_first_failure_is_no_bug(run: Callable[..., Run]) -> None:
+    """What follows `--` is pytest's."""
+    done = run(FAILS, "--", "-x")
+
+    assert done.exit == 1, done.screen
 
 
 def test_a_lab_that_cannot_boot_is_no_usable_environment(run: Callable[..., Run]) -> None:

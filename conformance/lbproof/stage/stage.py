@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from lbproof.observe.wait import Waiter
 
 NOT_FOUND = 404
+_SHORT = 0.08
+"""Seconds that answers are waited for where the question is asked three times in a row."""
 AT_REST = 6
 """Addresses that are looked at to tell whether all announcers see each other again."""
 
@@ -264,9 +266,9 @@ class Stage:
         """Hardware address → name of the node."""
         return {node.mac: node.name for node in self.lab.nodes}
 
-    def answerers(self, address: str, *, count: int = 1, vantage: Vantage | None = None) -> set[str]:
+    def answerers(self, address: str, *, wait: float = arp.WAIT) -> set[str]:
         """Who answers ARP for an address now: names of nodes, or the MAC of who is none."""
-        seen = arp.ask(vantage or self.client, address, count=count)
+        seen = arp.ask(self.client, address, wait=wait)
         names = self.mac_names()
         return {names.get(answer.mac, answer.mac) for answer in seen}
 
@@ -276,7 +278,7 @@ class Stage:
         `but`: the name of a node that must not be the one.
         """
         seen = self.wait.settles(
-            lambda: sorted(self.answerers(address)),
+            lambda: sorted(self.answerers(address, wait=_SHORT)),
             lambda who: len(who) == 1 and who[0] != but,
             what=f"one node{' other than ' + but if but else ''} answers for {address}",
             budget=budget,
@@ -441,11 +443,11 @@ class Stage:
         except NotSettled as error:
             self.saw("arp", "not at rest after the fault", error.seen)
 
-    def close(self) -> None:
-        """Undo everything, and leave the cluster as whole as it was met."""
+    def close(self, *, rest: bool = True) -> None:
+        """Undo everything; with `rest`, leave the cluster as whole as it was met."""
         try:
             self.start_over()
-            if self._faulted:
+            if rest and self._faulted:
                 self._come_to_rest()
         finally:
             try:
