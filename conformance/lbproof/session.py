@@ -27,6 +27,7 @@ from lbproof.observe.wait import DidNotHold, NotSettled, Waiter
 from lbproof.report import bundle, model, terminal
 from lbproof.spec import (
     BUDGETS,
+    NOT_REACHED,
     REQUIREMENTS,
     SPEC_VERSION,
     Conclusion,
@@ -183,7 +184,7 @@ class Session:
             )
         for case in self.selected:
             if case not in self._verdicts:
-                self._verdict(case, "", Verdict.ERROR, reason=f"not reached: {self._note or 'the run ended early'}")
+                self._verdict(case, "", Verdict.ERROR, reason=f"{NOT_REACHED}{self._note or 'the run ended early'}")
         try:
             with self._stage("teardown"):
                 self._take_down()

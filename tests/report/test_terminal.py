@@ -193,3 +193,17 @@ def test_all_that_passed_leaves_nothing_to_list(sample: Callable[[str], Sample])
 
     assert "not passed" not in text
     assert "  3 passed" in text.splitlines()
+
+
+def test_cases_that_were_not_reached_are_one_line(begin: Callable[..., Story], tmp_path: Path) -> None:
+    """Who pressed Ctrl-C need not read the list of everything that he knows was not judged."""
+    cases = ["POOL-01", "PEND-02", "L2-01", "L2-02", "L2-03"]
+    story = begin(*cases)
+    for case in cases:
+        story.not_run(case, "error", "not reached: interrupted")
+
+    lines = terminal.summary(model.read(story.ended(Conclusion.INCONCLUSIVE).write(tmp_path)))
+
+    assert [line for line in lines if "not reached" in line] == [
+        "    ! 5 cases, from POOL-01 on: not reached: interrupted"
+    ]

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from lbproof.spec import (
     AREAS,
     BUDGETS,
+    NOT_REACHED,
     REQUIREMENTS,
     Conclusion,
     Exit,
@@ -318,7 +319,7 @@ def of_events(events: list[Event]) -> Run:
     started, finished = events[0], next((e for e in events if e["event"] == "run.finished"), None)
     cases: dict[str, Case] = {}
     for case in started["selected"]:
-        cases[case] = Case(id=case, verdict=Verdict.ERROR, reason="not reached: the run was killed")
+        cases[case] = Case(id=case, verdict=Verdict.ERROR, reason=f"{NOT_REACHED}the run was killed")
     for event in events:
         if event["event"] == "check.finished":
             _judge(cases.setdefault(event["case"], Case(id=event["case"], verdict=Verdict.ERROR)), event)

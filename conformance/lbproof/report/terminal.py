@@ -6,7 +6,7 @@ import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lbproof.spec import Conclusion, Level, Verdict
+from lbproof.spec import NOT_REACHED, Conclusion, Level, Verdict
 from lbproof.spec.requirements import sentence
 
 if TYPE_CHECKING:
@@ -40,6 +40,10 @@ def _plain(text: str) -> str:
 
 def _short(text: str, width: int) -> str:
     return textwrap.shorten(_plain(text), max(6, width), placeholder=" …")
+
+
+MANY = 4
+"""Cases that were not reached are told one by one below that number."""
 
 
 class LiveTerminal:
@@ -126,7 +130,8 @@ def _not_passed(run: Run, width: int) -> list[str]:
     if not others:
         return []
     lines = ["", "  not passed:"]
-    for case in others:
+    unreached = [case for case in others if case.reason.startswith(NOT_REACHED)]
+    for case in (case for case in others if case not in unreached or len(unreached) < MANY):
         head = f"    {GLYPHS[case.verdict]} {case.id:11} {case.verdict:11} "
         reason = case.reason or ("passed only on a second look" if case.flaky else "")
         if case.verdict in {Verdict.FAILED, Verdict.ERROR}:
@@ -136,6 +141,9 @@ def _not_passed(run: Run, width: int) -> list[str]:
         else:
             lines.append((head + _short(reason, width - len(head))).rstrip())
         lines += [f"{'':{len(head)}}{_plain(row['path'])}" for row in case.evidence if row["kind"] == "pcap"]
+    if len(unreached) >= MANY:
+        text = f"{len(unreached)} cases, from {unreached[0].id} on: {_plain(unreached[0].reason)}"
+        lines.append(f"    {GLYPHS[Verdict.ERROR]} " + _short(text, width - 6))
     return lines
 
 

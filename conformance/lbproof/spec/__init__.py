@@ -8,12 +8,13 @@ from lbproof.spec.budgets import BUDGETS, Budget
 from lbproof.spec.features import FEATURES, PROFILES, Feature, Profile
 from lbproof.spec.names import UnknownName, nearest
 from lbproof.spec.requirements import AREAS, REQUIREMENTS, SPEC_VERSION, Requirement, select
-from lbproof.spec.words import Conclusion, Exit, Level, Untestable, Verdict, conclude, worst
+from lbproof.spec.words import NOT_REACHED, Conclusion, Exit, Level, Untestable, Verdict, conclude, worst
 
 __all__ = [
     "AREAS",
     "BUDGETS",
     "FEATURES",
+    "NOT_REACHED",
     "PROFILES",
     "REQUIREMENTS",
     "SPEC_VERSION",

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
+NOT_REACHED = "not reached: "
+"""How the reason of a case begins that the run ended before; its verdict is `error`."""
+
+
 class Level(StrEnum):
     """How strongly a requirement binds (RFC 2119)."""
 
