@@ -35,20 +35,26 @@ def name() -> Iterator[str]:
         registry.clean(name)
 
 
-def leftovers() -> list[str]:
+def traces() -> set[str]:
     """What of this machine's own bears the names that a lab uses: mounts, links, namespaces, packet filter rules.
 
-    Empty even while a lab runs, since all of it is inside the lab's own namespaces.
+    A lab adds nothing to it even while it runs, since all of it is inside the lab's own namespaces.
     """
     named, links = Path("/run/netns"), Path("/sys/class/net")
     ruleset = subprocess.run(["nft", "list", "ruleset"], capture_output=True, text=True, check=True).stdout
     mounts = Path("/proc/self/mountinfo").read_text(encoding="utf-8")
     names = [path.name for place in (named, links) if place.exists() for path in place.iterdir()]
-    return [
+    return {
         *(line for line in mounts.splitlines() if "lbproof" in line),
         *(name for name in names if re.fullmatch(r"lan|mgmt|client|router|far|[mw]\d\d|vp?-.*|p-.*", name)),
         *(line for line in ruleset.splitlines() if re.search(r"KUBE-|lbproof|fault-", line)),
-    ]
+    }
+
+
+@pytest.fixture
+def before() -> set[str]:
+    """The traces that the machine bore before the test: an engine's or another tool's, which no lab made."""
+    return traces()
 
 
 def spaces(process: Path) -> set[str]:
@@ -81,7 +87,9 @@ def names() -> dict[str, bool]:
     return {info.name: info.alive for info in registry.labs()}
 
 
-def test_two_labs_do_not_see_each_other(lab: NetnsLab, kube: Kube, programs: Mapping[str, Path], name: str) -> None:
+def test_two_labs_do_not_see_each_other(
+    lab: NetnsLab, kube: Kube, programs: Mapping[str, Path], name: str, before: set[str]
+) -> None:
     """Two labs with the same addresses: what listens in one is refused in the other, and so are their names."""
     other = NetnsLab.up(name, SMALL, programs=programs)
     with lab.client().inside(), socket.create_server((lab.client().address, 9999)) as listening:
@@ -91,14 +99,14 @@ def test_two_labs_do_not_see_each_other(lab: NetnsLab, kube: Kube, programs: Map
     other.down()
 
     assert (here, there) == ("open", "refused")
-    assert leftovers() == []
+    assert traces() - before == set()
     assert names()[lab.name]
     assert name not in names()
     assert len(kube.list("/api/v1/nodes")) == 3
 
 
 def test_nothing_is_left_when_the_keeper_is_killed(
-    lab: NetnsLab, kube: Kube, programs: Mapping[str, Path], name: str
+    lab: NetnsLab, kube: Kube, programs: Mapping[str, Path], name: str, before: set[str]
 ) -> None:
     """SIGKILL to the keeper ends every process, namespace, link and mount; `clean` finds and removes the directory."""
     other = NetnsLab.up(name, SMALL, programs=programs)
@@ -113,7 +121,7 @@ def test_nothing_is_left_when_the_keeper_is_killed(
 
     assert len(its_own) >= 4
     assert living(its_own) == []
-    assert leftovers() == []
+    assert traces() - before == set()
     assert [line for line in removed if name in line] == [f"lab {name}: dead already; {registry.directory(name)}"]
     assert said == removed
     assert name not in names()
@@ -122,7 +130,7 @@ def test_nothing_is_left_when_the_keeper_is_killed(
 
 
 def test_a_lab_goes_with_the_process_that_holds_its_lifeline(
-    name: str, lab_in_process: Callable[[str], subprocess.Popen[str]]
+    name: str, lab_in_process: Callable[[str], subprocess.Popen[str]], before: set[str]
 ) -> None:
     """SIGKILL to the starter, and nothing of its lab is there a moment later, not even the directory."""
     starter = lab_in_process(name)
@@ -133,10 +141,10 @@ def test_a_lab_goes_with_the_process_that_holds_its_lifeline(
     settles(lambda: living(its_own), lambda left: not left, what="nothing lives in its namespaces", within=5)
 
     assert len(its_own) >= 4
-    assert leftovers() == []
+    assert traces() - before == set()
 
 
-def test_an_interrupted_boot_leaves_nothing(programs: Mapping[str, Path], name: str) -> None:
+def test_an_interrupted_boot_leaves_nothing(programs: Mapping[str, Path], name: str, before: set[str]) -> None:
     """Ctrl-C while a lab boots takes back all that there is of it."""
     its_own: set[str] = set()
 
@@ -151,7 +159,7 @@ def test_an_interrupted_boot_leaves_nothing(programs: Mapping[str, Path], name: 
     assert name not in names()
     assert len(its_own) >= 4
     assert living(its_own) == []
-    assert leftovers() == []
+    assert traces() - before == set()
 
 
 def test_a_lab_without_lifeline_is_found_and_taken_down(programs: Mapping[str, Path], name: str) -> None:
