@@ -22,7 +22,7 @@ from lbproof.lab import provide
 from lbproof.lab.base import Ability, Topology
 from lbproof.observe.journal import Journal
 from lbproof.observe.kube import Kube
-from lbproof.observe.prober import Prober, first_answer
+from lbproof.observe.prober import Prober, first_outage, steady
 from lbproof.observe.wait import Waiter, WaitFailed
 from lbproof.stage import Ground, Stage
 
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 
 PERIOD = 0.01
 """Seconds between two requests."""
-STEADY = 100
-"""Requests in a row that must be answered before a cut: a second of them."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -126,28 +124,25 @@ def _cut(stage: Stage, address: str) -> float | None:
     announcer = stage.announcer(address, budget="one_answerer")
     with Prober(stage.client, address, period=PERIOD) as prober:
         stage.wait.settles(
-            lambda: [sample.took is not None for sample in prober.samples[-STEADY:]],
-            lambda seen: len(seen) == STEADY and all(seen),
-            what="a second of requests is answered",
+            lambda: steady(prober.samples),
+            bool,
+            what="half a second of requests is answered",
             budget="serves",
-            show=lambda seen: f"{sum(seen)} of {len(seen)}",
+            show=lambda well: "answered" if well else "not yet answered without a gap",
         )
         with stage.fault(Ability.POWER_CUT, functools.partial(stage.lab.power_cut, announcer.name)) as fault:
             try:
-                came_back = stage.wait.settles(
-                    lambda: first_answer(prober.samples, fault.began),
-                    lambda moment: moment is not None,
+                away = stage.wait.settles(
+                    lambda: first_outage(prober.samples, fault.began),
+                    lambda seconds: seconds is not None,
                     what=f"{address} answers again",
                     budget="failover",
                 )
             except WaitFailed:
-                came_back = None
-            began = next(
-                (s.due for s in sorted(prober.since(fault.began), key=lambda s: s.due) if s.took is None), None
-            )
+                away = None
     stage.ground.nodes_ready()
     stage.ground.rolled_out(stage.ground.adapter.announcer)
-    return None if came_back is None or began is None else came_back - began
+    return away
 
 
 def table(arms: Sequence[Arm]) -> list[str]:

@@ -15,9 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.observe.places import PORT
 
+from lbproof.lab.netns.vantage import NetnsVantage
 from lbproof.observe import prober
 from lbproof.observe.journal import Journal
-from lbproof.observe.prober import PERIOD, TIMEOUT, Prober, Sample, first_answer, longest, outages
+from lbproof.observe.prober import PERIOD, STEADY, TIMEOUT, Prober, Sample, first_outage, longest, outages, steady
 from lbproof.observe.wait import NotSettled, settles
 
 if TYPE_CHECKING:
@@ -72,11 +73,30 @@ def test_the_longest_outage_is_infinite_while_it_lasts() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "after", "expected"), [("..xx..", 1, 4), ("xx..xx.", 2, 6), ("....", 1, None), ("..xx", 1, None)]
+    ("text", "after", "expected"),
+    [
+        ("..xx..", 1, 2),
+        ("xx..xx.x.", 2, 2),
+        ("....", 1, None),
+        ("..xx", 1, None),
+        ("." * STEADY, 0, 0),
+        ("." * STEADY, 1, None),
+        ("x" + "." * STEADY, 1, 0),
+        ("." * STEADY + "x", 0, None),
+    ],
 )
-def test_the_first_answer_is_the_first_after_a_failure(text: str, after: float, expected: float | None) -> None:
-    """What failed before the moment, and what was answered before the failure, do not count."""
-    assert first_answer(story(text), after) == expected
+def test_the_first_outage_is_told_when_it_is_over_or_was_none(text: str, after: float, expected: float | None) -> None:
+    """What failed before the moment does not count; a fault that nobody notices is no outage that never ends."""
+    assert first_outage(story(text), after) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("." * STEADY, True), ("x" + "." * STEADY, True), ("." * (STEADY - 1), False), ("." * STEADY + "x", False)],
+)
+def test_steady_is_an_answer_to_each_of_the_last(text: str, expected: bool) -> None:
+    """Fewer are not enough, and older ones do not count."""
+    assert steady(story(text)) is expected
 
 
 def answered(running: Prober, after: float) -> Callable[[], int]:
@@ -127,7 +147,7 @@ def test_a_cut_cable_is_an_outage_of_its_length(segment: Segment, client: Vantag
         settles(answered(running, back), enough, what="it serves again", within=5)
 
     assert longest(running.samples) == pytest.approx(back - out, abs=STARVED)
-    assert first_answer(running.samples, out - 0.1) == pytest.approx(back, abs=STARVED)
+    assert first_outage(running.samples, out - 0.1) == pytest.approx(back - out, abs=STARVED)
 
 
 @pytest.mark.usefixtures("server")
@@ -172,7 +192,8 @@ def test_the_timeline_is_written_in_the_time_of_the_run() -> None:
     journal = Journal(None)
     rows: list[dict[str, Any]] = []
     journal.listeners.append(rows.append)
-    running = Prober(_Nowhere(), "10.0.0.7")
+    nowhere = NetnsVantage(name="nowhere", address="", mac="", netns="", pidns="")
+    running = Prober(nowhere, "10.0.0.7")
     running._samples = [  # noqa: SLF001 - as its process would have told
         Sample(journal.began + 2, None, "silent"),
         Sample(journal.began + 1, 0.001, "web"),
@@ -191,17 +212,3 @@ def test_the_timeline_is_written_in_the_time_of_the_run() -> None:
         "samples": [(1.0, 0.001, "web"), (2.0, None, "silent"), (3.0, None, "silent")],
         "outages": [(2.0, 3.0)],
     }
-
-
-class _Nowhere:
-    """A vantage by name alone."""
-
-    name, address, interface, mac = "nowhere", "", "", ""
-
-    def inside(self) -> Any:  # noqa: ANN401 - not called
-        """There is no inside."""
-        raise NotImplementedError
-
-    def popen(self, *_: object, **__: object) -> Any:  # noqa: ANN401 - not called
-        """Nothing is started."""
-        raise NotImplementedError

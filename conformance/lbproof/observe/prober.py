@@ -64,13 +64,25 @@ def outages(samples: Sequence[Sample]) -> list[tuple[float, float | None]]:
     return [*found, (began, None)] if began is not None else found
 
 
-def first_answer(samples: Sequence[Sample], after: float) -> float | None:
-    """When the first request was due that was answered after an unanswered one since `after`; None while none was."""
-    later = sorted((s for s in samples if s.due >= after), key=lambda s: s.due)
-    missed = next((s.due for s in later if s.took is None), None)
-    if missed is None:
-        return None
-    return next((s.due for s in later if s.due > missed and s.took is not None), None)
+STEADY = 50
+"""Requests in a row that are answered when nothing is wrong: half a second of them, twice what one may take."""
+
+
+def steady(samples: Sequence[Sample]) -> bool:
+    """Whether the last `STEADY` requests were answered."""
+    last = samples[-STEADY:]
+    return len(last) == STEADY and all(sample.took is not None for sample in last)
+
+
+def first_outage(samples: Sequence[Sample], after: float) -> float | None:
+    """Seconds of the first outage since a moment, once it is over; 0.0 when `STEADY` requests since met none.
+
+    None while it cannot be said yet. A fault that costs nobody a request is one that was got over.
+    """
+    later = [sample for sample in samples if sample.due >= after]
+    for begin, end in outages(later):
+        return None if end is None else end - begin
+    return 0.0 if len(later) >= STEADY else None
 
 
 def longest(samples: Sequence[Sample]) -> float:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from lbproof.lab.base import Ability
 from lbproof.observe import arp
-from lbproof.observe.prober import Prober, first_answer, longest
+from lbproof.observe.prober import Prober, first_outage, longest, steady
 from lbproof.proves import proves
 
 if TYPE_CHECKING:
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from lbproof.stage import Stage
 
 CENSUS = 10
-STEADY = 50
-"""Requests in a row that must be answered before the fault: half a second of them."""
 
 
 def serving(stage: Stage) -> str:
@@ -37,11 +35,11 @@ def probing(stage: Stage, address: str, title: str) -> Iterator[Prober]:
     """Ask all the time; the timeline goes into the report, whether or not the check passes."""
     with Prober(stage.client, address) as prober:
         stage.wait.settles(
-            lambda: [sample.took is not None for sample in prober.samples[-STEADY:]],
-            lambda seen: len(seen) == STEADY and all(seen),
+            lambda: steady(prober.samples),
+            bool,
             what=f"{address} answers steadily before the fault",
             budget="serves",
-            show=lambda seen: f"{sum(seen)} of {len(seen)}",
+            show=lambda well: "answered" if well else "not yet answered without a gap",
         )
         try:
             yield prober
@@ -50,13 +48,13 @@ def probing(stage: Stage, address: str, title: str) -> Iterator[Prober]:
 
 
 def answers_again(stage: Stage, prober: Prober, fault: Fault, address: str) -> None:
-    """Wait for the first answer after the outage, and keep the figures."""
+    """Wait for the end of the outage, should there be one, and keep the figures."""
     stage.wait.settles(
-        lambda: first_answer(prober.samples, fault.began),
-        lambda moment: moment is not None,
+        lambda: first_outage(prober.samples, fault.began),
+        lambda seconds: seconds is not None,
         what=f"{address} answers again after the {fault.kind} of {fault.target}",
         budget="failover",
-        show=lambda moment: "no answer" if moment is None else "answered",
+        show=lambda seconds: "no answer" if seconds is None else "answered",
     )
     seconds = longest(prober.since(fault.began))
     stage.saw("http", f"longest outage of {address}", {"milliseconds": round(seconds * 1000)})
