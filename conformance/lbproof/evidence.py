@@ -5,6 +5,7 @@ Keeping evidence never changes a verdict: what cannot be had is noted in the eve
 
 from __future__ import annotations
 
+import functools
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -30,12 +31,16 @@ def keep(stage: Stage, run: Path) -> None:
         ("objects", "Services, pools and workloads as raw JSON", "objects.json", _objects),
         ("events", "Events, oldest first", "events.json", _events),
     ):
-        _try(stage, title, lambda take=take, name=name: (folder / name).write_text(json.dumps(take(stage), indent=1)))  # type: ignore[misc]
+        _try(stage, title, functools.partial(_write, folder / name, take, stage))
         _note(stage, kind, title, folder / name, run)
     logs = folder / "logs"
     _try(stage, "logs", lambda: stage.lab.export_logs(logs))
     _note(stage, "logs", "Logs of every component and pod", logs, run)
     stage.keep_frames(folder, lambda kind, title, path: _note(stage, kind, title, path, run), MOST_FRAMES)
+
+
+def _write(path: Path, take: Callable[[Stage], object], stage: Stage) -> None:
+    path.write_text(json.dumps(take(stage), indent=1), encoding="utf-8")
 
 
 def _objects(stage: Stage) -> dict[str, Any]:

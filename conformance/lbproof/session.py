@@ -30,7 +30,6 @@ from lbproof.spec import (
     NOT_REACHED,
     REQUIREMENTS,
     SPEC_VERSION,
-    Conclusion,
     Exit,
     UnknownName,
     Verdict,
@@ -49,12 +48,6 @@ if TYPE_CHECKING:
     from lbproof.options import Options
 
 Outcome = Literal["passed", "failed", "skipped"]
-
-_EXIT = {
-    Conclusion.CONFORMANT: Exit.CONFORMANT,
-    Conclusion.NOT_CONFORMANT: Exit.NOT_CONFORMANT,
-    Conclusion.INCONCLUSIVE: Exit.INCONCLUSIVE,
-}
 
 
 class Session:
@@ -86,6 +79,7 @@ class Session:
         self._lab: Lab | None = None
         self._ground: Ground | None = None
         self._case_began = 0.0
+        self._checks_began: float | None = None
 
     # --- the run
 
@@ -178,7 +172,7 @@ class Session:
             self._note = "interrupted"
         elif error is not None:
             self._note = str(error)
-        if getattr(self, "_checks_began", None):
+        if self._checks_began is not None:
             self.journal.write(
                 "stage", name="checks", phase="end", seconds=round(time.monotonic() - self._checks_began, 3)
             )
@@ -204,7 +198,7 @@ class Session:
         for case, verdict in self._verdicts.items():
             by_requirement.setdefault(of_case(case).id, []).append(verdict)
         conclusion = conclude((REQUIREMENTS[i].level, worst(v)) for i, v in by_requirement.items())
-        self.exit = _exit(error) or _EXIT[conclusion]
+        self.exit = _exit(error) or Exit.of(conclusion)
         note: dict[str, Any] = {"note": self._note} if self._note else {}
         self.journal.write("run.finished", conclusion=conclusion, exit=int(self.exit), seconds=self.journal.t(), **note)
         self.journal.close()
@@ -244,21 +238,22 @@ class Session:
             self._details["reason"] += f"; while undoing: {_first_line(error)}"
             return "failed"
         if isinstance(error, CannotShow):
-            verdict, outcome = Verdict.UNTESTABLE, "skipped"
+            verdict = Verdict.UNTESTABLE
             self._details = {"untestable": error.reason.name, "reason": str(error)}
         elif isinstance(error, AssertionError) and report.when == "call":
-            verdict, outcome = Verdict.FAILED, "failed"
+            verdict = Verdict.FAILED
             self._details = _failure(error)
         else:
-            verdict, outcome = Verdict.ERROR, "failed"
+            verdict = Verdict.ERROR
             where = {"setup": "before the check: ", "teardown": "while undoing: "}.get(report.when, "")
             lines = traceback.format_exception(error)
             self._details = {"reason": where + _first_line(error), "traceback": "".join(lines)[-4000:]}
         self._verdicts[case] = worst([verdict, self._verdicts.get(case, verdict)])
-        if stage is not None and verdict is not Verdict.UNTESTABLE and self.directory is not None:
+        if verdict is Verdict.UNTESTABLE:
+            return "skipped"
+        if stage is not None and self.directory is not None:
             evidence.keep(stage, self.directory)
-        result: Outcome = "skipped" if outcome == "skipped" else "failed"
-        return result
+        return "failed"
 
     def finish(self, case: str, node: str) -> None:
         """A case ends: its verdict is what `judge` found, or `passed`."""

@@ -140,12 +140,7 @@ class Run:
     @property
     def exit(self) -> int:
         """The exit code of the run, as it was recorded; that of the conclusion when it was not."""
-        by_conclusion = {
-            Conclusion.CONFORMANT: Exit.CONFORMANT,
-            Conclusion.NOT_CONFORMANT: Exit.NOT_CONFORMANT,
-            Conclusion.INCONCLUSIVE: Exit.INCONCLUSIVE,
-        }
-        return int(self.finished["exit"] if self.finished else by_conclusion[self.conclusion])
+        return int(self.finished["exit"] if self.finished else Exit.of(self.conclusion))
 
     @property
     def note(self) -> str:

@@ -31,6 +31,8 @@ _STAGES = {
 }
 _MOST_LINES = 6
 """Lines that one part of a failure's story may have on the screen; the report has all of it."""
+_MANY = 4
+"""Cases that were not reached are told one by one below that number."""
 
 
 def _plain(text: str) -> str:
@@ -40,10 +42,6 @@ def _plain(text: str) -> str:
 
 def _short(text: str, width: int) -> str:
     return textwrap.shorten(_plain(text), max(6, width), placeholder=" …")
-
-
-MANY = 4
-"""Cases that were not reached are told one by one below that number."""
 
 
 class LiveTerminal:
@@ -131,7 +129,7 @@ def _not_passed(run: Run, width: int) -> list[str]:
         return []
     lines = ["", "  not passed:"]
     unreached = [case for case in others if case.reason.startswith(NOT_REACHED)]
-    for case in (case for case in others if case not in unreached or len(unreached) < MANY):
+    for case in (case for case in others if case not in unreached or len(unreached) < _MANY):
         head = f"    {GLYPHS[case.verdict]} {case.id:11} {case.verdict:11} "
         reason = case.reason or ("passed only on a second look" if case.flaky else "")
         if case.verdict in {Verdict.FAILED, Verdict.ERROR}:
@@ -141,7 +139,7 @@ def _not_passed(run: Run, width: int) -> list[str]:
         else:
             lines.append((head + _short(reason, width - len(head))).rstrip())
         lines += [f"{'':{len(head)}}{_plain(row['path'])}" for row in case.evidence if row["kind"] == "pcap"]
-    if len(unreached) >= MANY:
+    if len(unreached) >= _MANY:
         text = f"{len(unreached)} cases, from {unreached[0].id} on: {_plain(unreached[0].reason)}"
         lines.append(f"    {GLYPHS[Verdict.ERROR]} " + _short(text, width - 6))
     return lines

@@ -86,6 +86,11 @@ class Exit(IntEnum):
     BUG = 70
     """A bug of ours (EX_SOFTWARE)."""
 
+    @classmethod
+    def of(cls, conclusion: Conclusion) -> Exit:
+        """The exit of a run that came to its end."""
+        return cls[conclusion.name]
+
 
 def conclude(verdicts: Iterable[tuple[Level, Verdict]]) -> Conclusion:
     """The conclusion of a run from the verdict of every requirement that was selected.
