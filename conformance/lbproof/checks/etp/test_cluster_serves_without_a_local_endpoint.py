@@ -37,4 +37,5 @@ def test_cluster_serves_without_a_local_endpoint(stage: Stage, case: str) -> Non
     announcer = stage.announcer(address)
 
     assert seen == only
-    assert announcer.name != elsewhere.name, f"{announcer.name} announces and hosts the endpoint: nothing was shown"
+    if announcer.name == elsewhere.name:
+        raise CannotShow(Untestable.NOT_PROVOKED, f"{announcer.name}, which hosts the only endpoint, now announces too")

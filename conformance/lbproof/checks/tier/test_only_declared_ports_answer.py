@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from lbproof.lab.base import Ability
 from lbproof.observe.capture import Capture
 from lbproof.proves import proves
+from lbproof.spec import Untestable
+from lbproof.stage import CannotShow
 from lbproof.stage.manifests import TARGET_PORT
 
 if TYPE_CHECKING:
@@ -79,7 +81,8 @@ def _unused(stage: Stage, address: str) -> None:
         stage.not_served(stage.client, address, UNUSED)
     seen = [ttl for _, frame in capture.frames() if (ttl := _ttl_to(frame, address)) is not None]
 
-    assert seen, f"no packet to {address} left the client, so nothing was shown"
+    if not seen:
+        raise CannotShow(Untestable.NOT_PROVOKED, f"no packet to {address} left the client")
     assert set(seen) == {TTL}, f"packets to port {UNUSED} of {address} came back to the segment, with TTLs {set(seen)}"
 
 
