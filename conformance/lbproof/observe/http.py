@@ -34,6 +34,11 @@ class Answer:
     seconds: float
     """From the start of the connection to the end of the body."""
 
+    @property
+    def text(self) -> str:
+        """The body as text, without the space around it."""
+        return self.body.decode(errors="replace").strip()
+
 
 class Unreached(OSError):  # noqa: N818 - an observation, which checks expect
     """There was no answer; `kind` is `silent`, `refused`, `reset`, `unreachable` or `not-http`."""

@@ -11,6 +11,7 @@ import json
 import math
 import threading
 import time
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Literal, cast
 from urllib.parse import urlencode
 
@@ -153,6 +154,14 @@ class Kube:
         """Delete an object; `options` are fields of DeleteOptions."""
         return self._call("DELETE", path, options or None)
 
+    def exists(self, path: str) -> bool:
+        """Whether there is an object at an API path."""
+        return _but_not_found(lambda: self.get(path))
+
+    def discard(self, path: str) -> None:
+        """Delete an object; one that is gone already is as good."""
+        _but_not_found(lambda: self.delete(path))
+
     def apply(self, manifest: Object) -> Object:
         """Server-side apply, as field manager `lbproof`, taking what others own."""
         meta = manifest["metadata"]
@@ -168,7 +177,9 @@ class Kube:
                     if "/" not in row["name"]:
                         self._paths[api_version, row["kind"]] = (row["name"], row["namespaced"])
             if (api_version, kind) not in self._paths:
-                raise ApiError(f"GET {root}", 404, "NotFound", f"the server has no kind {kind} in {api_version}")
+                raise ApiError(
+                    f"GET {root}", HTTPStatus.NOT_FOUND, "NotFound", f"the server has no kind {kind} in {api_version}"
+                )
             plural, namespaced = self._paths[api_version, kind]
         where = f"/namespaces/{namespace or 'default'}" if namespaced else ""
         return f"{root}{where}/{plural}/{name}"
@@ -229,6 +240,17 @@ class Kube:
     def close(self) -> None:
         """Close the connections."""
         self._pool.clear()
+
+
+def _but_not_found(act: Callable[[], object]) -> bool:
+    """Whether there was something to do it to: the server's 404 is an answer, every other refusal is raised."""
+    try:
+        act()
+    except ApiError as error:
+        if error.status == HTTPStatus.NOT_FOUND:
+            return False
+        raise
+    return True
 
 
 def _with(path: str, query: dict[str, object]) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections import deque
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from lbproof.lab.base import Ability, LabError
@@ -93,7 +94,7 @@ class Ground:
             try:
                 self.cluster.apply(made)
             except ApiError as error:
-                if error.status >= 500:  # noqa: PLR2004 - HTTP: the server's own fault
+                if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
                     return str(error)
                 refusal.append(error)
             return "written"
@@ -133,12 +134,9 @@ class Ground:
     def remove(self, made: Object) -> None:
         """Delete an object; one that is gone already is as good."""
         meta = made["metadata"]
-        path = self.cluster.path_of(made["apiVersion"], made["kind"], meta.get("namespace"), meta["name"])
-        try:
-            self.cluster.delete(path)
-        except ApiError as error:
-            if error.status != 404:  # noqa: PLR2004 - HTTP's Not Found
-                raise
+        self.cluster.discard(
+            self.cluster.path_of(made["apiVersion"], made["kind"], meta.get("namespace"), meta["name"])
+        )
 
     def addresses(self, count: int) -> list[str]:
         """`count` addresses of the segment that belong to nobody, in order and adjoining.
@@ -175,17 +173,33 @@ class Ground:
         return WEB
 
     def _plain_path(self, vantage: Vantage, address: str, port: int) -> None:
-        timeouts = http.patience()
         try:
-            self.wait.settles(
-                lambda: http.get(vantage, address, port, "/hostname", timeout=next(timeouts)).status,
-                lambda status: status == 200,  # noqa: PLR2004 - HTTP's OK
-                what=f"{vantage.name} reaches a plain pod at {address}:{port}",
-                budget="serves",
-                ignore=(http.Unreached,),
-            )
+            self.served(vantage, address, port, "/hostname", what=f"{vantage.name} reaches a plain pod")
         except NotSettled as error:
             raise CannotShow(Untestable.PATH_BROKEN, str(error)) from error
+
+    def served(
+        self,
+        vantage: Vantage,
+        address: str,
+        port: int,
+        path: str = "/",
+        *,
+        what: str,
+        in_a_row: int = 1,
+        budget: str = "serves",
+    ) -> http.Answer:
+        """Wait until HTTP is answered well (200, and with a body) at an address, and give the last answer."""
+        timeouts = http.patience()
+        return self.wait.settles(
+            lambda: http.get(vantage, address, port, path, timeout=next(timeouts)),
+            lambda answer: answer.status == http.OK and answer.text,
+            what=f"{what} at {address}:{port}",
+            budget=budget,
+            in_a_row=in_a_row,
+            ignore=(http.Unreached,),
+            show=lambda answer: f"{answer.status} {answer.text.partition(chr(10))[0][:40]}",
+        )
 
     def ready(self, namespace: str, name: str) -> None:
         """Wait until all replicas of a Deployment of the suite's own are ready."""

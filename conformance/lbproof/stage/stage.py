@@ -1,4 +1,4 @@
-"""What a check holds in its hands: it makes Services and pools, looks through the witnesses, and does faults.
+"""What a check holds in its hands: it makes Services and pools, does faults, and sees (`Looks`) what comes of them.
 
 Every wait is a named budget, everything made is undone, and everything seen goes into the events of the run.
 """
@@ -6,7 +6,6 @@ Every wait is a named budget, everything made is undone, and everything seen goe
 from __future__ import annotations
 
 import functools
-import json
 import secrets
 import threading
 from contextlib import contextmanager
@@ -15,13 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from lbproof.adapters.base import Ask
 from lbproof.lab.base import Ability
-from lbproof.observe import arp, http
 from lbproof.observe.capture import Capture
 from lbproof.observe.frames import Op
-from lbproof.observe.kube import ApiError
 from lbproof.observe.wait import NotSettled
 from lbproof.stage import manifests
 from lbproof.stage.ground import NAMESPACE, Ground
+from lbproof.stage.looks import Looks
 from lbproof.stage.objects import Pool, Service
 from lbproof.undo import Undo
 
@@ -29,90 +27,36 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from lbproof.adapters.base import Cause, EventPattern, Object, Workload
-    from lbproof.lab.base import Fault, Lab, Node
-    from lbproof.observe.kube import Kube
-    from lbproof.observe.vantage import Vantage
-    from lbproof.observe.wait import Waiter
+    from lbproof.adapters.base import Object, Workload
+    from lbproof.lab.base import Fault
 
-NOT_FOUND = 404
-_SHORT = 0.08
-"""Seconds that answers are waited for where the question is asked three times in a row."""
 AT_REST = 6
 """Addresses that are looked at to tell whether all announcers see each other again."""
 
 
-class Stage:
+class Stage(Looks):
     """One check's means. `close` undoes what it made, also when one undo fails."""
 
     def __init__(self, ground: Ground, case: str) -> None:
         """`case` is the ID that is being judged; names of what is made come from it."""
-        self.ground = ground
+        super().__init__(ground)
         self.case = case
         self.undo = Undo()
         self.services: list[Service] = []
-        self.used: list[str] = []
-        """Addresses that this check made pools of or asked for: what its evidence is about."""
         self._pools = 0
         self._faulted = False
         self._capture = Capture(self.client) if ground.lab.can(Ability.CAPTURE) else None
         if self._capture:
             self._capture.__enter__()
 
-    @property
-    def lab(self) -> Lab:
-        """The lab."""
-        return self.ground.lab
-
-    @property
-    def cluster(self) -> Kube:
-        """The API."""
-        return self.ground.cluster
-
-    @property
-    def wait(self) -> Waiter:
-        """The two ways to wait."""
-        return self.ground.wait
-
-    @property
-    def client(self) -> Vantage:
-        """The outside client on the segment."""
-        return self.lab.client()
-
     @functools.cached_property
     def namespace(self) -> str:
         """A namespace of this check's own, made when first asked for."""
         name = f"{NAMESPACE}-{self.case.lower()}-{secrets.token_hex(2)}"
         self.cluster.apply(manifests.namespace(name))
-        self.undo.later(f"namespace {name}", lambda: self._delete_namespace(name))
+        # not waited for: its name is used once, and what matters of its content is removed before
+        self.undo.later(f"namespace {name}", lambda: self.cluster.discard(f"/api/v1/namespaces/{name}"))
         return name
-
-    def _delete_namespace(self, name: str) -> None:
-        """Not waited for: its name is used once, and what matters of its content is removed before."""
-        try:
-            self.cluster.delete(f"/api/v1/namespaces/{name}")
-        except ApiError as error:
-            if error.status != NOT_FOUND:
-                raise
-
-    def gone(self, path: str) -> None:
-        """Wait until an object is no more."""
-        self.wait.settles(
-            lambda: "there" if self.exists(path) else "gone",
-            lambda s: s == "gone",
-            what=f"{path} is gone",
-            budget="reclaimed",
-        )
-
-    def exists(self, path: str) -> bool:
-        """Whether there is an object at an API path."""
-        try:
-            self.cluster.get(path)
-        except ApiError as error:
-            if error.status == NOT_FOUND:
-                return False
-            raise
-        return True
 
     # --- making things
 
@@ -187,11 +131,7 @@ class Stage:
 
     def delete(self, service: Service) -> None:
         """Delete a Service and wait until it is gone; one that is gone already is as good."""
-        try:
-            self.cluster.delete(service.path)
-        except ApiError as error:
-            if error.status != NOT_FOUND:
-                raise
+        self.cluster.discard(service.path)
         self.gone(service.path)
 
     def web(self, name: str, *, replicas: int = 1, nodes: Sequence[str] = ()) -> str:
@@ -212,164 +152,6 @@ class Stage:
             for pod in found
             if pod["status"].get("phase") == "Running" and "deletionTimestamp" not in pod["metadata"]
         ]
-
-    # --- what the API says
-
-    def assigned(self, service: Service) -> str:
-        """Wait for an address in a Service's status, and give it."""
-        found = self.wait.settles(
-            service.addresses, bool, what=f"{service} is given an address", budget="address_assigned"
-        )
-        self.used.append(found[0])
-        return found[0]
-
-    def stays_pending(self, *services: Service) -> None:
-        """Hold that Services have no address."""
-        self.wait.holds(
-            lambda: {str(s): s.addresses() for s in services},
-            lambda seen: not any(seen.values()),
-            what=f"{', '.join(map(str, services))} stays Pending",
-            budget="stays_pending",
-        )
-
-    def keep_assigned(self, *services: Service) -> None:
-        """Hold that Services have an address, whichever it is."""
-        self.wait.holds(
-            lambda: {str(s): s.addresses() for s in services},
-            lambda seen: all(seen.values()),
-            what=f"{', '.join(map(str, services))} keeps its address",
-            budget="stays_assigned",
-        )
-
-    def event(self, service: Service, pattern: EventPattern, *, says: str = "", budget: str = "event_seen") -> Object:
-        """Wait for an Event about a Service whose message holds `says`, and give it."""
-
-        def found() -> list[Object]:
-            return [e for e in service.events() if pattern.matches(e) and says in e.get("message", "")]
-
-        seen = self.wait.settles(
-            found,
-            bool,
-            what=f"{service} has an Event {pattern.type} {pattern.reason}{' that names ' + says if says else ''}",
-            budget=budget,
-            show=lambda events: f"{len(events)} such of {[e.get('reason') for e in service.events()]}",
-        )
-        return seen[-1]
-
-    def refused(self, service: Service, cause: Cause) -> Object:
-        """Wait for the Event that says why a Service has no address."""
-        return self.event(service, self.ground.adapter.words.refused[cause], budget="refusal_visible")
-
-    # --- what the wire says
-
-    def mac_names(self) -> dict[str, str]:
-        """Hardware address → name of the node."""
-        return {node.mac: node.name for node in self.lab.nodes}
-
-    def answerers(self, address: str, *, wait: float = arp.WAIT) -> set[str]:
-        """Who answers ARP for an address now: names of nodes, or the MAC of who is none."""
-        seen = arp.ask(self.client, address, wait=wait)
-        names = self.mac_names()
-        return {names.get(answer.mac, answer.mac) for answer in seen}
-
-    def announcer(self, address: str, *, but: str = "", budget: str = "announced") -> Node:
-        """Wait until exactly one node answers for an address, three times in a row, and give that node.
-
-        `but`: the name of a node that must not be the one.
-        """
-        seen = self.wait.settles(
-            lambda: sorted(self.answerers(address, wait=_SHORT)),
-            lambda who: len(who) == 1 and who[0] != but,
-            what=f"one node{' other than ' + but if but else ''} answers for {address}",
-            budget=budget,
-            in_a_row=3,
-        )
-        by_name = {node.name: node for node in self.lab.nodes}
-        if seen[0] not in by_name:
-            raise AssertionError(f"{address} is answered for by {seen[0]}, which is the MAC of no node")
-        return by_name[seen[0]]
-
-    def goes_silent(self, *addresses: str) -> None:
-        """Wait until nobody answers for the addresses, and hold that nobody does."""
-        what = ", ".join(addresses)
-        self.wait.settles(
-            lambda: self._sweep(addresses), lambda seen: not seen, what=f"nobody answers for {what}", budget="silent"
-        )
-        self.stays_silent(*addresses)
-
-    def stays_silent(self, *addresses: str) -> None:
-        """Hold that nobody answers for the addresses."""
-        self.wait.holds(
-            lambda: self._sweep(addresses),
-            lambda seen: not seen,
-            what=f"nobody answers for {', '.join(addresses)}",
-            budget="stays_silent",
-        )
-
-    def _sweep(self, addresses: Sequence[str]) -> dict[str, list[str]]:
-        names = self.mac_names()
-        found = arp.sweep(self.client, addresses)
-        return {address: sorted(names.get(mac, mac) for mac in macs) for address, macs in found.items() if macs}
-
-    def serves(
-        self, vantage: Vantage, address: str, port: int = 80, *, in_a_row: int = 1, budget: str = "serves"
-    ) -> str:
-        """Wait until a place is served at an address, and give the name of the pod that answered last."""
-        timeouts = http.patience()
-        return self.wait.settles(
-            lambda: self.ask_pod(vantage, address, port, timeout=next(timeouts)),
-            bool,
-            what=f"{vantage.name} is served at {address}:{port}",
-            budget=budget,
-            in_a_row=in_a_row,
-            ignore=(http.Unreached,),
-        )
-
-    def ask_pod(self, vantage: Vantage, address: str, port: int = 80, *, timeout: float = 1.0) -> str:
-        """What a backend answers to one request: its name. Raises `http.Unreached`."""
-        answer = http.get(vantage, address, port, "/hostname", timeout=timeout)
-        return answer.body.decode(errors="replace").strip() if answer.status == http.OK else ""
-
-    def not_served(self, vantage: Vantage, address: str, *ports: int) -> None:
-        """Hold that a connection to these ports of an address is never established."""
-        self.wait.holds(
-            lambda: {port: http.connects(vantage, address, port, timeout=0.25) for port in ports},
-            lambda seen: "open" not in seen.values(),
-            what=f"{vantage.name} gets no connection to {address}, port {' or '.join(map(str, ports))}",
-            budget="stays_silent",
-        )
-
-    def ask_pod_or_why(self, vantage: Vantage, address: str, port: int = 80) -> str:
-        """The name of the pod that answers one request, or why none did."""
-        try:
-            return self.ask_pod(vantage, address, port)
-        except http.Unreached as error:
-            return error.kind
-
-    def pod(self, name: str) -> Vantage:
-        """A pod of the suite's namespace, to look out from."""
-        self.ground.need(Ability.POD_VANTAGE)
-        return self.lab.pod(NAMESPACE, name)
-
-    def interfaces_with(self, address: str) -> list[str]:
-        """`node/interface` of every interface that has an address; IPVS's own, which answers no ARP, is left out."""
-        self.ground.need(Ability.NODE_VANTAGE)
-        return [
-            f"{node.name}/{link['ifname']}"
-            for node in self.lab.nodes
-            for link in json.loads(self.lab.run(node.name, ["ip", "-j", "addr", "show"]))
-            for has in link.get("addr_info", [])
-            if has.get("local") == address and link["ifname"] != "kube-ipvs0"
-        ]
-
-    def on_no_interface(self, address: str) -> None:
-        """No interface of any node has the address."""
-        found = self.interfaces_with(address)
-        assert not found, f"{address} is on {', '.join(found)}, expected on no interface"  # noqa: S101 - a verdict
-
-    def saw(self, witness: str, what: str, value: object) -> None:
-        """Put what a witness saw into the events of the run."""
-        self.ground.journal.write("saw", witness=witness, what=what, value=value)
 
     # --- faults
 

@@ -98,14 +98,7 @@ class Scene:
 
     def answers(self, vantage: Vantage, address: str, port: int) -> None:
         """Wait until nginx answers at an address."""
-        timeouts = http.patience()
-        self.ground.wait.settles(
-            lambda: http.get(vantage, address, port, timeout=next(timeouts)).status,
-            lambda status: status == http.OK,
-            what=f"nginx answers {vantage.name} at {address}:{port}",
-            budget="serves",
-            ignore=(http.Unreached,),
-        )
+        self.ground.served(vantage, address, port, what=f"nginx answers {vantage.name}")
 
     def spread(self, vantage: Vantage, address: str, port: int) -> None:
         """Wait until each of the three pods has answered at an address."""

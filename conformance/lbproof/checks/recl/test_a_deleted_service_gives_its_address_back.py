@@ -20,7 +20,7 @@ def test_a_deleted_service_gives_its_address_back(stage: Stage, case: str) -> No
     if case == "b":
         stage.cluster.delete(f"/api/v1/namespaces/{stage.namespace}")
         stage.wait.settles(
-            lambda: stage.exists(first.path),
+            lambda: stage.cluster.exists(first.path),
             lambda there: not there,
             what=f"{first} is gone",
             budget="namespace_emptied",
