@@ -1,7 +1,7 @@
 """The reference with one deliberate fault each, made from outside: its own code knows nothing of them.
 
-`@fault(requirement)` names the case that must catch it. A fault is a function that changes the reference in this
-process before it starts; the docstring is what a reader of a surviving mutant wants to know.
+`@fault(case, …)` names the cases that must catch it, each for itself. A fault is a function that changes the reference
+in this process before it starts; the docstring is what a reader of a surviving mutant wants to know.
 """
 
 from __future__ import annotations
@@ -30,23 +30,25 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mutant:
-    """One fault, and the case that must catch it."""
+    """One fault, and the cases that must catch it."""
 
     name: str
-    case: str
+    cases: tuple[str, ...]
     text: str
     apply: Callable[[], None]
 
 
 MUTANTS: dict[str, Mutant] = {}
+LATE = 20
+"""Beats that a speaker has sent when it is no longer just starting: a second of them."""
 
 
-def fault(case: str) -> Callable[[Callable[[], None]], Callable[[], None]]:
-    """Declare the fault that the function makes, and the case that must catch it."""
+def fault(*cases: str) -> Callable[[Callable[[], None]], Callable[[], None]]:
+    """Declare the fault that the function makes, and the cases that must each catch it."""
 
     def register(function: Callable[[], None]) -> Callable[[], None]:
         name = function.__name__.replace("_", "-")
-        MUTANTS[name] = Mutant(name=name, case=case, text=function.__doc__ or "", apply=function)
+        MUTANTS[name] = Mutant(name=name, cases=cases, text=function.__doc__ or "", apply=function)
         return function
 
     return register
@@ -62,7 +64,7 @@ def _set(target: Any, name: str, value: Any) -> None:  # noqa: ANN401 - whatever
     setattr(target, name, value)
 
 
-@fault("L2-01")
+@fault("L2-01", "TIER-06d", "ARTICLE-20")
 def two_announcers() -> None:
     """Every eligible node answers for every address."""
     _set(plan, "elect", lambda *_: os.environ["NODE_NAME"])
@@ -80,7 +82,7 @@ def borrowed_mac() -> None:
     _set(speaker, "reply", reply)
 
 
-@fault("L2-03")
+@fault("L2-03", "TIER-06a", "TIER-06c", "RECL-03", "ARTICLE-07", "ARTICLE-13")
 def on_a_nic() -> None:
     """A speaker puts the address that it announces on its interface."""
     real = speaker.Port._announce  # noqa: SLF001 - a mutant reaches inside
@@ -100,7 +102,7 @@ def on_a_nic() -> None:
     _set(speaker.Port, "_announce", announce)
 
 
-@fault("L2-04a")
+@fault("L2-04a", "L2-04b", "L2-04d", "L2-04e")
 def answers_for_what_is_not_assigned() -> None:
     """A speaker that announces anything answers for everything."""
     _set(segment.Segment, "answers", lambda self, _address, _now: bool(self.wanted))
@@ -129,7 +131,7 @@ def gratuitous_arp_on_assignment_only() -> None:
     _set(speaker.Port, "_announce", announce)
 
 
-@fault("POOL-01")
+@fault("POOL-01", "ARTICLE-09")
 def outside_the_pool() -> None:
     """Addresses are given that lie behind the pool's last one."""
     real = allocate.Ledger._any  # noqa: SLF001
@@ -140,13 +142,53 @@ def outside_the_pool() -> None:
     _set(allocate.Ledger, "_any", other)
 
 
-@fault("POOL-02a")
+@fault("POOL-02a", "POOL-02b", "POOL-02c")
 def one_address_for_all() -> None:
     """The first address of the pool is given to everyone."""
     _set(allocate.Ledger, "adopt", lambda *_: True)
 
 
-@fault("POOL-03a")
+@fault("POOL-03e")
+def keeps_the_ends_back() -> None:
+    """The ends of a /24 are never given, though the pool is declared whole."""
+    real = allocate._Shelf._next  # noqa: SLF001
+
+    def inner(self: Any) -> int | None:  # noqa: ANN401
+        while (number := real(self)) is not None:
+            if number & 0xFF not in {0, 0xFF}:
+                break
+        return number
+
+    _set(allocate._Shelf, "_next", inner)  # noqa: SLF001
+
+
+@fault("PEND-01b", "PEND-05")
+def needs_no_pool() -> None:
+    """With no pool at all an address is made up."""
+    real = allocate.Ledger._any  # noqa: SLF001
+
+    def some(self: allocate.Ledger, wish: allocate.Wish) -> IP:
+        return real(self, wish) if self._index else ipaddress.ip_address("192.0.2.1")
+
+    _set(allocate.Ledger, "_any", some)
+
+
+@fault("PEND-01a")
+def overbooks() -> None:
+    """Who comes when a pool is full is given its first address as well."""
+    real = allocate.Ledger._any  # noqa: SLF001
+
+    def some(self: allocate.Ledger, wish: allocate.Wish) -> IP:
+        try:
+            return real(self, wish)
+        except allocate.RefusedError:
+            block, _ = self._index[0]
+            return to_ip(block.family, block.first)
+
+    _set(allocate.Ledger, "_any", some)
+
+
+@fault("POOL-03a", "POOL-03b", "POOL-03c", "POOL-03d")
 def off_by_one() -> None:
     """The last address of a block is never given."""
     real = allocate._Shelf._next  # noqa: SLF001
@@ -158,7 +200,7 @@ def off_by_one() -> None:
     _set(allocate._Shelf, "_next", following)  # noqa: SLF001
 
 
-@fault("PEND-02")
+@fault("PEND-02", "EVT-01b")
 def silent_pending() -> None:
     """A refusal leaves no trace on the Service."""
     real = controller.Controller._tell  # noqa: SLF001
@@ -170,13 +212,13 @@ def silent_pending() -> None:
     _set(controller.Controller, "_tell", tell)
 
 
-@fault("PEND-03a")
+@fault("PEND-03a", "PEND-03b")
 def nobody_is_woken() -> None:
     """An address that becomes free waits for a restart to be given again."""
     _set(controller.Controller, "_wake", lambda *_: None)
 
 
-@fault("PEND-04a")
+@fault("PEND-04a", "PEND-04b")
 def deaf_to_pools() -> None:
     """Services that wait are not looked at when a pool comes."""
     real = controller.Controller._pools_changed  # noqa: SLF001
@@ -189,14 +231,14 @@ def deaf_to_pools() -> None:
     _set(controller.Controller, "_pools_changed", changed)
 
 
-@fault("REQ-01a")
+@fault("REQ-01a", "REQ-01b", "ARTICLE-04")
 def deaf_to_requests() -> None:
     """Whatever is asked for, the next free address is given."""
     real = _real(controller, "read_wish")
     _set(controller, "read_wish", lambda key, service: replace(real(key, service), asked=None))
 
 
-@fault("REQ-02")
+@fault("REQ-02", "L2-04b", "ARTICLE-08")
 def gives_what_is_in_no_pool() -> None:
     """An address outside every pool is given to who asks for it."""
     real = allocate.Ledger._asked  # noqa: SLF001
@@ -219,10 +261,45 @@ def gives_what_another_holds() -> None:
     _set(allocate.Ledger, "_asked", asked)
 
 
-@fault("RECL-01a")
+@fault("REQ-04a", "REQ-04b", "REQ-04c", "REQ-04d")
+def makes_do() -> None:
+    """A request that cannot be used is forgotten, and the next free address is given."""
+    read, ask = _real(controller, "read_wish"), allocate.Ledger._asked  # noqa: SLF001
+
+    def wish(key: str, service: Any) -> allocate.Wish:  # noqa: ANN401
+        try:
+            found: allocate.Wish = read(key, service)
+        except allocate.RefusedError:
+            return allocate.Wish(key=key)
+        return found
+
+    def asked(self: allocate.Ledger, wish: allocate.Wish, ip: IP) -> IP:
+        try:
+            return ask(self, wish, ip)
+        except allocate.RefusedError:
+            return self._any(replace(wish, asked=None, pool=None))
+
+    _set(controller, "read_wish", wish)
+    _set(allocate.Ledger, "_asked", asked)
+
+
+@fault("RECL-01a", "RECL-01b", "RECL-02a", "RECL-02b", "ARTICLE-18")
 def never_reclaimed() -> None:
     """What a deleted Service held is never given again."""
     _set(allocate.Ledger, "release", lambda *_: None)
+
+
+@fault("RECL-01c")
+def remembers_by_name() -> None:
+    """A Service that has the name of one that was served is taken for that one, and given nothing."""
+    real, known = controller.Controller._give, set[str]()  # noqa: SLF001
+
+    async def give(self: controller.Controller, key: str, service: Any, grant: Any) -> None:  # noqa: ANN401
+        if key not in known:
+            known.add(key)
+            await real(self, key, service, grant)
+
+    _set(controller.Controller, "_give", give)
 
 
 @fault("RECL-03")
@@ -236,14 +313,30 @@ def answers_for_what_was_released() -> None:
     _set(segment, "plan", keep)
 
 
-@fault("CLASS-02a")
+@fault("CLASS-02a", "CLASS-02b", "CLASS-01c")
 def serves_foreign_classes() -> None:
     """A Service of another implementation's class is given an address."""
     for module in (controller, offers):
         _set(module, "is_ours", lambda service, _class: service["spec"].get("type") == "LoadBalancer")
 
 
-@fault("EVT-01a")
+@fault("CLASS-01a")
+def waits_for_a_class() -> None:
+    """A Service without a class is left alone, though no class is configured."""
+    for module in (controller, offers):
+        real = _real(module, "is_ours")
+        _set(module, "is_ours", lambda service, name, real=real: real(service, name or "lbproof.dev/reference"))
+
+
+@fault("CLASS-01b")
+def deaf_to_its_class() -> None:
+    """A Service that names the class that is configured is left alone."""
+    for module in (controller, offers):
+        real = _real(module, "is_ours")
+        _set(module, "is_ours", lambda service, _class, real=real: real(service, None))
+
+
+@fault("EVT-01a", "ARTICLE-15")
 def wrong_event() -> None:
     """The event of an allocation names another address."""
     real = controller.Controller._tell  # noqa: SLF001
@@ -254,7 +347,7 @@ def wrong_event() -> None:
     _set(controller.Controller, "_tell", tell)
 
 
-@fault("EVT-02a")
+@fault("EVT-02a", "EVT-02b", "EVT-02c")
 def nobody_says_who_announces() -> None:
     """A speaker takes an address without an event."""
     real = speaker.Speaker.__init__
@@ -263,6 +356,17 @@ def nobody_says_who_announces() -> None:
         real(self, **(words | {"took": lambda _service: None}))
 
     _set(speaker.Speaker, "__init__", init)
+
+
+@fault("EVT-03a", "EVT-03b", "ARTICLE-15")
+def another_pools_name() -> None:
+    """The annotation names a pool that the address is not of."""
+    real = controller.Controller._write  # noqa: SLF001
+
+    async def write(self: controller.Controller, service: Any, *, status: Any, pool: str | None) -> None:  # noqa: ANN401
+        await real(self, service, status=status, pool=pool and f"{pool}-not")
+
+    _set(controller.Controller, "_write", write)
 
 
 @fault("EVT-03c")
@@ -277,7 +381,19 @@ def annotation_left_behind() -> None:
     _set(controller.Controller, "_write", write)
 
 
-@fault("TIER-01")
+@fault(
+    "TIER-01",
+    "TIER-02a",
+    "TIER-02b",
+    "TIER-02c",
+    "TIER-03a",
+    "TIER-03b",
+    "TIER-04",
+    "ETP-02",
+    "ARTICLE-05",
+    "ARTICLE-06",
+    "ARTICLE-19",
+)
 def not_programmed() -> None:
     """The status says that a proxy forwards (`ipMode: Proxy`), so that kube-proxy serves nobody at the address."""
     real = controller.Controller._write  # noqa: SLF001
@@ -289,13 +405,27 @@ def not_programmed() -> None:
     _set(controller.Controller, "_write", write)
 
 
-@fault("FAIL-01")
+@fault("FAIL-01", "FAIL-05", "ARTICLE-16", "ARTICLE-17", "ARTICLE-20")
 def no_failover() -> None:
     """A speaker that falls silent is taken for alive."""
     _set(segment.Segment, "bury", lambda *_: [])
 
 
-@fault("FAIL-04")
+@fault("FAIL-02")
+def stays_down() -> None:
+    """Nobody takes over from a speaker that is killed, and when it runs again it takes nothing."""
+    hear = segment.Segment.hear
+
+    def shy(self: segment.Segment, beat: Any, now: float) -> bool:  # noqa: ANN401
+        if beat.node not in self.peers and beat.sequence > LATE:
+            self.listen_until = float("inf")
+        return hear(self, beat, now)
+
+    _set(segment.Segment, "hear", shy)
+    _set(segment.Segment, "bury", lambda *_: [])
+
+
+@fault("FAIL-04", "FAIL-05")
 def never_yields() -> None:
     """A speaker that comes back takes at once what it may, and keeps it, whoever else claims it."""
     real, init = _real(segment, "plan"), segment.Segment.__init__
@@ -312,7 +442,7 @@ def never_yields() -> None:
     _set(segment.Segment, "__init__", hasty)
 
 
-@fault("UPGR-01")
+@fault("UPGR-01", "UPGR-02")
 def moved_on_restart() -> None:
     """A controller that starts knows nothing of what was given before."""
     _set(controller.Controller, "_adopt", lambda _self: None)
@@ -325,7 +455,7 @@ def moved_on_restart() -> None:
     _set(allocate._Shelf, "take", shuffled)  # noqa: SLF001
 
 
-@fault("CRD-01a")
+@fault("CRD-01a", "CRD-01b", "CRD-01c")
 def says_nothing_of_bad_pools() -> None:
     """A pool that cannot be used is left uncommented."""
 

@@ -110,6 +110,18 @@ def test_what_is_not_there_is_404(kube: Kube) -> None:
     assert refused.value.status == 404
 
 
+def test_what_is_gone_already_is_discarded_all_the_same(kube: Kube, thing: Object, name: str) -> None:
+    """Twice is as good as once; whatever else the server refuses is raised."""
+    assert kube.exists(f"{MAPS}/{name}")
+
+    kube.discard(f"{MAPS}/{thing['metadata']['name']}")
+    kube.discard(f"{MAPS}/{name}")
+
+    assert not kube.exists(f"{MAPS}/{name}")
+    with pytest.raises(ApiError, match="405"):
+        kube.discard("/version")
+
+
 def test_a_list_says_the_kind_of_each(kube: Kube, thing: Object) -> None:
     """The server leaves kinds out of lists; evidence and manifests need them. Queries choose."""
     found = kube.list(MAPS, labelSelector=f"by={thing['metadata']['name']}")

@@ -32,8 +32,8 @@ def configured(ground: Ground) -> Iterator[str]:
 @proves("CLASS-01", "bc")
 def test_a_configured_class_is_the_only_one_served(configured: str, stage: Stage, case: str) -> None:
     """With a class configured, a Service that names it is served, and one that names none is left alone."""
-    pool = stage.pool(1)
-    if case == "b":
-        assert stage.assigned(stage.service(loadBalancerClass=configured)) in pool.addresses
-    else:
-        stage.stays_pending(stage.service())
+    pool = stage.pool(2)
+    if case == "c":
+        stage.stays_pending(stage.service("foreign"))
+    # so there was an address to be had all the while
+    assert stage.assigned(stage.service("own", loadBalancerClass=configured)) in pool.addresses

@@ -25,10 +25,11 @@ def test_nobody_answers_for_free_addresses_of_a_pool(stage: Stage, case: str) ->
 
 @proves("L2-04", "b")
 def test_nobody_answers_for_a_refused_address(stage: Stage, case: str) -> None:  # noqa: ARG001 - its only case
-    """An address outside every pool that a Service asked for in vain is answered for by nobody."""
+    """While a pool is announced, nobody answers for an address outside of it that a Service asked for in vain."""
     stage.pool(1)
+    stage.announcer(stage.assigned(stage.service("heard", serving=True)))
     outside = stage.ground.addresses(1)[0]
-    service = stage.service(ask=outside, serving=True)
+    service = stage.service("refused", ask=outside, serving=True)
     stage.refused(service, Cause.NOT_IN_POOL)
 
     stage.stays_silent(outside)
