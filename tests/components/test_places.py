@@ -68,8 +68,8 @@ def test_a_wrong_folder_is_one_clear_line(tmp_path: Path, make: Callable[[Path],
 
 def test_an_unknown_component_is_named_with_those_that_there_are() -> None:
     """A misspelt name is answered by the list."""
-    with pytest.raises(ComponentError, match=r"no component 'kubelet'; there are: kube-apiserver, "):
-        find("kubelet")
+    with pytest.raises(ComponentError, match=r"no component 'kubelte'; there are: kube-apiserver, "):
+        find("kubelte")
 
 
 def test_a_cache_that_cannot_be_written_is_one_clear_line(tmp_path: Path) -> None:

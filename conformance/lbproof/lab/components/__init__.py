@@ -14,6 +14,7 @@ from lbproof.lab.components import cache, debian
 from lbproof.lab.components.base import ComponentError, ComponentOptions, no_space
 from lbproof.lab.components.catalogue import VERSIONS, Build, Component, GoTree, Release, catalogue
 from lbproof.lab.components.fill import Filling
+from lbproof.lab.components.kind import complete
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -29,6 +30,7 @@ __all__ = [
     "Release",
     "binds_of",
     "catalogue",
+    "complete",
     "ensure",
     "find",
 ]
@@ -42,7 +44,7 @@ def find(
     Raises `ComponentError` for a name that there is not, and for a folder that cannot be one of components.
     """
     options = options or ComponentOptions()
-    known = known or catalogue(options.kubernetes)
+    known = known or complete(options.kubernetes)
     component = _component(name, known)
     return _given(component, options.given, known) or _here(component, options.cache)
 
@@ -59,7 +61,7 @@ def ensure(
     `known` is the catalogue. Raises `ComponentError` with one line when one cannot be had.
     """
     options = options or ComponentOptions()
-    known = known or catalogue(options.kubernetes)
+    known = known or complete(options.kubernetes)
     wanted = [_component(name, known) for name in dict.fromkeys(names)]
     found = {one.name: find(one.name, options, known=known) for one in wanted}
     if not all(found.values()):
@@ -77,13 +79,13 @@ def ensure(
 
 def binds_of(name: str, path: Path) -> tuple[str, ...]:
     """Folders that a program needs to see besides itself when it runs with a root of its own; none for a static one."""
-    return debian.libraries(path) if _component(name, catalogue()).debian else ()
+    return debian.libraries(path) if _component(name, complete()).debian else ()
 
 
 def source_of(name: str, options: ComponentOptions | None = None) -> str:
     """Where a missing component would come from, as a clause; asks nobody."""
     options = options or ComponentOptions()
-    component = _component(name, catalogue(options.kubernetes))
+    component = _component(name, complete(options.kubernetes))
     if component.debian:
         return f"Debian's package {component.debian[0]}, unpacked without being installed"
     sources = [f"download from {options.mirror or component.release.host}"] if component.release else []

@@ -1,4 +1,7 @@
-"""`python -m lbproof.lab.components [NAME...]`: bring components into the cache, all of them when none is named."""
+"""`python -m lbproof.lab.components [NAME...]`: bring components into the cache.
+
+When none is named, all that the netns lab takes; what kind takes has to be named.
+"""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ def make(recipe: Build, sources: Path, target: Path, progress: Progress) -> None
     if recipe.file:
         shutil.copyfile(sources / recipe.file, target)
         return
-    flags = ["-trimpath", "-buildvcs=false", f"-ldflags={recipe.ldflags}", "-o", str(target)]
+    flags = ["-trimpath", "-buildvcs=false", f"-tags={recipe.tags}", f"-ldflags={recipe.ldflags}", "-o", str(target)]
     _go(["build", *flags, recipe.package], sources, f"building {target.name} from Go modules", progress)
     target.chmod(0o755)
 

@@ -49,6 +49,7 @@ class Build:
     program: str = ""
     """Name of the program when several components are one program, which looks at the name it is called by."""
     ldflags: str = "-s -w"
+    tags: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +70,19 @@ class Component:
 
 
 KUBERNETES = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy", "kubectl")
-_OURS = GoTree(folder=_HERE / "gomod")
+GOMOD = _HERE / "gomod"
+"""The Go module that is ours: it pins what it builds, and holds programs of ours."""
+OURS = GoTree(folder=GOMOD)
+
+
+def kube_ldflags(version: str) -> str:
+    """What makes a program of Kubernetes say its version."""
+    major, minor, _ = version.split(".", 2)
+    return (
+        f"-s -w -X k8s.io/component-base/version.gitVersion=v{version} "
+        f"-X k8s.io/component-base/version.gitMajor={major} -X k8s.io/component-base/version.gitMinor={minor} "
+        f"-X k8s.io/client-go/pkg/version.gitVersion=v{version}"
+    )
 
 
 def catalogue(kubernetes: str = VERSIONS["kubernetes"]) -> Mapping[str, Component]:
@@ -77,13 +90,7 @@ def catalogue(kubernetes: str = VERSIONS["kubernetes"]) -> Mapping[str, Componen
     pinned = kubernetes == VERSIONS["kubernetes"]
     etcd, metallb = VERSIONS["etcd"], VERSIONS["metallb"]
     release = f"/release/v{kubernetes}/bin/linux/{{arch}}"
-    major, minor, _ = kubernetes.split(".", 2)
-    stamp = (
-        f"-s -w -X k8s.io/component-base/version.gitVersion=v{kubernetes} "
-        f"-X k8s.io/component-base/version.gitMajor={major} -X k8s.io/component-base/version.gitMinor={minor} "
-        f"-X k8s.io/client-go/pkg/version.gitVersion=v{kubernetes}"
-    )
-    kube = Build(tree=_OURS, package="./cmd/kube", program="kube", ldflags=stamp)
+    kube = Build(tree=OURS, package="./cmd/kube", program="kube", ldflags=kube_ldflags(kubernetes))
     folder = f"etcd-v{etcd}-linux-{{arch}}"
     download = f"/etcd-io/etcd/releases/download/v{etcd}"
     tree = GoTree(module=f"go.universe.tf/metallb@v{metallb}", sum=VERSIONS["metallb-sum"])
@@ -106,12 +113,12 @@ def catalogue(kubernetes: str = VERSIONS["kubernetes"]) -> Mapping[str, Componen
                 sums=f"{download}/SHA256SUMS",
                 member=f"{folder}/etcd",
             ),
-            build=Build(tree=_OURS, package="./cmd/etcd"),
+            build=Build(tree=OURS, package="./cmd/etcd"),
         ),
         Component(
             name="agnhost",
             version=VERSIONS["kubernetes"],
-            build=Build(tree=_OURS, package="k8s.io/kubernetes/test/images/agnhost"),
+            build=Build(tree=OURS, package="k8s.io/kubernetes/test/images/agnhost"),
         ),
         Component(name="nginx", version="debian", debian=("nginx", "nginx-core")),
         Component(name="metallb-controller", version=metallb, build=Build(tree=tree, package="./controller")),
