@@ -1,11 +1,11 @@
 # What a person or a CI runs. Everything missing is brought first, said in a line each, by tools/setup.
 .DEFAULT_GOAL := help
-.PHONY: help conformance test lint types clean setup setup-lab
+.PHONY: help conformance test lint types kind-engine kind-engine-stop kind-image clean setup setup-lab
 BIN := .venv/bin
 RUN_ARGS ?=
 
 help: ## this list
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 26
 
 conformance: setup-lab ## boot a cluster, install the reference, judge it, write the report
 	@$(BIN)/lbproof run $(RUN_ARGS)
@@ -23,6 +23,15 @@ lint: setup ## ruff with every rule, import-linter, codespell
 
 types: setup ## mypy --strict
 	@$(BIN)/mypy
+
+kind-engine: ## start a Docker engine for kind where there is none; prints the line that sets DOCKER_HOST
+	@kind-configs/engine/engine start
+
+kind-engine-stop: ## remove it and all that runs in it; its images stay in the cache
+	@kind-configs/engine/engine stop
+
+kind-image: ## build kind's node image from packages and modules, into the engine at DOCKER_HOST
+	@kind-configs/node-image/build
 
 clean: ## remove what was made in this checkout (the cache of components stays)
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
