@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -46,12 +47,23 @@ def main(argv: list[str]) -> int:
     if not options.node:
         parser.error("--node is missing, and so is NODE_NAME in the environment")
     set_up()
-    try:  # a heartbeat that waits its turn behind other work is a false death
+    _hurry()
+    asyncio.run(_serve(options))
+    return 0
+
+
+def _hurry() -> None:
+    """Come before other work: a heartbeat that waits its turn is a false death.
+
+    Without CAP_SYS_NICE it cannot; in a container of cgroup v1 whose group has no real-time budget, it is only nicer
+    than none (sched(7), "The nice value and group scheduling").
+    """
+    try:
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
     except PermissionError as error:
         log.info("no real-time priority", error=str(error))
-    asyncio.run(_serve(options))
-    return 0
+        with suppress(PermissionError):
+            os.setpriority(os.PRIO_PROCESS, 0, -20)
 
 
 async def _serve(options: argparse.Namespace) -> None:
