@@ -1,6 +1,7 @@
 # What a person or a CI runs. Everything missing is brought first, said in a line each, by tools/setup.
 .DEFAULT_GOAL := help
-.PHONY: help conformance test lint types kind-engine kind-engine-stop kind-image clean setup setup-lab
+.PHONY: help conformance kind-conformance test mutants bench lint types dist dist-test publish kind-engine kind-engine-stop
+.PHONY: kind-image reference-image clean setup setup-lab
 BIN := .venv/bin
 RUN_ARGS ?=
 
@@ -10,19 +11,41 @@ help: ## this list
 conformance: setup-lab ## boot a cluster, install the reference, judge it, write the report
 	@$(BIN)/lbproof run $(RUN_ARGS)
 
-test: setup-lab ## all of the project's own tests: lint, types, pytest
+kind-conformance: setup ## the same on a cluster of containers by kind; builds the images that cannot be pulled
+	@tools/with-engine tools/kind-conformance $(RUN_ARGS)
+
+test: setup-lab ## all of the project's own tests: lint, types, pytest (on kind too, where Docker can be had)
 	@tools/stage lint $(MAKE) --no-print-directory lint
 	@tools/stage types $(MAKE) --no-print-directory types
-	@tools/stage pytest $(BIN)/python -m pytest $(PYTEST_ARGS)
+	@tools/with-engine --or-without tools/tests $(PYTEST_ARGS)
 
-lint: setup ## ruff with every rule, import-linter, codespell
+mutants: setup-lab ## each mutant against the checks that must catch it
+	@tools/stage mutants $(BIN)/python -m pytest tests/mutants
+
+bench: setup-lab ## outages of the reference and MetalLB, side by side
+	@mkdir -p lbproof-results
+	@tools/stage bench $(BIN)/lbproof bench failover --json lbproof-results/bench-failover.json
+
+lint: setup ## ruff with every rule, import-linter, codespell, shellcheck
 	@$(BIN)/ruff check --quiet
 	@$(BIN)/ruff format --check --quiet
 	@$(BIN)/lint-imports --no-cache >/dev/null || $(BIN)/lint-imports --no-cache
 	@$(BIN)/codespell $$(git ls-files)
+	@$(BIN)/shellcheck $$(git grep -lE '^#!/(bin/|usr/bin/env )(ba)?sh')
 
 types: setup ## mypy --strict
 	@$(BIN)/mypy
+
+dist: setup ## the wheel and the source archive of this checkout, into dist/
+	@rm -rf dist
+	@$(BIN)/python -m hatchling build --directory dist
+
+dist-test: ## judge the reference with the wheel in dist/, installed apart from this checkout
+	@tools/setup lab
+	@tools/stage dist-test tools/dist-test
+
+publish: ## sign what is in dist/ and upload it to PyPI, in a workflow that PyPI trusts
+	@tools/publish/publish
 
 kind-engine: ## start a Docker engine for kind where there is none; prints the line that sets DOCKER_HOST
 	@kind-configs/engine/engine start
@@ -32,6 +55,9 @@ kind-engine-stop: ## remove it and all that runs in it; its images stay in the c
 
 kind-image: ## build kind's node image from packages and modules, into the engine at DOCKER_HOST
 	@kind-configs/node-image/build
+
+reference-image: ## build the reference's image into the engine at DOCKER_HOST
+	@reference/image/build
 
 clean: ## remove what was made in this checkout (the cache of components stays)
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist

@@ -178,13 +178,15 @@ def _made(found: dict[str, Any]) -> list[tuple[str, Any]]:
 
 
 @cli.command()
+@click.option("--provider", default="netns", show_default=True, type=click.Choice(["netns", "kind"]), help="which lab")
 @click.option("--components", type=click.Path(path_type=Path), help="folder that holds Kubernetes' programs")
-def doctor(components: Path | None) -> None:
+def doctor(provider: str, components: Path | None) -> None:
     """Say what this machine has, what it lacks, and how to get it."""
     from lbproof.lab import doctor as examination
     from lbproof.lab.components import ComponentOptions
 
-    findings = examination.examine(ComponentOptions(directory=components))
+    examine = examination.examine_kind if provider == "kind" else examination.examine
+    findings = examine(ComponentOptions(directory=components))
     for line in examination.lines(findings):
         click.echo(line)
     sys.exit(int(Exit.CONFORMANT if examination.usable(findings) else Exit.NO_ENVIRONMENT))
@@ -210,7 +212,21 @@ def lab() -> None:
 )
 @click.option("--components", type=click.Path(path_type=Path), help="folder that holds Kubernetes' programs")
 @click.option("--implementation", metavar="NAME", help="install this implementation too")
-def lab_up(name: str, components: Path | None, implementation: str | None, **topology: Any) -> None:  # noqa: ANN401
+@click.option("--provider", default="netns", show_default=True, type=click.Choice(["netns", "kind"]))
+@click.option(
+    "--topology", "file", type=click.Path(path_type=Path), help="topology file for kind, instead of the above"
+)
+@click.option("--node-image", default="", help="image of kind's nodes (default: the published, else the built one)")
+def lab_up(
+    *,
+    name: str,
+    components: Path | None,
+    implementation: str | None,
+    provider: str,
+    file: Path | None,
+    node_image: str,
+    **topology: Any,  # noqa: ANN401 - click's values
+) -> None:
     """Boot a lab that stays until `lbproof lab down`."""
     from lbproof.adapters.base import load
     from lbproof.lab import provide
@@ -221,8 +237,16 @@ def lab_up(name: str, components: Path | None, implementation: str | None, **top
     from lbproof.stage import Ground
 
     adapter = load(implementation, "--implementation") if implementation else None
-    needed = adapter.components if adapter else ()
-    made, programs = provide.boot(Topology(**topology), needed, _say, name=name, components=components, lifeline=False)
+    wanted = provide.Wanted(
+        provider=provider,
+        name=name,
+        programs=adapter.components if adapter else (),
+        files=adapter.files if adapter else (),
+        components=components,
+        node_image=node_image,
+        topology_file=file,
+    )
+    made, programs = provide.boot(Topology(**topology), wanted, _say, lifeline=False)
     if adapter:
         journal = Journal(None)
         Ground(
@@ -262,9 +286,9 @@ def lab_list() -> None:
 @click.argument("name", default="lab")
 def lab_kubeconfig(name: str) -> None:
     """The path of a lab's kubeconfig, which works from this machine."""
-    from lbproof.lab.netns import NetnsLab
+    from lbproof.lab import registry
 
-    click.echo(NetnsLab.attach(name).kubeconfig)
+    click.echo(registry.find(name).kubeconfig)
 
 
 @lab.command("exec", context_settings={**CONTEXT, "ignore_unknown_options": True})
@@ -275,9 +299,9 @@ def lab_exec(name: str, where: str, command: tuple[str, ...]) -> None:
     """Run a COMMAND at a place WHERE of a lab: a node, `client`, `far`, or `NAMESPACE/POD`."""
     import os
 
-    from lbproof.lab.netns import NetnsLab
+    from lbproof.lab import provide
 
-    argv = NetnsLab.attach(name).exec_argv(where, list(command))
+    argv = provide.running(name).exec_argv(where, list(command))
     os.execvp(argv[0], argv)  # noqa: S606 - the user's own command
 
 
@@ -377,7 +401,7 @@ def main() -> None:
     except click.Abort:
         _fail("interrupted", Exit.INCONCLUSIVE)
     except click.ClickException as error:
-        _fail(f"{error.format_message()}; see lbproof --help", Exit.USAGE)
+        _fail(f"{error.format_message().rstrip('.')}; see lbproof --help", Exit.USAGE)
     except (UnknownName, BadOption, BadRun) as error:
         _fail(str(error), Exit.USAGE)
     except LabError as error:

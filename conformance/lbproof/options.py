@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from lbproof.spec import BUDGETS, FEATURES, PROFILES, REQUIREMENTS, UnknownName, select
 from lbproof.spec.requirements import needs_of
 
-PROVIDERS = ("netns",)
+PROVIDERS = ("netns", "kind")
 
 
 class BadOption(ValueError):  # noqa: N818 - named as the user sees it
@@ -43,6 +43,10 @@ class Options(BaseModel):
     workers: int = Field(default=3, ge=1, le=50)
     proxy_mode: str = "iptables"
     proxy_args: tuple[str, ...] = ()
+    topology: Path | None = None
+    """A topology file for kind (`kind-configs/`), instead of `workers`, `proxy_mode` and `proxy_args`."""
+    node_image: str = ""
+    """The image of kind's nodes; the published one, else the built one, when empty."""
     api_port: int = Field(default=0, ge=0, le=65535)
     components: Path | None = None
     results: Path = Path("lbproof-results")

@@ -33,7 +33,7 @@ STAGE: pytest.StashKey[Stage] = pytest.StashKey()
 
 FLAGS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("implementation", {"metavar": "NAME", "help": "adapter of the implementation to judge (default: reference)"}),
-    ("provider", {"metavar": "NAME", "help": "lab provider: netns"}),
+    ("provider", {"metavar": "NAME", "help": "lab provider: netns (default), kind"}),
     ("lab", {"metavar": "NAME", "help": "use this running lab instead of booting one"}),
     ("profile", {"metavar": "NAME", "help": "what to judge: core, layer2, article, full (default)"}),
     ("requirement", {"metavar": "ID", "action": "append", "help": "judge only this ID, case or area; repeatable"}),
@@ -43,6 +43,8 @@ FLAGS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("workers", {"metavar": "N", "type": int, "help": "worker nodes of the lab (default: 3)"}),
     ("proxy-mode", {"metavar": "MODE", "help": "kube-proxy: iptables (default), nftables, none"}),
     ("proxy-arg", {"metavar": "FLAG", "action": "append", "help": "another flag for kube-proxy; repeatable"}),
+    ("topology", {"metavar": "FILE", "type": Path, "help": "topology file for kind, instead of the three above"}),
+    ("node-image", {"metavar": "IMAGE", "help": "image of kind's nodes (default: the published, else the built one)"}),
     (
         "api-port",
         {"metavar": "PORT", "type": int, "help": "port of this machine that leads to the API (default: a free one)"},

@@ -6,12 +6,12 @@ failed or someone pressed Ctrl-C.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import sys
 import time
 import traceback
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -113,6 +113,7 @@ class Session:
             self._begin(Waiter(self.journal, budgets))
         except BaseException as error:
             self.stopped_by = error
+            self._keep_logs(self.directory / "logs")
             self.close()
             if isinstance(error, (LabError, ApiUnreachable)):
                 pytest.exit(f"no usable environment: {error}", returncode=int(Exit.NO_ENVIRONMENT))
@@ -142,21 +143,33 @@ class Session:
         self._checks_began = time.monotonic()
         self.journal.write("stage", name="checks", phase="begin")
 
+    def _keep_logs(self, folder: Path) -> None:
+        """Export the lab's logs before it goes: nothing was installed that a case could keep them for."""
+        if self._lab:
+            with contextlib.suppress(LabError, OSError):  # what stopped the run is told, and may stop this as well
+                self._lab.export_logs(folder)
+
     def _provide(self) -> tuple[Lab, Mapping[str, Path]]:
         asked = self.options
+        wanted = provide.Wanted(
+            provider=asked.provider,
+            programs=self.adapter.components,
+            files=self.adapter.files,
+            components=asked.components,
+            node_image=asked.node_image,
+            topology_file=asked.topology,
+        )
         if asked.lab:
-            return provide.attach(asked.lab, self.adapter.components, self._progress, components=asked.components)
+            return provide.attach(asked.lab, wanted, self._progress)
         topology = Topology(
             workers=asked.workers, proxy_mode=asked.proxy_mode, proxy_args=asked.proxy_args, api_port=asked.api_port
         )
-        return provide.boot(
-            topology, self.adapter.components, self._progress, components=asked.components, lifeline=not asked.keep
-        )
+        return provide.boot(topology, wanted, self._progress, lifeline=not asked.keep)
 
     def _progress(self, line: str) -> None:
         self.journal.write("stage", name="progress", phase="begin", note=line)
 
-    @contextmanager
+    @contextlib.contextmanager
     def _stage(self, name: str) -> Iterator[None]:
         began = time.monotonic()
         self.journal.write("stage", name=name, phase="begin")

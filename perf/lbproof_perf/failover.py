@@ -82,7 +82,8 @@ def measure(
     with ExitStack() as stack:
         scenes = []
         for adapter in adapters:
-            lab, programs = provide.boot(Topology(), adapter.components, progress, components=components, lifeline=True)
+            wanted = provide.Wanted(programs=adapter.components, files=adapter.files, components=components)
+            lab, programs = provide.boot(Topology(), wanted, progress, lifeline=True)
             stack.callback(lab.down)
             journal = Journal(None)
             ground = Ground(

@@ -11,7 +11,7 @@ import subprocess
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Self
 
-from lbproof.lab.netns.vantage import NetnsVantage
+from lbproof.lab.vantage import NamespaceVantage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,7 +31,7 @@ class Segment:
         """Nothing is made before it is entered."""
         self._tag = f"lbo{os.getpid() % 100000}"
         self._undo = ExitStack()
-        self.hosts: dict[str, NetnsVantage] = {}
+        self.hosts: dict[str, NamespaceVantage] = {}
 
     def __enter__(self) -> Self:
         """Make it."""
@@ -50,7 +50,7 @@ class Segment:
         ip("-n", lan, "link", "set", host, "master", "br0", "up")
         ip("-n", netns, "link", "set", "eth0", "address", mac, "up")
         ip("-n", netns, "addr", "add", f"{address}/24", "dev", "eth0")
-        self.hosts[host] = NetnsVantage(
+        self.hosts[host] = NamespaceVantage(
             name=host, address=address, mac=mac, netns=f"/run/netns/{netns}", pidns="/proc/self/ns/pid"
         )
 

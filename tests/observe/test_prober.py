@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.observe.places import PORT
 
-from lbproof.lab.netns.vantage import NetnsVantage
+from lbproof.lab.vantage import NamespaceVantage
 from lbproof.observe import prober
 from lbproof.observe.journal import Journal
 from lbproof.observe.prober import PERIOD, STEADY, TIMEOUT, Prober, Sample, first_outage, longest, outages, steady
@@ -192,7 +192,7 @@ def test_the_timeline_is_written_in_the_time_of_the_run() -> None:
     journal = Journal(None)
     rows: list[dict[str, Any]] = []
     journal.listeners.append(rows.append)
-    nowhere = NetnsVantage(name="nowhere", address="", mac="", netns="", pidns="")
+    nowhere = NamespaceVantage(name="nowhere", address="", mac="", netns="", pidns="")
     running = Prober(nowhere, "10.0.0.7")
     running._samples = [  # noqa: SLF001 - as its process would have told
         Sample(journal.began + 2, None, "silent"),

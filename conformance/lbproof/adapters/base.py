@@ -99,7 +99,9 @@ class Adapter(Protocol):
     budgets: Mapping[str, float]
     """Waits that it needs longer than the default, in seconds; at most the ceiling."""
     components: tuple[str, ...]
-    """Programs that a lab without images needs of it (`lbproof doctor` lists them)."""
+    """Programs that stand for its images in a lab without images (`lbproof doctor` lists them)."""
+    files: tuple[str, ...]
+    """Components that its manifests are made from, in every lab."""
     namespace: str
     """Where it lives, and its pools."""
     controller: Workload
@@ -115,7 +117,7 @@ class Adapter(Protocol):
         ...
 
     def manifests(self, programs: Mapping[str, Any]) -> list[Object]:
-        """The objects to install, in order."""
+        """The objects to install, in order; `programs` is name → path of its `files`."""
         ...
 
     def pool(

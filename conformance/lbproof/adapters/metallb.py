@@ -37,7 +37,8 @@ class MetalLB(MetalLBObjects):
         }
     )
     budgets: Mapping[str, float] = {}
-    components = ("metallb-controller", "metallb-speaker", "metallb-manifest")
+    components = ("metallb-controller", "metallb-speaker")
+    files = ("metallb-manifest",)
     controller = Workload(
         kind="Deployment",
         namespace="metallb-system",

@@ -44,6 +44,7 @@ class Reference(MetalLBObjects):
     )
     budgets: Mapping[str, float] = {}
     components: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
     controller = Workload(
         kind="Deployment",
         namespace="metallb-system",

@@ -137,10 +137,13 @@ class Lab(Protocol):
     """`netns`, `kind` or `existing`."""
     kubeconfig: Path
     """Works from this machine, with kubectl or any client."""
-    nodes: tuple[Node, ...]
-    """Control plane first, then workers in order."""
     segment: Segment
     topology: Topology
+
+    @property
+    def nodes(self) -> tuple[Node, ...]:
+        """Control plane first, then workers in order; a node without power too."""
+        ...
 
     def can(self, ability: Ability) -> bool:
         """Whether the lab can do this."""
@@ -197,8 +200,17 @@ class Lab(Protocol):
         ...
 
     # what the suite needs besides
-    def map_images(self, images: Iterable[Image]) -> None:
-        """What images stand for, where the lab runs programs; a lab with real images loads them."""
+    def bring_images(
+        self,
+        references: Iterable[str],
+        stands_for: Callable[[], Iterable[Image]],
+        progress: Callable[[str], None],
+    ) -> None:
+        """Have the images that manifests name at hand before they are applied.
+
+        A lab with real images loads or pulls `references`; one that runs programs asks what they stand for.
+        `LabError` when one can be had in no way.
+        """
         ...
 
     def run(self, node: str, argv: Sequence[str]) -> str:

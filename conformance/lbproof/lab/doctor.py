@@ -13,15 +13,19 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from enum import StrEnum
+from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lbproof.lab import probe_kernel
 from lbproof.lab.base import LabError
 from lbproof.lab.components import ComponentOptions, catalogue, find, source_of
 from lbproof.lab.components.build import lacking
+from lbproof.lab.kind import images
+from lbproof.lab.kind.engine import REMEDY, Engine
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from lbproof.lab.components import Component
 
@@ -87,6 +91,81 @@ def require() -> None:
         remedies = dict.fromkeys(finding.remedy for finding in missing if finding.remedy)
         what = "; ".join(f"{finding.what}: {finding.detail}" for finding in missing)
         raise LabError(f"no lab can be had here: {what}. To do: {'; '.join(remedies)}")
+
+
+_FOR_KIND = ("ip", "nsenter", "nft")
+_INOTIFY = Path("/proc/sys/fs/inotify/max_user_instances")
+_INOTIFY_ENOUGH = 512
+"""What kind's own list of known trouble advises: below it nodes fail with "too many open files"."""
+
+
+def examine_kind(options: ComponentOptions | None = None) -> list[Finding]:
+    """Everything that a kind lab needs, in the order in which a person would put it right."""
+    options = options or ComponentOptions()
+    programs = [_program(name) for name in _FOR_KIND]
+    return [_python(), _root(), *programs, *_engine(), _pytest_kind(), _inotify(), _kind(options)]
+
+
+def require_kind(warn: Callable[[str], None]) -> None:
+    """Raise `LabError` that names what is missing for a kind lab, save what `components.ensure` brings.
+
+    Says what may stand in the way of a boot, so that one that fails has been warned of.
+    """
+    findings = examine_kind()
+    for finding in findings:
+        if finding.what == "inotify" and finding.remedy:
+            warn(f"{finding.detail}; more: {finding.remedy}")
+    missing = [finding for finding in findings if finding.state is State.MISSING]
+    if missing:
+        remedies = dict.fromkeys(finding.remedy for finding in missing if finding.remedy)
+        what = "; ".join(f"{finding.what}: {finding.detail}" for finding in missing)
+        raise LabError(f"no kind lab can be had here: {what}. To do: {'; '.join(remedies)}")
+
+
+def _engine() -> list[Finding]:
+    """The Docker engine of a kind lab, and whether it has an image for the nodes."""
+    try:
+        engine = Engine.find()
+    except LabError as error:
+        return [Finding(what="Docker engine", state=State.MISSING, detail=str(error), remedy=REMEDY)]
+    version = engine.run("version", "--format", "{{.Server.Version}}")
+    found = Finding(what="Docker engine", state=State.OK, detail=f"{version} at {engine.host}")
+    here = [image for image in (images.PUBLISHED, images.BUILT) if engine.has_image(image)]
+    if here:
+        return [found, Finding(what="node image", state=State.OK, detail=here[0])]
+    detail = f"{images.PUBLISHED} is pulled when it is first needed"
+    remedy = "where it cannot be pulled, in a checkout of lbproof: make kind-image"
+    return [found, Finding(what="node image", state=State.UNKNOWN, detail=detail, remedy=remedy)]
+
+
+def _pytest_kind() -> Finding:
+    if find_spec("pytest_kind"):
+        return Finding(what="pytest-kind", state=State.OK, detail="installed")
+    return Finding(
+        what="pytest-kind", state=State.MISSING, detail="not installed", remedy="pip install 'lbproof[kind]'"
+    )
+
+
+def _inotify() -> Finding:
+    """How many clusters' worth of watchers the machine allows: the best known trouble of kind."""
+    limit = int(_INOTIFY.read_text(encoding="ascii"))
+    detail = f"fs.inotify.max_user_instances is {limit}"
+    if limit >= _INOTIFY_ENOUGH:
+        return Finding(what="inotify", state=State.OK, detail=detail)
+    return Finding(
+        what="inotify",
+        state=State.UNKNOWN,
+        detail=f"{detail}: enough for one cluster, not for two",
+        remedy=f"sysctl -w fs.inotify.max_user_instances={_INOTIFY_ENOUGH}",
+    )
+
+
+def _kind(options: ComponentOptions) -> Finding:
+    path = find("kind", options)
+    if path:
+        return Finding(what="kind", state=State.OK, detail=str(path))
+    detail = f"comes when it is first needed: {source_of('kind', options)}"
+    return Finding(what="kind", state=State.UNKNOWN, detail=detail)
 
 
 def lines(findings: Sequence[Finding]) -> list[str]:

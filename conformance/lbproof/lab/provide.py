@@ -1,11 +1,16 @@
-"""The lab that a run asked for, with the programs that it and the implementation need: a new one, or a running one."""
+"""The lab that a run asked for, with what it and the implementation need: a new one, or a running one."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lbproof.lab import doctor, registry
+from lbproof.lab.base import LabError
 from lbproof.lab.components import ComponentOptions, ensure
+from lbproof.lab.kind import images
+from lbproof.lab.kind.engine import Engine
+from lbproof.lab.kind.lab import KindLab
 from lbproof.lab.netns import NetnsLab
 
 if TYPE_CHECKING:
@@ -19,32 +24,76 @@ WORKLOADS = ("agnhost", "nginx")
 CLUSTER = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """Which lab, besides its topology."""
+
+    provider: str = "netns"
+    name: str = ""
+    """A free one when empty."""
+    programs: tuple[str, ...] = ()
+    """Components that the implementation is in a lab without images."""
+    files: tuple[str, ...] = ()
+    """Components that its manifests are made from."""
+    components: Path | None = None
+    """Folder that holds components."""
+    node_image: str = ""
+    """Of kind's nodes; the published or the built one when empty."""
+    topology_file: Path | None = None
+    """For kind, instead of a topology."""
+
+
 def boot(
-    topology: Topology,
-    needed: Iterable[str],
-    progress: Callable[[str], None],
-    *,
-    name: str = "",
-    components: Path | None = None,
-    lifeline: bool,
+    topology: Topology, wanted: Wanted, progress: Callable[[str], None], *, lifeline: bool
 ) -> tuple[Lab, Mapping[str, Path]]:
-    """A new lab, and the programs: name of a component → its path, those `needed` among them.
+    """A new lab, and the components that are wanted: name → path.
 
     With a `lifeline` the lab goes when this process does. Raises `LabError` when this machine cannot have it.
     """
-    programs = _programs(needed, progress, components)
-    name = name or registry.free_name("run")
-    return NetnsLab.up(name, topology, programs=programs, progress=progress, lifeline=lifeline), programs
+    name = wanted.name or registry.free_name("run")
+    if wanted.provider == "kind":
+        return _kind(name, topology, wanted, progress, lifeline=lifeline)
+    if wanted.topology_file or wanted.node_image:
+        raise LabError("a topology file and a node image are for --provider kind")
+    paths = _programs(wanted, progress)
+    return NetnsLab.up(name, topology, programs=paths, progress=progress, lifeline=lifeline), paths
 
 
-def attach(
-    name: str, needed: Iterable[str], progress: Callable[[str], None], *, components: Path | None = None
+def _kind(
+    name: str, topology: Topology, wanted: Wanted, progress: Callable[[str], None], *, lifeline: bool
 ) -> tuple[Lab, Mapping[str, Path]]:
-    """A running lab, and the programs. Raises `LabError` when there is none of the name."""
-    return NetnsLab.attach(name), _programs(needed, progress, components)
+    doctor.require_kind(progress)
+    paths = _ensure(("kind", *wanted.files), progress, wanted.components)
+    image = images.of_nodes(Engine.find(), wanted.node_image, progress)
+    lab = KindLab.up(
+        name,
+        topology,
+        kind=paths["kind"],
+        image=image,
+        config=wanted.topology_file,
+        progress=progress,
+        lifeline=lifeline,
+    )
+    return lab, paths
 
 
-def _programs(needed: Iterable[str], progress: Callable[[str], None], components: Path | None) -> dict[str, Path]:
+def running(name: str) -> NetnsLab | KindLab:
+    """A lab that runs. Raises `LabError` when there is none of the name."""
+    return KindLab.attach(name) if registry.find(name).provider == "kind" else NetnsLab.attach(name)
+
+
+def attach(name: str, wanted: Wanted, progress: Callable[[str], None]) -> tuple[Lab, Mapping[str, Path]]:
+    """A running lab, and the components that are wanted. Raises `LabError` when there is none of the name."""
+    lab = running(name)
+    if isinstance(lab, KindLab):
+        return lab, _ensure(wanted.files, progress, wanted.components)
+    return lab, _programs(wanted, progress)
+
+
+def _programs(wanted: Wanted, progress: Callable[[str], None]) -> dict[str, Path]:
     doctor.require()
-    options = ComponentOptions(directory=components)
-    return ensure((*CLUSTER, *WORKLOADS, *needed), progress=progress, options=options)
+    return _ensure((*CLUSTER, *WORKLOADS, *wanted.programs, *wanted.files), progress, wanted.components)
+
+
+def _ensure(names: Iterable[str], progress: Callable[[str], None], components: Path | None) -> dict[str, Path]:
+    return ensure(names, progress=progress, options=ComponentOptions(directory=components))

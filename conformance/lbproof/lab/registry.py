@@ -1,7 +1,8 @@
 """The labs of this machine: where each keeps its state, which are alive, and the removal of what is left of any.
 
-A lab is a directory of its name below `ROOT` and one process, its `unshare`, known by its number and its start time
-together, since numbers are used again. When that process ends, the kernel has removed everything but the directory.
+A lab is a directory of its name below `ROOT` and one process, known by its number and its start time together, since
+numbers are used again. In a netns lab it is the `unshare`, and when it ends, the kernel has removed everything but the
+directory. In a kind lab it is the keeper; what the lab has in its Docker engine bears the lab's name in a label.
 Nothing else is ever looked for by name, so nothing that this project did not make is touched.
 """
 
@@ -22,6 +23,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lbproof.lab.base import LabError, Topology
+from lbproof.lab.kind import leftovers
+from lbproof.lab.kind.engine import Engine, NoEngineError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -46,6 +49,8 @@ class LabInfo:
     since: float
     """When it was started (`time.time()`)."""
     topology: Topology
+    engine: str = ""
+    """The Docker engine of a kind lab, as DOCKER_HOST says it."""
 
     @property
     def process(self) -> str:
@@ -79,9 +84,16 @@ def claim(name: str) -> Iterator[Path]:
         yield state
 
 
-def record(name: str, pid: int, topology: Topology) -> None:
-    """Remember which process a lab is."""
-    row = {"pid": pid, "start": _start_time(pid), "topology": asdict(topology), "since": time.time()}
+def record(name: str, pid: int, topology: Topology, *, provider: str = "netns", engine: str = "") -> None:
+    """Remember which process a lab is, and where the rest of it is."""
+    row = {
+        "pid": pid,
+        "start": _start_time(pid),
+        "topology": asdict(topology),
+        "since": time.time(),
+        "provider": provider,
+        "engine": engine,
+    }
     (directory(name) / "lab.json").write_text(json.dumps(row), encoding="utf-8")
 
 
@@ -116,11 +128,21 @@ def remove(name: str) -> str:
         return f"lab {name}: nothing is left of it"
     if info.alive:
         _end(info.keeper)
+    what = _contents(info)
     shutil.rmtree(state, ignore_errors=True)  # its keeper may be removing it as well
     if state.exists():
         raise LabError(f"lab {name} has ended, but {state} cannot be removed")
-    what = f"{info.nodes} nodes and all their processes, namespaces and links" if info.alive else "dead already"
     return f"lab {name}: {what}; {state}"
+
+
+def _contents(info: LabInfo) -> str:
+    """Remove what a lab has besides its process and its directory; says what it was."""
+    if info.provider == "netns":
+        return f"{info.nodes} nodes and all their processes, namespaces and links" if info.alive else "dead already"
+    try:
+        return ", ".join(leftovers.remove(Engine.find(info.engine), info.name)) or "nothing in the Docker engine"
+    except NoEngineError as error:
+        return f"{error}; what is still in it can be removed when it does"
 
 
 def clean(
@@ -138,7 +160,20 @@ def clean(
         if info.name == name or everything or (name is None and not info.alive):
             removed.append(remove(info.name))
             progress(removed[-1])
+    for line in _orphans() if name is None else []:
+        removed.append(line)
+        progress(line)
     return removed
+
+
+def _orphans() -> Iterator[str]:
+    """Remove what a Docker engine holds of labs that have no directory any more, as after a restart of the machine."""
+    try:
+        engine = Engine.find()
+    except LabError:  # none, or one that no lab can stand on
+        return
+    for name in sorted(leftovers.labs_of(engine) - {info.name for info in labs()}):
+        yield f"lab {name}, of which no directory is left: {', '.join(leftovers.remove(engine, name))}"
 
 
 def _read(state: Path) -> LabInfo | None:
@@ -148,14 +183,15 @@ def _read(state: Path) -> LabInfo | None:
     try:
         row = json.loads((state / "lab.json").read_text(encoding="utf-8"))
     except FileNotFoundError:  # its starter was killed in between, and the lab with it
-        row = {"pid": 0, "start": "", "topology": asdict(Topology()), "since": 0.0}
+        row = {"pid": 0, "start": "", "topology": asdict(Topology()), "since": 0.0, "provider": "netns", "engine": ""}
     topology = Topology(**{**row["topology"], "proxy_args": tuple(row["topology"]["proxy_args"])})
     alive = bool(row["pid"]) and _start_time(row["pid"]) == row["start"]
     return LabInfo(
         name=state.name,
-        provider="netns",
+        provider=row["provider"],
         alive=alive,
-        keeper=_child(row["pid"]) if alive else 0,
+        keeper=(_child(row["pid"]) if row["provider"] == "netns" else row["pid"]) if alive else 0,
+        engine=row["engine"],
         kubeconfig=state / "kubeconfig",
         nodes=topology.workers + 1,
         since=row["since"],

@@ -114,7 +114,9 @@ def summary(run: Run, width: int = 100) -> list[str]:
             lines.append((head + _short(w.text, width - len(head))).rstrip())
     counts = ", ".join(f"{count} {verdict}" for verdict, count in run.counts().items() if count)
     levels = "  ".join(f"{level} {good}/{of}" for level, (good, of) in run.levels().items() if of)
-    lines += ["", *([f"  {counts}"] if counts else []), f"  {levels or 'nothing judged'}  in {run.seconds:.0f} s"]
+    parts = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in run.stages)
+    lines += ["", *([f"  {counts}"] if counts else []), f"  {levels or 'nothing judged'}"]
+    lines.append(f"  in {run.seconds:.0f} s{': ' if parts else ''}{parts}")
     lines += [f"  {line}" for line in textwrap.wrap(_plain(run.note), max(30, width - 2))]
     if run.folder:
         lines.append(f"  report: {_near(run.folder / 'report.html')}")

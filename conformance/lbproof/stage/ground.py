@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections import deque
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -72,13 +73,14 @@ class Ground:
 
     def install(self, progress: Callable[[str], None]) -> None:
         """Install the implementation and wait until its workloads are ready."""
-        self.lab.map_images(self.adapter.images(self.programs))
-        for manifest in self.adapter.manifests(self.programs):
+        objects = self.adapter.manifests(self.programs)
+        self.lab.bring_images(manifests.images_of(objects), lambda: self.adapter.images(self.programs), progress)
+        for manifest in objects:
             self.cluster.apply(manifest)
         for workload in (self.adapter.controller, self.adapter.announcer):
             progress(f"{self.adapter.name}: waiting for {workload.kind} {workload.name}")
             self.rolled_out(workload)
-        for made in self.adapter.pool("lbproof-probe", [self.lab.segment.free[0]]):
+        for made in self.adapter.pool("lbproof-probe", self.lab.segment.free[:1]) if self.lab.segment.free else []:
             self.write(made)
             self.remove(made)
 
@@ -110,14 +112,17 @@ class Ground:
             raise refusal[0]
 
     def rolled_out(self, workload: Workload) -> None:
-        """Wait until every pod of a workload is of its newest template and ready."""
+        """Wait until every pod of a workload is of its newest template and ready; each pod may take its time."""
         path = f"/apis/apps/v1/namespaces/{workload.namespace}/{workload.kind.lower()}s/{workload.name}"
-        self.wait.settles(
-            lambda: _rollout(self.cluster.get(path), self._pods(workload)),
-            lambda state: state == "ready",
-            what=f"{workload.kind} {workload.namespace}/{workload.name} is ready",
-            budget="restarted",
-        )
+        state = _Rollout(updated=-1)
+        while not state.ready:
+            state = self.wait.settles(
+                lambda: _rollout(self.cluster.get(path), self._pods(workload)),
+                functools.partial(_further, state),
+                what=f"{workload.kind} {workload.namespace}/{workload.name} is ready, or one more pod of it is new",
+                budget="restarted",
+                show=lambda seen: seen.text,
+            )
 
     def _pods(self, workload: Workload) -> list[Object]:
         selector = ",".join(f"{key}={value}" for key, value in workload.selector.items())
@@ -239,17 +244,33 @@ def require(found: object, what: str) -> None:
         raise LabError(what)
 
 
-def _rollout(workload: Object, pods: list[Object]) -> str:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Rollout:
+    """How far a workload is."""
+
+    updated: int
+    """Pods of the newest template."""
+    ready: bool = False
+    text: str = "not yet seen by its controller"
+
+
+def _further(before: _Rollout, now: _Rollout) -> bool:
+    return now.ready or now.updated > before.updated
+
+
+def _rollout(workload: Object, pods: list[Object]) -> _Rollout:
     status, generation = workload.get("status", {}), workload["metadata"]["generation"]
     if status.get("observedGeneration") != generation:
-        return "not yet seen by its controller"
+        return _Rollout(updated=-1)
     wanted = status.get("desiredNumberScheduled", workload["spec"].get("replicas", 1))
     updated = status.get("updatedNumberScheduled", status.get("updatedReplicas", 0))
     ready = status.get("numberReady", status.get("readyReplicas", 0))
     leaving = sum("deletionTimestamp" in pod["metadata"] for pod in pods)
-    if wanted and (updated, ready, leaving, len(pods)) == (wanted, wanted, 0, wanted):
-        return "ready"
-    return f"{wanted} wanted, {updated} updated, {ready} ready, {leaving} leaving"
+    return _Rollout(
+        updated=updated,
+        ready=wanted > 0 and (updated, ready, leaving, len(pods)) == (wanted, wanted, 0, wanted),
+        text=f"{wanted} wanted, {updated} updated, {ready} ready, {leaving} leaving",
+    )
 
 
 def _deployment(deployment: Object) -> str:

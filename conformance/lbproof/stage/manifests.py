@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from lbproof.adapters.base import Object
 
@@ -17,6 +17,16 @@ AGNHOST = "registry.k8s.io/e2e-test-images/agnhost:2.57"
 OURS = {"app.kubernetes.io/managed-by": "lbproof"}
 """The label of everything that the suite makes, so that it can be found and removed."""
 TARGET_PORT = 8080
+
+
+def images_of(objects: Iterable[Object]) -> list[str]:
+    """The images that workloads name, each once, init containers' included."""
+    found: dict[str, None] = {}
+    for made in objects:
+        pod = made.get("spec", {}).get("template", {}).get("spec", {}) if made.get("kind") != "Pod" else made["spec"]
+        for container in (*pod.get("initContainers", []), *pod.get("containers", [])):
+            found[container["image"]] = None
+    return list(found)
 
 
 def namespace(name: str) -> Object:

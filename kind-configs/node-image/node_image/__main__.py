@@ -1,4 +1,4 @@
-"""`python -m node_image [--name]`: the image is in the engine at DOCKER_HOST when this ends well; prints its name.
+"""`python -m node_image [--name | --unless-published]`: has the image in the engine, and prints its name.
 
 Progress goes to stderr, each stage with its time. 69 when something cannot be had, as for every command of ours.
 """
@@ -21,12 +21,14 @@ from lbproof.lab.base import LabError
 from lbproof.lab.components import VERSIONS, ComponentOptions, build, ensure
 from lbproof.lab.components import kind as kind_components
 from lbproof.lab.components.catalogue import GOMOD
+from lbproof.lab.kind import images as choose
+from lbproof.lab.kind.engine import Engine
 from node_image import archive, debian, images, node
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-EX_UNAVAILABLE = 69
+EX_USAGE, EX_UNAVAILABLE = 64, 69
 STABLE = f"lbproof/node:v{VERSIONS['kubernetes']}"
 """The name without the hash: whatever has been loaded last."""
 _MB = 1e6
@@ -185,10 +187,27 @@ def _forget_others(image: str) -> None:
                 docker("rmi", other)
 
 
+def unless_published() -> str:
+    """The published image, if the engine has it or can pull it, else ours."""
+    engine = Engine.find()
+    try:
+        return choose.published(engine, say)
+    except LabError as error:
+        say(str(error))
+        return run()
+
+
+MODES = {"": run, "--name": name, "--unless-published": unless_published}
+
+
 def main(arguments: list[str]) -> int:
     """Do it, and say in one line what is wrong if it cannot be done."""
+    mode = MODES.get(" ".join(arguments))
+    if mode is None:
+        say(f"usage: build [{' | '.join(filter(None, MODES))}]")
+        return EX_USAGE
     try:
-        print(name() if arguments == ["--name"] else run())  # noqa: T201 - a command
+        print(mode())  # noqa: T201 - a command
     except LabError as error:
         say(str(error))
         return EX_UNAVAILABLE

@@ -100,13 +100,14 @@ def test_a_killed_announcer_is_replaced(stage: Stage, case: str) -> None:  # noq
         with stage.fault(Ability.KILL, functools.partial(stage.lab.kill, announcer.namespace, pod)) as fault:
             new = one_answers(stage, address)
             stage.serves(stage.client, address, in_a_row=3, budget="failover")
+            moved = [f.t for f in listener.gratuitous(address) if f.sender_mac == new.mac and f.t > fault.began]
+            # up to here: once it runs again, the old one may take the address back
+            stale = [
+                f
+                for f in listener.frames
+                if f.sender_ip == address and f.sender_mac == old.mac and f.t > min(moved, default=0)
+            ]
         stage.settled_after_fault()
-        moved = [f.t for f in listener.gratuitous(address) if f.sender_mac == new.mac and f.t > fault.began]
-        stale = [
-            f
-            for f in listener.frames
-            if f.sender_ip == address and f.sender_mac == old.mac and f.t > min(moved, default=0)
-        ]
         stage.saw(
             "http", f"longest outage of {address}", {"milliseconds": round(longest(prober.since(fault.began)) * 1000)}
         )

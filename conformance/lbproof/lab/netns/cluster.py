@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from lbproof.lab.base import Image, LabError, Topology
+from lbproof.lab.enter import entered
 from lbproof.lab.netns import control, network, pki, plan, processes
 from lbproof.lab.netns.api import UNREACHABLE, Api, ApiError
-from lbproof.lab.netns.enter import entered
 from lbproof.lab.netns.images import defaults
 from lbproof.lab.netns.kubelet import Inside, Kubelet, is_ready
 from lbproof.lab.netns.probe import Probe

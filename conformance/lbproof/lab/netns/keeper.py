@@ -104,7 +104,7 @@ class Keeper:
         rpc.serve(self._state / "ctl.sock", commands)
 
     def _forward(self) -> subprocess.Popen[bytes]:
-        argv = [sys.executable, "-P", "-m", "lbproof.lab.netns.forward", str(self._listen), plan.API_SIDE, "6443"]
+        argv = [sys.executable, "-P", "-m", "lbproof.lab.forward", str(self._listen), plan.API_SIDE, "6443"]
         return processes.start_here(argv, log=self._cluster.log / "forward.log", descriptor=self._listen)
 
     def _stage(self, text: str) -> None:

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from lbproof.lab.base import Image, LabError
+from lbproof.lab.enter import enter
 from lbproof.lab.netns import plan, status
 from lbproof.lab.netns.api import MERGE, STRATEGIC, UNREACHABLE, Api, ApiError
-from lbproof.lab.netns.enter import enter
 from lbproof.lab.netns.pod import Pod
 from lbproof.lab.netns.processes import namespace
 

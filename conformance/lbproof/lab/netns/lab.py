@@ -14,7 +14,7 @@ from typing import IO, TYPE_CHECKING, Any, Self
 from lbproof.lab import registry
 from lbproof.lab.base import Ability, Fault, LabError, Node, Topology
 from lbproof.lab.netns import plan, processes, rpc
-from lbproof.lab.netns.vantage import NetnsVantage
+from lbproof.lab.vantage import NamespaceVantage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -166,27 +166,27 @@ class NetnsLab:
         }
 
     # vantages
-    def client(self) -> NetnsVantage:
+    def client(self) -> NamespaceVantage:
         """The outside client on the segment."""
         return self._vantage("client", "client", plan.CLIENT)
 
-    def far(self) -> NetnsVantage:
+    def far(self) -> NamespaceVantage:
         """The client behind the router."""
         return self._vantage("far", "far", plan.FAR)
 
-    def node(self, name: str) -> NetnsVantage:
+    def node(self, name: str) -> NamespaceVantage:
         """A node. `KeyError` for an unknown name."""
         node = {node.name: node for node in self.nodes}[name]
         return self._vantage(f"node {name}", name, node.address)
 
-    def pod(self, namespace: str, name: str) -> NetnsVantage:
+    def pod(self, namespace: str, name: str) -> NamespaceVantage:
         """A running pod. `LabError` when it does not run."""
         found = rpc.call(self._socket, "pod", namespace=namespace, name=name)
         return self._vantage(f"pod {name}", found["netns"], found["address"], found["mac"])
 
-    def _vantage(self, name: str, netns: str, address: str, mac: str | None = None) -> NetnsVantage:
+    def _vantage(self, name: str, netns: str, address: str, mac: str | None = None) -> NamespaceVantage:
         root = registry.find(self.name).process
-        return NetnsVantage(
+        return NamespaceVantage(
             name=name,
             address=address,
             mac=mac or plan.mac_of(address),
@@ -202,7 +202,7 @@ class NetnsLab:
         place = self._place(where)
         return ["nsenter", f"--net={place.netns}", f"--pid={place.pidns}", "--", *argv]
 
-    def _place(self, where: str) -> NetnsVantage:
+    def _place(self, where: str) -> NamespaceVantage:
         namespace, slash, pod = where.partition("/")
         if slash:
             return self.pod(namespace, pod)
@@ -253,9 +253,14 @@ class NetnsLab:
         )
 
     # the rest
-    def map_images(self, images: Iterable[Image]) -> None:
+    def bring_images(
+        self,
+        references: Iterable[str],  # noqa: ARG002 - a program stands for each
+        stands_for: Callable[[], Iterable[Image]],
+        progress: Callable[[str], None] = _silent,  # noqa: ARG002 - it takes no time
+    ) -> None:
         """What images stand for from now on; the last that matches counts."""
-        rpc.call(self._socket, "map_images", images=[asdict(image) for image in images])
+        rpc.call(self._socket, "map_images", images=[asdict(image) for image in stands_for()])
 
     def run(self, node: str, argv: Sequence[str]) -> str:
         """The output of a program run on a node. `LabError` when it fails."""

@@ -14,8 +14,8 @@ import struct
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lbproof.lab.enter import entered
 from lbproof.lab.netns import plan
-from lbproof.lab.netns.enter import entered
 from lbproof.lab.netns.processes import namespace, output
 
 if TYPE_CHECKING:

@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lbproof.lab.base import LabError
+from lbproof.lab.enter import enter
 from lbproof.lab.netns import container, images, network, plan, status
 from lbproof.lab.netns.api import STRATEGIC, UNREACHABLE, ApiError
-from lbproof.lab.netns.enter import enter
 from lbproof.lab.netns.probe import Probe
 from lbproof.lab.netns.processes import end, namespace, send
 from lbproof.lab.netns.volumes import NotYetError, Source

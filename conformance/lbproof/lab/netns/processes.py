@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from lbproof.lab.base import LabError
-from lbproof.lab.netns.enter import entered
+from lbproof.lab.enter import entered
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

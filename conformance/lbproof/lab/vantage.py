@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lbproof.lab.netns.enter import entered
+from lbproof.lab.enter import entered
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,7 +19,7 @@ lives as long as the process, whatever thread asks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NetnsVantage:
+class NamespaceVantage:
     """A network namespace of a lab as a place to send from and watch at."""
 
     name: str

@@ -1,0 +1,217 @@
+"""What can be done to a kind lab: each fault takes effect before the call returns, and knows its undo."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+import time
+from contextlib import suppress
+from datetime import UTC, datetime
+from http import HTTPStatus
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lbproof.lab.base import Fault, LabError
+from lbproof.lab.kind.leftovers import table_prefix
+from lbproof.lab.kind.machines import output, processes_of
+from lbproof.observe.kube import ApiError, ApiUnreachable, Kube
+from lbproof.observe.wait import NotSettled, settles
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from lbproof.lab.kind.engine import Engine
+    from lbproof.lab.kind.machines import Machines
+    from lbproof.lab.kind.plan import Subnet
+
+_BACK = 180
+"""Seconds that a node or an API server may take to come back."""
+_SCALE = 10_000
+_MANIFEST = "etc/kubernetes/manifests/kube-apiserver.yaml"
+_ASIDE = "etc/kubernetes/kube-apiserver.yaml.stopped"
+
+
+class Faults:
+    """The faults of one lab."""
+
+    def __init__(self, *, engine: Engine, lab: str, machines: Machines, subnet: Subnet, cluster: Kube) -> None:
+        """Nothing is wrong yet."""
+        self._engine, self._lab, self._machines = engine, lab, machines
+        self._subnet, self._cluster = subnet, cluster
+        self._numbers = itertools.count(time.monotonic_ns())
+
+    def power_cut(self, node: str) -> Fault:
+        """The cable goes dead, then SIGKILL to all of the node."""
+        machine = self._machines.get(node)
+        self._machines.cable(self._machines.port(node), up=False)
+        began = time.monotonic()
+        _signal([machine.pid])
+        self._engine.run("wait", node)
+        self._machines.forget(node)
+        return Fault(kind="power-cut", target=f"node {node}", began=began, undo_with=lambda: self._power_on(node))
+
+    def _power_on(self, node: str) -> None:
+        since = datetime.now(UTC).replace(microsecond=0)
+        self._engine.run("start", node)
+        self._machines.powered(node)
+        self._machines.lead_home(node, self._subnet)
+        self._await(f"node {node} has booted", lambda: self._waits_for(node, since))
+
+    def _waits_for(self, node: str, since: datetime) -> str:
+        """What a node still lacks since its power is back: its lease, readiness or one of its own pods."""
+        lease = self._cluster.get(f"/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/{node}")
+        if _time(lease["spec"]["renewTime"]) < since:
+            return "its kubelet"
+        seen = self._cluster.get(f"/api/v1/nodes/{node}")
+        if not _settled(seen):
+            return "to be Ready"
+        pods = self._cluster.list("/api/v1/pods", fieldSelector=f"spec.nodeName={node}")
+        lagging = [pod["metadata"]["name"] for pod in pods if _own(pod) and not _runs_since(pod, since)]
+        return ", ".join(lagging)
+
+    def pull_cable(self, node: str) -> Fault:
+        """The engine's end of the cable goes down, so the node's end loses its carrier."""
+        port = self._machines.port(node)
+        self._machines.cable(port, up=False)
+        return Fault(
+            kind="cable",
+            target=f"node {node}",
+            began=time.monotonic(),
+            undo_with=lambda: self._machines.cable(port, up=True),
+        )
+
+    def partition(self, one: str, other: str) -> Fault:
+        """The segment forwards nothing between two nodes."""
+        if one == other:
+            raise LabError(f"a partition takes two nodes, not {one} twice")
+        ports = [self._machines.port(name) for name in (one, other)]
+        rules = [f'iifname "{a}" oifname "{b}" drop' for a, b in (ports, ports[::-1])]
+        return self._forbid("partition", f"{one} | {other}", rules)
+
+    def freeze(self, node: str) -> Fault:
+        """The freezer of the node's cgroup; its kernel goes on."""
+        self._machines.get(node)
+        self._engine.run("pause", node)
+        return Fault(
+            kind="freeze",
+            target=f"node {node}",
+            began=time.monotonic(),
+            undo_with=lambda: _ignore(self._engine.run("unpause", node)),
+        )
+
+    def kill(self, namespace: str, pod: str) -> Fault:
+        """SIGKILL to a pod's processes but its sandbox."""
+        seen = self.pod(namespace, pod)
+        targets = [pid for pid, name in processes_of(seen["metadata"]["uid"]).items() if name != "pause"]
+        if not targets:
+            raise LabError(f"no process of pod {namespace}/{pod} runs on this machine")
+        _signal(targets)
+        where = f"{pod} on {seen['spec']['nodeName']}"
+        return Fault(kind="kill", target=where, began=time.monotonic(), undo_with=lambda: None)
+
+    def pod(self, namespace: str, name: str) -> dict[str, Any]:
+        """A pod that runs, as the API server has it. `LabError` when there is none."""
+        try:
+            seen = self._cluster.get(f"/api/v1/namespaces/{namespace}/pods/{name}")
+        except ApiError as error:
+            raise LabError(f"no pod {namespace}/{name} runs in this lab: {error}") from None
+        if seen["status"].get("phase") != "Running":
+            raise LabError(f"pod {namespace}/{name} does not run: it is {seen['status'].get('phase')}")
+        return seen
+
+    def stop_api(self) -> Fault:
+        """The kubelet is left without the API server's manifest, then SIGKILL."""
+        control = self._machines.nodes()[0].name
+        root = Path(f"/proc/{self._machines.get(control).pid}/root")
+        if not (root / _MANIFEST).exists():
+            raise LabError("the API server has been stopped already")
+        servers = self._servers(control)
+        if not servers:
+            raise LabError("no process of the API server is found on this machine")
+        (root / _MANIFEST).rename(root / _ASIDE)
+        _signal(servers)
+        began = time.monotonic()
+
+        def start() -> None:
+            (root / _ASIDE).rename(root / _MANIFEST)
+            self._await("the API server answers", self._unready)
+
+        return Fault(kind="stop-api", target="kube-apiserver", began=began, undo_with=start)
+
+    def _servers(self, node: str) -> list[int]:
+        """The processes of a node's API server: a static pod's cgroup bears the hash of its manifest."""
+        pods = self._cluster.list("/api/v1/namespaces/kube-system/pods", labelSelector="component=kube-apiserver")
+        uids = [
+            pod["metadata"].get("annotations", {}).get("kubernetes.io/config.hash", pod["metadata"]["uid"])
+            for pod in pods
+            if pod["spec"].get("nodeName") == node
+        ]
+        return [pid for uid in uids for pid, name in processes_of(uid).items() if name != "pause"]
+
+    def _unready(self) -> str:
+        status, _ = self._cluster.request("GET", "/readyz")
+        return "" if status == HTTPStatus.OK else f"it, which says {status}"
+
+    def drop(self, node: str, share: float) -> Fault:
+        """A share of the frames that the segment forwards to the node is lost."""
+        if not 0 <= share <= 1:
+            raise LabError(f"a share of {share:g}: it is from 0 to 1")
+        rule = f'oifname "{self._machines.port(node)}" numgen random mod {_SCALE} < {round(share * _SCALE)} drop'
+        return self._forbid("drop", f"{share:.0%} towards node {node}", [rule] if share else [])
+
+    def _forbid(self, kind: str, target: str, rules: Sequence[str]) -> Fault:
+        table = f"{table_prefix(self._lab)}{next(self._numbers)}"
+        chain = "type filter hook forward priority 0; policy accept;"
+        text = f"table bridge {table} {{\nchain forward {{\n{chain}\n" + "\n".join(rules) + "\n}\n}\n"
+        output(self._engine.inside(["nft", "-f", "-"]), text)
+        undo = self._engine.inside(["nft", "delete", "table", "bridge", table])
+        return Fault(kind=kind, target=target, began=time.monotonic(), undo_with=lambda: _ignore(output(undo)))
+
+    def _await(self, what: str, lacks: Callable[[], str]) -> None:
+        try:
+            settles(
+                lacks,
+                lambda lacking: not lacking,
+                what=what,
+                within=_BACK,
+                every=0.1,
+                ignore=(ApiError, ApiUnreachable),
+                show=lambda lacking: f"waiting for {lacking}",
+            )
+        except NotSettled as error:
+            raise LabError(str(error)) from error
+
+
+def _ignore(_: str) -> None:
+    """An undo has no result."""
+
+
+def _signal(pids: Sequence[int]) -> None:
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def _time(text: str) -> datetime:
+    return datetime.fromisoformat(text)
+
+
+def _settled(node: dict[str, Any]) -> bool:
+    ready = any(row["type"] == "Ready" and row["status"] == "True" for row in node["status"]["conditions"])
+    return ready and not any(taint["key"].startswith("node.kubernetes.io/") for taint in node["spec"].get("taints", []))
+
+
+def _own(pod: dict[str, Any]) -> bool:
+    """Whether a pod belongs to its node: a DaemonSet's or a static one, which nothing moves elsewhere."""
+    owners = {owner["kind"] for owner in pod["metadata"].get("ownerReferences", [])}
+    return bool(owners & {"DaemonSet", "Node"}) and "deletionTimestamp" not in pod["metadata"]
+
+
+def _runs_since(pod: dict[str, Any], since: datetime) -> bool:
+    started = [
+        state.get("state", {}).get("running", {}).get("startedAt")
+        for state in pod["status"].get("containerStatuses", [])
+    ]
+    ready = any(row["type"] == "Ready" and row["status"] == "True" for row in pod["status"].get("conditions", []))
+    return ready and bool(started) and all(at and _time(at) >= since for at in started)

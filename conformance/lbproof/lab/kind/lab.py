@@ -1,0 +1,527 @@
+"""The kind lab as the suite holds it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+from dataclasses import replace
+from ipaddress import ip_network
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import yaml
+
+from lbproof.lab import registry
+from lbproof.lab.base import Ability, Fault, Image, LabError, Node, Topology
+from lbproof.lab.components import VERSIONS
+from lbproof.lab.kind import keeper, leftovers, plan
+from lbproof.lab.kind.engine import LABEL, Engine
+from lbproof.lab.kind.faults import Faults
+from lbproof.lab.kind.images import bring
+from lbproof.lab.kind.machines import Machines, link_of, output, processes_of
+from lbproof.lab.netns.processes import tail
+from lbproof.lab.vantage import NamespaceVantage
+from lbproof.observe.kube import ApiError, ApiUnreachable, Kube
+from lbproof.observe.wait import NotSettled, settles
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from pytest_kind import KindCluster
+
+_READY_WITHIN = 180
+_NARROW = 20
+"""Bits of a route's prefix from which on it is of a network near by."""
+_LOG_BYTES = 256 * 1024
+_JOURNAL_LINES = "3000"
+_ENDS_WITH_US = ("setpriv", "--pdeathsig", "KILL", "--", "unshare", "--pid", "--fork", "--kill-child=KILL", "--")
+
+
+def _silent(_: str) -> None:
+    """Nobody wants to hear of the progress."""
+
+
+class KindLab:
+    """A running kind lab."""
+
+    provider = "kind"
+
+    def __init__(
+        self, name: str, topology: Topology, *, engine: Engine, subnet: plan.Subnet, image: str, family: str
+    ) -> None:
+        """Use `up` or `attach`."""
+        self.name, self.topology = name, topology
+        self.state = registry.directory(name)
+        self.kubeconfig = self.state / "kubeconfig"
+        self.segment = subnet.segment(family)
+        self._family = family
+        self._engine, self._subnet, self._image = engine, subnet, image
+        self._machines = Machines(engine, name)
+        self._lifeline: int | None = None
+        self._keeper: subprocess.Popen[bytes] | None = None
+        self._cluster: Kube | None = None
+
+    # life
+    @classmethod
+    def up(
+        cls,
+        name: str,
+        topology: Topology,
+        *,
+        kind: Path,
+        image: str,
+        config: Path | None = None,
+        progress: Callable[[str], None] = _silent,
+        lifeline: bool = True,
+    ) -> Self:
+        """Boot a lab until all nodes are Ready. `LabError` when the name is taken, or it does not boot.
+
+        `kind` is the program, `image` the nodes' image, which the engine has; `config` a topology file, which then
+        counts instead of `topology`. With a lifeline the lab goes when this process does.
+        """
+        engine = Engine.find()
+        v1 = not Path("/sys/fs/cgroup/cgroup.controllers").exists()
+        given = topology.api_port
+        port = 0 if engine.apart else given
+        written = (
+            plan.of_file(config, api_port=port, cgroup_v1=v1)
+            if config
+            else plan.config(topology, api_port=port, cgroup_v1=v1)
+        )
+        if config:
+            mode = plan.proxy_mode_of(written)
+            topology = replace(topology, workers=plan.workers_of(written), proxy_mode=mode)
+        family = plan.family_of(written)
+        if topology.proxy_mode == "ipvs":
+            _require_ipvs()
+        listener = _listener(given) if engine.apart else None
+        door, own_end = _claim(name, topology, engine, listener)
+        try:
+            subnet = _network(engine, name, dual=family != "ipv4")
+            lab = cls(name, topology, engine=engine, subnet=subnet, image=image, family=family)
+            lab._keeper = door
+            lab._record(subnet)
+            lab._create(kind, written, progress, listener.getsockname()[1] if listener else 0)
+            lab._wait(progress)
+        except BaseException as error:
+            _undo(engine, name, door, own_end, keep=isinstance(error, LabError))
+            raise
+        finally:
+            if listener:
+                listener.close()
+        if lifeline:
+            lab._lifeline = own_end
+        else:
+            os.write(own_end, b"+")
+            os.close(own_end)
+        return lab
+
+    def _record(self, subnet: plan.Subnet) -> None:
+        row = {"subnet": subnet.cidr, "image": self._image, "family": self._family}
+        (self.state / "kind.json").write_text(json.dumps(row), encoding="utf-8")
+
+    def _create(self, kind: Path, config: Mapping[str, Any], progress: Callable[[str], None], port: int) -> None:
+        """The cluster by pytest-kind, its kubeconfig as this machine can use it, and what stands around it."""
+        file = self.state / "cluster.yaml"
+        file.write_text(yaml.safe_dump(dict(config), sort_keys=False), encoding="utf-8")
+        self._lead_kind(kind)
+        cluster = self._kind()
+        with _told(self._kind_log, lambda line: progress(f"lab {self.name}: kind: {line}")):
+            try:
+                cluster.create(str(file))
+            except subprocess.CalledProcessError:
+                raise LabError(
+                    f"lab {self.name} did not boot: kind create cluster failed; the end of {self._kind_log}:\n"
+                    f"{tail(self._kind_log, 12)}"
+                ) from None
+        self.kubeconfig.chmod(0o600)
+        if port:
+            host, _, there = _server(self.kubeconfig).rpartition(":")
+            _serve_at(self.kubeconfig, f"127.0.0.1:{port}")
+            (self.state / "door.part").write_text(f"{host} {there}", encoding="utf-8")
+            (self.state / "door.part").rename(self.state / keeper.DOOR)
+        # kind has the engine start a node again once, which a power cut must not be undone by
+        self._engine.run("update", "--restart=no", *(node.name for node in self.nodes))
+        progress(f"lab {self.name}: client, router and far client")
+        self._machines.start_around(self._image, self._subnet)
+        for node in self.nodes:
+            self._machines.lead_home(node.name, self._subnet)
+
+    @property
+    def _kind_log(self) -> Path:
+        return self.state / "log" / "kind.log"
+
+    def _lead_kind(self, program: Path) -> None:
+        """Write the command by which pytest-kind runs `kind`: with this lab's engine and network, and a log.
+
+        Its processes, and the many `docker` that it starts, end with this one, whatever ends it: what they went on to
+        make behind a removal would be left.
+        """
+        wrapper = self.state / "kind"
+        network = f"KIND_EXPERIMENTAL_DOCKER_NETWORK={plan.cluster_name(self.name)}"
+        words = [*_ENDS_WITH_US, *self._engine.inside([network, str(program)])]
+        line = " ".join(f"'{word}'" for word in words)
+        wrapper.write_text(f"#!/bin/sh\nexec {line} \"$@\" 2>>'{self._kind_log}'\n", encoding="utf-8")
+        wrapper.chmod(0o700)
+
+    def _kind(self) -> KindCluster:
+        """pytest-kind's cluster, which need not be there yet."""
+        try:
+            from pytest_kind import KindCluster  # noqa: PLC0415 - an extra: `lbproof[kind]`
+        except ImportError:
+            raise LabError("pytest-kind is not installed: pip install 'lbproof[kind]'") from None
+        with contextlib.chdir(self.state):  # it makes a folder where it stands
+            return KindCluster(
+                plan.cluster_name(self.name),
+                kubeconfig=self.kubeconfig,
+                image=self._image,
+                kind_path=self.state / "kind",
+            )
+
+    def _wait(self, progress: Callable[[str], None]) -> None:
+        """All nodes Ready, and kube-system's workloads with them: kind waits for neither by itself."""
+        try:
+            settles(
+                self._unready,
+                lambda lacking: not lacking,
+                what=f"lab {self.name} is Ready",
+                within=_READY_WITHIN,
+                every=0.2,
+                ignore=(ApiError, ApiUnreachable),
+                show=lambda lacking: f"waiting for {lacking}",
+            )
+        except NotSettled as error:
+            raise LabError(str(error)) from error
+        progress(f"lab {self.name}: nodes Ready")
+
+    def _unready(self) -> str:
+        nodes = self.cluster.list("/api/v1/nodes")
+        lacking = [node["metadata"]["name"] for node in nodes if not _is_ready(node)]
+        if self.topology.proxy_mode != "none":
+            pods = self.cluster.list("/api/v1/namespaces/kube-system/pods")
+            lacking += [pod["metadata"]["name"] for pod in pods if not _is_ready(pod)]
+        return ", ".join(lacking) or ("" if len(nodes) >= len(self.nodes) else "all nodes to join")
+
+    @classmethod
+    def attach(cls, name: str) -> Self:
+        """A lab that runs already. `LabError` when there is none of that name."""
+        info = registry.find(name)
+        row = json.loads((registry.directory(name) / "kind.json").read_text(encoding="utf-8"))
+        subnet = plan.Subnet.of(row["subnet"])
+        engine = Engine.find(info.engine)
+        return cls(name, info.topology, engine=engine, subnet=subnet, image=row["image"], family=row["family"])
+
+    def down(self) -> None:
+        """Remove everything that the lab made."""
+        if self._cluster:
+            self._cluster.close()
+        registry.remove(self.name)
+        if self._lifeline is not None:
+            os.close(self._lifeline)
+            self._lifeline = None
+        if self._keeper:
+            self._keeper.wait()
+
+    # what it is
+    @property
+    def cluster(self) -> Kube:
+        """A client of its API server."""
+        if self._cluster is None:
+            self._cluster = Kube(self.kubeconfig)
+        return self._cluster
+
+    @property
+    def nodes(self) -> tuple[Node, ...]:
+        """Control plane first, then workers in order; a node that lost its power is not among them."""
+        return self._machines.nodes()
+
+    def can(self, ability: Ability) -> bool:
+        """It can do everything."""
+        return ability in Ability
+
+    def describe(self) -> Mapping[str, str]:
+        """The environment, for a report."""
+        return {
+            "provider": self.provider,
+            "kubernetes": str(self.cluster.get("/version")["gitVersion"]),
+            "address families": {"dual": "IPv4 and IPv6"}.get(self._family, f"IPv{self._family[-1]}"),
+            "kube-proxy": self.topology.proxy_mode,
+            "kube-proxy arguments": " ".join(self.topology.proxy_args) or "none",
+            "node grace": f"{self.topology.node_grace:g} s",
+            "nodes": f"1 control plane, {self.topology.workers} workers, as containers by kind v{VERSIONS['kind']}",
+            "node image": self._image,
+            "docker": self._engine.run("version", "--format", "{{.Server.Version}}"),
+            "kernel": os.uname().release,
+            "processors": str(os.cpu_count()),
+        }
+
+    # vantages
+    def client(self) -> NamespaceVantage:
+        """The outside client on the segment."""
+        return self._machines.get(self._machines.around("client")).vantage("client")
+
+    def far(self) -> NamespaceVantage:
+        """The client behind the router."""
+        return self._machines.far(self._subnet)
+
+    def node(self, name: str) -> NamespaceVantage:
+        """A node. `KeyError` for an unknown name."""
+        if name not in {node.name for node in self.nodes}:
+            raise KeyError(name)
+        return self._machines.get(name).vantage(f"node {name}")
+
+    def pod(self, namespace: str, name: str) -> NamespaceVantage:
+        """A running pod. `LabError` when it does not run."""
+        seen = self._faults.pod(namespace, name)
+        pids = processes_of(seen["metadata"]["uid"])
+        if not pids:
+            raise LabError(f"no process of pod {namespace}/{name} runs on this machine")
+        pid = min(pids)
+        return NamespaceVantage(
+            name=f"pod {name}",
+            address=seen["status"]["podIP"],
+            mac=link_of(f"/proc/{pid}/ns/net")["address"],
+            netns=f"/proc/{pid}/ns/net",
+            pidns=f"/proc/{pid}/ns/pid",
+        )
+
+    def exec_argv(self, where: str, argv: Sequence[str]) -> list[str]:
+        """The command line that runs a program of this machine at a place: a node, `client`, `far`, or NAMESPACE/POD.
+
+        `LabError` for an unknown place.
+        """
+        place = self._place(where)
+        return ["nsenter", f"--net={place.netns}", f"--pid={place.pidns}", "--", *argv]
+
+    def _place(self, where: str) -> NamespaceVantage:
+        namespace, slash, pod = where.partition("/")
+        if slash:
+            return self.pod(namespace, pod)
+        named = {"client": self.client, "far": self.far}
+        if where in named:
+            return named[where]()
+        names = [node.name for node in self.nodes]
+        if where in names:
+            return self.node(where)
+        raise LabError(
+            f"no place {where!r} in lab {self.name}: there are {', '.join([*named, *names])}, and NAMESPACE/POD"
+        )
+
+    # faults
+    @property
+    def _faults(self) -> Faults:
+        return Faults(
+            engine=self._engine, lab=self.name, machines=self._machines, subnet=self._subnet, cluster=self.cluster
+        )
+
+    def power_cut(self, node: str) -> Fault:
+        """Every process of the node dies and its link goes down, at once."""
+        return self._faults.power_cut(node)
+
+    def pull_cable(self, node: str) -> Fault:
+        """The node's link to the segment goes down."""
+        return self._faults.pull_cable(node)
+
+    def partition(self, one: str, other: str) -> Fault:
+        """Two nodes stop hearing each other."""
+        return self._faults.partition(one, other)
+
+    def freeze(self, node: str) -> Fault:
+        """Every process of the node stops."""
+        return self._faults.freeze(node)
+
+    def kill(self, namespace: str, pod: str) -> Fault:
+        """SIGKILL to a pod's processes."""
+        return self._faults.kill(namespace, pod)
+
+    def stop_api(self) -> Fault:
+        """The API server stops."""
+        return self._faults.stop_api()
+
+    def drop(self, node: str, share: float) -> Fault:
+        """A share of the packets that reach the node from the segment is dropped."""
+        return self._faults.drop(node, share)
+
+    # the rest
+    def bring_images(
+        self,
+        references: Iterable[str],
+        stands_for: Callable[[], Iterable[Image]],  # noqa: ARG002 - here an image is an image
+        progress: Callable[[str], None] = _silent,
+    ) -> None:
+        """Load the images that manifests name into the nodes, or have a node pull them."""
+        bring(
+            references,
+            engine=self._engine,
+            load=self._load,
+            worker=self._machines.get(self.nodes[-1].name),
+            progress=progress,
+        )
+
+    def _load(self, reference: str) -> None:
+        """Copy an image of the engine into every node that lacks it. `LabError` when kind cannot."""
+        try:
+            self._kind().load_docker_image(reference)
+        except subprocess.CalledProcessError:
+            raise LabError(f"kind could not load {reference} into the nodes: {tail(self._kind_log, 3)}") from None
+
+    def run(self, node: str, argv: Sequence[str]) -> str:
+        """The output of a program of a node's own, run on it. `LabError` when it fails."""
+        inside = f"nsenter --target={self._machines.get(node).pid} --mount --uts --ipc --net --pid --".split()
+        return output([*inside, *argv], shown=f"{' '.join(argv)}` on `{node}")
+
+    def export_logs(self, directory: Path) -> None:
+        """Copy the end of every log: kind's, and of each node its journal and its containers'."""
+        directory.mkdir(parents=True, exist_ok=True)
+        for log in sorted((self.state / "log").iterdir()):
+            _copy_end(log, directory / log.name)
+        for node in self.nodes:
+            with contextlib.suppress(LabError):  # one without power has its say in the others' logs
+                root = Path(f"/proc/{self._machines.get(node.name).pid}/root")
+                units = ("--unit=kubelet", "--unit=containerd", f"--lines={_JOURNAL_LINES}")
+                journal = self.run(node.name, ["journalctl", "--no-pager", *units])
+                (directory / f"{node.name}.journal.log").write_text(journal, encoding="utf-8")
+                for log in sorted((root / "var/log/pods").glob("*/*/*.log")):
+                    pod, container, number = log.parts[-3:]
+                    _copy_end(log, directory / f"{node.name}.{pod}.{container}.{number}")
+
+
+def _copy_end(log: Path, copy: Path) -> None:
+    with contextlib.suppress(FileNotFoundError), log.open("rb") as source, copy.open("wb") as sink:
+        source.seek(max(0, log.stat().st_size - _LOG_BYTES))
+        shutil.copyfileobj(source, sink)
+
+
+def _is_ready(seen: Mapping[str, Any]) -> bool:
+    return any(row["type"] == "Ready" and row["status"] == "True" for row in seen["status"].get("conditions", []))
+
+
+def _require_ipvs() -> None:
+    """Raise `LabError` where the kernel has no IPVS: kube-proxy would end, and Services would lead nowhere."""
+    if Path("/proc/net/ip_vs").exists():
+        return
+    modprobe = shutil.which("modprobe")
+    if not modprobe or subprocess.run([modprobe, "--quiet", "ip_vs"], check=False).returncode:
+        raise LabError(
+            "kube-proxy in mode ipvs: the kernel of this machine lacks ip_vs, so nothing can be shown of it here; "
+            "load the module (modprobe ip_vs) or take mode iptables or nftables"
+        )
+
+
+def _listener(port: int) -> socket.socket:
+    """A listening socket of this machine's loopback. `LabError` when the port is taken."""
+    door = socket.socket()
+    door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        door.bind(("127.0.0.1", port))
+    except OSError as error:
+        door.close()
+        raise LabError(f"port {port} is taken: choose another for the API server, or 0 for any free one") from error
+    door.listen(128)
+    return door
+
+
+def _claim(
+    name: str, topology: Topology, engine: Engine, listener: socket.socket | None
+) -> tuple[subprocess.Popen[bytes], int]:
+    """Take the name and start the keeper; gives it and our end of its lifeline."""
+    with registry.claim(name) as state:
+        (state / "log").mkdir()
+        lifeline, own_end = os.pipe()
+        given = [lifeline, *([listener.fileno()] if listener else [])]
+        with (state / "log" / "keeper.log").open("wb") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "lbproof.lab.kind.keeper", name, *(str(one) for one in given)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                pass_fds=given,
+                start_new_session=True,
+                env={**os.environ, "DOCKER_HOST": engine.host},
+            )
+        os.close(lifeline)
+        registry.record(name, process.pid, topology, provider="kind", engine=engine.host)
+    return process, own_end
+
+
+def _undo(engine: Engine, name: str, door: subprocess.Popen[bytes], own_end: int, *, keep: bool) -> None:
+    """A boot that failed leaves nothing, except its logs when the error points at them."""
+    door.kill()
+    door.wait()
+    os.close(own_end)
+    leftovers.remove_all(engine, name)
+    if not keep:
+        shutil.rmtree(registry.directory(name), ignore_errors=True)
+
+
+def _network(engine: Engine, lab: str, *, dual: bool) -> plan.Subnet:
+    """The lab's own bridge network, on the first subnet that is free. `LabError` when none is.
+
+    The engine refuses a subnet of another of its networks, but not one that the machine itself has a route to; a wide
+    one, as of a VPN, is no reason against a part of it.
+    """
+    last = ""
+    rows = json.loads(output(engine.inside(["ip", "-j", "route"])))
+    routes = [ip_network(row["dst"]) for row in rows if row["dst"] != "default"]
+    routes = [route for route in routes if route.prefixlen >= _NARROW]
+    for subnet in plan.Subnet.all():
+        if any(ip_network(subnet.cidr).overlaps(route) for route in routes):
+            last = f"there is a route to {subnet.cidr}"
+            continue
+        six = ["--ipv6", f"--subnet={subnet.ipv6}"] if dual else []
+        try:
+            engine.run(
+                *("network", "create", "--driver", "bridge", "--label", f"{LABEL}={lab}"),
+                *(f"--subnet={subnet.cidr}", f"--ip-range={subnet.nodes}", f"--gateway={subnet.lan}1", *six),
+                plan.cluster_name(lab),
+            )
+        except LabError as error:
+            last = str(error)
+            if "overlap" not in last:
+                raise
+        else:
+            return subnet
+    raise LabError(f"no subnet of 192.168.{plan.FIRST}.0/24 and the {plan.SUBNETS - 1} after it is free: {last}")
+
+
+def _server(kubeconfig: Path) -> str:
+    found = yaml.safe_load(kubeconfig.read_text(encoding="utf-8"))
+    return str(found["clusters"][0]["cluster"]["server"]).removeprefix("https://")
+
+
+def _serve_at(kubeconfig: Path, server: str) -> None:
+    found = yaml.safe_load(kubeconfig.read_text(encoding="utf-8"))
+    found["clusters"][0]["cluster"]["server"] = f"https://{server}"
+    kubeconfig.write_text(yaml.safe_dump(found), encoding="utf-8")
+
+
+@contextlib.contextmanager
+def _told(log: Path, say: Callable[[str], None]) -> Iterator[None]:
+    """Say each stage that kind ends, as it writes its log."""
+    over = threading.Event()
+
+    def follow() -> None:
+        told = 0
+        while True:
+            last = over.wait(0.2)
+            lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []
+            done = [line.split("✓")[1].split("\x1b")[0].strip(" …🖼📦📜🕹️🔌💾🚜") for line in lines if "✓" in line]
+            for line in done[told:]:
+                say(line)
+            told = len(done)
+            if last:
+                return
+
+    thread = threading.Thread(target=follow, name="kind's log", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()

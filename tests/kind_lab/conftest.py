@@ -1,0 +1,45 @@
+"""A kind lab with one worker for the tests that need one; without a Docker engine they say why they did not run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from lbproof.lab import provide, registry
+from lbproof.lab.base import LabError, Topology
+from lbproof.lab.kind import images
+from lbproof.lab.kind.engine import Engine, NoEngineError
+from lbproof.lab.kind.lab import KindLab
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture(scope="session")
+def engine() -> Engine:
+    """The Docker engine of this machine."""
+    try:
+        return Engine.find()
+    except NoEngineError as error:
+        pytest.skip(f"{error}: tools/with-engine brings one")
+
+
+@pytest.fixture(scope="session")
+def node_image(engine: Engine) -> str:
+    """The image that nodes are made of."""
+    try:
+        return images.of_nodes(engine, "", print)
+    except LabError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def lab(engine: Engine, node_image: str) -> Iterator[KindLab]:
+    """A running cluster: a control plane and a worker."""
+    wanted = provide.Wanted(provider="kind", name=registry.free_name("kind"), node_image=node_image)
+    made, _ = provide.boot(Topology(workers=1, node_grace=8), wanted, print, lifeline=True)
+    assert isinstance(made, KindLab)
+    yield made
+    made.down()
+    assert not engine.containers(f"dev.lbproof.lab={made.name}")
