@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 WORKLOADS = ("agnhost", "nginx")
 """What the suite itself runs in a lab without images."""
+BUDGETS: Mapping[str, Mapping[str, float]] = {"kind": {"restarted": 60.0}}
+"""Waits that take longer than in the embedded lab, whoever is judged: a real kubelet backs off after a kill."""
 CLUSTER = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy")
 
 

@@ -197,7 +197,7 @@ class KindLab:
                 show=lambda lacking: f"waiting for {lacking}",
             )
         except NotSettled as error:
-            raise LabError(str(error)) from error
+            raise LabError(f"{error.what}: {error.how}; at last: {error.observed[-1][1]}") from error
         progress(f"lab {self.name}: nodes Ready")
 
     def _unready(self) -> str:

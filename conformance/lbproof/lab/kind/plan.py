@@ -133,8 +133,11 @@ def of_file(path: Path, *, api_port: int = 0, cgroup_v1: bool = False) -> dict[s
         raise LabError(f"topology file {path} is not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(found, dict) or found.get("kind") != "Cluster":
         raise LabError(f"topology file {path}: it is not a `kind: Cluster` of kind.x-k8s.io/v1alpha4")
+    networking = found.setdefault("networking", {})
     if api_port:
-        found.setdefault("networking", {})["apiServerPort"] = api_port
+        networking["apiServerPort"] = api_port
+    if family_of(found) == "ipv6":  # else kind publishes it at ::1
+        networking.setdefault("apiServerAddress", "127.0.0.1")
     return _patched(found, [], cgroup_v1=cgroup_v1)
 
 
