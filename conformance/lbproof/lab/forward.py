@@ -10,6 +10,21 @@ import asyncio
 import socket
 import sys
 
+from lbproof.lab.base import LabError
+
+
+def listening(port: int) -> socket.socket:
+    """A listening socket of this machine's loopback. `LabError` when the port is taken."""
+    door = socket.socket()
+    door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        door.bind(("127.0.0.1", port))
+    except OSError as error:
+        door.close()
+        raise LabError(f"port {port} is taken: choose another for the API server, or 0 for any free one") from error
+    door.listen(128)
+    return door
+
 
 async def _copy(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
     try:

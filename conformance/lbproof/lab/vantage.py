@@ -6,12 +6,15 @@ import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
+from lbproof.lab.base import LabError
 from lbproof.lab.enter import entered
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from lbproof.lab.base import Node
 
 _STARTER = ThreadPoolExecutor(max_workers=1, thread_name_prefix="vantage-starter")
 """The thread that starts programs. They are told to die with their parent, which to the kernel is a thread: this one
@@ -53,3 +56,51 @@ class NamespaceVantage:
                 )
 
         return _STARTER.submit(start).result()
+
+
+class Places(Protocol):
+    """What a lab has whose places are namespaces: each by the name that a person types."""
+
+    name: str
+
+    @property
+    def nodes(self) -> tuple[Node, ...]:
+        """Control plane first, then workers in order."""
+        ...
+
+    def client(self) -> NamespaceVantage:
+        """The outside client on the segment."""
+        ...
+
+    def far(self) -> NamespaceVantage:
+        """The client behind the router."""
+        ...
+
+    def node(self, name: str) -> NamespaceVantage:
+        """A node."""
+        ...
+
+    def pod(self, namespace: str, name: str) -> NamespaceVantage:
+        """A running pod."""
+        ...
+
+    def exec_argv(self, where: str, argv: Sequence[str]) -> list[str]:
+        """The command line that runs a program of this machine at a place: a node, `client`, `far`, or NAMESPACE/POD.
+
+        `LabError` for an unknown place.
+        """
+        place = self._place(where)
+        return ["nsenter", f"--net={place.netns}", f"--pid={place.pidns}", "--", *argv]
+
+    def _place(self, where: str) -> NamespaceVantage:
+        namespace, slash, pod = where.partition("/")
+        if slash:
+            return self.pod(namespace, pod)
+        named = {"client": self.client, "far": self.far}
+        if where in named:
+            return named[where]()
+        names = [node.name for node in self.nodes]
+        if where in names:
+            return self.node(where)
+        places = ", ".join([*named, *names])
+        raise LabError(f"no place {where!r} in lab {self.name}: there are {places}, and NAMESPACE/POD")

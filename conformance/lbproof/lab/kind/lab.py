@@ -6,38 +6,32 @@ import contextlib
 import json
 import os
 import shutil
-import socket
 import subprocess
-import sys
-import threading
 from dataclasses import replace
-from ipaddress import ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import yaml
 
-from lbproof.lab import registry
+from lbproof.lab import forward, registry
 from lbproof.lab.base import Ability, Fault, Image, LabError, Node, Topology
 from lbproof.lab.components import VERSIONS
-from lbproof.lab.kind import keeper, leftovers, plan
-from lbproof.lab.kind.engine import LABEL, Engine
+from lbproof.lab.kind import boot, keeper, plan
+from lbproof.lab.kind.engine import Engine
 from lbproof.lab.kind.faults import Faults
 from lbproof.lab.kind.images import bring
 from lbproof.lab.kind.machines import Machines, link_of, output, processes_of
 from lbproof.lab.netns.processes import tail
-from lbproof.lab.vantage import NamespaceVantage
+from lbproof.lab.vantage import NamespaceVantage, Places
 from lbproof.observe.kube import ApiError, ApiUnreachable, Kube
 from lbproof.observe.wait import NotSettled, settles
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from pytest_kind import KindCluster
 
 _READY_WITHIN = 180
-_NARROW = 20
-"""Bits of a route's prefix from which on it is of a network near by."""
 _LOG_BYTES = 256 * 1024
 _JOURNAL_LINES = "3000"
 _ENDS_WITH_US = ("setpriv", "--pdeathsig", "KILL", "--", "unshare", "--pid", "--fork", "--kill-child=KILL", "--")
@@ -47,7 +41,7 @@ def _silent(_: str) -> None:
     """Nobody wants to hear of the progress."""
 
 
-class KindLab:
+class KindLab(Places):
     """A running kind lab."""
 
     provider = "kind"
@@ -99,18 +93,18 @@ class KindLab:
             topology = replace(topology, workers=plan.workers_of(written), proxy_mode=mode)
         family = plan.family_of(written)
         if topology.proxy_mode == "ipvs":
-            _require_ipvs()
-        listener = _listener(given) if engine.apart else None
-        door, own_end = _claim(name, topology, engine, listener)
+            boot.require_ipvs()
+        listener = forward.listening(given) if engine.apart else None
+        door, own_end = boot.claim(name, topology, engine, listener)
         try:
-            subnet = _network(engine, name, dual=family != "ipv4")
+            subnet = boot.network(engine, name, dual=family != "ipv4")
             lab = cls(name, topology, engine=engine, subnet=subnet, image=image, family=family)
             lab._keeper = door
             lab._record(subnet)
             lab._create(kind, written, progress, listener.getsockname()[1] if listener else 0)
             lab._wait(progress)
         except BaseException as error:
-            _undo(engine, name, door, own_end, keep=isinstance(error, LabError))
+            boot.undo(engine, name, door, own_end, keep=isinstance(error, LabError))
             raise
         finally:
             if listener:
@@ -132,7 +126,7 @@ class KindLab:
         file.write_text(yaml.safe_dump(dict(config), sort_keys=False), encoding="utf-8")
         self._lead_kind(kind)
         cluster = self._kind()
-        with _told(self._kind_log, lambda line: progress(f"lab {self.name}: kind: {line}")):
+        with boot.told(self._kind_log, lambda line: progress(f"lab {self.name}: kind: {line}")):
             try:
                 cluster.create(str(file))
             except subprocess.CalledProcessError:
@@ -142,8 +136,8 @@ class KindLab:
                 ) from None
         self.kubeconfig.chmod(0o600)
         if port:
-            host, _, there = _server(self.kubeconfig).rpartition(":")
-            _serve_at(self.kubeconfig, f"127.0.0.1:{port}")
+            host, _, there = boot.server(self.kubeconfig).rpartition(":")
+            boot.serve_at(self.kubeconfig, f"127.0.0.1:{port}")
             (self.state / "door.part").write_text(f"{host} {there}", encoding="utf-8")
             (self.state / "door.part").rename(self.state / keeper.DOOR)
         # kind has the engine start a node again once, which a power cut must not be undone by
@@ -291,28 +285,6 @@ class KindLab:
             pidns=f"/proc/{pid}/ns/pid",
         )
 
-    def exec_argv(self, where: str, argv: Sequence[str]) -> list[str]:
-        """The command line that runs a program of this machine at a place: a node, `client`, `far`, or NAMESPACE/POD.
-
-        `LabError` for an unknown place.
-        """
-        place = self._place(where)
-        return ["nsenter", f"--net={place.netns}", f"--pid={place.pidns}", "--", *argv]
-
-    def _place(self, where: str) -> NamespaceVantage:
-        namespace, slash, pod = where.partition("/")
-        if slash:
-            return self.pod(namespace, pod)
-        named = {"client": self.client, "far": self.far}
-        if where in named:
-            return named[where]()
-        names = [node.name for node in self.nodes]
-        if where in names:
-            return self.node(where)
-        raise LabError(
-            f"no place {where!r} in lab {self.name}: there are {', '.join([*named, *names])}, and NAMESPACE/POD"
-        )
-
     # faults
     @property
     def _faults(self) -> Faults:
@@ -400,128 +372,3 @@ def _copy_end(log: Path, copy: Path) -> None:
 
 def _is_ready(seen: Mapping[str, Any]) -> bool:
     return any(row["type"] == "Ready" and row["status"] == "True" for row in seen["status"].get("conditions", []))
-
-
-def _require_ipvs() -> None:
-    """Raise `LabError` where the kernel has no IPVS: kube-proxy would end, and Services would lead nowhere."""
-    if Path("/proc/net/ip_vs").exists():
-        return
-    modprobe = shutil.which("modprobe")
-    if not modprobe or subprocess.run([modprobe, "--quiet", "ip_vs"], check=False).returncode:
-        raise LabError(
-            "kube-proxy in mode ipvs: the kernel of this machine lacks ip_vs, so nothing can be shown of it here; "
-            "load the module (modprobe ip_vs) or take mode iptables or nftables"
-        )
-
-
-def _listener(port: int) -> socket.socket:
-    """A listening socket of this machine's loopback. `LabError` when the port is taken."""
-    door = socket.socket()
-    door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        door.bind(("127.0.0.1", port))
-    except OSError as error:
-        door.close()
-        raise LabError(f"port {port} is taken: choose another for the API server, or 0 for any free one") from error
-    door.listen(128)
-    return door
-
-
-def _claim(
-    name: str, topology: Topology, engine: Engine, listener: socket.socket | None
-) -> tuple[subprocess.Popen[bytes], int]:
-    """Take the name and start the keeper; gives it and our end of its lifeline."""
-    with registry.claim(name) as state:
-        (state / "log").mkdir()
-        lifeline, own_end = os.pipe()
-        given = [lifeline, *([listener.fileno()] if listener else [])]
-        with (state / "log" / "keeper.log").open("wb") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "lbproof.lab.kind.keeper", name, *(str(one) for one in given)],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                pass_fds=given,
-                start_new_session=True,
-                env={**os.environ, "DOCKER_HOST": engine.host},
-            )
-        os.close(lifeline)
-        registry.record(name, process.pid, topology, provider="kind", engine=engine.host)
-    return process, own_end
-
-
-def _undo(engine: Engine, name: str, door: subprocess.Popen[bytes], own_end: int, *, keep: bool) -> None:
-    """A boot that failed leaves nothing, except its logs when the error points at them."""
-    door.kill()
-    door.wait()
-    os.close(own_end)
-    leftovers.remove_all(engine, name)
-    if not keep:
-        shutil.rmtree(registry.directory(name), ignore_errors=True)
-
-
-def _network(engine: Engine, lab: str, *, dual: bool) -> plan.Subnet:
-    """The lab's own bridge network, on the first subnet that is free. `LabError` when none is.
-
-    The engine refuses a subnet of another of its networks, but not one that the machine itself has a route to; a wide
-    one, as of a VPN, is no reason against a part of it.
-    """
-    last = ""
-    rows = json.loads(output(engine.inside(["ip", "-j", "route"])))
-    routes = [ip_network(row["dst"]) for row in rows if row["dst"] != "default"]
-    routes = [route for route in routes if route.prefixlen >= _NARROW]
-    for subnet in plan.Subnet.all():
-        if any(ip_network(subnet.cidr).overlaps(route) for route in routes):
-            last = f"there is a route to {subnet.cidr}"
-            continue
-        six = ["--ipv6", f"--subnet={subnet.ipv6}"] if dual else []
-        try:
-            engine.run(
-                *("network", "create", "--driver", "bridge", "--label", f"{LABEL}={lab}"),
-                *(f"--subnet={subnet.cidr}", f"--ip-range={subnet.nodes}", f"--gateway={subnet.lan}1", *six),
-                plan.cluster_name(lab),
-            )
-        except LabError as error:
-            last = str(error)
-            if "overlap" not in last:
-                raise
-        else:
-            return subnet
-    raise LabError(f"no subnet of 192.168.{plan.FIRST}.0/24 and the {plan.SUBNETS - 1} after it is free: {last}")
-
-
-def _server(kubeconfig: Path) -> str:
-    found = yaml.safe_load(kubeconfig.read_text(encoding="utf-8"))
-    return str(found["clusters"][0]["cluster"]["server"]).removeprefix("https://")
-
-
-def _serve_at(kubeconfig: Path, server: str) -> None:
-    found = yaml.safe_load(kubeconfig.read_text(encoding="utf-8"))
-    found["clusters"][0]["cluster"]["server"] = f"https://{server}"
-    kubeconfig.write_text(yaml.safe_dump(found), encoding="utf-8")
-
-
-@contextlib.contextmanager
-def _told(log: Path, say: Callable[[str], None]) -> Iterator[None]:
-    """Say each stage that kind ends, as it writes its log."""
-    over = threading.Event()
-
-    def follow() -> None:
-        told = 0
-        while True:
-            last = over.wait(0.2)
-            lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []
-            done = [line.split("✓")[1].split("\x1b")[0].strip(" …🖼📦📜🕹️🔌💾🚜") for line in lines if "✓" in line]
-            for line in done[told:]:
-                say(line)
-            told = len(done)
-            if last:
-                return
-
-    thread = threading.Thread(target=follow, name="kind's log", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()

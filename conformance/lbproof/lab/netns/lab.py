@@ -5,18 +5,18 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 from dataclasses import asdict
 from typing import IO, TYPE_CHECKING, Any, Self
 
-from lbproof.lab import registry
+from lbproof.lab import forward, registry
 from lbproof.lab.base import Ability, Fault, LabError, Node, Topology
 from lbproof.lab.netns import plan, processes, rpc
-from lbproof.lab.vantage import NamespaceVantage
+from lbproof.lab.vantage import NamespaceVantage, Places
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
@@ -31,7 +31,7 @@ def _silent(_: str) -> None:
     """Nobody wants to hear of the progress."""
 
 
-class NetnsLab:
+class NetnsLab(Places):
     """A running netns lab."""
 
     provider = "netns"
@@ -41,7 +41,7 @@ class NetnsLab:
         self.name, self.topology = name, topology
         self.state = registry.directory(name)
         self.kubeconfig = self.state / "kubeconfig"
-        self.nodes: tuple[Node, ...] = tuple(place.node for place in plan.places(topology))
+        self._nodes: tuple[Node, ...] = tuple(place.node for place in plan.places(topology))
         self.segment = plan.SEGMENT
         self._lifeline: int | None = None
         self._starting: subprocess.Popen[bytes] | None = None
@@ -65,7 +65,7 @@ class NetnsLab:
         without, it stays until it is taken down. Progress is a line a stage.
         """
         lab = cls(name, topology)
-        with _listener(topology.api_port) as door:
+        with forward.listening(topology.api_port) as door:
             request = {
                 "topology": asdict(topology),
                 "programs": {component: str(path) for component, path in programs.items()},
@@ -147,6 +147,11 @@ class NetnsLab:
             self._starting.wait()
 
     # what it is
+    @property
+    def nodes(self) -> tuple[Node, ...]:
+        """Control plane first, then workers in order."""
+        return self._nodes
+
     def can(self, ability: Ability) -> bool:
         """It can do everything."""
         return ability in Ability
@@ -193,26 +198,6 @@ class NetnsLab:
             netns=f"{root}/root{processes.namespace(netns)}",
             pidns=f"{root}/ns/pid",
         )
-
-    def exec_argv(self, where: str, argv: Sequence[str]) -> list[str]:
-        """The command line that runs a program of this machine at a place: a node, `client`, `far`, or NAMESPACE/POD.
-
-        `LabError` for an unknown place.
-        """
-        place = self._place(where)
-        return ["nsenter", f"--net={place.netns}", f"--pid={place.pidns}", "--", *argv]
-
-    def _place(self, where: str) -> NamespaceVantage:
-        namespace, slash, pod = where.partition("/")
-        if slash:
-            return self.pod(namespace, pod)
-        named = {"client": self.client, "far": self.far}
-        if where in named:
-            return named[where]()
-        if where in {node.name for node in self.nodes}:
-            return self.node(where)
-        places = ", ".join([*named, *(node.name for node in self.nodes)])
-        raise LabError(f"no place {where!r} in lab {self.name}: there are {places}, and NAMESPACE/POD")
 
     # faults
     def power_cut(self, node: str) -> Fault:
@@ -277,16 +262,3 @@ class NetnsLab:
     @property
     def _socket(self) -> Path:
         return self.state / "ctl.sock"
-
-
-def _listener(port: int) -> socket.socket:
-    """A listening socket of this machine's loopback. `LabError` when the port is taken."""
-    door = socket.socket()
-    door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        door.bind(("127.0.0.1", port))
-    except OSError as error:
-        door.close()
-        raise LabError(f"port {port} is taken: choose another for the API server, or 0 for any free one") from error
-    door.listen(128)
-    return door

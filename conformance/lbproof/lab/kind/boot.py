@@ -1,0 +1,145 @@
+"""The steps of a kind lab's boot that take no lab yet, and what undoes them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from ipaddress import ip_network
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import yaml
+
+from lbproof.lab import registry
+from lbproof.lab.base import LabError
+from lbproof.lab.kind import leftovers, plan
+from lbproof.lab.kind.engine import LABEL, Engine
+from lbproof.lab.kind.machines import output
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable, Iterator
+
+    from lbproof.lab.base import Topology
+
+_NARROW = 20
+"""Bits of a route's prefix from which on it is of a network near by."""
+
+
+def require_ipvs() -> None:
+    """Raise `LabError` where the kernel has no IPVS: kube-proxy would end, and Services would lead nowhere."""
+    if Path("/proc/net/ip_vs").exists():
+        return
+    modprobe = shutil.which("modprobe")
+    if not modprobe or subprocess.run([modprobe, "--quiet", "ip_vs"], check=False).returncode:
+        raise LabError(
+            "kube-proxy in mode ipvs: the kernel of this machine lacks ip_vs, so nothing can be shown of it here; "
+            "load the module (modprobe ip_vs) or take mode iptables or nftables"
+        )
+
+
+def claim(
+    name: str, topology: Topology, engine: Engine, listener: socket.socket | None
+) -> tuple[subprocess.Popen[bytes], int]:
+    """Take the name and start the keeper; gives it and our end of its lifeline."""
+    with registry.claim(name) as state:
+        (state / "log").mkdir()
+        lifeline, own_end = os.pipe()
+        given = [lifeline, *([listener.fileno()] if listener else [])]
+        with (state / "log" / "keeper.log").open("wb") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "lbproof.lab.kind.keeper", name, *(str(one) for one in given)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                pass_fds=given,
+                start_new_session=True,
+                env={**os.environ, "DOCKER_HOST": engine.host},
+            )
+        os.close(lifeline)
+        registry.record(name, process.pid, topology, provider="kind", engine=engine.host)
+    return process, own_end
+
+
+def undo(engine: Engine, name: str, door: subprocess.Popen[bytes], own_end: int, *, keep: bool) -> None:
+    """A boot that failed leaves nothing, except its logs when the error points at them."""
+    door.kill()
+    door.wait()
+    os.close(own_end)
+    leftovers.remove_all(engine, name)
+    if not keep:
+        shutil.rmtree(registry.directory(name), ignore_errors=True)
+
+
+def network(engine: Engine, lab: str, *, dual: bool) -> plan.Subnet:
+    """The lab's own bridge network, on the first subnet that is free. `LabError` when none is.
+
+    The engine refuses a subnet of another of its networks, but not one that the machine itself has a route to; a wide
+    one, as of a VPN, is no reason against a part of it.
+    """
+    last = ""
+    rows = json.loads(output(engine.inside(["ip", "-j", "route"])))
+    routes = [ip_network(row["dst"]) for row in rows if row["dst"] != "default"]
+    routes = [route for route in routes if route.prefixlen >= _NARROW]
+    for subnet in plan.Subnet.all():
+        if any(ip_network(subnet.cidr).overlaps(route) for route in routes):
+            last = f"there is a route to {subnet.cidr}"
+            continue
+        six = ["--ipv6", f"--subnet={subnet.ipv6}"] if dual else []
+        try:
+            engine.run(
+                *("network", "create", "--driver", "bridge", "--label", f"{LABEL}={lab}"),
+                *(f"--subnet={subnet.cidr}", f"--ip-range={subnet.nodes}", f"--gateway={subnet.lan}1", *six),
+                plan.cluster_name(lab),
+            )
+        except LabError as error:
+            last = str(error)
+            if "overlap" not in last:
+                raise
+        else:
+            return subnet
+    raise LabError(f"no subnet of 192.168.{plan.FIRST}.0/24 and the {plan.SUBNETS - 1} after it is free: {last}")
+
+
+def server(kubeconfig: Path) -> str:
+    """`HOST:PORT` of the API server that a kubeconfig names."""
+    found = yaml.safe_load(kubeconfig.read_text(encoding="utf-8"))
+    return str(found["clusters"][0]["cluster"]["server"]).removeprefix("https://")
+
+
+def serve_at(kubeconfig: Path, server: str) -> None:
+    """Let a kubeconfig name another `HOST:PORT`."""
+    found = yaml.safe_load(kubeconfig.read_text(encoding="utf-8"))
+    found["clusters"][0]["cluster"]["server"] = f"https://{server}"
+    kubeconfig.write_text(yaml.safe_dump(found), encoding="utf-8")
+
+
+@contextlib.contextmanager
+def told(log: Path, say: Callable[[str], None]) -> Iterator[None]:
+    """Say each stage that kind ends, as it writes its log."""
+    over = threading.Event()
+
+    def follow() -> None:
+        told = 0
+        while True:
+            last = over.wait(0.2)
+            lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []
+            done = [line.split("✓")[1].split("\x1b")[0].strip(" …🖼📦📜🕹️🔌💾🚜") for line in lines if "✓" in line]
+            for line in done[told:]:
+                say(line)
+            told = len(done)
+            if last:
+                return
+
+    thread = threading.Thread(target=follow, name="kind's log", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
