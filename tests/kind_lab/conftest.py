@@ -34,7 +34,7 @@ def node_image(engine: Engine) -> str:
         pytest.skip(str(error))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")  # it is gone before the other folders' tests
 def lab(engine: Engine, node_image: str) -> Iterator[KindLab]:
     """A running cluster: a control plane and a worker."""
     wanted = provide.Wanted(provider="kind", name=registry.free_name("kind"), node_image=node_image)
