@@ -74,6 +74,10 @@ class Options(BaseModel):
         if self.proxy_mode not in modes:
             source = where.get("proxy_mode", "--proxy-mode")
             raise BadOption(f"proxy mode {self.proxy_mode!r} in {source}: {', '.join(modes)} are allowed")
+        for key in ("topology", "node_image"):
+            if getattr(self, key) and self.provider != "kind":
+                source = where.get(key, f"--{key.replace('_', '-')}")
+                raise BadOption(f"{key.replace('_', ' ')} in {source}: it is for --provider kind, not {self.provider}")
         select(self.requirements, where.get("requirements", "--requirement"))
         select(self.skip, where.get("skip", "--skip"))
         return self

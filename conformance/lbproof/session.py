@@ -90,8 +90,11 @@ class Session:
         self.journal = Journal(self.directory / "events.ndjson")
         self.live = terminal.LiveTerminal(sys.__stderr__ or sys.stderr, color=_color(), width=_width())
         self.journal.listeners.append(self.live)
-        labs = provide.BUDGETS.get(self.options.provider, {})
-        overrides = {**labs, **self.adapter.budgets, **self.options.budgets}
+        overrides = {
+            **provide.budgets(self.options.provider, self.options.lab),
+            **self.adapter.budgets,
+            **self.options.budgets,
+        }
         budgets = {name: overrides.get(name, budget.default) for name, budget in BUDGETS.items()}
         self.journal.write(
             "run.started",

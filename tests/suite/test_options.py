@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from lbproof.options import BadOption, read
 from lbproof.spec import UnknownName
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 CLAIMED = frozenset({"core", "pool", "l2", "explicit-ip", "events"})
 
@@ -60,6 +58,8 @@ def test_a_mistake_in_the_file_is_named(tmp_path: Path, text: str, says: str) ->
         ({"features": ("l3",)}, "unknown feature 'l3' in --feature; did you mean 'l2'?"),
         ({"budgets": {"failover": -1.0}}, "budget failover = -1 in --budget: more than 0"),
         ({"provider": "docker"}, "unknown provider 'docker' in --provider"),
+        ({"topology": Path("t.yaml")}, "topology in --topology: it is for --provider kind, not netns"),
+        ({"node_image": "n:1"}, "node image in --node-image: it is for --provider kind, not netns"),
     ],
 )
 def test_a_mistake_in_a_flag_is_named(flags: dict[str, Any], says: str) -> None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 WORKLOADS = ("agnhost", "nginx")
 """What the suite itself runs in a lab without images."""
-BUDGETS: Mapping[str, Mapping[str, float]] = {"kind": {"restarted": 60.0}}
+_BUDGETS: Mapping[str, Mapping[str, float]] = {"kind": {"restarted": 60.0}}
 """Waits that take longer than in the embedded lab, whoever is judged: a real kubelet backs off after a kill."""
 CLUSTER = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy")
 
@@ -43,6 +43,12 @@ class Wanted:
     """Of kind's nodes; the published or the built one when empty."""
     topology_file: Path | None = None
     """For kind, instead of a topology."""
+
+
+def budgets(provider: str, lab: str) -> Mapping[str, float]:
+    """Waits that take longer in a lab of that provider, or in the running one that is named."""
+    running = {info.name: info.provider for info in registry.labs()}
+    return _BUDGETS.get(running.get(lab, provider), {})
 
 
 def boot(
