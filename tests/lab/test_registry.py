@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Labs are kept below a directory of the test."""
     monkeypatch.setattr(registry, "ROOT", tmp_path / "labs")
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none.sock")  # its labs are of another root
     return tmp_path / "labs"
 
 
