@@ -34,6 +34,15 @@ def node_image(engine: Engine) -> str:
         pytest.skip(str(error))
 
 
+@pytest.fixture(scope="session")
+def reference_image(engine: Engine) -> str:
+    """The reference's image, by the name in its manifests."""
+    image = "lbproof/reference:dev"
+    if not engine.has_image(image):
+        pytest.skip(f"{image} is not in the engine: make reference-image")
+    return image
+
+
 @pytest.fixture(scope="package")  # it is gone before the other folders' tests
 def lab(engine: Engine, node_image: str) -> Iterator[KindLab]:
     """A running cluster: a control plane and a worker."""

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 HERE = ROOT / "reference/image"
-IMAGE = "lbproof/reference:dev"
 
 
 def pins(path: Path) -> dict[str, set[str]]:
@@ -32,11 +31,9 @@ def pins(path: Path) -> dict[str, set[str]]:
 
 
 @pytest.fixture
-def image(engine: Engine) -> dict[str, Any]:
+def image(engine: Engine, reference_image: str) -> dict[str, Any]:
     """What the engine knows of the image."""
-    if not engine.has_image(IMAGE):
-        pytest.skip(f"{IMAGE} is not in the engine: make reference-image")
-    row: dict[str, Any] = json.loads(engine.run("image", "inspect", IMAGE))[0]
+    row: dict[str, Any] = json.loads(engine.run("image", "inspect", reference_image))[0]
     return row
 
 

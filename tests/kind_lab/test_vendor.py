@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 EXAMPLE = Path(__file__).parents[2] / "docs/examples/vendor"
 TEN = ["POOL-01", "PEND-01", "REQ-01", "RECL-01", "EVT-01", "TIER-01", "TIER-02", "TIER-05", "L2-01", "FAIL-01"]
-REFERENCE = "lbproof/reference:dev"
 
 
 def commands() -> list[str]:
@@ -35,11 +34,9 @@ def test_the_conftest_has_ten_lines() -> None:
 
 
 @pytest.mark.timeout(400)
-@pytest.mark.usefixtures("node_image")
+@pytest.mark.usefixtures("node_image", "reference_image")
 def test_a_vendor_proves_its_own_implementation(engine: Engine, tmp_path: Path) -> None:
     """Installed with pip, its adapter found by entry point, its image built and loaded: ten requirements pass."""
-    if not engine.has_image(REFERENCE):
-        pytest.skip(f"{REFERENCE} is not in the engine: make reference-image")
     install, prove = commands()
     before = leftovers.labs_of(engine)
     repository, site = tmp_path / "acme", tmp_path / "site"

@@ -7,12 +7,12 @@ import re
 import shutil
 import subprocess
 import tempfile
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lbproof.lab.base import LabError
 from lbproof.lab.components import VERSIONS
+from lbproof.observe.wait import NotSettled, settles
 from node_image import images
 
 if TYPE_CHECKING:
@@ -128,9 +128,15 @@ def fill_store(store: Path, archive: Path, paths: Mapping[str, Path]) -> None:
 
 
 def _wait_for(ctr: list[str], daemon: subprocess.Popen[bytes], log: Path) -> None:
-    until = time.monotonic() + _WITHIN
-    while subprocess.run([*ctr, "version"], capture_output=True, check=False).returncode:
-        if daemon.poll() is not None or time.monotonic() > until:
-            last = log.read_text(encoding="utf-8").splitlines()[-1:]
-            raise LabError(f"containerd did not come up to take the images: {''.join(last)}")
-        time.sleep(0.1)
+    def state() -> str:
+        if daemon.poll() is not None:
+            return "ended"
+        return "waits" if subprocess.run([*ctr, "version"], capture_output=True, check=False).returncode else "up"
+
+    try:
+        found = settles(state, lambda seen: seen != "waits", what="containerd", within=_WITHIN, every=0.1).value
+    except NotSettled:
+        found = "silent"
+    if found != "up":
+        last = log.read_text(encoding="utf-8").splitlines()[-1:]
+        raise LabError(f"containerd did not come up to take the images: {''.join(last)}")
