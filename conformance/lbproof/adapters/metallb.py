@@ -66,7 +66,7 @@ class MetalLB(MetalLBObjects):
         pool_annotations=("metallb.io/ip-allocated-from-pool", "metallb.universe.tf/ip-allocated-from-pool"),
         own_annotations=("metallb.io/", "metallb.universe.tf/"),
     )
-    resources = (
+    resources: tuple[str, ...] = (
         "bfdprofiles.metallb.io",
         "bgpadvertisements.metallb.io",
         "bgppeers.metallb.io",

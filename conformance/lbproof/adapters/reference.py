@@ -64,7 +64,7 @@ class Reference(MetalLBObjects):
         pool_annotations=("metallb.io/ip-allocated-from-pool",),
         own_annotations=("metallb.io/", "lbproof.dev/"),
     )
-    resources = ("ipaddresspools.metallb.io", "l2advertisements.metallb.io")
+    resources: tuple[str, ...] = ("ipaddresspools.metallb.io", "l2advertisements.metallb.io")
     module = "lbproof_reference"
     """What `python -m` runs; a mutant of the reference is another module."""
 

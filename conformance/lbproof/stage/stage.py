@@ -37,15 +37,15 @@ AT_REST = 6
 class Stage(Looks):
     """One check's means. `close` undoes what it made, also when one undo fails."""
 
-    def __init__(self, ground: Ground, case: str) -> None:
-        """`case` is the ID that is being judged; names of what is made come from it."""
+    def __init__(self, ground: Ground, case: str, *, capture: bool = True) -> None:
+        """`case` is the ID that is being judged; names of what is made come from it. `capture`: the client's frames."""
         super().__init__(ground)
         self.case = case
         self.undo = Undo()
         self.services: list[Service] = []
         self._pools = 0
         self._faulted = False
-        self._capture = Capture(self.client) if ground.lab.can(Ability.CAPTURE) else None
+        self._capture = Capture(self.client) if capture and ground.lab.can(Ability.CAPTURE) else None
         if self._capture:
             self._capture.__enter__()
 

@@ -1,0 +1,38 @@
+"""What every benchmark is: a name, a question, a plan a size, and a way to make the trials that are not there yet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from lbproof_perf.arms import Arm
+    from lbproof_perf.book import Book
+
+
+class Size(StrEnum):
+    """How much is measured."""
+
+    QUICK = "quick"
+    """All benchmarks in under five minutes: to see that they work."""
+    FULL = "full"
+    """All in under an hour on two cores: what is published."""
+    NIGHTLY = "nightly"
+    """As long as it takes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hands:
+    """What a benchmark is given."""
+
+    book: Book
+    """Where its trials go; what is in it already is not measured again."""
+    arms: Sequence[Arm]
+    say: Callable[[str], None]
+    """A line for the one who waits: what was just measured, and what of it is known so far."""
+    components: Path | None = None
+    """Folder that holds Kubernetes' programs, or None."""

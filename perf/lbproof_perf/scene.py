@@ -1,0 +1,94 @@
+"""An arm at work in a lab of its own: what a benchmark holds in its hands."""
+
+from __future__ import annotations
+
+import functools
+import ipaddress
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lbproof.lab import provide
+from lbproof.lab.base import LabError
+from lbproof.observe.journal import Journal
+from lbproof.observe.kube import Kube
+from lbproof.observe.wait import Waiter
+from lbproof.stage import Ground, Stage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
+    from lbproof.lab.base import Lab, Topology
+    from lbproof_perf.arms import Arm
+
+BUDGETS: Mapping[str, float] = {
+    "failover": 40.0,
+    "one_answerer": 120.0,
+    "node_back": 120.0,
+    "restarted": 120.0,
+    "address_assigned": 30.0,
+    "reclaimed": 30.0,
+    "serves": 60.0,
+}
+"""Seconds that a benchmark waits: nothing is dropped for being slow, and at the ceiling it is kept as `did not`."""
+WIDE = ipaddress.IPv4Network("198.18.0.0/16")
+"""Of the block for benchmarks (RFC 2544), for more addresses than the segment's subnet has."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scene:
+    """A booted lab with an arm installed."""
+
+    arm: Arm
+    lab: Lab
+    ground: Ground
+    stage: Stage
+
+    def wide_pool(self, count: int) -> list[str]:
+        """A pool of so many addresses (at most 65,000) that the nodes' subnet does not hold; gives them in order.
+
+        They are announced on the segment, and the client looks for them there.
+        """
+        first = WIDE.network_address + 1
+        name = f"wide-{count}"
+        for made in self.ground.adapter.pool(name, [f"{first}-{first + count - 1}"]):
+            if made["kind"] == "L2Advertisement":
+                made["spec"]["interfaces"] = [self.lab.nodes[0].interface]
+            self.ground.write(made)
+            self.stage.undo.later(f"{made['kind']} {name}", functools.partial(self.ground.remove, made))
+        client = self.lab.client()
+        argv = ["ip", "route", "replace", str(WIDE), "dev", client.interface]
+        if code := client.popen(argv).wait():
+            raise LabError(f"`{' '.join(argv)}` at the client ended with {code}")
+        return [str(first + at) for at in range(count)]
+
+
+@contextmanager
+def opened(arm: Arm, topology: Topology, *, components: Path | None, say: Callable[[str], None]) -> Iterator[Scene]:
+    """Boot a lab, install the arm in it, and take all of it down at the end.
+
+    Raises `LabError` when a lab cannot be had.
+    """
+    adapter = arm.make()
+    wanted = provide.Wanted(programs=adapter.components, files=adapter.files, components=components)
+
+    def told(line: str) -> None:
+        say(f"{arm.name}: {line}")
+
+    with ExitStack() as stack:
+        lab, programs = provide.boot(topology, wanted, told, lifeline=True)
+        stack.callback(lab.down)
+        journal = Journal(None)
+        ground = Ground(
+            lab=lab,
+            cluster=Kube(lab.kubeconfig),
+            adapter=adapter,
+            journal=journal,
+            waiter=Waiter(journal, {**adapter.budgets, **BUDGETS}),
+            programs=programs,
+        )
+        ground.install(told)
+        stage = Stage(ground, "bench", capture=False)
+        stack.callback(stage.close, rest=False)
+        yield Scene(arm=arm, lab=lab, ground=ground, stage=stage)
