@@ -1,0 +1,161 @@
+"""An outage, read from the raw samples: how long, what it cost, and which part of it was whose. Pure.
+
+The parts, from one capture on one clock: until another node gives the first sign that it acts for the address (its
+protocol's word, an announcement or an ARP answer), from there to the announcement that a neighbour takes, from there to
+the client's first frame to that node, from there to the first answer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from lbproof_perf.ruler.reading import Heard, Reading, Stream
+
+    Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outage:
+    """The figures of docs/figures.md, in seconds and counts; None where the thing did not happen."""
+
+    first_answer_seconds: float | None
+    steady_seconds: float | None
+    longest_gap_seconds: float | None
+    longest_wait_seconds: float | None
+    lost: int
+    sent: int
+    lost_tcp: int
+    sent_tcp: int
+    two_announcers_seconds: float | None
+    no_announcer_seconds: float | None
+    detect_seconds: float | None
+    announce_seconds: float | None
+    learn_seconds: float | None
+    answer_seconds: float | None
+
+    def values(self) -> dict[str, float | None]:
+        """By name."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+def gaps(stream: Stream) -> list[tuple[float, float | None]]:
+    """Runs of lost samples: from the first that was due to the next answered one that was; None when there is none."""
+    lost = stream.lost
+    edges = np.diff(np.concatenate([[False], lost, [False]]).astype(np.int8))
+    begins, ends = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
+    return [
+        (float(stream.due[a]), float(stream.due[b]) if b < len(stream.due) else None)
+        for a, b in zip(begins, ends, strict=True)
+    ]
+
+
+def outage(found: Reading, fault_at: float, before: str, until: float = np.inf) -> Outage:
+    """What a fault at a moment cost until another. `before` is the MAC of the node that announced when it happened."""
+    margin = 2 * found.periods["udp"] if found.periods.get("udp") else 0.0
+    udp = found.udp.since(fault_at - margin, until)
+    tcp = found.tcp.since(fault_at - found.periods.get("tcp", 0.0), until)
+    runs = gaps(udp)
+    lasting = [end - begin if end is not None else None for begin, end in runs]
+    two, none = announcers(found, fault_at, until)
+    return Outage(
+        first_answer_seconds=_first_answer(udp, runs, fault_at),
+        steady_seconds=_steady(found, udp, tcp, fault_at),
+        longest_gap_seconds=None if None in lasting else max((x for x in lasting if x is not None), default=0.0),
+        longest_wait_seconds=_longest_wait(udp),
+        lost=int(udp.lost.sum()),
+        sent=len(udp.due),
+        lost_tcp=int(tcp.lost.sum()),
+        sent_tcp=len(tcp.due),
+        two_announcers_seconds=two,
+        no_announcer_seconds=none,
+        **_parts(found, udp, runs, fault_at, before),
+    )
+
+
+def _first_answer(udp: Stream, runs: list[tuple[float, float | None]], fault_at: float) -> float | None:
+    if not runs:
+        return 0.0
+    later = udp.answered[udp.due > runs[0][0]]
+    later = later[~np.isnan(later)]
+    return float(later.min()) - fault_at if len(later) else None
+
+
+def _longest_wait(udp: Stream) -> float | None:
+    """The longest that an answered probe was waited for; None when none was."""
+    waits = (udp.answered - udp.due)[~udp.lost]
+    return float(waits.max()) if len(waits) else None
+
+
+def _steady(found: Reading, udp: Stream, tcp: Stream, fault_at: float) -> float | None:
+    """Until after the last sample that was lost; None when the last of a stream was."""
+    last = fault_at
+    for name, stream in (("udp", udp), ("tcp", tcp)):
+        lost = stream.due[stream.lost]
+        if not len(lost):
+            continue
+        if stream.lost[-1]:
+            return None
+        last = max(last, float(lost[-1]) + found.periods[name])
+    return last - fault_at
+
+
+def announcers(found: Reading, begin: float, end: float = np.inf) -> tuple[float, float] | tuple[None, None]:
+    """Seconds in which the census was answered by more than one node, and by none; None where there was no census.
+
+    A question's time runs to the next one; an answer counts for the time in which it was heard.
+    """
+    asked = found.asked[(found.asked >= begin) & (found.asked < end)]
+    if len(asked) < 2:  # noqa: PLR2004 - a time has two ends
+        return None, None
+    place = np.searchsorted(asked, found.answers.at, side="right") - 1
+    inside = (place >= 0) & (place < len(asked) - 1)
+    pairs = np.unique(np.stack([place[inside], found.answers.who[inside]]), axis=1)
+    counts = np.bincount(pairs[0], minlength=len(asked) - 1) if pairs.size else np.zeros(len(asked) - 1)
+    lengths = np.diff(asked)
+    return float(lengths[counts > 1].sum()), float(lengths[counts == 0].sum())
+
+
+def takeovers(found: Reading, begin: float, end: float = np.inf) -> list[tuple[float, str]]:
+    """When another node than before began to answer the census, and which; the first that answers is none."""
+    within = (found.answers.at >= begin) & (found.answers.at < end)
+    at, who = found.answers.at[within], found.answers.who[within]
+    changed = np.flatnonzero(np.diff(who)) + 1
+    return [(float(at[i]), found.macs[who[i]]) for i in changed]
+
+
+def _first(heard: Heard, after: float, other_than: int) -> tuple[float, int] | None:
+    found = np.flatnonzero((heard.at >= after) & (heard.who != other_than))
+    return (float(heard.at[found[0]]), int(heard.who[found[0]])) if len(found) else None
+
+
+def _parts(
+    found: Reading, udp: Stream, runs: list[tuple[float, float | None]], fault_at: float, before: str
+) -> dict[str, float | None]:
+    parts: dict[str, float | None] = dict.fromkeys(
+        ("detect_seconds", "announce_seconds", "learn_seconds", "answer_seconds")
+    )
+    old = found.macs.index(before) if before in found.macs else -1
+    kinds = (found.answers, found.announced, found.mumbled)
+    seen = [one for heard in kinds if (one := _first(heard, fault_at, old)) is not None]
+    if not seen or not runs:
+        return parts
+    sign, successor = min(seen)
+    parts["detect_seconds"] = sign - fault_at
+    turns = np.flatnonzero((found.turned.at >= fault_at) & (found.turned.who == successor))
+    if not len(turns):
+        return parts
+    turn = float(found.turned.at[turns[0]])
+    said = found.announced.at[(found.announced.who == successor) & (found.announced.at >= sign)]
+    said = said[said <= turn]
+    announced = float(said[-1]) if len(said) else sign
+    answers = udp.answered[(udp.answered >= turn) & (udp.due > runs[0][0])]
+    parts |= {"announce_seconds": announced - sign, "learn_seconds": turn - announced}
+    if len(answers):
+        parts["answer_seconds"] = float(answers.min()) - turn
+    return parts
