@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+import shutil
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from lbproof.lab.components import ComponentError, ComponentOptions, binds_of, ensure, find
+from lbproof.lab.components import ComponentError, ComponentOptions, binds_of, debian, ensure, find
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -86,3 +89,20 @@ def test_a_program_that_is_not_static_says_what_it_needs_to_see() -> None:
 
     assert any(any(Path(folder).glob("libc.so*")) for folder in folders)
     assert binds_of("etcd", Path("/bin/sh")) == ()
+
+
+def test_an_unpacked_program_finds_the_libraries_that_were_unpacked_with_it(tmp_path: Path) -> None:
+    """They come before the machine's own; a program that is installed is started as it is."""
+    shell = Path("/bin/sh").resolve()
+    ldd = subprocess.run(["ldd", shell], capture_output=True, text=True, check=True).stdout
+    library = Path(re.findall(r"=> (/\S+/libc\.so\S*)", ldd)[0])
+    made = tmp_path / "tree/usr/sbin/keepalived"
+    beside = tmp_path / "tree/usr/lib/x86_64-linux-gnu" / library.name
+    for source, copy in ((shell, made), (library, beside)):
+        copy.parent.mkdir(parents=True)
+        shutil.copy(source, copy)
+
+    assert debian.environment(made) == {"LD_LIBRARY_PATH": str(beside.parent)}
+    assert str(beside.parent) in debian.libraries(made)
+    assert debian.environment(shell) == {}
+    assert debian.tree_of(shell) is None

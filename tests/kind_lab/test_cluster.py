@@ -130,6 +130,19 @@ def test_a_pulled_cable_takes_the_carrier(lab: KindLab) -> None:
     assert heard.value
 
 
+def test_a_silent_cut_leaves_the_carrier(lab: KindLab) -> None:
+    """Nothing reaches the node, and it cannot notice; mended, it is heard again."""
+    worker = lab.nodes[1].name
+    fault = lab.silent_cut(worker)
+    link = lab.run(worker, ["ip", "-br", "link", "show", "eth0"])
+    silent = not hears(lab.client(), lab, worker)
+    fault.undo()
+
+    assert "LOWER_UP" in link
+    assert silent
+    assert hears(lab.client(), lab, worker)
+
+
 def test_a_partition_is_between_two_nodes_alone(lab: KindLab) -> None:
     """Neither hears the other, the client hears both."""
     control, worker = (node.name for node in lab.nodes)
@@ -172,6 +185,21 @@ def test_a_frozen_nodes_kernel_goes_on(lab: KindLab, serving: dict[str, Any]) ->
     answer = http.get(lab.node(control), address, 8080, "/hostname")
 
     assert kernel
+    assert stopped.value.kind == "silent"
+    assert answer.status == 200
+
+
+def test_a_frozen_pod_leaves_its_node_alone(lab: KindLab, serving: dict[str, Any]) -> None:
+    """Its processes answer nobody; thawed, the same processes go on where they stood."""
+    control, worker = (node.name for node in lab.nodes)
+    address = serving["status"]["podIP"]
+    fault = lab.freeze_pod("default", "web")
+    with pytest.raises(http.Unreached) as stopped:
+        http.get(lab.node(control), address, 8080, "/hostname", timeout=0.5)
+    fault.undo()
+    answer = http.get(lab.node(control), address, 8080, "/hostname")
+
+    assert fault.target == f"web on {worker}"
     assert stopped.value.kind == "silent"
     assert answer.status == 200
 

@@ -102,6 +102,28 @@ def test_a_pulled_cable_takes_the_carrier_and_the_lease(lab: NetnsLab, kube: Kub
     assert restarts(kube.get(f"{PODS}/cable")) == 0
 
 
+def test_a_silent_cut_leaves_the_carrier(lab: NetnsLab, kube: Kube, serving: Callable[..., Any]) -> None:
+    """Nothing reaches the node nor leaves it, and it cannot notice; mended, it is heard again and its pods ran on."""
+    pod = serving("silent", node="w02")
+    fault = lab.silent_cut("w02")
+    link = lab.run("w02", ["ip", "-br", "link", "show", "eth0"])
+    reached = [hears(lab.client(), lab, "w02"), hears(lab.node("w02"), lab, "w01")]
+    others = hears(lab.client(), lab, "w01")
+    alive = http.get(lab.node("w02"), pod["status"]["podIP"], 8080, "/hostname").status
+    fault.undo()
+    fault.undo()
+
+    assert "LOWER_UP" in link
+    assert reached == [False, False]
+    assert others
+    assert alive == 200
+    assert hears(lab.client(), lab, "w02")
+    assert rules(lab) == []
+    assert restarts(kube.get(f"{PODS}/silent")) == 0
+    with pytest.raises(LabError, match="no node w09 in this lab"):
+        lab.silent_cut("w09")
+
+
 def test_a_partition_is_between_two_nodes_alone(lab: NetnsLab) -> None:
     """Neither hears the other, both hear the rest, and the undo leaves no rule."""
     fault = lab.partition("w01", "w02")
@@ -130,6 +152,38 @@ def test_a_frozen_node_s_kernel_goes_on(lab: NetnsLab, serving: Callable[..., An
     assert kernel
     assert stopped.value.kind == "silent"
     assert answer.status == 200
+
+
+def test_a_frozen_pod_leaves_its_node_alone(lab: NetnsLab, kube: Kube, serving: Callable[..., Any]) -> None:
+    """Its processes answer nobody while a neighbour's do; thawed, the same processes go on where they stood."""
+    frozen, neighbour = (serving(name, node="w02")["status"]["podIP"] for name in ("stands", "runs"))
+    fault = lab.freeze_pod("default", "stands")
+    with pytest.raises(http.Unreached) as stopped:
+        http.get(lab.node("w01"), frozen, 8080, "/hostname", timeout=0.3)
+    other = http.get(lab.node("w01"), neighbour, 8080, "/hostname").text
+    fault.undo()
+    answer = http.get(lab.node("w01"), frozen, 8080, "/hostname")
+
+    assert (fault.kind, fault.target) == ("freeze-pod", "stands on w02")
+    assert stopped.value.kind == "silent"
+    assert other == "runs"
+    assert answer.text == "stands"
+    assert restarts(kube.get(f"{PODS}/stands")) == 0
+    with pytest.raises(LabError, match="nobody"):
+        lab.freeze_pod("default", "nobody")
+
+
+def test_a_frozen_pod_can_be_killed(
+    lab: NetnsLab, serving: Callable[..., Any], pod_when: Callable[..., dict[str, Any]]
+) -> None:
+    """It is started again as any other is, and the undo has nothing left to wake."""
+    serving("stood")
+    fault = lab.freeze_pod("default", "stood")
+    lab.kill("default", "stood")
+    after = pod_when("stood", lambda seen: ready(seen) and restarts(seen) == 1, within=10)
+    fault.undo()
+
+    assert http.get(lab.node("w02"), after["status"]["podIP"], 8080, "/hostname").status == 200
 
 
 def test_a_killed_pod_is_started_again_by_its_node(

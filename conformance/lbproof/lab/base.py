@@ -30,8 +30,10 @@ class Ability(StrEnum):
     CAPTURE = "capture"
     POWER_CUT = "power-cut"
     CABLE = "cable"
+    SILENT_CUT = "silent-cut"
     PARTITION = "partition"
     FREEZE = "freeze"
+    FREEZE_POD = "freeze-pod"
     KILL = "kill"
     STOP_API = "stop-api"
     DROP = "drop"
@@ -74,7 +76,7 @@ class Fault:
     """Something done to the lab, from the moment that it took effect until it is undone."""
 
     kind: str
-    """`power-cut`, `cable`, `partition`, `freeze`, `kill`, `stop-api`, `drop`."""
+    """`power-cut`, `cable`, `silent-cut`, `partition`, `freeze`, `freeze-pod`, `kill`, `stop-api`, `drop`."""
     target: str
     """What it was done to, for a reader: `node w02`, `w01 | w03`, `speaker-x7k2p on w02`."""
     began: float
@@ -108,6 +110,8 @@ class Topology:
     """Seconds without a lease until the node controller calls a node NotReady (kube-controller-manager's flag)."""
     api_port: int = 0
     """Port of this machine's loopback that leads to the API server; 0 takes a free one."""
+    audit: bool = False
+    """Whether the API server writes a line of its audit log for each request of a ServiceAccount (netns alone)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,12 +183,20 @@ class Lab(Protocol):
         """The node's link to the segment goes down; it notices (no carrier). Undo: plugged in again."""
         ...
 
+    def silent_cut(self, node: str) -> Fault:
+        """The segment carries nothing to and from the node, which keeps its carrier and cannot notice."""
+        ...
+
     def partition(self, one: str, other: str) -> Fault:
         """Two nodes stop hearing each other; everybody else hears both, and both keep carrier."""
         ...
 
     def freeze(self, node: str) -> Fault:
         """Every process of the node stops (SIGSTOP); its kernel goes on forwarding. Undo: they go on."""
+        ...
+
+    def freeze_pod(self, namespace: str, pod: str) -> Fault:
+        """Every process of one pod stops (SIGSTOP); its node goes on. Undo: they go on."""
         ...
 
     def kill(self, namespace: str, pod: str) -> Fault:

@@ -121,6 +121,7 @@ def catalogue(kubernetes: str = VERSIONS["kubernetes"]) -> Mapping[str, Componen
             build=Build(tree=OURS, package="k8s.io/kubernetes/test/images/agnhost"),
         ),
         Component(name="nginx", version="debian", debian=("nginx", "nginx-core")),
+        Component(name="keepalived", version="debian", debian=("keepalived",)),
         Component(name="metallb-controller", version=metallb, build=Build(tree=tree, package="./controller")),
         Component(name="metallb-speaker", version=metallb, build=Build(tree=tree, package="./speaker")),
         Component(

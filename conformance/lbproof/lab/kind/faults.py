@@ -81,6 +81,11 @@ class Faults:
             undo_with=lambda: self._machines.cable(port, up=True),
         )
 
+    def silent_cut(self, node: str) -> Fault:
+        """The segment forwards nothing from and to the node's port, which stays up."""
+        port = self._machines.port(node)
+        return self._forbid("silent-cut", f"node {node}", [f'{way} "{port}" drop' for way in ("iifname", "oifname")])
+
     def partition(self, one: str, other: str) -> Fault:
         """The segment forwards nothing between two nodes."""
         if one == other:
@@ -100,15 +105,32 @@ class Faults:
             undo_with=lambda: _ignore(self._engine.run("unpause", node)),
         )
 
+    def freeze_pod(self, namespace: str, pod: str) -> Fault:
+        """SIGSTOP to a pod's processes but its sandbox."""
+        seen = self.pod(namespace, pod)
+        _signal(self._programs(seen), signal.SIGSTOP)
+        return Fault(
+            kind="freeze-pod",
+            target=_where(seen),
+            began=time.monotonic(),
+            # those of the moment: what ended meanwhile may have given its number to another process
+            undo_with=lambda: _signal(_programs(seen), signal.SIGCONT),
+        )
+
     def kill(self, namespace: str, pod: str) -> Fault:
         """SIGKILL to a pod's processes but its sandbox."""
         seen = self.pod(namespace, pod)
-        targets = [pid for pid, name in processes_of(seen["metadata"]["uid"]).items() if name != "pause"]
-        if not targets:
-            raise LabError(f"no process of pod {namespace}/{pod} runs on this machine")
-        _signal(targets)
-        where = f"{pod} on {seen['spec']['nodeName']}"
-        return Fault(kind="kill", target=where, began=time.monotonic(), undo_with=lambda: None)
+        _signal(self._programs(seen))
+        return Fault(kind="kill", target=_where(seen), began=time.monotonic(), undo_with=lambda: None)
+
+    @staticmethod
+    def _programs(seen: dict[str, Any]) -> list[int]:
+        """The processes of a pod but its sandbox. `LabError` when there are none."""
+        found = _programs(seen)
+        if not found:
+            meta = seen["metadata"]
+            raise LabError(f"no process of pod {meta['namespace']}/{meta['name']} runs on this machine")
+        return found
 
     def pod(self, namespace: str, name: str) -> dict[str, Any]:
         """A pod that runs, as the API server has it. `LabError` when there is none."""
@@ -187,10 +209,18 @@ def _ignore(_: str) -> None:
     """An undo has no result."""
 
 
-def _signal(pids: Sequence[int]) -> None:
+def _signal(pids: Sequence[int], number: signal.Signals = signal.SIGKILL) -> None:
     for pid in pids:
         with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
+            os.kill(pid, number)
+
+
+def _programs(pod: dict[str, Any]) -> list[int]:
+    return [pid for pid, name in processes_of(pod["metadata"]["uid"]).items() if name != "pause"]
+
+
+def _where(pod: dict[str, Any]) -> str:
+    return f"{pod['metadata']['name']} on {pod['spec']['nodeName']}"
 
 
 def _time(text: str) -> datetime:

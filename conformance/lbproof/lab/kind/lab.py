@@ -300,6 +300,10 @@ class KindLab(Places):
         """The node's link to the segment goes down."""
         return self._faults.pull_cable(node)
 
+    def silent_cut(self, node: str) -> Fault:
+        """The segment carries nothing to and from the node."""
+        return self._faults.silent_cut(node)
+
     def partition(self, one: str, other: str) -> Fault:
         """Two nodes stop hearing each other."""
         return self._faults.partition(one, other)
@@ -307,6 +311,10 @@ class KindLab(Places):
     def freeze(self, node: str) -> Fault:
         """Every process of the node stops."""
         return self._faults.freeze(node)
+
+    def freeze_pod(self, namespace: str, pod: str) -> Fault:
+        """Every process of one pod stops."""
+        return self._faults.freeze_pod(namespace, pod)
 
     def kill(self, namespace: str, pod: str) -> Fault:
         """SIGKILL to a pod's processes."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import threading
@@ -102,6 +103,7 @@ class Cluster:
             directory.mkdir(mode=0o700)
         tokens = pki.make(self.pki)
         ca = self.pki / "ca.crt"
+        (self.pki / "audit.json").write_text(json.dumps(control.AUDIT_POLICY), encoding="utf-8")
         for identity, server in (
             ("kube-controller-manager", "127.0.0.1"),
             ("kube-scheduler", "127.0.0.1"),
@@ -139,7 +141,9 @@ class Cluster:
             return
         argv = {
             "etcd": lambda: control.etcd(self.work / "etcd"),
-            "kube-apiserver": lambda: control.apiserver(self.pki),
+            "kube-apiserver": lambda: control.apiserver(
+                self.pki, self.log / plan.AUDIT_LOG if self.topology.audit else None
+            ),
             "kube-controller-manager": lambda: control.controller_manager(self.topology, kubeconfig, self.pki),
             "kube-scheduler": lambda: control.scheduler(kubeconfig),
             "kube-proxy": lambda: control.proxy(self.topology, kubeconfig, place),

@@ -15,6 +15,18 @@ if TYPE_CHECKING:
 CONTROL_PLANE = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
 """What runs on the control plane's node besides kube-proxy, in the order of starting."""
 _QPS = ("--kube-api-qps=200", "--kube-api-burst=400")
+AUDIT_POLICY = {
+    "apiVersion": "audit.k8s.io/v1",
+    "kind": "Policy",
+    "omitStages": ["RequestReceived"],
+    "rules": [
+        # Kubernetes' own controllers, which have ServiceAccounts too
+        {"level": "None", "userGroups": ["system:serviceaccounts:kube-system"]},
+        {"level": "Metadata", "userGroups": ["system:serviceaccounts"]},
+        {"level": "None"},
+    ],
+}
+"""Who asked what, without bodies, of every ServiceAccount that is not Kubernetes' own: whatever was installed."""
 
 
 def etcd(data: Path) -> list[str]:
@@ -36,8 +48,12 @@ def etcd(data: Path) -> list[str]:
     ]
 
 
-def apiserver(pki: Path) -> list[str]:
-    """Priority and fairness is off: it would slow the suite's bursts, which are not what is measured."""
+def apiserver(pki: Path, audit: Path | None = None) -> list[str]:
+    """Priority and fairness is off: it would slow the suite's bursts, which are not what is measured.
+
+    `audit` is where the audit log goes, by the policy beside the keys; a line is written before
+    its request is answered.
+    """
     return [
         "kube-apiserver",
         "--etcd-servers=http://127.0.0.1:2379",
@@ -58,7 +74,19 @@ def apiserver(pki: Path) -> list[str]:
         "--enable-priority-and-fairness=false",
         "--max-requests-inflight=2000",
         "--max-mutating-requests-inflight=1000",
+        *_audit(pki, audit),
         "--v=1",
+    ]
+
+
+def _audit(pki: Path, log: Path | None) -> list[str]:
+    if log is None:
+        return []
+    return [
+        f"--audit-policy-file={pki}/audit.json",
+        f"--audit-log-path={log}",
+        "--audit-log-mode=blocking",
+        "--audit-log-maxsize=4096",  # MB, so that it is one file
     ]
 
 

@@ -32,7 +32,10 @@ class Faults:
 
     def commands(self) -> dict[str, Callable[..., Any]]:
         """The faults as commands of the keeper."""
-        named = (self.power_cut, self.pull_cable, self.partition, self.freeze, self.kill, self.stop_api, self.drop)
+        named = (
+            *(self.power_cut, self.pull_cable, self.silent_cut, self.partition),
+            *(self.freeze, self.freeze_pod, self.kill, self.stop_api, self.drop),
+        )
         return {**{fault.__name__: fault for fault in named}, "undo": self.undo}
 
     def undo(self, number: int) -> None:
@@ -58,13 +61,25 @@ class Faults:
 
         return self._done(f"node {node}", time.monotonic(), plug_in)
 
+    def silent_cut(self, node: str) -> dict[str, Any]:
+        """The segment forwards nothing from and to the node's port, which stays up."""
+        machine = self._machine(node)
+        table = self._forbid([f'{way} "{machine.place.port}" drop' for way in ("iifname", "oifname")])
+
+        def mend() -> None:
+            network.allow(table)
+            machine.kubelet.beat()
+
+        return self._done(f"node {node}", time.monotonic(), mend)
+
     def partition(self, one: str, other: str) -> dict[str, Any]:
         """The segment forwards nothing between two nodes."""
         ports = [self._machine(name).place.port for name in (one, other)]
         if one == other:
             raise LabError(f"a partition takes two nodes, not {one} twice")
         rules = [f'iifname "{a}" oifname "{b}" drop' for a, b in (ports, ports[::-1])]
-        return self._forbid(f"{one} | {other}", rules)
+        table = self._forbid(rules)
+        return self._done(f"{one} | {other}", time.monotonic(), lambda: network.allow(table))
 
     def freeze(self, node: str) -> dict[str, Any]:
         """SIGSTOP to all of the node; its kernel goes on."""
@@ -79,6 +94,13 @@ class Faults:
             machine.kubelet.beat()
 
         return self._done(f"node {node}", began, thaw)
+
+    def freeze_pod(self, namespace: str, pod: str) -> dict[str, Any]:
+        """SIGSTOP to a pod's processes."""
+        target = self._cluster.pod(namespace, pod)
+        target.signal(signal.SIGSTOP)
+        where = f"{pod} on {target.kubelet.place.node.name}"
+        return self._done(where, time.monotonic(), lambda: target.signal(signal.SIGCONT))
 
     def kill(self, namespace: str, pod: str) -> dict[str, Any]:
         """SIGKILL to a pod's processes."""
@@ -98,12 +120,13 @@ class Faults:
         if not 0 <= share <= 1:
             raise LabError(f"a share of {share:g}: it is from 0 to 1")
         rule = f'oifname "{self._machine(node).place.port}" numgen random mod {_SCALE} < {round(share * _SCALE)} drop'
-        return self._forbid(f"{share:.0%} towards node {node}", [rule] if share else [])
+        table = self._forbid([rule] if share else [])
+        return self._done(f"{share:.0%} towards node {node}", time.monotonic(), lambda: network.allow(table))
 
-    def _forbid(self, target: str, rules: list[str]) -> dict[str, Any]:
+    def _forbid(self, rules: list[str]) -> str:
         table = f"fault-{next(self._numbers)}"
         network.forbid(table, rules)
-        return self._done(target, time.monotonic(), lambda: network.allow(table))
+        return table
 
     def _machine(self, node: str) -> Machine:
         if node not in self._cluster.places:

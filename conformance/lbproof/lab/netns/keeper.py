@@ -133,10 +133,11 @@ class Keeper:
         shutil.rmtree(self._state, ignore_errors=True)
 
     # commands
-    def _pod(self, namespace: str, name: str) -> dict[str, str]:
+    def _pod(self, namespace: str, name: str) -> dict[str, Any]:
         pod = self._cluster.pod(namespace, name)
         mac = pod.kubelet.place.node.mac if pod.host_network else plan.mac_of(pod.address)
-        return {"netns": pod.netns, "address": pod.address, "mac": mac, "node": pod.kubelet.place.node.name}
+        place = pod.kubelet.place.node.name
+        return {"netns": pod.netns, "address": pod.address, "mac": mac, "node": place, "pids": pod.processes}
 
     def _status(self) -> dict[str, Any]:
         return {

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import asdict
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Self
 
 from lbproof.lab import forward, registry
@@ -18,7 +19,6 @@ from lbproof.lab.vantage import NamespaceVantage, Places
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Iterable, Mapping, Sequence
-    from pathlib import Path
 
     from lbproof.lab.base import Image
 
@@ -189,6 +189,20 @@ class NetnsLab(Places):
         found = rpc.call(self._socket, "pod", namespace=namespace, name=name)
         return self._vantage(f"pod {name}", found["netns"], found["address"], found["mac"])
 
+    def pod_processes(self, namespace: str, name: str) -> list[Path]:
+        """For each container of a running pod, its first process's folder in the lab's /proc.
+
+        `LabError` when no such pod runs.
+        """
+        found = rpc.call(self._socket, "pod", namespace=namespace, name=name)
+        root = registry.find(self.name).process
+        return [Path(f"{root}/root/proc/{pid}") for pid in found["pids"]]
+
+    @property
+    def audit_log(self) -> Path:
+        """Where the API server's audit log is, when the topology has one."""
+        return self.state / "log" / plan.AUDIT_LOG
+
     def _vantage(self, name: str, netns: str, address: str, mac: str | None = None) -> NamespaceVantage:
         root = registry.find(self.name).process
         return NamespaceVantage(
@@ -208,6 +222,10 @@ class NetnsLab(Places):
         """The node's link to the segment goes down."""
         return self._fault("cable", "pull_cable", node=node)
 
+    def silent_cut(self, node: str) -> Fault:
+        """The segment carries nothing to and from the node."""
+        return self._fault("silent-cut", "silent_cut", node=node)
+
     def partition(self, one: str, other: str) -> Fault:
         """Two nodes stop hearing each other."""
         return self._fault("partition", "partition", one=one, other=other)
@@ -215,6 +233,10 @@ class NetnsLab(Places):
     def freeze(self, node: str) -> Fault:
         """Every process of the node stops."""
         return self._fault("freeze", "freeze", node=node)
+
+    def freeze_pod(self, namespace: str, pod: str) -> Fault:
+        """Every process of one pod stops."""
+        return self._fault("freeze-pod", "freeze_pod", namespace=namespace, pod=pod)
 
     def kill(self, namespace: str, pod: str) -> Fault:
         """SIGKILL to a pod's processes."""

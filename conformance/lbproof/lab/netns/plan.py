@@ -16,6 +16,8 @@ FAR, FAR_ROUTER = "10.99.0.10", "10.99.0.1"
 KEEPER_SIDE, API_SIDE = "10.254.0.1", "10.254.0.2"
 """The management link between the keeper and the control plane's node; no node's traffic uses it."""
 POD_CIDR, SERVICE_CIDR, API_SERVICE = "10.244.0.0/16", "10.96.0.0/12", "10.96.0.1"
+AUDIT_LOG = "audit.log"
+"""The API server's audit log, among the lab's logs."""
 
 SEGMENT = Segment(
     subnet=LAN + "0/24",

@@ -141,6 +141,11 @@ class Pod:
         """Whether it has its address and runs a container."""
         return bool(self.address) and any(row.state.running for row in self._containers)
 
+    @property
+    def processes(self) -> list[int]:
+        """The first process of each container that runs, as the lab numbers them."""
+        return [row.state.pid for row in self._containers if row.state.pid]
+
     # its own thread
     def _main(self) -> None:
         try:
