@@ -30,7 +30,7 @@ CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 @click.group(context_settings=CONTEXT)
 @click.version_option(__version__)
 def cli() -> None:
-    r"""Prove that a bare-metal Kubernetes LoadBalancer keeps the promises of `Service type: LoadBalancer`.
+    """Prove that a bare-metal Kubernetes LoadBalancer keeps the promises of `Service type: LoadBalancer`.
 
     On a bare Linux machine, as root:
 
@@ -40,7 +40,7 @@ def cli() -> None:
       lbproof doctor                               what this machine lacks, and how to get it
 
     Exit codes: 0 conformant, 1 not conformant, 2 inconclusive, 64 usage, 69 no usable environment, 70 a bug of ours.
-    """
+    """  # noqa: D301 - the mark of a block that click leaves as it is
 
 
 # --- run
@@ -308,26 +308,42 @@ def lab_exec(name: str, where: str, command: tuple[str, ...]) -> None:
 # --- bench
 
 
-@cli.group()
+class _Perf(click.Group):
+    """The commands of the benchmarks, which are a part of their own."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Their names."""
+        return _perf().list_commands(ctx)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """One of them."""
+        return _perf().get_command(ctx, cmd_name)
+
+
+def _perf() -> click.Group:
+    from lbproof.lab.base import LabError
+
+    try:
+        from lbproof_perf.cli import bench as commands
+    except ImportError as error:
+        raise LabError(f"benchmarks take more packages ({error}): pip install 'lbproof[perf]'") from None
+    return commands
+
+
+@cli.group(cls=_Perf, context_settings=CONTEXT)
 def bench() -> None:
-    """Measure implementations side by side in one run."""
+    """Measure implementations side by side in one run.
 
+    \b
+      lbproof bench all                            everything, in under an hour on two cores
+      lbproof bench all --size quick               in under five minutes, to see that it works
+      lbproof bench failover --arm reference --arm acme
+      lbproof bench all --resume lbproof-results/bench-latest
 
-@bench.command("failover")
-@click.option("--implementation", "implementations", multiple=True, metavar="NAME", help="repeatable")
-@click.option("--cuts", default=10, show_default=True, type=click.IntRange(1, 1000), help="power cuts of each")
-@click.option("--components", type=click.Path(path_type=Path), help="folder that holds Kubernetes' programs")
-@click.option("--json", "out", type=click.Path(path_type=Path, dir_okay=False), help="write the figures here too")
-def bench_failover(implementations: tuple[str, ...], cuts: int, components: Path | None, out: Path | None) -> None:
-    """How long an address is away when its node loses power; the reference and MetalLB by default."""
-    from lbproof_perf import failover
-
-    names = implementations or ("reference", "metallb")
-    arms = failover.measure(names, cuts=cuts, components=components, progress=_say)
-    for line in failover.table(arms):
-        click.echo(line)
-    if out:
-        out.write_text(failover.to_json(arms) + "\n", encoding="utf-8")
+    One folder a run: report.html (one file, opens offline), bench.json, metrics.prom, the trials and their raw data.
+    docs/figures.md says what each figure means. Exit codes: 0 all was measured, 2 something broke off or was
+    interrupted (--resume goes on with it), 64 usage, 69 no usable environment, 70 a bug of ours.
+    """  # noqa: D301 - as above
 
 
 # --- report

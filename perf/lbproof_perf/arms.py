@@ -6,12 +6,14 @@ nothing else, and says what.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lbproof.adapters.base import adapters, load
 from lbproof.adapters.reference import Reference
 from lbproof.spec import UnknownName
+from lbproof_perf.keepalived import Keepalived
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -49,7 +51,20 @@ def _with_arguments(made: Object, kind: str, more: Sequence[str]) -> Object:
 
 VARIANTS: Mapping[str, Arm] = {
     arm.name: arm
-    for arm in (Arm(name="reference-fast", text="the reference, heartbeat 10 ms, dead after 3", make=ReferenceFast),)
+    for arm in (
+        Arm(name="reference-fast", text="the reference, heartbeat 10 ms, dead after 3", make=ReferenceFast),
+        Arm(
+            name="keepalived",
+            text="control: keepalived (VRRPv3), advertisement 1 s and no real-time priority, as it comes",
+            make=Keepalived,
+        ),
+        Arm(
+            name="keepalived-50ms",
+            text="control: keepalived (VRRPv3) by the timers of the reference's default: advertisement 50 ms, "
+            "real-time priority 1 (its vrrp_rt_priority, SCHED_RR; the reference runs with SCHED_FIFO)",
+            make=functools.partial(Keepalived, "keepalived-50ms", advertisement=0.05, real_time=1),
+        ),
+    )
 }
 
 

@@ -6,7 +6,7 @@ import functools
 import ipaddress
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from lbproof.lab import provide
 from lbproof.lab.base import LabError
@@ -14,9 +14,10 @@ from lbproof.observe.journal import Journal
 from lbproof.observe.kube import Kube
 from lbproof.observe.wait import Waiter
 from lbproof.stage import Ground, Stage
+from lbproof.stage.manifests import TARGET_PORT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from lbproof.lab.base import Lab, Topology
@@ -36,6 +37,24 @@ WIDE = ipaddress.IPv4Network("198.18.0.0/16")
 """Of the block for benchmarks (RFC 2544), for more addresses than the segment's subnet has."""
 
 
+PORTS: tuple[Mapping[str, Any], ...] = (
+    {"name": "http", "port": 80, "targetPort": TARGET_PORT},
+    {"name": "echo", "protocol": "UDP", "port": 80, "targetPort": TARGET_PORT},
+)
+"""Of a Service that is measured: HTTP, and UDP of the same number, where the suite's own workload echoes."""
+
+
+@runtime_checkable
+class Exposes(Protocol):
+    """An arm that gives a Service its address in a way of its own, since it has no controller that would."""
+
+    def expose(
+        self, stage: Stage, name: str, *, selector: Mapping[str, str], ports: Sequence[Mapping[str, Any]]
+    ) -> str:
+        """Make a Service in the suite's namespace, and give its address once one node announces it."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scene:
     """A booted lab with an arm installed."""
@@ -44,6 +63,23 @@ class Scene:
     lab: Lab
     ground: Ground
     stage: Stage
+
+    def expose(self, name: str, selector: Mapping[str, str], ports: Sequence[Mapping[str, Any]] = PORTS) -> str:
+        """Make a Service in front of pods of the suite's namespace (`stage.web`); gives its address, announced.
+
+        The pods must be ready: some implementations announce nothing without. That kube-proxies serve the address too
+        is not waited for (`stage.serves`). An arm without a controller does it in its own way (`Exposes`); any other is
+        given a pool of one free address, which the Service names. Raises `WaitFailed` when no address comes, or not
+        exactly one node answers for it.
+        """
+        adapter = self.ground.adapter
+        if isinstance(adapter, Exposes):
+            return adapter.expose(self.stage, name, selector=selector, ports=ports)
+        pool = self.stage.pool(1)
+        service = self.stage.service(name, serving=True, pool=pool, selector=selector, ports=ports)
+        address = self.stage.assigned(service)
+        self.stage.announcer(address, budget="one_answerer")
+        return address
 
     def wide_pool(self, count: int) -> list[str]:
         """A pool of so many addresses (at most 65,000) that the nodes' subnet does not hold; gives them in order.

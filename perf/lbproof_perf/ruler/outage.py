@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 
+_LATE = 3
+"""Questions of the census that may go by until an answer is heard."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outage:
     """The figures of docs/figures.md, in seconds and counts; None where the thing did not happen."""
@@ -108,7 +112,8 @@ def _steady(found: Reading, udp: Stream, tcp: Stream, fault_at: float) -> float 
 def announcers(found: Reading, begin: float, end: float = np.inf) -> tuple[float, float] | tuple[None, None]:
     """Seconds in which the census was answered by more than one node, and by none; None where there was no census.
 
-    A question's time runs to the next one; an answer counts for the time in which it was heard.
+    By more than one: the time from a question to the next one in which two answered. By none: the time between two
+    answers, where it is longer than three questions and so no matter of a late answer.
     """
     asked = found.asked[(found.asked >= begin) & (found.asked < end)]
     if len(asked) < 2:  # noqa: PLR2004 - a time has two ends
@@ -117,8 +122,11 @@ def announcers(found: Reading, begin: float, end: float = np.inf) -> tuple[float
     inside = (place >= 0) & (place < len(asked) - 1)
     pairs = np.unique(np.stack([place[inside], found.answers.who[inside]]), axis=1)
     counts = np.bincount(pairs[0], minlength=len(asked) - 1) if pairs.size else np.zeros(len(asked) - 1)
-    lengths = np.diff(asked)
-    return float(lengths[counts > 1].sum()), float(lengths[counts == 0].sum())
+    heard = found.answers.at[(found.answers.at >= begin) & (found.answers.at < end)]
+    between = np.diff(np.concatenate([asked[:1], heard, asked[-1:]]))
+    period = found.periods["census"]
+    silent = between[between > _LATE * period] - period
+    return float(np.diff(asked)[counts > 1].sum()), float(silent.sum())
 
 
 def takeovers(found: Reading, begin: float, end: float = np.inf) -> list[tuple[float, str]]:

@@ -10,6 +10,7 @@ import time
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Self
 
+from lbproof_perf.ruler.outage import announcers
 from lbproof_perf.ruler.reading import Reading, Records, quiet, reading
 
 if TYPE_CHECKING:
@@ -127,8 +128,15 @@ class Ruler:
 
     def quiet(self, within: float, span: float = SPAN) -> bool:
         """Wait until every stream was answered for `span` seconds from now on; whether it came to be."""
-        since = time.monotonic()
-        return self.until(lambda found, now: quiet(found, since, now, span), within)
+        return self.quiet_after(time.monotonic(), within, span)
+
+    def quiet_after(self, moment: float, within: float, span: float = SPAN) -> bool:
+        """Wait until every stream, the census too, was answered for `span` seconds after a moment; whether it was."""
+
+        def well(found: Reading, now: float) -> bool:
+            return quiet(found, moment, now, span) and _answered(found, now - span, now)
+
+        return self.until(well, within)
 
     def __exit__(self, *_: object) -> None:
         """Ask no more, and wait for what is under way."""
@@ -146,10 +154,21 @@ class Ruler:
                 part.process.stdout.close()
 
 
+def _answered(found: Reading, begin: float, now: float) -> bool:
+    """Whether the census, where there is one, was answered but for a twentieth of the time."""
+    _, none = announcers(found, begin, now)
+    return none is None or none <= (now - begin) / 20
+
+
 def at_client(lab: Lab, address: str, streams: Streams | None = None) -> Ruler:
     """A ruler at the outside client on the segment, with a census from the subnet's last address."""
     last = str(ipaddress.ip_network(lab.segment.subnet)[-2])
     return Ruler(lab.client(), address, census_from=last, macs=[node.mac for node in lab.nodes], streams=streams)
+
+
+def at_far(lab: Lab, address: str, streams: Streams | None = None) -> Ruler:
+    """A ruler at the client behind a router, which no ARP reaches: there is no census."""
+    return Ruler(lab.far(), address, macs=[node.mac for node in lab.nodes], streams=streams)
 
 
 def names_of(lab: Lab) -> Mapping[str, str]:

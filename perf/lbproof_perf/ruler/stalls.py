@@ -3,7 +3,7 @@
 A run in which it did is marked, never dropped: the reader judges. The logger has no priority above others, so it is
 as late as an ordinary process would be.
 
-`python -m lbproof_perf.ruler.stalls` prints `at seconds` for each wake-up that came later than `LATE`.
+`python -m lbproof_perf.ruler.stalls` prints `ready`, then `at seconds` for each wake-up that came later than `LATE`.
 """
 
 from __future__ import annotations
@@ -27,13 +27,15 @@ class Stalls:
         self._rows: list[tuple[float, float]] = []
 
     def __enter__(self) -> Self:
-        """Log from now on."""
+        """Log from now on; returns when the logger is at work."""
         self._process = subprocess.Popen(
             ["setpriv", "--pdeathsig", "KILL", "--", sys.executable, "-S", "-E", __file__],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             text=True,
         )
+        assert self._process.stdout is not None  # noqa: S101 - it was asked for
+        self._process.stdout.readline()
         self._reader = threading.Thread(target=self._read, name="stalls", daemon=True)
         self._reader.start()
         return self
@@ -59,6 +61,7 @@ class Stalls:
 
 def main() -> None:
     """Log for ever: one that is late begins anew, so a stall is told once."""
+    print("ready", flush=True)  # noqa: T201 - read by whoever started it
     due = time.monotonic() + PERIOD
     waiting = threading.Event()
     while True:

@@ -1,0 +1,135 @@
+"""A run of benchmarks from end to end: what is asked for, one after the other, then the report.
+
+A benchmark that breaks off does not take the others along: what it had measured stays, the run says so and ends with
+another exit, and `--resume` goes on with it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import platform
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lbproof import __version__
+from lbproof.lab.base import LabError
+from lbproof.observe.kube import ApiError, ApiUnreachable
+from lbproof.observe.wait import WaitFailed
+from lbproof.spec import Exit
+from lbproof_perf.bench import Hands
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from lbproof_perf.arms import Arm
+    from lbproof_perf.bench import Size
+    from lbproof_perf.book import Book
+
+MODULES: Mapping[str, str] = {
+    "ruler": "lbproof_perf.ruler.proof",
+    "failover": "lbproof_perf.failover",
+    "moves": "lbproof_perf.moves",
+    "hogs": "lbproof_perf.hogs",
+    "allocate": "lbproof_perf.allocate",
+    "allocator": "lbproof_perf.allocator",
+    "scale": "lbproof_perf.scale",
+    "arp": "lbproof_perf.arp",
+    "load": "lbproof_perf.load.bench",
+}
+"""Every benchmark and its module, in the order in which they are run."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """One benchmark of a run."""
+
+    bench: str
+    arms: Sequence[Arm]
+    plan: Any
+    """The module's own `Plan`."""
+
+
+def module(bench: str) -> Any:  # noqa: ANN401 - a module with NAME, QUESTION, PLANS and run
+    """The module of a benchmark."""
+    return importlib.import_module(MODULES[bench])
+
+
+def plan_of(bench: str, size: Size) -> Any:  # noqa: ANN401 - the module's own Plan
+    """What a benchmark measures at a size."""
+    return module(bench).PLANS[size]
+
+
+def run(book: Book, tasks: Sequence[Task], *, components: Path | None, say: Callable[[str], None]) -> Exit:
+    """Make every trial that is not there yet, then the report, also when the run is stopped.
+
+    `Exit.CONFORMANT` when all was measured, `Exit.INCONCLUSIVE` when something broke off; raises `LabError` when
+    nothing at all could be measured.
+    """
+    from lbproof_perf.report.write import write  # noqa: PLC0415 - templates and models that a benchmark does not need
+
+    began = time.monotonic()
+    broken: list[str] = []
+    book.say_environment(facts(task for task in tasks))
+
+    def told(line: str) -> None:
+        minutes, seconds = divmod(int(time.monotonic() - began), 60)
+        say(f"[{minutes:3}:{seconds:02}] {line}")
+
+    try:
+        for task in tasks:
+            bench = module(task.bench)
+            told(f"{bench.NAME}: {bench.QUESTION}")
+            hands = Hands(book=book, arms=task.arms, components=components, say=told)
+            try:
+                bench.run(hands, task.plan)
+            except (LabError, WaitFailed, ApiError, ApiUnreachable, RuntimeError, OSError) as error:
+                if len(tasks) == 1 and not book.of(bench.NAME):
+                    raise
+                broken.append(f"{bench.NAME}: {str(error).splitlines()[0]}")
+                told(f"broke off: {broken[-1]}")
+    finally:
+        if book.trials:
+            if broken:
+                book.say_environment({"broke off": "; ".join(broken)})
+            write(book)
+    return Exit.INCONCLUSIVE if broken else Exit.CONFORMANT
+
+
+def facts(tasks: Any) -> dict[str, str]:  # noqa: ANN401 - an iterable of tasks
+    """What a reader must know of where a run was made, besides what each lab says."""
+    found = {
+        "lbproof": __version__,
+        "kernel": platform.release(),
+        "machine": f"{platform.machine()}, {os.cpu_count()} CPUs, {_processor()}, {_memory()}",
+        "system": _system(),
+        "python": platform.python_version(),
+        "load average at the start": " ".join(f"{load:.2f}" for load in os.getloadavg()),
+    }
+    for task in tasks:
+        found |= {f"arm {arm.name}": arm.text for arm in task.arms}
+    return found
+
+
+def _field(path: str, name: str) -> str:
+    for line in Path(path).read_text(encoding="utf-8").splitlines():
+        key, separator, value = line.partition(":")
+        if separator and key.strip() == name:
+            return value.strip()
+    return "unknown"
+
+
+def _processor() -> str:
+    return _field("/proc/cpuinfo", "model name")
+
+
+def _memory() -> str:
+    kilobytes = _field("/proc/meminfo", "MemTotal").split()[0]
+    return f"{int(kilobytes) / 2**20:.0f} GiB" if kilobytes.isdigit() else "memory unknown"
+
+
+def _system() -> str:
+    release = platform.freedesktop_os_release() if Path("/etc/os-release").exists() else {}
+    return release.get("PRETTY_NAME", "unknown")

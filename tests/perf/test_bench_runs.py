@@ -1,0 +1,155 @@
+"""A run of benchmarks: what is measured in which order, what becomes of one that breaks off, what a user is told."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+import pytest
+from click.testing import CliRunner
+
+from lbproof.cli import cli
+from lbproof.lab.base import LabError
+from lbproof.options import BadOption
+from lbproof.spec import Exit, UnknownName
+from lbproof_perf import arms, failover, runner
+from lbproof_perf import cli as perf_cli
+from lbproof_perf.bench import Hands, Size
+from lbproof_perf.book import Book, Step
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+REFERENCE, METALLB = arms.find("reference"), arms.find("metallb")
+
+
+def test_trials_are_spread_evenly_and_there_and_back() -> None:
+    """An arm with few trials is met over the whole run, and a drift of the machine hits equals alike."""
+    found = list(failover.spread({("a", "x"): 4, ("b", "x"): 4, ("c", "x"): 1}))
+
+    assert [step.arm for step in found] == ["a", "b", "b", "a", "c", "a", "b", "b", "a"]
+    assert [step.number for step in found if step.arm == "a"] == [1, 2, 3, 4]
+
+
+def test_the_whole_plan_is_measured_once_each() -> None:
+    """No trial twice, none left out, and a control has no controller to kill."""
+    chosen = [arms.find(name) for name in perf_cli.OUTAGES]
+
+    found = failover.steps(failover.PLANS[Size.FULL], chosen)
+
+    assert len(found) == len({step.key for step in found})
+    counts = {name: sum((s.arm, s.case) == (name, "power-cut") for s in found) for name in perf_cli.OUTAGES}
+    assert counts["reference"] == 100
+    assert min(counts.values()) >= 20
+    assert {step.case for step in found if step.arm == "keepalived"}.isdisjoint({"controller-killed", "drained"})
+    assert {step.case for step in found if step.arm == "reference-fast"} == {"power-cut"}
+
+
+def test_every_case_has_a_fault() -> None:
+    """What can be asked for can be done."""
+    for case in failover.CASES:
+        assert failover.kind_of(case).text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FakePlan:
+    """A plan of nothing."""
+
+    breaks: bool = False
+
+
+def fake_bench(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A benchmark of a name that measures one thing, then breaks off if its plan says so."""
+    made = ModuleType(f"fake_{name}")
+
+    def run(hands: Hands, plan: FakePlan) -> None:
+        step = Step(bench=name, arm="reference", case="rest")
+        if not hands.book.has(step):
+            hands.book.add(step, {"api_requests_per_second": 0.0})
+        if plan.breaks:
+            raise LabError("the lab is gone\nand more")
+
+    vars(made).update(NAME=name, QUESTION="?", run=run, PLANS=dict.fromkeys(Size, FakePlan()))
+    monkeypatch.setitem(sys.modules, made.__name__, made)
+    monkeypatch.setitem(runner.MODULES, name, made.__name__)
+
+
+def test_one_that_breaks_off_takes_no_other_along(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The others are measured, the report is written, and the exit says that something is missing."""
+    for name in ("allocate", "arp"):
+        fake_bench(name, monkeypatch)
+    said: list[str] = []
+    tasks = [
+        runner.Task(bench="allocate", arms=[REFERENCE], plan=FakePlan(breaks=True)),
+        runner.Task(bench="arp", arms=[REFERENCE], plan=FakePlan()),
+    ]
+
+    code = runner.run(Book(tmp_path), tasks, components=None, say=said.append)
+
+    assert code is Exit.INCONCLUSIVE
+    assert [trial.step.bench for trial in Book.read(tmp_path).trials] == ["allocate", "arp"]
+    assert any("broke off: allocate: the lab is gone" in line for line in said)
+    assert "the lab is gone" in json.loads((tmp_path / "environment.json").read_text())["broke off"]
+    assert (tmp_path / "report.html").is_file()
+
+
+def test_a_run_that_is_stopped_has_its_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C loses nothing that was measured."""
+    fake_bench("arp", monkeypatch)
+
+    def stop(_: str) -> None:
+        if Book(tmp_path).trials:
+            raise KeyboardInterrupt
+
+    tasks = [runner.Task(bench="arp", arms=[REFERENCE], plan=FakePlan())] * 2
+    with pytest.raises(KeyboardInterrupt):
+        runner.run(Book(tmp_path), tasks, components=None, say=stop)
+
+    assert (tmp_path / "report.html").is_file()
+
+
+def test_nothing_measured_is_no_usable_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A single benchmark that cannot begin says why, as any command does."""
+    fake_bench("arp", monkeypatch)
+
+    def broken(_: Hands, __: FakePlan) -> None:
+        raise LabError("not root")
+
+    vars(sys.modules["fake_arp"])["run"] = broken
+    with pytest.raises(LabError, match="not root"):
+        runner.run(Book(tmp_path), [runner.Task(bench="arp", arms=[], plan=FakePlan())], components=None, say=print)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["failover", "--arm", "referense"], "did you mean 'reference'"),
+        (["failover", "--case", "power-cute"], "did you mean 'power-cut'"),
+        (["failover", "--resume", "nowhere"], "no benchmark's folder"),
+    ],
+)
+def test_bad_input_is_one_clear_line(words: list[str], expected: str) -> None:
+    """What, where, what is allowed; nothing is booted."""
+    outcome = CliRunner().invoke(cli, ["bench", *words])
+
+    assert isinstance(outcome.exception, (UnknownName, BadOption))
+    assert expected in str(outcome.exception)
+
+
+def test_help_keeps_its_lines() -> None:
+    """Examples stand one below the other."""
+    shown = CliRunner().invoke(cli, ["bench", "--help"]).output.splitlines()
+
+    assert "    lbproof bench failover --arm reference --arm acme" in shown
+    assert {"all", "failover", "moves", "hogs", "allocate", "arp"} <= {
+        line.split()[0] for line in shown if line.strip()
+    }
+
+
+def test_every_benchmark_has_a_plan_of_each_size() -> None:
+    """`bench all` runs at any size."""
+    for name in runner.MODULES:
+        assert {runner.plan_of(name, size) is not None for size in Size} == {True}

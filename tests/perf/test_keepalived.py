@@ -1,0 +1,159 @@
+"""keepalived as the control: its configuration, as it reads it itself, and its address, as the wire shows it."""
+
+from __future__ import annotations
+
+import functools
+import re
+import socket
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lbproof.adapters.base import Ask
+from lbproof.lab.base import Ability, LabError, Topology
+from lbproof.lab.components import debian, ensure
+from lbproof.observe import http
+from lbproof.stage import manifests
+from lbproof_perf import arms, scene
+from lbproof_perf.keepalived import Keepalived, configuration, version_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from lbproof_perf.scene import Scene
+
+
+@pytest.fixture(scope="module")
+def program() -> Path:
+    """The program, as a lab has it."""
+    return ensure(["keepalived"], progress=print)["keepalived"]
+
+
+@pytest.fixture(scope="module")
+def control() -> Iterator[Scene]:
+    """A lab with keepalived at the reference's timers."""
+    with scene.opened(arms.find("keepalived-50ms"), Topology(workers=2), components=None, say=print) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def address(control: Scene) -> str:
+    """An address that keepalived announces, of a Service whose backend no cut takes away."""
+    app = control.stage.web("backend", nodes=[control.lab.nodes[0].name])
+    return control.expose("control", {"app": app})
+
+
+def echoed(control: Scene, address: str, text: str) -> str:
+    """What the address answers to a UDP datagram at the client."""
+    with control.lab.client().inside(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.settimeout(2)
+        probe.sendto(f"echo {text}".encode(), (address, 80))
+        return probe.recv(100).decode()
+
+
+def priorities(text: str) -> dict[str, int]:
+    """Node → its priority in a configuration."""
+    return {node: int(found) for node, found in re.findall(r"@(\S+) priority (\d+)", text)}
+
+
+@pytest.mark.parametrize("advertisement", [1.0, 0.05, 0.01])
+@pytest.mark.parametrize("real_time", [0, 1])
+def test_keepalived_itself_takes_the_configuration(
+    program: Path, tmp_path: Path, advertisement: float, real_time: int
+) -> None:
+    """Its own test of a configuration has nothing to say, on whichever node."""
+    path = tmp_path / "keepalived.conf"
+    made = configuration(
+        ["198.18.0.1", "198.18.0.2"], ["w01", "w02"], interface="eth0", advertisement=advertisement, real_time=real_time
+    )
+    path.write_text(made)
+    # the interface is looked for: it is in a namespace that ends with the program
+    inside = ["unshare", "--net", "sh", "-c", 'ip link add eth0 type veth peer name other; exec "$@"', "sh"]
+    done = subprocess.run(
+        [*inside, program, f"--config-test={tmp_path / 'said'}", "--vrrp", "--config-id=w02", f"--use-file={path}"],
+        env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", **debian.environment(program)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (done.returncode, (tmp_path / "said").read_text()) == (0, ""), done.stdout + done.stderr
+
+
+@given(st.integers(1, 250))
+def test_every_node_has_a_priority_of_its_own(count: int) -> None:
+    """The skew of the first is least, none is 0 or 255, which VRRP keeps for itself."""
+    nodes = [f"w{n}" for n in range(count)]
+    found = priorities(configuration(["198.18.0.1"], nodes, interface="eth0", advertisement=1))
+
+    assert list(found) == nodes
+    assert len(set(found.values())) == count
+    assert max(found.values()) == found["w0"] == 250
+    assert min(found.values()) >= 1
+
+
+@pytest.mark.parametrize("seconds", [0, 0.004, 0.055, 41])
+def test_an_interval_that_vrrp_cannot_say_is_refused(seconds: float) -> None:
+    """It would be rounded on the way, and the figure be of another interval."""
+    with pytest.raises(ValueError, match="hundredths of a second"):
+        configuration(["198.18.0.1"], ["w01"], interface="eth0", advertisement=seconds)
+
+
+def test_more_nodes_than_priorities_are_refused() -> None:
+    """Two of the same priority would take over at once."""
+    with pytest.raises(ValueError, match="251 nodes: there are 250 priorities"):
+        configuration(["198.18.0.1"], ["w"] * 251, interface="eth0", advertisement=1)
+
+
+def test_a_control_says_that_it_is_no_implementation() -> None:
+    """Whoever asks it for what only a controller gives is told in one line."""
+    one = Keepalived()
+    service = manifests.service("lbproof", "web")
+
+    assert one.pool("any", ["198.18.0.0/24"]) == []
+    with pytest.raises(LabError, match=r"cannot ask it for 198.18.0.1 by field \(Service web\); use `Scene.expose`"):
+        one.ask(service, "198.18.0.1", Ask.FIELD)
+
+
+def test_a_program_that_is_another_is_named(program: Path) -> None:
+    """The version is the program's own word."""
+    assert re.fullmatch(r"v\d+\.\d+\.\d+", version_of(program))
+    with pytest.raises(LabError, match="/bin/true --version"):
+        version_of(Path("/bin/true"))
+
+
+def test_it_serves_an_address_as_an_implementation_does(control: Scene, address: str) -> None:
+    """HTTP and UDP are answered at it, one node answers ARP, and that node has it on its interface."""
+    served = control.stage.serves(control.stage.client, address)
+    echo = echoed(control, address, "beep")
+    answerers = control.stage.answerers(address)
+    holders = control.stage.interfaces_with(address)
+
+    assert served
+    assert echo == "beep"
+    assert len(answerers) == 1
+    assert holders == [f"{answerers.pop()}/eth0"]
+
+
+def test_it_moves_when_its_node_dies_and_stays_when_that_is_back(control: Scene, address: str) -> None:
+    """A power cut takes keepalived with its node; the reboot starts it again, and it takes nothing from the other."""
+    stage, adapter = control.stage, control.ground.adapter
+    before = stage.announcer(address, budget="one_answerer")
+    with stage.fault(Ability.POWER_CUT, functools.partial(control.lab.power_cut, before.name)):
+        after = stage.announcer(address, but=before.name, budget="one_answerer")
+        served = http.get(stage.client, address, 80, "/hostname", timeout=2).status
+    control.ground.nodes_ready()
+    control.ground.rolled_out(adapter.announcer)
+    stage.wait.holds(
+        lambda: sorted(stage.answerers(address)),
+        lambda who: who == [after.name],
+        what=f"{after.name} alone answers for {address}",
+        budget="stays_assigned",
+    )
+
+    assert served == 200
+    assert set(control.ground.pods(adapter.announcer)) == {before.name, after.name}

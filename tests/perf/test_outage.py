@@ -1,0 +1,169 @@
+"""An outage is read from the raw samples as it was, whoever was to blame for which part."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from lbproof_perf.ruler.outage import announcers, gaps, outage, takeovers
+from lbproof_perf.ruler.reading import Reading, quiet, reading
+from lbproof_perf.ruler.records import DTYPE, RECORD, Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from numpy.typing import NDArray
+
+OLD, NEW = "02:00:00:00:00:01", "02:00:00:00:00:02"
+PERIODS = {"udp": 0.001, "tcp": 0.01, "census": 0.01}
+FAULT = 100.0
+Row = tuple[Kind, int, int, float, float, float]
+
+
+def table(rows: Iterable[Row]) -> NDArray[np.void]:
+    """Records as a process writes them."""
+    data = b"".join(RECORD.pack(kind, who, index, *moments) for kind, who, index, *moments in rows)
+    return np.frombuffer(data, dtype=np.dtype(list(DTYPE)))
+
+
+def met(mac: str, number: int) -> Row:
+    """The record that tells of a hardware address."""
+    raw = bytes.fromhex(mac.replace(":", ""))
+    return (Kind.NEW, number, int.from_bytes(raw[:4]), float(int.from_bytes(raw[4:])), math.nan, math.nan)
+
+
+def seen(*, away: float = 0.13, late: float = 0.0, doubly: float = 0.0, more: Iterable[Row] = ()) -> Reading:
+    """A second before the fault and one after: the old node is away from it on, the new one answers `away` later.
+
+    `late`: the client turns so long after the announcement. `doubly`: for so long the old one goes on answering.
+    """
+    rows = [met(OLD, 0), met(NEW, 1)]
+    for at in range(2000):
+        due = FAULT - 1 + at / 1000
+        lost = FAULT <= due < FAULT + away + late
+        rows.append((Kind.UDP, -1, at, due, due, math.nan if lost else due + 0.0002))
+    for at in range(200):
+        due = FAULT - 1 + at / 100
+        lost = FAULT <= due < FAULT + away + late
+        rows.append((Kind.TCP, -1, at, due, due, math.nan if lost else due + 0.001))
+        rows.append((Kind.ASK, -1, at, due, due, math.nan))
+        if due < FAULT + doubly:
+            rows.append((Kind.ANSWER, 0, 0, due + 0.0001, math.nan, math.nan))
+        if due >= FAULT + away:
+            rows.append((Kind.ANSWER, 1, 0, due + 0.0001, math.nan, math.nan))
+    rows += [
+        (Kind.TURNED, 0, 0, FAULT - 1, math.nan, math.nan),
+        (Kind.ANNOUNCED, 1, 0, FAULT + away - 0.001, math.nan, math.nan),
+        (Kind.TURNED, 1, 0, FAULT + away + late, math.nan, math.nan),
+    ]
+    return reading([table([*rows, *more])], PERIODS, [OLD, NEW])
+
+
+def test_an_outage_is_split_in_its_parts() -> None:
+    """Detection, announcement, learning and answer add up to the first answer."""
+    found = outage(seen(late=0.02), FAULT, OLD)
+
+    assert found.first_answer_seconds == pytest.approx(0.1502, abs=1e-6)
+    assert found.longest_gap_seconds == pytest.approx(0.150)
+    assert (found.lost, found.lost_tcp) == (150, 15)
+    parts = (found.detect_seconds, found.announce_seconds, found.learn_seconds, found.answer_seconds)
+    assert parts == pytest.approx((0.129, 0.0, 0.021, 0.0002), abs=1e-6)
+    assert sum(part for part in parts if part) == pytest.approx(found.first_answer_seconds)
+    assert found.no_announcer_seconds == pytest.approx(0.13, abs=0.011)
+    assert found.two_announcers_seconds == 0
+
+
+def test_a_fault_that_costs_nothing_has_no_outage() -> None:
+    """Nothing lost is zero, not unknown."""
+    found = outage(seen(away=0.0), FAULT, OLD)
+
+    assert (found.first_answer_seconds, found.steady_seconds, found.lost, found.longest_gap_seconds) == (0, 0, 0, 0)
+    assert found.detect_seconds is None
+
+
+def test_an_outage_that_does_not_end_is_kept_as_such() -> None:
+    """Without a first answer there is no figure, and no zero either."""
+    found = outage(seen(away=5.0), FAULT, OLD)
+
+    assert (found.first_answer_seconds, found.steady_seconds, found.longest_gap_seconds) == (None, None, None)
+    assert found.lost == 1000
+
+
+def test_two_announcers_are_counted_in_time() -> None:
+    """Each question that two nodes answered counts until the next one."""
+    two, none = announcers(seen(away=0.0, doubly=0.25), FAULT)
+
+    assert two == pytest.approx(0.25)
+    assert none == 0
+
+
+def test_a_late_answer_of_one_node_is_no_gap() -> None:
+    """An answer that missed its question's time is heard in the next one's: nobody was without an announcer."""
+    rows: list[Row] = [met(OLD, 0)]
+    for at in range(100):
+        rows.append((Kind.ASK, -1, at, FAULT + at / 100, FAULT, math.nan))
+        late = 0.011 if at == 50 else 0.0001
+        rows.append((Kind.ANSWER, 0, 0, FAULT + at / 100 + late, math.nan, math.nan))
+
+    assert announcers(reading([table(rows)], PERIODS), FAULT) == (0.0, 0.0)
+
+
+def test_a_takeover_without_a_fault_is_seen() -> None:
+    """Who answers now and did not before, and when; the first to answer took nothing over."""
+    ((at, who),) = takeovers(seen(away=0.0), FAULT - 1)
+
+    assert at == pytest.approx(FAULT + 0.0001)
+    assert who == NEW
+    assert takeovers(seen(away=0.0), FAULT + 0.5) == []
+
+
+def test_what_the_census_cannot_see_is_not_guessed() -> None:
+    """Where no ARP reaches (behind a router), who announces is unknown."""
+    assert announcers(reading([table([met(OLD, 0)])], PERIODS), FAULT) == (None, None)
+
+
+def test_gaps_end_where_an_answered_sample_was_due() -> None:
+    """A run of lost samples is as long as a client was without an answer, by the schedule."""
+    (found,) = gaps(seen().udp)
+
+    assert found == pytest.approx((FAULT, FAULT + 0.13))
+
+
+def test_numbers_of_two_processes_mean_the_same_nodes() -> None:
+    """Probe and capture count hardware addresses each for itself."""
+    one = table([met(NEW, 0), (Kind.ANSWER, 0, 0, 1.0, math.nan, math.nan)])
+    other = table([met("02:00:00:00:00:09", 0), met(NEW, 1), (Kind.ANNOUNCED, 1, 0, 2.0, math.nan, math.nan)])
+
+    found = reading([one, other], PERIODS, [OLD, NEW])
+
+    assert found.macs[:2] == (OLD, NEW)
+    assert found.answers.who.tolist() == found.announced.who.tolist() == [1]
+
+
+@pytest.mark.parametrize(
+    ("now", "well"),
+    [
+        pytest.param(FAULT - 0.01, True, id="before the fault"),
+        pytest.param(FAULT + 0.12, False, id="a hole at the end"),
+        pytest.param(FAULT + 0.5, False, id="a hole within"),
+        pytest.param(FAULT + 0.7, True, id="half a second later"),
+    ],
+)
+def test_all_is_well_when_no_sample_is_missing(now: float, well: bool) -> None:
+    """What is under way or lost has no record yet, so holes are looked for."""
+    assert quiet(_until(seen(), now), FAULT - 1, now, 0.5) is well
+
+
+def _until(found: Reading, now: float) -> Reading:
+    """What had come by a moment: no record of what was lost."""
+    kept = {}
+    for name in ("udp", "tcp"):
+        stream = getattr(found, name).since(0, now)
+        kept[name] = type(stream)(
+            due=stream.due[~stream.lost], between=stream.between[~stream.lost], answered=stream.answered[~stream.lost]
+        )
+    fields = {name: getattr(found, name) for name in Reading.__dataclass_fields__}
+    return Reading(**{**fields, **kept})

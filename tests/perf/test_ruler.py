@@ -1,0 +1,149 @@
+"""The ruler, for real: two hosts on a cable, a server whose outages are known, frames that are put on the wire."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import threading
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from lbproof.observe.frames import BROADCAST, ETHERTYPE_ARP, Frame, Op, encode
+from lbproof.observe.packets import opened
+from lbproof.observe.wait import settles
+from lbproof_perf.bench import Hands
+from lbproof_perf.book import Book
+from lbproof_perf.ruler import hosts, proof
+from lbproof_perf.ruler.ruler import Ruler, Streams
+from lbproof_perf.ruler.stalls import Stalls
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from lbproof.lab.vantage import NamespaceVantage
+
+STRANGER = "02:00:00:00:00:77"
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[NamespaceVantage, NamespaceVantage]]:
+    """A client and a server's host."""
+    with hosts.two_hosts() as made:
+        yield made
+
+
+def test_an_outage_of_known_length_is_seen_at_that_length(tmp_path: Path) -> None:
+    """Deaf for a tenth of a second and frozen for two: the figures are the truth's, and all raw data is kept."""
+    book = Book(tmp_path)
+    proof.run(Hands(book=book, arms=(), say=lambda _: None), proof.Plan(outages=1, freezes=1))
+
+    trials = {trial.step.case: trial for trial in book.trials}
+
+    for case, share in (("a-a", 0.3), ("freeze", 0.1)):  # a busy machine is late, which is no fault of the reading
+        truth, seen = trials[case].values["truth_seconds"], trials[case].values["seen_seconds"]
+        assert truth
+        assert seen == pytest.approx(truth, rel=share)
+    raw = book.arrays(trials["a-a"])
+    assert np.isnan(raw["udp_answered"]).sum() > 50
+    assert np.allclose(np.diff(raw["udp_due"]), 0.001)
+
+
+def test_a_run_that_was_stopped_measures_only_what_is_missing(tmp_path: Path) -> None:
+    """Nothing is measured twice, and nothing that was measured is lost."""
+    hands = Hands(book=Book(tmp_path), arms=(), say=lambda _: None)
+    proof.run(hands, proof.Plan(outages=1, freezes=0))
+    before = [trial.at for trial in hands.book.trials]
+
+    proof.run(Hands(book=Book(tmp_path), arms=(), say=lambda _: None), proof.Plan(outages=1, freezes=0))
+
+    assert [trial.at for trial in Book.read(tmp_path).trials] == before
+
+
+def test_the_census_touches_no_neighbour_table(pair: tuple[NamespaceVantage, NamespaceVantage]) -> None:
+    """Who answers is seen, and the client's own kernel learns nothing by it."""
+    client, server = pair
+    silent = Streams(udp=0, tcp=0)
+
+    with Ruler(client, server.address, census_from=f"{hosts.NETWORK}.254", streams=silent) as ruler:
+        assert ruler.until(lambda found, _: len(found.answers.at) > 5, 10)
+
+    assert set(ruler.reading().macs) == {server.mac}
+    with client.inside():
+        table = subprocess.run(["ip", "neigh", "show"], capture_output=True, text=True, check=True)
+    assert server.address not in table.stdout
+
+
+def test_announcements_are_told_by_whether_a_neighbour_takes_them(
+    pair: tuple[NamespaceVantage, NamespaceVantage],
+) -> None:
+    """A gratuitous request counts, a reply to broadcast is one that a Linux neighbour may ignore."""
+    client, server = pair
+    address = server.address
+
+    def said(op: Op, target_mac: str) -> bytes:
+        return encode(
+            Frame(
+                ether_dst=BROADCAST,
+                ether_src=STRANGER,
+                op=op,
+                sender_mac=STRANGER,
+                sender_ip=address,
+                target_mac=target_mac,
+                target_ip=address,
+            )
+        )
+
+    with (
+        Ruler(client, address, streams=Streams(tcp=0, census=0)) as ruler,
+        closing(opened(server, ETHERTYPE_ARP)) as wire,
+    ):
+        assert ruler.until(lambda found, _: bool(len(found.turned.at)), 10)  # both processes are at work
+        for frame in (said(Op.REPLY, BROADCAST), said(Op.REPLY, STRANGER), said(Op.REQUEST, "00:00:00:00:00:00")):
+            wire.send(frame)
+        assert ruler.until(lambda found, _: len(found.announced.at) + len(found.mumbled.at) >= 3, 10)
+
+    found = ruler.reading()
+    assert (len(found.announced.at), len(found.mumbled.at)) == (2, 1)
+    assert found.macs[found.announced.who[0]] == STRANGER
+
+
+def test_a_process_that_ends_by_itself_is_told(pair: tuple[NamespaceVantage, NamespaceVantage]) -> None:
+    """A ruler that lost a part measures nothing more, and says so."""
+    client, server = pair
+
+    with Ruler(client, server.address) as ruler:
+        ruler._parts[1].process.kill()  # noqa: SLF001 - there is no other way to break it
+        with pytest.raises(RuntimeError, match="ended with -9"):
+            ruler.until(lambda _, __: False, 10)
+
+
+def test_nothing_of_two_hosts_is_left() -> None:
+    """The namespaces go with the block."""
+    with hosts.two_hosts() as (one, _):
+        holder = int(Path(one.netns).parts[2])
+        assert Path(one.netns).exists()
+
+    assert not Path(f"/proc/{holder}").exists()
+
+
+def test_a_stall_is_logged_once_at_its_length() -> None:
+    """The logger is stopped for a while: that is what a machine that stands still looks like."""
+    with Stalls() as stalls:
+        process = stalls._process  # noqa: SLF001 - a stall of the machine's cannot be ordered
+        began = time.monotonic()
+        os.kill(process.pid, signal.SIGSTOP)
+        threading.Event().wait(0.3)
+        os.kill(process.pid, signal.SIGCONT)
+        ended = time.monotonic()
+        rows = settles(
+            lambda: [row for row in stalls.between(began - 0.1, ended) if row[1] > 0.2], bool, what="told", within=5
+        ).value
+
+    assert len(rows) == 1
+    assert rows[0][1] <= ended - began + 0.1
