@@ -1,9 +1,10 @@
 # What a person or a CI runs. Everything missing is brought first, said in a line each, by tools/setup.
 .DEFAULT_GOAL := help
-.PHONY: help conformance kind-conformance test mutants bench lint types dist dist-test publish kind-engine kind-engine-stop
-.PHONY: kind-image reference-image clean setup setup-lab
+.PHONY: help conformance kind-conformance test mutants bench bench-quick bench-nightly lint types dist dist-test publish kind-engine kind-engine-stop
+.PHONY: kind-image reference-image clean setup setup-lab setup-bench
 BIN := .venv/bin
 RUN_ARGS ?=
+BENCH_ARGS ?=
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 26
@@ -22,9 +23,14 @@ test: setup-lab ## all of the project's own tests: lint, types, pytest (on kind 
 mutants: setup-lab ## each mutant against the checks that must catch it
 	@tools/stage mutants $(BIN)/python -m pytest tests/mutants
 
-bench: setup-lab ## outages of the reference and MetalLB, side by side
-	@mkdir -p lbproof-results
-	@tools/stage bench $(BIN)/lbproof bench failover --json lbproof-results/bench-failover.json
+bench: setup-bench ## outages, moves, allocation, scale, ARP and load of the reference and MetalLB side by side: under an hour
+	@tools/stage bench $(BIN)/lbproof bench all $(BENCH_ARGS)
+
+bench-quick: setup-bench ## the same with few repetitions, to see that it works: under five minutes
+	@tools/stage bench-quick $(BIN)/lbproof bench all --size quick $(BENCH_ARGS)
+
+bench-nightly: setup-bench ## the same with many
+	@tools/stage bench-nightly $(BIN)/lbproof bench all --size nightly $(BENCH_ARGS)
 
 lint: setup ## ruff with every rule, import-linter, codespell, shellcheck
 	@$(BIN)/ruff check --quiet
@@ -68,3 +74,6 @@ setup:
 
 setup-lab:
 	@tools/setup lab
+
+setup-bench:
+	@tools/setup bench

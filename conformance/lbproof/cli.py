@@ -22,7 +22,7 @@ from lbproof.spec.requirements import of_case, sentence
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from types import FrameType
+    from types import FrameType, ModuleType
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -313,21 +313,23 @@ class _Perf(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Their names."""
-        return _perf().list_commands(ctx)
+        commands: click.Group = _perf().bench
+        return commands.list_commands(ctx)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """One of them."""
-        return _perf().get_command(ctx, cmd_name)
+        commands: click.Group = _perf().bench
+        return commands.get_command(ctx, cmd_name)
 
 
-def _perf() -> click.Group:
+def _perf() -> ModuleType:
     from lbproof.lab.base import LabError
 
     try:
-        from lbproof_perf.cli import bench as commands
+        import lbproof_perf.cli
     except ImportError as error:
         raise LabError(f"benchmarks take more packages ({error}): pip install 'lbproof[perf]'") from None
-    return commands
+    return lbproof_perf.cli
 
 
 @cli.group(cls=_Perf, context_settings=CONTEXT)
@@ -344,6 +346,19 @@ def bench() -> None:
     docs/figures.md says what each figure means. Exit codes: 0 all was measured, 2 something broke off or was
     interrupted (--resume goes on with it), 64 usage, 69 no usable environment, 70 a bug of ours.
     """  # noqa: D301 - as above
+
+
+@cli.command()
+@click.argument("one", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.argument("other", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option("--arm", "arms", multiple=True, metavar="NAME", help="twice: this arm of ONE, and that of OTHER")
+@click.option("--thresholds", type=click.Path(path_type=Path), help="TOML file: how much worse a figure may be")
+def compare(one: Path, other: Path, arms: tuple[str, ...], thresholds: Path | None) -> None:
+    """Is OTHER worse than ONE by more than noise? Two benchmarks' folders, or two arms of one.
+
+    Between two runs, ratios to each run's control arm are compared. Exit codes: 0 no, 1 yes, 2 too little to say.
+    """
+    _perf().compare(one, other, arms, thresholds)
 
 
 # --- report

@@ -47,7 +47,13 @@ def _common(command: Callable[..., Any]) -> Callable[..., Any]:
             show_default=True,
             help="where the run's folder is made",
         ),
-        click.option("--size", type=click.Choice([*Size]), default=Size.FULL, show_default=True, help="how much"),
+        click.option(
+            "--size",
+            type=click.Choice([size.value for size in Size]),
+            default="full",
+            show_default=True,
+            help="how much",
+        ),
         click.option("--arm", "arms", multiple=True, metavar="NAME", help="repeatable; `lbproof bench arms` has them"),
     ):
         command = option(command)
@@ -174,6 +180,34 @@ def arp(**common: Any) -> None:  # noqa: ANN401 - click's values
     _go(["arp"], **common)
 
 
+@bench.command()
+@_common
+@click.option("--tier", "tiers", multiple=True, metavar="NAME", help="this tier alone; repeatable")
+@click.option("--user", "users", multiple=True, metavar="NAME", help="this kind of Locust user alone; repeatable")
+@click.option("--shape", type=click.Choice(["constant", "step", "spike", "soak"]), help="of the load")
+@click.option("--seconds", type=click.IntRange(1, 86_400), help="of each measurement")
+@click.option("--rate", type=click.FloatRange(1), help="requests a second of all users with a schedule together")
+@click.option("--processes", type=click.IntRange(1, 64), help="Locust's workers")
+@click.option("--web", is_flag=True, default=None, help="open Locust's web UI on this machine's loopback instead")
+def load(tiers: tuple[str, ...], users: tuple[str, ...], **given: Any) -> None:  # noqa: ANN401 - click's values
+    """How fast is each tier? Locust against pod, ClusterIP, NodePort and LoadBalancer; how honest each client is."""
+    from lbproof_perf.load import bench as it
+    from lbproof_perf.load.paths import Tier
+
+    for named, all_of_them, where in ((tiers, [*Tier], "--tier"), (users, [*it.USERS], "--user")):
+        if unknown := set(named) - set(all_of_them):
+            raise UnknownName(where.strip("-"), min(unknown), where, all_of_them, "lbproof bench load --help")
+    own = {name: given.pop(name) for name in ("shape", "seconds", "rate", "processes", "web")}
+    change = {name: value for name, value in own.items() if value is not None}
+    if tiers:
+        change["tiers"] = tuple(Tier(tier) for tier in tiers)
+    if users:
+        change["users"] = users
+    if tiers or users:
+        change |= {"tools": (), "freeze": False}
+    _go(["load"], change=change, **given)
+
+
 @bench.command("arms")
 def arms_() -> None:
     """What can be measured: implementations as they come, and variants."""
@@ -195,6 +229,20 @@ def report(folder: Path) -> None:
     for line in lines(book):
         click.echo(line)
     click.echo(f"report: {folder / 'report.html'}")
+
+
+def compare(one: Path, other: Path, arms: tuple[str, ...], thresholds: Path | None) -> NoReturn:
+    """What `lbproof compare` does; ends the command."""
+    from lbproof_perf import compare as it
+    from lbproof_perf import thresholds as allowed
+
+    if len(arms) not in {0, 2}:
+        raise BadOption(f"--arm was given {len(arms)} times: name two arms, or none")
+    pair = (arms[0], arms[1]) if arms else None
+    found = it.compare(Book.read(one), Book.read(other), allowed.read(thresholds) if thresholds else (), arms=pair)
+    for line in it.lines(found):
+        click.echo(line)
+    sys.exit(int(found.exit))
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:
