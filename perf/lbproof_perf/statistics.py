@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 RESAMPLES = 2000
 LEVEL = 0.95
 _SEED = 20_261_124
-_CELLS = 4_000_000
-"""Numbers that a resampling holds at once; more are drawn in turns."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +40,10 @@ class Interval:
 
 def array(values: Iterable[float | None] | Floats) -> Floats:
     """The values in an array, those that did not come about as infinity."""
-    made = np.array([math.inf if value is None else value for value in values], dtype=np.float64)
+    if isinstance(values, np.ndarray):
+        made = values.astype(np.float64)
+    else:
+        made = np.array([math.inf if value is None else value for value in values], dtype=np.float64)
     made[np.isnan(made)] = math.inf
     return made
 
@@ -64,7 +65,7 @@ def interval(values: Iterable[float | None] | Floats, q: float, *, resamples: in
     With few values a high quantile's interval ends at the highest: it says no more than was seen.
     """
     found = array(values)
-    drawn = _resampled(found, q, np.random.default_rng(_SEED), resamples)
+    drawn = resampled(found, q, np.random.default_rng(_SEED), resamples)
     low, high = _ends(drawn)
     return Interval(low=low, value=quantile(found, q), high=high)
 
@@ -76,7 +77,7 @@ def ratio(
     random = np.random.default_rng(_SEED)
     one, other = array(of), array(to)
     with np.errstate(divide="ignore", invalid="ignore"):
-        drawn = _resampled(one, q, random, resamples) / _resampled(other, q, random, resamples)
+        drawn = resampled(one, q, random, resamples) / resampled(other, q, random, resamples)
         value = float(np.float64(quantile(one, q)) / np.float64(quantile(other, q)))
     usable = drawn[~np.isnan(drawn)]
     low, high = _ends(usable) if len(usable) else (math.nan, math.nan)
@@ -112,24 +113,26 @@ def slope(xs: Iterable[float], ys: Iterable[float]) -> tuple[float, float, float
     return float(rise), float(base), 1.0 if total == 0 else 1 - rest / total
 
 
+def resampled(values: Floats, q: float, random: np.random.Generator, resamples: int) -> Floats:
+    """So many bootstrap replicates of a quantile. Raises ValueError without values.
+
+    Nothing need be drawn but ranks: a replicate is the k-th smallest of n values drawn with equal chances, and the
+    k-th smallest of n uniform numbers is distributed as Beta(k, n - k + 1).
+    """
+    if not len(values):
+        raise ValueError("no values")
+    count, at = len(values), _at(len(values), q)
+    ranks = (count * random.beta(at + 1, count - at, resamples)).astype(np.int64)
+    drawn: Floats = np.sort(values)[np.minimum(ranks, count - 1)]
+    return drawn
+
+
 def _apart(one: float, other: float) -> float:
     return 0.0 if one == other else abs(one - other)
 
 
 def _at(count: int, q: float) -> int:
     return max(0, math.ceil(q * count - 1e-9) - 1)
-
-
-def _resampled(values: Floats, q: float, random: np.random.Generator, resamples: int) -> Floats:
-    if not len(values):
-        raise ValueError("no values")
-    at, turns = _at(len(values), q), max(1, _CELLS // len(values))
-    found: list[Any] = []
-    for begin in range(0, resamples, turns):
-        rows = min(turns, resamples - begin)
-        drawn = random.choice(values, (rows, len(values)))
-        found.append(np.partition(drawn, at, axis=1)[:, at])
-    return np.concatenate(found)
 
 
 def _ends(drawn: Floats) -> tuple[float, float]:

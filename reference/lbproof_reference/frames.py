@@ -22,20 +22,6 @@ ARP = struct.Struct("!HHBBH6s4s6s4s")  # htype, ptype, hlen, plen, op, sender MA
 FRAME_BYTES = ETHERNET.size + ARP.size
 _IPV4_OVER_ETHERNET = (1, 0x0800, 6, 4)
 
-# Classic BPF (opcode, jump if true, jump if false, operand): whole ARP requests for IPv4 over Ethernet, nothing else.
-ARP_REQUESTS = (
-    (0x28, 0, 0, 12),  # ldh [12]      the EtherType
-    (0x15, 0, 7, ETH_P_ARP),
-    (0x20, 0, 0, 14),  # ld [14]       htype and ptype
-    (0x15, 0, 5, 0x00010800),
-    (0x20, 0, 0, 18),  # ld [18]       hlen, plen, op
-    (0x15, 0, 3, 0x06040001),
-    (0x80, 0, 0, 0),  # ld len
-    (0x35, 0, 1, FRAME_BYTES),
-    (0x06, 0, 0, 0xFFFF),  # accept
-    (0x06, 0, 0, 0),  # drop
-)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:

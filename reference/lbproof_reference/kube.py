@@ -33,9 +33,13 @@ ADVERTISEMENTS = f"/apis/{METALLB}/l2advertisements"
 
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _WATCH_SECONDS = 60
-_PAGE = 500
+_PAGE = 100  # reading a page takes milliseconds, in which no heartbeat leaves
 _RETRY_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0)
 _GONE = 410
+_EVENTS_WAITING = 10_000
+_EVENT_QUIET_SECONDS = 0.2
+_EVENT_LATEST_SECONDS = 3.0
+_EVENT_PAUSE_SECONDS = 0.02
 
 log = structlog.get_logger()
 
@@ -125,9 +129,9 @@ def key_of(obj: Mapping[str, Any]) -> str:
 
 
 class Mirror:
-    """A copy of one resource, kept by `run`; `changed(key)` is called after each change of it."""
+    """A copy of one resource, kept by `run`; `changed(key, before)` is called after each change of an object."""
 
-    def __init__(self, kube: Kube, path: str, changed: Callable[[str], None]) -> None:
+    def __init__(self, kube: Kube, path: str, changed: Callable[[str, Object | None], None]) -> None:
         """Start empty; `synced` is set after the first list."""
         self.objects: dict[str, Object] = {}
         self.synced = asyncio.Event()
@@ -167,7 +171,7 @@ class Mirror:
         self.synced.set()
         for key in before.keys() | found.keys():
             if before.get(key) != found.get(key):
-                self._changed(key)
+                self._changed(key, before.get(key))
 
     async def _watch(self) -> None:
         async for event in self._kube.lines(
@@ -186,12 +190,56 @@ class Mirror:
             if event["type"] == "BOOKMARK":
                 continue
             key = key_of(item)
-            if event["type"] == "DELETED":
-                self.objects.pop(key, None)
-            else:
+            before = self.objects.pop(key, None)
+            if event["type"] != "DELETED":
                 item["metadata"].pop("managedFields", None)  # half of an object, and nothing to us
                 self.objects[key] = item
-            self._changed(key)
+            self._changed(key, before)
+
+
+class Teller:
+    """Records Events behind all other work: one at a time, once nothing more urgent was done for a moment.
+
+    An API server that is away is waited for; one that refuses an Event has the last word.
+    """
+
+    def __init__(self, kube: Kube, component: str, host: str = "") -> None:
+        """Nothing is sent until `run`."""
+        self._kube, self._component, self._host = kube, component, host
+        self._waiting: asyncio.Queue[tuple[float, Object, str, str, str]] = asyncio.Queue(_EVENTS_WAITING)
+        self._quiet_at = 0.0
+
+    def hush(self) -> None:
+        """Note that something urgent was done, after which more may follow."""
+        self._quiet_at = time.monotonic() + _EVENT_QUIET_SECONDS
+
+    def tell(self, about: Object, kind: str, reason: str, message: str) -> None:
+        """Record an Event of type `kind` about an object, soon."""
+        try:
+            self._waiting.put_nowait((time.monotonic() + _EVENT_LATEST_SECONDS, about, kind, reason, message))
+        except asyncio.QueueFull:
+            log.warning("event dropped: too many wait", about=key_of(about), reason=reason)
+
+    async def run(self) -> None:
+        """Send what waits, for ever."""
+        while True:
+            latest, about, kind, reason, message = await self._waiting.get()
+            while (left := min(self._quiet_at, latest) - time.monotonic()) > 0:  # noqa: ASYNC110 - it is time that passes
+                await asyncio.sleep(left)
+            said = {"component": self._component, "host": self._host}
+            while not await self._sent(about, kind=kind, reason=reason, message=message, **said):  # noqa: ASYNC110 - likewise
+                await asyncio.sleep(1)
+            await asyncio.sleep(_EVENT_PAUSE_SECONDS)
+
+    async def _sent(self, about: Object, **said: str) -> bool:
+        try:
+            await self._kube.event(about, **said)
+        except httpx.HTTPStatusError as error:
+            log.warning("event refused", about=key_of(about), error=repr(error))
+        except httpx.HTTPError as error:
+            log.warning("event waits", about=key_of(about), error=repr(error))
+            return False
+        return True
 
 
 async def serve_ready(port: int, ready: Callable[[], bool]) -> asyncio.Server:

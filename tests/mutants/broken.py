@@ -19,7 +19,7 @@ from lbproof_reference.controller import allocate
 from lbproof_reference.controller import loop as controller
 from lbproof_reference.controller.pools import to_ip
 from lbproof_reference.speaker import loop as speaker
-from lbproof_reference.speaker import offers, plan, segment
+from lbproof_reference.speaker import offers, plan, segment, wire
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -104,7 +104,8 @@ def on_a_nic() -> None:
 
 @fault("L2-04a", "L2-04b", "L2-04d", "L2-04e")
 def answers_for_what_is_not_assigned() -> None:
-    """A speaker that announces anything answers for everything."""
+    """A speaker that announces anything answers for everything, and so must hear every question."""
+    _set(wire, "arp_filter", lambda *_: ((0x06, 0, 0, 0xFFFF),))  # a classic BPF program: accept
     _set(segment.Segment, "answers", lambda self, _address, _now: bool(self.wanted))
 
 

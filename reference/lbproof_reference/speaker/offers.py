@@ -1,4 +1,4 @@
-"""Which addresses are to be announced, and by which nodes: read from the API server's objects, a pure function.
+"""Which addresses are to be announced, and by which nodes: read from the API server's objects, a Service at a time.
 
 An address is announced if its Service is ours and has it in its status, and an `L2Advertisement` carries the pool
 that the controller noted on the Service. Going by that note, an address outlives the pool that it came from.
@@ -34,38 +34,68 @@ def matches(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
     )
 
 
-def offers(
-    *,
-    services: Mapping[str, Object],
-    advertisements: Iterable[Object],
-    pools: Iterable[Object],
-    nodes: Iterable[Object],
-    slices: Iterable[Object],
-    lb_class: str | None,
-) -> dict[bytes, Offer]:
-    """The addresses to announce, packed, each with who may do so."""
-    labels = {node["metadata"]["name"]: node["metadata"].get("labels") or {} for node in nodes}
-    able = {name: has for name, has in labels.items() if EXCLUDED not in has}
-    pool_labels = {pool["metadata"]["name"]: pool["metadata"].get("labels") or {} for pool in pools}
-    carriers = [_Carrier(advertisement["spec"] or {}, able) for advertisement in advertisements]
-    ready = _ready_nodes(slices)
-    carried: dict[str, tuple[frozenset[str], frozenset[str] | None] | None] = {}
-    found: dict[bytes, Offer] = {}
-    for key, service in services.items():
+class Rules:
+    """What advertisements, pools and nodes say together; made anew when one of them changes."""
+
+    def __init__(
+        self,
+        *,
+        advertisements: Iterable[Object],
+        pools: Iterable[Object],
+        nodes: Iterable[Object],
+        lb_class: str | None,
+    ) -> None:
+        """Read them."""
+        labels = {node["metadata"]["name"]: node["metadata"].get("labels") or {} for node in nodes}
+        able = {name: has for name, has in labels.items() if EXCLUDED not in has}
+        self._class = lb_class
+        self._pools = {pool["metadata"]["name"]: pool["metadata"].get("labels") or {} for pool in pools}
+        self._carriers = [_Carrier(advertisement["spec"] or {}, able) for advertisement in advertisements]
+        self._carried: dict[str, tuple[frozenset[str], frozenset[str] | None] | None] = {}
+
+    def offers(self, key: str, service: Object, slices: Iterable[Object]) -> dict[bytes, Offer]:
+        """The addresses of a Service to announce, packed, each with who may do so; `slices` are its own."""
         addresses = ingress_of(service)
         pool = (service["metadata"].get("annotations") or {}).get(FROM_POOL)
-        if not addresses or pool is None or not is_ours(service, lb_class):
-            continue
-        if pool not in carried:
-            carried[pool] = _carried([c for c in carriers if c.carries(pool, pool_labels.get(pool, {}))])
-        if (by := carried[pool]) is None:
-            continue
-        nodes_able, interfaces = by
+        if not addresses or pool is None or not is_ours(service, self._class):
+            return {}
+        if pool not in self._carried:
+            labels = self._pools.get(pool, {})
+            self._carried[pool] = _carried([c for c in self._carriers if c.carries(pool, labels)])
+        if (by := self._carried[pool]) is None:
+            return {}
+        nodes, interfaces = by
         if service["spec"].get("externalTrafficPolicy") == "Local":
-            nodes_able &= ready.get(key, frozenset())
-        for address in addresses:
-            found[ipaddress.ip_address(address).packed] = Offer(service=key, nodes=nodes_able, interfaces=interfaces)
-    return found
+            nodes &= _ready_nodes(slices)
+        offer = Offer(service=key, nodes=nodes, interfaces=interfaces)
+        return {ipaddress.ip_address(address).packed: offer for address in addresses}
+
+
+class Board:
+    """All offers, by address and Service: it says what a change of one Service's means for the addresses."""
+
+    def __init__(self) -> None:
+        """Nothing is offered."""
+        self._of: dict[str, dict[bytes, Offer]] = {}
+        self._for: dict[bytes, dict[str, Offer]] = {}
+
+    def renew(self, key: str, offers: dict[bytes, Offer]) -> dict[bytes, Offer | None]:
+        """What is new by what a Service offers from now on: address → offer, or None for an address of nobody."""
+        before = self._of.pop(key, {})
+        if offers:
+            self._of[key] = offers
+        changes: dict[bytes, Offer | None] = {}
+        for address in before.keys() | offers.keys():
+            if before.get(address) == offers.get(address):
+                continue
+            of = self._for.setdefault(address, {})
+            of.pop(key, None)
+            if address in offers:
+                of[key] = offers[address]
+            if not of:
+                del self._for[address]
+            changes[address] = next(reversed(of.values()), None)
+        return changes
 
 
 class _Carrier:
@@ -93,16 +123,17 @@ def _carried(by: list[_Carrier]) -> tuple[frozenset[str], frozenset[str] | None]
     return nodes, None if None in named else frozenset[str]().union(*(some for some in named if some))
 
 
-def _ready_nodes(slices: Iterable[Object]) -> dict[str, frozenset[str]]:
-    """For each Service (`namespace/name`) the nodes with an endpoint that is ready."""
-    ready: dict[str, frozenset[str]] = {}
-    for piece in slices:
-        meta = piece["metadata"]
-        key = f"{meta['namespace']}/{(meta.get('labels') or {}).get(_SERVICE_OF_SLICE)}"
-        here = {
-            endpoint["nodeName"]
-            for endpoint in piece.get("endpoints") or []
-            if endpoint.get("nodeName") and (endpoint.get("conditions") or {}).get("ready", True)
-        }
-        ready[key] = ready.get(key, frozenset()) | here
-    return ready
+def service_of(piece: Object) -> str:
+    """The Service (`namespace/name`) that an EndpointSlice belongs to."""
+    meta = piece["metadata"]
+    return f"{meta['namespace']}/{(meta.get('labels') or {}).get(_SERVICE_OF_SLICE)}"
+
+
+def _ready_nodes(slices: Iterable[Object]) -> frozenset[str]:
+    """The nodes with an endpoint that is ready."""
+    return frozenset(
+        endpoint["nodeName"]
+        for piece in slices
+        for endpoint in piece.get("endpoints") or []
+        if endpoint.get("nodeName") and (endpoint.get("conditions") or {}).get("ready", True)
+    )

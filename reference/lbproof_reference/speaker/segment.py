@@ -7,15 +7,18 @@ before speech, hear before taking.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import TYPE_CHECKING
 
-from lbproof_reference.speaker.heartbeat import Beat, chunks, is_news
+from lbproof_reference.speaker.elect import Claim
+from lbproof_reference.speaker.heartbeat import Beat, Chunks, is_news
 from lbproof_reference.speaker.plan import Neighbour, Offer, Plan, View, plan
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from lbproof_reference.speaker.elect import Claim
+HOLD_SECONDS = 0.3
+"""So long a successor is waited for that may announce what this speaker no longer may."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -28,11 +31,21 @@ class Peer:
     interface: str
     alive: bool = True
     leaving: bool = False
-    version: int = -1
-    missing: set[int] = field(default_factory=set)
     claims: dict[bytes, Claim] = field(default_factory=dict)
-    fresh: set[bytes] = field(default_factory=set)
-    """The addresses of the version that is being received."""
+    chunks: dict[int, Mapping[bytes, Claim]] = field(default_factory=dict)
+    """The same claims, as they were last said."""
+
+    def claim(self, chunk: int, claims: Mapping[bytes, Claim]) -> set[bytes]:
+        """Take over what a chunk says now; the addresses for which that is news."""
+        before = self.chunks.get(chunk, {})
+        if claims == before:
+            return set()
+        self.chunks[chunk] = claims
+        for address in before.keys() - claims.keys():
+            if not any(address in other for other in self.chunks.values()):
+                del self.claims[address]
+        self.claims |= claims
+        return {address for address, _ in before.items() ^ claims.items()}
 
 
 class Segment:
@@ -41,16 +54,30 @@ class Segment:
     def __init__(self, *, node: str, interface: str, boot: int, hold: float, now: float) -> None:
         """Listen for `hold` seconds before anything is taken."""
         self.node, self.interface, self._boot, self._hold = node, interface, boot, hold
-        self.wanted: Mapping[bytes, Offer] = {}
+        self.wanted: dict[bytes, Offer] = {}
         self.mine: dict[bytes, Claim] = {}
         self.peers: dict[str, Peer] = {}
         self.listen_until = now + hold
         self.leaving = False
         self._mute_until = now
         self._epochs: dict[bytes, int] = {}
-        self._contested: frozenset[bytes] = frozenset()
-        self._sequence = self._version = self._turn = 0
-        self._burst = False
+        self._contested: set[bytes] = set()
+        self._held_until: dict[bytes, float] = {}
+        self._open: dict[bytes, None] = {}  # addresses to decide on, in order
+        self._listened = False
+        self._chunks = Chunks()
+        self._unsaid: set[int] = set()  # chunks
+        self._said_once: set[int] = set()
+        self._sequence = self._turn = 0
+
+    def want(self, changes: Mapping[bytes, Offer | None]) -> None:
+        """Change what is to be announced here; None: no more."""
+        for address, offer in changes.items():
+            if offer is None:
+                self.wanted.pop(address, None)
+            else:
+                self.wanted[address] = offer
+            self._open[address] = None
 
     def answers(self, address: bytes, now: float) -> bool:
         """Whether a request for the address is answered."""
@@ -65,36 +92,32 @@ class Segment:
         stranger = peer is None or not peer.alive or peer.last[0] != beat.boot
         if peer is None or stranger:
             peer = self.peers[beat.node] = Peer(last=(0, 0), deadline=0, hold=hold, interface=beat.interface)
-            self._burst = True
-        changed = stranger or peer.leaving != beat.leaving
+            self._say_all()
+        if stranger or peer.leaving != beat.leaving:
+            self._open_all()
         peer.last, peer.deadline, peer.hold = (beat.boot, beat.sequence), now + hold, hold
         peer.interface, peer.leaving = beat.interface, beat.leaving
-        if peer.version != beat.version:
-            peer.version, peer.missing, peer.fresh = beat.version, set(range(beat.chunks)), set()
-        if beat.chunk in peer.missing:
-            changed = True
-            peer.missing.discard(beat.chunk)
-            peer.claims |= beat.claims
-            peer.fresh |= beat.claims.keys()
-            if not peer.missing:
-                peer.claims = {address: peer.claims[address] for address in peer.fresh}
-            for address, claim in beat.claims.items():
+        for address in peer.claim(beat.chunk, beat.claims):
+            self._open[address] = None
+            if claim := beat.claims.get(address):
                 self._epochs[address] = max(self._epochs.get(address, 0), claim.epoch)
-        return changed
+        return bool(self._open)
 
     def bury(self, now: float) -> list[str]:
         """Count as dead who has been silent too long, and name them."""
         dead = [name for name, peer in self.peers.items() if peer.alive and peer.deadline <= now]
         for name in dead:
             self.peers[name].alive = False
-            self.peers[name].claims = {}
+            self.peers[name].claims, self.peers[name].chunks = {}, {}
         if dead:
+            self._open_all()
             self._lower(1 + sum(peer.alive for peer in self.peers.values()))
         return dead
 
     def next_deadline(self) -> float | None:
-        """When somebody dies who is not heard until then."""
-        return min((peer.deadline for peer in self.peers.values() if peer.alive), default=None)
+        """When somebody dies who is not heard until then, or a successor that was waited for is late."""
+        alive = [peer.deadline for peer in self.peers.values() if peer.alive]
+        return min([*alive, *self._held_until.values()], default=None)
 
     def doubt(self, gap: float, now: float) -> None:
         """After `gap` seconds asleep: everyone has a new full term, and longer than a term means to have been dead.
@@ -107,8 +130,18 @@ class Segment:
             self.listen_until = self._mute_until = now + self._hold
             self._lower(0)
 
-    def follow(self, now: float) -> Plan:
-        """Do what the plan says, and return it; what is to be defended is named once a contest."""
+    def follow(self, now: float, most: int | None = None) -> Plan:
+        """Do what the plan says about (at most so many) addresses that something changed for, and return it.
+
+        What is to be defended is named once a contest. Ask `is_settled` whether some are left.
+        """
+        listening = now < self.listen_until
+        if not listening and not self._listened:
+            self._open_all()
+        self._listened = not listening
+        overdue = [address for address, until in self._held_until.items() if until <= now]
+        self._open |= dict.fromkeys(overdue)
+        addresses = list(islice(self._open, most))
         others = {
             name: Neighbour(interface=peer.interface, claims=peer.claims, leaving=peer.leaving)
             for name, peer in self.peers.items()
@@ -117,50 +150,67 @@ class Segment:
         todo = plan(
             View(
                 me=self.node, interface=self.interface, wanted=self.wanted, mine=self.mine, others=others,
-                epochs=self._epochs, listening=now < self.listen_until, leaving=self.leaving,
+                epochs=self._epochs, listening=listening, leaving=self.leaving, addresses=addresses, overdue=overdue,
             )
         )  # fmt: skip
+        for address in addresses:
+            del self._open[address]
+            if address not in todo.hold:
+                self._held_until.pop(address, None)
+        for address in todo.hold:
+            self._held_until.setdefault(address, now + HOLD_SECONDS)
         for address in todo.withdraw:
             del self.mine[address]
-        self.mine |= todo.take
+            self._unsaid.add(self._chunks.drop(address))
         for address, claim in todo.take.items():
+            self._claim(address, claim)
             self._epochs[address] = claim.epoch
-        if todo.withdraw or todo.take:
-            self._changed()
-        defended = frozenset(todo.defend)
-        new, self._contested = defended - self._contested, defended
-        self._burst |= bool(new)
-        return replace(todo, defend=tuple(new))
+        new = tuple(address for address in todo.defend if address not in self._contested)
+        self._contested = self._contested.difference(addresses) | set(todo.defend)
+        self._unsaid.update(self._chunks.put(address, self.mine[address]) for address in new)
+        return replace(todo, defend=new)
+
+    def is_settled(self, now: float) -> bool:
+        """Whether nothing waits for `follow`."""
+        news = self._open or (not self._listened and now >= self.listen_until)
+        return not news and all(until > now for until in self._held_until.values())
 
     def leave(self) -> None:
         """Say goodbye from now on; what is claimed is still answered until a successor claims it."""
-        self.leaving, self._burst = True, True
+        self.leaving = True
+        self._say_all()
+        self._open_all()
 
     def beats(self) -> list[Beat]:
-        """The messages that are due: one chunk in turn, or all when there is news."""
-        pieces = chunks(self.mine)
-        self._turn = (self._turn + 1) % len(pieces)
-        turns = range(len(pieces)) if self._burst else [self._turn]
-        self._burst = False
-        return [self._beat(turn, len(pieces), pieces[turn]) for turn in turns]
+        """The messages that are due: a chunk in turn, what is news, and what was news the last time."""
+        self._turn = (self._turn + 1) % len(self._chunks)
+        due = self._unsaid | self._said_once | {self._turn}
+        self._said_once, self._unsaid = self._unsaid, set()
+        return [self._beat(number) for number in sorted(due)]
 
     @property
     def has_news(self) -> bool:
         """Whether the others should be told at once."""
-        return self._burst
+        return bool(self._unsaid)
 
-    def _beat(self, chunk: int, total: int, claims: Mapping[bytes, Claim]) -> Beat:
+    def _beat(self, number: int) -> Beat:
         self._sequence += 1
         return Beat(
             node=self.node, interface=self.interface, boot=self._boot, sequence=self._sequence,
-            hold_ms=round(self._hold * 1000), version=self._version, chunk=chunk, chunks=total, claims=claims,
-            leaving=self.leaving,
+            hold_ms=round(self._hold * 1000), chunk=number, claims=self._chunks[number], leaving=self.leaving,
         )  # fmt: skip
 
-    def _lower(self, standing: int) -> None:
-        self.mine = {a: replace(c, standing=min(c.standing, standing)) for a, c in self.mine.items()}
-        self._changed()
+    def _claim(self, address: bytes, claim: Claim) -> None:
+        self.mine[address] = claim
+        self._unsaid.add(self._chunks.put(address, claim))
 
-    def _changed(self) -> None:
-        self._version += 1
-        self._burst = True
+    def _lower(self, standing: int) -> None:
+        for address, claim in self.mine.items():
+            if claim.standing > standing:
+                self._claim(address, Claim(standing=standing, epoch=claim.epoch))
+
+    def _say_all(self) -> None:
+        self._unsaid.update(range(len(self._chunks)))
+
+    def _open_all(self) -> None:
+        self._open |= dict.fromkeys(self.mine) | dict.fromkeys(self.wanted)

@@ -4,104 +4,136 @@ from __future__ import annotations
 
 import asyncio
 import gc
+from itertools import islice
 from typing import TYPE_CHECKING
 
-import httpx
-import structlog
-
-from lbproof_reference.kube import ADVERTISEMENTS, NODES, POOLS, SERVICES, Kube, Mirror
-from lbproof_reference.speaker.offers import offers
+from lbproof_reference.kube import ADVERTISEMENTS, NODES, POOLS, SERVICES, Kube, Mirror, Object, Teller
+from lbproof_reference.speaker.offers import Board, Rules, service_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from lbproof_reference.speaker.plan import Offer
 
 COMPONENT = "lbproof-speaker"
 SLICES = "/apis/discovery.k8s.io/v1/endpointslices"
 _GATHER_SECONDS = 0.005
-_EVENTS_WAITING = 10_000
-
-log = structlog.get_logger()
+_AT_ONCE = 64
+"""Services looked at between two looks at the sockets."""
 
 
 class Source:
-    """Calls `want` with all offers, soon after an object behind them changed."""
+    """Calls `want` with the offers that changed, soon after an object behind them did."""
 
     def __init__(self, kube: Kube, *, node: str, lb_class: str | None) -> None:
         """Nothing happens until `run`."""
-        self._kube, self._node, self._class = kube, node, lb_class
-        self._want: Callable[[dict[bytes, Offer]], None] | None = None
-        self._gathering = False
-        self._events: asyncio.Queue[str] = asyncio.Queue(_EVENTS_WAITING)
-        self._mirrors = {
-            path: Mirror(kube, path, self._changed) for path in (SERVICES, ADVERTISEMENTS, POOLS, NODES, SLICES)
+        self._node, self._class = node, lb_class
+        self._teller = Teller(kube, COMPONENT, node)
+        self._board = Board()
+        self._rules: Rules | None = None
+        self._changed = asyncio.Event()
+        self._services: dict[str, None] = {}  # to look at, in order
+        self._slices: dict[str, set[str]] = {}  # of a Service
+        follow: dict[str, Callable[[str, Object | None], None]] = {
+            SERVICES: self._service_changed,
+            ADVERTISEMENTS: self._rules_changed,
+            POOLS: self._rules_changed,
+            NODES: self._node_changed,
+            SLICES: self._slice_changed,
         }
+        self._mirrors = {path: Mirror(kube, path, changed) for path, changed in follow.items()}
 
     @property
     def synced(self) -> bool:
         """Whether everything has been listed once."""
         return all(mirror.synced.is_set() for mirror in self._mirrors.values())
 
-    async def run(self, want: Callable[[dict[bytes, Offer]], None]) -> None:
-        """Follow the API server for ever."""
-        self._want = want
+    async def run(self, want: Callable[[Mapping[bytes, Offer | None]], None], listed: Callable[[], None]) -> None:
+        """Follow the API server for ever; `listed` is called once, before the first offer."""
         async with asyncio.TaskGroup() as group:
             for mirror in self._mirrors.values():
                 group.create_task(mirror.run())
             for mirror in self._mirrors.values():
                 await mirror.synced.wait()
-            gc.freeze()  # what was listed stays: walking it at each collection would delay heartbeats
-            self._changed("")
-            await self._tell()
+            _settle_memory()
+            listed()
+            self._rules_changed()
+            group.create_task(self._teller.run())
+            await self._offer(want)
 
     def took(self, service: str) -> None:
         """Note that this node announces the Service now; it is told when the API server listens."""
-        try:
-            self._events.put_nowait(service)
-        except asyncio.QueueFull:
-            log.warning("event dropped: too many wait", service=service)
+        if found := self._mirrors[SERVICES].objects.get(service):
+            self._teller.tell(
+                found, "Normal", "nodeAssigned", f'announcing from node "{self._node}" with protocol "layer2"'
+            )
 
-    def _changed(self, _: str) -> None:
-        if self.synced and not self._gathering:
-            self._gathering = True
-            asyncio.get_running_loop().call_later(_GATHER_SECONDS, self._gather)
+    def _rules_changed(self, *_: object) -> None:
+        self._rules = None
+        self._services |= dict.fromkeys(self._mirrors[SERVICES].objects)
+        self._changed.set()
 
-    def _gather(self) -> None:
-        self._gathering = False
-        if self._want is None:
-            return
-        services, advertisements, pools, nodes, slices = (mirror.objects for mirror in self._mirrors.values())
-        self._want(
-            offers(
-                services=services,
+    def _node_changed(self, key: str, before: Object | None) -> None:
+        now = self._mirrors[NODES].objects.get(key)
+        if before is None or now is None or before["metadata"].get("labels") != now["metadata"].get("labels"):
+            self._rules_changed()
+
+    def _service_changed(self, key: str, _: Object | None) -> None:
+        self._services[key] = None
+        self._changed.set()
+
+    def _slice_changed(self, key: str, before: Object | None) -> None:
+        now = self._mirrors[SLICES].objects.get(key)
+        for piece in filter(None, (before, now)):
+            service = service_of(piece)
+            self._slices.setdefault(service, set()).discard(key)
+            if piece is now:
+                self._slices[service].add(key)
+            elif not self._slices[service]:
+                del self._slices[service]
+            self._service_changed(service, None)
+
+    async def _offer(self, want: Callable[[Mapping[bytes, Offer | None]], None]) -> None:
+        """Look at what changed, a few Services at a time: heartbeats and questions come between."""
+        looked = 0
+        while True:
+            await self._changed.wait()
+            await asyncio.sleep(_GATHER_SECONDS)
+            self._changed.clear()
+            while self._services:
+                changes: dict[bytes, Offer | None] = {}
+                for key in list(islice(self._services, _AT_ONCE)):
+                    del self._services[key]
+                    changes |= self._board.renew(key, self._offers(key))
+                    looked += 1
+                if changes:
+                    self._teller.hush()
+                    want(changes)
+                if looked >= _AT_ONCE:
+                    looked = 0
+                    _settle_memory()
+                await asyncio.sleep(0)
+
+    def _offers(self, key: str) -> dict[bytes, Offer]:
+        service = self._mirrors[SERVICES].objects.get(key)
+        if service is None:
+            return {}
+        if self._rules is None:
+            advertisements, pools, nodes = (self._mirrors[path].objects for path in (ADVERTISEMENTS, POOLS, NODES))
+            self._rules = Rules(
                 advertisements=advertisements.values(),
                 pools=pools.values(),
                 nodes=nodes.values(),
-                slices=slices.values(),
                 lb_class=self._class,
             )
-        )
+        slices = self._mirrors[SLICES].objects
+        return self._rules.offers(key, service, [slices[name] for name in self._slices.get(key, ())])
 
-    async def _tell(self) -> None:
-        message = f'announcing from node "{self._node}" with protocol "layer2"'
-        while True:
-            key = await self._events.get()
-            service = self._mirrors[SERVICES].objects.get(key)
-            while service is not None:
-                try:
-                    await self._kube.event(
-                        service,
-                        component=COMPONENT,
-                        kind="Normal",
-                        reason="nodeAssigned",
-                        message=message,
-                        host=self._node,
-                    )
-                    break
-                except httpx.HTTPStatusError as error:
-                    log.warning("event refused", service=key, error=repr(error))
-                    break
-                except httpx.HTTPError as error:
-                    log.warning("event waits", service=key, error=repr(error))
-                    await asyncio.sleep(1)
+
+def _settle_memory() -> None:
+    """Take what is known out of garbage collection: walking it, again and again in a burst, would delay heartbeats.
+
+    It is freed all the same once nothing refers to it, since JSON has no cycles.
+    """
+    gc.collect(1)
+    gc.freeze()

@@ -5,11 +5,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
+import errno
 import ipaddress
 import socket
 import struct
 import threading
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,15 +20,21 @@ import structlog
 from pyroute2.iproute.linux import IPRoute
 from pyroute2.netlink.rtnl import RTMGRP_IPV4_IFADDR, RTMGRP_IPV6_IFADDR, RTMGRP_LINK
 
-from lbproof_reference.frames import ARP_REQUESTS, BROADCAST, ETH_P_ARP, ETH_P_BEAT, ETHERNET
+from lbproof_reference.frames import BROADCAST, ETH_P_ARP, ETH_P_BEAT, ETHERNET
+from lbproof_reference.speaker.filter import MOST_INSTRUCTIONS, arp_filter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator, Sequence
+
+    from lbproof_reference.speaker.filter import Step
 
 _SO_ATTACH_FILTER = 26  # asm-generic/socket.h
 _IFF_UP, _IFF_LOOPBACK = 0x1, 0x8
 _FOR_OTHERS = 3  # PACKET_OTHERHOST of linux/if_packet.h
 _BUFFER_BYTES = 1 << 20
+_FEWEST_INSTRUCTIONS = 64
+_FILTER_SHARE = 10
+"""A filter that took a millisecond to make is not made anew within the ten that follow."""
 
 log = structlog.get_logger()
 
@@ -53,11 +62,26 @@ class Wire:
     """The two sockets of one interface; once the interface was down they are `lost`, whatever it is now."""
 
     def __init__(self, link: Link) -> None:
-        """Open both."""
+        """Open both; no question is heard before `hear_for`."""
         self._mac = link.mac
         self.lost = False
-        self.arp = _packet_socket(link.name, ETH_P_ARP, ARP_REQUESTS)
+        self.arp = _packet_socket(link.name, ETH_P_ARP, arp_filter(()))
         self.beat = _packet_socket(link.name, ETH_P_BEAT)
+        self._addresses: Collection[bytes] = ()
+        self._most, self._filter_due = MOST_INSTRUCTIONS, 0.0
+        self._timer: asyncio.TimerHandle | None = None
+
+    def hear_for(self, addresses: Collection[bytes]) -> None:
+        """Hear the questions for these addresses, and perhaps some for those in between: now, or a little later.
+
+        At once as a rule; in a burst of changes one filter serves for several. What waits already may be of before.
+        """
+        self._addresses = addresses
+        if time.monotonic() >= self._filter_due:
+            self._filter()
+        elif self._timer is None:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(self._filter_due - time.monotonic(), self._filter)
 
     def received(self, sock: socket.socket, limit: int = 256) -> Iterator[bytes]:
         """The frames that wait, without those that another host is meant to read."""
@@ -83,8 +107,27 @@ class Wire:
 
     def close(self) -> None:
         """Fall silent."""
+        if self._timer:
+            self._timer.cancel()
         self.arp.close()
         self.beat.close()
+
+    def _filter(self) -> None:
+        """Attach the filter for what is to be heard; a kernel that has less room for filters gets a coarser one."""
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
+        began = time.monotonic()
+        while True:
+            try:
+                _attach(self.arp, arp_filter(self._addresses, self._most))
+                break
+            except OSError as error:  # net.core.optmem_max: 20 KiB before Linux 6.7, and it holds the old one too
+                if error.errno != errno.ENOMEM or self._most <= _FEWEST_INSTRUCTIONS:
+                    raise
+                self._most //= 2
+        now = time.monotonic()
+        self._filter_due = now + _FILTER_SHARE * (now - began)
 
     def _send(self, sock: socket.socket, frame: bytes) -> None:
         try:
@@ -93,17 +136,20 @@ class Wire:
             log.debug("frame lost", error=repr(error))
 
 
-def _packet_socket(
-    interface: str, ethertype: int, program: tuple[tuple[int, int, int, int], ...] = ()
-) -> socket.socket:
+def _packet_socket(interface: str, ethertype: int, program: Sequence[Step] = ()) -> socket.socket:
     sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, 0)  # deaf until bound
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER_BYTES)
     if program:
-        code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *step) for step in program))
-        fprog = struct.pack("HL", len(program), ctypes.addressof(code))
-        sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, fprog)
+        _attach(sock, program)
     sock.bind((interface, ethertype))
     return sock
+
+
+def _attach(sock: socket.socket, program: Sequence[Step]) -> None:
+    """Filter what a socket receives; another filter takes the place of the one before without a gap."""
+    code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *step) for step in program))
+    fprog = struct.pack("HL", len(program), ctypes.addressof(code))
+    sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, fprog)
 
 
 def read_links(netlink: Any) -> dict[str, Link]:  # noqa: ANN401 - pyroute2 has no types

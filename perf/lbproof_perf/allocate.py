@@ -1,0 +1,271 @@
+"""How soon does a new Service work, and how soon is a deleted one silent?
+
+Services are created alone, at a rate and in bursts; of each is kept when its POST was sent, when its address was in the
+status, when the address first answered ARP, when it first answered HTTP with a 200; and when it last answered ARP after
+its DELETE. Nothing is left out for being slow. All arms get the same Services in front of the same single backend,
+which runs on the control plane's node and is ready before.
+
+kube-proxy is the same for every arm. It runs in its default mode, iptables, but for the bursts of 100 and 1,000 of the
+full plan, where that mode costs seconds of both cores of a small machine, so that the figure would be kube-proxy's:
+there it is nftables. In both modes it gathers changes for a second by default, which is most of what a user waits for
+until the first 200. The cases `…-proxy-10ms` set that period to 10 ms, in iptables mode, to show it apart. In a burst
+of more than a hundred Services, a hundred of them, evenly spread, are asked by HTTP and for their silence.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Self
+
+from lbproof.lab.base import LabError, Topology
+from lbproof.stage.ground import NAMESPACE
+from lbproof_perf.allocate_burst import CEILING, SAMPLE, Services, Times
+from lbproof_perf.allocate_eyes import Eyes
+from lbproof_perf.bench import Hands, Size
+from lbproof_perf.book import Step
+from lbproof_perf.scene import WIDE, Exposes, Scene, opened
+from lbproof_perf.usage import PARTS, Meter
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from lbproof_perf.arms import Arm
+    from lbproof_perf.usage import Used
+
+NAME = "allocate"
+QUESTION = "How soon does a new Service work?"
+SHORT = "10ms"
+STOCK = "1s"
+"""kube-proxy's default."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One way of making Services."""
+
+    name: str
+    services: int
+    rate: float = math.inf
+    """Services a second; infinite for a burst."""
+    alone: bool = False
+    """Each is made when everything was seen of the one before."""
+    rest: float = 0.0
+    """Seconds that the Services are left alone, which is what is measured; 0: their making is."""
+    times: int = 1
+    """Repetitions of the case, in each arm."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setup:
+    """Cases, and the kube-proxy that they meet."""
+
+    proxy_mode: str
+    period: str = STOCK
+    """For which kube-proxy gathers changes at least; other than the default in iptables mode alone."""
+    cases: tuple[Case, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What is measured."""
+
+    setups: tuple[Setup, ...]
+    """One after the other, each with labs of its own."""
+
+
+def _burst(services: int, times: int) -> Case:
+    return Case(name=f"burst-{services}", services=services, times=times)
+
+
+def _alone(services: int, times: int = 1) -> Case:
+    return Case(name="alone", services=services, alone=True, times=times)
+
+
+def _rate(services: int, times: int = 1) -> Case:
+    return Case(name="rate-10", services=services, rate=10, times=times)
+
+
+def _rest(services: int, seconds: float) -> Case:
+    return Case(name="rest", services=services, rest=seconds)
+
+
+def _shortly(*cases: Case) -> Setup:
+    named = tuple(replace(case, name=f"{case.name}-proxy-{SHORT}") for case in cases)
+    return Setup(proxy_mode="iptables", period=SHORT, cases=named)
+
+
+PLANS: Mapping[Size, Plan] = {
+    Size.QUICK: Plan(
+        setups=(Setup(proxy_mode="iptables", cases=(_alone(1), _burst(10, 1), _burst(100, 1), _rest(10, seconds=2))),)
+    ),
+    Size.FULL: Plan(
+        setups=(
+            Setup(proxy_mode="iptables", cases=(_alone(10, 2), _rate(60), _burst(10, 6))),
+            _shortly(_alone(10), _burst(10, 4)),
+            Setup(proxy_mode="nftables", cases=(_burst(100, 4), _rest(100, seconds=15), _burst(1000, 1))),
+        )
+    ),
+    Size.NIGHTLY: Plan(
+        setups=(
+            Setup(proxy_mode="iptables", cases=(_alone(50, 4), _rate(300, 2), _burst(10, 50))),
+            _shortly(_alone(50, 2), _burst(10, 30)),
+            Setup(proxy_mode="nftables", cases=(_burst(100, 20), _rest(100, seconds=60), _burst(1000, 10))),
+        )
+    ),
+}
+
+
+def run(hands: Hands, plan: Plan) -> None:
+    """Make the trials that are not there yet. Raises `LabError` when a lab cannot be had."""
+    arms = allocating(hands)
+    for setup in plan.setups:
+        _set_up(hands, setup, arms)
+
+
+def allocating(hands: Hands) -> list[Arm]:
+    """The arms that have a controller which gives addresses; says which have none."""
+    found = []
+    for arm in hands.arms:
+        if isinstance(arm.make(), Exposes):
+            hands.say(f"{arm.name}: gives no addresses, so there is nothing to measure here")
+        else:
+            found.append(arm)
+    return found
+
+
+def turns(arms: Sequence[Arm], times: int) -> Iterator[tuple[int, Arm]]:
+    """Number of the repetition, and the arm: there and back again (A B B A …), so that a drift hits all alike."""
+    for number in range(1, times + 1):
+        yield from ((number, arm) for arm in (arms if number % 2 else reversed(arms)))
+
+
+def _set_up(hands: Hands, setup: Setup, arms: Sequence[Arm]) -> None:
+    wanted = [
+        (case, arm, Step(bench=NAME, arm=arm.name, case=case.name, number=number))
+        for case in setup.cases
+        for number, arm in turns(arms, case.times)
+    ]
+    wanted = [row for row in wanted if not hands.book.has(row[2])]
+    most = max(case.services for case in setup.cases)
+    topology = Topology(
+        proxy_mode=setup.proxy_mode,
+        proxy_args=() if setup.period == STOCK else (f"--iptables-min-sync-period={setup.period}",),
+        audit=True,
+    )
+    with ExitStack() as stack:
+        benches: dict[str, _Bench] = {}
+        for arm in arms:
+            if any(row[1] is arm for row in wanted):
+                scene = stack.enter_context(opened(arm, topology, components=hands.components, say=hands.say))
+                benches[arm.name] = stack.enter_context(_Bench(scene, most))
+        for case, arm, step in wanted:
+            hands.say(benches[arm.name].trial(hands, case, step, setup))
+
+
+class _Bench:
+    """An arm's lab, ready for trials, while it is entered."""
+
+    def __init__(self, scene: Scene, most: int) -> None:
+        """A pool of so many addresses and a backend are made when it is entered."""
+        self._scene, self._most = scene, most
+        self._count = 0
+
+    def __enter__(self) -> Self:
+        """Make them."""
+        scene = self._scene
+        self._backend = scene.stage.web("backend", nodes=[scene.lab.nodes[0].name])
+        scene.wide_pool(self._most)
+        self._meter = Meter(scene)
+        self._eyes = Eyes(scene, NAMESPACE)
+        self._eyes.__enter__()
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        """The lab goes with the pool."""
+        self._eyes.__exit__(*details)
+
+    def trial(self, hands: Hands, case: Case, step: Step, setup: Setup) -> str:
+        """Make one trial and keep it; gives a line about it."""
+        forget_neighbours(self._scene)
+        self._count += 1
+        names = [f"{case.name}-{self._count}-{at}" for at in range(case.services)]
+        services = Services(self._scene.stage.cluster, self._eyes, names, self._backend, http=not case.rest)
+        begin = self._meter.mark()
+        well = services.make_one_by_one() if case.alone else services.make(case.rate)
+        quiet = self._meter.quiet()
+        used = self._meter.since(begin)
+        detail: dict[str, Any] = {
+            "proxy": setup.period,
+            "proxy_mode": setup.proxy_mode,
+            "services": case.services,
+            "metered_seconds": used["controller"].seconds,
+        }
+        marks = () if well else (f"not all was seen of all Services within {CEILING:g} s",)
+        if case.rest:
+            detail["came_to_rest"] = quiet
+            begin = self._meter.mark()
+            threading.Event().wait(case.rest)
+            used = self._meter.since(begin)
+            services.unmake()
+            values = at_rest(used)
+            hands.book.add(step, values, marks=marks, detail=detail | {"seconds": case.rest})
+            return f"{step.key}: {values['api_requests_per_second']:.2f} API requests a second"
+        if case.alone:
+            services.unmake_one_by_one()
+        else:
+            services.unmake()
+        times = services.times()
+        if case.services > SAMPLE:
+            detail["sampled"] = f"{len(times.sampled)} of {case.services} Services are asked by HTTP and for silence"
+        values = times.values() | cost(used)
+        hands.book.add(step, values, marks=marks, detail=detail, arrays=times.arrays())
+        return line(step, times)
+
+
+def forget_neighbours(scene: Scene) -> None:
+    """Have the client's kernel forget who had the wide pool's addresses. Raises `LabError`."""
+    client = scene.lab.client()
+    argv = ["ip", "neigh", "flush", "to", str(WIDE), "dev", client.interface]
+    if code := client.popen(argv).wait():
+        raise LabError(f"`{' '.join(argv)}` at the client ended with {code}")
+
+
+def cost(used: Mapping[str, Used]) -> dict[str, float | None]:
+    """What controller and speakers used, apart and together, until nothing more was asked of the API server.
+
+    Idle time is in it (`detail["metered_seconds"]`): a user waits for kube-proxy meanwhile.
+    """
+    found: dict[str, float | None] = {
+        "api_requests": sum(part.requests for part in used.values()),
+        "cpu_seconds": sum(part.cpu_seconds for part in used.values()),
+    }
+    for part in PARTS:
+        found[f"{part}_api_requests"] = used[part].requests
+        found[f"{part}_cpu_seconds"] = used[part].cpu_seconds
+    return found
+
+
+def at_rest(used: Mapping[str, Used]) -> dict[str, float | None]:
+    """What they used a second."""
+    found: dict[str, float | None] = {
+        "api_requests_per_second": sum(part.requests / part.seconds for part in used.values())
+    }
+    for name in PARTS:
+        part = used[name]
+        found[f"{name}_api_requests_per_second"] = part.requests / part.seconds
+        found[f"{name}_cpu_cores"] = part.cpu_seconds / part.seconds
+    return found
+
+
+def line(step: Step, times: Times) -> str:
+    """The medians of a trial, for the one who waits."""
+    values = times.values()
+
+    def shown(name: str) -> str:
+        value = values.get(f"{name}_p50_seconds")
+        return f"{name} {'never' if value is None else f'{value * 1000:.0f} ms'}"
+
+    return f"{step.key}: p50 {', '.join(map(shown, ('assigned', 'arp', 'http', 'silent')))}"

@@ -1,0 +1,323 @@
+"""How fast ARP is answered, and how much of it: with one address and with thousands, and beside a flood.
+
+The asker stands at the client's place and asks for addresses of real Services and, in the same rounds, for the
+announcing node's own address, which its kernel answers: the physical limit of this machine (arm `kernel`). A round asks
+one question after the other (`arp_asker`). Then questions leave on schedule, more and more a second, and the answers
+are counted. In the flood each question is for an address that is nobody's: what it costs the announcing process is
+measured while nothing else is asked, and what it costs those who ask for somebody's address in floods of their own.
+
+One worker announces everything, so that a figure at so many addresses is one announcer's. Rounds go up and down through
+the numbers of addresses (`arp_stock`), and from one responder to the other and back. Nobody is bound to a processor: an
+answer that takes the waking of another one costs several times as much, so each trial tells who ran where.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lbproof.lab.base import LabError, Topology
+from lbproof.lab.netns import NetnsLab
+from lbproof.observe import arp
+from lbproof.observe.wait import NotSettled
+from lbproof_perf import usage
+from lbproof_perf.arp_asker import Asker
+from lbproof_perf.arp_stock import QUIET, Stock
+from lbproof_perf.bench import Size
+from lbproof_perf.book import Step
+from lbproof_perf.scene import Exposes, opened
+from lbproof_perf.statistics import quantile
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from lbproof.lab.base import Node
+    from lbproof_perf.bench import Hands
+    from lbproof_perf.scene import Scene
+
+    Floats = NDArray[np.float64]
+
+NAME = "arp"
+QUESTION = "How fast is ARP answered, by how many addresses, and what does a flood cost?"
+KERNEL = "kernel"
+FLOOD = "flood"
+
+_ASKER, _FLOODER = "02:6c:62:61:72:01", "02:6c:62:61:72:02"
+"""Hardware addresses of nobody's: locally administered."""
+_STRANGERS = 1000
+"""Different addresses that a flood asks for."""
+_NOBODYS = "198.19"
+"""The half of the block for benchmarks (RFC 2544) that no pool is made of."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """How much is measured."""
+
+    counts: tuple[int, ...]
+    """Numbers of addresses, ascending; each Service with a ready endpoint."""
+    wide: int
+    """A number of addresses beyond those, or 0; for the arms in `wide_arms`, whose Services then have no endpoint."""
+    wide_arms: tuple[str, ...]
+    """Those that announce a Service without endpoints and have so many addresses in the time of a run."""
+    rounds: int
+    """For each number of addresses."""
+    asks: int
+    """Questions of a round, to each responder."""
+    rates: tuple[float, ...]
+    """Questions a second, ascending; figures are those of the last."""
+    rate_seconds: float
+    flood_rate: float
+    """Questions a second for addresses that are nobody's."""
+    flood_seconds: float
+    quiet_seconds: float
+    """Without an announcement, before anything is asked."""
+    fill_seconds: float
+    """Until all Services have an address."""
+
+
+PLANS: Mapping[Size, Plan] = {
+    Size.QUICK: Plan(
+        counts=(1, 100), wide=0, wide_arms=(), rounds=1, asks=2000, rates=(20_000,), rate_seconds=1,
+        flood_rate=100_000, flood_seconds=1, quiet_seconds=0, fill_seconds=60,
+    ),
+    Size.FULL: Plan(
+        counts=(1, 100, 1000), wide=10_000, wide_arms=("reference",), rounds=3, asks=5000, rates=(20_000, 100_000),
+        rate_seconds=2, flood_rate=100_000, flood_seconds=2, quiet_seconds=QUIET, fill_seconds=180,
+    ),
+    Size.NIGHTLY: Plan(
+        counts=(1, 100, 1000, 10_000), wide=0, wide_arms=(), rounds=10, asks=10_000, rates=(20_000, 50_000, 100_000),
+        rate_seconds=2, flood_rate=100_000, flood_seconds=3, quiet_seconds=QUIET, fill_seconds=3600,
+    ),
+}  # fmt: skip
+
+
+def run(hands: Hands, plan: Plan) -> None:
+    """Make the trials that are not in the book yet. Raises `LabError` when a lab cannot be had."""
+    for at, arm in enumerate(hands.arms):
+        if isinstance(arm.make(), Exposes):
+            hands.say(
+                f"{arm.name}: its addresses are the node's own, so its answer is the kernel's: nothing to measure"
+            )
+            continue
+        numbers = range(1, plan.rounds + 1)
+        counts = (*plan.counts, plan.wide) if plan.wide and arm.name in plan.wide_arms else plan.counts
+        cases = [*(f"addresses-{count}" for count in counts), FLOOD]
+        steps = [Step(bench=NAME, arm=arm.name, case=case, number=number) for case in cases for number in numbers]
+        if all(map(hands.book.has, steps)):
+            continue
+        topology = Topology(workers=1, proxy_mode="nftables")
+        with opened(arm, topology, components=hands.components, say=hands.say) as scene:
+            _measure(hands, plan, scene, counts, first_kernel=at * plan.rounds)
+
+
+def order(counts: Sequence[int], rounds: int) -> Iterator[tuple[int, int]]:
+    """(round from 1, number of addresses): up and down in turn, so that a drift of the machine hits all alike."""
+    for turn in range(rounds):
+        for count in counts if turn % 2 == 0 else reversed(counts):
+            yield turn + 1, count
+
+
+def _measure(hands: Hands, plan: Plan, scene: Scene, counts: Sequence[int], *, first_kernel: int) -> None:
+    client, free = scene.lab.client(), scene.lab.segment.free
+    with ExitStack() as stack:
+        asker = stack.enter_context(Asker(client, mac=_ASKER, address=free[-1]))
+        flooder = stack.enter_context(Asker(client, mac=_FLOODER, address=free[-2]))
+        bench = _Bench(hands, plan, scene, asker, flooder, first_kernel=first_kernel)
+        stock = Stock(scene)
+        for at, count in enumerate(counts):
+            hands.say(f"{scene.arm.name}: {count} Services are made")
+            try:
+                seconds = stock.add(count, endpoints=count in plan.counts, within=plan.fill_seconds)
+            except NotSettled as error:
+                bench.did_not(counts[at:], str(error))
+                break
+            hands.say(f"{scene.arm.name}: {count} Services have their addresses, the last after {seconds:.1f} s")
+        for number, count in order(stock.steps, plan.rounds):
+            stock.announce(count, asker, quiet_for=plan.quiet_seconds)
+            bench.meet(stock.addresses(1)[0])
+            bench.addresses(number, stock.addresses(count))
+            if count == max(stock.steps, key=lambda step: (step in plan.counts, step)):
+                bench.flood(number, stock.addresses(count))
+
+
+class _Bench:
+    """One arm's rounds."""
+
+    def __init__(
+        self,
+        hands: Hands,
+        plan: Plan,
+        scene: Scene,
+        asker: Asker,
+        flooder: Asker,
+        *,
+        first_kernel: int,
+    ) -> None:
+        self._hands, self._plan, self._scene = hands, plan, scene
+        self._asker, self._flooder = asker, flooder
+        self._first_kernel = first_kernel
+        self._detail: dict[str, Any] = {"beside": scene.arm.name, "received": "SO_TIMESTAMPNS"}
+        self._node: Node | None = None
+
+    def meet(self, address: str) -> None:
+        """Find the announcing node: the one that answers for an address. `LabError` when it is not exactly one."""
+        macs = {answer.mac for answer in arp.ask(self._scene.lab.client(), address)}
+        found = [node for node in self._scene.lab.nodes if node.mac in macs]
+        if len(found) != 1 or len(macs) != 1:
+            raise LabError(f"{self._scene.arm.name}: {address} is answered for by {', '.join(macs) or 'nobody'}")
+        self._node = found[0]
+
+    def did_not(self, counts: Sequence[int], why: str) -> None:
+        """Keep that there were never so many addresses: nothing of it is known, and it is not left out."""
+        self._hands.say(f"{self._scene.arm.name}: {why}")
+        for count, number in product(counts, range(1, self._plan.rounds + 1)):
+            step = self._step(self._scene.arm.name, f"addresses-{count}", number)
+            if not self._hands.book.has(step):
+                figures = ("p50_seconds", "p99_seconds", "answered_per_second", "answered_share", "cpu_seconds")
+                self._hands.book.add(step, dict.fromkeys(figures), marks=(why,), detail=self._detail)
+
+    def addresses(self, number: int, ours: Sequence[str]) -> None:
+        """A round: latency of both responders, then how much each answers."""
+        case = f"addresses-{len(ours)}"
+        if self._made(case, number):
+            return
+        targets = {self._scene.arm.name: spread(ours, self._plan.asks), KERNEL: [self._own()] * self._plan.asks}
+        cpu = dict.fromkeys(targets, 0.0)
+        seconds: dict[str, list[Floats]] = {name: [] for name in targets}
+        cores: dict[str, list[list[int]]] = {name: [] for name in targets}
+        for name in _there_and_back(list(targets)):
+            before = self._reading()
+            half = targets[name][len(seconds[name]) :: 2]
+            seconds[name].append(self._asker.ask(half))
+            cpu[name] += self._since(before)
+            cores[name].append(self._cores())
+        for name, asked in targets.items():
+            rates = [self._rate(asked[:_STRANGERS], rate) for rate in self._plan.rates]
+            took = np.concatenate(seconds[name])
+            values = {
+                "p50_seconds": quantile(took, 0.5),
+                "p99_seconds": quantile(took, 0.99),
+                "answered_per_second": rates[-1]["answered_per_second"],
+                "answered_share": rates[-1]["answered_share"],
+                "cpu_seconds": cpu[name] if name != KERNEL else None,
+            }
+            endpoints = len(ours) in self._plan.counts
+            self._keep(name, case, number, values, took, rates=rates, endpoints=endpoints, cores=cores[name])
+
+    def flood(self, number: int, ours: Sequence[str]) -> None:
+        """Questions for nobody's addresses: what they cost the announcer, and those who ask for somebody's."""
+        if self._made(FLOOD, number):
+            return
+        plan = self._plan
+        foreign = [f"{_NOBODYS}.{at // 250}.{at % 250 + 1}" for at in range(_STRANGERS)]
+        flood = functools.partial(
+            self._flooder.begin_volleys, foreign, rate=plan.flood_rate, seconds=plan.flood_seconds
+        )
+        before = self._reading()
+        threading.Event().wait(plan.flood_seconds)  # what else it does: its heartbeats, what it still tells the API
+        otherwise = self._since(before) / plan.flood_seconds
+        before = self._reading()
+        flood()
+        done = self._flooder.end_volleys()
+        gross = self._since(before) / done.seconds
+        targets = {self._scene.arm.name: spread(ours, plan.asks), KERNEL: [self._own()] * plan.asks}
+        for name, asked in targets.items():
+            flood()
+            took = self._asker.ask(asked, within=plan.flood_seconds)
+            self._flooder.end_volleys()
+            values = {
+                "p50_seconds": quantile(took, 0.5),
+                "p99_seconds": quantile(took, 0.99),
+                "answered_share": float(np.isfinite(took).mean()),
+                "flood_cpu_cores": max(0.0, gross - otherwise) if name != KERNEL else None,
+            }
+            self._keep(
+                name, FLOOD, number, values, took, foreign_per_second=done.sent / done.seconds, gross_cores=gross
+            )
+
+    def _rate(self, targets: Sequence[str], rate: float) -> dict[str, float]:
+        self._asker.begin_volleys(targets, rate=rate, seconds=self._plan.rate_seconds)
+        done = self._asker.end_volleys()
+        return {
+            "asked_per_second": done.sent / done.seconds,
+            "answered_per_second": done.answered / done.seconds,
+            "answered_share": done.answered / done.sent,
+        }
+
+    def _keep(
+        self,
+        name: str,
+        case: str,
+        number: int,
+        values: Mapping[str, float | None],
+        took: Floats,
+        **detail: Any,  # noqa: ANN401 - it is JSON
+    ) -> None:
+        finite = {
+            figure: value if value is not None and np.isfinite(value) else None for figure, value in values.items()
+        }
+        self._hands.book.add(
+            self._step(name, case, number), finite, detail={**self._detail, **detail}, arrays={"seconds": took}
+        )
+        p50, p99 = (_shown(finite[figure]) for figure in ("p50_seconds", "p99_seconds"))
+        self._hands.say(f"{self._scene.arm.name}: {name}, {case}, round {number}: p50 {p50}, p99 {p99}")
+
+    def _step(self, name: str, case: str, number: int) -> Step:
+        return Step(bench=NAME, arm=name, case=case, number=number + (self._first_kernel if name == KERNEL else 0))
+
+    def _made(self, case: str, number: int) -> bool:
+        return all(self._hands.book.has(self._step(name, case, number)) for name in (self._scene.arm.name, KERNEL))
+
+    def _own(self) -> str:
+        assert self._node is not None  # noqa: S101 - `meet` comes first
+        return self._node.address
+
+    def _cores(self) -> list[int]:
+        """The processors that the asker and the announcer ran on last."""
+        return [_core(process) for process in (Path(f"/proc/{self._asker.pid}"), *self._processes())]
+
+    def _reading(self) -> usage.Reading:
+        """The processor time of the announcing pod's processes so far."""
+        return usage.read(self._processes())
+
+    def _processes(self) -> list[Path]:
+        scene, workload = self._scene, self._scene.ground.adapter.announcer
+        assert isinstance(scene.lab, NetnsLab)  # noqa: S101 - `opened` boots no other
+        assert self._node is not None  # noqa: S101 - `meet` comes first
+        pod = scene.ground.pods(workload)[self._node.name]
+        return scene.lab.pod_processes(workload.namespace, pod)
+
+    def _since(self, before: usage.Reading) -> float:
+        return usage.cpu_between(before, self._reading())[0]
+
+
+def spread(addresses: Sequence[str], asks: int) -> list[str]:
+    """So many questions over the addresses, none of them twice before all had their turn, far ones in a row."""
+    stride = max(1, int(len(addresses) * 0.618))
+    while np.gcd(stride, len(addresses)) != 1:
+        stride += 1
+    return [addresses[at * stride % len(addresses)] for at in range(asks)]
+
+
+def _core(process: Path) -> int:
+    """The processor that a process's first thread ran on last (proc(5), field 39 of `stat`)."""
+    text = (process / "stat").read_text(encoding="utf-8", errors="replace")
+    return int(text[text.rindex(")") + 2 :].split()[36])
+
+
+def _shown(seconds: float | None) -> str:
+    return "unanswered" if seconds is None else f"{seconds * 1e6:.1f} us"
+
+
+def _there_and_back(names: Sequence[str]) -> list[str]:
+    return [*names, *reversed(names)]

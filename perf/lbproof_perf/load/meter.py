@@ -1,0 +1,131 @@
+"""Who used the processors while a load ran: the generator, the servers, everybody; read from /proc.
+
+The kernel counts in hundredths of a second, and what it does in interrupts (much of forwarding) is counted for whoever
+ran at that moment, or for nobody: `busy` holds that too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from lbproof.observe.vantage import Vantage
+
+EVERY = 0.2
+"""Seconds between two looks."""
+_TICK = os.sysconf("SC_CLK_TCK")
+_SESSION, _USER, _CHILDREN_SYSTEM = 3, 11, 15
+"""Fields of /proc/PID/stat after the name in parentheses, from 0: proc(5)."""
+_IDLE, _WAIT, _STEAL, _FIELDS = 3, 4, 7, 8
+"""Fields of the line `cpu` of /proc/stat."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Use:
+    """Processors used on average over a time."""
+
+    generator: float
+    servers: float
+    busy: float
+    """All of the machine."""
+    steal: float
+    """What the hypervisor gave to others."""
+
+
+def parse_stat(line: str) -> tuple[int, float]:
+    """Session of a process, and CPU seconds that it and its children that have ended took: from /proc/PID/stat."""
+    fields = line.rpartition(")")[2].split()
+    return int(fields[_SESSION]), sum(map(int, fields[_USER:_CHILDREN_SYSTEM])) / _TICK
+
+
+def parse_machine(line: str) -> tuple[float, float]:
+    """CPU seconds since the boot that were busy, and that were stolen: from the line `cpu` of /proc/stat."""
+    fields = [int(field) for field in line.split()[1 : _FIELDS + 1]]
+    steal = fields[_STEAL]
+    return (sum(fields) - fields[_IDLE] - fields[_WAIT] - steal) / _TICK, steal / _TICK
+
+
+def processes_at(places: Iterable[Vantage]) -> list[int]:
+    """IDs of the processes in the network namespaces of these places."""
+    wanted = set()
+    for place in places:
+        with place.inside():
+            wanted.add(Path("/proc/thread-self/ns/net").readlink())
+    found = []
+    for pid in _pids():
+        with contextlib.suppress(OSError):  # it ended meanwhile
+            if Path(f"/proc/{pid}/ns/net").readlink() in wanted:
+                found.append(pid)
+    return found
+
+
+def _pids() -> list[int]:
+    return [int(name) for name in os.listdir("/proc") if name.isdigit()]  # noqa: PTH208 - numbers, no paths
+
+
+def _stat(pid: int) -> tuple[int, float] | None:
+    try:
+        return parse_stat(Path(f"/proc/{pid}/stat").read_text(encoding="utf-8"))
+    except OSError:  # it ended meanwhile
+        return None
+
+
+class Meter:
+    """Looks every 0.2 s while it is entered; afterwards tells of any stretch of that time."""
+
+    def __init__(self, session: int, servers: Iterable[int]) -> None:
+        """`session`: process ID of the generator, which leads a session of its own. `servers`: process IDs."""
+        self._session, self._servers = session, tuple(servers)
+        self._rows: list[tuple[float, float, float, float, float]] = []
+        self._ended: dict[int, float] = {}
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._look_on, name="meter", daemon=True)
+
+    def _look_on(self) -> None:
+        while not self._stop.wait(EVERY):
+            self._look()
+
+    def _look(self) -> None:
+        for pid in _pids():
+            found = _stat(pid)
+            if found and found[0] == self._session:
+                self._ended[pid] = found[1]  # the last that was seen stays when it ends
+        with Path("/proc/stat").open(encoding="ascii") as file:
+            busy, steal = parse_machine(file.readline())
+        servers = sum(found[1] for pid in self._servers if (found := _stat(pid)))
+        self._rows.append((time.monotonic(), sum(self._ended.values()), servers, busy, steal))
+
+    def __enter__(self) -> Self:
+        """Begin."""
+        self._look()
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End, with a last look."""
+        self._stop.set()
+        self._thread.join()
+        self._look()
+
+    def span(self) -> tuple[float, float]:
+        """The moments of the first and the last look so far."""
+        return self._rows[0][0], self._rows[-1][0]
+
+    def use(self, began: float, ended: float) -> Use | None:
+        """Processors used from one `time.monotonic()` to another, between the looks in proportion; None if no time."""
+        if ended <= began:
+            return None
+        rows = np.array(self._rows)
+        ends = np.array([began, ended])
+        used = [float(np.diff(np.interp(ends, rows[:, 0], rows[:, at]))[0]) / (ended - began) for at in range(1, 5)]
+        return Use(generator=used[0], servers=used[1], busy=used[2], steal=used[3])

@@ -1,0 +1,100 @@
+"""The four ways to one and the same pod, from one client: the pod itself, its ClusterIP, a NodePort, the LoadBalancer.
+
+One Service of type LoadBalancer is all tiers but the first. The pod's node does not announce, and ClusterIP and
+NodePort are asked of the node that does: three tiers go the same way and differ only in what is made of the
+packet. The pod is asked by its own node, without the detour: the baseline.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from lbproof.lab.base import LabError, Role
+from lbproof.stage.ground import NAMESPACE
+from lbproof.stage.manifests import TARGET_PORT
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from lbproof.lab.base import Node
+    from lbproof.observe.vantage import Vantage
+    from lbproof.stage import Stage
+
+PORT = 80
+_PORTS = (
+    {"name": "http", "port": PORT, "targetPort": TARGET_PORT, "protocol": "TCP"},
+    {"name": "udp", "port": PORT, "targetPort": TARGET_PORT, "protocol": "UDP"},
+)
+
+
+class Tier(StrEnum):
+    """What is asked."""
+
+    POD = "pod"
+    CLUSTER_IP = "clusterip"
+    NODE_PORT = "nodeport"
+    LOAD_BALANCER = "loadbalancer"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Door:
+    """Where a tier is asked."""
+
+    host: str
+    port: int
+    udp_port: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Paths:
+    """The doors of an arm, and who stands behind them."""
+
+    doors: Mapping[Tier, Door]
+    backend: str
+    """Name of the node of the pod that serves."""
+    pod: Vantage
+    announcer: str
+    """Name of the node that answers for the address."""
+
+
+def laid(stage: Stage) -> Paths:
+    """Make the workload, the Service and the client's routes, and see that every tier serves. Raises `LabError`."""
+    workers = [node for node in stage.lab.nodes if node.role is Role.WORKER]
+    if len(workers) < 2:  # noqa: PLR2004 - one serves, another announces
+        raise LabError(f"bench load takes two workers, the lab has {len(workers)}")
+    backend = workers[-1]
+    stage.exclude(backend.name)
+    app = stage.web("load", nodes=[backend.name])
+    stage.pool(1)
+    service = stage.service(serving=True, selector={"app": app}, ports=_PORTS)
+    address = stage.assigned(service)
+    announcer = stage.announcer(address, budget="one_answerer")
+    pod = stage.lab.pod(NAMESPACE, stage.pods(app)[0][0])
+    spec = service.read()["spec"]
+    tcp, udp = (int(port["nodePort"]) for port in spec["ports"])
+    _route(stage, pod.address, backend)
+    _route(stage, spec["clusterIP"], announcer)
+    doors = {
+        Tier.POD: Door(host=pod.address, port=TARGET_PORT, udp_port=TARGET_PORT),
+        Tier.CLUSTER_IP: Door(host=spec["clusterIP"], port=PORT, udp_port=PORT),
+        Tier.NODE_PORT: Door(host=announcer.address, port=tcp, udp_port=udp),
+        Tier.LOAD_BALANCER: Door(host=address, port=PORT, udp_port=PORT),
+    }
+    for door in doors.values():
+        stage.serves(stage.client, door.host, door.port, in_a_row=3)
+    return Paths(doors=doors, backend=backend.name, pod=pod, announcer=announcer.name)
+
+
+def _route(stage: Stage, address: str, via: Node) -> None:
+    """The client reaches an address of the cluster's own by a node; undone with the stage."""
+    _ip(stage, "replace", address, via)
+    stage.undo.later(f"route to {address}", functools.partial(_ip, stage, "del", address, via))
+
+
+def _ip(stage: Stage, what: str, address: str, via: Node) -> None:
+    argv = ["ip", "route", what, f"{address}/32", "via", via.address]
+    if code := stage.client.popen(argv).wait():
+        raise LabError(f"`{' '.join(argv)}` at the client ended with {code}")

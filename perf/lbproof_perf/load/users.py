@@ -1,0 +1,187 @@
+"""The locustfile: every kind of user that a LoadBalancer meets, against agnhost's `netexec`.
+
+    locust -f users.py --headless --host http://192.168.172.170 -u 8 -t 30s KeepAliveUser
+
+The stock users ask in a closed loop, as Locust's do: they say how much a path carries. How long a request takes when
+it is not asked politely, and what an outage costs, the users of `schedule` say.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import gevent.socket  # type: ignore[import-untyped] # it ships no types that mypy reads
+from locust import FastHttpUser, HttpUser, User, constant_throughput, events, task
+
+from lbproof_perf.load import recorder
+from lbproof_perf.load.schedule import ScheduleUdpUser, ScheduleUser, target
+from lbproof_perf.load.shapes import ChosenShape, Shape
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser
+
+__all__ = [
+    "BodyUser",
+    "ChosenShape",
+    "ConnectUser",
+    "FreshUser",
+    "KeepAliveUser",
+    "PacedUser",
+    "RequestsUser",
+    "ScheduleUdpUser",
+    "ScheduleUser",
+    "UdpUser",
+    "recorder",
+]
+
+BODY = 64 * 1024
+"""Bytes of a large body, each way."""
+_MILLI = 1000
+_RESET_ON_CLOSE = b"\x01\x00\x00\x00\x00\x00\x00\x00"
+"""`struct linger`: on, zero seconds. No TIME_WAIT, so that a client's ports are not what is measured."""
+
+
+@events.init_command_line_parser.add_listener  # type: ignore[untyped-decorator] # Locust's events are untyped
+def options(parser: ArgumentParser) -> None:
+    """Our options, which Locust's web UI shows as well."""
+    group = parser.add_argument_group("lbproof")
+
+    def option(name: str, text: str, **more: Any) -> None:  # noqa: ANN401 - what argparse takes
+        variable = f"LBPROOF_{name.upper().replace('-', '_')}"
+        group.add_argument(f"--{name}", help=text, env_var=variable, **more)
+
+    option("shape", "the course of the load", choices=[str(shape) for shape in Shape], default=str(Shape.CONSTANT))
+    option("path", "what HTTP users ask for", default="/hostname")
+    option("udp-port", "port of agnhost's UDP server", type=int, default=80)
+    option("rate", "requests a second of a user with a schedule", type=float, default=1000.0)
+    option("connections", "of a user with a schedule, at most", type=int, default=256)
+    option("request-timeout", "seconds after which a request has failed", type=float, default=10.0)
+    option("throughput", "requests a second of a PacedUser", type=float, default=10.0)
+    option("out", "file that the tally is written to", default="")
+
+
+class KeepAliveUser(FastHttpUser):
+    """Locust's fast client, one connection a user that is kept."""
+
+    @task
+    def ask(self) -> None:
+        """A small GET."""
+        self.client.get(self.environment.parsed_options.path)
+
+
+class RequestsUser(HttpUser):
+    """Locust's client by `requests`, one connection a user that is kept."""
+
+    @task
+    def ask(self) -> None:
+        """A small GET."""
+        self.client.get(self.environment.parsed_options.path)
+
+
+class PacedUser(FastHttpUser):
+    """Locust's own pacing: `--throughput` requests a second if the answers let it, and no word of those it missed."""
+
+    def wait_time(self) -> float:
+        """Seconds until the next."""
+        wait: float = constant_throughput(self.environment.parsed_options.throughput)(self)
+        return wait
+
+    @task
+    def ask(self) -> None:
+        """A small GET."""
+        self.client.get(self.environment.parsed_options.path)
+
+
+class FreshUser(FastHttpUser):
+    """A connection for every request: each is a new flow, for which kube-proxy chooses a backend."""
+
+    default_headers = {"Connection": "close"}  # noqa: RUF012 - Locust declares it so
+
+    @task
+    def ask(self) -> None:
+        """A small GET on a connection of its own."""
+        self.client.get(self.environment.parsed_options.path)
+
+
+class BodyUser(FastHttpUser):
+    """64 KiB there and 64 KiB back: netexec's `/header` gives back a header, and logs nothing of it."""
+
+    _headers: ClassVar = {"X-Body": "b" * BODY}
+
+    @task
+    def ask(self) -> None:
+        """A GET whose header is the body of the answer."""
+        with self.client.get("/header?key=X-Body", name="/header", headers=self._headers, catch_response=True) as got:
+            if len(got.content or b"") != BODY:
+                got.failure(f"{len(got.content or b'')} bytes of {BODY}")
+
+
+class _PlainUser(User):
+    """One without a client of Locust's: it times what it does itself."""
+
+    abstract = True
+
+    def report(self, method: str, name: str, began: float, error: Exception | None, size: int = 0) -> None:
+        """Tell Locust of a request that began at `began` (`time.perf_counter()`)."""
+        self.environment.events.request.fire(
+            request_type=method,
+            name=name,
+            response_time=(time.perf_counter() - began) * _MILLI,
+            response_length=size,
+            exception=error,
+            context={},
+        )
+
+
+class ConnectUser(_PlainUser):
+    """TCP's handshake and nothing more; closed by a reset."""
+
+    @task
+    def ask(self) -> None:
+        """Connect."""
+        options = self.environment.parsed_options
+        error: Exception | None = None
+        began = time.perf_counter()
+        opened = gevent.socket.socket(gevent.socket.AF_INET, gevent.socket.SOCK_STREAM)
+        try:
+            opened.setsockopt(gevent.socket.SOL_SOCKET, gevent.socket.SO_LINGER, _RESET_ON_CLOSE)
+            opened.settimeout(options.request_timeout)
+            opened.connect(target(self.host or options.host, 80))
+        except OSError as refused:
+            error = refused
+        finally:
+            self.report("TCP", "connect", began, error)
+            opened.close()
+
+
+class UdpUser(_PlainUser):
+    """UDP echo in a closed loop, from a port of the user's own."""
+
+    def on_start(self) -> None:
+        """Open the socket."""
+        options = self.environment.parsed_options
+        host, _ = target(self.host or options.host, 80)
+        self._socket = gevent.socket.socket(gevent.socket.AF_INET, gevent.socket.SOCK_DGRAM)
+        self._socket.connect((host, options.udp_port))
+        self._socket.settimeout(min(options.request_timeout, 1.0))
+        self._numbers = itertools.count()
+
+    def on_stop(self) -> None:
+        """Close it."""
+        self._socket.close()
+
+    @task
+    def ask(self) -> None:
+        """One echo; answers to earlier ones, which were given up, are passed over."""
+        wanted = b"%d" % next(self._numbers)
+        error: Exception | None = None
+        began = time.perf_counter()
+        try:
+            self._socket.send(b"echo " + wanted)
+            while self._socket.recv(2048) != wanted:
+                pass
+        except OSError as lost:
+            error = lost
+        self.report("UDP", "echo", began, error, len(wanted))

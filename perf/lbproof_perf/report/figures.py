@@ -1,0 +1,225 @@
+"""From a book to what is said of it: a summary a figure, with intervals and the ratio to the control arm.
+
+Page, JSON, metrics, terminal and `lbproof compare` all read these, so that none can say something else than another.
+Everything here is pure, and the same book gives the same figures. A value that did not come about is longer than any
+that did, so a quantile may be infinite (`statistics`).
+
+Beside the values of the trials stand those of their arrays (`SAMPLES`): each Service of a burst, each ARP request. The
+samples of one trial are not independent of each other, as trials are: their intervals say how well this run knows the
+quantile, not where another run would find it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lbproof_perf import statistics
+from lbproof_perf.report import names
+from lbproof_perf.statistics import Interval
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from lbproof_perf.book import Book, Trial
+
+QUANTILES: Mapping[str, float] = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
+"""Name of a quantile → the share of values that do not exceed it."""
+CONTROLS: Mapping[str, Sequence[str]] = {
+    "failover": ("keepalived", "metallb"),
+    "moves": ("keepalived", "metallb"),
+    "arp": ("kernel", "metallb"),
+    "ruler": ("arm-a",),
+}
+"""Benchmark → its control arm: the first of these that the same case was measured with; `metallb` for the others."""
+SAMPLES: Mapping[str, Mapping[str, str]] = {
+    "allocate": {
+        "created": "created_seconds",
+        "assigned": "assigned_seconds",
+        "arp": "arp_seconds",
+        "http": "http_seconds",
+        "silent": "silent_seconds",
+    },
+    "allocator": {"each": "each_seconds"},
+    "arp": {"seconds": "answered_seconds"},
+}
+"""Benchmark → array of its trials → figure that is made from all their samples."""
+MAIN: Mapping[str, Sequence[str]] = {
+    "failover": ("first_answer_seconds", "steady_seconds", "two_announcers_seconds"),
+    "moves": ("lost", "longest_gap_seconds", "two_announcers_seconds"),
+    "hogs": ("false_takeovers", "lost", "longest_gap_seconds"),
+    "allocate": ("assigned_seconds", "arp_seconds", "http_seconds", "silent_seconds", "api_requests_per_second"),
+    "allocator": ("seconds_per_address", "churn_seconds_per_address", "worst_seconds"),
+    "scale": ("rest_controller_cpu_cores", "churn_controller_cpu_cores", "outage_seconds", "restart_seconds"),
+    "arp": ("answered_seconds", "answered_per_second", "answered_share"),
+    "load": ("requests_per_second", "requests_per_second_per_core", "p50_seconds", "p99_seconds", "failures"),
+    "ruler": ("error_seconds", "seen_seconds", "truth_seconds"),
+}
+"""Benchmark → the figures that a reader looks at first; the first is the one that its raw values are shown of."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ratio:
+    """A quantile over the same one of the control arm."""
+
+    to: str
+    """The control arm."""
+    value: Interval
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """One figure of one arm in one case, over all its trials."""
+
+    bench: str
+    arm: str
+    case: str
+    name: str
+    values: tuple[float, ...]
+    """Each that was measured, in the order of the trials; infinite where it did not come about."""
+    quantiles: Mapping[str, Interval]
+    """`p50`, `p90`, `p99`, `max` → value with its interval; that of a single value and of `max` is the value itself."""
+    ratios: Mapping[str, Ratio]
+    """`p50`, `p99` → ratio to the control arm; empty for the control itself and where there is none."""
+    samples: bool
+    """Whether the values are samples within trials, not one a trial."""
+
+    @property
+    def key(self) -> str:
+        """`failover.reference.power-cut.first_answer_seconds`."""
+        return f"{self.bench}.{self.arm}.{self.case}.{self.name}"
+
+    @property
+    def count(self) -> int:
+        """How many values there are."""
+        return len(self.values)
+
+    @property
+    def missing(self) -> int:
+        """How many of them did not come about."""
+        return sum(math.isinf(value) for value in self.values)
+
+    def at(self, quantile: str) -> float:
+        """The value of a quantile: `p50`."""
+        return self.quantiles[quantile].value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """The trials of one arm in one case."""
+
+    bench: str
+    arm: str
+    case: str
+    trials: tuple[Trial, ...]
+    marks: tuple[tuple[int, str], ...]
+    """Number of a trial and why to look twice at it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figures:
+    """All that is said of a book."""
+
+    summaries: tuple[Summary, ...]
+    """In the order of benchmark, case, figure, arm, as the book first names them."""
+    groups: tuple[Group, ...]
+
+    def find(self, bench: str, arm: str, case: str, name: str) -> Summary | None:
+        """A figure, or None where it was not measured."""
+        wanted = (bench, arm, case, name)
+        return next((one for one in self.summaries if (one.bench, one.arm, one.case, one.name) == wanted), None)
+
+    def of(self, bench: str, *, arm: str = "", case: str = "", name: str = "") -> list[Summary]:
+        """The figures of a benchmark, perhaps of one arm, case or name."""
+        return [
+            one
+            for one in self.summaries
+            if one.bench == bench and arm in ("", one.arm) and case in ("", one.case) and name in ("", one.name)
+        ]
+
+    @property
+    def benches(self) -> list[str]:
+        """The benchmarks that were run, in the report's order."""
+        there = {group.bench for group in self.groups}
+        return [*(one for one in names.BENCHES if one in there), *sorted(there - names.BENCHES.keys())]
+
+    def arms(self, bench: str) -> list[str]:
+        """The arms of a benchmark in the order in which they were first measured."""
+        return list(dict.fromkeys(group.arm for group in self.groups if group.bench == bench))
+
+    def cases(self, bench: str) -> list[str]:
+        """The cases of a benchmark in the order in which they were first measured."""
+        return list(dict.fromkeys(group.case for group in self.groups if group.bench == bench))
+
+
+def of(book: Book) -> Figures:
+    """The figures of a book; none for an empty one."""
+    found = _values(book)
+    summaries = []
+    for (bench, case, name, arm), values in found.items():
+        control = control_of(bench, [other for (b, c, n, other) in found if (b, c, n) == (bench, case, name)])
+        against = found[bench, case, name, control] if control and control != arm else None
+        summaries.append(
+            Summary(
+                bench=bench,
+                arm=arm,
+                case=case,
+                name=name,
+                values=tuple(map(float, values)),
+                quantiles={label: _interval(values, q) for label, q in QUANTILES.items()},
+                ratios={} if against is None else _ratios(control, values, against),
+                samples=name in SAMPLES.get(bench, {}).values(),
+            )
+        )
+    return Figures(summaries=tuple(summaries), groups=tuple(_groups(book.trials)))
+
+
+def control_of(bench: str, arms: Iterable[str]) -> str:
+    """The arm that the others of a case are measured against; empty where there is none."""
+    there = set(arms)
+    return next((arm for arm in CONTROLS.get(bench, ("metallb",)) if arm in there), "")
+
+
+def _values(book: Book) -> dict[tuple[str, str, str, str], statistics.Floats]:
+    """`(bench, case, name, arm)` → values, sorted so that what is compared stands together."""
+    found: dict[tuple[str, str, str, str], list[statistics.Floats]] = defaultdict(list)
+    for trial in book.trials:
+        step = trial.step
+        for name, value in trial.values.items():
+            found[step.bench, step.case, name, step.arm].append(statistics.array([value]))
+        if wanted := SAMPLES.get(step.bench):
+            for array, samples in book.arrays(trial).items():
+                if array in wanted and samples.size:
+                    made = statistics.array(samples.astype(np.float64).ravel())
+                    found[step.bench, step.case, wanted[array], step.arm].append(made)
+    order = {key: number for number, key in enumerate(dict.fromkeys((b, c) for b, c, _, _ in found))}
+    inner = {key: number for number, key in enumerate(dict.fromkeys((b, c, n) for b, c, n, _ in found))}
+    keys = sorted(found, key=lambda key: (order[key[:2]], inner[key[:3]]))
+    return {key: np.concatenate(found[key]) for key in keys}
+
+
+def _groups(trials: Sequence[Trial]) -> Iterator[Group]:
+    found: dict[tuple[str, str, str], list[Trial]] = defaultdict(list)
+    for trial in trials:
+        found[trial.step.bench, trial.step.arm, trial.step.case].append(trial)
+    for (bench, arm, case), made in found.items():
+        marks = tuple((trial.step.number, mark) for trial in made for mark in trial.marks)
+        yield Group(bench=bench, arm=arm, case=case, trials=tuple(made), marks=marks)
+
+
+def _interval(values: statistics.Floats, q: float) -> Interval:
+    """A quantile with its interval; that of the highest value is itself, since resampling can find no higher one."""
+    if q < 1:
+        return statistics.interval(values, q)
+    highest = float(values.max())
+    return Interval(low=highest, value=highest, high=highest)
+
+
+def _ratios(control: str, values: statistics.Floats, against: statistics.Floats) -> dict[str, Ratio]:
+    return {
+        label: Ratio(to=control, value=statistics.ratio(values, against, QUANTILES[label])) for label in ("p50", "p99")
+    }

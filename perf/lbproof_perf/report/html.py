@@ -1,0 +1,91 @@
+"""`report.html`: one file, no network, no script; light and dark, on paper and on a phone."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from lbproof_perf.report import answers, names, sections
+from lbproof_perf.report.judges import Outcome
+from lbproof_perf.report.svg import tones
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lbproof_perf.book import Book, Trial
+    from lbproof_perf.report.aims import Row
+    from lbproof_perf.report.figures import Figures, Summary
+    from lbproof_perf.report.sections import Plot
+
+GLYPHS = {Outcome.HELD: "✓", Outcome.LOST: "✗", Outcome.NOT_MEASURED: "?"}
+CLASSES = {Outcome.HELD: "passed", Outcome.LOST: "failed", Outcome.NOT_MEASURED: "skipped"}
+
+
+def of(book: Book, figures: Figures, aims: Sequence[Row]) -> str:
+    """The page."""
+    environment = Environment(
+        loader=PackageLoader("lbproof_perf.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    counts = {outcome: sum(row.outcome is outcome for row in aims) for outcome in Outcome}
+    facts = dict(book.environment)
+    facts.pop("format", None)
+    return environment.get_template("bench.html.j2").render(
+        answers=answers.of(figures),
+        aims=aims,
+        counts=counts,
+        glyphs=GLYPHS,
+        classes=CLASSES,
+        sections=list(sections.of(book, figures)),
+        arms=tones(group.arm for group in figures.groups),
+        trials=len(book.trials),
+        marked=sum(bool(trial.marks) for trial in book.trials),
+        command=facts.pop("command", ""),
+        facts=facts,
+        cell=_cell,
+        ratio=_ratio,
+        words=names.words,
+        value=names.value_text,
+        drawn=_drawn,
+        raw=lambda trial: _raw(book, trial),
+        beside=lambda path: f"./{quote(path)}",
+    )
+
+
+def _cell(one: Summary, label: str) -> str:
+    """A quantile with its interval: `144 ms`, `139 ms … 150 ms` below."""
+    found = one.quantiles[label]
+    text = names.value_text(found.value, one.name)
+    shape = "<b>{}</b>" if label == "p50" else "{}"
+    if found.low == found.high:
+        return Markup(shape).format(text)  # noqa: S704 - a fixed shape; `format` escapes what is put in
+    told = names.range_text(found.low, found.high, one.name)
+    return Markup(shape + "<i>{}</i>").format(text, told)  # noqa: S704 - likewise
+
+
+def _ratio(one: Summary) -> str:
+    """The ratio of the medians and to what; empty where none is defined."""
+    ratio = one.ratios.get("p50")
+    if ratio is None or math.isnan(ratio.value.value):
+        return ""
+    low, value, high = (names.ratio_text(number) for number in (ratio.value.low, ratio.value.value, ratio.value.high))
+    told = f"{low.removesuffix('x')} to {high}" if low != high else ""
+    return Markup("{} of {}<i>{}</i>").format(value, ratio.to, told)
+
+
+def _drawn(plot: Plot) -> Markup:
+    return Markup(plot.svg)  # noqa: S704 - our own SVG, its texts escaped
+
+
+def _raw(book: Book, trial: Trial) -> str:
+    """The first digits of the SHA-256 of a trial's raw file; empty where the file is gone."""
+    path = book.folder / "raw" / trial.raw
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:12] if path.is_file() else ""

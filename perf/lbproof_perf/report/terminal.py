@@ -1,0 +1,66 @@
+"""What a run says at its end: the aims, then all figures in a table that fits a terminal."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from lbproof_perf.report import aims, figures, names
+from lbproof_perf.report.judges import Outcome
+from lbproof_perf.report.names import ratio_text, value_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from lbproof_perf.book import Book
+    from lbproof_perf.report.figures import Figures, Summary
+
+GLYPHS = {Outcome.HELD: "+", Outcome.LOST: "-", Outcome.NOT_MEASURED: "?"}
+_HEADS = ("figure", "arm", "n", "never", "p50", "p90", "p99", "longest", "of the control")
+
+
+def lines(book: Book) -> list[str]:
+    """All figures of a book, a line each, below their benchmark and case; the aims first."""
+    return table(figures.of(book), aims.read_reasons(book.folder))
+
+
+def table(found: Figures, reasons: dict[str, str]) -> list[str]:
+    """The same of figures that were made already."""
+    if not found.groups:
+        return ["nothing was measured yet"]
+    rows = [("head", _HEADS), *_rows(found)]
+    cells = [row for kind, row in rows if kind != "case"]
+    widths = [max(len(row[at]) for row in cells) for at in range(len(_HEADS))]
+    told = [_told(row) for row in aims.rows(found, reasons)]
+    return [*told, "", *(row[0] if kind == "case" else _aligned(row, widths) for kind, row in rows)]
+
+
+def _told(row: aims.Row) -> str:
+    seen = row.seen or "nothing"
+    return f"{GLYPHS[row.outcome]} {row.outcome}: {row.aim.text}: {seen} (aim: {row.aim.aim})" + (
+        f"; {row.reason}" if row.reason else ""
+    )
+
+
+def _rows(found: Figures) -> Iterator[tuple[str, tuple[str, ...]]]:
+    for bench in found.benches:
+        for case in found.cases(bench):
+            yield "case", (f"{bench}, {case}",)
+            for one in found.of(bench, case=case):
+                yield "row", _cells(one)
+
+
+def _cells(one: Summary) -> tuple[str, ...]:
+    quantiles = (value_text(one.at(label), one.name) for label in figures.QUANTILES)
+    ratio = one.ratios.get("p50")
+    against = f"{ratio_text(ratio.value.value)} of {ratio.to}" if ratio and not math.isnan(ratio.value.value) else ""
+    return (f"  {names.words(one.name)}", one.arm, str(one.count), str(one.missing or ""), *quantiles, against)
+
+
+def _aligned(row: tuple[str, ...], widths: list[int]) -> str:
+    left = 2
+    cells = [
+        cell.ljust(width) if at < left else cell.rjust(width)
+        for at, (cell, width) in enumerate(zip(row, widths, strict=True))
+    ]
+    return "  ".join(cells).rstrip()

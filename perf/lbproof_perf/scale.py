@@ -1,0 +1,298 @@
+"""How far does an implementation scale: what does it cost with many Services and many nodes, and is it slower then?
+
+For each number of Services (with three workers) and of nodes (with a hundred Services) the controller's and the
+speakers' processor time, private memory and API requests are read over two windows: at rest, when every address has
+been answered for, and in churn, when Services are deleted and others created at a bounded rate. At the largest number
+of Services up to a thousand the announcer of one address loses its power, then all speakers and the controller are
+killed at once. The report draws slopes; here are the points.
+
+kube-proxy runs in nftables mode: in iptables mode the 1,000th Service costs it seconds of both cores of a small
+machine, which the implementation would wait for. The Services have one ready backend, on the
+control plane's node: some implementations announce nothing without.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from lbproof.lab.base import LabError, Topology
+from lbproof.stage import ingress
+from lbproof.stage.ground import NAMESPACE
+from lbproof_perf.allocate import allocating
+from lbproof_perf.allocate_burst import CEILING, SERVICES, Services, at_pace, service
+from lbproof_perf.allocate_eyes import Eyes
+from lbproof_perf.bench import Hands, Size
+from lbproof_perf.book import Step
+from lbproof_perf.ruler.outage import outage
+from lbproof_perf.ruler.ruler import at_client
+from lbproof_perf.scene import Scene, opened
+from lbproof_perf.usage import PARTS, Meter
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from lbproof_perf.arms import Arm
+    from lbproof_perf.usage import Used
+
+NAME = "scale"
+QUESTION = "How far does it scale, and what does it cost then?"
+PROXY_MODE = "nftables"
+_READY = 60.0
+"""Seconds within which an address is answered without a gap before a fault."""
+_RECOVERY = 40.0
+"""Seconds that an outage is watched at the most."""
+_STEADY = 1.0
+"""Seconds without a lost sample after which an outage is over."""
+_SPARE = 50
+"""Addresses of the pool beyond the Services: those that are deleted in churn keep theirs for a moment."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What is measured."""
+
+    services: tuple[int, ...]
+    """Numbers of Services with three workers, ascending: each is reached from the one before."""
+    nodes: tuple[int, ...]
+    """Numbers of workers, each with `services_by_node` Services."""
+    services_by_node: int = 100
+    restart_at: tuple[int, ...] = (1000,)
+    """Numbers of Services at which announcer, speakers and controller are brought down."""
+    window: float = 8.0
+    """Seconds at rest, and as many in churn."""
+    churn: float = 10.0
+    """Services deleted, and as many created, a second."""
+
+
+PLANS: Mapping[Size, Plan] = {
+    Size.QUICK: Plan(services=(10,), nodes=(), restart_at=(10,), window=2),
+    Size.FULL: Plan(services=(10, 100, 1000), nodes=(3, 10, 25)),
+    Size.NIGHTLY: Plan(services=(10, 30, 100, 300, 1000, 3000, 5000), nodes=(3, 10, 25, 50), window=30),
+}
+_WORKERS = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """A place to measure at."""
+
+    case: str
+    services: int
+    restart: bool = False
+
+
+def run(hands: Hands, plan: Plan) -> None:
+    """Make the trials that are not there yet. Raises `LabError` when a lab cannot be had."""
+    by_services = [
+        point
+        for count in plan.services
+        for point in (
+            Point(case=f"services-{count}", services=count),
+            *([Point(case=f"restart-{count}", services=count, restart=True)] if count in plan.restart_at else []),
+        )
+    ]
+    arms = allocating(hands)
+    _at(hands, arms, plan, _WORKERS, by_services)
+    for workers in plan.nodes:
+        _at(hands, arms, plan, workers, [Point(case=f"nodes-{workers}", services=plan.services_by_node)])
+
+
+def _at(hands: Hands, arms: Sequence[Arm], plan: Plan, workers: int, points: Sequence[Point]) -> None:
+    """Measure at points of one topology, the arms in turn at each; a lab for each arm, as long as it is needed."""
+
+    def step(arm: Arm, point: Point) -> Step:
+        return Step(bench=NAME, arm=arm.name, case=point.case)
+
+    needed = [arm for arm in arms if not all(hands.book.has(step(arm, point)) for point in points)]
+    topology = Topology(workers=workers, proxy_mode=PROXY_MODE, audit=True)
+    with ExitStack() as stack:
+        subjects = {}
+        for arm in needed:
+            scene = stack.enter_context(opened(arm, topology, components=hands.components, say=hands.say))
+            subjects[arm.name] = stack.enter_context(Subject(scene, max(point.services for point in points)))
+        for turn, point in enumerate(points):
+            for arm in needed if turn % 2 == 0 else reversed(needed):
+                if hands.book.has(step(arm, point)):
+                    continue
+                subject = subjects[arm.name]
+                subject.grow(point.services)
+                measured = subject.brought_down() if point.restart else subject.costs(plan)
+                detail = {**measured.detail, "services": point.services, "nodes": workers, "proxy_mode": PROXY_MODE}
+                hands.book.add(
+                    step(arm, point), measured.values, marks=measured.marks, detail=detail, arrays=measured.arrays
+                )
+                hands.say(f"{step(arm, point).key}: {told(measured.values)}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """What came of a point."""
+
+    values: Mapping[str, float | None]
+    marks: tuple[str, ...] = ()
+    detail: Mapping[str, Any] = field(default_factory=dict)
+    arrays: Mapping[str, Any] | None = None
+
+
+class Subject:
+    """One arm with a growing number of Services, while it is entered."""
+
+    def __init__(self, scene: Scene, most: int) -> None:
+        """`most` Services at a time."""
+        self._scene, self._most = scene, most
+        self._names: list[str] = []
+        self._numbers = itertools.count()
+
+    def __enter__(self) -> Self:
+        """Make the backend, the pool, and what watches."""
+        scene = self._scene
+        self._backend = scene.stage.web("backend", nodes=[scene.lab.nodes[0].name])
+        scene.wide_pool(self._most + _SPARE)
+        self._meter = Meter(scene)
+        with ExitStack() as stack:
+            self._eyes = stack.enter_context(Eyes(scene, NAMESPACE))
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """The Services go with the lab."""
+        self._stack.close()
+
+    def grow(self, count: int) -> None:
+        """Have so many Services, every one answered for on the wire (or the ceiling is over: see the mark)."""
+        self._well = True
+        if missing := count - len(self._names):
+            new = self._new(missing)
+            self._well = Services(self._scene.stage.cluster, self._eyes, new, self._backend, http=False).make()
+            self._names += new
+
+    def _new(self, count: int) -> list[str]:
+        return [f"scale-{next(self._numbers)}" for _ in range(count)]
+
+    def costs(self, plan: Plan) -> Measured:
+        """A window at rest, and one in churn."""
+        rested = self._meter.quiet()
+        begin = self._meter.mark()
+        threading.Event().wait(plan.window)
+        values = figures("rest", self._meter.since(begin))
+        count = round(plan.churn * plan.window)
+        new = self._new(count)
+        begin = self._meter.mark()
+        self._churn(new, plan.churn)
+        took = time.monotonic() - begin.at
+        used = self._meter.since(begin)
+        self._meter.quiet()
+        made = self._meter.since(begin)  # what is said late, Events mostly, is part of what churn costs
+        values |= figures("churn", {part: replace(used[part], requests=made[part].requests) for part in PARTS})
+        marks = [] if self._well else [f"not every address was answered for within {CEILING:g} s"]
+        if took > plan.window * 1.1:
+            marks.append(f"churn was {count / took:.1f} a second instead of {plan.churn:g}")
+        return Measured(
+            values=values, marks=tuple(marks), detail={"churned": count, "churn_seconds": took, "came_to_rest": rested}
+        )
+
+    def _churn(self, new: Sequence[str], rate: float) -> None:
+        """Delete the oldest Service and create a new one, so often a second."""
+        kube = self._scene.stage.cluster
+        old = self._names[: len(new)] if len(new) <= len(self._names) else self._names + list(new)
+        self._names = (self._names + list(new))[len(new) :]
+
+        def one(at: int) -> None:
+            kube.create(SERVICES, service(new[at], self._backend))
+            kube.discard(f"{SERVICES}/{old[at]}")
+
+        at_pace(range(len(new)), one, rate)
+
+    def brought_down(self) -> Measured:
+        """The announcer of an address loses its power; then all speakers and the controller are killed."""
+        addresses = self._answered()
+        values, marks = self._power_cut()
+        self._settled()
+        restart, arrays = self._restart(addresses)
+        return Measured(
+            values=values | restart, marks=tuple(marks), arrays=arrays, detail={"addresses": len(addresses)}
+        )
+
+    def _answered(self) -> list[str]:
+        """The addresses of all Services of ours."""
+        found = self._scene.stage.cluster.list(SERVICES)
+        names = set(self._names)
+        return [address for row in found if row["metadata"]["name"] in names for address in ingress(row)]
+
+    def _power_cut(self) -> tuple[dict[str, float | None], list[str]]:
+        """What the cut cost, by the ruler's UDP probe, and why to look twice."""
+        scene = self._scene
+        address = scene.expose("outage", {"app": self._backend})
+        node = scene.stage.announcer(address, budget="one_answerer")
+        with at_client(scene.lab, address) as ruler:
+            if not ruler.quiet(_READY):
+                raise LabError(
+                    f"{scene.arm.name}: {address} was not answered without a gap before its node was cut off"
+                )
+            fault = scene.lab.power_cut(node.name)
+            scene.stage.undo.later(f"{fault.kind} of {fault.target}", fault.undo)
+            recovered = ruler.quiet_after(fault.began, _RECOVERY, _STEADY)
+            seen = outage(ruler.reading(), fault.began, node.mac, time.monotonic())
+        fault.undo()
+        marks = [] if recovered else [f"no recovery within {_RECOVERY:g} s"]
+        return {"outage_seconds": seen.first_answer_seconds, "steady_seconds": seen.steady_seconds}, marks
+
+    def _settled(self) -> None:
+        ground = self._scene.ground
+        ground.nodes_ready()
+        for workload in (ground.adapter.announcer, ground.adapter.controller):
+            ground.rolled_out(workload)
+
+    def _restart(self, addresses: Sequence[str]) -> tuple[dict[str, float | None], dict[str, Any]]:
+        """Kill speakers and controller; when is the last address answered for again, and a new Service given one?"""
+        ground, lab = self._scene.ground, self._scene.lab
+        (name,) = self._new(1)
+        self._eyes.begin([name], [])
+        for workload in (ground.adapter.announcer, ground.adapter.controller):
+            for pod in ground.pods(workload).values():
+                lab.kill(workload.namespace, pod)
+        began = time.monotonic()
+        self._eyes.expect_answer(addresses)
+        ground.cluster.create(SERVICES, service(name, self._backend))
+        self._names.append(name)
+        wanted = set(addresses)
+        self._eyes.until(lambda seen: name in seen.assigned and wanted <= seen.arp.keys(), began + CEILING)
+        seen = self._eyes.seen
+        arp = np.array([seen.arp[address].at - began if address in seen.arp else np.nan for address in addresses])
+        last = float(arp.max()) if len(arp) else 0.0
+        values: dict[str, float | None] = {
+            "restart_seconds": None if np.isnan(last) else last,
+            "controller_restart_seconds": seen.assigned[name].at - began if name in seen.assigned else None,
+        }
+        return values, {"restart_arp": arp}
+
+
+def figures(prefix: str, used: Mapping[str, Used]) -> dict[str, float | None]:
+    """Cores, bytes and requests a second over a window, as docs/figures.md names them."""
+    found: dict[str, float | None] = {
+        f"{prefix}_api_requests_per_second": sum(part.requests / part.seconds for part in used.values())
+    }
+    for name in PARTS:
+        part = used[name]
+        found[f"{prefix}_{name}_cpu_cores"] = part.cpu_seconds / part.seconds
+        found[f"{prefix}_{name}_bytes"] = part.private_bytes
+        found[f"{prefix}_{name}_api_requests_per_second"] = part.requests / part.seconds
+    return found
+
+
+def told(values: Mapping[str, float | None]) -> str:
+    """The figures of a point, for the one who waits."""
+
+    def shown(name: str, value: float | None) -> str:
+        if value is None:
+            return f"{name} never"
+        return f"{name} {value / (1 << 20):.0f} MiB" if name.endswith("_bytes") else f"{name} {value:.3f}"
+
+    return ", ".join(shown(name, value) for name, value in values.items() if "_speakers_api" not in name)

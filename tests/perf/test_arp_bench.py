@@ -1,0 +1,59 @@
+"""The benchmark `arp`: its order, and a small run of it on the reference in a lab of its own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from lbproof_perf import arp
+from lbproof_perf.arms import find
+from lbproof_perf.bench import Hands
+from lbproof_perf.book import Book
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_rounds_go_up_and_down() -> None:
+    """One address and many take turns, so that a drift of the machine hits all alike."""
+    assert list(arp.order((1, 100), 3)) == [(1, 1), (1, 100), (2, 100), (2, 1), (3, 1), (3, 100)]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 100, 999, 10_000])
+def test_questions_are_spread_over_all_addresses(count: int) -> None:
+    """Each has its turn before any has its second."""
+    addresses = [str(number) for number in range(count)]
+
+    assert sorted(arp.spread(addresses, count)) == sorted(addresses)
+    assert len(arp.spread(addresses, 2 * count + 1)) == 2 * count + 1
+
+
+def test_the_reference_is_measured_beside_the_kernel(tmp_path: Path) -> None:
+    """Each case has both responders with their arrays, nothing is lost, and a second run finds all of it done."""
+    plan = arp.Plan(
+        counts=(1, 20), wide=0, wide_arms=(), rounds=1, asks=200, rates=(2000,), rate_seconds=0.2, flood_rate=5000,
+        flood_seconds=0.2, quiet_seconds=0, fill_seconds=60,
+    )  # fmt: skip
+    said: list[str] = []
+    hands = Hands(book=Book(tmp_path), arms=[find("reference")], say=said.append)
+    arp.run(hands, plan)
+
+    cases = ["addresses-1", "addresses-20", "flood"]
+    assert {trial.step.key for trial in hands.book.trials} == {
+        f"arp/{who}/{case}/1" for who in ("reference", "kernel") for case in cases
+    }
+    for trial in hands.book.trials:
+        seconds = hands.book.arrays(trial)["seconds"]
+        assert 0 < len(seconds) <= 200
+        assert trial.values["p50_seconds"] == pytest.approx(float(np.nanmedian(seconds)), rel=0.2)
+        assert trial.values["answered_share"] == pytest.approx(1, abs=0.05)
+    (flood,) = hands.book.of("arp", "reference", "flood")
+    assert flood.values["flood_cpu_cores"] is not None
+    (many,) = hands.book.of("arp", "reference", "addresses-20")
+    assert all(len(pair) == 2 for pair in many.detail["cores"])
+
+    before = len(said)
+    arp.run(Hands(book=Book(tmp_path), arms=[find("reference")], say=said.append), plan)
+    assert len(said) == before

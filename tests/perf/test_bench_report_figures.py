@@ -1,0 +1,171 @@
+"""What is said of a book: figures with their control, and aims that are held, lost or not measured."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.perf.synthetic_book import book
+
+from lbproof.options import BadOption
+from lbproof.spec import UnknownName
+from lbproof_perf.book import Book, Step
+from lbproof_perf.report import aims, figures, names
+from lbproof_perf.report.judges import Outcome
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def _cut(made: Book, arm: str, *seconds: float | None, case: str = "power-cut") -> None:
+    for number, value in enumerate(seconds, start=1):
+        step = Step(bench="failover", arm=arm, case=case, number=number)
+        made.add(step, {"first_answer_seconds": value})
+
+
+def _outcomes(made: Book) -> dict[str, Outcome]:
+    return {row.aim.name: row.outcome for row in aims.rows(figures.of(made), {})}
+
+
+def test_an_empty_book_has_no_figures(tmp_path: Path) -> None:
+    """A run that was stopped before its first trial can be reported too."""
+    found = figures.of(Book(tmp_path))
+
+    assert found.summaries == ()
+    assert found.benches == []
+
+
+def test_a_cut_without_recovery_is_counted_and_longer_than_any(tmp_path: Path) -> None:
+    """Nothing is dropped for being slow."""
+    made = Book(tmp_path)
+    _cut(made, "reference", 0.1, None, 0.2, 0.3)
+    one = figures.of(made).find("failover", "reference", "power-cut", "first_answer_seconds")
+
+    assert one is not None
+    assert (one.count, one.missing, one.at("p50"), one.at("max")) == (4, 1, 0.2, math.inf)
+
+
+def test_a_ratio_says_to_which_arm(tmp_path: Path) -> None:
+    """Keepalived is the control of failover where it was measured, MetalLB where it was not."""
+    made = Book(tmp_path)
+    for case, arms in {"cable": ("reference", "metallb", "keepalived"), "heal": ("reference", "metallb")}.items():
+        for arm, value in zip(arms, (0.1, 5.0, 2.0), strict=False):
+            _cut(made, arm, value, value, case=case)
+    found = figures.of(made)
+    told = {(one.arm, one.case): one.ratios["p50"] for one in found.summaries if one.ratios}
+
+    assert {key: ratio.to for key, ratio in told.items()} == {
+        ("reference", "cable"): "keepalived",
+        ("metallb", "cable"): "keepalived",
+        ("reference", "heal"): "metallb",
+    }
+    assert told["reference", "cable"].value.value == pytest.approx(0.05)
+
+
+def test_the_services_of_a_burst_are_a_figure(tmp_path: Path) -> None:
+    """Each Service counts, and one that never answered is among them."""
+    found = figures.of(book(tmp_path, benches=["allocate"], arms=["metallb"]))
+    http = found.find("allocate", "metallb", "burst-1000", "http_seconds")
+
+    assert http is not None
+    assert (http.count, http.missing, http.samples) == (1000, 3, True)
+
+
+def test_every_aim_is_held_by_a_run_that_holds_them(tmp_path: Path) -> None:
+    """The aims see what the contract calls the figures."""
+    arms = ["reference", "reference-fast", "metallb", "keepalived"]
+
+    assert set(_outcomes(book(tmp_path, cuts=100, arms=arms)).values()) == {Outcome.HELD}
+
+
+def test_what_was_not_run_is_not_measured(tmp_path: Path) -> None:
+    """Silence is no success."""
+    assert set(_outcomes(Book(tmp_path)).values()) == {Outcome.NOT_MEASURED}
+
+
+def test_too_few_cuts_are_no_success_but_may_be_a_failure(tmp_path: Path) -> None:
+    """Ten good cuts prove no distribution; ten bad ones have lost it."""
+    good, bad = Book(tmp_path / "good"), Book(tmp_path / "bad")
+    _cut(good, "reference", *[0.1] * 10)
+    _cut(bad, "reference", *[0.3] * 9, None)
+
+    assert _outcomes(good)["power-cut-p50"] is Outcome.NOT_MEASURED
+    assert _outcomes(good)["power-cut-recovered"] is Outcome.HELD
+    assert {_outcomes(bad)[f"power-cut-{name}"] for name in ("p50", "p99", "recovered")} == {Outcome.LOST}
+
+
+@pytest.mark.parametrize(
+    ("aim", "step", "values"),
+    [
+        ("moves-lost", Step(bench="moves", arm="reference", case="planned"), {"lost": 1, "sent": 10}),
+        ("hogs-takeovers", Step(bench="hogs", arm="reference", case="12-hogs"), {"false_takeovers": 1, "sent": 10}),
+        ("two-announcers", Step(bench="failover", arm="reference", case="heal"), {"two_announcers_seconds": 0.051}),
+        (
+            "freeze",
+            Step(bench="load", arm="x", case="freeze-schedule"),
+            {"seen_p95_seconds": 1, "truth_p95_seconds": 2},
+        ),
+    ],
+)
+def test_an_aim_is_lost_by_what_breaks_it(tmp_path: Path, aim: str, step: Step, values: dict[str, float]) -> None:
+    """Each bar can be missed."""
+    made = Book(tmp_path)
+    made.add(step, values)
+
+    assert _outcomes(made)[aim] is Outcome.LOST
+
+
+def test_a_slower_reference_loses_the_rows_against_the_others(tmp_path: Path) -> None:
+    """Rows side by side are lost as soon as the other arm is ahead."""
+    outcomes = _outcomes(book(tmp_path, slower={"reference": 20.0}, benches=["allocate", "arp"]))
+
+    assert {name for name, outcome in outcomes.items() if outcome is Outcome.LOST} == {
+        *(f"burst-{count}-arp-{quantile}" for count in (100, 1000) for quantile in ("p50", "p99")),
+        "rest-requests",
+        "arp-p50",
+    }
+
+
+def test_a_lost_row_gives_its_reason(tmp_path: Path) -> None:
+    """The reason that a profile found stands beside the row: from the file, else from the trial."""
+    made = Book(tmp_path)
+    made.add(
+        Step(bench="moves", arm="reference", case="planned"), {"lost": 1, "sent": 9}, detail={"reason": "the bridge"}
+    )
+    before = aims.rows(figures.of(made), aims.read_reasons(tmp_path))
+    (tmp_path / "reasons.toml").write_text('moves-lost = "the neighbour table"\n')
+    after = aims.rows(figures.of(made), aims.read_reasons(tmp_path))
+
+    assert [row.reason for rows in (before, after) for row in rows if row.aim.name == "moves-lost"] == [
+        "the bridge",
+        "the neighbour table",
+    ]
+
+
+def test_a_reason_for_no_aim_is_refused(tmp_path: Path) -> None:
+    """A misspelt row would go unnoticed."""
+    (tmp_path / "reasons.toml").write_text('moves-lots = "x"\n')
+    with pytest.raises(UnknownName, match="did you mean 'moves-lost'"):
+        aims.read_reasons(tmp_path)
+    (tmp_path / "reasons.toml").write_text("moves-lost = 3\n")
+    with pytest.raises(BadOption, match="it takes a text"):
+        aims.read_reasons(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("value", "name", "text"),
+    [
+        (0.1436, "first_answer_seconds", "144 ms"),
+        (4.4e-6, "p50_seconds", "4.4 µs"),
+        (0.0, "longest_gap_seconds", "0"),
+        (None, "steady_seconds", "never"),
+        (12_345, "requests_per_second", "12.3k/s"),
+        (3 * 2**20, "rest_controller_bytes", "3 MiB"),
+        (17, "lost", "17"),
+        (0.9997, "answered_share", "99.97 %"),
+    ],
+)
+def test_a_figure_is_told_with_its_unit(value: float | None, name: str, text: str) -> None:
+    """Three digits that count, in the unit that a reader takes in."""
+    assert names.value_text(value, name) == text

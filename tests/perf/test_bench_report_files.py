@@ -1,0 +1,243 @@
+"""The files of a report: each can be read by what it is for, and holds every figure."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from html.parser import HTMLParser
+from typing import TYPE_CHECKING
+
+import jsonschema
+import pytest
+from tests.perf.synthetic_book import book
+
+from lbproof_perf.book import Book, Step
+from lbproof_perf.report import figures, metrics, schema, terminal
+from lbproof_perf.report.write import write
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_VOID = {"meta", "br", "rect", "line", "path"}
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Book:
+    """A small run with everything in it, reported."""
+    made = book(tmp_path_factory.mktemp("run"), cuts=6, arms=["reference", "metallb", "keepalived"])
+    write(made)
+    return made
+
+
+def _text(made: Book, name: str) -> str:
+    return (made.folder / name).read_text(encoding="utf-8")
+
+
+class _Page(HTMLParser):
+    """Reads a page and refuses elements that are not closed, or closed in the wrong order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.wanted: list[str] = []
+        self.ids: set[str] = set()
+        self.loads: list[str] = []
+        self.pictures = self.titled = 0
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        told = dict(attrs)
+        if tag not in _VOID or (tag == "rect" and self.rawdata[self.rawdata.find(">", self._at()) - 1] != "/"):
+            self.open.append(tag)
+        self.pictures += tag == "svg"
+        self.titled += tag == "desc"
+        self.ids |= {told["id"] or ""} if "id" in told else set()
+        self.wanted += [told["href"] or ""] if "href" in told else []
+        self.loads += [tag] if tag in {"script", "link", "img", "iframe"} or "src" in told else []
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """An element without content."""
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def _at(self) -> int:
+        line, column = self.getpos()
+        return sum(len(text) + 1 for text in self.rawdata.split("\n")[: line - 1]) + column
+
+
+def _page(made: Book) -> _Page:
+    page = _Page()
+    page.feed(_text(made, "report.html"))
+    page.close()
+    return page
+
+
+def test_the_page_is_well_formed_and_loads_nothing(written: Book) -> None:
+    """It opens from a mail, without a network and without a script."""
+    page = _page(written)
+
+    assert page.open == []
+    assert page.loads == []
+    assert page.pictures == page.titled > 20
+
+
+def test_every_link_of_the_page_leads_somewhere(written: Book) -> None:
+    """To a place of the page, or to a file beside it."""
+    page = _page(written)
+    beside = [link for link in page.wanted if not link.startswith("#")]
+
+    assert {link[1:] for link in page.wanted if link.startswith("#")} <= page.ids
+    assert len(beside) > 20
+    assert all((written.folder / link).exists() for link in beside)
+
+
+def test_the_page_shows_what_did_not_go_well(written: Book) -> None:
+    """Marks, cuts without recovery and raw files are on the page."""
+    text = _text(written, "report.html")
+    raw = written.trials[0].raw
+
+    assert "the machine stalled for 120 ms" in text
+    assert "1 without recovery" in text
+    assert hashlib.sha256((written.folder / "raw" / raw).read_bytes()).hexdigest()[:12] in text
+
+
+def test_no_text_of_a_run_becomes_markup(tmp_path: Path) -> None:
+    """A name or a mark cannot put anything into the page."""
+    made = Book(tmp_path)
+    evil = '<script>alert("x")</script>'
+    for number in (1, 2, 3):
+        step = Step(bench="failover", arm=evil, case="power-cut", number=number)
+        made.add(step, {"first_answer_seconds": 0.1 * number, evil: 1.0}, marks=(evil,))
+    made.say_environment({"kernel": evil})
+    write(made)
+
+    assert _page(made).loads == []
+    assert "<script" not in _text(made, "report.html")
+    _check_open_metrics(_text(made, "metrics.prom"))
+
+
+def test_an_empty_book_can_be_reported(tmp_path: Path) -> None:
+    """A run that was stopped at once leaves files that say so."""
+    made = Book(tmp_path)
+    paths = write(made)
+
+    assert [path.name for path in paths] == ["report.html", "bench.json", "bench.schema.json", "metrics.prom"]
+    assert _page(made).open == []
+    assert terminal.lines(made) == ["nothing was measured yet"]
+
+
+def test_the_json_is_what_its_schema_says(written: Book) -> None:
+    """A program can rely on the schema that lies beside the file."""
+    told, rules = json.loads(_text(written, "bench.json")), json.loads(_text(written, "bench.schema.json"))
+    jsonschema.Draft202012Validator.check_schema(rules)
+    jsonschema.validate(told, rules)
+
+    assert len(told["figures"]) == len(figures.of(written).summaries)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(told | {"trials": "many"}, rules)
+
+
+def test_the_json_has_no_number_that_json_has_not(written: Book) -> None:
+    """A time that did not come about is null, and is counted."""
+
+    def refuse(name: str) -> None:
+        raise AssertionError(name)
+
+    told = schema.Report.model_validate(json.loads(_text(written, "bench.json"), parse_constant=refuse))
+    cuts = next(one for one in told.figures if (one.arm, one.case) == ("metallb", "power-cut"))
+
+    assert (cuts.without, cuts.quantiles["max"].value) == (1, None)
+
+
+def test_the_sums_are_those_of_the_files(written: Book) -> None:
+    """The folder is sealed after the last file was written."""
+    sums = {line[66:]: line[:64] for line in _text(written, "SHA256SUMS").splitlines()}
+
+    assert {"report.html", "bench.json", "bench.schema.json", "metrics.prom", "trials.ndjson"} <= sums.keys()
+    assert all(hashlib.sha256((written.folder / name).read_bytes()).hexdigest() == sum_ for name, sum_ in sums.items())
+
+
+def test_the_same_trials_give_the_same_files(written: Book) -> None:
+    """A report can be made again and compared byte by byte."""
+    before = _text(written, "SHA256SUMS")
+    write(Book.read(written.folder))
+
+    assert _text(written, "SHA256SUMS") == before
+
+
+def test_the_metrics_follow_the_grammar(written: Book) -> None:
+    """A collector that is strict takes them."""
+    samples = _check_open_metrics(_text(written, "metrics.prom"))
+
+    assert samples['lbproof_bench_trials{bench="failover",arm="reference",case="power-cut"}'] == "6.0"
+    worst = 'lbproof_bench_failover_first_answer_seconds{arm="metallb",case="power-cut",quantile="1"}'
+    assert samples[worst] == "+Inf"
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        "# TYPE a gauge\na 1",
+        "# TYPE a gauge\n# UNIT a seconds\na 1\n# EOF\n",
+        "# TYPE a gauge\na 1\na 1\n# EOF\n",
+        'a{b="c} 1\n# EOF\n',
+    ],
+)
+def test_the_checker_of_the_grammar_can_refuse(broken: str) -> None:
+    """Text without an end, a unit that the name lacks, a sample twice, an open quote."""
+    with pytest.raises(AssertionError):
+        _check_open_metrics(broken)
+
+
+def test_a_label_is_escaped() -> None:
+    """Quotes, backslashes and line ends in a name do not end a label."""
+    text = metrics.of(figures.Figures(summaries=(), groups=()), [], {"a b": 'x"\\\n'})
+
+    assert 'lbproof_bench_info{a_b="x\\"\\\\\\n"} 1' in text
+    _check_open_metrics(text)
+
+
+_LABEL = r'[a-zA-Z_][a-zA-Z0-9_]*="(?:[^"\\\n]|\\["\\n])*"'
+_SAMPLE = re.compile(rf"([a-zA-Z_:][a-zA-Z0-9_:]*)(\{{(?:{_LABEL}(?:,{_LABEL})*)?\}})? (\S+)")
+_NUMBER = re.compile(r"[+-]?(?:Inf|NaN|\d+(?:\.\d*)?(?:e[+-]?\d+)?)")
+
+
+def _check_open_metrics(text: str) -> dict[str, str]:
+    """The samples of an OpenMetrics 1.0 text; AssertionError where it breaks the grammar (gauge and info only)."""
+    assert text.endswith("# EOF\n")
+    families: dict[str, dict[str, str]] = {}
+    samples: dict[str, str] = {}
+    current = ""
+    for line in text.removesuffix("# EOF\n").splitlines():
+        if line.startswith("# "):
+            kind, name, told = line[2:].split(" ", 2)
+            assert kind in {"TYPE", "UNIT", "HELP"}
+            if name != current:
+                assert name not in families, f"{name} is interleaved"
+                current = name
+            assert kind not in families.setdefault(name, {}), f"{kind} of {name} twice"
+            assert kind != "UNIT" or name.endswith(f"_{told}"), f"{name} does not end with {told}"
+            assert kind != "TYPE" or told in {"gauge", "info"}
+            families[name][kind] = told
+            continue
+        match = _SAMPLE.fullmatch(line)
+        assert match, line
+        name, labels, value = match.groups()
+        assert name == current + "_info" * (families[current]["TYPE"] == "info"), line
+        found = re.findall(r'([a-zA-Z0-9_]+)="(?:[^"\\]|\\.)*"', labels or "")
+        assert len(found) == len(set(found)), line
+        assert _NUMBER.fullmatch(value), line
+        assert name + (labels or "") not in samples, line
+        samples[name + (labels or "")] = value
+    return samples
+
+
+def test_the_terminal_has_a_line_a_figure(written: Book) -> None:
+    """Nothing that was measured is left out, and no line wraps in a wide terminal."""
+    found = figures.of(written)
+    told = terminal.table(found, {})
+
+    assert len([line for line in told if line.startswith("  ")]) == len(found.summaries)
+    assert any("never" in line for line in told)
+    assert max(len(line) for line in told if line.startswith("  ")) < 180

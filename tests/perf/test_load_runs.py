@@ -1,0 +1,213 @@
+"""Loads that really run: the schedule against a server that stands still, and Locust at a place of its own."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import urllib.request
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from lbproof.lab.base import LabError
+from lbproof.observe.wait import settles
+from lbproof_perf.load import meter, run, web
+
+sys.path.insert(0, str(Path(__file__).parents[2]))  # for the helpers of tests, by their place in the checkout
+
+from tests.observe.places import Segment
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from lbproof.observe.vantage import Vantage
+
+SERVER = """
+import asyncio, sys
+
+class Http(asyncio.Protocol):
+    def connection_made(self, transport):
+        self.transport = transport
+
+    def data_received(self, data):
+        body = b"web"
+        head = b"HTTP/1.1 200 OK\\r\\nContent-Length: %d\\r\\n\\r\\n" % len(body)
+        self.transport.write((head + body) * data.count(b"\\r\\n\\r\\n"))
+
+class Udp(asyncio.DatagramProtocol):
+    def connection_made(self, transport):
+        self.transport = transport
+
+    def datagram_received(self, data, sender):
+        self.transport.sendto(data.removeprefix(b"echo "), sender)
+
+async def main():
+    loop = asyncio.get_running_loop()
+    await loop.create_datagram_endpoint(Udp, local_addr=("0.0.0.0", 8000))
+    server = await loop.create_server(Http, "0.0.0.0", 8000)
+    print("up", flush=True)
+    await server.serve_forever()
+
+asyncio.run(main())
+"""
+"""Answers as agnhost's netexec does, and needs nothing built."""
+
+
+@pytest.fixture(scope="module")
+def segment() -> Iterator[Segment]:
+    """A client and a server on a segment."""
+    with Segment() as made:
+        for host in made.hosts.values():
+            assert host.popen(["ip", "link", "set", "lo", "up"]).wait() == 0
+        yield made
+
+
+@pytest.fixture(scope="module")
+def client(segment: Segment) -> Vantage:
+    """Where the load comes from."""
+    return segment.hosts["client"]
+
+
+@pytest.fixture(scope="module")
+def server(segment: Segment) -> Iterator[subprocess.Popen[bytes]]:
+    """It serves on `web`, port 8000."""
+    process = segment.hosts["web"].popen([sys.executable, "-c", SERVER], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"up\n"
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def load(user: str, segment: Segment, **more: float | str) -> run.Load:
+    """A load of one second."""
+    made = {"user": user, "host": segment.hosts["web"].address, "port": 8000, "udp_port": 8000, "seconds": 1, **more}
+    return run.Load(**made)  # type: ignore[arg-type] # the keywords are those of the dataclass
+
+
+@pytest.mark.parametrize("user", ["ScheduleUser", "ScheduleUdpUser"])
+def test_a_schedule_is_kept_and_reported(
+    user: str, client: Vantage, segment: Segment, server: subprocess.Popen[bytes]
+) -> None:
+    """Every request that was due is answered, under way or not yet gone; Locust's own report has them all."""
+    outcome = run.measure(client, load(user, segment, users=1, rate=200.0), servers=[server.pid])
+    tally = outcome.tally
+
+    assert tally.failed == 0
+    assert tally.answered > 100
+    assert tally.lag.count == tally.answered + tally.in_flight
+    assert sum(row["num_requests"] for row in outcome.stats) == tally.answered
+    assert outcome.use is not None
+    assert 0 < outcome.use.generator < 2
+    assert outcome.rate_per_core
+
+
+def test_a_stock_user_is_measured_too(client: Vantage, segment: Segment, server: subprocess.Popen[bytes]) -> None:
+    """Locust's users fill the same tally by Locust's own events, and two workers add up."""
+    outcome = run.measure(client, load("KeepAliveUser", segment, users=4, processes=2))
+
+    assert server.poll() is None
+    assert outcome.tally.answered > 10
+    assert outcome.tally.failed == 0
+    assert outcome.tally.lag.count == 0
+
+
+def test_failures_are_counted_by_what_they_are(client: Vantage, segment: Segment) -> None:
+    """Nobody listens there: every request failed, no latency is made of it, and a reader is told."""
+    outcome = run.measure(client, load("ScheduleUser", segment, port=9, users=1, rate=100.0))
+
+    assert set(outcome.tally.failures) == {"ECONNREFUSED"}
+    assert outcome.tally.answered == 0
+    assert "nothing was answered" in outcome.marks()
+
+
+def test_locust_that_fails_is_told_with_its_log(client: Vantage, segment: Segment) -> None:
+    """A user that there is not is one clear error, and no process is left at the place."""
+    before = meter.processes_at([client])
+    with pytest.raises(LabError, match="NobodyUser"):
+        run.measure(client, load("NobodyUser", segment))
+
+    assert meter.processes_at([client]) == before
+
+
+def test_an_interrupted_load_leaves_nothing(client: Vantage, segment: Segment, server: subprocess.Popen[bytes]) -> None:
+    """Master and workers are gone when what runs beside the load is interrupted."""
+
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    assert server.poll() is None
+    with pytest.raises(KeyboardInterrupt):
+        run.measure(client, load("KeepAliveUser", segment, seconds=30), during=interrupted)
+
+    settles(lambda: meter.processes_at([client]), lambda left: not left, what="all processes are gone", within=10)
+
+
+def test_the_web_ui_is_reached_from_this_machine(client: Vantage, segment: Segment) -> None:
+    """Locust's page, of a master at the client, on a port of this machine's loopback; refused once it is over."""
+    with web.opened(client, load("KeepAliveUser", segment), 0) as (url, _):
+        with urllib.request.urlopen(url, timeout=20) as page:  # noqa: S310 - our own door
+            text = page.read().decode()
+        port = int(url.rpartition(":")[2])
+
+    assert "<title>Locust</title>" in text
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port), timeout=5)
+
+
+ENGINE = """
+import json, sys
+import gevent
+from lbproof_perf.load.engine import HttpSchedule
+
+class Sink:
+    took_all, lags_all, failures = [], [], []
+    def took(self, latencies, lags, size):
+        self.took_all += latencies
+        self.lags_all += lags
+    def failed(self, why):
+        self.failures.append(why)
+    def left_over(self, unsent, in_flight):
+        pass
+
+sink = Sink()
+made = HttpSchedule(sys.argv[1], 8000, "/", rate=100, connections=64, timeout=10, sink=sink)
+keeper = gevent.spawn(made.run)
+print("going", flush=True)
+gevent.sleep(1.6)
+keeper.kill()
+print(json.dumps([len(sink.lags_all), max(sink.took_all), len(sink.took_all), sink.failures]))
+"""
+
+
+def test_requests_leave_while_the_server_stands_still(
+    client: Vantage, segment: Segment, server: subprocess.Popen[bytes]
+) -> None:
+    """A closed loop would ask once in half a second of standstill; a schedule goes on, and counts all of the wait."""
+    address = segment.hosts["web"].address
+    process = client.popen([sys.executable, "-c", ENGINE, address], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"going\n"
+    server.send_signal(signal.SIGSTOP)
+    threading.Event().wait(0.5)  # how long it stands still is the experiment
+    server.send_signal(signal.SIGCONT)
+    out, _ = process.communicate(timeout=20)
+    left, longest, answered, failures = json.loads(out)
+
+    assert failures == []
+    assert left >= 120
+    assert answered >= 120
+    assert longest >= 0.4
+
+
+def test_processes_are_found_by_their_place(segment: Segment, server: subprocess.Popen[bytes]) -> None:
+    """The server's process is at the server's place, and not at the client's."""
+    assert settles(
+        lambda: meter.processes_at([segment.hosts["web"]]), bool, what="the server is found", within=5
+    ).value == [server.pid]
+    assert server.pid not in meter.processes_at([segment.hosts["client"]])

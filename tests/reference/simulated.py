@@ -1,0 +1,89 @@
+"""Speakers in simulated time: real segments, a cable that can be cut, and a clock that only this test moves."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lbproof_reference.speaker.heartbeat import decode, encode
+from lbproof_reference.speaker.segment import Segment
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from lbproof_reference.speaker.plan import Offer
+
+BEAT = 0.05
+HOLD = 3 * BEAT
+STEP = 0.001
+
+
+class SimulatedLan:
+    """Nodes that hear each other within a millisecond, unless they are cut off or frozen.
+
+    A node's heartbeats are out of step with the others'. Nothing here decides anything: `Segment` does.
+    """
+
+    def __init__(self, nodes: Iterable[str], offers: Mapping[bytes, Offer]) -> None:
+        """All start at 0 and want the same."""
+        self.now = 0.0
+        self.speakers = {
+            node: Segment(node=node, interface="eth0", boot=number, hold=HOLD, now=0)
+            for number, node in enumerate(nodes, start=1)
+        }
+        self.cut: set[str] = set()
+        self.frozen: set[str] = set()
+        self.double: dict[bytes, float] = {}
+        """Seconds, an address, that more than one node answered."""
+        self.silent: dict[bytes, float] = {}
+        """Seconds that none did."""
+        self._due = {node: BEAT * number / len(self.speakers) for number, node in enumerate(self.speakers)}
+        self._last = dict.fromkeys(self.speakers, 0.0)
+        self._inbox: dict[str, list[bytes]] = {node: [] for node in self.speakers}
+        self.want(offers)
+
+    def want(self, changes: Mapping[bytes, Offer | None], *nodes: str) -> None:
+        """Tell these nodes (none named: all) what is to be announced from now on."""
+        for node in nodes or self.speakers:
+            self.speakers[node].want(changes)
+
+    def answerers(self, address: bytes) -> list[str]:
+        """Who would answer a question now."""
+        return [
+            node
+            for node, speaker in self.speakers.items()
+            if node not in self.frozen and speaker.answers(address, self.now)
+        ]
+
+    def run(self, seconds: float) -> None:
+        """Let time pass; `double` and `silent` start at 0."""
+        addresses = {address for speaker in self.speakers.values() for address in speaker.wanted}
+        self.double, self.silent = dict.fromkeys(addresses, 0.0), dict.fromkeys(addresses, 0.0)
+        for _ in range(round(seconds / STEP)):
+            self.now += STEP
+            for node in self.speakers.keys() - self.frozen:
+                self._turn(node)
+            for address in addresses:
+                many = len(self.answerers(address))
+                self.double[address] += STEP * (many > 1)
+                self.silent[address] += STEP * (many == 0)
+
+    def _turn(self, node: str) -> None:
+        speaker = self.speakers[node]
+        heard, self._inbox[node] = self._inbox[node], []
+        for frame in heard:
+            speaker.hear(decode(frame, b"key"), self.now)
+        if self.now > self._due[node] + BEAT:
+            speaker.doubt(self.now - self._last[node], self.now)
+            self._due[node] = self.now
+        speaker.bury(self.now)
+        due = self.now >= self._due[node]
+        if due:
+            self._due[node] += BEAT
+        if not speaker.is_settled(self.now):
+            speaker.follow(self.now)
+        if due or speaker.has_news:
+            self._last[node] = self.now
+            frames = [encode(beat, b"key") for beat in speaker.beats()]
+            for other in self._inbox.keys() - {node}:
+                if not {node, other} & self.cut:
+                    self._inbox[other] += frames

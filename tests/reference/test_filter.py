@@ -1,0 +1,218 @@
+"""The ARP socket's filter: judged by an interpreter of classic BPF that is written here, and by the kernel's own."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import ipaddress
+import select
+import socket
+import struct
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scapy.layers.l2 import ARP, Ether
+
+from lbproof_reference.frames import ETH_P_ARP, read_request
+from lbproof_reference.speaker.filter import MOST_INSTRUCTIONS, arp_filter, ranges
+from lbproof_reference.speaker.wire import Link, Wire, _attach
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from lbproof_reference.speaker.filter import Step
+
+ADDRESSES = st.one_of(
+    st.integers(0, 2**32 - 1),
+    st.integers(0xC6120000, 0xC6120100),  # near each other, so that ranges come about
+    st.sampled_from([0, 1, 2**31 - 1, 2**31, 2**32 - 2, 2**32 - 1]),
+).map(lambda number: number.to_bytes(4))
+SETS = st.sets(ADDRESSES, max_size=60)
+
+
+def question(target: bytes, **fields: Any) -> bytes:  # noqa: ANN401 - whatever scapy takes
+    """A request for an address as scapy writes it."""
+    wanted: dict[str, Any] = {"op": 1, "hwsrc": "02:00:00:00:00:02", "psrc": "10.0.0.9", **fields}
+    return bytes(Ether(dst="ff:ff:ff:ff:ff:ff") / ARP(pdst=socket.inet_ntoa(target), **wanted))
+
+
+def passes(program: Sequence[Step], frame: bytes) -> bool:
+    """Run a classic BPF program on a frame: the opcodes that a filter of ours may use, as linux/filter.h has them.
+
+    IndexError when it runs off its end; AssertionError when the kernel would refuse an instruction.
+    """
+    at = value = 0
+    while True:
+        code, yes, no, operand = program[at]
+        assert 0 <= yes <= 255
+        assert 0 <= no <= 255
+        at += 1
+        if code in {0x28, 0x20}:  # BPF_LD|BPF_ABS, of two bytes or four
+            size, form = (2, "!H") if code == 0x28 else (4, "!I")
+            if operand + size > len(frame):
+                return False
+            (value,) = struct.unpack_from(form, frame, operand)
+        elif code == 0x80:  # BPF_LD|BPF_LEN
+            value = len(frame)
+        elif code == 0x05:  # BPF_JMP|BPF_JA
+            at += operand
+        elif code == 0x15:  # BPF_JMP|BPF_JEQ
+            at += yes if value == operand else no
+        elif code == 0x35:  # BPF_JMP|BPF_JGE
+            at += yes if value >= operand else no
+        else:
+            assert code == 0x06  # BPF_RET
+            return operand > 0
+
+
+def heard(program: Sequence[Step], target: bytes) -> bool:
+    """Whether a question for an address passes."""
+    return passes(program, question(target))
+
+
+@given(SETS, st.lists(ADDRESSES, max_size=20))
+def test_it_passes_what_is_asked_of_us_and_nothing_else(ours: set[bytes], asked: list[bytes]) -> None:
+    """With room for every range, a question passes if and only if it is for one of the addresses."""
+    program = arp_filter(ours)
+    beside = [((int.from_bytes(a) + step) % 2**32).to_bytes(4) for a in ours for step in (-1, 0, 1)]
+
+    assert {a: heard(program, a) for a in [*asked, *beside]} == {a: a in ours for a in [*asked, *beside]}
+
+
+@given(SETS, st.lists(ADDRESSES, max_size=20), st.integers(15, 120))
+def test_with_little_room_it_passes_more_and_never_less(ours: set[bytes], asked: list[bytes], most: int) -> None:
+    """Joined ranges hold every address of ours, lie between the lowest and the highest, and keep to the bound."""
+    program = arp_filter(ours, most)
+
+    assert len(program) <= most
+    assert all(heard(program, address) for address in ours)
+    assert all(min(ours) <= address <= max(ours) for address in asked if heard(program, address))
+
+
+@pytest.mark.parametrize("count", [300, 1000, 5000])
+def test_it_stays_within_the_kernels_bound(count: int) -> None:
+    """Scattered addresses are as many ranges; jumps farther than 255 instructions arrive where they should."""
+    ours = [(0x0A000000 + 3 * n * (1 + n % 7)).to_bytes(4) for n in range(count)]
+    program = arp_filter(ours)
+
+    assert len(program) <= MOST_INSTRUCTIONS
+    assert all(heard(program, address) for address in ours[:: count // 100])
+    assert not heard(program, b"\x09\xff\xff\xff")
+    if count <= 1000:
+        strangers = [(int.from_bytes(a) + 1).to_bytes(4) for a in ours[:: count // 100]]
+        assert not any(heard(program, stranger) for stranger in set(strangers) - set(ours))
+
+
+@given(st.lists(ADDRESSES, max_size=40, unique=True), st.randoms())
+def test_the_same_addresses_make_the_same_program(ours: list[bytes], random: Any) -> None:  # noqa: ANN401 - hypothesis' own
+    """Whatever the order in which they are given; IPv6 addresses are none of it."""
+    shuffled = [*ours, ipaddress.ip_address("2001:db8::7").packed]
+    random.shuffle(shuffled)
+
+    assert arp_filter(ours) == arp_filter(shuffled)
+
+
+def test_the_nearest_ranges_are_joined() -> None:
+    """The widest gaps are kept, so that as few strangers as can be are heard."""
+    ours = [number.to_bytes(4) for number in (10, 11, 20, 100, 1000)]
+
+    assert ranges(ours, 5) == [(10, 11), (20, 20), (100, 100), (1000, 1000)]
+    assert ranges(ours, 3) == [(10, 20), (100, 100), (1000, 1000)]
+    assert ranges(ours, 1) == [(10, 1000)]
+    assert ranges([], 1) == []
+
+
+def test_a_bound_without_room_is_refused() -> None:
+    """One range takes fifteen instructions."""
+    assert len(arp_filter([b"\x0a\0\0\1"], 15)) == 15
+    with pytest.raises(ValueError, match="14 instructions"):
+        arp_filter([b"\x0a\0\0\1"], 14)
+
+
+TARGET = socket.inet_aton("10.0.0.7")
+
+
+@given(
+    st.one_of(
+        st.binary(max_size=60),
+        st.sampled_from([question(TARGET), question(TARGET, op=2), question(TARGET, hwlen=8), question(TARGET)[:41]]),
+    )
+)
+def test_it_passes_every_question_that_is_answered_and_never_a_reply(frame: bytes) -> None:
+    """What `read_request` hears for an address of ours, the kernel lets through."""
+    program = arp_filter([TARGET])
+    request = read_request(frame)
+    if request is not None and request.target == TARGET:
+        assert passes(program, frame)
+    if passes(program, frame):
+        assert frame[20:22] == b"\0\1"
+
+
+@given(SETS, st.lists(ADDRESSES, max_size=5))
+def test_the_kernel_agrees(ours: set[bytes], asked: list[bytes]) -> None:
+    """The kernel takes the program, and it passes there what our interpreter says."""
+    program = arp_filter(ours)
+    begin, end = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+    with begin, end:
+        _attach(end, program)
+        for target in [*ours, *asked]:
+            begin.send(question(target))
+        got = [frame[38:42] for frame in read_all(end)]
+
+    assert got == [target for target in [*ours, *asked] if heard(program, target)]
+
+
+def read_all(sock: socket.socket) -> Iterator[bytes]:
+    """The datagrams that wait."""
+    while select.select([sock], [], [], 0)[0]:
+        yield sock.recv(2048)
+
+
+def test_a_wire_hears_what_was_claimed_last() -> None:
+    """Deaf before anything is claimed; a burst of changes ends with the last one, however many ranges that takes."""
+    link = Link(name="lo", index=1, mac=bytes(6), subnets=())
+    ours = [socket.inet_aton(f"10.9.0.{host}") for host in (100, 101, 110)]
+    many = [(0x0B000000 + 2 * number).to_bytes(4) for number in range(5000)]
+
+    async def follow() -> None:
+        with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) as asker, closing(Wire(link)) as wire:
+            asker.bind(("lo", ETH_P_ARP))
+
+            def hear() -> list[bytes]:
+                """Of a question for every address of the subnet, those that get through."""
+                for host in range(1, 255):
+                    asker.send(question(socket.inet_aton(f"10.9.0.{host}")))
+                return [frame[38:42] for frame in wire.received(wire.arp, limit=1000)]
+
+            assert hear() == []
+            wire.hear_for([*ours, *many])
+            assert hear() == ours
+            wire.hear_for(ours[:1])
+            wire.hear_for(ours[1:])
+            async with asyncio.timeout(10):
+                while hear() != ours[1:]:  # noqa: ASYNC110 - a timer of the wire's own, which tells nobody
+                    await asyncio.sleep(0)
+
+    asyncio.run(follow())
+
+
+def test_a_kernel_with_less_room_gets_a_coarser_filter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the kernel has no memory for so long a program, one that joins more ranges is attached."""
+    tried: list[int] = []
+
+    def attach(sock: socket.socket, program: Sequence[Step]) -> None:
+        tried.append(len(program))
+        if len(program) > 500:
+            raise OSError(errno.ENOMEM, "no room")
+        _attach(sock, program)
+
+    link = Link(name="lo", index=1, mac=bytes(6), subnets=())
+    with closing(Wire(link)) as wire:
+        monkeypatch.setattr("lbproof_reference.speaker.wire._attach", attach)
+        wire.hear_for([(2 * number).to_bytes(4) for number in range(5000)])
+
+    assert tried == sorted(tried, reverse=True)
+    assert 250 < tried[-1] <= 500

@@ -1,0 +1,120 @@
+"""Who answers while an address moves: in simulated time, so that a starved machine changes nothing."""
+
+from __future__ import annotations
+
+import pytest
+from tests.reference.simulated import BEAT, HOLD, STEP, SimulatedLan
+
+from lbproof_reference.speaker.plan import Offer
+from lbproof_reference.speaker.segment import HOLD_SECONDS
+
+NODES = ("n1", "n2", "n3")
+ADDRESSES = [bytes([10, 0, 0, number]) for number in range(100)]
+FIRST = ADDRESSES[0]
+
+
+def offer(*nodes: str) -> Offer:
+    """Whom an address may be announced by."""
+    return Offer(service="ns/a", nodes=frozenset(nodes))
+
+
+@pytest.fixture
+def lan() -> SimulatedLan:
+    """Three nodes that agree on a hundred addresses."""
+    lan = SimulatedLan(NODES, dict.fromkeys(ADDRESSES, offer(*NODES)))
+    lan.run(1)
+    assert all(len(lan.answerers(address)) == 1 for address in ADDRESSES)
+    return lan
+
+
+def within(seconds: dict[bytes, float], most: float) -> None:
+    """No address was in that state for longer."""
+    assert max(seconds.values()) <= most + STEP
+
+
+def test_addresses_are_spread_over_nodes_that_start_together(lan: SimulatedLan) -> None:
+    """Each has its share, without a word about it."""
+    assert all(len(speaker.mine) > len(ADDRESSES) / 10 for speaker in lan.speakers.values())
+
+
+def test_an_orderly_stop_leaves_no_moment_without_an_answer(lan: SimulatedLan) -> None:
+    """The successor answers before the one that leaves is silent, and they overlap for less than a heartbeat."""
+    (leaver,) = lan.answerers(FIRST)
+    lan.speakers[leaver].leave()
+    lan.run(0.3)
+
+    within(lan.silent, 0)
+    within(lan.double, BEAT)
+    assert not lan.speakers[leaver].mine
+
+
+def test_a_node_that_may_no_longer_announce_goes_on_until_another_does(lan: SimulatedLan) -> None:
+    """Whoever learns first that a node is excluded, no question goes unanswered."""
+    (owner,) = lan.answerers(FIRST)
+    others = [node for node in NODES if node != owner]
+    changes = dict.fromkeys(ADDRESSES, offer(*others))
+    lan.want(changes, owner)
+    lan.run(0.1)
+    assert lan.answerers(FIRST) == [owner]
+    lan.want(changes)
+    lan.run(1)
+
+    within(lan.silent, 0)
+    within(lan.double, BEAT)
+    assert lan.answerers(FIRST) != [owner]
+
+
+def test_a_successor_that_never_comes_is_not_waited_for_long(lan: SimulatedLan) -> None:
+    """The others do not learn of the change: the node that may not announce is silent all the same."""
+    (owner,) = lan.answerers(FIRST)
+    lan.want({FIRST: offer(*(set(NODES) - {owner}))}, owner)
+    lan.run(HOLD_SECONDS + 0.05)
+
+    assert lan.answerers(FIRST) == []
+
+
+def test_without_a_successor_there_is_no_wait(lan: SimulatedLan) -> None:
+    """An address that nobody here may announce, or that is gone, is silent at once."""
+    lan.want({FIRST: offer("elsewhere"), ADDRESSES[1]: None})
+    lan.run(0.002)
+
+    assert lan.answerers(FIRST) == lan.answerers(ADDRESSES[1]) == []
+
+
+@pytest.mark.parametrize("lost", NODES)
+def test_a_cut_that_heals_has_two_announcers_for_a_heartbeat_at_most(lan: SimulatedLan, lost: str) -> None:
+    """Both sides claimed; the side that heard fewer falls silent, and nobody else moves."""
+    lan.cut = {lost}
+    lan.run(1)
+    rest = {address: [node for node in lan.answerers(address) if node != lost] for address in ADDRESSES}
+    lan.cut = set()
+    lan.run(0.5)
+
+    within(lan.double, BEAT)
+    within(lan.silent, 0)
+    assert {address: lan.answerers(address) for address in ADDRESSES} == rest
+
+
+@pytest.mark.parametrize("seconds", [HOLD - BEAT, HOLD, HOLD + BEAT, 1.0])
+def test_one_that_was_frozen_wakes_to_no_double_answer(lan: SimulatedLan, seconds: float) -> None:
+    """Frozen for less than its term it goes on; for longer, it answers nothing that another took."""
+    (sleeper,) = lan.answerers(FIRST)
+    lan.frozen = {sleeper}
+    lan.run(seconds)
+    lan.frozen = set()
+    lan.run(1)
+
+    within(lan.double, 0)
+    assert all(len(lan.answerers(address)) == 1 for address in ADDRESSES)
+
+
+def test_a_burst_of_addresses_costs_a_message_for_each_chunk_that_changed(lan: SimulatedLan) -> None:
+    """What did not change is not said again: the work of a change does not grow with what is there."""
+    speaker = lan.speakers["n1"]
+    lan.want({bytes([10, 0, 1, 1]): offer("n1")}, "n1")
+    speaker.beats()
+    speaker.beats()
+    speaker.follow(lan.now)
+
+    assert speaker.has_news
+    assert len(speaker.beats()) <= 2
