@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from itertools import pairwise
 
 from lbproof_reference.controller.allocate import Ledger, Wish
 from lbproof_reference.controller.pools import Block, Pool
