@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from lbproof_perf.arms import Arm
     from lbproof_perf.book import Book
+    from lbproof_perf.subject import Company
 
 
 class Size(StrEnum):
@@ -34,5 +35,7 @@ class Hands:
     arms: Sequence[Arm]
     say: Callable[[str], None]
     """A line for the one who waits: what was just measured, and what of it is known so far."""
+    company: Company
+    """Labs that the benchmarks of outages share, one after the other; a benchmark that wants others boots its own."""
     components: Path | None = None
     """Folder that holds Kubernetes' programs, or None."""

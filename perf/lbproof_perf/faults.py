@@ -149,6 +149,7 @@ KINDS: Mapping[str, Kind] = {
             heals=True,
         ),
         Kind(name="speaker-stopped", text="the announcing speaker is stopped in an orderly way", act=_stopped),
+        Kind(name="planned", text="the announcing speaker is stopped in an orderly way", act=_stopped),
         Kind(
             name="controller-killed",
             text="the controller is killed",

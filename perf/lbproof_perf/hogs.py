@@ -16,19 +16,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lbproof.lab.base import LabError, Topology
-from lbproof_perf import scene
+from lbproof.lab.base import LabError
 from lbproof_perf.bench import Size
 from lbproof_perf.book import Step
-from lbproof_perf.failover import Subject
 from lbproof_perf.ruler.outage import outage, takeovers
 from lbproof_perf.ruler.ruler import Ruler, Streams, at_client, names_of
-from lbproof_perf.ruler.stalls import Stalls
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from lbproof_perf.bench import Hands
+    from lbproof_perf.subject import Subject
 
 NAME = "hogs"
 QUESTION = "Does a busy machine make an address move?"
@@ -49,7 +47,7 @@ class Plan:
 
 
 PLANS: Mapping[Size, Plan] = {
-    Size.QUICK: Plan(spans=1, seconds=10),
+    Size.QUICK: Plan(spans=1, seconds=5),
     Size.FULL: Plan(spans=10, seconds=60),
     Size.NIGHTLY: Plan(spans=30, seconds=60),
 }
@@ -65,13 +63,8 @@ def run(hands: Hands, plan: Plan) -> None:
     ]
     if not numbers:
         return
-    with ExitStack() as stack:
-        stalls = stack.enter_context(Stalls())
-        subjects = []
-        for arm in hands.arms:
-            made = stack.enter_context(scene.opened(arm, Topology(), components=hands.components, say=hands.say))
-            subjects.append(Subject.of(made, stalls, nodes=[made.lab.nodes[0].name]))
-        stack.enter_context(busy(plan.hogs))
+    subjects = [hands.company.subject(arm) for arm in hands.arms]
+    with busy(plan.hogs):
         for number in numbers:
             _span(hands, subjects, plan, number)
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 NAME = "moves"
 QUESTION = "What does a planned move cost?"
-CASES = ("speaker-stopped", "excluded")
+CASES = ("planned", "excluded")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,8 +30,8 @@ class Plan:
 
 
 PLANS: Mapping[Size, Plan] = {
-    Size.QUICK: Plan(cases={"speaker-stopped": 2}),
-    Size.FULL: Plan(cases={"speaker-stopped": 20, "excluded": 5}),
+    Size.QUICK: Plan(cases={"planned": 1}),
+    Size.FULL: Plan(cases={"planned": 20, "excluded": 5}),
     Size.NIGHTLY: Plan(cases=dict.fromkeys(CASES, 50)),
 }
 
@@ -45,9 +45,7 @@ def run(hands: Hands, plan: Plan) -> None:
         for case, count in plan.cases.items()
     }
     todo = [step for step in failover.spread(counts, NAME) if not hands.book.has(step)]
-    if not todo:
-        return
-    failover.together(hands, todo)
+    failover.together(hands, hands.company, todo)
     for arm, case in counts:
         trials = hands.book.of(NAME, arm, case)
         lost, sent = (sum(trial.values[name] or 0 for trial in trials) for name in ("lost", "sent"))

@@ -20,6 +20,7 @@ from lbproof.observe.kube import ApiError, ApiUnreachable
 from lbproof.observe.wait import WaitFailed
 from lbproof.spec import Exit
 from lbproof_perf.bench import Hands
+from lbproof_perf.subject import Company
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -40,6 +41,10 @@ MODULES: Mapping[str, str] = {
     "load": "lbproof_perf.load.bench",
 }
 """Every benchmark and its module, in the order in which they are run."""
+
+
+TOGETHER = frozenset({"failover", "moves", "hogs"})
+"""Those that share labs; all others have the machine to themselves."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,11 +83,14 @@ def run(book: Book, tasks: Sequence[Task], *, components: Path | None, say: Call
         minutes, seconds = divmod(int(time.monotonic() - began), 60)
         say(f"[{minutes:3}:{seconds:02}] {line}")
 
+    company = Company(components, told)
     try:
         for task in tasks:
             bench = module(task.bench)
             told(f"{bench.NAME}: {bench.QUESTION}")
-            hands = Hands(book=book, arms=task.arms, components=components, say=told)
+            if task.bench not in TOGETHER:
+                company.close()
+            hands = Hands(book=book, arms=task.arms, company=company, components=components, say=told)
             try:
                 bench.run(hands, task.plan)
             except (LabError, WaitFailed, ApiError, ApiUnreachable, RuntimeError, OSError) as error:
@@ -91,6 +99,7 @@ def run(book: Book, tasks: Sequence[Task], *, components: Path | None, say: Call
                 broken.append(f"{bench.NAME}: {str(error).splitlines()[0]}")
                 told(f"broke off: {broken[-1]}")
     finally:
+        company.close()
         if book.trials:
             if broken:
                 book.say_environment({"broke off": "; ".join(broken)})

@@ -65,20 +65,23 @@ class Scene:
     stage: Stage
 
     def expose(self, name: str, selector: Mapping[str, str], ports: Sequence[Mapping[str, Any]] = PORTS) -> str:
-        """Make a Service in front of pods of the suite's namespace (`stage.web`); gives its address, announced.
+        """Make a Service in front of pods of the suite's namespace (`stage.web`); gives its address, which serves.
 
-        The pods must be ready: some implementations announce nothing without. That kube-proxies serve the address too
-        is not waited for (`stage.serves`). An arm without a controller does it in its own way (`Exposes`); any other is
-        given a pool of one free address, which the Service names. Raises `WaitFailed` when no address comes, or not
-        exactly one node answers for it.
+        The pods must be ready: some implementations announce nothing without. An arm without a controller does it in
+        its own way (`Exposes`); any other is given a pool of one free address, which the Service names. The address is
+        asked by HTTP before it is given: a UDP flow that begins before kube-proxy knows it is remembered by the node's
+        conntrack and never served. Raises `WaitFailed` when no address comes, not exactly one node answers for it, or
+        it does not serve.
         """
         adapter = self.ground.adapter
         if isinstance(adapter, Exposes):
-            return adapter.expose(self.stage, name, selector=selector, ports=ports)
-        pool = self.stage.pool(1)
-        service = self.stage.service(name, serving=True, pool=pool, selector=selector, ports=ports)
-        address = self.stage.assigned(service)
-        self.stage.announcer(address, budget="one_answerer")
+            address = adapter.expose(self.stage, name, selector=selector, ports=ports)
+        else:
+            pool = self.stage.pool(1)
+            service = self.stage.service(name, serving=True, pool=pool, selector=selector, ports=ports)
+            address = self.stage.assigned(service)
+            self.stage.announcer(address, budget="one_answerer")
+        self.stage.serves(self.stage.client, address)
         return address
 
     def wide_pool(self, count: int) -> list[str]:

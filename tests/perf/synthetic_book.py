@@ -143,7 +143,11 @@ def _hogs(
 ) -> None:
     del cuts, times
     for arm in arms:
-        values = _outage_values(0.0, random) | {"sent": 600_000, "lost": 12, "false_takeovers": int(arm != "reference")}
+        values = _outage_values(0.0, random) | {
+            "seconds": 600.0,
+            "lost": 12,
+            "false_takeovers": int(arm != "reference"),
+        }
         made.add(Step(bench="hogs", arm=arm, case="12-hogs"), values, marks=("the machine stalled for 90 ms",))
 
 

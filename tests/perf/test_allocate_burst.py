@@ -15,6 +15,7 @@ from lbproof_perf.allocate_burst import Services, at_pace
 from lbproof_perf.allocate_eyes import Seen, Sightings
 from lbproof_perf.bench import Hands, Size
 from lbproof_perf.book import Book
+from lbproof_perf.subject import Company
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -160,7 +161,7 @@ def test_the_ledger_is_measured_alone(tmp_path: Path) -> None:
     """Each size is a trial with every grant's time, the sizes there and back, and is not measured twice."""
     said: list[str] = []
     plan = allocator.Plan(addresses=(64, 256), times=2, churn=50, work=256)
-    hands = Hands(book=Book(tmp_path), arms=[cast("Any", FakeArm())], say=said.append)
+    hands = Hands(company=Company(None, print), book=Book(tmp_path), arms=[cast("Any", FakeArm())], say=said.append)
     allocator.run(hands, plan)
     allocator.run(hands, plan)
 
@@ -181,6 +182,8 @@ class FakeArm:
 def test_other_arms_have_no_ledger_of_their_own_to_run(tmp_path: Path) -> None:
     """That it was not measured is said."""
     said: list[str] = []
-    allocator.run(Hands(book=Book(tmp_path), arms=[], say=said.append), allocator.PLANS[Size.QUICK])
+    allocator.run(
+        Hands(company=Company(None, print), book=Book(tmp_path), arms=[], say=said.append), allocator.PLANS[Size.QUICK]
+    )
 
     assert "no other allocator" in said[0]

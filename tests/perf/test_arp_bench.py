@@ -11,6 +11,7 @@ from lbproof_perf import arp
 from lbproof_perf.arms import find
 from lbproof_perf.bench import Hands
 from lbproof_perf.book import Book
+from lbproof_perf.subject import Company
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,7 +38,7 @@ def test_the_reference_is_measured_beside_the_kernel(tmp_path: Path) -> None:
         flood_seconds=0.2, quiet_seconds=0, fill_seconds=60,
     )  # fmt: skip
     said: list[str] = []
-    hands = Hands(book=Book(tmp_path), arms=[find("reference")], say=said.append)
+    hands = Hands(company=Company(None, print), book=Book(tmp_path), arms=[find("reference")], say=said.append)
     arp.run(hands, plan)
 
     cases = ["addresses-1", "addresses-20", "flood"]
@@ -55,5 +56,5 @@ def test_the_reference_is_measured_beside_the_kernel(tmp_path: Path) -> None:
     assert all(len(pair) == 2 for pair in many.detail["cores"])
 
     before = len(said)
-    arp.run(Hands(book=Book(tmp_path), arms=[find("reference")], say=said.append), plan)
+    arp.run(Hands(company=Company(None, print), book=Book(tmp_path), arms=[find("reference")], say=said.append), plan)
     assert len(said) == before

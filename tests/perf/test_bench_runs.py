@@ -19,6 +19,7 @@ from lbproof_perf import arms, failover, runner
 from lbproof_perf import cli as perf_cli
 from lbproof_perf.bench import Hands, Size
 from lbproof_perf.book import Book, Step
+from lbproof_perf.subject import kind_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,7 +52,7 @@ def test_the_whole_plan_is_measured_once_each() -> None:
 def test_every_case_has_a_fault() -> None:
     """What can be asked for can be done."""
     for case in failover.CASES:
-        assert failover.kind_of(case).text
+        assert kind_of(case).text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

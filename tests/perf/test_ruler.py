@@ -22,6 +22,7 @@ from lbproof_perf.book import Book
 from lbproof_perf.ruler import hosts, proof
 from lbproof_perf.ruler.ruler import Ruler, Streams
 from lbproof_perf.ruler.stalls import Stalls
+from lbproof_perf.subject import Company
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,10 +39,17 @@ def pair() -> Iterator[tuple[NamespaceVantage, NamespaceVantage]]:
         yield made
 
 
+def hands_of(book: Book) -> Hands:
+    """What a benchmark without arms is given."""
+    return Hands(book=book, arms=(), company=Company(None, print), say=lambda _: None)
+
+
 def test_an_outage_of_known_length_is_seen_at_that_length(tmp_path: Path) -> None:
     """Deaf for a tenth of a second and frozen for two: the figures are the truth's, and all raw data is kept."""
     book = Book(tmp_path)
-    proof.run(Hands(book=book, arms=(), say=lambda _: None), proof.Plan(outages=1, freezes=1))
+    proof.run(
+        Hands(company=Company(None, print), book=book, arms=(), say=lambda _: None), proof.Plan(outages=1, freezes=1)
+    )
 
     trials = {trial.step.case: trial for trial in book.trials}
 
@@ -56,11 +64,14 @@ def test_an_outage_of_known_length_is_seen_at_that_length(tmp_path: Path) -> Non
 
 def test_a_run_that_was_stopped_measures_only_what_is_missing(tmp_path: Path) -> None:
     """Nothing is measured twice, and nothing that was measured is lost."""
-    hands = Hands(book=Book(tmp_path), arms=(), say=lambda _: None)
+    hands = hands_of(Book(tmp_path))
     proof.run(hands, proof.Plan(outages=1, freezes=0))
     before = [trial.at for trial in hands.book.trials]
 
-    proof.run(Hands(book=Book(tmp_path), arms=(), say=lambda _: None), proof.Plan(outages=1, freezes=0))
+    proof.run(
+        Hands(company=Company(None, print), book=Book(tmp_path), arms=(), say=lambda _: None),
+        proof.Plan(outages=1, freezes=0),
+    )
 
     assert [trial.at for trial in Book.read(tmp_path).trials] == before
 

@@ -10,6 +10,7 @@ from lbproof.lab.netns import control
 from lbproof_perf import arms, scale
 from lbproof_perf.bench import Hands
 from lbproof_perf.book import Book
+from lbproof_perf.subject import Company
 from lbproof_perf.usage import Used
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 def test_a_point_is_measured_whole(tmp_path: Path) -> None:
     """Processor time, memory and requests of both parts, at rest and in churn, are kept, and no lab stays."""
     said: list[str] = []
-    hands = Hands(book=Book(tmp_path), arms=[arms.find("reference")], say=said.append)
+    hands = Hands(company=Company(None, print), book=Book(tmp_path), arms=[arms.find("reference")], say=said.append)
     plan = scale.Plan(services=(4,), nodes=(), restart_at=(), window=1, churn=4)
     scale.run(hands, plan)
     (trial,) = hands.book.trials

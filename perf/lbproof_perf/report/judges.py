@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 HEARTBEAT = 0.05
 """Seconds between two heartbeats of the reference, where no trial's `detail["heartbeat_seconds"]` says otherwise."""
-PROBE = 0.001
-"""Seconds between two UDP probes of the ruler."""
 
 
 class Outcome(StrEnum):
@@ -116,7 +114,7 @@ def false_takeovers(figures: Figures) -> Seen | None:
     found = figures.of("hogs", arm="reference", name="false_takeovers")
     if not found:
         return None
-    seconds = sum(sum(one.values) for one in figures.of("hogs", arm="reference", name="sent")) * PROBE
+    seconds = sum(sum(one.values) for one in figures.of("hogs", arm="reference", name="seconds"))
     count = sum(sum(one.values) for one in found)
     return _seen(f"{count:,.0f} in {seconds / 60:.3g} min", held=count == 0, enough=seconds >= 0.99 * 600)
 

@@ -50,7 +50,7 @@ class Plan:
 
 
 PLANS: Mapping[Size, Plan] = {
-    Size.QUICK: Plan(outages=3, freezes=1),
+    Size.QUICK: Plan(outages=1, freezes=1),
     Size.FULL: Plan(outages=10, freezes=3),
     Size.NIGHTLY: Plan(outages=50, freezes=10),
 }

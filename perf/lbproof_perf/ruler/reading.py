@@ -78,11 +78,23 @@ class Reading:
             "tcp_connected": self.tcp.between,
             "tcp_answered": self.tcp.answered,
             "census_due": self.asked,
+            **self._census(),
         }
         for name in ("answers", "announced", "mumbled", "signals", "turned"):
             heard: Heard = getattr(self, name)
             found |= {f"{name}_at": heard.at, f"{name}_who": heard.who}
         return found
+
+    def _census(self) -> dict[str, NDArray[Any]]:
+        """For each question who answered it first, -1 for nobody, and how many did, before the next one was asked."""
+        who = np.full(len(self.asked), -1, dtype=np.int64)
+        place = np.searchsorted(self.asked, self.answers.at, side="right") - 1
+        heard = place >= 0
+        pairs = np.unique(np.stack([place[heard], self.answers.who[heard]]), axis=1)
+        questions, at = np.unique(place[heard], return_index=True)
+        who[questions] = self.answers.who[heard][at]
+        count = np.bincount(pairs[0], minlength=len(self.asked))
+        return {"census_who": who, "census_count": count}
 
 
 @dataclass(slots=True)

@@ -1,0 +1,249 @@
+"""One arm's address under faults, and the labs of all arms that are measured together."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from lbproof.lab.base import Fault, LabError, Topology
+from lbproof_perf import scene
+from lbproof_perf.book import Step
+from lbproof_perf.faults import KINDS
+from lbproof_perf.ruler.outage import announcers, outage
+from lbproof_perf.ruler.ruler import Ruler, Streams, at_client, at_far, names_of
+from lbproof_perf.ruler.stalls import Stalls
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from lbproof.lab.base import Lab, Node
+    from lbproof_perf.arms import Arm
+    from lbproof_perf.book import Book
+    from lbproof_perf.faults import Kind
+    from lbproof_perf.ruler.reading import Reading
+    from lbproof_perf.scene import Scene
+
+_READY = 60.0
+_RECOVERY = 40.0
+"""Seconds that an outage is watched for; one that lasts longer is kept as without recovery."""
+_WHOLE = 90.0
+"""Seconds that two sides of a healed segment are given to agree on one announcer."""
+_BEFORE = 1.0
+"""Seconds before a fault in which a stall of the machine counts as beside it."""
+_AGREED, _SOON = 0.5, 8.0
+"""Seconds for which one node alone must answer before the next fault, and within which."""
+_PHASE = 0.2
+"""Seconds over which the moment of a fault is drawn."""
+_STALL = 0.025
+"""Seconds of a stall of the machine from which on a trial is marked."""
+_START, _LEAD = 0.6, 0.08
+"""Seconds that the ruler's processes take to start, and before a cold client's first question at which the fault is
+begun: it takes some hundredths to take effect."""
+
+
+def kind_of(case: str) -> Kind:
+    """The fault of a case, whoever asks meanwhile and wherever the backends are."""
+    return KINDS[case.removesuffix("-cold").removesuffix("-far").removesuffix("-endpoints")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Done:
+    """A fault, or its undo taken as one."""
+
+    fault: Fault
+    announcer: Node
+    """Who announced when it happened."""
+    end: float
+    """Until when it was watched."""
+    marks: list[str]
+
+
+@dataclass(slots=True, kw_only=True)
+class Subject:
+    """One arm's address under faults."""
+
+    scene: Scene
+    address: str
+    stalls: Stalls
+
+    @classmethod
+    def of(cls, made: Scene, stalls: Stalls, *, nodes: Sequence[str] | None = None) -> Subject:
+        """Expose a workload on the named nodes, or on every worker."""
+        workers = [node.name for node in made.lab.nodes[1:]]
+        app = made.stage.web("backend", nodes=nodes or workers, replicas=1 if nodes else len(workers))
+        return cls(scene=made, address=made.expose("outage", {"app": app}), stalls=stalls)
+
+    @property
+    def _lab(self) -> Lab:
+        return self.scene.lab
+
+    def trial(self, book: Book, step: Step) -> None:
+        """Do the fault that the step names, watch what it costs, put it right."""
+        kind = kind_of(step.case)
+        announcer = self.scene.stage.announcer(self.address, budget="one_answerer")
+        marks: list[str] = []
+        healed = None
+        with ExitStack() as stack:
+            if step.case.endswith("-cold"):
+                ruler, fault, marks = self._cold(stack, kind, announcer)
+            else:
+                ruler = self._warm(stack, far=step.case.endswith("-far"))
+                fault = self._strike(kind, announcer)
+            if kind.over:
+                kind.over(self.scene)
+            if not ruler.quiet_after(fault.began, _RECOVERY, kind.watch):
+                marks.append(f"no recovery within {_RECOVERY:g} s")
+            ends = time.monotonic()
+            if kind.heals:
+                healed = self._heal(ruler, fault)
+        closed, found = time.monotonic(), ruler.reading()
+        if healed:  # first, so that a run that is stopped in between makes both again
+            number = 1 + len(book.of(step.bench, step.arm, "heal"))
+            again = Step(bench=step.bench, arm=step.arm, case="heal", number=number)
+            self._keep(book, again, found, replace(healed, end=closed))
+        self._keep(book, step, found, _Done(fault=fault, announcer=announcer, end=ends, marks=marks))
+        fault.undo()
+        self._restore()
+
+    def _heal(self, ruler: Ruler, fault: Fault) -> _Done:
+        """Undo a fault and watch until one announces."""
+        mac = announces(ruler.reading(), time.monotonic())
+        began = time.monotonic()
+        fault.undo()
+        agreed = ruler.until(lambda found, now: one_answers(found, now, began), _WHOLE)
+        marks = [] if agreed else [f"not one announcer {_WHOLE:g} s after the repair"]
+        node = next((node for node in self._lab.nodes if node.mac == mac), self._lab.nodes[0])
+        undone = Fault(kind=f"{fault.kind} undone", target=fault.target, began=began, undo_with=_nothing)
+        return _Done(fault=undone, announcer=node, end=time.monotonic(), marks=marks)
+
+    def _warm(self, stack: ExitStack, *, far: bool) -> Ruler:
+        ruler = stack.enter_context((at_far if far else at_client)(self._lab, self.address))
+        if not ruler.quiet(_READY):
+            raise LabError(f"{self.scene.arm.name}: {self.address} was not answered without a gap before the fault")
+        threading.Event().wait(random.uniform(0, _PHASE))  # noqa: S311 - a phase, no secret
+        return ruler
+
+    def _cold(self, stack: ExitStack, kind: Kind, announcer: Node) -> tuple[Ruler, Fault, list[str]]:
+        """A client that has no neighbour entry and asks for the first time just after the fault."""
+        ruler = at_client(self._lab, self.address)
+        client = self._lab.client()
+        client.popen(["ip", "neigh", "flush", "to", self.address, "dev", client.interface]).wait()
+        begin = time.monotonic() + _START
+        stack.callback(ruler.__exit__)
+        ruler.start(begin)
+        threading.Event().wait(begin - _LEAD - time.monotonic())
+        fault = self._strike(kind, announcer)
+        return ruler, fault, [] if fault.began < begin else ["the fault came after the first question"]
+
+    def _strike(self, kind: Kind, announcer: Node) -> Fault:
+        fault = kind.act(self.scene, announcer)
+        self.scene.stage.undo.later(f"{fault.kind} of {fault.target}", fault.undo)
+        return fault
+
+    def _keep(self, book: Book, step: Step, found: Reading, done: _Done) -> None:
+        fault, begin, end, marks = done.fault, done.fault.began, done.end, done.marks
+        seen = outage(found, begin, done.announcer.mac, end)
+        names = names_of(self._lab)
+        late = self.stalls.between(begin - _BEFORE, end)
+        worst = max((seconds for _, seconds in late), default=0.0)
+        if worst >= _STALL:
+            marks = [*marks, f"the machine stalled for {worst * 1000:.0f} ms"]
+        detail: dict[str, Any] = {
+            "fault": fault.kind,
+            "target": fault.target,
+            "before": done.announcer.name,
+            "after": names.get(announces(found, end), ""),
+            "macs": list(found.macs),
+            "nodes": [names.get(mac, "") for mac in found.macs],
+        }
+        arrays = found.arrays() | {
+            "stall_at": np.array([at for at, _ in late]),
+            "stall_seconds": np.array([seconds for _, seconds in late]),
+            "fault_at": np.array([begin]),
+        }
+        values = seen.values() | {"worst_stall_seconds": worst}
+        book.add(step, values, marks=tuple(marks), detail=detail, arrays=arrays)
+
+    def _restore(self) -> None:
+        """Wait until the lab is as before, and one node answers.
+
+        Where they do not agree soon, the announcers are restarted, so that the next fault meets a whole cluster: how
+        long they would have taken by themselves is what the case `heal` shows.
+        """
+        ground, workload = self.scene.ground, self.scene.ground.adapter.announcer
+        ground.nodes_ready()
+        for one in (workload, ground.adapter.controller):
+            ground.rolled_out(one)
+        with at_client(self._lab, self.address, Streams(udp=0, tcp=0)) as ruler:
+            since = time.monotonic()
+            if ruler.until(lambda found, now: one_answers(found, now, since, span=_AGREED), _SOON):
+                return
+        KINDS["rolling-restart"].act(self.scene, self._lab.nodes[0])
+        ground.rolled_out(workload)
+
+
+class Company:
+    """The labs of several arms: booted when first asked for and kept up, each with an address that serves."""
+
+    def __init__(
+        self,
+        components: Path | None,
+        say: Callable[[str], None],
+        topology: Topology | None = None,
+        *,
+        everywhere: bool = False,
+    ) -> None:
+        """Nothing is booted yet. `everywhere`: backends on every worker, else where no fault reaches."""
+        self._components, self._say, self._topology = components, say, topology or Topology()
+        self._everywhere = everywhere
+        self._stack = ExitStack()
+        self._subjects: dict[str, Subject] = {}
+        self._stalls: Stalls | None = None
+
+    def subject(self, arm: Arm) -> Subject:
+        """The arm, at work. Raises `LabError` when a lab cannot be had."""
+        if arm.name not in self._subjects:
+            if self._stalls is None:
+                self._stalls = self._stack.enter_context(Stalls())
+            opened = scene.opened(arm, self._topology, components=self._components, say=self._say)
+            made = self._stack.enter_context(opened)
+            nodes = None if self._everywhere else [made.lab.nodes[0].name]
+            self._subjects[arm.name] = Subject.of(made, self._stalls, nodes=nodes)
+        return self._subjects[arm.name]
+
+    def close(self) -> None:
+        """Take all of it down; what is asked for after it is booted anew."""
+        self._subjects, self._stalls = {}, None
+        self._stack.close()
+
+    def __enter__(self) -> Self:
+        """The company itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Take all of it down."""
+        self.close()
+
+
+def announces(found: Reading, now: float) -> str:
+    """The MAC that answered the census last, within a second; empty when none did."""
+    recent = found.answers.who[(found.answers.at > now - 1.0) & (found.answers.at <= now)]
+    return found.macs[recent[-1]] if len(recent) else ""
+
+
+def one_answers(found: Reading, now: float, since: float, *, span: float = 2.0) -> bool:
+    """Whether one node alone answered in the last so many seconds, all of them after a moment."""
+    begin = now - span
+    two, none = announcers(found, begin, now)
+    return begin >= since and two == 0 and none is not None and none < span / 2
+
+
+def _nothing() -> None:
+    """There is nothing to undo."""
