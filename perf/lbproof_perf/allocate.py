@@ -101,8 +101,8 @@ PLANS: Mapping[Size, Plan] = {
     Size.QUICK: Plan(setups=(Setup(proxy_mode="iptables", cases=(_alone(1), _burst(10, 1), _burst(100, 1))),)),
     Size.FULL: Plan(
         setups=(
-            Setup(proxy_mode="iptables", cases=(_alone(10, 2), _rate(60), _burst(10, 6))),
-            _shortly(_alone(10), _burst(10, 4)),
+            Setup(proxy_mode="iptables", cases=(_alone(10), _rate(60), _burst(10, 3))),
+            _shortly(_alone(5), _burst(10, 2)),
             Setup(proxy_mode="nftables", cases=(_burst(100, 4), _rest(100, seconds=15), _burst(1000, 1))),
         )
     ),

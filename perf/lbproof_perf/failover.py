@@ -66,9 +66,10 @@ CASES = ("power-cut", *_FAULTS, "excluded", *_CLIENTS, *_ENDPOINTS)
 PLANS: Mapping[Size, Plan] = {
     Size.QUICK: Plan(cuts={"reference": 2}, others=1),
     Size.FULL: Plan(
-        cuts={"reference": 100, "reference-fast": 30},
+        cuts={"reference": 100},
         others=20,
-        cases=dict.fromkeys(_FAULTS, 2) | dict.fromkeys(_CLIENTS, 3) | dict.fromkeys(_ENDPOINTS, 1),
+        cases=dict.fromkeys(("cable", "silent", "speaker-killed", "frozen", *_CLIENTS), 2)
+        | dict.fromkeys(("power-back", "controller-killed", "api-stopped", "power-cut-endpoints", "drained"), 1),
     ),
     Size.NIGHTLY: Plan(
         cuts={"reference": 200, "reference-fast": 100},

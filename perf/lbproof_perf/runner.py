@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from lbproof import __version__
 from lbproof.lab.base import LabError
+from lbproof.lab.components.catalogue import VERSIONS
 from lbproof.observe.kube import ApiError, ApiUnreachable
 from lbproof.observe.wait import WaitFailed
 from lbproof.spec import Exit
@@ -115,6 +116,9 @@ def facts(tasks: Any) -> dict[str, str]:  # noqa: ANN401 - an iterable of tasks
         "machine": f"{platform.machine()}, {os.cpu_count()} CPUs, {_processor()}, {_memory()}",
         "system": _system(),
         "python": platform.python_version(),
+        "kubernetes": f"v{VERSIONS['kubernetes']}, etcd v{VERSIONS['etcd']}",
+        "kube-proxy": "iptables mode unless a case says otherwise",
+        "lab": "netns: network namespaces on one bridge of this machine, one clock for all of them",
         "load average at the start": " ".join(f"{load:.2f}" for load in os.getloadavg()),
     }
     for task in tasks:

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from lbproof.lab.base import Fault, LabError, Topology
+from lbproof.observe.wait import NotSettled, settles
 from lbproof_perf import scene
 from lbproof_perf.book import Step
 from lbproof_perf.faults import KINDS
 from lbproof_perf.ruler.outage import announcers, outage
-from lbproof_perf.ruler.ruler import Ruler, Streams, at_client, at_far, names_of
+from lbproof_perf.ruler.ruler import Ruler, at_client, at_far, names_of
 from lbproof_perf.ruler.stalls import Stalls
 
 if TYPE_CHECKING:
@@ -35,10 +36,12 @@ _RECOVERY = 40.0
 """Seconds that an outage is watched for; one that lasts longer is kept as without recovery."""
 _WHOLE = 90.0
 """Seconds that two sides of a healed segment are given to agree on one announcer."""
+_ALONE = 2.0
+"""Seconds in which one node alone answers once the two sides agree."""
 _BEFORE = 1.0
 """Seconds before a fault in which a stall of the machine counts as beside it."""
-_AGREED, _SOON = 0.5, 8.0
-"""Seconds for which one node alone must answer before the next fault, and within which."""
+_LOOK, _SOON = 0.08, 8.0
+"""Seconds that answers are waited for before the next fault, and within which one node alone must give them."""
 _PHASE = 0.2
 """Seconds over which the moment of a fault is drawn."""
 _STALL = 0.025
@@ -181,12 +184,17 @@ class Subject:
         ground.nodes_ready()
         for one in (workload, ground.adapter.controller):
             ground.rolled_out(one)
-        with at_client(self._lab, self.address, Streams(udp=0, tcp=0)) as ruler:
-            since = time.monotonic()
-            if ruler.until(lambda found, now: one_answers(found, now, since, span=_AGREED), _SOON):
-                return
-        KINDS["rolling-restart"].act(self.scene, self._lab.nodes[0])
-        ground.rolled_out(workload)
+        try:
+            settles(
+                lambda: sorted(self.scene.stage.answerers(self.address, wait=_LOOK)),
+                lambda who: len(who) == 1,
+                what=f"one node answers for {self.address}",
+                within=_SOON,
+                in_a_row=3,
+            )
+        except NotSettled:
+            KINDS["rolling-restart"].act(self.scene, self._lab.nodes[0])
+            ground.rolled_out(workload)
 
 
 class Company:
@@ -238,11 +246,11 @@ def announces(found: Reading, now: float) -> str:
     return found.macs[recent[-1]] if len(recent) else ""
 
 
-def one_answers(found: Reading, now: float, since: float, *, span: float = 2.0) -> bool:
-    """Whether one node alone answered in the last so many seconds, all of them after a moment."""
-    begin = now - span
+def one_answers(found: Reading, now: float, since: float) -> bool:
+    """Whether one node alone answered in the last seconds, all of them after a moment."""
+    begin = now - _ALONE
     two, none = announcers(found, begin, now)
-    return begin >= since and two == 0 and none is not None and none < span / 2
+    return begin >= since and two == 0 and none is not None and none < _ALONE / 2
 
 
 def _nothing() -> None:

@@ -1,4 +1,4 @@
-"""What a run says at its end: the aims, then all figures in a table that fits a terminal."""
+"""What a run says at its end: the aims, then the main figures in a table that fits a terminal; the page has all."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _HEADS = ("figure", "arm", "n", "never", "p50", "p90", "p99", "longest", "of the
 
 
 def lines(book: Book) -> list[str]:
-    """All figures of a book, a line each, below their benchmark and case; the aims first."""
+    """The main figures of a book, a line each, below their benchmark and case; the aims first."""
     return table(figures.of(book), aims.read_reasons(book.folder))
 
 
@@ -47,7 +47,8 @@ def _rows(found: Figures) -> Iterator[tuple[str, tuple[str, ...]]]:
         for case in found.cases(bench):
             yield "case", (f"{bench}, {case}",)
             for one in found.of(bench, case=case):
-                yield "row", _cells(one)
+                if one.name in figures.MAIN[bench]:
+                    yield "row", _cells(one)
 
 
 def _cells(one: Summary) -> tuple[str, ...]:
