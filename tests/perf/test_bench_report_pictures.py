@@ -167,3 +167,12 @@ def test_a_slope_is_told_for_what_a_reader_counts() -> None:
     assert plots.slope_text(rising, 1000, "rest_controller_cpu_cores") == "+1 per 1,000, R² 1.000"
     assert plots.slope_text([(1.0, 5.0), (9.0, 5.0)], 1, "rest_speakers_cpu_cores") == "flat"
     assert plots.slope_text([(1.0, 5.0)], 1, "rest_speakers_cpu_cores") == "too few points for a slope"
+
+
+def test_a_picture_begins_with_what_was_first_seen() -> None:
+    """Before the first sample nobody is made up: what it showed is drawn from the left edge on."""
+    scale = timeline.Scale(low=0.0, high=1.0, begin=0, end=100, log=False)
+
+    runs = timeline.columns(scale, np.array([0.1, 0.6]), np.array([2, 1]))
+
+    assert [state for _, _, state in runs] == [2, 1]

@@ -70,8 +70,9 @@ def columns(scale: Scale, at: NDArray[Any], states: NDArray[Any]) -> list[tuple[
     whole = int((scale.end - scale.begin) * 2) if at.max() >= scale.high else int(units.max()) + 1
     worst = np.full(max(whole, int(units.max()) + 1), -1)
     np.maximum.at(worst, units, states[inside].astype(int))
+    first = worst[worst >= 0][0]
     for empty in np.flatnonzero(worst < 0):
-        worst[empty] = worst[empty - 1] if empty else 0
+        worst[empty] = worst[empty - 1] if empty else first
     runs, begin = [], 0
     for state, same in groupby(worst.tolist()):
         end = begin + len(list(same))
