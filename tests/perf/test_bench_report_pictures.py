@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from lbproof_perf.book import Step, Trial
 from lbproof_perf.report import plots, svg, timeline
+from lbproof_perf.report.svg import Scale
 
 _TIMES = st.lists(st.floats(1e-6, 1e3) | st.just(math.inf) | st.just(0.0), min_size=1, max_size=60)
 
@@ -171,7 +172,7 @@ def test_a_slope_is_told_for_what_a_reader_counts() -> None:
 
 def test_a_picture_begins_with_what_was_first_seen() -> None:
     """Before the first sample nobody is made up: what it showed is drawn from the left edge on."""
-    scale = timeline.Scale(low=0.0, high=1.0, begin=0, end=100, log=False)
+    scale = Scale(low=0.0, high=1.0, begin=0, end=100, log=False)
 
     runs = timeline.columns(scale, np.array([0.1, 0.6]), np.array([2, 1]))
 

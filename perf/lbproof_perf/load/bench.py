@@ -94,7 +94,7 @@ PLANS: Mapping[Size, Plan] = {
         tool_rounds=1,
         freeze=False,
     ),
-    Size.FULL: Plan(users=("keepalive", "udp", "schedule")),
+    Size.FULL: Plan(users=("keepalive", "schedule"), rounds=3),
     Size.NIGHTLY: Plan(rounds=10, seconds=10, tool_rounds=10),
 }
 
