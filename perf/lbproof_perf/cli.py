@@ -88,11 +88,8 @@ def _go(
     except KeyboardInterrupt:
         _say(f"interrupted; go on with --resume {folder}")
         sys.exit(int(Exit.INCONCLUSIVE))
-    from lbproof_perf.report.terminal import lines
-
-    for line in lines(book):
-        click.echo(line)
-    click.echo(f"report: {folder / 'report.html'}")
+    if book.trials:
+        _show(book)
     if code is not Exit.CONFORMANT:
         _say(f"not everything was measured; go on with --resume {folder}")
     sys.exit(int(code))
@@ -221,14 +218,11 @@ def arms_() -> None:
 @click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
 def report(folder: Path) -> None:
     """Make the report of a run again from its trials."""
-    from lbproof_perf.report.terminal import lines
     from lbproof_perf.report.write import write
 
     book = Book.read(folder)
     write(book)
-    for line in lines(book):
-        click.echo(line)
-    click.echo(f"report: {folder / 'report.html'}")
+    _show(book)
 
 
 def compare(one: Path, other: Path, arms: tuple[str, ...], thresholds: Path | None) -> NoReturn:
@@ -243,6 +237,15 @@ def compare(one: Path, other: Path, arms: tuple[str, ...], thresholds: Path | No
     for line in it.lines(found):
         click.echo(line)
     sys.exit(int(found.exit))
+
+
+def _show(book: Book) -> None:
+    """What a run says at its end."""
+    from lbproof_perf.report.terminal import lines
+
+    for line in lines(book):
+        click.echo(line)
+    click.echo(f"report: {book.folder / 'report.html'}")
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:
