@@ -224,9 +224,9 @@ def deaf_to_pools() -> None:
     """Services that wait are not looked at when a pool comes."""
     real = controller.Controller._pools_changed  # noqa: SLF001
 
-    def changed(self: controller.Controller, key: str) -> None:
+    def changed(self: controller.Controller, *which: object) -> None:
         waiting, self._waiting = self._waiting, {}
-        real(self, key)
+        real(self, *which)
         self._waiting = waiting
 
     _set(controller.Controller, "_pools_changed", changed)
