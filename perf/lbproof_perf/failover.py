@@ -74,7 +74,7 @@ PLANS: Mapping[Size, Plan] = {
     Size.NIGHTLY: Plan(
         cuts={"reference": 200, "reference-fast": 100},
         others=50,
-        cases=dict.fromkeys((*_FAULTS, *_CLIENTS), 20) | dict.fromkeys(_ENDPOINTS, 5),
+        cases=dict.fromkeys((*_FAULTS, *_CLIENTS), 10) | dict.fromkeys(_ENDPOINTS, 5),
     ),
 }
 

@@ -97,7 +97,7 @@ def _span(hands: Hands, subjects: list[Subject], plan: Plan, number: int) -> Non
             continue
         hands.book.add(
             step,
-            {name: seen[name] for name in kept}
+            {name: seen[name] for name in kept if name in seen}
             | {
                 "false_takeovers": len(moved),
                 "seconds": end - begin,

@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import random
+import socket
 import ssl
 import time
 from datetime import UTC, datetime
@@ -32,7 +34,14 @@ POOLS = f"/apis/{METALLB}/ipaddresspools"
 ADVERTISEMENTS = f"/apis/{METALLB}/l2advertisements"
 
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
-_WATCH_SECONDS = 60
+_WATCH_SECONDS = (300, 600)  # drawn, as client-go does, so that speakers do not all ask again at once
+_KEEPALIVE = (  # a server that lost its power is known as gone after 30 s, although a watch never sends
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 15),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
+)
+_TIMEOUT = httpx.Timeout(10, connect=1, read=30)
 _PAGE = 100  # reading a page takes milliseconds, in which no heartbeat leaves
 _RETRY_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0)
 _GONE = 410
@@ -65,9 +74,11 @@ class Kube:
         self._client = httpx.AsyncClient(
             base_url=url or f"https://{f'[{host}]' if ':' in host else host}:{port}",
             auth=_Token(account / "token"),
-            verify=ssl.create_default_context(cafile=account / "ca.crt"),
+            transport=httpx.AsyncHTTPTransport(
+                verify=ssl.create_default_context(cafile=account / "ca.crt"), socket_options=_KEEPALIVE
+            ),
             # a node that boots sends its first packets before kube-proxy has rules for them: try again soon
-            timeout=httpx.Timeout(10, connect=1, read=_WATCH_SECONDS + 15),
+            timeout=_TIMEOUT,
             trust_env=False,
         )
 
@@ -84,7 +95,8 @@ class Kube:
 
     async def lines(self, path: str, **params: str | int) -> Any:  # noqa: ANN401 - an async generator of objects
         """The events of a watch, until the server ends it."""
-        async with self._client.stream("GET", path, params=params) as response:
+        patience = httpx.Timeout(**{**_TIMEOUT.as_dict(), "read": max(_WATCH_SECONDS) + 15})
+        async with self._client.stream("GET", path, params=params, timeout=patience) as response:
             response.raise_for_status()
             async for line in response.aiter_lines():
                 yield json.loads(line)
@@ -179,7 +191,7 @@ class Mirror:
             watch=1,
             resourceVersion=self._version,
             allowWatchBookmarks="true",
-            timeoutSeconds=_WATCH_SECONDS,
+            timeoutSeconds=round(random.uniform(*_WATCH_SECONDS)),  # noqa: S311 - spread, no secret
         ):
             item = event["object"]
             if event["type"] == "ERROR":

@@ -157,7 +157,14 @@ def _allocate(
     del cuts
     for arm in (arm for arm in arms if arm != "keepalived"):
         factor = times(arm) * (4.0 if arm.startswith("metallb") else 1.0)
-        for case, count in (("alone", 10), ("burst-10", 10), ("burst-100", 100), ("burst-1000", 1000)):
+        for case, count in (
+            ("alone", 10),
+            ("alone-proxy-10ms", 5),
+            ("burst-10", 10),
+            ("burst-10-proxy-10ms", 10),
+            ("burst-100", 100),
+            ("burst-1000", 1000),
+        ):
             base = np.sort(random.exponential(0.02 * np.sqrt(count), count)) * factor + 0.02
             arrays = {"created": base * 0.3, "assigned": base, "arp": base * 1.5, "http": base + 1.0, "silent": base}
             if arm == "metallb" and count == 1000:

@@ -82,6 +82,7 @@ def test_a_fault_that_costs_nothing_has_no_outage() -> None:
 
     assert (found.first_answer_seconds, found.steady_seconds, found.lost, found.longest_gap_seconds) == (0, 0, 0, 0)
     assert found.detect_seconds is None
+    assert "detect_seconds" not in found.values()
 
 
 def test_an_outage_that_does_not_end_is_kept_as_such() -> None:
@@ -122,7 +123,10 @@ def test_a_takeover_without_a_fault_is_seen() -> None:
 
 def test_what_the_census_cannot_see_is_not_guessed() -> None:
     """Where no ARP reaches (behind a router), who announces is unknown."""
-    assert announcers(reading([table([met(OLD, 0)])], PERIODS), FAULT) == (None, None)
+    unseen = reading([table([met(OLD, 0)])], PERIODS)
+
+    assert announcers(unseen, FAULT) == (None, None)
+    assert "two_announcers_seconds" not in outage(unseen, FAULT, OLD).values()
 
 
 def test_gaps_end_where_an_answered_sample_was_due() -> None:

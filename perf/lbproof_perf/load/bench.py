@@ -94,8 +94,8 @@ PLANS: Mapping[Size, Plan] = {
         tool_rounds=1,
         freeze=False,
     ),
-    Size.FULL: Plan(users=("keepalive", "schedule"), rounds=3),
-    Size.NIGHTLY: Plan(rounds=10, seconds=10, tool_rounds=10),
+    Size.FULL: Plan(users=("keepalive", "schedule")),
+    Size.NIGHTLY: Plan(rounds=5, seconds=5, tool_rounds=10),
 }
 
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 
+PARTS = ("detect_seconds", "announce_seconds", "learn_seconds", "answer_seconds")
+_ANNOUNCERS = ("two_announcers_seconds", "no_announcer_seconds")
 _LATE = 3
 """Questions of the census that may go by until an answer is heard."""
 
@@ -44,8 +46,10 @@ class Outage:
     answer_seconds: float | None
 
     def values(self) -> dict[str, float | None]:
-        """By name."""
-        return {name: getattr(self, name) for name in self.__slots__}
+        """By name, without what could not be seen: the parts of no outage, and announcers where there was no census."""
+        unseen = set(PARTS) if not self.lost else set()
+        unseen |= {name for name in _ANNOUNCERS if getattr(self, name) is None}
+        return {name: getattr(self, name) for name in self.__slots__ if name not in unseen}
 
 
 def gaps(stream: Stream) -> list[tuple[float, float | None]]:
@@ -145,9 +149,7 @@ def _first(heard: Heard, after: float, other_than: int) -> tuple[float, int] | N
 def _parts(
     found: Reading, udp: Stream, runs: list[tuple[float, float | None]], fault_at: float, before: str
 ) -> dict[str, float | None]:
-    parts: dict[str, float | None] = dict.fromkeys(
-        ("detect_seconds", "announce_seconds", "learn_seconds", "answer_seconds")
-    )
+    parts: dict[str, float | None] = dict.fromkeys(PARTS)
     old = found.macs.index(before) if before in found.macs else -1
     kinds = (found.answers, found.announced, found.mumbled)
     seen = [one for heard in kinds if (one := _first(heard, fault_at, old)) is not None]
