@@ -101,9 +101,9 @@ PLANS: Mapping[Size, Plan] = {
     Size.QUICK: Plan(setups=(Setup(proxy_mode="iptables", cases=(_alone(1), _burst(10, 1), _burst(100, 1))),)),
     Size.FULL: Plan(
         setups=(
-            Setup(proxy_mode="iptables", cases=(_alone(10), _rate(60), _burst(10, 3))),
+            Setup(proxy_mode="iptables", cases=(_alone(5), _rate(30), _burst(10, 2))),
             _shortly(_alone(5), _burst(10, 2)),
-            Setup(proxy_mode="nftables", cases=(_burst(100, 4), _rest(100, seconds=15), _burst(1000, 1))),
+            Setup(proxy_mode="nftables", cases=(_burst(100, 3), _rest(100, seconds=15), _burst(1000, 1))),
         )
     ),
     Size.NIGHTLY: Plan(

@@ -28,7 +28,7 @@ BUDGETS: Mapping[str, float] = {
     "one_answerer": 120.0,
     "node_back": 120.0,
     "restarted": 120.0,
-    "address_assigned": 30.0,
+    "address_assigned": 300.0,
     "reclaimed": 30.0,
     "serves": 60.0,
 }
