@@ -127,7 +127,7 @@ def test_nothing_measured_is_no_usable_environment(tmp_path: Path, monkeypatch: 
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["failover", "--arm", "referense"], "did you mean 'reference'"),
+        (["failover", "--arm", "metalb"], "did you mean 'metallb'"),
         (["failover", "--case", "power-cute"], "did you mean 'power-cut'"),
         (["failover", "--resume", "nowhere"], "no benchmark's folder"),
     ],
