@@ -5,6 +5,7 @@ The hosts' kernels answer ARP and carry the traffic. Names hold the process ID, 
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import subprocess
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PORT = 8000
+_NUMBERS = itertools.count(1)
+"""Of the segments of this process: several may be up at once."""
 
 
 def ip(*words: str) -> None:
@@ -29,7 +32,7 @@ class Segment:
 
     def __init__(self) -> None:
         """Nothing is made before it is entered."""
-        self._tag = f"lbo{os.getpid() % 100000}"
+        self._tag = f"lbo{os.getpid() % 100000}-{next(_NUMBERS)}"
         self._undo = ExitStack()
         self.hosts: dict[str, NamespaceVantage] = {}
 
