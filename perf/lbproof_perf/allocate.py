@@ -20,13 +20,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
-from lbproof.lab.base import LabError, Topology
+from lbproof.lab.base import Topology
 from lbproof.stage.ground import NAMESPACE
 from lbproof_perf.allocate_burst import CEILING, SAMPLE, Services, Times
 from lbproof_perf.allocate_eyes import Eyes
 from lbproof_perf.bench import Hands, Size
 from lbproof_perf.book import Step
-from lbproof_perf.scene import WIDE, Exposes, Scene, opened
+from lbproof_perf.scene import WIDE, Exposes, Scene, ip_at, opened
 from lbproof_perf.usage import PARTS, Meter
 
 if TYPE_CHECKING:
@@ -226,9 +226,7 @@ class _Bench:
 def forget_neighbours(scene: Scene) -> None:
     """Have the client's kernel forget who had the wide pool's addresses. Raises `LabError`."""
     client = scene.lab.client()
-    argv = ["ip", "neigh", "flush", "to", str(WIDE), "dev", client.interface]
-    if code := client.popen(argv).wait():
-        raise LabError(f"`{' '.join(argv)}` at the client ended with {code}")
+    ip_at(client, "neigh", "flush", "to", str(WIDE), "dev", client.interface)
 
 
 def cost(used: Mapping[str, Used]) -> dict[str, float | None]:

@@ -78,7 +78,7 @@ def run(book: Book, tasks: Sequence[Task], *, components: Path | None, say: Call
 
     began = time.monotonic()
     broken: list[str] = []
-    book.say_environment(facts(task for task in tasks))
+    book.say_environment(facts(tasks))
 
     def told(line: str) -> None:
         minutes, seconds = divmod(int(time.monotonic() - began), 60)
@@ -108,7 +108,7 @@ def run(book: Book, tasks: Sequence[Task], *, components: Path | None, say: Call
     return Exit.INCONCLUSIVE if broken else Exit.CONFORMANT
 
 
-def facts(tasks: Any) -> dict[str, str]:  # noqa: ANN401 - an iterable of tasks
+def facts(tasks: Sequence[Task]) -> dict[str, str]:
     """What a reader must know of where a run was made, besides what each lab says."""
     found = {
         "lbproof": __version__,

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from lbproof.lab.base import LabError, Topology
+from lbproof.lab.base import Topology
 from lbproof.stage import ingress
 from lbproof.stage.ground import NAMESPACE
 from lbproof_perf.allocate import allocating
@@ -30,9 +30,9 @@ from lbproof_perf.allocate_burst import CEILING, SERVICES, Services, at_pace, se
 from lbproof_perf.allocate_eyes import Eyes
 from lbproof_perf.bench import Hands, Size
 from lbproof_perf.book import Step
-from lbproof_perf.ruler.outage import outage
-from lbproof_perf.ruler.ruler import at_client
+from lbproof_perf.ruler.stalls import Stalls
 from lbproof_perf.scene import Scene, opened
+from lbproof_perf.subject import Subject
 from lbproof_perf.usage import PARTS, Meter
 
 if TYPE_CHECKING:
@@ -44,12 +44,6 @@ if TYPE_CHECKING:
 NAME = "scale"
 QUESTION = "How far does it scale, and what does it cost then?"
 PROXY_MODE = "nftables"
-_READY = 60.0
-"""Seconds within which an address is answered without a gap before a fault."""
-_RECOVERY = 40.0
-"""Seconds that an outage is watched at the most."""
-_STEADY = 1.0
-"""Seconds without a lost sample after which an outage is over."""
 _SPARE = 50
 """Addresses of the pool beyond the Services: those that are deleted in churn keep theirs for a moment."""
 
@@ -116,7 +110,7 @@ def _at(hands: Hands, arms: Sequence[Arm], plan: Plan, workers: int, points: Seq
         subjects = {}
         for arm in needed:
             scene = stack.enter_context(opened(arm, topology, components=hands.components, say=hands.say))
-            subjects[arm.name] = stack.enter_context(Subject(scene, max(point.services for point in points)))
+            subjects[arm.name] = stack.enter_context(Growing(scene, max(point.services for point in points)))
         for turn, point in enumerate(points):
             for arm in needed if turn % 2 == 0 else reversed(needed):
                 if hands.book.has(step(arm, point)):
@@ -141,7 +135,7 @@ class Measured:
     arrays: Mapping[str, Any] | None = None
 
 
-class Subject:
+class Growing:
     """One arm with a growing number of Services, while it is entered."""
 
     def __init__(self, scene: Scene, most: int) -> None:
@@ -214,11 +208,8 @@ class Subject:
         """The announcer of an address loses its power; then all speakers and the controller are killed."""
         addresses = self._answered()
         values, marks = self._power_cut()
-        self._settled()
         restart, arrays = self._restart(addresses)
-        return Measured(
-            values=values | restart, marks=tuple(marks), arrays=arrays, detail={"addresses": len(addresses)}
-        )
+        return Measured(values=values | restart, marks=marks, arrays=arrays, detail={"addresses": len(addresses)})
 
     def _answered(self) -> list[str]:
         """The addresses of all Services of ours."""
@@ -226,29 +217,13 @@ class Subject:
         names = set(self._names)
         return [address for row in found if row["metadata"]["name"] in names for address in ingress(row)]
 
-    def _power_cut(self) -> tuple[dict[str, float | None], list[str]]:
+    def _power_cut(self) -> tuple[dict[str, float | None], tuple[str, ...]]:
         """What the cut cost, by the ruler's UDP probe, and why to look twice."""
-        scene = self._scene
-        address = scene.expose("outage", {"app": self._backend})
-        node = scene.stage.announcer(address, budget="one_answerer")
-        with at_client(scene.lab, address) as ruler:
-            if not ruler.quiet(_READY):
-                raise LabError(
-                    f"{scene.arm.name}: {address} was not answered without a gap before its node was cut off"
-                )
-            fault = scene.lab.power_cut(node.name)
-            scene.stage.undo.later(f"{fault.kind} of {fault.target}", fault.undo)
-            recovered = ruler.quiet_after(fault.began, _RECOVERY, _STEADY)
-            seen = outage(ruler.reading(), fault.began, node.mac, time.monotonic())
-        fault.undo()
-        marks = [] if recovered else [f"no recovery within {_RECOVERY:g} s"]
-        return {"outage_seconds": seen.first_answer_seconds, "steady_seconds": seen.steady_seconds}, marks
-
-    def _settled(self) -> None:
-        ground = self._scene.ground
-        ground.nodes_ready()
-        for workload in (ground.adapter.announcer, ground.adapter.controller):
-            ground.rolled_out(workload)
+        address = self._scene.expose("outage", {"app": self._backend})
+        with Stalls() as stalls:
+            (seen,) = Subject(scene=self._scene, address=address, stalls=stalls).watch("power-cut")
+        cost = seen.outage
+        return {"outage_seconds": cost.first_answer_seconds, "steady_seconds": cost.steady_seconds}, seen.marks
 
     def _restart(self, addresses: Sequence[str]) -> tuple[dict[str, float | None], dict[str, Any]]:
         """Kill speakers and controller; when is the last address answered for again, and a new Service given one?"""

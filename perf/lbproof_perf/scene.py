@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from lbproof.lab.base import Lab, Topology
+    from lbproof.observe.vantage import Vantage
     from lbproof_perf.arms import Arm
 
 BUDGETS: Mapping[str, float] = {
@@ -96,11 +97,14 @@ class Scene:
                 made["spec"]["interfaces"] = [self.lab.nodes[0].interface]
             self.ground.write(made)
             self.stage.undo.later(f"{made['kind']} {name}", functools.partial(self.ground.remove, made))
-        client = self.lab.client()
-        argv = ["ip", "route", "replace", str(WIDE), "dev", client.interface]
-        if code := client.popen(argv).wait():
-            raise LabError(f"`{' '.join(argv)}` at the client ended with {code}")
+        ip_at(self.lab.client(), "route", "replace", str(WIDE), "dev", self.lab.client().interface)
         return [str(first + at) for at in range(count)]
+
+
+def ip_at(vantage: Vantage, *words: str) -> None:
+    """Run `ip` at a place. Raises `LabError` when it fails."""
+    if code := vantage.popen(["ip", *words]).wait():
+        raise LabError(f"`ip {' '.join(words)}` at {vantage.name} ended with {code}")
 
 
 @contextmanager

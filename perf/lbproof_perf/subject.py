@@ -6,7 +6,7 @@ import random
 import threading
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -16,7 +16,7 @@ from lbproof.observe.wait import NotSettled, settles
 from lbproof_perf import scene
 from lbproof_perf.book import Step
 from lbproof_perf.faults import KINDS
-from lbproof_perf.ruler.outage import announcers, outage
+from lbproof_perf.ruler.outage import Outage, announcers, outage
 from lbproof_perf.ruler.ruler import Ruler, at_client, at_far, names_of
 from lbproof_perf.ruler.stalls import Stalls
 
@@ -57,15 +57,22 @@ def kind_of(case: str) -> Kind:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Done:
-    """A fault, or its undo taken as one."""
+class Watched:
+    """A fault, or its undo taken as one, and what was read from it on."""
 
+    case: str
     fault: Fault
     announcer: Node
     """Who announced when it happened."""
+    found: Reading
     end: float
     """Until when it was watched."""
-    marks: list[str]
+    marks: tuple[str, ...] = ()
+
+    @property
+    def outage(self) -> Outage:
+        """What it cost."""
+        return outage(self.found, self.fault.began, self.announcer.mac, self.end)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -88,43 +95,56 @@ class Subject:
         return self.scene.lab
 
     def trial(self, book: Book, step: Step) -> None:
-        """Do the fault that the step names, watch what it costs, put it right."""
-        kind = kind_of(step.case)
+        """Do the fault that the step names, watch what it costs, put it right, and keep it."""
+        *healed, watched = self.watch(step.case)
+        for one in healed:  # first, so that a run that is stopped in between makes both again
+            number = 1 + len(book.of(step.bench, step.arm, one.case))
+            self._keep(book, Step(bench=step.bench, arm=step.arm, case=one.case, number=number), one)
+        self._keep(book, step, watched)
+
+    def watch(self, case: str) -> list[Watched]:
+        """Do a fault and put it right; what was seen of its undo, where that is watched, and then of itself.
+
+        Raises `LabError` when the address does not serve before it.
+        """
+        kind = kind_of(case)
         announcer = self.scene.stage.announcer(self.address, budget="one_answerer")
-        marks: list[str] = []
-        healed = None
         with ExitStack() as stack:
-            if step.case.endswith("-cold"):
+            if case.endswith("-cold"):
                 ruler, fault, marks = self._cold(stack, kind, announcer)
             else:
-                ruler = self._warm(stack, far=step.case.endswith("-far"))
+                ruler, marks = self._warm(stack, far=case.endswith("-far")), []
                 fault = self._strike(kind, announcer)
             if kind.over:
                 kind.over(self.scene)
             if not ruler.quiet_after(fault.began, _RECOVERY, kind.watch):
                 marks.append(f"no recovery within {_RECOVERY:g} s")
             ends = time.monotonic()
-            if kind.heals:
-                healed = self._heal(ruler, fault)
-        closed, found = time.monotonic(), ruler.reading()
-        if healed:  # first, so that a run that is stopped in between makes both again
-            number = 1 + len(book.of(step.bench, step.arm, "heal"))
-            again = Step(bench=step.bench, arm=step.arm, case="heal", number=number)
-            self._keep(book, again, found, replace(healed, end=closed))
-        self._keep(book, step, found, _Done(fault=fault, announcer=announcer, end=ends, marks=marks))
+            undone = self._heal(ruler, fault) if kind.heals else None
+            closed = time.monotonic()
+        found = ruler.reading()
         fault.undo()
         self._restore()
+        seen = [Watched(case=case, fault=fault, announcer=announcer, found=found, end=ends, marks=tuple(marks))]
+        if undone:
+            again, told = undone
+            healer = self._announcing(found, again.began) or announcer
+            seen.insert(0, Watched(case="heal", fault=again, announcer=healer, found=found, end=closed, marks=told))
+        return seen
 
-    def _heal(self, ruler: Ruler, fault: Fault) -> _Done:
-        """Undo a fault and watch until one announces."""
-        mac = announces(ruler.reading(), time.monotonic())
+    def _heal(self, ruler: Ruler, fault: Fault) -> tuple[Fault, tuple[str, ...]]:
+        """Undo a fault and watch until one announces: the undo as a fault of its own, and why to look twice."""
         began = time.monotonic()
         fault.undo()
         agreed = ruler.until(lambda found, now: one_answers(found, now, began), _WHOLE)
-        marks = [] if agreed else [f"not one announcer {_WHOLE:g} s after the repair"]
-        node = next((node for node in self._lab.nodes if node.mac == mac), self._lab.nodes[0])
         undone = Fault(kind=f"{fault.kind} undone", target=fault.target, began=began, undo_with=_nothing)
-        return _Done(fault=undone, announcer=node, end=time.monotonic(), marks=marks)
+        return undone, () if agreed else (f"not one announcer {_WHOLE:g} s after the repair",)
+
+    def _announcing(self, found: Reading, now: float) -> Node | None:
+        """The node that answered the census last, within a second; None when none did."""
+        recent = found.answers.who[(found.answers.at > now - 1.0) & (found.answers.at <= now)]
+        mac = found.macs[recent[-1]] if len(recent) else ""
+        return next((node for node in self._lab.nodes if node.mac == mac), None)
 
     def _warm(self, stack: ExitStack, *, far: bool) -> Ruler:
         ruler = stack.enter_context((at_far if far else at_client)(self._lab, self.address))
@@ -137,7 +157,7 @@ class Subject:
         """A client that has no neighbour entry and asks for the first time just after the fault."""
         ruler = at_client(self._lab, self.address)
         client = self._lab.client()
-        client.popen(["ip", "neigh", "flush", "to", self.address, "dev", client.interface]).wait()
+        scene.ip_at(client, "neigh", "flush", "to", self.address, "dev", client.interface)
         begin = time.monotonic() + _START
         stack.callback(ruler.__exit__)
         ruler.start(begin)
@@ -150,19 +170,18 @@ class Subject:
         self.scene.stage.undo.later(f"{fault.kind} of {fault.target}", fault.undo)
         return fault
 
-    def _keep(self, book: Book, step: Step, found: Reading, done: _Done) -> None:
-        fault, begin, end, marks = done.fault, done.fault.began, done.end, done.marks
-        seen = outage(found, begin, done.announcer.mac, end)
+    def _keep(self, book: Book, step: Step, seen: Watched) -> None:
+        begin, found = seen.fault.began, seen.found
         names = names_of(self._lab)
-        late = self.stalls.between(begin - _BEFORE, end)
+        late = self.stalls.between(begin - _BEFORE, seen.end)
         worst = max((seconds for _, seconds in late), default=0.0)
-        if worst >= _STALL:
-            marks = [*marks, f"the machine stalled for {worst * 1000:.0f} ms"]
+        stalled = (f"the machine stalled for {worst * 1000:.0f} ms",) if worst >= _STALL else ()
+        after = self._announcing(found, seen.end)
         detail: dict[str, Any] = {
-            "fault": fault.kind,
-            "target": fault.target,
-            "before": done.announcer.name,
-            "after": names.get(announces(found, end), ""),
+            "fault": seen.fault.kind,
+            "target": seen.fault.target,
+            "before": seen.announcer.name,
+            "after": after.name if after else "",
             "macs": list(found.macs),
             "nodes": [names.get(mac, "") for mac in found.macs],
         }
@@ -171,8 +190,8 @@ class Subject:
             "stall_seconds": np.array([seconds for _, seconds in late]),
             "fault_at": np.array([begin]),
         }
-        values = seen.values() | {"worst_stall_seconds": worst}
-        book.add(step, values, marks=tuple(marks), detail=detail, arrays=arrays)
+        values = seen.outage.values() | {"worst_stall_seconds": worst}
+        book.add(step, values, marks=(*seen.marks, *stalled), detail=detail, arrays=arrays)
 
     def _restore(self) -> None:
         """Wait until the lab is as before, and one node answers.
@@ -180,13 +199,11 @@ class Subject:
         Where they do not agree soon, the announcers are restarted, so that the next fault meets a whole cluster: how
         long they would have taken by themselves is what the case `heal` shows.
         """
-        ground, workload = self.scene.ground, self.scene.ground.adapter.announcer
-        ground.nodes_ready()
-        for one in (workload, ground.adapter.controller):
-            ground.rolled_out(one)
+        stage = self.scene.stage
+        stage.settled_after_fault()
         try:
             settles(
-                lambda: sorted(self.scene.stage.answerers(self.address, wait=_LOOK)),
+                lambda: sorted(stage.answerers(self.address, wait=_LOOK)),
                 lambda who: len(who) == 1,
                 what=f"one node answers for {self.address}",
                 within=_SOON,
@@ -194,7 +211,7 @@ class Subject:
             )
         except NotSettled:
             KINDS["rolling-restart"].act(self.scene, self._lab.nodes[0])
-            ground.rolled_out(workload)
+            stage.ground.rolled_out(stage.ground.adapter.announcer)
 
 
 class Company:
@@ -238,12 +255,6 @@ class Company:
     def __exit__(self, *_: object) -> None:
         """Take all of it down."""
         self.close()
-
-
-def announces(found: Reading, now: float) -> str:
-    """The MAC that answered the census last, within a second; empty when none did."""
-    recent = found.answers.who[(found.answers.at > now - 1.0) & (found.answers.at <= now)]
-    return found.macs[recent[-1]] if len(recent) else ""
 
 
 def one_answers(found: Reading, now: float, since: float) -> bool:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from lbproof.lab.base import LabError, Role
 from lbproof.stage.ground import NAMESPACE
 from lbproof.stage.manifests import TARGET_PORT
+from lbproof_perf.scene import PORTS, ip_at
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,11 +24,7 @@ if TYPE_CHECKING:
     from lbproof.observe.vantage import Vantage
     from lbproof.stage import Stage
 
-PORT = 80
-_PORTS = (
-    {"name": "http", "port": PORT, "targetPort": TARGET_PORT, "protocol": "TCP"},
-    {"name": "udp", "port": PORT, "targetPort": TARGET_PORT, "protocol": "UDP"},
-)
+PORT = PORTS[0]["port"]
 
 
 class Tier(StrEnum):
@@ -69,7 +66,7 @@ def laid(stage: Stage) -> Paths:
     stage.exclude(backend.name)
     app = stage.web("load", nodes=[backend.name])
     stage.pool(1)
-    service = stage.service(serving=True, selector={"app": app}, ports=_PORTS)
+    service = stage.service(serving=True, selector={"app": app}, ports=PORTS)
     address = stage.assigned(service)
     announcer = stage.announcer(address, budget="one_answerer")
     pod = stage.lab.pod(NAMESPACE, stage.pods(app)[0][0])
@@ -90,11 +87,6 @@ def laid(stage: Stage) -> Paths:
 
 def _route(stage: Stage, address: str, via: Node) -> None:
     """The client reaches an address of the cluster's own by a node; undone with the stage."""
-    _ip(stage, "replace", address, via)
-    stage.undo.later(f"route to {address}", functools.partial(_ip, stage, "del", address, via))
-
-
-def _ip(stage: Stage, what: str, address: str, via: Node) -> None:
-    argv = ["ip", "route", what, f"{address}/32", "via", via.address]
-    if code := stage.client.popen(argv).wait():
-        raise LabError(f"`{' '.join(argv)}` at the client ended with {code}")
+    route = (f"{address}/32", "via", via.address)
+    ip_at(stage.client, "route", "replace", *route)
+    stage.undo.later(f"route to {address}", functools.partial(ip_at, stage.client, "route", "del", *route))

@@ -47,10 +47,9 @@ class _Part:
     records: Records = field(default_factory=Records)
     thread: threading.Thread | None = None
 
-    def follow(self, out: IO[bytes], changed: Callable[[], None]) -> None:
+    def follow(self, out: IO[bytes]) -> None:
         while data := out.read1(1 << 16):  # type: ignore[attr-defined] # a buffered reader, which IO does not say
             self.records.data += data
-            changed()
 
 
 class Ruler:
@@ -76,8 +75,6 @@ class Ruler:
         self._streams = streams or Streams()
         self._census_from, self._macs, self._port = census_from, macs, port
         self._parts: list[_Part] = []
-        self._news = threading.Event()
-        self.began = 0.0
 
     def __enter__(self) -> Self:
         """Start to ask, at once."""
@@ -91,7 +88,6 @@ class Ruler:
         probe += [f"--udp-period={s.udp}", f"--tcp-period={s.tcp}", f"--census-period={s.census}"]
         if self._census_from and s.census:
             probe.append(f"--census={_CENSUS_MAC},{self._census_from}")
-        self.began = time.monotonic()
         self._run("capture", [self.address, f"--interface={self.vantage.interface}"])
         self._run("probe", probe)
 
@@ -100,7 +96,7 @@ class Ruler:
         part = _Part(self.vantage.popen(argv, stdout=subprocess.PIPE))
         assert part.process.stdout is not None  # noqa: S101 - it was asked for
         part.thread = threading.Thread(
-            target=part.follow, args=(part.process.stdout, self._news.set), name=f"ruler's {module}", daemon=True
+            target=part.follow, args=(part.process.stdout,), name=f"ruler's {module}", daemon=True
         )
         part.thread.start()
         self._parts.append(part)
@@ -122,7 +118,6 @@ class Ruler:
             for part in self._parts:
                 if part.process.poll() is not None:
                     raise RuntimeError(f"a process of the ruler's ended with {part.process.returncode}")
-            self._news.clear()
             threading.Event().wait(0.05)  # records come all the time: a look each 50 ms is enough
         return False
 
