@@ -27,7 +27,7 @@ from lbproof_perf.allocate_eyes import Eyes
 from lbproof_perf.bench import Hands, Size
 from lbproof_perf.book import Step
 from lbproof_perf.scene import WIDE, Exposes, Scene, ip_at, opened
-from lbproof_perf.usage import PARTS, Meter
+from lbproof_perf.usage import PARTS, Meter, rates
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -208,7 +208,7 @@ class _Bench:
             threading.Event().wait(case.rest)
             used = self._meter.since(begin)
             services.unmake()
-            values = at_rest(used)
+            values = rates(used)
             hands.book.add(step, values, marks=marks, detail=detail | {"seconds": case.rest})
             return f"{step.key}: {values['api_requests_per_second']:.2f} API requests a second"
         if case.alone:
@@ -241,18 +241,6 @@ def cost(used: Mapping[str, Used]) -> dict[str, float | None]:
     for part in PARTS:
         found[f"{part}_api_requests"] = used[part].requests
         found[f"{part}_cpu_seconds"] = used[part].cpu_seconds
-    return found
-
-
-def at_rest(used: Mapping[str, Used]) -> dict[str, float | None]:
-    """What they used a second."""
-    found: dict[str, float | None] = {
-        "api_requests_per_second": sum(part.requests / part.seconds for part in used.values())
-    }
-    for name in PARTS:
-        part = used[name]
-        found[f"{name}_api_requests_per_second"] = part.requests / part.seconds
-        found[f"{name}_cpu_cores"] = part.cpu_seconds / part.seconds
     return found
 
 

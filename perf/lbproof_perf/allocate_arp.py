@@ -3,7 +3,7 @@
 Requests are packed frames (RFC 826) with an address and a hardware address of the asker's own, so that no kernel keeps
 a neighbour entry because of it. Only a unicast reply to that hardware address is an answer: an announcement is none.
 
-`python -m lbproof_perf.allocate_arp SOCKET MAC ADDRESS`, the socket being an inherited packet socket for ARP. Verbs:
+`python -m lbproof_perf.allocate_arp SOCKET MAC ADDRESS`, the inherited socket hearing replies to MAC alone. Verbs:
 `first ADDRESS` (ask until it is answered) and `last ADDRESS` (ask until it was silent for a while). Findings:
 `["first", address, moment, step, mac]`, `step` being the seconds since the request before the one that was answered
 (since the first where that was the one): so much earlier the answerer may have been there; of an address that is to
@@ -20,24 +20,17 @@ import sys
 import time
 from dataclasses import dataclass, field
 
-from lbproof.observe.frames import NOBODY, Op, encode, mac_bytes, request
+from lbproof.observe.frames import NOBODY, encode, request
 from lbproof_perf.allocate_asking import TURN, Lines, Turns, tell
 
 BATCH = 10
 """Requests a turn at most: 2,000 a second, which cost a few per cent of a core on a segment of five."""
 QUIET, SILENT_ASKS = 0.3, 4
 """Seconds and requests in a row without an answer after which an address is silent."""
-_SOL_PACKET, _IGNORE_OUTGOING = 263, 23
-"""<linux/if_packet.h>; Python has no names for them."""
-_REPLY = struct.Struct("!6s6x8xH6s4s")
-"""Destination; hardware and protocol type and lengths; operation, sender's hardware address and address (RFC 826)."""
+_REPLY = struct.Struct("!22x6s4s")
+"""The sender's hardware address and address (RFC 826)."""
 _TARGET = 38
 """Where the target's address begins in the frame."""
-
-
-def hears_answers_only(wire: socket.socket) -> None:
-    """Have a packet socket not hear what leaves through its interface."""
-    wire.setsockopt(_SOL_PACKET, _IGNORE_OUTGOING, 1)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -106,7 +99,7 @@ class Asking:
 def serve(wire: socket.socket, mac: str, address: str) -> None:
     """Ask until the end of stdin."""
     lines, asking = Lines(sys.stdin.fileno()), Asking()
-    template, me = encode(request(mac=mac, address=address, target="0.0.0.0")), mac_bytes(mac)  # noqa: S104 - no bind
+    template = encode(request(mac=mac, address=address, target="0.0.0.0"))  # noqa: S104 - no bind
     head, tail = template[:_TARGET], template[_TARGET + 4 :]
     poll = select.poll()
     poll.register(sys.stdin, select.POLLIN)
@@ -119,7 +112,7 @@ def serve(wire: socket.socket, mac: str, address: str) -> None:
             for verb, target in lines.ready():
                 asking.begin(socket.inet_aton(target), last=verb == "last")
         if wire.fileno() in ready:
-            _hear(wire, me, asking)
+            _hear(wire, asking)
         if (now := time.monotonic()) >= due:
             due = now + TURN
             asked, silent = asking.turn(now)
@@ -130,7 +123,7 @@ def serve(wire: socket.socket, mac: str, address: str) -> None:
         sys.stdout.flush()
 
 
-def _hear(wire: socket.socket, me: bytes, asking: Asking) -> None:
+def _hear(wire: socket.socket, asking: Asking) -> None:
     """Every frame that waits."""
     while True:
         try:
@@ -140,8 +133,8 @@ def _hear(wire: socket.socket, me: bytes, asking: Asking) -> None:
         now = time.monotonic()
         if len(frame) < _TARGET + 4:
             continue
-        to, op, mac, sender = _REPLY.unpack_from(frame)
-        if to == me and op == Op.REPLY and (step := asking.heard(sender, now)) is not None:
+        mac, sender = _REPLY.unpack_from(frame)
+        if (step := asking.heard(sender, now)) is not None:
             verb = "still" if asking.waits_for_silence(sender) else "first"
             tell(verb, socket.inet_ntoa(sender), now, step, mac.hex(":"))
 
@@ -151,7 +144,6 @@ def main() -> None:
     descriptor, mac, address = sys.argv[1:]
     assert mac != NOBODY  # noqa: S101 - a mistake of ours: nobody could be answered
     with socket.socket(fileno=int(descriptor)) as wire:
-        hears_answers_only(wire)
         serve(wire, mac, address)
 
 

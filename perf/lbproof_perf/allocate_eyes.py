@@ -16,11 +16,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
 from lbproof.lab.base import LabError
-from lbproof.observe.frames import ETHERTYPE_ARP
 from lbproof.observe.kube import ApiError, ApiUnreachable, Kube
-from lbproof.observe.packets import opened
 from lbproof.stage import ingress
 from lbproof_perf.allocate_asking import Asker
+from lbproof_perf.arp_frames import opened
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -84,7 +83,7 @@ class Eyes:
         client = self._scene.lab.client()
         subnet = ipaddress.ip_network(self._scene.lab.segment.subnet)
         with ExitStack() as stack:
-            wire = stack.enter_context(contextlib.closing(opened(client, ETHERTYPE_ARP)))
+            wire = stack.enter_context(contextlib.closing(opened(client, MAC)))
             arp = (str(wire.fileno()), MAC, str(subnet.broadcast_address - 1))
             self._arp = stack.enter_context(
                 Asker("lbproof_perf.allocate_arp", arp, self._answered, descriptors=[wire.fileno()])

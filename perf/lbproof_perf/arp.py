@@ -32,6 +32,7 @@ from lbproof_perf.arp_asker import Asker
 from lbproof_perf.arp_stock import QUIET, Stock
 from lbproof_perf.bench import Size
 from lbproof_perf.book import Step
+from lbproof_perf.proc import stat
 from lbproof_perf.scene import Exposes, opened
 from lbproof_perf.statistics import quantile
 
@@ -310,9 +311,8 @@ def spread(addresses: Sequence[str], asks: int) -> list[str]:
 
 
 def _core(process: Path) -> int:
-    """The processor that a process's first thread ran on last (proc(5), field 39 of `stat`)."""
-    text = (process / "stat").read_text(encoding="utf-8", errors="replace")
-    return int(text[text.rindex(")") + 2 :].split()[36])
+    """The processor that a process's first thread ran on last."""
+    return stat((process / "stat").read_text(encoding="utf-8", errors="replace")).core
 
 
 def _shown(seconds: float | None) -> str:

@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import json
 import math
+import select
 import socket
 import subprocess
 import sys
+import threading
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -28,12 +30,12 @@ from lbproof_perf.arp_frames import (
     SENDER,
     TARGET,
     Volley,
-    arrived,
     counted,
     opened,
     patience,
     question,
 )
+from lbproof_perf.stamps import ROOM, arrived
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -154,7 +156,7 @@ def ask_each(
         talk.send(frame)
         try:
             while True:
-                count, ancillary, _, _ = talk.recvmsg_into([buffer], 64)
+                count, ancillary, _, _ = talk.recvmsg_into([buffer], ROOM)
                 if count >= FRAME_BYTES and buffer[SENDER] == target:  # else it answers a question before
                     break
             took.append((arrived(ancillary) - began) / 1e9)
@@ -170,6 +172,7 @@ def ask_each(
 def send_volleys(talk: socket.socket, count: socket.socket, volley: Volley, *, rate: float, seconds: float) -> Volleys:
     """Send `rate` frames a second. What is late is sent as soon as it can be, until the time is over."""
     counted(count)
+    pace = threading.Event()
     began = time.monotonic()
     sent, now = 0, began
     while now < began + seconds:
@@ -177,25 +180,18 @@ def send_volleys(talk: socket.socket, count: socket.socket, volley: Volley, *, r
         while sent < due and now < began + seconds:
             sent += volley.send(due - sent)
             now = time.monotonic()
-        time.sleep(max(0.0, TICK - (time.monotonic() - began) % TICK))  # a schedule's pace
+        pace.wait(max(0.0, TICK - (time.monotonic() - began) % TICK))
         now = time.monotonic()
     took = time.monotonic() - began
-    answered = counted(count)
-    last = time.monotonic() + AFTER
-    while time.monotonic() < last:
-        time.sleep(TICK)
-        answered += counted(count)
-    _drain(talk)
-    return Volleys(sent=sent, answered=answered, seconds=took)
+    _drain(talk, AFTER)
+    return Volleys(sent=sent, answered=counted(count), seconds=took)
 
 
-def _drain(sock: socket.socket) -> None:
-    """Forget the answers that wait."""
-    try:
-        while True:
-            sock.recv(FRAME_BYTES, socket.MSG_DONTWAIT)
-    except BlockingIOError:
-        return
+def _drain(sock: socket.socket, seconds: float) -> None:
+    """Forget the answers that wait, and those that come within so many seconds."""
+    until = time.monotonic() + seconds
+    while select.select([sock], [], [], max(0.0, until - time.monotonic()))[0]:
+        sock.recv(FRAME_BYTES)
 
 
 def main(argv: Sequence[str]) -> None:
@@ -207,6 +203,7 @@ def main(argv: Sequence[str]) -> None:
             said = json.loads(line)
             packed = [socket.inet_aton(target) for target in said["targets"]]
             if said["do"] == "ask":
+                talk.setblocking(True)
                 patience(talk, said["patience"])
                 within = math.inf if said["within"] is None else said["within"]
                 frame = question(mac, address, address)

@@ -11,12 +11,13 @@ import ctypes
 import os
 import socket
 import struct
-import time
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lbproof.observe import packets
 from lbproof.observe.frames import ETHERTYPE_ARP, Op, encode, mac_bytes, request
+from lbproof_perf.stamps import stamp
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,10 +29,9 @@ FRAME_BYTES = 42
 SENDER, TARGET = slice(28, 32), slice(38, 42)
 """Where the sender's and the target's IPv4 addresses lie in a frame (RFC 826 over Ethernet)."""
 
-_SO_ATTACH_FILTER, _SO_TIMESTAMPNS = 26, 35  # asm-generic/socket.h
+_SO_ATTACH_FILTER = 26  # asm-generic/socket.h
 _SOL_PACKET, _PACKET_STATISTICS = 263, 6  # linux/socket.h, linux/if_packet.h
 _COUNTS = struct.Struct("=II")
-_TIMESPEC = struct.Struct("@qq")
 _TIMEVAL = struct.Struct("@ll")
 _MESSAGE_WORDS = 8
 """`struct mmsghdr` of a 64-bit machine in words: the third is the place of its vector, the fourth how many it has."""
@@ -65,33 +65,20 @@ def _replies_to(mac: bytes) -> list[tuple[int, int, int, int]]:
 
 def opened(vantage: Vantage, mac: str) -> socket.socket:
     """A packet socket at a vantage's interface that hears ARP replies to `mac` alone; the caller closes it."""
-    with vantage.inside():
-        made = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)  # deaf until bound
-    try:
+
+    def prepare(made: socket.socket) -> None:
         program = _replies_to(mac_bytes(mac))
         code = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *step) for step in program))
         made.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("@HL", len(program), ctypes.addressof(code)))
-        made.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
-        made.bind((vantage.interface, ETHERTYPE_ARP))
-    except OSError as error:
-        made.close()
-        raise OSError(error.errno, f"{vantage.interface} at {vantage.name}: {error.strerror}") from error
-    return made
+        stamp(made)
+
+    return packets.opened(vantage, ETHERTYPE_ARP, prepare)
 
 
 def patience(sock: socket.socket, seconds: float) -> None:
     """Let a blocking read end with BlockingIOError after so long: without the poll(2) that Python's timeout costs."""
     whole = int(seconds)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _TIMEVAL.pack(whole, int((seconds - whole) * 1e6)))
-
-
-def arrived(ancillary: Sequence[tuple[int, int, bytes]]) -> int:
-    """Nanoseconds of CLOCK_REALTIME at which the kernel took in the frame that came with these messages."""
-    for level, kind, value in ancillary:
-        if (level, kind) == (socket.SOL_SOCKET, _SO_TIMESTAMPNS):
-            seconds, nanoseconds = _TIMESPEC.unpack_from(value)
-            return int(seconds * 1_000_000_000 + nanoseconds)
-    return time.clock_gettime_ns(time.CLOCK_REALTIME)
 
 
 def counted(sock: socket.socket) -> int:

@@ -53,14 +53,13 @@ _FAULTS = (
     "silent",
     "speaker-killed",
     "frozen",
-    "speaker-stopped",
     "controller-killed",
     "api-stopped",
 )
 _CLIENTS = ("power-cut-cold", "power-cut-far")
 _ENDPOINTS = ("power-cut-endpoints", "drained", "rolling-restart")
 
-CASES = ("power-cut", *_FAULTS, "excluded", *_CLIENTS, *_ENDPOINTS)
+CASES = ("power-cut", *_FAULTS, "planned", "excluded", *_CLIENTS, *_ENDPOINTS)
 """Everything that can be asked for."""
 
 PLANS: Mapping[Size, Plan] = {

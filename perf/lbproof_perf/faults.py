@@ -148,7 +148,6 @@ KINDS: Mapping[str, Kind] = {
             ability=Ability.FREEZE_POD,
             heals=True,
         ),
-        Kind(name="speaker-stopped", text="the announcing speaker is stopped in an orderly way", act=_stopped),
         Kind(name="planned", text="the announcing speaker is stopped in an orderly way", act=_stopped),
         Kind(
             name="controller-killed",

@@ -33,13 +33,12 @@ from lbproof_perf.book import Step
 from lbproof_perf.ruler.stalls import Stalls
 from lbproof_perf.scene import Scene, opened
 from lbproof_perf.subject import Subject
-from lbproof_perf.usage import PARTS, Meter
+from lbproof_perf.usage import PARTS, Meter, rates
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from lbproof_perf.arms import Arm
-    from lbproof_perf.usage import Used
 
 NAME = "scale"
 QUESTION = "How far does it scale, and what does it cost then?"
@@ -175,7 +174,7 @@ class Growing:
         rested = self._meter.quiet()
         begin = self._meter.mark()
         threading.Event().wait(plan.window)
-        values = figures("rest", self._meter.since(begin))
+        values = rates(self._meter.since(begin), "rest_")
         count = round(plan.churn * plan.window)
         new = self._new(count)
         begin = self._meter.mark()
@@ -184,7 +183,7 @@ class Growing:
         used = self._meter.since(begin)
         self._meter.quiet()
         made = self._meter.since(begin)  # what is said late, Events mostly, is part of what churn costs
-        values |= figures("churn", {part: replace(used[part], requests=made[part].requests) for part in PARTS})
+        values |= rates({part: replace(used[part], requests=made[part].requests) for part in PARTS}, "churn_")
         marks = [] if self._well else [f"not every address was answered for within {CEILING:g} s"]
         if took > plan.window * 1.1:
             marks.append(f"churn was {count / took:.1f} a second instead of {plan.churn:g}")
@@ -247,19 +246,6 @@ class Growing:
             "controller_restart_seconds": seen.assigned[name].at - began if name in seen.assigned else None,
         }
         return values, {"restart_arp": arp}
-
-
-def figures(prefix: str, used: Mapping[str, Used]) -> dict[str, float | None]:
-    """Cores, bytes and requests a second over a window, as docs/figures.md names them."""
-    found: dict[str, float | None] = {
-        f"{prefix}_api_requests_per_second": sum(part.requests / part.seconds for part in used.values())
-    }
-    for name in PARTS:
-        part = used[name]
-        found[f"{prefix}_{name}_cpu_cores"] = part.cpu_seconds / part.seconds
-        found[f"{prefix}_{name}_bytes"] = part.private_bytes
-        found[f"{prefix}_{name}_api_requests_per_second"] = part.requests / part.seconds
-    return found
 
 
 def told(values: Mapping[str, float | None]) -> str:

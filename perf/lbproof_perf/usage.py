@@ -8,7 +8,6 @@ bound to; a watch counts once, when it begins.
 from __future__ import annotations
 
 import json
-import os
 import threading
 import time
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from lbproof.lab.base import LabError
 from lbproof.lab.netns import NetnsLab
+from lbproof_perf.proc import stat
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from lbproof_perf.scene import Scene
 
 PARTS = ("controller", "speakers")
-_TICK = os.sysconf("SC_CLK_TCK")
 _QUIET, _SETTLES = 0.8, 15.0
 """Seconds without a request after which an implementation is at rest, and seconds that this is waited for."""
 _LOOK = 0.1
@@ -121,6 +120,18 @@ class Meter:
         return [path for pod in pods for path in self._lab.pod_processes(workload.namespace, pod)]
 
 
+def rates(used: Mapping[str, Used], prefix: str = "") -> dict[str, float | None]:
+    """Cores, bytes and API requests a second of each part, as docs/figures.md names them."""
+    found: dict[str, float | None] = {
+        f"{prefix}api_requests_per_second": sum(part.requests / part.seconds for part in used.values())
+    }
+    for name, part in used.items():
+        found[f"{prefix}{name}_cpu_cores"] = part.cpu_seconds / part.seconds
+        found[f"{prefix}{name}_bytes"] = part.private_bytes
+        found[f"{prefix}{name}_api_requests_per_second"] = part.requests / part.seconds
+    return found
+
+
 def unchanged(look: Callable[[], int], *, for_seconds: float, within: float) -> bool:
     """Wait until a number stays as it is for so long; whether it did within a time."""
     began = changed = time.monotonic()
@@ -139,11 +150,11 @@ def read(processes: Iterable[Path]) -> Reading:
     cpu, private = {}, 0
     for process in _with_descendants(processes):
         try:
-            start, seconds = _stat((process / "stat").read_text(encoding="utf-8", errors="replace"))
+            found = stat((process / "stat").read_text(encoding="utf-8", errors="replace"))
             private += private_bytes((process / "smaps_rollup").read_text(encoding="ascii"))
         except (FileNotFoundError, ProcessLookupError):
             continue
-        cpu[str(process), start] = seconds
+        cpu[str(process), found.started] = found.cpu_seconds
     return Reading(at=time.monotonic(), cpu=cpu, private=private)
 
 
@@ -164,12 +175,6 @@ def _with_descendants(processes: Iterable[Path]) -> list[Path]:
             except (FileNotFoundError, ProcessLookupError):
                 continue
     return found
-
-
-def _stat(text: str) -> tuple[int, float]:
-    """Start time in ticks, and processor seconds with those of ended children (proc(5): fields 22, and 14 to 17)."""
-    fields = text[text.rindex(")") + 2 :].split()
-    return int(fields[19]), sum(map(int, fields[11:15])) / _TICK
 
 
 def private_bytes(smaps_rollup: str) -> int:

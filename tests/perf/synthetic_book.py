@@ -80,7 +80,7 @@ def _failover(
                     Step(bench="failover", arm=arm, case=case, number=number),
                     _outage_values(whole, random),
                     marks=("the machine stalled for 120 ms",) if arm == "reference" and number == 3 else (),
-                    detail={"macs": MACS, "heartbeat_seconds": 0.05},
+                    detail={"macs": MACS},
                     arrays=_outage_arrays(whole) if number <= 3 else None,
                 )
 

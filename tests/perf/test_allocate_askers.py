@@ -21,11 +21,10 @@ sys.path.insert(0, str(Path(__file__).parents[2]))  # for the helpers of tests, 
 from tests.observe.places import Segment
 
 from lbproof.lab.base import LabError
-from lbproof.observe.frames import ETHERTYPE_ARP
-from lbproof.observe.packets import opened
 from lbproof.observe.wait import settles
 from lbproof_perf.allocate_arp import QUIET, SILENT_ASKS, Asking
 from lbproof_perf.allocate_asking import Asker, Turns
+from lbproof_perf.arp_frames import opened
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -113,7 +112,7 @@ def asker(segment: Segment) -> Iterator[tuple[Asker, list[Any]]]:
     told: list[Any] = []
     client = segment.hosts["client"]
     with ExitStack() as stack:
-        wire = stack.enter_context(contextlib.closing(opened(client, ETHERTYPE_ARP)))
+        wire = stack.enter_context(contextlib.closing(opened(client, MAC)))
         arguments = (str(wire.fileno()), MAC, SENDER)
         yield (
             stack.enter_context(

@@ -19,6 +19,7 @@ from lbproof_perf.arp_asker import Asker, ask_each
 from lbproof_perf.arp_frames import patience, question
 from lbproof_perf.arp_stock import quiet
 from lbproof_perf.ruler import hosts
+from lbproof_perf.stamps import stamp
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -80,6 +81,7 @@ def test_an_answer_that_comes_late_is_not_taken_for_the_next_one() -> None:
     talk, peer = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
     late, right = "10.0.0.1", "10.0.0.2"
     with talk, peer:
+        stamp(talk)
         patience(talk, 0.05)
         for sender in (late, right, late):
             peer.send(

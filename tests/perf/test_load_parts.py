@@ -17,6 +17,7 @@ from lbproof_perf.load import bench, meter, wrk
 from lbproof_perf.load.freeze import truth
 from lbproof_perf.load.http1 import NotHttpError, answer
 from lbproof_perf.load.tally import Tally, Times
+from lbproof_perf.proc import stat
 
 PLAIN = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5;x=y\r\nhello\r\n1\r\n!\r\n0\r\n\r\n"
@@ -109,8 +110,11 @@ def test_the_shapes() -> None:
 
 def test_stat_of_a_process_with_any_name() -> None:
     """A name with blanks and parentheses does not shift the fields; children that ended are counted."""
-    fields = "S 1 2 77 0 -1 0 0 0 0 0 100 50 30 20 20 0 1 0"
-    assert meter.parse_stat(f"12 (a) b (c) {fields}\n") == (77, 2.0)
+    fields = f"S 1 2 77 0 -1 0 0 0 0 0 100 50 30 20 20 0 1 0 4711 {'0 ' * 16}1 0 0"
+    found = stat(f"12 (a) b (c) {fields}\n")
+
+    assert (found.session, found.cpu_seconds) == (77, 2.0)
+    assert (found.started, found.core) == (4711, 1)
 
 
 def test_the_machine_was_busy_or_robbed() -> None:

@@ -85,6 +85,17 @@ def test_a_fault_that_costs_nothing_has_no_outage() -> None:
     assert "detect_seconds" not in found.values()
 
 
+def test_a_cold_client_has_waited_until_its_first_answer() -> None:
+    """Whose first probe its kernel held until somebody announced has lost nothing, and waited all the same."""
+    dues = [FAULT + 0.05 + at / 1000 for at in range(100)]
+    rows: list[Row] = [(Kind.UDP, -1, at, due, due, due + 0.07) for at, due in enumerate(dues)]
+
+    found = outage(reading([table(rows)], PERIODS), FAULT, OLD)
+
+    assert found.first_answer_seconds == pytest.approx(0.12)
+    assert found.lost == 0
+
+
 def test_an_outage_that_does_not_end_is_kept_as_such() -> None:
     """Without a first answer there is no figure, and no zero either."""
     found = outage(seen(away=5.0), FAULT, OLD)

@@ -11,7 +11,7 @@ from lbproof_perf import arms, scale
 from lbproof_perf.bench import Hands
 from lbproof_perf.book import Book
 from lbproof_perf.subject import Company
-from lbproof_perf.usage import Used
+from lbproof_perf.usage import Used, rates
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,7 +39,7 @@ def test_figures_are_by_the_second() -> None:
         "controller": Used(cpu_seconds=1.0, private_bytes=10, requests=4, seconds=2.0),
         "speakers": Used(cpu_seconds=4.0, private_bytes=30, requests=12, seconds=2.0),
     }
-    found = scale.figures("churn", used)
+    found = rates(used, "churn_")
 
     assert found["churn_speakers_cpu_cores"] == 2.0
     assert found["churn_controller_bytes"] == 10

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from lbproof.observe.vantage import Vantage
 
@@ -26,15 +26,18 @@ _SO_RCVBUFFORCE = 33
 """<asm-generic/socket.h>; Python has no name for it."""
 
 
-def opened(vantage: Vantage, protocol: int) -> socket.socket:
+def opened(vantage: Vantage, protocol: int, prepare: Callable[[socket.socket], None] | None = None) -> socket.socket:
     """A packet socket (packet(7)) for one EtherType or ETH_P_ALL at a vantage's interface; the caller closes it.
 
-    It is made for no protocol, so that it hears nothing before it is bound, least of all another interface.
+    It is made for no protocol, so that it hears nothing before it is bound, least of all another interface; `prepare`
+    is called before that.
     """
     with vantage.inside():
         made = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
     try:
         made.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, ROOM)
+        if prepare:
+            prepare(made)
         made.bind((vantage.interface, protocol))
         made.setblocking(False)
     except OSError as error:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import errno
 import time
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Protocol
 
 import gevent  # type: ignore[import-untyped] # it ships no types that mypy reads
@@ -52,7 +53,7 @@ class Sink(Protocol):
         ...
 
 
-class Schedule:
+class Schedule(ABC):
     """What both protocols share: the moments, the loop, and handing on. A subclass knows its sockets."""
 
     def __init__(self, *, rate: float, timeout: float, sink: Sink) -> None:
@@ -122,29 +123,29 @@ class Schedule:
             self._sink.took(self._latencies, self._lags, self._bytes)
             self._latencies, self._lags, self._bytes = [], [], 0
 
+    @abstractmethod
     def _send(self, due: float) -> bool:
         """Let a request leave; False when there is no way out for it now."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _full(self) -> bool:
         """Whether no request can leave before something arrives."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _arrived(self, fd: int) -> None:
         """A socket has something to say; what went wrong is said by reading it."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _expire(self, now: float) -> None:
         """Give up requests that have waited too long."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _in_flight(self) -> int:
         """Requests that have left and are neither answered nor given up."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _close(self) -> None:
         """Close every socket."""
-        raise NotImplementedError
 
 
 class _Connection:

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
+from lbproof_perf.proc import TICK, Stat, stat
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -23,9 +25,6 @@ if TYPE_CHECKING:
 
 EVERY = 0.2
 """Seconds between two looks."""
-_TICK = os.sysconf("SC_CLK_TCK")
-_SESSION, _USER, _CHILDREN_SYSTEM = 3, 11, 15
-"""Fields of /proc/PID/stat after the name in parentheses, from 0: proc(5)."""
 _IDLE, _WAIT, _STEAL, _FIELDS = 3, 4, 7, 8
 """Fields of the line `cpu` of /proc/stat."""
 
@@ -42,17 +41,11 @@ class Use:
     """What the hypervisor gave to others."""
 
 
-def parse_stat(line: str) -> tuple[int, float]:
-    """Session of a process, and CPU seconds that it and its children that have ended took: from /proc/PID/stat."""
-    fields = line.rpartition(")")[2].split()
-    return int(fields[_SESSION]), sum(map(int, fields[_USER:_CHILDREN_SYSTEM])) / _TICK
-
-
 def parse_machine(line: str) -> tuple[float, float]:
     """CPU seconds since the boot that were busy, and that were stolen: from the line `cpu` of /proc/stat."""
     fields = [int(field) for field in line.split()[1 : _FIELDS + 1]]
     steal = fields[_STEAL]
-    return (sum(fields) - fields[_IDLE] - fields[_WAIT] - steal) / _TICK, steal / _TICK
+    return (sum(fields) - fields[_IDLE] - fields[_WAIT] - steal) / TICK, steal / TICK
 
 
 def processes_at(places: Iterable[Vantage]) -> list[int]:
@@ -73,9 +66,9 @@ def _pids() -> list[int]:
     return [int(name) for name in os.listdir("/proc") if name.isdigit()]  # noqa: PTH208 - numbers, no paths
 
 
-def _stat(pid: int) -> tuple[int, float] | None:
+def _stat(pid: int) -> Stat | None:
     try:
-        return parse_stat(Path(f"/proc/{pid}/stat").read_text(encoding="utf-8"))
+        return stat(Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace"))
     except OSError:  # it ended meanwhile
         return None
 
@@ -98,11 +91,11 @@ class Meter:
     def _look(self) -> None:
         for pid in _pids():
             found = _stat(pid)
-            if found and found[0] == self._session:
-                self._ended[pid] = found[1]  # the last that was seen stays when it ends
+            if found and found.session == self._session:
+                self._ended[pid] = found.cpu_seconds  # the last that was seen stays when it ends
         with Path("/proc/stat").open(encoding="ascii") as file:
             busy, steal = parse_machine(file.readline())
-        servers = sum(found[1] for pid in self._servers if (found := _stat(pid)))
+        servers = sum(found.cpu_seconds for pid in self._servers if (found := _stat(pid)))
         self._rows.append((time.monotonic(), sum(self._ended.values()), servers, busy, steal))
 
     def __enter__(self) -> Self:

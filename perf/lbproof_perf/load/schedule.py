@@ -29,23 +29,13 @@ def target(host: str | None, default: int) -> tuple[str, int]:
     return parts.hostname, parts.port or default
 
 
-class ScheduledUser(User):
-    """Keeps a schedule; a subclass says of what."""
-
-    abstract = True
-
-    def schedule(self) -> Schedule:
-        """The schedule that this user keeps."""
-        raise NotImplementedError
+class ScheduleUser(User):
+    """HTTP/1.1 over kept connections."""
 
     @task
     def keep(self) -> None:
         """Ask until Locust stops the user."""
         self.schedule().run()
-
-
-class ScheduleUser(ScheduledUser):
-    """HTTP/1.1 over kept connections."""
 
     def schedule(self) -> Schedule:
         """GETs of `--path`."""
@@ -62,7 +52,7 @@ class ScheduleUser(ScheduledUser):
         )
 
 
-class ScheduleUdpUser(ScheduledUser):
+class ScheduleUdpUser(ScheduleUser):
     """UDP echo."""
 
     def schedule(self) -> Schedule:

@@ -35,7 +35,6 @@ CASES: Mapping[str, str] = {
     "silent": "the announcing node's frames are dropped: it keeps carrier",
     "speaker-killed": "the announcing speaker is killed",
     "frozen": "the announcing speaker is frozen",
-    "speaker-stopped": "the announcing speaker is stopped in an orderly way",
     "controller-killed": "the controller is killed",
     "api-stopped": "the API server is stopped",
     "drained": "the announcing node is drained",

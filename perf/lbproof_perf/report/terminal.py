@@ -31,7 +31,7 @@ def table(found: Figures, reasons: dict[str, str]) -> list[str]:
     rows = [("head", _HEADS), *_rows(found)]
     cells = [row for kind, row in rows if kind != "case"]
     widths = [max(len(row[at]) for row in cells) for at in range(len(_HEADS))]
-    told = [_told(row) for row in aims.rows(found, reasons)]
+    told = [_told(row) for row in aims.rows(found, reasons) if row.aim.bench in found.benches]
     return [*told, "", *(row[0] if kind == "case" else _aligned(row, widths) for kind, row in rows)]
 
 

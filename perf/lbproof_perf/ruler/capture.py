@@ -18,8 +18,9 @@ import socket
 import time
 
 from lbproof.observe.frames import ETHERTYPE_ARP, Op, decode
-from lbproof_perf.ruler.probe import Numbers, Out, clock_offset, hurry, packet_socket, stamped
+from lbproof_perf.ruler.probe import Numbers, Out, hurry, packet_socket, stamped
 from lbproof_perf.ruler.records import Kind
+from lbproof_perf.stamps import clock_offset
 
 _ALL = 0x0003
 _IPV4 = b"\x08\x00"

@@ -72,7 +72,7 @@ def outage(found: Reading, fault_at: float, before: str, until: float = np.inf) 
     lasting = [end - begin if end is not None else None for begin, end in runs]
     two, none = announcers(found, fault_at, until)
     return Outage(
-        first_answer_seconds=_first_answer(udp, runs, fault_at),
+        first_answer_seconds=_first_answer(udp, runs, fault_at, cold=not len(found.udp.since(-np.inf, fault_at).due)),
         steady_seconds=_steady(found, udp, tcp, fault_at),
         longest_gap_seconds=None if None in lasting else max((x for x in lasting if x is not None), default=0.0),
         longest_wait_seconds=_longest_wait(udp),
@@ -86,10 +86,11 @@ def outage(found: Reading, fault_at: float, before: str, until: float = np.inf) 
     )
 
 
-def _first_answer(udp: Stream, runs: list[tuple[float, float | None]], fault_at: float) -> float | None:
-    if not runs:
+def _first_answer(udp: Stream, runs: list[tuple[float, float | None]], fault_at: float, *, cold: bool) -> float | None:
+    """Of a cold client, which asked nothing before the fault, the first answer that it got at all."""
+    if not runs and not cold:
         return 0.0
-    later = udp.answered[udp.due > runs[0][0]]
+    later = udp.answered if cold else udp.answered[udp.due > runs[0][0]]
     later = later[~np.isnan(later)]
     return float(later.min()) - fault_at if len(later) else None
 

@@ -18,13 +18,13 @@ import os
 import select
 import signal
 import socket
-import struct
 import time
 from dataclasses import dataclass, field
 from typing import IO
 
 from lbproof.observe.frames import ETHERTYPE_ARP, decode, encode, request
 from lbproof_perf.ruler.records import RECORD, Kind
+from lbproof_perf.stamps import ROOM, arrived, clock_offset, stamp
 
 TIMEOUT = 1.0
 """Seconds after which a probe counts as lost."""
@@ -32,10 +32,7 @@ _LONGEST = 3600.0
 _FLUSH = 0.02
 """Seconds that a record waits for others."""
 _PENDING = frozenset({errno.EINPROGRESS, errno.EAGAIN})
-_NANOSECONDS = 35
-"""SO_TIMESTAMPNS of <asm-generic/socket.h>: the kernel's own moment of arrival, not that at which we read."""
 _NEVER = (math.nan, math.nan, math.nan)
-_TIMESPEC = struct.Struct("@qq")
 
 
 class Out:
@@ -78,32 +75,16 @@ class Numbers:
 
 
 def stamped(sock: socket.socket, offset: float, size: int = 2048) -> tuple[bytes, float, int]:
-    """One frame of a packet socket with SO_TIMESTAMPNS: its bytes, the monotonic moment of arrival, its packet type."""
-    data, ancillary, _, address = sock.recvmsg(size, 64)
-    for level, kind, value in ancillary:
-        if level == socket.SOL_SOCKET and kind == _NANOSECONDS:
-            seconds, nanoseconds = _TIMESPEC.unpack_from(value)
-            return data, seconds + nanoseconds / 1e9 - offset, address[2]
-    return data, time.monotonic(), address[2]
-
-
-def clock_offset() -> float:
-    """Seconds by which CLOCK_REALTIME, which the kernel stamps with, is ahead of CLOCK_MONOTONIC; to a microsecond."""
-    best, found = math.inf, 0.0
-    for _ in range(20):
-        before = time.monotonic()
-        real = time.time()
-        after = time.monotonic()
-        if after - before < best:
-            best, found = after - before, real - (before + after) / 2
-    return found
+    """One frame of a packet socket that stamps: its bytes, the monotonic moment of arrival, its packet type."""
+    data, ancillary, _, address = sock.recvmsg(size, ROOM)
+    return data, arrived(ancillary) / 1e9 - offset, address[2]
 
 
 def packet_socket(interface: str, ethertype: int) -> socket.socket:
     """A packet socket with the kernel's time stamps, deaf until it is bound."""
     made = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, 0)
     made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
-    made.setsockopt(socket.SOL_SOCKET, _NANOSECONDS, 1)
+    stamp(made)
     made.bind((interface, ethertype))
     return made
 
