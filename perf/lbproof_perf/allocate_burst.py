@@ -200,8 +200,8 @@ def service(name: str, backend: str) -> dict[str, Any]:
     return manifests.service(NAMESPACE, name, selector={"app": backend}, allocateLoadBalancerNodePorts=False)
 
 
-def at_pace(indices: Iterable[int], act: Callable[[int], None], rate: float) -> None:
-    """Do something for each index by `THREADS` threads, in order, the n-th not before n / `rate` seconds have passed.
+def at_pace(indices: Iterable[int], act: Callable[[int], None], rate: float, threads: int = THREADS) -> None:
+    """Do something for each index by so many threads, in order, the n-th not before n / `rate` seconds have passed.
 
     Raises what the first that failed raised; those that have not begun then are left out.
     """
@@ -221,9 +221,9 @@ def at_pace(indices: Iterable[int], act: Callable[[int], None], rate: float) -> 
                 failed.set()
                 raise
 
-    with ThreadPoolExecutor(THREADS) as pool:
+    with ThreadPoolExecutor(threads) as pool:
         try:
-            for done in [pool.submit(work) for _ in range(THREADS)]:
+            for done in [pool.submit(work) for _ in range(threads)]:
                 done.result()
         except BaseException:  # Ctrl-C, which only this thread hears of
             failed.set()

@@ -7,11 +7,10 @@ lab, within seconds of each other.
 
 from __future__ import annotations
 
+import math
 import select
 import time
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from functools import partial
 from typing import TYPE_CHECKING
 
 from lbproof.lab.base import LabError
@@ -20,7 +19,7 @@ from lbproof.observe.packets import LARGEST, opened
 from lbproof.observe.wait import settles
 from lbproof.stage import manifests
 from lbproof.stage.objects import ingress
-from lbproof_perf.scene import WIDE
+from lbproof_perf.allocate_burst import at_pace
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -77,9 +76,7 @@ class Stock:
             if time.monotonic() < began + within:
                 self._make_service(name, number, selector)
 
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
-            for made in [pool.submit(make, number) for number in range(have, count)]:
-                made.result()
+        at_pace(range(have, count), make, math.inf, threads=_AT_ONCE)
         wanted = set(addresses)
         settles(
             lambda: len(wanted & self._given()),
@@ -129,22 +126,15 @@ class Stock:
         ground.ready(namespace, BACKEND)
 
     def _make_pool(self, name: str, begin: int, end: int) -> tuple[Object, list[str]]:
-        """A pool of the addresses from `begin` to `end` of those for benchmarks: what advertises it, and they."""
-        scene, first = self._scene, WIDE.network_address + 1
-        adapter = scene.ground.adapter
-        block = [f"{first + begin}-{first + end - 1}"]
-        kinds = {made["kind"] for made in adapter.pool(name, block, advertised=False)}
-        carriers = []
-        for made in adapter.pool(name, block):
-            if made["kind"] in kinds:
-                scene.ground.write(made)
-            else:
-                made["spec"]["interfaces"] = [scene.lab.nodes[0].interface]
-                carriers.append(made)
-            scene.stage.undo.later(f"{made['kind']} {name}", partial(scene.ground.remove, made))
+        """A pool that is not announced yet: what announces it, and its addresses."""
+        pools, carriers, addresses = self._scene.wide(name, begin, end)
         if len(carriers) != 1:
-            raise LabError(f"{scene.arm.name}: {len(carriers)} objects advertise a pool; one can be put on and off")
-        return carriers[0], [str(first + at) for at in range(begin, end)]
+            raise LabError(
+                f"{self._scene.arm.name}: {len(carriers)} objects announce a pool; one can be put on and off"
+            )
+        for made in pools:
+            self._scene.ground.write(made)
+        return carriers[0], addresses
 
     def _make_service(self, pool: str, number: int, selector: dict[str, str] | None) -> None:
         scene = self._scene

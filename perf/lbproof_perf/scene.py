@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from lbproof.adapters.base import Object
     from lbproof.lab.base import Lab, Topology
     from lbproof.observe.vantage import Vantage
     from lbproof_perf.arms import Arm
@@ -90,15 +91,30 @@ class Scene:
 
         They are announced on the segment, and the client looks for them there.
         """
-        first = WIDE.network_address + 1
-        name = f"wide-{count}"
-        for made in self.ground.adapter.pool(name, [f"{first}-{first + count - 1}"]):
-            if made["kind"] == "L2Advertisement":
-                made["spec"]["interfaces"] = [self.lab.nodes[0].interface]
+        pools, carriers, addresses = self.wide(f"wide-{count}", 0, count)
+        for made in (*pools, *carriers):
             self.ground.write(made)
-            self.stage.undo.later(f"{made['kind']} {name}", functools.partial(self.ground.remove, made))
         ip_at(self.lab.client(), "route", "replace", str(WIDE), "dev", self.lab.client().interface)
-        return [str(first + at) for at in range(count)]
+        return addresses
+
+    def wide(self, name: str, begin: int, end: int) -> tuple[list[Object], list[Object], list[str]]:
+        """A pool of the addresses from `begin` to `end` of `WIDE`: what makes it, what announces it, and they.
+
+        What announces it names the nodes' interface, since the addresses lie in no subnet of it. Nothing is written
+        yet; what is will be removed with the stage.
+        """
+        adapter, first = self.ground.adapter, WIDE.network_address + 1
+        blocks = [f"{first + begin}-{first + end - 1}"]
+        kinds = {made["kind"] for made in adapter.pool(name, blocks, advertised=False)}
+        pools, carriers = [], []
+        for made in adapter.pool(name, blocks):
+            if made["kind"] in kinds:
+                pools.append(made)
+            else:
+                made["spec"]["interfaces"] = [self.lab.nodes[0].interface]
+                carriers.append(made)
+            self.stage.undo.later(f"{made['kind']} {name}", functools.partial(self.ground.remove, made))
+        return pools, carriers, [str(first + at) for at in range(begin, end)]
 
 
 def ip_at(vantage: Vantage, *words: str) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from lbproof.lab.base import LabError
-from lbproof.lab.enter import entered
+from lbproof.lab.enter import ending_with_us, entered
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,7 +48,7 @@ class NamespaceVantage:
                 there.enter_context(entered(self.netns))
                 there.enter_context(entered(self.pidns, kind="pid_for_children"))
                 return subprocess.Popen(
-                    ["setpriv", "--pdeathsig", "KILL", "--", *argv],
+                    ending_with_us(argv),
                     stdin=subprocess.DEVNULL,
                     stdout=stdout,
                     stderr=stderr,

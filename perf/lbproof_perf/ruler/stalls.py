@@ -14,9 +14,11 @@ import threading
 import time
 from typing import Self
 
+from lbproof.lab.enter import ending_with_us
+
 PERIOD = 0.01
 LATE = 0.002
-"""Seconds; what an idle machine shows now and then (99 of 100 wake-ups come within 0.2 ms, FACTS of the project)."""
+"""Seconds; what an idle machine shows now and then (99 of 100 wake-ups come within 0.2 ms)."""
 
 
 class Stalls:
@@ -29,7 +31,7 @@ class Stalls:
     def __enter__(self) -> Self:
         """Log from now on; returns when the logger is at work."""
         self._process = subprocess.Popen(
-            ["setpriv", "--pdeathsig", "KILL", "--", sys.executable, "-S", "-E", __file__],
+            ending_with_us([sys.executable, "-m", __name__]),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             text=True,
