@@ -32,7 +32,7 @@ DEFAULTS = {"failover": OUTAGES, "hogs": ("reference", "reference-fast", "metall
 
 @click.group(context_settings=CONTEXT)
 def bench() -> None:
-    """Measure implementations side by side in one run. `lbproof.cli` has the text that a user reads."""
+    """Measure implementations side by side in one run. `lbproof.benchmarks` has the text that a user reads."""
 
 
 def _common(command: Callable[..., Any]) -> Callable[..., Any]:
