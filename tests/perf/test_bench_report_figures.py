@@ -116,6 +116,42 @@ def test_an_aim_is_lost_by_what_breaks_it(tmp_path: Path, aim: str, step: Step, 
     assert _outcomes(made)[aim] is Outcome.LOST
 
 
+def _tool(made: Book, tool: str, rate: float) -> None:
+    made.add(Step(bench="load", arm=tool, case="ceiling"), {"requests_per_second_per_core": rate})
+
+
+def test_a_generator_that_is_hardly_faster_loses(tmp_path: Path) -> None:
+    """Four times the stock user's rate a core is the bar, and a little less is under it."""
+    for folder, ours, outcome in (("a", 39_000.0, Outcome.LOST), ("b", 41_000.0, Outcome.HELD)):
+        made = Book(tmp_path / folder)
+        _tool(made, "FastHttpUser", 10_000.0)
+        _tool(made, "ScheduleUser", ours)
+
+        assert _outcomes(made)["load-per-core"] is outcome
+
+
+def test_a_ruler_that_is_off_loses(tmp_path: Path) -> None:
+    """Arms that are one and yet differ, and a freeze that is seen too long or too short."""
+    for folder, error, seen, outcome in (("a", 0.0021, 2.11, Outcome.LOST), ("b", 0.0019, 2.09, Outcome.HELD)):
+        made = Book(tmp_path / folder)
+        made.add(Step(bench="ruler", arm="arm-a", case="a-a"), {"error_seconds": 0.0})
+        made.add(Step(bench="ruler", arm="arm-b", case="a-a"), {"error_seconds": error})
+        made.add(Step(bench="ruler", arm="udp", case="freeze"), {"seen_seconds": seen, "truth_seconds": 2.0})
+
+        assert {_outcomes(made)[name] for name in ("ruler-alike", "ruler-freeze")} == {outcome}
+
+
+def test_tiers_that_were_measured_once_have_no_interval(tmp_path: Path) -> None:
+    """What is to be shown with intervals takes two rounds."""
+    made = Book(tmp_path)
+    for number, outcome in ((1, Outcome.NOT_MEASURED), (2, Outcome.HELD)):
+        for tier in ("pod", "clusterip", "nodeport", "loadbalancer"):
+            step = Step(bench="load", arm="reference", case=f"{tier}-keepalive", number=number)
+            made.add(step, {"requests_per_second": 8000.0})
+
+        assert _outcomes(made)["load-tiers"] is outcome
+
+
 def test_a_slower_reference_loses_the_rows_against_the_others(tmp_path: Path) -> None:
     """Rows side by side are lost as soon as the other arm is ahead."""
     outcomes = _outcomes(book(tmp_path, slower={"reference": 20.0}, benches=["allocate", "arp"]))

@@ -96,6 +96,50 @@ def test_a_cold_client_has_waited_until_its_first_answer() -> None:
     assert found.lost == 0
 
 
+def test_a_cold_client_s_first_answer_is_its_first_at_all() -> None:
+    """What was lost after it does not make it later."""
+    rows: list[Row] = [(Kind.UDP, -1, 0, FAULT + 0.01, FAULT + 0.01, FAULT + 0.02)]
+    rows += [(Kind.UDP, -1, at, FAULT + at / 100, FAULT, math.nan) for at in (2, 3)]
+    rows += [(Kind.UDP, -1, 4, FAULT + 0.04, FAULT + 0.04, FAULT + 0.05)]
+
+    assert outage(reading([table(rows)], PERIODS), FAULT, OLD).first_answer_seconds == pytest.approx(0.02)
+
+
+def test_all_is_steady_after_the_last_loss() -> None:
+    """A second gap counts, although the first answer came before it."""
+    again = [(Kind.UDP, -1, 9000 + at, FAULT + 1 + at / 1000, FAULT, math.nan) for at in range(10)]
+    after = (Kind.UDP, -1, 9999, FAULT + 1.01, FAULT + 1.01, FAULT + 1.011)
+
+    found = outage(seen(more=[*again, after]), FAULT, OLD)
+
+    assert found.first_answer_seconds == pytest.approx(0.1302)
+    assert found.steady_seconds == pytest.approx(1.01)
+
+
+def test_a_probe_that_left_late_has_waited_since_it_was_due() -> None:
+    """A stall of the ruler itself is no shorter wait."""
+    late = (Kind.UDP, -1, 9000, FAULT + 0.5, FAULT + 0.7, FAULT + 0.71)
+
+    assert outage(seen(more=[late]), FAULT, OLD).longest_wait_seconds == pytest.approx(0.21)
+
+
+def test_what_the_old_announcer_still_answers_is_no_sign_of_another() -> None:
+    """Detection ends with the successor's first sign."""
+    assert outage(seen(doubly=0.05), FAULT, OLD).detect_seconds == pytest.approx(0.129)
+
+
+def test_the_census_is_kept_by_its_questions() -> None:
+    """Who answered each first, nobody where none did, and how many did."""
+    arrays = seen(doubly=0.2).arrays()
+    at = np.searchsorted(arrays["census_due"], [FAULT - 0.505, FAULT + 0.145, FAULT + 0.505])
+    nobody = np.searchsorted(seen().arrays()["census_due"], FAULT + 0.055)
+
+    assert arrays["census_who"][at].tolist() == [0, 0, 1]
+    assert arrays["census_count"][at].tolist() == [1, 2, 1]
+    assert seen().arrays()["census_who"][nobody] == -1
+    assert seen().arrays()["census_count"][nobody] == 0
+
+
 def test_an_outage_that_does_not_end_is_kept_as_such() -> None:
     """Without a first answer there is no figure, and no zero either."""
     found = outage(seen(away=5.0), FAULT, OLD)
@@ -170,6 +214,7 @@ def test_numbers_of_two_processes_mean_the_same_nodes() -> None:
 def test_all_is_well_when_no_sample_is_missing(now: float, well: bool) -> None:
     """What is under way or lost has no record yet, so holes are looked for."""
     assert quiet(_until(seen(), now), FAULT - 1, now, 0.5) is well
+    assert not quiet(_until(seen(), now), now - 0.4, now, 0.5)  # not long enough since
 
 
 def _until(found: Reading, now: float) -> Reading:

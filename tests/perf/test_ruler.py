@@ -77,9 +77,11 @@ def test_a_run_that_was_stopped_measures_only_what_is_missing(tmp_path: Path) ->
 
 
 def test_the_census_touches_no_neighbour_table(pair: tuple[NamespaceVantage, NamespaceVantage]) -> None:
-    """Who answers is seen, and the client's own kernel learns nothing by it."""
+    """Who answers is seen, and the client's own kernel learns nothing by it, not even where it is mistaken."""
     client, server = pair
     silent = Streams(udp=0, tcp=0)
+    wrong = ("ip", "neigh", "replace", server.address, "lladdr", STRANGER, "dev", "eth0", "nud", "stale")
+    assert client.popen(wrong).wait() == 0
 
     with Ruler(client, server.address, census_from=f"{hosts.NETWORK}.254", streams=silent) as ruler:
         assert ruler.until(lambda found, _: len(found.answers.at) > 5, 10)
@@ -87,7 +89,7 @@ def test_the_census_touches_no_neighbour_table(pair: tuple[NamespaceVantage, Nam
     assert set(ruler.reading().macs) == {server.mac}
     with client.inside():
         table = subprocess.run(["ip", "neigh", "show"], capture_output=True, text=True, check=True)
-    assert server.address not in table.stdout
+    assert f"{server.address} dev eth0 lladdr {STRANGER}" in table.stdout
 
 
 def test_announcements_are_told_by_whether_a_neighbour_takes_them(
@@ -111,10 +113,11 @@ def test_announcements_are_told_by_whether_a_neighbour_takes_them(
         )
 
     with (
-        Ruler(client, address, streams=Streams(tcp=0, census=0)) as ruler,
+        Ruler(client, address, census_from=f"{hosts.NETWORK}.254", streams=Streams(tcp=0)) as ruler,
         closing(opened(server, ETHERTYPE_ARP)) as wire,
     ):
-        assert ruler.until(lambda found, _: bool(len(found.turned.at)), 10)  # both processes are at work
+        # both processes are at work
+        assert ruler.until(lambda found, _: bool(len(found.turned.at) and len(found.answers.at)), 10)
         for frame in (said(Op.REPLY, BROADCAST), said(Op.REPLY, STRANGER), said(Op.REQUEST, "00:00:00:00:00:00")):
             wire.send(frame)
         assert ruler.until(lambda found, _: len(found.announced.at) + len(found.mumbled.at) >= 3, 10)
@@ -122,6 +125,29 @@ def test_announcements_are_told_by_whether_a_neighbour_takes_them(
     found = ruler.reading()
     assert (len(found.announced.at), len(found.mumbled.at)) == (2, 1)
     assert found.macs[found.announced.who[0]] == STRANGER
+    assert {found.macs[who] for who in found.answers.who} == {server.mac}  # what is said unasked answers nothing
+
+
+def test_what_is_lost_is_told_while_the_ruler_runs(pair: tuple[NamespaceVantage, NamespaceVantage]) -> None:
+    """Nobody has the address: probes count as lost after their second, and all is not well."""
+    client, _ = pair
+
+    with Ruler(client, f"{hosts.NETWORK}.77", streams=Streams(udp=0.01, tcp=0.1, census=0)) as ruler:
+        assert ruler.until(lambda found, _: bool(found.udp.lost.any() and found.tcp.lost.any()), 10)
+        assert not ruler.quiet(0.6)
+
+
+@pytest.mark.parametrize(("host", "well"), [("2", True), ("77", False)])
+def test_all_is_well_only_where_somebody_answers_arp(
+    pair: tuple[NamespaceVantage, NamespaceVantage], host: str, well: bool
+) -> None:
+    """Traffic that still flows by an old neighbour entry is no sign that a new client would be served."""
+    client, _ = pair
+    address, census = f"{hosts.NETWORK}.{host}", f"{hosts.NETWORK}.254"
+
+    with Ruler(client, address, census_from=census, streams=Streams(udp=0, tcp=0)) as ruler:
+        assert ruler.until(lambda found, _: len(found.asked) > 100, 10)
+        assert ruler.quiet(1.5) is well
 
 
 def test_a_process_that_ends_by_itself_is_told(pair: tuple[NamespaceVantage, NamespaceVantage]) -> None:
