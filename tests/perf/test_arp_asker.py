@@ -6,7 +6,8 @@ import math
 import socket
 import subprocess
 import threading
-from contextlib import closing
+import time
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -113,31 +114,50 @@ def test_an_asker_that_is_gone_is_said_to_be(pair: tuple[NamespaceVantage, Names
             asker.ask([STRANGER])
 
 
-def test_quiet_comes_when_the_announcements_end(pair: tuple[NamespaceVantage, NamespaceVantage]) -> None:
-    """While they go on, nobody waits for ever; when they end, so does the wait."""
-    client, server = pair
-    announcement = Frame(
+@contextmanager
+def saying(host: NamespaceVantage, target: str) -> Iterator[list[float]]:
+    """A host says every 10 ms that it asks for `target` from `STRANGER`: an announcement where they are one."""
+    frame = Frame(
         ether_dst=BROADCAST,
-        ether_src=server.mac,
+        ether_src=host.mac,
         op=Op.REQUEST,
-        sender_mac=server.mac,
+        sender_mac=host.mac,
         sender_ip=STRANGER,
         target_mac=BROADCAST,
-        target_ip=STRANGER,
+        target_ip=target,
     )
-    stop = threading.Event()
-    with closing(opened(server, ETHERTYPE_ARP)) as wire:
+    stop, sent = threading.Event(), [time.monotonic()]
+    with closing(opened(host, ETHERTYPE_ARP)) as wire:
 
-        def announce() -> None:
+        def say() -> None:
             while not stop.wait(0.01):
-                wire.send(encode(announcement))
+                wire.send(encode(frame))
+                sent.append(time.monotonic())
 
-        thread = threading.Thread(target=announce)
+        thread = threading.Thread(target=say)
         thread.start()
         try:
-            with pytest.raises(LabError, match=r"without a pause of 5 s for 0\.2 s"):
-                quiet(client, seconds=5, within=0.2)
+            yield sent
         finally:
             stop.set()
             thread.join()
-        quiet(client, seconds=0.1, within=10)
+
+
+def test_quiet_comes_when_the_announcements_end(pair: tuple[NamespaceVantage, NamespaceVantage]) -> None:
+    """While they go on, nobody waits for ever; when they end, so does the wait, and not before."""
+    client, server = pair
+    with saying(server, STRANGER):
+        with pytest.raises(LabError, match=r"without a pause of 5 s for 0\.2 s"):
+            quiet(client, seconds=5, within=0.2)
+        with pytest.raises(LabError, match=r"without a pause of 0\.5 s for 1 s"):
+            quiet(client, seconds=0.5, within=1)
+    quiet(client, seconds=0.1, within=10)
+
+
+def test_what_is_asked_is_no_announcement(pair: tuple[NamespaceVantage, NamespaceVantage]) -> None:
+    """Questions go on all the time, and are no noise of an implementation's."""
+    client, server = pair
+    with saying(server, client.address) as sent:
+        quiet(client, seconds=0.3, within=5)
+
+    assert len(sent) > 5

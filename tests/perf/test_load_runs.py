@@ -126,6 +126,14 @@ def test_failures_are_counted_by_what_they_are(client: Vantage, segment: Segment
     assert "nothing was answered" in outcome.marks()
 
 
+def test_a_stock_user_s_failures_are_counted_too(client: Vantage, segment: Segment) -> None:
+    """What Locust calls an exception is a failure of the tally, and no answer."""
+    outcome = run.measure(client, load("KeepAliveUser", segment, port=9, users=1))
+
+    assert outcome.tally.failed > 0
+    assert outcome.tally.answered == 0
+
+
 def test_locust_that_fails_is_told_with_its_log(client: Vantage, segment: Segment) -> None:
     """A user that there is not is one clear error, and no process is left at the place."""
     before = meter.processes_at([client])

@@ -104,6 +104,7 @@ def test_a_watch_counts_when_it_begins() -> None:
     lines = [event(verb="watch", stage="ResponseStarted"), event(verb="watch"), event(stage="ResponseStarted")]
 
     assert requests(lines, PARTS)["controller"] == 1
+    assert [requests([line], PARTS)["controller"] for line in lines] == [1, 0, 0]
 
 
 def test_rest_is_when_nothing_changes_any_more() -> None:
