@@ -1,6 +1,7 @@
 """A real speaker on real links, told what to announce by its arguments instead of an API server.
 
-`python fake_speaker.py NODE SECRET ADDRESS... -- ELIGIBLE_NODE...`.
+`python fake_speaker.py NODE SECRET ADDRESS... -- ELIGIBLE_NODE...`. It speaks, says "ready" once others can have heard
+it, and wants the addresses from the first line (or the end) of its input on.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import ipaddress
 import os
 import signal
 import sys
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -18,6 +20,13 @@ from lbproof_reference.logs import set_up
 from lbproof_reference.speaker.loop import Speaker
 from lbproof_reference.speaker.plan import Offer
 from lbproof_reference.speaker.wire import watch_links
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from lbproof_reference.speaker.wire import Link
+
+INTERVAL = 0.05
 
 log = structlog.get_logger()
 
@@ -28,12 +37,20 @@ async def main(node: str, secret: str, addresses: list[str], nodes: list[str]) -
     stopping = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stopping.set)
     speaker = Speaker(
-        node=node, secret=secret.encode(), interval=0.05, misses=3, took=lambda key: log.info("took", service=key)
+        node=node, secret=secret.encode(), interval=INTERVAL, misses=3, took=lambda key: log.info("took", service=key)
     )
-    speaker.want(
-        {ipaddress.ip_address(a).packed: Offer(service=f"default/{a}", nodes=frozenset(nodes)) for a in addresses}
-    )
-    watch_links(lambda links: loop.call_soon_threadsafe(speaker.use_links, links))
+    offers = {ipaddress.ip_address(a).packed: Offer(service=f"default/{a}", nodes=frozenset(nodes)) for a in addresses}
+
+    def started() -> None:
+        loop.remove_reader(sys.stdin)
+        speaker.want(offers)
+
+    def up(links: Mapping[str, Link]) -> None:
+        speaker.use_links(links)
+        loop.call_later(2 * INTERVAL, os.write, 1, b"ready\n")
+
+    watch_links(lambda links: loop.call_soon_threadsafe(up, links))
+    loop.add_reader(sys.stdin, started)
     await stopping.wait()
     await speaker.leave()
 

@@ -62,26 +62,48 @@ class SegmentOfTests:
         self.close()
 
     def start(self, node: str, addresses: Iterable[str], key: str = "ours") -> None:
-        """Start the speaker of a node."""
+        """Start the speaker of a node, that wants the addresses at once."""
+        self._spawn(node, addresses, key)
+        self._release(node)
+
+    def start_all(self, addresses: Iterable[str]) -> None:
+        """Start all; they want the addresses once each has heard the others. AssertionError when one cannot."""
+        addresses = list(addresses)
+        for node in self.nodes:
+            self._spawn(node, addresses, "ours")
+        deadline = time.monotonic() + 30  # interpreters start
+        for node in self.nodes:
+            out = self.speakers[node].stdout
+            assert out
+            assert select.select([out], [], [], max(0.0, deadline - time.monotonic()))[0], f"{node} says nothing"
+            assert out.readline() == "ready\n", f"{node} ended: see {self._log}"
+        for node in self.nodes:
+            self._release(node)
+
+    def _release(self, node: str) -> None:
+        given = self.speakers[node].stdin
+        assert given
+        given.close()
+
+    def _spawn(self, node: str, addresses: Iterable[str], key: str) -> None:
         with self._log.open("a") as log:
             self.speakers[node] = subprocess.Popen(
                 [
                     "nsenter", f"--net=/run/netns/{self.tag}-{node}",
                     sys.executable, str(SPEAKER), node, key, *addresses, "--", *self.nodes,
                 ],
-                stderr=log, text=True, env={"PYTHONPATH": ":".join(sys.path)},
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True,
+                env={"PYTHONPATH": ":".join(sys.path)},
             )  # fmt: skip
-
-    def start_all(self, addresses: Iterable[str]) -> None:
-        """Start all speakers at once."""
-        for node in self.nodes:
-            self.start(node, addresses)
 
     def stop(self, node: str, how: signal.Signals = signal.SIGKILL) -> None:
         """End a speaker."""
         speaker = self.speakers.pop(node)
         speaker.send_signal(how)
         speaker.wait(5)
+        for pipe in (speaker.stdin, speaker.stdout):
+            assert pipe
+            pipe.close()
 
     def cut(self, node: str, *, silent: bool = False) -> None:
         """Pull a node's cable; silently, its carrier stays and nothing passes."""

@@ -173,6 +173,35 @@ def test_one_that_slept_yields_to_who_took_over() -> None:
     assert two.answers(address, 1.0)
 
 
+def test_one_that_slept_for_a_term_is_silent_and_takes_nothing_until_it_has_listened_for_one() -> None:
+    """Others may have taken over in the meantime, and may still be on the way to say so."""
+    held, other = ADDRESSES[:2]
+    one = Segment(node="n1", interface="eth0", boot=1, hold=HOLD, now=0)
+    one.want({held: WANTED[held]})
+    assert one.follow(0.2).take
+
+    one.doubt(HOLD, 1.0)
+    one.want({other: WANTED[other]})
+    listening = one.follow(1.0 + 0.9 * HOLD)
+
+    assert not one.answers(held, 1.0 + 0.9 * HOLD)
+    assert not listening.take
+    assert one.follow(1.0 + 1.1 * HOLD).take.keys() == {other}
+    assert one.answers(held, 1.0 + 1.1 * HOLD)
+
+
+def test_one_that_slept_for_less_than_a_term_goes_on() -> None:
+    """Nobody can have buried it."""
+    address = ADDRESSES[0]
+    one = Segment(node="n1", interface="eth0", boot=1, hold=HOLD, now=0)
+    one.want({address: WANTED[address]})
+    assert one.follow(0.2).take
+
+    one.doubt(0.9 * HOLD, 1.0)
+
+    assert one.answers(address, 1.0)
+
+
 def test_claims_arrive_in_chunks_and_leave_with_them() -> None:
     """A thousand claims come across whole, and so does their withdrawal; a single change takes a single message."""
     many = {number.to_bytes(4): Offer(service="ns/a", nodes=frozenset({"n1"})) for number in range(1000)}

@@ -23,7 +23,7 @@ SLACK = 0.15
 
 @pytest.fixture
 def segment(tmp_path: Path) -> Iterator[SegmentOfTests]:
-    """Three nodes whose speakers all started at once and agree."""
+    """Three nodes whose speakers heard each other before they wanted anything."""
     with SegmentOfTests(3, tmp_path / "speakers.log") as segment:
         segment.start_all(VIPS)
         yield segment
@@ -34,7 +34,7 @@ def client(segment: SegmentOfTests) -> Client:
     """A client that sees each address answered."""
     client = segment.client()
     for vip in VIPS:
-        client.wait_for(vip, lambda who: len(who) == 1, seconds=20)  # three interpreters start
+        client.wait_for(vip, lambda who: len(who) == 1)
     return client
 
 
@@ -44,11 +44,12 @@ def settle() -> None:
 
 
 def test_each_address_has_one_announcer_and_others_have_none(client: Client) -> None:
-    """Ten addresses, one answer each from the node's own MAC; what nobody wants is silent."""
+    """Ten addresses, one answer each from the node's own MAC; what nobody wants is silent; the load is spread."""
     owners = {vip: client.answerers(vip, 0.2) for vip in VIPS}
 
     assert all(len(who) == 1 for who in owners.values())
     assert client.answerers("10.9.0.200", 0.1) == []
+    assert len({who[0] for who in owners.values()}) > 1
 
 
 def test_a_killed_speaker_is_replaced_within_its_term(segment: SegmentOfTests, client: Client) -> None:
