@@ -7,8 +7,10 @@ are counted. In the flood each question is for an address that is nobody's: what
 measured while nothing else is asked, and what it costs those who ask for somebody's address in floods of their own.
 
 One worker announces everything, so that a figure at so many addresses is one announcer's. Rounds go up and down through
-the numbers of addresses (`arp_stock`), and from one responder to the other and back. Nobody is bound to a processor: an
-answer that takes the waking of another one costs several times as much, so each trial tells who ran where.
+the numbers of addresses (`arp_stock`), some at each stop, and in each from one responder to the other and back: nobody
+is bound to a processor, and an answer that takes the waking of another one costs several times as much, for a second on
+end. Each trial tells who ran where. A stop's rounds begin when the implementation has told the API server what it has
+to tell of the change before: Events of thousands of addresses take a speaker's time for half a minute.
 """
 
 from __future__ import annotations
@@ -54,6 +56,8 @@ FLOOD = "flood"
 
 _ASKER, _FLOODER = "02:6c:62:61:72:01", "02:6c:62:61:72:02"
 """Hardware addresses of nobody's: locally administered."""
+_REST = 60.0
+"""Seconds until an implementation has told the API server all."""
 _STRANGERS = 1000
 """Different addresses that a flood asks for."""
 _NOBODYS = "198.19"
@@ -70,8 +74,10 @@ class Plan:
     """A number of addresses beyond those, or 0; for the arms in `wide_arms`, whose Services then have no endpoint."""
     wide_arms: tuple[str, ...]
     """Those that announce a Service without endpoints and have so many addresses in the time of a run."""
+    stops: int
+    """At each number of addresses."""
     rounds: int
-    """For each number of addresses."""
+    """At each stop; of the flood, one."""
     asks: int
     """Questions of a round, to each responder."""
     rates: tuple[float, ...]
@@ -88,16 +94,18 @@ class Plan:
 
 PLANS: Mapping[Size, Plan] = {
     Size.QUICK: Plan(
-        counts=(1, 100), wide=0, wide_arms=(), rounds=1, asks=2000, rates=(20_000,), rate_seconds=1,
+        counts=(1, 100), wide=0, wide_arms=(), stops=1, rounds=2, asks=2000, rates=(20_000,), rate_seconds=0.25,
         flood_rate=100_000, flood_seconds=1, quiet_seconds=0, fill_seconds=60,
     ),
     Size.FULL: Plan(
-        counts=(1, 100), wide=10_000, wide_arms=("reference",), rounds=2, asks=5000, rates=(20_000, 100_000),
-        rate_seconds=2, flood_rate=100_000, flood_seconds=2, quiet_seconds=QUIET, fill_seconds=180,
+        counts=(1, 100), wide=10_000, wide_arms=("reference",), stops=2, rounds=8, asks=5000,
+        rates=(20_000, 100_000), rate_seconds=0.25, flood_rate=100_000, flood_seconds=2, quiet_seconds=QUIET,
+        fill_seconds=180,
     ),
     Size.NIGHTLY: Plan(
-        counts=(1, 100, 1000, 10_000), wide=0, wide_arms=(), rounds=10, asks=10_000, rates=(20_000, 50_000, 100_000),
-        rate_seconds=2, flood_rate=100_000, flood_seconds=3, quiet_seconds=QUIET, fill_seconds=3600,
+        counts=(1, 100, 1000, 10_000), wide=0, wide_arms=(), stops=10, rounds=10, asks=5000,
+        rates=(20_000, 50_000, 100_000), rate_seconds=0.5, flood_rate=100_000, flood_seconds=3, quiet_seconds=QUIET,
+        fill_seconds=3600,
     ),
 }  # fmt: skip
 
@@ -110,20 +118,23 @@ def run(hands: Hands, plan: Plan) -> None:
                 f"{arm.name}: its addresses are the node's own, so its answer is the kernel's: nothing to measure"
             )
             continue
-        numbers = range(1, plan.rounds + 1)
         counts = (*plan.counts, plan.wide) if plan.wide and arm.name in plan.wide_arms else plan.counts
-        cases = [*(f"addresses-{count}" for count in counts), FLOOD]
-        steps = [Step(bench=NAME, arm=arm.name, case=case, number=number) for case in cases for number in numbers]
+        cases = {f"addresses-{count}": plan.stops * plan.rounds for count in counts} | {FLOOD: plan.stops}
+        steps = [
+            Step(bench=NAME, arm=arm.name, case=case, number=number + 1)
+            for case, times in cases.items()
+            for number in range(times)
+        ]
         if all(map(hands.book.has, steps)):
             continue
-        topology = Topology(workers=1, proxy_mode="nftables")
+        topology = Topology(workers=1, proxy_mode="nftables", audit=True)
         with opened(arm, topology, components=hands.components, say=hands.say) as scene:
-            _measure(hands, plan, scene, counts, first_kernel=at * plan.rounds)
+            _measure(hands, plan, scene, counts, first_kernel=at * plan.stops * plan.rounds)
 
 
-def order(counts: Sequence[int], rounds: int) -> Iterator[tuple[int, int]]:
-    """(round from 1, number of addresses): up and down in turn, so that a drift of the machine hits all alike."""
-    for turn in range(rounds):
+def order(counts: Sequence[int], stops: int) -> Iterator[tuple[int, int]]:
+    """(stop from 1, number of addresses): up and down in turn, so that a drift of the machine hits all alike."""
+    for turn in range(stops):
         for count in counts if turn % 2 == 0 else reversed(counts):
             yield turn + 1, count
 
@@ -143,12 +154,14 @@ def _measure(hands: Hands, plan: Plan, scene: Scene, counts: Sequence[int], *, f
                 bench.did_not(counts[at:], str(error))
                 break
             hands.say(f"{scene.arm.name}: {count} Services have their addresses, the last after {seconds:.1f} s")
-        for number, count in order(stock.steps, plan.rounds):
+        for stop, count in order(stock.steps, plan.stops):
             stock.announce(count, asker, quiet_for=plan.quiet_seconds)
             bench.meet(stock.addresses(1)[0])
-            bench.addresses(number, stock.addresses(count))
+            bench.rest()
+            for number in range((stop - 1) * plan.rounds, stop * plan.rounds):
+                bench.addresses(number + 1, stock.addresses(count))
             if count == max(stock.steps, key=lambda step: (step in plan.counts, step)):
-                bench.flood(number, stock.addresses(count))
+                bench.flood(stop, stock.addresses(count))
 
 
 class _Bench:
@@ -169,6 +182,7 @@ class _Bench:
         self._first_kernel = first_kernel
         self._detail: dict[str, Any] = {"beside": scene.arm.name, "received": "SO_TIMESTAMPNS"}
         self._node: Node | None = None
+        self._meter = usage.Meter(scene)
 
     def meet(self, address: str) -> None:
         """Find the announcing node: the one that answers for an address. `LabError` when it is not exactly one."""
@@ -178,10 +192,14 @@ class _Bench:
             raise LabError(f"{self._scene.arm.name}: {address} is answered for by {', '.join(macs) or 'nobody'}")
         self._node = found[0]
 
+    def rest(self) -> None:
+        """Wait until the API server is told nothing any more; the trials that follow say whether that came about."""
+        self._detail["came_to_rest"] = self._meter.quiet(_REST)
+
     def did_not(self, counts: Sequence[int], why: str) -> None:
         """Keep that there were never so many addresses: nothing of it is known, and it is not left out."""
         self._hands.say(f"{self._scene.arm.name}: {why}")
-        for count, number in product(counts, range(1, self._plan.rounds + 1)):
+        for count, number in product(counts, range(1, self._plan.stops * self._plan.rounds + 1)):
             step = self._step(self._scene.arm.name, f"addresses-{count}", number)
             if not self._hands.book.has(step):
                 figures = ("p50_seconds", "p99_seconds", "answered_per_second", "answered_share", "cpu_seconds")

@@ -45,7 +45,7 @@ _TIMEOUT = httpx.Timeout(10, connect=1, read=30)
 _PAGE = 100  # reading a page takes milliseconds, in which no heartbeat leaves
 _RETRY_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0)
 _GONE = 410
-_EVENTS_WAITING = 10_000
+_EVENTS_WAITING = 1000  # as client-go (tools/record, maxQueuedEvents), whose recorder drops the rest too
 _EVENT_QUIET_SECONDS = 0.2
 _EVENT_LATEST_SECONDS = 3.0
 _EVENT_PAUSE_SECONDS = 0.02
@@ -212,7 +212,8 @@ class Mirror:
 class Teller:
     """Records Events behind all other work: one at a time, once nothing more urgent was done for a moment.
 
-    An API server that is away is waited for; one that refuses an Event has the last word.
+    An API server that is away is waited for; one that refuses an Event has the last word. Of a burst so large that most
+    would be told minutes later, only the first thousand are: an Event is best effort, and telling takes time from work.
     """
 
     def __init__(self, kube: Kube, component: str, host: str = "") -> None:
@@ -220,6 +221,7 @@ class Teller:
         self._kube, self._component, self._host = kube, component, host
         self._waiting: asyncio.Queue[tuple[float, Object, str, str, str]] = asyncio.Queue(_EVENTS_WAITING)
         self._quiet_at = 0.0
+        self._dropped = 0
 
     def hush(self) -> None:
         """Note that something urgent was done, after which more may follow."""
@@ -230,11 +232,14 @@ class Teller:
         try:
             self._waiting.put_nowait((time.monotonic() + _EVENT_LATEST_SECONDS, about, kind, reason, message))
         except asyncio.QueueFull:
-            log.warning("event dropped: too many wait", about=key_of(about), reason=reason)
+            self._dropped += 1
 
     async def run(self) -> None:
         """Send what waits, for ever."""
         while True:
+            if self._dropped and self._waiting.empty():
+                log.warning("events dropped: too many waited", count=self._dropped)
+                self._dropped = 0
             latest, about, kind, reason, message = await self._waiting.get()
             while (left := min(self._quiet_at, latest) - time.monotonic()) > 0:  # noqa: ASYNC110 - it is time that passes
                 await asyncio.sleep(left)
