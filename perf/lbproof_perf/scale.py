@@ -70,6 +70,8 @@ PLANS: Mapping[Size, Plan] = {
     Size.NIGHTLY: Plan(services=(10, 30, 100, 300, 1000, 3000, 5000), nodes=(3, 10, 25, 50), window=30),
 }
 _WORKERS = 3
+_REST = 60.0
+"""Seconds until an implementation has said all that it has to say of the Services that were made just before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,7 +173,7 @@ class Growing:
 
     def costs(self, plan: Plan) -> Measured:
         """A window at rest, and one in churn."""
-        rested = self._meter.quiet()
+        rested = self._meter.quiet(_REST)
         begin = self._meter.mark()
         threading.Event().wait(plan.window)
         values = rates(self._meter.since(begin), "rest_")

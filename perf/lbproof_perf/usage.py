@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from lbproof_perf.scene import Scene
 
 PARTS = ("controller", "speakers")
-_QUIET, _SETTLES = 0.8, 60.0
+_QUIET, _SETTLES = 0.8, 15.0
 """Seconds without a request after which an implementation is at rest, and seconds that this is waited for."""
 _LOOK = 0.1
 """Seconds between two looks."""
