@@ -98,7 +98,7 @@ PLANS: Mapping[Size, Plan] = {
         flood_rate=100_000, flood_seconds=1, quiet_seconds=0, fill_seconds=60,
     ),
     Size.FULL: Plan(
-        counts=(1, 100), wide=10_000, wide_arms=("reference",), stops=2, rounds=8, asks=5000,
+        counts=(1, 100), wide=10_000, wide_arms=("reference",), stops=2, rounds=6, asks=5000,
         rates=(20_000, 100_000), rate_seconds=0.25, flood_rate=100_000, flood_seconds=2, quiet_seconds=QUIET,
         fill_seconds=180,
     ),

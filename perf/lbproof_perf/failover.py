@@ -67,10 +67,7 @@ PLANS: Mapping[Size, Plan] = {
     Size.FULL: Plan(
         cuts={"reference": 100},
         others=20,
-        cases=dict.fromkeys(("cable", "silent", "speaker-killed", "frozen"), 2)
-        | dict.fromkeys(
-            (*_CLIENTS, "power-back", "controller-killed", "api-stopped", "power-cut-endpoints", "drained"), 1
-        ),
+        cases=dict.fromkeys((*_FAULTS, *_CLIENTS, "power-cut-endpoints", "drained"), 1) | {"cable": 2},
     ),
     Size.NIGHTLY: Plan(
         cuts={"reference": 200, "reference-fast": 100},

@@ -146,9 +146,12 @@ class Growing:
         self._numbers = itertools.count()
 
     def __enter__(self) -> Self:
-        """Make the backend, the pool, and what watches."""
+        """Make the backend, the Service whose outage is measured, the pool of the others, and what watches."""
         scene = self._scene
         self._backend = scene.stage.web("backend", nodes=[scene.lab.nodes[0].name])
+        # now, for its pool is one of its own: an implementation may look at all Services anew when a pool is added, and
+        # take minutes for a thousand
+        self._watched = scene.expose("outage", {"app": self._backend})
         scene.wide_pool(self._most + _SPARE)
         self._meter = Meter(scene)
         with ExitStack() as stack:
@@ -220,9 +223,8 @@ class Growing:
 
     def _power_cut(self) -> tuple[dict[str, float | None], tuple[str, ...]]:
         """What the cut cost, by the ruler's UDP probe, and why to look twice."""
-        address = self._scene.expose("outage", {"app": self._backend})
         with Stalls() as stalls:
-            (seen,) = Subject(scene=self._scene, address=address, stalls=stalls).watch("power-cut")
+            (seen,) = Subject(scene=self._scene, address=self._watched, stalls=stalls).watch("power-cut")
         cost = seen.outage
         return {"outage_seconds": cost.first_answer_seconds, "steady_seconds": cost.steady_seconds}, seen.marks
 

@@ -94,7 +94,7 @@ PLANS: Mapping[Size, Plan] = {
         tool_rounds=1,
         freeze=False,
     ),
-    Size.FULL: Plan(users=("keepalive", "schedule")),
+    Size.FULL: Plan(users=("keepalive", "schedule"), tool_rounds=2),
     Size.NIGHTLY: Plan(rounds=5, seconds=5, tool_rounds=10),
 }
 
