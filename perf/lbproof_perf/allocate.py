@@ -193,7 +193,7 @@ class _Bench:
         services = Services(self._scene.stage.cluster, self._eyes, names, self._backend, http=not case.rest)
         begin = self._meter.mark()
         well = services.make_one_by_one() if case.alone else services.make(case.rate)
-        quiet = self._meter.quiet()
+        marks = self._meter.quiet()
         used = self._meter.since(begin)
         detail: dict[str, Any] = {
             "proxy": setup.period,
@@ -201,9 +201,9 @@ class _Bench:
             "services": case.services,
             "metered_seconds": used["controller"].seconds,
         }
-        marks = () if well else (f"not all was seen of all Services within {CEILING:g} s",)
+        if not well:
+            marks += (f"not all was seen of all Services within {CEILING:g} s",)
         if case.rest:
-            detail["came_to_rest"] = quiet
             begin = self._meter.mark()
             threading.Event().wait(case.rest)
             used = self._meter.since(begin)

@@ -56,8 +56,8 @@ FLOOD = "flood"
 
 _ASKER, _FLOODER = "02:6c:62:61:72:01", "02:6c:62:61:72:02"
 """Hardware addresses of nobody's: locally administered."""
-_REST = 60.0
-"""Seconds until an implementation has told the API server all."""
+_OURS = ("p50_seconds", "p99_seconds", "answered_per_second", "answered_share", "cpu_seconds", "p50_over_kernel")
+"""Figures of a round of an implementation."""
 _STRANGERS = 1000
 """Different addresses that a flood asks for."""
 _NOBODYS = "198.19"
@@ -91,6 +91,11 @@ class Plan:
     fill_seconds: float
     """Until all Services have an address."""
 
+    @property
+    def trials(self) -> range:
+        """Their numbers, at each number of addresses."""
+        return range(1, self.stops * self.rounds + 1)
+
 
 PLANS: Mapping[Size, Plan] = {
     Size.QUICK: Plan(
@@ -119,17 +124,17 @@ def run(hands: Hands, plan: Plan) -> None:
             )
             continue
         counts = (*plan.counts, plan.wide) if plan.wide and arm.name in plan.wide_arms else plan.counts
-        cases = {f"addresses-{count}": plan.stops * plan.rounds for count in counts} | {FLOOD: plan.stops}
+        numbers = {f"addresses-{count}": plan.trials for count in counts} | {FLOOD: range(1, plan.stops + 1)}
         steps = [
-            Step(bench=NAME, arm=arm.name, case=case, number=number + 1)
-            for case, times in cases.items()
-            for number in range(times)
+            Step(bench=NAME, arm=arm.name, case=case, number=number)
+            for case, each in numbers.items()
+            for number in each
         ]
         if all(map(hands.book.has, steps)):
             continue
         topology = Topology(workers=1, proxy_mode="nftables", audit=True)
         with opened(arm, topology, components=hands.components, say=hands.say) as scene:
-            _measure(hands, plan, scene, counts, first_kernel=at * plan.stops * plan.rounds)
+            _measure(hands, plan, scene, counts, first_kernel=at * len(plan.trials))
 
 
 def order(counts: Sequence[int], stops: int) -> Iterator[tuple[int, int]]:
@@ -158,8 +163,8 @@ def _measure(hands: Hands, plan: Plan, scene: Scene, counts: Sequence[int], *, f
             stock.announce(count, asker, quiet_for=plan.quiet_seconds)
             bench.meet(stock.addresses(1)[0])
             bench.rest()
-            for number in range((stop - 1) * plan.rounds, stop * plan.rounds):
-                bench.addresses(number + 1, stock.addresses(count))
+            for number in plan.trials[(stop - 1) * plan.rounds : stop * plan.rounds]:
+                bench.addresses(number, stock.addresses(count))
             if count == max(stock.steps, key=lambda step: (step in plan.counts, step)):
                 bench.flood(stop, stock.addresses(count))
 
@@ -183,6 +188,7 @@ class _Bench:
         self._detail: dict[str, Any] = {"beside": scene.arm.name, "received": "SO_TIMESTAMPNS"}
         self._node: Node | None = None
         self._meter = usage.Meter(scene)
+        self._marks: tuple[str, ...] = ()
 
     def meet(self, address: str) -> None:
         """Find the announcing node: the one that answers for an address. `LabError` when it is not exactly one."""
@@ -193,24 +199,24 @@ class _Bench:
         self._node = found[0]
 
     def rest(self) -> None:
-        """Wait until the API server is told nothing any more; the trials that follow say whether that came about."""
-        self._detail["came_to_rest"] = self._meter.quiet(_REST)
+        """Wait until the API server is told nothing any more; the trials that follow are marked if it still is."""
+        self._marks = self._meter.quiet()
 
     def did_not(self, counts: Sequence[int], why: str) -> None:
         """Keep that there were never so many addresses: nothing of it is known, and it is not left out."""
         self._hands.say(f"{self._scene.arm.name}: {why}")
-        for count, number in product(counts, range(1, self._plan.stops * self._plan.rounds + 1)):
+        for count, number in product(counts, self._plan.trials):
             step = self._step(self._scene.arm.name, f"addresses-{count}", number)
             if not self._hands.book.has(step):
-                figures = ("p50_seconds", "p99_seconds", "answered_per_second", "answered_share", "cpu_seconds")
-                self._hands.book.add(step, dict.fromkeys(figures), marks=(why,), detail=self._detail)
+                self._hands.book.add(step, dict.fromkeys(_OURS), marks=(why,), detail=self._detail)
 
     def addresses(self, number: int, ours: Sequence[str]) -> None:
         """A round: latency of both responders, then how much each answers."""
         case = f"addresses-{len(ours)}"
         if self._made(case, number):
             return
-        targets = {self._scene.arm.name: spread(ours, self._plan.asks), KERNEL: [self._own()] * self._plan.asks}
+        arm = self._scene.arm.name
+        targets = {arm: spread(ours, self._plan.asks), KERNEL: [self._own()] * self._plan.asks}
         cpu = dict.fromkeys(targets, 0.0)
         seconds: dict[str, list[Floats]] = {name: [] for name in targets}
         cores: dict[str, list[list[int]]] = {name: [] for name in targets}
@@ -220,18 +226,22 @@ class _Bench:
             seconds[name].append(self._asker.ask(half))
             cpu[name] += self._since(before)
             cores[name].append(self._cores())
+        took = {name: np.concatenate(halves) for name, halves in seconds.items()}
         for name, asked in targets.items():
             rates = [self._rate(asked[:_STRANGERS], rate) for rate in self._plan.rates]
-            took = np.concatenate(seconds[name])
             values = {
-                "p50_seconds": quantile(took, 0.5),
-                "p99_seconds": quantile(took, 0.99),
+                "p50_seconds": quantile(took[name], 0.5),
+                "p99_seconds": quantile(took[name], 0.99),
                 "answered_per_second": rates[-1]["answered_per_second"],
                 "answered_share": rates[-1]["answered_share"],
-                "cpu_seconds": cpu[name] if name != KERNEL else None,
             }
+            if name == arm:
+                values |= {
+                    "cpu_seconds": cpu[name],
+                    "p50_over_kernel": values["p50_seconds"] / quantile(took[KERNEL], 0.5),
+                }
             endpoints = len(ours) in self._plan.counts
-            self._keep(name, case, number, values, took, rates=rates, endpoints=endpoints, cores=cores[name])
+            self._keep(name, case, number, values, took[name], rates=rates, endpoints=endpoints, cores=cores[name])
 
     def flood(self, number: int, ours: Sequence[str]) -> None:
         """Questions for nobody's addresses: what they cost the announcer, and those who ask for somebody's."""
@@ -258,8 +268,9 @@ class _Bench:
                 "p50_seconds": quantile(took, 0.5),
                 "p99_seconds": quantile(took, 0.99),
                 "answered_share": float(np.isfinite(took).mean()),
-                "flood_cpu_cores": max(0.0, gross - otherwise) if name != KERNEL else None,
             }
+            if name != KERNEL:
+                values["flood_cpu_cores"] = max(0.0, gross - otherwise)
             self._keep(
                 name, FLOOD, number, values, took, foreign_per_second=done.sent / done.seconds, gross_cores=gross
             )
@@ -278,15 +289,17 @@ class _Bench:
         name: str,
         case: str,
         number: int,
-        values: Mapping[str, float | None],
+        values: Mapping[str, float],
         took: Floats,
         **detail: Any,  # noqa: ANN401 - it is JSON
     ) -> None:
-        finite = {
-            figure: value if value is not None and np.isfinite(value) else None for figure, value in values.items()
-        }
+        finite = {figure: value if np.isfinite(value) else None for figure, value in values.items()}
         self._hands.book.add(
-            self._step(name, case, number), finite, detail={**self._detail, **detail}, arrays={"seconds": took}
+            self._step(name, case, number),
+            finite,
+            marks=self._marks,
+            detail={**self._detail, **detail},
+            arrays={"seconds": took},
         )
         p50, p99 = (_shown(finite[figure]) for figure in ("p50_seconds", "p99_seconds"))
         self._hands.say(f"{self._scene.arm.name}: {name}, {case}, round {number}: p50 {p50}, p99 {p99}")

@@ -67,7 +67,7 @@ PLANS: Mapping[Size, Plan] = {
     Size.FULL: Plan(
         cuts={"reference": 100},
         others=20,
-        cases=dict.fromkeys((*_FAULTS, *_CLIENTS, "power-cut-endpoints", "drained"), 1) | {"cable": 2},
+        cases=dict.fromkeys((*_FAULTS, *_CLIENTS, "power-cut-endpoints", "drained"), 1),
     ),
     Size.NIGHTLY: Plan(
         cuts={"reference": 200, "reference-fast": 100},

@@ -70,8 +70,6 @@ PLANS: Mapping[Size, Plan] = {
     Size.NIGHTLY: Plan(services=(10, 30, 100, 300, 1000, 3000, 5000), nodes=(3, 10, 25, 50), window=30),
 }
 _WORKERS = 3
-_REST = 60.0
-"""Seconds until an implementation has said all that it has to say of the Services that were made just before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,7 +174,7 @@ class Growing:
 
     def costs(self, plan: Plan) -> Measured:
         """A window at rest, and one in churn."""
-        rested = self._meter.quiet(_REST)
+        marks = self._meter.quiet()
         begin = self._meter.mark()
         threading.Event().wait(plan.window)
         values = rates(self._meter.since(begin), "rest_")
@@ -186,15 +184,14 @@ class Growing:
         self._churn(new, plan.churn)
         took = time.monotonic() - begin.at
         used = self._meter.since(begin)
-        self._meter.quiet()
+        marks += self._meter.quiet()
         made = self._meter.since(begin)  # what is said late, Events mostly, is part of what churn costs
         values |= rates({part: replace(used[part], requests=made[part].requests) for part in PARTS}, "churn_")
-        marks = [] if self._well else [f"not every address was answered for within {CEILING:g} s"]
+        if not self._well:
+            marks += (f"not every address was answered for within {CEILING:g} s",)
         if took > plan.window * 1.1:
-            marks.append(f"churn was {count / took:.1f} a second instead of {plan.churn:g}")
-        return Measured(
-            values=values, marks=tuple(marks), detail={"churned": count, "churn_seconds": took, "came_to_rest": rested}
-        )
+            marks += (f"churn was {count / took:.1f} a second instead of {plan.churn:g}",)
+        return Measured(values=values, marks=marks, detail={"churned": count, "churn_seconds": took})
 
     def _churn(self, new: Sequence[str], rate: float) -> None:
         """Delete the oldest Service and create a new one, so often a second."""

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from lbproof_perf.scene import Scene
 
 PARTS = ("controller", "speakers")
-_QUIET, _SETTLES = 0.8, 15.0
+_QUIET, _SETTLES = 0.8, 60.0
 """Seconds without a request after which an implementation is at rest, and seconds that this is waited for."""
 _LOOK = 0.1
 """Seconds between two looks."""
@@ -86,13 +86,13 @@ class Meter:
         readings = {part: read(self._processes(part)) for part in PARTS}
         return Marker(readings=readings, log_bytes=self._lab.audit_log.stat().st_size, at=time.monotonic())
 
-    def quiet(self, within: float = _SETTLES) -> bool:
-        """Wait until nothing was asked of the API server for a while; False for one that never stops asking.
+    def quiet(self) -> tuple[str, ...]:
+        """Wait until nothing was asked of the API server for a while; the marks of a trial that is made then.
 
         What an implementation still says of Services that were made just before (Events, mostly) is part of their cost,
-        and none of its rest.
+        and none of its rest. One that does not stop asking in time is marked, since both are mixed then.
         """
-        return unchanged(lambda: self._lab.audit_log.stat().st_size, for_seconds=_QUIET, within=within)
+        return restless(lambda: self._lab.audit_log.stat().st_size, _SETTLES)
 
     def since(self, begin: Marker) -> dict[str, Used]:
         """What each part used since a mark."""
@@ -130,6 +130,13 @@ def rates(used: Mapping[str, Used], prefix: str = "") -> dict[str, float | None]
         found[f"{prefix}{name}_bytes"] = part.private_bytes
         found[f"{prefix}{name}_api_requests_per_second"] = part.requests / part.seconds
     return found
+
+
+def restless(look: Callable[[], int], within: float) -> tuple[str, ...]:
+    """Wait until a log's length stays as it is; the mark of a trial whose implementation does not come to rest."""
+    if unchanged(look, for_seconds=_QUIET, within=within):
+        return ()
+    return (f"it still asked something of the API server after {within:g} s",)
 
 
 def unchanged(look: Callable[[], int], *, for_seconds: float, within: float) -> bool:

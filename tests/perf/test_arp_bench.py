@@ -54,9 +54,15 @@ def test_the_reference_is_measured_beside_the_kernel(tmp_path: Path) -> None:
         middle = np.sort(seconds)[(len(seconds) - 1) // 2]  # the lower of two; unanswered ones come last
         assert trial.values["p50_seconds"] == pytest.approx(float(middle))
         assert trial.values["answered_share"] == pytest.approx(1, abs=0.05)
-        assert trial.detail["came_to_rest"] is True
+        assert trial.marks == ()
     (flood,) = hands.book.of("arp", "reference", "flood")
     assert flood.values["flood_cpu_cores"] is not None
+    for case in ("addresses-1", "addresses-20"):
+        pairs = zip(hands.book.of("arp", "reference", case), hands.book.of("arp", "kernel", case), strict=True)
+        for ours, kernel in pairs:
+            times = (ours.values["p50_seconds"] or 0) / (kernel.values["p50_seconds"] or 1)
+            assert ours.values["p50_over_kernel"] == pytest.approx(times)
+            assert kernel.values.keys().isdisjoint({"cpu_seconds", "p50_over_kernel"})
     many, _ = hands.book.of("arp", "reference", "addresses-20")
     assert all(len(pair) == 2 for pair in many.detail["cores"])
 

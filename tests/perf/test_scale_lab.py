@@ -33,6 +33,18 @@ def test_a_point_is_measured_whole(tmp_path: Path) -> None:
     assert sum(values[f"churn_{part}_cpu_cores"] or 0 for part in ("controller", "speakers")) > 0
 
 
+def test_all_is_brought_down_at_each_number_of_services_that_asks_for_it(tmp_path: Path) -> None:
+    """The Service whose outage is measured is the same each time, and was there before the others."""
+    hands = Hands(company=Company(None, print), book=Book(tmp_path), arms=[arms.find("reference")], say=lambda _: None)
+    scale.run(hands, scale.Plan(services=(2, 4), nodes=(), restart_at=(2, 4), window=0.5, churn=2))
+    found = {count: hands.book.of("scale", "reference", f"restart-{count}")[0] for count in (2, 4)}
+
+    for count, trial in found.items():
+        assert trial.detail["addresses"] == count
+        assert len(hands.book.arrays(trial)["restart_arp"]) == count
+        assert all(trial.values[f"{figure}_seconds"] for figure in ("outage", "restart", "controller_restart"))
+
+
 def test_figures_are_by_the_second() -> None:
     """A window's counts are divided by its length, and what is a sum over both parts is one."""
     used = {

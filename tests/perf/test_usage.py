@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from lbproof_perf.usage import cpu_between, private_bytes, read, requests, unchanged
+from lbproof_perf.usage import cpu_between, private_bytes, read, requests, restless, unchanged
 
 PARTS = {"controller": ("metallb-system", "controller-"), "speakers": ("metallb-system", "speaker-")}
 BUSY = """
@@ -114,3 +114,10 @@ def test_rest_is_when_nothing_changes_any_more() -> None:
     assert unchanged(lambda: next(sizes, 3), for_seconds=0.25, within=10)
     assert next(sizes, None) is None
     assert not unchanged(time.monotonic_ns, for_seconds=0.3, within=0.3)
+
+
+def test_who_does_not_come_to_rest_is_marked() -> None:
+    """A figure at rest of one that is not is kept, and says so."""
+    assert restless(lambda: 7, 5) == ()
+    (mark,) = restless(time.monotonic_ns, 0.3)
+    assert "0.3 s" in mark

@@ -178,12 +178,7 @@ AIMS: tuple[Aim, ...] = (
         bench="arp",
         text="ARP reply, p50: the reference over the kernel",
         aim="at most 12 times",
-        see=judges.quotient(
-            judges.ours("arp", "addresses-1", "p50_seconds"),
-            judges.ours("arp", "addresses-1", "p50_seconds", "kernel"),
-            "p50",
-            12,
-        ),
+        see=judges.over_kernel(12),
     ),
     Aim(
         name="arp-flat",

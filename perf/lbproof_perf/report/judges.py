@@ -136,6 +136,18 @@ def rest(figures: Figures) -> Seen | None:
     return _seen(text, held=ours.at("p50") <= theirs.at("p50"))
 
 
+def over_kernel(most: float) -> Callable[[Figures], Seen | None]:
+    """The reference's median ARP reply over the kernel's own of the same round, at most so many times."""
+
+    def see(figures: Figures) -> Seen | None:
+        one = figures.find("arp", "reference", "addresses-1", "p50_over_kernel")
+        if one is None:
+            return None
+        return _seen(f"{_between(one, 'p50')} times in {one.count} rounds", held=one.at("p50") <= most)
+
+    return see
+
+
 def quotient(
     over: tuple[str, str, str, str], under: tuple[str, str, str, str], quantile: str, most: float
 ) -> Callable[[Figures], Seen | None]:
@@ -213,6 +225,6 @@ def measured_freeze(figures: Figures) -> Seen | None:
     return _seen(f"{', '.join(told)}; off by {worst:.2%} at most", held=worst <= 0.05) if told else None  # noqa: PLR2004 - likewise
 
 
-def ours(bench: str, case: str, name: str, arm: str = "reference") -> tuple[str, str, str, str]:
-    """The place of a figure of the reference, or of another arm."""
-    return bench, arm, case, name
+def ours(bench: str, case: str, name: str) -> tuple[str, str, str, str]:
+    """The place of a figure of the reference."""
+    return bench, "reference", case, name

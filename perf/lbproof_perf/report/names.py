@@ -87,6 +87,7 @@ _VALUES: Mapping[str, str] = {
     "answered_per_second": "answered a second",
     "answered_share": "share answered",
     "flood_cpu_cores": "cores under the flood",
+    "p50_over_kernel": "request to reply, p50, times the kernel's",
     "requests_per_second": "requests a second",
     "requests_per_second_per_core": "requests a second and core of the client",
     "failures": "failed requests",
