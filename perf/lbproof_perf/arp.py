@@ -220,12 +220,14 @@ class _Bench:
         cpu = dict.fromkeys(targets, 0.0)
         seconds: dict[str, list[Floats]] = {name: [] for name in targets}
         cores: dict[str, list[list[int]]] = {name: [] for name in targets}
+        begin = self._meter.mark()
         for name in _there_and_back(list(targets)):
             before = self._reading()
             half = targets[name][len(seconds[name]) :: 2]
             seconds[name].append(self._asker.ask(half))
             cpu[name] += self._since(before)
             cores[name].append(self._cores())
+        requests = sum(part.requests for part in self._meter.since(begin).values())
         took = {name: np.concatenate(halves) for name, halves in seconds.items()}
         for name, asked in targets.items():
             rates = [self._rate(asked[:_STRANGERS], rate) for rate in self._plan.rates]
@@ -240,8 +242,8 @@ class _Bench:
                     "cpu_seconds": cpu[name],
                     "p50_over_kernel": values["p50_seconds"] / quantile(took[KERNEL], 0.5),
                 }
-            endpoints = len(ours) in self._plan.counts
-            self._keep(name, case, number, values, took[name], rates=rates, endpoints=endpoints, cores=cores[name])
+            detail = {"rates": rates, "endpoints": len(ours) in self._plan.counts, "cores": cores[name]}
+            self._keep(name, case, number, values, took[name], api_requests=requests, **detail)
 
     def flood(self, number: int, ours: Sequence[str]) -> None:
         """Questions for nobody's addresses: what they cost the announcer, and those who ask for somebody's."""

@@ -63,6 +63,7 @@ def test_the_reference_is_measured_beside_the_kernel(tmp_path: Path) -> None:
             times = (ours.values["p50_seconds"] or 0) / (kernel.values["p50_seconds"] or 1)
             assert ours.values["p50_over_kernel"] == pytest.approx(times)
             assert kernel.values.keys().isdisjoint({"cpu_seconds", "p50_over_kernel"})
+            assert ours.detail["api_requests"] == 0
     many, _ = hands.book.of("arp", "reference", "addresses-20")
     assert all(len(pair) == 2 for pair in many.detail["cores"])
 

@@ -163,6 +163,16 @@ def test_a_slower_reference_loses_the_rows_against_the_others(tmp_path: Path) ->
     }
 
 
+@pytest.mark.parametrize(("slower", "outcome"), [(1.1, Outcome.HELD), (1.11, Outcome.LOST)])
+def test_what_should_not_grow_is_lost_when_it_does(tmp_path: Path, slower: float, outcome: Outcome) -> None:
+    """Ten thousand addresses are compared with one, and the aim's own number decides."""
+    made = Book(tmp_path)
+    for count, p99 in ((1, 1e-4), (10_000, slower * 1e-4)):
+        made.add(Step(bench="arp", arm="reference", case=f"addresses-{count}"), {"p99_seconds": p99})
+
+    assert _outcomes(made)["arp-flat"] is outcome
+
+
 def test_a_lost_row_gives_its_reason(tmp_path: Path) -> None:
     """The reason that a profile found stands beside the row: from the file, else from the trial."""
     made = Book(tmp_path)
