@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -82,6 +83,42 @@ def test_every_aim_is_held_by_a_run_that_holds_them(tmp_path: Path) -> None:
 def test_what_was_not_run_is_not_measured(tmp_path: Path) -> None:
     """Silence is no success."""
     assert set(_outcomes(Book(tmp_path)).values()) == {Outcome.NOT_MEASURED}
+
+
+def test_one_arm_alone_is_no_comparison_but_is_told(tmp_path: Path) -> None:
+    """The figure that there is stands there, and which is missing."""
+    made = book(tmp_path, benches=["allocate"], arms=["reference"])
+    told = {row.aim.name: row for row in aims.rows(figures.of(made), {})}
+
+    for name in ("burst-100-arp-p50", "burst-1000-arp-p99", "rest-requests"):
+        assert told[name].outcome is Outcome.NOT_MEASURED
+        assert re.fullmatch(r"\d.*; metallb not measured", told[name].seen), told[name].seen
+
+
+@pytest.mark.parametrize("name", ["arp_seconds", "api_requests_per_second"])
+def test_metallb_alone_is_no_comparison_either(tmp_path: Path, name: str) -> None:
+    """Nothing is held where the reference was not measured."""
+    made = Book(tmp_path)
+    case = "rest" if name == "api_requests_per_second" else "burst-100"
+    made.add(Step(bench="allocate", arm="metallb", case=case), {name: 1.0})
+    seen = [row for row in aims.rows(figures.of(made), {}) if row.seen]
+
+    assert seen
+    assert {row.outcome for row in seen} == {Outcome.NOT_MEASURED}
+    assert all(row.seen.startswith("reference not measured; metallb ") for row in seen)
+
+
+@pytest.mark.parametrize(
+    ("case", "words"),
+    [
+        ("alone-proxy-10ms", "a Service created alone; kube-proxy gathers changes for 10 ms"),
+        ("burst-10-proxy-10ms", "10 Services at once; kube-proxy gathers changes for 10 ms"),
+        ("burst-1000", "1,000 Services at once"),
+    ],
+)
+def test_a_case_is_said_in_words(case: str, words: str) -> None:
+    """A reader does not have to know how cases are named."""
+    assert names.case_words(case) == words
 
 
 def test_too_few_cuts_are_no_success_but_may_be_a_failure(tmp_path: Path) -> None:

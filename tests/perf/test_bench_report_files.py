@@ -92,6 +92,18 @@ def test_every_link_of_the_page_leads_somewhere(written: Book) -> None:
     assert all((written.folder / link).exists() for link in beside)
 
 
+def test_the_page_of_one_benchmark_speaks_of_that_one(tmp_path: Path) -> None:
+    """Aims of what was not run are named by their benchmark, not told as rows that lead nowhere."""
+    made = book(tmp_path, benches=["allocate"], arms=["reference"])
+    write(made)
+    page, text = _page(made), _text(made, "report.html")
+
+    assert {link[1:] for link in page.wanted if link.startswith("#")} <= page.ids
+    assert "burst of 100 Services" in text
+    assert "power cut, reference" not in text
+    assert "Not run, so their aims are open: failover, moves, hogs, allocator, arp, load, ruler." in text
+
+
 def test_the_page_shows_what_did_not_go_well(written: Book) -> None:
     """Marks, cuts without recovery and raw files are on the page."""
     text = _text(written, "report.html")
@@ -242,3 +254,13 @@ def test_the_terminal_has_a_line_a_main_figure(written: Book) -> None:
     assert len([line for line in told if line.startswith("  ")]) == len(main) > 0
     assert any("never" in line for line in told)
     assert max(len(line) for line in told if line.startswith("  ")) < 180
+
+
+def test_the_terminal_says_which_aims_are_open(tmp_path: Path, written: Book) -> None:
+    """A run of one benchmark leaves the others' aims open, and does not pass in silence over it."""
+    one = terminal.lines(book(tmp_path, benches=["arp"], arms=["reference"]))
+
+    assert "Not run, so their aims are open: failover, moves, hogs, allocate, allocator, load, ruler." in one
+    assert not [line for line in one if "power cut" in line]
+    assert terminal.lines(written).count("") == 1
+    assert not [line for line in terminal.lines(written) if line.startswith("Not run")]

@@ -17,7 +17,7 @@ from lbproof_perf.report import judges
 from lbproof_perf.report.judges import Outcome, Seen
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from lbproof_perf.report.figures import Figures
@@ -57,6 +57,13 @@ def rows(figures: Figures, reasons: Mapping[str, str]) -> list[Row]:
         reason = "" if seen.outcome is Outcome.HELD else reasons.get(aim.name) or _told(figures, aim.bench, seen)
         made.append(Row(aim=aim, seen=seen.text, outcome=seen.outcome, reason=reason))
     return made
+
+
+def of_run(rows: Sequence[Row], figures: Figures) -> tuple[list[Row], str]:
+    """The rows of the benchmarks that a run made, and in words which aims it leaves open (empty for none)."""
+    asked = [row for row in rows if row.aim.bench in figures.benches]
+    left = dict.fromkeys(row.aim.bench for row in rows if row not in asked)
+    return asked, f"Not run, so their aims are open: {', '.join(left)}." if left else ""
 
 
 def read_reasons(folder: Path) -> dict[str, str]:

@@ -11,6 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from lbproof_perf.report import answers, names, sections
+from lbproof_perf.report.aims import of_run
 from lbproof_perf.report.judges import Outcome
 from lbproof_perf.report.svg import tones
 
@@ -35,12 +36,14 @@ def of(book: Book, figures: Figures, aims: Sequence[Row]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    counts = {outcome: sum(row.outcome is outcome for row in aims) for outcome in Outcome}
+    asked, left = of_run(aims, figures)
+    counts = {outcome: sum(row.outcome is outcome for row in asked) for outcome in Outcome}
     facts = dict(book.environment)
     facts.pop("format", None)
     return environment.get_template("bench.html.j2").render(
         answers=answers.of(figures),
-        aims=aims,
+        aims=asked,
+        left=left,
         counts=counts,
         glyphs=GLYPHS,
         classes=CLASSES,

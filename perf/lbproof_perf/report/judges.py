@@ -112,16 +112,26 @@ def false_takeovers(figures: Figures) -> Seen | None:
     return _seen(f"{count:,.0f} in {seconds / 60:.3g} min", held=count == 0, enough=seconds >= 0.99 * 600)
 
 
+def _beside(ours: Summary | None, theirs: Summary | None, quantile: str) -> Seen | None:
+    """A quantile of the reference beside MetalLB's; one of them alone is told, and is no comparison."""
+    if ours and theirs:
+        text = f"{_between(ours, quantile)}; metallb {_between(theirs, quantile)}"
+        return _seen(text, held=ours.at(quantile) <= theirs.at(quantile))
+    if ours:
+        return Seen(text=f"{_between(ours, quantile)}; metallb not measured", outcome=Outcome.NOT_MEASURED)
+    if theirs:
+        text = f"reference not measured; metallb {_between(theirs, quantile)}"
+        return Seen(text=text, outcome=Outcome.NOT_MEASURED)
+    return None
+
+
 def burst(count: int, name: str, quantile: str) -> Callable[[Figures], Seen | None]:
     """A quantile over the Services of a burst: the reference's beside MetalLB's."""
 
     def see(figures: Figures) -> Seen | None:
         ours = figures.find("allocate", "reference", f"burst-{count}", name)
         theirs = figures.find("allocate", "metallb", f"burst-{count}", name)
-        if ours is None or theirs is None:
-            return None
-        text = f"{_between(ours, quantile)}; metallb {_between(theirs, quantile)}"
-        return _seen(text, held=ours.at(quantile) <= theirs.at(quantile))
+        return _beside(ours, theirs, quantile)
 
     return see
 
@@ -130,10 +140,7 @@ def rest(figures: Figures) -> Seen | None:
     """API requests a second with 100 Services at rest: the reference beside MetalLB."""
     ours = figures.find("allocate", "reference", "rest", "api_requests_per_second")
     theirs = figures.find("allocate", "metallb", "rest", "api_requests_per_second")
-    if ours is None or theirs is None:
-        return None
-    text = f"{_between(ours, 'p50')}; metallb {_between(theirs, 'p50')}"
-    return _seen(text, held=ours.at("p50") <= theirs.at("p50"))
+    return _beside(ours, theirs, "p50")
 
 
 def over_kernel(most: float) -> Callable[[Figures], Seen | None]:

@@ -172,6 +172,9 @@ def words(name: str) -> str:
 
 def case_words(case: str) -> str:
     """What a case was, for a reader."""
+    case, _, period = case.partition("-proxy-")
+    if period:
+        return f"{case_words(case)}; kube-proxy gathers changes for {period.removesuffix('ms')} ms"
     if case in CASES:
         return CASES[case]
     if match := re.fullmatch(r"(rate|burst|services|nodes|restart|addresses)-(\d+)(.*)", case):

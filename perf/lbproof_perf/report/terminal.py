@@ -31,7 +31,8 @@ def table(found: Figures, reasons: dict[str, str]) -> list[str]:
     rows = [("head", _HEADS), *_rows(found)]
     cells = [row for kind, row in rows if kind != "case"]
     widths = [max(len(row[at]) for row in cells) for at in range(len(_HEADS))]
-    told = [_told(row) for row in aims.rows(found, reasons) if row.aim.bench in found.benches]
+    asked, left = aims.of_run(aims.rows(found, reasons), found)
+    told = [*map(_told, asked), *filter(None, [left])]
     return [*told, "", *(row[0] if kind == "case" else _aligned(row, widths) for kind, row in rows)]
 
 
