@@ -70,19 +70,58 @@ class Ground:
         self.kept: dict[str, Any] = {}
         """What a check module began before the first check of the run, by a name of its own."""
         self._free = deque(lab.segment.free)
+        self._namespaces: list[str] = []
 
     def install(self, progress: Callable[[str], None]) -> None:
         """Install the implementation and wait until its workloads are ready."""
         objects = self.adapter.manifests(self.programs)
         self.lab.bring_images(manifests.images_of(objects), lambda: self.adapter.images(self.programs), progress)
         for manifest in objects:
-            self.cluster.apply(manifest)
+            self.make(manifest)
         for workload in (self.adapter.controller, self.adapter.announcer):
             progress(f"{self.adapter.name}: waiting for {workload.kind} {workload.name}")
             self.rolled_out(workload)
         for made in self.adapter.pool("lbproof-probe", self.lab.segment.free[:1]) if self.lab.segment.free else []:
             self.write(made)
             self.remove(made)
+
+    def make(self, manifest: Object) -> Object:
+        """Apply an object, after waiting for the deletion of one of the same name that is still terminating.
+
+        On a lab that outlives the run before, what that run deleted may still be there: the API server refuses new
+        objects in a namespace that terminates (403), and what is applied onto an object that terminates is lost (404).
+        """
+        meta = manifest["metadata"]
+        self._wait_if_terminating(
+            self.cluster.path_of(manifest["apiVersion"], manifest["kind"], meta.get("namespace"), meta["name"])
+        )
+        return self.cluster.apply(manifest)
+
+    def namespace(self, name: str) -> None:
+        """Create a namespace that all checks share; `close` deletes it and waits until it is gone."""
+        self.make(manifests.namespace(name))
+        path = f"/api/v1/namespaces/{name}"
+        self._namespaces.append(path)
+        self.undo.later(f"namespace {name}", lambda: self.cluster.discard(path))
+
+    def _wait_if_terminating(self, path: str) -> None:
+        def state() -> str:
+            try:
+                found = self.cluster.get(path)
+            except ApiError as error:
+                if error.status != HTTPStatus.NOT_FOUND:
+                    raise
+                return "absent"
+            return "terminating" if "deletionTimestamp" in found["metadata"] else "there"
+
+        if state() == "terminating":
+            self.wait.settles(
+                state,
+                lambda seen: seen != "terminating",
+                what=f"{path}, which is being deleted, is gone",
+                budget="namespace_emptied",
+                every=0.1,
+            )
 
     def write(self, made: Object) -> None:
         """Apply an object of the implementation's own kind.
@@ -94,7 +133,7 @@ class Ground:
 
         def attempt() -> str:
             try:
-                self.cluster.apply(made)
+                self.make(made)
             except ApiError as error:
                 if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
                     return str(error)
@@ -165,8 +204,7 @@ class Ground:
 
         Proves the probe before anything is blamed: raises `CannotShow` when the path to a plain pod is broken.
         """
-        self.cluster.apply(manifests.namespace(NAMESPACE))
-        self.undo.later(f"namespace {NAMESPACE}", lambda: self.cluster.delete(f"/api/v1/namespaces/{NAMESPACE}"))
+        self.namespace(NAMESPACE)
         self.cluster.apply(manifests.web(NAMESPACE, WEB, replicas=WEB_REPLICAS))
         self.ready(NAMESPACE, WEB)
         plain = manifests.service(NAMESPACE, "plain", type="NodePort", selector={"app": WEB})
@@ -234,8 +272,13 @@ class Ground:
             raise CannotShow(reason, ability.value)
 
     def close(self) -> None:
-        """Remove what was made for all checks. The implementation stays: the lab that is ours goes with it."""
+        """Remove what was made for all checks and wait until its namespaces are gone, so that another run can follow.
+
+        The implementation stays: a lab that is ours goes with it.
+        """
         self.undo.close()
+        for path in self._namespaces:
+            self._wait_if_terminating(path)
 
 
 def require(found: object, what: str) -> None:

@@ -41,7 +41,7 @@ class Scene:
     def _apply(self, name: str, undo: Undo) -> None:
         text = (files("lbproof.checks.article") / "manifests" / name).read_text()
         for made in load_manifests(text):
-            self.cluster.apply(made)
+            self.ground.make(made)
             undo.later(f"{made['kind']} {made['metadata']['name']}", lambda made=made: self.ground.remove(made))  # type: ignore[misc]
 
     def show(self, part: str) -> None:

@@ -32,11 +32,9 @@ class Vigil:
     def __init__(self, ground: Ground) -> None:
         """Make the Service, write its status as its own controller would, and watch it from there."""
         self.cluster = ground.cluster
-        self.cluster.apply(manifests.namespace(NAMESPACE))
-        ground.undo.later(f"namespace {NAMESPACE}", lambda: self.cluster.delete(f"/api/v1/namespaces/{NAMESPACE}"))
-        path = f"/api/v1/namespaces/{NAMESPACE}/services"
-        self.cluster.create(path, manifests.service(NAMESPACE, "foreign", loadBalancerClass=FOREIGN))
-        self.path = f"{path}/foreign"
+        ground.namespace(NAMESPACE)
+        self.cluster.apply(manifests.service(NAMESPACE, "foreign", loadBalancerClass=FOREIGN))
+        self.path = f"/api/v1/namespaces/{NAMESPACE}/services/foreign"
         self.before = untouched(self.cluster.patch(f"{self.path}/status", {"status": STATUS}))
         self.changes: list[str] = []
         self.watching = Watching(self.cluster, NAMESPACE, self._changed).__enter__()
