@@ -1,7 +1,7 @@
 # What a person or a CI runs. Everything missing is brought first, said in a line each, by tools/setup.
 .DEFAULT_GOAL := help
 .PHONY: help conformance kind-conformance test mutants bench bench-quick bench-nightly lint types dist dist-test publish kind-engine kind-engine-stop
-.PHONY: kind-image reference-image clean setup setup-lab setup-bench
+.PHONY: kind-image reference-image clean setup setup-lab setup-test setup-bench
 BIN := .venv/bin
 RUN_ARGS ?=
 BENCH_ARGS ?=
@@ -15,7 +15,7 @@ conformance: setup-lab ## boot a cluster, install the reference, judge it, write
 kind-conformance: setup ## the same on a cluster of containers by kind; builds the images that cannot be pulled
 	@tools/with-engine tools/kind-conformance $(RUN_ARGS)
 
-test: setup-lab ## all of the project's own tests: lint, types, pytest (on kind too, where Docker can be had)
+test: setup-test ## all of the project's own tests: lint, types, pytest (on kind too, where Docker can be had)
 	@tools/stage lint $(MAKE) --no-print-directory lint
 	@tools/stage types $(MAKE) --no-print-directory types
 	@tools/with-engine --or-without tools/tests $(PYTEST_ARGS)
@@ -74,6 +74,9 @@ setup:
 
 setup-lab:
 	@tools/setup lab
+
+setup-test:
+	@tools/setup test
 
 setup-bench:
 	@tools/setup bench

@@ -126,14 +126,32 @@ def _interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:
 @click.option("--implementations", "what", flag_value="implementations", help="adapters that are installed")
 @click.option("--json", "as_json", is_flag=True, help="for a program")
 def list_(patterns: tuple[str, ...], what: str | None, as_json: bool) -> None:
-    """What there is to judge; needs no cluster. PATTERNS: IDs, cases or areas."""
+    """What there is to judge; needs no cluster. PATTERNS: IDs, cases or areas.
+
+    A case is shown below the sentence of its requirement, whose level it has.
+    """
     rows = _rows(what, patterns)
     if as_json:
         click.echo(json.dumps(rows, indent=1))
         return
+    if what is None:
+        _list_requirements([row["name"] for row in rows])
+        return
     width = max((len(row["name"]) for row in rows), default=0)
     for row in rows:
         click.echo(f"{row['name']:{width}}  {row['text']}")
+
+
+def _list_requirements(cases: Sequence[str]) -> None:
+    """Print each requirement with its level, and below it those of its lettered cases that were chosen."""
+    shown = ""
+    for case in cases:
+        requirement = of_case(case)
+        if requirement.id != shown:
+            shown = requirement.id
+            click.echo(f"{requirement.id:<10}  {requirement.level:6}  {requirement.text}")
+        if requirement.cases:
+            click.echo(f"  {case:<16}  {sentence(case)}")
 
 
 def _rows(what: str | None, patterns: tuple[str, ...]) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ import pytest
 
 from lbproof.lab import registry
 from lbproof.lab.base import Image, Topology
-from lbproof.lab.components import ensure
+from lbproof.lab.components import LAB, ensure
 from lbproof.lab.netns import NetnsLab
 from lbproof.lab.netns.images import SYSTEM
 from lbproof.observe.kube import Kube
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
-NEEDED = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy", "agnhost", "nginx")
 PYTHON = Image(
     pattern="test/python", program=sys.executable, args=("-u",), binds=(*SYSTEM, sys.prefix, sys.base_prefix)
 )
@@ -31,7 +30,7 @@ PODS = "/api/v1/namespaces/default/pods"
 @pytest.fixture(scope="session")
 def programs() -> Mapping[str, Path]:
     """The components of a lab."""
-    return ensure(NEEDED, progress=print)
+    return ensure(LAB, progress=print)
 
 
 @pytest.fixture(scope="session")

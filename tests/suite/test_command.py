@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from click.testing import CliRunner
+
+from lbproof.cli import cli
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -142,3 +145,14 @@ def test_what_is_left_out_and_what_is_not_claimed_have_verdicts_of_their_own(run
     features = [word for name in ("core", "pool") for word in ("--feature", name)]
     not_claimed = run(FAILS, *features, "--requirement", "L2-01", "--requirement", "POOL-01")
     assert (not_claimed.exit, not_claimed.verdicts()) == (0, {"L2-01": "unsupported", "POOL-01": "passed"})
+
+
+def test_a_case_is_listed_below_the_sentence_of_its_requirement() -> None:
+    """No line of a case can be read as the opposite of what it demands."""
+    shown = CliRunner().invoke(cli, ["list", "l2-03", "L2-04a"]).output.splitlines()
+
+    assert shown == [
+        "L2-03       MAY     An announced address is on no interface of any node.",
+        "L2-04       MUST    Nobody answers for an address that is not assigned.",
+        "  L2-04a            Nobody answers for the free addresses of a pool.",
+    ]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from lbproof.lab import doctor, registry
 from lbproof.lab.base import LabError
-from lbproof.lab.components import ComponentOptions, ensure
+from lbproof.lab.components import LAB, ComponentOptions, ensure
 from lbproof.lab.kind import images
 from lbproof.lab.kind.engine import Engine
 from lbproof.lab.kind.lab import KindLab
@@ -19,11 +19,8 @@ if TYPE_CHECKING:
 
     from lbproof.lab.base import Lab, Topology
 
-WORKLOADS = ("agnhost", "nginx")
-"""What the suite itself runs in a lab without images."""
 _BUDGETS: Mapping[str, Mapping[str, float]] = {"kind": {"restarted": 60.0}}
 """Waits that take longer than in the embedded lab, whoever is judged: a real kubelet backs off after a kill."""
-CLUSTER = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +97,7 @@ def attach(name: str, wanted: Wanted, progress: Callable[[str], None]) -> tuple[
 
 def _programs(wanted: Wanted, progress: Callable[[str], None]) -> dict[str, Path]:
     doctor.require()
-    return _ensure((*CLUSTER, *WORKLOADS, *wanted.programs, *wanted.files), progress, wanted.components)
+    return _ensure((*LAB, *wanted.programs, *wanted.files), progress, wanted.components)
 
 
 def _ensure(names: Iterable[str], progress: Callable[[str], None], components: Path | None) -> dict[str, Path]:

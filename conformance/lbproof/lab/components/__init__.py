@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from lbproof.lab.components import cache, debian
 from lbproof.lab.components.base import ComponentError, ComponentOptions, no_space
-from lbproof.lab.components.catalogue import VERSIONS, Build, Component, GoTree, Release, catalogue
+from lbproof.lab.components.catalogue import LAB, VERSIONS, Build, Component, GoTree, Release, catalogue
 from lbproof.lab.components.fill import Filling
 from lbproof.lab.components.kind import complete
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 __all__ = [
+    "LAB",
     "VERSIONS",
     "Build",
     "Component",
