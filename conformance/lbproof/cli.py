@@ -18,6 +18,7 @@ import click
 
 from lbproof import __version__
 from lbproof.benchmarks import CONTEXT, bench, compare
+from lbproof.files import of_environment
 from lbproof.spec import AREAS, BUDGETS, FEATURES, PROFILES, Exit, UnknownName, select
 from lbproof.spec.requirements import of_case, sentence
 
@@ -340,7 +341,12 @@ def report_html(run_folder: Path) -> None:
     """Make all reports of a run again from its events."""
     from lbproof.report import bundle
 
-    bundle.write(run_folder)
+    try:
+        bundle.write(run_folder)
+    except OSError as error:
+        if not (line := of_environment(error)):
+            raise
+        raise click.UsageError(line) from None
     click.echo(run_folder / "report.html")
 
 
@@ -404,7 +410,9 @@ def main() -> None:
         _fail(str(error), Exit.NO_ENVIRONMENT)
     except KeyboardInterrupt:
         _fail("interrupted", Exit.INCONCLUSIVE)
-    except Exception:  # noqa: BLE001 - the last resort: say that it is ours, and where
+    except Exception as error:  # noqa: BLE001 - the last resort: say that it is ours, and where
+        if line := of_environment(error):
+            _fail(line, Exit.NO_ENVIRONMENT)
         traceback.print_exc()
         _fail("this is a bug of lbproof; please report it with the lines above", Exit.BUG)
 

@@ -9,6 +9,7 @@ import functools
 import json
 from typing import TYPE_CHECKING, Any
 
+from lbproof.files import write_whole
 from lbproof.lab.base import LabError
 from lbproof.observe.kube import ApiError, ApiUnreachable
 from lbproof.stage.ground import NAMESPACE
@@ -26,7 +27,7 @@ MOST_FRAMES = 400
 def keep(stage: Stage, run: Path) -> None:
     """Write what the witnesses can say about a case that did not pass, below `evidence/<case>/` of the run's folder."""
     folder = run / "evidence" / stage.case
-    folder.mkdir(parents=True, exist_ok=True)
+    _try(stage, "evidence", lambda: folder.mkdir(parents=True, exist_ok=True))
     for kind, title, name, take in (
         ("objects", "Services, pools and workloads as raw JSON", "objects.json", _objects),
         ("events", "Events, oldest first", "events.json", _events),
@@ -36,11 +37,12 @@ def keep(stage: Stage, run: Path) -> None:
     logs = folder / "logs"
     _try(stage, "logs", lambda: stage.lab.export_logs(logs))
     _note(stage, "logs", "Logs of every component and pod", logs, run)
-    stage.keep_frames(folder, lambda kind, title, path: _note(stage, kind, title, path, run), MOST_FRAMES)
+    note = functools.partial(_note, stage, run=run)
+    _try(stage, "frames", lambda: stage.keep_frames(folder, note, MOST_FRAMES))
 
 
 def _write(path: Path, take: Callable[[Stage], object], stage: Stage) -> None:
-    path.write_text(json.dumps(take(stage), indent=1), encoding="utf-8")
+    write_whole(path, json.dumps(take(stage), indent=1))
 
 
 def _objects(stage: Stage) -> dict[str, Any]:

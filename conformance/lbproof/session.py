@@ -13,13 +13,14 @@ import sys
 import time
 import traceback
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 import pytest
 
 from lbproof import __version__, evidence
 from lbproof.adapters.base import load
-from lbproof.lab import provide
+from lbproof.files import of_environment
+from lbproof.lab import provide, registry
 from lbproof.lab.base import LabError, Topology
 from lbproof.observe.journal import Journal
 from lbproof.observe.kube import ApiError, ApiUnreachable, Kube
@@ -84,10 +85,18 @@ class Session:
     # --- the run
 
     def open(self) -> None:
-        """Boot the lab and install the implementation; when that fails, the run is closed."""
-        self.directory = _new_directory(self.options.results, self.adapter.name)
+        """Boot the lab and install the implementation; when that fails, the run is closed.
+
+        A lab that is given and cannot be used, and a folder that cannot be written, end it before there is a run.
+        """
+        try:
+            if self.options.lab:
+                registry.find(self.options.lab)
+            self.directory = _new_directory(self.options.results, self.adapter.name)
+            self.journal = Journal(self.directory / "events.ndjson")
+        except (LabError, OSError) as error:
+            self._give_up(error)
         self._running = True
-        self.journal = Journal(self.directory / "events.ndjson")
         self.live = terminal.LiveTerminal(sys.__stderr__ or sys.stderr, color=_color(), width=_width())
         self.journal.listeners.append(self.live)
         overrides = {
@@ -126,6 +135,15 @@ class Session:
                     f"{self.adapter.name} could not be installed: {error}", returncode=int(self.exit or Exit.BUG)
                 )
             raise
+
+    def _give_up(self, error: LabError | OSError) -> NoReturn:
+        """End before there is a run. A failure that is neither the lab's nor the machine's is raised again."""
+        line = str(error) if isinstance(error, LabError) else of_environment(error)
+        if not line:
+            raise error
+        self.exit = Exit.NO_ENVIRONMENT
+        self.summary = [f"lbproof: no usable environment: {line}"]
+        pytest.exit(self.summary[0], returncode=int(self.exit))
 
     def _begin(self, waiter: Waiter) -> None:
         with self._stage("boot"):
@@ -219,8 +237,21 @@ class Session:
         note: dict[str, Any] = {"note": self._note} if self._note else {}
         self.journal.write("run.finished", conclusion=conclusion, exit=int(self.exit), seconds=self.journal.t(), **note)
         self.journal.close()
+        try:
+            self._report()
+        except OSError as lost:
+            if not (line := of_environment(lost)):
+                raise
+            self.exit = Exit.NO_ENVIRONMENT
+            self.summary.append(f"lbproof: the report could not be written: {line}")
+
+    def _report(self) -> None:
+        """Write all reports, and say what they say; what is not in the events is in no report. Raises `OSError`."""
         directory = self.directory
         assert directory is not None  # noqa: S101 - set on entering, for the type checker
+        if self.journal.lost:
+            self.exit = Exit.NO_ENVIRONMENT
+            self._note = f"stopped, since its events could not be written: {of_environment(self.journal.lost)}"
         bundle.write(directory)
         self.summary = terminal.summary(model.read(directory), width=_width())
         if self.exit is Exit.NO_ENVIRONMENT:
@@ -240,7 +271,9 @@ class Session:
         return Stage(self.ground, case)
 
     def begin(self, case: str, node: str) -> None:
-        """A case begins."""
+        """A case begins, unless the events of the run can no longer be written: then the run is stopped."""
+        if self.journal.lost:
+            pytest.exit(of_environment(self.journal.lost) or str(self.journal.lost), int(Exit.NO_ENVIRONMENT))
         self._case_began = time.monotonic()
         self._details = {}
         self.journal.case = case

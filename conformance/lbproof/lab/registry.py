@@ -182,6 +182,10 @@ def _read(state: Path) -> LabInfo | None:
         return None
     try:
         row = json.loads((state / "lab.json").read_text(encoding="utf-8"))
+    except PermissionError:
+        raise LabError(
+            f"lab {state.name} belongs to {_owner(state)}: run the command as that user, for instance with sudo"
+        ) from None
     except FileNotFoundError:  # its starter was killed in between, and the lab with it
         row = {"pid": 0, "start": "", "topology": asdict(Topology()), "since": 0.0, "provider": "netns", "engine": ""}
     topology = Topology(**{**row["topology"], "proxy_args": tuple(row["topology"]["proxy_args"])})
@@ -197,6 +201,13 @@ def _read(state: Path) -> LabInfo | None:
         since=row["since"],
         topology=topology,
     )
+
+
+def _owner(path: Path) -> str:
+    try:
+        return path.owner()
+    except KeyError:  # a user without a name
+        return f"user {path.stat().st_uid}"
 
 
 def _start_time(pid: int) -> str:

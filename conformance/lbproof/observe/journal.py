@@ -6,6 +6,7 @@ Thread-safe, since probes run in threads. Readers are in `lbproof.report`; the f
 from __future__ import annotations
 
 import json
+import os
 import threading
 import time
 from datetime import UTC, datetime
@@ -25,8 +26,11 @@ class Journal:
         self.case: str | None = None
         """The case that is being judged, put into every event that has the field and does not set it."""
         self.listeners: list[Callable[[dict[str, Any]], None]] = []
+        self.lost: OSError | None = None
+        """Why the file could not be written; what comes after it is not in the file."""
         self._lock = threading.Lock()
-        self._file = path.open("a", encoding="utf-8") if path else None
+        self._path = path
+        self._file = path.open("ab", buffering=0) if path else None
 
     def t(self, monotonic: float | None = None) -> float:
         """Seconds since the run began, of now or of a `time.monotonic()` value."""
@@ -44,11 +48,22 @@ class Journal:
             row["case"] = self.case
         line = json.dumps(row, separators=(",", ":"), default=str)
         with self._lock:
-            if self._file and not self._file.closed:
-                self._file.write(line + "\n")
-                self._file.flush()
+            self._append(f"{line}\n".encode())
         for listener in self.listeners:
             listener(row)
+
+    def _append(self, line: bytes) -> None:
+        """Append a line whole or not at all; after a first failure, as of a full disk, the file stays as it is."""
+        if not self._file or self._file.closed or self.lost:
+            return
+        size = self._file.seek(0, os.SEEK_END)
+        try:
+            rest = memoryview(line)
+            while rest:
+                rest = rest[self._file.write(rest) :]
+        except OSError as error:
+            self._file.truncate(size)
+            self.lost = OSError(error.errno, error.strerror, str(self._path))
 
     def close(self) -> None:
         """No more events go to the file."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from lbproof.files import write_whole
 from lbproof.report import html, jsonreport, junit, model
 from lbproof.spec import REQUIREMENTS, Conclusion, Exit, Verdict, conclude, worst
 
@@ -19,13 +20,16 @@ SUMS = "SHA256SUMS"
 
 
 def write(run: Path) -> None:
-    """Make every report of a run's folder from its events. The same events give the same files. Raises `BadRun`."""
+    """Make every report of a run's folder from its events. The same events give the same files.
+
+    Raises `BadRun`, and `OSError` when a file cannot be written; no file is left in part.
+    """
     told = model.read(run)
-    (run / "environment.json").write_text(json.dumps(told.environment, indent=1) + "\n", encoding="utf-8")
-    (run / "report.json").write_text(jsonreport.of(told).model_dump_json(indent=1) + "\n", encoding="utf-8")
-    (run / "junit.xml").write_text(junit.of(told), encoding="utf-8")
-    (run / "report.html").write_text(html.of(told), encoding="utf-8")
-    (run / SUMS).write_text("".join(f"{digest}  {name}\n" for name, digest in _sums(run).items()), encoding="utf-8")
+    write_whole(run / "environment.json", json.dumps(told.environment, indent=1) + "\n")
+    write_whole(run / "report.json", jsonreport.of(told).model_dump_json(indent=1) + "\n")
+    write_whole(run / "junit.xml", junit.of(told))
+    write_whole(run / "report.html", html.of(told))
+    write_whole(run / SUMS, "".join(f"{digest}  {name}\n" for name, digest in _sums(run).items()))
 
 
 def _sums(run: Path) -> dict[str, str]:

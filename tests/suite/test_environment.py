@@ -1,0 +1,141 @@
+"""A disk that is full, a folder that is read-only, a lab of another user: one line, no traceback, no file in part."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from lbproof.report import model
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from tests.suite.conftest import Run
+
+CHATTY = """
+from lbproof.proves import proves
+@proves("POOL-02", "abc")
+def test_chatty(stage, case):
+    stage.saw("lab", "much", "x" * 30_000)
+"""
+NOBODY = 65534
+AS_NOBODY = """
+import importlib, os, pkgutil, sys
+from pathlib import Path
+import lbproof
+for module in pkgutil.walk_packages(lbproof.__path__, "lbproof."):
+    if ".checks" not in module.name and not module.name.endswith("__main__"):
+        importlib.import_module(module.name)  # an interpreter below a home is out of the other user's reach
+import encodings.idna, kubernetes.config
+from lbproof import cli
+from lbproof.lab import registry
+from lbproof.lab.base import Topology
+registry.ROOT = Path(sys.argv.pop(1))
+with registry.claim("mine"):
+    registry.record("mine", os.getpid(), Topology())
+os.setgroups([]); os.setgid({nobody}); os.setuid({nobody})
+cli.main()
+""".replace("{nobody}", str(NOBODY))
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+    """Mount a small file system with the given options below the test's folder."""
+    mounted = []
+
+    def mount(options: str) -> Path:
+        place = tmp_path / f"mounted-{len(mounted)}"
+        place.mkdir()
+        subprocess.run(["mount", "-t", "tmpfs", "-o", options, "lbproof-test", place], check=True)
+        mounted.append(place)
+        return place
+
+    yield mount
+    for place in mounted:
+        subprocess.run(["umount", place], check=True)
+
+
+def test_a_disk_that_fills_up_stops_the_run(run: Callable[..., Run], small: Callable[[str], Path]) -> None:
+    """What was seen until then can be read, nothing is written in part, and the lab is gone."""
+    place = small("size=64k")
+    done = run(CHATTY, "--results", str(place))
+
+    assert done.exit == 69, done.screen
+    assert "No space left on device: free some space, or choose a folder on another disk" in done.screen
+    assert "Traceback" not in done.screen
+    assert "bug" not in done.screen
+    (folder,) = (path for path in place.iterdir() if not path.is_symlink())
+    assert [path.name for path in folder.iterdir()] == ["events.ndjson"]
+    text = (folder / "events.ndjson").read_bytes()
+    assert text.endswith(b"\n")
+    assert model.read(folder).cases
+
+
+def test_a_folder_that_is_full_already_is_no_bug(run: Callable[..., Run], small: Callable[[str], Path]) -> None:
+    """Not even the folder of the run can be made."""
+    place = small("nr_inodes=1")
+    done = run(CHATTY, "--results", str(place / "runs"))
+
+    assert done.exit in {64, 69}, done.screen
+    assert len(done.screen.strip().splitlines()) == 1
+    assert "No space left on device" in done.screen
+
+
+def test_a_report_in_a_read_only_folder_is_one_line(run: Callable[..., Run], small: Callable[[str], Path]) -> None:
+    """The folder that the user named cannot be written: usage, and what is there stays."""
+    place = small("size=8m")
+    done = run(CHATTY, "--results", str(place))
+    before = (place / "latest" / "report.json").read_bytes()
+    subprocess.run(["mount", "-o", "remount,ro", place], check=True)
+    again = lbproof("report", "html", str(place / "latest"))
+
+    assert done.exit == 0, done.screen
+    assert again.returncode == 64
+    assert "Read-only file system" in again.stderr
+    assert len(again.stderr.splitlines()) == 1
+    assert (place / "latest" / "report.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["lab", "list"],
+        ["lab", "down", "mine"],
+        ["lab", "kubeconfig", "mine"],
+        ["lab", "exec", "--name", "mine", "client", "true"],
+        ["clean"],
+    ],
+    ids=" ".join,
+)
+def test_a_lab_of_another_user_is_left_to_its_owner(arguments: Sequence[str]) -> None:
+    """One line says whose it is and what to do."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        command = [sys.executable, "-c", AS_NOBODY, f"{folder}/labs", *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+        assert done.returncode == 69, done.stdout + done.stderr
+        assert done.stderr == (
+            "lbproof: lab mine belongs to root: run the command as that user, for instance with sudo\n"
+        )
+        assert Path(folder, "labs", "mine", "lab.json").exists()
+
+
+def test_a_lab_that_is_not_there_is_one_line_and_no_run(run: Callable[..., Run]) -> None:
+    """A name that is mistyped gives no folder and no verdicts."""
+    done = run(CHATTY, "--lab", "no-such-lab")
+
+    assert done.exit == 69, done.screen
+    assert done.screen.strip().startswith("lbproof: no usable environment: no lab no-such-lab is up; there are: ")
+    assert len(done.screen.strip().splitlines()) == 1
+    assert not done.directory.exists()
+
+
+def lbproof(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """The command itself."""
+    return subprocess.run([sys.executable, "-m", "lbproof", *arguments], capture_output=True, text=True, check=False)
