@@ -197,14 +197,16 @@ def _made(found: dict[str, Any]) -> list[tuple[str, Any]]:
 
 @cli.command()
 @click.option("--provider", default="netns", show_default=True, type=click.Choice(["netns", "kind"]), help="which lab")
+@click.option("--implementation", default="reference", show_default=True, metavar="NAME", help="what is to be judged")
 @click.option("--components", type=click.Path(path_type=Path), help="folder that holds Kubernetes' programs")
-def doctor(provider: str, components: Path | None) -> None:
+def doctor(provider: str, implementation: str, components: Path | None) -> None:
     """Say what this machine has, what it lacks, and how to get it."""
+    from lbproof.adapters.base import load, packages_of
     from lbproof.lab import doctor as examination
     from lbproof.lab.components import ComponentOptions
 
-    examine = examination.examine_kind if provider == "kind" else examination.examine
-    findings = examine(ComponentOptions(directory=components))
+    options, packages = ComponentOptions(directory=components), packages_of(load(implementation, "--implementation"))
+    findings = examination.examine_kind(options) if provider == "kind" else examination.examine(options, packages)
     for line in examination.lines(findings):
         click.echo(line)
     sys.exit(int(Exit.CONFORMANT if examination.usable(findings) else Exit.NO_ENVIRONMENT))
@@ -246,7 +248,7 @@ def lab_up(
     **topology: Any,  # noqa: ANN401 - click's values
 ) -> None:
     """Boot a lab that stays until `lbproof lab down`."""
-    from lbproof.adapters.base import load
+    from lbproof.adapters.base import load, packages_of
     from lbproof.lab import provide
     from lbproof.lab.base import Topology
     from lbproof.observe.journal import Journal
@@ -260,6 +262,7 @@ def lab_up(
         name=name,
         programs=adapter.components if adapter else (),
         files=adapter.files if adapter else (),
+        packages=packages_of(adapter) if adapter else {},
         components=components,
         node_image=node_image,
         topology_file=file,

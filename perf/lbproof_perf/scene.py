@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+from lbproof.adapters.base import packages_of
 from lbproof.lab import provide
 from lbproof.lab.base import LabError
 from lbproof.observe.journal import Journal
@@ -130,7 +131,9 @@ def opened(arm: Arm, topology: Topology, *, components: Path | None, say: Callab
     Raises `LabError` when a lab cannot be had.
     """
     adapter = arm.make()
-    wanted = provide.Wanted(programs=adapter.components, files=adapter.files, components=components)
+    wanted = provide.Wanted(
+        programs=adapter.components, files=adapter.files, packages=packages_of(adapter), components=components
+    )
 
     def told(line: str) -> None:
         say(f"{arm.name}: {line}")

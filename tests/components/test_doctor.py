@@ -45,7 +45,7 @@ def test_a_program_that_is_missing_is_named_with_its_package(tmp_path: Path, mon
     monkeypatch.setattr(doctor, "SBIN", ())
 
     with pytest.raises(LabError) as caught:
-        doctor.require()
+        doctor.require({})
 
     message = str(caught.value)
     assert "nsenter: there is no such program; conntrack: there is no such program" in message
@@ -59,7 +59,7 @@ def test_who_is_not_root_is_told_so() -> None:
         "import os; from lbproof.lab import doctor\n"
         "os.setuid(65534)\n"
         "print(*(f'{f.what}={f.state}' for f in doctor.examine() if f.what in {'root', 'veth'}))\n"
-        "doctor.require()\n"
+        "doctor.require({})\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],

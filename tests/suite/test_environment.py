@@ -46,7 +46,7 @@ cli.main()
 @pytest.fixture
 def small(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
     """Mount a small file system with the given options below the test's folder."""
-    mounted = []
+    mounted: list[Path] = []
 
     def mount(options: str) -> Path:
         place = tmp_path / f"mounted-{len(mounted)}"
@@ -134,6 +134,29 @@ def test_a_lab_that_is_not_there_is_one_line_and_no_run(run: Callable[..., Run])
     assert done.screen.strip().startswith("lbproof: no usable environment: no lab no-such-lab is up; there are: ")
     assert len(done.screen.strip().splitlines()) == 1
     assert not done.directory.exists()
+
+
+LACKS = """
+import sys
+from lbproof import cli
+from lbproof.adapters.reference import Reference
+Reference.packages = {"no_such_module": "lbproof[reference]"}
+cli.main()
+"""
+
+
+@pytest.mark.parametrize("arguments", [["run"], ["lab", "up", "--implementation", "reference"], ["doctor"]])
+def test_an_extra_that_is_missing_is_told_before_the_boot(arguments: list[str], tmp_path: Path) -> None:
+    """The command to type is said, and no lab was begun."""
+    if arguments == ["run"]:
+        arguments = ["run", "--results", str(tmp_path)]
+    command = [sys.executable, "-c", LACKS, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+    assert done.returncode == 69, done.stdout + done.stderr
+    assert "no_such_module" in done.stdout + done.stderr
+    assert f"{sys.executable} -m pip install 'lbproof[reference]'" in done.stdout + done.stderr
+    assert "segment and certificates" not in done.stdout + done.stderr
 
 
 def lbproof(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -147,6 +147,15 @@ class Adapter(Protocol):
         ...
 
 
+def packages_of(adapter: Adapter) -> Mapping[str, str]:
+    """Python modules that its programs import in a lab without images: module → what pip is told to install.
+
+    Only an implementation in Python has any, as its member `packages`.
+    """
+    found: Mapping[str, str] = getattr(adapter, "packages", {})
+    return found
+
+
 def adapters() -> dict[str, Callable[[], Adapter]]:
     """Every adapter that is installed, by name: those of lbproof and those that vendors registered."""
     return {point.name: point.load for point in entry_points(group="lbproof.adapters")}

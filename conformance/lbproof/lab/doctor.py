@@ -25,7 +25,7 @@ from lbproof.lab.kind import images
 from lbproof.lab.kind.engine import REMEDY, Engine
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from lbproof.lab.components import Component
 
@@ -66,15 +66,18 @@ class Finding:
     """Exactly what to run, or a clause that says what to do; empty when nothing needs to be done."""
 
 
-def examine(options: ComponentOptions | None = None) -> list[Finding]:
+def examine(options: ComponentOptions | None = None, packages: Mapping[str, str] | None = None) -> list[Finding]:
     """Everything that a lab needs, in the order in which a person would put it right.
+
+    `packages` are the Python modules of an implementation, each with what pip is told to install.
 
     Raises `ComponentError` when the folder of components that was named cannot be one.
     """
     options = options or ComponentOptions()
     root = _root()
     programs = [_program(name) for name in PACKAGES]
-    return [_python(), root, *programs, *_kernel([root, *programs]), *_components(options), _disk(options)]
+    kernel = _kernel([root, *programs])
+    return [_python(), *_packages(packages or {}), root, *programs, *kernel, *_components(options), _disk(options)]
 
 
 def usable(findings: Iterable[Finding]) -> bool:
@@ -82,11 +85,15 @@ def usable(findings: Iterable[Finding]) -> bool:
     return all(finding.state is not State.MISSING for finding in findings)
 
 
-def require() -> None:
-    """Raise `LabError` that names everything that is missing, save components, which `components.ensure` brings."""
+def require(packages: Mapping[str, str]) -> None:
+    """Raise `LabError` that names everything that is missing, save components, which `components.ensure` brings.
+
+    `packages` are the Python modules of the implementation, each with what pip is told to install.
+    """
     root = _root()
     programs = [_program(name) for name in PACKAGES]
-    missing = [f for f in (root, *programs, *_kernel([root, *programs])) if f.state is State.MISSING]
+    found = (*_packages(packages), root, *programs, *_kernel([root, *programs]))
+    missing = [finding for finding in found if finding.state is State.MISSING]
     if missing:
         remedies = dict.fromkeys(finding.remedy for finding in missing if finding.remedy)
         what = "; ".join(f"{finding.what}: {finding.detail}" for finding in missing)
@@ -181,6 +188,19 @@ def lines(findings: Sequence[Finding]) -> list[str]:
 
 def _python() -> Finding:
     return Finding(what="Python", state=State.OK, detail=f"{sys.version.split()[0]} ({sys.executable})")
+
+
+def _packages(packages: Mapping[str, str]) -> list[Finding]:
+    """The Python modules that an implementation's programs import: they run with this interpreter."""
+    found = []
+    for module, requirement in packages.items():
+        if find_spec(module):
+            found.append(Finding(what=module, state=State.OK, detail="installed"))
+        else:
+            detail = f"the implementation imports it, and it is not installed for {sys.executable}"
+            remedy = f"{sys.executable} -m pip install '{requirement}'"
+            found.append(Finding(what=module, state=State.MISSING, detail=detail, remedy=remedy))
+    return found
 
 
 def _root() -> Finding:

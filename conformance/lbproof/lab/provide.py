@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from lbproof.lab import doctor, registry
@@ -34,6 +34,8 @@ class Wanted:
     """Components that the implementation is in a lab without images."""
     files: tuple[str, ...] = ()
     """Components that its manifests are made from."""
+    packages: Mapping[str, str] = field(default_factory=dict)
+    """Python modules that the implementation imports in a lab without images: module → what pip is told to install."""
     components: Path | None = None
     """Folder that holds components."""
     node_image: str = ""
@@ -96,7 +98,7 @@ def attach(name: str, wanted: Wanted, progress: Callable[[str], None]) -> tuple[
 
 
 def _programs(wanted: Wanted, progress: Callable[[str], None]) -> dict[str, Path]:
-    doctor.require()
+    doctor.require(wanted.packages)
     return _ensure((*LAB, *wanted.programs, *wanted.files), progress, wanted.components)
 
 
