@@ -159,7 +159,16 @@ def _rows(what: str | None, patterns: tuple[str, ...]) -> list[dict[str, Any]]:
     if what == "features":
         return [{"name": f.name, "text": f.text} for f in FEATURES.values()]
     if what == "profiles":
-        return [{"name": p.name, "text": p.text, "features": sorted(p.features)} for p in PROFILES.values()]
+        return [
+            {
+                "name": p.name,
+                "text": f"{p.text}; requires "
+                + (", ".join(sorted(p.requires)) if p.requires < FEATURES.keys() else "every feature"),
+                "features": sorted(p.features),
+                "requires": sorted(p.requires),
+            }
+            for p in PROFILES.values()
+        ]
     if what == "budgets":
         return [
             {
@@ -357,13 +366,11 @@ def report_html(run_folder: Path) -> None:
 @click.argument("what", type=click.Path(path_type=Path, exists=True))
 def report_verify(what: Path) -> None:
     """Check a run's folder or a report.json as a reviewer of a submission would."""
-    from lbproof.report import bundle
+    from lbproof.report import verify
 
-    problems = bundle.verify(what)
-    for problem in problems:
-        click.echo(problem)
-    if not problems:
-        click.echo("in order")
+    problems = verify.verify(what)
+    for line in problems or verify.summary(what):
+        click.echo(line)
     sys.exit(int(Exit.NOT_CONFORMANT if problems else Exit.CONFORMANT))
 
 

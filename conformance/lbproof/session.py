@@ -29,12 +29,12 @@ from lbproof.report import bundle, model, terminal
 from lbproof.spec import (
     BUDGETS,
     NOT_REACHED,
-    REQUIREMENTS,
     SPEC_VERSION,
     Exit,
     UnknownName,
     Verdict,
     conclude,
+    scope_of,
     worst,
 )
 from lbproof.spec.events import FORMAT
@@ -75,6 +75,7 @@ class Session:
         """What ended the run before its last check."""
         self._running = False
         self._verdicts: dict[str, Verdict] = {}
+        self._unreached: set[str] = set()
         self._details: dict[str, Any] = {}
         self._note = ""
         self._lab: Lab | None = None
@@ -214,6 +215,7 @@ class Session:
             )
         for case in self.selected:
             if case not in self._verdicts:
+                self._unreached.add(case)
                 self._verdict(case, "", Verdict.ERROR, reason=f"{NOT_REACHED}{self._note or 'the run ended early'}")
         try:
             with self._stage("teardown"):
@@ -230,10 +232,17 @@ class Session:
                 self._lab.down()
 
     def _conclude(self, error: BaseException | None) -> None:
-        by_requirement: dict[str, list[Verdict]] = {}
-        for case, verdict in self._verdicts.items():
-            by_requirement.setdefault(of_case(case).id, []).append(verdict)
-        conclusion = conclude((REQUIREMENTS[i].level, worst(v)) for i, v in by_requirement.items())
+        reached = {case: verdict for case, verdict in self._verdicts.items() if case not in self._unreached}
+        scope = scope_of(
+            self.options.profile,
+            self.claimed,
+            {case: verdict for case, verdict in reached.items() if verdict is not Verdict.SKIPPED},
+        )
+        conclusion = conclude(
+            ((of_case(case).level, verdict) for case, verdict in self._verdicts.items()),
+            whole=scope.whole,
+            not_claimed=scope.not_claimed,
+        )
         self.exit = _exit(error) or Exit.of(conclusion)
         note: dict[str, Any] = {"note": self._note} if self._note else {}
         self.journal.write("run.finished", conclusion=conclusion, exit=int(self.exit), seconds=self.journal.t(), **note)

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 import pytest
 
-from lbproof.spec import BUDGETS, SPEC_VERSION, Conclusion, Exit
+from lbproof.spec import BUDGETS, PROFILES, REQUIREMENTS, SPEC_VERSION, Conclusion, Exit
 from lbproof.spec.events import FORMAT
+from lbproof.spec.requirements import needs_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -114,9 +115,8 @@ class Story:
 
     def ended(self, conclusion: Conclusion, **fields: Any) -> Self:  # noqa: ANN401 - it is JSON
         """The run came to its end."""
-        codes = {Conclusion.CONFORMANT: Exit.CONFORMANT, Conclusion.NOT_CONFORMANT: Exit.NOT_CONFORMANT}
         self.add("stage", name="checks", phase="end", seconds=30.0)
-        code = int(codes.get(conclusion, Exit.INCONCLUSIVE))
+        code = int(Exit.of(conclusion))
         return self.add("run.finished", **{"conclusion": conclusion.value, "exit": code, "seconds": self.t} | fields)
 
     @property
@@ -165,7 +165,29 @@ def _passed() -> Story:
     story = _begin("POOL-01", "L2-01", "FAIL-01")
     story.waited("POOL-01", "address_assigned", 0.4).judged("POOL-01").judged("L2-01")
     story.fault("FAIL-01", 12.0, 14.0).timeline("FAIL-01", 10.0, 16.0, (12.1, 12.6))
-    return story.judged("FAIL-01", seconds=6.5).ended(Conclusion.CONFORMANT)
+    return story.judged("FAIL-01", seconds=6.5).ended(Conclusion.PARTIAL)
+
+
+def _profile(profile: str, claimed: list[str]) -> Story:
+    """Every case of a profile: what is claimed passed."""
+    cases = [i for r in REQUIREMENTS.values() for i in r.case_ids if needs_of(i) <= PROFILES[profile].features]
+    selected = [case for case in cases if needs_of(case) <= set(claimed)]
+    story = _begin(*selected, profile=profile, claimed=claimed)
+    for case in cases:
+        if case in selected:
+            story.waited(case, "serves", 0.4).judged(case)
+        else:
+            missing = ", ".join(sorted(needs_of(case) - set(claimed)))
+            story.not_run(case, "unsupported", f"{missing} not claimed")
+    return story
+
+
+def _whole() -> Story:
+    return _profile("core", ["core", "events", "explicit-ip", "pool"]).ended(Conclusion.CONFORMANT)
+
+
+def _unclaimed() -> Story:
+    return _profile("layer2", ["core"]).ended(Conclusion.NOT_CONFORMANT)
 
 
 def _failed() -> Story:
@@ -216,7 +238,9 @@ def _left_out() -> Story:
 
 
 SAMPLES: dict[str, tuple[Callable[[], Story], Conclusion]] = {
-    "passed": (_passed, Conclusion.CONFORMANT),
+    "passed": (_passed, Conclusion.PARTIAL),
+    "whole": (_whole, Conclusion.CONFORMANT),
+    "unclaimed": (_unclaimed, Conclusion.NOT_CONFORMANT),
     "failed": (_failed, Conclusion.NOT_CONFORMANT),
     "interrupted": (_interrupted, Conclusion.INCONCLUSIVE),
     "untestable": (_untestable, Conclusion.INCONCLUSIVE),

@@ -383,3 +383,22 @@ def test_every_shown_number_is_a_number(each: Sample) -> None:
     """No picture holds a NaN or an infinity, whatever the times were."""
     for value in re.findall(r' (?:x|y|x1|x2|y1|y2|cx|cy|width|height)="([^"]*)"', html.of(model.read(each.folder))):
         assert re.fullmatch(r"-?\d+(\.\d+)?", value), value
+
+
+def test_a_partial_run_says_so_in_its_headline(sample: Callable[[str], Sample], page: Callable[[str], Page]) -> None:
+    """Nobody reads "Conformant" above three requirements of sixty."""
+    told = page(html.of(model.read(sample("passed").folder)))
+
+    assert "Conformant" not in told.text
+    assert "partial: 3 of 60 requirements of profile full judged; what was judged held" in told.text
+    assert "A part of profile full" in told.text
+
+
+def test_a_profile_whose_features_are_not_claimed_is_said_in_the_headline(
+    sample: Callable[[str], Sample], page: Callable[[str], Page]
+) -> None:
+    """And how much of it that leaves open."""
+    told = page(html.of(model.read(sample("unclaimed").folder)))
+
+    assert "Not conformant" in told.text
+    assert "profile layer2 requires features that are not claimed: l2, pool (" in told.text

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import jsonschema
 
 from lbproof.report import bundle, jsonreport, model
-from lbproof.spec import REQUIREMENTS, Conclusion, Exit, Level, Verdict, conclude, worst
+from lbproof.spec import FEATURES, REQUIREMENTS, Conclusion, Exit, Level, Verdict, conclude, worst
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,7 +28,15 @@ def test_the_fields_that_programs_rely_on(sample: Callable[[str], Sample]) -> No
     """None is renamed, none changes what it means."""
     report = made(sample("failed").folder)
 
-    assert report["schema_version"] == 1
+    assert report["schema_version"] == 2
+    assert report["scope"] == {
+        "judged": 3,
+        "in_part": 1,
+        "unsupported": 31,
+        "of": 60,
+        "whole": False,
+        "not_claimed": sorted(FEATURES.keys() - {"core", "l2", "pool"}),
+    }
     assert (report["spec"], report["suite"], report["profile"]) == ("1.0", "0.1.0", "full")
     assert report["implementation"] == {"name": "reference", "version": "0.1.0", "claimed": ["core", "l2", "pool"]}
     assert (report["conclusion"], report["exit"], report["note"]) == ("not conformant", 1, "")
@@ -72,9 +80,14 @@ def test_the_conclusion_is_that_of_the_verdicts(each: Sample) -> None:
     assert report["conclusion"] == each.conclusion
     rows = report["requirements"]
     assert all(r["verdict"] == worst(Verdict(c["verdict"]) for c in r["cases"]) for r in rows)
-    assert report["conclusion"] == conclude((Level(r["level"]), Verdict(r["verdict"])) for r in rows)
+    found = conclude(
+        ((Level(r["level"]), Verdict(c["verdict"])) for r in rows for c in r["cases"]),
+        whole=report["scope"]["whole"],
+        not_claimed=report["scope"]["not_claimed"],
+    )
+    assert report["conclusion"] == found
     assert sum(report["counts"].values()) == sum(len(r["cases"]) for r in rows)
-    assert report["exit"] == [*Conclusion].index(each.conclusion)
+    assert report["exit"] == Exit.of(each.conclusion)
 
 
 def test_a_run_without_an_end_is_inconclusive_though_all_of_it_passed(begin: Callable[..., Story]) -> None:

@@ -111,6 +111,19 @@ def test_what_an_implementation_says_cannot_steer_the_screen(begin: Callable[...
 # --- the end
 
 
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("passed", "  partial: 3 of 60 requirements of profile full judged; what was judged held"),
+        ("failed", "  partial: 3 of 60 requirements of profile full judged, and 1 in part"),
+        ("unclaimed", "  profile layer2 requires features that are not claimed: l2, pool (20 of 26 MUSTs unsupported)"),
+    ],
+)
+def test_the_summary_says_what_the_conclusion_is_of(sample: Callable[[str], Sample], name: str, says: str) -> None:
+    """A conclusion without its scope is read as one of the whole profile."""
+    assert terminal.summary(model.read(sample(name).folder), width=120)[-2] == says
+
+
 def test_the_summary_says_what_a_person_asks_first(sample: Callable[[str], Sample]) -> None:
     """The conclusion, the counts, each failure with its reason, and where the report and the capture are."""
     failed = sample("failed")

@@ -24,6 +24,12 @@ def test_nothing_to_judge_by_is_an_error() -> None:
     assert worst([]) is Verdict.ERROR
 
 
+def test_a_proven_failure_outweighs_an_error() -> None:
+    """What was shown of an implementation stands, whatever else broke in the same requirement."""
+    assert worst([Verdict.FAILED, Verdict.ERROR, Verdict.PASSED]) is Verdict.FAILED
+    assert conclude([(MUST, worst([Verdict.FAILED, Verdict.ERROR]))]) is Conclusion.NOT_CONFORMANT
+
+
 @pytest.mark.parametrize(
     ("verdicts", "conclusion"),
     [

@@ -36,6 +36,12 @@ def test_is_stopped(stage, case):
     raise KeyboardInterrupt
 """
 )
+MIXED = HEAD + '@proves("POOL-02", "ab")\ndef test_mixed(stage, case): assert case != "a", "shared"; {}["x"]\n'
+UNDO_FAILS = (
+    HEAD
+    + '@proves("POOL-01")\ndef test_fails(stage, case):\n'
+    + '    stage.undo.later("a route", lambda: 1 / 0)\n    assert 1 == 2, "outside"\n'
+)
 CASES = HEAD + '@proves("POOL-02", "ab")\ndef test_cases(stage, case): assert case == "a"\n'
 
 
@@ -50,8 +56,21 @@ CASES = HEAD + '@proves("POOL-02", "ab")\ndef test_cases(stage, case): assert ca
         (LEAKS, 2, {"POOL-01": "passed", "L2-01": "error"}),
         (BOTH, 1, {"POOL-01": "passed", "L2-01": "failed", "RECL-03": "error"}),
         (CASES, 1, {"POOL-02a": "passed", "POOL-02b": "failed"}),
+        (MIXED, 1, {"POOL-02a": "failed", "POOL-02b": "error"}),
+        (UNDO_FAILS, 1, {"POOL-01": "failed"}),
     ],
-    ids=["passes", "fails", "should-fails", "breaks", "cannot-show", "undo-fails", "fails-and-breaks", "cases"],
+    ids=[
+        "passes",
+        "fails",
+        "should-fails",
+        "breaks",
+        "cannot-show",
+        "undo-fails",
+        "fails-and-breaks",
+        "cases",
+        "one-case-fails-another-breaks",
+        "fails-and-undo-fails",
+    ],
 )
 def test_a_run_ends_as_its_verdicts_say(
     run: Callable[..., Run], source: str, exit_code: int, verdicts: dict[str, str]
@@ -156,3 +175,62 @@ def test_a_case_is_listed_below_the_sentence_of_its_requirement() -> None:
         "L2-04       MUST    Nobody answers for an address that is not assigned.",
         "  L2-04a            Nobody answers for the free addresses of a pool.",
     ]
+
+
+def test_a_selection_is_partial_and_says_what_it_is_a_part_of(run: Callable[..., Run]) -> None:
+    """Two requirements of sixty that held make nobody conformant; the exit says that what was judged held."""
+    done = run(PASSES + '@proves("L2-01")\ndef test_holds(stage, case): pass\n')
+
+    assert (done.exit, done.report["conclusion"]) == (0, "partial")
+    assert done.report["scope"]["judged"] == 2
+    assert not done.report["scope"]["whole"]
+    assert "partial: 2 of 60 requirements of profile full judged; what was judged held" in " ".join(done.screen.split())
+    assert "CONFORMANT" not in done.screen
+
+
+@pytest.mark.parametrize(
+    ("source", "arguments", "exit_code", "conclusion"),
+    [
+        (PASSES, ["--requirement", "POOL-01"], 0, "partial"),
+        (FAILS, ["--requirement", "POOL-01"], 0, "partial"),
+        (FAILS, ["--", "-k", "passes"], 0, "partial"),
+        (FAILS, ["--requirement", "L2-01"], 1, "not conformant"),
+        (FAILS, ["--", "--maxfail=1"], 1, "not conformant"),
+        (FAILS, ["--skip", "L2-01"], 2, "inconclusive"),
+    ],
+    ids=["requirement", "another-fails", "keyword", "fails", "stopped", "skipped"],
+)
+def test_every_way_to_select_is_partial(
+    run: Callable[..., Run], source: str, arguments: list[str], exit_code: int, conclusion: str
+) -> None:
+    """Whatever left the rest out."""
+    done = run(source, *arguments)
+
+    assert (done.exit, done.report["conclusion"]) == (exit_code, conclusion), done.screen
+    assert not done.report["scope"]["whole"]
+    assert "partial: " in done.screen
+
+
+ALL = (
+    HEAD
+    + """
+from lbproof.spec import PROFILES, REQUIREMENTS
+for number, requirement in enumerate(r for r in REQUIREMENTS.values() if r.needs <= PROFILES["layer2"].features):
+    @proves(requirement.id)
+    def check(stage, case): pass
+    globals()[f"test_{number}"] = check
+"""
+)
+
+
+def test_a_profile_is_for_those_who_claim_what_it_requires(run: Callable[..., Run]) -> None:
+    """All that is claimed holds in each run; only the first claims what the profile requires."""
+    features = [word for name in ("core", "pool", "l2") for word in ("--feature", name)]
+    claimed = run(ALL, "--profile", "layer2", *features)
+    assert (claimed.exit, claimed.report["conclusion"]) == (0, "conformant"), claimed.screen
+    assert claimed.report["scope"]["whole"]
+
+    core = run(ALL, "--profile", "layer2", "--feature", "core")
+    assert (core.exit, core.report["conclusion"]) == (1, "not conformant")
+    line = "profile layer2 requires features that are not claimed: l2, pool (20 of 26 MUSTs unsupported)"
+    assert line in " ".join(core.screen.split())

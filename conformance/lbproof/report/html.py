@@ -18,6 +18,12 @@ if TYPE_CHECKING:
     from lbproof.report.model import Case, Run
 
 _NOT_RUN = {Verdict.UNSUPPORTED, Verdict.SKIPPED}
+_TONES = {
+    Conclusion.CONFORMANT: "passed",
+    Conclusion.NOT_CONFORMANT: "failed",
+    Conclusion.INCONCLUSIVE: "error",
+    Conclusion.PARTIAL: "partial",
+}
 _ROWS = 24
 """Frames of an exchange that the page shows: what a reader takes in."""
 
@@ -41,9 +47,8 @@ def of(run: Run) -> str:
         run=run,
         started=run.started,
         title=terminal.title(run.conclusion),
-        tone={Conclusion.CONFORMANT: "passed", Conclusion.NOT_CONFORMANT: "failed", Conclusion.INCONCLUSIVE: "error"}[
-            run.conclusion
-        ],
+        tone=_TONES[run.conclusion],
+        scope=terminal.scope_line(run),
         areas=AREAS,
         glyphs=terminal.GLYPHS,
         levels=[

@@ -9,13 +9,15 @@ from pydantic import BaseModel, ConfigDict
 from lbproof.spec import Conclusion, Level, Verdict  # noqa: TC001 - pydantic reads them while it runs
 
 if TYPE_CHECKING:
+    from lbproof import spec
     from lbproof.report import model
 
-SCHEMA = 1
+SCHEMA = 2
+"""2 adds `scope`, and says `partial` of a run that judged a part of its profile, where 1 said `conformant`."""
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Implementation(_Strict):
@@ -74,6 +76,23 @@ class Requirement(_Strict):
     cases: list[Case]
 
 
+class Scope(_Strict):
+    """Which part of the profile was judged, counted in requirements."""
+
+    judged: int
+    """Every case of it that is claimed passed or failed."""
+    in_part: int
+    """Some of those cases did."""
+    unsupported: int
+    """None of its cases is claimed."""
+    of: int
+    """All that the profile has."""
+    whole: bool
+    """No case of the profile was deselected, skipped or not reached."""
+    not_claimed: list[str]
+    """Features that the profile requires and the implementation does not claim."""
+
+
 class Report(_Strict):
     """A run."""
 
@@ -85,6 +104,8 @@ class Report(_Strict):
     implementation: Implementation
     profile: str
     command: list[str]
+    scope: Scope | None = None
+    """None in schema 1 alone."""
     conclusion: Conclusion
     exit: int
     note: str
@@ -107,12 +128,25 @@ def of(run: model.Run) -> Report:
         ),
         profile=started["profile"],
         command=started["command"],
+        scope=scope(run.scope),
         conclusion=run.conclusion,
         exit=run.exit,
         note=run.note,
         counts=run.counts(),
         environment=run.environment,
         requirements=[_requirement(result) for result in run.results],
+    )
+
+
+def scope(found: spec.Scope) -> Scope:
+    """The scope of a run as the report has it."""
+    return Scope(
+        judged=found.judged,
+        in_part=found.in_part,
+        unsupported=found.unsupported,
+        of=found.of,
+        whole=found.whole,
+        not_claimed=list(found.not_claimed),
     )
 
 

@@ -14,17 +14,23 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NotRequired, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
+from lbproof.report.text import printable
 from lbproof.spec import (
     AREAS,
     BUDGETS,
     NOT_REACHED,
+    PROFILES,
     REQUIREMENTS,
     Conclusion,
     Exit,
     Level,
     Requirement,
+    Scope,
+    UnknownName,
     Verdict,
     conclude,
+    is_reached,
+    scope_of,
     worst,
 )
 from lbproof.spec.events import FORMAT, NAMES
@@ -41,6 +47,10 @@ _NO_BEGINNING = "it does not begin with run.started"
 class BadRun(ValueError):  # noqa: N818 - it names what was given
     """The events of a run cannot be read; the message says which file and line."""
 
+    def __init__(self, message: str) -> None:
+        """`message` may quote what was read: it is made printable."""
+        super().__init__(printable(message))
+
 
 @dataclass(slots=True, kw_only=True)
 class Case:
@@ -54,6 +64,10 @@ class Case:
     traceback: str = ""
     seconds: float = 0.0
     flaky: bool = False
+    began: bool = False
+    """Whether its check began."""
+    node: str = ""
+    """pytest's node ID; empty when no check of it ran."""
     waits: list[Event] = field(default_factory=list)
     saw: list[Event] = field(default_factory=list)
     faults: list[Event] = field(default_factory=list)
@@ -115,6 +129,8 @@ class Run:
     until: float
     """When its last event was, in seconds."""
     finished: Event | None
+    lab_waits: list[Event]
+    """Waits that belong to no case: those of boot and install."""
     folder: Path | None = None
     """Where it was read from; None for events that are in no file."""
 
@@ -130,17 +146,30 @@ class Run:
         return [case for result in self.results for case in result.cases]
 
     @property
+    def scope(self) -> Scope:
+        """Which part of the profile was judged."""
+        reached = {case.id: case.verdict for case in self.cases if is_reached(case.verdict, case.reason)}
+        return scope_of(self.started["profile"], self.started["claimed"], reached)
+
+    @property
     def conclusion(self) -> Conclusion:
         """What the verdicts say; a run that did not come to its end is inconclusive at best."""
-        found = conclude((result.requirement.level, result.verdict) for result in self.results)
-        if self.finished is None and found is Conclusion.CONFORMANT:
+        scope = self.scope
+        found = conclude(
+            ((result.requirement.level, case.verdict) for result in self.results for case in result.cases),
+            whole=scope.whole,
+            not_claimed=scope.not_claimed,
+        )
+        if self.finished is None and found in {Conclusion.CONFORMANT, Conclusion.PARTIAL}:
             return Conclusion.INCONCLUSIVE
         return found
 
     @property
     def exit(self) -> int:
-        """The exit code of the run, as it was recorded; that of the conclusion when it was not."""
-        return int(self.finished["exit"] if self.finished else Exit.of(self.conclusion))
+        """The exit code of the conclusion, unless the run recorded a broken environment or a bug of ours."""
+        recorded = int(self.finished["exit"]) if self.finished else None
+        broken = {Exit.NO_ENVIRONMENT, Exit.BUG}
+        return recorded if recorded is not None and recorded in broken else int(Exit.of(self.conclusion))
 
     @property
     def note(self) -> str:
@@ -312,10 +341,16 @@ def _checked(text: str, event: Any) -> Event:  # noqa: ANN401 - it may be anythi
 def of_events(events: list[Event]) -> Run:
     """The run that events tell of. Raises `BadRun` for a case that is not of the specification."""
     started, finished = events[0], next((e for e in events if e["event"] == "run.finished"), None)
+    if started["profile"] not in PROFILES:
+        raise BadRun(
+            str(UnknownName("profile", started["profile"], "run.started", PROFILES, "lbproof list --profiles"))
+        )
     cases: dict[str, Case] = {}
     for case in started["selected"]:
         cases[case] = Case(id=case, verdict=Verdict.ERROR, reason=f"{NOT_REACHED}the run was killed")
     for event in events:
+        if event["event"] == "check.started" and event["case"] in cases:
+            cases[event["case"]].began = True
         if event["event"] == "check.finished":
             _judge(cases.setdefault(event["case"], Case(id=event["case"], verdict=Verdict.ERROR)), event)
         elif event["event"] in _OF_A_CASE and event.get("case") in cases:
@@ -338,12 +373,13 @@ def of_events(events: list[Event]) -> Run:
         events=len(events),
         until=max(e["t"] for e in events),
         finished=finished,
+        lab_waits=[e for e in events if e["event"] == "waited" and e["case"] is None],
     )
 
 
 def _judge(case: Case, event: Event) -> None:
     case.verdict = Verdict(event["verdict"])
-    case.seconds = event["seconds"]
+    case.node, case.seconds = event["node"], event["seconds"]
     case.reason = event.get("reason", "")
     case.expected, case.observed = event.get("expected", ""), event.get("observed", "")
     case.traceback, case.flaky = event.get("traceback", ""), event.get("flaky", False)

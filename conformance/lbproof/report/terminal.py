@@ -6,6 +6,7 @@ import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lbproof.report.text import plain
 from lbproof.spec import NOT_REACHED, Conclusion, Level, Verdict
 from lbproof.spec.requirements import sentence
 
@@ -35,13 +36,8 @@ _MANY = 4
 """Cases that were not reached are told one by one below that number."""
 
 
-def _plain(text: str) -> str:
-    """Text in one line that cannot steer a screen, whatever was answered on the wire."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in " ".join(text.split()))
-
-
 def _short(text: str, width: int) -> str:
-    return textwrap.shorten(_plain(text), max(6, width), placeholder=" …")
+    return textwrap.shorten(plain(text), max(6, width), placeholder=" …")
 
 
 class LiveTerminal:
@@ -72,7 +68,7 @@ class LiveTerminal:
 
     def _stage(self, event: dict[str, Any]) -> None:
         if "note" in event:
-            self._line(f"{event['t']:7.1f} s  {_plain(event['note'])}")
+            self._line(f"{event['t']:7.1f} s  {plain(event['note'])}")
         elif event["phase"] == "begin":
             self._line(f"{event['t']:7.1f} s  {_STAGES.get(event['name'], event['name'])}")
 
@@ -89,7 +85,7 @@ class LiveTerminal:
                     self._indented(label, str(event[label]))
 
     def _indented(self, label: str, text: str) -> None:
-        lines = textwrap.wrap(_plain(text), max(30, self.width - 30), max_lines=_MOST_LINES, placeholder=" …")
+        lines = textwrap.wrap(plain(text), max(30, self.width - 30), max_lines=_MOST_LINES, placeholder=" …")
         for number, line in enumerate(lines):
             self._line(f"{'':18}{label if number == 0 else '':9} {line}")
 
@@ -117,12 +113,19 @@ def summary(run: Run, width: int = 100) -> list[str]:
     parts = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in run.stages)
     lines += ["", *([f"  {counts}"] if counts else []), f"  {levels or 'nothing judged'}"]
     lines.append(f"  in {run.seconds:.0f} s{': ' if parts else ''}{parts}")
-    lines += [f"  {line}" for line in textwrap.wrap(_plain(run.note), max(30, width - 2))]
+    lines += [f"  {line}" for line in textwrap.wrap(plain(run.note), max(30, width - 2))]
     if run.folder:
         lines.append(f"  report: {_near(run.folder / 'report.html')}")
+    lines += [f"  {line}" for line in textwrap.wrap(scope_line(run), max(30, width - 2))]
     who = f"{run.started['implementation']} {run.started['version']}"
     lines.append(f"  {who}: {run.conclusion.upper()}")
     return lines
+
+
+def scope_line(run: Run) -> str:
+    """Which part of the profile was judged, or what of it is not claimed; empty for the whole of it."""
+    text = run.scope.text
+    return f"{text}; what was judged held" if run.conclusion is Conclusion.PARTIAL else text
 
 
 def _not_passed(run: Run, width: int) -> list[str]:
@@ -136,13 +139,13 @@ def _not_passed(run: Run, width: int) -> list[str]:
         reason = case.reason or ("passed only on a second look" if case.flaky else "")
         if case.verdict in {Verdict.FAILED, Verdict.ERROR}:
             lines.append(head + _short(case.sentence, width - len(head)))
-            told = textwrap.wrap(_plain(reason), max(30, width - len(head)), max_lines=2, placeholder=" …")
+            told = textwrap.wrap(plain(reason), max(30, width - len(head)), max_lines=2, placeholder=" …")
             lines += [f"{'':{len(head)}}{line}" for line in told]
         else:
             lines.append((head + _short(reason, width - len(head))).rstrip())
-        lines += [f"{'':{len(head)}}{_plain(row['path'])}" for row in case.evidence if row["kind"] == "pcap"]
+        lines += [f"{'':{len(head)}}{plain(row['path'])}" for row in case.evidence if row["kind"] == "pcap"]
     if len(unreached) >= _MANY:
-        text = f"{len(unreached)} cases, from {unreached[0].id} on: {_plain(unreached[0].reason)}"
+        text = f"{len(unreached)} cases, from {unreached[0].id} on: {plain(unreached[0].reason)}"
         lines.append(f"    {GLYPHS[Verdict.ERROR]} " + _short(text, width - 6))
     return lines
 
@@ -159,6 +162,7 @@ def title(conclusion: Conclusion) -> str:
         Conclusion.CONFORMANT: "Conformant",
         Conclusion.NOT_CONFORMANT: "Not conformant",
         Conclusion.INCONCLUSIVE: "Inconclusive",
+        Conclusion.PARTIAL: "Partial",
     }[conclusion]
 
 

@@ -8,6 +8,7 @@ from lbproof.spec.budgets import BUDGETS, Budget
 from lbproof.spec.features import FEATURES, PROFILES, Feature, Profile
 from lbproof.spec.names import UnknownName, nearest
 from lbproof.spec.requirements import AREAS, REQUIREMENTS, SPEC_VERSION, Requirement, select
+from lbproof.spec.scope import Scope, is_reached, scope_of
 from lbproof.spec.words import NOT_REACHED, Conclusion, Exit, Level, Untestable, Verdict, conclude, worst
 
 __all__ = [
@@ -25,11 +26,14 @@ __all__ = [
     "Level",
     "Profile",
     "Requirement",
+    "Scope",
     "UnknownName",
     "Untestable",
     "Verdict",
     "conclude",
+    "is_reached",
     "nearest",
+    "scope_of",
     "select",
     "worst",
 ]

@@ -14,7 +14,8 @@ from __future__ import annotations
 
 from typing import Any, Literal, NotRequired, TypedDict
 
-FORMAT = 1
+FORMAT = 2
+"""2: the conclusion of a run that judged a part of its profile is `partial`, which was `conformant` in 1."""
 
 Json = Any
 """Whatever JSON can hold, as `json.loads` gives it."""

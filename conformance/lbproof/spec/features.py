@@ -18,11 +18,14 @@ class Feature:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
-    """A named set of features that are judged together."""
+    """A named set of features: some are required, the others are judged where they are claimed."""
 
     name: str
     text: str
     features: frozenset[str]
+    """What is judged, where it is claimed."""
+    requires: frozenset[str]
+    """Of those, what has to be claimed: without it an implementation is not conformant to the profile."""
 
 
 def _features(**texts: str) -> dict[str, Feature]:
@@ -50,13 +53,25 @@ PROFILES = {
             name="core",
             text="what holds on any cluster: the API and the data path",
             features=frozenset({"core", "pool", "explicit-ip", "class", "events", "pool-annotation"}),
+            requires=frozenset({"core", "pool"}),
         ),
         Profile(
             name="layer2",
             text="core, and an announcer by ARP on the nodes' segment",
             features=frozenset(FEATURES) - {"article"},
+            requires=frozenset({"core", "pool", "l2"}),
         ),
-        Profile(name="article", text="the article's environment and its twenty claims", features=frozenset(FEATURES)),
-        Profile(name="full", text="everything that there is a check for", features=frozenset(FEATURES)),
+        Profile(
+            name="article",
+            text="the article's environment and its twenty claims",
+            features=frozenset(FEATURES),
+            requires=frozenset(FEATURES),
+        ),
+        Profile(
+            name="full",
+            text="everything that there is a check for",
+            features=frozenset(FEATURES),
+            requires=frozenset(FEATURES),
+        ),
     )
 }

@@ -10,7 +10,7 @@ from enum import Enum, IntEnum, StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
 
 NOT_REACHED = "not reached: "
@@ -41,9 +41,10 @@ class Verdict(StrEnum):
     """The operator left it out."""
     UNTESTABLE = "untestable"
     """This lab cannot show it; `Untestable` says why."""
-    FAILED = "failed"
     ERROR = "error"
     """The suite or the lab broke; nothing is known about the implementation."""
+    FAILED = "failed"
+    """It was shown not to hold; what else broke does not take that back."""
 
 
 def worst(verdicts: Iterable[Verdict]) -> Verdict:
@@ -72,12 +73,15 @@ class Conclusion(StrEnum):
     NOT_CONFORMANT = "not conformant"
     INCONCLUSIVE = "inconclusive"
     """A MUST that was selected could not be judged: untestable, skipped or an error."""
+    PARTIAL = "partial"
+    """Only a part of the profile was judged, and that part held; nothing is said of the rest."""
 
 
 class Exit(IntEnum):
     """Exit codes of the `lbproof` command. Plain pytest keeps pytest's own."""
 
     CONFORMANT = 0
+    """Also of a partial run in which all that was judged held."""
     NOT_CONFORMANT = 1
     INCONCLUSIVE = 2
     USAGE = 64
@@ -90,21 +94,26 @@ class Exit(IntEnum):
     @classmethod
     def of(cls, conclusion: Conclusion) -> Exit:
         """The exit of a run that came to its end."""
-        return cls[conclusion.name]
+        return cls.CONFORMANT if conclusion is Conclusion.PARTIAL else cls[conclusion.name]
 
 
-def conclude(verdicts: Iterable[tuple[Level, Verdict]]) -> Conclusion:
-    """The conclusion of a run from the verdict of every requirement that was selected.
+def conclude(
+    verdicts: Iterable[tuple[Level, Verdict]], *, whole: bool = True, not_claimed: Collection[str] = ()
+) -> Conclusion:
+    """The conclusion of a run from the level and the verdict of every case that was selected.
 
     A MUST (or a claimed MAY) that failed outweighs everything; one that could not be judged makes the run
     inconclusive; a SHOULD never changes the conclusion, except that an `ERROR` anywhere is inconclusive.
     An empty selection proves nothing and is inconclusive.
+
+    `whole` says whether the whole profile was judged: if not, what held is `PARTIAL`. `not_claimed` are the features
+    that the profile requires and the implementation does not claim: a whole run with one is not conformant to it.
     """
     seen = list(verdicts)
     binding = {verdict for level, verdict in seen if level is not Level.SHOULD}
-    if Verdict.FAILED in binding:
+    if Verdict.FAILED in binding or (seen and whole and not_claimed):
         return Conclusion.NOT_CONFORMANT
     unknown = {Verdict.UNTESTABLE, Verdict.SKIPPED, Verdict.ERROR}
     if not seen or binding & unknown or any(verdict is Verdict.ERROR for _, verdict in seen):
         return Conclusion.INCONCLUSIVE
-    return Conclusion.CONFORMANT
+    return Conclusion.CONFORMANT if whole else Conclusion.PARTIAL

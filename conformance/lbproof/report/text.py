@@ -1,0 +1,13 @@
+"""Text of a report made fit for a screen, whatever was answered on the wire or written by somebody else."""
+
+from __future__ import annotations
+
+
+def printable(text: str) -> str:
+    """Text without characters that could steer a terminal; each is replaced."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def plain(text: str) -> str:
+    """Printable text in one line."""
+    return printable(" ".join(text.split()))

@@ -1,0 +1,408 @@
+"""A reviewer is told of every field of a report that somebody invented, and of what no check can prove."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from click.testing import CliRunner
+
+from lbproof.cli import cli
+from lbproof.report import bundle, model, verify
+from lbproof.report.verify import SUMS, checksums
+from lbproof.spec import Conclusion
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.report.conftest import Sample, Story
+
+Edit = Any
+"""A function that changes JSON in place."""
+
+
+def remake_sums(folder: Path) -> None:
+    """Write the sums of what is there, as a forger would."""
+    (folder / SUMS).write_text("".join(f"{digest}  {name}\n" for name, digest in checksums(folder).items()))
+
+
+def forge(folder: Path, edit: Edit) -> Path:
+    """Change `report.json`, and make the sums fit."""
+    path = folder / "report.json"
+    told = json.loads(path.read_text(encoding="utf-8"))
+    edit(told)
+    path.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+    remake_sums(folder)
+    return folder
+
+
+def forge_events(folder: Path, edit: Edit, *, event: str) -> Path:
+    """Change the first event of a kind, and make every report of it again."""
+    path = folder / "events.ndjson"
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    edit(next(row for row in rows if row["event"] == event))
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    bundle.write(folder)
+    return folder
+
+
+@pytest.fixture
+def whole(sample: Callable[[str], Sample]) -> Path:
+    """The folder of a conformant run over a whole profile, its reports made."""
+    folder = sample("whole").folder
+    bundle.write(folder)
+    return folder
+
+
+def case(told: Any, name: str) -> Any:  # noqa: ANN401 - it is JSON
+    """A case of a report."""
+    return next(c for row in told["requirements"] for c in row["cases"] if c["id"] == name)
+
+
+def wait(told: Any) -> Any:  # noqa: ANN401 - it is JSON
+    """The wait of POOL-01, by the budget `serves` (10 s, at most 60 s)."""
+    return case(told, "POOL-01")["waits"][0]
+
+
+def keep_one(told: Any) -> None:  # noqa: ANN401 - it is JSON
+    """Leave one requirement in a report that is called conformant."""
+    told["requirements"] = told["requirements"][:1]
+    told["counts"] = {"passed": 1}
+
+
+FORGERIES: list[tuple[str, Edit, str]] = [
+    (
+        "spec",
+        lambda told: told.update(spec="9.9"),
+        "report.json: spec '9.9' is not known; this lbproof knows 1.0: use the lbproof of that version",
+    ),
+    (
+        "profile",
+        lambda told: told.update(profile="gold"),
+        "report.json: profile 'gold' is not in specification 1.0, which has core, layer2, article, full",
+    ),
+    (
+        "other-profile",
+        lambda told: told.update(profile="full"),
+        "conclusion: is conformant, and the verdicts say partial",
+    ),
+    (
+        "one-case",
+        keep_one,
+        "conclusion: is conformant, and the verdicts say partial (partial: 1 of 26 requirements of profile core",
+    ),
+    ("scope", lambda told: told["scope"].update(judged=26), "scope: judged is 26, and the verdicts say 25"),
+    ("no-scope", lambda told: told.pop("scope"), "scope: is missing"),
+    (
+        "sentence",
+        lambda told: told["requirements"][0].update(sentence="It works."),
+        "POOL-01: sentence is 'It works.', and in the specification 'An automatically chosen",
+    ),
+    (
+        "case-sentence",
+        lambda told: case(told, "POOL-02a").update(sentence="It works."),
+        "POOL-02a: sentence is 'It works.', and in the specification 'Services created",
+    ),
+    ("area", lambda told: told["requirements"][0].update(area="L2"), "POOL-01: area is 'L2', and in the specification"),
+    ("since", lambda told: told["requirements"][0].update(since="0.1"), "POOL-01: since is '0.1', and in the"),
+    ("sources", lambda told: told["requirements"][0].update(sources=["me"]), "POOL-01: sources is 'me', and in the"),
+    ("no-case", lambda told: told["requirements"][0].update(cases=[]), "POOL-01: has no case"),
+    ("order", lambda told: told["requirements"].reverse(), "requirements: are not in the order of the specification"),
+    (
+        "invented",
+        lambda told: case(told, "CLASS-01b").update(verdict="passed", reason=""),
+        "CLASS-01b: is passed, and needs features that are not claimed: class",
+    ),
+    (
+        "unsupported",
+        lambda told: case(told, "POOL-01").update(verdict="unsupported", reason="hard"),
+        "POOL-01: is unsupported, and every feature that it needs is claimed",
+    ),
+    ("failed", lambda told: case(told, "POOL-01").update(verdict="failed"), "POOL-01: is failed, and does not say why"),
+    (
+        "untestable",
+        lambda told: case(told, "POOL-01").update(verdict="untestable", reason="no time"),
+        "POOL-01: is untestable for a reason that is not in the closed list",
+    ),
+    (
+        "excuse",
+        lambda told: case(told, "POOL-01").update(reason="nearly"),
+        "POOL-01: is passed, and says why it is not",
+    ),
+    (
+        "flaky",
+        lambda told: case(told, "POOL-01").update(verdict="failed", reason="x", flaky=True),
+        "POOL-01: is failed, and only what passed can be flaky",
+    ),
+    ("seconds", lambda told: case(told, "POOL-01").update(seconds=1e6), "POOL-01: took 1e+06 s of a run of"),
+    (
+        "case-twice",
+        lambda told: told["requirements"][0]["cases"].append(case(told, "POOL-01")),
+        "POOL-01: is there twice",
+    ),
+    (
+        "took",
+        lambda told: wait(told).update(took=61),
+        "POOL-01: wait by serves: took 61 s, and at most 60 s is allowed",
+    ),
+    (
+        "took-of-budget",
+        lambda told: wait(told).update(took=20),
+        "POOL-01: wait by serves: took 20 s of its budget of 10 s, and is said to have settled",
+    ),
+    ("took-below", lambda told: wait(told).update(took=-1), "POOL-01: wait by serves: took -1 s, below 0"),
+    (
+        "within",
+        lambda told: wait(told).update(within=90),
+        "POOL-01: wait by serves: its budget is 90 s, and at most 60 s is allowed",
+    ),
+    ("two-budgets", lambda told: wait(told).update(within=11), "budget serves: is 10 s and 11 s in one run"),
+    (
+        "ceiling",
+        lambda told: wait(told).update(ceiling=900),
+        "POOL-01: wait by serves: ceiling is 900 s, and in the specification 60 s",
+    ),
+    ("budget", lambda told: wait(told).update(budget="patience"), "POOL-01: wait by patience: there is no such budget"),
+    (
+        "mode",
+        lambda told: wait(told).update(mode="hopes"),
+        "POOL-01: wait by serves: mode 'hopes' is neither settles nor",
+    ),
+    (
+        "held-too-short",
+        lambda told: wait(told).update(mode="holds"),
+        "POOL-01: wait by serves: held for 0.4 s of 10 s, and is said to have held",
+    ),
+    (
+        "failed-wait",
+        lambda told: wait(told).update(ok=False),
+        "POOL-01: is passed, and a wait of it by serves failed: default/web is given an address",
+    ),
+    ("not-finite", lambda told: told.update(seconds=float("nan")), "report.json: seconds: Input should be a finite"),
+    ("length", lambda told: told.update(seconds=-3), "seconds: is -3, below 0"),
+    ("time", lambda told: told.update(at="yesterday"), "at: 'yesterday' is not a time as in RFC 3339, in UTC"),
+    ("nobody", lambda told: told["implementation"].update(name=" "), "implementation.name: is empty"),
+    (
+        "claims",
+        lambda told: told["implementation"]["claimed"].append("telepathy"),
+        "implementation.claimed: telepathy is no feature",
+    ),
+    (
+        "claims-twice",
+        lambda told: told["implementation"]["claimed"].append("core"),
+        "implementation.claimed: core is there twice",
+    ),
+    ("old", lambda told: told.update(schema_version=0), "report.json: schema_version 0: there is none below 1"),
+    ("exit", lambda told: told.update(exit=1), "exit: is 1, and the conclusion is conformant"),
+]
+
+
+@pytest.mark.parametrize(("edit", "says"), [row[1:] for row in FORGERIES], ids=[row[0] for row in FORGERIES])
+def test_a_report_with_one_forged_field_is_refused_by_itself(whole: Path, edit: Edit, says: str) -> None:
+    """One line names the field, what it says and what is right; a bare `report.json` is enough to see it."""
+    assert verify.verify(whole) == verify.verify(whole / "report.json") == []
+
+    problems = verify.verify(forge(whole, edit) / "report.json")
+
+    assert any(problem.startswith(says) for problem in problems), problems
+    assert all(problem.isprintable() for problem in problems)
+
+
+@pytest.mark.parametrize(
+    ("edit", "name"),
+    [
+        (lambda told: told.update(suite="9.9"), "suite"),
+        (lambda told: told.update(seconds=500), "seconds"),
+        (lambda told: told.update(command=["lbproof", "run"]), "command"),
+        (lambda told: told["environment"].update(kernel="7"), "environment"),
+        (lambda told: case(told, "POOL-01").update(seconds=0.1), "seconds of POOL-01"),
+        (lambda told: wait(told).update(took=0.01), "waits of POOL-01"),
+        (lambda told: wait(told).update(what="a miracle"), "waits of POOL-01"),
+        (lambda told: case(told, "POOL-01").update(waits=[]), "waits of POOL-01"),
+        (lambda told: case(told, "CLASS-01b").update(reason="not now"), "reason of CLASS-01b"),
+        (lambda told: case(told, "POOL-01").update(flaky=True), "flaky of POOL-01"),
+    ],
+    ids=["suite", "seconds", "command", "environment", "case-seconds", "took", "what", "no-waits", "reason", "flaky"],
+)
+def test_a_field_that_only_the_events_contradict_is_refused(whole: Path, edit: Edit, name: str) -> None:
+    """Everything that the events hold too is compared with them."""
+    assert f"report.json: {name} is not what events.ndjson says" in verify.verify(forge(whole, edit))
+
+
+@pytest.mark.parametrize(
+    ("event", "edit", "says"),
+    [
+        (
+            "run.started",
+            lambda row: row["budgets"].update(failover=3600),
+            "events.ndjson: budget failover is 3600 s, and at most 40 s is allowed",
+        ),
+        ("run.started", lambda row: row["budgets"].update(patience=1), "events.ndjson: there is no budget patience"),
+        (
+            "run.started",
+            lambda row: row["budgets"].update(serves=50),
+            "events.ndjson: POOL-01 waited by serves for 10 s, and 50 s were in force",
+        ),
+        (
+            "run.started",
+            lambda row: row["selected"].remove("POOL-01"),
+            "events.ndjson: POOL-01 is passed, and was not selected",
+        ),
+        (
+            "check.started",
+            lambda row: row.update(case="POOL-02a"),
+            "events.ndjson: POOL-01 is passed, and no check of it began",
+        ),
+        (
+            "check.finished",
+            lambda row: row.update(node=""),
+            "events.ndjson: POOL-01 is passed, and no check of it began",
+        ),
+        (
+            "waited",
+            lambda row: row.update(took=500),
+            "events.ndjson: wait by restarted: took 500 s, and at most 120 s is allowed",
+        ),
+        ("run.finished", lambda row: row.update(exit=2), "events.ndjson: exit is 2, and the conclusion is conformant"),
+        (
+            "run.finished",
+            lambda row: row.update(conclusion="partial"),
+            "events.ndjson: conclusion is partial, and the verdicts say conformant",
+        ),
+    ],
+    ids=["ceiling", "unknown", "in-force", "selected", "began", "node", "lab", "exit", "conclusion"],
+)
+def test_events_that_contradict_themselves_are_refused(whole: Path, event: str, edit: Edit, says: str) -> None:
+    """Though every report was made of them again, and fits."""
+    assert says in verify.verify(forge_events(whole, edit, event=event))
+
+
+@pytest.mark.parametrize("name", ["report.html", "junit.xml", "environment.json"])
+def test_a_page_that_says_something_else_is_refused(whole: Path, name: str) -> None:
+    """What a person looks at is what the events say, not only what a program reads."""
+    (whole / name).write_text("all is well\n")
+    remake_sums(whole)
+
+    assert verify.verify(whole) == [f"{name}: is not what events.ndjson makes; lbproof report html makes it again"]
+
+
+@pytest.mark.parametrize("name", ["evidence/far.txt", "report.json", "events.ndjson", "logs"])
+def test_a_folder_with_a_link_that_leads_out_of_it_is_not_read(whole: Path, tmp_path: Path, name: str) -> None:
+    """A reviewer's own files are no part of a submission."""
+    (tmp_path / "secret").mkdir()
+    link = whole / name
+    link.parent.mkdir(exist_ok=True)
+    link.unlink(missing_ok=True)
+    link.symlink_to(tmp_path / "secret")
+
+    assert verify.verify(whole) == [
+        f"{name}: a symbolic link that leads out of the run's folder; such a folder is not read"
+    ]
+
+
+def test_a_field_that_is_said_twice_is_refused(whole: Path) -> None:
+    """A reader of the first and a reader of the last would see two reports."""
+    path = whole / "report.json"
+    path.write_text(path.read_text().replace('"exit": 0,', '"exit": 1,\n "exit": 0,'))
+
+    assert verify.verify(path) == ["report.json: the field exit is there twice in one object"]
+
+
+def test_what_a_report_says_cannot_steer_the_screen_of_its_reviewer(whole: Path) -> None:
+    """Neither by a value nor by the name of a field or of a file."""
+
+    def spoil(told: Any) -> None:  # noqa: ANN401 - it is JSON
+        told["requirements"][0]["id"] = "\033[2JPOOL-01"
+        told["implementation"]["claimed"].append("\x9b31m\u202e")
+        case(told, "POOL-02a")["sentence"] = "\033]0;fine\a\r\n"
+
+    forge(whole, spoil)
+    (whole / "evidence").mkdir(exist_ok=True)
+    (whole / "evidence" / "\033[31mred").write_text("x")
+    problems = verify.verify(whole)
+    assert len(problems) > 3
+    assert all(problem.isprintable() for problem in problems)
+
+    forge(whole, lambda told: told.update({"\033[2J": 1}))
+    problems = verify.verify(whole)
+    assert any("Extra inputs" in problem for problem in problems)
+    assert all(problem.isprintable() for problem in problems)
+
+
+# --- what is said of a report that is in order
+
+
+def said(what: Path) -> tuple[int, list[str]]:
+    """The exit code and the lines of `lbproof report verify`."""
+    done = CliRunner().invoke(cli, ["report", "verify", str(what)])
+    return done.exit_code, done.output.splitlines()
+
+
+def test_what_cannot_be_proven_is_said(whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A report is not signed, and a bare one lacks its events."""
+    monkeypatch.setattr(verify, "__version__", "0.1.0")
+
+    head = "in order: reference 0.1.0 is conformant, profile core, specification 1.0"
+    unsigned = "cannot prove: that the run took place, and as its events say (nothing is signed)"
+    assert said(whole) == (0, [head, unsigned])
+    assert said(whole / "report.json") == (
+        0,
+        [head, unsigned, "cannot prove: that its events say the same (verify the run's folder instead)"],
+    )
+
+
+def test_a_partial_report_in_order_says_of_what_it_is_a_part(sample: Callable[[str], Sample]) -> None:
+    """So does one of a profile whose features are not claimed; both are in order, whatever they say."""
+    partial, unclaimed = sample("passed").folder, sample("unclaimed").folder
+    bundle.write(partial)
+    bundle.write(unclaimed)
+
+    assert said(partial)[1][:2] == [
+        "in order: reference 0.1.0 is partial, profile full, specification 1.0",
+        "partial: 3 of 60 requirements of profile full judged; what was judged held",
+    ]
+    assert said(unclaimed)[1][:2] == [
+        "in order: reference 0.1.0 is not conformant, profile layer2, specification 1.0",
+        "profile layer2 requires features that are not claimed: l2, pool (20 of 26 MUSTs unsupported)",
+    ]
+
+
+def test_a_forged_report_is_refused_with_exit_1(whole: Path) -> None:
+    """And nothing is called in order."""
+    code, lines = said(forge(whole, keep_one))
+
+    assert code == 1
+    assert not any(line.startswith(("in order", "cannot prove")) for line in lines)
+
+
+# --- reports of before
+
+
+def test_a_whole_report_of_schema_1_is_still_in_order(whole: Path, begin: Callable[..., Story]) -> None:
+    """It has no scope, and its pages were made by what was then."""
+
+    def age(told: Any) -> None:  # noqa: ANN401 - it is JSON
+        told.pop("scope")
+        told["schema_version"] = 1
+
+    forge_events(whole, lambda row: row.update(format=1), event="run.started")
+    forge(whole, age)
+    (whole / "report.html").write_text("as it was\n")
+    remake_sums(whole)
+
+    assert verify.verify(whole) == []
+    assert verify.verify(whole / "report.json") == []
+    assert begin().rows[0]["format"] == 2
+
+
+def test_a_partial_run_of_before_is_no_longer_called_conformant(begin: Callable[..., Story], tmp_path: Path) -> None:
+    """Its events are read, and its reports can be made again."""
+    story = begin("POOL-01", format=1).judged("POOL-01").ended(Conclusion.CONFORMANT)
+    folder = story.write(tmp_path / "run")
+
+    bundle.write(folder)
+
+    assert model.read(folder).conclusion is Conclusion.PARTIAL
+    assert verify.verify(folder) == []
