@@ -8,6 +8,7 @@ import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from tests.suite.conftest import Run
 
@@ -142,3 +143,47 @@ def test_what_is_left_out_and_what_is_not_claimed_have_verdicts_of_their_own(run
     features = [word for name in ("core", "pool") for word in ("--feature", name)]
     not_claimed = run(FAILS, *features, "--requirement", "L2-01", "--requirement", "POOL-01")
     assert (not_claimed.exit, not_claimed.verdicts()) == (0, {"L2-01": "unsupported", "POOL-01": "passed"})
+
+
+ADAPTER = """
+from lbproof.adapters.reference import Reference
+
+class Acme(Reference):
+    name = "acme"
+    {member}
+"""
+
+
+@pytest.mark.parametrize(
+    ("member", "says"),
+    [
+        (
+            'budgets = {"failover": 1000}',
+            "budget failover = 1000 in adapter acme_lb:Acme: more than 0 and at most 40 s",
+        ),
+        ('budgets = {"failover": "soon"}', "budget failover = 'soon' in adapter acme_lb:Acme: more than 0 and at most"),
+        ('budgets = {"failover": float("nan")}', "budget failover = nan in adapter acme_lb:Acme: more than 0"),
+        ('budgets = {"failover": True}', "budget failover = True in adapter acme_lb:Acme: more than 0"),
+        ('budgets = {"failover": 0}', "budget failover = 0 in adapter acme_lb:Acme: more than 0"),
+        (
+            'budgets = {"failver": 3}',
+            "unknown budget 'failver' in adapter acme_lb:Acme; did you mean 'failover'?",
+        ),
+        (
+            'features = frozenset({"core", "l22"})',
+            "unknown feature 'l22' in adapter acme_lb:Acme; did you mean 'l2'?",
+        ),
+    ],
+)
+def test_a_mistake_in_an_adapter_is_one_line_and_exit_64(
+    run: Callable[..., Run], tmp_path: Path, member: str, says: str
+) -> None:
+    """The adapter, the value and what is allowed; nothing is booted."""
+    (tmp_path / "acme_lb.py").write_text(ADAPTER.format(member=member))
+
+    done = run(PASSES, "--implementation", "acme_lb:Acme", env={"PYTHONPATH": str(tmp_path)})
+
+    assert done.exit == 64, done.screen
+    assert says in done.screen
+    assert len(done.screen.strip().splitlines()) == 1
+    assert not done.directory.exists()
