@@ -187,3 +187,33 @@ def test_a_mistake_in_an_adapter_is_one_line_and_exit_64(
     assert says in done.screen
     assert len(done.screen.strip().splitlines()) == 1
     assert not done.directory.exists()
+
+
+@pytest.mark.parametrize(
+    "env",
+    [
+        *({"PYTEST_ADDOPTS": text} for text in ("--color=yes", "-q", "-v", "-ra", "--tb=short", "-W error")),
+        {"PYTEST_PLUGINS": "no_such_plugin"},
+        {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+        {"PYTHONWARNINGS": "error"},
+    ],
+    ids=lambda env: "=".join(next(iter(env.items()))),
+)
+def test_a_run_takes_nothing_from_pytest_s_environment(run: Callable[..., Run], env: dict[str, str]) -> None:
+    """Variables that the user's own tests are run with change nothing."""
+    done = run(PASSES, env=env)
+
+    assert done.exit == 0, done.screen
+    assert done.verdicts() == {"POOL-01": "passed"}
+
+
+def test_a_run_takes_nothing_from_the_folder_it_is_called_in(run: Callable[..., Run], tmp_path: Path) -> None:
+    """Pytest's configuration files of the user's own project change nothing."""
+    project = tmp_path / "project"
+    project.mkdir()
+    (project / "pytest.ini").write_text("[pytest]\naddopts = --no-such-option\n")
+    (project / "conftest.py").write_text("raise RuntimeError('of another project')\n")
+
+    done = run(PASSES, cwd=project)
+
+    assert done.exit == 0, done.screen
