@@ -8,6 +8,7 @@ environment, 70 a bug of ours. Imports stand inside the commands, so that `lbpro
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
 import traceback
@@ -69,6 +70,7 @@ def run(pytest_args: Sequence[str], **flags: Any) -> None:  # noqa: ANN401 - cli
 
     What follows `--` goes to pytest: `lbproof run --requirement L2 -- -x`.
     """
+    _forget_pytests_environment()
     import pytest
 
     from lbproof import checks, plugin
@@ -100,6 +102,12 @@ def run(pytest_args: Sequence[str], **flags: Any) -> None:  # noqa: ANN401 - cli
     if exit_code == Exit.BUG:
         _fail("this is a bug of lbproof; please report it with the lines above", Exit.BUG)
     sys.exit(exit_code)
+
+
+def _forget_pytests_environment() -> None:
+    """Remove what the user's own tests are run with: it would change a run, or end it before it begins."""
+    for name in [name for name in os.environ if name.startswith("PYTEST_") or name == "PYTHONWARNINGS"]:
+        del os.environ[name]
 
 
 class _Outcome:
@@ -327,12 +335,11 @@ def lab_kubeconfig(name: str) -> None:
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 def lab_exec(name: str, where: str, command: tuple[str, ...]) -> None:
     """Run a COMMAND at a place WHERE of a lab: a node, `client`, `far`, or `NAMESPACE/POD`."""
-    import os
-
     from lbproof.lab import provide
+    from lbproof.lab.base import environment
 
     argv = provide.running(name).exec_argv(where, list(command))
-    os.execvp(argv[0], argv)  # noqa: S606 - the user's own command
+    os.execvpe(argv[0], argv, environment())  # noqa: S606 - the user's own command
 
 
 cli.add_command(bench)

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from lbproof.spec import BUDGETS, FEATURES, PROFILES, REQUIREMENTS, UnknownName, select
 from lbproof.spec.requirements import needs_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
 
 PROVIDERS = ("netns", "kind")
 
@@ -60,16 +63,8 @@ class Options(BaseModel):
         """
         _known("profile", self.profile, where.get("profile", "--profile"), PROFILES, "lbproof list --profiles")
         _known("provider", self.provider, where.get("provider", "--provider"), PROVIDERS, "lbproof run --help")
-        for name in self.features:
-            _known("feature", name, where.get("features", "--feature"), FEATURES, "lbproof list --features")
-        for name, seconds in self.budgets.items():
-            source = where.get("budgets", "--budget")
-            _known("budget", name, source, BUDGETS, "lbproof list --budgets")
-            ceiling = BUDGETS[name].ceiling
-            if not 0 < seconds <= ceiling:
-                raise BadOption(
-                    f"budget {name} = {seconds:g} in {source}: more than 0 and at most {ceiling:g} s is allowed"
-                )
+        check_features(self.features, where.get("features", "--feature"))
+        check_budgets(self.budgets, where.get("budgets", "--budget"))
         modes = ("iptables", "nftables", "none")
         if self.proxy_mode not in modes:
             source = where.get("proxy_mode", "--proxy-mode")
@@ -105,6 +100,23 @@ class Options(BaseModel):
             else:
                 run.append(case)
         return run, not_run
+
+
+def check_features(names: Iterable[str], where: str) -> None:
+    """Check names of features. Raises `UnknownName` for the first that there is not."""
+    for name in names:
+        _known("feature", name, where, FEATURES, "lbproof list --features")
+
+
+def check_budgets(budgets: Mapping[str, object], where: str) -> None:
+    """Check the names and the seconds of budgets. Raises `UnknownName` or `BadOption` for the first that cannot be."""
+    for name, seconds in budgets.items():
+        _known("budget", name, where, BUDGETS, "lbproof list --budgets")
+        ceiling = BUDGETS[name].ceiling
+        number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
+        if not number or not 0 < float(seconds) <= ceiling:
+            shown = f"{seconds:g}" if number else repr(seconds)
+            raise BadOption(f"budget {name} = {shown} in {where}: more than 0 and at most {ceiling:g} s is allowed")
 
 
 def _known(kind: str, name: str, where: str, allowed: Any, see: str) -> None:  # noqa: ANN401 - any container of names

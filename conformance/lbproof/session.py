@@ -25,6 +25,7 @@ from lbproof.lab.base import LabError, Topology
 from lbproof.observe.journal import Journal
 from lbproof.observe.kube import ApiError, ApiUnreachable, Kube
 from lbproof.observe.wait import DidNotHold, NotSettled, Waiter
+from lbproof.options import BadOption
 from lbproof.report import bundle, model, terminal
 from lbproof.spec import (
     BUDGETS,
@@ -60,9 +61,9 @@ class Session:
         self.command = command
         try:
             self.adapter = load(options.implementation, "--implementation")
-        except UnknownName as error:
+        except (UnknownName, BadOption) as error:
             raise pytest.UsageError(str(error)) from None
-        self.claimed = frozenset(options.features) or self.adapter.features
+        self.claimed = frozenset(options.features or self.adapter.features)
         self.order, self.not_run = options.cases(self.claimed)
         self.selected: list[str] = []
         """Of `order`, those that pytest kept (`-k`, `-m` and node IDs can leave more out)."""

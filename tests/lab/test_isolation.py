@@ -105,6 +105,35 @@ def test_two_labs_do_not_see_each_other(
     assert len(kube.list("/api/v1/nodes")) == 3
 
 
+def test_what_runs_in_a_lab_has_nothing_of_the_user_s_shell(
+    programs: Mapping[str, Path], name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No proxy, which would stand outside the lab, and no variable that a component of the cluster reads."""
+    given = {"HTTPS_PROXY": "http://127.0.0.1:9", "no_proxy": "localhost", "PYTHONWARNINGS": "error"}
+    for variable, value in {**given, "ETCD_NAME": "of-the-user"}.items():
+        monkeypatch.setenv(variable, value)
+    lab = NetnsLab.up(name, SMALL, programs=programs)
+    process = lab.client().popen(["sleep", "60"])
+    pidns = Path(registry.find(name).process, "ns/pid").readlink()
+    inside = [path for path in processes() if str(pidns) in spaces(path)]
+    variables = {line.partition(b"=")[0].decode() for path in inside for line in environ(path)}
+    process.kill()
+    process.wait(5)  # the lab cannot end while its dead child is not reaped
+    lab.down()
+
+    assert len(inside) > 4
+    assert "PATH" in variables
+    assert not variables & given.keys()
+
+
+def environ(process: Path) -> list[bytes]:
+    """The variables that a process was started with; none when it has ended."""
+    try:
+        return (process / "environ").read_bytes().split(b"\0")
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+
+
 def test_nothing_is_left_when_the_keeper_is_killed(
     lab: NetnsLab, kube: Kube, programs: Mapping[str, Path], name: str, before: set[str]
 ) -> None:

@@ -92,6 +92,17 @@ def test_an_object_is_what_the_server_says(kube: Kube, thing: Object) -> None:
     assert thing["metadata"]["managedFields"]
 
 
+@pytest.mark.parametrize("name", ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "ALL_PROXY"])
+def test_no_proxy_is_asked_for_a_lab(kubeconfig: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """A proxy of the user's shell stands outside the lab, and cannot lead into it."""
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.setenv(name, "http://127.0.0.1:9")
+    client = Kube(kubeconfig)
+
+    assert client.get("/api/v1/namespaces/default")["kind"] == "Namespace"
+    client.close()
+
+
 def test_it_is_the_server_that_refuses(kube: Kube, name: str) -> None:
     """A body that no typed client would send arrives; the error has the server's words and what was asked."""
     with pytest.raises(ApiError) as refused:

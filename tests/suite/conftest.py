@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 SUITE = Path(__file__).parent
 
@@ -41,14 +41,29 @@ class Run:
 def run(tmp_path: Path) -> Callable[..., Run]:
     """Run checks of the given source on a fake lab, as `lbproof run` does."""
 
-    def go(source: str, *arguments: str, lab: str = "", command: Sequence[str] = ()) -> Run:
+    def go(
+        source: str,
+        *arguments: str,
+        lab: str = "",
+        command: Sequence[str] = (),
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+    ) -> Run:
         checks = tmp_path / "checks"
         checks.mkdir(exist_ok=True)
         (checks / "test_fake.py").write_text(source)
         (checks / "pytest.ini").write_text("[pytest]\naddopts = -p no:cacheprovider --import-mode=importlib\n")
         done = subprocess.run(
             command or [sys.executable, "-m", "fake_lab", "run", "--results", str(tmp_path / "runs"), *arguments],
-            env={**os.environ, "PYTHONPATH": str(SUITE), "FAKE_CHECKS": str(checks), "FAKE_LAB": lab, "NO_COLOR": "1"},
+            env={
+                **os.environ,
+                **(env or {}),
+                "PYTHONPATH": os.pathsep.join([str(SUITE), *(env or {}).get("PYTHONPATH", "").split(os.pathsep)]),
+                "FAKE_CHECKS": str(checks),
+                "FAKE_LAB": lab,
+                "NO_COLOR": "1",
+            },
+            cwd=cwd,
             capture_output=True,
             text=True,
             check=False,

@@ -11,6 +11,7 @@ from lbproof.cli import cli
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from tests.suite.conftest import Run
 
@@ -234,3 +235,77 @@ def test_a_profile_is_for_those_who_claim_what_it_requires(run: Callable[..., Ru
     assert (core.exit, core.report["conclusion"]) == (1, "not conformant")
     line = "profile layer2 requires features that are not claimed: l2, pool (20 of 26 MUSTs unsupported)"
     assert line in " ".join(core.screen.split())
+
+
+ADAPTER = """
+from lbproof.adapters.reference import Reference
+
+class Acme(Reference):
+    name = "acme"
+    {member}
+"""
+
+
+@pytest.mark.parametrize(
+    ("member", "says"),
+    [
+        (
+            'budgets = {"failover": 1000}',
+            "budget failover = 1000 in adapter acme_lb:Acme: more than 0 and at most 40 s",
+        ),
+        ('budgets = {"failover": "soon"}', "budget failover = 'soon' in adapter acme_lb:Acme: more than 0 and at most"),
+        ('budgets = {"failover": float("nan")}', "budget failover = nan in adapter acme_lb:Acme: more than 0"),
+        ('budgets = {"failover": True}', "budget failover = True in adapter acme_lb:Acme: more than 0"),
+        ('budgets = {"failover": 0}', "budget failover = 0 in adapter acme_lb:Acme: more than 0"),
+        (
+            'budgets = {"failver": 3}',
+            "unknown budget 'failver' in adapter acme_lb:Acme; did you mean 'failover'?",
+        ),
+        (
+            'features = frozenset({"core", "l22"})',
+            "unknown feature 'l22' in adapter acme_lb:Acme; did you mean 'l2'?",
+        ),
+    ],
+)
+def test_a_mistake_in_an_adapter_is_one_line_and_exit_64(
+    run: Callable[..., Run], tmp_path: Path, member: str, says: str
+) -> None:
+    """The adapter, the value and what is allowed; nothing is booted."""
+    (tmp_path / "acme_lb.py").write_text(ADAPTER.format(member=member))
+
+    done = run(PASSES, "--implementation", "acme_lb:Acme", env={"PYTHONPATH": str(tmp_path)})
+
+    assert done.exit == 64, done.screen
+    assert says in done.screen
+    assert len(done.screen.strip().splitlines()) == 1
+    assert not done.directory.exists()
+
+
+@pytest.mark.parametrize(
+    "env",
+    [
+        *({"PYTEST_ADDOPTS": text} for text in ("--color=yes", "-q", "-v", "-ra", "--tb=short", "-W error")),
+        {"PYTEST_PLUGINS": "no_such_plugin"},
+        {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+        {"PYTHONWARNINGS": "error"},
+    ],
+    ids=lambda env: "=".join(next(iter(env.items()))),
+)
+def test_a_run_takes_nothing_from_pytest_s_environment(run: Callable[..., Run], env: dict[str, str]) -> None:
+    """Variables that the user's own tests are run with change nothing."""
+    done = run(PASSES, env=env)
+
+    assert done.exit == 0, done.screen
+    assert done.verdicts() == {"POOL-01": "passed"}
+
+
+def test_a_run_takes_nothing_from_the_folder_it_is_called_in(run: Callable[..., Run], tmp_path: Path) -> None:
+    """Pytest's configuration files of the user's own project change nothing."""
+    project = tmp_path / "project"
+    project.mkdir()
+    (project / "pytest.ini").write_text("[pytest]\naddopts = --no-such-option\n")
+    (project / "conftest.py").write_text("raise RuntimeError('of another project')\n")
+
+    done = run(PASSES, cwd=project)
+
+    assert done.exit == 0, done.screen

@@ -13,6 +13,7 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, Protocol
 
+from lbproof.options import check_budgets, check_features
 from lbproof.spec import UnknownName
 
 if TYPE_CHECKING:
@@ -164,7 +165,8 @@ def adapters() -> dict[str, Callable[[], Adapter]]:
 def load(name: str, where: str) -> Adapter:
     """The adapter of that name, or the one at `package.module:attribute`.
 
-    Raises `UnknownName` with the nearest one that there is.
+    Raises `UnknownName` with the nearest one that there is, also for a feature or a budget that the adapter names and
+    that there is not, and `BadOption` for a budget above its ceiling.
     """
     module, colon, attribute = name.partition(":")
     if colon:
@@ -180,4 +182,6 @@ def load(name: str, where: str) -> Adapter:
             raise UnknownName("implementation", name, where, known, "lbproof list --implementations")
         make = known[name]()
     adapter: Adapter = make()
+    check_features(sorted(adapter.features, key=str), f"adapter {name}")
+    check_budgets(adapter.budgets, f"adapter {name}")
     return adapter

@@ -6,6 +6,7 @@ a silent pass. Every fault returns its undo, and undoing twice is harmless.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
@@ -19,6 +20,17 @@ if TYPE_CHECKING:
 
 class LabError(RuntimeError):
     """The lab broke or cannot be had here; the message says what, where, and what to do about it."""
+
+
+_NOT_FOR_A_LAB = frozenset({"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "FTP_PROXY", "NO_PROXY", "PYTHONWARNINGS"})
+
+
+def environment() -> dict[str, str]:
+    """The environment of a process of a lab: this process's, without what is meant for the user's own programs.
+
+    A proxy stands outside the lab and cannot lead into it.
+    """
+    return {name: value for name, value in os.environ.items() if name.upper() not in _NOT_FOR_A_LAB}
 
 
 class Ability(StrEnum):

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from lbproof.lab.base import LabError
+from lbproof.lab.base import LabError, environment
 from lbproof.lab.enter import ending_with_us, entered
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ class NamespaceVantage:
                     stdout=stdout,
                     stderr=stderr,
                     start_new_session=True,
+                    env=environment(),
                 )
 
         return _STARTER.submit(start).result()

@@ -63,6 +63,7 @@ class Kube:
         from kubernetes.config import ConfigException, load_kube_config  # noqa: PLC0415
 
         configuration = Configuration()
+        configuration.proxy = None  # of the environment; it stands outside the lab. One that the kubeconfig names stays
         try:
             load_kube_config(  # type: ignore[no-untyped-call]
                 config_file=str(kubeconfig), client_configuration=configuration

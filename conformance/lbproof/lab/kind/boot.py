@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import yaml
 
 from lbproof.lab import registry
-from lbproof.lab.base import LabError
+from lbproof.lab.base import LabError, environment
 from lbproof.lab.kind import leftovers, plan
 from lbproof.lab.kind.engine import LABEL, Engine
 from lbproof.lab.kind.machines import output
@@ -59,7 +59,7 @@ def claim(
                 stderr=log,
                 pass_fds=given,
                 start_new_session=True,
-                env={**os.environ, "DOCKER_HOST": engine.host},
+                env={**environment(), "DOCKER_HOST": engine.host},
             )
         os.close(lifeline)
         registry.record(name, process.pid, topology, provider="kind", engine=engine.host)

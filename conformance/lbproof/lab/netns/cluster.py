@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 POLL = 0.03
 """Seconds between looks at something that is waited for during boot."""
 _CONFLICT = 409
+_VARIABLES = ("PATH", "HOME", "TMPDIR")
+"""What a component of the cluster gets of the environment: etcd, for one, ends at an ETCD_NAME of the user."""
 _PROXY_BINDING = {
     "metadata": {"name": "lbproof:kube-proxy"},
     "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "system:node-proxier"},
@@ -153,7 +155,7 @@ class Cluster:
             program=self.programs[component],
             netns=place.node.name,
             log=self._log_of(component, place.node.name),
-            env={**os.environ, "NODE_NAME": place.node.name},
+            env={name: os.environ[name] for name in _VARIABLES if name in os.environ} | {"NODE_NAME": place.node.name},
         )
 
     def _log_of(self, component: str, node: str) -> Path:

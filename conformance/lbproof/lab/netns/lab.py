@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Self
 
 from lbproof.lab import forward, registry
-from lbproof.lab.base import Ability, Fault, LabError, Node, Topology
+from lbproof.lab.base import Ability, Fault, LabError, Node, Topology, environment
 from lbproof.lab.netns import plan, processes, rpc
 from lbproof.lab.vantage import NamespaceVantage, Places
 
@@ -109,6 +109,7 @@ class NetnsLab(Places):
                     stdout=log,
                     stderr=log,
                     pass_fds=given,
+                    env=environment(),
                     start_new_session=True,
                 )
             registry.record(self.name, self._starting.pid, self.topology)
