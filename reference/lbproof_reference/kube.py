@@ -32,8 +32,6 @@ Object: TypeAlias = dict[str, Any]
 METALLB = "metallb.io/v1beta1"
 SERVICES = "/api/v1/services"
 NODES = "/api/v1/nodes"
-POOLS = f"/apis/{METALLB}/ipaddresspools"
-ADVERTISEMENTS = f"/apis/{METALLB}/l2advertisements"
 UNREADABLE = (LookupError, TypeError, ValueError, AttributeError, RecursionError)
 """What reading an object raises whose content is not what its kind promises."""
 
@@ -62,6 +60,16 @@ _CONNECTIONS = 64
 _REQUEST_BYTES = 8192
 
 log = structlog.get_logger()
+
+
+def pools_of(namespace: str) -> str:
+    """The path of the IPAddressPools that count: those of the namespace that the LoadBalancer runs in."""
+    return f"/apis/{METALLB}/namespaces/{namespace}/ipaddresspools"
+
+
+def advertisements_of(namespace: str) -> str:
+    """The path of the L2Advertisements that count, likewise."""
+    return f"/apis/{METALLB}/namespaces/{namespace}/l2advertisements"
 
 
 def parse(text: bytes) -> Any:  # noqa: ANN401 - JSON
@@ -107,7 +115,7 @@ class Skipped:
         try:
             yield
         except UNREADABLE as error:
-            self.note(kind, key, repr(error))
+            self.note(kind, key, str(error) if isinstance(error, ValueError) else repr(error))
         else:
             self.forget(kind, key)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import queue
 import subprocess
 import sys
@@ -11,14 +12,14 @@ from typing import IO, TYPE_CHECKING
 
 from lbproof_reference.speaker import wire
 from lbproof_reference.speaker.__main__ import links_lost
-from lbproof_reference.speaker.wire import watch_links
+from lbproof_reference.speaker.loop import _on
+from lbproof_reference.speaker.plan import Offer
+from lbproof_reference.speaker.wire import Link, watch_links
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import pytest
-
-    from lbproof_reference.speaker.wire import Link
 
 
 def test_links_are_read_again_after_the_kernel_dropped_events() -> None:
@@ -48,6 +49,16 @@ def test_links_are_read_again_after_the_kernel_dropped_events() -> None:
     assert heard[-1] == "02:00:00:00:00:02"
     assert "links" in said
     assert "ENOBUFS" in said
+
+
+def test_a_links_own_address_is_not_announced_on_it() -> None:
+    """Even if no node object names it: another address of the interface may be the node's own, too."""
+    own, other = bytes([10, 0, 0, 1]), bytes([10, 0, 0, 2])
+    subnets = (ipaddress.IPv4Network("10.0.0.0/24"),)
+    link = Link(name="eth0", index=2, mac=bytes(6), subnets=subnets, own=frozenset({own}))
+    offer = Offer(service="ns/a", nodes=frozenset({"n1"}))
+
+    assert _on(link, {own: offer, other: offer}) == {own: None, other: offer}
 
 
 def test_a_watch_that_fails_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,6 +39,11 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--node", default=os.environ.get("NODE_NAME"), help="this node's name (default: $NODE_NAME)")
     parser.add_argument("--lb-class", help="as the controller's")
     parser.add_argument(
+        "--namespace",
+        default="metallb-system",
+        help="where the pools and advertisements are that count (default %(default)s)",
+    )
+    parser.add_argument(
         "--profile",
         choices=PROFILES,
         default="default",
@@ -89,7 +94,7 @@ async def _serve(options: argparse.Namespace) -> None:
     while not stopping.is_set() and not secret:
         await asyncio.sleep(0.2)
         secret = _read(options.secret_file)
-    source = Source(kube, node=options.node, lb_class=options.lb_class)
+    source = Source(kube, node=options.node, lb_class=options.lb_class, namespace=options.namespace)
     speaker = Speaker(
         node=options.node, secret=secret, interval=options.heartbeat, misses=options.misses, took=source.took
     )

@@ -49,6 +49,8 @@ class Link:
     index: int
     mac: bytes
     subnets: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]
+    own: frozenset[bytes] = frozenset()
+    """Its addresses on these subnets, packed."""
 
     def is_same(self, other: Link | None) -> bool:
         """Whether nothing changed that a socket would notice."""
@@ -157,11 +159,14 @@ def _attach(sock: socket.socket, program: Sequence[Step]) -> None:
 def read_links(netlink: Any) -> dict[str, Link]:  # noqa: ANN401 - pyroute2 has no types
     """The links that can carry addresses; a pod's veth has no subnet and is none."""
     subnets: dict[int, list[ipaddress.IPv4Network | ipaddress.IPv6Network]] = {}
+    own: dict[int, set[bytes]] = {}
     for message in netlink.get_addr():
         text = message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS")
-        subnet = ipaddress.ip_interface(f"{text}/{message['prefixlen']}").network
+        interface = ipaddress.ip_interface(f"{text}/{message['prefixlen']}")
+        subnet = interface.network
         if subnet.prefixlen < subnet.max_prefixlen:
             subnets.setdefault(message["index"], []).append(subnet)
+            own.setdefault(message["index"], set()).add(interface.ip.packed)
     found: dict[str, Link] = {}
     for message in netlink.get_links():
         flags, mac = message["flags"], message.get_attr("IFLA_ADDRESS")
@@ -169,7 +174,11 @@ def read_links(netlink: Any) -> dict[str, Link]:  # noqa: ANN401 - pyroute2 has 
         if usable and (inside := subnets.get(message["index"])):
             name = message.get_attr("IFLA_IFNAME")
             found[name] = Link(
-                name=name, index=message["index"], mac=bytes.fromhex(mac.replace(":", "")), subnets=tuple(inside)
+                name=name,
+                index=message["index"],
+                mac=bytes.fromhex(mac.replace(":", "")),
+                subnets=tuple(inside),
+                own=frozenset(own[message["index"]]),
             )
     return found
 
