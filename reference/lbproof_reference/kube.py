@@ -11,9 +11,11 @@ import asyncio
 import json
 import os
 import random
+import re
 import socket
 import ssl
 import time
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -22,7 +24,7 @@ import httpx
 import structlog
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Mapping
+    from collections.abc import Callable, Generator, Iterator, Mapping
 
 Object: TypeAlias = dict[str, Any]
 """A Kubernetes object as its JSON says it."""
@@ -30,8 +32,8 @@ Object: TypeAlias = dict[str, Any]
 METALLB = "metallb.io/v1beta1"
 SERVICES = "/api/v1/services"
 NODES = "/api/v1/nodes"
-POOLS = f"/apis/{METALLB}/ipaddresspools"
-ADVERTISEMENTS = f"/apis/{METALLB}/l2advertisements"
+UNREADABLE = (LookupError, TypeError, ValueError, AttributeError, RecursionError)
+"""What reading an object raises whose content is not what its kind promises."""
 
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _WATCH_SECONDS = (300, 600)  # drawn, as client-go does, so that speakers do not all ask again at once
@@ -49,8 +51,86 @@ _EVENTS_WAITING = 1000  # as client-go (tools/record, maxQueuedEvents), whose re
 _EVENT_QUIET_SECONDS = 0.2
 _EVENT_LATEST_SECONDS = 3.0
 _EVENT_PAUSE_SECONDS = 0.02
+_DEEPEST = 100
+"""Levels of nesting that are kept of JSON too deep for the parser; nothing that is read here is half as deep."""
+_BRACKET = re.compile(rb'(?:[^"\[\]{}]++|"(?:[^"\\]++|\\.)*+")*+([\[\]{}])')
+_SKIPS_KNOWN = 1000
+_REQUEST_SECONDS = 2.0
+_CONNECTIONS = 64
+_REQUEST_BYTES = 8192
 
 log = structlog.get_logger()
+
+
+def pools_of(namespace: str) -> str:
+    """The path of the IPAddressPools that count: those of the namespace that the LoadBalancer runs in."""
+    return f"/apis/{METALLB}/namespaces/{namespace}/ipaddresspools"
+
+
+def advertisements_of(namespace: str) -> str:
+    """The path of the L2Advertisements that count, likewise."""
+    return f"/apis/{METALLB}/namespaces/{namespace}/l2advertisements"
+
+
+def parse(text: bytes) -> Any:  # noqa: ANN401 - JSON
+    """JSON of any depth; what is nested too deep for the parser is cut off and read as null. Raises ValueError.
+
+    The API server takes objects that are nested 10,000 deep, and `managedFields` is any author's to write.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError:
+        return json.loads(_shallow(text))
+
+
+def _shallow(text: bytes) -> bytes:
+    """The same JSON with null for each object or array below `_DEEPEST` levels; without recursion."""
+    kept: list[bytes] = []
+    depth = begin = at = 0
+    while bracket := _BRACKET.match(text, at):
+        at = bracket.end()
+        if bracket[1] in b"[{":
+            depth += 1
+            if depth == _DEEPEST + 1:
+                kept += (text[begin : at - 1], b"null")
+        else:
+            if depth == _DEEPEST + 1:
+                begin = at
+            depth -= 1
+    if depth <= _DEEPEST:
+        kept.append(text[begin:])
+    return b"".join(kept)
+
+
+class Skipped:
+    """The objects that cannot be read: each is logged once, and again only after it could be read meanwhile."""
+
+    def __init__(self) -> None:
+        """None is known."""
+        self._said: dict[tuple[str, str], str] = {}
+
+    @contextmanager
+    def reading(self, kind: str, key: str) -> Iterator[None]:
+        """Skip the rest of the block, and log, where it cannot read the object."""
+        try:
+            yield
+        except UNREADABLE as error:
+            self.note(kind, key, str(error) if isinstance(error, ValueError) else repr(error))
+        else:
+            self.forget(kind, key)
+
+    def note(self, kind: str, key: str, why: str) -> None:
+        """Log, unless that is known, that an object or a part of it is skipped."""
+        if self._said.get((kind, key)) == why:
+            return
+        if len(self._said) >= _SKIPS_KNOWN:
+            self._said.clear()
+        self._said[kind, key] = why
+        log.warning("skipped", kind=kind, object=key, reason=why)
+
+    def forget(self, kind: str, key: str) -> None:
+        """Note that there is nothing to skip any more."""
+        self._said.pop((kind, key), None)
 
 
 class _Token(httpx.Auth):
@@ -90,16 +170,24 @@ class Kube:
             method, path, content=content, params=params, headers={"Content-Type": kind}
         )
         response.raise_for_status()
-        answer: Object = response.json()
+        answer: Object = parse(response.content)
         return answer
 
     async def lines(self, path: str, **params: str | int) -> Any:  # noqa: ANN401 - an async generator of objects
-        """The events of a watch, until the server ends it."""
+        """The events of a watch, until the server ends it. Raises ValueError for one that is not JSON.
+
+        A line ends at a newline alone; httpx's own lines also end at U+0085 and others, which any annotation may hold.
+        """
         patience = httpx.Timeout(**{**_TIMEOUT.as_dict(), "read": max(_WATCH_SECONDS) + 15})
         async with self._client.stream("GET", path, params=params, timeout=patience) as response:
             response.raise_for_status()
-            async for line in response.aiter_lines():
-                yield json.loads(line)
+            line: list[bytes] = []
+            async for chunk in response.aiter_bytes():
+                begin, *more = chunk.split(b"\n")
+                line.append(begin)
+                for rest in more:
+                    yield parse(b"".join(line))
+                    line = [rest]
 
     async def event(
         self, about: Object, *, component: str, kind: str, reason: str, message: str, host: str = ""
@@ -151,9 +239,10 @@ class Mirror:
         self._path = path
         self._changed = changed
         self._version = ""
+        self._skipped = Skipped()
 
     async def run(self) -> None:
-        """List, then watch, for ever."""
+        """List, then watch, for ever; list again after an answer that cannot be read."""
         failures = 0
         while True:
             try:
@@ -161,12 +250,14 @@ class Mirror:
                     await self._list()
                 await self._watch()
                 failures = 0
-            except (httpx.HTTPError, json.JSONDecodeError, OSError) as error:
-                if isinstance(error, httpx.HTTPStatusError) and error.response.status_code == _GONE:
+            except (httpx.HTTPError, OSError, *UNREADABLE) as error:
+                gone = isinstance(error, httpx.HTTPStatusError) and error.response.status_code == _GONE
+                if gone or isinstance(error, UNREADABLE):
                     self._version = ""
                 pause = _RETRY_SECONDS[min(failures, len(_RETRY_SECONDS) - 1)]
                 failures += 1
-                log.warning("api server away", path=self._path, error=repr(error), retry_seconds=pause)
+                what = "answer not readable" if isinstance(error, UNREADABLE) else "api server away"
+                log.warning(what, path=self._path, error=repr(error), retry_seconds=pause)
                 await asyncio.sleep(pause)
 
     async def _list(self) -> None:
@@ -174,7 +265,7 @@ class Mirror:
         more: dict[str, str] = {}
         while True:
             page = await self._kube.call("GET", self._path, None, limit=_PAGE, **more)
-            found |= {key_of(item): item for item in page["items"]}
+            found |= {key_of(item): _stripped(item) for item in page["items"]}
             if not (token := page["metadata"].get("continue")):
                 break
             more["continue"] = token
@@ -182,8 +273,8 @@ class Mirror:
         self._version = page["metadata"]["resourceVersion"]
         self.synced.set()
         for key in before.keys() | found.keys():
-            if before.get(key) != found.get(key):
-                self._changed(key, before.get(key))
+            if _differ(before.get(key), found.get(key)):
+                self._tell(key, before.get(key))
 
     async def _watch(self) -> None:
         async for event in self._kube.lines(
@@ -204,9 +295,26 @@ class Mirror:
             key = key_of(item)
             before = self.objects.pop(key, None)
             if event["type"] != "DELETED":
-                item["metadata"].pop("managedFields", None)  # half of an object, and nothing to us
-                self.objects[key] = item
+                self.objects[key] = _stripped(item)
+            self._tell(key, before)
+
+    def _tell(self, key: str, before: Object | None) -> None:
+        with self._skipped.reading(self._path, key):
             self._changed(key, before)
+
+
+def _stripped(obj: Object) -> Object:
+    """The object without what is half of it and nothing to us."""
+    obj["metadata"].pop("managedFields", None)
+    return obj
+
+
+def _differ(one: Object | None, other: Object | None) -> bool:
+    """Whether two objects are not the same; perhaps so, when they are nested too deep to be compared."""
+    try:
+        return one != other
+    except RecursionError:
+        return True
 
 
 class Teller:
@@ -259,18 +367,44 @@ class Teller:
         return True
 
 
+class _Probe(asyncio.Protocol):
+    """One connection of the ready port: it is answered when its request is whole, and closed when that takes long."""
+
+    def __init__(self, ready: Callable[[], bool], all_open: dict[_Probe, None]) -> None:
+        self._ready, self._all_open = ready, all_open
+        self._said = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - of a TCP server
+        self._transport = transport
+        self._timer = asyncio.get_running_loop().call_later(_REQUEST_SECONDS, transport.abort)
+        if len(self._all_open) >= _CONNECTIONS:
+            next(iter(self._all_open)).abort()
+        self._all_open[self] = None
+
+    def data_received(self, data: bytes) -> None:
+        self._said += data
+        if b"\r\n\r\n" in self._said:
+            status = b"200 OK" if self._ready() else b"503 Service Unavailable"
+            self._transport.write(b"HTTP/1.1 " + status + b"\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+            self._transport.close()
+        elif len(self._said) > _REQUEST_BYTES:
+            self.abort()
+
+    def connection_lost(self, _: Exception | None) -> None:
+        self._timer.cancel()
+        self._all_open.pop(self, None)
+
+    def abort(self) -> None:
+        self._all_open.pop(self, None)
+        self._transport.abort()
+
+
 async def serve_ready(port: int, ready: Callable[[], bool]) -> asyncio.Server:
-    """Answer any HTTP request on `port` with 200 when ready, with 503 when not."""
+    """Answer any HTTP request on `port` with 200 when ready, with 503 when not.
 
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            await reader.readuntil(b"\r\n\r\n")
-            status = b"200 OK" if ready() else b"503 Service Unavailable"
-            writer.write(b"HTTP/1.1 " + status + b"\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
-            await writer.drain()
-        except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, ConnectionError) as error:
-            log.debug("readiness probe broke off", error=repr(error))
-        finally:
-            writer.close()
-
-    return await asyncio.start_server(answer, port=port)
+    Whoever reaches the node may connect: of too many the one that has waited longest is closed, so that the kubelet's
+    probe, which asks at once, is answered whatever the others do.
+    """
+    all_open: dict[_Probe, None] = {}
+    return await asyncio.get_running_loop().create_server(lambda: _Probe(ready, all_open), port=port)

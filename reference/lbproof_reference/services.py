@@ -9,6 +9,9 @@ if TYPE_CHECKING:
 
 OWN_CLASS = "lbproof.dev/reference"
 FROM_POOL = "metallb.io/ip-allocated-from-pool"
+"""The annotation that names the pool of an address, as MetalLB writes it; any author of the Service may change it."""
+ALLOCATED = "lbproof.dev/allocated-ip"
+"""The annotation that repeats the address that was given: a status that says another was not written by us."""
 
 
 def is_ours(service: Object, lb_class: str | None) -> bool:
@@ -27,6 +30,18 @@ def ingress_of(service: Object) -> list[str]:
     """The addresses in its status."""
     entries = service.get("status", {}).get("loadBalancer", {}).get("ingress") or []
     return [entry["ip"] for entry in entries if entry.get("ip")]
+
+
+def recorded_ip(service: Object) -> str | None:
+    """The address that the controller noted on the Service."""
+    found: str | None = (service["metadata"].get("annotations") or {}).get(ALLOCATED)
+    return found
+
+
+def recorded_pool(service: Object) -> str | None:
+    """The pool that the controller noted on the Service."""
+    found: str | None = (service["metadata"].get("annotations") or {}).get(FROM_POOL)
+    return found
 
 
 def annotation(service: Object, name: str) -> str | None:

@@ -49,7 +49,7 @@ async def main(node: str, secret: str, addresses: list[str], nodes: list[str]) -
         speaker.use_links(links)
         loop.call_later(2 * INTERVAL, os.write, 1, b"ready\n")
 
-    watch_links(lambda links: loop.call_soon_threadsafe(up, links))
+    watch_links(lambda links: loop.call_soon_threadsafe(up, links), lambda _: os._exit(70))
     loop.add_reader(sys.stdin, started)
     await stopping.wait()
     await speaker.leave()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 FROM_POOL = "metallb.io/ip-allocated-from-pool"
+ALLOCATED = "lbproof.dev/allocated-ip"
 Object = dict[str, Any]
 
 
@@ -45,7 +47,7 @@ class World:
     def close(self) -> None:
         """Remove Services and pools."""
         end(self.controller)
-        for path in (self.services, self.pools):
+        for path in (self.services, self.pools, self.pools.replace("metallb-system", self.namespace)):
             for item in self.api.call("GET", path)["items"]:
                 self.api.call("DELETE", f"{path}/{item['metadata']['name']}")
 
@@ -160,6 +162,111 @@ def test_a_restart_moves_nobody(world: World) -> None:
         world.restart()
 
     assert [world.get(name)["metadata"]["resourceVersion"] for name in "abcd"] == before
+
+
+def test_an_address_outlives_an_edit_of_its_pool_and_both_annotations(world: World) -> None:
+    """Restarts included; what an author does to the annotations is put right while the controller runs."""
+    world.pool("web", "10.0.0.10-10.0.0.11")
+    world.service("a")
+    world.gets("a", "10.0.0.10")
+    notes = {FROM_POOL: "web", ALLOCATED: "10.0.0.10"}
+    wait(lambda: world.get("a")["metadata"].get("annotations") == notes, "both annotations are there")
+    world.api.call("PATCH", f"{world.pools}/web", {"spec": {"addresses": ["10.0.0.11/32"]}})
+    for removed in ({FROM_POOL: None}, {ALLOCATED: None, FROM_POOL: "other"}, {ALLOCATED: "10.0.0.1"}):
+        world.api.call("PATCH", f"{world.services}/a", {"metadata": {"annotations": removed}})
+        wait(lambda: world.get("a")["metadata"].get("annotations") == notes, f"they are again after {removed}")
+    world.restart()
+    world.api.call("DELETE", f"{world.pools}/web")
+    world.restart()
+    world.pool("new", "10.5.0.0/28")
+    world.service("b")
+    world.gets("b", "10.5.0.0")
+
+    assert world.ip("a") == "10.0.0.10"
+    assert world.get("a")["metadata"]["annotations"] == notes
+
+
+@pytest.mark.parametrize("noted", [True, False])
+def test_a_status_that_no_pool_holds_is_not_adopted(world: World, noted: bool) -> None:
+    """Another wrote it while the controller was away: the Service gets an address of a pool, and an Event."""
+    world.pool("web", "10.0.0.10-10.0.0.19")
+    world.service("first")
+    world.gets("first", "10.0.0.10")
+    world.service("a")
+    world.gets("a", "10.0.0.11")
+    end(world.controller)
+    world.api.call("DELETE", f"{world.services}/first")
+    if not noted:
+        world.api.call("PATCH", f"{world.services}/a", {"metadata": {"annotations": None}})
+    ingress = [{"ip": "192.168.172.151"}, {"ip": "192.168.172.1"}]
+    world.api.call("PATCH", f"{world.services}/a/status", {"status": {"loadBalancer": {"ingress": ingress}}})
+    told = len(world.events("a"))
+    world.restart()
+
+    world.gets("a", "10.0.0.11" if noted else "10.0.0.10")
+    wait(lambda: len(world.events("a")) > told, "the Event is there")
+
+
+def test_a_status_that_cannot_be_read_stops_nobody(world: World) -> None:
+    """The API server admits leading zeros; that Service gets an address anew."""
+    world.pool("web", "10.0.0.10-10.0.0.19")
+    world.service("odd")
+    world.gets("odd", "10.0.0.10")
+    world.service("fine")
+    world.gets("fine", "10.0.0.11")
+    end(world.controller)
+    ingress = [{"ip": "10.0.0.010"}]
+    world.api.call("PATCH", f"{world.services}/odd/status", {"status": {"loadBalancer": {"ingress": ingress}}})
+    world.restart()
+
+    world.gets("odd", "10.0.0.10")
+    world.service("next")
+    world.gets("next", "10.0.0.12")
+    assert world.ip("fine") == "10.0.0.11"
+
+
+def test_pools_of_other_namespaces_do_not_count(world: World) -> None:
+    """Neither do they give addresses, nor does one of the same name say anything about ours."""
+    other = {"metadata": {"name": "web", "namespace": world.namespace}, "spec": {"addresses": ["nonsense"]}}
+    foreign = {"metadata": {"name": "apart", "namespace": world.namespace}, "spec": {"addresses": ["10.7.0.0/28"]}}
+    for pool in (other, foreign):
+        world.api.create({"apiVersion": "metallb.io/v1beta1", "kind": "IPAddressPool", **pool})
+    world.pool("web", "10.0.0.10/32")
+    world.service("a")
+    world.gets("a", "10.0.0.10")
+    world.service("b")
+    world.refused("b", "no available IPs")
+    world.service("c", {"metallb.io/address-pool": "apart"})
+    world.refused("c", "unknown pool")
+
+    wait(lambda: _says(world, "web", "True", "in use"), "ours is not flagged for the other")
+    apart = world.api.call("GET", f"{world.pools.replace('metallb-system', world.namespace)}/web")
+    assert "status" not in apart
+
+
+def test_text_of_authors_stops_no_watch(world: World) -> None:
+    """A line separator in an annotation, and `managedFields` nested deeper than Python recurses."""
+    deep = '{"f:a":' * 1200 + "{}" + "}" * 1200
+    managed = [{"manager": "m", "operation": "Update", "apiVersion": "v1", "fieldsType": "FieldsV1", "fieldsV1": {}}]
+    world.pool("web", "10.0.0.10-10.0.0.19")
+    world.service("a", {"note": "left\u0085right\u2028"})
+    world.gets("a", "10.0.0.10")
+    body = {
+        "kind": "Service",
+        "apiVersion": "v1",
+        "metadata": {"name": "b", "namespace": world.namespace, "managedFields": managed},
+        "spec": {"type": "LoadBalancer", "ports": [{"port": 80}]},
+    }
+    text = json.dumps(body).replace('"fieldsV1": {}', f'"fieldsV1": {deep}')
+    created = world.api.client.post(world.services, content=text, headers={"Content-Type": "application/json"})
+    assert created.is_success, created.text
+    assert created.text.count("f:a") >= 1200
+    world.gets("b", "10.0.0.11")
+    world.service("c")
+    world.gets("c", "10.0.0.12")
+    world.restart()
+    world.service("d")
+    world.gets("d", "10.0.0.13")
 
 
 def test_a_foreign_class_is_left_alone_and_the_own_is_served(world: World) -> None:

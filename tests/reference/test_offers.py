@@ -7,13 +7,14 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
+from lbproof_reference.kube import Skipped
 from lbproof_reference.speaker.__main__ import PROFILES, main
 from lbproof_reference.speaker.offers import EXCLUDED, Board, Rules, service_of
 from lbproof_reference.speaker.plan import Offer
 
 NODES = [{"metadata": {"name": name, "labels": {"rack": name}}} for name in ("n1", "n2")]
-EVERYWHERE: list[dict[str, Any]] = [{"spec": {}}]
 IP = bytes([10, 0, 0, 1])
 OFFERS = st.dictionaries(
     st.sampled_from([bytes([10, 0, 0, number]) for number in range(4)]),
@@ -21,10 +22,33 @@ OFFERS = st.dictionaries(
 )
 
 
-def rules(*, nodes: list[dict[str, Any]] = NODES, advertisements: list[dict[str, Any]] = EVERYWHERE) -> Rules:
-    """Of one pool, `web`."""
-    pools = [{"metadata": {"name": "web", "labels": {"for": "web"}}}]
-    return Rules(advertisements=advertisements, pools=pools, nodes=nodes, lb_class=None)
+def advertisement(name: str = "everywhere", **fields: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
+    """An L2Advertisement; without fields, as short as it can be written."""
+    return {"metadata": {"name": name, "namespace": "metallb-system"}, **fields}
+
+
+EVERYWHERE: list[dict[str, Any]] = [advertisement(spec={})]
+
+
+def pool(name: str = "web", *addresses: str) -> dict[str, Any]:
+    """An IPAddressPool of 10.0.0.0/28 or of other addresses."""
+    meta = {"name": name, "namespace": "metallb-system", "labels": {"for": name}}
+    return {"metadata": meta, "spec": {"addresses": list(addresses) or ["10.0.0.0/28"]}}
+
+
+WEB = [pool()]
+
+
+def rules(
+    *,
+    nodes: list[dict[str, Any]] = NODES,
+    advertisements: list[dict[str, Any]] = EVERYWHERE,
+    pools: list[dict[str, Any]] = WEB,
+    known: dict[str, dict[bytes, str]] | None = None,
+    skipped: Skipped | None = None,
+) -> Rules:
+    """Of one pool, `web`, unless there are others."""
+    return Rules(advertisements=advertisements, pools=pools, nodes=nodes, lb_class=None, known=known, skipped=skipped)
 
 
 def service(**spec: Any) -> dict[str, Any]:  # noqa: ANN401 - fields of a ServiceSpec
@@ -64,7 +88,7 @@ def test_only_nodes_with_a_ready_endpoint_announce_a_local_service() -> None:
 
 
 @pytest.mark.parametrize(
-    ("advertisement", "nodes"),
+    ("spec", "nodes"),
     [
         ({"ipAddressPools": ["web"]}, {"n1", "n2"}),
         ({"ipAddressPools": ["other"]}, None),
@@ -72,11 +96,108 @@ def test_only_nodes_with_a_ready_endpoint_announce_a_local_service() -> None:
         ({"nodeSelectors": [{"matchExpressions": [{"key": "rack", "operator": "In", "values": ["n2"]}]}]}, {"n2"}),
     ],
 )
-def test_an_advertisement_says_which_pools_and_nodes(advertisement: dict[str, Any], nodes: set[str] | None) -> None:
+def test_an_advertisement_says_which_pools_and_nodes(spec: dict[str, Any], nodes: set[str] | None) -> None:
     """What none carries is not announced."""
-    found = rules(advertisements=[{"spec": advertisement}]).offers("ns/a", service(), [])
+    found = rules(advertisements=[advertisement(spec=spec)]).offers("ns/a", service(), [])
 
     assert (found[IP].nodes if found else None) == nodes
+
+
+@pytest.mark.parametrize("fields", [{}, {"spec": None}, {"spec": {}}])
+def test_an_advertisement_that_says_nothing_carries_every_pool(fields: dict[str, Any]) -> None:
+    """MetalLB's shortest form has no spec at all."""
+    found = rules(advertisements=[advertisement(**fields)]).offers("ns/a", service(), [])
+
+    assert found == {IP: Offer(service="ns/a", nodes=frozenset({"n1", "n2"}))}
+
+
+UNREADABLE_SPECS: list[Any] = [
+    "text",
+    {"nodeSelectors": [{"matchExpressions": [{"key": "rack", "operator": "Near"}]}]},
+    {"ipAddressPoolSelectors": [{"matchLabels": {"x": "y"}, "matchExpressions": [{"key": "for", "operator": "Gt"}]}]},
+    {"nodeSelectors": [{"matchExpressions": [{"operator": "Exists"}]}]},
+    {"nodeSelectors": [{"matchExpressions": [{"key": "rack", "operator": "In", "values": 1}]}]},
+    {"nodeSelectors": ["rack"]},
+    {"interfaces": 1},
+]
+
+
+@pytest.mark.parametrize("spec", UNREADABLE_SPECS)
+def test_an_advertisement_that_cannot_be_read_is_logged_once_and_stops_no_other(spec: Any) -> None:  # noqa: ANN401
+    """However often the rules are read."""
+    skipped = Skipped()
+    both = [advertisement("odd", spec=spec), advertisement("fine")]
+    with capture_logs() as said:
+        for _ in range(3):
+            assert IP in rules(advertisements=both, skipped=skipped).offers("ns/a", service(), [])
+
+    assert [line["object"] for line in said] == ["metallb-system/odd"]
+
+
+def test_no_object_that_cannot_be_read_stops_the_others() -> None:
+    """Whatever its kind: a pool, a node's address, an EndpointSlice, an address in a status."""
+    odd_node: dict[str, Any] = {
+        "metadata": {"name": "n3"},
+        "status": {"addresses": [{"type": "InternalIP", "address": "n3.lan"}, {}]},
+    }
+    odd_pools: list[dict[str, Any]] = [
+        {"metadata": {"name": "odd"}},
+        {"metadata": {"name": "text"}, "spec": {"addresses": [1, None]}},
+    ]
+    odd_slice: dict[str, Any] = {"metadata": {"namespace": "ns", "name": "odd"}, "endpoints": ["n1"]}
+    local = service(externalTrafficPolicy="Local")
+    local["status"]["loadBalancer"]["ingress"] = [{"ip": "10.0.0.01"}, {"ip": "10.0.0.1"}]
+    with capture_logs() as said:
+        made = rules(nodes=[*NODES, odd_node], pools=[*odd_pools, *WEB])
+        found = made.offers("ns/a", local, [odd_slice, piece(("n2", True))])
+
+    assert found == {IP: Offer(service="ns/a", nodes=frozenset({"n2"}))}
+    assert {line["kind"] for line in said} == {"Node", "EndpointSlice", "address"}
+
+
+def test_the_pool_of_an_address_is_the_one_that_holds_it() -> None:
+    """Not the one that is noted on the Service: any author may remove or change that annotation."""
+    only_web = [advertisement(spec={"ipAddressPools": ["web"]})]
+    bare, lying = service(), service()
+    bare["metadata"] = {}
+    lying["metadata"]["annotations"] = {"metallb.io/ip-allocated-from-pool": "other"}
+    made = rules(advertisements=only_web, pools=[*WEB, pool("other", "10.9.0.0/28")])
+
+    assert IP in made.offers("ns/a", bare, [])
+    assert IP in made.offers("ns/a", lying, [])
+
+
+def test_what_no_pool_holds_is_not_announced() -> None:
+    """Whatever the status says: the router's address is no Service's. A note of ours is about the address it names."""
+    forged = service()
+    forged["status"]["loadBalancer"]["ingress"] = [{"ip": "10.0.0.254"}, {"ip": "10.0.0.1"}]
+    forged["metadata"]["annotations"]["lbproof.dev/allocated-ip"] = "10.0.0.1"
+
+    assert list(rules().offers("ns/a", forged, [])) == [IP]
+
+
+def test_an_address_outlives_its_pool() -> None:
+    """A speaker that saw the pool goes by that; one that is new, by what the controller noted: pool and address."""
+    only_web = [advertisement(spec={"ipAddressPools": ["web"]})]
+    for pools in ([], [pool("web", "10.9.0.0/28")], [pool("web", "ten")]):
+        bare, noted = service(), service()
+        bare["metadata"] = {}
+        noted["metadata"]["annotations"]["lbproof.dev/allocated-ip"] = "10.0.0.1"
+        seen = rules(advertisements=only_web).pools_of("ns/a", bare)
+
+        known: dict[str, dict[bytes, str]] = {}
+        later = rules(advertisements=only_web, pools=pools, known=known)
+        known["ns/a"] = seen
+        assert IP in later.offers("ns/a", bare, [])
+        assert IP in rules(advertisements=only_web, pools=pools).offers("ns/a", noted, [])
+        assert rules(advertisements=only_web, pools=pools).offers("ns/a", service(), []) == {}
+
+
+def test_an_address_of_a_node_is_not_announced() -> None:
+    """Even if a pool holds it, and whichever node asks."""
+    node = {"metadata": {"name": "n3"}, "status": {"addresses": [{"type": "InternalIP", "address": "10.0.0.1"}]}}
+
+    assert rules(nodes=[*NODES, node]).offers("ns/a", service(), []) == {}
 
 
 def test_a_foreign_class_is_not_announced() -> None:

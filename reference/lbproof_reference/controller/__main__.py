@@ -17,7 +17,11 @@ def main(argv: list[str]) -> int:
     """Run until SIGTERM; nothing needs to be put away, for all that matters stands in the statuses."""
     parser = argparse.ArgumentParser(prog="lbproof_reference controller", description="Gives addresses to Services.")
     parser.add_argument("--lb-class", help="serve Services of this class alone (default: those of none or of our own)")
-    parser.add_argument("--namespace", default="metallb-system", help="where the heartbeat's Secret is kept")
+    parser.add_argument(
+        "--namespace",
+        default="metallb-system",
+        help="where the pools are that count, and the heartbeat's Secret (default %(default)s)",
+    )
     parser.add_argument("--api", help="URL of the API server (default: the cluster's own)")
     parser.add_argument(
         "--account", type=Path, default=ACCOUNT, help="folder with token and ca.crt (default %(default)s)"

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import heapq
 import ipaddress
-from bisect import bisect_right
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lbproof_reference.controller.pools import IP, Block, Pool, to_ip
+from lbproof_reference.controller.pools import IP, Pool, index_of, pool_holding, to_ip
 from lbproof_reference.services import annotation
 
 if TYPE_CHECKING:
@@ -114,18 +113,16 @@ class Ledger:
         self._shelves = {
             (name, family): _Shelf(pool, family) for name, pool in self._pools.items() for family in (4, 6)
         }
-        self._index = sorted((block, name) for name, pool in self._pools.items() for block in pool.blocks)
+        self._index = index_of(self._pools.values())
 
     def pool_of(self, ip: IP) -> str | None:
         """The pool that may give this address."""
-        number = int(ip)
-        probe = Block(family=ip.version, first=number, last=1 << 128)
-        at = bisect_right(self._index, (probe, "")) - 1
-        if at < 0:
-            return None
-        block, name = self._index[at]
-        inside = block.family == ip.version and number <= block.last
-        return name if inside and self._pools[name].gives(ip.version, number) else None
+        name = self.pool_holding(ip)
+        return name if name is not None and self._pools[name].gives(ip.version, int(ip)) else None
+
+    def pool_holding(self, ip: IP) -> str | None:
+        """The pool that this address lies in, whether or not it would be given now."""
+        return pool_holding(ip, self._index)
 
     def adopt(self, key: str, ip: IP) -> bool:
         """Keep what a status already says, in a pool or not; False if another Service holds it."""

@@ -2,7 +2,8 @@
 
 A key is looked at again after each change of its object, after a failed write (with a growing pause), and when an
 address or a pool appears that it may have waited for. Decisions are made in one thread, without a pause in them;
-only the writes overlap. Before the first decision everything is listed and every status adopted.
+only the writes overlap. Before the first decision everything is listed, and of each status the address adopted that a
+pool holds, or that the Service carries the record of: what any other says was not given by this controller.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ import structlog
 
 from lbproof_reference.controller.allocate import Grant, Ledger, RefusedError, read_wish
 from lbproof_reference.controller.pools import IP, parse_pools
-from lbproof_reference.kube import METALLB, POOLS, SERVICES, Kube, Mirror, Object, Teller, key_of
-from lbproof_reference.services import FROM_POOL, ingress_of, is_ours
+from lbproof_reference.kube import METALLB, SERVICES, Kube, Mirror, Object, Skipped, Teller, key_of, pools_of
+from lbproof_reference.services import ALLOCATED, FROM_POOL, ingress_of, is_ours, recorded_ip, recorded_pool
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -49,11 +50,13 @@ class Controller:
         self._busy: set[str] = set()
         self._failures: dict[str, int] = {}
         self._waiting: dict[str, str] = {}  # key -> "uid: reason" that its author was told
+        self._pool_of: dict[str, str] = {}  # key -> the pool that its address was given from, though it be gone
+        self._skipped = Skipped()
         self._teller = Teller(kube, COMPONENT)
         self._tasks: set[asyncio.Task[None]] = set()
         self.ready = False
         self.services = Mirror(kube, SERVICES, self._look)
-        self.pools = Mirror(kube, POOLS, self._pools_changed)
+        self.pools = Mirror(kube, pools_of(namespace), self._pools_changed)
 
     async def run(self) -> None:
         """Serve until cancelled; the first exception that is not the API server's ends it."""
@@ -64,25 +67,45 @@ class Controller:
             group.create_task(self._teller.run())
             await self.services.synced.wait()
             await self.pools.synced.wait()
-            self._adopt()
             self.ready = True
             self._pools_changed()
+            self._adopt()
             for key in self._by_age(self.services.objects):
                 self._look(key)
             for _ in range(_WRITERS):
                 group.create_task(self._work())
 
     def _adopt(self) -> None:
-        for key in self._by_age(self.services.objects):
-            service = self.services.objects[key]
-            if is_ours(service, self._class):
-                for ip in _addresses(service)[:1]:
-                    if not self._ledger.adopt(key, ip):
-                        log.warning("two Services hold one address", ip=str(ip), younger=key)
+        """Take over what statuses say and then, for those that say nothing of ours, what was noted and a pool holds."""
+        for take in (self._adopt_status, self._adopt_record):
+            for key in self._by_age(self.services.objects):
+                service = self.services.objects[key]
+                with self._skipped.reading("Service", key):
+                    if is_ours(service, self._class) and key not in self._ledger.holds:
+                        take(key, service)
+
+    def _adopt_record(self, key: str, service: Object) -> None:
+        if (text := recorded_ip(service)) and self._ledger.pool_holding(ip := ipaddress.ip_address(text)):
+            self._ledger.adopt(key, ip)
+
+    def _adopt_status(self, key: str, service: Object) -> None:
+        for text in ingress_of(service):
+            ip = ipaddress.ip_address(text)
+            pool = self._ledger.pool_holding(ip)
+            if pool is None and recorded_ip(service) != text:
+                log.warning("address not adopted: no pool holds it, and it was not given here", key=key, ip=text)
+            elif not self._ledger.adopt(key, ip):
+                log.warning("two Services hold one address", ip=text, younger=key)
+            else:
+                if noted := pool or recorded_pool(service):
+                    self._pool_of[key] = noted
+                return
 
     def _by_age(self, keys: dict[str, Object] | dict[str, str]) -> list[str]:
         known = self.services.objects
-        return sorted((k for k in keys if k in known), key=lambda k: (known[k]["metadata"]["creationTimestamp"], k))
+        return sorted(
+            (k for k in keys if k in known), key=lambda k: (known[k]["metadata"].get("creationTimestamp", ""), k)
+        )
 
     def _look(self, key: str, _: Object | None = None) -> None:
         if key not in self._queued:
@@ -98,7 +121,7 @@ class Controller:
         good, bad = parse_pools(self.pools.objects.values())
         self._ledger.use(good)
         for pool in self.pools.objects.values():
-            self._spawn(self._say_pool(pool, bad.get(pool["metadata"]["name"])))
+            self._spawn(key_of(pool), self._say_pool(pool, bad.get(pool["metadata"]["name"])))
         for key in self._by_age(self._waiting):
             self._look(key)
 
@@ -111,7 +134,8 @@ class Controller:
                 continue
             self._busy.add(key)
             try:
-                await self._settle(key)
+                with self._skipped.reading("Service", key):
+                    await self._settle(key)
                 self._failures.pop(key, None)
             except httpx.HTTPError as error:
                 self._retry(key, error)
@@ -132,7 +156,7 @@ class Controller:
         if service is None or not is_ours(service, self._class):
             self._waiting.pop(key, None)
             self._free(key)
-            if service and service["spec"].get("type") != "LoadBalancer" and _pool_note(service):
+            if service and service["spec"].get("type") != "LoadBalancer" and _has_note(service):
                 await self._write(service, status=None, pool=None)
             return
         try:
@@ -147,12 +171,16 @@ class Controller:
         await self._give(key, service, grant)
 
     async def _give(self, key: str, service: Object, grant: Grant) -> None:
-        if ingress_of(service) == [str(grant.ip)]:
-            if grant.pool and _pool_note(service) != grant.pool:
-                await self._write(service, status=None, pool=grant.pool)
+        ip = str(grant.ip)
+        if grant.pool:
+            self._pool_of[key] = grant.pool
+        pool = self._pool_of.get(key)
+        if ingress_of(service) == [ip]:
+            if pool and (recorded_pool(service), recorded_ip(service)) != (pool, ip):
+                await self._write(service, status=None, pool=pool)
             return
         self._teller.hush()
-        await self._write(service, status=[{"ip": str(grant.ip), "ipMode": "VIP"}], pool=grant.pool)
+        await self._write(service, status=[{"ip": ip, "ipMode": "VIP"}], pool=pool)
         log.info("assigned", key=key, ip=str(grant.ip), pool=grant.pool)
         self._tell(service, "Normal", "IPAllocated", f'Assigned IP ["{grant.ip}"]')
 
@@ -160,13 +188,14 @@ class Controller:
         """Say why, once a reason; what the Service holds it keeps, and what its status claims without holding goes."""
         known = f"{service['metadata']['uid']}: {reason}"
         news, self._waiting[key] = self._waiting.get(key) != known, known
-        if key not in self._ledger.holds and (ingress_of(service) or _pool_note(service)):
+        if key not in self._ledger.holds and (ingress_of(service) or _has_note(service)):
             await self._write(service, status=[], pool=None)
         if news:
             log.info("refused", key=key, reason=reason)
             self._tell(service, "Warning", "AllocationFailed", f'Failed to allocate IP for "{key}": {reason}')
 
     def _free(self, key: str) -> None:
+        self._pool_of.pop(key, None)
         if (ip := self._ledger.release(key)) is not None:
             log.info("released", key=key, ip=str(ip))
             self._wake(ip)
@@ -177,19 +206,21 @@ class Controller:
             self._look(key)
 
     async def _write(self, service: Object, *, status: list[Object] | None, pool: str | None) -> None:
-        """One PATCH of the status subresource carries both the status and the annotation.
+        """One PATCH of the status subresource carries both the status and the annotations.
 
         The uid makes it fail for a namesake that came after.
         """
         meta = service["metadata"]
-        body: Object = {"metadata": {"uid": meta["uid"], "annotations": {FROM_POOL: pool}}}
+        given = status[0]["ip"] if status else ingress_of(service)[0] if pool else None
+        body: Object = {"metadata": {"uid": meta["uid"], "annotations": {FROM_POOL: pool, ALLOCATED: given}}}
         if status is not None:
             body["status"] = {"loadBalancer": {"ingress": status or None}}
         await self._kube.call("PATCH", f"/api/v1/namespaces/{meta['namespace']}/services/{meta['name']}/status", body)
 
     async def _say_pool(self, pool: Object, problem: str | None) -> None:
         meta = pool["metadata"]
-        said: Object = next((c for c in pool.get("status", {}).get("conditions", []) if c["type"] == "Valid"), {})
+        conditions = (pool.get("status") or {}).get("conditions") or []
+        said: Object = next((c for c in conditions if c["type"] == "Valid"), {})
         message = problem or "the pool is in use"
         if said.get("message") == message and said.get("observedGeneration") == meta["generation"]:
             return
@@ -210,12 +241,13 @@ class Controller:
     def _tell(self, about: Object, kind: str, reason: str, message: str) -> None:
         self._teller.tell(about, kind, reason, message)
 
-    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+    def _spawn(self, pool: str, work: Coroutine[None, None, None]) -> None:
         """Do what nobody waits for; its failure is logged, not retried."""
 
         async def guarded() -> None:
             try:
-                await work
+                with self._skipped.reading("IPAddressPool", pool):
+                    await work
             except httpx.HTTPError as error:
                 log.warning("not said", error=repr(error))
 
@@ -244,9 +276,6 @@ class Controller:
             await asyncio.sleep(1)
 
 
-def _addresses(service: Object) -> list[IP]:
-    return [ipaddress.ip_address(ip) for ip in ingress_of(service)]
-
-
-def _pool_note(service: Object) -> str | None:
-    return (service["metadata"].get("annotations") or {}).get(FROM_POOL)
+def _has_note(service: Object) -> bool:
+    """Whether one of our annotations is there, true or not."""
+    return recorded_ip(service) is not None or recorded_pool(service) is not None

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import ipaddress
 import itertools
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right, insort
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, TypeAlias
 
+from lbproof_reference.kube import UNREADABLE
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from lbproof_reference.kube import Object
 
@@ -55,6 +58,7 @@ def to_ip(family: int, number: int) -> IP:
     return ipaddress.IPv4Address(number) if family == 4 else ipaddress.IPv6Address(number)  # noqa: PLR2004 - version
 
 
+@lru_cache(maxsize=4096)
 def parse_block(text: str) -> Block:
     """A CIDR (`10.0.0.0/24`) or a range (`10.0.0.1-10.0.0.9`). Raises BadPoolError."""
     try:
@@ -105,9 +109,27 @@ def parse_pools(objects: Iterable[Object]) -> tuple[list[Pool], dict[str, str]]:
         except BadPoolError as error:
             bad[name] = str(error)
             continue
+        except UNREADABLE as error:
+            bad[name] = f"the pool cannot be read: {error!r}"
+            continue
         good.append(pool)
-        taken = sorted([*taken, *((block, name) for block in pool.blocks)])
+        for block in pool.blocks:
+            insort(taken, (block, name))
     return sorted(good, key=lambda pool: pool.name), bad
+
+
+def index_of(pools: Iterable[Pool]) -> list[tuple[Block, str]]:
+    """The blocks of usable pools in order, each with its pool's name."""
+    return sorted((block, pool.name) for pool in pools for block in pool.blocks)
+
+
+def pool_holding(ip: IP, index: Sequence[tuple[Block, str]]) -> str | None:
+    """The name of the pool that an address lies in."""
+    at = bisect_right(index, (Block(family=ip.version, first=int(ip), last=1 << 128), "")) - 1
+    if at < 0:
+        return None
+    block, name = index[at]
+    return name if block.family == ip.version and int(ip) <= block.last else None
 
 
 def _refuse_overlap(block: Block, taken: list[tuple[Block, str]]) -> None:

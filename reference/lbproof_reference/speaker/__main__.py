@@ -39,6 +39,11 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--node", default=os.environ.get("NODE_NAME"), help="this node's name (default: $NODE_NAME)")
     parser.add_argument("--lb-class", help="as the controller's")
     parser.add_argument(
+        "--namespace",
+        default="metallb-system",
+        help="where the pools and advertisements are that count (default %(default)s)",
+    )
+    parser.add_argument(
         "--profile",
         choices=PROFILES,
         default="default",
@@ -89,12 +94,15 @@ async def _serve(options: argparse.Namespace) -> None:
     while not stopping.is_set() and not secret:
         await asyncio.sleep(0.2)
         secret = _read(options.secret_file)
-    source = Source(kube, node=options.node, lb_class=options.lb_class)
+    source = Source(kube, node=options.node, lb_class=options.lb_class, namespace=options.namespace)
     speaker = Speaker(
         node=options.node, secret=secret, interval=options.heartbeat, misses=options.misses, took=source.took
     )
     server = await serve_ready(options.port, lambda: source.synced)
-    watch_links(lambda links: loop.call_soon_threadsafe(speaker.use_links, links))
+    watch_links(
+        lambda links: loop.call_soon_threadsafe(speaker.use_links, links),
+        lambda error: links_lost(error, ending=loop.is_closed()),
+    )
     async with server:
         work = asyncio.create_task(source.run(speaker.want, _hurry))
         stop = asyncio.create_task(stopping.wait())
@@ -110,6 +118,13 @@ def _die(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     """End at once: half a speaker, that claims and does not answer, is worse than none."""
     log.error("fatal", said=context["message"], error=repr(context.get("exception")))
     os._exit(70)
+
+
+def links_lost(error: Exception, *, ending: bool) -> None:
+    """End at once, unless the process ends anyway: nobody would notice another hardware address or a link down."""
+    if not ending:
+        log.error("fatal: links are no longer watched", error=repr(error))
+        os._exit(70)
 
 
 def _read(file: Path) -> bytes:

@@ -262,9 +262,11 @@ class Speaker:
 
 
 def _on(link: Link, offers: Mapping[bytes, Offer | None]) -> dict[bytes, Offer | None]:
-    """The same offers; None for those that are not for this link."""
+    """The same offers; None for those that are not for this link, and for its own addresses."""
 
     def here(address: bytes, offer: Offer) -> bool:
+        if address in link.own:
+            return False
         return link.name in offer.interfaces if offer.interfaces is not None else link.reaches(address)
 
     return {address: offer if offer and here(address, offer) else None for address, offer in offers.items()}

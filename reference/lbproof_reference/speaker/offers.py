@@ -1,7 +1,9 @@
 """Which addresses are to be announced, and by which nodes: read from the API server's objects, a Service at a time.
 
-An address is announced if its Service is ours and has it in its status, and an `L2Advertisement` carries the pool
-that the controller noted on the Service. Going by that note, an address outlives the pool that it came from.
+An address is announced if its Service is ours and has it in its status, and an `L2Advertisement` carries the pool that
+holds it. It outlives that pool: where none holds it, the pool counts that did when this speaker saw it last or, if it
+never did, the one that the controller noted together with the address. What no pool holds otherwise, and what is an
+address of a node, is not announced, whatever a status says.
 """
 
 from __future__ import annotations
@@ -9,7 +11,9 @@ from __future__ import annotations
 import ipaddress
 from typing import TYPE_CHECKING, Any
 
-from lbproof_reference.services import FROM_POOL, ingress_of, is_ours
+from lbproof_reference.controller.pools import index_of, parse_pools, pool_holding
+from lbproof_reference.kube import Skipped, key_of
+from lbproof_reference.services import ingress_of, is_ours, recorded_ip, recorded_pool
 from lbproof_reference.speaker.plan import Offer
 
 if TYPE_CHECKING:
@@ -19,19 +23,20 @@ if TYPE_CHECKING:
 
 EXCLUDED = "node.kubernetes.io/exclude-from-external-load-balancers"
 _SERVICE_OF_SLICE = "kubernetes.io/service-name"
+_ADDRESS_TYPES = ("InternalIP", "ExternalIP")
 
 
 def matches(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
-    """Whether a LabelSelector selects these labels."""
+    """Whether a LabelSelector selects these labels. Raises LookupError or TypeError for one that cannot be read."""
     tests: dict[str, Callable[[str, list[str]], bool]] = {
         "In": lambda key, values: labels.get(key) in values,
         "NotIn": lambda key, values: labels.get(key) not in values,
         "Exists": lambda key, _: key in labels,
         "DoesNotExist": lambda key, _: key not in labels,
     }
-    return all(labels.get(k) == v for k, v in (selector.get("matchLabels") or {}).items()) and all(
-        tests[e["operator"]](e["key"], e.get("values") or []) for e in selector.get("matchExpressions") or []
-    )
+    met = [labels.get(k) == v for k, v in (selector.get("matchLabels") or {}).items()]
+    met += [tests[e["operator"]](e["key"], e.get("values") or []) for e in selector.get("matchExpressions") or []]
+    return all(met)
 
 
 class Rules:
@@ -44,31 +49,85 @@ class Rules:
         pools: Iterable[Object],
         nodes: Iterable[Object],
         lb_class: str | None,
+        known: Mapping[str, Mapping[bytes, str]] | None = None,
+        skipped: Skipped | None = None,
     ) -> None:
-        """Read them."""
-        labels = {node["metadata"]["name"]: node["metadata"].get("labels") or {} for node in nodes}
-        able = {name: has for name, has in labels.items() if EXCLUDED not in has}
-        self._class = lb_class
+        """Read them; `known` is what `pools_of` said of each Service the last time."""
+        pools = list(pools)
+        self._class, self._skipped = lb_class, skipped or Skipped()
+        self._known = {} if known is None else known
+        able: dict[str, Mapping[str, str]] = {}
+        self._of_nodes: set[bytes] = set()
+        for node in nodes:
+            name, labels = node["metadata"]["name"], node["metadata"].get("labels") or {}
+            if EXCLUDED not in labels:
+                able[name] = labels
+            for entry in (node.get("status") or {}).get("addresses") or []:
+                with self._skipped.reading("Node", f"{name} {entry}"):
+                    if entry["type"] in _ADDRESS_TYPES:
+                        self._of_nodes.add(ipaddress.ip_address(entry["address"]).packed)
         self._pools = {pool["metadata"]["name"]: pool["metadata"].get("labels") or {} for pool in pools}
-        self._carriers = [_Carrier(advertisement["spec"] or {}, able) for advertisement in advertisements]
+        self._index = index_of(parse_pools(pools)[0])
+        self._carriers: list[_Carrier] = []
+        for advertisement in advertisements:
+            with self._skipped.reading("L2Advertisement", key_of(advertisement)):
+                self._carriers.append(_Carrier(advertisement.get("spec") or {}, able))
         self._carried: dict[str, tuple[frozenset[str], frozenset[str] | None] | None] = {}
+
+    def pools_of(self, key: str, service: Object) -> dict[bytes, str]:
+        """The addresses of a Service that may be announced, packed, each with its pool's name."""
+        if not is_ours(service, self._class):
+            return {}
+        found: dict[bytes, str] = {}
+        before = self._known.get(key, {})
+        for text in ingress_of(service):
+            with self._skipped.reading("address", f"{key} {text}"):
+                ip = ipaddress.ip_address(text)
+                pool = pool_holding(ip, self._index) or before.get(ip.packed)
+                if pool is None and recorded_ip(service) == text:
+                    pool = recorded_pool(service) or ""
+                if ip.packed in self._of_nodes:
+                    raise ValueError("not announced: it is an address of a node")
+                if pool is None:
+                    raise ValueError("not announced: no pool holds it")
+                found[ip.packed] = pool
+        return found
 
     def offers(self, key: str, service: Object, slices: Iterable[Object]) -> dict[bytes, Offer]:
         """The addresses of a Service to announce, packed, each with who may do so; `slices` are its own."""
-        addresses = ingress_of(service)
-        pool = (service["metadata"].get("annotations") or {}).get(FROM_POOL)
-        if not addresses or pool is None or not is_ours(service, self._class):
-            return {}
-        if pool not in self._carried:
-            labels = self._pools.get(pool, {})
-            self._carried[pool] = _carried([c for c in self._carriers if c.carries(pool, labels)])
-        if (by := self._carried[pool]) is None:
-            return {}
-        nodes, interfaces = by
-        if service["spec"].get("externalTrafficPolicy") == "Local":
-            nodes &= _ready_nodes(slices)
-        offer = Offer(service=key, nodes=nodes, interfaces=interfaces)
-        return {ipaddress.ip_address(address).packed: offer for address in addresses}
+        return self.offers_of(key, service, self.pools_of(key, service), slices)
+
+    def offers_of(
+        self, key: str, service: Object, pools: Mapping[bytes, str], slices: Iterable[Object]
+    ) -> dict[bytes, Offer]:
+        """The same for addresses whose pools are known already."""
+        found: dict[bytes, Offer] = {}
+        ready: frozenset[str] | None = None
+        for address, pool in pools.items():
+            if pool not in self._carried:
+                labels = self._pools.get(pool, {})
+                self._carried[pool] = _carried([c for c in self._carriers if c.carries(pool, labels)])
+            if (by := self._carried[pool]) is None:
+                continue
+            nodes, interfaces = by
+            if service["spec"].get("externalTrafficPolicy") == "Local":
+                if ready is None:
+                    ready = self._ready_nodes(slices)
+                nodes &= ready
+            found[address] = Offer(service=key, nodes=nodes, interfaces=interfaces)
+        return found
+
+    def _ready_nodes(self, slices: Iterable[Object]) -> frozenset[str]:
+        """The nodes with an endpoint that is ready."""
+        found = frozenset[str]()
+        for piece in slices:
+            with self._skipped.reading("EndpointSlice", key_of(piece)):
+                found |= {
+                    endpoint["nodeName"]
+                    for endpoint in piece.get("endpoints") or []
+                    if endpoint.get("nodeName") and (endpoint.get("conditions") or {}).get("ready", True)
+                }
+        return found
 
 
 class Board:
@@ -107,6 +166,8 @@ class _Carrier:
         chosen = spec.get("nodeSelectors") or [{}]
         self.nodes = frozenset(name for name, has in able.items() if any(matches(one, has) for one in chosen))
         self.interfaces = frozenset(spec["interfaces"]) if spec.get("interfaces") else None
+        for selector in (*self._selectors, *chosen):  # one that cannot be read is found now, not with some Service
+            matches(selector, {})
 
     def carries(self, pool: str, labels: Mapping[str, str]) -> bool:
         if not self._pools and not self._selectors:
@@ -127,13 +188,3 @@ def service_of(piece: Object) -> str:
     """The Service (`namespace/name`) that an EndpointSlice belongs to."""
     meta = piece["metadata"]
     return f"{meta['namespace']}/{(meta.get('labels') or {}).get(_SERVICE_OF_SLICE)}"
-
-
-def _ready_nodes(slices: Iterable[Object]) -> frozenset[str]:
-    """The nodes with an endpoint that is ready."""
-    return frozenset(
-        endpoint["nodeName"]
-        for piece in slices
-        for endpoint in piece.get("endpoints") or []
-        if endpoint.get("nodeName") and (endpoint.get("conditions") or {}).get("ready", True)
-    )

@@ -7,7 +7,17 @@ import gc
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from lbproof_reference.kube import ADVERTISEMENTS, NODES, POOLS, SERVICES, Kube, Mirror, Object, Teller
+from lbproof_reference.kube import (
+    NODES,
+    SERVICES,
+    Kube,
+    Mirror,
+    Object,
+    Skipped,
+    Teller,
+    advertisements_of,
+    pools_of,
+)
 from lbproof_reference.speaker.offers import Board, Rules, service_of
 
 if TYPE_CHECKING:
@@ -25,19 +35,22 @@ _AT_ONCE = 64
 class Source:
     """Calls `want` with the offers that changed, soon after an object behind them did."""
 
-    def __init__(self, kube: Kube, *, node: str, lb_class: str | None) -> None:
-        """Nothing happens until `run`."""
+    def __init__(self, kube: Kube, *, node: str, lb_class: str | None, namespace: str) -> None:
+        """Nothing happens until `run`; pools and advertisements of `namespace` alone count."""
         self._node, self._class = node, lb_class
+        self._pools_path, self._advertisements_path = pools_of(namespace), advertisements_of(namespace)
+        self._skipped = Skipped()
         self._teller = Teller(kube, COMPONENT, node)
         self._board = Board()
         self._rules: Rules | None = None
         self._changed = asyncio.Event()
         self._services: dict[str, None] = {}  # to look at, in order
         self._slices: dict[str, set[str]] = {}  # of a Service
+        self._pools: dict[str, dict[bytes, str]] = {}  # of a Service's addresses, when they were looked at last
         follow: dict[str, Callable[[str, Object | None], None]] = {
             SERVICES: self._service_changed,
-            ADVERTISEMENTS: self._rules_changed,
-            POOLS: self._rules_changed,
+            self._advertisements_path: self._rules_changed,
+            self._pools_path: self._rules_changed,
             NODES: self._node_changed,
             SLICES: self._slice_changed,
         }
@@ -75,7 +88,7 @@ class Source:
 
     def _node_changed(self, key: str, before: Object | None) -> None:
         now = self._mirrors[NODES].objects.get(key)
-        if before is None or now is None or before["metadata"].get("labels") != now["metadata"].get("labels"):
+        if before is None or now is None or _said(before) != _said(now):
             self._rules_changed()
 
     def _service_changed(self, key: str, _: Object | None) -> None:
@@ -104,7 +117,10 @@ class Source:
                 changes: dict[bytes, Offer | None] = {}
                 for key in list(islice(self._services, _AT_ONCE)):
                     del self._services[key]
-                    changes |= self._board.renew(key, self._offers(key))
+                    offers: dict[bytes, Offer] = {}
+                    with self._skipped.reading("Service", key):
+                        offers = self._offers(key)
+                    changes |= self._board.renew(key, offers)
                     looked += 1
                 if changes:
                     self._teller.hush()
@@ -117,17 +133,27 @@ class Source:
     def _offers(self, key: str) -> dict[bytes, Offer]:
         service = self._mirrors[SERVICES].objects.get(key)
         if service is None:
+            self._pools.pop(key, None)
             return {}
         if self._rules is None:
-            advertisements, pools, nodes = (self._mirrors[path].objects for path in (ADVERTISEMENTS, POOLS, NODES))
+            paths = (self._advertisements_path, self._pools_path, NODES)
+            advertisements, pools, nodes = (self._mirrors[path].objects for path in paths)
             self._rules = Rules(
                 advertisements=advertisements.values(),
                 pools=pools.values(),
                 nodes=nodes.values(),
                 lb_class=self._class,
+                known=self._pools,
+                skipped=self._skipped,
             )
         slices = self._mirrors[SLICES].objects
-        return self._rules.offers(key, service, [slices[name] for name in self._slices.get(key, ())])
+        found = self._pools[key] = self._rules.pools_of(key, service)
+        return self._rules.offers_of(key, service, found, [slices[name] for name in self._slices.get(key, ())])
+
+
+def _said(node: Object) -> object:
+    """All of a node that counts here: its labels and its addresses."""
+    return node["metadata"].get("labels"), (node.get("status") or {}).get("addresses")
 
 
 def _settle_memory() -> None:

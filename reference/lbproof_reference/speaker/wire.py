@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 from pyroute2.iproute.linux import IPRoute
+from pyroute2.netlink.exceptions import NetlinkDumpInterrupted, NetlinkError
 from pyroute2.netlink.rtnl import RTMGRP_IPV4_IFADDR, RTMGRP_IPV6_IFADDR, RTMGRP_LINK
 
 from lbproof_reference.frames import BROADCAST, ETH_P_ARP, ETH_P_BEAT, ETHERNET
@@ -33,6 +34,7 @@ _IFF_UP, _IFF_LOOPBACK = 0x1, 0x8
 _FOR_OTHERS = 3  # PACKET_OTHERHOST of linux/if_packet.h
 _BUFFER_BYTES = 1 << 20
 _FEWEST_INSTRUCTIONS = 64
+_EVENT_BYTES, _EVENTS_AT_ONCE = 1 << 16, 1000
 _FILTER_SHARE = 10
 """A filter that took a millisecond to make is not made anew within the ten that follow."""
 
@@ -47,6 +49,8 @@ class Link:
     index: int
     mac: bytes
     subnets: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]
+    own: frozenset[bytes] = frozenset()
+    """Its addresses on these subnets, packed."""
 
     def is_same(self, other: Link | None) -> bool:
         """Whether nothing changed that a socket would notice."""
@@ -155,11 +159,14 @@ def _attach(sock: socket.socket, program: Sequence[Step]) -> None:
 def read_links(netlink: Any) -> dict[str, Link]:  # noqa: ANN401 - pyroute2 has no types
     """The links that can carry addresses; a pod's veth has no subnet and is none."""
     subnets: dict[int, list[ipaddress.IPv4Network | ipaddress.IPv6Network]] = {}
+    own: dict[int, set[bytes]] = {}
     for message in netlink.get_addr():
         text = message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS")
-        subnet = ipaddress.ip_interface(f"{text}/{message['prefixlen']}").network
+        interface = ipaddress.ip_interface(f"{text}/{message['prefixlen']}")
+        subnet = interface.network
         if subnet.prefixlen < subnet.max_prefixlen:
             subnets.setdefault(message["index"], []).append(subnet)
+            own.setdefault(message["index"], set()).add(interface.ip.packed)
     found: dict[str, Link] = {}
     for message in netlink.get_links():
         flags, mac = message["flags"], message.get_attr("IFLA_ADDRESS")
@@ -167,20 +174,62 @@ def read_links(netlink: Any) -> dict[str, Link]:  # noqa: ANN401 - pyroute2 has 
         if usable and (inside := subnets.get(message["index"])):
             name = message.get_attr("IFLA_IFNAME")
             found[name] = Link(
-                name=name, index=message["index"], mac=bytes.fromhex(mac.replace(":", "")), subnets=tuple(inside)
+                name=name,
+                index=message["index"],
+                mac=bytes.fromhex(mac.replace(":", "")),
+                subnets=tuple(inside),
+                own=frozenset(own[message["index"]]),
             )
     return found
 
 
-def watch_links(changed: Callable[[dict[str, Link]], object]) -> None:
-    """Call `changed` now and after each netlink event, from a thread of its own."""
+def watch_links(changed: Callable[[dict[str, Link]], object], failed: Callable[[Exception], object]) -> None:
+    """Call `changed` now and after each netlink event, from a thread of its own; `failed` if that thread ends."""
 
     def watch() -> None:
-        netlink: Any = IPRoute
-        with netlink() as events, netlink() as reader:
-            events.bind(groups=RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR)
-            while True:
-                changed(read_links(reader))
-                next(iter(events.get()))  # waits
+        try:
+            _watch_links(changed)
+        except Exception as error:  # noqa: BLE001 - whatever it is, nobody watches any more
+            failed(error)
 
     threading.Thread(target=watch, name="links", daemon=True).start()
+
+
+def _watch_links(changed: Callable[[dict[str, Link]], object]) -> None:
+    """Read all links after each event, or after any number of them that the kernel dropped."""
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as events:
+        events.bind((0, RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR))
+        while True:
+            if (links := _read_whole()) is not None:
+                changed(links)
+                _wait(events)
+
+
+def _read_whole() -> dict[str, Link] | None:
+    """All links; None when they changed while they were read, or too much of the answer was dropped."""
+    netlink: Any = IPRoute
+    try:
+        with netlink() as reader:  # one that lost an answer is of no more use
+            return read_links(reader)
+    except NetlinkDumpInterrupted:
+        return None
+    except (NetlinkError, OSError) as error:
+        if (error.code if isinstance(error, NetlinkError) else error.errno) != errno.ENOBUFS:
+            raise
+        log.warning("answer about links lost in part", error="ENOBUFS")
+        return None
+
+
+def _wait(events: socket.socket) -> None:
+    """Wait until something changed, and take all events that wait: nothing of one is used but that it came."""
+    flags = 0
+    for _ in range(_EVENTS_AT_ONCE):
+        try:
+            events.recv(_EVENT_BYTES, flags)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            if error.errno != errno.ENOBUFS:  # the kernel had no room for an event: netlink(7)
+                raise
+            log.warning("events about links lost", error="ENOBUFS")
+        flags = socket.MSG_DONTWAIT

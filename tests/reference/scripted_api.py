@@ -1,0 +1,50 @@
+"""An API server by script: it answers lists from `items`, and each watch with the next of `watches`."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Self
+from urllib.parse import parse_qs, urlsplit
+
+import certifi
+
+
+class ScriptedApi:
+    """Serves one resource over plain HTTP on loopback."""
+
+    def __init__(self, account: Path, items: list[str], watches: list[bytes]) -> None:
+        """Serve `items` (objects as JSON) to every list; a watch beyond the last of `watches` stays silent."""
+        self.account, self.items, self._watches = account, items, watches
+        self.lists = 0
+        self.watched: list[str] = []
+        """The resource version of each watch."""
+        account.mkdir(exist_ok=True)
+        (account / "token").write_text("token")
+        (account / "ca.crt").write_bytes(Path(certifi.where()).read_bytes())  # over plain HTTP, read and not used
+
+    async def __aenter__(self) -> Self:
+        """Listen on a free port."""
+        self._server = await asyncio.start_server(self._answer, host="127.0.0.1", port=0)
+        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Listen no more."""
+        self._server.close()
+
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        asked = parse_qs(urlsplit(head.split(b" ", 2)[1].decode()).query)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n")
+        if "watch" in asked:
+            self.watched.append(asked["resourceVersion"][0])
+            if len(self.watched) <= len(self._watches):
+                writer.write(self._watches[len(self.watched) - 1])
+            await writer.drain()
+            await reader.read()  # until the client goes
+        else:
+            self.lists += 1
+            text = f'{{"metadata":{{"resourceVersion":"{100 + self.lists}"}},"items":[{",".join(self.items)}]}}'
+            writer.write(text.encode())
+        writer.close()
