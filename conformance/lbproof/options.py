@@ -108,7 +108,7 @@ def check_features(names: Iterable[str], where: str) -> None:
         _known("feature", name, where, FEATURES, "lbproof list --features")
 
 
-def check_budgets(budgets: Mapping[str, object], where: str) -> None:
+def check_budgets(budgets: Mapping[str, Any], where: str) -> None:
     """Check the names and the seconds of budgets. Raises `UnknownName` or `BadOption` for the first that cannot be."""
     for name, seconds in budgets.items():
         _known("budget", name, where, BUDGETS, "lbproof list --budgets")
