@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import sys
 import traceback
@@ -70,6 +71,7 @@ def run(pytest_args: Sequence[str], **flags: Any) -> None:  # noqa: ANN401 - cli
 
     What follows `--` goes to pytest: `lbproof run --requirement L2 -- -x`.
     """
+    _refuse_distribution(pytest_args)
     _forget_pytests_environment()
     import pytest
 
@@ -108,6 +110,19 @@ def _forget_pytests_environment() -> None:
     """Remove what the user's own tests are run with: it would change a run, or end it before it begins."""
     for name in [name for name in os.environ if name.startswith("PYTEST_") or name == "PYTHONWARNINGS"]:
         del os.environ[name]
+
+
+_DISTRIBUTES = re.compile(r"-n.*|-d|-f|--(numprocesses|dist|tx|looponfail)(=.*)?")
+"""Options of pytest-xdist that run tests in several processes."""
+
+
+def _refuse_distribution(pytest_args: Sequence[str]) -> None:
+    for word in pytest_args:
+        if _DISTRIBUTES.fullmatch(word):
+            _fail(
+                f"{word} after --: the checks of a run share one lab and cannot run at the same time; leave it out",
+                Exit.USAGE,
+            )
 
 
 class _Outcome:

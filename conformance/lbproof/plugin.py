@@ -65,10 +65,29 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Declare the marker."""
+    """Declare the marker. Raises `pytest.UsageError` when checks are to run in several processes."""
     config.addinivalue_line(
         "markers", "requirement(id, letters): the requirement (and the cases of it) that a check proves"
     )
+    if _asks_for_checks(config):  # pytest-xdist's controller collects nothing
+        _refuse_distribution(config)
+
+
+def _refuse_distribution(config: pytest.Config) -> None:
+    """Refuse pytest-xdist, by its options in the controller and by what it gives to a worker."""
+    option = config.option
+    asked = getattr(option, "numprocesses", None) not in {None, 0, "0"} or getattr(option, "dist", "no") != "no"
+    if (asked or hasattr(config, "workerinput")) and not option.collectonly:
+        raise pytest.UsageError(
+            "the checks of a run share one lab and cannot run at the same time; run pytest without -n, --dist and -d"
+        )
+
+
+def _asks_for_checks(config: pytest.Config) -> bool:
+    """Whether the command line names checks of lbproof, as a package or as a path."""
+    home = Path(__file__).parent / "checks"
+    paths = ((config.invocation_params.dir / str(arg).partition("::")[0]).resolve() for arg in config.args)
+    return any(str(arg).startswith("lbproof") for arg in config.args) or any(p.is_relative_to(home) for p in paths)
 
 
 def options_of(config: pytest.Config) -> Options:
@@ -127,6 +146,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     checks = {item: case for item in items if isinstance(item, pytest.Function) and (case := case_of(item)) is not None}
     if not checks:
         return
+    _refuse_distribution(config)
     from lbproof.session import Session  # noqa: PLC0415 - costs half a second that other sessions need not pay
 
     for item, case in checks.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -309,3 +310,65 @@ def test_a_run_takes_nothing_from_the_folder_it_is_called_in(run: Callable[..., 
     done = run(PASSES, cwd=project)
 
     assert done.exit == 0, done.screen
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["-n", "2"],
+        ["-n2"],
+        ["--numprocesses=2"],
+        ["--numprocesses", "2"],
+        ["--dist", "load"],
+        ["--dist=each"],
+        ["-d"],
+        ["--tx", "2*popen"],
+    ],
+    ids=" ".join,
+)
+def test_checks_that_would_run_at_the_same_time_are_refused(run: Callable[..., Run], words: list[str]) -> None:
+    """They share one lab and would fail by each other's doing; pytest-xdist may be installed or not."""
+    done = run(PASSES, "--", *words)
+
+    assert done.exit == 64, done.screen
+    assert done.screen == (
+        f"lbproof: {words[0]} after --: the checks of a run share one lab and cannot run at the same time; "
+        "leave it out\n"
+    )
+    assert not done.directory.exists()
+
+
+@pytest.mark.parametrize("words", [["-n", "2"], ["--dist", "load"], ["-d"]], ids=" ".join)
+@pytest.mark.parametrize("target", [["--pyargs", "lbproof.checks"], ["checks"]], ids=" ".join)
+def test_plain_pytest_refuses_them_too(
+    run: Callable[..., Run], tmp_path: Path, target: list[str], words: list[str]
+) -> None:
+    """One line before a lab is booted, by the controller for our checks and by a worker for a vendor's own."""
+    results = f"--lb-results={tmp_path / 'runs'}"
+    command = [sys.executable, "-m", "pytest", "-p", "fake_xdist", "-c", "checks/pytest.ini", results, *target, *words]
+
+    done = run(PASSES, command=command, cwd=tmp_path)
+
+    assert done.exit == 4, done.screen
+    says = "the checks of a run share one lab and cannot run at the same time; run pytest without -n, --dist and -d"
+    assert [line for line in done.screen.splitlines() if says in line] == [f"ERROR: {says}"]
+    assert not done.directory.exists()
+
+
+def test_tests_of_others_may_be_distributed(run: Callable[..., Run], tmp_path: Path) -> None:
+    """Where lbproof is merely installed, it is in nobody's way."""
+    (tmp_path / "test_other.py").write_text("def test_other(): pass\n")
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-p",
+        "fake_xdist",
+        "-c",
+        "checks/pytest.ini",
+        "test_other.py",
+        "-n",
+        "2",
+    ]
+
+    assert run(PASSES, command=command, cwd=tmp_path).exit == 0
