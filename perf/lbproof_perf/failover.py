@@ -138,4 +138,6 @@ def told(book: Book, step: Step) -> str:
 
     line = f"{step.arm} {step.case}: {shown(waits[-1])}, {last.values['lost']:.0f} lost"
     line += f" (of {len(waits)}: median {shown(quantile(waits, 0.5))}, longest {shown(quantile(waits, 1.0))})"
+    if (bracket := last.values.get("fault_bracket_seconds")) is not None:
+        line += f", fault within {bracket * 1000:.1f} ms"
     return line + "".join(f"; {mark}" for mark in last.marks)

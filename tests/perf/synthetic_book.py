@@ -101,6 +101,7 @@ def _outage_values(whole: float | None, random: np.random.Generator) -> dict[str
         "no_announcer_seconds": whole,
         **{f"{part}_seconds": None if whole is None else share * whole for part, share in split.items()},
         "worst_stall_seconds": 0.003,
+        "fault_bracket_seconds": 0.004,
     }
 
 
@@ -124,7 +125,8 @@ def _outage_arrays(whole: float | None) -> dict[str, NDArray[Any]]:
         "census_count": np.where(quiet, 0, 1),
         "stall_at": np.array([99.5]),
         "stall_seconds": np.array([0.003]),
-        "fault_at": np.array(fault),
+        "fault_at": np.array(fault + 0.0035),
+        "fault_before": np.array(fault - 0.0005),
     }
 
 

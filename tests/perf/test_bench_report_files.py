@@ -9,6 +9,7 @@ from html.parser import HTMLParser
 from typing import TYPE_CHECKING
 
 import jsonschema
+import numpy as np
 import pytest
 from tests.perf.synthetic_book import book
 
@@ -112,6 +113,35 @@ def test_the_page_shows_what_did_not_go_well(written: Book) -> None:
     assert "the machine stalled for 120 ms" in text
     assert "1 without recovery" in text
     assert hashlib.sha256((written.folder / "raw" / raw).read_bytes()).hexdigest()[:12] in text
+
+
+def test_every_file_says_how_exactly_a_fault_s_moment_is_known(written: Book) -> None:
+    """The bracket stands beside the outage: on the page and in its pictures, in the terminal, JSON and metrics."""
+    page, prom = _text(written, "report.html"), _text(written, "metrics.prom")
+    told = schema.Report.model_validate_json(_text(written, "bench.json"))
+
+    assert "the fault took effect within</td>" in page
+    assert "(within 4 ms)" in page
+    assert any("the fault took effect within" in line and "4 ms" in line for line in terminal.lines(written))
+    assert 'lbproof_bench_failover_fault_bracket_seconds{arm="reference",case="power-cut",quantile="1"} 0.004' in prom
+    assert next(one.quantiles["max"].value for one in told.figures if one.name == "fault_bracket_seconds") == 0.004
+
+
+def test_a_book_of_faults_with_one_moment_is_still_reported(tmp_path: Path) -> None:
+    """What was measured before the clock was read twice keeps its figures, and says nothing of a bracket."""
+    made = book(tmp_path, benches=["failover"], arms=["reference"], cuts=2)
+    lines = [json.loads(line) for line in _text(made, "trials.ndjson").splitlines()]
+    for line in lines:
+        del line["values"]["fault_bracket_seconds"]
+    (tmp_path / "trials.ndjson").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    for path in (tmp_path / "raw").iterdir():
+        with np.load(path) as stored:
+            kept = {name: stored[name] for name in stored.files if name != "fault_before"}
+        np.savez_compressed(path, **kept)
+    write(Book.read(tmp_path))
+
+    assert "fault: the announcing node loses power<" in _text(made, "report.html")
+    assert "took effect" not in _text(made, "report.html")
 
 
 def test_no_text_of_a_run_becomes_markup(tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ SAMPLES: Mapping[str, Mapping[str, str]] = {
 }
 """Benchmark → array of its trials → figure that is made from all their samples."""
 MAIN: Mapping[str, Sequence[str]] = {
-    "failover": ("first_answer_seconds", "steady_seconds", "two_announcers_seconds"),
+    "failover": ("first_answer_seconds", "steady_seconds", "two_announcers_seconds", "fault_bracket_seconds"),
     "moves": ("lost", "longest_gap_seconds", "two_announcers_seconds"),
     "hogs": ("false_takeovers", "lost", "longest_gap_seconds"),
     "allocate": ("assigned_seconds", "arp_seconds", "http_seconds", "silent_seconds", "api_requests_per_second"),

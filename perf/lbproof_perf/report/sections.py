@@ -21,7 +21,8 @@ _STAGES = {"assigned_seconds": "", "arp_seconds": "dashed", "http_seconds": "dot
 _GROWING = {"services": "Services", "nodes": "nodes"}
 HOW: Mapping[str, str] = {
     "failover": "UDP each millisecond, a new connection with an HTTP request each 10 ms, an ARP request each 10 ms, "
-    "on a schedule, whether or not the last was answered. Time runs from the fault. Nothing is dropped for being slow.",
+    "on a schedule, whether or not the last was answered. An outage begins with the first probe that was lost from the "
+    "fault on; the bracket beside it says how exactly the fault's moment is known. Nothing is dropped for being slow.",
     "moves": "The announcing speaker is stopped in an orderly way while a client asks every millisecond.",
     "hogs": "Nothing is wrong but that processes take all the CPU time there is.",
     "allocate": "Time runs from the moment that a Service's POST was sent. Nothing is discarded for being slow. What "
