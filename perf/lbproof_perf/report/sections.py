@@ -127,13 +127,13 @@ def _plots(book: Book, found: Sequence[Summary], trials: Sequence[Trial], tone: 
 def _strips(found: Sequence[Summary], wanted: Sequence[str], words: str, tone: Mapping[str, str]) -> Iterator[Plot]:
     for name in wanted:
         lanes = [
-            plots.Lane(name=one.arm, tone=tone[one.arm], values=one.values, middle=one.quantiles["p50"])
+            plots.Lane(name=one.arm, tone=tone[one.arm], values=one.values, middle=one.quantiles.get("p50"))
             for one in found
             if one.name == name
         ]
         if any(len(lane.values) > 1 for lane in lanes) and any(any(lane.values) for lane in lanes):
             told = f"{words}: {names.words(name)}"
-            caption = f"{told}. A dot a run; the bar is the median with its 95 % interval."
+            caption = f"{told}. A dot a run; the bar is the median of five runs or more, with its 95 % interval."
             yield Plot(caption=caption, svg=plots.strips(lanes, name=name, title=told))
 
 
@@ -185,7 +185,14 @@ def _parts(found: Sequence[Summary], words: str) -> Iterator[Plot]:
     rows = []
     for arm in dict.fromkeys(one.arm for one in found):
         medians = [
-            next((one.at("p50") for one in found if one.arm == arm and one.name == f"{part}_seconds"), None)
+            next(
+                (
+                    one.at("p50")
+                    for one in found
+                    if (one.arm, one.name) == (arm, f"{part}_seconds") and "p50" in one.quantiles
+                ),
+                None,
+            )
             for part in plots.PARTS
         ]
         known = [value for value in medians if value is not None and value < float("inf")]
@@ -256,7 +263,7 @@ def _rates(figures: Figures, tone: Mapping[str, str]) -> Iterator[Plot]:
                 name=f"{one.case.partition('-')[0]}, {one.arm}",
                 tone=tone[one.arm],
                 values=one.values,
-                middle=one.quantiles["p50"],
+                middle=one.quantiles.get("p50"),
             )
             for one in found
             if one.case.partition("-")[2] == user
