@@ -23,7 +23,7 @@ test: setup-test ## all of the project's own tests: lint, types, pytest (on kind
 mutants: setup-lab ## each mutant against the checks that must catch it
 	@tools/stage mutants $(BIN)/python -m pytest tests/mutants
 
-bench: setup-bench ## outages, moves, allocation, scale, ARP and load of the reference and MetalLB side by side: under an hour
+bench: setup-bench ## outages, moves, allocation, scale, ARP and load of the reference and MetalLB side by side: about an hour
 	@tools/stage bench $(BIN)/lbproof bench all $(BENCH_ARGS)
 
 bench-quick: setup-bench ## the same with few repetitions, to see that it works: under five minutes

@@ -14,7 +14,7 @@ import numpy as np
 
 from lbproof.stage import manifests
 from lbproof.stage.ground import NAMESPACE
-from lbproof_perf.statistics import quantile
+from lbproof_perf.statistics import enough, quantile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -66,13 +66,13 @@ class Times:
         return {name: getattr(self, name) for name in names}
 
     def values(self) -> dict[str, float | None]:
-        """Medians and 99th percentiles; None where so many did not happen in time."""
+        """Medians and 99th percentiles, where there are enough Services; None where so many did not happen in time."""
         found: dict[str, float | None] = {}
         for name in ("created", "assigned", "arp", "http", "silent"):
             row: Floats = getattr(self, name)
-            if len(row):
-                found[f"{name}_p50_seconds"] = _finite(quantile(row, 0.5))
-                found[f"{name}_p99_seconds"] = _finite(quantile(row, 0.99))
+            for label, q in (("p50", 0.5), ("p99", 0.99)):
+                if enough(len(row), q):
+                    found[f"{name}_{label}_seconds"] = _finite(quantile(row, q))
         return found | {"seconds": _finite(self.all_seconds)}
 
 

@@ -21,7 +21,7 @@ class Size(StrEnum):
     QUICK = "quick"
     """All benchmarks in under five minutes: to see that they work."""
     FULL = "full"
-    """All in under an hour on two cores: what is published."""
+    """All in about an hour on two cores: what is published."""
     NIGHTLY = "nightly"
     """As long as it takes."""
 

@@ -22,21 +22,23 @@ from lbproof_perf import differences, statistics
 from lbproof_perf.differences import Side
 from lbproof_perf.report import figures, names
 from lbproof_perf.report.names import Better, ratio_text, value_text
+from lbproof_perf.statistics import Interval
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from lbproof_perf.book import Book
     from lbproof_perf.report.figures import Figures, Summary
-    from lbproof_perf.statistics import Interval
     from lbproof_perf.thresholds import Threshold
 
 CHANCE = 0.05
 """A corrected chance above it is noise."""
 FEW = 5
-"""Values that each side takes: with fewer no shuffle is rare enough to say anything."""
-TAIL = 20
-"""Values that each side takes for a p99 to be compared where no threshold asks for it."""
+"""Values that each side takes: with fewer no shuffle is rare enough to say anything. A quantile may take more
+(`statistics.needed`)."""
+
+
+_UNDEFINED = Interval(low=math.nan, value=math.nan, high=math.nan)
 
 
 class Verdict(StrEnum):
@@ -74,6 +76,10 @@ class Row:
     counts: tuple[int, int]
     values: tuple[float, float]
     """The figure itself, on both sides."""
+    texts: tuple[str, str]
+    """The same with its unit; of too few values for the quantile, the worst of them: `max of 3: 144 ms`."""
+    enough: bool
+    """Whether both sides have as many values as the quantile takes; where one has not, nothing is judged."""
     control: str
     """The arm that both were divided by; empty within a run."""
     ratio: Interval
@@ -163,7 +169,7 @@ def _pairs(
             continue
         for quantile in figures.QUANTILES:
             asked = any(threshold.covers(key) for threshold in thresholds for key in _keys(one, other, quantile))
-            enough = min(one.count, other.count) >= TAIL
+            enough = statistics.enough(min(one.count, other.count), figures.QUANTILES[quantile])
             if asked or quantile == "p50" or (quantile == "p99" and enough):
                 yield one, other, quantile
 
@@ -182,6 +188,7 @@ def _row(pair: _Pair, found: tuple[Figures, Figures], *, within: bool) -> Row:
         Side(values=np.array(mine.values), control=_values(figured, mine, control))
         for mine, figured in zip((one, other), found, strict=True)
     ]
+    enough = statistics.enough(min(one.count, other.count), q)
     judged = _judged(pair, control, sides, q, within=within)
     keys = _keys(one, other, quantile)
     return Row(
@@ -190,8 +197,10 @@ def _row(pair: _Pair, found: tuple[Figures, Figures], *, within: bool) -> Row:
         name=one.name,
         counts=(one.count, other.count),
         values=(one.at(quantile), other.at(quantile)),
+        texts=(one.text(quantile), other.text(quantile)),
+        enough=enough,
         control=control,
-        ratio=differences.ratio(sides[1], sides[0], q),
+        ratio=differences.ratio(sides[1], sides[0], q) if enough else _UNDEFINED,
         chance=differences.chance(sides[1], sides[0], q) if judged is Verdict.SAME else 1.0,
         verdict=judged,
     )
@@ -219,7 +228,7 @@ def _judged(pair: _Pair, control: str, sides: Sequence[Side], q: float, *, withi
     if any(not 0 < divisor < math.inf for divisor in divisors):
         return Verdict.SHOWN
     counts = [one.count, other.count, *(len(side.control) for side in sides if side.control is not None)]
-    return Verdict.TOO_FEW if min(counts) < FEW else Verdict.SAME
+    return Verdict.SAME if min(counts) >= FEW and statistics.enough(min(counts), q) else Verdict.TOO_FEW
 
 
 def _corrected(rows: Sequence[Row]) -> list[Row]:
@@ -252,11 +261,13 @@ def _checked(rows: Sequence[Row], thresholds: Sequence[Threshold]) -> Iterator[C
         for row in covered:
             if threshold.most is not None:
                 held = Held.HELD if row.values[1] <= threshold.most else Held.BROKEN
-                seen, most = (value_text(value, row.name) for value in (row.values[1], threshold.most))
-                text = f"{row.key} is {seen}, at most {most}"
+                q = figures.QUANTILES[row.key.rpartition(".")[2]]
+                held = held if statistics.enough(row.counts[1], q) else Held.UNDECIDED
+                text = f"{row.key} is {row.texts[1]}, at most {value_text(threshold.most, row.name)}"
                 yield Checked(threshold=threshold, key=row.key, text=text, held=held)
             if threshold.ratio is not None:
-                text = f"{row.key} is {ratio_text(times_worse(row))} as bad, at most {ratio_text(threshold.ratio)}"
+                seen = f"{ratio_text(times_worse(row))} as bad" if row.enough else f"of too few values ({row.texts[1]})"
+                text = f"{row.key} is {seen}, at most {ratio_text(threshold.ratio)}"
                 yield Checked(threshold=threshold, key=row.key, text=text, held=_allowed(row, threshold.ratio))
 
 
@@ -269,7 +280,7 @@ def _allowed(row: Row, ratio: float) -> Held:
 
 
 def _told(row: Row) -> str:
-    before, after = (value_text(value, row.name) for value in row.values)
+    before, after = row.texts
     text = f"{row.verdict:>8}  {row.key}: {before} → {after} (n {row.counts[0]}, {row.counts[1]})"
     if math.isnan(row.ratio.value):
         return text

@@ -15,7 +15,7 @@ from lbproof.lab.base import Topology
 from lbproof_perf.bench import Size
 from lbproof_perf.book import Step
 from lbproof_perf.faults import KINDS
-from lbproof_perf.statistics import quantile
+from lbproof_perf.statistics import enough, quantile
 from lbproof_perf.subject import Company
 
 if TYPE_CHECKING:
@@ -137,5 +137,8 @@ def told(book: Book, step: Step) -> str:
         return "none" if seconds is None or seconds == float("inf") else f"{seconds * 1000:.0f} ms"
 
     line = f"{step.arm} {step.case}: {shown(waits[-1])}, {last.values['lost']:.0f} lost"
-    line += f" (of {len(waits)}: median {shown(quantile(waits, 0.5))}, longest {shown(quantile(waits, 1.0))})"
+    median = f"median {shown(quantile(waits, 0.5))}, " if enough(len(waits), 0.5) else ""
+    line += f" (of {len(waits)}: {median}longest {shown(quantile(waits, 1.0))})"
+    if (bracket := last.values.get("fault_bracket_seconds")) is not None:
+        line += f", fault within {bracket * 1000:.1f} ms"
     return line + "".join(f"; {mark}" for mark in last.marks)

@@ -1,7 +1,8 @@
 """The faults that a benchmark of outages does: the lab's, and those that anyone does through the API.
 
-Each takes effect at a known moment and knows its undo. What a fault is done to is the announcer of the one address
-that is measured.
+Each knows its undo and when it took effect: the lab's between two readings of the clock (`Fault.before` and `began`);
+of one that is done through the API, time runs from the moment that its request was sent. What a fault is done to is the
+announcer of the one address that is measured.
 """
 
 from __future__ import annotations

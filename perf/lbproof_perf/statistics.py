@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 RESAMPLES = 2000
 LEVEL = 0.95
+FEWEST = 5
+"""Values that any quantile but the highest takes: of fewer the middle one is hardly more than a value by chance."""
 _SEED = 20_261_124
 
 
@@ -57,6 +59,20 @@ def quantile(values: Iterable[float | None] | Floats, q: float) -> float:
     if not len(ordered) or not 0 <= q <= 1:
         raise ValueError(f"no quantile {q:g} of {len(ordered)} values")
     return float(ordered[_at(len(ordered), q)])
+
+
+def needed(q: float) -> int:
+    """How many values a quantile takes to be said at all: so many that one of them lies beyond it, and `FEWEST`.
+
+    p50 takes 5, p90 10, p95 20, p99 100. Of fewer values the quantile would be the highest of them under another name:
+    whoever reports figures then says `max of n`. The highest itself (`q` of 1) is that of one value too.
+    """
+    return 1 if q >= 1 else max(FEWEST, math.ceil(round(1 / (1 - q), 6)))
+
+
+def enough(count: int, q: float) -> bool:
+    """Whether so many values are as many as a quantile takes."""
+    return count >= needed(q)
 
 
 def interval(values: Iterable[float | None] | Floats, q: float, *, resamples: int = RESAMPLES) -> Interval:

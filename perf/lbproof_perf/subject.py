@@ -46,6 +46,9 @@ _PHASE = 0.2
 """Seconds over which the moment of a fault is drawn."""
 _STALL = 0.025
 """Seconds of a stall of the machine from which on a trial is marked."""
+_BRACKET = 0.01
+"""Seconds within which a fault must have taken effect, else a trial is marked: a third of the shortest outage that is
+published (27 ms). What is lost in a wider bracket for another reason would count as that of the fault."""
 _START, _LEAD = 0.6, 0.08
 """Seconds that the ruler's processes take to start, and before a cold client's first question at which the fault is
 begun: it takes some hundredths to take effect."""
@@ -72,7 +75,7 @@ class Watched:
     @property
     def outage(self) -> Outage:
         """What it cost."""
-        return outage(self.found, self.fault.began, self.announcer.mac, self.end)
+        return outage(self.found, self.fault.earliest, self.announcer.mac, self.end)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -117,6 +120,7 @@ class Subject:
                 fault = self._strike(kind, announcer)
             if kind.over:
                 kind.over(self.scene)
+            marks += wide_bracket(fault)
             if not ruler.quiet_after(fault.began, _RECOVERY, kind.watch):
                 marks.append(f"no recovery within {_RECOVERY:g} s")
             ends = time.monotonic()
@@ -171,15 +175,15 @@ class Subject:
         return fault
 
     def _keep(self, book: Book, step: Step, seen: Watched) -> None:
-        begin, found = seen.fault.began, seen.found
+        fault, found = seen.fault, seen.found
         names = names_of(self._lab)
-        late = self.stalls.between(begin - _BEFORE, seen.end)
+        late = self.stalls.between(fault.earliest - _BEFORE, seen.end)
         worst = max((seconds for _, seconds in late), default=0.0)
         stalled = (f"the machine stalled for {worst * 1000:.0f} ms",) if worst >= _STALL else ()
         after = self._announcing(found, seen.end)
         detail: dict[str, Any] = {
-            "fault": seen.fault.kind,
-            "target": seen.fault.target,
+            "fault": fault.kind,
+            "target": fault.target,
             "before": seen.announcer.name,
             "after": after.name if after else "",
             "macs": list(found.macs),
@@ -188,9 +192,12 @@ class Subject:
         arrays = found.arrays() | {
             "stall_at": np.array([at for at, _ in late]),
             "stall_seconds": np.array([seconds for _, seconds in late]),
-            "fault_at": np.array([begin]),
+            "fault_at": np.array([fault.began]),
+            "fault_before": np.array([fault.earliest]),
         }
         values = seen.outage.values() | {"worst_stall_seconds": worst}
+        if fault.before is not None:
+            values["fault_bracket_seconds"] = fault.began - fault.before
         book.add(step, values, marks=(*seen.marks, *stalled), detail=detail, arrays=arrays)
 
     def _restore(self) -> None:
@@ -262,6 +269,14 @@ def one_answers(found: Reading, now: float, since: float) -> bool:
     begin = now - _ALONE
     two, none = announcers(found, begin, now)
     return begin >= since and two == 0 and none is not None and none < _ALONE / 2
+
+
+def wide_bracket(fault: Fault) -> tuple[str, ...]:
+    """The mark of a fault whose two readings of the clock are far apart; empty where they are not."""
+    seconds = fault.began - fault.earliest
+    if seconds <= _BRACKET:
+        return ()
+    return (f"when the fault took effect is known to {seconds * 1000:.0f} ms alone",)
 
 
 def _nothing() -> None:

@@ -6,6 +6,7 @@ has, an arm that was stopped early.
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -101,6 +102,7 @@ def _outage_values(whole: float | None, random: np.random.Generator) -> dict[str
         "no_announcer_seconds": whole,
         **{f"{part}_seconds": None if whole is None else share * whole for part, share in split.items()},
         "worst_stall_seconds": 0.003,
+        "fault_bracket_seconds": 0.004,
     }
 
 
@@ -124,7 +126,8 @@ def _outage_arrays(whole: float | None) -> dict[str, NDArray[Any]]:
         "census_count": np.where(quiet, 0, 1),
         "stall_at": np.array([99.5]),
         "stall_seconds": np.array([0.003]),
-        "fault_at": np.array(fault),
+        "fault_at": np.array(fault + 0.0035),
+        "fault_before": np.array(fault - 0.0005),
     }
 
 
@@ -142,13 +145,15 @@ def _hogs(
     made: Book, random: np.random.Generator, arms: Sequence[str], cuts: int, times: Callable[[str], float]
 ) -> None:
     del cuts, times
-    for arm in arms:
-        values = _outage_values(0.0, random) | {
-            "seconds": 600.0,
-            "lost": 12,
-            "false_takeovers": int(arm != "reference"),
-        }
-        made.add(Step(bench="hogs", arm=arm, case="12-hogs"), values, marks=("the machine stalled for 90 ms",))
+    for number in range(1, 11):
+        for arm in arms:
+            values = _outage_values(0.0, random) | {
+                "seconds": 60.0,
+                "lost": 2,
+                "false_takeovers": int(arm != "reference"),
+            }
+            step = Step(bench="hogs", arm=arm, case="12-hogs", number=number)
+            made.add(step, values, marks=("the machine stalled for 90 ms",))
 
 
 def _allocate(
@@ -157,17 +162,19 @@ def _allocate(
     del cuts
     for arm in (arm for arm in arms if arm != "keepalived"):
         factor = times(arm) * (4.0 if arm.startswith("metallb") else 1.0)
-        for case, count in (
-            ("alone", 10),
-            ("alone-proxy-10ms", 5),
-            ("burst-10", 10),
-            ("burst-10-proxy-10ms", 10),
-            ("burst-100", 100),
-            ("burst-1000", 1000),
+        for case, count, number in (
+            ("alone", 10, 1),
+            ("alone-proxy-10ms", 5, 1),
+            ("burst-10", 10, 1),
+            ("burst-10-proxy-10ms", 10, 1),
+            ("burst-100", 100, 1),
+            ("burst-100", 100, 2),
+            ("burst-1000", 1000, 1),
+            ("burst-1000", 1000, 2),
         ):
             base = np.sort(random.exponential(0.02 * np.sqrt(count), count)) * factor + 0.02
             arrays = {"created": base * 0.3, "assigned": base, "arp": base * 1.5, "http": base + 1.0, "silent": base}
-            if arm == "metallb" and count == 1000:
+            if arm == "metallb" and (count, number) == (1000, 1):
                 arrays["http"][-3:] = np.nan
             values: dict[str, float | None] = {}
             for stage in ("assigned", "arp", "http", "silent"):
@@ -177,8 +184,11 @@ def _allocate(
                     values[f"{stage}_{name}_seconds"] = None if np.isinf(value) else value
             values |= {"api_requests": 3.0 * count, "cpu_seconds": 0.01 * count, "seconds": float(base[-1])}
             detail = {"proxy": "1s"}
-            made.add(Step(bench="allocate", arm=arm, case=case), values, detail=detail, arrays=arrays)
-        made.add(Step(bench="allocate", arm=arm, case="rest"), {"api_requests_per_second": 0.4 * factor})
+            step = Step(bench="allocate", arm=arm, case=case, number=number)
+            made.add(step, values, detail=detail, arrays=arrays)
+        for number in (1, 2):
+            step = Step(bench="allocate", arm=arm, case="rest", number=number)
+            made.add(step, {"api_requests_per_second": 0.4 * factor})
 
 
 def _allocator(
@@ -186,14 +196,14 @@ def _allocator(
 ) -> None:
     del cuts
     for arm in (arm for arm in arms if arm in {"reference", "metallb"}):
-        for size in (256, 1024, 4096, 65536):
+        for size, number in itertools.product((256, 1024, 4096, 65536), range(1, 6)):
             if arm == "metallb" and size > 4096:
                 continue
             each = 4e-7 if arm == "reference" else 4e-7 * size
             value = each * times(arm) * float(random.normal(1, 0.02))
             arrays = {"each": random.exponential(value, min(size, 4096))}
             values = {"seconds_per_address": value, "worst_seconds": 9 * value, "churn_seconds_per_address": value}
-            made.add(Step(bench="allocator", arm=arm, case=str(size)), values, arrays=arrays)
+            made.add(Step(bench="allocator", arm=arm, case=str(size), number=number), values, arrays=arrays)
 
 
 def _scale(
@@ -227,7 +237,7 @@ def _arp(
     for arm, base in (("kernel", kernel), ("reference", 3.7e-5), ("metallb", 9e-5)):
         if arm != "kernel" and arm not in arms:
             continue
-        for count in (1, 100, 10_000):
+        for count, number in itertools.product((1, 100, 10_000), range(1, 6)):
             seconds = random.lognormal(np.log(base), 0.3, 2000) * times(arm)
             values = {
                 "p50_seconds": float(np.quantile(seconds, 0.5)),
@@ -237,7 +247,8 @@ def _arp(
             }
             if arm != "kernel":
                 values |= {"cpu_seconds": 1.2, "p50_over_kernel": values["p50_seconds"] / kernel}
-            made.add(Step(bench="arp", arm=arm, case=f"addresses-{count}"), values, arrays={"seconds": seconds})
+            step = Step(bench="arp", arm=arm, case=f"addresses-{count}", number=number)
+            made.add(step, values, arrays={"seconds": seconds})
         made.add(Step(bench="arp", arm=arm, case="flood"), {"flood_cpu_cores": 0.04})
 
 
@@ -265,11 +276,12 @@ def _load(
                     )
     for tool, most in (("FastHttpUser", 9_900.0), ("ScheduleUser", 53_000.0)):
         rates: dict[str, float | None] = {"requests_per_second": most, "requests_per_second_per_core": most}
-        made.add(Step(bench="load", arm=tool, case="ceiling"), rates)
+        for number in (1, 2):
+            made.add(Step(bench="load", arm=tool, case="ceiling", number=number), rates)
     for arm in (arm for arm in arms if arm in {"reference", "metallb"}):
-        for case, seen in (("freeze-stock", 0.002), ("freeze-schedule", 1.61)):
+        for (case, seen), number in itertools.product((("freeze-stock", 0.002), ("freeze-schedule", 1.61)), (1, 2)):
             values: dict[str, float | None] = {"truth_p95_seconds": 1.617, "seen_p95_seconds": seen}
-            made.add(Step(bench="load", arm=arm, case=case), values)
+            made.add(Step(bench="load", arm=arm, case=case, number=number), values)
 
 
 def _ruler(
@@ -279,8 +291,8 @@ def _ruler(
     for number in range(1, cuts + 1):
         for arm in ("arm-a", "arm-b"):
             made.add(Step(bench="ruler", arm=arm, case="a-a", number=number), _measured(0.2, random))
-    for arm in ("udp", "tcp"):
-        made.add(Step(bench="ruler", arm=arm, case="freeze"), _measured(2.0, random))
+    for arm, number in itertools.product(("udp", "tcp"), (1, 2, 3)):
+        made.add(Step(bench="ruler", arm=arm, case="freeze", number=number), _measured(2.0, random))
 
 
 def _measured(truth: float, random: np.random.Generator) -> dict[str, float | None]:

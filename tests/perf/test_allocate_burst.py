@@ -92,7 +92,7 @@ def test_all_is_kept_of_each_service() -> None:
 
 
 def test_what_never_answers_is_kept_as_such() -> None:
-    """The slowest Service moves the percentile instead of being dropped."""
+    """The slowest Service is not dropped, and all of it took for ever."""
     made, _ = services(20, mute="s7")
 
     assert not made.make()
@@ -100,8 +100,7 @@ def test_what_never_answers_is_kept_as_such() -> None:
     times = made.times()
     assert math.isnan(times.arp[7])
     assert times.values()["arp_p50_seconds"] is not None
-    assert times.values()["arp_p99_seconds"] is None
-    assert times.values()["http_p99_seconds"] is None
+    assert not [name for name in times.values() if "p99" in name]  # twenty Services have none
     assert times.values()["seconds"] is None
 
 

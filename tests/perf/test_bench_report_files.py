@@ -9,11 +9,12 @@ from html.parser import HTMLParser
 from typing import TYPE_CHECKING
 
 import jsonschema
+import numpy as np
 import pytest
 from tests.perf.synthetic_book import book
 
 from lbproof_perf.book import Book, Step
-from lbproof_perf.report import figures, metrics, schema, terminal
+from lbproof_perf.report import answers, figures, metrics, schema, terminal
 from lbproof_perf.report.write import write
 
 if TYPE_CHECKING:
@@ -112,6 +113,85 @@ def test_the_page_shows_what_did_not_go_well(written: Book) -> None:
     assert "the machine stalled for 120 ms" in text
     assert "1 without recovery" in text
     assert hashlib.sha256((written.folder / "raw" / raw).read_bytes()).hexdigest()[:12] in text
+
+
+def test_every_file_says_how_exactly_a_fault_s_moment_is_known(written: Book) -> None:
+    """The bracket stands beside the outage: on the page and in its pictures, in the terminal, JSON and metrics."""
+    page, prom = _text(written, "report.html"), _text(written, "metrics.prom")
+    told = schema.Report.model_validate_json(_text(written, "bench.json"))
+
+    assert "the fault took effect within</td>" in page
+    assert "(within 4 ms)" in page
+    assert any("the fault took effect within" in line and "4 ms" in line for line in terminal.lines(written))
+    assert 'lbproof_bench_failover_fault_bracket_seconds{arm="reference",case="power-cut",quantile="1"} 0.004' in prom
+    assert next(one.quantiles["max"].value for one in told.figures if one.name == "fault_bracket_seconds") == 0.004
+
+
+def test_a_book_of_faults_with_one_moment_is_still_reported(tmp_path: Path) -> None:
+    """What was measured before the clock was read twice keeps its figures, and says nothing of a bracket."""
+    made = book(tmp_path, benches=["failover"], arms=["reference"], cuts=2)
+    lines = [json.loads(line) for line in _text(made, "trials.ndjson").splitlines()]
+    for line in lines:
+        del line["values"]["fault_bracket_seconds"]
+    (tmp_path / "trials.ndjson").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    for path in (tmp_path / "raw").iterdir():
+        with np.load(path) as stored:
+            kept = {name: stored[name] for name in stored.files if name != "fault_before"}
+        np.savez_compressed(path, **kept)
+    write(Book.read(tmp_path))
+
+    assert "fault: the announcing node loses power<" in _text(made, "report.html")
+    assert "took effect" not in _text(made, "report.html")
+
+
+def test_no_file_says_a_p99_of_one_run(tmp_path: Path) -> None:
+    """Page, terminal, JSON and metrics tell the longest of one instead."""
+    made = Book(tmp_path)
+    made.add(Step(bench="failover", arm="reference", case="power-cut"), {"first_answer_seconds": 5.27})
+    write(made)
+    told = schema.Report.model_validate_json(_text(made, "bench.json"))
+
+    assert "max of 1: 5.27 s" in _text(made, "report.html")
+    assert not re.search(r"p99 5\.27|p50 5\.27", _text(made, "report.html"))
+    assert set(told.figures[0].quantiles) == {"max"}
+    assert 'quantile="1"} 5.27' in _text(made, "metrics.prom")
+    assert "0.99" not in _text(made, "metrics.prom")
+    (row,) = (line for line in terminal.lines(made) if line.startswith("  "))
+    assert row.count("5.27 s") == 1
+
+
+@pytest.mark.parametrize(
+    ("marks", "figure"),
+    [
+        ((("the client was the limit",), ("the client was the limit",)), "not measured"),
+        (((), ("the client was the limit",)), "519/s"),
+    ],
+)
+def test_a_headline_stands_on_trials_that_are_not_marked(
+    tmp_path: Path, marks: tuple[tuple[str, ...], ...], figure: str
+) -> None:
+    """What a client could send is no rate of the LoadBalancer; that it is at least as much is told beside."""
+    made = Book(tmp_path)
+    for number, (rate, mark) in enumerate(zip((519.0, 100.0), marks, strict=True), start=1):
+        step = Step(bench="load", arm="reference", case="loadbalancer-keepalive", number=number)
+        made.add(step, {"requests_per_second": rate}, marks=mark)
+    ((said,),) = (answer.said for answer in answers.of(figures.of(made)))
+
+    assert said.figure == figure
+    assert ("the client was the limit" in said.text) is (figure == "not measured")
+
+
+def test_a_marked_outage_alone_is_no_headline(tmp_path: Path) -> None:
+    """One of several that is marked is kept and counted: leaving it out would be a choice."""
+    for folder, marked, figure in (("a", (True,) * 5, "not measured"), ("b", (True, *(False,) * 4), "100 ms")):
+        made = Book(tmp_path / folder)
+        for number, mark in enumerate(marked, start=1):
+            step = Step(bench="failover", arm="reference", case="power-cut", number=number)
+            made.add(step, {"first_answer_seconds": 0.1}, marks=("the machine stalled for 90 ms",) if mark else ())
+        ((said,),) = (answer.said for answer in answers.of(figures.of(made)))
+
+        assert said.figure == figure
+        assert f"{sum(marked)} of 5 marked" in said.text
 
 
 def test_no_text_of_a_run_becomes_markup(tmp_path: Path) -> None:

@@ -98,6 +98,19 @@ def test_too_few_values_say_nothing(tmp_path: Path) -> None:
     assert found.exit is Exit.INCONCLUSIVE
 
 
+def test_a_p99_of_twenty_is_not_compared(tmp_path: Path) -> None:
+    """A threshold of it is undecided, whatever the longest of twenty was, and no p99 is told."""
+    one = _book(tmp_path / "one", seed=1, reference=0.15, keepalived=3.0)
+    other = _book(tmp_path / "other", seed=2, reference=0.15, keepalived=3.0)
+    key = _CUT.replace("p50", "p99")
+
+    assert key not in _rows(compare.compare(one, other))
+    asked = compare.compare(one, other, thresholds.parse({key: {"most": 9.0, "ratio": 9.0}}, "test"))
+    assert _rows(asked)[key] is Verdict.TOO_FEW
+    assert [row.held for row in asked.checked] == [Held.UNDECIDED] * 2
+    assert "max of 20" in next(row.text for row in asked.checked)
+
+
 def test_runs_with_nothing_in_common_say_nothing(tmp_path: Path) -> None:
     """An arm that is on one side alone is not compared."""
     found = compare.compare(_book(tmp_path / "a", seed=1, reference=1.0), _book(tmp_path / "b", seed=1, metallb=1.0))

@@ -154,9 +154,10 @@ def test_rounds_go_there_and_back() -> None:
     keys = [step.key for step in made]
     first = [(step.arm, step.case) for step in made if step.number == 1 and step.case.count("-") and step.arm in "ab"]
     second = [(step.arm, step.case) for step in made if step.number == 2 and step.case.count("-")]
+    there, back = ([cell for cell in cells if not cell[1].startswith("freeze")] for cells in (first, second))
 
     assert len(set(keys)) == len(keys)
-    assert [cell for cell in first if not cell[1].startswith("freeze")] == second[::-1]
+    assert there == back[::-1]
 
 
 def test_the_manifests_name_files_that_are_there() -> None:

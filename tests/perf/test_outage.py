@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from lbproof.lab.base import Fault, Node, Role
 from lbproof_perf.ruler.outage import announcers, gaps, outage, takeovers
 from lbproof_perf.ruler.reading import Reading, quiet, reading
 from lbproof_perf.ruler.records import DTYPE, RECORD, Kind
+from lbproof_perf.subject import Watched, wide_bracket
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -74,6 +76,61 @@ def test_an_outage_is_split_in_its_parts() -> None:
     assert sum(part for part in parts if part) == pytest.approx(found.first_answer_seconds)
     assert found.no_announcer_seconds == pytest.approx(0.13, abs=0.011)
     assert found.two_announcers_seconds == 0
+
+
+def watched(found: Reading, *, before: float | None, began: float) -> Watched:
+    """A power cut of the old node whose moment was read before and after, and what the ruler saw of it."""
+    fault = Fault(kind="power-cut", target="node w01", before=before, began=began, undo_with=lambda: None)
+    announcer = Node(name="w01", role=Role.WORKER, address="192.0.2.11", mac=OLD, interface="eth0")
+    return Watched(case="power-cut", fault=fault, announcer=announcer, found=found, end=math.inf)
+
+
+def test_a_clock_that_is_read_late_shortens_no_outage() -> None:
+    """Probes are lost while the power is being cut: 28 ms are 28 ms, though the act returned 9 ms after the first."""
+    found = watched(seen(away=0.028), before=FAULT - 0.0004, began=FAULT + 0.009).outage
+
+    assert found.first_answer_seconds == pytest.approx(0.028, abs=PERIODS["udp"])
+    assert found.steady_seconds == pytest.approx(0.028, abs=PERIODS["tcp"])
+    assert found.lost == 28
+    assert found.detect_seconds == pytest.approx(0.027, abs=PERIODS["udp"])
+
+
+def test_a_loss_from_before_the_fault_is_none_of_its_outage() -> None:
+    """A probe that was lost earlier, for another reason, makes no outage longer."""
+    early = (Kind.UDP, -1, 9000, FAULT - 0.0105, FAULT - 0.0105, math.nan)
+    found = watched(seen(away=0.028, more=[early]), before=FAULT - 0.0004, began=FAULT + 0.009).outage
+
+    assert found.first_answer_seconds == pytest.approx(0.028, abs=PERIODS["udp"])
+    assert found.lost == 28
+
+
+def test_a_fault_of_which_one_moment_is_known_is_still_read() -> None:
+    """A lab that reads the clock once gives that moment, and the outage begins at the first probe lost after it."""
+    found = watched(seen(away=0.028), before=None, began=FAULT).outage
+
+    assert found.first_answer_seconds == pytest.approx(0.028, abs=PERIODS["udp"])
+
+
+@pytest.mark.parametrize(
+    ("before", "marks"),
+    [
+        pytest.param(FAULT - 0.0094, (), id="as a power cut takes"),
+        pytest.param(FAULT - 0.023, ("when the fault took effect is known to 23 ms alone",), id="wide"),
+        pytest.param(None, (), id="one moment"),
+    ],
+)
+def test_a_fault_whose_moment_is_hardly_known_marks_its_trial(before: float | None, marks: tuple[str, ...]) -> None:
+    """A reader sees where the clock was read too far apart to say when the fault came."""
+    assert wide_bracket(watched(seen(), before=before, began=FAULT).fault) == marks
+
+
+def test_an_outage_begins_with_its_first_lost_probe() -> None:
+    """Seconds that nothing was lost in after the fault are no outage, and its parts add up all the same."""
+    found = outage(seen(away=0.13), FAULT - 0.4, OLD)
+
+    assert found.first_answer_seconds == pytest.approx(0.1302, abs=1e-6)
+    parts = (found.detect_seconds, found.announce_seconds, found.learn_seconds, found.answer_seconds)
+    assert sum(part for part in parts if part) == pytest.approx(found.first_answer_seconds)
 
 
 def test_a_fault_that_costs_nothing_has_no_outage() -> None:

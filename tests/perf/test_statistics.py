@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lbproof_perf.statistics import chance, interval, quantile, ratio, slope
+from lbproof_perf.statistics import chance, enough, interval, needed, quantile, ratio, slope
 
 
 def test_a_quantile_is_a_value_that_was_seen() -> None:
@@ -31,6 +31,14 @@ def test_a_share_outside_zero_to_one_is_refused(q: float) -> None:
     """A percentile given as 99 instead of 0.99 is noticed."""
     with pytest.raises(ValueError, match="no quantile"):
         quantile([1.0], q)
+
+
+@pytest.mark.parametrize(("q", "values"), [(0.5, 5), (0.9, 10), (0.95, 20), (0.99, 100), (0.9999, 10_000), (1.0, 1)])
+def test_a_quantile_takes_so_many_values(q: float, values: int) -> None:
+    """One of them at least must lie beyond it, and a median takes five; the longest is that of one too."""
+    assert needed(q) == values
+    assert enough(values, q)
+    assert not enough(values - 1, q)
 
 
 def test_no_values_have_no_quantile() -> None:

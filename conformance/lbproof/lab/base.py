@@ -92,9 +92,17 @@ class Fault:
     target: str
     """What it was done to, for a reader: `node w02`, `w01 | w03`, `speaker-x7k2p on w02`."""
     began: float
-    """`time.monotonic()` of this machine when it took effect; all vantages of a lab share that clock."""
+    """`time.monotonic()` of this machine once it had taken effect; all vantages of a lab share that clock."""
     undo_with: Callable[[], None]
     ended: float | None = None
+    before: float | None = None
+    """The same clock just before it was done: it took effect between then and `began`. None where one moment alone was
+    read."""
+
+    @property
+    def earliest(self) -> float:
+        """The first moment at which it can have taken effect."""
+        return self.began if self.before is None else self.before
 
     def undo(self) -> None:
         """Put things back as they were; the second call does nothing."""

@@ -21,6 +21,7 @@ from lbproof_perf.book import Step
 from lbproof_perf.load import freeze, meter, paths, web, wrk
 from lbproof_perf.load.paths import Tier
 from lbproof_perf.load.run import Load, Outcome, measure
+from lbproof_perf.statistics import enough
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -74,6 +75,7 @@ class Plan:
     tool_rounds: int = 3
     freeze: bool = True
     """Whether the freeze test is made, on the first arm."""
+    freeze_rounds: int = 2
     freeze_seconds: int = 10
     freeze_standstill: float = 2.0
     freeze_rate: float = 100.0
@@ -95,7 +97,7 @@ PLANS: Mapping[Size, Plan] = {
         freeze=False,
     ),
     Size.FULL: Plan(users=("keepalive", "schedule"), tool_rounds=2),
-    Size.NIGHTLY: Plan(rounds=5, seconds=5, tool_rounds=10),
+    Size.NIGHTLY: Plan(rounds=5, seconds=5, tool_rounds=10, freeze_rounds=5),
 }
 
 
@@ -142,8 +144,9 @@ def steps(plan: Plan, arms: Sequence[str], tools: Sequence[str]) -> Iterator[Ste
         for tool in tools if number % 2 else tools[::-1]:
             yield Step(bench=NAME, arm=tool, case="ceiling", number=number)
     if plan.freeze and arms:
-        yield Step(bench=NAME, arm=arms[0], case="freeze-stock")
-        yield Step(bench=NAME, arm=arms[0], case="freeze-schedule")
+        for number in range(1, plan.freeze_rounds + 1):
+            for case in ("freeze-stock", "freeze-schedule"):
+                yield Step(bench=NAME, arm=arms[0], case=case, number=number)
 
 
 def tools(plan: Plan, hands: Hands) -> list[str]:
@@ -249,7 +252,7 @@ def _keep(
         },
         arrays=arrays(outcome),
     )
-    p99 = outcome.tally.latency.quantile(0.99, lost=outcome.tally.failed)
+    p99 = values(outcome).get("p99_seconds")
     shown = "-" if p99 is None else f"{p99 * 1000:.2f} ms"
     hands.say(
         f"load: {step.arm}: {step.case} {step.number}: {outcome.rate:.0f} requests/s, p99 {shown}"
@@ -258,12 +261,19 @@ def _keep(
 
 
 def values(outcome: Outcome) -> dict[str, float | None]:
-    """The figures of a load. A failure took longer than any answer: a quantile that falls among them is None."""
+    """The figures of a load. A failure took longer than any answer: a quantile that falls among them is None.
+
+    A quantile that there were too few requests for is left out.
+    """
     tally, use = outcome.tally, outcome.use
     return {
         "requests_per_second": outcome.rate,
         "requests_per_second_per_core": outcome.rate_per_core,
-        **{f"{name}_seconds": tally.latency.quantile(q, lost=tally.failed) for name, q in _QUANTILES.items()},
+        **{
+            f"{name}_seconds": tally.latency.quantile(q, lost=tally.failed)
+            for name, q in _QUANTILES.items()
+            if enough(tally.latency.count + tally.failed, q)
+        },
         "failures": float(tally.failed),
         "generator_cores": use.generator if use else None,
         "server_cores": use.servers if use else None,

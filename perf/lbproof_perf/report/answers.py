@@ -1,11 +1,17 @@
-"""The four answers at the top of the report: a sentence an arm, with the figures that it stands on."""
+"""The four answers at the top of the report: a sentence an arm, with the figures that it stands on.
+
+None stands on marked trials alone: it is `not measured` then, and what was seen is told beside with the mark. A rate of
+requests leaves marked trials out, since most of their marks say that the figure is the client's; of all else a marked
+trial is kept and counted, since to leave out what was slow would be a choice.
+"""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from lbproof_perf import statistics
 from lbproof_perf.report import plots
 from lbproof_perf.report.names import case_words, ratio_text, value_text
 
@@ -59,13 +65,13 @@ def _tiers(figures: Figures) -> Answer | None:
         }
         if "loadbalancer" not in tiers:
             continue
-        told = [
-            f"{tier} {value_text(one.at('p50'), one.name)}" for tier, one in tiers.items() if tier != "loadbalancer"
-        ]
+        told = [f"{tier} {_unmarked_text(figures, one)}" for tier, one in tiers.items() if tier != "loadbalancer"]
         text = f"requests a second through the LoadBalancer; {', '.join(told)}" if told else "requests a second"
-        if late := figures.find("load", arm, f"loadbalancer-{user}", "p99_seconds"):
-            text += f"; p99 latency {value_text(late.at('p50'), late.name)}"
-        said.append(Said(arm=arm, figure=value_text(tiers["loadbalancer"].at("p50"), "requests_per_second"), text=text))
+        late = figures.find("load", arm, f"loadbalancer-{user}", "p99_seconds")
+        if late and (clean := _unmarked(figures, late)):
+            text += f"; p99 latency {clean.text('p50')}"
+        whole = tiers["loadbalancer"]
+        said.append(_said(figures, _unmarked(figures, whole) or whole, text))
     return Answer(question="How fast is each tier?", bench="load", about=f"user: {user}", said=tuple(said))
 
 
@@ -74,7 +80,7 @@ def _outage(figures: Figures) -> Answer | None:
     found = figures.of("failover", case=case or "", name="first_answer_seconds")
     if not found:
         return None
-    said = [Said(arm=one.arm, figure=value_text(one.at("p50"), one.name), text=_distribution(one)) for one in found]
+    said = [_said(figures, one, _distribution(one)) for one in found]
     return Answer(
         question="How long is an outage?",
         bench="failover",
@@ -85,9 +91,43 @@ def _outage(figures: Figures) -> Answer | None:
 
 def _distribution(one: Summary) -> str:
     ended = [value for value in one.values if math.isfinite(value)]
-    text = f"p99 {value_text(one.at('p99'), one.name)}, longest {value_text(max(ended, default=None), one.name)}"
+    tail = f"p99 {one.text('p99')}, " if "p99" in one.quantiles else ""
+    text = f"{tail}longest {value_text(max(ended, default=None), one.name)}"
     lost = f", {one.missing} without recovery" if one.missing else ""
-    return f"{text}, {one.count} runs{lost}{_against(one)}"
+    return f"{text}, {one.count} run{'s' * (one.count != 1)}{lost}{_against(one)}"
+
+
+def _said(figures: Figures, one: Summary, text: str) -> Said:
+    """An arm's answer: the median, or the worst where there are too few values for one; nothing of marked trials."""
+    trials = next(
+        group.trials
+        for group in figures.groups
+        if (group.bench, group.arm, group.case) == (one.bench, one.arm, one.case)
+    )
+    marked = [trial for trial in trials if trial.marks]
+    words, figure = one.said("p50")
+    told = "; ".join(filter(None, (words, text)))
+    note = f"{len(marked)} of {len(trials)} marked"
+    if marked and len(marked) == len(trials):
+        return Said(arm=one.arm, figure="not measured", text=f"{note} ({marked[0].marks[0]}): {figure}; {told}")
+    return Said(arm=one.arm, figure=figure, text=f"{told}; {note}" if marked else told)
+
+
+def _unmarked(figures: Figures, one: Summary) -> Summary | None:
+    """A figure of one value a trial, of the trials without a mark alone; None where there is none."""
+    values = [
+        statistics.array([trial.values[one.name]])[0]
+        for group in figures.groups
+        if (group.bench, group.arm, group.case) == (one.bench, one.arm, one.case)
+        for trial in group.trials
+        if not trial.marks and one.name in trial.values
+    ]
+    return replace(one, values=tuple(map(float, values))) if values else None
+
+
+def _unmarked_text(figures: Figures, one: Summary) -> str:
+    clean = _unmarked(figures, one)
+    return clean.text("p50") if clean else f"not measured (marked: {one.text('p50')})"
 
 
 def _against(one: Summary) -> str:
@@ -106,12 +146,12 @@ def _service(figures: Figures) -> Answer | None:
     said = []
     for arm in figures.arms("allocate"):
         stages = [(figures.find("allocate", arm, case, name), words) for name, words in _STAGES]
-        told = [f"{words} {value_text(one.at('p50'), one.name)}" for one, words in stages if one]
+        told = [f"{words} {one.text('p50')}" for one, words in stages if one]
         arp = figures.find("allocate", arm, case, "arp_seconds")
         if arp is None:
             continue
-        text = f"medians: {', '.join(told)}; ARP p99 {value_text(arp.at('p99'), arp.name)}{_against(arp)}"
-        said.append(Said(arm=arm, figure=value_text(arp.at("p50"), arp.name), text=text))
+        text = f"medians: {', '.join(told)}; ARP p99 {arp.text('p99')}{_against(arp)}"
+        said.append(_said(figures, arp, text))
     return Answer(
         question="How soon does a new Service work?",
         bench="allocate",
@@ -134,7 +174,11 @@ def _scale(figures: Figures) -> Answer | None:
             told.append(f"outage {value_text(outage, 'seconds')}")
         memory = [dict(_by_services(figures, arm, f"rest_{who}_bytes")).get(most) for who in ("controller", "speakers")]
         told += [f"memory {value_text(sum(memory), 'bytes')}" for memory in [list(filter(None, memory))] if memory]
-        said.append(Said(arm=arm, figure=f"{value_text(cores, 'cores')} cores", text="; ".join(told)))
+        one = figures.find("scale", arm, f"services-{most:.0f}", "rest_controller_cpu_cores")
+        assert one is not None  # noqa: S101 - its points were made from it
+        found = _said(figures, one, "; ".join(told))
+        measured = found.figure if found.figure == "not measured" else f"{value_text(cores, 'cores')} cores"
+        said.append(replace(found, figure=measured))
     if not said:
         return None
     about = f"{most:,.0f} Services, the most that were measured"

@@ -49,7 +49,7 @@ SAMPLES: Mapping[str, Mapping[str, str]] = {
 }
 """Benchmark → array of its trials → figure that is made from all their samples."""
 MAIN: Mapping[str, Sequence[str]] = {
-    "failover": ("first_answer_seconds", "steady_seconds", "two_announcers_seconds"),
+    "failover": ("first_answer_seconds", "steady_seconds", "two_announcers_seconds", "fault_bracket_seconds"),
     "moves": ("lost", "longest_gap_seconds", "two_announcers_seconds"),
     "hogs": ("false_takeovers", "lost", "longest_gap_seconds"),
     "allocate": ("assigned_seconds", "arp_seconds", "http_seconds", "silent_seconds", "api_requests_per_second"),
@@ -82,9 +82,13 @@ class Summary:
     values: tuple[float, ...]
     """Each that was measured, in the order of the trials; infinite where it did not come about."""
     quantiles: Mapping[str, Interval]
-    """`p50`, `p90`, `p99`, `max` → value with its interval; that of a single value and of `max` is the value itself."""
+    """`p50`, `p90`, `p99`, `max` → value with its interval, which is the value itself for `max`. Only those that there
+    are enough values for (`statistics.needed`)."""
     ratios: Mapping[str, Ratio]
-    """`p50`, `p99` → ratio to the control arm; empty for the control itself and where there is none."""
+    """`p50`, `p99` → ratio to the control arm; empty for the control itself, where there is none, and where one of both
+    has too few values."""
+    trials: int
+    """How many trials the values are from."""
     samples: bool
     """Whether the values are samples within trials, not one a trial."""
 
@@ -104,8 +108,23 @@ class Summary:
         return sum(math.isinf(value) for value in self.values)
 
     def at(self, quantile: str) -> float:
-        """The value of a quantile: `p50`."""
-        return self.quantiles[quantile].value
+        """The value at the place of a quantile: `p50`.
+
+        Also of fewer values than the quantile takes: to draw or to judge by, and not to be told as it (`text`).
+        """
+        return statistics.quantile(self.values, QUANTILES[quantile])
+
+    def said(self, quantile: str) -> tuple[str, str]:
+        """A quantile with its unit, after no words; of fewer values than it takes `max of 3` and the worst of them."""
+        if statistics.enough(self.count, QUANTILES[quantile]):
+            return "", names.value_text(self.at(quantile), self.name)
+        least = names.better(self.name) is names.Better.MORE
+        worst = min(self.values) if least else max(self.values)
+        return f"{'min' if least else 'max'} of {self.count}", names.value_text(worst, self.name)
+
+    def text(self, quantile: str) -> str:
+        """The same in one: `144 ms`, `max of 3: 144 ms`."""
+        return ": ".join(filter(None, self.said(quantile)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,9 +179,10 @@ def of(book: Book) -> Figures:
     """The figures of a book; none for an empty one."""
     found = _values(book)
     summaries = []
-    for (bench, case, name, arm), values in found.items():
+    for (bench, case, name, arm), parts in found.items():
         control = control_of(bench, [other for (b, c, n, other) in found if (b, c, n) == (bench, case, name)])
-        against = found[bench, case, name, control] if control and control != arm else None
+        against = np.concatenate(found[bench, case, name, control]) if control and control != arm else None
+        values = np.concatenate(parts)
         summaries.append(
             Summary(
                 bench=bench,
@@ -170,8 +190,11 @@ def of(book: Book) -> Figures:
                 case=case,
                 name=name,
                 values=tuple(map(float, values)),
-                quantiles={label: _interval(values, q) for label, q in QUANTILES.items()},
+                quantiles={
+                    label: _interval(values, q) for label, q in QUANTILES.items() if statistics.enough(len(values), q)
+                },
                 ratios={} if against is None else _ratios(control, values, against),
+                trials=len(parts),
                 samples=name in SAMPLES.get(bench, {}).values(),
             )
         )
@@ -184,8 +207,8 @@ def control_of(bench: str, arms: Iterable[str]) -> str:
     return next((arm for arm in CONTROLS.get(bench, ("metallb",)) if arm in there), "")
 
 
-def _values(book: Book) -> dict[tuple[str, str, str, str], statistics.Floats]:
-    """`(bench, case, name, arm)` → values, sorted so that what is compared stands together."""
+def _values(book: Book) -> dict[tuple[str, str, str, str], list[statistics.Floats]]:
+    """`(bench, case, name, arm)` → values of each trial, sorted so that what is compared stands together."""
     found: dict[tuple[str, str, str, str], list[statistics.Floats]] = defaultdict(list)
     for trial in book.trials:
         step = trial.step
@@ -199,7 +222,7 @@ def _values(book: Book) -> dict[tuple[str, str, str, str], statistics.Floats]:
     order = {key: number for number, key in enumerate(dict.fromkeys((b, c) for b, c, _, _ in found))}
     inner = {key: number for number, key in enumerate(dict.fromkeys((b, c, n) for b, c, n, _ in found))}
     keys = sorted(found, key=lambda key: (order[key[:2]], inner[key[:3]]))
-    return {key: np.concatenate(found[key]) for key in keys}
+    return {key: found[key] for key in keys}
 
 
 def _groups(trials: Sequence[Trial]) -> Iterator[Group]:
@@ -220,6 +243,9 @@ def _interval(values: statistics.Floats, q: float) -> Interval:
 
 
 def _ratios(control: str, values: statistics.Floats, against: statistics.Floats) -> dict[str, Ratio]:
+    fewer = min(len(values), len(against))
     return {
-        label: Ratio(to=control, value=statistics.ratio(values, against, QUANTILES[label])) for label in ("p50", "p99")
+        label: Ratio(to=control, value=statistics.ratio(values, against, QUANTILES[label]))
+        for label in ("p50", "p99")
+        if statistics.enough(fewer, QUANTILES[label])
     }

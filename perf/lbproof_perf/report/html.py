@@ -64,7 +64,11 @@ def of(book: Book, figures: Figures, aims: Sequence[Row]) -> str:
 
 
 def _cell(one: Summary, label: str) -> str:
-    """A quantile with its interval: `144 ms`, `139 ms … 150 ms` below."""
+    """A quantile with its interval: `144 ms`, `139 ms … 150 ms` below; a dash where there are too few values for it."""
+    if label not in one.quantiles:
+        return "-"
+    if label == "max" and "p50" not in one.quantiles:
+        return one.text("p50")
     found = one.quantiles[label]
     text = names.value_text(found.value, one.name)
     shape = "<b>{}</b>" if label == "p50" else "{}"

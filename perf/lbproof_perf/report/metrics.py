@@ -51,6 +51,7 @@ def _figures(figures: Figures) -> Iterator[str]:
             ({"arm": one.arm, "case": one.case, "quantile": f"{q}"}, one.at(label))
             for one in found
             for label, q in (("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("max", 1))
+            if label in one.quantiles
         ]
         yield from _family(family, help_, samples, unit if unit in _UNITS else "")
         ratios = [

@@ -66,6 +66,7 @@ _VALUES: Mapping[str, str] = {
     "answer_seconds": "part: answer",
     "false_takeovers": "false takeovers",
     "worst_stall_seconds": "worst stall of the machine",
+    "fault_bracket_seconds": "the fault took effect within",
     "assigned_seconds": "POST to the address in the status",
     "arp_seconds": "POST to the first ARP answer",
     "http_seconds": "POST to the first 200",
@@ -132,6 +133,7 @@ _MORE_IS_BETTER = {"requests_per_second", "requests_per_second_per_core", "answe
 _NEITHER = {
     "sent",
     "sent_tcp",
+    "fault_bracket_seconds",
     "generator_cores",
     "server_cores",
     "worst_stall_seconds",

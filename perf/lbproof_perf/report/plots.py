@@ -257,7 +257,8 @@ def _told(lane: Lane, name: str) -> str:
     if not lane.values:
         return "no values"
     middle, most = (value_text(statistics.quantile(lane.values, q), name) for q in (0.5, 1))
-    return f"median {middle}, at most {most}, {len(lane.values)} values"
+    median = f"median {middle}, " if statistics.enough(len(lane.values), 0.5) else ""
+    return f"{median}at most {most}, {len(lane.values)} values"
 
 
 def _told_percentiles(line: Line, name: str) -> str:

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from lbproof_perf.report.figures import Figures, Summary
     from lbproof_perf.statistics import Interval
 
-SCHEMA = 1
+SCHEMA = 2
+"""2: an outage begins with its first lost probe, and a figure has only the quantiles that it has enough values for."""
 
 
 class _Strict(BaseModel):
@@ -60,6 +61,7 @@ class Figure(_Strict):
     without: int
     """How many of the values did not come about."""
     quantiles: dict[str, Bounded]
+    """`p50` from 5 values on, `p90` from 10, `p99` from 100; `max` always."""
     ratios: list[Against]
 
 

@@ -21,7 +21,8 @@ _STAGES = {"assigned_seconds": "", "arp_seconds": "dashed", "http_seconds": "dot
 _GROWING = {"services": "Services", "nodes": "nodes"}
 HOW: Mapping[str, str] = {
     "failover": "UDP each millisecond, a new connection with an HTTP request each 10 ms, an ARP request each 10 ms, "
-    "on a schedule, whether or not the last was answered. Time runs from the fault. Nothing is dropped for being slow.",
+    "on a schedule, whether or not the last was answered. An outage begins with the first probe that was lost from the "
+    "fault on; the bracket beside it says how exactly the fault's moment is known. Nothing is dropped for being slow.",
     "moves": "The announcing speaker is stopped in an orderly way while a client asks every millisecond.",
     "hogs": "Nothing is wrong but that processes take all the CPU time there is.",
     "allocate": "Time runs from the moment that a Service's POST was sent. Nothing is discarded for being slow. What "
@@ -126,13 +127,13 @@ def _plots(book: Book, found: Sequence[Summary], trials: Sequence[Trial], tone: 
 def _strips(found: Sequence[Summary], wanted: Sequence[str], words: str, tone: Mapping[str, str]) -> Iterator[Plot]:
     for name in wanted:
         lanes = [
-            plots.Lane(name=one.arm, tone=tone[one.arm], values=one.values, middle=one.quantiles["p50"])
+            plots.Lane(name=one.arm, tone=tone[one.arm], values=one.values, middle=one.quantiles.get("p50"))
             for one in found
             if one.name == name
         ]
         if any(len(lane.values) > 1 for lane in lanes) and any(any(lane.values) for lane in lanes):
             told = f"{words}: {names.words(name)}"
-            caption = f"{told}. A dot a run; the bar is the median with its 95 % interval."
+            caption = f"{told}. A dot a run; the bar is the median of five runs or more, with its 95 % interval."
             yield Plot(caption=caption, svg=plots.strips(lanes, name=name, title=told))
 
 
@@ -184,7 +185,14 @@ def _parts(found: Sequence[Summary], words: str) -> Iterator[Plot]:
     rows = []
     for arm in dict.fromkeys(one.arm for one in found):
         medians = [
-            next((one.at("p50") for one in found if one.arm == arm and one.name == f"{part}_seconds"), None)
+            next(
+                (
+                    one.at("p50")
+                    for one in found
+                    if (one.arm, one.name) == (arm, f"{part}_seconds") and "p50" in one.quantiles
+                ),
+                None,
+            )
             for part in plots.PARTS
         ]
         known = [value for value in medians if value is not None and value < float("inf")]
@@ -255,7 +263,7 @@ def _rates(figures: Figures, tone: Mapping[str, str]) -> Iterator[Plot]:
                 name=f"{one.case.partition('-')[0]}, {one.arm}",
                 tone=tone[one.arm],
                 values=one.values,
-                middle=one.quantiles["p50"],
+                middle=one.quantiles.get("p50"),
             )
             for one in found
             if one.case.partition("-")[2] == user

@@ -1,4 +1,7 @@
-"""What a run says at its end: the aims, then the main figures in a table that fits a terminal; the page has all."""
+"""What a run says at its end: the aims, then the main figures in a table that fits a terminal; the page has all.
+
+A quantile that there are too few values for is `-` (`statistics.needed`); the longest is always there.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +56,7 @@ def _rows(found: Figures) -> Iterator[tuple[str, tuple[str, ...]]]:
 
 
 def _cells(one: Summary) -> tuple[str, ...]:
-    quantiles = (value_text(one.at(label), one.name) for label in figures.QUANTILES)
+    quantiles = (value_text(one.at(label), one.name) if label in one.quantiles else "-" for label in figures.QUANTILES)
     ratio = one.ratios.get("p50")
     against = f"{ratio_text(ratio.value.value)} of {ratio.to}" if ratio and not math.isnan(ratio.value.value) else ""
     return (f"  {names.words(one.name)}", one.arm, str(one.count), str(one.missing or ""), *quantiles, against)

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 _LEFT, _TOP, _STEP, _TALL = 128, 20, 24, 15
 _NOBODY, _SEVERAL, _NODES = 1000, 2000, 4
+_UNDER_WAY = 0.002
+"""Seconds before a fault from which on a lost probe is part of its outage: two of their periods."""
 _CEILING = 60.0
 """Seconds after the fault that are shown at most."""
 
@@ -33,7 +35,7 @@ def outage(trial: Trial, arrays: Mapping[str, NDArray[Any]]) -> str:
     """The picture; empty for a trial that kept no probes or no moment of its fault."""
     if not {"udp_due", "udp_answered", "fault_at"} <= arrays.keys() or not arrays["udp_due"].size:
         return ""
-    fault = float(arrays["fault_at"].ravel()[0])
+    fault = _begin(arrays)
     due = arrays["udp_due"] - fault
     lost = np.isnan(arrays["udp_answered"])
     scale = _window(trial, due, lost)
@@ -45,7 +47,9 @@ def outage(trial: Trial, arrays: Mapping[str, NDArray[Any]]) -> str:
     end = trial.values.get("steady_seconds")
     until = scale.at(end or scale.high)
     picture.rect(scale.at(0), _TOP - 6, max(until - scale.at(0), 1.5), bottom - _TOP + 6, css="fault")
-    picture.text(scale.at(0) + 3, _TOP - 9, f"fault: {name}", "faultname")
+    bracket = trial.values.get("fault_bracket_seconds")
+    within = "" if bracket is None else f" (within {names.seconds_text(bracket)})"
+    picture.text(scale.at(0) + 3, _TOP - 9, f"fault: {name}{within}", "faultname")
     picture.across(scale, _moment, _TOP - 6, bottom)
     y = _TOP
     if census:
@@ -59,6 +63,16 @@ def outage(trial: Trial, arrays: Mapping[str, NDArray[Any]]) -> str:
     _split(picture, scale, trial, y + _STEP)
     _key(picture, bottom + 32, census=census)
     return str(picture)
+
+
+def _begin(arrays: Mapping[str, NDArray[Any]]) -> float:
+    """When the outage began, as `ruler.outage` reads it; of a book whose faults have one moment alone, that moment."""
+    if "fault_before" not in arrays:
+        return float(arrays["fault_at"].ravel()[0])
+    earliest = float(arrays["fault_before"].ravel()[0])
+    due = arrays["udp_due"]
+    lost = due[np.isnan(arrays["udp_answered"]) & (due >= earliest - _UNDER_WAY)]
+    return max(earliest, float(lost[0])) if lost.size and due[0] < earliest else earliest
 
 
 def columns(scale: Scale, at: NDArray[Any], states: NDArray[Any]) -> list[tuple[float, float, int]]:

@@ -1,5 +1,9 @@
 """An outage, read from the raw samples: how long, what it cost, and which part of it was whose. Pure.
 
+It begins with the first UDP probe that was lost from the fault on, by that probe's schedule. The moment of a fault is
+known as two readings of the clock, before and after the act, and probes are lost between them: counted from the second
+reading, an outage would be too short by as much as the act took.
+
 The parts, from one capture on one clock: until another node gives the first sign that it acts for the address (its
 protocol's word, an announcement or an ARP answer), from there to the announcement that a neighbour takes, from there to
 the client's first frame to that node, from there to the first answer.
@@ -63,17 +67,24 @@ def gaps(stream: Stream) -> list[tuple[float, float | None]]:
     ]
 
 
-def outage(found: Reading, fault_at: float, before: str, until: float = np.inf) -> Outage:
-    """What a fault at a moment cost until another. `before` is the MAC of the node that announced when it happened."""
+def outage(found: Reading, earliest: float, before: str, until: float = np.inf) -> Outage:
+    """What a fault cost until a moment.
+
+    `earliest` is the first moment at which the fault can have taken effect (`Fault.earliest`). Nothing is counted from
+    before it but what was under way: a probe that was due up to two periods earlier is part of the outage, which begins
+    at `earliest` all the same. `before` is the MAC of the node that announced when it happened.
+    """
     margin = 2 * found.periods["udp"] if found.periods.get("udp") else 0.0
-    udp = found.udp.since(fault_at - margin, until)
-    tcp = found.tcp.since(fault_at - found.periods.get("tcp", 0.0), until)
+    udp = found.udp.since(earliest - margin, until)
+    tcp = found.tcp.since(earliest - found.periods.get("tcp", 0.0), until)
     runs = gaps(udp)
-    lasting = [end - begin if end is not None else None for begin, end in runs]
-    two, none = announcers(found, fault_at, until)
+    cold = not len(found.udp.since(-np.inf, earliest).due)
+    begin = earliest if cold or not runs else max(earliest, runs[0][0])
+    lasting = [end - start if end is not None else None for start, end in runs]
+    two, none = announcers(found, earliest, until)
     return Outage(
-        first_answer_seconds=_first_answer(udp, runs, fault_at, cold=not len(found.udp.since(-np.inf, fault_at).due)),
-        steady_seconds=_steady(found, udp, tcp, fault_at),
+        first_answer_seconds=_first_answer(udp, runs, begin, cold=cold),
+        steady_seconds=_steady(found, udp, tcp, begin),
         longest_gap_seconds=None if None in lasting else max((x for x in lasting if x is not None), default=0.0),
         longest_wait_seconds=_longest_wait(udp),
         lost=int(udp.lost.sum()),
@@ -82,17 +93,17 @@ def outage(found: Reading, fault_at: float, before: str, until: float = np.inf) 
         sent_tcp=len(tcp.due),
         two_announcers_seconds=two,
         no_announcer_seconds=none,
-        **_parts(found, udp, runs, fault_at, before),
+        **_parts(found, udp, runs, (earliest, begin), before),
     )
 
 
-def _first_answer(udp: Stream, runs: list[tuple[float, float | None]], fault_at: float, *, cold: bool) -> float | None:
+def _first_answer(udp: Stream, runs: list[tuple[float, float | None]], begin: float, *, cold: bool) -> float | None:
     """Of a cold client, which asked nothing before the fault, the first answer that it got at all."""
     if not runs and not cold:
         return 0.0
     later = udp.answered if cold else udp.answered[udp.due > runs[0][0]]
     later = later[~np.isnan(later)]
-    return float(later.min()) - fault_at if len(later) else None
+    return float(later.min()) - begin if len(later) else None
 
 
 def _longest_wait(udp: Stream) -> float | None:
@@ -101,9 +112,9 @@ def _longest_wait(udp: Stream) -> float | None:
     return float(waits.max()) if len(waits) else None
 
 
-def _steady(found: Reading, udp: Stream, tcp: Stream, fault_at: float) -> float | None:
+def _steady(found: Reading, udp: Stream, tcp: Stream, begin: float) -> float | None:
     """Until after the last sample that was lost; None when the last of a stream was."""
-    last = fault_at
+    last = begin
     for name, stream in (("udp", udp), ("tcp", tcp)):
         lost = stream.due[stream.lost]
         if not len(lost):
@@ -111,7 +122,7 @@ def _steady(found: Reading, udp: Stream, tcp: Stream, fault_at: float) -> float 
         if stream.lost[-1]:
             return None
         last = max(last, float(lost[-1]) + found.periods[name])
-    return last - fault_at
+    return last - begin
 
 
 def announcers(found: Reading, begin: float, end: float = np.inf) -> tuple[float, float] | tuple[None, None]:
@@ -148,20 +159,26 @@ def _first(heard: Heard, after: float, other_than: int) -> tuple[float, int] | N
 
 
 def _parts(
-    found: Reading, udp: Stream, runs: list[tuple[float, float | None]], fault_at: float, before: str
+    found: Reading, udp: Stream, runs: list[tuple[float, float | None]], since: tuple[float, float], before: str
 ) -> dict[str, float | None]:
+    """The parts from the outage's begin on, which add up to the first answer: what came before its begin took no time.
+
+    `since`: from when on signs of a successor are looked for, and when the outage began.
+    """
+    earliest, begin = since
     parts: dict[str, float | None] = dict.fromkeys(PARTS)
     old = found.macs.index(before) if before in found.macs else -1
     kinds = (found.answers, found.announced, found.mumbled)
-    seen = [one for heard in kinds if (one := _first(heard, fault_at, old)) is not None]
+    seen = [one for heard in kinds if (one := _first(heard, earliest, old)) is not None]
     if not seen or not runs:
         return parts
     sign, successor = min(seen)
-    parts["detect_seconds"] = sign - fault_at
-    turns = np.flatnonzero((found.turned.at >= fault_at) & (found.turned.who == successor))
+    sign = max(sign, begin)
+    parts["detect_seconds"] = sign - begin
+    turns = np.flatnonzero((found.turned.at >= earliest) & (found.turned.who == successor))
     if not len(turns):
         return parts
-    turn = float(found.turned.at[turns[0]])
+    turn = max(float(found.turned.at[turns[0]]), begin)
     said = found.announced.at[(found.announced.who == successor) & (found.announced.at >= sign)]
     said = said[said <= turn]
     announced = float(said[-1]) if len(said) else sign

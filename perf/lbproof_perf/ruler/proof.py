@@ -26,7 +26,7 @@ from lbproof_perf.ruler.hosts import two_hosts
 from lbproof_perf.ruler.outage import outage
 from lbproof_perf.ruler.ruler import Ruler, Streams
 from lbproof_perf.ruler.stalls import Stalls
-from lbproof_perf.statistics import quantile
+from lbproof_perf.statistics import enough, quantile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -124,7 +124,8 @@ def _say(hands: Hands) -> None:
     ]
     middle = [quantile(values, 0.5) for values in errors]
     apart = abs(middle[0] - middle[1])
-    hands.say(f"ruler: two arms that are one differ by {apart * 1e3:.2f} ms (medians of {len(errors[0])})")
+    of = "medians of" if enough(min(map(len, errors)), 0.5) else "of"
+    hands.say(f"ruler: two arms that are one differ by {apart * 1e3:.2f} ms ({of} {len(errors[0])})")
     for trial in hands.book.of(NAME, case="freeze"):
         truth, seen = trial.values["truth_seconds"], trial.values["seen_seconds"]
         if truth and seen:

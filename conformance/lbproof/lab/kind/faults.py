@@ -44,12 +44,20 @@ class Faults:
     def power_cut(self, node: str) -> Fault:
         """The cable goes dead, then SIGKILL to all of the node."""
         machine = self._machines.get(node)
-        self._machines.cable(self._machines.port(node), up=False)
+        port = self._machines.port(node)
+        before = time.monotonic()
+        self._machines.cable(port, up=False)
         began = time.monotonic()
         _signal([machine.pid])
         self._engine.run("wait", node)
         self._machines.forget(node)
-        return Fault(kind="power-cut", target=f"node {node}", began=began, undo_with=lambda: self._power_on(node))
+        return Fault(
+            kind="power-cut",
+            target=f"node {node}",
+            before=before,
+            began=began,
+            undo_with=lambda: self._power_on(node),
+        )
 
     def _power_on(self, node: str) -> None:
         since = datetime.now(UTC).replace(microsecond=0)
@@ -73,10 +81,12 @@ class Faults:
     def pull_cable(self, node: str) -> Fault:
         """The engine's end of the cable goes down, so the node's end loses its carrier."""
         port = self._machines.port(node)
+        before = time.monotonic()
         self._machines.cable(port, up=False)
         return Fault(
             kind="cable",
             target=f"node {node}",
+            before=before,
             began=time.monotonic(),
             undo_with=lambda: self._machines.cable(port, up=True),
         )
@@ -97,10 +107,12 @@ class Faults:
     def freeze(self, node: str) -> Fault:
         """The freezer of the node's cgroup; its kernel goes on."""
         self._machines.get(node)
+        before = time.monotonic()
         self._engine.run("pause", node)
         return Fault(
             kind="freeze",
             target=f"node {node}",
+            before=before,
             began=time.monotonic(),
             undo_with=lambda: _ignore(self._engine.run("unpause", node)),
         )
@@ -108,10 +120,13 @@ class Faults:
     def freeze_pod(self, namespace: str, pod: str) -> Fault:
         """SIGSTOP to a pod's processes but its sandbox."""
         seen = self.pod(namespace, pod)
-        _signal(self._programs(seen), signal.SIGSTOP)
+        programs = self._programs(seen)
+        before = time.monotonic()
+        _signal(programs, signal.SIGSTOP)
         return Fault(
             kind="freeze-pod",
             target=_where(seen),
+            before=before,
             began=time.monotonic(),
             # those of the moment: what ended meanwhile may have given its number to another process
             undo_with=lambda: _signal(_programs(seen), signal.SIGCONT),
@@ -120,8 +135,10 @@ class Faults:
     def kill(self, namespace: str, pod: str) -> Fault:
         """SIGKILL to a pod's processes but its sandbox."""
         seen = self.pod(namespace, pod)
-        _signal(self._programs(seen))
-        return Fault(kind="kill", target=_where(seen), began=time.monotonic(), undo_with=lambda: None)
+        programs = self._programs(seen)
+        before = time.monotonic()
+        _signal(programs)
+        return Fault(kind="kill", target=_where(seen), before=before, began=time.monotonic(), undo_with=lambda: None)
 
     @staticmethod
     def _programs(seen: dict[str, Any]) -> list[int]:
@@ -152,6 +169,7 @@ class Faults:
         if not servers:
             raise LabError("no process of the API server is found on this machine")
         (root / _MANIFEST).rename(root / _ASIDE)
+        before = time.monotonic()
         _signal(servers)
         began = time.monotonic()
 
@@ -159,7 +177,7 @@ class Faults:
             (root / _ASIDE).rename(root / _MANIFEST)
             self._await("the API server answers", self._unready)
 
-        return Fault(kind="stop-api", target="kube-apiserver", began=began, undo_with=start)
+        return Fault(kind="stop-api", target="kube-apiserver", before=before, began=began, undo_with=start)
 
     def _servers(self, node: str) -> list[int]:
         """The processes of a node's API server: a static pod's cgroup bears the hash of its manifest."""
@@ -186,9 +204,12 @@ class Faults:
         table = f"{table_prefix(self._lab)}{next(self._numbers)}"
         chain = "type filter hook forward priority 0; policy accept;"
         text = f"table bridge {table} {{\nchain forward {{\n{chain}\n" + "\n".join(rules) + "\n}\n}\n"
-        output(self._engine.inside(["nft", "-f", "-"]), text)
         undo = self._engine.inside(["nft", "delete", "table", "bridge", table])
-        return Fault(kind=kind, target=target, began=time.monotonic(), undo_with=lambda: _ignore(output(undo)))
+        load = self._engine.inside(["nft", "-f", "-"])
+        before = time.monotonic()
+        output(load, text)
+        began = time.monotonic()
+        return Fault(kind=kind, target=target, before=before, began=began, undo_with=lambda: _ignore(output(undo)))
 
     def _await(self, what: str, lacks: Callable[[], str]) -> None:
         try:

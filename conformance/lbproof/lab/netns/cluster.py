@@ -213,16 +213,20 @@ class Cluster:
                 raise
 
     # power
-    def off(self, name: str) -> float:
-        """Cut a node's power: first its cable goes dead, then everything on it; gives when (`time.monotonic()`)."""
+    def off(self, name: str) -> tuple[float, float]:
+        """Cut a node's power: first its cable goes dead, then everything on it.
+
+        Gives `time.monotonic()` before and after its cable went dead.
+        """
         machine = self._dark[name] = self.machines.pop(name)
+        before = time.monotonic()
         network.link_up(machine.place.port, up=False)
         began = time.monotonic()
         processes.send(machine.components.values(), signal.SIGKILL)
         machine.kubelet.stop()
         for process in machine.components.values():
             process.wait()
-        return began
+        return before, began
 
     def on(self, name: str) -> None:
         """A node boots: nothing of its kernel's state is left from before; waits until it is Ready."""
@@ -246,11 +250,12 @@ class Cluster:
         except UNREACHABLE:
             return False
 
-    def stop_api(self) -> float:
-        """The API server dies; gives when."""
+    def stop_api(self) -> tuple[float, float]:
+        """The API server dies; gives `time.monotonic()` before and after."""
         process = self.machines[self.control].components.pop("kube-apiserver")
+        before = time.monotonic()
         processes.end([process])
-        return time.monotonic()
+        return before, time.monotonic()
 
     def start_api(self) -> None:
         """The API server runs again and is ready."""

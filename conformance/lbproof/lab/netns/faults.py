@@ -53,24 +53,24 @@ class Faults:
     def pull_cable(self, node: str) -> dict[str, Any]:
         """The bridge's end of the cable goes down, so the node's end loses its carrier."""
         machine = self._machine(node)
-        network.link_up(machine.place.port, up=False)
+        moments = _timed(lambda: network.link_up(machine.place.port, up=False))
 
         def plug_in() -> None:
             network.link_up(machine.place.port, up=True)
             machine.kubelet.beat()
 
-        return self._done(f"node {node}", time.monotonic(), plug_in)
+        return self._done(f"node {node}", moments, plug_in)
 
     def silent_cut(self, node: str) -> dict[str, Any]:
         """The segment forwards nothing from and to the node's port, which stays up."""
         machine = self._machine(node)
-        table = self._forbid([f'{way} "{machine.place.port}" drop' for way in ("iifname", "oifname")])
+        table, moments = self._forbid([f'{way} "{machine.place.port}" drop' for way in ("iifname", "oifname")])
 
         def mend() -> None:
             network.allow(table)
             machine.kubelet.beat()
 
-        return self._done(f"node {node}", time.monotonic(), mend)
+        return self._done(f"node {node}", moments, mend)
 
     def partition(self, one: str, other: str) -> dict[str, Any]:
         """The segment forwards nothing between two nodes."""
@@ -78,36 +78,35 @@ class Faults:
         if one == other:
             raise LabError(f"a partition takes two nodes, not {one} twice")
         rules = [f'iifname "{a}" oifname "{b}" drop' for a, b in (ports, ports[::-1])]
-        table = self._forbid(rules)
-        return self._done(f"{one} | {other}", time.monotonic(), lambda: network.allow(table))
+        table, moments = self._forbid(rules)
+        return self._done(f"{one} | {other}", moments, lambda: network.allow(table))
 
     def freeze(self, node: str) -> dict[str, Any]:
         """SIGSTOP to all of the node; its kernel goes on."""
         machine = self._machine(node)
         machine.kubelet.frozen = True  # before its pods stand still, so that none is started after
-        self._signal(machine, signal.SIGSTOP)
-        began = time.monotonic()
+        moments = _timed(lambda: self._signal(machine, signal.SIGSTOP))
 
         def thaw() -> None:
             self._signal(machine, signal.SIGCONT)
             machine.kubelet.frozen = False
             machine.kubelet.beat()
 
-        return self._done(f"node {node}", began, thaw)
+        return self._done(f"node {node}", moments, thaw)
 
     def freeze_pod(self, namespace: str, pod: str) -> dict[str, Any]:
         """SIGSTOP to a pod's processes."""
         target = self._cluster.pod(namespace, pod)
-        target.signal(signal.SIGSTOP)
+        moments = _timed(lambda: target.signal(signal.SIGSTOP))
         where = f"{pod} on {target.kubelet.place.node.name}"
-        return self._done(where, time.monotonic(), lambda: target.signal(signal.SIGCONT))
+        return self._done(where, moments, lambda: target.signal(signal.SIGCONT))
 
     def kill(self, namespace: str, pod: str) -> dict[str, Any]:
         """SIGKILL to a pod's processes."""
         target = self._cluster.pod(namespace, pod)
-        target.signal(signal.SIGKILL)
+        moments = _timed(lambda: target.signal(signal.SIGKILL))
         where = f"{pod} on {target.kubelet.place.node.name}"
-        return self._done(where, time.monotonic(), lambda: None)
+        return self._done(where, moments, lambda: None)
 
     def stop_api(self) -> dict[str, Any]:
         """SIGKILL to the API server."""
@@ -120,13 +119,12 @@ class Faults:
         if not 0 <= share <= 1:
             raise LabError(f"a share of {share:g}: it is from 0 to 1")
         rule = f'oifname "{self._machine(node).place.port}" numgen random mod {_SCALE} < {round(share * _SCALE)} drop'
-        table = self._forbid([rule] if share else [])
-        return self._done(f"{share:.0%} towards node {node}", time.monotonic(), lambda: network.allow(table))
+        table, moments = self._forbid([rule] if share else [])
+        return self._done(f"{share:.0%} towards node {node}", moments, lambda: network.allow(table))
 
-    def _forbid(self, rules: list[str]) -> str:
+    def _forbid(self, rules: list[str]) -> tuple[str, tuple[float, float]]:
         table = f"fault-{next(self._numbers)}"
-        network.forbid(table, rules)
-        return table
+        return table, _timed(lambda: network.forbid(table, rules))
 
     def _machine(self, node: str) -> Machine:
         if node not in self._cluster.places:
@@ -142,8 +140,16 @@ class Faults:
         for pod in list(machine.kubelet.pods.values()):
             pod.signal(number)
 
-    def _done(self, target: str, began: float, undo: Callable[[], None]) -> dict[str, Any]:
+    def _done(self, target: str, moments: tuple[float, float], undo: Callable[[], None]) -> dict[str, Any]:
         with self._lock:
             number = next(self._numbers)
             self._undo[number] = undo
-        return {"number": number, "target": target, "began": began}
+        before, began = moments
+        return {"number": number, "target": target, "before": before, "began": began}
+
+
+def _timed(act: Callable[[], None]) -> tuple[float, float]:
+    """Do it; `time.monotonic()` just before and just after."""
+    before = time.monotonic()
+    act()
+    return before, time.monotonic()

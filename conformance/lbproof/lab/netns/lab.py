@@ -257,6 +257,7 @@ class NetnsLab(Places):
             kind=kind,
             target=done["target"],
             began=done["began"],
+            before=done.get("before"),
             undo_with=lambda: rpc.call(self._socket, "undo", number=done["number"]),
         )
 
