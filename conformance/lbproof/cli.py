@@ -88,14 +88,16 @@ def run(pytest_args: Sequence[str], **flags: Any) -> None:  # noqa: ANN401 - cli
         elif value is not None:
             arguments.append(f"{flag}={value}")
     home = Path(checks.__file__).parent
+    plugins = ["--disable-plugin-autoload", "-p", "lbproof.plugin", "-p", "pytest_timeout"]
     quiet = ["-p", "no:terminal"] if not pytest_args else []
     outcome = _Outcome()
     code = pytest.main(
-        ["-c", str(home / "pytest.ini"), "--rootdir", str(home), *quiet, *arguments, *pytest_args, str(home)],
+        ["-c", str(home / "pytest.ini"), "--rootdir", str(home), *plugins, *quiet, *arguments, *pytest_args, str(home)],
         plugins=[outcome],
     )
-    if outcome.config is None:
-        sys.exit(int(Exit.USAGE if code == pytest.ExitCode.USAGE_ERROR else Exit.BUG))
+    if outcome.config is None:  # pytest ended before its configuration, as with --version
+        ends = {pytest.ExitCode.OK: Exit.CONFORMANT, pytest.ExitCode.USAGE_ERROR: Exit.USAGE}
+        sys.exit(int(ends.get(pytest.ExitCode(code), Exit.BUG)))
     for line in plugin.summary_of(outcome.config):
         click.echo(line)
     if code == pytest.ExitCode.NO_TESTS_COLLECTED:

@@ -216,6 +216,8 @@ def pytest_runtest_makereport(
     """Give the case its verdict; after a call that did not pass, keep the evidence before anything is undone."""
     report = yield
     run, case = item.config.stash.get(SESSION, None), item.stash.get(CASE, None)
+    if run is not None and case is not None and call.when == "call":
+        run.called()
     if run is not None and case is not None and call.excinfo is not None:
         outcome = run.judge(case, call.excinfo.value, report, item.stash.get(STAGE, None))
         report.outcome = outcome
@@ -264,9 +266,17 @@ def summary_of(config: pytest.Config) -> list[str]:
 
 
 def exit_code(config: pytest.Config, pytests: int) -> int:
-    """The command's exit code for a session, from its conclusion and from pytest's own code."""
+    """The command's exit code for a session, from its conclusion and from pytest's own code.
+
+    Without a run, pytest was asked for something else, as `--collect-only` or `--help`.
+    """
     run = config.stash.get(SESSION, None)
     if run is not None and run.exit is not None:
         return int(run.exit)
-    usage = {pytest.ExitCode.USAGE_ERROR, pytest.ExitCode.NO_TESTS_COLLECTED}
-    return int(Exit.USAGE if pytests in usage else Exit.BUG)
+    without_run = {
+        pytest.ExitCode.OK: Exit.CONFORMANT,
+        pytest.ExitCode.INTERRUPTED: Exit.INCONCLUSIVE,
+        pytest.ExitCode.USAGE_ERROR: Exit.USAGE,
+        pytest.ExitCode.NO_TESTS_COLLECTED: Exit.USAGE,
+    }
+    return int(without_run.get(pytest.ExitCode(pytests), Exit.BUG))

@@ -31,6 +31,7 @@ from lbproof.spec import (
     BUDGETS,
     NOT_REACHED,
     SPEC_VERSION,
+    Conclusion,
     Exit,
     UnknownName,
     Verdict,
@@ -82,6 +83,7 @@ class Session:
         self._lab: Lab | None = None
         self._ground: Ground | None = None
         self._case_began = 0.0
+        self._called = False
         self._checks_began: float | None = None
 
     # --- the run
@@ -244,7 +246,9 @@ class Session:
             whole=scope.whole,
             not_claimed=scope.not_claimed,
         )
-        self.exit = _exit(error) or Exit.of(conclusion)
+        self.exit = Exit.of(conclusion)
+        if conclusion is not Conclusion.NOT_CONFORMANT:  # what was proven stays so, whatever broke beside it
+            self.exit = _exit(error) or self.exit
         note: dict[str, Any] = {"note": self._note} if self._note else {}
         self.journal.write("run.finished", conclusion=conclusion, exit=int(self.exit), seconds=self.journal.t(), **note)
         self.journal.close()
@@ -253,7 +257,10 @@ class Session:
         except OSError as lost:
             if not (line := of_environment(lost)):
                 raise
-            self.exit = Exit.NO_ENVIRONMENT
+            if conclusion is not Conclusion.NOT_CONFORMANT:
+                self.exit = Exit.NO_ENVIRONMENT
+            failed = [case for case, verdict in self._verdicts.items() if verdict is Verdict.FAILED]
+            self.summary += [f"{self.adapter.name}: failed {', '.join(failed)}"] if failed else []
             self.summary.append(f"lbproof: the report could not be written: {line}")
 
     def _report(self) -> None:
@@ -261,11 +268,12 @@ class Session:
         directory = self.directory
         assert directory is not None  # noqa: S101 - set on entering, for the type checker
         if self.journal.lost:
-            self.exit = Exit.NO_ENVIRONMENT
+            if self.exit is not Exit.NOT_CONFORMANT:
+                self.exit = Exit.NO_ENVIRONMENT
             self._note = f"stopped, since its events could not be written: {of_environment(self.journal.lost)}"
         bundle.write(directory)
         self.summary = terminal.summary(model.read(directory), width=_width())
-        if self.exit is Exit.NO_ENVIRONMENT:
+        if self.exit is Exit.NO_ENVIRONMENT or self.journal.lost:
             self.summary.append(f"lbproof: no usable environment: {self._note}")
 
     # --- one case
@@ -287,6 +295,7 @@ class Session:
             pytest.exit(of_environment(self.journal.lost) or str(self.journal.lost), int(Exit.NO_ENVIRONMENT))
         self._case_began = time.monotonic()
         self._details = {}
+        self._called = False
         self.journal.case = case
         self.journal.write("check.started", case=case, node=node)
 
@@ -316,14 +325,26 @@ class Session:
             evidence.keep(stage, self.directory)
         return "failed"
 
+    def called(self) -> None:
+        """Note that the check of the case was executed."""
+        self._called = True
+
     def finish(self, case: str, node: str) -> None:
-        """A case ends: its verdict is what `judge` found, or `passed`."""
-        self._verdict(case, node, self._verdicts.get(case, Verdict.PASSED), **self._details)
+        """A case ends: its verdict is what `judge` found, or `passed` if the check was executed."""
+        verdict = self._verdicts.get(case, Verdict.PASSED)
+        if verdict is Verdict.PASSED and not self._called:
+            verdict = Verdict.ERROR
+            self._details = {"reason": "the check was not executed: an option of pytest left it out (--setup-plan)"}
+        self._verdict(case, node, verdict, **self._details)
         self.journal.case = None
 
     def cut_short(self, case: str, node: str) -> None:
-        """A case that someone stopped has no verdict of its own."""
-        self._verdict(case, node, Verdict.ERROR, reason="cut short: the run was stopped while it was judged")
+        """A case that someone stopped has no verdict of its own, unless its failure was proven before."""
+        if self._verdicts.get(case) is Verdict.FAILED:
+            self._details["reason"] += "; the run was stopped while the evidence was kept"
+            self._verdict(case, node, Verdict.FAILED, **self._details)
+        else:
+            self._verdict(case, node, Verdict.ERROR, reason="cut short: the run was stopped while it was judged")
         self.journal.case = None
 
     def _verdict(self, case: str, node: str, verdict: Verdict, **details: Any) -> None:  # noqa: ANN401 - JSON

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,10 @@ contexts: [{name: c, context: {cluster: c, user: u}}]
 
 
 class FakeLab:
-    """Has nodes and a segment on paper, no API server, no vantage and no ability."""
+    """Has nodes and a segment on paper, no API server, no vantage and no ability.
+
+    With FAKE_LAB=stopped the run is stopped while its logs are kept.
+    """
 
     name, provider = "fake", "netns"
     nodes = (Node(name="m01", role=Role.CONTROL_PLANE, address="192.0.2.1", mac="02:00:00:00:00:01"),)
@@ -47,6 +51,8 @@ class FakeLab:
 
     def export_logs(self, directory: Path) -> None:
         directory.mkdir()
+        if os.environ["FAKE_LAB"] == "stopped":
+            os.kill(os.getpid(), signal.SIGTERM)
 
     def down(self) -> None:
         self.gone.write_text("")

@@ -372,3 +372,37 @@ def test_tests_of_others_may_be_distributed(run: Callable[..., Run], tmp_path: P
     ]
 
     assert run(PASSES, command=command, cwd=tmp_path).exit == 0
+
+
+@pytest.mark.parametrize("option", ["--setup-plan", "--setup-only"])
+def test_what_is_not_executed_has_not_passed(run: Callable[..., Run], option: str) -> None:
+    """Pytest reports a check as passed whose call it left out."""
+    done = run(PASSES, "--requirement", "POOL-01", "--", option)
+
+    assert (done.exit, done.verdicts()) == (2, {"POOL-01": "error"}), done.screen
+
+
+def test_a_failure_stays_when_the_run_is_stopped_while_evidence_is_kept(run: Callable[..., Run]) -> None:
+    """The assertion had failed already."""
+    done = run(FAILS, lab="stopped")
+
+    assert (done.exit, done.verdicts()["L2-01"]) == (1, "failed"), done.screen
+
+
+@pytest.mark.parametrize("option", ["--collect-only", "--help", "--version", "--markers"])
+def test_a_question_to_pytest_is_no_bug(run: Callable[..., Run], option: str) -> None:
+    """Pytest answers it, and there is no run."""
+    done = run(PASSES, "--", option)
+
+    assert done.exit == 0, done.screen
+    assert "bug" not in done.screen.splitlines()[-1]
+    assert not done.directory.exists()
+
+
+def test_plugins_of_other_distributions_are_not_loaded(run: Callable[..., Run]) -> None:
+    """One that is installed for the user's own tests could end a run, or change its verdicts."""
+    source = PASSES + "def pytest_generate_tests(metafunc): pass\n"
+    listed = run(source, "--", "--trace-config", "--collect-only").screen
+
+    assert "lbproof.plugin" in listed
+    assert "hypothesis" not in listed

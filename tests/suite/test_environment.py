@@ -76,6 +76,19 @@ def test_a_disk_that_fills_up_stops_the_run(run: Callable[..., Run], small: Call
     assert model.read(folder).cases
 
 
+def test_a_failure_that_was_proven_is_told_though_the_disk_is_full(
+    run: Callable[..., Run], small: Callable[[str], Path]
+) -> None:
+    """A MUST that failed is not conformant, whatever broke beside it."""
+    fails = '\n@proves("L2-01")\ndef test_fails(stage, case): assert 1 == 2, "two nodes answer"\n'
+    order = fails.replace("L2-01", "POOL-01") + CHATTY.replace("\nfrom lbproof.proves import proves", "")
+    done = run("from lbproof.proves import proves\n" + order, "--results", str(small("size=64k")))
+
+    assert done.exit == 1, done.screen
+    assert "reference: failed POOL-01" in done.screen or "not passed" in done.screen
+    assert "No space left on device" in done.screen
+
+
 def test_a_folder_that_is_full_already_is_no_bug(run: Callable[..., Run], small: Callable[[str], Path]) -> None:
     """Not even the folder of the run can be made."""
     place = small("nr_inodes=1")
