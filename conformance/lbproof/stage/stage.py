@@ -162,7 +162,7 @@ class Stage(Looks):
         self._faulted = True
         done = act()
         journal = self.ground.journal
-        journal.write("fault", t=journal.t(done.began), kind=done.kind, target=done.target, phase="begin")
+        journal.write("fault", t=journal.t(done.earliest), kind=done.kind, target=done.target, phase="begin")
         once = threading.Lock()
 
         def undo() -> None:

@@ -50,13 +50,13 @@ def probing(stage: Stage, address: str, title: str) -> Iterator[Prober]:
 def answers_again(stage: Stage, prober: Prober, fault: Fault, address: str) -> None:
     """Wait for the end of the outage, should there be one, and keep the figures."""
     stage.wait.settles(
-        lambda: first_outage(prober.samples, fault.began),
+        lambda: first_outage(prober.samples, fault.earliest),
         lambda seconds: seconds is not None,
         what=f"{address} answers again after the {fault.kind} of {fault.target}",
         budget="failover",
         show=lambda seconds: "no answer" if seconds is None else "answered",
     )
-    seconds = longest(prober.since(fault.began))
+    seconds = longest(prober.since(fault.earliest))
     stage.saw("http", f"longest outage of {address}", {"milliseconds": round(seconds * 1000)})
 
 
@@ -108,9 +108,8 @@ def test_a_killed_announcer_is_replaced(stage: Stage, case: str) -> None:  # noq
                 if f.sender_ip == address and f.sender_mac == old.mac and f.t > min(moved, default=0)
             ]
         stage.settled_after_fault()
-        stage.saw(
-            "http", f"longest outage of {address}", {"milliseconds": round(longest(prober.since(fault.began)) * 1000)}
-        )
+        seconds = longest(prober.since(fault.earliest))
+        stage.saw("http", f"longest outage of {address}", {"milliseconds": round(seconds * 1000)})
 
     if new.name != old.name and moved:
         assert not stale, f"{old.name} spoke for {address} {len(stale)} times after {new.name} had taken it over"
