@@ -8,9 +8,15 @@ from __future__ import annotations
 import asyncio
 import os
 import resource
+import socket
 import sys
 
 from lbproof_reference.kube import serve_ready
+
+
+def port_of(server: asyncio.Server) -> int:
+    """The port of its IPv4 socket: a free one is chosen for each family apart, and their order varies."""
+    return next(int(sock.getsockname()[1]) for sock in server.sockets if sock.family is socket.AF_INET)
 
 
 async def main(files: int) -> None:
@@ -18,7 +24,7 @@ async def main(files: int) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
     asyncio.get_running_loop().set_exception_handler(lambda *_: os._exit(70))
     server = await serve_ready(0, lambda: True)
-    print(server.sockets[0].getsockname()[1], flush=True)  # noqa: T201 - its only word
+    print(port_of(server), flush=True)  # noqa: T201 - its only word
     await server.serve_forever()
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 import pytest
+from tests.reference.idle_server import port_of
 
 from lbproof_reference import kube
 from lbproof_reference.kube import serve_ready
@@ -50,7 +51,7 @@ def test_who_does_not_ask_in_time_is_left(monkeypatch: pytest.MonkeyPatch) -> No
 
     async def ask() -> None:
         async with await serve_ready(0, lambda: True) as server:
-            port = server.sockets[0].getsockname()[1]
+            port = port_of(server)
             for said in (b"", b"GET / HTTP/1.1\r\n"):
                 reader, writer = await asyncio.open_connection("127.0.0.1", port)
                 writer.write(said)
