@@ -117,7 +117,8 @@ def test_evidence_outside_the_folder_is_none(failed: Path, path: str) -> None:
     change(failed, lambda told: told["requirements"][2]["cases"][0]["evidence"][0].update(path=path))
 
     shown = path.replace("\0", "\N{REPLACEMENT CHARACTER}")
-    assert f"report.json: {shown} of L2-01 is not there" in bundle.verify(failed)
+    wanted = f"report.json: {shown} of L2-01 is not there"
+    assert any(problem == wanted or problem == f"{wanted[:400]}…" for problem in bundle.verify(failed))
 
 
 def test_a_changed_verdict_is_found_by_the_sums(failed: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -406,3 +407,77 @@ def test_a_partial_run_of_before_is_no_longer_called_conformant(begin: Callable[
 
     assert model.read(folder).conclusion is Conclusion.PARTIAL
     assert verify.verify(folder) == []
+
+
+def rewrite(folder: Path, edit: Callable[[list[str]], list[str]]) -> Path:
+    """Change the lines of the events, and make every report of them again."""
+    path = folder / "events.ndjson"
+    path.write_text("\n".join(edit(path.read_text(encoding="utf-8").splitlines())) + "\n", encoding="utf-8")
+    bundle.write(folder)
+    return folder
+
+
+def finished(lines: list[str], **change: Any) -> list[str]:  # noqa: ANN401 - it is JSON
+    """The first verdict of a check, with other fields."""
+    row = next(row for row in map(json.loads, lines) if row["event"] == "check.finished" and row["node"])
+    return [json.dumps(row | change)]
+
+
+@pytest.mark.parametrize(
+    ("edit", "says"),
+    [
+        (lambda lines: [*lines[:-1], *finished(lines), lines[-1]], "no check of it began in between"),
+        (lambda lines: [*lines, *finished(lines, verdict="failed", reason="no")], "comes after run.finished"),
+        (lambda lines: [*lines, lines[-1]], "comes after run.finished"),
+        (lambda lines: [lines[0], *lines], "the run starts again"),
+        (
+            lambda lines: [line.replace('"verdict"', '"verdict": "failed", "verdict"', 1) for line in lines],
+            "the field verdict is there twice",
+        ),
+    ],
+    ids=["another-verdict", "after-the-end", "two-ends", "two-beginnings", "twice"],
+)
+def test_a_stream_that_contradicts_itself_is_refused(
+    whole: Path, edit: Callable[[list[str]], list[str]], says: str
+) -> None:
+    """Each verdict follows its check, once, between the begin and the end of one run."""
+    problems = bundle.verify(rewrite(whole, edit))
+
+    assert any(says in problem for problem in problems), problems
+
+
+@pytest.mark.parametrize("name", ["report.json", "SHA256SUMS", "events.ndjson", "extra"])
+def test_what_would_be_read_for_ever_is_not_read(whole: Path, name: str) -> None:
+    """A FIFO blocks whoever opens it."""
+    (whole / name).unlink(missing_ok=True)
+    os.mkfifo(whole / name)
+
+    assert bundle.verify(whole) == [f"{name}: neither a folder nor a regular file; such a folder is not read"]
+
+
+@pytest.mark.parametrize(
+    ("edit", "says"),
+    [
+        (lambda told: told.update(exit=70), "exit: is 70, and the conclusion is conformant"),
+        (lambda told: told.update(exit="0"), "report.json: exit: "),
+        (lambda told: case(told, "POOL-01").update(seconds="0.1"), "seconds: "),
+        (lambda told: told.update(schema_version="99"), "schema_version is missing, or not a whole number"),
+        (lambda told: told["implementation"].update(name="a\x1b[31mb"), "holds what cannot be printed"),
+        (lambda told: told.update(at="2026-W01-1T00+00:00"), "is not a time as in RFC 3339"),
+        (lambda told: told.update(at="2026-11-24T00:00:00+14:00"), "is not a time as in RFC 3339"),
+    ],
+    ids=["exit", "text-exit", "text-seconds", "text-version", "escape", "week", "zone"],
+)
+def test_what_is_of_another_type_or_form_is_refused(whole: Path, edit: Edit, says: str) -> None:
+    """Numbers are numbers, times are in UTC, and names can be printed."""
+    problems = bundle.verify(forge(whole, edit))
+
+    assert any(says in problem for problem in problems), problems
+
+
+def test_a_file_called_as_the_sums_in_a_folder_below_is_summed(whole: Path) -> None:
+    """Only the sums themselves are in no sum."""
+    (whole / "evidence").mkdir(exist_ok=True)
+    (whole / "evidence" / SUMS).write_text("payload")
+
+    assert f"evidence/{SUMS}: not in {SUMS}" in bundle.verify(whole)

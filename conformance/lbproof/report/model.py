@@ -166,10 +166,10 @@ class Run:
 
     @property
     def exit(self) -> int:
-        """The exit code of the conclusion, unless the run recorded a broken environment or a bug of ours."""
+        """The exit code of the conclusion, or of the broken environment or bug that an inconclusive run recorded."""
         recorded = int(self.finished["exit"]) if self.finished else None
-        broken = {Exit.NO_ENVIRONMENT, Exit.BUG}
-        return recorded if recorded is not None and recorded in broken else int(Exit.of(self.conclusion))
+        broken = recorded in {Exit.NO_ENVIRONMENT, Exit.BUG} and self.conclusion is Conclusion.INCONCLUSIVE
+        return recorded if recorded is not None and broken else int(Exit.of(self.conclusion))
 
     @property
     def note(self) -> str:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections import Counter
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SUMS = "SHA256SUMS"
+_SUM = re.compile(r"(?P<digest>[0-9a-f]{64})  (?P<path>.+)")
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d")
 LOOK = 5.0
 """Seconds that the last look of a wait may take beyond its budget."""
 _BROKEN = {Exit.NO_ENVIRONMENT, Exit.BUG}
@@ -50,9 +53,14 @@ _CHECKED = {Verdict.PASSED, Verdict.FAILED, Verdict.UNTESTABLE}
 """Verdicts that only a check can give."""
 
 
+_LONGEST = 400
+"""Characters of a finding: what a report says may be of any length."""
+
+
 def verify(what: Path) -> list[str]:
     """What is wrong with a run's folder or a `report.json`, a line each; empty when it is in order."""
-    return [printable(problem) for problem in _verify(what)]
+    lines = [printable(problem) for problem in _verify(what)]
+    return [line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…" for line in lines]
 
 
 def summary(what: Path) -> list[str]:
@@ -75,18 +83,18 @@ def summary(what: Path) -> list[str]:
 
 def checksums(run: Path) -> dict[str, str]:
     """SHA-256 of every file of a run's folder but the sums themselves, by its path in the folder."""
-    files = sorted(path for path in run.rglob("*") if path.is_file() and path.name != SUMS)
+    files = sorted(path for path in run.rglob("*") if path.is_file() and path != run / SUMS)
     return {path.relative_to(run).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 def _verify(what: Path) -> list[str]:
     if not what.is_dir():
+        if not what.is_file():
+            return [f"{what}: neither a folder nor a regular file"]
         told, problems = _read(what)
         return problems if told is None else _alone(told)
-    if links := list(_links(what)):
-        return [
-            f"{link}: a symbolic link that leads out of the run's folder; such a folder is not read" for link in links
-        ]
+    if not_read := [*_links(what), *_specials(what)]:
+        return [f"{path}; such a folder is not read" for path in not_read]
     try:
         problems = _folder(what)
     except OSError as error:
@@ -119,33 +127,35 @@ def _read(report: Path) -> tuple[jsonreport.Report | None, list[str]]:
 
 def _unreadable(text: bytes) -> str:
     """Why a report cannot be judged at all: a later version made it, or it says a thing twice. Empty when it can."""
-    twice: list[str] = []
-
-    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        twice.extend(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
-        return dict(pairs)
-
+    told: Any
     try:
-        told = json.loads(text, object_pairs_hook=once)
+        told, twice = _once(text)
     except (ValueError, RecursionError):
         return ""
     if twice:
-        return f"the field {twice[0]} is there twice in one object"
+        return f"the field {twice} is there twice in one object"
     version = told.get("schema_version") if isinstance(told, dict) else None
-    if not isinstance(version, int):
-        return ""
+    if not isinstance(version, int) or isinstance(version, bool):
+        return "schema_version is missing, or not a whole number"
     if version > jsonreport.SCHEMA:
         return f"schema_version {version} is newer than this lbproof reads ({jsonreport.SCHEMA}): update lbproof"
     return "" if version >= 1 else f"schema_version {version}: there is none below 1"
 
 
 def _links(run: Path) -> Iterator[str]:
-    """Symbolic links of a folder that lead out of it, by their path in it."""
+    """Symbolic links of a folder that lead out of it."""
     root = run.resolve()
     for folder, folders, files in os.walk(run):
         for path in (Path(folder, name) for name in (*folders, *files)):
             if path.is_symlink() and not _is_below(path, root):
-                yield path.relative_to(run).as_posix()
+                yield f"{path.relative_to(run).as_posix()}: a symbolic link that leads out of the run's folder"
+
+
+def _specials(run: Path) -> Iterator[str]:
+    """What is neither a folder nor a regular file, as a FIFO, which would be read for ever."""
+    for path in sorted(run.rglob("*")):
+        if not (path.is_file() or path.is_dir()):
+            yield f"{path.relative_to(run).as_posix()}: neither a folder nor a regular file"
 
 
 def _is_below(path: Path, root: Path) -> bool:
@@ -160,9 +170,13 @@ def _folder(run: Path) -> list[str]:
     if not sums.exists():
         return [f"{SUMS} is missing: lbproof report html {run} makes it again"]
     lines = sums.read_text(encoding="utf-8", errors="replace").splitlines()
-    written = {line[66:]: line[:64] for line in lines if line[64:66] == "  "}
+    read = [match for line in lines if (match := _SUM.fullmatch(line))]
+    written = {match["path"]: match["digest"] for match in read}
+    odd = [f"{SUMS}: a line of it is not a SHA-256 in hexadecimal, two blanks and a path"]
     now = checksums(run)
     return [
+        *(odd if len(read) != len(lines) else []),
+        *([f"{SUMS}: names a file twice"] if len(written) != len(read) else []),
         *(f"{name}: missing" for name in sorted(written.keys() - now.keys())),
         *(f"{name}: not in {SUMS}" for name in sorted(now.keys() - written.keys())),
         *(
@@ -186,8 +200,11 @@ def _unknown(told: jsonreport.Report) -> Iterator[str]:
 
 def _head(told: jsonreport.Report) -> Iterator[str]:
     for name in ("name", "version"):
-        if not getattr(told.implementation, name).strip():
+        said = getattr(told.implementation, name)
+        if not said.strip():
             yield f"implementation.{name}: is empty"
+        elif not said.isprintable():
+            yield f"implementation.{name}: {said!r} holds what cannot be printed"
     claimed = told.implementation.claimed
     yield from (f"implementation.claimed: {name} is no feature" for name in claimed if name not in FEATURES)
     yield from (
@@ -201,7 +218,7 @@ def _head(told: jsonreport.Report) -> Iterator[str]:
 
 def _is_time(text: str) -> bool:
     try:
-        return datetime.fromisoformat(text).utcoffset() is not None and "T" in text
+        return datetime.fromisoformat(text).utcoffset() == timedelta(0) and bool(_TIME.match(text))
     except ValueError:
         return False
 
@@ -212,6 +229,7 @@ def _contents(told: jsonreport.Report) -> Iterator[str]:
     for row in told.requirements:
         if row.id in REQUIREMENTS:
             yield from _requirement(row, told)
+            yield from _outside(row, told)
         else:
             yield f"{row.id}: not a requirement of the specification"
     order = [row.id for row in told.requirements if row.id in REQUIREMENTS]
@@ -227,6 +245,16 @@ def _contents(told: jsonreport.Report) -> Iterator[str]:
     for name, seconds in within.items():
         if len(seconds) > 1:
             yield f"budget {name}: is {' s and '.join(f'{one:g}' for one in sorted(seconds))} s in one run"
+
+
+def _outside(row: jsonreport.Requirement, told: jsonreport.Report) -> Iterator[str]:
+    """Cases that are no part of the profile: only a run that selects requirements by name judges them."""
+    scope = _scope(told)
+    features = PROFILES[told.profile].features
+    outside = [case.id for case in row.cases if case.id in REQUIREMENTS[row.id].case_ids]
+    outside = [name for name in outside if not needs_of(name) <= features]
+    if scope.whole and outside:
+        yield f"{', '.join(outside)}: no part of profile {told.profile}, which is said to be judged whole"
 
 
 def _requirement(row: jsonreport.Requirement, told: jsonreport.Report) -> Iterator[str]:
@@ -278,8 +306,9 @@ def _reasons(case: jsonreport.Case) -> Iterator[str]:
         yield f"{case.id}: is passed, and says why it is not"
     elif case.verdict is not Verdict.PASSED and not case.reason:
         yield f"{case.id}: is {case.verdict}, and does not say why"
-    reasons = tuple(reason.value for reason in Untestable)
-    if case.verdict is Verdict.UNTESTABLE and not case.reason.startswith(reasons):
+    reasons = {reason.value for reason in Untestable}
+    whole = {case.reason, *(case.reason[:at] for at, mark in enumerate(case.reason) if mark == ":")}
+    if case.verdict is Verdict.UNTESTABLE and not whole & reasons:
         yield f"{case.id}: is untestable for a reason that is not in the closed list"
     if case.flaky and case.verdict is not Verdict.PASSED:
         yield f"{case.id}: is {case.verdict}, and only what passed can be flaky"
@@ -355,7 +384,8 @@ def _conclusion(told: jsonreport.Report) -> Iterator[str]:
     if told.conclusion is not by_verdicts and not (killed and by_verdicts in held):
         why = f" ({scope.text})" if scope.text else ""
         yield f"conclusion: is {told.conclusion}, and the verdicts say {by_verdicts}{why}"
-    if told.exit != Exit.of(told.conclusion) and told.exit not in _BROKEN:
+    broken = told.conclusion is Conclusion.INCONCLUSIVE and told.exit in _BROKEN
+    if told.exit != Exit.of(told.conclusion) and not broken:
         yield f"exit: is {told.exit}, and the conclusion is {told.conclusion}"
 
 
@@ -370,6 +400,7 @@ def _beside(folder: Path, told: jsonreport.Report) -> list[str]:
         run = model.read(folder)
     except model.BadRun as error:
         return [*problems, str(error)]
+    problems += [f"{model.EVENTS}, {problem}" for problem in _stream((folder / model.EVENTS).read_bytes())]
     problems += _events(run)
     again = jsonreport.of(run)
     names = set(jsonreport.Report.model_fields) - {"schema_version", "scope", "requirements", "counts"}
@@ -381,6 +412,55 @@ def _beside(folder: Path, told: jsonreport.Report) -> list[str]:
     ]
     problems += _cases(told, again)
     return [*problems, *_pages(folder, run, told)]
+
+
+def _stream(text: bytes) -> Iterator[str]:
+    """The order of the events, line by line: one run, from its begin to its end, and each verdict after its check."""
+    lines = text.split(b"\n")
+    began: set[str] = set()
+    judged: dict[str, str] = {}
+    ended = 0
+    for number, line in enumerate(lines, 1):
+        if ended and line:
+            yield f"line {number}: comes after run.finished"
+            return
+        if not line or number == len(lines):  # the last line of a run that was killed may be cut
+            continue
+        event, twice = _once(line)
+        if twice:
+            yield f"line {number}: the field {twice} is there twice in one object"
+        match event["event"]:
+            case "run.started" if number > 1:
+                yield f"line {number}: the run starts again"
+            case "run.finished":
+                ended = number
+            case "check.started":
+                began.add(event["case"])
+            case "check.finished":
+                yield from (f"line {number}: {problem}" for problem in _verdict(event, began, judged))
+
+
+def _verdict(event: model.Event, began: set[str], judged: dict[str, str]) -> Iterator[str]:
+    """A verdict against what the stream said of its case before."""
+    name, verdict = event["case"], event["verdict"]
+    if name in judged and name not in began:
+        yield f"{name} is {verdict}, was {judged[name]}, and no check of it began in between"
+    elif judged.get(name) == Verdict.FAILED and verdict == Verdict.PASSED and not event.get("flaky"):
+        yield f"{name} is passed, was failed, and is not called flaky"
+    began.discard(name)
+    judged[name] = verdict
+
+
+def _once(line: bytes) -> tuple[Any, str]:
+    """What a JSON text holds, and a field that it says twice in one object; empty when there is none."""
+    twice: list[str] = []
+
+    def pairs(found: list[tuple[str, Any]]) -> dict[str, Any]:
+        twice.extend(name for name, count in Counter(name for name, _ in found).items() if count > 1)
+        return dict(found)
+
+    held = json.loads(line, object_pairs_hook=pairs)
+    return held, (twice or [""])[0]
 
 
 def _cases(told: jsonreport.Report, again: jsonreport.Report) -> Iterator[str]:
