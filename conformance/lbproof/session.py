@@ -41,7 +41,7 @@ from lbproof.spec import (
 )
 from lbproof.spec.events import FORMAT
 from lbproof.spec.requirements import of_case
-from lbproof.stage import CannotShow, Ground, Stage
+from lbproof.stage import CannotShow, Ground, Stage, manifests
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -132,8 +132,8 @@ class Session:
             self.stopped_by = error
             self._keep_logs(self.directory / "logs")
             self.close()
-            if isinstance(error, (LabError, ApiUnreachable)):
-                pytest.exit(f"no usable environment: {error}", returncode=int(Exit.NO_ENVIRONMENT))
+            if _exit(error) is Exit.NO_ENVIRONMENT:
+                pytest.exit(f"no usable environment: {self._note}", returncode=int(Exit.NO_ENVIRONMENT))
             if isinstance(error, (NotSettled, ApiError)):
                 pytest.exit(
                     f"{self.adapter.name} could not be installed: {error}", returncode=int(self.exit or Exit.BUG)
@@ -154,6 +154,8 @@ class Session:
             self._lab, programs = self._provide()
         self.journal.write("environment", facts=self._facts(self._lab))
         cluster = Kube(self._lab.kubeconfig)
+        if self.options.lab:
+            _refuse_leftovers(self.options.lab, cluster)
         self._ground = Ground(
             lab=self._lab,
             cluster=cluster,
@@ -211,7 +213,7 @@ class Session:
         if isinstance(error, (KeyboardInterrupt, SystemExit)):
             self._note = "interrupted"
         elif error is not None:
-            self._note = str(error)
+            self._note = of_environment(error) or str(error)
         if self._checks_began is not None:
             self.journal.write(
                 "stage", name="checks", phase="end", seconds=round(time.monotonic() - self._checks_began, 3)
@@ -365,9 +367,21 @@ class Session:
         }
 
 
+def _refuse_leftovers(lab: str, cluster: Kube) -> None:
+    """Raise `LabError` when a given lab holds what another run made, which would be judged as the implementation's."""
+    selector = ",".join(f"{key}={value}" for key, value in manifests.OURS.items())
+    found = [one["metadata"] for one in cluster.list("/api/v1/namespaces", labelSelector=selector)]
+    live = [meta["name"] for meta in found if "deletionTimestamp" not in meta]
+    if live:
+        raise LabError(
+            f"lab {lab} is used by another run, or one that was killed left objects in it (namespaces "
+            f"{', '.join(live)}): wait for that run, or take the lab down and boot another"
+        )
+
+
 def _exit(error: BaseException | None) -> Exit | None:
     """The exit of a run that ended early; None when its verdicts say it."""
-    if isinstance(error, (LabError, ApiUnreachable)):
+    if isinstance(error, (LabError, ApiUnreachable)) or of_environment(error):
         return Exit.NO_ENVIRONMENT
     stopped = (KeyboardInterrupt, SystemExit, pytest.exit.Exception, pytest.Session.Interrupted, pytest.Session.Failed)
     expected = (NotSettled, ApiError, *stopped)
@@ -396,11 +410,13 @@ def _new_directory(results: Path, implementation: str) -> Path:
             except FileExistsError:
                 continue
             latest = results / "latest"
-            latest.unlink(missing_ok=True)
-            latest.symlink_to(directory.name)
+            if latest.is_symlink() or not latest.exists():  # a file or folder of the user's own is left alone
+                latest.unlink(missing_ok=True)
+                latest.symlink_to(directory.name)
             return directory.resolve()
-    except OSError as error:
-        raise pytest.UsageError(f"results folder {results}: {error.strerror}; choose another with --results") from None
+    except (OSError, ValueError) as error:  # a NUL is no path at all
+        why = error.strerror if isinstance(error, OSError) else str(error)
+        raise pytest.UsageError(f"results folder {str(results)!r}: {why}; choose another with --results") from None
     raise pytest.UsageError(f"results folder {results} is full of runs of this second")
 
 

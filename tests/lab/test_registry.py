@@ -85,3 +85,22 @@ def test_a_free_name_is_nobody_s() -> None:
     dead(first)
 
     assert registry.free_name("run") != first
+
+
+@pytest.mark.parametrize("text", ["", '{"pid": 1', "[]", "{}"], ids=["empty", "half", "list", "nothing"])
+def test_a_record_that_cannot_be_read_is_of_a_dead_lab(root: Path, text: str) -> None:
+    """A full disk or a kill left it; it stops no command, and clean removes it."""
+    with registry.claim("odd") as state:
+        (state / "lab.json").write_text(text)
+
+    assert [(info.name, info.alive) for info in registry.labs()] == [("odd", False)]
+    assert registry.clean() == [f"lab odd: dead already; {root}/odd"]
+
+
+def test_a_file_in_the_way_of_a_lab_is_named(root: Path) -> None:
+    """It is not ours to remove."""
+    root.mkdir()
+    (root / "odd").touch()
+
+    with pytest.raises(LabError, match="is in the way: it is a file"), registry.claim("odd"):
+        pass

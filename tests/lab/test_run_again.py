@@ -37,3 +37,21 @@ def test_two_runs_in_a_row_on_one_lab(lab: NetnsLab, kube: Kube, tmp_path: Path)
         assert report["counts"]["passed"] == sum(report["counts"].values()) > 0
         left = {found["metadata"]["name"] for found in kube.list("/api/v1/namespaces")}
         assert not left & set(NAMESPACES)
+
+
+def test_what_a_killed_run_left_is_no_fault_of_the_implementation(lab: NetnsLab, kube: Kube, tmp_path: Path) -> None:
+    """A lab that holds objects of another run is refused in one line; nothing is judged."""
+    kube.apply(manifests.namespace("lbproof-pool-02b-left"))
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "lbproof", "run", "--lab", lab.name, "--requirement=POOL-01", "--results", tmp_path],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=100,
+        )
+    finally:
+        kube.delete("/api/v1/namespaces/lbproof-pool-02b-left")
+
+    assert done.returncode == 69, done.stdout + done.stderr
+    assert "left objects in it (namespaces lbproof-pool-02b-left)" in " ".join(done.stdout.split())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 from pathlib import Path
@@ -62,6 +63,8 @@ def boot(*_: Any, **__: Any) -> tuple[FakeLab, dict[str, Path]]:  # noqa: ANN401
     """A fake lab at once, or the failure that FAKE_LAB asks for."""
     if os.environ["FAKE_LAB"] == "broken":
         raise LabError("the kernel of this machine lacks veth: load it with modprobe veth")
+    if os.environ["FAKE_LAB"] == "few-files":
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
     if os.environ["FAKE_LAB"] == "bug":
         raise ZeroDivisionError
     return FakeLab(), {}

@@ -139,6 +139,24 @@ def test_a_lab_of_another_user_is_left_to_its_owner(arguments: Sequence[str]) ->
         assert Path(folder, "labs", "mine", "lab.json").exists()
 
 
+def test_a_machine_that_gives_no_more_files_is_no_bug(run: Callable[..., Run]) -> None:
+    """What the operating system refuses during the boot is the environment's."""
+    done = run(CHATTY, lab="few-files")
+
+    assert done.exit == 69, done.screen
+    assert "Too many open files: allow more open files (ulimit -n)" in " ".join(done.screen.split())
+
+
+def test_a_file_of_the_user_called_latest_is_left_alone(run: Callable[..., Run], tmp_path: Path) -> None:
+    """The link of that name is a convenience."""
+    place = tmp_path / "place"
+    place.mkdir()
+    (place / "latest").write_text("mine")
+
+    assert run(CHATTY, "--results", str(place)).exit == 0
+    assert (place / "latest").read_text() == "mine"
+
+
 def test_a_lab_that_is_not_there_is_one_line_and_no_run(run: Callable[..., Run]) -> None:
     """A name that is mistyped gives no folder and no verdicts."""
     done = run(CHATTY, "--lab", "no-such-lab")

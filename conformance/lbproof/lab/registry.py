@@ -20,8 +20,9 @@ import time
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from lbproof.files import write_whole
 from lbproof.lab.base import LabError, Topology
 from lbproof.lab.kind import leftovers
 from lbproof.lab.kind.engine import Engine, NoEngineError
@@ -79,6 +80,8 @@ def claim(name: str) -> Iterator[Path]:
             info = _read(state)
             if info and info.alive:
                 raise LabError(f"lab {name} is up already: take it down (`lbproof lab down {name}`) or choose a name")
+            if not state.is_dir():
+                raise LabError(f"{state} is in the way: it is a file, and no lab; remove it or choose another name")
             shutil.rmtree(state)
         state.mkdir(mode=0o700)
         yield state
@@ -94,7 +97,7 @@ def record(name: str, pid: int, topology: Topology, *, provider: str = "netns", 
         "provider": provider,
         "engine": engine,
     }
-    (directory(name) / "lab.json").write_text(json.dumps(row), encoding="utf-8")
+    write_whole(directory(name) / "lab.json", json.dumps(row))
 
 
 def labs() -> list[LabInfo]:
@@ -186,8 +189,17 @@ def _read(state: Path) -> LabInfo | None:
         raise LabError(
             f"lab {state.name} belongs to {_owner(state)}: run the command as that user, for instance with sudo"
         ) from None
-    except FileNotFoundError:  # its starter was killed in between, and the lab with it
-        row = {"pid": 0, "start": "", "topology": asdict(Topology()), "since": 0.0, "provider": "netns", "engine": ""}
+    except (FileNotFoundError, ValueError):  # its starter was killed in between, or its disk was full: no lab stands
+        row = {}
+    unborn: dict[str, Any] = {
+        "pid": 0,
+        "start": "",
+        "topology": asdict(Topology()),
+        "since": 0.0,
+        "provider": "netns",
+        "engine": "",
+    }
+    row = row if isinstance(row, dict) and row.keys() >= unborn.keys() else unborn
     topology = Topology(**{**row["topology"], "proxy_args": tuple(row["topology"]["proxy_args"])})
     alive = bool(row["pid"]) and _start_time(row["pid"]) == row["start"]
     return LabInfo(
