@@ -27,6 +27,7 @@ from lbproof.observe.kube import ApiError, ApiUnreachable, Kube
 from lbproof.observe.wait import DidNotHold, NotSettled, Waiter
 from lbproof.options import BadOption
 from lbproof.report import bundle, model, terminal
+from lbproof.report.text import printable
 from lbproof.spec import (
     BUDGETS,
     NOT_REACHED,
@@ -416,7 +417,7 @@ def _new_directory(results: Path, implementation: str) -> Path:
             return directory.resolve()
     except (OSError, ValueError) as error:  # a NUL is no path at all
         why = error.strerror if isinstance(error, OSError) else str(error)
-        raise pytest.UsageError(f"results folder {str(results)!r}: {why}; choose another with --results") from None
+        raise pytest.UsageError(f"results folder {printable(str(results))}: {why}; choose another with --results") from None
     raise pytest.UsageError(f"results folder {results} is full of runs of this second")
 
 
