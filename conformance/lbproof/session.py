@@ -417,7 +417,8 @@ def _new_directory(results: Path, implementation: str) -> Path:
             return directory.resolve()
     except (OSError, ValueError) as error:  # a NUL is no path at all
         why = error.strerror if isinstance(error, OSError) else str(error)
-        raise pytest.UsageError(f"results folder {printable(str(results))}: {why}; choose another with --results") from None
+        shown = printable(str(results))
+        raise pytest.UsageError(f"results folder {shown}: {why}; choose another with --results") from None
     raise pytest.UsageError(f"results folder {results} is full of runs of this second")
 
 
