@@ -459,6 +459,7 @@ def test_what_would_be_read_for_ever_is_not_read(whole: Path, name: str) -> None
     ("edit", "says"),
     [
         (lambda told: told.update(exit=70), "exit: is 70, and the conclusion is conformant"),
+        (lambda told: wait(told).update(mode="holds", took=1e9), "took 1e+09 s of a run of"),
         (lambda told: told.update(exit="0"), "report.json: exit: "),
         (lambda told: case(told, "POOL-01").update(seconds="0.1"), "seconds: "),
         (lambda told: told.update(schema_version="99"), "schema_version is missing, or not a whole number"),
@@ -466,7 +467,7 @@ def test_what_would_be_read_for_ever_is_not_read(whole: Path, name: str) -> None
         (lambda told: told.update(at="2026-W01-1T00+00:00"), "is not a time as in RFC 3339"),
         (lambda told: told.update(at="2026-11-24T00:00:00+14:00"), "is not a time as in RFC 3339"),
     ],
-    ids=["exit", "text-exit", "text-seconds", "text-version", "escape", "week", "zone"],
+    ids=["exit", "watched", "text-exit", "text-seconds", "text-version", "escape", "week", "zone"],
 )
 def test_what_is_of_another_type_or_form_is_refused(whole: Path, edit: Edit, says: str) -> None:
     """Numbers are numbers, times are in UTC, and names can be printed."""

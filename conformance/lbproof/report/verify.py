@@ -296,6 +296,8 @@ def _case(case: jsonreport.Case, told: jsonreport.Report) -> Iterator[str]:
         yield f"{case.id}: took {case.seconds:g} s of a run of {told.seconds:g} s"
     for wait in case.waits:
         yield from _wait(case.id, wait)
+        if wait.took > told.seconds:  # a watch may be older than its case, never than the run
+            yield f"{case.id}: wait by {wait.budget}: took {wait.took:g} s of a run of {told.seconds:g} s"
         if case.verdict is Verdict.PASSED and not wait.ok and wait.budget != _NOT_JUDGED:
             yield f"{case.id}: is passed, and a wait of it by {wait.budget} failed: {wait.what}"
 
