@@ -17,7 +17,7 @@ import time
 from itertools import pairwise
 
 from lbproof_reference.controller.allocate import Ledger, Wish
-from lbproof_reference.controller.pools import Block, Pool
+from lbproof_reference.pools import Block, Pool
 
 FIRST = (10 << 24) + 1
 """10.0.0.1: the first address of the pool, as a number."""

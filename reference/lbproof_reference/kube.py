@@ -11,11 +11,9 @@ import asyncio
 import json
 import os
 import random
-import re
 import socket
 import ssl
 import time
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -23,8 +21,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import httpx
 import structlog
 
+from lbproof_reference.reading import UNREADABLE, Skipped, parse
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator, Mapping
+    from collections.abc import Callable, Generator, Mapping
 
 Object: TypeAlias = dict[str, Any]
 """A Kubernetes object as its JSON says it."""
@@ -32,9 +32,6 @@ Object: TypeAlias = dict[str, Any]
 METALLB = "metallb.io/v1beta1"
 SERVICES = "/api/v1/services"
 NODES = "/api/v1/nodes"
-UNREADABLE = (LookupError, TypeError, ValueError, AttributeError, RecursionError)
-"""What reading an object raises whose content is not what its kind promises."""
-
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _WATCH_SECONDS = (300, 600)  # drawn, as client-go does, so that speakers do not all ask again at once
 _KEEPALIVE = (  # a server that lost its power is known as gone after 30 s, although a watch never sends
@@ -51,10 +48,6 @@ _EVENTS_WAITING = 1000  # as client-go (tools/record, maxQueuedEvents), whose re
 _EVENT_QUIET_SECONDS = 0.2
 _EVENT_LATEST_SECONDS = 3.0
 _EVENT_PAUSE_SECONDS = 0.02
-_DEEPEST = 100
-"""Levels of nesting that are kept of JSON too deep for the parser; nothing that is read here is half as deep."""
-_BRACKET = re.compile(rb'(?:[^"\[\]{}]++|"(?:[^"\\]++|\\.)*+")*+([\[\]{}])')
-_SKIPS_KNOWN = 1000
 _REQUEST_SECONDS = 2.0
 _CONNECTIONS = 64
 _REQUEST_BYTES = 8192
@@ -70,67 +63,6 @@ def pools_of(namespace: str) -> str:
 def advertisements_of(namespace: str) -> str:
     """The path of the L2Advertisements that count, likewise."""
     return f"/apis/{METALLB}/namespaces/{namespace}/l2advertisements"
-
-
-def parse(text: bytes) -> Any:  # noqa: ANN401 - JSON
-    """JSON of any depth; what is nested too deep for the parser is cut off and read as null. Raises ValueError.
-
-    The API server takes objects that are nested 10,000 deep, and `managedFields` is any author's to write.
-    """
-    try:
-        return json.loads(text)
-    except RecursionError:
-        return json.loads(_shallow(text))
-
-
-def _shallow(text: bytes) -> bytes:
-    """The same JSON with null for each object or array below `_DEEPEST` levels; without recursion."""
-    kept: list[bytes] = []
-    depth = begin = at = 0
-    while bracket := _BRACKET.match(text, at):
-        at = bracket.end()
-        if bracket[1] in b"[{":
-            depth += 1
-            if depth == _DEEPEST + 1:
-                kept += (text[begin : at - 1], b"null")
-        else:
-            if depth == _DEEPEST + 1:
-                begin = at
-            depth -= 1
-    if depth <= _DEEPEST:
-        kept.append(text[begin:])
-    return b"".join(kept)
-
-
-class Skipped:
-    """The objects that cannot be read: each is logged once, and again only after it could be read meanwhile."""
-
-    def __init__(self) -> None:
-        """None is known."""
-        self._said: dict[tuple[str, str], str] = {}
-
-    @contextmanager
-    def reading(self, kind: str, key: str) -> Iterator[None]:
-        """Skip the rest of the block, and log, where it cannot read the object."""
-        try:
-            yield
-        except UNREADABLE as error:
-            self.note(kind, key, str(error) if isinstance(error, ValueError) else repr(error))
-        else:
-            self.forget(kind, key)
-
-    def note(self, kind: str, key: str, why: str) -> None:
-        """Log, unless that is known, that an object or a part of it is skipped."""
-        if self._said.get((kind, key)) == why:
-            return
-        if len(self._said) >= _SKIPS_KNOWN:
-            self._said.clear()
-        self._said[kind, key] = why
-        log.warning("skipped", kind=kind, object=key, reason=why)
-
-    def forget(self, kind: str, key: str) -> None:
-        """Note that there is nothing to skip any more."""
-        self._said.pop((kind, key), None)
 
 
 class _Token(httpx.Auth):

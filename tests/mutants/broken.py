@@ -17,15 +17,15 @@ from pyroute2.iproute.linux import IPRoute
 
 from lbproof_reference.controller import allocate
 from lbproof_reference.controller import loop as controller
-from lbproof_reference.controller.pools import to_ip
+from lbproof_reference.pools import to_ip
 from lbproof_reference.speaker import loop as speaker
 from lbproof_reference.speaker import offers, plan, segment, wire
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from lbproof_reference.controller.pools import IP
     from lbproof_reference.frames import Request
+    from lbproof_reference.pools import IP
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

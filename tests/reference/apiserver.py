@@ -19,7 +19,7 @@ import httpx
 import yaml
 
 from lbproof.lab.components import ensure
-from lbproof_reference.kube import parse
+from lbproof_reference.reading import parse
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lbproof_reference.controller.allocate import Ledger, RefusedError, Wish, read_wish
-from lbproof_reference.controller.pools import BadPoolError, Block, Pool, parse_block, parse_pools
+from lbproof_reference.pools import BadPoolError, Block, Pool, parse_block, parse_pools
 
 BASE = int(ipaddress.ip_address("10.0.0.0"))
 KEYS = st.sampled_from([f"ns/s{number}" for number in range(12)])

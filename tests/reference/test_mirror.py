@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.reference.scripted_api import ScriptedApi
 
-from lbproof_reference.kube import SERVICES, Kube, Mirror, parse
+from lbproof_reference.kube import SERVICES, Kube, Mirror
+from lbproof_reference.reading import parse
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -49,7 +50,7 @@ async def following(api: ScriptedApi) -> AsyncIterator[Mirror]:
 
 async def until_known(mirror: Mirror, *names: str) -> None:
     """Wait for these Services and no others; TimeoutError when they do not come."""
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(20):
         while mirror.objects.keys() != {f"ns/{name}" for name in names}:  # noqa: ASYNC110 - it tells nobody
             await asyncio.sleep(0.01)
 
@@ -82,7 +83,7 @@ def test_after_a_line_that_cannot_be_read_everything_is_listed_anew(tmp_path: Pa
             await mirror.synced.wait()
             api.items.append(service("late", 3))
             await until_known(mirror, "late")
-            async with asyncio.timeout(3):
+            async with asyncio.timeout(20):
                 while len(api.watched) < 2:  # noqa: ASYNC110 - it tells nobody
                     await asyncio.sleep(0.01)
         assert api.watched == ["101", "102"]
@@ -112,7 +113,7 @@ def test_a_list_that_comes_again_is_compared_at_any_depth(tmp_path: Path, depth:
         api = ScriptedApi(tmp_path, [again], [b"?\n", b"?\n"])
         async with following(api) as mirror:
             await until_known(mirror, "x")
-            async with asyncio.timeout(3):
+            async with asyncio.timeout(20):
                 while api.lists < 3:  # noqa: ASYNC110 - it tells nobody
                     await asyncio.sleep(0.01)
 

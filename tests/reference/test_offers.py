@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from lbproof_reference.kube import Skipped
+from lbproof_reference.reading import Skipped
 from lbproof_reference.speaker.__main__ import PROFILES, main
 from lbproof_reference.speaker.offers import EXCLUDED, Board, Rules, service_of
 from lbproof_reference.speaker.plan import Offer

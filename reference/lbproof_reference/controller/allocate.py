@@ -12,7 +12,7 @@ import ipaddress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lbproof_reference.controller.pools import IP, Pool, index_of, pool_holding, to_ip
+from lbproof_reference.pools import IP, Pool, index_of, pool_holding, to_ip
 from lbproof_reference.services import annotation
 
 if TYPE_CHECKING:

@@ -19,8 +19,9 @@ import httpx
 import structlog
 
 from lbproof_reference.controller.allocate import Grant, Ledger, RefusedError, read_wish
-from lbproof_reference.controller.pools import IP, parse_pools
-from lbproof_reference.kube import METALLB, SERVICES, Kube, Mirror, Object, Skipped, Teller, key_of, pools_of
+from lbproof_reference.kube import METALLB, SERVICES, Kube, Mirror, Object, Teller, key_of, pools_of
+from lbproof_reference.pools import IP, parse_pools
+from lbproof_reference.reading import Skipped
 from lbproof_reference.services import ALLOCATED, FROM_POOL, ingress_of, is_ours, recorded_ip, recorded_pool
 
 if TYPE_CHECKING:

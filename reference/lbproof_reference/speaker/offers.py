@@ -11,8 +11,9 @@ from __future__ import annotations
 import ipaddress
 from typing import TYPE_CHECKING, Any
 
-from lbproof_reference.controller.pools import index_of, parse_pools, pool_holding
-from lbproof_reference.kube import Skipped, key_of
+from lbproof_reference.kube import key_of
+from lbproof_reference.pools import index_of, parse_pools, pool_holding
+from lbproof_reference.reading import Skipped
 from lbproof_reference.services import ingress_of, is_ours, recorded_ip, recorded_pool
 from lbproof_reference.speaker.plan import Offer
 

@@ -13,11 +13,11 @@ from lbproof_reference.kube import (
     Kube,
     Mirror,
     Object,
-    Skipped,
     Teller,
     advertisements_of,
     pools_of,
 )
+from lbproof_reference.reading import Skipped
 from lbproof_reference.speaker.offers import Board, Rules, service_of
 
 if TYPE_CHECKING:

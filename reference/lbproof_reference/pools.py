@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, TypeAlias
 
-from lbproof_reference.kube import UNREADABLE
+from lbproof_reference.reading import UNREADABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
