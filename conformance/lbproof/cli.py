@@ -235,12 +235,15 @@ def _made(found: dict[str, Any]) -> list[tuple[str, Any]]:
 @click.option("--components", type=click.Path(path_type=Path), help="folder that holds Kubernetes' programs")
 def doctor(provider: str, implementation: str, components: Path | None) -> None:
     """Say what this machine has, what it lacks, and how to get it."""
-    from lbproof.adapters.base import load, packages_of
+    from lbproof.adapters.base import load, python_modules_of
     from lbproof.lab import doctor as examination
     from lbproof.lab.components import ComponentOptions
 
-    options, packages = ComponentOptions(directory=components), packages_of(load(implementation, "--implementation"))
-    findings = examination.examine_kind(options) if provider == "kind" else examination.examine(options, packages)
+    options, modules = (
+        ComponentOptions(directory=components),
+        python_modules_of(load(implementation, "--implementation")),
+    )
+    findings = examination.examine_kind(options) if provider == "kind" else examination.examine(options, modules)
     for line in examination.lines(findings):
         click.echo(line)
     sys.exit(int(Exit.CONFORMANT if examination.usable(findings) else Exit.NO_ENVIRONMENT))
@@ -282,7 +285,7 @@ def lab_up(
     **topology: Any,  # noqa: ANN401 - click's values
 ) -> None:
     """Boot a lab that stays until `lbproof lab down`."""
-    from lbproof.adapters.base import load, packages_of
+    from lbproof.adapters.base import load, python_modules_of
     from lbproof.lab import provide
     from lbproof.lab.base import Topology
     from lbproof.observe.journal import Journal
@@ -296,7 +299,7 @@ def lab_up(
         name=name,
         programs=adapter.components if adapter else (),
         files=adapter.files if adapter else (),
-        packages=packages_of(adapter) if adapter else {},
+        python_modules=python_modules_of(adapter) if adapter else {},
         components=components,
         node_image=node_image,
         topology_file=file,

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn
 import pytest
 
 from lbproof import __version__, evidence
-from lbproof.adapters.base import load, packages_of
+from lbproof.adapters.base import load, python_modules_of
 from lbproof.files import of_environment
 from lbproof.lab import provide, registry
 from lbproof.lab.base import LabError, Topology
@@ -184,7 +184,7 @@ class Session:
             provider=asked.provider,
             programs=self.adapter.components,
             files=self.adapter.files,
-            packages=packages_of(self.adapter),
+            python_modules=python_modules_of(self.adapter),
             components=asked.components,
             node_image=asked.node_image,
             topology_file=asked.topology,

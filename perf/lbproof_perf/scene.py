@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from lbproof.adapters.base import packages_of
+from lbproof.adapters.base import python_modules_of
 from lbproof.lab import provide
 from lbproof.lab.base import LabError
 from lbproof.observe.journal import Journal
@@ -132,7 +132,10 @@ def opened(arm: Arm, topology: Topology, *, components: Path | None, say: Callab
     """
     adapter = arm.make()
     wanted = provide.Wanted(
-        programs=adapter.components, files=adapter.files, packages=packages_of(adapter), components=components
+        programs=adapter.components,
+        files=adapter.files,
+        python_modules=python_modules_of(adapter),
+        components=components,
     )
 
     def told(line: str) -> None:

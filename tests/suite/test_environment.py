@@ -171,7 +171,7 @@ LACKS = """
 import sys
 from lbproof import cli
 from lbproof.adapters.reference import Reference
-Reference.packages = {"no_such_module": "lbproof[reference]"}
+Reference.python_modules = {"no_such_module": "lbproof[reference]"}
 cli.main()
 """
 

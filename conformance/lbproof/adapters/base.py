@@ -148,12 +148,12 @@ class Adapter(Protocol):
         ...
 
 
-def packages_of(adapter: Adapter) -> Mapping[str, str]:
+def python_modules_of(adapter: Adapter) -> Mapping[str, str]:
     """Python modules that its programs import in a lab without images: module → what pip is told to install.
 
-    Only an implementation in Python has any, as its member `packages`.
+    Only an implementation in Python has any, as its member `python_modules`.
     """
-    found: Mapping[str, str] = getattr(adapter, "packages", {})
+    found: Mapping[str, str] = getattr(adapter, "python_modules", {})
     return found
 
 

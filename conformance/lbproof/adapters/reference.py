@@ -45,7 +45,7 @@ class Reference(MetalLBObjects):
     budgets: Mapping[str, float] = {}
     components: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
-    packages: Mapping[str, str] = dict.fromkeys(("httpx", "pyroute2", "structlog"), "lbproof[reference]")
+    python_modules: Mapping[str, str] = dict.fromkeys(("httpx", "pyroute2", "structlog"), "lbproof[reference]")
     controller = Workload(
         kind="Deployment",
         namespace="metallb-system",

@@ -66,10 +66,10 @@ class Finding:
     """Exactly what to run, or a clause that says what to do; empty when nothing needs to be done."""
 
 
-def examine(options: ComponentOptions | None = None, packages: Mapping[str, str] | None = None) -> list[Finding]:
+def examine(options: ComponentOptions | None = None, python_modules: Mapping[str, str] | None = None) -> list[Finding]:
     """Everything that a lab needs, in the order in which a person would put it right.
 
-    `packages` are the Python modules of an implementation, each with what pip is told to install.
+    `python_modules` are the Python modules of an implementation, each with what pip is told to install.
 
     Raises `ComponentError` when the folder of components that was named cannot be one.
     """
@@ -77,7 +77,15 @@ def examine(options: ComponentOptions | None = None, packages: Mapping[str, str]
     root = _root()
     programs = [_program(name) for name in PACKAGES]
     kernel = _kernel([root, *programs])
-    return [_python(), *_packages(packages or {}), root, *programs, *kernel, *_components(options), _disk(options)]
+    return [
+        _python(),
+        *_python_modules(python_modules or {}),
+        root,
+        *programs,
+        *kernel,
+        *_components(options),
+        _disk(options),
+    ]
 
 
 def usable(findings: Iterable[Finding]) -> bool:
@@ -85,14 +93,14 @@ def usable(findings: Iterable[Finding]) -> bool:
     return all(finding.state is not State.MISSING for finding in findings)
 
 
-def require(packages: Mapping[str, str]) -> None:
+def require(python_modules: Mapping[str, str]) -> None:
     """Raise `LabError` that names everything that is missing, save components, which `components.ensure` brings.
 
-    `packages` are the Python modules of the implementation, each with what pip is told to install.
+    `python_modules` are the Python modules of the implementation, each with what pip is told to install.
     """
     root = _root()
     programs = [_program(name) for name in PACKAGES]
-    found = (*_packages(packages), root, *programs, *_kernel([root, *programs]))
+    found = (*_python_modules(python_modules), root, *programs, *_kernel([root, *programs]))
     missing = [finding for finding in found if finding.state is State.MISSING]
     if missing:
         remedies = dict.fromkeys(finding.remedy for finding in missing if finding.remedy)
@@ -190,10 +198,10 @@ def _python() -> Finding:
     return Finding(what="Python", state=State.OK, detail=f"{sys.version.split()[0]} ({sys.executable})")
 
 
-def _packages(packages: Mapping[str, str]) -> list[Finding]:
+def _python_modules(python_modules: Mapping[str, str]) -> list[Finding]:
     """The Python modules that an implementation's programs import: they run with this interpreter."""
     found = []
-    for module, requirement in packages.items():
+    for module, requirement in python_modules.items():
         if find_spec(module):
             found.append(Finding(what=module, state=State.OK, detail="installed"))
         else:

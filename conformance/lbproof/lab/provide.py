@@ -34,7 +34,7 @@ class Wanted:
     """Components that the implementation is in a lab without images."""
     files: tuple[str, ...] = ()
     """Components that its manifests are made from."""
-    packages: Mapping[str, str] = field(default_factory=dict)
+    python_modules: Mapping[str, str] = field(default_factory=dict)
     """Python modules that the implementation imports in a lab without images: module → what pip is told to install."""
     components: Path | None = None
     """Folder that holds components."""
@@ -98,7 +98,7 @@ def attach(name: str, wanted: Wanted, progress: Callable[[str], None]) -> tuple[
 
 
 def _programs(wanted: Wanted, progress: Callable[[str], None]) -> dict[str, Path]:
-    doctor.require(wanted.packages)
+    doctor.require(wanted.python_modules)
     return _ensure((*LAB, *wanted.programs, *wanted.files), progress, wanted.components)
 
 

@@ -183,15 +183,7 @@ def _read(state: Path) -> LabInfo | None:
     """The lab of a directory; None when it is none, or is being removed just now."""
     if not state.is_dir():
         return None
-    try:
-        row = json.loads((state / "lab.json").read_text(encoding="utf-8"))
-    except PermissionError:
-        raise LabError(
-            f"lab {state.name} belongs to {_owner(state)}: run the command as that user, for instance with sudo"
-        ) from None
-    except (FileNotFoundError, ValueError):  # its starter was killed in between, or its disk was full: no lab stands
-        row = {}
-    unborn: dict[str, Any] = {
+    row: dict[str, Any] = {
         "pid": 0,
         "start": "",
         "topology": asdict(Topology()),
@@ -199,7 +191,16 @@ def _read(state: Path) -> LabInfo | None:
         "provider": "netns",
         "engine": "",
     }
-    row = row if isinstance(row, dict) and row.keys() >= unborn.keys() else unborn
+    try:
+        found = json.loads((state / "lab.json").read_text(encoding="utf-8"))
+    except PermissionError:
+        raise LabError(
+            f"lab {state.name} belongs to {_owner(state)}: run the command as that user, for instance with sudo"
+        ) from None
+    except (FileNotFoundError, ValueError):  # its starter was killed in between, or its disk was full: no lab stands
+        found = None
+    if isinstance(found, dict) and found.keys() >= row.keys():
+        row = found
     topology = Topology(**{**row["topology"], "proxy_args": tuple(row["topology"]["proxy_args"])})
     alive = bool(row["pid"]) and _start_time(row["pid"]) == row["start"]
     return LabInfo(

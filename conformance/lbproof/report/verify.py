@@ -11,50 +11,25 @@ import json
 import os
 import re
 from collections import Counter
-from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
 from lbproof import __version__
-from lbproof.report import html, jsonreport, junit, model
+from lbproof.report import claims, html, jsonreport, junit, model
 from lbproof.report.text import printable
-from lbproof.spec import (
-    BUDGETS,
-    FEATURES,
-    PROFILES,
-    REQUIREMENTS,
-    SPEC_VERSION,
-    Conclusion,
-    Exit,
-    Scope,
-    Untestable,
-    Verdict,
-    conclude,
-    is_reached,
-    scope_of,
-    worst,
-)
-from lbproof.spec.requirements import needs_of, sentence
+from lbproof.spec import BUDGETS, Conclusion, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SUMS = "SHA256SUMS"
 _SUM = re.compile(r"(?P<digest>[0-9a-f]{64})  (?P<path>.+)")
-_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d")
-LOOK = 5.0
-"""Seconds that the last look of a wait may take beyond its budget."""
-_BROKEN = {Exit.NO_ENVIRONMENT, Exit.BUG}
-_NOT_JUDGED = "at_rest"
-"""The budget of a wait after a check, which judges nothing."""
-_CHECKED = {Verdict.PASSED, Verdict.FAILED, Verdict.UNTESTABLE}
-"""Verdicts that only a check can give."""
-
-
 _LONGEST = 400
 """Characters of a finding: what a report says may be of any length."""
+_CHECKED = {Verdict.PASSED, Verdict.FAILED, Verdict.UNTESTABLE}
+"""Verdicts that only a check can give."""
 
 
 def verify(what: Path) -> list[str]:
@@ -67,7 +42,7 @@ def summary(what: Path) -> list[str]:
     """What a report that is in order says, and what nobody can prove from it. Raises as `verify` does not."""
     report = what / "report.json" if what.is_dir() else what
     told = jsonreport.Report.model_validate_json(report.read_bytes())
-    scope = _scope(told)
+    scope = claims.scope(told)
     who = f"{told.implementation.name} {told.implementation.version}"
     lines = [f"in order: {who} is {told.conclusion}, profile {told.profile}, specification {told.spec}"]
     if scope.text:
@@ -106,7 +81,7 @@ def _verify(what: Path) -> list[str]:
 
 
 def _alone(told: jsonreport.Report) -> list[str]:
-    return [*_head(told), *_contents(told), *_conclusion(told)]
+    return list(claims.problems(told))
 
 
 def _read(report: Path) -> tuple[jsonreport.Report | None, list[str]]:
@@ -121,7 +96,7 @@ def _read(report: Path) -> tuple[jsonreport.Report | None, list[str]]:
     except ValidationError as error:
         where = [(".".join(map(str, e["loc"])), e["msg"]) for e in error.errors()]
         return None, [f"{report.name}: {place or 'the file'}: {message}" for place, message in where]
-    unknown = [f"{report.name}: {line}" for line in _unknown(told)]
+    unknown = [f"{report.name}: {line}" for line in claims.unknown(told)]
     return (None if unknown else told), unknown
 
 
@@ -185,213 +160,6 @@ def _folder(run: Path) -> list[str]:
             if written.get(name, now[name]) != now[name]
         ),
     ]
-
-
-# --- the report against the specification and against itself
-
-
-def _unknown(told: jsonreport.Report) -> Iterator[str]:
-    """What has to be known before anything else can be judged."""
-    if told.spec != SPEC_VERSION:
-        yield f"spec {told.spec!r} is not known; this lbproof knows {SPEC_VERSION}: use the lbproof of that version"
-    elif told.profile not in PROFILES:
-        yield f"profile {told.profile!r} is not in specification {told.spec}, which has {', '.join(PROFILES)}"
-
-
-def _head(told: jsonreport.Report) -> Iterator[str]:
-    for name in ("name", "version"):
-        said = getattr(told.implementation, name)
-        if not said.strip():
-            yield f"implementation.{name}: is empty"
-        elif not said.isprintable():
-            yield f"implementation.{name}: {said!r} holds what cannot be printed"
-    claimed = told.implementation.claimed
-    yield from (f"implementation.claimed: {name} is no feature" for name in claimed if name not in FEATURES)
-    yield from (
-        f"implementation.claimed: {name} is there twice" for name, count in Counter(claimed).items() if count > 1
-    )
-    if not _is_time(told.at):
-        yield f"at: {told.at!r} is not a time as in RFC 3339, in UTC"
-    if told.seconds < 0:
-        yield f"seconds: is {told.seconds:g}, below 0"
-
-
-def _is_time(text: str) -> bool:
-    try:
-        return datetime.fromisoformat(text).utcoffset() == timedelta(0) and bool(_TIME.match(text))
-    except ValueError:
-        return False
-
-
-def _contents(told: jsonreport.Report) -> Iterator[str]:
-    twice = [name for name, count in Counter(row.id for row in told.requirements).items() if count > 1]
-    yield from (f"{name}: is there twice" for name in twice)
-    for row in told.requirements:
-        if row.id in REQUIREMENTS:
-            yield from _requirement(row, told)
-            yield from _outside(row, told)
-        else:
-            yield f"{row.id}: not a requirement of the specification"
-    order = [row.id for row in told.requirements if row.id in REQUIREMENTS]
-    if not twice and order != [name for name in REQUIREMENTS if name in order]:
-        yield "requirements: are not in the order of the specification"
-    there = Counter(case.verdict for row in told.requirements for case in row.cases)
-    for verdict in Verdict:
-        if told.counts.get(verdict, 0) != there[verdict]:
-            yield f"counts: {verdict} is {told.counts.get(verdict, 0)}, and there are {there[verdict]}"
-    within: dict[str, set[float]] = {}
-    for wait in (wait for row in told.requirements for case in row.cases for wait in case.waits):
-        within.setdefault(wait.budget, set()).add(wait.within)
-    for name, seconds in within.items():
-        if len(seconds) > 1:
-            yield f"budget {name}: is {' s and '.join(f'{one:g}' for one in sorted(seconds))} s in one run"
-
-
-def _outside(row: jsonreport.Requirement, told: jsonreport.Report) -> Iterator[str]:
-    """Cases that are no part of the profile: only a run that selects requirements by name judges them."""
-    scope = _scope(told)
-    features = PROFILES[told.profile].features
-    outside = [case.id for case in row.cases if case.id in REQUIREMENTS[row.id].case_ids]
-    outside = [name for name in outside if not needs_of(name) <= features]
-    if scope.whole and outside:
-        yield f"{', '.join(outside)}: no part of profile {told.profile}, which is said to be judged whole"
-
-
-def _requirement(row: jsonreport.Requirement, told: jsonreport.Report) -> Iterator[str]:
-    wanted = REQUIREMENTS[row.id]
-    if row.level is not wanted.level:
-        yield f"{row.id}: is a {row.level}, and in the specification a {wanted.level}"
-    said = {
-        "sentence": (row.sentence, wanted.text),
-        "area": (row.area, wanted.area),
-        "since": (row.since, wanted.since),
-        "sources": ("; ".join(row.sources), "; ".join(wanted.sources)),
-    }
-    for name, (found, right) in said.items():
-        if found != right:
-            yield f"{row.id}: {name} is {found!r}, and in the specification {right!r}"
-    if not row.cases:
-        yield f"{row.id}: has no case"
-    twice = Counter(case.id for case in row.cases)
-    yield from (f"{name}: is there twice" for name, count in twice.items() if count > 1)
-    yield from (f"{case}: not a case of {row.id}" for case in sorted(twice.keys() - set(wanted.case_ids)))
-    found = worst(case.verdict for case in row.cases)
-    if found is not row.verdict:
-        yield f"{row.id}: is {row.verdict}, and the worst of its cases is {found}"
-    for case in row.cases:
-        if case.id in wanted.case_ids:
-            yield from _case(case, told)
-
-
-def _case(case: jsonreport.Case, told: jsonreport.Report) -> Iterator[str]:
-    if case.sentence != sentence(case.id):
-        yield f"{case.id}: sentence is {case.sentence!r}, and in the specification {sentence(case.id)!r}"
-    missing = sorted(needs_of(case.id) - set(told.implementation.claimed))
-    if missing and case.verdict is not Verdict.UNSUPPORTED:
-        yield f"{case.id}: is {case.verdict}, and needs features that are not claimed: {', '.join(missing)}"
-    elif not missing and case.verdict is Verdict.UNSUPPORTED:
-        yield f"{case.id}: is unsupported, and every feature that it needs is claimed"
-    yield from _reasons(case)
-    if not 0 <= case.seconds <= told.seconds:
-        yield f"{case.id}: took {case.seconds:g} s of a run of {told.seconds:g} s"
-    for wait in case.waits:
-        yield from _wait(case.id, wait)
-        if wait.took > told.seconds:  # a watch may be older than its case, never than the run
-            yield f"{case.id}: wait by {wait.budget}: took {wait.took:g} s of a run of {told.seconds:g} s"
-        if case.verdict is Verdict.PASSED and not wait.ok and wait.budget != _NOT_JUDGED:
-            yield f"{case.id}: is passed, and a wait of it by {wait.budget} failed: {wait.what}"
-
-
-def _reasons(case: jsonreport.Case) -> Iterator[str]:
-    """A verdict against what is said about it."""
-    if case.verdict is Verdict.PASSED and not case.flaky and (case.reason or case.expected or case.observed):
-        yield f"{case.id}: is passed, and says why it is not"
-    elif case.verdict is not Verdict.PASSED and not case.reason:
-        yield f"{case.id}: is {case.verdict}, and does not say why"
-    reasons = {reason.value for reason in Untestable}
-    whole = {case.reason, *(case.reason[:at] for at, mark in enumerate(case.reason) if mark == ":")}
-    if case.verdict is Verdict.UNTESTABLE and not whole & reasons:
-        yield f"{case.id}: is untestable for a reason that is not in the closed list"
-    if case.flaky and case.verdict is not Verdict.PASSED:
-        yield f"{case.id}: is {case.verdict}, and only what passed can be flaky"
-
-
-class _Wait(Protocol):
-    @property
-    def budget(self) -> str: ...
-    @property
-    def mode(self) -> str: ...
-    @property
-    def ok(self) -> bool: ...
-    @property
-    def took(self) -> float: ...
-    @property
-    def within(self) -> float: ...
-    @property
-    def ceiling(self) -> float: ...
-
-
-def _wait(where: str, wait: _Wait) -> Iterator[str]:
-    """A wait against its budget's ceiling and its own times."""
-    name = f"{where}: wait by {wait.budget}"
-    if wait.budget not in BUDGETS:
-        yield f"{name}: there is no such budget"
-        return
-    ceiling = BUDGETS[wait.budget].ceiling
-    if wait.mode not in {"settles", "holds"}:
-        yield f"{name}: mode {wait.mode!r} is neither settles nor holds"
-    if wait.ceiling != ceiling:
-        yield f"{name}: ceiling is {wait.ceiling:g} s, and in the specification {ceiling:g} s"
-    if not 0 < wait.within <= ceiling:
-        yield f"{name}: its budget is {wait.within:g} s, and at most {ceiling:g} s is allowed"
-    if wait.took < 0:
-        yield f"{name}: took {wait.took:g} s, below 0"
-    elif wait.mode == "settles" and wait.ok and wait.took > ceiling:
-        yield f"{name}: took {wait.took:g} s, and at most {ceiling:g} s is allowed"
-    elif wait.mode == "settles" and wait.ok and wait.took > wait.within + LOOK:
-        yield f"{name}: took {wait.took:g} s of its budget of {wait.within:g} s, and is said to have settled"
-    elif wait.mode == "holds" and wait.ok and wait.took < wait.within:
-        yield f"{name}: held for {wait.took:g} s of {wait.within:g} s, and is said to have held"
-
-
-def _scope(told: jsonreport.Report) -> Scope:
-    cases = [case for row in told.requirements for case in row.cases]
-    reached = {case.id: case.verdict for case in cases if is_reached(case.verdict, case.reason)}
-    return scope_of(told.profile, told.implementation.claimed, reached)
-
-
-def _conclusion(told: jsonreport.Report) -> Iterator[str]:
-    """Scope, conclusion and exit, worked out again from the verdicts."""
-    scope = _scope(told)
-    right = jsonreport.scope(scope)
-    if told.scope is not None:
-        for name in jsonreport.Scope.model_fields:
-            if getattr(told.scope, name) != getattr(right, name):
-                found = getattr(told.scope, name)
-                yield f"scope: {name} is {found}, and the verdicts say {getattr(right, name)}"
-    elif told.schema_version > 1:
-        yield "scope: is missing"
-    by_verdicts = conclude(
-        (
-            (REQUIREMENTS[row.id].level, case.verdict)
-            for row in told.requirements
-            if row.id in REQUIREMENTS
-            for case in row.cases
-        ),
-        whole=scope.whole,
-        not_claimed=scope.not_claimed,
-    )
-    killed = bool(told.note) and told.conclusion is Conclusion.INCONCLUSIVE
-    held = {Conclusion.CONFORMANT, Conclusion.PARTIAL}
-    if told.conclusion is not by_verdicts and not (killed and by_verdicts in held):
-        why = f" ({scope.text})" if scope.text else ""
-        yield f"conclusion: is {told.conclusion}, and the verdicts say {by_verdicts}{why}"
-    broken = told.conclusion is Conclusion.INCONCLUSIVE and told.exit in _BROKEN
-    if told.exit != Exit.of(told.conclusion) and not broken:
-        yield f"exit: is {told.exit}, and the conclusion is {told.conclusion}"
-
-
-# --- the report against what it stands beside
 
 
 def _beside(folder: Path, told: jsonreport.Report) -> list[str]:
@@ -489,7 +257,8 @@ def _events(run: model.Run) -> Iterator[str]:
     for case in run.cases:
         yield from _judged(case, run)
     for wait in run.lab_waits:
-        yield from _wait(model.EVENTS, jsonreport.Wait(**{name: wait[name] for name in jsonreport.Wait.model_fields}))
+        read = jsonreport.Wait(**{name: wait[name] for name in jsonreport.Wait.model_fields})
+        yield from claims.wait_problems(model.EVENTS, read)
     finished = run.finished
     if finished is None or run.started["format"] < 2:  # noqa: PLR2004 - what `FORMAT` says of 2
         return
