@@ -14,6 +14,7 @@ import random
 import socket
 import ssl
 import time
+from contextlib import aclosing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -93,6 +94,10 @@ class Kube:
             timeout=_TIMEOUT,
             trust_env=False,
         )
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
 
     async def call(self, method: str, path: str, body: Object | None = None, **params: str | int) -> Object:
         """One request and its JSON; a PATCH is a merge patch. Raises httpx.HTTPStatusError for 4xx and 5xx."""
@@ -209,26 +214,28 @@ class Mirror:
                 self._tell(key, before.get(key))
 
     async def _watch(self) -> None:
-        async for event in self._kube.lines(
+        events = self._kube.lines(
             self._path,
             watch=1,
             resourceVersion=self._version,
             allowWatchBookmarks="true",
             timeoutSeconds=round(random.uniform(*_WATCH_SECONDS)),  # noqa: S311 - spread, no secret
-        ):
-            item = event["object"]
-            if event["type"] == "ERROR":
-                log.info("listing again", path=self._path, said=item.get("message"))
-                self._version = ""
-                return
-            self._version = item["metadata"]["resourceVersion"]
-            if event["type"] == "BOOKMARK":
-                continue
-            key = key_of(item)
-            before = self.objects.pop(key, None)
-            if event["type"] != "DELETED":
-                self.objects[key] = _stripped(item)
-            self._tell(key, before)
+        )
+        async with aclosing(events):  # its connection goes with it, whatever ends the loop
+            async for event in events:
+                item = event["object"]
+                if event["type"] == "ERROR":
+                    log.info("listing again", path=self._path, said=item.get("message"))
+                    self._version = ""
+                    return
+                self._version = item["metadata"]["resourceVersion"]
+                if event["type"] == "BOOKMARK":
+                    continue
+                key = key_of(item)
+                before = self.objects.pop(key, None)
+                if event["type"] != "DELETED":
+                    self.objects[key] = _stripped(item)
+                self._tell(key, before)
 
     def _tell(self, key: str, before: Object | None) -> None:
         with self._skipped.reading(self._path, key):

@@ -19,6 +19,7 @@ class ScriptedApi:
         self.lists = 0
         self.watched: list[str] = []
         """The resource version of each watch."""
+        self._open: list[asyncio.StreamWriter] = []
         account.mkdir(exist_ok=True)
         (account / "token").write_text("token")
         (account / "ca.crt").write_bytes(Path(certifi.where()).read_bytes())  # over plain HTTP, read and not used
@@ -30,10 +31,14 @@ class ScriptedApi:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Listen no more."""
+        """Listen no more, and close what is open."""
         self._server.close()
+        for writer in self._open:
+            writer.close()
+        await asyncio.gather(*(writer.wait_closed() for writer in self._open), return_exceptions=True)
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._open.append(writer)
         head = await reader.readuntil(b"\r\n\r\n")
         asked = parse_qs(urlsplit(head.split(b" ", 2)[1].decode()).query)
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n")

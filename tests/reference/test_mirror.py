@@ -39,10 +39,19 @@ def nested(depth: int) -> str:
 
 
 @asynccontextmanager
+async def closing(kube: Kube) -> AsyncIterator[Kube]:
+    """A client that is closed in the end."""
+    try:
+        yield kube
+    finally:
+        await kube.close()
+
+
+@asynccontextmanager
 async def following(api: ScriptedApi) -> AsyncIterator[Mirror]:
     """A mirror at work; its failure is the test's."""
-    async with api, asyncio.TaskGroup() as group:
-        mirror = Mirror(Kube(api.url, api.account), SERVICES, lambda *_: None)
+    async with api, closing(Kube(api.url, api.account)) as kube, asyncio.TaskGroup() as group:
+        mirror = Mirror(kube, SERVICES, lambda *_: None)
         work = group.create_task(mirror.run())
         yield mirror
         work.cancel()

@@ -67,13 +67,14 @@ def test_a_speaker_announces_what_its_namespaces_pools_hold(api: ApiServer) -> N
         history.extend(address for address, offer in changes.items() if offer is None)
 
     async def until(come_about: Callable[[], bool]) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while not come_about():  # noqa: ASYNC110 - nobody here could set an event
                 await asyncio.sleep(0.01)
 
     async def follow() -> None:
         team = Team(api)
-        source = Source(Kube(api.url, api.account("speaker")), node="n1", lb_class=None, namespace="metallb-system")
+        kube = Kube(api.url, api.account("speaker"))
+        source = Source(kube, node="n1", lb_class=None, namespace="metallb-system")
         work = asyncio.create_task(source.run(want, lambda: None))
         await until(lambda: source.synced)
         await team.create("IPAddressPool", "metallb-system", "web", spec={"addresses": ["10.0.0.0/28"]})
@@ -94,6 +95,7 @@ def test_a_speaker_announces_what_its_namespaces_pools_hold(api: ApiServer) -> N
         work.cancel()
         with suppress(asyncio.CancelledError):
             await work
+        await kube.close()
 
     asyncio.run(follow())
     assert wanted.keys() == {OURS, NEW, LAST}
