@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from lbproof import __version__
-from lbproof.benchmarks import CONTEXT, bench, compare
 from lbproof.files import of_environment
+from lbproof.run.bench import CONTEXT, bench, compare
 from lbproof.spec import AREAS, BUDGETS, FEATURES, PROFILES, Exit, UnknownName, select
 from lbproof.spec.requirements import of_case, sentence
 
@@ -49,7 +49,7 @@ def cli() -> None:
 
 
 def _run_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    from lbproof.plugin import FLAGS
+    from lbproof.run.plugin import FLAGS
 
     for name, spec in reversed(FLAGS):
         many = spec.get("action") == "append"
@@ -75,7 +75,8 @@ def run(pytest_args: Sequence[str], **flags: Any) -> None:  # noqa: ANN401 - cli
     _forget_pytests_environment()
     import pytest
 
-    from lbproof import checks, plugin
+    from lbproof import checks
+    from lbproof.run import plugin
 
     signal.signal(signal.SIGTERM, _interrupt)
     arguments: list[str] = []
@@ -88,7 +89,7 @@ def run(pytest_args: Sequence[str], **flags: Any) -> None:  # noqa: ANN401 - cli
         elif value is not None:
             arguments.append(f"{flag}={value}")
     home = Path(checks.__file__).parent
-    plugins = ["--disable-plugin-autoload", "-p", "lbproof.plugin", "-p", "pytest_timeout"]
+    plugins = ["--disable-plugin-autoload", "-p", "lbproof.run.plugin", "-p", "pytest_timeout"]
     quiet = ["-p", "no:terminal"] if not pytest_args else []
     outcome = _Outcome()
     code = pytest.main(
@@ -100,6 +101,9 @@ def run(pytest_args: Sequence[str], **flags: Any) -> None:  # noqa: ANN401 - cli
         sys.exit(int(ends.get(pytest.ExitCode(code), Exit.BUG)))
     for line in plugin.summary_of(outcome.config):
         click.echo(line)
+    if outcome.uncollected:
+        click.echo("\n".join(outcome.uncollected), err=True)
+        _fail("these checks could not be collected: this is a bug of whoever wrote them", Exit.BUG)
     if code == pytest.ExitCode.NO_TESTS_COLLECTED:
         _fail("nothing to judge: no check is left to select", Exit.USAGE)
     exit_code = plugin.exit_code(outcome.config, int(code))
@@ -128,10 +132,15 @@ def _refuse_distribution(pytest_args: Sequence[str]) -> None:
 
 
 class _Outcome:
-    """Takes the configuration of the session, which holds the run, out of pytest."""
+    """What pytest leaves behind: the configuration, which holds the session, and what it could not collect."""
 
     def __init__(self) -> None:
         self.config: Any = None
+        self.uncollected: list[str] = []
+
+    def pytest_collectreport(self, report: Any) -> None:  # noqa: ANN401 - pytest.CollectReport, imported late
+        if report.failed:
+            self.uncollected.append(report.longreprtext)
 
     def pytest_configure(self, config: Any) -> None:  # noqa: ANN401 - pytest.Config, imported late
         self.config = config
@@ -286,12 +295,12 @@ def lab_up(
 ) -> None:
     """Boot a lab that stays until `lbproof lab down`."""
     from lbproof.adapters.base import load, python_modules_of
+    from lbproof.context import RunContext
     from lbproof.lab import provide
     from lbproof.lab.base import Topology
-    from lbproof.observe.journal import Journal
-    from lbproof.observe.kube import Kube
-    from lbproof.observe.wait import Waiter
-    from lbproof.stage import Ground
+    from lbproof.witnesses.journal import Journal
+    from lbproof.witnesses.kube import Kube
+    from lbproof.witnesses.wait import Waiter
 
     adapter = load(implementation, "--implementation") if implementation else None
     wanted = provide.Wanted(
@@ -307,7 +316,7 @@ def lab_up(
     made, programs = provide.boot(Topology(**topology), wanted, _say, lifeline=False)
     if adapter:
         journal = Journal(None)
-        Ground(
+        RunContext(
             lab=made,
             cluster=Kube(made.kubeconfig),
             adapter=adapter,
@@ -430,8 +439,8 @@ def _say(line: str) -> None:
 def main() -> None:
     """Run the command; every expected error is one line, anything else is a bug of ours and says so."""
     from lbproof.lab.base import LabError
-    from lbproof.options import BadOption
     from lbproof.report.model import BadRun
+    from lbproof.spec import BadOption
 
     try:
         cli.main(standalone_mode=False)
