@@ -45,6 +45,8 @@ class Options(BaseModel):
     """Features to claim instead of what the adapter claims."""
     budgets: dict[str, float] = Field(default_factory=dict)
     """Name → seconds."""
+    labs: int = Field(default=0, ge=0, le=16)
+    """Labs that judge side by side; 0 takes what cores and memory carry."""
     workers: int = Field(default=3, ge=1, le=50)
     proxy_mode: str = "iptables"
     proxy_args: tuple[str, ...] = ()
@@ -75,6 +77,16 @@ class Options(BaseModel):
             if getattr(self, key) and self.provider != "kind":
                 source = where.get(key, f"--{key.replace('_', '-')}")
                 raise BadOption(f"{key.replace('_', ' ')} in {source}: it is for --provider kind, not {self.provider}")
+        if self.labs > 1:
+            alone = {
+                "lab": self.lab and "a running lab is one lab",
+                "api_port": self.api_port and "a port leads to one lab",
+                "provider": self.provider != "netns" and "several labs stand side by side with --provider netns",
+            }
+            for key, why in alone.items():
+                if why:
+                    source = where.get("labs", "--labs")
+                    raise BadOption(f"labs = {self.labs} in {source}, with {key.replace('_', '-')}: {why}")
         select(self.requirements, where.get("requirements", "--requirement"))
         select(self.skip, where.get("skip", "--skip"))
         return self

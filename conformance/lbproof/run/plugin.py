@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from lbproof.run.options import Options, read
+from lbproof.run.schedule import Check, labs_that_pay
 from lbproof.spec import BadOption, Exit, UnknownName
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Container, Generator, Iterator
 
     from lbproof.context import CheckContext, RunContext
     from lbproof.run.session import Session
@@ -39,6 +40,10 @@ FLAGS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("skip", {"metavar": "ID", "action": "append", "help": "leave this ID, case or area out; repeatable"}),
     ("feature", {"metavar": "NAME", "action": "append", "help": "claim these features instead of the adapter's"}),
     ("budget", {"metavar": "NAME=SECONDS", "action": "append", "help": "another budget for a named wait; repeatable"}),
+    (
+        "labs",
+        {"metavar": "N", "type": int, "help": "labs that judge side by side (default: what cores and memory carry)"},
+    ),
     ("workers", {"metavar": "N", "type": int, "help": "worker nodes of the lab (default: 3)"}),
     ("proxy-mode", {"metavar": "MODE", "help": "kube-proxy: iptables (default), nftables, none"}),
     ("proxy-arg", {"metavar": "FLAG", "action": "append", "help": "another flag for kube-proxy; repeatable"}),
@@ -171,8 +176,32 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         why = "; ".join(f"{c} is {w}" for c, w in list(session.not_run.items())[:3]) or "no check is left to select"
         raise pytest.UsageError(f"nothing to judge: {why}")
     items[:] = [*others, *kept]
+    _choose_labs(config, session, [_scheduled(item, len(others) + at, begins) for at, item in enumerate(kept)])
     if dropped:
         config.hook.pytest_deselected(items=dropped)
+
+
+def _scheduled(item: pytest.Item, index: int, begins: Container[pytest.Item]) -> Check:
+    (mark,) = item.iter_markers("requirement")
+    package = item.getparent(pytest.Package)
+    return Check(
+        index=index,
+        case=item.stash[CASE],
+        package=str(package.path) if package and package.path == item.path.parent else "",
+        disruptive=bool(mark.kwargs.get("disruptive")),
+        begins=item in begins,
+    )
+
+
+def _choose_labs(config: pytest.Config, session: Session, checks: list[Check]) -> None:
+    """Decide how many labs judge: what was asked for, else what pays and this machine carries."""
+    options = session.options
+    alone = options.lab or options.keep or options.api_port or options.provider != "netns" or config.option.usepdb
+    session.labs = options.labs or (1 if alone else labs_that_pay(len(checks)))
+    if session.labs > 1:
+        from lbproof.run.workers import ParallelLoop  # noqa: PLC0415 - as above
+
+        config.pluginmanager.register(ParallelLoop(session, checks))
 
 
 @pytest.hookimpl(wrapper=True)
@@ -181,7 +210,7 @@ def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, objec
     run = session.config.stash.get(SESSION, None)
     if run is None or session.config.option.collectonly:
         return (yield)
-    run.open()
+    run.open(session)
     try:
         return (yield)
     except BaseException as error:

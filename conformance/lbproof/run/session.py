@@ -26,6 +26,7 @@ from lbproof.lab.base import LabError, Topology
 from lbproof.report import bundle, model, terminal
 from lbproof.report.text import printable
 from lbproof.run import evidence
+from lbproof.run.workers import WorkerError, Workers
 from lbproof.spec import (
     BUDGETS,
     NOT_REACHED,
@@ -87,11 +88,15 @@ class Session:
         self._case_began = 0.0
         self._called = False
         self._checks_began: float | None = None
+        self.labs = 1
+        """How many labs judge side by side."""
+        self.workers: Workers | None = None
+        """Their processes; None in a run of one lab."""
 
     # --- the run
 
-    def open(self) -> None:
-        """Boot the lab and install the implementation; when that fails, the run is closed.
+    def open(self, pytest_session: pytest.Session) -> None:
+        """Boot the labs and install the implementation; when that fails, the run is closed.
 
         A lab that is given and cannot be used, and a folder that cannot be written, end it before there is a run.
         """
@@ -110,7 +115,7 @@ class Session:
             **self.adapter.budgets,
             **self.options.budgets,
         }
-        budgets = {name: overrides.get(name, budget.default) for name, budget in BUDGETS.items()}
+        self._budgets = budgets = {name: overrides.get(name, budget.default) for name, budget in BUDGETS.items()}
         self.journal.write(
             "run.started",
             format=FORMAT,
@@ -129,14 +134,17 @@ class Session:
             verdict, _, reason = why.partition(": ")
             self._verdict(case, "", Verdict(verdict), reason=reason)
         try:
-            self._begin(Waiter(self.journal, budgets))
+            if self.labs > 1:
+                self._progress(f"{self.labs} labs side by side; --labs 1 judges in one")
+                self.workers = Workers(self, pytest_session, self.labs)
+            self._begin()
         except BaseException as error:
             self.stopped_by = error
-            self._keep_logs(self.directory / "logs")
+            self.keep_logs()
             self.close()
             if _exit(error) is Exit.NO_ENVIRONMENT:
                 pytest.exit(f"no usable environment: {self._note}", returncode=int(Exit.NO_ENVIRONMENT))
-            if isinstance(error, (EventuallyFailed, ApiError)):
+            if isinstance(error, (EventuallyFailed, ApiError)) or getattr(error, "of_implementation", False):
                 pytest.exit(
                     f"{self.adapter.name} could not be installed: {error}", returncode=int(self.exit or Exit.BUG)
                 )
@@ -151,10 +159,29 @@ class Session:
         self.summary = [f"lbproof: no usable environment: {line}"]
         pytest.exit(self.summary[0], returncode=int(self.exit))
 
-    def _begin(self, waiter: Waiter) -> None:
+    def _begin(self) -> None:
         with self._stage("boot"):
-            self._lab, programs = self._provide()
-        self.journal.write("environment", facts=self._facts(self._lab))
+            facts = self.workers.boot() if self.workers else self.boot()
+        self.journal.write("environment", facts=facts | {"labs": str(self.labs)})
+        with self._stage("install"):
+            if self.workers:
+                self.workers.install()
+            else:
+                self.install(begin=True)
+        self._checks_began = time.monotonic()
+        self.journal.write("stage", name="checks", phase="begin")
+
+    # --- one lab
+
+    def boot(self) -> dict[str, str]:
+        """Boot a lab, or attach the one that was given; gives what the report says of it."""
+        self._lab, self._programs = self._provide()
+        return self._facts(self._lab)
+
+    def install(self, *, begin: bool) -> None:
+        """Install the implementation; with `begin`, start what must go on beside the checks."""
+        if self._lab is None:
+            raise RuntimeError("a lab is booted before anything is installed in it")
         cluster = Kube(self._lab.kubeconfig)
         if self.options.lab:
             _refuse_leftovers(self.options.lab, cluster)
@@ -163,21 +190,27 @@ class Session:
             cluster=cluster,
             adapter=self.adapter,
             journal=self.journal,
-            waiter=waiter,
-            programs=programs,
+            waiter=Waiter(self.journal, self._budgets),
+            programs=self._programs,
         )
-        with self._stage("install"):
-            self._context.install(self._progress)
-        for begin in self.begins:
-            begin(self._context)
-        self._checks_began = time.monotonic()
-        self.journal.write("stage", name="checks", phase="begin")
+        self._context.install(self._progress)
+        for start in self.begins if begin else ():
+            start(self._context)
 
-    def _keep_logs(self, folder: Path) -> None:
+    def take_down(self) -> None:
+        """Remove what the run made in its lab, or the lab itself when it is the run's own."""
+        try:
+            if self._context and (self.options.keep or self.options.lab):
+                self._context.close()
+        finally:
+            if self._lab and not (self.options.keep or self.options.lab):
+                self._lab.down()
+
+    def keep_logs(self) -> None:
         """Export the lab's logs before it goes: nothing was installed that a case could keep them for."""
-        if self._lab:
+        if self._lab and self.directory:
             with contextlib.suppress(LabError, OSError):  # what stopped the run is told, and may stop this as well
-                self._lab.export_logs(folder)
+                self._lab.export_logs(self.directory / "logs")
 
     def _provide(self) -> tuple[Lab, Mapping[str, Path]]:
         asked = self.options
@@ -212,6 +245,8 @@ class Session:
         if not self._running:
             return
         self._running, error = False, self.stopped_by
+        if self.workers:
+            self._stop(self.workers)
         if isinstance(error, (KeyboardInterrupt, SystemExit)):
             self._note = "interrupted"
         elif error is not None:
@@ -226,17 +261,50 @@ class Session:
                 self._verdict(case, "", Verdict.ERROR, reason=f"{NOT_REACHED}{self._note or 'the run ended early'}")
         try:
             with self._stage("teardown"):
-                self._take_down()
+                if self.workers:
+                    self.workers.close()
+                else:
+                    self.take_down()
         finally:
             self._conclude(error)
 
-    def _take_down(self) -> None:
+    def _stop(self, workers: Workers) -> None:
+        """Interrupt the workers; who interrupts that as well ends them at once."""
         try:
-            if self._context and (self.options.keep or self.options.lab):
-                self._context.close()
-        finally:
-            if self._lab and not (self.options.keep or self.options.lab):
-                self._lab.down()
+            workers.stop()
+        except BaseException:
+            workers.kill()
+            raise
+
+    # --- what a worker and its parent tell each other
+
+    def serve(self, send: Callable[[dict[str, Any]], None]) -> None:
+        """In a worker: send all events to the parent, on the clock of the run, instead of writing them."""
+        began = self.journal.began
+        self.journal.close()  # this process's own end; the parent's stays
+        self.journal = Journal(None)
+        self.journal.began = began
+        self.journal.listeners.append(send)
+        self.workers = None
+
+    def receive(self, event: dict[str, Any]) -> None:
+        """In the parent: take an event of a worker."""
+        self.journal.relay(event)
+        if event["event"] == "check.finished":
+            self._verdicts[event["case"]] = Verdict(event["verdict"])
+
+    def lose(self, case: str, node: str, why: str) -> None:
+        """In the parent: the process that judged a case has died."""
+        if case not in self._verdicts:
+            self._verdict(case, node, Verdict.ERROR, reason=why)
+
+    def failed(self, error: BaseException) -> tuple[str, int | None, bool]:
+        """In a worker: what an exception means, as `WorkerError` takes it."""
+        code = _exit(error)
+        if code is Exit.BUG:
+            traceback.print_exception(error, file=sys.__stderr__)
+        text = of_environment(error) or _first_line(error)
+        return text, None if code is None else int(code), isinstance(error, (EventuallyFailed, ApiError))
 
     def _conclude(self, error: BaseException | None) -> None:
         reached = {case: verdict for case, verdict in self._verdicts.items() if case not in self._unreached}
@@ -295,13 +363,17 @@ class Session:
 
     def begin(self, case: str, node: str) -> None:
         """A case begins, unless the events of the run can no longer be written: then the run is stopped."""
-        if self.journal.lost:
-            pytest.exit(of_environment(self.journal.lost) or str(self.journal.lost), int(Exit.NO_ENVIRONMENT))
+        self.refuse_lost_events()
         self._case_began = time.monotonic()
         self._details = {}
         self._called = False
         self.journal.case = case
         self.journal.write("check.started", case=case, node=node)
+
+    def refuse_lost_events(self) -> None:
+        """Stop the run when its events can no longer be written."""
+        if self.journal.lost:
+            pytest.exit(of_environment(self.journal.lost) or str(self.journal.lost), int(Exit.NO_ENVIRONMENT))
 
     def judge(self, case: str, error: BaseException, report: pytest.TestReport, check: CheckContext | None) -> Outcome:
         """What an exception in a case means; keeps the evidence when the check has a context to take it from.
@@ -383,6 +455,8 @@ def _refuse_leftovers(lab: str, cluster: Kube) -> None:
 
 def _exit(error: BaseException | None) -> Exit | None:
     """The exit of a run that ended early; None when its verdicts say it."""
+    if isinstance(error, WorkerError):
+        return error.exit
     if isinstance(error, (LabError, ApiUnreachable)) or of_environment(error):
         return Exit.NO_ENVIRONMENT
     stopped = (KeyboardInterrupt, SystemExit, pytest.exit.Exception, pytest.Session.Interrupted, pytest.Session.Failed)

@@ -46,6 +46,10 @@ class Journal:
         }
         if "case" not in row and event in {"saw", "waited", "fault", "timeline", "exchange", "evidence"}:
             row["case"] = self.case
+        self.relay(row)
+
+    def relay(self, row: dict[str, Any]) -> None:
+        """Append a row as it is: an event of a process that stands on the same clock."""
         line = json.dumps(row, separators=(",", ":"), default=str)
         with self._lock:
             self._append(f"{line}\n".encode())

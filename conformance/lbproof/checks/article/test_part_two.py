@@ -68,7 +68,7 @@ def test_each_kind_balances_over_the_pods(check: CheckContext, scene: Scene) -> 
     scene.spread(check.client, ADDRESS, PORT)
 
 
-@proves("ARTICLE-16")
+@proves("ARTICLE-16", disruptive=True)
 def test_the_address_moves_when_its_node_goes_down(check: CheckContext, scene: Scene) -> None:
     """It lives on one node, and is served from another when that one goes down."""
     scene.show("two")
@@ -84,7 +84,7 @@ def test_the_address_moves_when_its_node_goes_down(check: CheckContext, scene: S
     assert new.name != old.name
 
 
-@proves("ARTICLE-17")
+@proves("ARTICLE-17", disruptive=True)
 def test_node_port_has_a_single_point_of_failure(check: CheckContext, scene: Scene) -> None:
     """With the node dead whose IP was published, NodePort there answers no more, and the LoadBalancer does.
 
@@ -117,7 +117,7 @@ def test_its_two_limits(check: CheckContext, scene: Scene) -> None:
     assert http.connects(check.lab.routed_client(), ADDRESS, 80) != "open"
 
 
-@proves("ARTICLE-20")
+@proves("ARTICLE-20", disruptive=True)
 def test_one_owner_at_a_time_as_with_vrrp(check: CheckContext, scene: Scene) -> None:
     """One node answers for the address, and after its death one other."""
     scene.show("two")

@@ -39,7 +39,7 @@ def test_refusal_names_the_cause(check: CheckContext) -> None:
     assert outside in foreign, f"the refusal of {outside} does not name it: {foreign!r}"
 
 
-@proves("EVT-02")
+@proves("EVT-02", disruptive=True)
 def test_the_announcer_is_named(check: CheckContext, case: str) -> None:
     """Whoever the wire shows is named by an Event: at first, after a move, and after the way back."""
     if case != "a":

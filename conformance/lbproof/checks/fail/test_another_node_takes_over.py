@@ -70,7 +70,7 @@ def one_answers(check: CheckContext, address: str, *, but: str = "") -> Node:
     return announcer
 
 
-@proves("FAIL-01")
+@proves("FAIL-01", disruptive=True)
 def test_another_node_takes_over_from_one_that_dies(check: CheckContext) -> None:
     """With the announcing node's power cut, requests are answered again, and ARP by exactly one other node."""
     check.run.need(Capability.NODE_CRASH)
@@ -84,7 +84,7 @@ def test_another_node_takes_over_from_one_that_dies(check: CheckContext) -> None
         check.settled_after_fault()
 
 
-@proves("FAIL-02")
+@proves("FAIL-02", disruptive=True)
 def test_a_killed_announcer_is_replaced(check: CheckContext) -> None:
     """With the announcer's process killed and its node alive, one node answers and serves, and never two."""
     check.run.need(Capability.KILL)
@@ -115,7 +115,7 @@ def test_a_killed_announcer_is_replaced(check: CheckContext) -> None:
         assert not stale, f"{old.name} spoke for {address} {len(stale)} times after {new.name} had taken it over"
 
 
-@proves("FAIL-04")
+@proves("FAIL-04", disruptive=True)
 def test_one_node_answers_after_the_lost_one_is_back(check: CheckContext) -> None:
     """Through a partition of the announcer from its peers, and after it is healed, it comes to exactly one node."""
     check.run.need(Capability.NODE_CRASH)
@@ -136,7 +136,7 @@ def test_one_node_answers_after_the_lost_one_is_back(check: CheckContext) -> Non
     one_answers(check, address)
 
 
-@proves("FAIL-05")
+@proves("FAIL-05", disruptive=True)
 def test_a_pulled_cable_moves_the_address(check: CheckContext) -> None:
     """Another node serves while the announcer's cable is out, and exactly one answers when it is back."""
     check.run.need(Capability.LINK_DOWN)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from lbproof.context import CheckContext
 
 
-@proves("L2-07")
+@proves("L2-07", disruptive=True)
 def test_a_move_reaches_a_warm_client(check: CheckContext) -> None:
     """After the announcer's death the client's entry, fresh as it was, names the new node; the old one is not heard."""
     check.pool(1)

@@ -33,7 +33,7 @@ def watched(check: CheckContext, services: list[Service]) -> Iterator[list[str]]
         yield changes
 
 
-@proves("UPGR-01")
+@proves("UPGR-01", disruptive=True)
 def test_a_restart_moves_nothing(check: CheckContext) -> None:
     """Three Services keep their addresses through a restart; at no moment is a status empty or another's."""
     check.pool(6)
@@ -50,7 +50,7 @@ def test_a_restart_moves_nothing(check: CheckContext) -> None:
     assert not changes, f"moved by a restart of the controller: {changes}"
 
 
-@proves("UPGR-02")
+@proves("UPGR-02", disruptive=True)
 def test_five_restarts_with_a_full_pool_move_nothing(check: CheckContext) -> None:
     """With two Services assigned and two that wait, nothing that is assigned changes hands, five times over."""
     check.pool(2)
