@@ -31,3 +31,10 @@ FLAGS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("options", {"metavar": "FILE", "type": Path, "help": "options file (TOML); flags win over it"}),
 )
 """Name → what argparse takes; `--keep` is a switch and not among them."""
+
+_KEYS = {"requirement": "requirements", "feature": "features", "budget": "budgets", "proxy-arg": "proxy_args"}
+
+
+def key_of(flag: str) -> str:
+    """Key in an options file that says the same as a flag."""
+    return _KEYS.get(flag, flag.replace("-", "_"))

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from lbproof.flags import FLAGS
+from lbproof.flags import FLAGS, key_of
 from lbproof.options import BadOption, Options, read
 from lbproof.spec import Exit, UnknownName
 from lbproof.spec.requirements import REQUIREMENTS
@@ -31,8 +31,6 @@ OPTIONS = pytest.StashKey[Options]()
 CASE = pytest.StashKey[str]()
 SESSION: pytest.StashKey[Session] = pytest.StashKey()
 STAGE: pytest.StashKey[Stage] = pytest.StashKey()
-
-_MANY = {"requirement": "requirements", "skip": "skip", "feature": "features", "proxy-arg": "proxy_args"}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -77,7 +75,7 @@ def options_of(config: pytest.Config) -> Options:
             value = config.getoption(f"lb_{name.replace('-', '_')}")
             if value is None or name in {"options", "budget"}:
                 continue
-            flags[_MANY.get(name, name.replace("-", "_"))] = value
+            flags[key_of(name)] = value
         try:
             if config.getoption("lb_budget"):
                 flags["budgets"] = dict(_budget(text) for text in config.getoption("lb_budget"))
