@@ -1,4 +1,4 @@
-"""`python -m docs.site.build`: build the site into build/docs/html, offline; every warning is an error.
+"""`python -m docs.site.build [FOLDER]`: build the site, offline, into build/docs or a folder; warnings are errors.
 
 The sources are copied into build/docs/source in the layout of the repository, so that links that work on GitHub work on
 the site, and the generated pages are written beside them. What a page links to and is no page is copied too.
@@ -57,4 +57,4 @@ def main(out: Path = OUT) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(*map(Path, sys.argv[1:])))
