@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SUITE = Path(lbproof.__file__).parent
-_CONTEXT = ("context", "stage")
-"""Packages of the suite that wait on a check's behalf."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +45,7 @@ class _Function:
 
 def check_sources() -> dict[str, list[CheckSource]]:
     """Requirement ID → the checks that prove it."""
-    shared = [path for package in _CONTEXT for path in (SUITE / package).glob("*.py")]
+    shared = list((SUITE / "context").glob("*.py"))
     found: dict[str, list[CheckSource]] = defaultdict(list)
     for path in sorted((SUITE / "checks").rglob("test_*.py")):
         known = _functions([*shared, *path.parent.glob("*.py")])

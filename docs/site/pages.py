@@ -10,8 +10,8 @@ from docs.site.requirement_pages import requirement_pages
 from docs.site.tables import table
 
 from lbproof.environment import VARIABLES
-from lbproof.flags import FLAGS, key_of
-from lbproof.options import Options
+from lbproof.run.flags import FLAGS, key_of
+from lbproof.run.options import Options
 from lbproof.spec import BUDGETS, FEATURES, PROFILES, SPEC_VERSION
 from lbproof_perf.load.options import LOAD_OPTIONS
 

@@ -20,8 +20,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
+from lbproof.context.run import NAMESPACE
 from lbproof.lab.base import Topology
-from lbproof.stage.ground import NAMESPACE
 from lbproof_perf.allocate_burst import CEILING, SAMPLE, Services, Times
 from lbproof_perf.allocate_eyes import Eyes
 from lbproof_perf.bench import Hands, Size
@@ -175,7 +175,7 @@ class _Bench:
     def __enter__(self) -> Self:
         """Make them."""
         scene = self._scene
-        self._backend = scene.stage.web("backend", nodes=[scene.lab.nodes[0].name])
+        self._backend = scene.check.web("backend", nodes=[scene.lab.nodes[0].name])
         scene.wide_pool(self._most)
         self._meter = Meter(scene)
         self._eyes = Eyes(scene, NAMESPACE)
@@ -191,7 +191,7 @@ class _Bench:
         forget_neighbours(self._scene)
         self._count += 1
         names = [f"{case.name}-{self._count}-{at}" for at in range(case.services)]
-        services = Services(self._scene.stage.cluster, self._eyes, names, self._backend, http=not case.rest)
+        services = Services(self._scene.check.cluster, self._eyes, names, self._backend, http=not case.rest)
         begin = self._meter.mark()
         well = services.make_one_by_one() if case.alone else services.make(case.rate)
         marks = self._meter.quiet()

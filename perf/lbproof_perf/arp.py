@@ -27,8 +27,8 @@ import numpy as np
 
 from lbproof.lab.base import LabError, Topology
 from lbproof.lab.netns import NetnsLab
-from lbproof.observe import arp
-from lbproof.observe.wait import NotSettled
+from lbproof.witnesses import arp
+from lbproof.witnesses.wait import EventuallyFailed
 from lbproof_perf import usage
 from lbproof_perf.arp_asker import Asker
 from lbproof_perf.arp_stock import QUIET, Stock
@@ -155,7 +155,7 @@ def _measure(hands: Hands, plan: Plan, scene: Scene, counts: Sequence[int], *, f
             hands.say(f"{scene.arm.name}: {count} Services are made")
             try:
                 seconds = stock.add(count, endpoints=count in plan.counts, within=plan.fill_seconds)
-            except NotSettled as error:
+            except EventuallyFailed as error:
                 bench.did_not(counts[at:], str(error))
                 break
             hands.say(f"{scene.arm.name}: {count} Services have their addresses, the last after {seconds:.1f} s")
@@ -325,10 +325,10 @@ class _Bench:
         return usage.read(self._processes())
 
     def _processes(self) -> list[Path]:
-        scene, workload = self._scene, self._scene.ground.adapter.announcer
+        scene, workload = self._scene, self._scene.run.adapter.announcer
         assert isinstance(scene.lab, NetnsLab)  # noqa: S101 - `opened` boots no other
         assert self._node is not None  # noqa: S101 - `meet` comes first
-        pod = scene.ground.pods(workload)[self._node.name]
+        pod = scene.run.pods(workload)[self._node.name]
         return scene.lab.pod_processes(workload.namespace, pod)
 
     def _since(self, before: usage.Reading) -> float:

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from lbproof.options import BadOption
-from lbproof.spec import Exit, UnknownName
+from lbproof.spec import BadOption, Exit, UnknownName
 from lbproof_perf import arms as all_arms
 from lbproof_perf.bench import Size
 from lbproof_perf.book import Book, new_folder
@@ -32,7 +31,7 @@ DEFAULTS = {"failover": OUTAGES, "hogs": ("reference", "reference-fast", "metall
 
 @click.group(context_settings=CONTEXT)
 def bench() -> None:
-    """Measure implementations side by side in one run. `lbproof.benchmarks` has the text that a user reads."""
+    """Measure implementations side by side in one run. `lbproof.run.bench` has the text that a user reads."""
 
 
 def _common(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from lbproof.context import ingress
+from lbproof.context.run import NAMESPACE
 from lbproof.lab.base import Topology
-from lbproof.stage import ingress
-from lbproof.stage.ground import NAMESPACE
 from lbproof_perf.allocate import allocating
 from lbproof_perf.allocate_burst import CEILING, SERVICES, Services, at_pace, service
 from lbproof_perf.allocate_eyes import Eyes
@@ -146,7 +146,7 @@ class Growing:
     def __enter__(self) -> Self:
         """Make the backend, the Service whose outage is measured, the pool of the others, and what watches."""
         scene = self._scene
-        self._backend = scene.stage.web("backend", nodes=[scene.lab.nodes[0].name])
+        self._backend = scene.check.web("backend", nodes=[scene.lab.nodes[0].name])
         # now, for its pool is one of its own: an implementation may look at all Services anew when a pool is added, and
         # take minutes for a thousand
         self._watched = scene.expose("outage", {"app": self._backend})
@@ -166,7 +166,7 @@ class Growing:
         self._well = True
         if missing := count - len(self._names):
             new = self._new(missing)
-            self._well = Services(self._scene.stage.cluster, self._eyes, new, self._backend, http=False).make()
+            self._well = Services(self._scene.check.cluster, self._eyes, new, self._backend, http=False).make()
             self._names += new
 
     def _new(self, count: int) -> list[str]:
@@ -195,7 +195,7 @@ class Growing:
 
     def _churn(self, new: Sequence[str], rate: float) -> None:
         """Delete the oldest Service and create a new one, so often a second."""
-        kube = self._scene.stage.cluster
+        kube = self._scene.check.cluster
         old = self._names[: len(new)] if len(new) <= len(self._names) else self._names + list(new)
         self._names = (self._names + list(new))[len(new) :]
 
@@ -214,7 +214,7 @@ class Growing:
 
     def _answered(self) -> list[str]:
         """The addresses of all Services of ours."""
-        found = self._scene.stage.cluster.list(SERVICES)
+        found = self._scene.check.cluster.list(SERVICES)
         names = set(self._names)
         return [address for row in found if row["metadata"]["name"] in names for address in ingress(row)]
 
@@ -227,15 +227,15 @@ class Growing:
 
     def _restart(self, addresses: Sequence[str]) -> tuple[dict[str, float | None], dict[str, Any]]:
         """Kill speakers and controller; when is the last address answered for again, and a new Service given one?"""
-        ground, lab = self._scene.ground, self._scene.lab
+        run, lab = self._scene.run, self._scene.lab
         (name,) = self._new(1)
         self._eyes.begin([name], [])
-        for workload in (ground.adapter.announcer, ground.adapter.controller):
-            for pod in ground.pods(workload).values():
+        for workload in (run.adapter.announcer, run.adapter.controller):
+            for pod in run.pods(workload).values():
                 lab.kill(workload.namespace, pod)
         began = time.monotonic()
         self._eyes.expect_answer(addresses)
-        ground.cluster.create(SERVICES, service(name, self._backend))
+        run.cluster.create(SERVICES, service(name, self._backend))
         self._names.append(name)
         wanted = set(addresses)
         self._eyes.until(lambda seen: name in seen.assigned and wanted <= seen.arp.keys(), began + CEILING)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from lbproof.lab.base import Fault, LabError, Topology
-from lbproof.observe.wait import NotSettled, settles
+from lbproof.witnesses.wait import EventuallyFailed, eventually
 from lbproof_perf import scene
 from lbproof_perf.book import Step
 from lbproof_perf.faults import KINDS
@@ -90,7 +90,7 @@ class Subject:
     def of(cls, made: Scene, stalls: Stalls, *, nodes: Sequence[str] | None = None) -> Subject:
         """Expose a workload on the named nodes, or on every worker."""
         workers = [node.name for node in made.lab.nodes[1:]]
-        app = made.stage.web("backend", nodes=nodes or workers, replicas=1 if nodes else len(workers))
+        app = made.check.web("backend", nodes=nodes or workers, replicas=1 if nodes else len(workers))
         return cls(scene=made, address=made.expose("outage", {"app": app}), stalls=stalls)
 
     @property
@@ -111,7 +111,7 @@ class Subject:
         Raises `LabError` when the address does not serve before it.
         """
         kind = kind_of(case)
-        announcer = self.scene.stage.announcer(self.address, budget="one_answerer")
+        announcer = self.scene.check.announcer(self.address, budget="one_answerer")
         with ExitStack() as stack:
             if case.endswith("-cold"):
                 ruler, fault, marks = self._cold(stack, kind, announcer)
@@ -171,7 +171,7 @@ class Subject:
 
     def _strike(self, kind: Kind, announcer: Node) -> Fault:
         fault = kind.act(self.scene, announcer)
-        self.scene.stage.undo.later(f"{fault.kind} of {fault.target}", fault.undo)
+        self.scene.check.undo.later(f"{fault.kind} of {fault.target}", fault.undo)
         return fault
 
     def _keep(self, book: Book, step: Step, seen: Watched) -> None:
@@ -206,19 +206,19 @@ class Subject:
         Where they do not agree soon, the announcers are restarted, so that the next fault meets a whole cluster: how
         long they would have taken by themselves is what the case `heal` shows.
         """
-        stage = self.scene.stage
+        stage = self.scene.check
         stage.settled_after_fault()
         try:
-            settles(
+            eventually(
                 lambda: sorted(stage.answerers(self.address, wait=_LOOK)),
                 lambda who: len(who) == 1,
                 what=f"one node answers for {self.address}",
                 within=_SOON,
                 in_a_row=3,
             )
-        except NotSettled:
+        except EventuallyFailed:
             KINDS["rolling-restart"].act(self.scene, self._lab.nodes[0])
-            stage.ground.rolled_out(stage.ground.adapter.announcer)
+            stage.run.rolled_out(stage.run.adapter.announcer)
 
 
 class Company:

@@ -77,8 +77,8 @@ class Meter:
         if not isinstance(scene.lab, NetnsLab) or not scene.lab.topology.audit:
             raise LabError(f"lab {scene.lab.name}: usage is read in a netns lab with an audit log alone")
         self._lab = scene.lab
-        self._ground = scene.ground
-        adapter = scene.ground.adapter
+        self._run = scene.run
+        adapter = scene.run.adapter
         self._workloads = dict(zip(PARTS, (adapter.controller, adapter.announcer), strict=True))
 
     def mark(self) -> Marker:
@@ -116,7 +116,7 @@ class Meter:
 
     def _processes(self, part: str) -> list[Path]:
         workload = self._workloads[part]
-        pods = self._ground.pods(workload).values()
+        pods = self._run.pods(workload).values()
         return [path for pod in pods for path in self._lab.pod_processes(workload.namespace, pod)]
 
 

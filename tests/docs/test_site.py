@@ -14,8 +14,8 @@ from docs.site.pages import pages
 from tests.mutants.broken import MUTANTS
 
 from lbproof.environment import VARIABLES
-from lbproof.flags import FLAGS, key_of
-from lbproof.options import Options
+from lbproof.run.flags import FLAGS, key_of
+from lbproof.run.options import Options
 from lbproof.spec import BUDGETS, FEATURES, PROFILES, REQUIREMENTS
 from lbproof_perf.load.options import LOAD_OPTIONS
 
@@ -114,4 +114,4 @@ def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert (tmp_path / "site/html/index.html").exists()
     assert (tmp_path / "site/html/docs/reference/requirements/POOL-03.html").exists()
-    assert "lbproof lab up" in (tmp_path / "site/html/docs/reference/commands.html").read_text()
+    assert 'id="lbproof-lab-up"' in (tmp_path / "site/html/docs/reference/commands.html").read_text()

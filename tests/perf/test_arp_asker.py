@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from lbproof.lab.base import LabError
-from lbproof.observe.frames import BROADCAST, ETHERTYPE_ARP, Frame, Op, encode
-from lbproof.observe.packets import opened
+from lbproof.witnesses.frames import BROADCAST, ETHERTYPE_ARP, Frame, Op, encode
+from lbproof.witnesses.packets import opened
 from lbproof_perf.arp_asker import Asker, ask_each
 from lbproof_perf.arp_frames import patience, question
 from lbproof_perf.arp_stock import quiet

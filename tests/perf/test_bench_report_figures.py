@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.perf.synthetic_book import book
 
-from lbproof.options import BadOption
-from lbproof.spec import UnknownName
+from lbproof.spec import BadOption, UnknownName
 from lbproof_perf.book import Book, Step
 from lbproof_perf.report import aims, figures, names
 from lbproof_perf.report.judges import Outcome

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING
 import pytest
 from click.testing import CliRunner
 
-from lbproof.cli import cli
 from lbproof.lab.base import LabError
-from lbproof.options import BadOption
-from lbproof.spec import Exit, UnknownName
+from lbproof.run.cli import cli
+from lbproof.spec import BadOption, Exit, UnknownName
 from lbproof_perf import arms, failover, runner
 from lbproof_perf import cli as perf_cli
 from lbproof_perf.bench import Hands, Size

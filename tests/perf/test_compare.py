@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from lbproof.options import BadOption
-from lbproof.spec import Exit, UnknownName
+from lbproof.spec import BadOption, Exit, UnknownName
 from lbproof_perf import compare, differences, thresholds
 from lbproof_perf.book import Book, Step
 from lbproof_perf.compare import Held, Verdict

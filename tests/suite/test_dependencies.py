@@ -76,7 +76,7 @@ def test_conformance_brings_what_every_lab_runs_and_no_more() -> None:
 def test_list_does_not_load_pytest() -> None:
     """Who asks what there is to judge waits for no test runner and no Kubernetes client."""
     code = (
-        "import sys; from click.testing import CliRunner; from lbproof.cli import cli\n"
+        "import sys; from click.testing import CliRunner; from lbproof.run.cli import cli\n"
         "code = CliRunner().invoke(cli, ['list']).exit_code\n"
         "print(code, *sorted({'pytest', 'kubernetes', 'jinja2', 'pydantic'} & set(sys.modules)))"
     )

@@ -122,7 +122,7 @@ def run(hands: Hands, plan: Plan) -> None:
         ready: dict[str, _Ready] = {}
         for arm in hands.arms[:1] if plan.web else hands.arms:
             made = stack.enter_context(scene.opened(arm, plan.topology, components=hands.components, say=hands.say))
-            laid = paths.laid(made.stage)
+            laid = paths.laid(made.check)
             ready[arm.name] = _Ready(scene=made, paths=laid, servers=meter.processes_at([laid.pod]))
         first = ready[hands.arms[0].name]
         if plan.web:

@@ -21,7 +21,7 @@ from lbproof_perf.proc import TICK, Stat, stat
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from lbproof.observe.vantage import Vantage
+    from lbproof.witnesses.vantage import Vantage
 
 EVERY = 0.2
 """Seconds between two looks."""
@@ -74,7 +74,7 @@ def _stat(pid: int) -> Stat | None:
 
 
 class Meter:
-    """Looks every 0.2 s while it is entered; afterwards tells of any stretch of that time."""
+    """Observations every 0.2 s while it is entered; afterwards tells of any stretch of that time."""
 
     def __init__(self, session: int, servers: Iterable[int]) -> None:
         """`session`: process ID of the generator, which leads a session of its own. `servers`: process IDs."""

@@ -11,8 +11,7 @@ import tomllib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from lbproof.options import BadOption
-from lbproof.spec import UnknownName
+from lbproof.spec import BadOption, UnknownName
 from lbproof_perf.report import judges
 from lbproof_perf.report.judges import Outcome, Seen
 

@@ -17,7 +17,7 @@ import signal
 import socket
 import time
 
-from lbproof.observe.frames import ETHERTYPE_ARP, Op, decode
+from lbproof.witnesses.frames import ETHERTYPE_ARP, Op, decode
 from lbproof_perf.ruler.probe import Numbers, Out, hurry, packet_socket, stamped
 from lbproof_perf.ruler.records import Kind
 from lbproof_perf.stamps import clock_offset

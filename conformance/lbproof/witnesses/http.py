@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from lbproof.observe.vantage import Vantage
+    from lbproof.witnesses.vantage import Vantage
 
 OK = 200
 _KINDS = {

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import threading
     from collections.abc import Callable, Iterator
 
-    from lbproof.observe.vantage import Vantage
+    from lbproof.witnesses.vantage import Vantage
 
 LARGEST = 1 << 16
 """Bytes of the largest frame, segments that the kernel has not cut yet included."""

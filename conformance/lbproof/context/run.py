@@ -1,8 +1,8 @@
-"""What one run has for all its checks: the lab, the cluster, the implementation, the shared workload, free addresses.
+"""The context of one run: lab, cluster, implementation, and what all checks share.
 
-A check gets a `Stage` of its own that stands on this. What is shared is shared on purpose and changed by no check: the
-web workload, whose readiness costs seconds on a real kubelet, and the segment's addresses, dealt out in turn so that no
-check meets what a neighbour left in a cache.
+Each check has a `CheckContext` of its own on top of this one. No check changes what is shared: the web workload, since
+its readiness takes seconds on a real kubelet, and the free addresses of the segment, which are handed out in turn so
+that no check meets an ARP cache entry of the check before.
 """
 
 from __future__ import annotations
@@ -13,23 +13,23 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from lbproof.lab.base import Ability, LabError
-from lbproof.observe import http
-from lbproof.observe.kube import ApiError
-from lbproof.observe.wait import NotSettled
+from lbproof.context import manifests
+from lbproof.context.undo import Undo
+from lbproof.lab.base import Capability, LabError
 from lbproof.spec import Untestable
-from lbproof.stage import manifests
-from lbproof.undo import Undo
+from lbproof.witnesses import http
+from lbproof.witnesses.kube import ApiError
+from lbproof.witnesses.wait import EventuallyFailed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from lbproof.adapters.base import Adapter, Object, Workload
     from lbproof.lab.base import Lab
-    from lbproof.observe.journal import Journal
-    from lbproof.observe.kube import Kube
-    from lbproof.observe.vantage import Vantage
-    from lbproof.observe.wait import Waiter
+    from lbproof.witnesses.journal import Journal
+    from lbproof.witnesses.kube import Kube
+    from lbproof.witnesses.vantage import Vantage
+    from lbproof.witnesses.wait import Waiter
 
 NAMESPACE = "lbproof"
 """Where the shared workload lives; a check's own namespace begins with it."""
@@ -46,8 +46,8 @@ class CannotShow(Exception):  # noqa: N818 - a verdict, not an error
         self.reason = reason
 
 
-class Ground:
-    """One run's lab and implementation, and what all checks share."""
+class RunContext:
+    """Lab, cluster and implementation of one run, and what all checks share."""
 
     def __init__(
         self,
@@ -115,7 +115,7 @@ class Ground:
             return "terminating" if "deletionTimestamp" in found["metadata"] else "there"
 
         if state() == "terminating":
-            self.wait.settles(
+            self.wait.eventually(
                 state,
                 lambda seen: seen != "terminating",
                 what=f"{path}, which is being deleted, is gone",
@@ -140,7 +140,7 @@ class Ground:
                 refusal.append(error)
             return "written"
 
-        self.wait.settles(
+        self.wait.eventually(
             attempt,
             lambda outcome: outcome == "written",
             what=f"the API server takes {made['kind']} {made['metadata']['name']}",
@@ -155,7 +155,7 @@ class Ground:
         path = f"/apis/apps/v1/namespaces/{workload.namespace}/{workload.kind.lower()}s/{workload.name}"
         state = _Rollout(updated=-1)
         while not state.ready:
-            state = self.wait.settles(
+            state = self.wait.eventually(
                 lambda: _rollout(self.cluster.get(path), self._pods(workload)),
                 functools.partial(_further, state),
                 what=f"{workload.kind} {workload.namespace}/{workload.name} is ready, or one more pod of it is new",
@@ -210,7 +210,10 @@ class Ground:
         plain = manifests.service(NAMESPACE, "plain", type="NodePort", selector={"app": WEB})
         port = self.cluster.apply(plain)["spec"]["ports"][0]["nodePort"]
         worker = self.lab.nodes[-1]
-        for vantage in (self.lab.client(), *([self.lab.far()] if self.lab.can(Ability.FAR_CLIENT) else [])):
+        for vantage in (
+            self.lab.client(),
+            *([self.lab.routed_client()] if self.lab.can(Capability.ROUTED_CLIENT) else []),
+        ):
             self._plain_path(vantage, worker.address, port)
         self.remove(plain)
         return WEB
@@ -218,7 +221,7 @@ class Ground:
     def _plain_path(self, vantage: Vantage, address: str, port: int) -> None:
         try:
             self.served(vantage, address, port, "/hostname", what=f"{vantage.name} reaches a plain pod")
-        except NotSettled as error:
+        except EventuallyFailed as error:
             raise CannotShow(Untestable.PATH_BROKEN, str(error)) from error
 
     def served(
@@ -234,7 +237,7 @@ class Ground:
     ) -> http.Answer:
         """Wait until HTTP is answered well (200, and with a body) at an address, and give the last answer."""
         timeouts = http.patience()
-        return self.wait.settles(
+        return self.wait.eventually(
             lambda: http.get(vantage, address, port, path, timeout=next(timeouts)),
             lambda answer: answer.status == http.OK and answer.text,
             what=f"{what} at {address}:{port}",
@@ -247,7 +250,7 @@ class Ground:
     def ready(self, namespace: str, name: str) -> None:
         """Wait until all replicas of a Deployment of the suite's own are ready."""
         path = f"/apis/apps/v1/namespaces/{namespace}/deployments/{name}"
-        self.wait.settles(
+        self.wait.eventually(
             lambda: _deployment(self.cluster.get(path)),
             lambda state: state == "ready",
             what=f"deployment {namespace}/{name} is ready",
@@ -256,7 +259,7 @@ class Ground:
 
     def nodes_ready(self) -> None:
         """Wait until every node is Ready and nothing keeps pods away from it but its role."""
-        self.wait.settles(
+        self.wait.eventually(
             lambda: ", ".join(_not_ready(self.cluster.list("/api/v1/nodes"))) or "all",
             lambda state: state == "all",
             what="every node is Ready",
@@ -264,12 +267,17 @@ class Ground:
             every=0.1,
         )
 
-    def need(self, ability: Ability) -> None:
-        """Raise `CannotShow` when the lab lacks an ability."""
-        if not self.lab.can(ability):
-            vantage = ability in {Ability.FAR_CLIENT, Ability.NODE_VANTAGE, Ability.POD_VANTAGE, Ability.CAPTURE}
+    def need(self, capability: Capability) -> None:
+        """Raise `CannotShow` when the lab lacks an capability."""
+        if not self.lab.can(capability):
+            vantage = capability in {
+                Capability.ROUTED_CLIENT,
+                Capability.NODE_VANTAGE,
+                Capability.POD_VANTAGE,
+                Capability.CAPTURE,
+            }
             reason = Untestable.NO_SUCH_VANTAGE if vantage else Untestable.NO_SUCH_FAULT
-            raise CannotShow(reason, ability.value)
+            raise CannotShow(reason, capability.value)
 
     def close(self) -> None:
         """Remove what was made for all checks and wait until its namespaces are gone, so that another run can follow.

@@ -8,47 +8,47 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from lbproof.lab.base import Ability
-from lbproof.observe import arp, http
-from lbproof.stage.ground import NAMESPACE, Ground
+from lbproof.context.run import NAMESPACE, RunContext
+from lbproof.lab.base import Capability
+from lbproof.witnesses import arp, http
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from lbproof.adapters.base import Cause, EventPattern, Object
+    from lbproof.context.objects import Service
     from lbproof.lab.base import Lab, Node
-    from lbproof.observe.kube import Kube
-    from lbproof.observe.vantage import Vantage
-    from lbproof.observe.wait import Waiter
-    from lbproof.stage.objects import Service
+    from lbproof.witnesses.kube import Kube
+    from lbproof.witnesses.vantage import Vantage
+    from lbproof.witnesses.wait import Waiter
 
 _SHORT = 0.08
 """Seconds that answers are waited for where the question is asked three times in a row."""
 
 
-class Looks:
-    """The eyes of one check."""
+class Observations:
+    """Observations available to a check."""
 
-    def __init__(self, ground: Ground) -> None:
+    def __init__(self, run: RunContext) -> None:
         """Nothing has been seen yet."""
-        self.ground = ground
+        self.run = run
         self.used: list[str] = []
         """Addresses that this check made pools of, asked for or was given: what its evidence is about."""
 
     @property
     def lab(self) -> Lab:
         """The lab."""
-        return self.ground.lab
+        return self.run.lab
 
     @property
     def cluster(self) -> Kube:
         """The API."""
-        return self.ground.cluster
+        return self.run.cluster
 
     @property
     def wait(self) -> Waiter:
         """The two ways to wait."""
-        return self.ground.wait
+        return self.run.wait
 
     @property
     def client(self) -> Vantage:
@@ -59,7 +59,7 @@ class Looks:
 
     def gone(self, path: str) -> None:
         """Wait until an object is no more."""
-        self.wait.settles(
+        self.wait.eventually(
             lambda: "there" if self.cluster.exists(path) else "gone",
             lambda s: s == "gone",
             what=f"{path} is gone",
@@ -68,7 +68,7 @@ class Looks:
 
     def assigned(self, service: Service) -> str:
         """Wait for an address in a Service's status, and give it."""
-        found = self.wait.settles(
+        found = self.wait.eventually(
             service.addresses, bool, what=f"{service} is given an address", budget="address_assigned"
         )
         self.used.append(found[0])
@@ -76,7 +76,7 @@ class Looks:
 
     def stays_pending(self, *services: Service) -> None:
         """Hold that Services have no address."""
-        self.wait.holds(
+        self.wait.consistently(
             lambda: {str(s): s.addresses() for s in services},
             lambda seen: not any(seen.values()),
             what=f"{', '.join(map(str, services))} stays Pending",
@@ -85,7 +85,7 @@ class Looks:
 
     def keep_assigned(self, *services: Service) -> None:
         """Hold that Services have an address, whichever it is."""
-        self.wait.holds(
+        self.wait.consistently(
             lambda: {str(s): s.addresses() for s in services},
             lambda seen: all(seen.values()),
             what=f"{', '.join(map(str, services))} keeps its address",
@@ -98,7 +98,7 @@ class Looks:
         def found() -> list[Object]:
             return [e for e in service.events() if pattern.matches(e) and says in e.get("message", "")]
 
-        seen = self.wait.settles(
+        seen = self.wait.eventually(
             found,
             bool,
             what=f"{service} has an Event {pattern.type} {pattern.reason}{' that names ' + says if says else ''}",
@@ -109,7 +109,7 @@ class Looks:
 
     def refused(self, service: Service, cause: Cause) -> Object:
         """Wait for the Event that says why a Service has no address."""
-        return self.event(service, self.ground.adapter.words.refused[cause], budget="refusal_visible")
+        return self.event(service, self.run.adapter.event_patterns.refused[cause], budget="refusal_visible")
 
     # --- what the wire says
 
@@ -128,7 +128,7 @@ class Looks:
 
         `but`: the name of a node that must not be the one.
         """
-        seen = self.wait.settles(
+        seen = self.wait.eventually(
             lambda: sorted(self.answerers(address, wait=_SHORT)),
             lambda who: len(who) == 1 and who[0] != but,
             what=f"one node{' other than ' + but if but else ''} answers for {address}",
@@ -143,14 +143,14 @@ class Looks:
     def goes_silent(self, *addresses: str) -> None:
         """Wait until nobody answers for the addresses, and hold that nobody does."""
         what = ", ".join(addresses)
-        self.wait.settles(
+        self.wait.eventually(
             lambda: self._sweep(addresses), lambda seen: not seen, what=f"nobody answers for {what}", budget="silent"
         )
         self.stays_silent(*addresses)
 
     def stays_silent(self, *addresses: str) -> None:
         """Hold that nobody answers for the addresses."""
-        self.wait.holds(
+        self.wait.consistently(
             lambda: self._sweep(addresses),
             lambda seen: not seen,
             what=f"nobody answers for {', '.join(addresses)}",
@@ -167,7 +167,7 @@ class Looks:
     ) -> str:
         """Wait until a place is served at an address, and give the name of the pod that answered last."""
         what = f"{vantage.name} is served"
-        return self.ground.served(vantage, address, port, "/hostname", what=what, in_a_row=in_a_row, budget=budget).text
+        return self.run.served(vantage, address, port, "/hostname", what=what, in_a_row=in_a_row, budget=budget).text
 
     def ask_pod(self, vantage: Vantage, address: str, port: int = 80, *, timeout: float = 1.0) -> str:
         """What a backend answers to one request: its name. Raises `http.Unreached`."""
@@ -176,7 +176,7 @@ class Looks:
 
     def not_served(self, vantage: Vantage, address: str, *ports: int) -> None:
         """Hold that a connection to these ports of an address is never established."""
-        self.wait.holds(
+        self.wait.consistently(
             lambda: {port: http.connects(vantage, address, port, timeout=0.25) for port in ports},
             lambda seen: "open" not in seen.values(),
             what=f"{vantage.name} gets no connection to {address}, port {' or '.join(map(str, ports))}",
@@ -192,12 +192,12 @@ class Looks:
 
     def pod(self, name: str) -> Vantage:
         """A pod of the suite's namespace, to look out from."""
-        self.ground.need(Ability.POD_VANTAGE)
+        self.run.need(Capability.POD_VANTAGE)
         return self.lab.pod(NAMESPACE, name)
 
     def interfaces_with(self, address: str) -> list[str]:
         """`node/interface` of every interface that has an address; IPVS's own, which answers no ARP, is left out."""
-        self.ground.need(Ability.NODE_VANTAGE)
+        self.run.need(Capability.NODE_VANTAGE)
         return [
             f"{node.name}/{link['ifname']}"
             for node in self.lab.nodes
@@ -213,4 +213,4 @@ class Looks:
 
     def saw(self, witness: str, what: str, value: object) -> None:
         """Put what a witness saw into the events of the run."""
-        self.ground.journal.write("saw", witness=witness, what=what, value=value)
+        self.run.journal.write("saw", witness=witness, what=what, value=value)

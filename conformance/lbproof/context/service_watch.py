@@ -11,14 +11,14 @@ import threading
 import time
 from typing import TYPE_CHECKING, Self
 
-from lbproof.observe.kube import ApiError, ApiUnreachable
-from lbproof.stage import manifests
+from lbproof.context import manifests
+from lbproof.witnesses.kube import ApiError, ApiUnreachable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from lbproof.adapters.base import Object
-    from lbproof.observe.kube import Kube
+    from lbproof.witnesses.kube import Kube
 
 _LONGEST = 3600.0
 _MARKER_SEEN_WITHIN = 10
@@ -28,7 +28,7 @@ class WatchBroke(RuntimeError):  # noqa: N818 - it says what happened, as `Broke
     """A watch ended before its time: nothing can be said about what happened meanwhile."""
 
 
-class Watching:
+class ServiceWatch:
     """Calls `changed(type, Service)` for every change in a namespace while it is entered."""
 
     def __init__(self, cluster: Kube, namespace: str, changed: Callable[[str, Object], None]) -> None:

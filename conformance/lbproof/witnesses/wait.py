@@ -1,7 +1,7 @@
-"""The two ways to wait: `settles` (becomes true within a time) and `holds` (stays true for it), and both testify.
+"""Two ways to wait, as in Gomega: `eventually` (becomes true in time) and `consistently` (stays true for a time).
 
-A wait ends with every distinct value that was seen and when, so that a failure says what happened instead of that time
-ran out. Polling has a deadline; nothing sleeps blindly.
+Both keep every distinct value that was observed, with its time, so that a failure says what happened and not only that
+time ran out.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from lbproof.spec import BUDGETS, Budget, UnknownName
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from lbproof.observe.journal import Journal
+    from lbproof.witnesses.journal import Journal
 
 T = TypeVar("T")
 
@@ -39,11 +39,11 @@ class WaitFailed(AssertionError):  # noqa: N818 - a verdict, as pytest's own fai
         super().__init__(f"{what}: {how}; observed {self.seen}")
 
 
-class NotSettled(WaitFailed):
+class EventuallyFailed(WaitFailed):
     """It did not become true in time."""
 
 
-class DidNotHold(WaitFailed):
+class ConsistentlyFailed(WaitFailed):
     """It was true no longer."""
 
 
@@ -73,7 +73,7 @@ def _pause(seconds: float) -> None:
     threading.Event().wait(seconds)
 
 
-def settles(
+def eventually(
     look: Callable[[], T],
     good: Callable[[T], object],
     *,
@@ -88,7 +88,8 @@ def settles(
 ) -> Waited[T]:
     """Look until what is seen is good so many times in a row; any bad look resets the count.
 
-    Exceptions in `ignore` count as a bad look. Raises `NotSettled` after `within` seconds; there is always a look.
+    Exceptions in `ignore` count as a bad look. Raises `EventuallyFailed` after `within` seconds; it looks at least
+    once.
     """
     seen, row = _Testimony(clock), 0
     while True:
@@ -103,11 +104,11 @@ def settles(
             if row >= in_a_row:
                 return Waited(value=value, took=seen.elapsed(), observed=seen.observed)
         if seen.elapsed() >= within:
-            raise NotSettled(what, f"not within {within:g} s", seen.observed)
+            raise EventuallyFailed(what, f"not within {within:g} s", seen.observed)
         pause(min(every, max(0.0, within - seen.elapsed())))
 
 
-def holds(
+def consistently(
     look: Callable[[], T],
     good: Callable[[T], object],
     *,
@@ -119,7 +120,7 @@ def holds(
     clock: Callable[[], float] = time.monotonic,
     pause: Callable[[float], None] = _pause,
 ) -> Waited[T]:
-    """Look for so long, and let every look be good. Raises `DidNotHold` at the first that is not.
+    """Look for so long, and let every look be good. Raises `ConsistentlyFailed` at the first that is not.
 
     `since` is the clock's time from which on it is known to hold, where that was before now.
     """
@@ -128,7 +129,7 @@ def holds(
         value = look()
         seen.add(show(value))
         if not good(value):
-            raise DidNotHold(what, f"no longer after {seen.elapsed():.2f} s of {during:g} s", seen.observed)
+            raise ConsistentlyFailed(what, f"no longer after {seen.elapsed():.2f} s of {during:g} s", seen.observed)
         if seen.elapsed() >= during:
             return Waited(value=value, took=seen.elapsed(), observed=seen.observed)
         pause(min(every, max(0.0, during - seen.elapsed())))
@@ -147,7 +148,7 @@ class Waiter:
         """Seconds in force for a named wait. Raises `UnknownName`."""
         return self._budgets.get(name, _budget(name).default)
 
-    def settles(
+    def eventually(
         self,
         look: Callable[[], T],
         good: Callable[[T], object],
@@ -159,19 +160,19 @@ class Waiter:
         ignore: tuple[type[Exception], ...] = (),
         show: Callable[[T], str] = str,
     ) -> T:
-        """`settles` within a named budget; gives the value that was good last."""
+        """`eventually` within a named budget; gives the value that was good last."""
         within = self.budget(budget)
         try:
-            done = settles(
+            done = eventually(
                 look, good, what=what, within=within, in_a_row=in_a_row, every=every, ignore=ignore, show=show
             )
-        except NotSettled as error:
+        except EventuallyFailed as error:
             self._write("settles", budget, what, ok=False, took=within, observed=error.observed)
             raise
         self._write("settles", budget, what, ok=True, took=done.took, observed=done.observed)
         return done.value
 
-    def holds(
+    def consistently(
         self,
         look: Callable[[], T],
         good: Callable[[T], object],
@@ -182,11 +183,11 @@ class Waiter:
         every: float = EVERY * 2,
         show: Callable[[T], str] = str,
     ) -> T:
-        """`holds` for a named budget; gives the last value."""
+        """`consistently` for a named budget; gives the last value."""
         during = self.budget(budget)
         try:
-            done = holds(look, good, what=what, during=during, since=since, every=every, show=show)
-        except DidNotHold as error:
+            done = consistently(look, good, what=what, during=during, since=since, every=every, show=show)
+        except ConsistentlyFailed as error:
             self._write("holds", budget, what, ok=False, took=error.observed[-1][0], observed=error.observed)
             raise
         self._write("holds", budget, what, ok=True, took=done.took, observed=done.observed)

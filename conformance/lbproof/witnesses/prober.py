@@ -4,7 +4,7 @@ Each request is stamped with the moment that it was meant to leave, and the next
 this one was answered (open loop), so that a stall is seen at its full length and is not hidden by the wait for it. As
 a subprocess it shares neither the interpreter nor its lock with the suite.
 
-`python -m lbproof.observe.prober HOST PORT` prints a JSON line for each request when it is over: `[due, took, who]`,
+`python -m lbproof.witnesses.prober HOST PORT` prints a JSON line for each request when it is over: `[due, took, who]`,
 `due` being `time.monotonic()`, `took` seconds or null, `who` the body's first line or the kind of `Unreached`.
 """
 
@@ -21,14 +21,14 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
-from lbproof.observe.http import kind_of
-from lbproof.observe.wait import NotSettled
+from lbproof.witnesses.http import kind_of
+from lbproof.witnesses.wait import EventuallyFailed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lbproof.observe.journal import Journal
-    from lbproof.observe.vantage import Vantage
+    from lbproof.witnesses.journal import Journal
+    from lbproof.witnesses.vantage import Vantage
 
 PERIOD = 0.01
 TIMEOUT = 0.25
@@ -108,7 +108,7 @@ class Prober:
         return list(self._samples)
 
     def __enter__(self) -> Self:
-        """Start to ask; returns when a request was answered. Raises `NotSettled` when none is within `START`."""
+        """Start to ask; returns when a request was answered. Raises `EventuallyFailed` when none is within `START`."""
         argv = [sys.executable, "-m", __name__, self.host, str(self.port)]
         argv += ["--path", self._path, "--period", str(self.period)]
         self._process = self.vantage.popen(argv, stdout=subprocess.PIPE)
@@ -119,7 +119,7 @@ class Prober:
             rows = self.samples or [Sample(0, None, "no request was made")]
             seen = {s.who: round(s.due - rows[0].due, 3) for s in reversed(rows)}
             what = f"{self.host}:{self.port} answers {self.vantage.name}"
-            raise NotSettled(what, f"not within {START:g} s", sorted((t, who) for who, t in seen.items()))
+            raise EventuallyFailed(what, f"not within {START:g} s", sorted((t, who) for who, t in seen.items()))
         return self
 
     def _read(self) -> None:

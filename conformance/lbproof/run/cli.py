@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from lbproof import __version__
-from lbproof.benchmarks import CONTEXT, bench, compare
 from lbproof.files import of_environment
-from lbproof.flags import FLAGS
+from lbproof.run.bench import CONTEXT, bench, compare
+from lbproof.run.flags import FLAGS
 from lbproof.spec import AREAS, BUDGETS, FEATURES, PROFILES, Exit, UnknownName, select
 from lbproof.spec.requirements import of_case, sentence
 
@@ -74,7 +74,8 @@ def run(pytest_args: Sequence[str], **flags: Any) -> None:  # noqa: ANN401 - cli
     _forget_pytests_environment()
     import pytest
 
-    from lbproof import checks, plugin
+    from lbproof import checks
+    from lbproof.run import plugin
 
     signal.signal(signal.SIGTERM, _interrupt)
     arguments: list[str] = []
@@ -87,7 +88,7 @@ def run(pytest_args: Sequence[str], **flags: Any) -> None:  # noqa: ANN401 - cli
         elif value is not None:
             arguments.append(f"{flag}={value}")
     home = Path(checks.__file__).parent
-    plugins = ["--disable-plugin-autoload", "-p", "lbproof.plugin", "-p", "pytest_timeout"]
+    plugins = ["--disable-plugin-autoload", "-p", "lbproof.run.plugin", "-p", "pytest_timeout"]
     quiet = ["-p", "no:terminal"] if not pytest_args else []
     outcome = _Outcome()
     code = pytest.main(
@@ -99,6 +100,9 @@ def run(pytest_args: Sequence[str], **flags: Any) -> None:  # noqa: ANN401 - cli
         sys.exit(int(ends.get(pytest.ExitCode(code), Exit.BUG)))
     for line in plugin.summary_of(outcome.config):
         click.echo(line)
+    if outcome.uncollected:
+        click.echo("\n".join(outcome.uncollected), err=True)
+        _fail("these checks could not be collected: this is a bug of whoever wrote them", Exit.BUG)
     if code == pytest.ExitCode.NO_TESTS_COLLECTED:
         _fail("nothing to judge: no check is left to select", Exit.USAGE)
     exit_code = plugin.exit_code(outcome.config, int(code))
@@ -127,10 +131,15 @@ def _refuse_distribution(pytest_args: Sequence[str]) -> None:
 
 
 class _Outcome:
-    """Takes the configuration of the session, which holds the run, out of pytest."""
+    """What pytest leaves behind: the configuration, which holds the session, and what it could not collect."""
 
     def __init__(self) -> None:
         self.config: Any = None
+        self.uncollected: list[str] = []
+
+    def pytest_collectreport(self, report: Any) -> None:  # noqa: ANN401 - pytest.CollectReport, imported late
+        if report.failed:
+            self.uncollected.append(report.longreprtext)
 
     def pytest_configure(self, config: Any) -> None:  # noqa: ANN401 - pytest.Config, imported late
         self.config = config
@@ -285,12 +294,12 @@ def lab_up(
 ) -> None:
     """Boot a lab that stays until `lbproof lab down`."""
     from lbproof.adapters.base import load, python_modules_of
+    from lbproof.context import RunContext
     from lbproof.lab import provide
     from lbproof.lab.base import Topology
-    from lbproof.observe.journal import Journal
-    from lbproof.observe.kube import Kube
-    from lbproof.observe.wait import Waiter
-    from lbproof.stage import Ground
+    from lbproof.witnesses.journal import Journal
+    from lbproof.witnesses.kube import Kube
+    from lbproof.witnesses.wait import Waiter
 
     adapter = load(implementation, "--implementation") if implementation else None
     wanted = provide.Wanted(
@@ -306,7 +315,7 @@ def lab_up(
     made, programs = provide.boot(Topology(**topology), wanted, _say, lifeline=False)
     if adapter:
         journal = Journal(None)
-        Ground(
+        RunContext(
             lab=made,
             cluster=Kube(made.kubeconfig),
             adapter=adapter,
@@ -440,8 +449,8 @@ def main() -> None:
         _fail("interrupted", Exit.INCONCLUSIVE)
     except Exception as error:  # noqa: BLE001 - the last resort: say that it is ours, and where
         from lbproof.lab.base import LabError
-        from lbproof.options import BadOption
         from lbproof.report.model import BadRun
+        from lbproof.spec import BadOption
 
         if isinstance(error, UnknownName | BadOption | BadRun):
             _fail(str(error), Exit.USAGE)

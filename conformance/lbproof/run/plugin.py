@@ -1,11 +1,11 @@
 """The pytest plugin: boots the lab, installs the implementation, gives each case its verdict, keeps the evidence.
 
-It is inert in a session that collects no check. With checks, the order of things is: names are verified while pytest
-collects; the lab boots when collection is done; each case is judged on a `Stage` of its own; evidence is kept before
-anything is undone; and whatever happens, the events of the run end with a conclusion and the report is written.
+It is inert in a session that collects no check. Otherwise: names are verified while pytest collects; the lab boots
+after collection; each case is judged in a `CheckContext` of its own; evidence is kept before anything is undone; at the
+end, whatever happened, the events get a conclusion and the report is written.
 
-The verdict of a case: an assertion that fails is the implementation's, `CannotShow` is the lab's limit, and anything
-else that is raised is the suite's or the lab's own: `error`, never blamed on the implementation.
+The verdict of a case: a failed assertion is the implementation's fault, `CannotShow` is a limit of the lab, and any
+other exception is a fault of the suite or the lab: `error`, never blamed on the implementation.
 """
 
 from __future__ import annotations
@@ -16,21 +16,20 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from lbproof.flags import FLAGS, key_of
-from lbproof.options import BadOption, Options, read
-from lbproof.spec import Exit, UnknownName
-from lbproof.spec.requirements import REQUIREMENTS
+from lbproof.run.flags import FLAGS, key_of
+from lbproof.run.options import Options, read
+from lbproof.spec import BadOption, Exit, UnknownName
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
-    from lbproof.session import Session
-    from lbproof.stage import Ground, Stage
+    from lbproof.context import CheckContext, RunContext
+    from lbproof.run.session import Session
 
 OPTIONS = pytest.StashKey[Options]()
 CASE = pytest.StashKey[str]()
 SESSION: pytest.StashKey[Session] = pytest.StashKey()
-STAGE: pytest.StashKey[Stage] = pytest.StashKey()
+CHECK: pytest.StashKey[CheckContext] = pytest.StashKey()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -95,14 +94,20 @@ def _budget(text: str) -> tuple[str, float]:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """A check runs once for each case of its requirement that it names; the node ID holds the case's ID."""
+    """Run a check of several cases once for each; the node ID then holds the case's ID."""
     mark = metafunc.definition.get_closest_marker("requirement")
-    if mark is None or "case" not in metafunc.fixturenames:
+    if mark is None:
         return
-    requirement = REQUIREMENTS[mark.args[0]]
-    letters = mark.args[1] if len(mark.args) > 1 else "".join(requirement.cases)
-    cases = [f"{requirement.id}{letter}" for letter in letters] or [requirement.id]
-    metafunc.parametrize("case", [case[len(requirement.id) :] for case in cases], ids=cases)
+    requirement, letters = mark.args
+    if "case" in metafunc.fixturenames:
+        ids = [f"{requirement}{letter}" for letter in letters] or [requirement]
+        metafunc.parametrize("case", list(letters) or [""], ids=ids)
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Let `-k` select a check by the ID of its case, also where the node ID does not hold it."""
+    if (case := case_of(item)) is not None:
+        item.extra_keyword_matches.add(case)
 
 
 def case_of(item: pytest.Item) -> str | None:
@@ -110,7 +115,9 @@ def case_of(item: pytest.Item) -> str | None:
     mark = item.get_closest_marker("requirement")
     if mark is None or not isinstance(item, pytest.Function):
         return None
-    return f"{mark.args[0]}{item.callspec.params['case']}"
+    requirement, letters = mark.args
+    parameters: dict[str, Any] = item.callspec.params if hasattr(item, "callspec") else {}
+    return f"{requirement}{parameters.get('case', letters)}"
 
 
 @pytest.hookimpl(trylast=True)
@@ -124,7 +131,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if not checks:
         return
     _refuse_distribution(config)
-    from lbproof.session import Session  # noqa: PLC0415 - costs half a second that other sessions need not pay
+    from lbproof.run.session import Session  # noqa: PLC0415 - costs half a second that other sessions need not pay
 
     for item, case in checks.items():
         item.stash[CASE] = case
@@ -196,7 +203,7 @@ def pytest_runtest_makereport(
     if run is not None and case is not None and call.when == "call":
         run.called()
     if run is not None and case is not None and call.excinfo is not None:
-        outcome = run.judge(case, call.excinfo.value, report, item.stash.get(STAGE, None))
+        outcome = run.judge(case, call.excinfo.value, report, item.stash.get(CHECK, None))
         report.outcome = outcome
         if outcome == "skipped":
             report.longrepr = (str(item.path), item.location[1] or 0, str(call.excinfo.value))
@@ -204,19 +211,19 @@ def pytest_runtest_makereport(
 
 
 @pytest.fixture(scope="session")
-def ground(request: pytest.FixtureRequest) -> Ground:
+def run(request: pytest.FixtureRequest) -> RunContext:
     """What all checks of the run share: for what a package of checks makes once."""
-    return request.config.stash[SESSION].ground
+    return request.config.stash[SESSION].context
 
 
 @pytest.fixture
-def stage(request: pytest.FixtureRequest) -> Iterator[Stage]:
-    """What a check holds in its hands; everything that it made is undone after the check, evidence being kept first."""
-    run = request.config.stash[SESSION]
-    made = run.stage(request.node.stash[CASE])
-    request.node.stash[STAGE] = made
+def check(request: pytest.FixtureRequest) -> Iterator[CheckContext]:
+    """The context of one check; what the check made is undone at its end, after evidence was kept."""
+    session = request.config.stash[SESSION]
+    made = session.check(request.node.stash[CASE])
+    request.node.stash[CHECK] = made
     yield made
-    made.close(rest=run.stopped_by is None)
+    made.close(rest=session.stopped_by is None)
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:

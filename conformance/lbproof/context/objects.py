@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from lbproof.adapters.base import Object
-    from lbproof.observe.kube import Kube
+    from lbproof.witnesses.kube import Kube
 
 
 class Service:

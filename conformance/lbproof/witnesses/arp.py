@@ -14,14 +14,14 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
-from lbproof.observe.frames import ETHERTYPE_ARP, Frame, Op, decode, encode, request
-from lbproof.observe.packets import LARGEST, heard, opened
+from lbproof.witnesses.frames import ETHERTYPE_ARP, Frame, Op, decode, encode, request
+from lbproof.witnesses.packets import LARGEST, heard, opened
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Iterator, Sequence
 
-    from lbproof.observe.vantage import Vantage
+    from lbproof.witnesses.vantage import Vantage
 
 WAIT = 0.15
 """Seconds that an answer is waited for: on a segment it takes far under a millisecond, on a starved machine tens."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from lbproof.observe.vantage import Vantage
+    from lbproof.witnesses.vantage import Vantage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,6 @@
-"""What a check holds in its hands: it makes Services and pools, does faults, and sees (`Looks`) what comes of them.
+"""The context of one check: it creates Services and pools, injects faults, and observes the results.
 
-Every wait is a named budget, everything made is undone, and everything seen goes into the events of the run.
+Every wait has a named budget, everything created is undone, and everything observed goes into the events of the run.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from lbproof.adapters.base import Ask
-from lbproof.lab.base import Ability
-from lbproof.observe.capture import Capture
-from lbproof.observe.frames import Op
-from lbproof.observe.wait import NotSettled
-from lbproof.stage import manifests
-from lbproof.stage.ground import NAMESPACE, Ground
-from lbproof.stage.looks import Looks
-from lbproof.stage.objects import Pool, Service
-from lbproof.undo import Undo
+from lbproof.context import manifests
+from lbproof.context.objects import Pool, Service
+from lbproof.context.observations import Observations
+from lbproof.context.run import NAMESPACE, RunContext
+from lbproof.context.undo import Undo
+from lbproof.lab.base import Capability
+from lbproof.witnesses.capture import Capture
+from lbproof.witnesses.frames import Op
+from lbproof.witnesses.wait import EventuallyFailed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -34,18 +34,18 @@ AT_REST = 6
 """Addresses that are looked at to tell whether all announcers see each other again."""
 
 
-class Stage(Looks):
-    """One check's means. `close` undoes what it made, also when one undo fails."""
+class CheckContext(Observations):
+    """Creates objects and injects faults for one check. `close` undoes all of it, also when one undo fails."""
 
-    def __init__(self, ground: Ground, case: str, *, capture: bool = True) -> None:
+    def __init__(self, run: RunContext, case: str, *, capture: bool = True) -> None:
         """`case` is the ID that is being judged; names of what is made come from it. `capture`: the client's frames."""
-        super().__init__(ground)
+        super().__init__(run)
         self.case = case
         self.undo = Undo()
         self.services: list[Service] = []
         self._pools = 0
         self._faulted = False
-        self._capture = Capture(self.client) if capture and ground.lab.can(Ability.CAPTURE) else None
+        self._capture = Capture(self.client) if capture and run.lab.can(Capability.CAPTURE) else None
         if self._capture:
             self._capture.__enter__()
 
@@ -63,23 +63,23 @@ class Stage(Looks):
     def pool(self, blocks: int | Sequence[str] = 4, *, addresses: Sequence[str] = (), **kind: bool) -> Pool:
         """A pool of so many free addresses, or of the blocks as written (`addresses` then says what is in them).
 
-        `kind`: `automatic`, `whole`, `advertised`, as `Adapter.pool` has them.
+        `kind`: `auto_assign`, `include_edges`, `advertised`, as `Adapter.pool` has them.
         """
         if isinstance(blocks, int):
-            addresses = self.ground.addresses(blocks)
+            addresses = self.run.addresses(blocks)
             blocks = [f"{addresses[0]}-{addresses[-1]}"]
         self._pools += 1
         pool = Pool(f"{self.case.lower()}-{self._pools}", addresses)
         self.used += addresses
-        for made in self.ground.adapter.pool(pool.name, blocks, **kind):
-            self.ground.write(made)
-            self.undo.later(f"{made['kind']} {pool.name}", functools.partial(self.ground.remove, made))
+        for made in self.run.adapter.pool(pool.name, blocks, **kind):
+            self.run.write(made)
+            self.undo.later(f"{made['kind']} {pool.name}", functools.partial(self.run.remove, made))
         return pool
 
     def change_pool(self, pool: Pool, blocks: Sequence[str]) -> None:
         """Let a pool hold other blocks from now on."""
-        for made in self.ground.adapter.pool(pool.name, blocks):
-            self.ground.write(made)
+        for made in self.run.adapter.pool(pool.name, blocks):
+            self.run.write(made)
 
     def start_over(self) -> None:
         """Undo everything that was made so far, and go on with nothing."""
@@ -114,13 +114,13 @@ class Stage(Looks):
         namespace = NAMESPACE if serving else self.namespace
         if serving:
             name = f"{self.case.lower()}-{name}"
-            fields.setdefault("selector", {"app": self.ground.web})
+            fields.setdefault("selector", {"app": self.run.web})
         made = manifests.service(namespace, name, **fields)
         if ask:
-            self.ground.adapter.ask(made, ask, how)
+            self.run.adapter.ask(made, ask, how)
             self.used.append(ask)
         if pool:
-            self.ground.adapter.ask_pool(made, pool if isinstance(pool, str) else pool.name)
+            self.run.adapter.ask_pool(made, pool if isinstance(pool, str) else pool.name)
         if change:
             change(made)
         self.cluster.create(f"/api/v1/namespaces/{namespace}/services", made)
@@ -136,12 +136,12 @@ class Stage(Looks):
 
     def web(self, name: str, *, replicas: int = 1, nodes: Sequence[str] = ()) -> str:
         """A workload of this check's own next to the shared one; gives its `app` label."""
-        _ = self.ground.web  # the namespace, and a path that is known to work
+        _ = self.run.web  # the namespace, and a path that is known to work
         name = f"{self.case.lower()}-{name}"
         made = manifests.web(NAMESPACE, name, replicas=replicas, nodes=nodes)
         self.cluster.apply(made)
-        self.undo.later(f"deployment {name}", functools.partial(self.ground.remove, made))
-        self.ground.ready(NAMESPACE, name)
+        self.undo.later(f"deployment {name}", functools.partial(self.run.remove, made))
+        self.run.ready(NAMESPACE, name)
         return name
 
     def pods(self, app: str) -> list[tuple[str, str]]:
@@ -156,12 +156,12 @@ class Stage(Looks):
     # --- faults
 
     @contextmanager
-    def fault(self, ability: Ability, act: Callable[[], Fault]) -> Iterator[Fault]:
+    def fault(self, capability: Capability, act: Callable[[], Fault]) -> Iterator[Fault]:
         """Do something to the lab; it is undone at the end of the block, or with the check when that is not reached."""
-        self.ground.need(ability)
+        self.run.need(capability)
         self._faulted = True
         done = act()
-        journal = self.ground.journal
+        journal = self.run.journal
         journal.write("fault", t=journal.t(done.earliest), kind=done.kind, target=done.target, phase="begin")
         once = threading.Lock()
 
@@ -176,20 +176,20 @@ class Stage(Looks):
 
     def settled_after_fault(self) -> None:
         """Wait until every node and the implementation are as before a fault that was undone."""
-        self.ground.nodes_ready()
-        self.ground.rolled_out(self.ground.adapter.announcer)
-        self.ground.rolled_out(self.ground.adapter.controller)
-        if "web" in vars(self.ground):
-            self.ground.ready(NAMESPACE, self.ground.web)
+        self.run.nodes_ready()
+        self.run.rolled_out(self.run.adapter.announcer)
+        self.run.rolled_out(self.run.adapter.controller)
+        if "web" in vars(self.run):
+            self.run.ready(NAMESPACE, self.run.web)
 
     def restart(self, workload: Workload) -> None:
         """Delete every pod of a workload, as an upgrade does, and wait until others are ready in their place."""
-        before = self.ground.pods(workload)
+        before = self.run.pods(workload)
         for pod in before.values():
             self.cluster.delete(f"/api/v1/namespaces/{workload.namespace}/pods/{pod}")
         for pod in before.values():
             self.gone(f"/api/v1/namespaces/{workload.namespace}/pods/{pod}")
-        self.ground.rolled_out(workload)
+        self.run.rolled_out(workload)
 
     def keep_frames(self, folder: Path, note: Callable[[str, str, Path], None], most: int) -> None:
         """Write the client's capture, and the ARP frames about this check's addresses into the events of the run."""
@@ -203,8 +203,8 @@ class Stage(Looks):
         if heard:
             rows = [asdict(f) | {"op": Op(f.op).name.lower(), "node": names.get(f.sender_mac, "")} for f in heard]
             for row in rows:
-                row["t"] = self.ground.journal.t(row["t"])
-            self.ground.journal.write("exchange", title="ARP at the client", vantage=self.client.name, frames=rows)
+                row["t"] = self.run.journal.t(row["t"])
+            self.run.journal.write("exchange", title="ARP at the client", vantage=self.client.name, frames=rows)
 
     def _come_to_rest(self) -> None:
         """After a fault, wait until new addresses have one announcer each: the next check is to meet a whole cluster.
@@ -215,14 +215,14 @@ class Stage(Looks):
         pool = self.pool(AT_REST)
         services = [self.service(f"rest-{n}", serving=True) for n in range(AT_REST)]
         try:
-            self.wait.settles(
+            self.wait.eventually(
                 lambda: self._sweep([address for service in services for address in service.addresses()]),
                 lambda seen: [len(who) for who in seen.values()] == [1] * len(pool.addresses),
                 what=f"at rest after the fault: one node answers for each of {AT_REST} new addresses",
                 budget="at_rest",
                 in_a_row=3,
             )
-        except NotSettled as error:
+        except EventuallyFailed as error:
             self.saw("arp", "not at rest after the fault", error.seen)
 
     def close(self, *, rest: bool = True) -> None:

@@ -12,14 +12,14 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Self
 
-from lbproof.observe.frames import decode
-from lbproof.observe.packets import heard, opened
+from lbproof.witnesses.frames import decode
+from lbproof.witnesses.packets import heard, opened
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from lbproof.observe.frames import Frame
-    from lbproof.observe.vantage import Vantage
+    from lbproof.witnesses.frames import Frame
+    from lbproof.witnesses.vantage import Vantage
 
 ALL = 0x0003
 """ETH_P_ALL of <linux/if_ether.h>."""

@@ -17,21 +17,20 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 import pytest
 
-from lbproof import __version__, evidence
+from lbproof import __version__
 from lbproof.adapters.base import load, python_modules_of
+from lbproof.context import CannotShow, CheckContext, RunContext, manifests
 from lbproof.files import of_environment
 from lbproof.lab import provide, registry
 from lbproof.lab.base import LabError, Topology
-from lbproof.observe.journal import Journal
-from lbproof.observe.kube import ApiError, ApiUnreachable, Kube
-from lbproof.observe.wait import DidNotHold, NotSettled, Waiter
-from lbproof.options import BadOption
 from lbproof.report import bundle, model, terminal
 from lbproof.report.text import printable
+from lbproof.run import evidence
 from lbproof.spec import (
     BUDGETS,
     NOT_REACHED,
     SPEC_VERSION,
+    BadOption,
     Conclusion,
     Exit,
     UnknownName,
@@ -42,14 +41,16 @@ from lbproof.spec import (
 )
 from lbproof.spec.events import FORMAT
 from lbproof.spec.requirements import of_case
-from lbproof.stage import CannotShow, Ground, Stage, manifests
+from lbproof.witnesses.journal import Journal
+from lbproof.witnesses.kube import ApiError, ApiUnreachable, Kube
+from lbproof.witnesses.wait import ConsistentlyFailed, EventuallyFailed, Waiter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from lbproof.lab.base import Lab
-    from lbproof.options import Options
+    from lbproof.run.options import Options
 
 Outcome = Literal["passed", "failed", "skipped"]
 
@@ -69,7 +70,7 @@ class Session:
         self.order, self.not_run = options.cases(self.claimed)
         self.selected: list[str] = []
         """Of `order`, those that pytest kept (`-k`, `-m` and node IDs can leave more out)."""
-        self.begins: list[Callable[[Ground], None]] = []
+        self.begins: list[Callable[[RunContext], None]] = []
         """What must go on during the whole run, started before the first check."""
         self.summary: list[str] = []
         self.exit: Exit | None = None
@@ -82,7 +83,7 @@ class Session:
         self._details: dict[str, Any] = {}
         self._note = ""
         self._lab: Lab | None = None
-        self._ground: Ground | None = None
+        self._context: RunContext | None = None
         self._case_began = 0.0
         self._called = False
         self._checks_began: float | None = None
@@ -135,7 +136,7 @@ class Session:
             self.close()
             if _exit(error) is Exit.NO_ENVIRONMENT:
                 pytest.exit(f"no usable environment: {self._note}", returncode=int(Exit.NO_ENVIRONMENT))
-            if isinstance(error, (NotSettled, ApiError)):
+            if isinstance(error, (EventuallyFailed, ApiError)):
                 pytest.exit(
                     f"{self.adapter.name} could not be installed: {error}", returncode=int(self.exit or Exit.BUG)
                 )
@@ -157,7 +158,7 @@ class Session:
         cluster = Kube(self._lab.kubeconfig)
         if self.options.lab:
             _refuse_leftovers(self.options.lab, cluster)
-        self._ground = Ground(
+        self._context = RunContext(
             lab=self._lab,
             cluster=cluster,
             adapter=self.adapter,
@@ -166,9 +167,9 @@ class Session:
             programs=programs,
         )
         with self._stage("install"):
-            self._ground.install(self._progress)
+            self._context.install(self._progress)
         for begin in self.begins:
-            begin(self._ground)
+            begin(self._context)
         self._checks_began = time.monotonic()
         self.journal.write("stage", name="checks", phase="begin")
 
@@ -231,8 +232,8 @@ class Session:
 
     def _take_down(self) -> None:
         try:
-            if self._ground and (self.options.keep or self.options.lab):
-                self._ground.close()
+            if self._context and (self.options.keep or self.options.lab):
+                self._context.close()
         finally:
             if self._lab and not (self.options.keep or self.options.lab):
                 self._lab.down()
@@ -282,15 +283,15 @@ class Session:
     # --- one case
 
     @property
-    def ground(self) -> Ground:
+    def context(self) -> RunContext:
         """What all cases share. Raises `RuntimeError` outside the run."""
-        if self._ground is None:
+        if self._context is None:
             raise RuntimeError("no check runs outside the run")
-        return self._ground
+        return self._context
 
-    def stage(self, case: str) -> Stage:
-        """The means of one case."""
-        return Stage(self.ground, case)
+    def check(self, case: str) -> CheckContext:
+        """A new context for the check of one case."""
+        return CheckContext(self.context, case)
 
     def begin(self, case: str, node: str) -> None:
         """A case begins, unless the events of the run can no longer be written: then the run is stopped."""
@@ -302,8 +303,8 @@ class Session:
         self.journal.case = case
         self.journal.write("check.started", case=case, node=node)
 
-    def judge(self, case: str, error: BaseException, report: pytest.TestReport, stage: Stage | None) -> Outcome:
-        """What an exception in a case means; keeps the evidence when there is a stage to take it from.
+    def judge(self, case: str, error: BaseException, report: pytest.TestReport, check: CheckContext | None) -> Outcome:
+        """What an exception in a case means; keeps the evidence when the check has a context to take it from.
 
         What breaks while a check that failed is being undone does not take its failure back.
         """
@@ -324,8 +325,8 @@ class Session:
         self._verdicts[case] = worst([verdict, self._verdicts.get(case, verdict)])
         if verdict is Verdict.UNTESTABLE:
             return "skipped"
-        if stage is not None and self.directory is not None:
-            evidence.keep(stage, self.directory)
+        if check is not None and self.directory is not None:
+            evidence.keep(check, self.directory)
         return "failed"
 
     def called(self) -> None:
@@ -385,12 +386,12 @@ def _exit(error: BaseException | None) -> Exit | None:
     if isinstance(error, (LabError, ApiUnreachable)) or of_environment(error):
         return Exit.NO_ENVIRONMENT
     stopped = (KeyboardInterrupt, SystemExit, pytest.exit.Exception, pytest.Session.Interrupted, pytest.Session.Failed)
-    expected = (NotSettled, ApiError, *stopped)
+    expected = (EventuallyFailed, ApiError, *stopped)
     return None if error is None or isinstance(error, expected) else Exit.BUG
 
 
 def _failure(error: AssertionError) -> dict[str, Any]:
-    if isinstance(error, (NotSettled, DidNotHold)):
+    if isinstance(error, (EventuallyFailed, ConsistentlyFailed)):
         return {"reason": _first_line(error), "expected": error.what, "observed": error.seen}
     return {"reason": _first_line(error)}
 

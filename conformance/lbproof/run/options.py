@@ -8,21 +8,23 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from lbproof.spec import BUDGETS, FEATURES, PROFILES, REQUIREMENTS, UnknownName, select
+from lbproof.spec import (
+    PROFILES,
+    REQUIREMENTS,
+    BadOption,
+    UnknownName,
+    check_budgets,
+    check_features,
+    check_name,
+    select,
+)
 from lbproof.spec.requirements import needs_of
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
 PROVIDERS = ("netns", "kind")
-
-
-class BadOption(ValueError):  # noqa: N818 - named as the user sees it
-    """An option that cannot be; the message is one line: what, where, what is allowed."""
 
 
 class Options(BaseModel):
@@ -61,8 +63,8 @@ class Options(BaseModel):
 
         `where` tells where each came from (`--profile`, `lbproof.toml`). Raises `UnknownName` or `BadOption`.
         """
-        _known("profile", self.profile, where.get("profile", "--profile"), PROFILES, "lbproof list --profiles")
-        _known("provider", self.provider, where.get("provider", "--provider"), PROVIDERS, "lbproof run --help")
+        check_name("profile", self.profile, where.get("profile", "--profile"), PROFILES, "lbproof list --profiles")
+        check_name("provider", self.provider, where.get("provider", "--provider"), PROVIDERS, "lbproof run --help")
         check_features(self.features, where.get("features", "--feature"))
         check_budgets(self.budgets, where.get("budgets", "--budget"))
         modes = ("iptables", "nftables", "none")
@@ -100,28 +102,6 @@ class Options(BaseModel):
             else:
                 run.append(case)
         return run, not_run
-
-
-def check_features(names: Iterable[str], where: str) -> None:
-    """Check names of features. Raises `UnknownName` for the first that there is not."""
-    for name in names:
-        _known("feature", name, where, FEATURES, "lbproof list --features")
-
-
-def check_budgets(budgets: Mapping[str, Any], where: str) -> None:
-    """Check the names and the seconds of budgets. Raises `UnknownName` or `BadOption` for the first that cannot be."""
-    for name, seconds in budgets.items():
-        _known("budget", name, where, BUDGETS, "lbproof list --budgets")
-        ceiling = BUDGETS[name].ceiling
-        number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
-        if not number or not 0 < float(seconds) <= ceiling:
-            shown = f"{seconds:g}" if number else repr(seconds)
-            raise BadOption(f"budget {name} = {shown} in {where}: more than 0 and at most {ceiling:g} s is allowed")
-
-
-def _known(kind: str, name: str, where: str, allowed: Any, see: str) -> None:  # noqa: ANN401 - any container of names
-    if name not in allowed:
-        raise UnknownName(kind, name, where, allowed, see)
 
 
 def read(path: Path | None, flags: dict[str, Any]) -> Options:
