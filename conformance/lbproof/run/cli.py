@@ -21,6 +21,7 @@ import click
 from lbproof import __version__
 from lbproof.files import of_environment
 from lbproof.run.bench import CONTEXT, bench, compare
+from lbproof.run.flags import FLAGS
 from lbproof.spec import AREAS, BUDGETS, FEATURES, PROFILES, Exit, UnknownName, select
 from lbproof.spec.requirements import of_case, sentence
 
@@ -49,8 +50,6 @@ def cli() -> None:
 
 
 def _run_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    from lbproof.run.plugin import FLAGS
-
     for name, spec in reversed(FLAGS):
         many = spec.get("action") == "append"
         command = click.option(f"--{name}", multiple=many, default=None, **_click(spec))(command)
@@ -438,10 +437,6 @@ def _say(line: str) -> None:
 
 def main() -> None:
     """Run the command; every expected error is one line, anything else is a bug of ours and says so."""
-    from lbproof.lab.base import LabError
-    from lbproof.report.model import BadRun
-    from lbproof.spec import BadOption
-
     try:
         cli.main(standalone_mode=False)
     except click.exceptions.Exit as done:
@@ -450,13 +445,17 @@ def main() -> None:
         _fail("interrupted", Exit.INCONCLUSIVE)
     except click.ClickException as error:
         _fail(f"{error.format_message().rstrip('.')}; see lbproof --help", Exit.USAGE)
-    except (UnknownName, BadOption, BadRun) as error:
-        _fail(str(error), Exit.USAGE)
-    except LabError as error:
-        _fail(str(error), Exit.NO_ENVIRONMENT)
     except KeyboardInterrupt:
         _fail("interrupted", Exit.INCONCLUSIVE)
     except Exception as error:  # noqa: BLE001 - the last resort: say that it is ours, and where
+        from lbproof.lab.base import LabError
+        from lbproof.report.model import BadRun
+        from lbproof.spec import BadOption
+
+        if isinstance(error, UnknownName | BadOption | BadRun):
+            _fail(str(error), Exit.USAGE)
+        if isinstance(error, LabError):
+            _fail(str(error), Exit.NO_ENVIRONMENT)
         if line := of_environment(error):
             _fail(line, Exit.NO_ENVIRONMENT)
         traceback.print_exc()

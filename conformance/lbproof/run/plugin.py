@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from lbproof.run.flags import FLAGS, key_of
 from lbproof.run.options import Options, read
 from lbproof.run.schedule import Check, labs_that_pay
 from lbproof.spec import BadOption, Exit, UnknownName
@@ -30,34 +31,6 @@ OPTIONS = pytest.StashKey[Options]()
 CASE = pytest.StashKey[str]()
 SESSION: pytest.StashKey[Session] = pytest.StashKey()
 CHECK: pytest.StashKey[CheckContext] = pytest.StashKey()
-
-FLAGS: tuple[tuple[str, dict[str, Any]], ...] = (
-    ("implementation", {"metavar": "NAME", "help": "adapter of the implementation to judge (default: reference)"}),
-    ("provider", {"metavar": "NAME", "help": "lab provider: netns (default), kind"}),
-    ("lab", {"metavar": "NAME", "help": "use this running lab instead of booting one"}),
-    ("profile", {"metavar": "NAME", "help": "what to judge: core, layer2, article, full (default)"}),
-    ("requirement", {"metavar": "ID", "action": "append", "help": "judge only this ID, case or area; repeatable"}),
-    ("skip", {"metavar": "ID", "action": "append", "help": "leave this ID, case or area out; repeatable"}),
-    ("feature", {"metavar": "NAME", "action": "append", "help": "claim these features instead of the adapter's"}),
-    ("budget", {"metavar": "NAME=SECONDS", "action": "append", "help": "another budget for a named wait; repeatable"}),
-    (
-        "labs",
-        {"metavar": "N", "type": int, "help": "labs that judge side by side (default: what cores and memory carry)"},
-    ),
-    ("workers", {"metavar": "N", "type": int, "help": "worker nodes of the lab (default: 3)"}),
-    ("proxy-mode", {"metavar": "MODE", "help": "kube-proxy: iptables (default), nftables, none"}),
-    ("proxy-arg", {"metavar": "FLAG", "action": "append", "help": "another flag for kube-proxy; repeatable"}),
-    ("topology", {"metavar": "FILE", "type": Path, "help": "topology file for kind, instead of the three above"}),
-    ("node-image", {"metavar": "IMAGE", "help": "image of kind's nodes (default: the published, else the built one)"}),
-    (
-        "api-port",
-        {"metavar": "PORT", "type": int, "help": "port of this machine that leads to the API (default: a free one)"},
-    ),
-    ("components", {"metavar": "DIR", "type": Path, "help": "folder that holds Kubernetes' programs"}),
-    ("results", {"metavar": "DIR", "type": Path, "help": "folder for the runs (default: lbproof-results)"}),
-    ("options", {"metavar": "FILE", "type": Path, "help": "options file (TOML); flags win over it"}),
-)
-_MANY = {"requirement": "requirements", "skip": "skip", "feature": "features", "proxy-arg": "proxy_args"}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -102,7 +75,7 @@ def options_of(config: pytest.Config) -> Options:
             value = config.getoption(f"lb_{name.replace('-', '_')}")
             if value is None or name in {"options", "budget"}:
                 continue
-            flags[_MANY.get(name, name.replace("-", "_"))] = value
+            flags[key_of(name)] = value
         try:
             if config.getoption("lb_budget"):
                 flags["budgets"] = dict(_budget(text) for text in config.getoption("lb_budget"))
