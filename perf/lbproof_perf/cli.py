@@ -14,10 +14,10 @@ import click
 
 from lbproof.options import BadOption
 from lbproof.spec import Exit, UnknownName
-from lbproof_perf import arms as all_arms
-from lbproof_perf.bench import Size
-from lbproof_perf.book import Book, new_folder
+from lbproof_perf.benchmarks.base import Size
+from lbproof_perf.results import ResultStore, new_folder
 from lbproof_perf.runner import MODULES, Task, plan_of, run
+from lbproof_perf.sut import arms as all_arms
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -79,17 +79,17 @@ def _go(
     if resume and not (resume / "environment.json").is_file():
         raise BadOption(f"--resume {resume}: no benchmark's folder; one holds environment.json and trials.ndjson")
     folder = resume or new_folder(results)
-    book = Book(folder)
-    if "command" not in book.environment:
-        book.say_environment({"command": shlex.join(["lbproof", *sys.argv[1:]])})
+    store = ResultStore(folder)
+    if "command" not in store.environment:
+        store.add_environment({"command": shlex.join(["lbproof", *sys.argv[1:]])})
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        code = run(book, tasks, components=components, say=_say)
+        code = run(store, tasks, components=components, say=_say)
     except KeyboardInterrupt:
         _say(f"interrupted; go on with --resume {folder}")
         sys.exit(int(Exit.INCONCLUSIVE))
-    if book.trials:
-        _show(book)
+    if store.trials:
+        _show(store)
     if code is not Exit.CONFORMANT:
         _say(f"not everything was measured; go on with --resume {folder}")
     sys.exit(int(code))
@@ -104,7 +104,7 @@ def all_(**common: Any) -> None:  # noqa: ANN401 - click's values
 
 @bench.command()
 @_common
-def ruler(**common: Any) -> None:  # noqa: ANN401 - click's values
+def probe(**common: Any) -> None:  # noqa: ANN401 - click's values
     """Does the ruler measure what it is said to? Outages of known length, two arms that are one, a frozen server."""
     _go(["ruler"], **common)
 
@@ -115,7 +115,7 @@ def ruler(**common: Any) -> None:  # noqa: ANN401 - click's values
 @click.option("--case", "cases", multiple=True, metavar="NAME", help="these cases alone, --cuts of each; repeatable")
 def failover(cuts: int | None, cases: tuple[str, ...], **common: Any) -> None:  # noqa: ANN401 - click's values
     """How long is an outage? Faults of every kind at a random phase, the arms in turns."""
-    from lbproof_perf import failover as it
+    from lbproof_perf.benchmarks import failover as it
 
     unknown = set(cases) - set(it.CASES)
     if unknown:
@@ -188,7 +188,7 @@ def arp(**common: Any) -> None:  # noqa: ANN401 - click's values
 @click.option("--web", is_flag=True, default=None, help="open Locust's web UI on this machine's loopback instead")
 def load(tiers: tuple[str, ...], users: tuple[str, ...], **given: Any) -> None:  # noqa: ANN401 - click's values
     """How fast is each tier? Locust against pod, ClusterIP, NodePort and LoadBalancer; how honest each client is."""
-    from lbproof_perf.load import bench as it
+    from lbproof_perf.benchmarks import load as it
     from lbproof_perf.load.paths import Tier
 
     for named, all_of_them, where in ((tiers, [*Tier], "--tier"), (users, [*it.USERS], "--user")):
@@ -220,32 +220,34 @@ def report(folder: Path) -> None:
     """Make the report of a run again from its trials."""
     from lbproof_perf.report.write import write
 
-    book = Book.read(folder)
-    write(book)
-    _show(book)
+    store = ResultStore.read(folder)
+    write(store)
+    _show(store)
 
 
 def compare(one: Path, other: Path, arms: tuple[str, ...], thresholds: Path | None) -> NoReturn:
     """What `lbproof compare` does; ends the command."""
-    from lbproof_perf import compare as it
-    from lbproof_perf import thresholds as allowed
+    from lbproof_perf.report import compare as it
+    from lbproof_perf.report import thresholds as allowed
 
     if len(arms) not in {0, 2}:
         raise BadOption(f"--arm was given {len(arms)} times: name two arms, or none")
     pair = (arms[0], arms[1]) if arms else None
-    found = it.compare(Book.read(one), Book.read(other), allowed.read(thresholds) if thresholds else (), arms=pair)
+    found = it.compare(
+        ResultStore.read(one), ResultStore.read(other), allowed.read(thresholds) if thresholds else (), arms=pair
+    )
     for line in it.lines(found):
         click.echo(line)
     sys.exit(int(found.exit))
 
 
-def _show(book: Book) -> None:
+def _show(store: ResultStore) -> None:
     """What a run says at its end."""
     from lbproof_perf.report.terminal import lines
 
-    for line in lines(book):
+    for line in lines(store):
         click.echo(line)
-    click.echo(f"report: {book.folder / 'report.html'}")
+    click.echo(f"report: {store.folder / 'report.html'}")
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:

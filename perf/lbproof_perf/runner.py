@@ -20,26 +20,26 @@ from lbproof.lab.components.catalogue import VERSIONS
 from lbproof.observe.kube import ApiError, ApiUnreachable
 from lbproof.observe.wait import WaitFailed
 from lbproof.spec import Exit
-from lbproof_perf.bench import Hands
-from lbproof_perf.subject import Company
+from lbproof_perf.benchmarks.base import BenchContext
+from lbproof_perf.sut.system import LabPool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from lbproof_perf.arms import Arm
-    from lbproof_perf.bench import Size
-    from lbproof_perf.book import Book
+    from lbproof_perf.benchmarks.base import Size
+    from lbproof_perf.results import ResultStore
+    from lbproof_perf.sut.arms import Arm
 
 MODULES: Mapping[str, str] = {
-    "ruler": "lbproof_perf.ruler.proof",
-    "failover": "lbproof_perf.failover",
-    "moves": "lbproof_perf.moves",
-    "hogs": "lbproof_perf.hogs",
-    "allocate": "lbproof_perf.allocate",
-    "allocator": "lbproof_perf.allocator",
-    "scale": "lbproof_perf.scale",
-    "arp": "lbproof_perf.arp",
-    "load": "lbproof_perf.load.bench",
+    "ruler": "lbproof_perf.benchmarks.outage_probe",
+    "failover": "lbproof_perf.benchmarks.failover",
+    "moves": "lbproof_perf.benchmarks.planned_handover",
+    "hogs": "lbproof_perf.benchmarks.cpu_stress",
+    "allocate": "lbproof_perf.benchmarks.allocate",
+    "allocator": "lbproof_perf.benchmarks.allocator",
+    "scale": "lbproof_perf.benchmarks.scale",
+    "arp": "lbproof_perf.benchmarks.arp",
+    "load": "lbproof_perf.benchmarks.load",
 }
 """Every benchmark and its module, in the order in which they are run."""
 
@@ -68,7 +68,7 @@ def plan_of(bench: str, size: Size) -> Any:  # noqa: ANN401 - the module's own P
     return module(bench).PLANS[size]
 
 
-def run(book: Book, tasks: Sequence[Task], *, components: Path | None, say: Callable[[str], None]) -> Exit:
+def run(store: ResultStore, tasks: Sequence[Task], *, components: Path | None, say: Callable[[str], None]) -> Exit:
     """Make every trial that is not there yet, then the report, also when the run is stopped.
 
     `Exit.CONFORMANT` when all was measured, `Exit.INCONCLUSIVE` when something broke off; raises `LabError` when
@@ -78,33 +78,33 @@ def run(book: Book, tasks: Sequence[Task], *, components: Path | None, say: Call
 
     began = time.monotonic()
     broken: list[str] = []
-    book.say_environment(facts(tasks))
+    store.add_environment(facts(tasks))
 
     def told(line: str) -> None:
         minutes, seconds = divmod(int(time.monotonic() - began), 60)
         say(f"[{minutes:3}:{seconds:02}] {line}")
 
-    company = Company(components, told)
+    labs = LabPool(components, told)
     try:
         for task in tasks:
             bench = module(task.bench)
             told(f"{bench.NAME}: {bench.QUESTION}")
             if task.bench not in TOGETHER:
-                company.close()
-            hands = Hands(book=book, arms=task.arms, company=company, components=components, say=told)
+                labs.close()
+            context = BenchContext(store=store, arms=task.arms, labs=labs, components=components, say=told)
             try:
-                bench.run(hands, task.plan)
+                bench.run(context, task.plan)
             except (LabError, WaitFailed, ApiError, ApiUnreachable, RuntimeError, OSError) as error:
-                if len(tasks) == 1 and not book.of(bench.NAME):
+                if len(tasks) == 1 and not store.of(bench.NAME):
                     raise
                 broken.append(f"{bench.NAME}: {str(error).splitlines()[0]}")
                 told(f"broke off: {broken[-1]}")
     finally:
-        company.close()
-        if book.trials:
+        labs.close()
+        if store.trials:
             if broken:
-                book.say_environment({"broke off": "; ".join(broken)})
-            write(book)
+                store.add_environment({"broke off": "; ".join(broken)})
+            write(store)
     return Exit.INCONCLUSIVE if broken else Exit.CONFORMANT
 
 

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 import jsonschema
 import numpy as np
 import pytest
-from tests.perf.synthetic_book import book
+from tests.perf.synthetic_results import store
 
-from lbproof_perf.book import Book, Step
 from lbproof_perf.report import answers, figures, metrics, schema, terminal
 from lbproof_perf.report.write import write
+from lbproof_perf.results import ResultStore, TrialId
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,14 +24,14 @@ _VOID = {"meta", "br", "rect", "line", "path"}
 
 
 @pytest.fixture(scope="module")
-def written(tmp_path_factory: pytest.TempPathFactory) -> Book:
+def written(tmp_path_factory: pytest.TempPathFactory) -> ResultStore:
     """A small run with everything in it, reported."""
-    made = book(tmp_path_factory.mktemp("run"), cuts=6, arms=["reference", "metallb", "keepalived"])
+    made = store(tmp_path_factory.mktemp("run"), cuts=6, arms=["reference", "metallb", "keepalived"])
     write(made)
     return made
 
 
-def _text(made: Book, name: str) -> str:
+def _text(made: ResultStore, name: str) -> str:
     return (made.folder / name).read_text(encoding="utf-8")
 
 
@@ -67,14 +67,14 @@ class _Page(HTMLParser):
         return sum(len(text) + 1 for text in self.rawdata.split("\n")[: line - 1]) + column
 
 
-def _page(made: Book) -> _Page:
+def _page(made: ResultStore) -> _Page:
     page = _Page()
     page.feed(_text(made, "report.html"))
     page.close()
     return page
 
 
-def test_the_page_is_well_formed_and_loads_nothing(written: Book) -> None:
+def test_the_page_is_well_formed_and_loads_nothing(written: ResultStore) -> None:
     """It opens from a mail, without a network and without a script."""
     page = _page(written)
 
@@ -83,7 +83,7 @@ def test_the_page_is_well_formed_and_loads_nothing(written: Book) -> None:
     assert page.pictures == page.titled > 20
 
 
-def test_every_link_of_the_page_leads_somewhere(written: Book) -> None:
+def test_every_link_of_the_page_leads_somewhere(written: ResultStore) -> None:
     """To a place of the page, or to a file beside it."""
     page = _page(written)
     beside = [link for link in page.wanted if not link.startswith("#")]
@@ -95,7 +95,7 @@ def test_every_link_of_the_page_leads_somewhere(written: Book) -> None:
 
 def test_the_page_of_one_benchmark_speaks_of_that_one(tmp_path: Path) -> None:
     """Aims of what was not run are named by their benchmark, not told as rows that lead nowhere."""
-    made = book(tmp_path, benches=["allocate"], arms=["reference"])
+    made = store(tmp_path, benches=["allocate"], arms=["reference"])
     write(made)
     page, text = _page(made), _text(made, "report.html")
 
@@ -105,7 +105,7 @@ def test_the_page_of_one_benchmark_speaks_of_that_one(tmp_path: Path) -> None:
     assert "Not run, so their aims are open: failover, moves, hogs, allocator, arp, load, ruler." in text
 
 
-def test_the_page_shows_what_did_not_go_well(written: Book) -> None:
+def test_the_page_shows_what_did_not_go_well(written: ResultStore) -> None:
     """Marks, cuts without recovery and raw files are on the page."""
     text = _text(written, "report.html")
     raw = written.trials[0].raw
@@ -115,7 +115,7 @@ def test_the_page_shows_what_did_not_go_well(written: Book) -> None:
     assert hashlib.sha256((written.folder / "raw" / raw).read_bytes()).hexdigest()[:12] in text
 
 
-def test_every_file_says_how_exactly_a_fault_s_moment_is_known(written: Book) -> None:
+def test_every_file_says_how_exactly_a_fault_s_moment_is_known(written: ResultStore) -> None:
     """The bracket stands beside the outage: on the page and in its pictures, in the terminal, JSON and metrics."""
     page, prom = _text(written, "report.html"), _text(written, "metrics.prom")
     told = schema.Report.model_validate_json(_text(written, "bench.json"))
@@ -129,7 +129,7 @@ def test_every_file_says_how_exactly_a_fault_s_moment_is_known(written: Book) ->
 
 def test_a_book_of_faults_with_one_moment_is_still_reported(tmp_path: Path) -> None:
     """What was measured before the clock was read twice keeps its figures, and says nothing of a bracket."""
-    made = book(tmp_path, benches=["failover"], arms=["reference"], cuts=2)
+    made = store(tmp_path, benches=["failover"], arms=["reference"], cuts=2)
     lines = [json.loads(line) for line in _text(made, "trials.ndjson").splitlines()]
     for line in lines:
         del line["values"]["fault_bracket_seconds"]
@@ -138,7 +138,7 @@ def test_a_book_of_faults_with_one_moment_is_still_reported(tmp_path: Path) -> N
         with np.load(path) as stored:
             kept = {name: stored[name] for name in stored.files if name != "fault_before"}
         np.savez_compressed(path, **kept)
-    write(Book.read(tmp_path))
+    write(ResultStore.read(tmp_path))
 
     assert "fault: the announcing node loses power<" in _text(made, "report.html")
     assert "took effect" not in _text(made, "report.html")
@@ -146,8 +146,8 @@ def test_a_book_of_faults_with_one_moment_is_still_reported(tmp_path: Path) -> N
 
 def test_no_file_says_a_p99_of_one_run(tmp_path: Path) -> None:
     """Page, terminal, JSON and metrics tell the longest of one instead."""
-    made = Book(tmp_path)
-    made.add(Step(bench="failover", arm="reference", case="power-cut"), {"first_answer_seconds": 5.27})
+    made = ResultStore(tmp_path)
+    made.add(TrialId(bench="failover", arm="reference", case="power-cut"), {"first_answer_seconds": 5.27})
     write(made)
     told = schema.Report.model_validate_json(_text(made, "bench.json"))
 
@@ -161,20 +161,20 @@ def test_no_file_says_a_p99_of_one_run(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("marks", "figure"),
+    ("warnings", "figure"),
     [
         ((("the client was the limit",), ("the client was the limit",)), "not measured"),
         (((), ("the client was the limit",)), "519/s"),
     ],
 )
 def test_a_headline_stands_on_trials_that_are_not_marked(
-    tmp_path: Path, marks: tuple[tuple[str, ...], ...], figure: str
+    tmp_path: Path, warnings: tuple[tuple[str, ...], ...], figure: str
 ) -> None:
     """What a client could send is no rate of the LoadBalancer; that it is at least as much is told beside."""
-    made = Book(tmp_path)
-    for number, (rate, mark) in enumerate(zip((519.0, 100.0), marks, strict=True), start=1):
-        step = Step(bench="load", arm="reference", case="loadbalancer-keepalive", number=number)
-        made.add(step, {"requests_per_second": rate}, marks=mark)
+    made = ResultStore(tmp_path)
+    for number, (rate, warning) in enumerate(zip((519.0, 100.0), warnings, strict=True), start=1):
+        step = TrialId(bench="load", arm="reference", case="loadbalancer-keepalive", number=number)
+        made.add(step, {"requests_per_second": rate}, warnings=warning)
     ((said,),) = (answer.said for answer in answers.of(figures.of(made)))
 
     assert said.figure == figure
@@ -183,25 +183,27 @@ def test_a_headline_stands_on_trials_that_are_not_marked(
 
 def test_a_marked_outage_alone_is_no_headline(tmp_path: Path) -> None:
     """One of several that is marked is kept and counted: leaving it out would be a choice."""
-    for folder, marked, figure in (("a", (True,) * 5, "not measured"), ("b", (True, *(False,) * 4), "100 ms")):
-        made = Book(tmp_path / folder)
-        for number, mark in enumerate(marked, start=1):
-            step = Step(bench="failover", arm="reference", case="power-cut", number=number)
-            made.add(step, {"first_answer_seconds": 0.1}, marks=("the machine stalled for 90 ms",) if mark else ())
+    for folder, with_warnings, figure in (("a", (True,) * 5, "not measured"), ("b", (True, *(False,) * 4), "100 ms")):
+        made = ResultStore(tmp_path / folder)
+        for number, warning in enumerate(with_warnings, start=1):
+            step = TrialId(bench="failover", arm="reference", case="power-cut", number=number)
+            made.add(
+                step, {"first_answer_seconds": 0.1}, warnings=("the machine stalled for 90 ms",) if warning else ()
+            )
         ((said,),) = (answer.said for answer in answers.of(figures.of(made)))
 
         assert said.figure == figure
-        assert f"{sum(marked)} of 5 marked" in said.text
+        assert f"{sum(with_warnings)} of 5 marked" in said.text
 
 
 def test_no_text_of_a_run_becomes_markup(tmp_path: Path) -> None:
     """A name or a mark cannot put anything into the page."""
-    made = Book(tmp_path)
+    made = ResultStore(tmp_path)
     evil = '<script>alert("x")</script>'
     for number in (1, 2, 3):
-        step = Step(bench="failover", arm=evil, case="power-cut", number=number)
-        made.add(step, {"first_answer_seconds": 0.1 * number, evil: 1.0}, marks=(evil,))
-    made.say_environment({"kernel": evil})
+        step = TrialId(bench="failover", arm=evil, case="power-cut", number=number)
+        made.add(step, {"first_answer_seconds": 0.1 * number, evil: 1.0}, warnings=(evil,))
+    made.add_environment({"kernel": evil})
     write(made)
 
     assert _page(made).loads == []
@@ -211,7 +213,7 @@ def test_no_text_of_a_run_becomes_markup(tmp_path: Path) -> None:
 
 def test_an_empty_book_can_be_reported(tmp_path: Path) -> None:
     """A run that was stopped at once leaves files that say so."""
-    made = Book(tmp_path)
+    made = ResultStore(tmp_path)
     paths = write(made)
 
     assert [path.name for path in paths] == ["report.html", "bench.json", "bench.schema.json", "metrics.prom"]
@@ -219,7 +221,7 @@ def test_an_empty_book_can_be_reported(tmp_path: Path) -> None:
     assert terminal.lines(made) == ["nothing was measured yet"]
 
 
-def test_the_json_is_what_its_schema_says(written: Book) -> None:
+def test_the_json_is_what_its_schema_says(written: ResultStore) -> None:
     """A program can rely on the schema that lies beside the file."""
     told, rules = json.loads(_text(written, "bench.json")), json.loads(_text(written, "bench.schema.json"))
     jsonschema.Draft202012Validator.check_schema(rules)
@@ -230,7 +232,7 @@ def test_the_json_is_what_its_schema_says(written: Book) -> None:
         jsonschema.validate(told | {"trials": "many"}, rules)
 
 
-def test_the_json_has_no_number_that_json_has_not(written: Book) -> None:
+def test_the_json_has_no_number_that_json_has_not(written: ResultStore) -> None:
     """A time that did not come about is null, and is counted."""
 
     def refuse(name: str) -> None:
@@ -242,7 +244,7 @@ def test_the_json_has_no_number_that_json_has_not(written: Book) -> None:
     assert (cuts.without, cuts.quantiles["max"].value) == (1, None)
 
 
-def test_the_sums_are_those_of_the_files(written: Book) -> None:
+def test_the_sums_are_those_of_the_files(written: ResultStore) -> None:
     """The folder is sealed after the last file was written."""
     sums = {line[66:]: line[:64] for line in _text(written, "SHA256SUMS").splitlines()}
 
@@ -250,15 +252,15 @@ def test_the_sums_are_those_of_the_files(written: Book) -> None:
     assert all(hashlib.sha256((written.folder / name).read_bytes()).hexdigest() == sum_ for name, sum_ in sums.items())
 
 
-def test_the_same_trials_give_the_same_files(written: Book) -> None:
+def test_the_same_trials_give_the_same_files(written: ResultStore) -> None:
     """A report can be made again and compared byte by byte."""
     before = _text(written, "SHA256SUMS")
-    write(Book.read(written.folder))
+    write(ResultStore.read(written.folder))
 
     assert _text(written, "SHA256SUMS") == before
 
 
-def test_the_metrics_follow_the_grammar(written: Book) -> None:
+def test_the_metrics_follow_the_grammar(written: ResultStore) -> None:
     """A collector that is strict takes them."""
     samples = _check_open_metrics(_text(written, "metrics.prom"))
 
@@ -325,7 +327,7 @@ def _check_open_metrics(text: str) -> dict[str, str]:
     return samples
 
 
-def test_the_terminal_has_a_line_a_main_figure(written: Book) -> None:
+def test_the_terminal_has_a_line_a_main_figure(written: ResultStore) -> None:
     """What a reader looks at first of each benchmark and arm is there, and no line wraps in a wide terminal."""
     found = figures.of(written)
     told = terminal.table(found, {})
@@ -336,9 +338,9 @@ def test_the_terminal_has_a_line_a_main_figure(written: Book) -> None:
     assert max(len(line) for line in told if line.startswith("  ")) < 180
 
 
-def test_the_terminal_says_which_aims_are_open(tmp_path: Path, written: Book) -> None:
+def test_the_terminal_says_which_aims_are_open(tmp_path: Path, written: ResultStore) -> None:
     """A run of one benchmark leaves the others' aims open, and does not pass in silence over it."""
-    one = terminal.lines(book(tmp_path, benches=["arp"], arms=["reference"]))
+    one = terminal.lines(store(tmp_path, benches=["arp"], arms=["reference"]))
 
     assert "Not run, so their aims are open: failover, moves, hogs, allocate, allocator, load, ruler." in one
     assert not [line for line in one if "power cut" in line]

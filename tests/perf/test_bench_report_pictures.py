@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lbproof_perf.book import Step, Trial
 from lbproof_perf.report import plots, svg, timeline
 from lbproof_perf.report.svg import Scale
+from lbproof_perf.results import Trial, TrialId
 
 _TIMES = st.lists(st.floats(1e-6, 1e3) | st.just(math.inf) | st.just(0.0), min_size=1, max_size=60)
 
@@ -125,7 +125,7 @@ def _outage(**changed: object) -> dict[str, np.ndarray]:
 
 def _trial(**values: float | None) -> Trial:
     told = {"first_answer_seconds": 0.2, "steady_seconds": 0.21, "detect_seconds": 0.15, "announce_seconds": None}
-    return Trial(step=Step(bench="failover", arm="reference", case="power-cut"), values=told | values)
+    return Trial(id=TrialId(bench="failover", arm="reference", case="power-cut"), values=told | values)
 
 
 def test_an_outage_shows_its_fault_lost_probes_and_parts() -> None:

@@ -15,11 +15,13 @@ from lbproof.cli import cli
 from lbproof.lab.base import LabError
 from lbproof.options import BadOption
 from lbproof.spec import Exit, UnknownName
-from lbproof_perf import arms, failover, runner
 from lbproof_perf import cli as perf_cli
-from lbproof_perf.bench import Hands, Size
-from lbproof_perf.book import Book, Step
-from lbproof_perf.subject import kind_of
+from lbproof_perf import runner
+from lbproof_perf.benchmarks import failover
+from lbproof_perf.benchmarks.base import BenchContext, Size
+from lbproof_perf.results import ResultStore, TrialId
+from lbproof_perf.sut import arms
+from lbproof_perf.sut.system import kind_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,7 +41,7 @@ def test_the_whole_plan_is_measured_once_each() -> None:
     """No trial twice, none left out, and a control has no controller to kill."""
     chosen = [arms.find(name) for name in perf_cli.OUTAGES]
 
-    found = failover.steps(failover.PLANS[Size.FULL], chosen)
+    found = failover.trial_ids(failover.PLANS[Size.FULL], chosen)
 
     assert len(found) == len({step.key for step in found})
     counts = {name: sum((s.arm, s.case) == (name, "power-cut") for s in found) for name in perf_cli.OUTAGES}
@@ -66,10 +68,10 @@ def fake_bench(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A benchmark of a name that measures one thing, then breaks off if its plan says so."""
     made = ModuleType(f"fake_{name}")
 
-    def run(hands: Hands, plan: FakePlan) -> None:
-        step = Step(bench=name, arm="reference", case="rest")
-        if not hands.book.has(step):
-            hands.book.add(step, {"api_requests_per_second": 0.0})
+    def run(context: BenchContext, plan: FakePlan) -> None:
+        step = TrialId(bench=name, arm="reference", case="rest")
+        if not context.store.has(step):
+            context.store.add(step, {"api_requests_per_second": 0.0})
         if plan.breaks:
             raise LabError("the lab is gone\nand more")
 
@@ -88,10 +90,10 @@ def test_one_that_breaks_off_takes_no_other_along(tmp_path: Path, monkeypatch: p
         runner.Task(bench="arp", arms=[REFERENCE], plan=FakePlan()),
     ]
 
-    code = runner.run(Book(tmp_path), tasks, components=None, say=said.append)
+    code = runner.run(ResultStore(tmp_path), tasks, components=None, say=said.append)
 
     assert code is Exit.INCONCLUSIVE
-    assert [trial.step.bench for trial in Book.read(tmp_path).trials] == ["allocate", "arp"]
+    assert [trial.id.bench for trial in ResultStore.read(tmp_path).trials] == ["allocate", "arp"]
     assert any("broke off: allocate: the lab is gone" in line for line in said)
     assert "the lab is gone" in json.loads((tmp_path / "environment.json").read_text())["broke off"]
     assert (tmp_path / "report.html").is_file()
@@ -102,12 +104,12 @@ def test_a_run_that_is_stopped_has_its_report(tmp_path: Path, monkeypatch: pytes
     fake_bench("arp", monkeypatch)
 
     def stop(_: str) -> None:
-        if Book(tmp_path).trials:
+        if ResultStore(tmp_path).trials:
             raise KeyboardInterrupt
 
     tasks = [runner.Task(bench="arp", arms=[REFERENCE], plan=FakePlan())] * 2
     with pytest.raises(KeyboardInterrupt):
-        runner.run(Book(tmp_path), tasks, components=None, say=stop)
+        runner.run(ResultStore(tmp_path), tasks, components=None, say=stop)
 
     assert (tmp_path / "report.html").is_file()
 
@@ -116,12 +118,14 @@ def test_nothing_measured_is_no_usable_environment(tmp_path: Path, monkeypatch: 
     """A single benchmark that cannot begin says why, as any command does."""
     fake_bench("arp", monkeypatch)
 
-    def broken(_: Hands, __: FakePlan) -> None:
+    def broken(_: BenchContext, __: FakePlan) -> None:
         raise LabError("not root")
 
     vars(sys.modules["fake_arp"])["run"] = broken
     with pytest.raises(LabError, match="not root"):
-        runner.run(Book(tmp_path), [runner.Task(bench="arp", arms=[], plan=FakePlan())], components=None, say=print)
+        runner.run(
+            ResultStore(tmp_path), [runner.Task(bench="arp", arms=[], plan=FakePlan())], components=None, say=print
+        )
 
 
 @pytest.mark.parametrize(

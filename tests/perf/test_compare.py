@@ -10,26 +10,27 @@ import pytest
 
 from lbproof.options import BadOption
 from lbproof.spec import Exit, UnknownName
-from lbproof_perf import compare, differences, thresholds
-from lbproof_perf.book import Book, Step
-from lbproof_perf.compare import Held, Verdict
-from lbproof_perf.differences import Side
+from lbproof_perf.report import compare, thresholds
+from lbproof_perf.report.compare import Held, Verdict
+from lbproof_perf.results import ResultStore, TrialId
+from lbproof_perf.stats import differences
+from lbproof_perf.stats.differences import Side
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from lbproof_perf.compare import Comparison
+    from lbproof_perf.report.compare import Comparison
 
 _CUT = "failover.reference.power-cut.first_answer_seconds.p50"
 
 
-def _book(folder: Path, *, seed: int, count: int = 20, **scales: float) -> Book:
+def _book(folder: Path, *, seed: int, count: int = 20, **scales: float) -> ResultStore:
     """Power cuts with outages around the scale given for each arm; the name of a figure, of the reference alone."""
-    random, made = np.random.default_rng(seed), Book(folder)
+    random, made = np.random.default_rng(seed), ResultStore(folder)
     for number in range(1, count + 1):
         for arm, scale in scales.items():
             value = float(scale * random.lognormal(0, 0.1))
-            step = Step(bench="failover", arm=arm, case="power-cut", number=number)
+            step = TrialId(bench="failover", arm=arm, case="power-cut", number=number)
             made.add(step, {"first_answer_seconds": value, "sent": 100.0})
     return made
 
@@ -136,10 +137,10 @@ def test_two_arms_of_a_run_are_compared_as_they_are(tmp_path: Path) -> None:
 
 def test_more_is_better_where_it_is(tmp_path: Path) -> None:
     """Half the requests a second is worse, not better."""
-    random, made = np.random.default_rng(1), Book(tmp_path)
+    random, made = np.random.default_rng(1), ResultStore(tmp_path)
     for number in range(1, 21):
         for arm, rate in (("reference", 1000.0), ("metallb", 500.0)):
-            step = Step(bench="load", arm=arm, case="pod-udp", number=number)
+            step = TrialId(bench="load", arm=arm, case="pod-udp", number=number)
             made.add(step, {"requests_per_second": rate * float(random.lognormal(0, 0.05))})
     found = compare.compare(made, made, arms=("reference", "metallb"))
 
@@ -152,7 +153,7 @@ def test_a_run_that_stopped_recovering_is_worse(tmp_path: Path) -> None:
     one = _book(tmp_path / "one", seed=1, reference=0.15, keepalived=3.0)
     other = _book(tmp_path / "other", seed=2, keepalived=3.0)
     for number in range(1, 21):
-        step = Step(bench="failover", arm="reference", case="power-cut", number=number)
+        step = TrialId(bench="failover", arm="reference", case="power-cut", number=number)
         other.add(step, {"first_answer_seconds": None})
     row = next(row for row in compare.compare(one, other).rows if row.key == _CUT)
 

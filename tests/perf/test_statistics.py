@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lbproof_perf.statistics import chance, enough, interval, needed, quantile, ratio, slope
+from lbproof_perf.stats.quantiles import chance, enough, interval, needed, quantile, ratio, slope
 
 
 def test_a_quantile_is_a_value_that_was_seen() -> None:

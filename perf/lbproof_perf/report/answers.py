@@ -11,9 +11,9 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from lbproof_perf import statistics
 from lbproof_perf.report import plots
 from lbproof_perf.report.names import case_words, ratio_text, value_text
+from lbproof_perf.stats import quantiles
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -104,23 +104,25 @@ def _said(figures: Figures, one: Summary, text: str) -> Said:
         for group in figures.groups
         if (group.bench, group.arm, group.case) == (one.bench, one.arm, one.case)
     )
-    marked = [trial for trial in trials if trial.marks]
+    with_warnings = [trial for trial in trials if trial.warnings]
     words, figure = one.said("p50")
     told = "; ".join(filter(None, (words, text)))
-    note = f"{len(marked)} of {len(trials)} marked"
-    if marked and len(marked) == len(trials):
-        return Said(arm=one.arm, figure="not measured", text=f"{note} ({marked[0].marks[0]}): {figure}; {told}")
-    return Said(arm=one.arm, figure=figure, text=f"{told}; {note}" if marked else told)
+    note = f"{len(with_warnings)} of {len(trials)} marked"
+    if with_warnings and len(with_warnings) == len(trials):
+        return Said(
+            arm=one.arm, figure="not measured", text=f"{note} ({with_warnings[0].warnings[0]}): {figure}; {told}"
+        )
+    return Said(arm=one.arm, figure=figure, text=f"{told}; {note}" if with_warnings else told)
 
 
 def _unmarked(figures: Figures, one: Summary) -> Summary | None:
     """A figure of one value a trial, of the trials without a mark alone; None where there is none."""
     values = [
-        statistics.array([trial.values[one.name]])[0]
+        quantiles.array([trial.values[one.name]])[0]
         for group in figures.groups
         if (group.bench, group.arm, group.case) == (one.bench, one.arm, one.case)
         for trial in group.trials
-        if not trial.marks and one.name in trial.values
+        if not trial.warnings and one.name in trial.values
     ]
     return replace(one, values=tuple(map(float, values))) if values else None
 

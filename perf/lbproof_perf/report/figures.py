@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lbproof_perf import statistics
 from lbproof_perf.report import names
-from lbproof_perf.statistics import Interval
+from lbproof_perf.stats import quantiles
+from lbproof_perf.stats.quantiles import Interval
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from lbproof_perf.book import Book, Trial
+    from lbproof_perf.results import ResultStore, Trial
 
 QUANTILES: Mapping[str, float] = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
 """Name of a quantile → the share of values that do not exceed it."""
@@ -83,7 +83,7 @@ class Summary:
     """Each that was measured, in the order of the trials; infinite where it did not come about."""
     quantiles: Mapping[str, Interval]
     """`p50`, `p90`, `p99`, `max` → value with its interval, which is the value itself for `max`. Only those that there
-    are enough values for (`statistics.needed`)."""
+    are enough values for (`quantiles.needed`)."""
     ratios: Mapping[str, Ratio]
     """`p50`, `p99` → ratio to the control arm; empty for the control itself, where there is none, and where one of both
     has too few values."""
@@ -112,11 +112,11 @@ class Summary:
 
         Also of fewer values than the quantile takes: to draw or to judge by, and not to be told as it (`text`).
         """
-        return statistics.quantile(self.values, QUANTILES[quantile])
+        return quantiles.quantile(self.values, QUANTILES[quantile])
 
     def said(self, quantile: str) -> tuple[str, str]:
         """A quantile with its unit, after no words; of fewer values than it takes `max of 3` and the worst of them."""
-        if statistics.enough(self.count, QUANTILES[quantile]):
+        if quantiles.enough(self.count, QUANTILES[quantile]):
             return "", names.value_text(self.at(quantile), self.name)
         least = names.better(self.name) is names.Better.MORE
         worst = min(self.values) if least else max(self.values)
@@ -135,7 +135,7 @@ class Group:
     arm: str
     case: str
     trials: tuple[Trial, ...]
-    marks: tuple[tuple[int, str], ...]
+    warnings: tuple[tuple[int, str], ...]
     """Number of a trial and why to look twice at it."""
 
 
@@ -175,9 +175,9 @@ class Figures:
         return list(dict.fromkeys(group.case for group in self.groups if group.bench == bench))
 
 
-def of(book: Book) -> Figures:
+def of(store: ResultStore) -> Figures:
     """The figures of a book; none for an empty one."""
-    found = _values(book)
+    found = _values(store)
     summaries = []
     for (bench, case, name, arm), parts in found.items():
         control = control_of(bench, [other for (b, c, n, other) in found if (b, c, n) == (bench, case, name)])
@@ -191,14 +191,14 @@ def of(book: Book) -> Figures:
                 name=name,
                 values=tuple(map(float, values)),
                 quantiles={
-                    label: _interval(values, q) for label, q in QUANTILES.items() if statistics.enough(len(values), q)
+                    label: _interval(values, q) for label, q in QUANTILES.items() if quantiles.enough(len(values), q)
                 },
                 ratios={} if against is None else _ratios(control, values, against),
                 trials=len(parts),
                 samples=name in SAMPLES.get(bench, {}).values(),
             )
         )
-    return Figures(summaries=tuple(summaries), groups=tuple(_groups(book.trials)))
+    return Figures(summaries=tuple(summaries), groups=tuple(_groups(store.trials)))
 
 
 def control_of(bench: str, arms: Iterable[str]) -> str:
@@ -207,17 +207,17 @@ def control_of(bench: str, arms: Iterable[str]) -> str:
     return next((arm for arm in CONTROLS.get(bench, ("metallb",)) if arm in there), "")
 
 
-def _values(book: Book) -> dict[tuple[str, str, str, str], list[statistics.Floats]]:
+def _values(store: ResultStore) -> dict[tuple[str, str, str, str], list[quantiles.Floats]]:
     """`(bench, case, name, arm)` → values of each trial, sorted so that what is compared stands together."""
-    found: dict[tuple[str, str, str, str], list[statistics.Floats]] = defaultdict(list)
-    for trial in book.trials:
-        step = trial.step
+    found: dict[tuple[str, str, str, str], list[quantiles.Floats]] = defaultdict(list)
+    for trial in store.trials:
+        step = trial.id
         for name, value in trial.values.items():
-            found[step.bench, step.case, name, step.arm].append(statistics.array([value]))
+            found[step.bench, step.case, name, step.arm].append(quantiles.array([value]))
         if wanted := SAMPLES.get(step.bench):
-            for array, samples in book.arrays(trial).items():
+            for array, samples in store.arrays(trial).items():
                 if array in wanted and samples.size:
-                    made = statistics.array(samples.astype(np.float64).ravel())
+                    made = quantiles.array(samples.astype(np.float64).ravel())
                     found[step.bench, step.case, wanted[array], step.arm].append(made)
     order = {key: number for number, key in enumerate(dict.fromkeys((b, c) for b, c, _, _ in found))}
     inner = {key: number for number, key in enumerate(dict.fromkeys((b, c, n) for b, c, n, _ in found))}
@@ -228,24 +228,24 @@ def _values(book: Book) -> dict[tuple[str, str, str, str], list[statistics.Float
 def _groups(trials: Sequence[Trial]) -> Iterator[Group]:
     found: dict[tuple[str, str, str], list[Trial]] = defaultdict(list)
     for trial in trials:
-        found[trial.step.bench, trial.step.arm, trial.step.case].append(trial)
+        found[trial.id.bench, trial.id.arm, trial.id.case].append(trial)
     for (bench, arm, case), made in found.items():
-        marks = tuple((trial.step.number, mark) for trial in made for mark in trial.marks)
-        yield Group(bench=bench, arm=arm, case=case, trials=tuple(made), marks=marks)
+        warnings = tuple((trial.id.number, warning) for trial in made for warning in trial.warnings)
+        yield Group(bench=bench, arm=arm, case=case, trials=tuple(made), warnings=warnings)
 
 
-def _interval(values: statistics.Floats, q: float) -> Interval:
+def _interval(values: quantiles.Floats, q: float) -> Interval:
     """A quantile with its interval; that of the highest value is itself, since resampling can find no higher one."""
     if q < 1:
-        return statistics.interval(values, q)
+        return quantiles.interval(values, q)
     highest = float(values.max())
     return Interval(low=highest, value=highest, high=highest)
 
 
-def _ratios(control: str, values: statistics.Floats, against: statistics.Floats) -> dict[str, Ratio]:
+def _ratios(control: str, values: quantiles.Floats, against: quantiles.Floats) -> dict[str, Ratio]:
     fewer = min(len(values), len(against))
     return {
-        label: Ratio(to=control, value=statistics.ratio(values, against, QUANTILES[label]))
+        label: Ratio(to=control, value=quantiles.ratio(values, against, QUANTILES[label]))
         for label in ("p50", "p99")
-        if statistics.enough(fewer, QUANTILES[label])
+        if quantiles.enough(fewer, QUANTILES[label])
     }

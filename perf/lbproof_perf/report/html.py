@@ -18,16 +18,16 @@ from lbproof_perf.report.svg import tones
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lbproof_perf.book import Book, Trial
     from lbproof_perf.report.aims import Row
     from lbproof_perf.report.figures import Figures, Summary
     from lbproof_perf.report.sections import Plot
+    from lbproof_perf.results import ResultStore, Trial
 
 GLYPHS = {Outcome.HELD: "✓", Outcome.LOST: "✗", Outcome.NOT_MEASURED: "?"}
 CLASSES = {Outcome.HELD: "passed", Outcome.LOST: "failed", Outcome.NOT_MEASURED: "skipped"}
 
 
-def of(book: Book, figures: Figures, aims: Sequence[Row]) -> str:
+def of(store: ResultStore, figures: Figures, aims: Sequence[Row]) -> str:
     """The page."""
     environment = Environment(
         loader=PackageLoader("lbproof_perf.report"),
@@ -38,7 +38,7 @@ def of(book: Book, figures: Figures, aims: Sequence[Row]) -> str:
     )
     asked, left = of_run(aims, figures)
     counts = {outcome: sum(row.outcome is outcome for row in asked) for outcome in Outcome}
-    facts = dict(book.environment)
+    facts = dict(store.environment)
     facts.pop("format", None)
     return environment.get_template("bench.html.j2").render(
         answers=answers.of(figures),
@@ -47,10 +47,10 @@ def of(book: Book, figures: Figures, aims: Sequence[Row]) -> str:
         counts=counts,
         glyphs=GLYPHS,
         classes=CLASSES,
-        sections=list(sections.of(book, figures)),
+        sections=list(sections.of(store, figures)),
         arms=tones(group.arm for group in figures.groups),
-        trials=len(book.trials),
-        marked=sum(bool(trial.marks) for trial in book.trials),
+        trials=len(store.trials),
+        with_warnings=sum(bool(trial.warnings) for trial in store.trials),
         command=facts.pop("command", ""),
         facts=facts,
         cell=_cell,
@@ -58,7 +58,7 @@ def of(book: Book, figures: Figures, aims: Sequence[Row]) -> str:
         words=names.words,
         value=names.value_text,
         drawn=_drawn,
-        raw=lambda trial: _raw(book, trial),
+        raw=lambda trial: _raw(store, trial),
         beside=lambda path: f"./{quote(path)}",
     )
 
@@ -92,7 +92,7 @@ def _drawn(plot: Plot) -> Markup:
     return Markup(plot.svg)  # noqa: S704 - our own SVG, its texts escaped
 
 
-def _raw(book: Book, trial: Trial) -> str:
+def _raw(store: ResultStore, trial: Trial) -> str:
     """The first digits of the SHA-256 of a trial's raw file; empty where the file is gone."""
-    path = book.folder / "raw" / trial.raw
+    path = store.folder / "raw" / trial.raw
     return hashlib.sha256(path.read_bytes()).hexdigest()[:12] if path.is_file() else ""

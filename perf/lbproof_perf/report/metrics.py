@@ -69,8 +69,8 @@ def _figures(figures: Figures) -> Iterator[str]:
 def _trials(figures: Figures) -> Iterator[str]:
     groups = [({"bench": one.bench, "arm": one.arm, "case": one.case}, one) for one in figures.groups]
     yield from _family(f"{PREFIX}_trials", "Trials made.", [(labels, len(one.trials)) for labels, one in groups])
-    marked = [(labels, len({number for number, _ in one.marks})) for labels, one in groups]
-    yield from _family(f"{PREFIX}_marked_trials", "Trials to look at twice.", marked)
+    with_warnings = [(labels, len({number for number, _ in one.warnings})) for labels, one in groups]
+    yield from _family(f"{PREFIX}_marked_trials", "Trials to look at twice.", with_warnings)
 
 
 def _aims(aims: Sequence[Row]) -> Iterator[str]:

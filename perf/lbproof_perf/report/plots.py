@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lbproof_perf import statistics
 from lbproof_perf.report.names import seconds_text, unit, value_text
 from lbproof_perf.report.svg import WIDTH, Picture, Scale, linear, logarithmic, spread
+from lbproof_perf.stats import quantiles
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lbproof_perf.statistics import Interval
+    from lbproof_perf.stats.quantiles import Interval
 
 _LEFT, _RIGHT = 128, 14
 _LABELLED = 118
@@ -116,7 +116,7 @@ def percentile_points(values: Sequence[float]) -> list[tuple[float, float]]:
 
     The last is put at n, as far as n values can tell.
     """
-    ordered = np.sort(statistics.array(values))
+    ordered = np.sort(quantiles.array(values))
     count = len(ordered)
     return [(count / max(count - rank, 1), float(value)) for rank, value in enumerate(ordered, start=1)]
 
@@ -186,7 +186,7 @@ def fitted(points: Sequence[tuple[float, float]]) -> tuple[float, float, float] 
     ended = [(at, value) for at, value in points if math.isfinite(value)]
     if len({at for at, _ in ended}) < 2:  # noqa: PLR2004 - a line takes two points
         return None
-    return statistics.slope(*zip(*ended, strict=True))
+    return quantiles.slope(*zip(*ended, strict=True))
 
 
 def slope_text(points: Sequence[tuple[float, float]], per: float, name: str) -> str:
@@ -256,8 +256,8 @@ def _name_curves(
 def _told(lane: Lane, name: str) -> str:
     if not lane.values:
         return "no values"
-    middle, most = (value_text(statistics.quantile(lane.values, q), name) for q in (0.5, 1))
-    median = f"median {middle}, " if statistics.enough(len(lane.values), 0.5) else ""
+    middle, most = (value_text(quantiles.quantile(lane.values, q), name) for q in (0.5, 1))
+    median = f"median {middle}, " if quantiles.enough(len(lane.values), 0.5) else ""
     return f"{median}at most {most}, {len(lane.values)} values"
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from lbproof_perf.report.aims import Row
     from lbproof_perf.report.figures import Figures, Summary
-    from lbproof_perf.statistics import Interval
+    from lbproof_perf.stats.quantiles import Interval
 
 SCHEMA = 2
 """2: an outage begins with its first lost probe, and a figure has only the quantiles that it has enough values for."""
@@ -120,7 +120,7 @@ def of(figures: Figures, aims: Sequence[Row], environment: Mapping[str, str]) ->
         marks=[
             Mark(bench=group.bench, arm=group.arm, case=group.case, number=number, text=text)
             for group in figures.groups
-            for number, text in group.marks
+            for number, text in group.warnings
         ],
     )
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lbproof_perf import statistics
 from lbproof_perf.report import names, plots, timeline
 from lbproof_perf.report.figures import MAIN
 from lbproof_perf.report.svg import tones
+from lbproof_perf.stats import quantiles
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from lbproof_perf.book import Book, Trial
     from lbproof_perf.report.figures import Figures, Summary
+    from lbproof_perf.results import ResultStore, Trial
 
 _STAGES = {"assigned_seconds": "", "arp_seconds": "dashed", "http_seconds": "dotted"}
 """Stage of a new Service → how its curve is drawn."""
@@ -55,7 +55,7 @@ class Block:
     rest: tuple[Summary, ...]
     trials: tuple[tuple[Trial, str, float | None], ...]
     """Each trial with the name and the value of the figure that is shown of it."""
-    marks: tuple[str, ...]
+    warnings: tuple[str, ...]
     """`reference 3: the machine stalled for 120 ms`."""
 
 
@@ -71,7 +71,7 @@ class Section:
     blocks: tuple[Block, ...]
 
 
-def of(book: Book, figures: Figures) -> Iterator[Section]:
+def of(store: ResultStore, figures: Figures) -> Iterator[Section]:
     """A section a benchmark that was run."""
     tone = tones(group.arm for group in figures.groups)
     for bench in figures.benches:
@@ -80,11 +80,11 @@ def of(book: Book, figures: Figures) -> Iterator[Section]:
             question=names.BENCHES.get(bench, bench),
             how=HOW.get(bench, ""),
             plots=tuple(_over_all(bench, figures, tone)),
-            blocks=tuple(_block(book, figures, bench, case, tone) for case in figures.cases(bench)),
+            blocks=tuple(_block(store, figures, bench, case, tone) for case in figures.cases(bench)),
         )
 
 
-def _block(book: Book, figures: Figures, bench: str, case: str, tone: Mapping[str, str]) -> Block:
+def _block(store: ResultStore, figures: Figures, bench: str, case: str, tone: Mapping[str, str]) -> Block:
     found = figures.of(bench, case=case)
     wanted = [name for name in MAIN.get(bench, ()) if any(one.name == name for one in found)]
     main = [one for name in wanted for one in found if one.name == name] or found
@@ -93,11 +93,13 @@ def _block(book: Book, figures: Figures, bench: str, case: str, tone: Mapping[st
     return Block(
         case=case,
         words=names.case_words(case),
-        plots=tuple(_plots(book, found, trials, tone)) if found else (),
+        plots=tuple(_plots(store, found, trials, tone)) if found else (),
         main=tuple(main),
         rest=tuple(one for one in found if one not in main),
         trials=tuple((trial, *_shown(trial, first)) for trial in trials),
-        marks=tuple(f"{trial.step.arm} {trial.step.number}: {mark}" for trial in trials for mark in trial.marks),
+        warnings=tuple(
+            f"{trial.id.arm} {trial.id.number}: {warning}" for trial in trials for warning in trial.warnings
+        ),
     )
 
 
@@ -106,7 +108,9 @@ def _shown(trial: Trial, wanted: Iterable[str]) -> tuple[str, float | None]:
     return name, trial.values.get(name)
 
 
-def _plots(book: Book, found: Sequence[Summary], trials: Sequence[Trial], tone: Mapping[str, str]) -> Iterator[Plot]:
+def _plots(
+    store: ResultStore, found: Sequence[Summary], trials: Sequence[Trial], tone: Mapping[str, str]
+) -> Iterator[Plot]:
     bench, case = found[0].bench, found[0].case
     words = names.case_words(case)
     if bench == "allocate" and case != "rest":
@@ -114,14 +118,14 @@ def _plots(book: Book, found: Sequence[Summary], trials: Sequence[Trial], tone: 
     elif bench == "arp":
         yield from _curve(found, "answered_seconds", words, tone)
     elif bench == "load":
-        yield from _latency(book, trials, words, tone)
+        yield from _latency(store, trials, words, tone)
     elif bench != "scale":
         yield from _strips(found, MAIN.get(bench, ())[:1], words, tone)
     if bench == "failover" and case == "power-cut":
         yield from _curve(found, "first_answer_seconds", words, tone)
         yield from _parts(found, words)
     if bench in {"failover", "moves"}:
-        yield from _timelines(book, case, trials)
+        yield from _timelines(store, case, trials)
 
 
 def _strips(found: Sequence[Summary], wanted: Sequence[str], words: str, tone: Mapping[str, str]) -> Iterator[Plot]:
@@ -162,13 +166,13 @@ def _stages(found: Sequence[Summary], words: str, tone: Mapping[str, str]) -> It
         yield Plot(caption=caption, svg=plots.shares(lanes, name="seconds", title=told))
 
 
-def _latency(book: Book, trials: Sequence[Trial], words: str, tone: Mapping[str, str]) -> Iterator[Plot]:
+def _latency(store: ResultStore, trials: Sequence[Trial], words: str, tone: Mapping[str, str]) -> Iterator[Plot]:
     """Latency by percentile of each arm, over all trials of a case: histograms of one set of bounds add up."""
     lines = []
-    for arm in dict.fromkeys(trial.step.arm for trial in trials):
+    for arm in dict.fromkeys(trial.id.arm for trial in trials):
         counted: dict[float, float] = {}
-        for trial in (one for one in trials if one.step.arm == arm):
-            arrays = book.arrays(trial)
+        for trial in (one for one in trials if one.id.arm == arm):
+            arrays = store.arrays(trial)
             if {"histogram_seconds", "histogram_count"} <= arrays.keys():
                 for bound, count in zip(arrays["histogram_seconds"], arrays["histogram_count"], strict=True):
                     if count:
@@ -204,23 +208,23 @@ def _parts(found: Sequence[Summary], words: str) -> Iterator[Plot]:
         yield Plot(caption=caption, svg=plots.parts(rows, title=told))
 
 
-def _timelines(book: Book, case: str, trials: Sequence[Trial]) -> Iterator[Plot]:
+def _timelines(store: ResultStore, case: str, trials: Sequence[Trial]) -> Iterator[Plot]:
     """One outage of each arm: of those that kept their probes, the one next to the median. Only of a power cut each."""
-    for arm in dict.fromkeys(trial.step.arm for trial in trials):
-        there = [trial for trial in trials if trial.step.arm == arm and trial.raw]
+    for arm in dict.fromkeys(trial.id.arm for trial in trials):
+        there = [trial for trial in trials if trial.id.arm == arm and trial.raw]
         if not there or (case != "power-cut" and arm != "reference"):
             continue
         typical = _typical(there)
-        if svg := timeline.outage(typical, book.arrays(typical)):
+        if svg := timeline.outage(typical, store.arrays(typical)):
             away = typical.values.get("first_answer_seconds")
             told = "nothing was lost" if away == 0 else f"first answer after {names.value_text(away, 'seconds')}"
-            caption = f"{arm}, run {typical.step.number}: {told}. Of the runs with raw data, the one in the middle."
+            caption = f"{arm}, run {typical.id.number}: {told}. Of the runs with raw data, the one in the middle."
             yield Plot(caption=caption, svg=svg)
 
 
 def _typical(trials: Sequence[Trial]) -> Trial:
-    values = statistics.array([trial.values.get("first_answer_seconds") for trial in trials])
-    middle = statistics.quantile(values, 0.5)
+    values = quantiles.array([trial.values.get("first_answer_seconds") for trial in trials])
+    middle = quantiles.quantile(values, 0.5)
     return next(trial for trial, value in zip(trials, values, strict=True) if value == middle)
 
 

@@ -15,16 +15,16 @@ from lbproof_perf.report.names import ratio_text, value_text
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from lbproof_perf.book import Book
     from lbproof_perf.report.figures import Figures, Summary
+    from lbproof_perf.results import ResultStore
 
 GLYPHS = {Outcome.HELD: "+", Outcome.LOST: "-", Outcome.NOT_MEASURED: "?"}
 _HEADS = ("figure", "arm", "n", "never", "p50", "p90", "p99", "longest", "of the control")
 
 
-def lines(book: Book) -> list[str]:
+def lines(store: ResultStore) -> list[str]:
     """The main figures of a book, a line each, below their benchmark and case; the aims first."""
-    return table(figures.of(book), aims.read_reasons(book.folder))
+    return table(figures.of(store), aims.read_reasons(store.folder))
 
 
 def table(found: Figures, reasons: dict[str, str]) -> list[str]:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from lbproof_perf.book import Trial
+    from lbproof_perf.results import Trial
 
 _LEFT, _TOP, _STEP, _TALL = 128, 20, 24, 15
 _NOBODY, _SEVERAL, _NODES = 1000, 2000, 4
@@ -42,8 +42,8 @@ def outage(trial: Trial, arrays: Mapping[str, NDArray[Any]]) -> str:
     census = "census_due" in arrays and arrays["census_due"].size > 0
     tcp = "tcp_due" in arrays and arrays["tcp_due"].size > 0
     bottom = _TOP + _STEP * (2 + census + tcp)
-    name = names.case_words(trial.step.case)
-    picture = Picture(bottom + 42, f"{trial.step.arm}: {name}", _told(trial, lost))
+    name = names.case_words(trial.id.case)
+    picture = Picture(bottom + 42, f"{trial.id.arm}: {name}", _told(trial, lost))
     end = trial.values.get("steady_seconds")
     until = scale.at(end or scale.high)
     picture.rect(scale.at(0), _TOP - 6, max(until - scale.at(0), 1.5), bottom - _TOP + 6, css="fault")
@@ -66,7 +66,7 @@ def outage(trial: Trial, arrays: Mapping[str, NDArray[Any]]) -> str:
 
 
 def _begin(arrays: Mapping[str, NDArray[Any]]) -> float:
-    """When the outage began, as `ruler.outage` reads it; of a book whose faults have one moment alone, that moment."""
+    """When the outage began, as `probe.outage` reads it; of a book whose faults have one moment alone, that moment."""
     if "fault_before" not in arrays:
         return float(arrays["fault_at"].ravel()[0])
     earliest = float(arrays["fault_before"].ravel()[0])
@@ -159,4 +159,4 @@ def _moment(seconds: float) -> str:
 def _told(trial: Trial, lost: NDArray[Any]) -> str:
     first = names.value_text(trial.values.get("first_answer_seconds"), "first_answer_seconds")
     parts = ", ".join(f"{part} {names.value_text(trial.values.get(f'{part}_seconds'), 'seconds')}" for part in PARTS)
-    return f"trial {trial.step.number}: first answer after {first}, {int(lost.sum())} UDP probes lost; {parts}"
+    return f"trial {trial.id.number}: first answer after {first}, {int(lost.sum())} UDP probes lost; {parts}"
