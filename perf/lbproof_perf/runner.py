@@ -6,7 +6,6 @@ another exit, and `--resume` goes on with it.
 
 from __future__ import annotations
 
-import importlib
 import os
 import platform
 import time
@@ -20,52 +19,26 @@ from lbproof.lab.components.catalogue import VERSIONS
 from lbproof.observe.kube import ApiError, ApiUnreachable
 from lbproof.observe.wait import WaitFailed
 from lbproof.spec import Exit
+from lbproof_perf.benchmarks import known
 from lbproof_perf.benchmarks.base import BenchContext
 from lbproof_perf.sut.system import LabPool
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
-    from lbproof_perf.benchmarks.base import Size
+    from lbproof_perf.benchmarks.base import Benchmark
     from lbproof_perf.results import ResultStore
     from lbproof_perf.sut.arms import Arm
-
-MODULES: Mapping[str, str] = {
-    "ruler": "lbproof_perf.benchmarks.outage_probe",
-    "failover": "lbproof_perf.benchmarks.failover",
-    "moves": "lbproof_perf.benchmarks.planned_handover",
-    "hogs": "lbproof_perf.benchmarks.cpu_stress",
-    "allocate": "lbproof_perf.benchmarks.allocate",
-    "allocator": "lbproof_perf.benchmarks.allocator",
-    "scale": "lbproof_perf.benchmarks.scale",
-    "arp": "lbproof_perf.benchmarks.arp",
-    "load": "lbproof_perf.benchmarks.load",
-}
-"""Every benchmark and its module, in the order in which they are run."""
-
-
-TOGETHER = frozenset({"failover", "moves", "hogs"})
-"""Those that share labs; all others have the machine to themselves."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
     """One benchmark of a run."""
 
-    bench: str
+    bench: Benchmark
     arms: Sequence[Arm]
     plan: Any
-    """The module's own `Plan`."""
-
-
-def module(bench: str) -> Any:  # noqa: ANN401 - a module with NAME, QUESTION, PLANS and run
-    """The module of a benchmark."""
-    return importlib.import_module(MODULES[bench])
-
-
-def plan_of(bench: str, size: Size) -> Any:  # noqa: ANN401 - the module's own Plan
-    """What a benchmark measures at a size."""
-    return module(bench).PLANS[size]
+    """One of the benchmark's own dataclass."""
 
 
 def run(store: ResultStore, tasks: Sequence[Task], *, components: Path | None, say: Callable[[str], None]) -> Exit:
@@ -87,24 +60,24 @@ def run(store: ResultStore, tasks: Sequence[Task], *, components: Path | None, s
     labs = LabPool(components, told)
     try:
         for task in tasks:
-            bench = module(task.bench)
-            told(f"{bench.NAME}: {bench.QUESTION}")
-            if task.bench not in TOGETHER:
+            bench = task.bench
+            told(f"{bench.name}: {bench.question}")
+            if not bench.shares_labs:
                 labs.close()
             context = BenchContext(store=store, arms=task.arms, labs=labs, components=components, say=told)
             try:
                 bench.run(context, task.plan)
             except (LabError, WaitFailed, ApiError, ApiUnreachable, RuntimeError, OSError) as error:
-                if len(tasks) == 1 and not store.of(bench.NAME):
+                if len(tasks) == 1 and not store.of(bench.name):
                     raise
-                broken.append(f"{bench.NAME}: {str(error).splitlines()[0]}")
+                broken.append(f"{bench.name}: {str(error).splitlines()[0]}")
                 told(f"broke off: {broken[-1]}")
     finally:
         labs.close()
         if store.trials:
             if broken:
                 store.add_environment({"broke off": "; ".join(broken)})
-            write(store)
+            write(store, known())
     return Exit.INCONCLUSIVE if broken else Exit.CONFORMANT
 
 

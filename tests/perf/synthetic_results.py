@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lbproof_perf import benchmarks
 from lbproof_perf.results import ResultStore, TrialId
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+KNOWN = benchmarks.known()
 OUTAGES: Mapping[str, tuple[float, float]] = {
     "reference": (0.145, 0.02),
     "reference-fast": (0.036, 0.006),

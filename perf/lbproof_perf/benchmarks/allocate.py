@@ -22,8 +22,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 from lbproof.lab.base import Topology
 from lbproof.stage.ground import NAMESPACE
-from lbproof_perf.benchmarks.base import BenchContext, Size
+from lbproof_perf.benchmarks.base import BenchContext, Benchmark, Size
 from lbproof_perf.benchmarks.service_burst import CEILING, SAMPLE, Services, ServiceTimes
+from lbproof_perf.report import answers, panels
+from lbproof_perf.report.spec import metrics
 from lbproof_perf.results import TrialId
 from lbproof_perf.stats.quantiles import enough, quantile
 from lbproof_perf.sut.deployment import WIDE, Deployment, Exposes, ip_at, opened
@@ -37,7 +39,6 @@ if TYPE_CHECKING:
     from lbproof_perf.sut.usage import Used
 
 NAME = "allocate"
-QUESTION = "How soon does a new Service work?"
 SHORT = "10ms"
 STOCK = "1s"
 """kube-proxy's default."""
@@ -256,3 +257,38 @@ def line(trial_id: TrialId, times: ServiceTimes) -> str:
 
     told = f"max of {len(times.arp)}" if few else "p50"
     return f"{trial_id.key}: {told} {', '.join(map(shown, ('assigned', 'arp', 'http', 'silent')))}"
+
+
+STAGES = {
+    "created": "POST to its answer",
+    "assigned": "POST to the address in the status",
+    "arp": "POST to the first ARP answer",
+    "http": "POST to the first 200",
+    "silent": "DELETE to the last ARP answer",
+}
+"""Array of a trial → time that it holds of each Service."""
+
+BENCHMARK = Benchmark(
+    name=NAME,
+    question="How soon does a new Service work?",
+    help="How soon does a new Service work? Alone, at a rate, in bursts: address, first ARP answer, first 200.",
+    method="Time runs from the moment that a Service's POST was sent. Nothing is discarded for being slow. What "
+    "kube-proxy adds by its own batching shows in the first 200, not in the ARP answer.",
+    metrics=metrics(
+        seconds="for all of it",
+        api_requests="API requests",
+        cpu_seconds="CPU time",
+        controller_cpu_seconds="CPU time, controller",
+        speakers_cpu_seconds="CPU time, speakers",
+        api_requests_per_second="API requests a second",
+        **{f"{stage}_seconds": text for stage, text in STAGES.items()},
+        **{f"{stage}_{p}_seconds": f"{text}, {p}" for stage, text in STAGES.items() for p in ("p50", "p99")},
+    ),
+    main=("assigned_seconds", "arp_seconds", "http_seconds", "silent_seconds", "api_requests_per_second"),
+    samples={stage: f"{stage}_seconds" for stage in STAGES},
+    cases={"alone": "a Service created alone", "rest": "100 Services at rest"},
+    case_plots=(panels.service_stages,),
+    answer=answers.service,
+    plans=PLANS,
+    run=run,
+)

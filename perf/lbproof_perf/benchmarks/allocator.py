@@ -16,14 +16,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lbproof.lab.base import LabError
-from lbproof_perf.benchmarks.base import BenchContext, Size
+from lbproof_perf.benchmarks.base import BenchContext, Benchmark, Size
+from lbproof_perf.report import panels
+from lbproof_perf.report.spec import metrics
 from lbproof_perf.results import TrialId
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 NAME = "allocator"
-QUESTION = "What does an address cost the allocator itself, and does it depend on the size of the pool?"
 ARM = "reference"
 """The arm whose ledger it is; its variants have the same."""
 TIMEOUT = 120.0
@@ -94,3 +95,24 @@ def measured(addresses: int, plan: AllocatorPlan) -> dict[str, Any]:
         raise LabError(f"the reference's ledger with {addresses} addresses: not within {TIMEOUT:g} s") from None
     found: dict[str, Any] = json.loads(done.stdout)
     return found
+
+
+BENCHMARK = Benchmark(
+    name=NAME,
+    question="What does the allocator alone cost?",
+    help="What does one address cost? The reference's allocator alone, in process.",
+    method="The allocator alone, in its own process, without an API server.",
+    metrics=metrics(
+        seconds_per_address="an allocation",
+        worst_seconds="the slowest allocation",
+        churn_seconds_per_address="an allocation in churn",
+        each_seconds="each allocation",
+    ),
+    main=("seconds_per_address", "churn_seconds_per_address", "worst_seconds"),
+    samples={"each": "each_seconds"},
+    case_plots=(panels.strips,),
+    overview_plots=(panels.slopes("", "addresses", metrics=("seconds_per_address", "worst_seconds")),),
+    paired_plots=True,
+    plans=PLANS,
+    run=run,
+)

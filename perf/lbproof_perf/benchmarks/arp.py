@@ -30,9 +30,11 @@ from lbproof.lab.netns import NetnsLab
 from lbproof.observe import arp
 from lbproof.observe.wait import NotSettled
 from lbproof_perf.benchmarks.arp_services import QUIET, Stock
-from lbproof_perf.benchmarks.base import Size
+from lbproof_perf.benchmarks.base import LATENCY_METRICS, Benchmark, Size
 from lbproof_perf.probes.arp_requests import ArpRequester
 from lbproof_perf.probes.proc import stat
+from lbproof_perf.report import panels
+from lbproof_perf.report.spec import Better, metrics
 from lbproof_perf.results import TrialId
 from lbproof_perf.stats.quantiles import quantile
 from lbproof_perf.sut import usage
@@ -50,7 +52,6 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 NAME = "arp"
-QUESTION = "How fast is ARP answered, by how many addresses, and what does a flood cost?"
 KERNEL = "kernel"
 FLOOD = "flood"
 
@@ -358,3 +359,28 @@ def _shown(seconds: float | None) -> str:
 
 def _there_and_back(names: Sequence[str]) -> list[str]:
     return [*names, *reversed(names)]
+
+
+BENCHMARK = Benchmark(
+    name=NAME,
+    question="How fast is a request for the address answered?",
+    help="How fast is ARP answered? With few addresses and with many, and the kernel's own answer beside it.",
+    method="One request after the other. The kernel's own answer is the physical limit.",
+    metrics=(
+        *LATENCY_METRICS,
+        *metrics(
+            answered_seconds="request to reply",
+            flood_cpu_cores="cores under the flood",
+            p50_over_kernel="request to reply, p50, times the kernel's",
+            cpu_seconds="CPU time",
+        ),
+        *metrics(Better.MORE, answered_per_second="answered a second", answered_share="share answered"),
+    ),
+    main=("answered_seconds", "answered_per_second", "answered_share"),
+    controls=("kernel", "metallb"),
+    samples={"seconds": "answered_seconds"},
+    cases={"flood": "a flood of requests for foreign addresses"},
+    case_plots=(panels.percentile_curve("answered_seconds"),),
+    plans=PLANS,
+    run=run,
+)

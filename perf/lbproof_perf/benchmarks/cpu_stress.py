@@ -14,13 +14,16 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import click
 import numpy as np
 
 from lbproof.lab.base import LabError
 from lbproof.lab.enter import ending_with_us
-from lbproof_perf.benchmarks.base import Size
+from lbproof_perf.benchmarks.base import OUTAGE_METRICS, Benchmark, Size
 from lbproof_perf.outage_probe.outage import outage, takeovers
 from lbproof_perf.outage_probe.probe import OutageProbe, Streams, at_client, names_of
+from lbproof_perf.report import panels
+from lbproof_perf.report.spec import metrics
 from lbproof_perf.results import TrialId
 
 if TYPE_CHECKING:
@@ -30,7 +33,6 @@ if TYPE_CHECKING:
     from lbproof_perf.sut.system import SystemUnderTest
 
 NAME = "hogs"
-QUESTION = "Does a busy machine make an address move?"
 _STREAMS = Streams(udp=0.01, tcp=0.1, census=0.02)
 """Slower than for an outage: the probes of all arms share the machine with the load."""
 _READY = 60.0
@@ -129,3 +131,26 @@ def busy(processes: int) -> Iterator[None]:
             process = stack.enter_context(subprocess.Popen(argv, stdin=subprocess.DEVNULL))
             stack.callback(process.kill)
         yield
+
+
+BENCHMARK = Benchmark(
+    name=NAME,
+    question="Does a starved machine cause a takeover?",
+    help="Does a busy machine make an address move? All arms under the same load.",
+    method="Nothing is wrong but that processes take all the CPU time there is.",
+    metrics=(*OUTAGE_METRICS, *metrics(false_takeovers="false takeovers", seconds="for all of it")),
+    main=("false_takeovers", "lost", "longest_gap_seconds"),
+    case_plots=(panels.strips,),
+    arms=("reference", "reference-fast", "metallb", "keepalived-50ms"),
+    shares_labs=True,
+    options=(
+        click.Option(
+            ["--hogs", "processes"],
+            type=click.IntRange(1, 1000),
+            help="processes that compute, instead of the size's",
+        ),
+        click.Option(["--spans"], type=click.IntRange(1, 10_000), help="spans that are watched, instead of the size's"),
+    ),
+    plans=PLANS,
+    run=run,
+)

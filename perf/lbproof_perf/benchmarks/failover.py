@@ -9,10 +9,14 @@ a dead endpoint; the case `power-cut-endpoints` shows what dead endpoints cost.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import click
 
 from lbproof.lab.base import Topology
-from lbproof_perf.benchmarks.base import Size
+from lbproof.spec import UnknownName
+from lbproof_perf.benchmarks.base import OUTAGE_METRICS, Benchmark, Size
+from lbproof_perf.report import answers, panels
 from lbproof_perf.results import TrialId
 from lbproof_perf.stats.quantiles import enough, quantile
 from lbproof_perf.sut.faults import KINDS
@@ -26,7 +30,6 @@ if TYPE_CHECKING:
     from lbproof_perf.sut.arms import Arm
 
 NAME = "failover"
-QUESTION = "How long is an outage?"
 CONTROLS = ("keepalived", "keepalived-50ms")
 """Arms that are no implementation, and are there to be measured against."""
 VARIANTS = ("reference-fast", "keepalived-50ms")
@@ -142,3 +145,65 @@ def told(store: ResultStore, trial_id: TrialId) -> str:
     if (bracket := last.values.get("fault_bracket_seconds")) is not None:
         line += f", fault within {bracket * 1000:.1f} ms"
     return line + "".join(f"; {warning}" for warning in last.warnings)
+
+
+def _change(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of the plan that `--cuts` and `--case` set. Raises `UnknownName`."""
+    cuts, cases = options["cuts"], options["cases"]
+    if unknown := set(cases) - set(CASES):
+        raise UnknownName("case", min(unknown), "--case", CASES, "docs/figures.md")
+    if not cuts and not cases:
+        return {}
+    chosen, count = cases or ("power-cut",), cuts or 1
+    return {
+        "cuts": {},
+        "others": count if "power-cut" in chosen else 0,
+        "cases": {case: count for case in chosen if case != "power-cut"},
+    }
+
+
+BENCHMARK = Benchmark(
+    name=NAME,
+    question="How long is an outage?",
+    help="How long is an outage? Faults of every kind at a random phase, the arms in turns.",
+    method="UDP each millisecond, a new connection with an HTTP request each 10 ms, an ARP request each 10 ms, on a "
+    "schedule, whether or not the last was answered. An outage begins with the first probe that was lost from the "
+    "fault on; the bracket beside it says how exactly the fault's moment is known. Nothing is dropped for being slow.",
+    metrics=OUTAGE_METRICS,
+    main=("first_answer_seconds", "steady_seconds", "two_announcers_seconds", "fault_bracket_seconds"),
+    controls=("keepalived", "metallb"),
+    cases={
+        "power-cut": "the announcing node loses power",
+        "power-cut-cold": "power cut; a client that first asks after it",
+        "power-cut-far": "power cut; a client behind a router",
+        "power-cut-endpoints": "power cut; replicas on every node, the dead one too",
+        "cable": "the announcing node's cable is pulled: it loses carrier",
+        "silent": "the announcing node's frames are dropped: it keeps carrier",
+        "speaker-killed": "the announcing speaker is killed",
+        "frozen": "the announcing speaker is frozen",
+        "controller-killed": "the controller is killed",
+        "api-stopped": "the API server is stopped",
+        "drained": "the announcing node is drained",
+        "rolling-restart": "the speakers are restarted one after the other",
+        "heal": "a node that was cut off comes back",
+        "planned": "the announcing speaker is stopped in an orderly way",
+    },
+    case_plots=(
+        panels.strips,
+        panels.only("power-cut", panels.percentile_curve("first_answer_seconds")),
+        panels.only("power-cut", panels.outage_parts),
+        panels.timelines,
+    ),
+    answer=answers.outage,
+    arms=("reference", "reference-fast", "metallb", "keepalived", "keepalived-50ms"),
+    shares_labs=True,
+    options=(
+        click.Option(["--cuts"], type=click.IntRange(1, 10_000), help="power cuts of each arm, instead of the size's"),
+        click.Option(
+            ["--case", "cases"], multiple=True, metavar="NAME", help="these cases alone, --cuts of each; repeatable"
+        ),
+    ),
+    change=_change,
+    plans=PLANS,
+    run=run,
+)

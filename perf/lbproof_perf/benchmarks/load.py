@@ -10,15 +10,19 @@ from __future__ import annotations
 import itertools
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import click
 import numpy as np
 
 from lbproof.lab.base import Topology
-from lbproof_perf.benchmarks.base import BenchContext, Size
+from lbproof.spec import UnknownName
+from lbproof_perf.benchmarks.base import LATENCY_METRICS, BenchContext, Benchmark, Size, given
 from lbproof_perf.load import freeze, meter, paths, web, wrk
 from lbproof_perf.load.paths import Tier
 from lbproof_perf.load.run import Load, Outcome, measure
+from lbproof_perf.report import answers, panels
+from lbproof_perf.report.spec import Better, metrics
 from lbproof_perf.results import TrialId
 from lbproof_perf.stats.quantiles import enough
 from lbproof_perf.sut import deployment
@@ -32,7 +36,6 @@ if TYPE_CHECKING:
     from lbproof_perf.sut.deployment import Deployment
 
 NAME = "load"
-QUESTION = "How fast is each tier, and is the figure the LoadBalancer's or the client's?"
 USERS: Mapping[str, str] = {
     "keepalive": "KeepAliveUser",
     "fresh": "FreshUser",
@@ -301,3 +304,64 @@ def arrays(outcome: Outcome) -> dict[str, NDArray[np.float64] | NDArray[np.int64
         "histogram_seconds": np.fromiter(itertools.chain(bounds), np.float64),
         "histogram_count": np.array(counts, dtype=np.int64),
     }
+
+
+def _change(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of the plan that the options set. Raises `UnknownName`."""
+    tiers, users = options["tiers"], options["users"]
+    for named, known, where in ((tiers, [*Tier], "--tier"), (users, [*USERS], "--user")):
+        if unknown := set(named) - set(known):
+            raise UnknownName(where.strip("-"), min(unknown), where, known, "lbproof bench load --help")
+    change = given({name: value for name, value in options.items() if name not in {"tiers", "users"}})
+    if tiers:
+        change["tiers"] = tuple(Tier(tier) for tier in tiers)
+    if users:
+        change["users"] = users
+    return change | ({"tools": (), "freeze": False} if tiers or users else {})
+
+
+BENCHMARK = Benchmark(
+    name=NAME,
+    question="How fast is each tier?",
+    help="How fast is each tier? Locust against pod, ClusterIP, NodePort and LoadBalancer; how honest each client is.",
+    method="The same client, the tiers interleaved. Latency runs from the moment that a request was meant to leave.",
+    metrics=(
+        *LATENCY_METRICS,
+        *metrics(
+            Better.MORE,
+            requests_per_second="requests a second",
+            requests_per_second_per_core="requests a second and core of the client",
+        ),
+        *metrics(failures="failed requests", seen_p95_seconds="p95, as the tool saw it"),
+        *metrics(
+            Better.NEITHER,
+            generator_cores="cores of the client",
+            server_cores="cores of the server",
+            schedule_lag_p99_seconds="lag of the schedule, p99",
+            truth_p95_seconds="p95, true",
+        ),
+    ),
+    main=("requests_per_second", "requests_per_second_per_core", "p50_seconds", "p99_seconds", "failures"),
+    cases={"ceiling": "the fastest client that there is, against the pod"},
+    case_plots=(panels.latency_histogram,),
+    overview_plots=(panels.tier_rates,),
+    answer=answers.tiers,
+    options=(
+        click.Option(["--tier", "tiers"], multiple=True, metavar="NAME", help="this tier alone; repeatable"),
+        click.Option(
+            ["--user", "users"], multiple=True, metavar="NAME", help="this kind of Locust user alone; repeatable"
+        ),
+        click.Option(["--shape"], type=click.Choice(["constant", "step", "spike", "soak"]), help="of the load"),
+        click.Option(["--seconds"], type=click.IntRange(1, 86_400), help="of each measurement"),
+        click.Option(
+            ["--rate"], type=click.FloatRange(1), help="requests a second of all users with a schedule together"
+        ),
+        click.Option(["--processes"], type=click.IntRange(1, 64), help="Locust's workers"),
+        click.Option(
+            ["--web"], is_flag=True, default=None, help="open Locust's web UI on this machine's loopback instead"
+        ),
+    ),
+    change=_change,
+    plans=PLANS,
+    run=run,
+)

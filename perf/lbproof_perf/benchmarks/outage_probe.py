@@ -20,11 +20,13 @@ import numpy as np
 
 from lbproof.lab.base import LabError
 from lbproof.lab.enter import ending_with_us
-from lbproof_perf.benchmarks.base import Size
+from lbproof_perf.benchmarks.base import Benchmark, Size
 from lbproof_perf.outage_probe.hosts import two_hosts
 from lbproof_perf.outage_probe.jitter import JitterLog
 from lbproof_perf.outage_probe.outage import outage
 from lbproof_perf.outage_probe.probe import OutageProbe, Streams
+from lbproof_perf.report import panels
+from lbproof_perf.report.spec import Better, metrics
 from lbproof_perf.results import TrialId
 from lbproof_perf.stats.quantiles import enough, quantile
 
@@ -35,7 +37,6 @@ if TYPE_CHECKING:
     from lbproof_perf.benchmarks.base import BenchContext
 
 NAME = "ruler"
-QUESTION = "Does the ruler measure what it is said to?"
 _PORT = 7000
 _FROZEN = 2.0
 _WITHIN = 10.0
@@ -151,3 +152,24 @@ def _server(host: NamespaceVantage) -> Iterator[_Server]:
             yield _Server(process=process, out=process.stdout)
         finally:
             process.kill()
+
+
+BENCHMARK = Benchmark(
+    name=NAME,
+    question="Can the outage probe be trusted?",
+    help="Does the outage probe measure what it should? Known outages, two identical arms, a frozen server.",
+    method="The instrument against itself: two identical arms, and a server that stands still for a known time.",
+    metrics=metrics(
+        Better.NEITHER,
+        error_seconds="error of the probe",
+        seen_seconds="length that the probe saw",
+        truth_seconds="true length",
+        worst_stall_seconds="worst stall of the machine",
+    ),
+    main=("error_seconds", "seen_seconds", "truth_seconds"),
+    controls=("arm-a",),
+    cases={"a-a": "two identical arms", "freeze": "a server that stands still for 2 s"},
+    case_plots=(panels.strips,),
+    plans=PLANS,
+    run=run,
+)

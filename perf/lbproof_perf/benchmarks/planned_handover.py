@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from lbproof_perf.benchmarks import failover
-from lbproof_perf.benchmarks.base import Size
+from lbproof_perf.benchmarks.base import OUTAGE_METRICS, Benchmark, Size
+from lbproof_perf.report import panels
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from lbproof_perf.benchmarks.base import BenchContext
 
 NAME = "moves"
-QUESTION = "What does a planned move cost?"
 CASES = ("planned", "excluded")
 
 
@@ -50,3 +50,19 @@ def run(context: BenchContext, plan: HandoverPlan) -> None:
         trials = context.store.of(NAME, arm, case)
         lost, sent = (sum(trial.values[name] or 0 for trial in trials) for name in ("lost", "sent"))
         context.say(f"{NAME}: {arm} {case}: {lost:.0f} of {sent:.0f} requests lost in {len(trials)} moves")
+
+
+BENCHMARK = Benchmark(
+    name=NAME,
+    question="What does a planned move cost?",
+    help="What does a planned move cost? Orderly stops of the announcer.",
+    method="The announcing speaker is stopped in an orderly way while a client asks every millisecond.",
+    metrics=OUTAGE_METRICS,
+    main=("lost", "longest_gap_seconds", "two_announcers_seconds"),
+    controls=("keepalived", "metallb"),
+    cases={"planned": "the announcing speaker is stopped in an orderly way"},
+    case_plots=(panels.strips, panels.timelines),
+    shares_labs=True,
+    plans=PLANS,
+    run=run,
+)

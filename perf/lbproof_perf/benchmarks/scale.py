@@ -26,9 +26,11 @@ from lbproof.lab.base import Topology
 from lbproof.stage import ingress
 from lbproof.stage.ground import NAMESPACE
 from lbproof_perf.benchmarks.allocate import allocating
-from lbproof_perf.benchmarks.base import BenchContext, Size
+from lbproof_perf.benchmarks.base import BenchContext, Benchmark, Size
 from lbproof_perf.benchmarks.service_burst import CEILING, SERVICES, Services, at_pace, service
 from lbproof_perf.outage_probe.jitter import JitterLog
+from lbproof_perf.report import answers, panels
+from lbproof_perf.report.spec import metrics
 from lbproof_perf.results import TrialId
 from lbproof_perf.sut.deployment import Deployment, opened
 from lbproof_perf.sut.service_observer import ServiceObserver
@@ -41,7 +43,6 @@ if TYPE_CHECKING:
     from lbproof_perf.sut.arms import Arm
 
 NAME = "scale"
-QUESTION = "How far does it scale, and what does it cost then?"
 PROXY_MODE = "nftables"
 _SPARE = 50
 """Addresses of the pool beyond the Services: those that are deleted in churn keep theirs for a moment."""
@@ -264,3 +265,33 @@ def told(values: Mapping[str, float | None]) -> str:
         return f"{name} {value / (1 << 20):.0f} MiB" if name.endswith("_bytes") else f"{name} {value:.3f}"
 
     return ", ".join(shown(name, value) for name, value in values.items() if "_speakers_api" not in name)
+
+
+BENCHMARK = Benchmark(
+    name=NAME,
+    question="How far does it scale?",
+    help="How far does it scale? Services and nodes: CPU, memory and API requests, at rest and in churn.",
+    method="The slope says more than a value: what a thousand more cost.",
+    metrics=metrics(
+        outage_seconds="outage",
+        steady_seconds="until nothing was lost any more",
+        restart_seconds="restart",
+        **{
+            f"{phase}_{name}": f"{text}, {when}"
+            for phase, when in (("rest", "at rest"), ("churn", "in churn"))
+            for name, text in {
+                "controller_cpu_cores": "cores of the controller",
+                "speakers_cpu_cores": "cores of the speakers",
+                "controller_bytes": "memory of the controller",
+                "speakers_bytes": "memory of the speakers",
+                "api_requests_per_second": "API requests a second",
+            }.items()
+        },
+    ),
+    main=("rest_controller_cpu_cores", "churn_controller_cpu_cores", "outage_seconds", "restart_seconds"),
+    overview_plots=(panels.slopes("services-", "Services"), panels.slopes("nodes-", "nodes")),
+    answer=answers.scale,
+    paired_plots=True,
+    plans=PLANS,
+    run=run,
+)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from lbproof_perf.report import plots
-from lbproof_perf.report.names import case_words, ratio_text, value_text
+from lbproof_perf.report.formatting import ratio_text, value_text
 from lbproof_perf.stats import quantiles
 
 if TYPE_CHECKING:
@@ -47,11 +47,13 @@ class Answer:
 
 
 def of(figures: Figures) -> list[Answer]:
-    """The answers that the book's figures give; a question that was not measured is left out."""
-    return [answer for answer in (_tiers(figures), _outage(figures), _service(figures), _scale(figures)) if answer]
+    """The answers that a run's figures give; a question that was not measured is left out."""
+    asked = (about.answer for about in figures.known.values() if about.answer)
+    return [answer for ask in asked if (answer := ask(figures))]
 
 
-def _tiers(figures: Figures) -> Answer | None:
+def tiers(figures: Figures) -> Answer | None:
+    """Requests a second of each tier."""
     found = figures.of("load", name="requests_per_second")
     users = [case.partition("-")[2] for case in figures.cases("load") if case.startswith("loadbalancer-")]
     if not users:
@@ -60,22 +62,23 @@ def _tiers(figures: Figures) -> Answer | None:
     user = max(flat_out or users, key=lambda one: max(s.at("p50") for s in found if s.case == f"loadbalancer-{one}"))
     said = []
     for arm in figures.arms("load"):
-        tiers = {
+        found_tiers = {
             tier: one for tier in _TIERS if (one := figures.find("load", arm, f"{tier}-{user}", "requests_per_second"))
         }
-        if "loadbalancer" not in tiers:
+        if "loadbalancer" not in found_tiers:
             continue
-        told = [f"{tier} {_unmarked_text(figures, one)}" for tier, one in tiers.items() if tier != "loadbalancer"]
+        told = [f"{tier} {_unmarked_text(figures, one)}" for tier, one in found_tiers.items() if tier != "loadbalancer"]
         text = f"requests a second through the LoadBalancer; {', '.join(told)}" if told else "requests a second"
         late = figures.find("load", arm, f"loadbalancer-{user}", "p99_seconds")
         if late and (clean := _unmarked(figures, late)):
             text += f"; p99 latency {clean.text('p50')}"
-        whole = tiers["loadbalancer"]
+        whole = found_tiers["loadbalancer"]
         said.append(_said(figures, _unmarked(figures, whole) or whole, text))
     return Answer(question="How fast is each tier?", bench="load", about=f"user: {user}", said=tuple(said))
 
 
-def _outage(figures: Figures) -> Answer | None:
+def outage(figures: Figures) -> Answer | None:
+    """Length of an outage."""
     case = next((one for one in _OUTAGES if one in figures.cases("failover")), None)
     found = figures.of("failover", case=case or "", name="first_answer_seconds")
     if not found:
@@ -84,7 +87,7 @@ def _outage(figures: Figures) -> Answer | None:
     return Answer(
         question="How long is an outage?",
         bench="failover",
-        about=f"{case_words(found[0].case)}, to the first answer, median",
+        about=f"{figures.about('failover').case_text(found[0].case)}, to the first answer, median",
         said=tuple(said),
     )
 
@@ -140,7 +143,8 @@ def _against(one: Summary) -> str:
     return f"; {value} of {ratio.to}'s median" + (f" ({low} to {high})" if low != high else "")
 
 
-def _service(figures: Figures) -> Answer | None:
+def service(figures: Figures) -> Answer | None:
+    """Time until a new Service works."""
     cases = [case for case in figures.cases("allocate") if case != "rest" and not case.endswith("ms")]
     case = max(cases, key=lambda one: int(one.rpartition("-")[2]) if one.startswith("burst") else 0, default=None)
     if case is None:
@@ -157,12 +161,13 @@ def _service(figures: Figures) -> Answer | None:
     return Answer(
         question="How soon does a new Service work?",
         bench="allocate",
-        about=f"{case_words(case)}, create to the first ARP answer, median",
+        about=f"{figures.about('allocate').case_text(case)}, create to the first ARP answer, median",
         said=tuple(said),
     )
 
 
-def _scale(figures: Figures) -> Answer | None:
+def scale(figures: Figures) -> Answer | None:
+    """Cost with many Services."""
     said, most = [], 0.0
     for arm in figures.arms("scale"):
         controller = dict(_by_services(figures, arm, "rest_controller_cpu_cores"))
@@ -172,8 +177,8 @@ def _scale(figures: Figures) -> Answer | None:
             continue
         most, cores = max(points)
         told = [f"cores of controller and speakers at rest; {plots.slope_text(points, 1000, 'cores')}"]
-        if (outage := dict(_by_services(figures, arm, "outage_seconds")).get(most)) is not None:
-            told.append(f"outage {value_text(outage, 'seconds')}")
+        if (length := dict(_by_services(figures, arm, "outage_seconds")).get(most)) is not None:
+            told.append(f"outage {value_text(length, 'seconds')}")
         memory = [dict(_by_services(figures, arm, f"rest_{who}_bytes")).get(most) for who in ("controller", "speakers")]
         told += [f"memory {value_text(sum(memory), 'bytes')}" for memory in [list(filter(None, memory))] if memory]
         one = figures.find("scale", arm, f"services-{most:.0f}", "rest_controller_cpu_cores")

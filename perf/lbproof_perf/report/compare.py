@@ -18,16 +18,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lbproof.spec import Exit
-from lbproof_perf.report import figures, names
-from lbproof_perf.report.names import Better, ratio_text, value_text
+from lbproof_perf.report import figures, objectives
+from lbproof_perf.report.formatting import ratio_text, value_text
+from lbproof_perf.report.spec import Better
 from lbproof_perf.stats import differences, quantiles
 from lbproof_perf.stats.differences import Side
 from lbproof_perf.stats.quantiles import Interval
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from lbproof_perf.report.figures import Figures, Summary
+    from lbproof_perf.report.spec import BenchmarkReport
     from lbproof_perf.report.thresholds import Threshold
     from lbproof_perf.results import ResultStore
 
@@ -64,6 +66,13 @@ class Held(StrEnum):
     """Not measured on both sides, too few values, or beyond what is allowed by no more than noise."""
 
 
+_HELD = {
+    objectives.Outcome.HELD: Held.HELD,
+    objectives.Outcome.LOST: Held.BROKEN,
+    objectives.Outcome.NOT_MEASURED: Held.UNDECIDED,
+}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
     """One figure on both sides."""
@@ -73,6 +82,7 @@ class Row:
     called: frozenset[str]
     """What a threshold may call it: its key, and where arms are compared that of either arm."""
     name: str
+    better: Better
     counts: tuple[int, int]
     values: tuple[float, float]
     """The figure itself, on both sides."""
@@ -127,7 +137,12 @@ class Comparison:
 
 
 def compare(
-    one: ResultStore, other: ResultStore, thresholds: Iterable[Threshold] = (), *, arms: tuple[str, str] | None = None
+    one: ResultStore,
+    other: ResultStore,
+    known: Mapping[str, BenchmarkReport],
+    thresholds: Iterable[Threshold] = (),
+    *,
+    arms: tuple[str, str] | None = None,
 ) -> Comparison:
     """Judge the second side against the first: two runs, or two arms (`arms`) of one run or of two.
 
@@ -135,11 +150,11 @@ def compare(
     """
     within = one.folder.resolve() == other.folder.resolve()
     wanted = tuple(thresholds)
-    found = figures.of(one), figures.of(one if within else other)
+    found = figures.of(one, known), figures.of(one if within else other, known)
     rows = _corrected([_row(pair, found, within=within) for pair in _pairs(found, arms, wanted)])
     words = [store.folder.name for store in (one, other)]
     sides = tuple(f"{arm} of {word}" for arm, word in zip(arms, words, strict=True)) if arms else tuple(words)
-    return Comparison(sides=(sides[0], sides[1]), rows=tuple(rows), checked=tuple(_checked(rows, wanted)))
+    return Comparison(sides=(sides[0], sides[1]), rows=tuple(rows), checked=tuple(_checked(rows, wanted, found[1])))
 
 
 def lines(comparison: Comparison) -> list[str]:
@@ -195,6 +210,7 @@ def _row(pair: _Pair, found: tuple[Figures, Figures], *, within: bool) -> Row:
         key=keys[0],
         called=frozenset(keys),
         name=one.name,
+        better=one.metric.better,
         counts=(one.count, other.count),
         values=(one.at(quantile), other.at(quantile)),
         texts=(one.text(quantile), other.text(quantile)),
@@ -210,7 +226,7 @@ def _control(pair: _Pair, found: tuple[Figures, Figures]) -> str:
     """The arm that both runs measured the same figure of, to divide by; empty where there is none."""
     one = pair[0]
     there = [{summary.arm for summary in figured.of(one.bench, case=one.case, name=one.name)} for figured in found]
-    control = figures.control_of(one.bench, there[0] & there[1])
+    control = found[0].about(one.bench).control_of(there[0] & there[1])
     return "" if control in {one.arm, pair[1].arm} else control
 
 
@@ -222,7 +238,7 @@ def _values(found: Figures, of: Summary, control: str) -> quantiles.Floats | Non
 def _judged(pair: _Pair, control: str, sides: Sequence[Side], q: float, *, within: bool) -> Verdict:
     """`same` where a test may say more; else why none is made."""
     one, other, _ = pair
-    if one.samples or names.better(one.name) is Better.NEITHER or not (within or control):
+    if one.samples or one.metric.better is Better.NEITHER or not (within or control):
         return Verdict.SHOWN
     divisors = [quantiles.quantile(side.control, q) for side in sides if side.control is not None]
     if any(not 0 < divisor < math.inf for divisor in divisors):
@@ -247,13 +263,19 @@ def _decided(row: Row, chance: float) -> Row:
 
 def times_worse(row: Row) -> float:
     """How many times worse the second side is: the ratio, or its inverse where more is better."""
-    if names.better(row.name) is not Better.MORE:
+    if row.better is not Better.MORE:
         return row.ratio.value
     return math.inf if row.ratio.value == 0 else 1 / row.ratio.value
 
 
-def _checked(rows: Sequence[Row], thresholds: Sequence[Threshold]) -> Iterator[Checked]:
+def _checked(rows: Sequence[Row], thresholds: Sequence[Threshold], side: Figures) -> Iterator[Checked]:
     for threshold in thresholds:
+        if threshold.least is not None or threshold.times is not None:
+            for one in objectives.check(side, [replace(threshold, most=None)]):
+                text = f"{one.key} is {one.seen or 'not measured'}, {one.limit}"
+                yield Checked(threshold=threshold, key=one.key, text=text, held=_HELD[one.outcome])
+            if threshold.most is None and threshold.ratio is None:
+                continue
         covered = [row for row in rows if any(threshold.covers(key) for key in row.called)]
         if not covered:
             text = f"{threshold.pattern}: no figure of that name on both sides"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lbproof_perf.report.names import seconds_text, unit, value_text
+from lbproof_perf.report.formatting import seconds_text, unit_of, value_text
 from lbproof_perf.report.svg import WIDTH, Picture, Scale, linear, logarithmic, spread
 from lbproof_perf.stats import quantiles
 
@@ -203,7 +203,7 @@ def slope_text(points: Sequence[tuple[float, float]], per: float, name: str) -> 
 
 
 def _step_of(name: str) -> float:
-    return 2.0**20 if unit(name) == "bytes" else 1.0
+    return 2.0**20 if unit_of(name) == "bytes" else 1.0
 
 
 def parts(rows: Sequence[tuple[str, Sequence[float]]], *, title: str) -> str:

@@ -1,11 +1,14 @@
-"""How much worse a figure may be, from a TOML file: a pattern of figures and what is allowed of them.
+"""Thresholds of figures, from a TOML file: a pattern of figures and what is allowed of them.
 
     "failover.*.power-cut.first_answer_seconds.p50" = {ratio = 1.2}
-    "moves.reference.planned.lost.max" = {most = 0}
+    "moves.reference.planned.lost.max" = {most = 0, trials = 20}
+    "allocate.reference.burst-100.arp_seconds.p99" = {times = 1, of = "metallb"}
 
-A pattern is `bench.arm.case.figure.quantile`, any part of it with the wildcards of a shell. `ratio` says how many times
-worse the figure may become; `most` is the largest value that it may have, in the figure's own unit. What is written and
-means nothing is an error: a gate that is not closed by a slip of the pen proves nothing.
+A pattern is `bench.arm.case.figure.quantile`, any part of it with the wildcards of a shell. Within one run: `most` and
+`least` bound the value in the figure's own unit; `times` bounds its ratio to the figure that `of` names, which is
+another arm of the same case or a whole key; `trials` is the number of trials that it takes at least. Between two runs,
+or two arms: `ratio` says how many times worse the figure may become. `text` describes the threshold for a reader. A key
+that is unknown is an error.
 """
 
 from __future__ import annotations
@@ -18,13 +21,17 @@ from typing import TYPE_CHECKING, Any
 from lbproof.options import BadOption
 from lbproof.spec import UnknownName
 from lbproof_perf.report.figures import QUANTILES
-from lbproof_perf.report.names import BENCHES, VALUES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-KINDS = ("ratio", "most")
+    from lbproof_perf.report.spec import BenchmarkReport
+
+NUMBERS = ("ratio", "most", "times", "trials")
+KEYS = (*NUMBERS, "least", "of", "text")
+FILE = "thresholds.toml"
+"""Its name in a run's folder."""
 _PARTS = 5
 _SEE = "docs/figures.md"
 
@@ -39,26 +46,44 @@ class Threshold:
     """How many times worse; 1.2 allows a fifth."""
     most: float | None = None
     """The largest value."""
+    least: float | None = None
+    """The smallest value."""
+    times: float | None = None
+    """The largest ratio to `of`."""
+    of: str = ""
+    """An arm, or a key of five parts."""
+    trials: int = 1
+    text: str = ""
+
+    @property
+    def bench(self) -> str:
+        """The benchmark, perhaps with wildcards."""
+        return self.pattern.partition(".")[0]
+
+    @property
+    def absolute(self) -> bool:
+        """Whether it can be checked within one run."""
+        return any(bound is not None for bound in (self.most, self.least, self.times))
 
     def covers(self, key: str) -> bool:
         """Whether the pattern names the figure."""
         return fnmatchcase(key, self.pattern)
 
 
-def read(path: Path) -> tuple[Threshold, ...]:
-    """The thresholds of a file. Raises `BadOption` or `UnknownName` with one line."""
+def read(path: Path, known: Mapping[str, BenchmarkReport]) -> tuple[Threshold, ...]:
+    """Read a file. `known`: the benchmarks. Raises `BadOption` or `UnknownName` with one line."""
     try:
-        told = tomllib.loads(path.read_text(encoding="utf-8"))
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise BadOption(f"thresholds file {path}: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise BadOption(f"thresholds file {path} is not TOML: {error}; a pattern with * stands in quotes") from None
-    return parse(told, str(path))
+    return parse(table, str(path), known)
 
 
-def parse(told: Mapping[str, Any], where: str) -> tuple[Threshold, ...]:
+def parse(table: Mapping[str, Any], where: str, known: Mapping[str, BenchmarkReport]) -> tuple[Threshold, ...]:
     """The thresholds of a table, perhaps nested as TOML's dotted keys are. `where` names the file in an error."""
-    return tuple(_threshold(pattern, allowed, where) for pattern, allowed in _flat(told, "", where))
+    return tuple(_threshold(pattern, allowed, where, known) for pattern, allowed in _flat(table, "", where))
 
 
 def _flat(table: Mapping[str, Any], prefix: str, where: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -72,23 +97,37 @@ def _flat(table: Mapping[str, Any], prefix: str, where: str) -> Iterator[tuple[s
             yield path, value
 
 
-def _threshold(pattern: str, allowed: Mapping[str, Any], where: str) -> Threshold:
+def _threshold(pattern: str, allowed: Mapping[str, Any], where: str, known: Mapping[str, BenchmarkReport]) -> Threshold:
+    _check_pattern(pattern, repr(pattern), where, known)
+    for key, value in allowed.items():
+        if key not in KEYS:
+            raise UnknownName("threshold", key, f"{pattern!r} in {where}", KEYS, _SEE)
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if key in {"of", "text"}:
+            if not isinstance(value, str):
+                raise BadOption(f"{pattern!r} in {where}: {key} = {value!r}; it takes a text")
+        elif not number or (key in NUMBERS and value < 0):
+            raise BadOption(f"{pattern!r} in {where}: {key} = {value!r}; it takes a number from 0")
+    found = Threshold(pattern=pattern, **allowed)
+    if not found.absolute and found.ratio is None:
+        raise BadOption(f"{pattern!r} in {where} allows nothing: it takes {{ratio = 1.2}} or {{most = 0}}")
+    if (found.times is None) is not (found.of == ""):
+        raise BadOption(f"{pattern!r} in {where}: `times` and `of` stand together")
+    if "." in found.of:
+        _check_pattern(found.of, f"of = {found.of!r} of {pattern!r}", where, known)
+    return found
+
+
+def _check_pattern(pattern: str, what: str, where: str, known: Mapping[str, BenchmarkReport]) -> None:
     parts = pattern.split(".")
     if len(parts) != _PARTS:
-        raise BadOption(f"{pattern!r} in {where} has {len(parts)} parts; it takes five: bench.arm.case.figure.quantile")
+        raise BadOption(f"{what} in {where} has {len(parts)} parts; it takes five: bench.arm.case.figure.quantile")
     bench, _, _, name, quantile = parts
-    for kind, part, known in (
-        ("benchmark", bench, BENCHES),
-        ("figure", name, VALUES),
+    metrics = {metric.name for about in known.values() for metric in about.metrics}
+    for kind, part, names in (
+        ("benchmark", bench, known),
+        ("figure", name, metrics),
         ("quantile", quantile, QUANTILES),
     ):
-        if not any(fnmatchcase(one, part) for one in known):
-            raise UnknownName(kind, part, f"{pattern!r} in {where}", sorted(known), _SEE)
-    for key, value in allowed.items():
-        if key not in KINDS:
-            raise UnknownName("threshold", key, f"{pattern!r} in {where}", KINDS, _SEE)
-        if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
-            raise BadOption(f"{pattern!r} in {where}: {key} = {value!r}; it takes a number from 0")
-    if not allowed:
-        raise BadOption(f"{pattern!r} in {where} allows nothing: it takes {{ratio = 1.2}} or {{most = 0}}")
-    return Threshold(pattern=pattern, **allowed)
+        if not any(fnmatchcase(one, part) for one in names):
+            raise UnknownName(kind, part, f"{what} in {where}", sorted(names), _SEE)
