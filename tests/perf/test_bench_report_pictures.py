@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lbproof_perf.report import plots, svg, timeline
-from lbproof_perf.report.svg import Scale
+from lbproof.report import svg
+from lbproof.report.svg import Scale
+from lbproof_perf.report import plots, timeline
 from lbproof_perf.results import Trial, TrialId
 
 _TIMES = st.lists(st.floats(1e-6, 1e3) | st.just(math.inf) | st.just(0.0), min_size=1, max_size=60)

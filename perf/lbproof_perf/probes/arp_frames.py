@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from lbproof.observe.vantage import Vantage
 
-ETH_ALEN = 6
 FRAME_BYTES = 42
 SENDER, TARGET = slice(28, 32), slice(38, 42)
 """Where the sender's and the target's IPv4 addresses lie in a frame (RFC 826 over Ethernet)."""

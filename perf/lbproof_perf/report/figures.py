@@ -21,6 +21,7 @@ import numpy as np
 from lbproof_perf.report import formatting
 from lbproof_perf.report.spec import BenchmarkReport, Better
 from lbproof_perf.stats import quantiles
+from lbproof_perf.stats.differences import Side, ratio
 from lbproof_perf.stats.quantiles import Interval
 
 if TYPE_CHECKING:
@@ -223,7 +224,7 @@ def _interval(values: quantiles.Floats, q: float) -> Interval:
 def _ratios(control: str, values: quantiles.Floats, against: quantiles.Floats) -> dict[str, Ratio]:
     fewer = min(len(values), len(against))
     return {
-        label: Ratio(to=control, value=quantiles.ratio(values, against, QUANTILES[label]))
+        label: Ratio(to=control, value=ratio(Side(values=values), Side(values=against), QUANTILES[label]))
         for label in ("p50", "p99")
         if quantiles.enough(fewer, QUANTILES[label])
     }

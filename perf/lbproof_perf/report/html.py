@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from lbproof_perf.report import answers, formatting, sections
 from lbproof_perf.report.objectives import Outcome, of_run
-from lbproof_perf.report.svg import tones
+from lbproof_perf.report.tones import tones
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lbproof.report.svg import WIDTH, Picture, Scale, linear, logarithmic, spread
 from lbproof_perf.report.formatting import seconds_text, unit_of, value_text
-from lbproof_perf.report.svg import WIDTH, Picture, Scale, linear, logarithmic, spread
 from lbproof_perf.stats import quantiles
 
 if TYPE_CHECKING:

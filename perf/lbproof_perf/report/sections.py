@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lbproof_perf.report.panels import CaseView, OverviewView, Plot
-from lbproof_perf.report.svg import tones
+from lbproof_perf.report.tones import tones
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

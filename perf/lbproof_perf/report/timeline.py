@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lbproof.report.svg import WIDTH, Picture, Scale
 from lbproof_perf.report import formatting
 from lbproof_perf.report.plots import PARTS
-from lbproof_perf.report.svg import WIDTH, Picture, Scale
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

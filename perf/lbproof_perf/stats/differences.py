@@ -57,8 +57,7 @@ def ratio(of: Side, to: Side, q: float) -> Interval:
     value = _over(of.reduced(q), to.reduced(q))
     if not usable.size or math.isnan(value):
         return Interval(low=math.nan, value=value, high=math.nan)
-    edge = (1 - quantiles.LEVEL) / 2
-    low, high = (quantiles.quantile(usable, at) for at in (edge, 1 - edge))
+    low, high = quantiles.ends(usable)
     return Interval(low=low, value=value, high=high)
 
 
@@ -151,7 +150,7 @@ def _distances(pools: Sequence[_Pool], orders: Sequence[NDArray[np.int64]], q: f
 
 
 def _quantiles(rows: NDArray[np.float64], q: float) -> Floats:
-    at = max(0, math.ceil(q * rows.shape[1] - 1e-9) - 1)
+    at = quantiles.rank_of(rows.shape[1], q)
     found: Floats = np.partition(rows, at, axis=1)[:, at]
     return found
 

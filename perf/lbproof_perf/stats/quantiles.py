@@ -1,8 +1,8 @@
-"""What may be said of figures: quantiles with intervals, ratios, and whether two arms differ by more than noise.
+"""What may be said of figures: quantiles with bootstrap intervals, and slopes.
 
 A value that did not come about (None, NaN) is longer than any that did: it moves a quantile and is never dropped, so a
 quantile can be infinite. Everything is drawn with a fixed seed: the same trials give the same figures.
-Efron and Tibshirani, An Introduction to the Bootstrap (1993), percentile intervals; permutation test of the same book.
+Efron and Tibshirani, An Introduction to the Bootstrap (1993), percentile intervals.
 """
 
 from __future__ import annotations
@@ -35,10 +35,6 @@ class Interval:
     value: float
     high: float
 
-    def excludes(self, number: float) -> bool:
-        """Whether the number lies outside."""
-        return not self.low <= number <= self.high
-
 
 def array(values: Iterable[float | None] | Floats) -> Floats:
     """The values in an array, those that did not come about as infinity."""
@@ -58,7 +54,7 @@ def quantile(values: Iterable[float | None] | Floats, q: float) -> float:
     ordered = np.sort(array(values))
     if not len(ordered) or not 0 <= q <= 1:
         raise ValueError(f"no quantile {q:g} of {len(ordered)} values")
-    return float(ordered[_at(len(ordered), q)])
+    return float(ordered[rank_of(len(ordered), q)])
 
 
 def needed(q: float) -> int:
@@ -82,41 +78,8 @@ def interval(values: Iterable[float | None] | Floats, q: float, *, resamples: in
     """
     found = array(values)
     drawn = resampled(found, q, np.random.default_rng(_SEED), resamples)
-    low, high = _ends(drawn)
+    low, high = ends(drawn)
     return Interval(low=low, value=quantile(found, q), high=high)
-
-
-def ratio(
-    of: Iterable[float | None] | Floats, to: Iterable[float | None] | Floats, q: float, *, resamples: int = RESAMPLES
-) -> Interval:
-    """A quantile of one arm over that of the control arm, with its interval; NaN where both are infinite or 0."""
-    random = np.random.default_rng(_SEED)
-    one, other = array(of), array(to)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        drawn = resampled(one, q, random, resamples) / resampled(other, q, random, resamples)
-        value = float(np.float64(quantile(one, q)) / np.float64(quantile(other, q)))
-    usable = drawn[~np.isnan(drawn)]
-    low, high = _ends(usable) if len(usable) else (math.nan, math.nan)
-    return Interval(low=low, value=value, high=high)
-
-
-def chance(
-    one: Iterable[float | None] | Floats,
-    other: Iterable[float | None] | Floats,
-    q: float,
-    *,
-    resamples: int = RESAMPLES,
-) -> float:
-    """How likely quantiles so far apart are when both arms are one: a permutation test, two-sided."""
-    a, b = array(one), array(other)
-    both = np.concatenate([a, b])
-    random = np.random.default_rng(_SEED)
-    seen = _apart(quantile(a, q), quantile(b, q))
-    hits = 0
-    for _ in range(resamples):
-        random.shuffle(both)
-        hits += _apart(quantile(both[: len(a)], q), quantile(both[len(a) :], q)) >= seen
-    return (hits + 1) / (resamples + 1)
 
 
 def slope(xs: Iterable[float], ys: Iterable[float]) -> tuple[float, float, float]:
@@ -137,20 +100,18 @@ def resampled(values: Floats, q: float, random: np.random.Generator, resamples: 
     """
     if not len(values):
         raise ValueError("no values")
-    count, at = len(values), _at(len(values), q)
+    count, at = len(values), rank_of(len(values), q)
     ranks = (count * random.beta(at + 1, count - at, resamples)).astype(np.int64)
     drawn: Floats = np.sort(values)[np.minimum(ranks, count - 1)]
     return drawn
 
 
-def _apart(one: float, other: float) -> float:
-    return 0.0 if one == other else abs(one - other)
-
-
-def _at(count: int, q: float) -> int:
+def rank_of(count: int, q: float) -> int:
+    """Place of a quantile among so many sorted values, from 0."""
     return max(0, math.ceil(q * count - 1e-9) - 1)
 
 
-def _ends(drawn: Floats) -> tuple[float, float]:
+def ends(drawn: Floats) -> tuple[float, float]:
+    """Both ends of the interval that holds `LEVEL` of the replicates. Raises ValueError without any."""
     edge = (1 - LEVEL) / 2
     return quantile(drawn, edge), quantile(drawn, 1 - edge)

@@ -1,7 +1,7 @@
 """A small toolkit for pictures as inline SVG: no script, no font, no file beside it; they print, and follow the page.
 
 Colours are CSS classes of the page, from a palette that colour-blind readers can tell apart; what a colour means is
-also written beside it. Every picture has a title and a description, which say in words what it shows.
+also written beside it. Every picture has a title, perhaps with a description, which say in words what it shows.
 """
 
 from __future__ import annotations
@@ -16,18 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
 WIDTH = 860
-TONES: Mapping[str, int] = {
-    "reference": 0,
-    "metallb": 1,
-    "keepalived": 2,
-    "reference-fast": 3,
-    "metallb-tuned": 4,
-    "kernel": 5,
-    "arm-a": 0,
-    "arm-b": 1,
-}
-"""Arm → colour; the same on every page. Others take what is left over."""
-_COLOURS = 8
 _NARROW = 5.6
 """Units that a letter of a label takes, about."""
 _CLOSE = 0.4
@@ -98,25 +86,16 @@ def _steps(low: float, high: float, most: int) -> list[float]:
     return [number * step for number in range(first, math.floor(high / step + 1e-9) + 1)]
 
 
-def tones(arms: Iterable[str]) -> dict[str, str]:
-    """Arm → CSS class of its colour, the same on every page for the arms that are known."""
-    found: dict[str, str] = {}
-    free = [number for number in range(_COLOURS) if number not in TONES.values()]
-    for arm in dict.fromkeys(arms):
-        number = TONES[arm] if arm in TONES else free.pop(0) if free else len(found) % _COLOURS
-        found[arm] = f"arm{number}"
-    return found
-
-
 class Picture:
     """The parts of one SVG, in the order in which they are painted."""
 
-    def __init__(self, height: float, title: str, description: str, *, width: int = WIDTH) -> None:
+    def __init__(self, height: float, title: str, description: str = "", *, width: int = WIDTH, css: str = "") -> None:
         """`height` in units of which the page is `WIDTH` wide; what is shown smaller has a smaller `width`."""
         self._width = width
+        named = f' class="{css}"' if css else ""
         self._parts = [
-            f'<svg viewBox="0 0 {width} {number(height)}" role="img">',
-            f"<title>{escape(title)}</title><desc>{escape(description)}</desc>",
+            f'<svg{named} viewBox="0 0 {width} {number(height)}" role="img">',
+            f"<title>{escape(title)}</title>" + (f"<desc>{escape(description)}</desc>" if description else ""),
         ]
 
     def rect(self, x: float, y: float, width: float, height: float, *, css: str, title: str = "") -> None:
@@ -136,6 +115,10 @@ class Picture:
         """A label; `anchor` is `start`, `middle` or `end`."""
         where = f'x="{number(x)}" y="{number(y)}" text-anchor="{anchor}"'
         self._parts.append(f'<text class="{css}" {where}>{escape(words)}</text>')
+
+    def circle(self, x: float, y: float, radius: float, css: str) -> None:
+        """One round dot."""
+        self._parts.append(f'<circle class="{css}" cx="{number(x)}" cy="{number(y)}" r="{number(radius)}"/>')
 
     def dots(self, points: Iterable[tuple[float, float]], css: str) -> None:
         """Many round dots as one path, which is a fifth of the bytes of so many circles."""
