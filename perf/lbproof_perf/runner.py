@@ -53,25 +53,25 @@ def run(store: ResultStore, tasks: Sequence[Task], *, components: Path | None, s
     broken: list[str] = []
     store.add_environment(facts(tasks))
 
-    def told(line: str) -> None:
+    def say_line(line: str) -> None:
         minutes, seconds = divmod(int(time.monotonic() - began), 60)
         say(f"[{minutes:3}:{seconds:02}] {line}")
 
-    labs = LabPool(components, told)
+    labs = LabPool(components, say_line)
     try:
         for task in tasks:
             bench = task.bench
-            told(f"{bench.name}: {bench.question}")
+            say_line(f"{bench.name}: {bench.question}")
             if not bench.shares_labs:
                 labs.close()
-            context = BenchContext(store=store, arms=task.arms, labs=labs, components=components, say=told)
+            context = BenchContext(store=store, arms=task.arms, labs=labs, components=components, say=say_line)
             try:
                 bench.run(context, task.plan)
             except (LabError, WaitFailed, ApiError, ApiUnreachable, RuntimeError, OSError) as error:
                 if len(tasks) == 1 and not store.of(bench.name):
                     raise
                 broken.append(f"{bench.name}: {str(error).splitlines()[0]}")
-                told(f"broke off: {broken[-1]}")
+                say_line(f"broke off: {broken[-1]}")
     finally:
         labs.close()
         if store.trials:

@@ -23,7 +23,7 @@ def _cut(made: ResultStore, arm: str, *seconds: float | None, case: str = "power
 
 def test_an_empty_book_has_no_figures(tmp_path: Path) -> None:
     """A run that was stopped before its first trial can be reported too."""
-    found = figures.of(ResultStore(tmp_path), KNOWN)
+    found = figures.summarize(ResultStore(tmp_path), KNOWN)
 
     assert found.summaries == ()
     assert found.benches == []
@@ -33,7 +33,7 @@ def test_a_cut_without_recovery_is_counted_and_longer_than_any(tmp_path: Path) -
     """Nothing is dropped for being slow."""
     made = ResultStore(tmp_path)
     _cut(made, "reference", 0.1, None, 0.2, 0.3)
-    one = figures.of(made, KNOWN).find("failover", "reference", "power-cut", "first_answer_seconds")
+    one = figures.summarize(made, KNOWN).find("failover", "reference", "power-cut", "first_answer_seconds")
 
     assert one is not None
     assert (one.count, one.missing, one.at("p50"), one.at("max")) == (4, 1, 0.2, math.inf)
@@ -54,7 +54,7 @@ def test_a_quantile_is_said_of_as_many_values_as_it_takes(tmp_path: Path, count:
     """One cut of 5.27 s has no p99; below that the longest is told, and of how many."""
     made = ResultStore(tmp_path)
     _cut(made, "reference", *[5.27] * count)
-    one = figures.of(made, KNOWN).find("failover", "reference", "power-cut", "first_answer_seconds")
+    one = figures.summarize(made, KNOWN).find("failover", "reference", "power-cut", "first_answer_seconds")
 
     assert one is not None
     assert set(one.quantiles) == said
@@ -68,7 +68,7 @@ def test_the_worst_of_few_is_the_least_where_more_is_better(tmp_path: Path) -> N
         step = TrialId(bench="load", arm="reference", case="pod-udp", number=number)
         made.add(step, {"requests_per_second": rate})
 
-    assert figures.of(made, KNOWN).summaries[0].text("p50") == "min of 2: 8,000/s"
+    assert figures.summarize(made, KNOWN).summaries[0].text("p50") == "min of 2: 8,000/s"
 
 
 def test_a_ratio_says_to_which_arm(tmp_path: Path) -> None:
@@ -77,7 +77,7 @@ def test_a_ratio_says_to_which_arm(tmp_path: Path) -> None:
     for case, arms in {"cable": ("reference", "metallb", "keepalived"), "heal": ("reference", "metallb")}.items():
         for arm, value in zip(arms, (0.1, 5.0, 2.0), strict=False):
             _cut(made, arm, *[value] * 5, case=case)
-    found = figures.of(made, KNOWN)
+    found = figures.summarize(made, KNOWN)
     told = {(one.arm, one.case): one.ratios["p50"] for one in found.summaries if one.ratios}
 
     assert {key: ratio.to for key, ratio in told.items()} == {
@@ -90,7 +90,7 @@ def test_a_ratio_says_to_which_arm(tmp_path: Path) -> None:
 
 def test_the_services_of_a_burst_are_a_figure(tmp_path: Path) -> None:
     """Each Service counts, and one that never answered is among them."""
-    found = figures.of(store(tmp_path, benches=["allocate"], arms=["metallb"]), KNOWN)
+    found = figures.summarize(store(tmp_path, benches=["allocate"], arms=["metallb"]), KNOWN)
     http = found.find("allocate", "metallb", "burst-1000", "http_seconds")
 
     assert http is not None

@@ -179,7 +179,7 @@ def test_a_headline_stands_on_trials_that_are_not_marked(
     for number, (rate, warning) in enumerate(zip((519.0, 100.0), warnings, strict=True), start=1):
         step = TrialId(bench="load", arm="reference", case="loadbalancer-keepalive", number=number)
         made.add(step, {"requests_per_second": rate}, warnings=warning)
-    ((said,),) = (answer.said for answer in answers.of(figures.of(made, KNOWN)))
+    ((said,),) = (answer.arms for answer in answers.answers_of(figures.summarize(made, KNOWN)))
 
     assert said.figure == figure
     assert ("the client was the limit" in said.text) is (figure == "not measured")
@@ -194,7 +194,7 @@ def test_a_marked_outage_alone_is_no_headline(tmp_path: Path) -> None:
             made.add(
                 step, {"first_answer_seconds": 0.1}, warnings=("the machine stalled for 90 ms",) if warning else ()
             )
-        ((said,),) = (answer.said for answer in answers.of(figures.of(made, KNOWN)))
+        ((said,),) = (answer.arms for answer in answers.answers_of(figures.summarize(made, KNOWN)))
 
         assert said.figure == figure
         assert f"{sum(with_warnings)} of 5 marked" in said.text
@@ -231,7 +231,7 @@ def test_the_json_is_what_its_schema_says(written: ResultStore) -> None:
     jsonschema.Draft202012Validator.check_schema(rules)
     jsonschema.validate(told, rules)
 
-    assert len(told["figures"]) == len(figures.of(written, KNOWN).summaries)
+    assert len(told["figures"]) == len(figures.summarize(written, KNOWN).summaries)
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(told | {"trials": "many"}, rules)
 
@@ -333,7 +333,7 @@ def _check_open_metrics(text: str) -> dict[str, str]:
 
 def test_the_terminal_has_a_line_a_main_figure(written: ResultStore) -> None:
     """What a reader looks at first of each benchmark and arm is there, and no line wraps in a wide terminal."""
-    found = figures.of(written, KNOWN)
+    found = figures.summarize(written, KNOWN)
     told = terminal.table(found, [])
 
     main = [one for one in found.summaries if one.name in found.about(one.bench).main]

@@ -23,17 +23,17 @@ def _cut(made: ResultStore, arm: str, *seconds: float | None) -> None:
 
 
 def _one(made: ResultStore, key: str, **allowed: float | str) -> objectives.Objective:
-    (found,) = objectives.check(figures.of(made, KNOWN), thresholds.parse({key: allowed}, "test", KNOWN))
+    (found,) = objectives.check(figures.summarize(made, KNOWN), thresholds.parse({key: allowed}, "test", KNOWN))
     return found
 
 
 def _outcomes(made: ResultStore) -> set[Outcome]:
-    return {one.outcome for one in objectives.check(figures.of(made, KNOWN), OURS)}
+    return {one.outcome for one in objectives.check(figures.summarize(made, KNOWN), OURS)}
 
 
 def test_our_thresholds_are_held_by_a_run_that_holds_them(tmp_path: Path) -> None:
     """Every pattern of the repository's file names a figure that a run has."""
-    found = objectives.check(figures.of(store(tmp_path, cuts=100, arms=ARMS), KNOWN), OURS)
+    found = objectives.check(figures.summarize(store(tmp_path, cuts=100, arms=ARMS), KNOWN), OURS)
 
     assert [(one.key, one.seen) for one in found if one.outcome is not Outcome.HELD] == []
 
@@ -42,7 +42,7 @@ def test_one_trial_of_each_holds_none_of_ours(tmp_path: Path) -> None:
     """However good it is; but that of two announcers, which every fault counts for."""
     made = store(tmp_path, cuts=100, arms=ARMS)
     made.trials = [trial for trial in made.trials if trial.id.number == 1]
-    found = objectives.check(figures.of(made, KNOWN), OURS)
+    found = objectives.check(figures.summarize(made, KNOWN), OURS)
 
     assert {one.key.split(".")[3] for one in found if one.outcome is Outcome.HELD} <= {"two_announcers_seconds"}
     assert Outcome.LOST not in {one.outcome for one in found}

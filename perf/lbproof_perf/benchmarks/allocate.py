@@ -222,7 +222,7 @@ class _Bench:
             detail["sampled"] = f"{len(times.sampled)} of {case.services} Services are asked by HTTP and for silence"
         values = times.values() | cost(used)
         context.store.add(trial_id, values, warnings=warnings, detail=detail, arrays=times.arrays())
-        return line(trial_id, times)
+        return describe_trial(trial_id, times)
 
 
 def forget_neighbours(deployment: Deployment) -> None:
@@ -246,7 +246,7 @@ def cost(used: Mapping[str, Used]) -> dict[str, float | None]:
     return found
 
 
-def line(trial_id: TrialId, times: ServiceTimes) -> str:
+def describe_trial(trial_id: TrialId, times: ServiceTimes) -> str:
     """The medians of a trial, for the one who waits; of too few Services for one, the longest."""
     few = not enough(len(times.arp), 0.5)
 

@@ -113,10 +113,10 @@ def _span(context: BenchContext, systems: list[SystemUnderTest], plan: CpuStress
                 "stall_seconds": np.array([seconds for _, seconds in late]),
             },
         )
-    context.say(f"{NAME} {number} of {plan.spans}: " + ", ".join(_told(context, system) for system in systems))
+    context.say(f"{NAME} {number} of {plan.spans}: " + ", ".join(_describe_arm(context, system) for system in systems))
 
 
-def _told(context: BenchContext, system: SystemUnderTest) -> str:
+def _describe_arm(context: BenchContext, system: SystemUnderTest) -> str:
     trials = context.store.of(NAME, system.deployment.arm.name)
     moved, seconds = (sum(trial.values[name] or 0 for trial in trials) for name in ("false_takeovers", "seconds"))
     return f"{system.deployment.arm.name} {moved:.0f} false takeovers in {seconds / 60:.1f} min"

@@ -127,10 +127,10 @@ def together(context: BenchContext, labs: LabPool, todo: Sequence[TrialId]) -> N
     systems = {arm.name: labs.system(arm) for arm in context.arms if any(trial_id.arm == arm.name for trial_id in todo)}
     for at, trial_id in enumerate(todo, start=1):
         systems[trial_id.arm].trial(context.store, trial_id)
-        context.say(f"{trial_id.bench} {at} of {len(todo)}: {told(context.store, trial_id)}")
+        context.say(f"{trial_id.bench} {at} of {len(todo)}: {describe_trial(context.store, trial_id)}")
 
 
-def told(store: ResultStore, trial_id: TrialId) -> str:
+def describe_trial(store: ResultStore, trial_id: TrialId) -> str:
     """What a trial showed, and what is known of its kind so far: one line."""
     trials = store.of(trial_id.bench, trial_id.arm, trial_id.case)
     waits = [trial.values["first_answer_seconds"] for trial in trials]

@@ -126,7 +126,7 @@ def _at(context: BenchContext, arms: Sequence[Arm], plan: ScalePlan, workers: in
                     detail=detail,
                     arrays=measured.arrays,
                 )
-                context.say(f"{trial_id(arm, point).key}: {told(measured.values)}")
+                context.say(f"{trial_id(arm, point).key}: {describe_point(measured.values)}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -256,7 +256,7 @@ class Growing:
         return values, {"restart_arp": arp}
 
 
-def told(values: Mapping[str, float | None]) -> str:
+def describe_point(values: Mapping[str, float | None]) -> str:
     """The figures of a point, for the one who waits."""
 
     def shown(name: str, value: float | None) -> str:

@@ -26,8 +26,8 @@ _STAGES = (("assigned_seconds", "its address"), ("arp_seconds", "an ARP answer")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Said:
-    """What is said of one arm."""
+class ArmAnswer:
+    """The answer for one arm."""
 
     arm: str
     figure: str
@@ -43,10 +43,10 @@ class Answer:
     bench: str
     about: str
     """What exactly the figures are of."""
-    said: tuple[Said, ...]
+    arms: tuple[ArmAnswer, ...]
 
 
-def of(figures: Figures) -> list[Answer]:
+def answers_of(figures: Figures) -> list[Answer]:
     """The answers that a run's figures give; a question that was not measured is left out."""
     asked = (about.answer for about in figures.known.values() if about.answer)
     return [answer for ask in asked if (answer := ask(figures))]
@@ -60,7 +60,7 @@ def tiers(figures: Figures) -> Answer | None:
         return None
     flat_out = [user for user in users if not user.startswith("schedule")]  # a schedule's rate is what was asked of it
     user = max(flat_out or users, key=lambda one: max(s.at("p50") for s in found if s.case == f"loadbalancer-{one}"))
-    said = []
+    answers = []
     for arm in figures.arms("load"):
         found_tiers = {
             tier: one for tier in _TIERS if (one := figures.find("load", arm, f"{tier}-{user}", "requests_per_second"))
@@ -73,8 +73,8 @@ def tiers(figures: Figures) -> Answer | None:
         if late and (clean := _unmarked(figures, late)):
             text += f"; p99 latency {clean.text('p50')}"
         whole = found_tiers["loadbalancer"]
-        said.append(_said(figures, _unmarked(figures, whole) or whole, text))
-    return Answer(question="How fast is each tier?", bench="load", about=f"user: {user}", said=tuple(said))
+        answers.append(_arm_answer(figures, _unmarked(figures, whole) or whole, text))
+    return Answer(question="How fast is each tier?", bench="load", about=f"user: {user}", arms=tuple(answers))
 
 
 def outage(figures: Figures) -> Answer | None:
@@ -83,12 +83,12 @@ def outage(figures: Figures) -> Answer | None:
     found = figures.of("failover", case=case or "", name="first_answer_seconds")
     if not found:
         return None
-    said = [_said(figures, one, _distribution(one)) for one in found]
+    answers = [_arm_answer(figures, one, _distribution(one)) for one in found]
     return Answer(
         question="How long is an outage?",
         bench="failover",
         about=f"{figures.about('failover').case_text(found[0].case)}, to the first answer, median",
-        said=tuple(said),
+        arms=tuple(answers),
     )
 
 
@@ -100,7 +100,7 @@ def _distribution(one: Summary) -> str:
     return f"{text}, {one.count} run{'s' * (one.count != 1)}{lost}{_against(one)}"
 
 
-def _said(figures: Figures, one: Summary, text: str) -> Said:
+def _arm_answer(figures: Figures, one: Summary, text: str) -> ArmAnswer:
     """An arm's answer: the median, or the worst where there are too few values for one; nothing of marked trials."""
     trials = next(
         group.trials
@@ -108,14 +108,14 @@ def _said(figures: Figures, one: Summary, text: str) -> Said:
         if (group.bench, group.arm, group.case) == (one.bench, one.arm, one.case)
     )
     with_warnings = [trial for trial in trials if trial.warnings]
-    words, figure = one.said("p50")
+    words, figure = one.describe("p50")
     told = "; ".join(filter(None, (words, text)))
     note = f"{len(with_warnings)} of {len(trials)} marked"
     if with_warnings and len(with_warnings) == len(trials):
-        return Said(
+        return ArmAnswer(
             arm=one.arm, figure="not measured", text=f"{note} ({with_warnings[0].warnings[0]}): {figure}; {told}"
         )
-    return Said(arm=one.arm, figure=figure, text=f"{told}; {note}" if with_warnings else told)
+    return ArmAnswer(arm=one.arm, figure=figure, text=f"{told}; {note}" if with_warnings else told)
 
 
 def _unmarked(figures: Figures, one: Summary) -> Summary | None:
@@ -149,7 +149,7 @@ def service(figures: Figures) -> Answer | None:
     case = max(cases, key=lambda one: int(one.rpartition("-")[2]) if one.startswith("burst") else 0, default=None)
     if case is None:
         return None
-    said = []
+    answers = []
     for arm in figures.arms("allocate"):
         stages = [(figures.find("allocate", arm, case, name), words) for name, words in _STAGES]
         told = [f"{words} {one.text('p50')}" for one, words in stages if one]
@@ -157,18 +157,18 @@ def service(figures: Figures) -> Answer | None:
         if arp is None:
             continue
         text = f"medians: {', '.join(told)}; ARP p99 {arp.text('p99')}{_against(arp)}"
-        said.append(_said(figures, arp, text))
+        answers.append(_arm_answer(figures, arp, text))
     return Answer(
         question="How soon does a new Service work?",
         bench="allocate",
         about=f"{figures.about('allocate').case_text(case)}, create to the first ARP answer, median",
-        said=tuple(said),
+        arms=tuple(answers),
     )
 
 
 def scale(figures: Figures) -> Answer | None:
     """Cost with many Services."""
-    said, most = [], 0.0
+    answers, most = [], 0.0
     for arm in figures.arms("scale"):
         controller = dict(_by_services(figures, arm, "rest_controller_cpu_cores"))
         speakers = dict(_by_services(figures, arm, "rest_speakers_cpu_cores"))
@@ -183,13 +183,13 @@ def scale(figures: Figures) -> Answer | None:
         told += [f"memory {value_text(sum(memory), 'bytes')}" for memory in [list(filter(None, memory))] if memory]
         one = figures.find("scale", arm, f"services-{most:.0f}", "rest_controller_cpu_cores")
         assert one is not None  # noqa: S101 - its points were made from it
-        found = _said(figures, one, "; ".join(told))
+        found = _arm_answer(figures, one, "; ".join(told))
         measured = found.figure if found.figure == "not measured" else f"{value_text(cores, 'cores')} cores"
-        said.append(replace(found, figure=measured))
-    if not said:
+        answers.append(replace(found, figure=measured))
+    if not answers:
         return None
     about = f"{most:,.0f} Services, the most that were measured"
-    return Answer(question="How far does it scale?", bench="scale", about=about, said=tuple(said))
+    return Answer(question="How far does it scale?", bench="scale", about=about, arms=tuple(answers))
 
 
 def _by_services(figures: Figures, arm: str, name: str) -> Iterator[tuple[float, float]]:

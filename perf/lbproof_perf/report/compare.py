@@ -150,7 +150,7 @@ def compare(
     """
     within = one.folder.resolve() == other.folder.resolve()
     wanted = tuple(thresholds)
-    found = figures.of(one, known), figures.of(one if within else other, known)
+    found = figures.summarize(one, known), figures.summarize(one if within else other, known)
     rows = _corrected([_row(pair, found, within=within) for pair in _pairs(found, arms, wanted)])
     words = [store.folder.name for store in (one, other)]
     sides = tuple(f"{arm} of {word}" for arm, word in zip(arms, words, strict=True)) if arms else tuple(words)
@@ -159,13 +159,15 @@ def compare(
 
 def lines(comparison: Comparison) -> list[str]:
     """A comparison for a terminal: what differs and what was broken first, then all figures."""
-    told = [f"{comparison.sides[1]}, judged against {comparison.sides[0]}"]
-    told += [f"threshold {one.held}: {one.text}" for one in comparison.checked]
+    text_lines = [f"{comparison.sides[1]}, judged against {comparison.sides[0]}"]
+    text_lines += [f"threshold {one.held}: {one.text}" for one in comparison.checked]
     counts = {verdict: sum(row.verdict is verdict for row in comparison.rows) for verdict in Verdict}
-    told.append(", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count) or "nothing in common")
+    text_lines.append(
+        ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count) or "nothing in common"
+    )
     order = [Verdict.WORSE, Verdict.BETTER, Verdict.SAME, Verdict.TOO_FEW, Verdict.SHOWN]
-    told += [_told(row) for row in sorted(comparison.rows, key=lambda row: order.index(row.verdict))]
-    return told
+    text_lines += [_format_row(row) for row in sorted(comparison.rows, key=lambda row: order.index(row.verdict))]
+    return text_lines
 
 
 _Pair = tuple["Summary", "Summary", str]
@@ -301,7 +303,7 @@ def _allowed(row: Row, ratio: float) -> Held:
     return Held.BROKEN if row.verdict is Verdict.WORSE else Held.UNDECIDED
 
 
-def _told(row: Row) -> str:
+def _format_row(row: Row) -> str:
     before, after = row.texts
     text = f"{row.verdict:>8}  {row.key}: {before} → {after} (n {row.counts[0]}, {row.counts[1]})"
     if math.isnan(row.ratio.value):

@@ -91,7 +91,7 @@ class Summary:
         """
         return quantiles.quantile(self.values, QUANTILES[quantile])
 
-    def said(self, quantile: str) -> tuple[str, str]:
+    def describe(self, quantile: str) -> tuple[str, str]:
         """A quantile with its unit, after no words; of fewer values than it takes `max of 3` and the worst of them."""
         if quantiles.enough(self.count, QUANTILES[quantile]):
             return "", formatting.value_text(self.at(quantile), self.name)
@@ -101,7 +101,7 @@ class Summary:
 
     def text(self, quantile: str) -> str:
         """The same in one: `144 ms`, `max of 3: 144 ms`."""
-        return ": ".join(filter(None, self.said(quantile)))
+        return ": ".join(filter(None, self.describe(quantile)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,7 +158,7 @@ class Figures:
         return list(dict.fromkeys(group.case for group in self.groups if group.bench == bench))
 
 
-def of(store: ResultStore, known: Mapping[str, BenchmarkReport]) -> Figures:
+def summarize(store: ResultStore, known: Mapping[str, BenchmarkReport]) -> Figures:
     """Summarize a run; `known` are the benchmarks' descriptions by name."""
     empty = Figures(summaries=(), groups=tuple(_groups(store.trials)), known=known)
     found = _values(store, empty)

@@ -40,7 +40,7 @@ def of(store: ResultStore, figures: Figures, checked: Sequence[Objective]) -> st
     facts = dict(store.environment)
     facts.pop("format", None)
     return environment.get_template("bench.html.j2").render(
-        answers=answers.of(figures),
+        answers=answers.answers_of(figures),
         objectives=asked,
         left=left,
         counts=counts,

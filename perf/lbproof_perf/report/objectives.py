@@ -60,14 +60,15 @@ def _check(figures: Figures, threshold: Threshold) -> Iterator[Objective]:
         (one, label) for one in figures.summaries for label in QUANTILES if threshold.covers(f"{one.key}.{label}")
     ]
     if not covered:
-        name, limit = threshold.pattern.split(".")[3], _limit(threshold, threshold.pattern.split(".")[3])
-        text = threshold.text or f"{threshold.bench}: {name}"
+        bench, arm, case, name, label = threshold.pattern.split(".")
+        about = figures.about(bench)
+        text = threshold.text or f"{about.case_text(case)}: {about.metric(name).text}, {label}"
         yield Objective(
             threshold=threshold,
-            bench=threshold.bench,
+            bench=bench,
             key=threshold.pattern,
-            text=text,
-            limit=limit,
+            text=f"{arm}: {text}",
+            limit=_limit(threshold, name),
             seen="",
             outcome=Outcome.NOT_MEASURED,
         )

@@ -67,7 +67,7 @@ def strips(lanes: Sequence[Lane], *, name: str, title: str) -> str:
     every = [value for lane in lanes for value in lane.values]
     left = max(_LEFT, 14 + 6.6 * max(len(lane.name) for lane in lanes))
     scale = _scale(every, left, WIDTH - 96)
-    told = [f"{lane.name}: {_told(lane, name)}" for lane in lanes]
+    told = [f"{lane.name}: {_describe_lane(lane, name)}" for lane in lanes]
     picture = Picture(bottom + 22, title, "; ".join(told))
     picture.across(scale, lambda value: value_text(value, name), top, bottom)
     for number, lane in enumerate(lanes):
@@ -97,7 +97,7 @@ def percentiles(lines: Sequence[Line], *, name: str, title: str) -> str:
     top, bottom, right = 10, 292, WIDTH - _LABELLED
     x = Scale(low=1.0, high=10_000.0, begin=66, end=right, log=True)
     y = logarithmic((value for line in lines for _, value in line.points), bottom, top)
-    picture = Picture(bottom + 22, title, "; ".join(_told_percentiles(line, name) for line in lines))
+    picture = Picture(bottom + 22, title, "; ".join(_describe_percentiles(line, name) for line in lines))
     for share, words in ((1, "p0"), (2, "p50"), (10, "p90"), (100, "p99"), (1000, "p99.9"), (10_000, "p99.99")):
         picture.line(x.at(share), top, x.at(share), bottom, "grid")
         picture.text(x.at(share), bottom + 14, words, anchor="middle")
@@ -142,7 +142,7 @@ def shares(lanes: Sequence[Lane], *, name: str, title: str) -> str:
     every = [value for lane in lanes for value in lane.values]
     x = _scale(every, 66, right)
     y = Scale(low=0.0, high=1.0, begin=bottom, end=top, log=False)
-    picture = Picture(bottom + 22, title, "; ".join(f"{lane.name}: {_told(lane, name)}" for lane in lanes))
+    picture = Picture(bottom + 22, title, "; ".join(f"{lane.name}: {_describe_lane(lane, name)}" for lane in lanes))
     picture.legend({lane.name: lane.tone.split()[0] for lane in reversed(lanes)}, 66, 12)
     picture.across(x, lambda value: value_text(value, name), top, bottom)
     picture.upward(y, lambda value: f"{value:.0%}", 66, right, 5)
@@ -253,7 +253,7 @@ def _name_curves(
         picture.text(right + 10, place, words, f"name ink-{curve.tone}")
 
 
-def _told(lane: Lane, name: str) -> str:
+def _describe_lane(lane: Lane, name: str) -> str:
     if not lane.values:
         return "no values"
     middle, most = (value_text(quantiles.quantile(lane.values, q), name) for q in (0.5, 1))
@@ -261,7 +261,7 @@ def _told(lane: Lane, name: str) -> str:
     return f"{median}at most {most}, {len(lane.values)} values"
 
 
-def _told_percentiles(line: Line, name: str) -> str:
+def _describe_percentiles(line: Line, name: str) -> str:
     """Where a curve passes the percentiles that it reaches."""
     told = []
     for turns, words in ((2, "p50"), (10, "p90"), (100, "p99"), (1000, "p99.9"), (10_000, "p99.99")):

@@ -42,7 +42,7 @@ def outage(trial: Trial, arrays: Mapping[str, NDArray[Any]], case: str) -> str:
     census = "census_due" in arrays and arrays["census_due"].size > 0
     tcp = "tcp_due" in arrays and arrays["tcp_due"].size > 0
     bottom = _TOP + _STEP * (2 + census + tcp)
-    picture = Picture(bottom + 42, f"{trial.id.arm}: {case}", _told(trial, lost))
+    picture = Picture(bottom + 42, f"{trial.id.arm}: {case}", _describe(trial, lost))
     end = trial.values.get("steady_seconds")
     until = scale.at(end or scale.high)
     picture.rect(scale.at(0), _TOP - 6, max(until - scale.at(0), 1.5), bottom - _TOP + 6, css="fault")
@@ -155,7 +155,7 @@ def _moment(seconds: float) -> str:
     return "0" if abs(seconds) < 1e-9 else f"{'+' if seconds > 0 else '-'}{formatting.seconds_text(abs(seconds))}"  # noqa: PLR2004 - rounding
 
 
-def _told(trial: Trial, lost: NDArray[Any]) -> str:
+def _describe(trial: Trial, lost: NDArray[Any]) -> str:
     first = formatting.value_text(trial.values.get("first_answer_seconds"), "first_answer_seconds")
     parts = ", ".join(
         f"{part} {formatting.value_text(trial.values.get(f'{part}_seconds'), 'seconds')}" for part in PARTS

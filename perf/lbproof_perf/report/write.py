@@ -24,7 +24,7 @@ def read(store: ResultStore, known: Mapping[str, BenchmarkReport]) -> tuple[Figu
 
     Raises `BadOption` or `UnknownName` for thresholds that cannot be.
     """
-    found, path = figures.of(store, known), store.folder / thresholds.FILE
+    found, path = figures.summarize(store, known), store.folder / thresholds.FILE
     return found, objectives.check(found, thresholds.read(path, known)) if path.exists() else []
 
 

@@ -140,11 +140,11 @@ def opened(
         components=components,
     )
 
-    def told(line: str) -> None:
+    def say_line(line: str) -> None:
         say(f"{arm.name}: {line}")
 
     with ExitStack() as stack:
-        lab, programs = provide.boot(topology, wanted, told, lifeline=True)
+        lab, programs = provide.boot(topology, wanted, say_line, lifeline=True)
         stack.callback(lab.down)
         journal = Journal(None)
         ground = Ground(
@@ -155,7 +155,7 @@ def opened(
             waiter=Waiter(journal, {**adapter.budgets, **BUDGETS}),
             programs=programs,
         )
-        ground.install(told)
+        ground.install(say_line)
         stage = Stage(ground, "bench", capture=False)
         stack.callback(stage.close, rest=False)
         yield Deployment(arm=arm, lab=lab, ground=ground, stage=stage)
