@@ -1,6 +1,6 @@
 # What a person or a CI runs. Everything missing is brought first, said in a line each, by tools/setup.
 .DEFAULT_GOAL := help
-.PHONY: help conformance kind-conformance test mutants bench bench-quick bench-nightly lint types dist dist-test publish kind-engine kind-engine-stop
+.PHONY: docs help conformance kind-conformance test mutants bench bench-quick bench-nightly lint types dist dist-test publish kind-engine kind-engine-stop
 .PHONY: kind-image reference-image clean setup setup-lab setup-test setup-bench
 BIN := .venv/bin
 RUN_ARGS ?=
@@ -39,8 +39,12 @@ lint: setup ## ruff with every rule, import-linter, codespell, shellcheck
 	@$(BIN)/codespell $$(git ls-files)
 	@$(BIN)/shellcheck $$(git grep -lE '^#!/(bin/|usr/bin/env )(ba)?sh')
 
-types: setup ## mypy --strict
+types: setup ## mypy --strict, and pyright --verifytypes on the protocols that vendors write against
 	@$(BIN)/mypy
+	@$(BIN)/python tools/verify_types.py
+
+docs: setup ## the documentation's site into build/docs/html; a broken link inside it is an error
+	@$(BIN)/python -m docs.site.build
 
 dist: setup ## the wheel and the source archive of this checkout, into dist/
 	@rm -rf dist
@@ -66,7 +70,7 @@ reference-image: ## build the reference's image into the engine at DOCKER_HOST
 	@reference/image/build
 
 clean: ## remove what was made in this checkout (the cache of components stays)
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 setup:

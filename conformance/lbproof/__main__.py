@@ -1,5 +1,5 @@
 """`python -m lbproof`: the command, where its script is not on the path."""
 
-from lbproof.cli import main
+from lbproof.run.cli import main
 
 main()

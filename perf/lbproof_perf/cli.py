@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from lbproof.options import BadOption
-from lbproof.spec import Exit
+from lbproof.spec import BadOption, Exit
 from lbproof_perf import benchmarks
 from lbproof_perf.benchmarks.base import Size
 from lbproof_perf.report.thresholds import FILE
@@ -84,7 +83,7 @@ class _Benchmarks(click.Group):
 
 @click.group(cls=_Benchmarks, context_settings=CONTEXT)
 def bench() -> None:
-    """Measure implementations side by side in one run. `lbproof.benchmarks` has the text that a user reads."""
+    """Measure implementations side by side in one run. `lbproof.run.bench` has the text that a user reads."""
 
 
 def _run_all(**values: Any) -> None:  # noqa: ANN401 - click's values

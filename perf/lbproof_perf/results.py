@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from lbproof.options import BadOption
+from lbproof.spec import BadOption
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

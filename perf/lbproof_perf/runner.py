@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 from lbproof import __version__
 from lbproof.lab.base import LabError
 from lbproof.lab.components.catalogue import VERSIONS
-from lbproof.observe.kube import ApiError, ApiUnreachable
-from lbproof.observe.wait import WaitFailed
 from lbproof.spec import Exit
+from lbproof.witnesses.kube import ApiError, ApiUnreachable
+from lbproof.witnesses.wait import WaitFailed
 from lbproof_perf.benchmarks import known
 from lbproof_perf.benchmarks.base import BenchContext
 from lbproof_perf.sut.system import LabPool

@@ -11,7 +11,7 @@ import struct
 from dataclasses import dataclass
 
 ETH_P_ARP = 0x0806
-ETH_P_BEAT = 0x88B5
+ETH_P_HEARTBEAT = 0x88B5
 """IEEE 802 Local Experimental EtherType 1."""
 
 BROADCAST = b"\xff" * 6

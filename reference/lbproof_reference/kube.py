@@ -1,6 +1,6 @@
 """As much of a Kubernetes client as a LoadBalancer needs: list, watch, patch, and an event.
 
-Kubernetes tells what is, not what happened: a `Mirror` keeps a copy of one resource and says which key changed.
+Kubernetes tells what is, not what happened: a `Informer` keeps a copy of one resource and says which key changed.
 It outlives the API server: what it held stays while the server is away, and a version that is too old (410) only
 means listing again. Paths, verbs and codes: kubernetes.io/docs/reference/using-api/api-concepts.
 """
@@ -165,7 +165,7 @@ def key_of(obj: Mapping[str, Any]) -> str:
     return f"{meta['namespace']}/{meta['name']}" if meta.get("namespace") else str(meta["name"])
 
 
-class Mirror:
+class Informer:
     """A copy of one resource, kept by `run`; `changed(key, before)` is called after each change of an object."""
 
     def __init__(self, kube: Kube, path: str, changed: Callable[[str, Object | None], None]) -> None:
@@ -256,11 +256,11 @@ def _differ(one: Object | None, other: Object | None) -> bool:
         return True
 
 
-class Teller:
-    """Records Events behind all other work: one at a time, once nothing more urgent was done for a moment.
+class EventRecorder:
+    """Records Events at low priority: one at a time, after a short time without more urgent work.
 
-    An API server that is away is waited for; one that refuses an Event has the last word. Of a burst so large that most
-    would be told minutes later, only the first thousand are: an Event is best effort, and telling takes time from work.
+    Sending is retried while the API server is unreachable; rejected Events are not retried. The queue holds 1,000
+    Events and drops further ones, as client-go does: Events are best effort, and sending takes time from other work.
     """
 
     def __init__(self, kube: Kube, component: str, host: str = "") -> None:
@@ -270,11 +270,11 @@ class Teller:
         self._quiet_at = 0.0
         self._dropped = 0
 
-    def hush(self) -> None:
-        """Note that something urgent was done, after which more may follow."""
+    def defer(self) -> None:
+        """Delay queued Events for a short time, because more urgent work may follow."""
         self._quiet_at = time.monotonic() + _EVENT_QUIET_SECONDS
 
-    def tell(self, about: Object, kind: str, reason: str, message: str) -> None:
+    def event(self, about: Object, kind: str, reason: str, message: str) -> None:
         """Record an Event of type `kind` about an object, soon."""
         try:
             self._waiting.put_nowait((time.monotonic() + _EVENT_LATEST_SECONDS, about, kind, reason, message))

@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from lbproof.context.manifests import AGNHOST
 from lbproof.lab.base import LabError, Role
 from lbproof.lab.kind.lab import KindLab
-from lbproof.observe import arp, http
-from lbproof.observe.kube import ApiUnreachable
-from lbproof.observe.wait import settles
-from lbproof.stage.manifests import AGNHOST
+from lbproof.witnesses import arp, http
+from lbproof.witnesses.kube import ApiUnreachable
+from lbproof.witnesses.wait import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from lbproof.observe.vantage import Vantage
+    from lbproof.witnesses.vantage import Vantage
 
 PODS = "/api/v1/namespaces/default/pods"
 
@@ -34,7 +34,7 @@ def serving(lab: KindLab) -> Iterator[dict[str, Any]]:
     }
     spec = {"nodeName": lab.nodes[1].name, "terminationGracePeriodSeconds": 1, "containers": [container]}
     # the controller manager makes a namespace's account a moment after the namespace
-    made = settles(
+    made = eventually(
         lambda: lab.cluster.request("POST", PODS, {"metadata": {"name": "web"}, "spec": spec})[0],
         lambda status: status == 201,
         what="the pod is taken",
@@ -43,7 +43,7 @@ def serving(lab: KindLab) -> Iterator[dict[str, Any]]:
     assert made.value == 201
     yield when_ready(lab)
     lab.cluster.request("DELETE", f"{PODS}/web?gracePeriodSeconds=0")
-    settles(lambda: lab.cluster.list(PODS), lambda pods: not pods, what="the pod is gone", within=20)
+    eventually(lambda: lab.cluster.list(PODS), lambda pods: not pods, what="the pod is gone", within=20)
 
 
 def when_ready(lab: KindLab, restarts: int = 0) -> dict[str, Any]:
@@ -53,7 +53,7 @@ def when_ready(lab: KindLab, restarts: int = 0) -> dict[str, Any]:
         ready = any(row["type"] == "Ready" and row["status"] == "True" for row in seen["status"].get("conditions", []))
         return ready and seen["status"]["containerStatuses"][0]["restartCount"] >= restarts
 
-    return settles(
+    return eventually(
         lambda: lab.cluster.get(f"{PODS}/web"),
         good,
         what="the pod is Ready",
@@ -71,7 +71,8 @@ def test_every_vantage_reaches_a_pod_by_its_own_way(lab: KindLab, serving: dict[
     """The client, the far client through the router, the nodes and the pod itself; the frames show their MACs."""
     worker = lab.nodes[1]
     kubelet = [
-        http.connects(place, worker.address, 10250) for place in (lab.client(), lab.far(), lab.node(worker.name))
+        http.connects(place, worker.address, 10250)
+        for place in (lab.client(), lab.routed_client(), lab.node(worker.name))
     ]
     pod = lab.pod("default", "web")
     answer = http.get(lab.node(lab.nodes[0].name), pod.address, 8080, "/clientip")
@@ -101,7 +102,7 @@ def test_another_process_finds_the_lab_by_its_name(lab: KindLab) -> None:
 def test_a_power_cut_is_at_once_and_the_node_boots_again(lab: KindLab, serving: dict[str, Any]) -> None:
     """The link is dead when the call returns; after the undo the node has its address and runs its pods again."""
     worker = lab.nodes[1]
-    fault = lab.power_cut(worker.name)
+    fault = lab.node_crash(worker.name)
     silent = not hears(lab.client(), lab, worker.name)
     with pytest.raises(LabError, match="has no power"):
         lab.freeze(worker.name)
@@ -113,17 +114,17 @@ def test_a_power_cut_is_at_once_and_the_node_boots_again(lab: KindLab, serving: 
     assert silent
     assert lab.nodes[1].address == worker.address
     assert hears(lab.client(), lab, worker.name)
-    assert http.connects(lab.far(), worker.address, 10250) == "open"
+    assert http.connects(lab.routed_client(), worker.address, 10250) == "open"
 
 
 def test_a_pulled_cable_takes_the_carrier(lab: KindLab) -> None:
     """The node notices; plugged in, it is heard again."""
     worker = lab.nodes[1].name
-    fault = lab.pull_cable(worker)
+    fault = lab.link_down(worker)
     link = lab.run(worker, ["ip", "-br", "link", "show", "eth0"])
     silent = not hears(lab.client(), lab, worker)
     fault.undo()
-    heard = settles(lambda: hears(lab.client(), lab, worker), bool, what="the worker is heard", within=5)
+    heard = eventually(lambda: hears(lab.client(), lab, worker), bool, what="the worker is heard", within=5)
 
     assert "DOWN" in link
     assert silent
@@ -133,7 +134,7 @@ def test_a_pulled_cable_takes_the_carrier(lab: KindLab) -> None:
 def test_a_silent_cut_leaves_the_carrier(lab: KindLab) -> None:
     """Nothing reaches the node, and it cannot notice; mended, it is heard again."""
     worker = lab.nodes[1].name
-    fault = lab.silent_cut(worker)
+    fault = lab.blackhole(worker)
     link = lab.run(worker, ["ip", "-br", "link", "show", "eth0"])
     silent = not hears(lab.client(), lab, worker)
     fault.undo()

@@ -14,8 +14,8 @@ from lbproof.lab.base import Image, Topology
 from lbproof.lab.components import LAB, ensure
 from lbproof.lab.netns import NetnsLab
 from lbproof.lab.netns.images import SYSTEM
-from lbproof.observe.kube import Kube
-from lbproof.observe.wait import settles
+from lbproof.witnesses.kube import Kube
+from lbproof.witnesses.wait import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -76,7 +76,7 @@ def pod_when(kube: Kube) -> Callable[..., dict[str, Any]]:
     """Wait until a pod is as wanted; gives it."""
 
     def wait(name: str, good: Callable[[dict[str, Any]], object], within: float = 20) -> dict[str, Any]:
-        return settles(
+        return eventually(
             lambda: kube.get(f"{PODS}/{name}"),
             good,
             what=f"pod {name}",

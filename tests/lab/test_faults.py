@@ -11,15 +11,15 @@ import pytest
 from lbproof.lab import registry
 from lbproof.lab.base import LabError, Topology
 from lbproof.lab.netns import NetnsLab
-from lbproof.observe import arp, http
-from lbproof.observe.kube import ApiUnreachable, Kube
-from lbproof.observe.wait import holds, settles
+from lbproof.witnesses import arp, http
+from lbproof.witnesses.kube import ApiUnreachable, Kube
+from lbproof.witnesses.wait import consistently, eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from lbproof.observe.vantage import Vantage
+    from lbproof.witnesses.vantage import Vantage
 
 NODES = "/api/v1/nodes"
 PODS = "/api/v1/namespaces/default/pods"
@@ -49,7 +49,7 @@ def test_a_power_cut_is_at_once_and_the_node_boots_again(
     before = serving("cut", node="w02")
     lab.run("w02", ["ip", "addr", "add", "10.9.9.9/32", "dev", "lo"])
     asked = time.monotonic()
-    fault = lab.power_cut("w02")
+    fault = lab.node_crash("w02")
     silent = not hears(lab.client(), lab, "w02")
     fault.undo()
     fault.undo()
@@ -68,18 +68,18 @@ def test_a_node_without_power_is_given_up_and_taken_back(
 ) -> None:
     """The node controller sees it within the grace; what was deleted meanwhile is gone when it is back."""
     serving("given-up", node="w02")
-    fault = lab.power_cut("w02")
-    settles(lambda: node_ready(kube, "w02"), lambda seen: seen == "Unknown", what="w02 is given up", within=20)
+    fault = lab.node_crash("w02")
+    eventually(lambda: node_ready(kube, "w02"), lambda seen: seen == "Unknown", what="w02 is given up", within=20)
     kube.delete(f"{PODS}/given-up", gracePeriodSeconds=1)
     fault.undo()
-    listed = settles(
+    listed = eventually(
         lambda: [pod["metadata"]["name"] for pod in kube.list(PODS)],
         lambda names: "given-up" not in names,
         what="the pod goes",
         within=10,
     )
 
-    taint = settles(lambda: taints(kube, "w02"), lambda seen: not seen, what="w02 has no taint", within=5)
+    taint = eventually(lambda: taints(kube, "w02"), lambda seen: not seen, what="w02 has no taint", within=5)
 
     assert node_ready(kube, "w02") == "True"
     assert "given-up" not in listed.value
@@ -89,14 +89,14 @@ def test_a_node_without_power_is_given_up_and_taken_back(
 def test_a_pulled_cable_takes_the_carrier_and_the_lease(lab: NetnsLab, kube: Kube, serving: Callable[..., Any]) -> None:
     """The node notices, its pods run on, the cluster gives it up; plugged in, all is as before."""
     pod = serving("cable", node="w02")
-    fault = lab.pull_cable("w02")
+    fault = lab.link_down("w02")
     assert fault.earliest < fault.began
     carrier = lab.run("w02", ["cat", "/sys/class/net/eth0/operstate"])
     link = lab.run("w02", ["ip", "-br", "link", "show", "eth0"])
     alive = http.get(lab.node("w02"), pod["status"]["podIP"], 8080, "/hostname").status
-    settles(lambda: node_ready(kube, "w02"), lambda seen: seen == "Unknown", what="w02 is given up", within=20)
+    eventually(lambda: node_ready(kube, "w02"), lambda seen: seen == "Unknown", what="w02 is given up", within=20)
     fault.undo()
-    settles(lambda: node_ready(kube, "w02"), lambda seen: seen == "True", what="w02 is back", within=10)
+    eventually(lambda: node_ready(kube, "w02"), lambda seen: seen == "True", what="w02 is back", within=10)
 
     assert "NO-CARRIER" in link, carrier
     assert alive == 200
@@ -106,7 +106,7 @@ def test_a_pulled_cable_takes_the_carrier_and_the_lease(lab: NetnsLab, kube: Kub
 def test_a_silent_cut_leaves_the_carrier(lab: NetnsLab, kube: Kube, serving: Callable[..., Any]) -> None:
     """Nothing reaches the node nor leaves it, and it cannot notice; mended, it is heard again and its pods ran on."""
     pod = serving("silent", node="w02")
-    fault = lab.silent_cut("w02")
+    fault = lab.blackhole("w02")
     assert fault.earliest < fault.began
     link = lab.run("w02", ["ip", "-br", "link", "show", "eth0"])
     reached = [hears(lab.client(), lab, "w02"), hears(lab.node("w02"), lab, "w01")]
@@ -123,7 +123,7 @@ def test_a_silent_cut_leaves_the_carrier(lab: NetnsLab, kube: Kube, serving: Cal
     assert rules(lab) == []
     assert restarts(kube.get(f"{PODS}/silent")) == 0
     with pytest.raises(LabError, match="no node w09 in this lab"):
-        lab.silent_cut("w09")
+        lab.blackhole("w09")
 
 
 def test_a_partition_is_between_two_nodes_alone(lab: NetnsLab) -> None:
@@ -215,7 +215,7 @@ def test_the_api_server_stops_and_starts(lab: NetnsLab, kube: Kube, serving: Cal
     with pytest.raises(ApiUnreachable):
         kube.get(NODES)
     lab.kill("default", "outlives")
-    alive = settles(
+    alive = eventually(
         lambda: http.get(lab.node("w02"), pod["status"]["podIP"], 8080, "/hostname").status,
         lambda seen: seen == 200,
         what="its node starts it again",
@@ -235,7 +235,7 @@ def test_a_share_of_packets_is_lost(lab: NetnsLab) -> None:
     fault = lab.drop("w02", 0.5)
     assert fault.earliest < fault.began
     some = sum(hears(lab.client(), lab, "w02") for _ in range(60))
-    other = holds(lambda: hears(lab.client(), lab, "w01"), bool, what="w01 hears all", during=0.5)
+    other = consistently(lambda: hears(lab.client(), lab, "w01"), bool, what="w01 hears all", during=0.5)
     fault.undo()
 
     assert 12 <= some <= 48
@@ -254,11 +254,11 @@ def test_the_control_plane_comes_back_from_a_power_cut(programs: Mapping[str, Pa
     lab = NetnsLab.up(registry.free_name("cut"), Topology(workers=1), programs=programs)
     kube = Kube(lab.kubeconfig)
     kube.create("/api/v1/namespaces", {"metadata": {"name": "kept"}})
-    fault = lab.power_cut("m01")
+    fault = lab.node_crash("m01")
     alive = http.get(lab.client(), lab.node("w01").address, 10256, "/healthz").status
     silent = not hears(lab.client(), lab, "m01")
     fault.undo()
-    kept = settles(
+    kept = eventually(
         lambda: kube.get("/api/v1/namespaces/kept"), bool, what="the API", within=10, ignore=(ApiUnreachable,)
     ).value
     ready = node_ready(kube, "m01")
@@ -275,9 +275,9 @@ def test_what_is_not_there_cannot_be_hurt(lab: NetnsLab) -> None:
     """An unknown node and a node without power are named in one line."""
     with pytest.raises(LabError, match="no node w09 in this lab; it has m01, w01, w02"):
         lab.freeze("w09")
-    fault = lab.power_cut("w02")
+    fault = lab.node_crash("w02")
     with pytest.raises(LabError, match="node w02 has no power"):
-        lab.pull_cable("w02")
+        lab.link_down("w02")
     fault.undo()
 
 

@@ -15,13 +15,13 @@ import pytest
 from lbproof.lab import registry
 from lbproof.lab.base import LabError, Topology
 from lbproof.lab.netns import NetnsLab
-from lbproof.observe import http
-from lbproof.observe.wait import settles
+from lbproof.witnesses import http
+from lbproof.witnesses.wait import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from lbproof.observe.kube import Kube
+    from lbproof.witnesses.kube import Kube
 
 SMALL = Topology(workers=0)
 
@@ -143,7 +143,7 @@ def test_nothing_is_left_when_the_keeper_is_killed(
     its_own = spaces_of(name)
     os.kill(registry.find(name).keeper, signal.SIGKILL)
     sleeper.wait(5)
-    settles(names, lambda seen: not seen[name], what="the lab is dead", within=5)
+    eventually(names, lambda seen: not seen[name], what="the lab is dead", within=5)
     said: list[str] = []
     removed = registry.clean(progress=said.append)
     other._reap()  # noqa: SLF001 - it was killed behind its back
@@ -166,8 +166,8 @@ def test_a_lab_goes_with_the_process_that_holds_its_lifeline(
     its_own = spaces_of(name)
     starter.kill()
     starter.wait()
-    settles(names, lambda seen: name not in seen, what="the lab is gone", within=10)
-    settles(lambda: living(its_own), lambda left: not left, what="nothing lives in its namespaces", within=5)
+    eventually(names, lambda seen: name not in seen, what="the lab is gone", within=10)
+    eventually(lambda: living(its_own), lambda left: not left, what="nothing lives in its namespaces", within=5)
 
     assert len(its_own) >= 4
     assert traces() - before == set()

@@ -5,15 +5,15 @@ from __future__ import annotations
 import base64
 from typing import TYPE_CHECKING, Any
 
-from lbproof.observe import http
-from lbproof.observe.kube import ApiError
-from lbproof.observe.wait import settles
+from lbproof.witnesses import http
+from lbproof.witnesses.kube import ApiError
+from lbproof.witnesses.wait import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from lbproof.lab.netns import NetnsLab
-    from lbproof.observe.kube import Kube
+    from lbproof.witnesses.kube import Kube
 
 PODS = "/api/v1/namespaces/default/pods"
 SECRETS = "/api/v1/namespaces/default/secrets"
@@ -202,9 +202,9 @@ def test_a_deleted_pod_may_finish_its_work(lab: NetnsLab, kube: Kube, pod: Calla
         "print('here'); done.wait(); threading.Event().wait(0.5); print('done')\n"
     )
     pod("graceful", terminationGracePeriodSeconds=30, container=python(code))
-    settles(lambda: output(lab, "graceful"), lambda text: text == "here\n", what="the program runs", within=10)
+    eventually(lambda: output(lab, "graceful"), lambda text: text == "here\n", what="the program runs", within=10)
     kube.delete(f"{PODS}/graceful")
-    settles(lambda: gone(kube, "graceful"), bool, what="the pod goes", within=5)
+    eventually(lambda: gone(kube, "graceful"), bool, what="the pod goes", within=5)
 
     assert output(lab, "graceful") == "here\ndone\n"
 
@@ -213,9 +213,9 @@ def test_a_deaf_pod_is_killed_when_its_grace_is_over(lab: NetnsLab, kube: Kube, 
     """A program that ignores SIGTERM ends by SIGKILL, and its address answers no more."""
     code = "import signal, threading; signal.signal(15, signal.SIG_IGN); print('here'); threading.Event().wait()"
     pod("deaf", terminationGracePeriodSeconds=1, container=python(code))
-    settles(lambda: output(lab, "deaf"), lambda text: text == "here\n", what="the program runs", within=10)
+    eventually(lambda: output(lab, "deaf"), lambda text: text == "here\n", what="the program runs", within=10)
     kube.delete(f"{PODS}/deaf")
-    waited = settles(lambda: gone(kube, "deaf"), bool, what="the pod goes", within=5)
+    waited = eventually(lambda: gone(kube, "deaf"), bool, what="the pod goes", within=5)
 
     assert waited.took >= 0.9
 

@@ -7,13 +7,13 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-from lbproof.stage import manifests
+from lbproof.context import manifests
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from lbproof.lab.netns import NetnsLab
-    from lbproof.observe.kube import Kube
+    from lbproof.witnesses.kube import Kube
 
 NAMESPACES = ("lbproof", "lbproof-foreign")
 """What the checks of a run share."""

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from lbproof.lab.base import Ability, LabError
-from lbproof.observe import arp, http
-from lbproof.observe.wait import settles
+from lbproof.lab.base import Capability, LabError
+from lbproof.witnesses import arp, http
+from lbproof.witnesses.wait import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from lbproof.lab.netns import NetnsLab
-    from lbproof.observe.kube import Kube
+    from lbproof.witnesses.kube import Kube
 
 SERVICES = "/api/v1/namespaces/default/services"
 
@@ -38,9 +38,9 @@ def node_port(kube: Kube, serving: Callable[..., Any]) -> int:
 
 def test_every_tier_answers_where_it_should(lab: NetnsLab, kube: Kube, node_port: int) -> None:
     """A node port answers the client, the far client and the nodes at every node; the cluster address not outside."""
-    places = (lab.client(), lab.far(), lab.node("w02"))
+    places = (lab.client(), lab.routed_client(), lab.node("w02"))
     answers = {
-        (place.name, node.name): settles(
+        (place.name, node.name): eventually(
             lambda place=place, node=node: http.get(place, node.address, node_port, "/hostname"),  # type: ignore[misc]
             lambda answer: answer.status == 200,
             what="node port",
@@ -119,7 +119,7 @@ def test_a_place_is_entered_by_a_command_line(lab: NetnsLab) -> None:
     argv = lab.exec_argv("far", ["ip", "-4", "-o", "addr", "show", "eth0"])
     shown = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
 
-    assert lab.far().address in shown
+    assert lab.routed_client().address in shown
     assert "MASQUERADE" in lab.run("w01", ["iptables", "-t", "nat", "-S", "POSTROUTING"])
     with pytest.raises(LabError, match="client, far, m01, w01, w02, and NAMESPACE/POD"):
         lab.exec_argv("w09", ["true"])
@@ -128,9 +128,9 @@ def test_a_place_is_entered_by_a_command_line(lab: NetnsLab) -> None:
 
 
 def test_the_lab_says_what_it_is(lab: NetnsLab) -> None:
-    """A report names the environment, and no check is untestable here for want of an ability."""
+    """A report names the environment, and no check is untestable here for want of an capability."""
     described = lab.describe()
 
     assert described["kubernetes"].startswith("v1.")
     assert described["kube-proxy"] == "iptables"
-    assert all(lab.can(ability) for ability in Ability)
+    assert all(lab.can(capability) for capability in Capability)

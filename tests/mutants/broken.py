@@ -135,24 +135,24 @@ def gratuitous_arp_on_assignment_only() -> None:
 @fault("POOL-01", "ARTICLE-09")
 def outside_the_pool() -> None:
     """Addresses are given that lie behind the pool's last one."""
-    real = allocate.Ledger._any  # noqa: SLF001
+    real = allocate.Allocator._any  # noqa: SLF001
 
-    def other(self: allocate.Ledger, wish: allocate.Wish) -> IP:
-        return real(self, wish) + 64
+    def other(self: allocate.Allocator, request: allocate.AddressRequest) -> IP:
+        return real(self, request) + 64
 
-    _set(allocate.Ledger, "_any", other)
+    _set(allocate.Allocator, "_any", other)
 
 
 @fault("POOL-02a", "POOL-02b", "POOL-02c")
 def one_address_for_all() -> None:
     """The first address of the pool is given to everyone."""
-    _set(allocate.Ledger, "adopt", lambda *_: True)
+    _set(allocate.Allocator, "adopt", lambda *_: True)
 
 
 @fault("POOL-03e")
 def keeps_the_ends_back() -> None:
     """The ends of a /24 are never given, though the pool is declared whole."""
-    real = allocate._Shelf._next  # noqa: SLF001
+    real = allocate.FreeList._next  # noqa: SLF001
 
     def inner(self: Any) -> int | None:  # noqa: ANN401
         while (number := real(self)) is not None:
@@ -160,45 +160,45 @@ def keeps_the_ends_back() -> None:
                 break
         return number
 
-    _set(allocate._Shelf, "_next", inner)  # noqa: SLF001
+    _set(allocate.FreeList, "_next", inner)
 
 
 @fault("PEND-01b", "PEND-05")
 def needs_no_pool() -> None:
     """With no pool at all an address is made up."""
-    real = allocate.Ledger._any  # noqa: SLF001
+    real = allocate.Allocator._any  # noqa: SLF001
 
-    def some(self: allocate.Ledger, wish: allocate.Wish) -> IP:
-        return real(self, wish) if self._index else ipaddress.ip_address("192.0.2.1")
+    def some(self: allocate.Allocator, request: allocate.AddressRequest) -> IP:
+        return real(self, request) if self._index else ipaddress.ip_address("192.0.2.1")
 
-    _set(allocate.Ledger, "_any", some)
+    _set(allocate.Allocator, "_any", some)
 
 
 @fault("PEND-01a")
 def overbooks() -> None:
     """Who comes when a pool is full is given its first address as well."""
-    real = allocate.Ledger._any  # noqa: SLF001
+    real = allocate.Allocator._any  # noqa: SLF001
 
-    def some(self: allocate.Ledger, wish: allocate.Wish) -> IP:
+    def some(self: allocate.Allocator, request: allocate.AddressRequest) -> IP:
         try:
-            return real(self, wish)
+            return real(self, request)
         except allocate.RefusedError:
             block, _ = self._index[0]
             return to_ip(block.family, block.first)
 
-    _set(allocate.Ledger, "_any", some)
+    _set(allocate.Allocator, "_any", some)
 
 
 @fault("POOL-03a", "POOL-03b", "POOL-03c", "POOL-03d")
 def off_by_one() -> None:
     """The last address of a block is never given."""
-    real = allocate._Shelf._next  # noqa: SLF001
+    real = allocate.FreeList._next  # noqa: SLF001
 
     def following(self: Any) -> int | None:  # noqa: ANN401
         number = real(self)
         return None if number in {block.last for block in self.pool.blocks} else number
 
-    _set(allocate._Shelf, "_next", following)  # noqa: SLF001
+    _set(allocate.FreeList, "_next", following)
 
 
 @fault("PEND-02", "EVT-01b")
@@ -235,59 +235,59 @@ def deaf_to_pools() -> None:
 @fault("REQ-01a", "REQ-01b", "ARTICLE-04")
 def deaf_to_requests() -> None:
     """Whatever is asked for, the next free address is given."""
-    real = _real(controller, "read_wish")
-    _set(controller, "read_wish", lambda key, service: replace(real(key, service), asked=None))
+    real = _real(controller, "read_address_request")
+    _set(controller, "read_address_request", lambda key, service: replace(real(key, service), asked=None))
 
 
 @fault("REQ-02", "L2-04b", "ARTICLE-08")
 def gives_what_is_in_no_pool() -> None:
     """An address outside every pool is given to who asks for it."""
-    real = allocate.Ledger._asked  # noqa: SLF001
+    real = allocate.Allocator._asked  # noqa: SLF001
 
-    def asked(self: allocate.Ledger, wish: allocate.Wish, ip: IP) -> IP:
-        return ip if self.pool_of(ip) is None else real(self, wish, ip)
+    def asked(self: allocate.Allocator, request: allocate.AddressRequest, ip: IP) -> IP:
+        return ip if self.pool_of(ip) is None else real(self, request, ip)
 
-    _set(allocate.Ledger, "_asked", asked)
+    _set(allocate.Allocator, "_asked", asked)
 
 
 @fault("REQ-03")
 def gives_what_another_holds() -> None:
     """An address that another Service holds is given to who asks for it."""
-    real = allocate.Ledger._asked  # noqa: SLF001
+    real = allocate.Allocator._asked  # noqa: SLF001
 
-    def asked(self: allocate.Ledger, wish: allocate.Wish, ip: IP) -> IP:
+    def asked(self: allocate.Allocator, request: allocate.AddressRequest, ip: IP) -> IP:
         self.holder.pop(ip, None)
-        return real(self, wish, ip)
+        return real(self, request, ip)
 
-    _set(allocate.Ledger, "_asked", asked)
+    _set(allocate.Allocator, "_asked", asked)
 
 
 @fault("REQ-04a", "REQ-04b", "REQ-04c", "REQ-04d")
 def makes_do() -> None:
     """A request that cannot be used is forgotten, and the next free address is given."""
-    read, ask = _real(controller, "read_wish"), allocate.Ledger._asked  # noqa: SLF001
+    read, ask = _real(controller, "read_address_request"), allocate.Allocator._asked  # noqa: SLF001
 
-    def wish(key: str, service: Any) -> allocate.Wish:  # noqa: ANN401
+    def request(key: str, service: Any) -> allocate.AddressRequest:  # noqa: ANN401
         try:
-            found: allocate.Wish = read(key, service)
+            found: allocate.AddressRequest = read(key, service)
         except allocate.RefusedError:
-            return allocate.Wish(key=key)
+            return allocate.AddressRequest(key=key)
         return found
 
-    def asked(self: allocate.Ledger, wish: allocate.Wish, ip: IP) -> IP:
+    def asked(self: allocate.Allocator, request: allocate.AddressRequest, ip: IP) -> IP:
         try:
-            return ask(self, wish, ip)
+            return ask(self, request, ip)
         except allocate.RefusedError:
-            return self._any(replace(wish, asked=None, pool=None))
+            return self._any(replace(request, asked=None, pool=None))
 
-    _set(controller, "read_wish", wish)
-    _set(allocate.Ledger, "_asked", asked)
+    _set(controller, "read_address_request", request)
+    _set(allocate.Allocator, "_asked", asked)
 
 
 @fault("RECL-01a", "RECL-01b", "RECL-02a", "RECL-02b", "ARTICLE-18")
 def never_reclaimed() -> None:
     """What a deleted Service held is never given again."""
-    _set(allocate.Ledger, "release", lambda *_: None)
+    _set(allocate.Allocator, "release", lambda *_: None)
 
 
 @fault("RECL-01c")
@@ -354,7 +354,7 @@ def nobody_says_who_announces() -> None:
     real = speaker.Speaker.__init__
 
     def init(self: speaker.Speaker, **words: Any) -> None:  # noqa: ANN401
-        real(self, **(words | {"took": lambda _service: None}))
+        real(self, **(words | {"on_acquired": lambda _service: None}))
 
     _set(speaker.Speaker, "__init__", init)
 
@@ -409,7 +409,7 @@ def not_programmed() -> None:
 @fault("FAIL-01", "FAIL-05", "ARTICLE-16", "ARTICLE-17", "ARTICLE-20")
 def no_failover() -> None:
     """A speaker that falls silent is taken for alive."""
-    _set(segment.Segment, "bury", lambda *_: [])
+    _set(segment.Segment, "expire_peers", lambda *_: [])
 
 
 @fault("FAIL-02")
@@ -417,13 +417,13 @@ def stays_down() -> None:
     """Nobody takes over from a speaker that is killed, and when it runs again it takes nothing."""
     hear = segment.Segment.hear
 
-    def shy(self: segment.Segment, beat: Any, now: float) -> bool:  # noqa: ANN401
-        if beat.node not in self.peers and beat.sequence > LATE:
+    def shy(self: segment.Segment, heartbeat: Any, now: float) -> bool:  # noqa: ANN401
+        if heartbeat.node not in self.peers and heartbeat.sequence > LATE:
             self.listen_until = float("inf")
-        return hear(self, beat, now)
+        return hear(self, heartbeat, now)
 
     _set(segment.Segment, "hear", shy)
-    _set(segment.Segment, "bury", lambda *_: [])
+    _set(segment.Segment, "expire_peers", lambda *_: [])
 
 
 @fault("FAIL-04", "FAIL-05")
@@ -453,7 +453,7 @@ def moved_on_restart() -> None:
         free = [ip for n in numbers if (ip := to_ip(4, n)) not in held]
         return random.SystemRandom().choice(free) if free else None
 
-    _set(allocate._Shelf, "take", shuffled)  # noqa: SLF001
+    _set(allocate.FreeList, "take", shuffled)
 
 
 @fault("CRD-01a", "CRD-01b", "CRD-01c")

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lbproof.observe import http
-from lbproof.observe.wait import settles
+from lbproof.witnesses import http
+from lbproof.witnesses.wait import eventually
 
 sys.path.insert(0, str(Path(__file__).parents[2]))  # for the helpers of tests, by their place in the checkout
 
@@ -19,7 +19,7 @@ from tests.observe.places import PORT, Segment
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from lbproof.observe.vantage import Vantage
+    from lbproof.witnesses.vantage import Vantage
 
 
 @pytest.fixture(scope="session")
@@ -47,7 +47,9 @@ def server(web: Vantage, client: Vantage, tmp_path: Path) -> Iterator[subprocess
     (tmp_path / "hostname").write_text("web\n")
     argv = [sys.executable, "-m", "http.server", str(PORT), "--directory", str(tmp_path)]
     process = web.popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    settles(lambda: http.connects(client, web.address, PORT), lambda seen: seen == "open", what="it listens", within=10)
+    eventually(
+        lambda: http.connects(client, web.address, PORT), lambda seen: seen == "open", what="it listens", within=10
+    )
     yield process
     process.kill()
     process.wait()

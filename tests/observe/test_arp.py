@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lbproof.observe import arp
-from lbproof.observe.frames import BROADCAST, ETHERTYPE_ARP, Frame, Op, encode
-from lbproof.observe.packets import opened
-from lbproof.observe.wait import settles
+from lbproof.witnesses import arp
+from lbproof.witnesses.frames import BROADCAST, ETHERTYPE_ARP, Frame, Op, encode
+from lbproof.witnesses.packets import opened
+from lbproof.witnesses.wait import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.observe.places import Segment
 
-    from lbproof.observe.vantage import Vantage
+    from lbproof.witnesses.vantage import Vantage
 
 FREE = "10.77.0.9"
 """An address that no host has."""
@@ -131,7 +131,7 @@ def test_a_listener_outlives_the_loss_of_its_interface(segment: Segment, client:
     with arp.Listener(web) as heard:
         with segment.interface_down("web"):
             assert arp.ask(client, FREE) == []
-        settles(lambda: arp.ask(client, web.address), bool, what="web answers again", within=5)
+        eventually(lambda: arp.ask(client, web.address), bool, what="web answers again", within=5)
 
         assert any(frame.target_ip == web.address for frame in heard.frames)
 

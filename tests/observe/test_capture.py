@@ -13,17 +13,17 @@ from scapy.layers.l2 import ARP, Ether
 from scapy.utils import rdpcap
 from tests.observe.places import PORT
 
-from lbproof.observe import arp, capture, http, neighbours
-from lbproof.observe.capture import Capture
-from lbproof.observe.packets import opened
-from lbproof.observe.wait import settles
+from lbproof.witnesses import arp, capture, http, neighbours
+from lbproof.witnesses.capture import Capture
+from lbproof.witnesses.packets import opened
+from lbproof.witnesses.wait import eventually
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.observe.places import Segment
 
-    from lbproof.observe.vantage import Vantage
+    from lbproof.witnesses.vantage import Vantage
 
 TEST_TYPE = 0x88B5
 """The EtherType for experiments (IEEE 802, local experimental 1)."""
@@ -75,7 +75,7 @@ def test_a_burst_is_kept_whole(client: Vantage, web: Vantage) -> None:
     sent = [number.to_bytes(4, "big") + bytes(60) for number in range(5000)]
     with Capture(client) as kept:
         frames_to(client, web, sent)
-        settles(lambda: len(payloads(kept)), len(sent).__eq__, what="all frames are kept", within=5)
+        eventually(lambda: len(payloads(kept)), len(sent).__eq__, what="all frames are kept", within=5)
 
     assert payloads(kept) == sent
 
@@ -86,7 +86,7 @@ def test_the_end_of_the_story_is_what_is_kept(client: Vantage, web: Vantage, mon
     sent = [number.to_bytes(4, "big") + bytes(96) for number in range(100)]
     with Capture(client) as kept:
         frames_to(client, web, sent)
-        settles(lambda: payloads(kept)[-1:], [sent[-1]].__eq__, what="the last frame is kept", within=5)
+        eventually(lambda: payloads(kept)[-1:], [sent[-1]].__eq__, what="the last frame is kept", within=5)
 
     assert sum(len(frame) for _, frame in kept.frames()) <= 4000
     assert payloads(kept) == sent[-len(payloads(kept)) :]
@@ -100,7 +100,7 @@ def test_a_long_frame_is_cut_and_its_length_is_kept(client: Vantage, web: Vantag
             sending = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         with sending:
             sending.sendto(bytes(1000), (client.address, 9))
-        settles(lambda: [f for _, f in kept.frames() if len(f) == capture.SNAP], bool, what="it is kept", within=5)
+        eventually(lambda: [f for _, f in kept.frames() if len(f) == capture.SNAP], bool, what="it is kept", within=5)
     kept.write(tmp_path / "client.pcap")
     found = [packet for packet in rdpcap(str(tmp_path / "client.pcap")) if UDP in packet and packet[UDP].dport == 9]
 
@@ -113,9 +113,9 @@ def test_a_capture_outlives_the_loss_of_its_interface(segment: Segment, client: 
     with Capture(web) as kept:
         with segment.interface_down("web"):
             assert arp.ask(client, web.address) == []
-        settles(lambda: arp.ask(client, web.address), bool, what="web answers again", within=5)
+        eventually(lambda: arp.ask(client, web.address), bool, what="web answers again", within=5)
 
-        settles(
+        eventually(
             lambda: [f.target_ip for f in kept.arp()], lambda seen: web.address in seen, what="it is heard", within=5
         )
 
@@ -124,10 +124,10 @@ def test_what_was_kept_can_be_written_while_more_comes(client: Vantage, web: Van
     """Evidence is taken before anything is undone, and so while the capture goes on."""
     with Capture(client) as kept:
         frames_to(client, web, [b"first"])
-        settles(lambda: payloads(kept), bool, what="it is kept", within=5)
+        eventually(lambda: payloads(kept), bool, what="it is kept", within=5)
         kept.write(tmp_path / "client.pcap")
         frames_to(client, web, [b"second"])
-        settles(lambda: len(payloads(kept)), (2).__eq__, what="more is kept", within=5)
+        eventually(lambda: len(payloads(kept)), (2).__eq__, what="more is kept", within=5)
 
     written = [bytes(packet.payload) for packet in rdpcap(str(tmp_path / "client.pcap")) if packet.type == TEST_TYPE]
     assert written == [b"first"]

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scapy.layers.l2 import ARP, Ether
 
-from lbproof.observe.frames import Frame, Op, decode, encode, request
+from lbproof.witnesses.frames import Frame, Op, decode, encode, request
 
 macs = st.binary(min_size=6, max_size=6).map(lambda raw: raw.hex(":"))
 ips = st.ip_addresses(v=4).map(str)

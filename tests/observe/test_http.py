@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.observe.places import PORT
 
-from lbproof.observe import http
+from lbproof.witnesses import http
 
 if TYPE_CHECKING:
     import subprocess
     from collections.abc import Callable, Iterator
 
-    from lbproof.observe.vantage import Vantage
+    from lbproof.witnesses.vantage import Vantage
 
 CLOSED, OTHER = 9, 8001
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)

@@ -13,8 +13,8 @@ import pytest
 from tests.observe.places import kubeconfig_text
 from tests.reference.apiserver import ApiServer
 
-from lbproof.observe.kube import ApiError, ApiUnreachable, Kube, load_manifests
-from lbproof.observe.wait import settles
+from lbproof.witnesses.kube import ApiError, ApiUnreachable, Kube, load_manifests
+from lbproof.witnesses.wait import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -204,7 +204,7 @@ def thought(kube: Kube) -> Iterator[Object]:
     with pytest.raises(ApiError, match="404"):
         kube.apply(wanted)
     kube.apply(definition)
-    yield settles(lambda: kube.apply(wanted), bool, what="it is served", within=10, ignore=(ApiError,)).value
+    yield eventually(lambda: kube.apply(wanted), bool, what="it is served", within=10, ignore=(ApiError,)).value
     kube.delete(kube.path_of("apiextensions.k8s.io/v1", "CustomResourceDefinition", None, "thoughts.lbproof.test"))
 
 

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lbproof.observe import neighbours
+from lbproof.witnesses import neighbours
 
 if TYPE_CHECKING:
-    from lbproof.observe.vantage import Vantage
+    from lbproof.witnesses.vantage import Vantage
 
 OTHER = "10.77.0.33"
 MAC = "02:00:00:00:99:99"

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from tests.observe.places import PORT
 
 from lbproof.lab.vantage import NamespaceVantage
-from lbproof.observe import prober
-from lbproof.observe.journal import Journal
-from lbproof.observe.prober import PERIOD, STEADY, TIMEOUT, Prober, Sample, first_outage, longest, outages, steady
-from lbproof.observe.wait import NotSettled, settles
+from lbproof.witnesses import prober
+from lbproof.witnesses.journal import Journal
+from lbproof.witnesses.prober import PERIOD, STEADY, TIMEOUT, Prober, Sample, first_outage, longest, outages, steady
+from lbproof.witnesses.wait import EventuallyFailed, eventually
 
 if TYPE_CHECKING:
     import subprocess
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from tests.observe.places import Segment
 
-    from lbproof.observe.vantage import Vantage
+    from lbproof.witnesses.vantage import Vantage
 
 STARVED = 0.4
 """Seconds by which a machine that does other things as well may be late."""
@@ -113,7 +113,7 @@ def enough(count: int) -> bool:
 def test_requests_leave_on_the_schedule(client: Vantage, web: Vantage) -> None:
     """One every period and none missing, and the answers say who gave them."""
     with Prober(client, web.address, PORT) as running:
-        settles(lambda: len(running.samples), lambda count: count >= 50, what="fifty requests", within=10)
+        eventually(lambda: len(running.samples), lambda count: count >= 50, what="fifty requests", within=10)
     due = sorted(sample.due for sample in running.samples)
 
     assert {sample.who for sample in running.samples if sample.took is not None} == {"web"}
@@ -128,7 +128,7 @@ def test_a_stall_is_seen_at_its_full_length(client: Vantage, web: Vantage, serve
         threading.Event().wait(0.6)
         thawed = time.monotonic()
         os.kill(server.pid, signal.SIGCONT)
-        settles(answered(running, thawed), enough, what="it serves again", within=5)
+        eventually(answered(running, thawed), enough, what="it serves again", within=5)
     missed = [sample for sample in running.samples if frozen < sample.due < thawed - TIMEOUT - 0.05]
 
     assert len(missed) >= 20
@@ -144,7 +144,7 @@ def test_a_cut_cable_is_an_outage_of_its_length(segment: Segment, client: Vantag
             out = time.monotonic()
             threading.Event().wait(0.5)
         back = time.monotonic()
-        settles(answered(running, back), enough, what="it serves again", within=5)
+        eventually(answered(running, back), enough, what="it serves again", within=5)
 
     assert longest(running.samples) == pytest.approx(back - out, abs=STARVED)
     assert first_outage(running.samples, out - 0.1) == pytest.approx(back - out, abs=STARVED)
@@ -169,7 +169,7 @@ def test_what_never_answers_is_a_failure_that_says_what_was_seen(
     monkeypatch.setattr(prober, "START", 0.5)
     asking = Prober(client, web.address, 9)
 
-    with pytest.raises(NotSettled, match=r"10\.77\.0\.2:9 answers client: not within 0\.5 s; .* refused"), asking:
+    with pytest.raises(EventuallyFailed, match=r"10\.77\.0\.2:9 answers client: not within 0\.5 s; .* refused"), asking:
         pass
 
     assert asking._process.returncode is not None  # noqa: SLF001 - its end is what is tested
@@ -181,7 +181,7 @@ def test_another_status_is_no_answer(client: Vantage, web: Vantage, monkeypatch:
     monkeypatch.setattr(prober, "START", 0.5)
 
     with (
-        pytest.raises(NotSettled, match="not-http"),
+        pytest.raises(EventuallyFailed, match="not-http"),
         Prober(client, web.address, PORT, path="/nothing-here"),
     ):
         pass

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from lbproof.observe.journal import Journal
-from lbproof.observe.wait import DidNotHold, NotSettled, Waiter, holds, settles
 from lbproof.spec import BUDGETS, UnknownName
+from lbproof.witnesses.journal import Journal
+from lbproof.witnesses.wait import ConsistentlyFailed, EventuallyFailed, Waiter, consistently, eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -62,7 +62,7 @@ def one_after_another(values: Sequence[object]) -> Callable[[], object]:
 
 def test_what_becomes_true_is_given_with_its_time(time: Time, kw: dict[str, Any]) -> None:
     """The value that was good, when, and every distinct value on the way."""
-    found = settles(at(time, (0, "pending"), (0.6, "10.0.0.7")), "10.0.0.7".__eq__, what="web", within=1, **kw)
+    found = eventually(at(time, (0, "pending"), (0.6, "10.0.0.7")), "10.0.0.7".__eq__, what="web", within=1, **kw)
 
     assert found.value == "10.0.0.7"
     assert found.took == pytest.approx(0.6)
@@ -73,8 +73,8 @@ def test_what_does_not_become_true_says_what_was_seen(time: Time, kw: dict[str, 
     """The failure is a sentence with the budget and each distinct value beside its time."""
     world = at(time, (0, "pending"), (0.6, "10.0.0.9"))
 
-    with pytest.raises(NotSettled) as failed:
-        settles(world, "10.0.0.7".__eq__, what="svc/web gets 10.0.0.7", within=1, **kw)
+    with pytest.raises(EventuallyFailed) as failed:
+        eventually(world, "10.0.0.7".__eq__, what="svc/web gets 10.0.0.7", within=1, **kw)
 
     assert str(failed.value) == ("svc/web gets 10.0.0.7: not within 1 s; observed +0.00 s pending, +0.60 s 10.0.0.9")
     assert time.now == pytest.approx(1)
@@ -83,7 +83,7 @@ def test_what_does_not_become_true_says_what_was_seen(time: Time, kw: dict[str, 
 def test_a_bad_look_begins_the_row_again(kw: dict[str, Any]) -> None:
     """So many good looks in a row are so many with no bad one between them."""
     looks = one_after_another([1, 1, 0, 1, 1, 1])
-    found = settles(looks, bool, what="it", within=1, in_a_row=3, every=0.1, **kw)
+    found = eventually(looks, bool, what="it", within=1, in_a_row=3, every=0.1, **kw)
 
     assert found.took == pytest.approx(0.5)
 
@@ -91,7 +91,7 @@ def test_a_bad_look_begins_the_row_again(kw: dict[str, Any]) -> None:
 def test_an_expected_error_is_a_bad_look(time: Time, kw: dict[str, Any]) -> None:
     """Its text is what was observed; it ends a row as well."""
     world = at(time, (0, OSError("refused")), (0.2, "up"))
-    found = settles(world, bool, what="it", within=1, ignore=(OSError,), **kw)
+    found = eventually(world, bool, what="it", within=1, ignore=(OSError,), **kw)
 
     assert found.observed == [(0.0, "refused"), (0.2, "up")]
 
@@ -99,27 +99,27 @@ def test_an_expected_error_is_a_bad_look(time: Time, kw: dict[str, Any]) -> None
 def test_an_unexpected_error_is_not_waited_out(time: Time, kw: dict[str, Any]) -> None:
     """What nobody expected comes through at once."""
     with pytest.raises(ZeroDivisionError):
-        settles(at(time, (0, ZeroDivisionError())), bool, what="it", within=1, **kw)
+        eventually(at(time, (0, ZeroDivisionError())), bool, what="it", within=1, **kw)
 
     assert time.now == 0
 
 
 def test_there_is_always_a_look(kw: dict[str, Any]) -> None:
-    """With no time at all, what is true already settles."""
-    assert settles(lambda: True, bool, what="it", within=0, **kw).took == 0
+    """With no time at all, what is true already eventually."""
+    assert eventually(lambda: True, bool, what="it", within=0, **kw).took == 0
 
 
 def test_what_becomes_true_at_the_last_moment_settles(time: Time, kw: dict[str, Any]) -> None:
     """The last look is at the end of the time, wherever the looks before it fell."""
-    found = settles(at(time, (0, False), (1, True)), bool, what="it", within=1, every=0.3, **kw)
+    found = eventually(at(time, (0, False), (1, True)), bool, what="it", within=1, every=0.3, **kw)
 
     assert found.took == pytest.approx(1)
 
 
 def test_a_long_story_is_cut_in_the_middle_and_says_so(time: Time, kw: dict[str, Any]) -> None:
     """A value that changes all the time shows its first and last ones, and how many were left out."""
-    with pytest.raises(NotSettled) as failed:
-        settles(lambda: f"{time.now:.1f}", lambda _: False, what="it", within=2, every=0.1, **kw)
+    with pytest.raises(EventuallyFailed) as failed:
+        eventually(lambda: f"{time.now:.1f}", lambda _: False, what="it", within=2, every=0.1, **kw)
 
     assert "+0.20 s 0.2, … 9 more …, +1.20 s 1.2" in str(failed.value)
     assert len(failed.value.observed) == 21
@@ -127,7 +127,7 @@ def test_a_long_story_is_cut_in_the_middle_and_says_so(time: Time, kw: dict[str,
 
 def test_what_stays_true_holds_for_the_whole_time(time: Time, kw: dict[str, Any]) -> None:
     """It is looked at to the very end."""
-    held = holds(at(time, (0, "none")), "none".__eq__, what="it", during=2, **kw)
+    held = consistently(at(time, (0, "none")), "none".__eq__, what="it", during=2, **kw)
 
     assert held.took == pytest.approx(2)
     assert held.observed == [(0.0, "none")]
@@ -137,8 +137,8 @@ def test_the_first_lapse_ends_it(time: Time, kw: dict[str, Any]) -> None:
     """What is true again later did not hold."""
     world = at(time, (0, "none"), (0.4, "w01"), (0.5, "none"))
 
-    with pytest.raises(DidNotHold) as failed:
-        holds(world, "none".__eq__, what="nobody answers", during=2, every=0.1, **kw)
+    with pytest.raises(ConsistentlyFailed) as failed:
+        consistently(world, "none".__eq__, what="nobody answers", during=2, every=0.1, **kw)
 
     assert str(failed.value) == ("nobody answers: no longer after 0.40 s of 2 s; observed +0.00 s none, +0.40 s w01")
 
@@ -156,7 +156,7 @@ def heard() -> tuple[Waiter, list[dict[str, Any]]]:
 def test_a_named_wait_is_written_down(heard: tuple[Waiter, list[dict[str, Any]]]) -> None:
     """The event says what, of which case, how long, how long it might have been, and what was seen."""
     waiter, rows = heard
-    value = waiter.settles(lambda: "10.0.0.7", bool, what="web is given an address", budget="address_assigned")
+    value = waiter.eventually(lambda: "10.0.0.7", bool, what="web is given an address", budget="address_assigned")
     del rows[0]["t"], rows[0]["at"], rows[0]["took"]
 
     assert value == "10.0.0.7"
@@ -178,10 +178,10 @@ def test_a_named_wait_is_written_down(heard: tuple[Waiter, list[dict[str, Any]]]
 def test_a_named_wait_that_fails_is_written_down_too(heard: tuple[Waiter, list[dict[str, Any]]]) -> None:
     """Both ways to wait leave their event before they fail."""
     waiter, rows = heard
-    with pytest.raises(NotSettled, match=r"not within 0\.05 s"):
-        waiter.settles(lambda: "", bool, what="it", budget="address_assigned")
-    with pytest.raises(DidNotHold):
-        waiter.holds(lambda: "10.0.0.7", lambda seen: not seen, what="it", budget="stays_pending")
+    with pytest.raises(EventuallyFailed, match=r"not within 0\.05 s"):
+        waiter.eventually(lambda: "", bool, what="it", budget="address_assigned")
+    with pytest.raises(ConsistentlyFailed):
+        waiter.consistently(lambda: "10.0.0.7", lambda seen: not seen, what="it", budget="stays_pending")
 
     assert [(row["mode"], row["ok"]) for row in rows] == [("settles", False), ("holds", False)]
 
@@ -197,6 +197,6 @@ def test_a_budget_that_there_is_not_is_named_with_the_nearest(heard: tuple[Waite
     """In a check and in an override alike."""
     waiter, _ = heard
     with pytest.raises(UnknownName, match="address_assigned"):
-        waiter.settles(lambda: True, bool, what="it", budget="adress_assigned")
+        waiter.eventually(lambda: True, bool, what="it", budget="adress_assigned")
     with pytest.raises(UnknownName, match="stays_pending"):
         Waiter(Journal(None), {"stay_pending": 1})

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
-    from lbproof.observe.kube import Kube
+    from lbproof.witnesses.kube import Kube
     from lbproof_perf.sut.service_observer import ServiceObserver
 
 

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from lbproof.lab.base import LabError
-from lbproof.observe.frames import BROADCAST, ETHERTYPE_ARP, Frame, Op, encode
-from lbproof.observe.packets import opened
+from lbproof.witnesses.frames import BROADCAST, ETHERTYPE_ARP, Frame, Op, encode
+from lbproof.witnesses.packets import opened
 from lbproof_perf.benchmarks.arp_services import quiet
 from lbproof_perf.outage_probe import hosts
 from lbproof_perf.probes.arp_frames import patience, question

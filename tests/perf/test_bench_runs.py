@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 from click.testing import CliRunner
 
-from lbproof.cli import cli
 from lbproof.lab.base import LabError
-from lbproof.options import BadOption
-from lbproof.spec import Exit, UnknownName
+from lbproof.run.cli import cli
+from lbproof.spec import BadOption, Exit, UnknownName
 from lbproof_perf import benchmarks, runner
 from lbproof_perf.benchmarks import failover
 from lbproof_perf.benchmarks.base import BenchContext, Benchmark, Size

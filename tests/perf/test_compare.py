@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 from tests.perf.synthetic_results import KNOWN
 
-from lbproof.options import BadOption
-from lbproof.spec import Exit, UnknownName
+from lbproof.spec import BadOption, Exit, UnknownName
 from lbproof_perf.report import compare, thresholds
 from lbproof_perf.report.compare import Held, Verdict
 from lbproof_perf.results import ResultStore, TrialId

@@ -14,10 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lbproof.adapters.base import Ask
-from lbproof.lab.base import Ability, LabError, Topology
+from lbproof.context import manifests
+from lbproof.lab.base import Capability, LabError, Topology
 from lbproof.lab.components import debian, ensure
-from lbproof.observe import http
-from lbproof.stage import manifests
+from lbproof.witnesses import http
 from lbproof_perf.sut import arms, deployment
 from lbproof_perf.sut.keepalived import Keepalived, configuration, version_of
 
@@ -43,7 +43,7 @@ def control() -> Iterator[Deployment]:
 @pytest.fixture(scope="module")
 def address(control: Deployment) -> str:
     """An address that keepalived announces, of a Service whose backend no cut takes away."""
-    app = control.stage.web("backend", nodes=[control.lab.nodes[0].name])
+    app = control.check.web("backend", nodes=[control.lab.nodes[0].name])
     return control.expose("control", {"app": app})
 
 
@@ -128,10 +128,10 @@ def test_a_program_that_is_another_is_named(program: Path) -> None:
 
 def test_it_serves_an_address_as_an_implementation_does(control: Deployment, address: str) -> None:
     """HTTP and UDP are answered at it, one node answers ARP, and that node has it on its interface."""
-    served = control.stage.serves(control.stage.client, address)
+    served = control.check.serves(control.check.client, address)
     echo = echoed(control, address, "beep")
-    answerers = control.stage.answerers(address)
-    holders = control.stage.interfaces_with(address)
+    answerers = control.check.answerers(address)
+    holders = control.check.interfaces_with(address)
 
     assert served
     assert echo == "beep"
@@ -141,19 +141,19 @@ def test_it_serves_an_address_as_an_implementation_does(control: Deployment, add
 
 def test_it_moves_when_its_node_dies_and_stays_when_that_is_back(control: Deployment, address: str) -> None:
     """A power cut takes keepalived with its node; the reboot starts it again, and it takes nothing from the other."""
-    stage, adapter = control.stage, control.ground.adapter
-    before = stage.announcer(address, budget="one_answerer")
-    with stage.fault(Ability.POWER_CUT, functools.partial(control.lab.power_cut, before.name)):
-        after = stage.announcer(address, but=before.name, budget="one_answerer")
-        served = http.get(stage.client, address, 80, "/hostname", timeout=2).status
-    control.ground.nodes_ready()
-    control.ground.rolled_out(adapter.announcer)
-    stage.wait.holds(
-        lambda: sorted(stage.answerers(address)),
+    check, adapter = control.check, control.run.adapter
+    before = check.announcer(address, budget="one_answerer")
+    with check.fault(Capability.NODE_CRASH, functools.partial(control.lab.node_crash, before.name)):
+        after = check.announcer(address, but=before.name, budget="one_answerer")
+        served = http.get(check.client, address, 80, "/hostname", timeout=2).status
+    control.run.nodes_ready()
+    control.run.rolled_out(adapter.announcer)
+    check.wait.consistently(
+        lambda: sorted(check.answerers(address)),
         lambda who: who == [after.name],
         what=f"{after.name} alone answers for {address}",
         budget="stays_assigned",
     )
 
     assert served == 200
-    assert set(control.ground.pods(adapter.announcer)) == {before.name, after.name}
+    assert set(control.run.pods(adapter.announcer)) == {before.name, after.name}

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lbproof.lab.base import LabError
-from lbproof.observe.wait import settles
+from lbproof.witnesses.wait import eventually
 from lbproof_perf.load import meter, run, web
 
 sys.path.insert(0, str(Path(__file__).parents[2]))  # for the helpers of tests, by their place in the checkout
@@ -25,7 +25,7 @@ from tests.observe.places import Segment
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from lbproof.observe.vantage import Vantage
+    from lbproof.witnesses.vantage import Vantage
 
 SERVER = """
 import asyncio, sys
@@ -153,7 +153,7 @@ def test_an_interrupted_load_leaves_nothing(client: Vantage, segment: Segment, s
     with pytest.raises(KeyboardInterrupt):
         run.measure(client, load("KeepAliveUser", segment, seconds=30), during=interrupted)
 
-    settles(lambda: meter.processes_at([client]), lambda left: not left, what="all processes are gone", within=10)
+    eventually(lambda: meter.processes_at([client]), lambda left: not left, what="all processes are gone", within=10)
 
 
 def test_the_web_ui_is_reached_from_this_machine(client: Vantage, segment: Segment) -> None:
@@ -215,7 +215,7 @@ def test_requests_leave_while_the_server_stands_still(
 
 def test_processes_are_found_by_their_place(segment: Segment, server: subprocess.Popen[bytes]) -> None:
     """The server's process is at the server's place, and not at the client's."""
-    assert settles(
+    assert eventually(
         lambda: meter.processes_at([segment.hosts["web"]]), bool, what="the server is found", within=5
     ).value == [server.pid]
     assert server.pid not in meter.processes_at([segment.hosts["client"]])

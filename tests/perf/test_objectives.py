@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 from tests.perf.synthetic_results import KNOWN, store
 
-from lbproof.options import BadOption
-from lbproof.spec import UnknownName
+from lbproof.spec import BadOption, UnknownName
 from lbproof_perf.report import figures, objectives, thresholds
 from lbproof_perf.report.objectives import Outcome
 from lbproof_perf.results import ResultStore, TrialId

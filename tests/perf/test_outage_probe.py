@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from lbproof.observe.frames import BROADCAST, ETHERTYPE_ARP, Frame, Op, encode
-from lbproof.observe.packets import opened
-from lbproof.observe.wait import settles
+from lbproof.witnesses.frames import BROADCAST, ETHERTYPE_ARP, Frame, Op, encode
+from lbproof.witnesses.packets import opened
+from lbproof.witnesses.wait import eventually
 from lbproof_perf.benchmarks import outage_probe
 from lbproof_perf.benchmarks.base import BenchContext
 from lbproof_perf.outage_probe import hosts
@@ -183,7 +183,7 @@ def test_a_stall_is_logged_once_at_its_length() -> None:
         threading.Event().wait(0.3)
         os.kill(process.pid, signal.SIGCONT)
         ended = time.monotonic()
-        rows = settles(
+        rows = eventually(
             lambda: [row for row in jitter.between(began - 0.1, ended) if row[1] > 0.2], bool, what="told", within=5
         ).value
 

@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))  # for the helpers of tests, 
 from tests.observe.places import Segment
 
 from lbproof.lab.base import LabError
-from lbproof.observe.wait import settles
+from lbproof.witnesses.wait import eventually
 from lbproof_perf.probes.arp_frames import opened
 from lbproof_perf.probes.prober import Prober, Turns
 from lbproof_perf.probes.service_arp import QUIET, SILENT_ASKS, Asking
@@ -128,14 +128,14 @@ def test_arp_is_seen_to_begin_and_to_end(segment: Segment, asker: tuple[Prober, 
     ask.ask("first", "10.77.0.9")
     before = time.monotonic()
     with segment.address("twin", "10.77.0.9"):
-        settles(lambda: told, bool, what="a first answer", within=10)
+        eventually(lambda: told, bool, what="a first answer", within=10)
         verb, address, moment, _, mac = told.pop()
         ask.ask("last", "10.77.0.9")
-        settles(lambda: told, bool, what="it is watched", within=10)
+        eventually(lambda: told, bool, what="it is watched", within=10)
         assert (verb, address, mac) == ("first", "10.77.0.9", segment.hosts["twin"].mac)
         assert moment > before
     after = time.monotonic()
-    settles(lambda: [row for row in told if row[0] == "last"], bool, what="silence", within=10)
+    eventually(lambda: [row for row in told if row[0] == "last"], bool, what="silence", within=10)
     verb, address, moment, step = told.pop()
 
     assert (verb, address) == ("last", "10.77.0.9")
@@ -168,7 +168,7 @@ def test_only_a_200_counts(segment: Segment) -> None:
             server = http.server.ThreadingHTTPServer((web.address, 8001), FakeWeb)
         with server:
             threading.Thread(target=server.serve_forever, daemon=True).start()
-            settles(lambda: told, bool, what="a 200", within=10)
+            eventually(lambda: told, bool, what="a 200", within=10)
             server.shutdown()
 
     assert [row[:2] for row in told] == [["first", web.address]]

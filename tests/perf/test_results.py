@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from lbproof.options import BadOption
+from lbproof.spec import BadOption
 from lbproof_perf.results import ResultStore, TrialId, new_folder
 
 if TYPE_CHECKING:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import httpx
+import trustme
 import yaml
 
 from lbproof.lab.components import ensure
@@ -64,7 +65,7 @@ class ApiServer:
             if command.startswith("ip netns add"):
                 self._undo.callback(subprocess.run, ["ip", "netns", "del", name], check=True)
         key = folder / "sa.key"
-        subprocess.run(["openssl", "genrsa", "-out", key, "2048"], check=True, capture_output=True)
+        trustme.CA().private_key_pem.write_to_path(str(key))
         token = secrets.token_hex(16)
         (folder / "tokens.csv").write_text(f"{token},admin,admin,system:masters\n")
         programs = ensure(["etcd", "kube-apiserver"], progress=print)

@@ -37,13 +37,17 @@ async def main(node: str, secret: str, addresses: list[str], nodes: list[str]) -
     stopping = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stopping.set)
     speaker = Speaker(
-        node=node, secret=secret.encode(), interval=INTERVAL, misses=3, took=lambda key: log.info("took", service=key)
+        node=node,
+        secret=secret.encode(),
+        interval=INTERVAL,
+        misses=3,
+        on_acquired=lambda key: log.info("took", service=key),
     )
     offers = {ipaddress.ip_address(a).packed: Offer(service=f"default/{a}", nodes=frozenset(nodes)) for a in addresses}
 
     def started() -> None:
         loop.remove_reader(sys.stdin)
-        speaker.want(offers)
+        speaker.set_desired(offers)
 
     def up(links: Mapping[str, Link]) -> None:
         speaker.use_links(links)

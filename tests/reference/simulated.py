@@ -39,12 +39,12 @@ class SimulatedLan:
         self._due = {node: BEAT * number / len(self.speakers) for number, node in enumerate(self.speakers)}
         self._last = dict.fromkeys(self.speakers, 0.0)
         self._inbox: dict[str, list[bytes]] = {node: [] for node in self.speakers}
-        self.want(offers)
+        self.set_desired(offers)
 
-    def want(self, changes: Mapping[bytes, Offer | None], *nodes: str) -> None:
+    def set_desired(self, changes: Mapping[bytes, Offer | None], *nodes: str) -> None:
         """Tell these nodes (none named: all) what is to be announced from now on."""
         for node in nodes or self.speakers:
-            self.speakers[node].want(changes)
+            self.speakers[node].set_desired(changes)
 
     def answerers(self, address: bytes) -> list[str]:
         """Who would answer a question now."""
@@ -73,9 +73,9 @@ class SimulatedLan:
         for frame in heard:
             speaker.hear(decode(frame, b"key"), self.now)
         if self.now > self._due[node] + BEAT:
-            speaker.doubt(self.now - self._last[node], self.now)
+            speaker.on_suspend(self.now - self._last[node], self.now)
             self._due[node] = self.now
-        speaker.bury(self.now)
+        speaker.expire_peers(self.now)
         due = self.now >= self._due[node]
         if due:
             self._due[node] += BEAT
@@ -83,7 +83,7 @@ class SimulatedLan:
             speaker.follow(self.now)
         if due or speaker.has_news:
             self._last[node] = self.now
-            frames = [encode(beat, b"key") for beat in speaker.beats()]
+            frames = [encode(heartbeat, b"key") for heartbeat in speaker.heartbeats()]
             for other in self._inbox.keys() - {node}:
                 if not {node, other} & self.cut:
                     self._inbox[other] += frames

@@ -1,4 +1,4 @@
-"""Pools and the ledger, as properties: whatever is asked in whatever order."""
+"""Pools and the allocator, as properties: whatever is asked in whatever order."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lbproof_reference.controller.allocate import Ledger, RefusedError, Wish, read_wish
+from lbproof_reference.controller.allocate import AddressRequest, Allocator, RefusedError, read_address_request
 from lbproof_reference.pools import BadPoolError, Block, Pool, parse_block, parse_pools
 
 BASE = int(ipaddress.ip_address("10.0.0.0"))
@@ -45,82 +45,82 @@ def test_no_address_has_two_holders_and_nobody_is_moved(
     steps: list[tuple[str, str, int | None]],
 ) -> None:
     """A holder keeps its address through everything that others do and through changes of the pools."""
-    ledger = Ledger([pool(0, 7)])
+    allocator = Allocator([pool(0, 7)])
     for what, key, offset in steps:
-        before = dict(ledger.holds)
+        before = dict(allocator.holds)
         if what == "pools":
-            ledger.use([pool(0, offset or 0)])
+            allocator.use([pool(0, offset or 0)])
         elif what == "release":
-            ledger.release(key)
+            allocator.release(key)
         else:
-            wish = Wish(key=key, asked=None if offset is None else ip(offset))
+            request = AddressRequest(key=key, asked=None if offset is None else ip(offset))
             try:
-                ledger.grant(wish)
+                allocator.grant(request)
             except RefusedError:
-                assert ledger.holds == before
+                assert allocator.holds == before
 
-        assert len(set(ledger.holds.values())) == len(ledger.holds)
-        assert ledger.holder == {held: holder for holder, held in ledger.holds.items()}
-        assert {k: v for k, v in ledger.holds.items() if k != key} == {k: v for k, v in before.items() if k != key}
+        assert len(set(allocator.holds.values())) == len(allocator.holds)
+        assert allocator.holder == {held: holder for holder, held in allocator.holds.items()}
+        assert {k: v for k, v in allocator.holds.items() if k != key} == {k: v for k, v in before.items() if k != key}
 
 
 @given(STEPS)
 def test_a_refusal_means_that_the_pool_is_full(steps: list[tuple[str, str, int | None]]) -> None:
     """Whatever came back is found again: after any history, automatic requests fill the pool exactly."""
-    ledger = Ledger([pool(0, 7)])
+    allocator = Allocator([pool(0, 7)])
     for what, key, offset in steps:
         try:
             if what == "release":
-                ledger.release(key)
+                allocator.release(key)
             elif what == "grant":
-                ledger.grant(Wish(key=key, asked=None if offset is None else ip(offset)))
+                allocator.grant(AddressRequest(key=key, asked=None if offset is None else ip(offset)))
         except RefusedError:
             continue
-    free = {ip(offset) for offset in range(8)} - set(ledger.holder)
+    free = {ip(offset) for offset in range(8)} - set(allocator.holder)
 
-    got = [ledger.grant(Wish(key=f"new/{number}")).ip for number in range(len(free))]
+    got = [allocator.grant(AddressRequest(key=f"new/{number}")).ip for number in range(len(free))]
 
     assert got == sorted(free)
     with pytest.raises(RefusedError, match="no available IPs"):
-        ledger.grant(Wish(key="new/one-more"))
+        allocator.grant(AddressRequest(key="new/one-more"))
 
 
 def test_a_status_is_kept_in_no_pool_and_the_older_of_two_keeps_it() -> None:
     """Adoption asks nobody's leave but the holder's."""
-    ledger = Ledger([pool(0, 1)])
+    allocator = Allocator([pool(0, 1)])
 
-    assert ledger.adopt("ns/old", ip(200))
-    assert not ledger.adopt("ns/young", ip(200))
-    assert ledger.grant(Wish(key="ns/old")).ip == ip(200)
-    assert ledger.grant(Wish(key="ns/old")).pool is None
+    assert allocator.adopt("ns/old", ip(200))
+    assert not allocator.adopt("ns/young", ip(200))
+    assert allocator.grant(AddressRequest(key="ns/old")).ip == ip(200)
+    assert allocator.grant(AddressRequest(key="ns/old")).pool is None
 
 
 def test_a_named_pool_moves_a_service_and_manual_pools_serve_only_by_name() -> None:
     """`autoAssign: false` is honoured; a pool that is named later moves its Service there."""
-    ledger = Ledger([pool(0, 1, "auto"), pool(10, 11, "manual", auto_assign=False)])
-    assert [ledger.grant(Wish(key=key)).ip for key in "ab"] == [ip(0), ip(1)]
+    allocator = Allocator([pool(0, 1, "auto"), pool(10, 11, "manual", auto_assign=False)])
+    assert [allocator.grant(AddressRequest(key=key)).ip for key in "ab"] == [ip(0), ip(1)]
     with pytest.raises(RefusedError):
-        ledger.grant(Wish(key="c"))
+        allocator.grant(AddressRequest(key="c"))
 
-    assert ledger.grant(Wish(key="a", pool="manual")).ip == ip(10)
-    assert ledger.grant(Wish(key="c")).ip == ip(0)
+    assert allocator.grant(AddressRequest(key="a", pool="manual")).ip == ip(10)
+    assert allocator.grant(AddressRequest(key="c")).ip == ip(0)
 
 
 def test_a_service_of_the_other_family_is_refused() -> None:
     """IPv6 from an IPv4 pool is no address, with a reason that names the family."""
     with pytest.raises(RefusedError, match="IPv6"):
-        Ledger([pool(0, 1)]).grant(Wish(key="a", family=6))
+        Allocator([pool(0, 1)]).grant(AddressRequest(key="a", family=6))
 
 
 def test_time_per_address_does_not_grow_with_the_pool() -> None:
     """65,536 addresses cost per address about what 1,024 do: no pool is walked."""
 
     def per_address(count: int) -> float:
-        ledger = Ledger([pool(0, 65535)])
-        wishes = [Wish(key=str(number)) for number in range(count)]
+        allocator = Allocator([pool(0, 65535)])
+        requests = [AddressRequest(key=str(number)) for number in range(count)]
         begin = time.perf_counter()
-        for wish in wishes:
-            ledger.grant(wish)
+        for request in requests:
+            allocator.grant(request)
         return (time.perf_counter() - begin) / count
 
     small, large = min(per_address(1024) for _ in range(5)), per_address(65536)
@@ -179,11 +179,11 @@ def test_good_pools_never_share_an_address(spans: list[tuple[int, int]]) -> None
 
 def test_buggy_addresses_are_left_out() -> None:
     """`avoidBuggyIPs` skips .0 and .255, asked for or not."""
-    ledger = Ledger([pool(254, 257, avoid_buggy=True)])
+    allocator = Allocator([pool(254, 257, avoid_buggy=True)])
 
-    assert [str(ledger.grant(Wish(key=key)).ip) for key in "ab"] == ["10.0.0.254", "10.0.1.1"]
+    assert [str(allocator.grant(AddressRequest(key=key)).ip) for key in "ab"] == ["10.0.0.254", "10.0.1.1"]
     with pytest.raises(RefusedError):
-        ledger.grant(Wish(key="c", asked=ipaddress.ip_address("10.0.1.0")))
+        allocator.grant(AddressRequest(key="c", asked=ipaddress.ip_address("10.0.1.0")))
 
 
 def test_contradicting_requests_are_no_wish() -> None:
@@ -193,7 +193,7 @@ def test_contradicting_requests_are_no_wish() -> None:
         "spec": {"loadBalancerIP": "10.0.0.2"},
     }
 
-    assert read_wish("a", both).asked == ip(2)
+    assert read_address_request("a", both).asked == ip(2)
     both["spec"] = {"loadBalancerIP": "10.0.0.3"}
     with pytest.raises(RefusedError, match="disagree"):
-        read_wish("a", both)
+        read_address_request("a", both)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lbproof_reference.speaker.elect import Claim, elect
-from lbproof_reference.speaker.heartbeat import CHUNK, BadBeatError, Beat, Chunks, decode, encode, is_news
+from lbproof_reference.speaker.heartbeat import CHUNK, Chunks, Heartbeat, InvalidHeartbeatError, decode, encode, is_news
 from lbproof_reference.speaker.plan import Neighbour, Offer, View, plan
 from lbproof_reference.speaker.segment import Segment
 
@@ -19,7 +19,7 @@ WORLD = st.dictionaries(st.sampled_from(NODES), HELD, min_size=1)
 WANTED = {address: Offer(service="ns/a", nodes=frozenset(NODES)) for address in ADDRESSES}
 HOLD = 0.15
 BEATS = st.builds(
-    Beat,
+    Heartbeat,
     node=st.text(st.characters(codec="utf-8"), max_size=40),
     interface=st.text("eth0", max_size=15),
     boot=st.integers(0, 2**63),
@@ -102,27 +102,27 @@ def test_only_named_nodes_and_interfaces_announce() -> None:
 
 
 @given(BEATS, st.binary(min_size=1))
-def test_a_heartbeat_is_read_as_it_was_written(beat: Beat, secret: bytes) -> None:
+def test_a_heartbeat_is_read_as_it_was_written(heartbeat: Heartbeat, secret: bytes) -> None:
     """Also with the padding that Ethernet adds to short frames."""
-    assert decode(encode(beat, secret) + bytes(20), secret) == beat
+    assert decode(encode(heartbeat, secret) + bytes(20), secret) == heartbeat
 
 
 @given(BEATS, st.integers(0, 10_000), st.integers(1, 255))
-def test_no_changed_byte_is_believed(beat: Beat, place: int, change: int) -> None:
+def test_no_changed_byte_is_believed(heartbeat: Heartbeat, place: int, change: int) -> None:
     """A message that differs in one byte, or is signed with another Secret, is refused."""
-    data = bytearray(encode(beat, b"right"))
+    data = bytearray(encode(heartbeat, b"right"))
     data[place % len(data)] ^= change
 
-    with pytest.raises(BadBeatError):
+    with pytest.raises(InvalidHeartbeatError):
         decode(bytes(data), b"right")
-    with pytest.raises(BadBeatError):
-        decode(encode(beat, b"wrong"), b"right")
+    with pytest.raises(InvalidHeartbeatError):
+        decode(encode(heartbeat, b"wrong"), b"right")
 
 
 @given(st.binary(max_size=200))
 def test_noise_is_refused(data: bytes) -> None:
     """Any bytes are a clean refusal."""
-    with pytest.raises(BadBeatError):
+    with pytest.raises(InvalidHeartbeatError):
         decode(data, b"right")
 
 
@@ -131,19 +131,19 @@ def test_the_longest_message_fits_a_frame() -> None:
     many = Chunks()
     for number in range(1000):
         many.put(number.to_bytes(16), Claim(standing=1, epoch=1))
-    beat = Beat(node="n" * 253, interface="i" * 15, boot=1, sequence=1, hold_ms=1, chunk=0, claims=many[0])
+    heartbeat = Heartbeat(node="n" * 253, interface="i" * 15, boot=1, sequence=1, hold_ms=1, chunk=0, claims=many[0])
 
-    assert len(beat.claims) == CHUNK
-    assert len(encode(beat, b"s")) <= 1500
+    assert len(heartbeat.claims) == CHUNK
+    assert len(encode(heartbeat, b"s")) <= 1500
 
 
 def test_the_past_is_not_news() -> None:
     """A replayed message, and one of an earlier life, are old."""
-    beat = Segment(node="n1", interface="eth0", boot=5, hold=HOLD, now=0).beats()[0]
+    heartbeat = Segment(node="n1", interface="eth0", boot=5, hold=HOLD, now=0).heartbeats()[0]
 
-    assert is_news(beat, None)
-    assert not is_news(beat, (5, beat.sequence))
-    assert not is_news(beat, (6, 0))
+    assert is_news(heartbeat, None)
+    assert not is_news(heartbeat, (5, heartbeat.sequence))
+    assert not is_news(heartbeat, (6, 0))
 
 
 def test_one_that_slept_yields_to_who_took_over() -> None:
@@ -152,23 +152,23 @@ def test_one_that_slept_yields_to_who_took_over() -> None:
     offer = {address: WANTED[address]}
     one = Segment(node="n1", interface="eth0", boot=1, hold=HOLD, now=0)
     two = Segment(node="n2", interface="eth0", boot=2, hold=HOLD, now=0)
-    one.want(offer)
-    two.want(offer)
+    one.set_desired(offer)
+    two.set_desired(offer)
     assert one.follow(0.2).take
-    for beat in one.beats():
-        two.hear(beat, 0.2)
+    for heartbeat in one.heartbeats():
+        two.hear(heartbeat, 0.2)
     assert not two.follow(0.2).take
 
-    assert two.bury(0.4) == ["n1"]
+    assert two.expire_peers(0.4) == ["n1"]
     assert two.follow(0.4).take
-    for beat in two.beats():
-        one.hear(beat, 1.0)
-    one.doubt(0.8, 1.0)
+    for heartbeat in two.heartbeats():
+        one.hear(heartbeat, 1.0)
+    one.on_suspend(0.8, 1.0)
 
     assert one.follow(1.0).withdraw == (address,)
     assert not one.answers(address, 2.0)
-    for beat in one.beats():
-        two.hear(beat, 1.0)
+    for heartbeat in one.heartbeats():
+        two.hear(heartbeat, 1.0)
     assert two.follow(1.0).withdraw == ()
     assert two.answers(address, 1.0)
 
@@ -177,11 +177,11 @@ def test_one_that_slept_for_a_term_is_silent_and_takes_nothing_until_it_has_list
     """Others may have taken over in the meantime, and may still be on the way to say so."""
     held, other = ADDRESSES[:2]
     one = Segment(node="n1", interface="eth0", boot=1, hold=HOLD, now=0)
-    one.want({held: WANTED[held]})
+    one.set_desired({held: WANTED[held]})
     assert one.follow(0.2).take
 
-    one.doubt(HOLD, 1.0)
-    one.want({other: WANTED[other]})
+    one.on_suspend(HOLD, 1.0)
+    one.set_desired({other: WANTED[other]})
     listening = one.follow(1.0 + 0.9 * HOLD)
 
     assert not one.answers(held, 1.0 + 0.9 * HOLD)
@@ -194,10 +194,10 @@ def test_one_that_slept_for_less_than_a_term_goes_on() -> None:
     """Nobody can have buried it."""
     address = ADDRESSES[0]
     one = Segment(node="n1", interface="eth0", boot=1, hold=HOLD, now=0)
-    one.want({address: WANTED[address]})
+    one.set_desired({address: WANTED[address]})
     assert one.follow(0.2).take
 
-    one.doubt(0.9 * HOLD, 1.0)
+    one.on_suspend(0.9 * HOLD, 1.0)
 
     assert one.answers(address, 1.0)
 
@@ -207,19 +207,19 @@ def test_claims_arrive_in_chunks_and_leave_with_them() -> None:
     many = {number.to_bytes(4): Offer(service="ns/a", nodes=frozenset({"n1"})) for number in range(1000)}
     one = Segment(node="n1", interface="eth0", boot=1, hold=HOLD, now=0)
     two = Segment(node="n2", interface="eth0", boot=2, hold=HOLD, now=0)
-    one.want(many)
+    one.set_desired(many)
     one.follow(0.2)
-    for beat in one.beats():
-        two.hear(beat, 0.2)
+    for heartbeat in one.heartbeats():
+        two.hear(heartbeat, 0.2)
     assert two.peers["n1"].claims == one.mine
 
-    one.want(dict.fromkeys(list(many)[3:]))
+    one.set_desired(dict.fromkeys(list(many)[3:]))
     one.follow(0.3)
-    for beat in one.beats():
-        two.hear(beat, 0.3)
+    for heartbeat in one.heartbeats():
+        two.hear(heartbeat, 0.3)
     assert set(two.peers["n1"].claims) == set(one.wanted) == set(list(many)[:3])
 
-    one.beats()
-    one.want({ADDRESSES[0]: many[bytes(4)]})
+    one.heartbeats()
+    one.set_desired({ADDRESSES[0]: many[bytes(4)]})
     assert ADDRESSES[0] in one.follow(0.4).take
-    assert len([beat for beat in one.beats() if ADDRESSES[0] in beat.claims]) == 1
+    assert len([heartbeat for heartbeat in one.heartbeats() if ADDRESSES[0] in heartbeat.claims]) == 1

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from structlog.testing import capture_logs
 
 from lbproof_reference import kube
-from lbproof_reference.kube import Kube, Object, Teller
+from lbproof_reference.kube import EventRecorder, Kube, Object
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,13 +46,13 @@ def test_a_burst_of_events_is_told_in_part_and_said_once_to_be(monkeypatch: pyte
     api = FakeKube()
 
     async def burst() -> None:
-        teller = Teller(api, "test")
+        recorder = EventRecorder(api, "test")
         for number in range(10):
-            teller.tell(service(number), "Normal", "nodeAssigned", "announcing")
-        work = asyncio.create_task(teller.run())
+            recorder.event(service(number), "Normal", "nodeAssigned", "announcing")
+        work = asyncio.create_task(recorder.run())
         await until(lambda: bool(said))
         for number in range(10, 15):
-            teller.tell(service(number), "Normal", "nodeAssigned", "announcing")
+            recorder.event(service(number), "Normal", "nodeAssigned", "announcing")
         await until(lambda: len(said) > 1)
         work.cancel()
 

@@ -53,10 +53,10 @@ def test_a_node_that_may_no_longer_announce_goes_on_until_another_does(lan: Simu
     (owner,) = lan.answerers(FIRST)
     others = [node for node in NODES if node != owner]
     changes = dict.fromkeys(ADDRESSES, offer(*others))
-    lan.want(changes, owner)
+    lan.set_desired(changes, owner)
     lan.run(0.1)
     assert lan.answerers(FIRST) == [owner]
-    lan.want(changes)
+    lan.set_desired(changes)
     lan.run(1)
 
     within(lan.silent, 0)
@@ -67,7 +67,7 @@ def test_a_node_that_may_no_longer_announce_goes_on_until_another_does(lan: Simu
 def test_a_successor_that_never_comes_is_not_waited_for_long(lan: SimulatedLan) -> None:
     """The others do not learn of the change: the node that may not announce is silent all the same."""
     (owner,) = lan.answerers(FIRST)
-    lan.want({FIRST: offer(*(set(NODES) - {owner}))}, owner)
+    lan.set_desired({FIRST: offer(*(set(NODES) - {owner}))}, owner)
     lan.run(HOLD_SECONDS + 0.05)
 
     assert lan.answerers(FIRST) == []
@@ -75,7 +75,7 @@ def test_a_successor_that_never_comes_is_not_waited_for_long(lan: SimulatedLan) 
 
 def test_without_a_successor_there_is_no_wait(lan: SimulatedLan) -> None:
     """An address that nobody here may announce, or that is gone, is silent at once."""
-    lan.want({FIRST: offer("elsewhere"), ADDRESSES[1]: None})
+    lan.set_desired({FIRST: offer("elsewhere"), ADDRESSES[1]: None})
     lan.run(0.002)
 
     assert lan.answerers(FIRST) == lan.answerers(ADDRESSES[1]) == []
@@ -111,10 +111,10 @@ def test_one_that_was_frozen_wakes_to_no_double_answer(lan: SimulatedLan, second
 def test_a_burst_of_addresses_costs_a_message_for_each_chunk_that_changed(lan: SimulatedLan) -> None:
     """What did not change is not said again: the work of a change does not grow with what is there."""
     speaker = lan.speakers["n1"]
-    lan.want({bytes([10, 0, 1, 1]): offer("n1")}, "n1")
-    speaker.beats()
-    speaker.beats()
+    lan.set_desired({bytes([10, 0, 1, 1]): offer("n1")}, "n1")
+    speaker.heartbeats()
+    speaker.heartbeats()
     speaker.follow(lan.now)
 
     assert speaker.has_news
-    assert len(speaker.beats()) <= 2
+    assert len(speaker.heartbeats()) <= 2

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.reference.scripted_api import ScriptedApi
 
-from lbproof_reference.kube import SERVICES, Kube, Mirror
+from lbproof_reference.kube import SERVICES, Informer, Kube
 from lbproof_reference.reading import parse
 
 if TYPE_CHECKING:
@@ -48,19 +48,19 @@ async def closing(kube: Kube) -> AsyncIterator[Kube]:
 
 
 @asynccontextmanager
-async def following(api: ScriptedApi) -> AsyncIterator[Mirror]:
-    """A mirror at work; its failure is the test's."""
+async def following(api: ScriptedApi) -> AsyncIterator[Informer]:
+    """Run an informer; its failure fails the test."""
     async with api, closing(Kube(api.url, api.account)) as kube, asyncio.TaskGroup() as group:
-        mirror = Mirror(kube, SERVICES, lambda *_: None)
-        work = group.create_task(mirror.run())
-        yield mirror
+        informer = Informer(kube, SERVICES, lambda *_: None)
+        work = group.create_task(informer.run())
+        yield informer
         work.cancel()
 
 
-async def until_known(mirror: Mirror, *names: str) -> None:
+async def until_known(informer: Informer, *names: str) -> None:
     """Wait for these Services and no others; TimeoutError when they do not come."""
     async with asyncio.timeout(20):
-        while mirror.objects.keys() != {f"ns/{name}" for name in names}:  # noqa: ASYNC110 - it tells nobody
+        while informer.objects.keys() != {f"ns/{name}" for name in names}:  # noqa: ASYNC110 - it tells nobody
             await asyncio.sleep(0.01)
 
 
@@ -72,9 +72,9 @@ def test_a_line_of_a_watch_ends_at_a_newline_alone(tmp_path: Path, end: str) -> 
 
     async def follow() -> None:
         api = ScriptedApi(tmp_path, [], [lines])
-        async with following(api) as mirror:
-            await until_known(mirror, "a", "b")
-            assert mirror.objects["ns/a"]["metadata"]["annotations"]["a"] == text
+        async with following(api) as informer:
+            await until_known(informer, "a", "b")
+            assert informer.objects["ns/a"]["metadata"]["annotations"]["a"] == text
         assert api.lists == 1
 
     asyncio.run(follow())
@@ -88,10 +88,10 @@ def test_after_a_line_that_cannot_be_read_everything_is_listed_anew(tmp_path: Pa
 
     async def follow() -> None:
         api = ScriptedApi(tmp_path, [], [broken])
-        async with following(api) as mirror:
-            await mirror.synced.wait()
+        async with following(api) as informer:
+            await informer.synced.wait()
             api.items.append(service("late", 3))
-            await until_known(mirror, "late")
+            await until_known(informer, "late")
             async with asyncio.timeout(20):
                 while len(api.watched) < 2:  # noqa: ASYNC110 - it tells nobody
                     await asyncio.sleep(0.01)
@@ -106,9 +106,9 @@ def test_an_object_nested_deeper_than_python_recurses_is_followed(tmp_path: Path
     deep = event(service("b", 1, managed=nested(depth))) + event(service("c", 2))
 
     async def follow() -> None:
-        async with following(ScriptedApi(tmp_path, [service("a", 0, managed=nested(depth))], [deep])) as mirror:
-            await until_known(mirror, "a", "b", "c")
-            assert all(found["spec"] == {"type": "LoadBalancer"} for found in mirror.objects.values())
+        async with following(ScriptedApi(tmp_path, [service("a", 0, managed=nested(depth))], [deep])) as informer:
+            await until_known(informer, "a", "b", "c")
+            assert all(found["spec"] == {"type": "LoadBalancer"} for found in informer.objects.values())
 
     asyncio.run(follow())
 
@@ -120,8 +120,8 @@ def test_a_list_that_comes_again_is_compared_at_any_depth(tmp_path: Path, depth:
 
     async def follow() -> None:
         api = ScriptedApi(tmp_path, [again], [b"?\n", b"?\n"])
-        async with following(api) as mirror:
-            await until_known(mirror, "x")
+        async with following(api) as informer:
+            await until_known(informer, "x")
             async with asyncio.timeout(20):
                 while api.lists < 3:  # noqa: ASYNC110 - it tells nobody
                     await asyncio.sleep(0.01)

@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 
 from lbproof_reference.reading import Skipped
 from lbproof_reference.speaker.__main__ import PROFILES, main
-from lbproof_reference.speaker.offers import EXCLUDED, Board, Rules, service_of
+from lbproof_reference.speaker.offers import EXCLUDED, OfferIndex, Rules, service_of
 from lbproof_reference.speaker.plan import Offer
 
 NODES = [{"metadata": {"name": name, "labels": {"rack": name}}} for name in ("n1", "n2")]
@@ -208,9 +208,9 @@ def test_a_foreign_class_is_not_announced() -> None:
 @given(st.lists(st.tuples(st.sampled_from(["ns/a", "ns/b", "ns/c"]), OFFERS)))
 def test_changes_add_up(history: list[tuple[str, dict[bytes, Offer]]]) -> None:
     """An address is offered as long as any Service offers it, and only then."""
-    board, offered = Board(), dict[bytes, Offer]()
+    index, offered = OfferIndex(), dict[bytes, Offer]()
     for key, offers in history:
-        for address, offer in board.renew(key, offers).items():
+        for address, offer in index.renew(key, offers).items():
             if offer is None:
                 del offered[address]
             else:
@@ -219,7 +219,7 @@ def test_changes_add_up(history: list[tuple[str, dict[bytes, Offer]]]) -> None:
 
     assert offered.keys() == {address for offers in last.values() for address in offers}
     assert all(any(offer == offers.get(address) for offers in last.values()) for address, offer in offered.items())
-    assert all(board.renew(key, offers) == {} for key, offers in last.items())
+    assert all(index.renew(key, offers) == {} for key, offers in last.items())
 
 
 def test_the_profiles_are_documented(capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from click.testing import CliRunner
 
-from lbproof.cli import cli
 from lbproof.report import bundle, model, verify
 from lbproof.report.verify import SUMS, checksums
+from lbproof.run.cli import cli
 from lbproof.spec import Conclusion
 
 if TYPE_CHECKING:

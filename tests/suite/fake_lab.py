@@ -8,10 +8,11 @@ import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lbproof import checks, cli
+from lbproof import checks
+from lbproof.context import RunContext
 from lbproof.lab import provide
 from lbproof.lab.base import LabError, Node, Role, Segment
-from lbproof.stage import Ground
+from lbproof.run import cli
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,7 +28,7 @@ contexts: [{name: c, context: {cluster: c, user: u}}]
 
 
 class FakeLab:
-    """Has nodes and a segment on paper, no API server, no vantage and no ability.
+    """Has nodes and a segment on paper, no API server, no vantage and no capability.
 
     With FAKE_LAB=stopped the run is stopped while its logs are kept.
     """
@@ -73,7 +74,7 @@ def boot(*_: Any, **__: Any) -> tuple[FakeLab, dict[str, Path]]:  # noqa: ANN401
 def main() -> None:
     """The command, on the fake."""
     provide.boot = boot  # type: ignore[assignment]
-    Ground.install = lambda *_: None  # type: ignore[method-assign]
+    RunContext.install = lambda *_: None  # type: ignore[method-assign]
     checks.__file__ = str(Path(os.environ["FAKE_CHECKS"]) / "__init__.py")
     cli.main()
 

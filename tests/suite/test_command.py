@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from click.testing import CliRunner
 
-from lbproof.cli import cli
+from lbproof.run.cli import cli
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,35 +16,33 @@ if TYPE_CHECKING:
 
     from tests.suite.conftest import Run
 
-HEAD = "from lbproof.proves import proves\nfrom lbproof.stage import CannotShow\nfrom lbproof.spec import Untestable\n"
-PASSES = HEAD + '@proves("POOL-01")\ndef test_passes(stage, case): pass\n'
-FAILS = PASSES + '@proves("L2-01")\ndef test_fails(stage, case): assert 1 == 2, "two nodes answer"\n'
-WARNS = PASSES + '@proves("TIER-04")\ndef test_should(stage, case): assert 1 == 2, "not reached"\n'
-BREAKS = PASSES + '@proves("L2-01")\ndef test_breaks(stage, case): {}["x"]\n'
-CANNOT = (
-    PASSES + '@proves("L2-01")\ndef test_cannot(stage, case): raise CannotShow(Untestable.KERNEL_LACKS_IT, "ip_vs")\n'
-)
-LEAKS = PASSES + '@proves("L2-01")\ndef test_leaks(stage, case): stage.undo.later("a route", lambda: 1 / 0)\n'
-BOTH = FAILS + '@proves("RECL-03")\ndef test_breaks(stage, case): {}["x"]\n'
-ENDS = PASSES + '@proves("L2-01")\ndef test_is_stopped(stage, case): raise KeyboardInterrupt\n'
+HEAD = "from lbproof.context import CannotShow, proves\nfrom lbproof.spec import Untestable\n"
+PASSES = HEAD + '@proves("POOL-01")\ndef test_passes(check): pass\n'
+FAILS = PASSES + '@proves("L2-01")\ndef test_fails(check): assert 1 == 2, "two nodes answer"\n'
+WARNS = PASSES + '@proves("TIER-04")\ndef test_should(check): assert 1 == 2, "not reached"\n'
+BREAKS = PASSES + '@proves("L2-01")\ndef test_breaks(check): {}["x"]\n'
+CANNOT = PASSES + '@proves("L2-01")\ndef test_cannot(check): raise CannotShow(Untestable.KERNEL_LACKS_IT, "ip_vs")\n'
+LEAKS = PASSES + '@proves("L2-01")\ndef test_leaks(check): check.undo.later("a route", lambda: 1 / 0)\n'
+BOTH = FAILS + '@proves("RECL-03")\ndef test_breaks(check): {}["x"]\n'
+ENDS = PASSES + '@proves("L2-01")\ndef test_is_stopped(check): raise KeyboardInterrupt\n'
 UNDOES = (
     HEAD
     + """
 from pathlib import Path
 @proves("POOL-01")
-def test_is_stopped(stage, case):
+def test_is_stopped(check):
     here = Path(__file__).parent
-    stage.undo.later("a pool", lambda: (here / "undone").write_text(f"lab is gone: {(here / 'lab-is-gone').exists()}"))
+    check.undo.later("a pool", lambda: (here / "undone").write_text(f"lab is gone: {(here / 'lab-is-gone').exists()}"))
     raise KeyboardInterrupt
 """
 )
-MIXED = HEAD + '@proves("POOL-02", "ab")\ndef test_mixed(stage, case): assert case != "a", "shared"; {}["x"]\n'
+MIXED = HEAD + '@proves("POOL-02", "ab")\ndef test_mixed(check, case): assert case != "a", "shared"; {}["x"]\n'
 UNDO_FAILS = (
     HEAD
-    + '@proves("POOL-01")\ndef test_fails(stage, case):\n'
-    + '    stage.undo.later("a route", lambda: 1 / 0)\n    assert 1 == 2, "outside"\n'
+    + '@proves("POOL-01")\ndef test_fails(check):\n'
+    + '    check.undo.later("a route", lambda: 1 / 0)\n    assert 1 == 2, "outside"\n'
 )
-CASES = HEAD + '@proves("POOL-02", "ab")\ndef test_cases(stage, case): assert case == "a"\n'
+CASES = HEAD + '@proves("POOL-02", "ab")\ndef test_cases(check, case): assert case == "a"\n'
 
 
 @pytest.mark.parametrize(
@@ -121,6 +119,14 @@ def test_a_lab_that_cannot_boot_is_no_usable_environment(run: Callable[..., Run]
     assert set(done.verdicts().values()) == {"error"}
 
 
+def test_a_check_that_does_not_take_its_cases_is_told(run: Callable[..., Run]) -> None:
+    """A check that cannot be collected ends the command with its reason, not with a silent code."""
+    done = run(CASES.replace("check, case", "check"))
+
+    assert done.exit == 70
+    assert "test_cases proves POOL-02a/b: it takes the argument `case`" in done.screen
+
+
 def test_a_bug_of_ours_says_that_it_is_one(run: Callable[..., Run]) -> None:
     """Nobody is blamed for it but us."""
     done = run(PASSES, lab="bug")
@@ -181,7 +187,7 @@ def test_a_case_is_listed_below_the_sentence_of_its_requirement() -> None:
 
 def test_a_selection_is_partial_and_says_what_it_is_a_part_of(run: Callable[..., Run]) -> None:
     """Two requirements of sixty that held make nobody conformant; the exit says that what was judged held."""
-    done = run(PASSES + '@proves("L2-01")\ndef test_holds(stage, case): pass\n')
+    done = run(PASSES + '@proves("L2-01")\ndef test_holds(check): pass\n')
 
     assert (done.exit, done.report["conclusion"]) == (0, "partial")
     assert done.report["scope"]["judged"] == 2
@@ -219,8 +225,8 @@ ALL = (
 from lbproof.spec import PROFILES, REQUIREMENTS
 for number, requirement in enumerate(r for r in REQUIREMENTS.values() if r.needs <= PROFILES["layer2"].features):
     @proves(requirement.id)
-    def check(stage, case): pass
-    globals()[f"test_{number}"] = check
+    def proof(check, case): pass
+    globals()[f"test_{number}"] = proof
 """
 )
 
@@ -404,5 +410,5 @@ def test_plugins_of_other_distributions_are_not_loaded(run: Callable[..., Run]) 
     source = PASSES + "def pytest_generate_tests(metafunc): pass\n"
     listed = run(source, "--", "--trace-config", "--collect-only").screen
 
-    assert "lbproof.plugin" in listed
+    assert "lbproof.run.plugin" in listed
     assert "hypothesis" not in listed

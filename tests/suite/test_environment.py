@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from tests.suite.conftest import Run
 
 CHATTY = """
-from lbproof.proves import proves
+from lbproof.context import proves
 @proves("POOL-02", "abc")
-def test_chatty(stage, case):
-    stage.saw("lab", "much", "x" * 30_000)
+def test_chatty(check, case):
+    check.saw("lab", "much", "x" * 30_000)
 """
 NOBODY = 65534
 AS_NOBODY = """
@@ -32,7 +32,7 @@ for module in pkgutil.walk_packages(lbproof.__path__, "lbproof."):
     if ".checks" not in module.name and not module.name.endswith("__main__"):
         importlib.import_module(module.name)  # an interpreter below a home is out of the other user's reach
 import encodings.idna, kubernetes.config
-from lbproof import cli
+from lbproof.run import cli
 from lbproof.lab import registry
 from lbproof.lab.base import Topology
 registry.ROOT = Path(sys.argv.pop(1))
@@ -80,9 +80,9 @@ def test_a_failure_that_was_proven_is_told_though_the_disk_is_full(
     run: Callable[..., Run], small: Callable[[str], Path]
 ) -> None:
     """A MUST that failed is not conformant, whatever broke beside it."""
-    fails = '\n@proves("L2-01")\ndef test_fails(stage, case): assert 1 == 2, "two nodes answer"\n'
-    order = fails.replace("L2-01", "POOL-01") + CHATTY.replace("\nfrom lbproof.proves import proves", "")
-    done = run("from lbproof.proves import proves\n" + order, "--results", str(small("size=64k")))
+    fails = '\n@proves("L2-01")\ndef test_fails(check): assert 1 == 2, "two nodes answer"\n'
+    order = fails.replace("L2-01", "POOL-01") + CHATTY.replace("\nfrom lbproof.context import proves", "")
+    done = run("from lbproof.context import proves\n" + order, "--results", str(small("size=64k")))
 
     assert done.exit == 1, done.screen
     assert "reference: failed POOL-01" in done.screen or "not passed" in done.screen
@@ -169,7 +169,7 @@ def test_a_lab_that_is_not_there_is_one_line_and_no_run(run: Callable[..., Run])
 
 LACKS = """
 import sys
-from lbproof import cli
+from lbproof.run import cli
 from lbproof.adapters.reference import Reference
 Reference.python_modules = {"no_such_module": "lbproof[reference]"}
 cli.main()

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from lbproof.options import BadOption, read
-from lbproof.spec import UnknownName
+from lbproof.run.options import read
+from lbproof.spec import BadOption, UnknownName
 
 CLAIMED = frozenset({"core", "pool", "l2", "explicit-ip", "events"})
 

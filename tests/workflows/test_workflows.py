@@ -17,6 +17,7 @@ from lbproof.lab.components.catalogue import Build, Component, GoTree
 ROOT = Path(__file__).parents[2]
 WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
 ACTION = ROOT / "action.yml"
+DEPENDABOT = ROOT / ".github/dependabot.yml"
 ACTIONLINT = Component(
     name="actionlint",
     version="1.7.12",
@@ -55,7 +56,13 @@ def test_actionlint_finds_no_fault() -> None:
 
 def test_zizmor_finds_no_fault() -> None:
     """Injection, credentials that stay, permissions that are too wide, actions that are not pinned."""
-    argv = [str(BIN / "zizmor"), "--offline", "--no-progress", "--persona=pedantic", *map(str, WORKFLOWS), str(ACTION)]
+    argv = [
+        str(BIN / "zizmor"),
+        "--offline",
+        "--no-progress",
+        "--persona=pedantic",
+        *map(str, [*WORKFLOWS, ACTION, DEPENDABOT]),
+    ]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
 
     assert done.returncode == 0, done.stdout + done.stderr

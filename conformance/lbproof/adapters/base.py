@@ -7,21 +7,20 @@ with these members, registered under the entry point `lbproof.adapters`.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, Protocol
 
-from lbproof.options import check_budgets, check_features
-from lbproof.spec import UnknownName
+from lbproof.spec import UnknownName, check_budgets, check_features
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from lbproof.lab.base import Image
-    from lbproof.observe.kube import Kube
+    from lbproof.witnesses.kube import Kube
 
 Object = dict[str, Any]
 """A Kubernetes object as raw JSON."""
@@ -75,7 +74,7 @@ class EventPattern:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Words:
+class EventPatterns:
     """How an implementation says things, for the checks that read them."""
 
     allocated: EventPattern
@@ -85,8 +84,6 @@ class Words:
     """Says which node announces; its message names the node in double quotes."""
     pool_annotations: tuple[str, ...]
     """Annotations of a Service that name its pool; any one will do."""
-    own_annotations: tuple[str, ...] = field(default=())
-    """Prefixes of annotations, labels and finalizers that are the implementation's own."""
 
 
 class Adapter(Protocol):
@@ -107,7 +104,7 @@ class Adapter(Protocol):
     """Where it lives, and its pools."""
     controller: Workload
     announcer: Workload
-    words: Words
+    event_patterns: EventPatterns
     resources: tuple[str, ...]
     """Names of the CustomResourceDefinitions that it brings."""
     pool_path: str
@@ -122,12 +119,18 @@ class Adapter(Protocol):
         ...
 
     def pool(
-        self, name: str, blocks: Sequence[str], *, automatic: bool = True, whole: bool = True, advertised: bool = True
+        self,
+        name: str,
+        blocks: Sequence[str],
+        *,
+        auto_assign: bool = True,
+        include_edges: bool = True,
+        advertised: bool = True,
     ) -> list[Object]:
         """The objects that make a pool of CIDRs and ranges.
 
-        `automatic`: given to Services that name no pool. `whole`: the first and last address of a network are given
-        too. `advertised`: carried to the segment.
+        `auto_assign`: given to Services that name no pool. `include_edges`: the first and the last address of a
+        network are given too. `advertised`: announced on the segment.
         """
         ...
 
@@ -139,7 +142,7 @@ class Adapter(Protocol):
         """Make a Service's manifest name its pool."""
         ...
 
-    def flagged(self, cluster: Kube, pool: str) -> str:
+    def pool_error(self, cluster: Kube, pool: str) -> str:
         """What is said on or about a pool that was accepted but is not usable; empty when nothing is."""
         ...
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lbproof.adapters.base import Cause, EventPattern, Object, Words, Workload
+from lbproof.adapters.base import Cause, EventPattern, EventPatterns, Object, Workload
 from lbproof.adapters.metallb_objects import MetalLBObjects
 from lbproof.lab.base import Image
-from lbproof.observe.kube import load_manifests
+from lbproof.witnesses.kube import load_manifests
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -51,7 +51,7 @@ class MetalLB(MetalLBObjects):
         name="speaker",
         selector={"app": "metallb", "component": "speaker"},
     )
-    words = Words(
+    event_patterns = EventPatterns(
         allocated=EventPattern(type="Normal", reason="^IPAllocated$"),
         refused={
             Cause.POOL_EXHAUSTED: EventPattern(type="Warning", reason=_REFUSED, message="no available IPs"),
@@ -64,7 +64,6 @@ class MetalLB(MetalLBObjects):
         },
         announcing=EventPattern(type="Normal", reason="^nodeAssigned$"),
         pool_annotations=("metallb.io/ip-allocated-from-pool", "metallb.universe.tf/ip-allocated-from-pool"),
-        own_annotations=("metallb.io/", "metallb.universe.tf/"),
     )
     resources: tuple[str, ...] = (
         "bfdprofiles.metallb.io",

@@ -14,7 +14,7 @@ from lbproof.adapters.base import Ask, Object, Workload
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from lbproof.observe.kube import Kube
+    from lbproof.witnesses.kube import Kube
 
 API = "metallb.io/v1beta1"
 
@@ -28,12 +28,18 @@ class MetalLBObjects:
     announcer: Workload
 
     def pool(
-        self, name: str, blocks: Sequence[str], *, automatic: bool = True, whole: bool = True, advertised: bool = True
+        self,
+        name: str,
+        blocks: Sequence[str],
+        *,
+        auto_assign: bool = True,
+        include_edges: bool = True,
+        advertised: bool = True,
     ) -> list[Object]:
         """An IPAddressPool, and an L2Advertisement that carries it and no other. A single address is written as /32."""
         blocks = [block if {"/", "-"} & set(block) else f"{block}/32" for block in blocks]
         meta = {"name": name, "namespace": self.namespace}
-        spec = {"addresses": blocks, "autoAssign": automatic, "avoidBuggyIPs": not whole}
+        spec = {"addresses": blocks, "autoAssign": auto_assign, "avoidBuggyIPs": not include_edges}
         pool: Object = {"apiVersion": API, "kind": "IPAddressPool", "metadata": meta, "spec": spec}
         carrier: Object = {
             "apiVersion": API,
@@ -54,7 +60,7 @@ class MetalLBObjects:
         """`metallb.io/address-pool`."""
         service["metadata"].setdefault("annotations", {})["metallb.io/address-pool"] = pool
 
-    def flagged(self, cluster: Kube, pool: str) -> str:
+    def pool_error(self, cluster: Kube, pool: str) -> str:
         """A condition `Valid` that is False on the pool, or a Warning event about it."""
         found = cluster.get(f"{self.pool_path}/{pool}")
         for condition in found.get("status", {}).get("conditions", []):

@@ -11,10 +11,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lbproof.adapters.base import Cause, EventPattern, Object, Words, Workload
+from lbproof.adapters.base import Cause, EventPattern, EventPatterns, Object, Workload
 from lbproof.adapters.metallb_objects import MetalLBObjects
 from lbproof.lab.base import Image, LabError
-from lbproof.observe.kube import load_manifests
+from lbproof.witnesses.kube import load_manifests
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -58,12 +58,11 @@ class Reference(MetalLBObjects):
         name="speaker",
         selector={"app": "lbproof-reference", "component": "speaker"},
     )
-    words = Words(
+    event_patterns = EventPatterns(
         allocated=EventPattern(type="Normal", reason="^IPAllocated$"),
         refused={cause: EventPattern(type="Warning", reason=_REFUSED) for cause in Cause},
         announcing=EventPattern(type="Normal", reason="^nodeAssigned$"),
         pool_annotations=("metallb.io/ip-allocated-from-pool",),
-        own_annotations=("metallb.io/", "lbproof.dev/"),
     )
     resources: tuple[str, ...] = ("ipaddresspools.metallb.io", "l2advertisements.metallb.io")
     module = "lbproof_reference"

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from lbproof.observe.vantage import Vantage
+    from lbproof.witnesses.vantage import Vantage
 
 
 class LabError(RuntimeError):
@@ -33,16 +33,16 @@ def environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name.upper() not in _NOT_FOR_A_LAB}
 
 
-class Ability(StrEnum):
+class Capability(StrEnum):
     """Something that a lab may or may not be able to do."""
 
-    FAR_CLIENT = "far-client"
+    ROUTED_CLIENT = "far-client"
     NODE_VANTAGE = "node-vantage"
     POD_VANTAGE = "pod-vantage"
     CAPTURE = "capture"
-    POWER_CUT = "power-cut"
-    CABLE = "cable"
-    SILENT_CUT = "silent-cut"
+    NODE_CRASH = "power-cut"
+    LINK_DOWN = "cable"
+    BLACKHOLE = "silent-cut"
     PARTITION = "partition"
     FREEZE = "freeze"
     FREEZE_POD = "freeze-pod"
@@ -169,7 +169,7 @@ class Lab(Protocol):
         """Control plane first, then workers in order; a node without power too."""
         ...
 
-    def can(self, ability: Ability) -> bool:
+    def can(self, capability: Capability) -> bool:
         """Whether the lab can do this."""
         ...
 
@@ -182,7 +182,7 @@ class Lab(Protocol):
         """The outside client on the segment."""
         ...
 
-    def far(self) -> Vantage:
+    def routed_client(self) -> Vantage:
         """The client behind a router."""
         ...
 
@@ -195,15 +195,15 @@ class Lab(Protocol):
         ...
 
     # faults: each takes effect before the call returns
-    def power_cut(self, node: str) -> Fault:
+    def node_crash(self, node: str) -> Fault:
         """Every process of the node dies and its link goes down, at once. Undo: the node boots again."""
         ...
 
-    def pull_cable(self, node: str) -> Fault:
+    def link_down(self, node: str) -> Fault:
         """The node's link to the segment goes down; it notices (no carrier). Undo: plugged in again."""
         ...
 
-    def silent_cut(self, node: str) -> Fault:
+    def blackhole(self, node: str) -> Fault:
         """The segment carries nothing to and from the node, which keeps its carrier and cannot notice."""
         ...
 

@@ -73,7 +73,7 @@ class Places(Protocol):
         """The outside client on the segment."""
         ...
 
-    def far(self) -> NamespaceVantage:
+    def routed_client(self) -> NamespaceVantage:
         """The client behind the router."""
         ...
 
@@ -97,7 +97,7 @@ class Places(Protocol):
         namespace, slash, pod = where.partition("/")
         if slash:
             return self.pod(namespace, pod)
-        named = {"client": self.client, "far": self.far}
+        named = {"client": self.client, "far": self.routed_client}
         if where in named:
             return named[where]()
         names = [node.name for node in self.nodes]

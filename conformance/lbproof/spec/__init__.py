@@ -4,9 +4,9 @@ Documents, the report, `lbproof list` and badges are all read from here. Nothing
 part of lbproof.
 """
 
-from lbproof.spec.budgets import BUDGETS, Budget
-from lbproof.spec.features import FEATURES, PROFILES, Feature, Profile
-from lbproof.spec.names import UnknownName, nearest
+from lbproof.spec.budgets import BUDGETS, Budget, check_budgets
+from lbproof.spec.features import FEATURES, PROFILES, Feature, Profile, check_features
+from lbproof.spec.names import BadOption, UnknownName, check_name, nearest
 from lbproof.spec.requirements import AREAS, REQUIREMENTS, SPEC_VERSION, Requirement, select
 from lbproof.spec.scope import Scope, is_reached, scope_of
 from lbproof.spec.words import NOT_REACHED, Conclusion, Exit, Level, Untestable, Verdict, conclude, worst
@@ -19,6 +19,7 @@ __all__ = [
     "PROFILES",
     "REQUIREMENTS",
     "SPEC_VERSION",
+    "BadOption",
     "Budget",
     "Conclusion",
     "Exit",
@@ -30,6 +31,9 @@ __all__ = [
     "UnknownName",
     "Untestable",
     "Verdict",
+    "check_budgets",
+    "check_features",
+    "check_name",
     "conclude",
     "is_reached",
     "nearest",

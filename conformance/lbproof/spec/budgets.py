@@ -7,6 +7,12 @@ both, so that the run that proves a promise also says how fast it was kept.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from lbproof.spec.names import BadOption, check_name
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,3 +68,14 @@ _ALL = (
     Budget(name="one_answerer_watch", text="how long the answers for one address are counted", default=10, ceiling=60),
 )
 BUDGETS = {budget.name: budget for budget in _ALL}
+
+
+def check_budgets(budgets: Mapping[str, Any], where: str) -> None:
+    """Check the names and the seconds of budgets. Raises `UnknownName` or `BadOption` for the first that is wrong."""
+    for name, seconds in budgets.items():
+        check_name("budget", name, where, BUDGETS, "lbproof list --budgets")
+        ceiling = BUDGETS[name].ceiling
+        number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
+        if not number or not 0 < float(seconds) <= ceiling:
+            shown = f"{seconds:g}" if number else repr(seconds)
+            raise BadOption(f"budget {name} = {shown} in {where}: more than 0 and at most {ceiling:g} s is allowed")

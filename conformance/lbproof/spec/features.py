@@ -6,6 +6,12 @@ What is claimed decides what runs, and what runs must pass. `core` is always cla
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lbproof.spec.names import check_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,3 +81,9 @@ PROFILES = {
         ),
     )
 }
+
+
+def check_features(names: Iterable[str], where: str) -> None:
+    """Check names of features. Raises `UnknownName` for the first that there is not."""
+    for name in names:
+        check_name("feature", name, where, FEATURES, "lbproof list --features")

@@ -6,7 +6,7 @@ import difflib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
 
 class UnknownName(ValueError):  # noqa: N818 - it names what was given, as KeyError does
@@ -20,6 +20,16 @@ class UnknownName(ValueError):  # noqa: N818 - it names what was given, as KeyEr
         few = f" ({', '.join(allowed)})" if len(allowed) <= 12 else ""  # noqa: PLR2004 - what fits one line
         super().__init__(f"unknown {kind} {name!r} in {where}{hint} All of them: {see}{few}")
         self.kind, self.name = kind, name
+
+
+class BadOption(ValueError):  # noqa: N818 - named as the user sees it
+    """An option that cannot be; the message is one line: what, where, what is allowed."""
+
+
+def check_name(kind: str, name: str, where: str, allowed: Collection[str], see: str) -> None:
+    """Raise `UnknownName` for a name that is not one of `allowed`; the other arguments are those of `UnknownName`."""
+    if name not in allowed:
+        raise UnknownName(kind, name, where, allowed, see)
 
 
 def nearest(name: str, allowed: Iterable[str]) -> str | None:

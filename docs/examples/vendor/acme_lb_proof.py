@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from lbproof.adapters.base import Cause, EventPattern, Object, Words, Workload
+from lbproof.adapters.base import Cause, EventPattern, EventPatterns, Object, Workload
 from lbproof.adapters.metallb_objects import MetalLBObjects
 from lbproof.lab.base import Image
-from lbproof.observe.kube import load_manifests
+from lbproof.witnesses.kube import load_manifests
 
 DEPLOY = Path(__file__).parent / "deploy"
 RELEASED = "lbproof/reference:dev"
@@ -15,9 +15,9 @@ IMAGE = "acme/lb:under-test"
 
 
 class Acme(MetalLBObjects):
-    """Acme LB takes MetalLB's objects, so the words for pools and requests come from there.
+    """Acme LB takes MetalLB's objects, so the methods for pools and requests come from there.
 
-    An implementation with objects of its own has `pool`, `ask`, `ask_pool`, `flagged` and `with_class` of its own
+    An implementation with objects of its own has `pool`, `ask`, `ask_pool`, `pool_error` and `with_class` of its own
     instead: `lbproof.adapters.base.Adapter` says what each must do.
     """
 
@@ -33,12 +33,11 @@ class Acme(MetalLBObjects):
     announcer = Workload(
         kind="DaemonSet", namespace="metallb-system", name="speaker", selector={"component": "speaker"}
     )
-    words = Words(
+    event_patterns = EventPatterns(
         allocated=EventPattern(type="Normal", reason="^IPAllocated$"),
         refused={cause: EventPattern(type="Warning", reason="^AllocationFailed$") for cause in Cause},
         announcing=EventPattern(type="Normal", reason="^nodeAssigned$"),
         pool_annotations=("metallb.io/ip-allocated-from-pool",),
-        own_annotations=("metallb.io/", "lbproof.dev/"),
     )
     resources = ("ipaddresspools.metallb.io", "l2advertisements.metallb.io")
 

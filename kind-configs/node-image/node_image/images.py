@@ -6,8 +6,8 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lbproof.context.manifests import AGNHOST
 from lbproof.lab.components import VERSIONS
-from lbproof.stage.manifests import AGNHOST
 from node_image import debian
 from node_image.archive import Layer, LayerFiles, Picture
 

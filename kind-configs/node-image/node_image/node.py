@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from lbproof.lab.base import LabError
 from lbproof.lab.components import VERSIONS
-from lbproof.observe.wait import NotSettled, settles
+from lbproof.witnesses.wait import EventuallyFailed, eventually
 from node_image import images
 
 if TYPE_CHECKING:
@@ -134,8 +134,8 @@ def _wait_for(ctr: list[str], daemon: subprocess.Popen[bytes], log: Path) -> Non
         return "waits" if subprocess.run([*ctr, "version"], capture_output=True, check=False).returncode else "up"
 
     try:
-        found = settles(state, lambda seen: seen != "waits", what="containerd", within=_WITHIN, every=0.1).value
-    except NotSettled:
+        found = eventually(state, lambda seen: seen != "waits", what="containerd", within=_WITHIN, every=0.1).value
+    except EventuallyFailed:
         found = "silent"
     if found != "up":
         last = log.read_text(encoding="utf-8").splitlines()[-1:]

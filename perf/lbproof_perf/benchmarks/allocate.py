@@ -20,8 +20,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
+from lbproof.context.run import NAMESPACE
 from lbproof.lab.base import Topology
-from lbproof.stage.ground import NAMESPACE
 from lbproof_perf.benchmarks.base import BenchContext, Benchmark, Size
 from lbproof_perf.benchmarks.service_burst import CEILING, SAMPLE, Services, ServiceTimes
 from lbproof_perf.report import answers, panels
@@ -176,7 +176,7 @@ class _Bench:
     def __enter__(self) -> Self:
         """Make them."""
         deployment = self._deployment
-        self._backend = deployment.stage.web("backend", nodes=[deployment.lab.nodes[0].name])
+        self._backend = deployment.check.web("backend", nodes=[deployment.lab.nodes[0].name])
         deployment.wide_pool(self._most)
         self._meter = UsageMeter(deployment)
         self._observer = ServiceObserver(deployment, NAMESPACE)
@@ -192,7 +192,7 @@ class _Bench:
         forget_neighbours(self._deployment)
         self._count += 1
         names = [f"{case.name}-{self._count}-{at}" for at in range(case.services)]
-        services = Services(self._deployment.stage.cluster, self._observer, names, self._backend, http=not case.rest)
+        services = Services(self._deployment.check.cluster, self._observer, names, self._backend, http=not case.rest)
         begin = self._meter.snapshot()
         well = services.make_one_by_one() if case.alone else services.make(case.rate)
         warnings = self._meter.quiet()

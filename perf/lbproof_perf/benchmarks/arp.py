@@ -27,8 +27,8 @@ import numpy as np
 
 from lbproof.lab.base import LabError, Topology
 from lbproof.lab.netns import NetnsLab
-from lbproof.observe import arp
-from lbproof.observe.wait import NotSettled
+from lbproof.witnesses import arp
+from lbproof.witnesses.wait import EventuallyFailed
 from lbproof_perf.benchmarks.arp_services import QUIET, Stock
 from lbproof_perf.benchmarks.base import LATENCY_METRICS, Benchmark, Size
 from lbproof_perf.probes.arp_requests import ArpRequester
@@ -158,7 +158,7 @@ def _measure(
             context.say(f"{deployment.arm.name}: {count} Services are made")
             try:
                 seconds = stock.add(count, endpoints=count in plan.counts, within=plan.fill_seconds)
-            except NotSettled as error:
+            except EventuallyFailed as error:
                 bench.did_not(counts[at:], str(error))
                 break
             context.say(f"{deployment.arm.name}: {count} Services have their addresses, the last after {seconds:.1f} s")
@@ -330,10 +330,10 @@ class _Bench:
         return usage.read(self._processes())
 
     def _processes(self) -> list[Path]:
-        deployment, workload = self._deployment, self._deployment.ground.adapter.announcer
+        deployment, workload = self._deployment, self._deployment.run.adapter.announcer
         assert isinstance(deployment.lab, NetnsLab)  # noqa: S101 - `opened` boots no other
         assert self._node is not None  # noqa: S101 - `meet` comes first
-        pod = deployment.ground.pods(workload)[self._node.name]
+        pod = deployment.run.pods(workload)[self._node.name]
         return deployment.lab.pod_processes(workload.namespace, pod)
 
     def _since(self, before: usage.ProcessUsage) -> float:

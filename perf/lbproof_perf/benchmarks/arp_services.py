@@ -13,19 +13,19 @@ import time
 from contextlib import closing
 from typing import TYPE_CHECKING
 
+from lbproof.context import manifests
+from lbproof.context.objects import ingress
 from lbproof.lab.base import LabError
-from lbproof.observe.frames import ETHERTYPE_ARP, decode
-from lbproof.observe.packets import LARGEST, opened
-from lbproof.observe.wait import settles
-from lbproof.stage import manifests
-from lbproof.stage.objects import ingress
+from lbproof.witnesses.frames import ETHERTYPE_ARP, decode
+from lbproof.witnesses.packets import LARGEST, opened
+from lbproof.witnesses.wait import eventually
 from lbproof_perf.benchmarks.service_burst import at_pace
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from lbproof.adapters.base import Object
-    from lbproof.observe.vantage import Vantage
+    from lbproof.witnesses.vantage import Vantage
     from lbproof_perf.probes.arp_requests import ArpRequester
     from lbproof_perf.sut.deployment import Deployment
 
@@ -63,7 +63,7 @@ class Stock:
         """A step more: make a pool and Services until there are `count`, each with its address; gives the seconds.
 
         `endpoints`: a ready pod stands behind each, as some implementations demand before they announce it. Raises
-        `NotSettled` when an address is missing after `within` seconds; there is no such step then.
+        `EventuallyFailed` when an address is missing after `within` seconds; there is no such step then.
         """
         if endpoints:
             self._make_backend()
@@ -78,7 +78,7 @@ class Stock:
 
         at_pace(range(have, count), make, math.inf, threads=_AT_ONCE)
         wanted = set(addresses)
-        settles(
+        eventually(
             lambda: len(wanted & self._given()),
             lambda given: given == len(wanted),
             what=f"each of {len(wanted)} Services has an address",
@@ -93,24 +93,24 @@ class Stock:
     def announce(self, count: int, requester: ArpRequester, *, quiet_for: float) -> None:
         """Have the first `count` addresses announced, a step's number, and no other; wait until the wire says so.
 
-        Returns when no announcement was heard for `quiet_for` seconds. Raises `NotSettled` when it does not come about.
+        Returns when no announcement was heard for `quiet_for` seconds. Raises `EventuallyFailed`.
         """
         for at, (step, carrier) in enumerate(zip(self.steps, self._carriers, strict=True)):
             if step <= count and at not in self._carried:
-                self._deployment.ground.write(carrier)
+                self._deployment.run.write(carrier)
                 self._carried.add(at)
             elif step > count and at in self._carried:
-                self._deployment.ground.remove(carrier)
+                self._deployment.run.remove(carrier)
                 self._carried.discard(at)
         ours, others = self.addresses(count), [self._addresses[step - 1] for step in self.steps if step > count]
-        settles(
+        eventually(
             lambda: _answered(requester, ours),
             lambda answered: answered == len(ours),
             what=f"all of {len(ours)} addresses are answered for",
             within=_SETTLE,
             every=_LOOK,
         )
-        settles(
+        eventually(
             lambda: _answered(requester, others),
             lambda answered: answered == 0,
             what="nobody answers for what is not advertised",
@@ -121,9 +121,9 @@ class Stock:
 
     def _make_backend(self) -> None:
         """A pod on the control plane, which announces nothing."""
-        ground, namespace = self._deployment.ground, self._deployment.stage.namespace
-        ground.cluster.apply(manifests.web(namespace, BACKEND, replicas=1, nodes=[ground.lab.nodes[0].name]))
-        ground.ready(namespace, BACKEND)
+        run, namespace = self._deployment.run, self._deployment.check.namespace
+        run.cluster.apply(manifests.web(namespace, BACKEND, replicas=1, nodes=[run.lab.nodes[0].name]))
+        run.ready(namespace, BACKEND)
 
     def _make_pool(self, name: str, begin: int, end: int) -> tuple[Object, list[str]]:
         """A pool that is not announced yet: what announces it, and its addresses."""
@@ -133,23 +133,23 @@ class Stock:
                 f"{self._deployment.arm.name}: {len(carriers)} objects announce a pool; one can be put on and off"
             )
         for made in pools:
-            self._deployment.ground.write(made)
+            self._deployment.run.write(made)
         return carriers[0], addresses
 
     def _make_service(self, pool: str, number: int, selector: dict[str, str] | None) -> None:
         deployment = self._deployment
         made = manifests.service(
-            deployment.stage.namespace,
+            deployment.check.namespace,
             f"arp-{number}",
             selector=selector,
             allocateLoadBalancerNodePorts=False,  # there are fewer ports than Services
         )
-        deployment.ground.adapter.ask_pool(made, pool)
-        deployment.ground.cluster.create(f"/api/v1/namespaces/{deployment.stage.namespace}/services", made)
+        deployment.run.adapter.ask_pool(made, pool)
+        deployment.run.cluster.create(f"/api/v1/namespaces/{deployment.check.namespace}/services", made)
 
     def _given(self) -> set[str]:
         deployment = self._deployment
-        services = deployment.ground.cluster.list(f"/api/v1/namespaces/{deployment.stage.namespace}/services")
+        services = deployment.run.cluster.list(f"/api/v1/namespaces/{deployment.check.namespace}/services")
         return {address for service in services for address in ingress(service)}
 
 

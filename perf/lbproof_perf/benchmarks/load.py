@@ -127,7 +127,7 @@ def run(context: BenchContext, plan: LoadPlan) -> None:
             made = stack.enter_context(
                 deployment.opened(arm, plan.topology, components=context.components, say=context.say)
             )
-            laid = paths.laid(made.stage)
+            laid = paths.laid(made.check)
             ready[arm.name] = _Ready(deployment=made, paths=laid, servers=meter.processes_at([laid.pod]))
         first = ready[context.arms[0].name]
         if plan.web:

@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from lbproof.context import ingress
+from lbproof.context.run import NAMESPACE
 from lbproof.lab.base import Topology
-from lbproof.stage import ingress
-from lbproof.stage.ground import NAMESPACE
 from lbproof_perf.benchmarks.allocate import allocating
 from lbproof_perf.benchmarks.base import BenchContext, Benchmark, Size
 from lbproof_perf.benchmarks.service_burst import CEILING, SERVICES, Services, at_pace, service
@@ -151,7 +151,7 @@ class Growing:
     def __enter__(self) -> Self:
         """Make the backend, the Service whose outage is measured, the pool of the others, and what watches."""
         deployment = self._deployment
-        self._backend = deployment.stage.web("backend", nodes=[deployment.lab.nodes[0].name])
+        self._backend = deployment.check.web("backend", nodes=[deployment.lab.nodes[0].name])
         # now, for its pool is one of its own: an implementation may look at all Services anew when a pool is added, and
         # take minutes for a thousand
         self._watched = deployment.expose("outage", {"app": self._backend})
@@ -171,7 +171,7 @@ class Growing:
         self._well = True
         if missing := count - len(self._names):
             new = self._new(missing)
-            self._well = Services(self._deployment.stage.cluster, self._observer, new, self._backend, http=False).make()
+            self._well = Services(self._deployment.check.cluster, self._observer, new, self._backend, http=False).make()
             self._names += new
 
     def _new(self, count: int) -> list[str]:
@@ -200,7 +200,7 @@ class Growing:
 
     def _churn(self, new: Sequence[str], rate: float) -> None:
         """Delete the oldest Service and create a new one, so often a second."""
-        kube = self._deployment.stage.cluster
+        kube = self._deployment.check.cluster
         old = self._names[: len(new)] if len(new) <= len(self._names) else self._names + list(new)
         self._names = (self._names + list(new))[len(new) :]
 
@@ -219,7 +219,7 @@ class Growing:
 
     def _answered(self) -> list[str]:
         """The addresses of all Services of ours."""
-        found = self._deployment.stage.cluster.list(SERVICES)
+        found = self._deployment.check.cluster.list(SERVICES)
         names = set(self._names)
         return [address for row in found if row["metadata"]["name"] in names for address in ingress(row)]
 
@@ -234,15 +234,15 @@ class Growing:
 
     def _restart(self, addresses: Sequence[str]) -> tuple[dict[str, float | None], dict[str, Any]]:
         """Kill speakers and controller; when is the last address answered for again, and a new Service given one?"""
-        ground, lab = self._deployment.ground, self._deployment.lab
+        run, lab = self._deployment.run, self._deployment.lab
         (name,) = self._new(1)
         self._observer.begin([name], [])
-        for workload in (ground.adapter.announcer, ground.adapter.controller):
-            for pod in ground.pods(workload).values():
+        for workload in (run.adapter.announcer, run.adapter.controller):
+            for pod in run.pods(workload).values():
                 lab.kill(workload.namespace, pod)
         began = time.monotonic()
         self._observer.expect_answer(addresses)
-        ground.cluster.create(SERVICES, service(name, self._backend))
+        run.cluster.create(SERVICES, service(name, self._backend))
         self._names.append(name)
         wanted = set(addresses)
         self._observer.until(lambda seen: name in seen.assigned and wanted <= seen.arp.keys(), began + CEILING)

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lbproof.stage import manifests
-from lbproof.stage.ground import NAMESPACE
+from lbproof.context import manifests
+from lbproof.context.run import NAMESPACE
 from lbproof_perf.stats.quantiles import enough, quantile
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from lbproof.observe.kube import Kube
+    from lbproof.witnesses.kube import Kube
     from lbproof_perf.sut.service_observer import Observation, ServiceObservations, ServiceObserver
 
     Floats = NDArray[np.float64]

@@ -21,7 +21,7 @@ from lbproof_perf.probes.proc import TICK, Stat, stat
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from lbproof.observe.vantage import Vantage
+    from lbproof.witnesses.vantage import Vantage
 
 EVERY = 0.2
 """Seconds between two looks."""

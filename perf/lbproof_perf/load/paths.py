@@ -12,17 +12,17 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from lbproof.context.manifests import TARGET_PORT
+from lbproof.context.run import NAMESPACE
 from lbproof.lab.base import LabError, Role
-from lbproof.stage.ground import NAMESPACE
-from lbproof.stage.manifests import TARGET_PORT
 from lbproof_perf.sut.deployment import PORTS, ip_at
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from lbproof.context import CheckContext
     from lbproof.lab.base import Node
-    from lbproof.observe.vantage import Vantage
-    from lbproof.stage import Stage
+    from lbproof.witnesses.vantage import Vantage
 
 PORT = PORTS[0]["port"]
 
@@ -57,23 +57,23 @@ class Paths:
     """Name of the node that answers for the address."""
 
 
-def laid(stage: Stage) -> Paths:
+def laid(check: CheckContext) -> Paths:
     """Make the workload, the Service and the client's routes, and see that every tier serves. Raises `LabError`."""
-    workers = [node for node in stage.lab.nodes if node.role is Role.WORKER]
+    workers = [node for node in check.lab.nodes if node.role is Role.WORKER]
     if len(workers) < 2:  # noqa: PLR2004 - one serves, another announces
         raise LabError(f"bench load takes two workers, the lab has {len(workers)}")
     backend = workers[-1]
-    stage.exclude(backend.name)
-    app = stage.web("load", nodes=[backend.name])
-    stage.pool(1)
-    service = stage.service(serving=True, selector={"app": app}, ports=PORTS)
-    address = stage.assigned(service)
-    announcer = stage.announcer(address, budget="one_answerer")
-    pod = stage.lab.pod(NAMESPACE, stage.pods(app)[0][0])
+    check.exclude(backend.name)
+    app = check.web("load", nodes=[backend.name])
+    check.pool(1)
+    service = check.service(serving=True, selector={"app": app}, ports=PORTS)
+    address = check.assigned(service)
+    announcer = check.announcer(address, budget="one_answerer")
+    pod = check.lab.pod(NAMESPACE, check.pods(app)[0][0])
     spec = service.read()["spec"]
     tcp, udp = (int(port["nodePort"]) for port in spec["ports"])
-    _route(stage, pod.address, backend)
-    _route(stage, spec["clusterIP"], announcer)
+    _route(check, pod.address, backend)
+    _route(check, spec["clusterIP"], announcer)
     endpoints = {
         Tier.POD: Endpoint(host=pod.address, port=TARGET_PORT, udp_port=TARGET_PORT),
         Tier.CLUSTER_IP: Endpoint(host=spec["clusterIP"], port=PORT, udp_port=PORT),
@@ -81,12 +81,12 @@ def laid(stage: Stage) -> Paths:
         Tier.LOAD_BALANCER: Endpoint(host=address, port=PORT, udp_port=PORT),
     }
     for endpoint in endpoints.values():
-        stage.serves(stage.client, endpoint.host, endpoint.port, in_a_row=3)
+        check.serves(check.client, endpoint.host, endpoint.port, in_a_row=3)
     return Paths(endpoints=endpoints, backend=backend.name, pod=pod, announcer=announcer.name)
 
 
-def _route(stage: Stage, address: str, via: Node) -> None:
-    """The client reaches an address of the cluster's own by a node; undone with the stage."""
+def _route(check: CheckContext, address: str, via: Node) -> None:
+    """The client reaches an address of the cluster's own by a node; undone with the check."""
     route = (f"{address}/32", "via", via.address)
-    ip_at(stage.client, "route", "replace", *route)
-    stage.undo.later(f"route to {address}", functools.partial(ip_at, stage.client, "route", "del", *route))
+    ip_at(check.client, "route", "replace", *route)
+    check.undo.later(f"route to {address}", functools.partial(ip_at, check.client, "route", "del", *route))

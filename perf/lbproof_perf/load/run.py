@@ -18,14 +18,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lbproof.lab.base import LabError
-from lbproof.observe.wait import settles
+from lbproof.witnesses.wait import eventually
 from lbproof_perf.load.meter import GeneratorMeter
 from lbproof_perf.load.tally import Tally
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from lbproof.observe.vantage import Vantage
+    from lbproof.witnesses.vantage import Vantage
     from lbproof_perf.load.meter import Use
 
 LOCUSTFILE = Path(__file__).with_name("users.py")
@@ -198,7 +198,7 @@ def wait_for(process: subprocess.Popen[bytes], log: Path, line: str) -> None:
             raise LabError(f"Locust ended with {process.returncode}; {_end(log)}")
         return "said" if line in log.read_text(encoding="utf-8", errors="replace") else "not yet"
 
-    settles(said, lambda seen: seen == "said", what=f"Locust says `{line}`", within=START)
+    eventually(said, lambda seen: seen == "said", what=f"Locust says `{line}`", within=START)
 
 
 def _end(log: Path) -> str:

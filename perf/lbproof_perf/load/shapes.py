@@ -7,26 +7,14 @@ rate of requests, so a shape of users is a shape of the load.
 from __future__ import annotations
 
 import math
-from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from locust import LoadTestShape, events
 
+from lbproof_perf.load.options import Shape
+
 if TYPE_CHECKING:
     from locust.env import Environment
-
-
-class Shape(StrEnum):
-    """The course of a load."""
-
-    CONSTANT = "constant"
-    """All users from the beginning to the end."""
-    STEP = "step"
-    """A quarter of the users, then a half, three quarters, all: where does it begin to suffer?"""
-    SPIKE = "spike"
-    """A tenth, all in the middle fifth, a tenth again: does it recover?"""
-    SOAK = "soak"
-    """A tenth of the time to rise, then all: does it hold?"""
 
 
 _STEPS = 4

@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import itertools
 import time
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import gevent.socket  # type: ignore[import-untyped] # it ships no types that mypy reads
 from locust import FastHttpUser, HttpUser, User, constant_throughput, events, task
 
 from lbproof_perf.load import recorder
+from lbproof_perf.load.options import LOAD_OPTIONS
 from lbproof_perf.load.schedule import ScheduleUdpUser, ScheduleUser, target
-from lbproof_perf.load.shapes import ChosenShape, Shape
+from lbproof_perf.load.shapes import ChosenShape
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser
@@ -48,18 +49,15 @@ def options(parser: ArgumentParser) -> None:
     """Our options, which Locust's web UI shows as well."""
     group = parser.add_argument_group("lbproof")
 
-    def option(name: str, text: str, **more: Any) -> None:  # noqa: ANN401 - what argparse takes
-        variable = f"LBPROOF_{name.upper().replace('-', '_')}"
-        group.add_argument(f"--{name}", help=text, env_var=variable, **more)
-
-    option("shape", "the course of the load", choices=[str(shape) for shape in Shape], default=str(Shape.CONSTANT))
-    option("path", "what HTTP users ask for", default="/hostname")
-    option("udp-port", "port of agnhost's UDP server", type=int, default=80)
-    option("rate", "requests a second of a user with a schedule", type=float, default=1000.0)
-    option("connections", "of a user with a schedule, at most", type=int, default=256)
-    option("request-timeout", "seconds after which a request has failed", type=float, default=10.0)
-    option("throughput", "requests a second of a PacedUser", type=float, default=10.0)
-    option("out", "file that the tally is written to", default="")
+    for option in LOAD_OPTIONS:
+        group.add_argument(
+            f"--{option.name}",
+            help=option.text,
+            env_var=option.variable,
+            default=option.default,
+            type=type(option.default),
+            choices=option.choices or None,
+        )
 
 
 class KeepAliveUser(FastHttpUser):

@@ -14,15 +14,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lbproof.lab import forward
-from lbproof.observe import http
-from lbproof.observe.wait import settles
+from lbproof.witnesses import http
+from lbproof.witnesses.wait import eventually
 from lbproof_perf.load.run import START, started, wait_for
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Iterator
 
-    from lbproof.observe.vantage import Vantage
+    from lbproof.witnesses.vantage import Vantage
     from lbproof_perf.load.run import Load
 
 _PORT = 8089
@@ -47,7 +47,7 @@ def opened(vantage: Vantage, load: Load, port: int) -> Iterator[tuple[str, Calla
         as process,
     ):  # fmt: skip
         wait_for(process, Path(made, "log"), _LISTENS)
-        settles(  # it says so a little before it does
+        eventually(  # it says so a little before it does
             lambda: http.connects(vantage, "127.0.0.1", _PORT),
             lambda seen: seen == "open",
             what="Locust's web UI listens",

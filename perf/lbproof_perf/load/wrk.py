@@ -16,7 +16,7 @@ from lbproof_perf.load.run import START, started
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from lbproof.observe.vantage import Vantage
+    from lbproof.witnesses.vantage import Vantage
 
 _UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0}
 _SHARES = {"50%": "p50_seconds", "90%": "p90_seconds", "99%": "p99_seconds"}

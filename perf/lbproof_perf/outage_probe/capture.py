@@ -17,7 +17,7 @@ import signal
 import socket
 import time
 
-from lbproof.observe.frames import ETHERTYPE_ARP, Op, decode
+from lbproof.witnesses.frames import ETHERTYPE_ARP, Op, decode
 from lbproof_perf.outage_probe.records import Kind
 from lbproof_perf.outage_probe.sender import Numbers, Out, hurry, packet_socket, stamped
 from lbproof_perf.probes.timestamps import clock_offset

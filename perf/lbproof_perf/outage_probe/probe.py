@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from lbproof.lab.base import Lab
-    from lbproof.observe.vantage import Vantage
+    from lbproof.witnesses.vantage import Vantage
 
 SPAN = 0.5
 """Seconds without a gap after which all is taken to be well."""
@@ -163,7 +163,7 @@ def at_client(lab: Lab, address: str, streams: Streams | None = None) -> OutageP
 
 def at_far(lab: Lab, address: str, streams: Streams | None = None) -> OutageProbe:
     """A ruler at the client behind a router, which no ARP reaches: there is no census."""
-    return OutageProbe(lab.far(), address, macs=[node.mac for node in lab.nodes], streams=streams)
+    return OutageProbe(lab.routed_client(), address, macs=[node.mac for node in lab.nodes], streams=streams)
 
 
 def names_of(lab: Lab) -> Mapping[str, str]:

@@ -22,7 +22,7 @@ import time
 from dataclasses import dataclass, field
 from typing import IO
 
-from lbproof.observe.frames import ETHERTYPE_ARP, decode, encode, request
+from lbproof.witnesses.frames import ETHERTYPE_ARP, decode, encode, request
 from lbproof_perf.outage_probe.records import RECORD, Kind
 from lbproof_perf.probes.timestamps import ROOM, arrived, clock_offset, stamp
 

@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lbproof.observe import packets
-from lbproof.observe.frames import ETHERTYPE_ARP, Op, encode, mac_bytes, request
+from lbproof.witnesses import packets
+from lbproof.witnesses.frames import ETHERTYPE_ARP, Op, encode, mac_bytes, request
 from lbproof_perf.probes.timestamps import stamp
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lbproof.observe.vantage import Vantage
+    from lbproof.witnesses.vantage import Vantage
 
 FRAME_BYTES = 42
 SENDER, TARGET = slice(28, 32), slice(38, 42)

@@ -20,7 +20,7 @@ import sys
 import time
 from dataclasses import dataclass, field
 
-from lbproof.observe.frames import NOBODY, encode, request
+from lbproof.witnesses.frames import NOBODY, encode, request
 from lbproof_perf.probes.prober import TURN, Lines, Turns, tell
 
 BATCH = 10

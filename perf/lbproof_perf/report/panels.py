@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from lbproof_perf.results import ResultStore, Trial
 
 _STAGES = {"assigned_seconds": "", "arp_seconds": "dashed", "http_seconds": "dotted"}
-"""Stage of a new Service → style of its curve."""
+"""CheckContext of a new Service → style of its curve."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

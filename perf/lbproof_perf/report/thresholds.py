@@ -18,8 +18,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
-from lbproof.options import BadOption
-from lbproof.spec import UnknownName
+from lbproof.spec import BadOption, UnknownName
 from lbproof_perf.report.figures import QUANTILES
 
 if TYPE_CHECKING:

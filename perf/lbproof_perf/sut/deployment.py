@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from lbproof.adapters.base import python_modules_of
+from lbproof.context import CheckContext, RunContext
+from lbproof.context.manifests import TARGET_PORT
 from lbproof.lab import provide
 from lbproof.lab.base import LabError
-from lbproof.observe.journal import Journal
-from lbproof.observe.kube import Kube
-from lbproof.observe.wait import Waiter
-from lbproof.stage import Ground, Stage
-from lbproof.stage.manifests import TARGET_PORT
+from lbproof.witnesses.journal import Journal
+from lbproof.witnesses.kube import Kube
+from lbproof.witnesses.wait import Waiter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from lbproof.adapters.base import Object
     from lbproof.lab.base import Lab, Topology
-    from lbproof.observe.vantage import Vantage
+    from lbproof.witnesses.vantage import Vantage
     from lbproof_perf.sut.arms import Arm
 
 BUDGETS: Mapping[str, float] = {
@@ -52,7 +52,7 @@ class Exposes(Protocol):
     """An arm that gives a Service its address in a way of its own, since it has no controller that would."""
 
     def expose(
-        self, stage: Stage, name: str, *, selector: Mapping[str, str], ports: Sequence[Mapping[str, Any]]
+        self, check: CheckContext, name: str, *, selector: Mapping[str, str], ports: Sequence[Mapping[str, Any]]
     ) -> str:
         """Make a Service in the suite's namespace, and give its address once one node announces it."""
         ...
@@ -64,11 +64,11 @@ class Deployment:
 
     arm: Arm
     lab: Lab
-    ground: Ground
-    stage: Stage
+    run: RunContext
+    check: CheckContext
 
     def expose(self, name: str, selector: Mapping[str, str], ports: Sequence[Mapping[str, Any]] = PORTS) -> str:
-        """Make a Service in front of pods of the suite's namespace (`stage.web`); gives its address, which serves.
+        """Make a Service in front of pods of the suite's namespace (`check.web`); gives its address, which serves.
 
         The pods must be ready: some implementations announce nothing without. An arm without a controller does it in
         its own way (`Exposes`); any other is given a pool of one free address, which the Service names. The address is
@@ -76,15 +76,15 @@ class Deployment:
         conntrack and never served. Raises `WaitFailed` when no address comes, not exactly one node answers for it, or
         it does not serve.
         """
-        adapter = self.ground.adapter
+        adapter = self.run.adapter
         if isinstance(adapter, Exposes):
-            address = adapter.expose(self.stage, name, selector=selector, ports=ports)
+            address = adapter.expose(self.check, name, selector=selector, ports=ports)
         else:
-            pool = self.stage.pool(1)
-            service = self.stage.service(name, serving=True, pool=pool, selector=selector, ports=ports)
-            address = self.stage.assigned(service)
-            self.stage.announcer(address, budget="one_answerer")
-        self.stage.serves(self.stage.client, address)
+            pool = self.check.pool(1)
+            service = self.check.service(name, serving=True, pool=pool, selector=selector, ports=ports)
+            address = self.check.assigned(service)
+            self.check.announcer(address, budget="one_answerer")
+        self.check.serves(self.check.client, address)
         return address
 
     def wide_pool(self, count: int) -> list[str]:
@@ -94,7 +94,7 @@ class Deployment:
         """
         pools, carriers, addresses = self.wide(f"wide-{count}", 0, count)
         for made in (*pools, *carriers):
-            self.ground.write(made)
+            self.run.write(made)
         ip_at(self.lab.client(), "route", "replace", str(WIDE), "dev", self.lab.client().interface)
         return addresses
 
@@ -102,9 +102,9 @@ class Deployment:
         """A pool of the addresses from `begin` to `end` of `WIDE`: what makes it, what announces it, and they.
 
         What announces it names the nodes' interface, since the addresses lie in no subnet of it. Nothing is written
-        yet; what is will be removed with the stage.
+        yet; what is will be removed with the check.
         """
-        adapter, first = self.ground.adapter, WIDE.network_address + 1
+        adapter, first = self.run.adapter, WIDE.network_address + 1
         blocks = [f"{first + begin}-{first + end - 1}"]
         kinds = {made["kind"] for made in adapter.pool(name, blocks, advertised=False)}
         pools, carriers = [], []
@@ -114,7 +114,7 @@ class Deployment:
             else:
                 made["spec"]["interfaces"] = [self.lab.nodes[0].interface]
                 carriers.append(made)
-            self.stage.undo.later(f"{made['kind']} {name}", functools.partial(self.ground.remove, made))
+            self.check.undo.later(f"{made['kind']} {name}", functools.partial(self.run.remove, made))
         return pools, carriers, [str(first + at) for at in range(begin, end)]
 
 
@@ -147,7 +147,7 @@ def opened(
         lab, programs = provide.boot(topology, wanted, say_line, lifeline=True)
         stack.callback(lab.down)
         journal = Journal(None)
-        ground = Ground(
+        run = RunContext(
             lab=lab,
             cluster=Kube(lab.kubeconfig),
             adapter=adapter,
@@ -155,7 +155,7 @@ def opened(
             waiter=Waiter(journal, {**adapter.budgets, **BUDGETS}),
             programs=programs,
         )
-        ground.install(say_line)
-        stage = Stage(ground, "bench", capture=False)
-        stack.callback(stage.close, rest=False)
-        yield Deployment(arm=arm, lab=lab, ground=ground, stage=stage)
+        run.install(say_line)
+        check = CheckContext(run, "bench", capture=False)
+        stack.callback(check.close, rest=False)
+        yield Deployment(arm=arm, lab=lab, run=run, check=check)

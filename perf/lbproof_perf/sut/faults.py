@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from lbproof.lab.base import Ability, Fault, Node
+from lbproof.lab.base import Capability, Fault, Node
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -32,7 +32,7 @@ class Kind:
     text: str
     """For a reader, as a sentence's end: `the announcer's power is cut`."""
     act: Callable[[Deployment, Node], Fault]
-    ability: Ability | None = None
+    capability: Capability | None = None
     """What the lab must be able to do."""
     heals: bool = False
     """Whether its undo is watched too, as a trial of the case `heal`: both sides may claim the address then."""
@@ -45,8 +45,8 @@ class Kind:
 
 
 def _speaker(deployment: Deployment, node: Node) -> tuple[str, str]:
-    workload = deployment.ground.adapter.announcer
-    return workload.namespace, deployment.ground.pods(workload)[node.name]
+    workload = deployment.run.adapter.announcer
+    return workload.namespace, deployment.run.pods(workload)[node.name]
 
 
 def _killed(deployment: Deployment, node: Node) -> Fault:
@@ -61,13 +61,13 @@ def _stopped(deployment: Deployment, node: Node) -> Fault:
     """Delete the announcer's pod as an upgrade does, with its grace period. There is nothing to undo."""
     namespace, pod = _speaker(deployment, node)
     began = time.monotonic()
-    deployment.ground.cluster.delete(f"/api/v1/namespaces/{namespace}/pods/{pod}")
+    deployment.run.cluster.delete(f"/api/v1/namespaces/{namespace}/pods/{pod}")
     return Fault(kind="stop", target=f"{pod} on {node.name}", began=began, undo_with=lambda: None)
 
 
 def _controller_killed(deployment: Deployment, _: Node) -> Fault:
-    workload = deployment.ground.adapter.controller
-    return deployment.lab.kill(workload.namespace, next(iter(deployment.ground.pods(workload).values())))
+    workload = deployment.run.adapter.controller
+    return deployment.lab.kill(workload.namespace, next(iter(deployment.run.pods(workload).values())))
 
 
 def _excluded(deployment: Deployment, node: Node) -> Fault:
@@ -75,7 +75,7 @@ def _excluded(deployment: Deployment, node: Node) -> Fault:
     path, label = f"/api/v1/nodes/{node.name}", "node.kubernetes.io/exclude-from-external-load-balancers"
 
     def label_as(value: str | None) -> None:
-        deployment.ground.cluster.patch(path, {"metadata": {"labels": {label: value}}})
+        deployment.run.cluster.patch(path, {"metadata": {"labels": {label: value}}})
 
     began = time.monotonic()
     label_as("")
@@ -84,7 +84,7 @@ def _excluded(deployment: Deployment, node: Node) -> Fault:
 
 def _drained(deployment: Deployment, node: Node) -> Fault:
     """`kubectl drain`: no new pods, and all but a DaemonSet's are evicted (API-initiated eviction, policy/v1)."""
-    cluster, path = deployment.ground.cluster, f"/api/v1/nodes/{node.name}"
+    cluster, path = deployment.run.cluster, f"/api/v1/nodes/{node.name}"
     began = time.monotonic()
     cluster.patch(path, {"spec": {"unschedulable": True}})
     for pod in cluster.list("/api/v1/pods", fieldSelector=f"spec.nodeName={node.name}"):
@@ -103,11 +103,11 @@ def _drained(deployment: Deployment, node: Node) -> Fault:
 
 def _rolling_restart(deployment: Deployment, _: Node) -> Fault:
     """`kubectl rollout restart` of the announcers' DaemonSet."""
-    workload = deployment.ground.adapter.announcer
+    workload = deployment.run.adapter.announcer
     path = f"/apis/apps/v1/namespaces/{workload.namespace}/{workload.kind.lower()}s/{workload.name}"
     note = {"kubectl.kubernetes.io/restartedAt": datetime.now(UTC).isoformat()}
     began = time.monotonic()
-    deployment.ground.cluster.patch(path, {"spec": {"template": {"metadata": {"annotations": note}}}})
+    deployment.run.cluster.patch(path, {"spec": {"template": {"metadata": {"annotations": note}}}})
     return Fault(kind="rollout", target=workload.name, began=began, undo_with=lambda: None)
 
 
@@ -117,36 +117,36 @@ KINDS: Mapping[str, Kind] = {
         Kind(
             name="power-cut",
             text="the announcer's power is cut",
-            act=lambda deployment, node: deployment.lab.power_cut(node.name),
-            ability=Ability.POWER_CUT,
+            act=lambda deployment, node: deployment.lab.node_crash(node.name),
+            capability=Capability.NODE_CRASH,
         ),
         Kind(
             name="power-back",
             text="the announcer's power is cut and comes back",
-            act=lambda deployment, node: deployment.lab.power_cut(node.name),
-            ability=Ability.POWER_CUT,
+            act=lambda deployment, node: deployment.lab.node_crash(node.name),
+            capability=Capability.NODE_CRASH,
             heals=True,
         ),
         Kind(
             name="cable",
             text="the announcer's cable is pulled, and it sees that it has no carrier",
-            act=lambda deployment, node: deployment.lab.pull_cable(node.name),
-            ability=Ability.CABLE,
+            act=lambda deployment, node: deployment.lab.link_down(node.name),
+            capability=Capability.LINK_DOWN,
             heals=True,
         ),
         Kind(
             name="silent",
             text="the segment carries nothing from or to the announcer, which keeps its carrier",
-            act=lambda deployment, node: deployment.lab.silent_cut(node.name),
-            ability=Ability.SILENT_CUT,
+            act=lambda deployment, node: deployment.lab.blackhole(node.name),
+            capability=Capability.BLACKHOLE,
             heals=True,
         ),
-        Kind(name="speaker-killed", text="the announcing speaker is killed", act=_killed, ability=Ability.KILL),
+        Kind(name="speaker-killed", text="the announcing speaker is killed", act=_killed, capability=Capability.KILL),
         Kind(
             name="frozen",
             text="the announcing speaker stands still",
             act=_frozen,
-            ability=Ability.FREEZE_POD,
+            capability=Capability.FREEZE_POD,
             heals=True,
         ),
         Kind(name="planned", text="the announcing speaker is stopped in an orderly way", act=_stopped),
@@ -154,7 +154,7 @@ KINDS: Mapping[str, Kind] = {
             name="controller-killed",
             text="the controller is killed",
             act=_controller_killed,
-            ability=Ability.KILL,
+            capability=Capability.KILL,
             controller=True,
             watch=_SLOW,
         ),
@@ -162,7 +162,7 @@ KINDS: Mapping[str, Kind] = {
             name="api-stopped",
             text="the API server stops",
             act=lambda deployment, _: deployment.lab.stop_api(),
-            ability=Ability.STOP_API,
+            capability=Capability.STOP_API,
             watch=_SLOW,
         ),
         Kind(name="drained", text="the announcer's node is drained", act=_drained, watch=_SLOW),
@@ -171,7 +171,7 @@ KINDS: Mapping[str, Kind] = {
             name="rolling-restart",
             text="all speakers are restarted, one after the other",
             act=_rolling_restart,
-            over=lambda deployment: deployment.ground.rolled_out(deployment.ground.adapter.announcer),
+            over=lambda deployment: deployment.run.rolled_out(deployment.run.adapter.announcer),
         ),
     )
 }

@@ -16,11 +16,11 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from lbproof.adapters.base import EventPattern, Words, Workload
+from lbproof.adapters.base import EventPattern, EventPatterns, Workload
 from lbproof.lab.base import Image, LabError, Role
 from lbproof.lab.components import debian
 from lbproof.lab.netns.images import SYSTEM
-from lbproof.observe.kube import load_manifests
+from lbproof.witnesses.kube import load_manifests
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from typing import Any
 
     from lbproof.adapters.base import Ask, Object
+    from lbproof.context import CheckContext
     from lbproof.lab.base import Node
-    from lbproof.observe.kube import Kube
-    from lbproof.stage import Stage
+    from lbproof.witnesses.kube import Kube
 
 _MANIFEST = Path(__file__).with_name("keepalived.yaml")
 _HIGHEST, _STEP, _LOWEST = 250, 10, 1
@@ -87,7 +87,7 @@ class Keepalived:
     announcer = Workload(kind="DaemonSet", namespace=namespace, name="keepalived", selector={"app": "keepalived"})
     controller = announcer
     """There is none: what is done to the controller cannot be done to it."""
-    words = Words(allocated=_NEVER, refused={}, announcing=_NEVER, pool_annotations=())
+    event_patterns = EventPatterns(allocated=_NEVER, refused={}, announcing=_NEVER, pool_annotations=())
     resources: tuple[str, ...] = ()
     pool_path = ""
 
@@ -117,21 +117,21 @@ class Keepalived:
         return load_manifests(_MANIFEST.read_text(encoding="utf-8"))
 
     def expose(
-        self, stage: Stage, name: str, *, selector: Mapping[str, str], ports: Sequence[Mapping[str, Any]]
+        self, check: CheckContext, name: str, *, selector: Mapping[str, str], ports: Sequence[Mapping[str, Any]]
     ) -> str:
         """Take a free address of the segment, and make a Service in the suite's namespace that has it; gives it.
 
         One node announces it when this returns. The address stays until the lab goes.
         """
-        (address,) = stage.ground.addresses(1)
+        (address,) = check.run.addresses(1)
         self._addresses.append(address)
-        workers = [node for node in stage.lab.nodes if node.role is Role.WORKER]
+        workers = [node for node in check.lab.nodes if node.role is Role.WORKER]
         for manifest in self.configured(workers):
-            stage.cluster.apply(manifest)
-        stage.ground.rolled_out(self.announcer)
-        stage.service(name, serving=True, type="ClusterIP", externalIPs=[address], selector=selector, ports=ports)
-        stage.used.append(address)
-        stage.announcer(address, budget="one_answerer")
+            check.cluster.apply(manifest)
+        check.run.rolled_out(self.announcer)
+        check.service(name, serving=True, type="ClusterIP", externalIPs=[address], selector=selector, ports=ports)
+        check.used.append(address)
+        check.announcer(address, budget="one_answerer")
         return address
 
     def configured(self, workers: Sequence[Node]) -> list[Object]:
@@ -161,8 +161,8 @@ class Keepalived:
         name: str,  # noqa: ARG002 - Adapter
         blocks: Sequence[str],  # noqa: ARG002 - Adapter
         *,
-        automatic: bool = True,  # noqa: ARG002 - Adapter
-        whole: bool = True,  # noqa: ARG002 - Adapter
+        auto_assign: bool = True,  # noqa: ARG002 - Adapter
+        include_edges: bool = True,  # noqa: ARG002 - Adapter
         advertised: bool = True,  # noqa: ARG002 - Adapter
     ) -> list[Object]:
         """Nothing: it has no pools."""
@@ -176,7 +176,7 @@ class Keepalived:
         """Raises `LabError`: nobody would answer."""
         self._lacks(f"it has no pool {pool}", service)
 
-    def flagged(self, cluster: Kube, pool: str) -> str:  # noqa: ARG002 - Adapter
+    def pool_error(self, cluster: Kube, pool: str) -> str:  # noqa: ARG002 - Adapter
         """Nothing: it has no pools."""
         return ""
 

@@ -15,9 +15,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
+from lbproof.context import ingress
 from lbproof.lab.base import LabError
-from lbproof.observe.kube import ApiError, ApiUnreachable, Kube
-from lbproof.stage import ingress
+from lbproof.witnesses.kube import ApiError, ApiUnreachable, Kube
 from lbproof_perf.probes.arp_frames import opened
 from lbproof_perf.probes.prober import Prober
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from lbproof.lab.base import Fault, LabError, Topology
-from lbproof.observe.wait import NotSettled, settles
+from lbproof.witnesses.wait import EventuallyFailed, eventually
 from lbproof_perf.outage_probe.jitter import JitterLog
 from lbproof_perf.outage_probe.outage import Outage, announcers, outage
 from lbproof_perf.outage_probe.probe import OutageProbe, at_client, at_far, names_of
@@ -90,7 +90,7 @@ class SystemUnderTest:
     def of(cls, made: Deployment, jitter: JitterLog, *, nodes: Sequence[str] | None = None) -> SystemUnderTest:
         """Expose a workload on the named nodes, or on every worker."""
         workers = [node.name for node in made.lab.nodes[1:]]
-        app = made.stage.web("backend", nodes=nodes or workers, replicas=1 if nodes else len(workers))
+        app = made.check.web("backend", nodes=nodes or workers, replicas=1 if nodes else len(workers))
         return cls(deployment=made, address=made.expose("outage", {"app": app}), jitter=jitter)
 
     @property
@@ -111,7 +111,7 @@ class SystemUnderTest:
         Raises `LabError` when the address does not serve before it.
         """
         kind = kind_of(case)
-        announcer = self.deployment.stage.announcer(self.address, budget="one_answerer")
+        announcer = self.deployment.check.announcer(self.address, budget="one_answerer")
         with ExitStack() as stack:
             if case.endswith("-cold"):
                 probe, fault, warnings = self._cold(stack, kind, announcer)
@@ -173,7 +173,7 @@ class SystemUnderTest:
 
     def _strike(self, kind: Kind, announcer: Node) -> Fault:
         fault = kind.act(self.deployment, announcer)
-        self.deployment.stage.undo.later(f"{fault.kind} of {fault.target}", fault.undo)
+        self.deployment.check.undo.later(f"{fault.kind} of {fault.target}", fault.undo)
         return fault
 
     def _keep(self, store: ResultStore, trial_id: TrialId, seen: Watched) -> None:
@@ -208,19 +208,19 @@ class SystemUnderTest:
         Where they do not agree soon, the announcers are restarted, so that the next fault meets a whole cluster: how
         long they would have taken by themselves is what the case `heal` shows.
         """
-        stage = self.deployment.stage
-        stage.settled_after_fault()
+        check = self.deployment.check
+        check.settled_after_fault()
         try:
-            settles(
-                lambda: sorted(stage.answerers(self.address, wait=_LOOK)),
+            eventually(
+                lambda: sorted(check.answerers(self.address, wait=_LOOK)),
                 lambda who: len(who) == 1,
                 what=f"one node answers for {self.address}",
                 within=_SOON,
                 in_a_row=3,
             )
-        except NotSettled:
+        except EventuallyFailed:
             KINDS["rolling-restart"].act(self.deployment, self._lab.nodes[0])
-            stage.ground.rolled_out(stage.ground.adapter.announcer)
+            check.run.rolled_out(check.run.adapter.announcer)
 
 
 class LabPool:

@@ -77,8 +77,8 @@ class UsageMeter:
         if not isinstance(deployment.lab, NetnsLab) or not deployment.lab.topology.audit:
             raise LabError(f"lab {deployment.lab.name}: usage is read in a netns lab with an audit log alone")
         self._lab = deployment.lab
-        self._ground = deployment.ground
-        adapter = deployment.ground.adapter
+        self._ground = deployment.run
+        adapter = deployment.run.adapter
         self._workloads = dict(zip(PARTS, (adapter.controller, adapter.announcer), strict=True))
 
     def snapshot(self) -> UsageSnapshot:

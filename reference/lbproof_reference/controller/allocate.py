@@ -1,4 +1,4 @@
-"""Who gets which address: no clock, no client, no socket.
+"""Allocate addresses of pools to Services, without clock, client or socket.
 
 An address once given stays with its Service until it leaves or asks for another, whatever becomes of the pools.
 The lowest free address of a pool is found without walking it: every address below the pool's cursor was given at
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 
 class RefusedError(Exception):
-    """A wish that cannot be met now; its text is for the Service's author."""
+    """An address request that cannot be met now; the text is shown to the Service's author."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
-    """What a Service asks for: a family always, an address or a pool perhaps."""
+class AddressRequest:
+    """The address family that a Service requests and, optionally, an address or a pool."""
 
     key: str
     family: int = 4
@@ -36,15 +36,15 @@ class Wish:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Grant:
+class Allocation:
     """An address, and the pool that it is of; None when no pool holds it any more."""
 
     ip: IP
     pool: str | None
 
 
-def read_wish(key: str, service: Object) -> Wish:
-    """The wish of a Service. Raises RefusedError for one that contradicts itself or cannot be read."""
+def read_address_request(key: str, service: Object) -> AddressRequest:
+    """The request of a Service. Raises RefusedError for one that contradicts itself or cannot be read."""
     spec = service["spec"]
     field, text = spec.get("loadBalancerIP"), annotation(service, "loadBalancerIPs")
     if field and text and field != text:
@@ -58,13 +58,14 @@ def read_wish(key: str, service: Object) -> Wish:
         except ValueError as error:
             raise RefusedError(f"invalid request {wanted!r}: not an IP address") from error
     family = 6 if (spec.get("ipFamilies") or ["IPv4"])[0] == "IPv6" else 4
-    return Wish(key=key, family=family, asked=asked, pool=annotation(service, "address-pool"))
+    return AddressRequest(key=key, family=family, asked=asked, pool=annotation(service, "address-pool"))
 
 
-class _Shelf:
+class FreeList:
     """The free addresses of one family in one pool, lowest first."""
 
     def __init__(self, pool: Pool, family: int) -> None:
+        """Start with every address of the pool that is of `family` (4 or 6)."""
         self.pool = pool
         self._blocks = [block for block in pool.blocks if block.family == family]
         self._family = family
@@ -73,10 +74,12 @@ class _Shelf:
         self._returned: list[int] = []
 
     def put_back(self, number: int) -> None:
+        """Return a released address to the list."""
         if self._block >= len(self._blocks) or number < self._cursor:
             heapq.heappush(self._returned, number)
 
     def take(self, held: dict[IP, str]) -> IP | None:
+        """Remove and return the lowest address that is assignable and not in `held`; None when the list is empty."""
         while (number := self._next()) is not None:
             ip = to_ip(self._family, number)
             if ip not in held and self.pool.gives(self._family, number):
@@ -98,20 +101,20 @@ class _Shelf:
         return number
 
 
-class Ledger:
-    """Which Service holds which address; a value under mutation, with no effect outside."""
+class Allocator:
+    """Assigns addresses to Services; in-memory state without side effects."""
 
     def __init__(self, pools: Iterable[Pool] = ()) -> None:
-        """Nobody holds anything."""
+        """Start without allocations."""
         self.holder: dict[IP, str] = {}
         self.holds: dict[str, IP] = {}
         self.use(pools)
 
     def use(self, pools: Iterable[Pool]) -> None:
-        """Replace the pools; nobody loses an address by it."""
+        """Replace the pools; existing allocations are kept."""
         self._pools = {pool.name: pool for pool in pools}
-        self._shelves = {
-            (name, family): _Shelf(pool, family) for name, pool in self._pools.items() for family in (4, 6)
+        self._free_lists = {
+            (name, family): FreeList(pool, family) for name, pool in self._pools.items() for family in (4, 6)
         }
         self._index = index_of(self._pools.values())
 
@@ -139,40 +142,40 @@ class Ledger:
         if ip is not None:
             del self.holder[ip]
             if name := self.pool_of(ip):
-                self._shelves[name, ip.version].put_back(int(ip))
+                self._free_lists[name, ip.version].put_back(int(ip))
         return ip
 
-    def grant(self, wish: Wish) -> Grant:
-        """What the Service holds if that meets its wish, else another. Raises RefusedError, changing nothing."""
-        held = self.holds.get(wish.key)
-        if wish.asked is not None:
-            ip = self._asked(wish, wish.asked)
-        elif held is not None and held.version == wish.family and wish.pool in (None, self.pool_of(held)):
+    def grant(self, request: AddressRequest) -> Allocation:
+        """Return the current address if it meets the request, else allocate one. RefusedError changes nothing."""
+        held = self.holds.get(request.key)
+        if request.asked is not None:
+            ip = self._asked(request, request.asked)
+        elif held is not None and held.version == request.family and request.pool in (None, self.pool_of(held)):
             ip = held
         else:
-            ip = self._any(wish)
-        self.adopt(wish.key, ip)
-        return Grant(ip=ip, pool=self.pool_of(ip))
+            ip = self._any(request)
+        self.adopt(request.key, ip)
+        return Allocation(ip=ip, pool=self.pool_of(ip))
 
-    def _asked(self, wish: Wish, ip: IP) -> IP:
-        if ip.version != wish.family:
-            raise RefusedError(f'requested address "{ip}" does not match the IPv{wish.family} family of the Service')
-        if (other := self.holder.get(ip, wish.key)) != wish.key:
+    def _asked(self, request: AddressRequest, ip: IP) -> IP:
+        if ip.version != request.family:
+            raise RefusedError(f'requested address "{ip}" does not match the IPv{request.family} family of the Service')
+        if (other := self.holder.get(ip, request.key)) != request.key:
             raise RefusedError(f'requested address "{ip}" is in use by {other}')
         pool = self.pool_of(ip)
-        if pool is None and self.holds.get(wish.key) != ip:
+        if pool is None and self.holds.get(request.key) != ip:
             raise RefusedError(f'"{ip}" is not allowed in config: it is in no pool')
-        if wish.pool is not None and pool != wish.pool:
-            raise RefusedError(f'requested address "{ip}" is not in the requested pool {wish.pool!r}')
+        if request.pool is not None and pool != request.pool:
+            raise RefusedError(f'requested address "{ip}" is not in the requested pool {request.pool!r}')
         return ip
 
-    def _any(self, wish: Wish) -> IP:
-        if wish.pool is not None and wish.pool not in self._pools:
-            raise RefusedError(f"unknown pool {wish.pool!r}")
-        names = [wish.pool] if wish.pool else [name for name, pool in self._pools.items() if pool.auto_assign]
+    def _any(self, request: AddressRequest) -> IP:
+        if request.pool is not None and request.pool not in self._pools:
+            raise RefusedError(f"unknown pool {request.pool!r}")
+        names = [request.pool] if request.pool else [name for name, pool in self._pools.items() if pool.auto_assign]
         for name in names:
-            if (ip := self._shelves[name, wish.family].take(self.holder)) is not None:
+            if (ip := self._free_lists[name, request.family].take(self.holder)) is not None:
                 return ip
         if not names:
             raise RefusedError("no available IPs: there is no pool for automatic assignment")
-        raise RefusedError(f"no available IPs: IPv{wish.family} is full or absent in pool {', '.join(names)}")
+        raise RefusedError(f"no available IPs: IPv{request.family} is full or absent in pool {', '.join(names)}")

@@ -1,4 +1,4 @@
-"""The level-triggered loop around the ledger: look at a key, decide, write the difference.
+"""The level-triggered loop around the allocator: look at a key, decide, write the difference.
 
 A key is looked at again after each change of its object, after a failed write (with a growing pause), and when an
 address or a pool appears that it may have waited for. Decisions are made in one thread, without a pause in them;
@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 import httpx
 import structlog
 
-from lbproof_reference.controller.allocate import Grant, Ledger, RefusedError, read_wish
-from lbproof_reference.kube import METALLB, SERVICES, Kube, Mirror, Object, Teller, key_of, pools_of
+from lbproof_reference.controller.allocate import Allocation, Allocator, RefusedError, read_address_request
+from lbproof_reference.kube import METALLB, SERVICES, EventRecorder, Informer, Kube, Object, key_of, pools_of
 from lbproof_reference.pools import IP, parse_pools
 from lbproof_reference.reading import Skipped
 from lbproof_reference.services import ALLOCATED, FROM_POOL, ingress_of, is_ours, recorded_ip, recorded_pool
@@ -45,7 +45,7 @@ class Controller:
         self._kube = kube
         self._class = lb_class
         self._namespace = namespace
-        self._ledger = Ledger()
+        self._allocator = Allocator()
         self._queue: asyncio.Queue[str] = asyncio.Queue()
         self._queued: set[str] = set()
         self._busy: set[str] = set()
@@ -53,11 +53,11 @@ class Controller:
         self._waiting: dict[str, str] = {}  # key -> "uid: reason" that its author was told
         self._pool_of: dict[str, str] = {}  # key -> the pool that its address was given from, though it be gone
         self._skipped = Skipped()
-        self._teller = Teller(kube, COMPONENT)
+        self._recorder = EventRecorder(kube, COMPONENT)
         self._tasks: set[asyncio.Task[None]] = set()
         self.ready = False
-        self.services = Mirror(kube, SERVICES, self._look)
-        self.pools = Mirror(kube, pools_of(namespace), self._pools_changed)
+        self.services = Informer(kube, SERVICES, self._look)
+        self.pools = Informer(kube, pools_of(namespace), self._pools_changed)
 
     async def run(self) -> None:
         """Serve until cancelled; the first exception that is not the API server's ends it."""
@@ -65,7 +65,7 @@ class Controller:
             group.create_task(self.services.run())
             group.create_task(self.pools.run())
             group.create_task(self._ensure_secret())
-            group.create_task(self._teller.run())
+            group.create_task(self._recorder.run())
             await self.services.synced.wait()
             await self.pools.synced.wait()
             self.ready = True
@@ -82,20 +82,20 @@ class Controller:
             for key in self._by_age(self.services.objects):
                 service = self.services.objects[key]
                 with self._skipped.reading("Service", key):
-                    if is_ours(service, self._class) and key not in self._ledger.holds:
+                    if is_ours(service, self._class) and key not in self._allocator.holds:
                         take(key, service)
 
     def _adopt_record(self, key: str, service: Object) -> None:
-        if (text := recorded_ip(service)) and self._ledger.pool_holding(ip := ipaddress.ip_address(text)):
-            self._ledger.adopt(key, ip)
+        if (text := recorded_ip(service)) and self._allocator.pool_holding(ip := ipaddress.ip_address(text)):
+            self._allocator.adopt(key, ip)
 
     def _adopt_status(self, key: str, service: Object) -> None:
         for text in ingress_of(service):
             ip = ipaddress.ip_address(text)
-            pool = self._ledger.pool_holding(ip)
+            pool = self._allocator.pool_holding(ip)
             if pool is None and recorded_ip(service) != text:
                 log.warning("address not adopted: no pool holds it, and it was not given here", key=key, ip=text)
-            elif not self._ledger.adopt(key, ip):
+            elif not self._allocator.adopt(key, ip):
                 log.warning("two Services hold one address", ip=text, younger=key)
             else:
                 if noted := pool or recorded_pool(service):
@@ -120,7 +120,7 @@ class Controller:
         if not self.ready:
             return
         good, bad = parse_pools(self.pools.objects.values())
-        self._ledger.use(good)
+        self._allocator.use(good)
         for pool in self.pools.objects.values():
             self._spawn(key_of(pool), self._say_pool(pool, bad.get(pool["metadata"]["name"])))
         for key in self._by_age(self._waiting):
@@ -161,8 +161,8 @@ class Controller:
                 await self._write(service, status=None, pool=None)
             return
         try:
-            before = self._ledger.holds.get(key)
-            grant = self._ledger.grant(read_wish(key, service))
+            before = self._allocator.holds.get(key)
+            grant = self._allocator.grant(read_address_request(key, service))
         except RefusedError as error:
             await self._refuse(key, service, str(error))
             return
@@ -171,7 +171,7 @@ class Controller:
             self._wake(before)
         await self._give(key, service, grant)
 
-    async def _give(self, key: str, service: Object, grant: Grant) -> None:
+    async def _give(self, key: str, service: Object, grant: Allocation) -> None:
         ip = str(grant.ip)
         if grant.pool:
             self._pool_of[key] = grant.pool
@@ -180,7 +180,7 @@ class Controller:
             if pool and (recorded_pool(service), recorded_ip(service)) != (pool, ip):
                 await self._write(service, status=None, pool=pool)
             return
-        self._teller.hush()
+        self._recorder.defer()
         await self._write(service, status=[{"ip": ip, "ipMode": "VIP"}], pool=pool)
         log.info("assigned", key=key, ip=str(grant.ip), pool=grant.pool)
         self._tell(service, "Normal", "IPAllocated", f'Assigned IP ["{grant.ip}"]')
@@ -189,7 +189,7 @@ class Controller:
         """Say why, once a reason; what the Service holds it keeps, and what its status claims without holding goes."""
         known = f"{service['metadata']['uid']}: {reason}"
         news, self._waiting[key] = self._waiting.get(key) != known, known
-        if key not in self._ledger.holds and (ingress_of(service) or _has_note(service)):
+        if key not in self._allocator.holds and (ingress_of(service) or _has_note(service)):
             await self._write(service, status=[], pool=None)
         if news:
             log.info("refused", key=key, reason=reason)
@@ -197,7 +197,7 @@ class Controller:
 
     def _free(self, key: str) -> None:
         self._pool_of.pop(key, None)
-        if (ip := self._ledger.release(key)) is not None:
+        if (ip := self._allocator.release(key)) is not None:
             log.info("released", key=key, ip=str(ip))
             self._wake(ip)
 
@@ -240,7 +240,7 @@ class Controller:
             self._tell({**pool, "kind": "IPAddressPool", "apiVersion": METALLB}, "Warning", "BadPool", problem)
 
     def _tell(self, about: Object, kind: str, reason: str, message: str) -> None:
-        self._teller.tell(about, kind, reason, message)
+        self._recorder.event(about, kind, reason, message)
 
     def _spawn(self, pool: str, work: Coroutine[None, None, None]) -> None:
         """Do what nobody waits for; its failure is logged, not retried."""

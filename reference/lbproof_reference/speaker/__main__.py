@@ -96,7 +96,11 @@ async def _serve(options: argparse.Namespace) -> None:
         secret = _read(options.secret_file)
     source = Source(kube, node=options.node, lb_class=options.lb_class, namespace=options.namespace)
     speaker = Speaker(
-        node=options.node, secret=secret, interval=options.heartbeat, misses=options.misses, took=source.took
+        node=options.node,
+        secret=secret,
+        interval=options.heartbeat,
+        misses=options.misses,
+        on_acquired=source.record_announcement,
     )
     server = await serve_ready(options.port, lambda: source.synced)
     watch_links(
@@ -104,7 +108,7 @@ async def _serve(options: argparse.Namespace) -> None:
         lambda error: links_lost(error, ending=loop.is_closed()),
     )
     async with server:
-        work = asyncio.create_task(source.run(speaker.want, _hurry))
+        work = asyncio.create_task(source.run(speaker.set_desired, _hurry))
         stop = asyncio.create_task(stopping.wait())
         await asyncio.wait([work, stop], return_when=asyncio.FIRST_COMPLETED)
         await speaker.leave()

@@ -28,13 +28,13 @@ _CLAIM = struct.Struct("!HI")  # standing, epoch
 _MAC_BYTES = 32
 
 
-class BadBeatError(ValueError):
-    """A message that is not, or not rightly, one of ours."""
+class InvalidHeartbeatError(ValueError):
+    """Malformed or unauthenticated heartbeat."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Beat:
-    """One message of a speaker."""
+class Heartbeat:
+    """One heartbeat message of a speaker."""
 
     node: str
     interface: str
@@ -94,30 +94,30 @@ def cluster_of(secret: bytes) -> bytes:
     return sha256(b"lbproof cluster" + secret).digest()[:8]
 
 
-def encode(beat: Beat, secret: bytes) -> bytes:
+def encode(heartbeat: Heartbeat, secret: bytes) -> bytes:
     """The bytes of a message, signature last."""
     parts = [
         _HEAD.pack(
-            _MAGIC, cluster_of(secret), beat.leaving, beat.hold_ms, beat.boot, beat.sequence, beat.chunk,
-            len(beat.claims),
+            _MAGIC, cluster_of(secret), heartbeat.leaving, heartbeat.hold_ms, heartbeat.boot, heartbeat.sequence,
+            heartbeat.chunk, len(heartbeat.claims),
         )
     ]  # fmt: skip
-    for text in (beat.node, beat.interface):
+    for text in (heartbeat.node, heartbeat.interface):
         raw = text.encode()
         parts += [bytes([len(raw)]), raw]
-    for address, claim in beat.claims.items():
+    for address, claim in heartbeat.claims.items():
         parts += [bytes([len(address)]), address, _CLAIM.pack(claim.standing, claim.epoch)]
     body = b"".join(parts)
     return body + hmac.digest(secret, body, "sha256")
 
 
-def decode(data: bytes, secret: bytes) -> Beat:
-    """Read a message; bytes after it (padding of short frames) are ignored. Raises BadBeatError."""
+def decode(data: bytes, secret: bytes) -> Heartbeat:
+    """Read a message; bytes after it (padding of short frames) are ignored. Raises InvalidHeartbeatError."""
     if len(data) < _HEAD.size:
-        raise BadBeatError("too short")
+        raise InvalidHeartbeatError("too short")
     magic, cluster, leaving, hold, boot, sequence, chunk, count = _HEAD.unpack_from(data)
     if magic != _MAGIC or not hmac.compare_digest(cluster, cluster_of(secret)):
-        raise BadBeatError("of another cluster")
+        raise InvalidHeartbeatError("of another cluster")
     try:
         node, at = _text(data, _HEAD.size)
         interface, at = _text(data, at)
@@ -128,18 +128,18 @@ def decode(data: bytes, secret: bytes) -> Beat:
             claims[data[at + 1 : end]] = Claim(standing=standing, epoch=epoch)
             at = end + _CLAIM.size
     except (IndexError, struct.error, UnicodeDecodeError) as error:
-        raise BadBeatError("cut short") from error
+        raise InvalidHeartbeatError("cut short") from error
     if not hmac.compare_digest(hmac.digest(secret, data[:at], "sha256"), data[at : at + _MAC_BYTES]):
-        raise BadBeatError("signed with another Secret")
-    return Beat(
+        raise InvalidHeartbeatError("signed with another Secret")
+    return Heartbeat(
         node=node, interface=interface, boot=boot, sequence=sequence, hold_ms=hold, chunk=chunk, claims=claims,
         leaving=bool(leaving),
     )  # fmt: skip
 
 
-def is_news(beat: Beat, last: tuple[int, int] | None) -> bool:
+def is_news(heartbeat: Heartbeat, last: tuple[int, int] | None) -> bool:
     """Whether a message is later than the last (boot, sequence) of its node."""
-    return last is None or (beat.boot, beat.sequence) > last
+    return last is None or (heartbeat.boot, heartbeat.sequence) > last
 
 
 def _text(data: bytes, at: int) -> tuple[str, int]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from lbproof_reference.frames import ETHERNET, announcements, read_request, reply
-from lbproof_reference.speaker.heartbeat import BadBeatError, decode, encode
+from lbproof_reference.speaker.heartbeat import InvalidHeartbeatError, decode, encode
 from lbproof_reference.speaker.segment import Segment
 from lbproof_reference.speaker.wire import Link, Wire
 
@@ -43,18 +43,18 @@ class Port:
         *,
         secret: bytes,
         interval: float,
-        took: Callable[[str], None],
+        on_acquired: Callable[[str], None],
         lost: Callable[[], None],
     ) -> None:
         """Open the sockets. Raises OSError when the interface is gone."""
         self.link, self.segment = link, segment
-        self._secret, self._interval, self._took, self._lost = secret, interval, took, lost
+        self._secret, self._interval, self._on_acquired, self._lost = secret, interval, on_acquired, lost
         self._wire = Wire(link)
         self._loop = asyncio.get_running_loop()
         self._open = True
         self._gathering = False
-        self._last_beat = self._beat_due = self._due = time.monotonic()
-        self._loop.add_reader(self._wire.beat, self._on_beat)
+        self._last_heartbeat = self._heartbeat_due = self._due = time.monotonic()
+        self._loop.add_reader(self._wire.heartbeat, self._on_heartbeat)
         self._loop.add_reader(self._wire.arp, self._on_arp)
         self._timer = self._loop.call_soon(self._on_timer)
 
@@ -64,7 +64,7 @@ class Port:
             return
         self._open = False
         self._timer.cancel()
-        self._loop.remove_reader(self._wire.beat)
+        self._loop.remove_reader(self._wire.heartbeat)
         self._loop.remove_reader(self._wire.arp)
         self._wire.close()
 
@@ -78,9 +78,9 @@ class Port:
         self.close()
         self._loop.call_later(self._interval, self._lost)
 
-    def want(self, changes: Mapping[bytes, Offer | None]) -> None:
+    def set_desired(self, changes: Mapping[bytes, Offer | None]) -> None:
         """Change what is to be announced on this segment; None: no more."""
-        self.segment.want(changes)
+        self.segment.set_desired(changes)
         if self._open:
             self._follow(self._awake())
 
@@ -95,26 +95,26 @@ class Port:
         now = time.monotonic()
         if now <= self._due + self._interval:
             return now
-        gap = now - self._last_beat
+        gap = now - self._last_heartbeat
         log.warning("woke up late", interface=self.link.name, gap_ms=round(gap * 1000))
         for _ in self._wire.received(self._wire.arp, limit=1 << 16):
             continue
         self._due = now
         self._hear(now)
-        self.segment.doubt(gap, now)
+        self.segment.on_suspend(gap, now)
         self._follow(now)
         return now
 
     def _hear(self, now: float) -> bool:
         news = False
-        for frame in self._wire.received(self._wire.beat):
+        for frame in self._wire.received(self._wire.heartbeat):
             try:
                 news |= self.segment.hear(decode(frame[ETHERNET.size :], self._secret), now)
-            except BadBeatError as error:
+            except InvalidHeartbeatError as error:
                 log.debug("not a heartbeat of ours", interface=self.link.name, error=str(error))
         return news
 
-    def _on_beat(self) -> None:
+    def _on_heartbeat(self) -> None:
         now = self._awake()
         if self._hear(now):
             self._follow_soon(_GATHER_SECONDS)
@@ -132,23 +132,23 @@ class Port:
         if self._wire.lost:
             self._fail()
             return
-        for name in self.segment.bury(now):
+        for name in self.segment.expire_peers(now):
             log.info("speaker lost", interface=self.link.name, node=name)
-        if now >= self._beat_due:
-            self._beat_due = max(self._beat_due + self._interval, now)
-            self._send_beats(now)
+        if now >= self._heartbeat_due:
+            self._heartbeat_due = max(self._heartbeat_due + self._interval, now)
+            self._send_heartbeats(now)
         if not self.segment.is_settled(now):
             self._follow(now)
-        later = [self._beat_due, self.segment.next_deadline() or self._beat_due]
+        later = [self._heartbeat_due, self.segment.next_deadline() or self._heartbeat_due]
         if self.segment.listen_until > now:
             later.append(self.segment.listen_until)
         self._due = min(later)
         self._timer = self._loop.call_at(self._due, self._on_timer)
 
-    def _send_beats(self, now: float) -> None:
-        self._last_beat = now
-        for beat in self.segment.beats():
-            self._wire.send_beat(encode(beat, self._secret))
+    def _send_heartbeats(self, now: float) -> None:
+        self._last_heartbeat = now
+        for heartbeat in self.segment.heartbeats():
+            self._wire.send_heartbeat(encode(heartbeat, self._secret))
 
     def _follow_soon(self, seconds: float) -> None:
         if not self._gathering:
@@ -167,14 +167,14 @@ class Port:
         if done.take or done.withdraw:
             self._wire.hear_for(self.segment.mine)
         if self.segment.has_news:
-            self._send_beats(now)
+            self._send_heartbeats(now)
         fresh = (*done.take, *done.defend)
         if fresh:
             self._announce(fresh)
             for delay in ANNOUNCE_SECONDS[1:]:
                 self._loop.call_later(delay, self._announce, fresh)
         for address in done.take:
-            self._took(self.segment.wanted[address].service)
+            self._on_acquired(self.segment.wanted[address].service)
 
     def _announce(self, addresses: tuple[bytes, ...]) -> None:
         """Say where the addresses are, a few at a time, for as long as they are here."""
@@ -191,9 +191,17 @@ class Port:
 class Speaker:
     """A node's speaker: a port for every link that is up."""
 
-    def __init__(self, *, node: str, secret: bytes, interval: float, misses: int, took: Callable[[str], None]) -> None:
-        """Speak for `node`; `took(service)` is called for each address that is taken."""
-        self._node, self._secret, self._interval, self._misses, self._took = node, secret, interval, misses, took
+    def __init__(
+        self, *, node: str, secret: bytes, interval: float, misses: int, on_acquired: Callable[[str], None]
+    ) -> None:
+        """Speak for `node`; `on_acquired(service)` is called for each address that is taken."""
+        self._node, self._secret, self._interval, self._misses, self._on_acquired = (
+            node,
+            secret,
+            interval,
+            misses,
+            on_acquired,
+        )
         self._ports: dict[str, Port] = {}
         self._offers: dict[bytes, Offer] = {}
         self._links: Mapping[str, Link] = {}
@@ -211,9 +219,9 @@ class Speaker:
                 self._open(link)
             elif self._ports[name].link != link:
                 self._ports[name].link = link
-                self._ports[name].want(_on(link, self._offers))
+                self._ports[name].set_desired(_on(link, self._offers))
 
-    def want(self, changes: Mapping[bytes, Offer | None]) -> None:
+    def set_desired(self, changes: Mapping[bytes, Offer | None]) -> None:
         """Announce these addresses, each where its subnet or its advertisement says; None: no more."""
         for address, offer in changes.items():
             if offer is None:
@@ -221,7 +229,7 @@ class Speaker:
             else:
                 self._offers[address] = offer
         for port in self._ports.values():
-            port.want(_on(port.link, changes))
+            port.set_desired(_on(port.link, changes))
 
     async def leave(self) -> None:
         """Tell the others to take over, and wait until they have or a moment is over."""
@@ -250,7 +258,7 @@ class Speaker:
                 segment,
                 secret=self._secret,
                 interval=self._interval,
-                took=self._took,
+                on_acquired=self._on_acquired,
                 lost=lambda: self.use_links(self._links),
             )
         except OSError as error:
@@ -258,7 +266,7 @@ class Speaker:
             return
         log.info("link up", interface=link.name, mac=link.mac.hex(":"))
         self._ports[link.name] = port
-        port.want(_on(link, self._offers))
+        port.set_desired(_on(link, self._offers))
 
 
 def _on(link: Link, offers: Mapping[bytes, Offer | None]) -> dict[bytes, Offer | None]:

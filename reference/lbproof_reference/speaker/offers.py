@@ -131,8 +131,8 @@ class Rules:
         return found
 
 
-class Board:
-    """All offers, by address and Service: it says what a change of one Service's means for the addresses."""
+class OfferIndex:
+    """All offers, indexed by address and by Service."""
 
     def __init__(self) -> None:
         """Nothing is offered."""
@@ -140,7 +140,7 @@ class Board:
         self._for: dict[bytes, dict[str, Offer]] = {}
 
     def renew(self, key: str, offers: dict[bytes, Offer]) -> dict[bytes, Offer | None]:
-        """What is new by what a Service offers from now on: address → offer, or None for an address of nobody."""
+        """Apply a Service's offers and return the changed addresses: the new offer, or None if no Service offers it."""
         before = self._of.pop(key, {})
         if offers:
             self._of[key] = offers

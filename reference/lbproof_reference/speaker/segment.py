@@ -1,7 +1,7 @@
 """One segment's state: who is heard, what is claimed, what is answered. No socket and no clock: time is passed in.
 
-Times are seconds of a monotonic clock. The order of things in `doubt` and `_follow` is the safety argument: silence
-before speech, hear before taking.
+Times are seconds of a monotonic clock. The order of steps in `on_suspend` and `follow` is what makes them safe: stop
+answering before sending, and receive before acquiring.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from lbproof_reference.speaker.elect import Claim
-from lbproof_reference.speaker.heartbeat import Beat, Chunks, is_news
+from lbproof_reference.speaker.heartbeat import Chunks, Heartbeat, is_news
 from lbproof_reference.speaker.plan import Neighbour, Offer, Plan, View, plan
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class Segment:
         self._said_once: set[int] = set()
         self._sequence = self._turn = 0
 
-    def want(self, changes: Mapping[bytes, Offer | None]) -> None:
+    def set_desired(self, changes: Mapping[bytes, Offer | None]) -> None:
         """Change what is to be announced here; None: no more."""
         for address, offer in changes.items():
             if offer is None:
@@ -83,28 +83,28 @@ class Segment:
         """Whether a request for the address is answered."""
         return address in self.mine and now >= self._mute_until
 
-    def hear(self, beat: Beat, now: float) -> bool:
-        """Take in a message that is rightly signed; True if it may change who announces what."""
-        peer = self.peers.get(beat.node)
-        if beat.node == self.node or not is_news(beat, peer.last if peer else None):
+    def hear(self, heartbeat: Heartbeat, now: float) -> bool:
+        """Process an authenticated heartbeat. Return True if it may change who announces what."""
+        peer = self.peers.get(heartbeat.node)
+        if heartbeat.node == self.node or not is_news(heartbeat, peer.last if peer else None):
             return False
-        hold = beat.hold_ms / 1000
-        stranger = peer is None or not peer.alive or peer.last[0] != beat.boot
+        hold = heartbeat.hold_ms / 1000
+        stranger = peer is None or not peer.alive or peer.last[0] != heartbeat.boot
         if peer is None or stranger:
-            peer = self.peers[beat.node] = Peer(last=(0, 0), deadline=0, hold=hold, interface=beat.interface)
+            peer = self.peers[heartbeat.node] = Peer(last=(0, 0), deadline=0, hold=hold, interface=heartbeat.interface)
             self._say_all()
-        if stranger or peer.leaving != beat.leaving:
+        if stranger or peer.leaving != heartbeat.leaving:
             self._open_all()
-        peer.last, peer.deadline, peer.hold = (beat.boot, beat.sequence), now + hold, hold
-        peer.interface, peer.leaving = beat.interface, beat.leaving
-        for address in peer.claim(beat.chunk, beat.claims):
+        peer.last, peer.deadline, peer.hold = (heartbeat.boot, heartbeat.sequence), now + hold, hold
+        peer.interface, peer.leaving = heartbeat.interface, heartbeat.leaving
+        for address in peer.claim(heartbeat.chunk, heartbeat.claims):
             self._open[address] = None
-            if claim := beat.claims.get(address):
+            if claim := heartbeat.claims.get(address):
                 self._epochs[address] = max(self._epochs.get(address, 0), claim.epoch)
         return bool(self._open)
 
-    def bury(self, now: float) -> list[str]:
-        """Count as dead who has been silent too long, and name them."""
+    def expire_peers(self, now: float) -> list[str]:
+        """Mark peers whose dead interval has passed as dead, and return their names."""
         dead = [name for name, peer in self.peers.items() if peer.alive and peer.deadline <= now]
         for name in dead:
             self.peers[name].alive = False
@@ -119,10 +119,10 @@ class Segment:
         alive = [peer.deadline for peer in self.peers.values() if peer.alive]
         return min([*alive, *self._held_until.values()], default=None)
 
-    def doubt(self, gap: float, now: float) -> None:
-        """After `gap` seconds asleep: everyone has a new full term, and longer than a term means to have been dead.
+    def on_suspend(self, gap: float, now: float) -> None:
+        """Restart all peer timers; if `gap` (s) reaches our own dead interval, assume that peers declared us dead.
 
-        Who was dead keeps still until it has listened for a term, and any claim of another beats its own.
+        In that case answer nothing until a dead interval has passed, and let any peer's claim win over our own.
         """
         for peer in self.peers.values():
             peer.deadline = now + peer.hold
@@ -181,21 +181,21 @@ class Segment:
         self._say_all()
         self._open_all()
 
-    def beats(self) -> list[Beat]:
+    def heartbeats(self) -> list[Heartbeat]:
         """The messages that are due: a chunk in turn, what is news, and what was news the last time."""
         self._turn = (self._turn + 1) % len(self._chunks)
         due = self._unsaid | self._said_once | {self._turn}
         self._said_once, self._unsaid = self._unsaid, set()
-        return [self._beat(number) for number in sorted(due)]
+        return [self._heartbeat(number) for number in sorted(due)]
 
     @property
     def has_news(self) -> bool:
         """Whether the others should be told at once."""
         return bool(self._unsaid)
 
-    def _beat(self, number: int) -> Beat:
+    def _heartbeat(self, number: int) -> Heartbeat:
         self._sequence += 1
-        return Beat(
+        return Heartbeat(
             node=self.node, interface=self.interface, boot=self._boot, sequence=self._sequence,
             hold_ms=round(self._hold * 1000), chunk=number, claims=self._chunks[number], leaving=self.leaving,
         )  # fmt: skip

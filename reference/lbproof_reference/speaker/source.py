@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 from lbproof_reference.kube import (
     NODES,
     SERVICES,
+    EventRecorder,
+    Informer,
     Kube,
-    Mirror,
     Object,
-    Teller,
     advertisements_of,
     pools_of,
 )
 from lbproof_reference.reading import Skipped
-from lbproof_reference.speaker.offers import Board, Rules, service_of
+from lbproof_reference.speaker.offers import OfferIndex, Rules, service_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -40,8 +40,8 @@ class Source:
         self._node, self._class = node, lb_class
         self._pools_path, self._advertisements_path = pools_of(namespace), advertisements_of(namespace)
         self._skipped = Skipped()
-        self._teller = Teller(kube, COMPONENT, node)
-        self._board = Board()
+        self._recorder = EventRecorder(kube, COMPONENT, node)
+        self._offer_index = OfferIndex()
         self._rules: Rules | None = None
         self._changed = asyncio.Event()
         self._services: dict[str, None] = {}  # to look at, in order
@@ -54,40 +54,40 @@ class Source:
             NODES: self._node_changed,
             SLICES: self._slice_changed,
         }
-        self._mirrors = {path: Mirror(kube, path, changed) for path, changed in follow.items()}
+        self._informers = {path: Informer(kube, path, changed) for path, changed in follow.items()}
 
     @property
     def synced(self) -> bool:
         """Whether everything has been listed once."""
-        return all(mirror.synced.is_set() for mirror in self._mirrors.values())
+        return all(informer.synced.is_set() for informer in self._informers.values())
 
     async def run(self, want: Callable[[Mapping[bytes, Offer | None]], None], listed: Callable[[], None]) -> None:
         """Follow the API server for ever; `listed` is called once, before the first offer."""
         async with asyncio.TaskGroup() as group:
-            for mirror in self._mirrors.values():
-                group.create_task(mirror.run())
-            for mirror in self._mirrors.values():
-                await mirror.synced.wait()
+            for informer in self._informers.values():
+                group.create_task(informer.run())
+            for informer in self._informers.values():
+                await informer.synced.wait()
             _settle_memory()
             listed()
             self._rules_changed()
-            group.create_task(self._teller.run())
+            group.create_task(self._recorder.run())
             await self._offer(want)
 
-    def took(self, service: str) -> None:
+    def record_announcement(self, service: str) -> None:
         """Note that this node announces the Service now; it is told when the API server listens."""
-        if found := self._mirrors[SERVICES].objects.get(service):
-            self._teller.tell(
+        if found := self._informers[SERVICES].objects.get(service):
+            self._recorder.event(
                 found, "Normal", "nodeAssigned", f'announcing from node "{self._node}" with protocol "layer2"'
             )
 
     def _rules_changed(self, *_: object) -> None:
         self._rules = None
-        self._services |= dict.fromkeys(self._mirrors[SERVICES].objects)
+        self._services |= dict.fromkeys(self._informers[SERVICES].objects)
         self._changed.set()
 
     def _node_changed(self, key: str, before: Object | None) -> None:
-        now = self._mirrors[NODES].objects.get(key)
+        now = self._informers[NODES].objects.get(key)
         if before is None or now is None or _said(before) != _said(now):
             self._rules_changed()
 
@@ -96,7 +96,7 @@ class Source:
         self._changed.set()
 
     def _slice_changed(self, key: str, before: Object | None) -> None:
-        now = self._mirrors[SLICES].objects.get(key)
+        now = self._informers[SLICES].objects.get(key)
         for piece in filter(None, (before, now)):
             service = service_of(piece)
             self._slices.setdefault(service, set()).discard(key)
@@ -120,10 +120,10 @@ class Source:
                     offers: dict[bytes, Offer] = {}
                     with self._skipped.reading("Service", key):
                         offers = self._offers(key)
-                    changes |= self._board.renew(key, offers)
+                    changes |= self._offer_index.renew(key, offers)
                     looked += 1
                 if changes:
-                    self._teller.hush()
+                    self._recorder.defer()
                     want(changes)
                 if looked >= _AT_ONCE:
                     looked = 0
@@ -131,13 +131,13 @@ class Source:
                 await asyncio.sleep(0)
 
     def _offers(self, key: str) -> dict[bytes, Offer]:
-        service = self._mirrors[SERVICES].objects.get(key)
+        service = self._informers[SERVICES].objects.get(key)
         if service is None:
             self._pools.pop(key, None)
             return {}
         if self._rules is None:
             paths = (self._advertisements_path, self._pools_path, NODES)
-            advertisements, pools, nodes = (self._mirrors[path].objects for path in paths)
+            advertisements, pools, nodes = (self._informers[path].objects for path in paths)
             self._rules = Rules(
                 advertisements=advertisements.values(),
                 pools=pools.values(),
@@ -146,7 +146,7 @@ class Source:
                 known=self._pools,
                 skipped=self._skipped,
             )
-        slices = self._mirrors[SLICES].objects
+        slices = self._informers[SLICES].objects
         found = self._pools[key] = self._rules.pools_of(key, service)
         return self._rules.offers_of(key, service, found, [slices[name] for name in self._slices.get(key, ())])
 

@@ -21,7 +21,7 @@ from pyroute2.iproute.linux import IPRoute
 from pyroute2.netlink.exceptions import NetlinkDumpInterrupted, NetlinkError
 from pyroute2.netlink.rtnl import RTMGRP_IPV4_IFADDR, RTMGRP_IPV6_IFADDR, RTMGRP_LINK
 
-from lbproof_reference.frames import BROADCAST, ETH_P_ARP, ETH_P_BEAT, ETHERNET
+from lbproof_reference.frames import BROADCAST, ETH_P_ARP, ETH_P_HEARTBEAT, ETHERNET
 from lbproof_reference.speaker.filter import MOST_INSTRUCTIONS, arp_filter
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class Wire:
         self._mac = link.mac
         self.lost = False
         self.arp = _packet_socket(link.name, ETH_P_ARP, arp_filter(()))
-        self.beat = _packet_socket(link.name, ETH_P_BEAT)
+        self.heartbeat = _packet_socket(link.name, ETH_P_HEARTBEAT)
         self._addresses: Collection[bytes] = ()
         self._most, self._filter_due = MOST_INSTRUCTIONS, 0.0
         self._timer: asyncio.TimerHandle | None = None
@@ -101,9 +101,9 @@ class Wire:
             if kind != _FOR_OTHERS:
                 yield frame
 
-    def send_beat(self, payload: bytes) -> None:
+    def send_heartbeat(self, payload: bytes) -> None:
         """Broadcast one heartbeat."""
-        self._send(self.beat, ETHERNET.pack(BROADCAST, self._mac, ETH_P_BEAT) + payload)
+        self._send(self.heartbeat, ETHERNET.pack(BROADCAST, self._mac, ETH_P_HEARTBEAT) + payload)
 
     def send_arp(self, frame: bytes) -> None:
         """Send one ARP frame; a full queue loses it, as a cable may."""
@@ -114,7 +114,7 @@ class Wire:
         if self._timer:
             self._timer.cancel()
         self.arp.close()
-        self.beat.close()
+        self.heartbeat.close()
 
     def _filter(self) -> None:
         """Attach the filter for what is to be heard; a kernel that has less room for filters gets a coarser one."""

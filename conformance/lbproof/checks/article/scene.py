@@ -9,14 +9,14 @@ from __future__ import annotations
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
-from lbproof.observe import http
-from lbproof.observe.kube import load_manifests
-from lbproof.stage import Service
-from lbproof.undo import Undo
+from lbproof.context import Service
+from lbproof.context.undo import Undo
+from lbproof.witnesses import http
+from lbproof.witnesses.kube import load_manifests
 
 if TYPE_CHECKING:
-    from lbproof.observe.vantage import Vantage
-    from lbproof.stage import Ground
+    from lbproof.context import RunContext
+    from lbproof.witnesses.vantage import Vantage
 
 NAMESPACE = "default"
 ADDRESS = "192.168.172.161"
@@ -27,22 +27,22 @@ REPLICAS = 3
 class Scene:
     """The article's cluster while its claims are judged."""
 
-    def __init__(self, ground: Ground) -> None:
+    def __init__(self, run: RunContext) -> None:
         """The Deployment, ready, and the pool."""
-        self.ground = ground
-        self.cluster = ground.cluster
+        self.run = run
+        self.cluster = run.cluster
         self._undo = Undo()
         self._part_undo = Undo()
         self.part = ""
         self._apply("nginx.yaml", self._undo)
         self._apply("pool.yaml", self._undo)
-        ground.ready(NAMESPACE, "nginx")
+        run.ready(NAMESPACE, "nginx")
 
     def _apply(self, name: str, undo: Undo) -> None:
         text = (files("lbproof.checks.article") / "manifests" / name).read_text()
         for made in load_manifests(text):
-            self.ground.make(made)
-            undo.later(f"{made['kind']} {made['metadata']['name']}", lambda made=made: self.ground.remove(made))  # type: ignore[misc]
+            self.run.make(made)
+            undo.later(f"{made['kind']} {made['metadata']['name']}", lambda made=made: self.run.remove(made))  # type: ignore[misc]
 
     def show(self, part: str) -> None:
         """Show `before` the LoadBalancer, part `one` or part `two`, in this order."""
@@ -66,7 +66,7 @@ class Scene:
     def assigned(self, name: str) -> str:
         """The address of one of the article's Services, once it has one."""
         service = self.service(name)
-        found = self.ground.wait.settles(
+        found = self.run.wait.eventually(
             service.addresses, bool, what=f"{service} shows an EXTERNAL-IP", budget="address_assigned"
         )
         return found[0]
@@ -98,7 +98,7 @@ class Scene:
 
     def answers(self, vantage: Vantage, address: str, port: int) -> None:
         """Wait until nginx answers at an address."""
-        self.ground.served(vantage, address, port, what=f"nginx answers {vantage.name}")
+        self.run.served(vantage, address, port, what=f"nginx answers {vantage.name}")
 
     def spread(self, vantage: Vantage, address: str, port: int) -> None:
         """Wait until each of the three pods has answered at an address."""
@@ -110,7 +110,7 @@ class Scene:
                 seen.add(answer.body.strip())
             return len(seen)
 
-        self.ground.wait.settles(
+        self.run.wait.eventually(
             ask,
             lambda count: count == REPLICAS,
             what=f"{vantage.name} is answered by all {REPLICAS} pods at {address}:{port}",

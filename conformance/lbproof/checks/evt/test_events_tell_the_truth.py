@@ -6,76 +6,76 @@ import functools
 from typing import TYPE_CHECKING
 
 from lbproof.adapters.base import Cause
-from lbproof.lab.base import Ability
-from lbproof.proves import proves
+from lbproof.context import proves
+from lbproof.lab.base import Capability
 
 if TYPE_CHECKING:
     from lbproof.adapters.base import Object
+    from lbproof.context import CheckContext, Service
     from lbproof.lab.base import Node
-    from lbproof.stage import Service, Stage
 
 
 @proves("EVT-01", "a")
-def test_allocation_names_the_address(stage: Stage, case: str) -> None:  # noqa: ARG001 - its only case
+def test_allocation_names_the_address(check: CheckContext) -> None:
     """The Event of an allocation holds the address that the status shows."""
-    stage.pool(1)
-    service = stage.service()
-    address = stage.assigned(service)
+    check.pool(1)
+    service = check.service()
+    address = check.assigned(service)
 
-    stage.event(service, stage.ground.adapter.words.allocated, says=address)
+    check.event(service, check.run.adapter.event_patterns.allocated, says=address)
 
 
 @proves("EVT-01", "b")
-def test_refusal_names_the_cause(stage: Stage, case: str) -> None:  # noqa: ARG001 - its only case
+def test_refusal_names_the_cause(check: CheckContext) -> None:
     """Two causes, two Events that differ: a full pool, and an address that is in none."""
-    stage.pool(1)
-    stage.assigned(stage.service("one"))
-    outside = stage.ground.addresses(1)[0]
+    check.pool(1)
+    check.assigned(check.service("one"))
+    outside = check.run.addresses(1)[0]
 
-    full = stage.refused(stage.service("late"), Cause.POOL_EXHAUSTED)["message"]
-    foreign = stage.refused(stage.service("outside", ask=outside), Cause.NOT_IN_POOL)["message"]
+    full = check.refused(check.service("late"), Cause.POOL_EXHAUSTED)["message"]
+    foreign = check.refused(check.service("outside", ask=outside), Cause.NOT_IN_POOL)["message"]
 
     assert full.replace("late", "") != foreign.replace("outside", ""), f"both refusals say {full!r}"
     assert outside in foreign, f"the refusal of {outside} does not name it: {foreign!r}"
 
 
-@proves("EVT-02")
-def test_the_announcer_is_named(stage: Stage, case: str) -> None:
+@proves("EVT-02", disruptive=True)
+def test_the_announcer_is_named(check: CheckContext, case: str) -> None:
     """Whoever the wire shows is named by an Event: at first, after a move, and after the way back."""
     if case != "a":
-        stage.ground.need(Ability.POWER_CUT)
-    stage.pool(1)
-    service = stage.service(serving=True)
-    address = stage.assigned(service)
-    first = stage.announcer(address)
-    named(stage, service, first, since=0)
+        check.run.need(Capability.NODE_CRASH)
+    check.pool(1)
+    service = check.service(serving=True)
+    address = check.assigned(service)
+    first = check.announcer(address)
+    named(check, service, first, since=0)
     if case == "a":
         return
 
-    before = told(stage, service, None)
-    with stage.fault(Ability.POWER_CUT, functools.partial(stage.lab.power_cut, first.name)):
-        second = stage.announcer(address, but=first.name, budget="failover")
+    before = told(check, service, None)
+    with check.fault(Capability.NODE_CRASH, functools.partial(check.lab.node_crash, first.name)):
+        second = check.announcer(address, but=first.name, budget="failover")
         if case == "b":
-            named(stage, service, second, since=before)
+            named(check, service, second, since=before)
             return
-    stage.settled_after_fault()
-    third = stage.announcer(address, budget="one_answerer")
+    check.settled_after_fault()
+    third = check.announcer(address, budget="one_answerer")
     if third.name == first.name:
-        named(stage, service, first, since=before)
+        named(check, service, first, since=before)
         return
-    before = told(stage, service, first)
-    others = [node for node in stage.lab.nodes if node.name not in {first.name, third.name}]
+    before = told(check, service, first)
+    others = [node for node in check.lab.nodes if node.name not in {first.name, third.name}]
     for other in others:
-        stage.exclude(other.name)
-    with stage.fault(Ability.POWER_CUT, functools.partial(stage.lab.power_cut, third.name)):
-        back = stage.announcer(address, but=third.name, budget="failover")
+        check.exclude(other.name)
+    with check.fault(Capability.NODE_CRASH, functools.partial(check.lab.node_crash, third.name)):
+        back = check.announcer(address, but=third.name, budget="failover")
         assert back.name == first.name, f"{back.name} took over, expected {first.name}, the only node that may"
-        named(stage, service, first, since=before)
+        named(check, service, first, since=before)
 
 
-def told(stage: Stage, service: Service, node: Node | None) -> int:
+def told(check: CheckContext, service: Service, node: Node | None) -> int:
     """How often an Event said that a node announces (any node when None); Events of one text are counted together."""
-    pattern = stage.ground.adapter.words.announcing
+    pattern = check.run.adapter.event_patterns.announcing
     name = f'"{node.name}"' if node else ""
     found = [event for event in service.events() if pattern.matches(event) and name in event["message"]]
     return sum(_count(event) for event in found)
@@ -85,11 +85,11 @@ def _count(event: Object) -> int:
     return int(event.get("count") or (event.get("series") or {}).get("count") or 1)
 
 
-def named(stage: Stage, service: Service, node: Node, *, since: int) -> None:
+def named(check: CheckContext, service: Service, node: Node, *, since: int) -> None:
     """Wait until an Event names a node as announcer, more often than before."""
-    stage.wait.settles(
+    check.wait.eventually(
         lambda: (
-            told(stage, service, node) if since == 0 else told(stage, service, None) * bool(told(stage, service, node))
+            told(check, service, node) if since == 0 else told(check, service, None) * bool(told(check, service, node))
         ),
         lambda times: times > since,
         what=f"an Event says that {node.name} announces {service}",

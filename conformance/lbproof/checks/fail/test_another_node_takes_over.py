@@ -6,35 +6,35 @@ import functools
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from lbproof.lab.base import Ability
-from lbproof.observe import arp
-from lbproof.observe.prober import Prober, first_outage, longest, steady
-from lbproof.proves import proves
+from lbproof.context import proves
+from lbproof.lab.base import Capability
+from lbproof.witnesses import arp
+from lbproof.witnesses.prober import Prober, first_outage, longest, steady
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from lbproof.context import CheckContext
     from lbproof.lab.base import Fault, Node
-    from lbproof.stage import Stage
 
 CENSUS = 10
 
 
-def serving(stage: Stage) -> str:
+def serving(check: CheckContext) -> str:
     """An assigned address whose backend is on the control plane: it survives whatever happens to an announcer."""
-    backend = stage.web("backend", nodes=[stage.lab.nodes[0].name])
-    stage.pool(1)
-    service = stage.service(serving=True, selector={"app": backend})
-    address = stage.assigned(service)
-    stage.serves(stage.client, address)
+    backend = check.web("backend", nodes=[check.lab.nodes[0].name])
+    check.pool(1)
+    service = check.service(serving=True, selector={"app": backend})
+    address = check.assigned(service)
+    check.serves(check.client, address)
     return address
 
 
 @contextmanager
-def probing(stage: Stage, address: str, title: str) -> Iterator[Prober]:
+def probing(check: CheckContext, address: str, title: str) -> Iterator[Prober]:
     """Ask all the time; the timeline goes into the report, whether or not the check passes."""
-    with Prober(stage.client, address) as prober:
-        stage.wait.settles(
+    with Prober(check.client, address) as prober:
+        check.wait.eventually(
             lambda: steady(prober.samples),
             bool,
             what=f"{address} answers steadily before the fault",
@@ -44,12 +44,12 @@ def probing(stage: Stage, address: str, title: str) -> Iterator[Prober]:
         try:
             yield prober
         finally:
-            prober.write(stage.ground.journal, title)
+            prober.write(check.run.journal, title)
 
 
-def answers_again(stage: Stage, prober: Prober, fault: Fault, address: str) -> None:
+def answers_again(check: CheckContext, prober: Prober, fault: Fault, address: str) -> None:
     """Wait for the end of the outage, should there be one, and keep the figures."""
-    stage.wait.settles(
+    check.wait.eventually(
         lambda: first_outage(prober.samples, fault.earliest),
         lambda seconds: seconds is not None,
         what=f"{address} answers again after the {fault.kind} of {fault.target}",
@@ -57,49 +57,49 @@ def answers_again(stage: Stage, prober: Prober, fault: Fault, address: str) -> N
         show=lambda seconds: "no answer" if seconds is None else "answered",
     )
     seconds = longest(prober.since(fault.earliest))
-    stage.saw("http", f"longest outage of {address}", {"milliseconds": round(seconds * 1000)})
+    check.saw("http", f"longest outage of {address}", {"milliseconds": round(seconds * 1000)})
 
 
-def one_answers(stage: Stage, address: str, *, but: str = "") -> Node:
+def one_answers(check: CheckContext, address: str, *, but: str = "") -> Node:
     """Wait until one node answers for the address, and count that it is one."""
-    announcer = stage.announcer(address, but=but, budget="one_answerer")
-    seen = arp.census(stage.client, address, asks=CENSUS, over=stage.wait.budget("stays_silent"))
-    names = {stage.mac_names().get(mac, mac): count for mac, count in seen.answers.items()}
-    stage.saw("arp", f"{seen.asked} requests for {address}", {"answers": names, "unanswered": seen.unanswered})
+    announcer = check.announcer(address, but=but, budget="one_answerer")
+    seen = arp.census(check.client, address, asks=CENSUS, over=check.wait.budget("stays_silent"))
+    names = {check.mac_names().get(mac, mac): count for mac, count in seen.answers.items()}
+    check.saw("arp", f"{seen.asked} requests for {address}", {"answers": names, "unanswered": seen.unanswered})
     assert set(names) == {announcer.name}, f"{address} is answered for by {names}, expected {announcer.name} alone"
     return announcer
 
 
-@proves("FAIL-01")
-def test_another_node_takes_over_from_one_that_dies(stage: Stage, case: str) -> None:  # noqa: ARG001 - one verdict
+@proves("FAIL-01", disruptive=True)
+def test_another_node_takes_over_from_one_that_dies(check: CheckContext) -> None:
     """With the announcing node's power cut, requests are answered again, and ARP by exactly one other node."""
-    stage.ground.need(Ability.POWER_CUT)
-    address = serving(stage)
-    old = stage.announcer(address)
+    check.run.need(Capability.NODE_CRASH)
+    address = serving(check)
+    old = check.announcer(address)
 
-    with probing(stage, address, f"requests to {address} through the power cut of {old.name}") as prober:
-        with stage.fault(Ability.POWER_CUT, functools.partial(stage.lab.power_cut, old.name)) as fault:
-            answers_again(stage, prober, fault, address)
-            one_answers(stage, address, but=old.name)
-        stage.settled_after_fault()
+    with probing(check, address, f"requests to {address} through the power cut of {old.name}") as prober:
+        with check.fault(Capability.NODE_CRASH, functools.partial(check.lab.node_crash, old.name)) as fault:
+            answers_again(check, prober, fault, address)
+            one_answers(check, address, but=old.name)
+        check.settled_after_fault()
 
 
-@proves("FAIL-02")
-def test_a_killed_announcer_is_replaced(stage: Stage, case: str) -> None:  # noqa: ARG001 - one verdict
+@proves("FAIL-02", disruptive=True)
+def test_a_killed_announcer_is_replaced(check: CheckContext) -> None:
     """With the announcer's process killed and its node alive, one node answers and serves, and never two."""
-    stage.ground.need(Ability.KILL)
-    address = serving(stage)
-    old = stage.announcer(address)
-    announcer = stage.ground.adapter.announcer
-    pod = stage.ground.pods(announcer)[old.name]
+    check.run.need(Capability.KILL)
+    address = serving(check)
+    old = check.announcer(address)
+    announcer = check.run.adapter.announcer
+    pod = check.run.pods(announcer)[old.name]
 
     with (
-        probing(stage, address, f"requests to {address} while the announcer on {old.name} is killed") as prober,
-        arp.Listener(stage.client) as listener,
+        probing(check, address, f"requests to {address} while the announcer on {old.name} is killed") as prober,
+        arp.Listener(check.client) as listener,
     ):
-        with stage.fault(Ability.KILL, functools.partial(stage.lab.kill, announcer.namespace, pod)) as fault:
-            new = one_answers(stage, address)
-            stage.serves(stage.client, address, in_a_row=3, budget="failover")
+        with check.fault(Capability.KILL, functools.partial(check.lab.kill, announcer.namespace, pod)) as fault:
+            new = one_answers(check, address)
+            check.serves(check.client, address, in_a_row=3, budget="failover")
             moved = [f.t for f in listener.gratuitous(address) if f.sender_mac == new.mac and f.t > fault.began]
             # up to here: once it runs again, the old one may take the address back
             stale = [
@@ -107,46 +107,46 @@ def test_a_killed_announcer_is_replaced(stage: Stage, case: str) -> None:  # noq
                 for f in listener.frames
                 if f.sender_ip == address and f.sender_mac == old.mac and f.t > min(moved, default=0)
             ]
-        stage.settled_after_fault()
+        check.settled_after_fault()
         seconds = longest(prober.since(fault.earliest))
-        stage.saw("http", f"longest outage of {address}", {"milliseconds": round(seconds * 1000)})
+        check.saw("http", f"longest outage of {address}", {"milliseconds": round(seconds * 1000)})
 
     if new.name != old.name and moved:
         assert not stale, f"{old.name} spoke for {address} {len(stale)} times after {new.name} had taken it over"
 
 
-@proves("FAIL-04")
-def test_one_node_answers_after_the_lost_one_is_back(stage: Stage, case: str) -> None:  # noqa: ARG001 - one verdict
+@proves("FAIL-04", disruptive=True)
+def test_one_node_answers_after_the_lost_one_is_back(check: CheckContext) -> None:
     """Through a partition of the announcer from its peers, and after it is healed, it comes to exactly one node."""
-    stage.ground.need(Ability.POWER_CUT)
-    stage.ground.need(Ability.CABLE)
-    stage.pool(1)
-    address = stage.assigned(stage.service(serving=True))
-    old = stage.announcer(address)
+    check.run.need(Capability.NODE_CRASH)
+    check.run.need(Capability.LINK_DOWN)
+    check.pool(1)
+    address = check.assigned(check.service(serving=True))
+    old = check.announcer(address)
 
-    with stage.fault(Ability.CABLE, functools.partial(stage.lab.pull_cable, old.name)):
-        stage.announcer(address, but=old.name, budget="failover")
-    stage.ground.nodes_ready()
-    one_answers(stage, address)
-    current = stage.announcer(address)
-    with stage.fault(Ability.POWER_CUT, functools.partial(stage.lab.power_cut, current.name)):
-        stage.announcer(address, but=current.name, budget="failover")
-    stage.settled_after_fault()
+    with check.fault(Capability.LINK_DOWN, functools.partial(check.lab.link_down, old.name)):
+        check.announcer(address, but=old.name, budget="failover")
+    check.run.nodes_ready()
+    one_answers(check, address)
+    current = check.announcer(address)
+    with check.fault(Capability.NODE_CRASH, functools.partial(check.lab.node_crash, current.name)):
+        check.announcer(address, but=current.name, budget="failover")
+    check.settled_after_fault()
 
-    one_answers(stage, address)
+    one_answers(check, address)
 
 
-@proves("FAIL-05")
-def test_a_pulled_cable_moves_the_address(stage: Stage, case: str) -> None:  # noqa: ARG001 - one verdict
+@proves("FAIL-05", disruptive=True)
+def test_a_pulled_cable_moves_the_address(check: CheckContext) -> None:
     """Another node serves while the announcer's cable is out, and exactly one answers when it is back."""
-    stage.ground.need(Ability.CABLE)
-    address = serving(stage)
-    old = stage.announcer(address)
+    check.run.need(Capability.LINK_DOWN)
+    address = serving(check)
+    old = check.announcer(address)
 
-    with probing(stage, address, f"requests to {address} while the cable of {old.name} is out and back") as prober:
-        with stage.fault(Ability.CABLE, functools.partial(stage.lab.pull_cable, old.name)) as fault:
-            answers_again(stage, prober, fault, address)
-            one_answers(stage, address, but=old.name)
-        one_answers(stage, address)
-        stage.serves(stage.client, address, in_a_row=3)
-        stage.settled_after_fault()
+    with probing(check, address, f"requests to {address} while the cable of {old.name} is out and back") as prober:
+        with check.fault(Capability.LINK_DOWN, functools.partial(check.lab.link_down, old.name)) as fault:
+            answers_again(check, prober, fault, address)
+            one_answers(check, address, but=old.name)
+        one_answers(check, address)
+        check.serves(check.client, address, in_a_row=3)
+        check.settled_after_fault()

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lbproof.observe import arp
-from lbproof.observe.frames import BROADCAST, NOBODY
-from lbproof.proves import proves
+from lbproof.context import proves
+from lbproof.witnesses import arp
+from lbproof.witnesses.frames import BROADCAST, NOBODY
 
 if TYPE_CHECKING:
-    from lbproof.stage import Stage
+    from lbproof.context import CheckContext
 
 
 @proves("L2-06")
-def test_assignment_is_announced(stage: Stage, case: str) -> None:  # noqa: ARG001 - one verdict
+def test_assignment_is_announced(check: CheckContext) -> None:
     """A gratuitous ARP is heard in time: sender and target are the address, broadcast, with the node's MAC."""
-    stage.pool(1)
-    with arp.Listener(stage.client) as listener:
-        address = stage.assigned(stage.service(serving=True))
-        heard = stage.wait.settles(
+    check.pool(1)
+    with arp.Listener(check.client) as listener:
+        address = check.assigned(check.service(serving=True))
+        heard = check.wait.eventually(
             lambda: listener.gratuitous(address),
             bool,
             what=f"a gratuitous ARP for {address} is heard",
@@ -26,7 +26,7 @@ def test_assignment_is_announced(stage: Stage, case: str) -> None:  # noqa: ARG0
             show=lambda frames: f"{len(frames)} such",
         )
     first = heard[0]
-    announcer = stage.announcer(address)
+    announcer = check.announcer(address)
 
     assert first.ether_dst == BROADCAST, (
         f"the announcement of {address} went to {first.ether_dst}, expected {BROADCAST}"

@@ -4,25 +4,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lbproof.observe import arp
-from lbproof.proves import proves
+from lbproof.context import proves
+from lbproof.witnesses import arp
 
 if TYPE_CHECKING:
-    from lbproof.stage import Stage
+    from lbproof.context import CheckContext
 
 ASKS = 20
 
 
 @proves("L2-01")
-def test_exactly_one_node_answers(stage: Stage, case: str) -> None:  # noqa: ARG001 - one verdict
+def test_exactly_one_node_answers(check: CheckContext) -> None:
     """Twenty requests over ten seconds are each answered, and all by one node."""
-    stage.pool(1)
-    address = stage.assigned(stage.service(serving=True))
-    announcer = stage.announcer(address)
+    check.pool(1)
+    address = check.assigned(check.service(serving=True))
+    announcer = check.announcer(address)
 
-    seen = arp.census(stage.client, address, asks=ASKS, over=stage.wait.budget("one_answerer_watch"))
-    stage.saw("arp", f"{seen.asked} requests for {address}", {"answers": seen.answers, "unanswered": seen.unanswered})
+    seen = arp.census(check.client, address, asks=ASKS, over=check.wait.budget("one_answerer_watch"))
+    check.saw("arp", f"{seen.asked} requests for {address}", {"answers": seen.answers, "unanswered": seen.unanswered})
 
-    names = {stage.mac_names().get(mac, mac): count for mac, count in seen.answers.items()}
+    names = {check.mac_names().get(mac, mac): count for mac, count in seen.answers.items()}
     assert set(names) == {announcer.name}, f"{address} is answered for by {names}, expected {announcer.name} alone"
     assert seen.unanswered == 0, f"{seen.unanswered} of {seen.asked} requests for {address} were not answered"

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lbproof.proves import proves
+from lbproof.context import proves
 
 if TYPE_CHECKING:
-    from lbproof.stage import Stage
+    from lbproof.context import CheckContext
 
 
 @proves("L2-03")
-def test_the_address_is_on_no_interface(stage: Stage, case: str) -> None:  # noqa: ARG001 - one verdict
+def test_the_address_is_on_no_interface(check: CheckContext) -> None:
     """While it is announced, no node has it on an interface (IPVS's own, `kube-ipvs0`, excepted)."""
-    stage.pool(1)
-    address = stage.assigned(stage.service(serving=True))
-    stage.announcer(address)
+    check.pool(1)
+    address = check.assigned(check.service(serving=True))
+    check.announcer(address)
 
-    stage.on_no_interface(address)
+    check.on_no_interface(address)

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lbproof.observe import arp
-from lbproof.proves import proves
+from lbproof.context import proves
+from lbproof.witnesses import arp
 
 if TYPE_CHECKING:
-    from lbproof.stage import Stage
+    from lbproof.context import CheckContext
 
 
 @proves("L2-02")
-def test_the_answer_carries_the_mac_of_the_node(stage: Stage, case: str) -> None:  # noqa: ARG001 - one verdict
+def test_the_answer_carries_the_mac_of_the_node(check: CheckContext) -> None:
     """Sender hardware address and Ethernet source are one, and that of a node's interface on the segment."""
-    stage.pool(1)
-    address = stage.assigned(stage.service(serving=True))
+    check.pool(1)
+    address = check.assigned(check.service(serving=True))
 
-    answers = stage.wait.settles(
-        lambda: arp.ask(stage.client, address), bool, what=f"somebody answers for {address}", budget="announced"
+    answers = check.wait.eventually(
+        lambda: arp.ask(check.client, address), bool, what=f"somebody answers for {address}", budget="announced"
     )
 
-    known = stage.mac_names()
+    known = check.mac_names()
     for answer in answers:
         assert answer.mac == answer.ether_src, (
             f"{address} is said to be at {answer.mac}, by a frame of {answer.ether_src}"

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lbproof.adapters.base import Cause
-from lbproof.lab.base import Ability
-from lbproof.proves import proves
+from lbproof.context import proves
+from lbproof.lab.base import Capability
 
 if TYPE_CHECKING:
     from lbproof.adapters.base import Object
-    from lbproof.stage import Stage
+    from lbproof.context import CheckContext
 
 
 def spec_of(service: Object) -> Object:
@@ -20,16 +20,16 @@ def spec_of(service: Object) -> Object:
 
 
 @proves("PEND-01")
-def test_a_service_that_cannot_be_served_stays_pending(stage: Stage, case: str) -> None:
+def test_a_service_that_cannot_be_served_stays_pending(check: CheckContext, case: str) -> None:
     """With a full pool or with none, the Service has no address and is as it was written; who has one keeps it."""
     holders = {}
     if case == "a":
-        stage.pool(2)
-        holders = {service: stage.assigned(service) for service in (stage.service("one"), stage.service("two"))}
-    service = stage.service("late")
+        check.pool(2)
+        holders = {service: check.assigned(service) for service in (check.service("one"), check.service("two"))}
+    service = check.service("late")
     spec = spec_of(service.read())
 
-    stage.stays_pending(service)
+    check.stays_pending(service)
 
     after = service.read()
     assert spec_of(after) == spec, f"{service} was changed from {spec} to {after['spec']}"
@@ -39,24 +39,24 @@ def test_a_service_that_cannot_be_served_stays_pending(stage: Stage, case: str) 
 
 
 @proves("PEND-02")
-def test_the_reason_is_on_the_service(stage: Stage, case: str) -> None:  # noqa: ARG001 - one verdict
+def test_the_reason_is_on_the_service(check: CheckContext) -> None:
     """A Warning Event about a Service that found a full pool says why it waits."""
-    stage.pool(1)
-    stage.assigned(stage.service("one"))
+    check.pool(1)
+    check.assigned(check.service("one"))
 
-    event = stage.refused(stage.service("late"), Cause.POOL_EXHAUSTED)
+    event = check.refused(check.service("late"), Cause.POOL_EXHAUSTED)
 
     assert event["message"].strip(), "the Event says nothing"
 
 
 @proves("PEND-05")
-def test_the_lower_tiers_work_while_it_waits(stage: Stage, case: str) -> None:  # noqa: ARG001 - one verdict
+def test_the_lower_tiers_work_while_it_waits(check: CheckContext) -> None:
     """A Pending LoadBalancer serves at its cluster address inside and at its node port outside."""
-    stage.ground.need(Ability.NODE_VANTAGE)
-    service = stage.service(serving=True)
-    worker = stage.lab.nodes[-1]
+    check.run.need(Capability.NODE_VANTAGE)
+    service = check.service(serving=True)
+    worker = check.lab.nodes[-1]
 
-    stage.serves(stage.lab.node(worker.name), service.cluster_ip())
-    stage.serves(stage.client, worker.address, service.node_port())
+    check.serves(check.lab.node(worker.name), service.cluster_ip())
+    check.serves(check.client, worker.address, service.node_port())
 
     assert not service.addresses(), f"{service} was given {service.addresses()} though there is no pool"

@@ -5,43 +5,43 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lbproof.adapters.base import Cause
-from lbproof.proves import proves
+from lbproof.context import proves
 
 if TYPE_CHECKING:
-    from lbproof.stage import Stage
+    from lbproof.context import CheckContext
 
 
 @proves("PEND-03")
-def test_a_freed_address_goes_to_who_waits(stage: Stage, case: str) -> None:
+def test_a_freed_address_goes_to_who_waits(check: CheckContext, case: str) -> None:
     """Of a pool of one, the address goes to the Service that waits when its holder is deleted."""
-    pool = stage.pool(1)
-    holder = stage.service("holder")
-    address = stage.assigned(holder)
-    waiting = stage.service("waiting", ask=address if case == "b" else "")
-    stage.refused(waiting, Cause.IN_USE if case == "b" else Cause.POOL_EXHAUSTED)
+    pool = check.pool(1)
+    holder = check.service("holder")
+    address = check.assigned(holder)
+    waiting = check.service("waiting", ask=address if case == "b" else "")
+    check.refused(waiting, Cause.IN_USE if case == "b" else Cause.POOL_EXHAUSTED)
 
-    stage.delete(holder)
+    check.delete(holder)
 
-    given = stage.assigned(waiting)
+    given = check.assigned(waiting)
     assert given == pool.addresses[0], f"{waiting} was given {given}, expected {pool.addresses[0]}"
 
 
 @proves("PEND-04")
-def test_a_pool_that_grows_serves_who_waits(stage: Stage, case: str) -> None:
+def test_a_pool_that_grows_serves_who_waits(check: CheckContext, case: str) -> None:
     """A Service that found a full pool is given an address of a new or a wider one; who has one keeps it."""
-    block = stage.ground.addresses(3)
-    first = stage.pool([f"{block[0]}-{block[0]}"], addresses=block[:1])
-    holder = stage.service("holder")
-    held = stage.assigned(holder)
-    waiting = stage.service("waiting")
-    stage.refused(waiting, Cause.POOL_EXHAUSTED)
+    block = check.run.addresses(3)
+    first = check.pool([f"{block[0]}-{block[0]}"], addresses=block[:1])
+    holder = check.service("holder")
+    held = check.assigned(holder)
+    waiting = check.service("waiting")
+    check.refused(waiting, Cause.POOL_EXHAUSTED)
 
     if case == "a":
-        stage.pool([f"{block[1]}-{block[2]}"], addresses=block[1:])
+        check.pool([f"{block[1]}-{block[2]}"], addresses=block[1:])
     else:
-        stage.change_pool(first, [f"{block[0]}-{block[2]}"])
+        check.change_pool(first, [f"{block[0]}-{block[2]}"])
 
-    given = stage.wait.settles(
+    given = check.wait.eventually(
         waiting.addresses, bool, what=f"{waiting} is given an address of the grown pool", budget="pool_applied"
     )[0]
     assert given in block[1:], f"{waiting} was given {given}, expected one of {block[1:]}"

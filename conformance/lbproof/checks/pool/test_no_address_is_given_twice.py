@@ -6,13 +6,12 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from lbproof.proves import proves
-from lbproof.stage import ingress
-from lbproof.stage.watching import Watching
+from lbproof.context import ingress, proves
+from lbproof.context.service_watch import ServiceWatch
 
 if TYPE_CHECKING:
     from lbproof.adapters.base import Object
-    from lbproof.stage import Service, Stage
+    from lbproof.context import CheckContext, Service
 
 PARALLEL = 50
 ROUNDS = 4
@@ -20,23 +19,23 @@ HELD = 4
 
 
 @proves("POOL-02", "a")
-def test_one_after_the_other(stage: Stage, case: str) -> None:  # noqa: ARG001 - its only case
+def test_one_after_the_other(check: CheckContext) -> None:
     """Five Services are given five addresses."""
-    stage.pool(5)
-    given = Counter(stage.assigned(stage.service(f"web-{n}")) for n in range(5))
+    check.pool(5)
+    given = Counter(check.assigned(check.service(f"web-{n}")) for n in range(5))
 
     assert max(given.values()) == 1, f"given twice: {[address for address, times in given.items() if times > 1]}"
 
 
 @proves("POOL-02", "b")
-def test_fifty_in_parallel(stage: Stage, case: str) -> None:  # noqa: ARG001 - its only case
+def test_fifty_in_parallel(check: CheckContext) -> None:
     """Fifty Services created at once are given fifty addresses, and never shared one on the way."""
-    pool = stage.pool(PARALLEL)
+    pool = check.pool(PARALLEL)
     statuses = _Statuses()
-    with Watching(stage.cluster, stage.namespace, statuses.changed):
+    with ServiceWatch(check.cluster, check.namespace, statuses.changed):
         with ThreadPoolExecutor(8) as workers:
-            list(workers.map(lambda n: stage.service(f"web-{n}"), range(PARALLEL)))
-        stage.wait.settles(
+            list(workers.map(lambda n: check.service(f"web-{n}"), range(PARALLEL)))
+        check.wait.eventually(
             lambda: sum(bool(held) for held in list(statuses.now.values())),
             lambda count: count == PARALLEL,
             what=f"all of {PARALLEL} Services are given an address",
@@ -50,21 +49,21 @@ def test_fifty_in_parallel(stage: Stage, case: str) -> None:  # noqa: ARG001 - i
 
 
 @proves("POOL-02", "c")
-def test_in_turn_with_deletions(stage: Stage, case: str) -> None:  # noqa: ARG001 - its only case
+def test_in_turn_with_deletions(check: CheckContext) -> None:
     """While Services come and go in a pool that is nearly full, no two that exist hold one address."""
-    stage.pool(HELD)
+    check.pool(HELD)
     statuses = _Statuses()
-    with Watching(stage.cluster, stage.namespace, statuses.changed):
-        alive: list[Service] = [stage.service(f"web-{n}") for n in range(HELD)]
+    with ServiceWatch(check.cluster, check.namespace, statuses.changed):
+        alive: list[Service] = [check.service(f"web-{n}") for n in range(HELD)]
         for turn in range(ROUNDS):
             for service in alive:
-                stage.assigned(service)
+                check.assigned(service)
             leaving, alive = alive[:2], alive[2:]
             for service in leaving:
-                stage.cluster.delete(service.path)
-            alive += [stage.service(f"web-{turn}-{n}") for n in range(2)]
+                check.cluster.delete(service.path)
+            alive += [check.service(f"web-{turn}-{n}") for n in range(2)]
         for service in alive:
-            stage.assigned(service)
+            check.assigned(service)
 
     assert not statuses.shared, f"held by two Services at once: {statuses.shared}"
 

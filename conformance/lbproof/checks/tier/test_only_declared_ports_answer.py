@@ -7,18 +7,17 @@ import struct
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from lbproof.lab.base import Ability
-from lbproof.observe.capture import Capture
-from lbproof.proves import proves
+from lbproof.context import CannotShow, proves
+from lbproof.context.manifests import TARGET_PORT
+from lbproof.lab.base import Capability
 from lbproof.spec import Untestable
-from lbproof.stage import CannotShow
-from lbproof.stage.manifests import TARGET_PORT
+from lbproof.witnesses.capture import Capture
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from lbproof.observe.vantage import Vantage
-    from lbproof.stage import Stage
+    from lbproof.context import CheckContext
+    from lbproof.witnesses.vantage import Vantage
 
 HOST_PORTS = (22, 10250)
 UNUSED = 4711
@@ -50,35 +49,35 @@ def listeners(vantage: Vantage) -> Iterator[None]:
 
 
 @proves("TIER-06")
-def test_only_declared_ports_answer(stage: Stage, case: str) -> None:
+def test_only_declared_ports_answer(check: CheckContext, case: str) -> None:
     """At the address, neither node port nor target port nor a host's listener nor an unused port is open."""
-    stage.ground.need(Ability.NODE_VANTAGE)
-    stage.pool(1)
-    service = stage.service(serving=True)
-    address = stage.assigned(service)
-    stage.serves(stage.client, address)
-    announcer = stage.announcer(address)
+    check.run.need(Capability.NODE_VANTAGE)
+    check.pool(1)
+    service = check.service(serving=True)
+    address = check.assigned(service)
+    check.serves(check.client, address)
+    announcer = check.announcer(address)
 
     if case == "a":
-        stage.not_served(stage.client, address, service.node_port())
+        check.not_served(check.client, address, service.node_port())
     elif case == "b":
-        stage.not_served(stage.client, address, TARGET_PORT)
+        check.not_served(check.client, address, TARGET_PORT)
     elif case == "c":
-        with listeners(stage.lab.node(announcer.name)):
-            stage.not_served(stage.client, address, *HOST_PORTS)
+        with listeners(check.lab.node(announcer.name)):
+            check.not_served(check.client, address, *HOST_PORTS)
     else:
-        _unused(stage, address)
+        _unused(check, address)
 
 
-def _unused(stage: Stage, address: str) -> None:
+def _unused(check: CheckContext, address: str) -> None:
     """An unused port is not open, and a packet to it is not sent back to the segment with a lower TTL, as in a loop."""
-    vantage = stage.client
+    vantage = check.client
     with Capture(vantage) as capture:
         with vantage.inside(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sending:
             sending.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, TTL)
             for _ in range(PACKETS):
                 sending.sendto(b"lbproof", (address, UNUSED))
-        stage.not_served(stage.client, address, UNUSED)
+        check.not_served(check.client, address, UNUSED)
     seen = [ttl for _, frame in capture.frames() if (ttl := _ttl_to(frame, address)) is not None]
 
     if not seen:

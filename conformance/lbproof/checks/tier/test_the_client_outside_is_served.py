@@ -4,27 +4,27 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lbproof.lab.base import Ability
-from lbproof.proves import proves
+from lbproof.context import proves
+from lbproof.lab.base import Capability
 
 if TYPE_CHECKING:
-    from lbproof.stage import Stage
+    from lbproof.context import CheckContext
 
 
 @proves("TIER-01")
-def test_the_client_on_the_segment_is_served(stage: Stage, case: str) -> None:  # noqa: ARG001 - one verdict
+def test_the_client_on_the_segment_is_served(check: CheckContext) -> None:
     """Three requests in a row from the outside client are answered by backends."""
-    stage.pool(1)
-    address = stage.assigned(stage.service(serving=True))
+    check.pool(1)
+    address = check.assigned(check.service(serving=True))
 
-    stage.serves(stage.client, address, in_a_row=3)
+    check.serves(check.client, address, in_a_row=3)
 
 
 @proves("TIER-04")
-def test_the_client_behind_a_router_is_served(stage: Stage, case: str) -> None:  # noqa: ARG001 - one verdict
+def test_the_client_behind_a_router_is_served(check: CheckContext) -> None:
     """A client whose subnet is another is served, so replies find their way back through the router."""
-    stage.ground.need(Ability.FAR_CLIENT)
-    stage.pool(1)
-    address = stage.assigned(stage.service(serving=True))
+    check.run.need(Capability.ROUTED_CLIENT)
+    check.pool(1)
+    address = check.assigned(check.service(serving=True))
 
-    stage.serves(stage.lab.far(), address, in_a_row=3)
+    check.serves(check.lab.routed_client(), address, in_a_row=3)

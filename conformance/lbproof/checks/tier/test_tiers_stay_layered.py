@@ -4,42 +4,42 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lbproof.lab.base import Ability
-from lbproof.proves import proves
+from lbproof.context import proves
+from lbproof.lab.base import Capability
 
 if TYPE_CHECKING:
-    from lbproof.stage import Stage
+    from lbproof.context import CheckContext
 
 
 @proves("TIER-05", "a")
-def test_each_tier_serves_its_own_places(stage: Stage, case: str) -> None:  # noqa: ARG001 - its only case
+def test_each_tier_serves_its_own_places(check: CheckContext) -> None:
     """The cluster address serves a pod and a node but not the client, whom every node's port serves."""
-    stage.ground.need(Ability.POD_VANTAGE)
-    stage.pool(1)
-    service = stage.service(serving=True)
-    stage.assigned(service)
+    check.run.need(Capability.POD_VANTAGE)
+    check.pool(1)
+    service = check.service(serving=True)
+    check.assigned(service)
     cluster_ip, node_port = service.cluster_ip(), service.node_port()
-    worker = stage.lab.nodes[-1]
+    worker = check.lab.nodes[-1]
 
-    stage.serves(stage.pod(stage.pods(stage.ground.web)[0][0]), cluster_ip)
-    stage.serves(stage.lab.node(worker.name), cluster_ip)
-    for node in stage.lab.nodes:
-        stage.serves(stage.client, node.address, node_port)
-    stage.not_served(stage.client, cluster_ip, 80)
+    check.serves(check.pod(check.pods(check.run.web)[0][0]), cluster_ip)
+    check.serves(check.lab.node(worker.name), cluster_ip)
+    for node in check.lab.nodes:
+        check.serves(check.client, node.address, node_port)
+    check.not_served(check.client, cluster_ip, 80)
 
 
 @proves("TIER-05", "b")
-def test_a_node_port_service_is_left_as_it_was(stage: Stage, case: str) -> None:  # noqa: ARG001 - its only case
+def test_a_node_port_service_is_left_as_it_was(check: CheckContext) -> None:
     """A NodePort Service of the same pods keeps its spec and serves, before and after the LoadBalancer is assigned."""
-    before = stage.service("before", serving=True, type="NodePort")
-    node, spec = stage.lab.nodes[-1], before.read()["spec"]
-    stage.serves(stage.client, node.address, before.node_port())
+    before = check.service("before", serving=True, type="NodePort")
+    node, spec = check.lab.nodes[-1], before.read()["spec"]
+    check.serves(check.client, node.address, before.node_port())
 
-    stage.pool(1)
-    address = stage.assigned(stage.service(serving=True))
-    stage.serves(stage.client, address)
+    check.pool(1)
+    address = check.assigned(check.service(serving=True))
+    check.serves(check.client, address)
 
     after = before.read()
     assert after["spec"] == spec, f"{before} was changed from {spec} to {after['spec']}"
     assert not before.addresses(), f"{before} of type NodePort was given {before.addresses()}"
-    stage.serves(stage.client, node.address, before.node_port())
+    check.serves(check.client, node.address, before.node_port())

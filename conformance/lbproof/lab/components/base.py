@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lbproof.environment import value
 from lbproof.lab.base import LabError
 from lbproof.lab.components.catalogue import VERSIONS
 
@@ -30,13 +31,9 @@ class SourceError(Exception):
     """One source cannot give a component; the message is a clause (`dl.k8s.io is unreachable`)."""
 
 
-def _from_environment(name: str) -> Path | None:
-    return Path(os.environ[name]) if os.environ.get(name) else None
-
-
 def _cache() -> Path:
-    base = _from_environment("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return _from_environment("LBPROOF_CACHE") or base / "lbproof"
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(value("LBPROOF_CACHE") or Path(base) / "lbproof")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +44,7 @@ class ComponentOptions:
     """Folder that holds the programs by their names (`LBPROOF_COMPONENTS`)."""
     cache: Path = field(default_factory=_cache)
     """`LBPROOF_CACHE`, or `lbproof` in `XDG_CACHE_HOME` or `~/.cache`."""
-    mirror: str = field(default_factory=lambda: os.environ.get("LBPROOF_MIRROR", ""))
+    mirror: str = field(default_factory=lambda: value("LBPROOF_MIRROR"))
     """URL below which releases are looked for instead of at their official hosts, by the same paths."""
     kubernetes: str = VERSIONS["kubernetes"]
     """Version of Kubernetes. Another than the pinned one can be downloaded but not built."""
@@ -55,7 +52,8 @@ class ComponentOptions:
     @property
     def given(self) -> Path | None:
         """The folder of programs that the user named, if any."""
-        return self.directory or _from_environment("LBPROOF_COMPONENTS")
+        named = value("LBPROOF_COMPONENTS")
+        return self.directory or (Path(named) if named else None)
 
 
 def no_space(where: Path) -> ComponentError:

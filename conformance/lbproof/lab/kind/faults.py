@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from lbproof.lab.base import Fault, LabError
 from lbproof.lab.kind.leftovers import table_prefix
 from lbproof.lab.kind.machines import output, processes_of
-from lbproof.observe.kube import ApiError, ApiUnreachable, Kube
-from lbproof.observe.wait import NotSettled, settles
+from lbproof.witnesses.kube import ApiError, ApiUnreachable, Kube
+from lbproof.witnesses.wait import EventuallyFailed, eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -41,7 +41,7 @@ class Faults:
         self._subnet, self._cluster = subnet, cluster
         self._numbers = itertools.count(time.monotonic_ns())
 
-    def power_cut(self, node: str) -> Fault:
+    def node_crash(self, node: str) -> Fault:
         """The cable goes dead, then SIGKILL to all of the node."""
         machine = self._machines.get(node)
         port = self._machines.port(node)
@@ -78,7 +78,7 @@ class Faults:
         lagging = [pod["metadata"]["name"] for pod in pods if _own(pod) and not _runs_since(pod, since)]
         return ", ".join(lagging)
 
-    def pull_cable(self, node: str) -> Fault:
+    def link_down(self, node: str) -> Fault:
         """The engine's end of the cable goes down, so the node's end loses its carrier."""
         port = self._machines.port(node)
         before = time.monotonic()
@@ -91,7 +91,7 @@ class Faults:
             undo_with=lambda: self._machines.cable(port, up=True),
         )
 
-    def silent_cut(self, node: str) -> Fault:
+    def blackhole(self, node: str) -> Fault:
         """The segment forwards nothing from and to the node's port, which stays up."""
         port = self._machines.port(node)
         return self._forbid("silent-cut", f"node {node}", [f'{way} "{port}" drop' for way in ("iifname", "oifname")])
@@ -213,7 +213,7 @@ class Faults:
 
     def _await(self, what: str, lacks: Callable[[], str]) -> None:
         try:
-            settles(
+            eventually(
                 lacks,
                 lambda lacking: not lacking,
                 what=what,
@@ -222,7 +222,7 @@ class Faults:
                 ignore=(ApiError, ApiUnreachable),
                 show=lambda lacking: f"waiting for {lacking}",
             )
-        except NotSettled as error:
+        except EventuallyFailed as error:
             raise LabError(str(error)) from error
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 import yaml
 
 from lbproof.lab import forward, registry
-from lbproof.lab.base import Ability, Fault, Image, LabError, Node, Topology
+from lbproof.lab.base import Capability, Fault, Image, LabError, Node, Topology
 from lbproof.lab.components import VERSIONS
 from lbproof.lab.kind import boot, keeper, plan
 from lbproof.lab.kind.engine import Engine
@@ -23,8 +23,8 @@ from lbproof.lab.kind.images import bring
 from lbproof.lab.kind.machines import Machines, link_of, output, processes_of
 from lbproof.lab.netns.processes import tail
 from lbproof.lab.vantage import NamespaceVantage, Places
-from lbproof.observe.kube import ApiError, ApiUnreachable, Kube
-from lbproof.observe.wait import NotSettled, settles
+from lbproof.witnesses.kube import ApiError, ApiUnreachable, Kube
+from lbproof.witnesses.wait import EventuallyFailed, eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -181,7 +181,7 @@ class KindLab(Places):
     def _wait(self, progress: Callable[[str], None]) -> None:
         """All nodes Ready, and kube-system's workloads with them: kind waits for neither by itself."""
         try:
-            settles(
+            eventually(
                 self._unready,
                 lambda lacking: not lacking,
                 what=f"lab {self.name} is Ready",
@@ -190,7 +190,7 @@ class KindLab(Places):
                 ignore=(ApiError, ApiUnreachable),
                 show=lambda lacking: f"waiting for {lacking}",
             )
-        except NotSettled as error:
+        except EventuallyFailed as error:
             raise LabError(f"{error.what}: {error.how}; at last: {error.observed[-1][1]}") from error
         progress(f"lab {self.name}: nodes Ready")
 
@@ -235,9 +235,9 @@ class KindLab(Places):
         """Control plane first, then workers in order; a node that lost its power is not among them."""
         return self._machines.nodes()
 
-    def can(self, ability: Ability) -> bool:
+    def can(self, capability: Capability) -> bool:
         """It can do everything."""
-        return ability in Ability
+        return capability in Capability
 
     def describe(self) -> Mapping[str, str]:
         """The environment, for a report."""
@@ -260,7 +260,7 @@ class KindLab(Places):
         """The outside client on the segment."""
         return self._machines.get(self._machines.around("client")).vantage("client")
 
-    def far(self) -> NamespaceVantage:
+    def routed_client(self) -> NamespaceVantage:
         """The client behind the router."""
         return self._machines.far(self._subnet)
 
@@ -292,17 +292,17 @@ class KindLab(Places):
             engine=self._engine, lab=self.name, machines=self._machines, subnet=self._subnet, cluster=self.cluster
         )
 
-    def power_cut(self, node: str) -> Fault:
+    def node_crash(self, node: str) -> Fault:
         """Every process of the node dies and its link goes down, at once."""
-        return self._faults.power_cut(node)
+        return self._faults.node_crash(node)
 
-    def pull_cable(self, node: str) -> Fault:
+    def link_down(self, node: str) -> Fault:
         """The node's link to the segment goes down."""
-        return self._faults.pull_cable(node)
+        return self._faults.link_down(node)
 
-    def silent_cut(self, node: str) -> Fault:
+    def blackhole(self, node: str) -> Fault:
         """The segment carries nothing to and from the node."""
-        return self._faults.silent_cut(node)
+        return self._faults.blackhole(node)
 
     def partition(self, one: str, other: str) -> Fault:
         """Two nodes stop hearing each other."""

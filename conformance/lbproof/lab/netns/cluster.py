@@ -163,7 +163,7 @@ class Cluster:
 
     # waiting
     def _await(self, what: str, holds: Callable[[], bool], within: float) -> None:
-        """Poll until `holds`; `LabError` when a component dies meanwhile or the time is over."""
+        """Poll until `consistently`; `LabError` when a component dies meanwhile or the time is over."""
         until = time.monotonic() + within
         while not holds():
             self._all_alive(what)

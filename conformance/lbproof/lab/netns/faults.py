@@ -33,7 +33,7 @@ class Faults:
     def commands(self) -> dict[str, Callable[..., Any]]:
         """The faults as commands of the keeper."""
         named = (
-            *(self.power_cut, self.pull_cable, self.silent_cut, self.partition),
+            *(self.node_crash, self.link_down, self.blackhole, self.partition),
             *(self.freeze, self.freeze_pod, self.kill, self.stop_api, self.drop),
         )
         return {**{fault.__name__: fault for fault in named}, "undo": self.undo}
@@ -45,12 +45,12 @@ class Faults:
         if act:
             act()
 
-    def power_cut(self, node: str) -> dict[str, Any]:
+    def node_crash(self, node: str) -> dict[str, Any]:
         """Link down, then SIGKILL to all of the node."""
         self._machine(node)
         return self._done(f"node {node}", self._cluster.off(node), lambda: self._cluster.on(node))
 
-    def pull_cable(self, node: str) -> dict[str, Any]:
+    def link_down(self, node: str) -> dict[str, Any]:
         """The bridge's end of the cable goes down, so the node's end loses its carrier."""
         machine = self._machine(node)
         moments = _timed(lambda: network.link_up(machine.place.port, up=False))
@@ -61,7 +61,7 @@ class Faults:
 
         return self._done(f"node {node}", moments, plug_in)
 
-    def silent_cut(self, node: str) -> dict[str, Any]:
+    def blackhole(self, node: str) -> dict[str, Any]:
         """The segment forwards nothing from and to the node's port, which stays up."""
         machine = self._machine(node)
         table, moments = self._forbid([f'{way} "{machine.place.port}" drop' for way in ("iifname", "oifname")])

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Self
 
 from lbproof.lab import forward, registry
-from lbproof.lab.base import Ability, Fault, LabError, Node, Topology, environment
+from lbproof.lab.base import Capability, Fault, LabError, Node, Topology, environment
 from lbproof.lab.netns import plan, processes, rpc
 from lbproof.lab.vantage import NamespaceVantage, Places
 
@@ -153,9 +153,9 @@ class NetnsLab(Places):
         """Control plane first, then workers in order."""
         return self._nodes
 
-    def can(self, ability: Ability) -> bool:
+    def can(self, capability: Capability) -> bool:
         """It can do everything."""
-        return ability in Ability
+        return capability in Capability
 
     def describe(self) -> Mapping[str, str]:
         """The environment, for a report."""
@@ -176,7 +176,7 @@ class NetnsLab(Places):
         """The outside client on the segment."""
         return self._vantage("client", "client", plan.CLIENT)
 
-    def far(self) -> NamespaceVantage:
+    def routed_client(self) -> NamespaceVantage:
         """The client behind the router."""
         return self._vantage("far", "far", plan.FAR)
 
@@ -215,17 +215,17 @@ class NetnsLab(Places):
         )
 
     # faults
-    def power_cut(self, node: str) -> Fault:
+    def node_crash(self, node: str) -> Fault:
         """Every process of the node dies and its link goes down, at once."""
-        return self._fault("power-cut", "power_cut", node=node)
+        return self._fault("power-cut", "node_crash", node=node)
 
-    def pull_cable(self, node: str) -> Fault:
+    def link_down(self, node: str) -> Fault:
         """The node's link to the segment goes down."""
-        return self._fault("cable", "pull_cable", node=node)
+        return self._fault("cable", "link_down", node=node)
 
-    def silent_cut(self, node: str) -> Fault:
+    def blackhole(self, node: str) -> Fault:
         """The segment carries nothing to and from the node."""
-        return self._fault("silent-cut", "silent_cut", node=node)
+        return self._fault("silent-cut", "blackhole", node=node)
 
     def partition(self, one: str, other: str) -> Fault:
         """Two nodes stop hearing each other."""

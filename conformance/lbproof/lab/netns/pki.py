@@ -1,4 +1,4 @@
-"""The lab's certificates, tokens and kubeconfigs, by openssl.
+"""The lab's certificates, tokens and kubeconfigs, by trustme.
 
 Elliptic curves throughout: such a key is made in milliseconds where RSA's takes up to half a second. Identities are
 bearer tokens in a file, so no client certificate is needed.
@@ -11,8 +11,9 @@ import json
 import secrets
 from typing import TYPE_CHECKING
 
+import trustme
+
 from lbproof.lab.netns import plan
-from lbproof.lab.netns.processes import output
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,25 +36,19 @@ _NAMES = (
 )
 _ADDRESSES = ("127.0.0.1", plan.CONTROL_PLANE, plan.API_SERVICE, plan.API_SIDE)
 
-_SCRIPT = """set -e
-key() { openssl ecparam -genkey -name prime256v1 -noout -out "$1"; }
-key ca.key; key apiserver.key; key sa.key
-openssl req -x509 -new -key ca.key -days 3650 -subj /CN=lbproof-lab \
-  -addext keyUsage=critical,keyCertSign,cRLSign,digitalSignature -out ca.crt
-openssl req -new -key apiserver.key -subj /CN=kube-apiserver -out apiserver.csr
-openssl x509 -req -in apiserver.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 3650 \
-  -extfile apiserver.ext -out apiserver.crt
-openssl ec -in sa.key -pubout -out sa.pub
-"""
-
 
 def make(directory: Path) -> dict[str, str]:
-    """Fill a directory with the lab's keys and certificates; gives every identity's token."""
+    """Fill a directory with the lab's keys and certificates, and return the token of each identity.
+
+    Files: `ca.crt`, `apiserver.crt`, `apiserver.key`, and `sa.key`, by which tokens of service accounts are signed.
+    """
     directory.mkdir(mode=0o700)
-    names = [f"DNS:{name}" for name in _NAMES] + [f"IP:{address}" for address in _ADDRESSES]
-    extensions = f"subjectAltName={','.join(names)}\nextendedKeyUsage=serverAuth\n"
-    (directory / "apiserver.ext").write_text(extensions, encoding="ascii")
-    output(["sh", "-c", f"cd '{directory}'\n{_SCRIPT}"])
+    authority = trustme.CA(organization_name="lbproof-lab")
+    server = authority.issue_cert(*_NAMES, *_ADDRESSES, common_name="kube-apiserver")
+    authority.cert_pem.write_to_path(str(directory / "ca.crt"))
+    server.cert_chain_pems[0].write_to_path(str(directory / "apiserver.crt"))
+    server.private_key_pem.write_to_path(str(directory / "apiserver.key"))
+    trustme.CA().private_key_pem.write_to_path(str(directory / "sa.key"))
     tokens = {identity: secrets.token_hex(16) for identity in IDENTITIES}
     lines = [f"{tokens[identity]},{who}\n" for identity, who in IDENTITIES.items()]
     (directory / "tokens.csv").write_text("".join(lines), encoding="ascii")

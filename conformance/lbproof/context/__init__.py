@@ -1,0 +1,8 @@
+"""What checks stand on: the `RunContext` of the run, the `CheckContext` of each check, and the mark `proves`."""
+
+from lbproof.context.check import CheckContext
+from lbproof.context.marker import proves
+from lbproof.context.objects import Pool, Service, ingress
+from lbproof.context.run import CannotShow, RunContext
+
+__all__ = ["CannotShow", "CheckContext", "Pool", "RunContext", "Service", "ingress", "proves"]

@@ -1,0 +1,239 @@
+"""The context of one check: it creates Services and pools, injects faults, and observes the results.
+
+Every wait has a named budget, everything created is undone, and everything observed goes into the events of the run.
+"""
+
+from __future__ import annotations
+
+import functools
+import secrets
+import threading
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from lbproof.adapters.base import Ask
+from lbproof.context import manifests
+from lbproof.context.objects import Pool, Service
+from lbproof.context.observations import Observations
+from lbproof.context.run import NAMESPACE, RunContext
+from lbproof.context.undo import Undo
+from lbproof.lab.base import Capability
+from lbproof.witnesses.capture import Capture
+from lbproof.witnesses.frames import Op
+from lbproof.witnesses.wait import EventuallyFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from lbproof.adapters.base import Object, Workload
+    from lbproof.lab.base import Fault
+
+AT_REST = 6
+"""Addresses that are looked at to tell whether all announcers see each other again."""
+
+
+class CheckContext(Observations):
+    """Creates objects and injects faults for one check. `close` undoes all of it, also when one undo fails."""
+
+    def __init__(self, run: RunContext, case: str, *, capture: bool = True) -> None:
+        """`case` is the ID that is being judged; names of what is made come from it. `capture`: the client's frames."""
+        super().__init__(run)
+        self.case = case
+        self.undo = Undo()
+        self.services: list[Service] = []
+        self._pools = 0
+        self._faulted = False
+        self._capture = Capture(self.client) if capture and run.lab.can(Capability.CAPTURE) else None
+        if self._capture:
+            self._capture.__enter__()
+
+    @functools.cached_property
+    def namespace(self) -> str:
+        """A namespace of this check's own, made when first asked for."""
+        name = f"{NAMESPACE}-{self.case.lower()}-{secrets.token_hex(2)}"
+        self.cluster.apply(manifests.namespace(name))
+        # not waited for: its name is used once, and what matters of its content is removed before
+        self.undo.later(f"namespace {name}", lambda: self.cluster.discard(f"/api/v1/namespaces/{name}"))
+        return name
+
+    # --- making things
+
+    def pool(self, blocks: int | Sequence[str] = 4, *, addresses: Sequence[str] = (), **kind: bool) -> Pool:
+        """A pool of so many free addresses, or of the blocks as written (`addresses` then says what is in them).
+
+        `kind`: `auto_assign`, `include_edges`, `advertised`, as `Adapter.pool` has them.
+        """
+        if isinstance(blocks, int):
+            addresses = self.run.addresses(blocks)
+            blocks = [f"{addresses[0]}-{addresses[-1]}"]
+        self._pools += 1
+        pool = Pool(f"{self.case.lower()}-{self._pools}", addresses)
+        self.used += addresses
+        for made in self.run.adapter.pool(pool.name, blocks, **kind):
+            self.run.write(made)
+            self.undo.later(f"{made['kind']} {pool.name}", functools.partial(self.run.remove, made))
+        return pool
+
+    def change_pool(self, pool: Pool, blocks: Sequence[str]) -> None:
+        """Let a pool hold other blocks from now on."""
+        for made in self.run.adapter.pool(pool.name, blocks):
+            self.run.write(made)
+
+    def start_over(self) -> None:
+        """Undo everything that was made so far, and go on with nothing."""
+        self.undo.close()
+        self.undo = Undo()
+        vars(self).pop("namespace", None)
+
+    def exclude(self, node: str) -> None:
+        """Keep a node from announcing, by Kubernetes' well-known label, until the check ends."""
+        path, label = f"/api/v1/nodes/{node}", "node.kubernetes.io/exclude-from-external-load-balancers"
+        if label in self.cluster.get(path)["metadata"].get("labels", {}):
+            return
+        self.cluster.patch(path, {"metadata": {"labels": {label: ""}}})
+        self.undo.later(f"label of {node}", lambda: self.cluster.patch(path, {"metadata": {"labels": {label: None}}}))
+
+    def service(
+        self,
+        name: str = "web",
+        *,
+        serving: bool = False,
+        ask: str = "",
+        how: Ask = Ask.ANNOTATION,
+        pool: Pool | str = "",
+        change: Callable[[Object], None] | None = None,
+        **fields: Any,  # noqa: ANN401 - fields of ServiceSpec
+    ) -> Service:
+        """Create a Service of type LoadBalancer; it is deleted when the check ends.
+
+        `serving`: in front of the shared workload, else with no endpoints. `ask`: the address that it asks for, and
+        `how`. `pool`: the pool that it names. `change`: a last hand on the manifest.
+        """
+        namespace = NAMESPACE if serving else self.namespace
+        if serving:
+            name = f"{self.case.lower()}-{name}"
+            fields.setdefault("selector", {"app": self.run.web})
+        made = manifests.service(namespace, name, **fields)
+        if ask:
+            self.run.adapter.ask(made, ask, how)
+            self.used.append(ask)
+        if pool:
+            self.run.adapter.ask_pool(made, pool if isinstance(pool, str) else pool.name)
+        if change:
+            change(made)
+        self.cluster.create(f"/api/v1/namespaces/{namespace}/services", made)
+        service = Service(self.cluster, namespace, name)
+        self.services.append(service)
+        self.undo.later(f"service {service}", lambda: self.delete(service))
+        return service
+
+    def delete(self, service: Service) -> None:
+        """Delete a Service and wait until it is gone; one that is gone already is as good."""
+        self.cluster.discard(service.path)
+        self.gone(service.path)
+
+    def web(self, name: str, *, replicas: int = 1, nodes: Sequence[str] = ()) -> str:
+        """A workload of this check's own next to the shared one; gives its `app` label."""
+        _ = self.run.web  # the namespace, and a path that is known to work
+        name = f"{self.case.lower()}-{name}"
+        made = manifests.web(NAMESPACE, name, replicas=replicas, nodes=nodes)
+        self.cluster.apply(made)
+        self.undo.later(f"deployment {name}", functools.partial(self.run.remove, made))
+        self.run.ready(NAMESPACE, name)
+        return name
+
+    def pods(self, app: str) -> list[tuple[str, str]]:
+        """`(name, node)` of the running pods of a workload in the suite's namespace."""
+        found = self.cluster.list(f"/api/v1/namespaces/{NAMESPACE}/pods", labelSelector=f"app={app}")
+        return [
+            (pod["metadata"]["name"], pod["spec"]["nodeName"])
+            for pod in found
+            if pod["status"].get("phase") == "Running" and "deletionTimestamp" not in pod["metadata"]
+        ]
+
+    # --- faults
+
+    @contextmanager
+    def fault(self, capability: Capability, act: Callable[[], Fault]) -> Iterator[Fault]:
+        """Do something to the lab; it is undone at the end of the block, or with the check when that is not reached."""
+        self.run.need(capability)
+        self._faulted = True
+        done = act()
+        journal = self.run.journal
+        journal.write("fault", t=journal.t(done.earliest), kind=done.kind, target=done.target, phase="begin")
+        once = threading.Lock()
+
+        def undo() -> None:
+            if once.acquire(blocking=False):
+                done.undo()
+                journal.write("fault", kind=done.kind, target=done.target, phase="end")
+
+        self.undo.later(f"{done.kind} of {done.target}", undo)
+        yield done
+        undo()
+
+    def settled_after_fault(self) -> None:
+        """Wait until every node and the implementation are as before a fault that was undone."""
+        self.run.nodes_ready()
+        self.run.rolled_out(self.run.adapter.announcer)
+        self.run.rolled_out(self.run.adapter.controller)
+        if "web" in vars(self.run):
+            self.run.ready(NAMESPACE, self.run.web)
+
+    def restart(self, workload: Workload) -> None:
+        """Delete every pod of a workload, as an upgrade does, and wait until others are ready in their place."""
+        before = self.run.pods(workload)
+        for pod in before.values():
+            self.cluster.delete(f"/api/v1/namespaces/{workload.namespace}/pods/{pod}")
+        for pod in before.values():
+            self.gone(f"/api/v1/namespaces/{workload.namespace}/pods/{pod}")
+        self.run.rolled_out(workload)
+
+    def keep_frames(self, folder: Path, note: Callable[[str, str, Path], None], most: int) -> None:
+        """Write the client's capture, and the ARP frames about this check's addresses into the events of the run."""
+        if self._capture is None:
+            return
+        path = folder / "client.pcap"
+        self._capture.write(path)
+        note("pcap", "Frames at the client", path)
+        about, names = set(self.used), self.mac_names() | {self.client.mac: self.client.name}
+        heard = [f for f in self._capture.arp() if {f.sender_ip, f.target_ip} & about][-most:]
+        if heard:
+            rows = [asdict(f) | {"op": Op(f.op).name.lower(), "node": names.get(f.sender_mac, "")} for f in heard]
+            for row in rows:
+                row["t"] = self.run.journal.t(row["t"])
+            self.run.journal.write("exchange", title="ARP at the client", vantage=self.client.name, frames=rows)
+
+    def _come_to_rest(self) -> None:
+        """After a fault, wait until new addresses have one announcer each: the next check is to meet a whole cluster.
+
+        Several, since speakers that do not see each other may still agree about one of them. What a fault costs is
+        judged by the check that did it; how long it lasts beyond that is kept here, not judged.
+        """
+        pool = self.pool(AT_REST)
+        services = [self.service(f"rest-{n}", serving=True) for n in range(AT_REST)]
+        try:
+            self.wait.eventually(
+                lambda: self._sweep([address for service in services for address in service.addresses()]),
+                lambda seen: [len(who) for who in seen.values()] == [1] * len(pool.addresses),
+                what=f"at rest after the fault: one node answers for each of {AT_REST} new addresses",
+                budget="at_rest",
+                in_a_row=3,
+            )
+        except EventuallyFailed as error:
+            self.saw("arp", "not at rest after the fault", error.seen)
+
+    def close(self, *, rest: bool = True) -> None:
+        """Undo everything; with `rest`, leave the cluster as whole as it was met."""
+        try:
+            self.start_over()
+            if rest and self._faulted:
+                self._come_to_rest()
+        finally:
+            try:
+                self.undo.close()
+            finally:
+                if self._capture:
+                    self._capture.__exit__()

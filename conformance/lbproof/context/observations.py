@@ -1,0 +1,216 @@
+"""What a check sees: the Services as the API tells of them, and the addresses as the wire does.
+
+Every look that waits has a named budget, and what the witnesses say goes into the events of the run.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from lbproof.context.run import NAMESPACE, RunContext
+from lbproof.lab.base import Capability
+from lbproof.witnesses import arp, http
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lbproof.adapters.base import Cause, EventPattern, Object
+    from lbproof.context.objects import Service
+    from lbproof.lab.base import Lab, Node
+    from lbproof.witnesses.kube import Kube
+    from lbproof.witnesses.vantage import Vantage
+    from lbproof.witnesses.wait import Waiter
+
+_SHORT = 0.08
+"""Seconds that answers are waited for where the question is asked three times in a row."""
+
+
+class Observations:
+    """Observations available to a check."""
+
+    def __init__(self, run: RunContext) -> None:
+        """Nothing has been seen yet."""
+        self.run = run
+        self.used: list[str] = []
+        """Addresses that this check made pools of, asked for or was given: what its evidence is about."""
+
+    @property
+    def lab(self) -> Lab:
+        """The lab."""
+        return self.run.lab
+
+    @property
+    def cluster(self) -> Kube:
+        """The API."""
+        return self.run.cluster
+
+    @property
+    def wait(self) -> Waiter:
+        """The two ways to wait."""
+        return self.run.wait
+
+    @property
+    def client(self) -> Vantage:
+        """The outside client on the segment."""
+        return self.lab.client()
+
+    # --- what the API says
+
+    def gone(self, path: str) -> None:
+        """Wait until an object is no more."""
+        self.wait.eventually(
+            lambda: "there" if self.cluster.exists(path) else "gone",
+            lambda s: s == "gone",
+            what=f"{path} is gone",
+            budget="reclaimed",
+        )
+
+    def assigned(self, service: Service) -> str:
+        """Wait for an address in a Service's status, and give it."""
+        found = self.wait.eventually(
+            service.addresses, bool, what=f"{service} is given an address", budget="address_assigned"
+        )
+        self.used.append(found[0])
+        return found[0]
+
+    def stays_pending(self, *services: Service) -> None:
+        """Hold that Services have no address."""
+        self.wait.consistently(
+            lambda: {str(s): s.addresses() for s in services},
+            lambda seen: not any(seen.values()),
+            what=f"{', '.join(map(str, services))} stays Pending",
+            budget="stays_pending",
+        )
+
+    def keep_assigned(self, *services: Service) -> None:
+        """Hold that Services have an address, whichever it is."""
+        self.wait.consistently(
+            lambda: {str(s): s.addresses() for s in services},
+            lambda seen: all(seen.values()),
+            what=f"{', '.join(map(str, services))} keeps its address",
+            budget="stays_assigned",
+        )
+
+    def event(self, service: Service, pattern: EventPattern, *, says: str = "", budget: str = "event_seen") -> Object:
+        """Wait for an Event about a Service whose message holds `says`, and give it."""
+
+        def found() -> list[Object]:
+            return [e for e in service.events() if pattern.matches(e) and says in e.get("message", "")]
+
+        seen = self.wait.eventually(
+            found,
+            bool,
+            what=f"{service} has an Event {pattern.type} {pattern.reason}{' that names ' + says if says else ''}",
+            budget=budget,
+            show=lambda events: f"{len(events)} such of {[e.get('reason') for e in service.events()]}",
+        )
+        return seen[-1]
+
+    def refused(self, service: Service, cause: Cause) -> Object:
+        """Wait for the Event that says why a Service has no address."""
+        return self.event(service, self.run.adapter.event_patterns.refused[cause], budget="refusal_visible")
+
+    # --- what the wire says
+
+    def mac_names(self) -> dict[str, str]:
+        """Hardware address → name of the node."""
+        return {node.mac: node.name for node in self.lab.nodes}
+
+    def answerers(self, address: str, *, wait: float = arp.WAIT) -> set[str]:
+        """Who answers ARP for an address now: names of nodes, or the MAC of who is none."""
+        seen = arp.ask(self.client, address, wait=wait)
+        names = self.mac_names()
+        return {names.get(answer.mac, answer.mac) for answer in seen}
+
+    def announcer(self, address: str, *, but: str = "", budget: str = "announced") -> Node:
+        """Wait until exactly one node answers for an address, three times in a row, and give that node.
+
+        `but`: the name of a node that must not be the one.
+        """
+        seen = self.wait.eventually(
+            lambda: sorted(self.answerers(address, wait=_SHORT)),
+            lambda who: len(who) == 1 and who[0] != but,
+            what=f"one node{' other than ' + but if but else ''} answers for {address}",
+            budget=budget,
+            in_a_row=3,
+        )
+        by_name = {node.name: node for node in self.lab.nodes}
+        if seen[0] not in by_name:
+            raise AssertionError(f"{address} is answered for by {seen[0]}, which is the MAC of no node")
+        return by_name[seen[0]]
+
+    def goes_silent(self, *addresses: str) -> None:
+        """Wait until nobody answers for the addresses, and hold that nobody does."""
+        what = ", ".join(addresses)
+        self.wait.eventually(
+            lambda: self._sweep(addresses), lambda seen: not seen, what=f"nobody answers for {what}", budget="silent"
+        )
+        self.stays_silent(*addresses)
+
+    def stays_silent(self, *addresses: str) -> None:
+        """Hold that nobody answers for the addresses."""
+        self.wait.consistently(
+            lambda: self._sweep(addresses),
+            lambda seen: not seen,
+            what=f"nobody answers for {', '.join(addresses)}",
+            budget="stays_silent",
+        )
+
+    def _sweep(self, addresses: Sequence[str]) -> dict[str, list[str]]:
+        names = self.mac_names()
+        found = arp.sweep(self.client, addresses)
+        return {address: sorted(names.get(mac, mac) for mac in macs) for address, macs in found.items() if macs}
+
+    def serves(
+        self, vantage: Vantage, address: str, port: int = 80, *, in_a_row: int = 1, budget: str = "serves"
+    ) -> str:
+        """Wait until a place is served at an address, and give the name of the pod that answered last."""
+        what = f"{vantage.name} is served"
+        return self.run.served(vantage, address, port, "/hostname", what=what, in_a_row=in_a_row, budget=budget).text
+
+    def ask_pod(self, vantage: Vantage, address: str, port: int = 80, *, timeout: float = 1.0) -> str:
+        """What a backend answers to one request: its name. Raises `http.Unreached`."""
+        answer = http.get(vantage, address, port, "/hostname", timeout=timeout)
+        return answer.text if answer.status == http.OK else ""
+
+    def not_served(self, vantage: Vantage, address: str, *ports: int) -> None:
+        """Hold that a connection to these ports of an address is never established."""
+        self.wait.consistently(
+            lambda: {port: http.connects(vantage, address, port, timeout=0.25) for port in ports},
+            lambda seen: "open" not in seen.values(),
+            what=f"{vantage.name} gets no connection to {address}, port {' or '.join(map(str, ports))}",
+            budget="stays_silent",
+        )
+
+    def ask_pod_or_why(self, vantage: Vantage, address: str, port: int = 80) -> str:
+        """The name of the pod that answers one request, or why none did."""
+        try:
+            return self.ask_pod(vantage, address, port)
+        except http.Unreached as error:
+            return error.kind
+
+    def pod(self, name: str) -> Vantage:
+        """A pod of the suite's namespace, to look out from."""
+        self.run.need(Capability.POD_VANTAGE)
+        return self.lab.pod(NAMESPACE, name)
+
+    def interfaces_with(self, address: str) -> list[str]:
+        """`node/interface` of every interface that has an address; IPVS's own, which answers no ARP, is left out."""
+        self.run.need(Capability.NODE_VANTAGE)
+        return [
+            f"{node.name}/{link['ifname']}"
+            for node in self.lab.nodes
+            for link in json.loads(self.lab.run(node.name, ["ip", "-j", "addr", "show"]))
+            for has in link.get("addr_info", [])
+            if has.get("local") == address and link["ifname"] != "kube-ipvs0"
+        ]
+
+    def on_no_interface(self, address: str) -> None:
+        """No interface of any node has the address."""
+        found = self.interfaces_with(address)
+        assert not found, f"{address} is on {', '.join(found)}, expected on no interface"  # noqa: S101 - a verdict
+
+    def saw(self, witness: str, what: str, value: object) -> None:
+        """Put what a witness saw into the events of the run."""
+        self.run.journal.write("saw", witness=witness, what=what, value=value)

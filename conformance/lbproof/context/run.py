@@ -1,0 +1,340 @@
+"""The context of one run: lab, cluster, implementation, and what all checks share.
+
+Each check has a `CheckContext` of its own on top of this one. No check changes what is shared: the web workload, since
+its readiness takes seconds on a real kubelet, and the free addresses of the segment, which are handed out in turn so
+that no check meets an ARP cache entry of the check before.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections import deque
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from lbproof.context import manifests
+from lbproof.context.undo import Undo
+from lbproof.lab.base import Capability, LabError
+from lbproof.spec import Untestable
+from lbproof.witnesses import http
+from lbproof.witnesses.kube import ApiError
+from lbproof.witnesses.wait import EventuallyFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from lbproof.adapters.base import Adapter, Object, Workload
+    from lbproof.lab.base import Lab
+    from lbproof.witnesses.journal import Journal
+    from lbproof.witnesses.kube import Kube
+    from lbproof.witnesses.vantage import Vantage
+    from lbproof.witnesses.wait import Waiter
+
+NAMESPACE = "lbproof"
+"""Where the shared workload lives; a check's own namespace begins with it."""
+WEB = "web"
+WEB_REPLICAS = 3
+
+
+class CannotShow(Exception):  # noqa: N818 - a verdict, not an error
+    """This lab cannot show the requirement: the verdict is `untestable`, for one of a closed list of reasons."""
+
+    def __init__(self, reason: Untestable, detail: str = "") -> None:
+        """`detail` says what of it is missing here."""
+        super().__init__(f"{reason.value}{': ' + detail if detail else ''}")
+        self.reason = reason
+
+
+class RunContext:
+    """Lab, cluster and implementation of one run, and what all checks share."""
+
+    def __init__(
+        self,
+        *,
+        lab: Lab,
+        cluster: Kube,
+        adapter: Adapter,
+        journal: Journal,
+        waiter: Waiter,
+        programs: Mapping[str, object],
+    ) -> None:
+        """Nothing is made yet; `install` does."""
+        self.lab = lab
+        self.cluster = cluster
+        self.adapter = adapter
+        self.journal = journal
+        self.wait = waiter
+        self.programs = programs
+        self.undo = Undo()
+        self.kept: dict[str, Any] = {}
+        """What a check module began before the first check of the run, by a name of its own."""
+        self._free = deque(lab.segment.free)
+        self._namespaces: list[str] = []
+
+    def install(self, progress: Callable[[str], None]) -> None:
+        """Install the implementation and wait until its workloads are ready."""
+        objects = self.adapter.manifests(self.programs)
+        self.lab.bring_images(manifests.images_of(objects), lambda: self.adapter.images(self.programs), progress)
+        for manifest in objects:
+            self.make(manifest)
+        for workload in (self.adapter.controller, self.adapter.announcer):
+            progress(f"{self.adapter.name}: waiting for {workload.kind} {workload.name}")
+            self.rolled_out(workload)
+        for made in self.adapter.pool("lbproof-probe", self.lab.segment.free[:1]) if self.lab.segment.free else []:
+            self.write(made)
+            self.remove(made)
+
+    def make(self, manifest: Object) -> Object:
+        """Apply an object, after waiting for the deletion of one of the same name that is still terminating.
+
+        On a lab that outlives the run before, what that run deleted may still be there: the API server refuses new
+        objects in a namespace that terminates (403), and what is applied onto an object that terminates is lost (404).
+        """
+        meta = manifest["metadata"]
+        self._wait_if_terminating(
+            self.cluster.path_of(manifest["apiVersion"], manifest["kind"], meta.get("namespace"), meta["name"])
+        )
+        return self.cluster.apply(manifest)
+
+    def namespace(self, name: str) -> None:
+        """Create a namespace that all checks share; `close` deletes it and waits until it is gone."""
+        self.make(manifests.namespace(name))
+        path = f"/api/v1/namespaces/{name}"
+        self._namespaces.append(path)
+        self.undo.later(f"namespace {name}", lambda: self.cluster.discard(path))
+
+    def _wait_if_terminating(self, path: str) -> None:
+        def state() -> str:
+            try:
+                found = self.cluster.get(path)
+            except ApiError as error:
+                if error.status != HTTPStatus.NOT_FOUND:
+                    raise
+                return "absent"
+            return "terminating" if "deletionTimestamp" in found["metadata"] else "there"
+
+        if state() == "terminating":
+            self.wait.eventually(
+                state,
+                lambda seen: seen != "terminating",
+                what=f"{path}, which is being deleted, is gone",
+                budget="namespace_emptied",
+                every=0.1,
+            )
+
+    def write(self, made: Object) -> None:
+        """Apply an object of the implementation's own kind.
+
+        Its admission webhook may answer a little after its pod is ready, and the API server then fails (5xx): that is
+        waited for. A refusal (4xx) is raised at once.
+        """
+        refusal: list[ApiError] = []
+
+        def attempt() -> str:
+            try:
+                self.make(made)
+            except ApiError as error:
+                if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+                    return str(error)
+                refusal.append(error)
+            return "written"
+
+        self.wait.eventually(
+            attempt,
+            lambda outcome: outcome == "written",
+            what=f"the API server takes {made['kind']} {made['metadata']['name']}",
+            budget="restarted",
+            every=0.1,
+        )
+        if refusal:
+            raise refusal[0]
+
+    def rolled_out(self, workload: Workload) -> None:
+        """Wait until every pod of a workload is of its newest template and ready; each pod may take its time."""
+        path = f"/apis/apps/v1/namespaces/{workload.namespace}/{workload.kind.lower()}s/{workload.name}"
+        state = _Rollout(updated=-1)
+        while not state.ready:
+            state = self.wait.eventually(
+                lambda: _rollout(self.cluster.get(path), self._pods(workload)),
+                functools.partial(_further, state),
+                what=f"{workload.kind} {workload.namespace}/{workload.name} is ready, or one more pod of it is new",
+                budget="restarted",
+                show=lambda seen: seen.text,
+            )
+
+    def _pods(self, workload: Workload) -> list[Object]:
+        selector = ",".join(f"{key}={value}" for key, value in workload.selector.items())
+        return self.cluster.list(f"/api/v1/namespaces/{workload.namespace}/pods", labelSelector=selector)
+
+    def pods(self, workload: Workload) -> dict[str, str]:
+        """Node → name of a workload's running pod on it."""
+        return {
+            pod["spec"]["nodeName"]: pod["metadata"]["name"]
+            for pod in self._pods(workload)
+            if pod["status"].get("phase") == "Running" and "deletionTimestamp" not in pod["metadata"]
+        }
+
+    def remove(self, made: Object) -> None:
+        """Delete an object; one that is gone already is as good."""
+        meta = made["metadata"]
+        self.cluster.discard(
+            self.cluster.path_of(made["apiVersion"], made["kind"], meta.get("namespace"), meta["name"])
+        )
+
+    def addresses(self, count: int) -> list[str]:
+        """`count` addresses of the segment that belong to nobody, in order and adjoining.
+
+        Raises `CannotShow` when the segment has no such block.
+        """
+        if count > len(self._free):
+            raise CannotShow(
+                Untestable.NO_FREE_ADDRESS, f"{count} wanted, {len(self._free)} on {self.lab.segment.subnet}"
+            )
+        ordered = self.lab.segment.free
+        if ordered.index(self._free[0]) + count > len(ordered):
+            self._free = deque(ordered)
+        block = list(self._free)[:count]
+        self._free.rotate(-count)
+        return block
+
+    @functools.cached_property
+    def web(self) -> str:
+        """The shared workload's label `app`: ready, and reached from the client by a plain node port.
+
+        Proves the probe before anything is blamed: raises `CannotShow` when the path to a plain pod is broken.
+        """
+        self.namespace(NAMESPACE)
+        self.cluster.apply(manifests.web(NAMESPACE, WEB, replicas=WEB_REPLICAS))
+        self.ready(NAMESPACE, WEB)
+        plain = manifests.service(NAMESPACE, "plain", type="NodePort", selector={"app": WEB})
+        port = self.cluster.apply(plain)["spec"]["ports"][0]["nodePort"]
+        worker = self.lab.nodes[-1]
+        for vantage in (
+            self.lab.client(),
+            *([self.lab.routed_client()] if self.lab.can(Capability.ROUTED_CLIENT) else []),
+        ):
+            self._plain_path(vantage, worker.address, port)
+        self.remove(plain)
+        return WEB
+
+    def _plain_path(self, vantage: Vantage, address: str, port: int) -> None:
+        try:
+            self.served(vantage, address, port, "/hostname", what=f"{vantage.name} reaches a plain pod")
+        except EventuallyFailed as error:
+            raise CannotShow(Untestable.PATH_BROKEN, str(error)) from error
+
+    def served(
+        self,
+        vantage: Vantage,
+        address: str,
+        port: int,
+        path: str = "/",
+        *,
+        what: str,
+        in_a_row: int = 1,
+        budget: str = "serves",
+    ) -> http.Answer:
+        """Wait until HTTP is answered well (200, and with a body) at an address, and give the last answer."""
+        timeouts = http.patience()
+        return self.wait.eventually(
+            lambda: http.get(vantage, address, port, path, timeout=next(timeouts)),
+            lambda answer: answer.status == http.OK and answer.text,
+            what=f"{what} at {address}:{port}",
+            budget=budget,
+            in_a_row=in_a_row,
+            ignore=(http.Unreached,),
+            show=lambda answer: f"{answer.status} {answer.text.partition(chr(10))[0][:40]}",
+        )
+
+    def ready(self, namespace: str, name: str) -> None:
+        """Wait until all replicas of a Deployment of the suite's own are ready."""
+        path = f"/apis/apps/v1/namespaces/{namespace}/deployments/{name}"
+        self.wait.eventually(
+            lambda: _deployment(self.cluster.get(path)),
+            lambda state: state == "ready",
+            what=f"deployment {namespace}/{name} is ready",
+            budget="workload_ready",
+        )
+
+    def nodes_ready(self) -> None:
+        """Wait until every node is Ready and nothing keeps pods away from it but its role."""
+        self.wait.eventually(
+            lambda: ", ".join(_not_ready(self.cluster.list("/api/v1/nodes"))) or "all",
+            lambda state: state == "all",
+            what="every node is Ready",
+            budget="node_back",
+            every=0.1,
+        )
+
+    def need(self, capability: Capability) -> None:
+        """Raise `CannotShow` when the lab lacks an capability."""
+        if not self.lab.can(capability):
+            vantage = capability in {
+                Capability.ROUTED_CLIENT,
+                Capability.NODE_VANTAGE,
+                Capability.POD_VANTAGE,
+                Capability.CAPTURE,
+            }
+            reason = Untestable.NO_SUCH_VANTAGE if vantage else Untestable.NO_SUCH_FAULT
+            raise CannotShow(reason, capability.value)
+
+    def close(self) -> None:
+        """Remove what was made for all checks and wait until its namespaces are gone, so that another run can follow.
+
+        The implementation stays: a lab that is ours goes with it.
+        """
+        self.undo.close()
+        for path in self._namespaces:
+            self._wait_if_terminating(path)
+
+
+def require(found: object, what: str) -> None:
+    """Raise `LabError` when something that the lab owes is missing."""
+    if not found:
+        raise LabError(what)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Rollout:
+    """How far a workload is."""
+
+    updated: int
+    """Pods of the newest template."""
+    ready: bool = False
+    text: str = "not yet seen by its controller"
+
+
+def _further(before: _Rollout, now: _Rollout) -> bool:
+    return now.ready or now.updated > before.updated
+
+
+def _rollout(workload: Object, pods: list[Object]) -> _Rollout:
+    status, generation = workload.get("status", {}), workload["metadata"]["generation"]
+    if status.get("observedGeneration") != generation:
+        return _Rollout(updated=-1)
+    wanted = status.get("desiredNumberScheduled", workload["spec"].get("replicas", 1))
+    updated = status.get("updatedNumberScheduled", status.get("updatedReplicas", 0))
+    ready = status.get("numberReady", status.get("readyReplicas", 0))
+    leaving = sum("deletionTimestamp" in pod["metadata"] for pod in pods)
+    return _Rollout(
+        updated=updated,
+        ready=wanted > 0 and (updated, ready, leaving, len(pods)) == (wanted, wanted, 0, wanted),
+        text=f"{wanted} wanted, {updated} updated, {ready} ready, {leaving} leaving",
+    )
+
+
+def _deployment(deployment: Object) -> str:
+    status, wanted = deployment.get("status", {}), deployment["spec"]["replicas"]
+    ready = status.get("readyReplicas", 0)
+    current = status.get("observedGeneration") == deployment["metadata"]["generation"]
+    return "ready" if current and ready == wanted == status.get("updatedReplicas", 0) else f"{ready} of {wanted} ready"
+
+
+def _not_ready(nodes: list[Object]) -> list[str]:
+    def bad(node: Object) -> bool:
+        conditions = {c["type"]: c["status"] for c in node["status"].get("conditions", [])}
+        tainted = any(t["key"].startswith("node.kubernetes.io/") for t in node["spec"].get("taints", []))
+        return conditions.get("Ready") != "True" or tainted
+
+    return [node["metadata"]["name"] for node in nodes if bad(node)]

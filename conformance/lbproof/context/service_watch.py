@@ -1,0 +1,67 @@
+"""Every change of the Services of a namespace, not only those that a look now and then would meet.
+
+A watch says nothing of how far it has come. So a marker is created at the end: when it is seen, everything before it
+has been, and a blink between two looks cannot have been missed.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from typing import TYPE_CHECKING, Self
+
+from lbproof.context import manifests
+from lbproof.witnesses.kube import ApiError, ApiUnreachable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from lbproof.adapters.base import Object
+    from lbproof.witnesses.kube import Kube
+
+_LONGEST = 3600.0
+_MARKER_SEEN_WITHIN = 10
+
+
+class WatchBroke(RuntimeError):  # noqa: N818 - it says what happened, as `BrokenPipe` would
+    """A watch ended before its time: nothing can be said about what happened meanwhile."""
+
+
+class ServiceWatch:
+    """Calls `changed(type, Service)` for every change in a namespace while it is entered."""
+
+    def __init__(self, cluster: Kube, namespace: str, changed: Callable[[str, Object], None]) -> None:
+        """What is there already is no change."""
+        self.began = time.monotonic()
+        self._cluster, self._namespace, self._changed = cluster, namespace, changed
+        self._path = f"/api/v1/namespaces/{namespace}/services"
+        self._marker = f"marker-{secrets.token_hex(4)}"
+        self._ended = "the watch has not begun"
+        self._thread = threading.Thread(target=self._follow, name=f"watch of {namespace}", daemon=True)
+
+    def _follow(self) -> None:
+        self._ended = "the server ended it"
+        try:
+            for event in self._cluster.watch(self._path, self._version, _LONGEST):
+                if event["object"]["metadata"]["name"] == self._marker:
+                    self._ended = ""
+                    return
+                self._changed(event["type"], event["object"])
+        except (ApiError, ApiUnreachable) as error:
+            self._ended = str(error)
+
+    def __enter__(self) -> Self:
+        """Watch from now on."""
+        _, self._version = self._cluster.list_with_version(self._path)
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Watch until everything up to now was seen. Raises `WatchBroke` when it was not."""
+        marker = manifests.service(self._namespace, self._marker, type="ClusterIP", clusterIP="None")
+        self._cluster.create(self._path, marker)
+        self._thread.join(_MARKER_SEEN_WITHIN)
+        self._cluster.delete(f"{self._path}/{self._marker}")
+        if kind is None and (self._thread.is_alive() or self._ended):
+            raise WatchBroke(self._ended or f"not everything was seen within {_MARKER_SEEN_WITHIN} s")

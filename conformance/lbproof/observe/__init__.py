@@ -1,1 +1,0 @@
-"""The witnesses (API, ARP, HTTP and TCP, captures), and the two ways to wait: `settles` and `holds`."""

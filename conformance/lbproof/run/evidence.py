@@ -1,0 +1,74 @@
+"""What a verdict rests on, kept before anything is undone: objects, events, logs, frames, bounded in size.
+
+Keeping evidence never changes a verdict: what cannot be had is noted in the events of the run and nothing more.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from typing import TYPE_CHECKING, Any
+
+from lbproof.context.run import NAMESPACE
+from lbproof.files import write_whole
+from lbproof.lab.base import LabError
+from lbproof.witnesses.kube import ApiError, ApiUnreachable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from lbproof.context import CheckContext
+
+MOST_FRAMES = 400
+"""Frames of an ARP exchange that the report shows; the capture holds them all."""
+
+
+def keep(check: CheckContext, run: Path) -> None:
+    """Write what the witnesses can say about a case that did not pass, below `evidence/<case>/` of the run's folder."""
+    folder = run / "evidence" / check.case
+    _try(check, "evidence", lambda: folder.mkdir(parents=True, exist_ok=True))
+    for kind, title, name, take in (
+        ("objects", "Services, pools and workloads as raw JSON", "objects.json", _objects),
+        ("events", "Events, oldest first", "events.json", _events),
+    ):
+        _try(check, title, functools.partial(_write, folder / name, take, check))
+        _note(check, kind, title, folder / name, run)
+    logs = folder / "logs"
+    _try(check, "logs", lambda: check.lab.export_logs(logs))
+    _note(check, "logs", "Logs of every component and pod", logs, run)
+    note = functools.partial(_note, check, run=run)
+    _try(check, "frames", lambda: check.keep_frames(folder, note, MOST_FRAMES))
+
+
+def _write(path: Path, take: Callable[[CheckContext], object], check: CheckContext) -> None:
+    write_whole(path, json.dumps(take(check), indent=1))
+
+
+def _objects(check: CheckContext) -> dict[str, Any]:
+    cluster, adapter = check.cluster, check.run.adapter
+    paths = {
+        "services": "/api/v1/services",
+        "pools": adapter.pool_path,
+        "nodes": "/api/v1/nodes",
+        "endpointslices": f"/apis/discovery.k8s.io/v1/namespaces/{NAMESPACE}/endpointslices",
+        "implementation": f"/api/v1/namespaces/{adapter.namespace}/pods",
+    }
+    return {name: cluster.list(path) for name, path in paths.items()}
+
+
+def _events(check: CheckContext) -> list[Any]:
+    events = check.cluster.list("/api/v1/events")
+    return sorted(events, key=lambda e: str(e.get("lastTimestamp") or e.get("eventTime")))
+
+
+def _try(check: CheckContext, what: str, act: Callable[[], object]) -> None:
+    try:
+        act()
+    except (ApiError, ApiUnreachable, LabError, OSError) as error:
+        check.run.journal.write("saw", witness="lab", what=f"{what} could not be kept", value=str(error))
+
+
+def _note(check: CheckContext, kind: str, title: str, path: Path, run: Path) -> None:
+    if path.exists():
+        check.run.journal.write("evidence", kind=kind, title=title, path=path.relative_to(run).as_posix())

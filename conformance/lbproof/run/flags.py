@@ -1,0 +1,44 @@
+"""Options of a run as data: those of `lbproof run`, and with the prefix `--lb-` those of the pytest plugin.
+
+Apart from the plugin, so that the command line can be built without pytest.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+FLAGS: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("implementation", {"metavar": "NAME", "help": "adapter of the implementation to judge (default: reference)"}),
+    ("provider", {"metavar": "NAME", "help": "lab provider: netns (default), kind"}),
+    ("lab", {"metavar": "NAME", "help": "use this running lab instead of booting one"}),
+    ("profile", {"metavar": "NAME", "help": "what to judge: core, layer2, article, full (default)"}),
+    ("requirement", {"metavar": "ID", "action": "append", "help": "judge only this ID, case or area; repeatable"}),
+    ("skip", {"metavar": "ID", "action": "append", "help": "leave this ID, case or area out; repeatable"}),
+    ("feature", {"metavar": "NAME", "action": "append", "help": "claim these features instead of the adapter's"}),
+    ("budget", {"metavar": "NAME=SECONDS", "action": "append", "help": "another budget for a named wait; repeatable"}),
+    (
+        "labs",
+        {"metavar": "N", "type": int, "help": "labs that judge side by side (default: what cores and memory carry)"},
+    ),
+    ("workers", {"metavar": "N", "type": int, "help": "worker nodes of the lab (default: 3)"}),
+    ("proxy-mode", {"metavar": "MODE", "help": "kube-proxy: iptables (default), nftables, none"}),
+    ("proxy-arg", {"metavar": "FLAG", "action": "append", "help": "another flag for kube-proxy; repeatable"}),
+    ("topology", {"metavar": "FILE", "type": Path, "help": "topology file for kind, instead of the three above"}),
+    ("node-image", {"metavar": "IMAGE", "help": "image of kind's nodes (default: the published, else the built one)"}),
+    (
+        "api-port",
+        {"metavar": "PORT", "type": int, "help": "port of this machine that leads to the API (default: a free one)"},
+    ),
+    ("components", {"metavar": "DIR", "type": Path, "help": "folder that holds Kubernetes' programs"}),
+    ("results", {"metavar": "DIR", "type": Path, "help": "folder for the runs (default: lbproof-results)"}),
+    ("options", {"metavar": "FILE", "type": Path, "help": "options file (TOML); flags win over it"}),
+)
+"""Name → what argparse takes; `--keep` is a switch and not among them."""
+
+_KEYS = {"requirement": "requirements", "feature": "features", "budget": "budgets", "proxy-arg": "proxy_args"}
+
+
+def key_of(flag: str) -> str:
+    """Key in an options file that says the same as a flag."""
+    return _KEYS.get(flag, flag.replace("-", "_"))

@@ -1,0 +1,291 @@
+"""The pytest plugin: boots the lab, installs the implementation, gives each case its verdict, keeps the evidence.
+
+It is inert in a session that collects no check. Otherwise: names are verified while pytest collects; the lab boots
+after collection; each case is judged in a `CheckContext` of its own; evidence is kept before anything is undone; at the
+end, whatever happened, the events get a conclusion and the report is written.
+
+The verdict of a case: a failed assertion is the implementation's fault, `CannotShow` is a limit of the lab, and any
+other exception is a fault of the suite or the lab: `error`, never blamed on the implementation.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from lbproof.run.flags import FLAGS, key_of
+from lbproof.run.options import Options, read
+from lbproof.run.schedule import Check, labs_that_pay
+from lbproof.spec import BadOption, Exit, UnknownName
+
+if TYPE_CHECKING:
+    from collections.abc import Container, Generator, Iterator
+
+    from lbproof.context import CheckContext, RunContext
+    from lbproof.run.session import Session
+
+OPTIONS = pytest.StashKey[Options]()
+CASE = pytest.StashKey[str]()
+SESSION: pytest.StashKey[Session] = pytest.StashKey()
+CHECK: pytest.StashKey[CheckContext] = pytest.StashKey()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Every option of a run, as `--lb-…`."""
+    group = parser.getgroup("lbproof", "prove a Kubernetes LoadBalancer (lbproof)")
+    for name, spec in FLAGS:
+        group.addoption(f"--lb-{name}", dest=f"lb_{name.replace('-', '_')}", default=None, **spec)
+    group.addoption("--lb-keep", dest="lb_keep", action="store_true", default=None, help="leave the lab running")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Declare the marker. Raises `pytest.UsageError` when checks are to run in several processes."""
+    config.addinivalue_line(
+        "markers", "requirement(id, letters): the requirement (and the cases of it) that a check proves"
+    )
+    if _asks_for_checks(config):  # pytest-xdist's controller collects nothing
+        _refuse_distribution(config)
+
+
+def _refuse_distribution(config: pytest.Config) -> None:
+    """Refuse pytest-xdist, by its options in the controller and by what it gives to a worker."""
+    option = config.option
+    asked = getattr(option, "numprocesses", None) not in {None, 0, "0"} or getattr(option, "dist", "no") != "no"
+    if (asked or hasattr(config, "workerinput")) and not option.collectonly:
+        raise pytest.UsageError(
+            "the checks of a run share one lab and cannot run at the same time; run pytest without -n, --dist and -d"
+        )
+
+
+def _asks_for_checks(config: pytest.Config) -> bool:
+    """Whether the command line names checks of lbproof, as a package or as a path."""
+    home = Path(__file__).parent / "checks"
+    paths = ((config.invocation_params.dir / str(arg).partition("::")[0]).resolve() for arg in config.args)
+    return any(str(arg).startswith("lbproof") for arg in config.args) or any(p.is_relative_to(home) for p in paths)
+
+
+def options_of(config: pytest.Config) -> Options:
+    """The options of this session, read and verified once. Raises `pytest.UsageError` with one line."""
+    if OPTIONS not in config.stash:
+        flags: dict[str, Any] = {}
+        for name, _ in (*FLAGS, ("keep", {})):
+            value = config.getoption(f"lb_{name.replace('-', '_')}")
+            if value is None or name in {"options", "budget"}:
+                continue
+            flags[key_of(name)] = value
+        try:
+            if config.getoption("lb_budget"):
+                flags["budgets"] = dict(_budget(text) for text in config.getoption("lb_budget"))
+            config.stash[OPTIONS] = read(config.getoption("lb_options"), flags)
+        except (UnknownName, BadOption) as error:
+            raise pytest.UsageError(str(error)) from None
+    return config.stash[OPTIONS]
+
+
+def _budget(text: str) -> tuple[str, float]:
+    name, equals, seconds = text.partition("=")
+    try:
+        return name, float(seconds)
+    except ValueError:
+        hint = f"seconds, not {seconds!r}" if equals else "NAME=SECONDS"
+        raise BadOption(f"budget {text!r} in --budget: it takes {hint}; all of them: lbproof list --budgets") from None
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a check of several cases once for each; the node ID then holds the case's ID."""
+    mark = metafunc.definition.get_closest_marker("requirement")
+    if mark is None:
+        return
+    requirement, letters = mark.args
+    if "case" in metafunc.fixturenames:
+        ids = [f"{requirement}{letter}" for letter in letters] or [requirement]
+        metafunc.parametrize("case", list(letters) or [""], ids=ids)
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Let `-k` select a check by the ID of its case, also where the node ID does not hold it."""
+    if (case := case_of(item)) is not None:
+        item.extra_keyword_matches.add(case)
+
+
+def case_of(item: pytest.Item) -> str | None:
+    """The case ID that an item proves; None for an item that is no check."""
+    mark = item.get_closest_marker("requirement")
+    if mark is None or not isinstance(item, pytest.Function):
+        return None
+    requirement, letters = mark.args
+    parameters: dict[str, Any] = item.callspec.params if hasattr(item, "callspec") else {}
+    return f"{requirement}{parameters.get('case', letters)}"
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keep the checks of the cases that were chosen, in the order of the specification; foreign tests stay.
+
+    A module with a function `begin` has something that must go on while the others judge: it is called once before
+    the first check, and its own checks come last.
+    """
+    checks = {item: case for item in items if isinstance(item, pytest.Function) and (case := case_of(item)) is not None}
+    if not checks:
+        return
+    _refuse_distribution(config)
+    from lbproof.run.session import Session  # noqa: PLC0415 - costs half a second that other sessions need not pay
+
+    for item, case in checks.items():
+        item.stash[CASE] = case
+    session = Session(options_of(config), command=sys.argv)
+    config.stash[SESSION] = session
+    rank = {case: at for at, case in enumerate(session.order)}
+    begins = {item: begin for item in checks if (begin := getattr(item.module, "begin", None)) is not None}
+    kept = sorted((item for item in checks if checks[item] in rank), key=lambda i: (i in begins, rank[checks[i]]))
+    dropped = [item for item in checks if checks[item] not in rank]
+    session.selected = [checks[item] for item in kept]
+    session.begins = list(dict.fromkeys(begins[item] for item in kept if item in begins))
+    others = [item for item in items if item not in checks]
+    if not kept and not others:
+        why = "; ".join(f"{c} is {w}" for c, w in list(session.not_run.items())[:3]) or "no check is left to select"
+        raise pytest.UsageError(f"nothing to judge: {why}")
+    items[:] = [*others, *kept]
+    _choose_labs(config, session, [_scheduled(item, len(others) + at, begins) for at, item in enumerate(kept)])
+    if dropped:
+        config.hook.pytest_deselected(items=dropped)
+
+
+def _scheduled(item: pytest.Item, index: int, begins: Container[pytest.Item]) -> Check:
+    (mark,) = item.iter_markers("requirement")
+    package = item.getparent(pytest.Package)
+    return Check(
+        index=index,
+        case=item.stash[CASE],
+        package=str(package.path) if package and package.path == item.path.parent else "",
+        disruptive=bool(mark.kwargs.get("disruptive")),
+        begins=item in begins,
+    )
+
+
+def _choose_labs(config: pytest.Config, session: Session, checks: list[Check]) -> None:
+    """Decide how many labs judge: what was asked for, else what pays and this machine carries."""
+    options = session.options
+    alone = options.lab or options.keep or options.api_port or options.provider != "netns" or config.option.usepdb
+    session.labs = options.labs or (1 if alone else labs_that_pay(len(checks)))
+    if session.labs > 1:
+        from lbproof.run.workers import ParallelLoop  # noqa: PLC0415 - as above
+
+        config.pluginmanager.register(ParallelLoop(session, checks))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, object]:
+    """Boot and install before the first check."""
+    run = session.config.stash.get(SESSION, None)
+    if run is None or session.config.option.collectonly:
+        return (yield)
+    run.open(session)
+    try:
+        return (yield)
+    except BaseException as error:
+        run.stopped_by = error
+        raise
+
+
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> Generator[None, object, object]:
+    """Conclude and take down, whatever happened, once pytest has taken down the fixtures that stand on the lab."""
+    try:
+        return (yield)
+    finally:
+        run = session.config.stash.get(SESSION, None)
+        if run is not None and not session.config.option.collectonly:
+            run.close()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """A check begins: its events carry its case from here on."""
+    run, case = item.config.stash.get(SESSION, None), item.stash.get(CASE, None)
+    if run is None or case is None:
+        return (yield)
+    run.begin(case, item.nodeid)
+    try:
+        result = yield
+    except BaseException:
+        run.cut_short(case, item.nodeid)
+        raise
+    run.finish(case, item.nodeid)
+    return result
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Give the case its verdict; after a call that did not pass, keep the evidence before anything is undone."""
+    report = yield
+    run, case = item.config.stash.get(SESSION, None), item.stash.get(CASE, None)
+    if run is not None and case is not None and call.when == "call":
+        run.called()
+    if run is not None and case is not None and call.excinfo is not None:
+        outcome = run.judge(case, call.excinfo.value, report, item.stash.get(CHECK, None))
+        report.outcome = outcome
+        if outcome == "skipped":
+            report.longrepr = (str(item.path), item.location[1] or 0, str(call.excinfo.value))
+    return report
+
+
+@pytest.fixture(scope="session")
+def run(request: pytest.FixtureRequest) -> RunContext:
+    """What all checks of the run share: for what a package of checks makes once."""
+    return request.config.stash[SESSION].context
+
+
+@pytest.fixture
+def check(request: pytest.FixtureRequest) -> Iterator[CheckContext]:
+    """The context of one check; what the check made is undone at its end, after evidence was kept."""
+    session = request.config.stash[SESSION]
+    made = session.check(request.node.stash[CASE])
+    request.node.stash[CHECK] = made
+    yield made
+    made.close(rest=session.stopped_by is None)
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    """What is judged, above the list of the tests."""
+    if not any(str(arg).startswith("lbproof") for arg in config.args):
+        return []
+    options = options_of(config)
+    return [f"lbproof: {options.implementation}, profile {options.profile}, lab {options.lab or options.provider}"]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """The verdict and where the report is, below pytest's own summary."""
+    run = config.stash.get(SESSION, None)
+    if run is not None and run.summary:
+        terminalreporter.section("lbproof")
+        for line in run.summary:
+            terminalreporter.write_line(line)
+
+
+def summary_of(config: pytest.Config) -> list[str]:
+    """The closing lines of a session's run; none when there was no run."""
+    run = config.stash.get(SESSION, None)
+    return run.summary if run is not None else []
+
+
+def exit_code(config: pytest.Config, pytests: int) -> int:
+    """The command's exit code for a session, from its conclusion and from pytest's own code.
+
+    Without a run, pytest was asked for something else, as `--collect-only` or `--help`.
+    """
+    run = config.stash.get(SESSION, None)
+    if run is not None and run.exit is not None:
+        return int(run.exit)
+    without_run = {
+        pytest.ExitCode.OK: Exit.CONFORMANT,
+        pytest.ExitCode.INTERRUPTED: Exit.INCONCLUSIVE,
+        pytest.ExitCode.USAGE_ERROR: Exit.USAGE,
+        pytest.ExitCode.NO_TESTS_COLLECTED: Exit.USAGE,
+    }
+    return int(without_run.get(pytest.ExitCode(pytests), Exit.BUG))

@@ -1,0 +1,507 @@
+"""One run from end to end: boot, install, judge, conclude, take down, report.
+
+The events of the run are the only thing that it leaves; all reports are made from them at the end, also when the boot
+failed or someone pressed Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import sys
+import time
+import traceback
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
+
+import pytest
+
+from lbproof import __version__
+from lbproof.adapters.base import load, python_modules_of
+from lbproof.context import CannotShow, CheckContext, RunContext, manifests
+from lbproof.files import of_environment
+from lbproof.lab import provide, registry
+from lbproof.lab.base import LabError, Topology
+from lbproof.report import bundle, model, terminal
+from lbproof.report.text import printable
+from lbproof.run import evidence
+from lbproof.run.workers import WorkerError, Workers
+from lbproof.spec import (
+    BUDGETS,
+    NOT_REACHED,
+    SPEC_VERSION,
+    BadOption,
+    Conclusion,
+    Exit,
+    UnknownName,
+    Verdict,
+    conclude,
+    scope_of,
+    worst,
+)
+from lbproof.spec.events import FORMAT
+from lbproof.spec.requirements import of_case
+from lbproof.witnesses.journal import Journal
+from lbproof.witnesses.kube import ApiError, ApiUnreachable, Kube
+from lbproof.witnesses.wait import ConsistentlyFailed, EventuallyFailed, Waiter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
+    from lbproof.lab.base import Lab
+    from lbproof.run.options import Options
+
+Outcome = Literal["passed", "failed", "skipped"]
+
+
+class Session:
+    """A run: `open` boots and installs, `close` takes down, concludes and writes the report."""
+
+    def __init__(self, options: Options, *, command: list[str]) -> None:
+        """Resolve names alone; nothing is started. Raises `pytest.UsageError` for an unknown implementation."""
+        self.options = options
+        self.command = command
+        try:
+            self.adapter = load(options.implementation, "--implementation")
+        except (UnknownName, BadOption) as error:
+            raise pytest.UsageError(str(error)) from None
+        self.claimed = frozenset(options.features or self.adapter.features)
+        self.order, self.not_run = options.cases(self.claimed)
+        self.selected: list[str] = []
+        """Of `order`, those that pytest kept (`-k`, `-m` and node IDs can leave more out)."""
+        self.begins: list[Callable[[RunContext], None]] = []
+        """What must go on during the whole run, started before the first check."""
+        self.summary: list[str] = []
+        self.exit: Exit | None = None
+        self.directory: Path | None = None
+        self.stopped_by: BaseException | None = None
+        """What ended the run before its last check."""
+        self._running = False
+        self._verdicts: dict[str, Verdict] = {}
+        self._unreached: set[str] = set()
+        self._details: dict[str, Any] = {}
+        self._note = ""
+        self._lab: Lab | None = None
+        self._context: RunContext | None = None
+        self._case_began = 0.0
+        self._called = False
+        self._checks_began: float | None = None
+        self.labs = 1
+        """How many labs judge side by side."""
+        self.workers: Workers | None = None
+        """Their processes; None in a run of one lab."""
+
+    # --- the run
+
+    def open(self, pytest_session: pytest.Session) -> None:
+        """Boot the labs and install the implementation; when that fails, the run is closed.
+
+        A lab that is given and cannot be used, and a folder that cannot be written, end it before there is a run.
+        """
+        try:
+            if self.options.lab:
+                registry.find(self.options.lab)
+            self.directory = _new_directory(self.options.results, self.adapter.name)
+            self.journal = Journal(self.directory / "events.ndjson")
+        except (LabError, OSError) as error:
+            self._give_up(error)
+        self._running = True
+        self.live = terminal.LiveTerminal(sys.__stderr__ or sys.stderr, color=_color(), width=_width())
+        self.journal.listeners.append(self.live)
+        overrides = {
+            **provide.budgets(self.options.provider, self.options.lab),
+            **self.adapter.budgets,
+            **self.options.budgets,
+        }
+        self._budgets = budgets = {name: overrides.get(name, budget.default) for name, budget in BUDGETS.items()}
+        self.journal.write(
+            "run.started",
+            format=FORMAT,
+            spec=SPEC_VERSION,
+            suite=__version__,
+            implementation=self.adapter.name,
+            version=self.adapter.version,
+            claimed=sorted(self.claimed),
+            profile=self.options.profile,
+            selected=self.selected,
+            left_out={c: why for c, why in self.not_run.items() if why.startswith("skipped")},
+            budgets=budgets,
+            command=self.command,
+        )
+        for case, why in self.not_run.items():
+            verdict, _, reason = why.partition(": ")
+            self._verdict(case, "", Verdict(verdict), reason=reason)
+        try:
+            if self.labs > 1:
+                self._progress(f"{self.labs} labs side by side; --labs 1 judges in one")
+                self.workers = Workers(self, pytest_session, self.labs)
+            self._begin()
+        except BaseException as error:
+            self.stopped_by = error
+            self.keep_logs()
+            self.close()
+            if _exit(error) is Exit.NO_ENVIRONMENT:
+                pytest.exit(f"no usable environment: {self._note}", returncode=int(Exit.NO_ENVIRONMENT))
+            if isinstance(error, (EventuallyFailed, ApiError)) or getattr(error, "of_implementation", False):
+                pytest.exit(
+                    f"{self.adapter.name} could not be installed: {error}", returncode=int(self.exit or Exit.BUG)
+                )
+            raise
+
+    def _give_up(self, error: LabError | OSError) -> NoReturn:
+        """End before there is a run. A failure that is neither the lab's nor the machine's is raised again."""
+        line = str(error) if isinstance(error, LabError) else of_environment(error)
+        if not line:
+            raise error
+        self.exit = Exit.NO_ENVIRONMENT
+        self.summary = [f"lbproof: no usable environment: {line}"]
+        pytest.exit(self.summary[0], returncode=int(self.exit))
+
+    def _begin(self) -> None:
+        with self._stage("boot"):
+            facts = self.workers.boot() if self.workers else self.boot()
+        self.journal.write("environment", facts=facts | {"labs": str(self.labs)})
+        with self._stage("install"):
+            if self.workers:
+                self.workers.install()
+            else:
+                self.install(begin=True)
+        self._checks_began = time.monotonic()
+        self.journal.write("stage", name="checks", phase="begin")
+
+    # --- one lab
+
+    def boot(self) -> dict[str, str]:
+        """Boot a lab, or attach the one that was given; gives what the report says of it."""
+        self._lab, self._programs = self._provide()
+        return self._facts(self._lab)
+
+    def install(self, *, begin: bool) -> None:
+        """Install the implementation; with `begin`, start what must go on beside the checks."""
+        if self._lab is None:
+            raise RuntimeError("a lab is booted before anything is installed in it")
+        cluster = Kube(self._lab.kubeconfig)
+        if self.options.lab:
+            _refuse_leftovers(self.options.lab, cluster)
+        self._context = RunContext(
+            lab=self._lab,
+            cluster=cluster,
+            adapter=self.adapter,
+            journal=self.journal,
+            waiter=Waiter(self.journal, self._budgets),
+            programs=self._programs,
+        )
+        self._context.install(self._progress)
+        for start in self.begins if begin else ():
+            start(self._context)
+
+    def take_down(self) -> None:
+        """Remove what the run made in its lab, or the lab itself when it is the run's own."""
+        try:
+            if self._context and (self.options.keep or self.options.lab):
+                self._context.close()
+        finally:
+            if self._lab and not (self.options.keep or self.options.lab):
+                self._lab.down()
+
+    def keep_logs(self) -> None:
+        """Export the lab's logs before it goes: nothing was installed that a case could keep them for."""
+        if self._lab and self.directory:
+            with contextlib.suppress(LabError, OSError):  # what stopped the run is told, and may stop this as well
+                self._lab.export_logs(self.directory / "logs")
+
+    def _provide(self) -> tuple[Lab, Mapping[str, Path]]:
+        asked = self.options
+        wanted = provide.Wanted(
+            provider=asked.provider,
+            programs=self.adapter.components,
+            files=self.adapter.files,
+            python_modules=python_modules_of(self.adapter),
+            components=asked.components,
+            node_image=asked.node_image,
+            topology_file=asked.topology,
+        )
+        if asked.lab:
+            return provide.attach(asked.lab, wanted, self._progress)
+        topology = Topology(
+            workers=asked.workers, proxy_mode=asked.proxy_mode, proxy_args=asked.proxy_args, api_port=asked.api_port
+        )
+        return provide.boot(topology, wanted, self._progress, lifeline=not asked.keep)
+
+    def _progress(self, line: str) -> None:
+        self.journal.write("stage", name="progress", phase="begin", note=line)
+
+    @contextlib.contextmanager
+    def _stage(self, name: str) -> Iterator[None]:
+        began = time.monotonic()
+        self.journal.write("stage", name=name, phase="begin")
+        yield
+        self.journal.write("stage", name=name, phase="end", seconds=round(time.monotonic() - began, 3))
+
+    def close(self) -> None:
+        """Take down, conclude and write the report, once; a failure here is a bug of ours and says so."""
+        if not self._running:
+            return
+        self._running, error = False, self.stopped_by
+        if self.workers:
+            self._stop(self.workers)
+        if isinstance(error, (KeyboardInterrupt, SystemExit)):
+            self._note = "interrupted"
+        elif error is not None:
+            self._note = of_environment(error) or str(error)
+        if self._checks_began is not None:
+            self.journal.write(
+                "stage", name="checks", phase="end", seconds=round(time.monotonic() - self._checks_began, 3)
+            )
+        for case in self.selected:
+            if case not in self._verdicts:
+                self._unreached.add(case)
+                self._verdict(case, "", Verdict.ERROR, reason=f"{NOT_REACHED}{self._note or 'the run ended early'}")
+        try:
+            with self._stage("teardown"):
+                if self.workers:
+                    self.workers.close()
+                else:
+                    self.take_down()
+        finally:
+            self._conclude(error)
+
+    def _stop(self, workers: Workers) -> None:
+        """Interrupt the workers; who interrupts that as well ends them at once."""
+        try:
+            workers.stop()
+        except BaseException:
+            workers.kill()
+            raise
+
+    # --- what a worker and its parent tell each other
+
+    def serve(self, send: Callable[[dict[str, Any]], None]) -> None:
+        """In a worker: send all events to the parent, on the clock of the run, instead of writing them."""
+        began = self.journal.began
+        self.journal.close()  # this process's own end; the parent's stays
+        self.journal = Journal(None)
+        self.journal.began = began
+        self.journal.listeners.append(send)
+        self.workers = None
+
+    def receive(self, event: dict[str, Any]) -> None:
+        """In the parent: take an event of a worker."""
+        self.journal.relay(event)
+        if event["event"] == "check.finished":
+            self._verdicts[event["case"]] = Verdict(event["verdict"])
+
+    def lose(self, case: str, node: str, why: str) -> None:
+        """In the parent: the process that judged a case has died."""
+        if case not in self._verdicts:
+            self._verdict(case, node, Verdict.ERROR, reason=why)
+
+    def failed(self, error: BaseException) -> tuple[str, int | None, bool]:
+        """In a worker: what an exception means, as `WorkerError` takes it."""
+        code = _exit(error)
+        if code is Exit.BUG:
+            traceback.print_exception(error, file=sys.__stderr__)
+        text = of_environment(error) or _first_line(error)
+        return text, None if code is None else int(code), isinstance(error, (EventuallyFailed, ApiError))
+
+    def _conclude(self, error: BaseException | None) -> None:
+        reached = {case: verdict for case, verdict in self._verdicts.items() if case not in self._unreached}
+        scope = scope_of(
+            self.options.profile,
+            self.claimed,
+            {case: verdict for case, verdict in reached.items() if verdict is not Verdict.SKIPPED},
+        )
+        conclusion = conclude(
+            ((of_case(case).level, verdict) for case, verdict in self._verdicts.items()),
+            whole=scope.whole,
+            not_claimed=scope.not_claimed,
+        )
+        self.exit = Exit.of(conclusion)
+        if conclusion is not Conclusion.NOT_CONFORMANT:  # what was proven stays so, whatever broke beside it
+            self.exit = _exit(error) or self.exit
+        note: dict[str, Any] = {"note": self._note} if self._note else {}
+        self.journal.write("run.finished", conclusion=conclusion, exit=int(self.exit), seconds=self.journal.t(), **note)
+        self.journal.close()
+        try:
+            self._report()
+        except OSError as lost:
+            if not (line := of_environment(lost)):
+                raise
+            if conclusion is not Conclusion.NOT_CONFORMANT:
+                self.exit = Exit.NO_ENVIRONMENT
+            failed = [case for case, verdict in self._verdicts.items() if verdict is Verdict.FAILED]
+            self.summary += [f"{self.adapter.name}: failed {', '.join(failed)}"] if failed else []
+            self.summary.append(f"lbproof: the report could not be written: {line}")
+
+    def _report(self) -> None:
+        """Write all reports, and say what they say; what is not in the events is in no report. Raises `OSError`."""
+        directory = self.directory
+        assert directory is not None  # noqa: S101 - set on entering, for the type checker
+        if self.journal.lost:
+            if self.exit is not Exit.NOT_CONFORMANT:
+                self.exit = Exit.NO_ENVIRONMENT
+            self._note = f"stopped, since its events could not be written: {of_environment(self.journal.lost)}"
+        bundle.write(directory)
+        self.summary = terminal.summary(model.read(directory), width=_width())
+        if self.exit is Exit.NO_ENVIRONMENT or self.journal.lost:
+            self.summary.append(f"lbproof: no usable environment: {self._note}")
+
+    # --- one case
+
+    @property
+    def context(self) -> RunContext:
+        """What all cases share. Raises `RuntimeError` outside the run."""
+        if self._context is None:
+            raise RuntimeError("no check runs outside the run")
+        return self._context
+
+    def check(self, case: str) -> CheckContext:
+        """A new context for the check of one case."""
+        return CheckContext(self.context, case)
+
+    def begin(self, case: str, node: str) -> None:
+        """A case begins, unless the events of the run can no longer be written: then the run is stopped."""
+        self.refuse_lost_events()
+        self._case_began = time.monotonic()
+        self._details = {}
+        self._called = False
+        self.journal.case = case
+        self.journal.write("check.started", case=case, node=node)
+
+    def refuse_lost_events(self) -> None:
+        """Stop the run when its events can no longer be written."""
+        if self.journal.lost:
+            pytest.exit(of_environment(self.journal.lost) or str(self.journal.lost), int(Exit.NO_ENVIRONMENT))
+
+    def judge(self, case: str, error: BaseException, report: pytest.TestReport, check: CheckContext | None) -> Outcome:
+        """What an exception in a case means; keeps the evidence when the check has a context to take it from.
+
+        What breaks while a check that failed is being undone does not take its failure back.
+        """
+        if self._verdicts.get(case) is Verdict.FAILED:
+            self._details["reason"] += f"; while undoing: {_first_line(error)}"
+            return "failed"
+        if isinstance(error, CannotShow):
+            verdict = Verdict.UNTESTABLE
+            self._details = {"untestable": error.reason.name, "reason": str(error)}
+        elif isinstance(error, AssertionError) and report.when == "call":
+            verdict = Verdict.FAILED
+            self._details = _failure(error)
+        else:
+            verdict = Verdict.ERROR
+            where = {"setup": "before the check: ", "teardown": "while undoing: "}.get(report.when, "")
+            lines = traceback.format_exception(error)
+            self._details = {"reason": where + _first_line(error), "traceback": "".join(lines)[-4000:]}
+        self._verdicts[case] = worst([verdict, self._verdicts.get(case, verdict)])
+        if verdict is Verdict.UNTESTABLE:
+            return "skipped"
+        if check is not None and self.directory is not None:
+            evidence.keep(check, self.directory)
+        return "failed"
+
+    def called(self) -> None:
+        """Note that the check of the case was executed."""
+        self._called = True
+
+    def finish(self, case: str, node: str) -> None:
+        """A case ends: its verdict is what `judge` found, or `passed` if the check was executed."""
+        verdict = self._verdicts.get(case, Verdict.PASSED)
+        if verdict is Verdict.PASSED and not self._called:
+            verdict = Verdict.ERROR
+            self._details = {"reason": "the check was not executed: an option of pytest left it out (--setup-plan)"}
+        self._verdict(case, node, verdict, **self._details)
+        self.journal.case = None
+
+    def cut_short(self, case: str, node: str) -> None:
+        """A case that someone stopped has no verdict of its own, unless its failure was proven before."""
+        if self._verdicts.get(case) is Verdict.FAILED:
+            self._details["reason"] += "; the run was stopped while the evidence was kept"
+            self._verdict(case, node, Verdict.FAILED, **self._details)
+        else:
+            self._verdict(case, node, Verdict.ERROR, reason="cut short: the run was stopped while it was judged")
+        self.journal.case = None
+
+    def _verdict(self, case: str, node: str, verdict: Verdict, **details: Any) -> None:  # noqa: ANN401 - JSON
+        self._verdicts[case] = verdict
+        seconds = round(time.monotonic() - self._case_began, 3) if node else 0.0
+        self.journal.write("check.finished", case=case, node=node, verdict=verdict.value, seconds=seconds, **details)
+
+    def _facts(self, lab: Lab) -> dict[str, str]:
+        return {
+            "implementation": f"{self.adapter.name} {self.adapter.version}",
+            "lab": lab.provider,
+            "nodes": ", ".join(f"{node.name} ({node.role}, {node.address})" for node in lab.nodes),
+            **lab.describe(),
+            "kernel": platform.release(),
+            "machine": f"{platform.machine()}, {os.cpu_count()} CPUs",
+            "python": platform.python_version(),
+            "lbproof": __version__,
+        }
+
+
+def _refuse_leftovers(lab: str, cluster: Kube) -> None:
+    """Raise `LabError` when a given lab holds what another run made, which would be judged as the implementation's."""
+    selector = ",".join(f"{key}={value}" for key, value in manifests.OURS.items())
+    found = [one["metadata"] for one in cluster.list("/api/v1/namespaces", labelSelector=selector)]
+    live = [meta["name"] for meta in found if "deletionTimestamp" not in meta]
+    if live:
+        raise LabError(
+            f"lab {lab} is used by another run, or one that was killed left objects in it (namespaces "
+            f"{', '.join(live)}): wait for that run, or take the lab down and boot another"
+        )
+
+
+def _exit(error: BaseException | None) -> Exit | None:
+    """The exit of a run that ended early; None when its verdicts say it."""
+    if isinstance(error, WorkerError):
+        return error.exit
+    if isinstance(error, (LabError, ApiUnreachable)) or of_environment(error):
+        return Exit.NO_ENVIRONMENT
+    stopped = (KeyboardInterrupt, SystemExit, pytest.exit.Exception, pytest.Session.Interrupted, pytest.Session.Failed)
+    expected = (EventuallyFailed, ApiError, *stopped)
+    return None if error is None or isinstance(error, expected) else Exit.BUG
+
+
+def _failure(error: AssertionError) -> dict[str, Any]:
+    if isinstance(error, (EventuallyFailed, ConsistentlyFailed)):
+        return {"reason": _first_line(error), "expected": error.what, "observed": error.seen}
+    return {"reason": _first_line(error)}
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error).strip() or type(error).__name__
+    return text.splitlines()[0]
+
+
+def _new_directory(results: Path, implementation: str) -> Path:
+    """A folder of this run's own, and `latest` that leads to it. Raises `LabError` when it cannot be written."""
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    try:
+        for suffix in ("", *(f"-{n}" for n in range(2, 100))):
+            directory = results / f"{stamp}-{implementation}{suffix}"
+            try:
+                directory.mkdir(parents=True)
+            except FileExistsError:
+                continue
+            latest = results / "latest"
+            if latest.is_symlink() or not latest.exists():  # a file or folder of the user's own is left alone
+                latest.unlink(missing_ok=True)
+                latest.symlink_to(directory.name)
+            return directory.resolve()
+    except (OSError, ValueError) as error:  # a NUL is no path at all
+        why = error.strerror if isinstance(error, OSError) else str(error)
+        shown = printable(str(results))
+        raise pytest.UsageError(f"results folder {shown}: {why}; choose another with --results") from None
+    raise pytest.UsageError(f"results folder {results} is full of runs of this second")
+
+
+def _color() -> bool:
+    return sys.stderr.isatty() and "NO_COLOR" not in os.environ
+
+
+def _width() -> int:
+    import shutil  # noqa: PLC0415 - once, at the end
+
+    return min(shutil.get_terminal_size((100, 24)).columns, 120)

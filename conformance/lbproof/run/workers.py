@@ -1,0 +1,328 @@
+"""Judging in several labs at once: one process a lab, forked when the checks have been collected.
+
+The parent hands out checks, writes all events, logs all reports of pytest and concludes; so `-x`, `--lf` and
+`--junitxml` work as in a run of one lab. A worker boots its lab, installs the implementation, judges what it is handed,
+and sends events and reports through a pipe. It is in a process group of its own: Ctrl-C reaches the parent alone, which
+interrupts the workers once. When the parent dies, the kernel kills the workers, and each lab ends with its worker.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import multiprocessing
+import os
+import signal
+import threading
+from multiprocessing.connection import wait
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from lbproof.run.schedule import DISRUPTIVE_LAB, Check, Schedule
+from lbproof.spec import Exit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from multiprocessing.connection import Connection
+    from types import FrameType
+
+    from lbproof.run.session import Session
+
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+class WorkerError(Exception):
+    """What ended a worker; `exit` is the exit code of the run, None when its verdicts decide."""
+
+    def __init__(self, text: str, exit_code: Exit | None, *, of_implementation: bool = False) -> None:
+        """`of_implementation`: the implementation could not be installed."""
+        super().__init__(text)
+        self.exit = exit_code
+        self.of_implementation = of_implementation
+
+
+class _Worker:
+    """The parent's side of one worker."""
+
+    def __init__(self, number: int, serve: Callable[[Connection], None]) -> None:
+        self.number = number
+        self.unit: list[Check] = []
+        """What it has still to judge of its unit; the first is being judged while `busy`."""
+        self.busy = False
+        self.alive = True
+        context = multiprocessing.get_context("fork")
+        self.pipe, theirs = context.Pipe()
+        self.process = context.Process(target=serve, args=(theirs,), name=f"lab {number}")
+        self.process.start()
+        theirs.close()
+
+    def order(self, *words: Any) -> None:  # noqa: ANN401 - pickled
+        """Send an order, and expect an answer. A worker that has died is noticed when its answer is read."""
+        self.busy = True
+        with contextlib.suppress(BrokenPipeError):  # the end of its pipe is read next
+            self.pipe.send(words)
+
+
+class Workers:
+    """All workers of a run."""
+
+    def __init__(self, session: Session, pytest_session: pytest.Session, count: int) -> None:
+        """Fork so many workers; `session` has collected its checks and started its journal."""
+        self._session, self._pytest = session, pytest_session
+        self._config = pytest_session.config
+        parent = os.getpid()
+        self._workers: list[_Worker] = []
+        for number in range(count):
+            served = _Served(session, pytest_session, number, parent)
+            self._workers.append(_Worker(number, served))
+
+    def boot(self) -> dict[str, str]:
+        """Boot all labs; gives the facts of the first one."""
+        self._all("boot")
+        facts: dict[str, str] = self._answers[0]
+        return facts
+
+    def install(self) -> None:
+        """Install the implementation in all labs. What must go on beside the checks begins in one of them."""
+        self._all("install")
+
+    def judge(self, checks: Sequence[Check]) -> None:
+        """Judge all checks. Raises `Failed` or `Interrupted` when pytest is to stop, and `WorkerError`."""
+        schedule = Schedule.of(checks)
+        for worker in self._workers:
+            self._next(worker, schedule)
+        for worker, kind, value in self._messages():
+            if kind == "report":
+                self._log(value)
+            elif kind == "done":
+                check = worker.unit.pop(0)
+                item = self._pytest.items[check.index]
+                self._config.hook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+                self._next(worker, schedule)
+            elif kind == "ended":
+                self._bury(worker, schedule)
+            elif kind == "failed":
+                raise _error(value)
+        if self._pytest.shouldfail:
+            raise self._pytest.Failed(self._pytest.shouldfail)
+        if self._pytest.shouldstop:
+            raise self._pytest.Interrupted(self._pytest.shouldstop)
+        if any(schedule.take(DISRUPTIVE_LAB)):
+            raise WorkerError("every lab ended before all checks were judged", None)
+
+    def stop(self) -> None:
+        """Interrupt what is being judged, and wait until its events have arrived."""
+        for worker in self._workers:
+            if worker.busy and worker.alive and worker.process.pid:
+                os.kill(worker.process.pid, signal.SIGINT)
+        for _, kind, value in self._messages():
+            if kind == "report":
+                self._log(value)
+
+    def close(self) -> None:
+        """Take all labs down. Raises `WorkerError` for the first that could not be."""
+        try:
+            self._all("close")
+        finally:
+            for worker in self._workers:
+                worker.pipe.close()
+                worker.process.join()
+
+    def kill(self) -> None:
+        """End all workers at once; each lab ends with its worker."""
+        for worker in self._workers:
+            worker.process.kill()
+
+    def _all(self, order: str) -> None:
+        self._answers: dict[int, Any] = {}
+        failed: WorkerError | None = None
+        for worker in self._workers:
+            if worker.alive:
+                worker.order(order)
+        for worker, kind, value in self._messages():
+            if kind == "done":
+                self._answers[worker.number] = value
+            elif kind == "failed":
+                failed = failed or _error(value)
+            elif kind == "ended" and order != "close":
+                failed = failed or WorkerError(f"the process of lab {worker.number + 1} ended during {order}", None)
+        if failed:
+            raise failed
+
+    def _messages(self) -> Iterator[tuple[_Worker, str, Any]]:
+        """Messages of busy workers until none is busy; events go to the journal, and a worker's end is `ended`."""
+        while busy := {worker.pipe: worker for worker in self._workers if worker.busy}:
+            for pipe in wait(list(busy)):
+                worker = busy[pipe]  # type: ignore[index]
+                try:
+                    kind, value = worker.pipe.recv()
+                except (EOFError, ConnectionResetError):
+                    worker.alive = worker.busy = False
+                    kind, value = "ended", None
+                if kind == "event":
+                    self._session.receive(value)
+                    continue
+                if kind in {"done", "failed"}:
+                    worker.busy = False
+                yield worker, kind, value
+
+    def _next(self, worker: _Worker, schedule: Schedule) -> None:
+        if self._pytest.shouldfail or self._pytest.shouldstop or not worker.alive:
+            return
+        self._session.refuse_lost_events()
+        if not worker.unit:
+            worker.unit = schedule.take(worker.number)
+        if worker.unit:
+            check, *rest = worker.unit
+            item = self._pytest.items[check.index]
+            self._config.hook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+            worker.order("judge", check.index, rest[0].index if rest else None)
+
+    def _bury(self, worker: _Worker, schedule: Schedule) -> None:
+        """Give the check that a dead worker was at its verdict, and leave the rest of its unit to others."""
+        if not worker.unit:
+            return
+        check, *rest = worker.unit
+        worker.unit = []
+        item = self._pytest.items[check.index]
+        text = f"the process of lab {worker.number + 1}, which judged it, ended"
+        self._session.lose(check.case, item.nodeid, text)
+        report = pytest.TestReport(
+            nodeid=item.nodeid, location=item.location, keywords={}, outcome="failed", longrepr=text, when="call"
+        )
+        self._config.hook.pytest_runtest_logreport(report=report)
+        schedule.put_back(rest)
+        for other in self._workers:
+            if other.alive and not other.busy:
+                self._next(other, schedule)
+
+    def _log(self, data: dict[str, Any]) -> None:
+        report = self._config.hook.pytest_report_from_serializable(config=self._config, data=data)
+        self._config.hook.pytest_runtest_logreport(report=report)
+
+
+def _error(value: tuple[str, int | None, bool]) -> WorkerError:
+    text, code, of_implementation = value
+    return WorkerError(text, None if code is None else Exit(code), of_implementation=of_implementation)
+
+
+class _Served:
+    """The worker's side: boots a lab and judges what it is handed, until it is told to close."""
+
+    def __init__(self, session: Session, pytest_session: pytest.Session, number: int, parent: int) -> None:
+        self._session, self._pytest = session, pytest_session
+        self._number, self._parent = number, parent
+        self._lock = threading.Lock()
+        self._sending = self._interrupted = False
+
+    def __call__(self, pipe: Connection) -> None:
+        """Serve orders, each with an answer `done` or `failed`."""
+        os.setpgid(0, 0)
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != self._parent:
+            os._exit(1)
+        self._pipe = pipe
+        signal.signal(signal.SIGINT, self._interrupt)
+        _detach(self._pytest.config)
+        self._pytest.config.pluginmanager.register(self)
+        self._session.serve(lambda row: self._send("event", row))
+        orders: dict[str, Callable[..., Any]] = {
+            "boot": self._boot,
+            "install": self._install,
+            "judge": self._judge,
+            "close": self._close,
+        }
+        order = ""
+        while order != "close":
+            answer: tuple[str, Any]
+            try:
+                order, *words = pipe.recv()
+                answer = ("done", orders[order](*words))
+            except KeyboardInterrupt as error:
+                self._session.stopped_by = error
+                self._pytest._setupstate.teardown_exact(None)  # noqa: SLF001 - as pytest's own runner ends a session
+                answer = ("done", None)
+            except EOFError:  # the parent has ended
+                break
+            except BaseException as error:  # noqa: BLE001 - told to the parent, which ends the run with it
+                answer = ("failed", self._session.failed(error))
+            self._send(*answer)
+
+    def _send(self, kind: str, value: object) -> None:
+        """Send a message whole, whichever thread has one; an interrupt waits until it is sent."""
+        main = threading.current_thread() is threading.main_thread()
+        with self._lock:
+            self._sending = main or self._sending
+            try:
+                self._pipe.send((kind, value))
+            finally:
+                self._sending = self._sending and not main
+        if main and self._interrupted:
+            self._interrupted = False
+            raise KeyboardInterrupt
+
+    def _interrupt(self, _signal: int, _frame: FrameType | None) -> None:
+        if self._sending:
+            self._interrupted = True
+        else:
+            raise KeyboardInterrupt
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Send a report to the parent."""
+        config = self._pytest.config
+        self._send("report", config.hook.pytest_report_to_serializable(config=config, report=report))
+
+    def _boot(self) -> dict[str, str]:
+        return self._session.boot()
+
+    def _install(self) -> None:
+        try:
+            self._session.install(begin=self._number == DISRUPTIVE_LAB)
+        except BaseException:
+            self._session.keep_logs()
+            raise
+
+    def _judge(self, index: int, following: int | None) -> None:
+        item = self._pytest.items[index]
+        nextitem = None if following is None else self._pytest.items[following]
+        item.config.hook.pytest_runtest_protocol(item=item, nextitem=nextitem)
+
+    def _close(self) -> None:
+        self._pytest._setupstate.teardown_exact(None)  # noqa: SLF001 - a unit may have been cut short by `-x`
+        self._session.take_down()
+
+
+def _detach(config: pytest.Config) -> None:
+    """Give a worker files of its own for captured output, and leave the screen to the parent."""
+    manager = config.pluginmanager
+    capture: Any = manager.getplugin("capturemanager")
+    if capture is not None:
+        capture.stop_global_capturing()
+        capture.start_global_capturing()
+    if manager.hasplugin("terminalreporter"):
+        manager.unregister(name="terminalreporter")
+
+
+class ParallelLoop:
+    """Takes the place of pytest's loop over the items in a run of several labs."""
+
+    def __init__(self, session: Session, checks: Sequence[Check]) -> None:
+        """`checks` are those of the run; the items before them are tests of somebody else, which run in the parent."""
+        self._session, self._checks = session, checks
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> bool | None:
+        """Run other tests here, and judge the checks in the labs."""
+        workers = self._session.workers
+        if workers is None or session.config.option.collectonly:
+            return None
+        ours = {check.index for check in self._checks}
+        others = [item for index, item in enumerate(session.items) if index not in ours]
+        for at, item in enumerate(others, 1):
+            following = others[at] if at < len(others) else None
+            item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+            if session.shouldfail:
+                raise session.Failed(session.shouldfail)
+        workers.judge(self._checks)
+        return True

@@ -1,0 +1,1 @@
+"""The witnesses (API, ARP, HTTP and TCP, captures), and the two ways to wait: `eventually` and `consistently`."""

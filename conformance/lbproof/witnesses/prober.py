@@ -1,0 +1,213 @@
+"""A client that asks all the time, on a schedule, from a process of its own: how an outage is measured.
+
+Each request is stamped with the moment that it was meant to leave, and the next leaves when it is due whether or not
+this one was answered (open loop), so that a stall is seen at its full length and is not hidden by the wait for it. As
+a subprocess it shares neither the interpreter nor its lock with the suite.
+
+`python -m lbproof.witnesses.prober HOST PORT` prints a JSON line for each request when it is over: `[due, took, who]`,
+`due` being `time.monotonic()`, `took` seconds or null, `who` the body's first line or the kind of `Unreached`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+from lbproof.witnesses.http import kind_of
+from lbproof.witnesses.wait import EventuallyFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lbproof.witnesses.journal import Journal
+    from lbproof.witnesses.vantage import Vantage
+
+PERIOD = 0.01
+TIMEOUT = 0.25
+"""Seconds after which a request counts as unanswered."""
+START = 30.0
+"""Seconds within which the first answer must come."""
+LONGEST = 600.0
+"""Seconds after which a prober ends by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One request."""
+
+    due: float
+    """`time.monotonic()` at which it was meant to leave."""
+    took: float | None
+    """Seconds from then to the answer; None when there was none."""
+    who: str
+    """Who answered, or what went wrong."""
+
+
+def outages(samples: Sequence[Sample]) -> list[tuple[float, float | None]]:
+    """Runs of unanswered requests: from the first that was due to the next answered one; None when there is no such."""
+    found: list[tuple[float, float | None]] = []
+    began: float | None = None
+    for sample in sorted(samples, key=lambda sample: sample.due):
+        if sample.took is None and began is None:
+            began = sample.due
+        elif sample.took is not None and began is not None:
+            found.append((began, sample.due))
+            began = None
+    return [*found, (began, None)] if began is not None else found
+
+
+STEADY = 50
+"""Requests in a row that are answered when nothing is wrong: half a second of them, twice what one may take."""
+
+
+def steady(samples: Sequence[Sample]) -> bool:
+    """Whether the last `STEADY` requests were answered."""
+    last = samples[-STEADY:]
+    return len(last) == STEADY and all(sample.took is not None for sample in last)
+
+
+def first_outage(samples: Sequence[Sample], after: float) -> float | None:
+    """Seconds of the first outage since a moment, once it is over; 0.0 when `STEADY` requests since met none.
+
+    None while it cannot be said yet. A fault that costs nobody a request is one that was got over.
+    """
+    later = [sample for sample in samples if sample.due >= after]
+    for begin, end in outages(later):
+        return None if end is None else end - begin
+    return 0.0 if len(later) >= STEADY else None
+
+
+def longest(samples: Sequence[Sample]) -> float:
+    """Seconds of the longest outage; 0.0 when every request was answered, infinite when one did not end."""
+    return max((float("inf") if end is None else end - begin for begin, end in outages(samples)), default=0.0)
+
+
+class Prober:
+    """Asks from a vantage while it is entered."""
+
+    def __init__(
+        self, vantage: Vantage, host: str, port: int = 80, *, path: str = "/hostname", period: float = PERIOD
+    ) -> None:
+        """Nothing is asked before it is entered."""
+        self.vantage, self.host, self.port, self.period = vantage, host, port, period
+        self._path = path
+        self._samples: list[Sample] = []
+        self._answered = threading.Event()
+
+    @property
+    def samples(self) -> list[Sample]:
+        """The requests that are over, in the order in which they ended."""
+        return list(self._samples)
+
+    def __enter__(self) -> Self:
+        """Start to ask; returns when a request was answered. Raises `EventuallyFailed` when none is within `START`."""
+        argv = [sys.executable, "-m", __name__, self.host, str(self.port)]
+        argv += ["--path", self._path, "--period", str(self.period)]
+        self._process = self.vantage.popen(argv, stdout=subprocess.PIPE)
+        self._reader = threading.Thread(target=self._read, name=f"prober at {self.vantage.name}", daemon=True)
+        self._reader.start()
+        if not self._answered.wait(START):
+            self.__exit__()
+            rows = self.samples or [Sample(0, None, "no request was made")]
+            seen = {s.who: round(s.due - rows[0].due, 3) for s in reversed(rows)}
+            what = f"{self.host}:{self.port} answers {self.vantage.name}"
+            raise EventuallyFailed(what, f"not within {START:g} s", sorted((t, who) for who, t in seen.items()))
+        return self
+
+    def _read(self) -> None:
+        out = self._process.stdout
+        assert out is not None  # noqa: S101 - it was asked for
+        for line in out:
+            due, took, who = json.loads(line)
+            self._samples.append(Sample(due, took, who))
+            if took is not None:
+                self._answered.set()
+
+    def since(self, moment: float) -> list[Sample]:
+        """The requests that were due from a moment on."""
+        return [sample for sample in self.samples if sample.due >= moment]
+
+    def __exit__(self, *_: object) -> None:
+        """Ask no more; requests that are under way are waited for."""
+        self._process.terminate()
+        self._process.wait(timeout=10)
+        self._reader.join(timeout=10)
+        if self._process.stdout:
+            self._process.stdout.close()
+
+    def write(self, journal: Journal, title: str) -> None:
+        """Put the client's timeline into the events of the run."""
+        rows = sorted(self._samples, key=lambda sample: sample.due)
+        end = rows[-1].due if rows else journal.began
+        journal.write(
+            "timeline",
+            title=title,
+            vantage=self.vantage.name,
+            period=self.period,
+            samples=[(journal.t(s.due), s.took, s.who) for s in rows],
+            outages=[(journal.t(a), journal.t(end if b is None else b)) for a, b in outages(rows)],
+        )
+
+
+async def _ask(host: str, port: int, path: str, due: float) -> Sample:
+    try:
+        async with asyncio.timeout(TIMEOUT):
+            reader, writer = await asyncio.open_connection(host, port)
+            try:
+                writer.write(f"GET {path} HTTP/1.0\r\nHost: {host}\r\n\r\n".encode())
+                answer = await reader.read(-1)
+            finally:
+                writer.close()
+    except OSError as error:
+        return Sample(due, None, kind_of(error))
+    head, _, body = answer.partition(b"\r\n\r\n")
+    if b" 200 " not in head[:20]:
+        return Sample(due, None, "not-http")
+    return Sample(due, time.monotonic() - due, body.decode(errors="replace").strip().partition("\n")[0][:80])
+
+
+async def _probe(host: str, port: int, path: str, period: float) -> None:
+    running: set[asyncio.Task[None]] = set()
+
+    async def one(due: float) -> None:
+        sample = await _ask(host, port, path, due)
+        sys.stdout.write(json.dumps([round(sample.due, 6), sample.took, sample.who]) + "\n")
+        sys.stdout.flush()
+
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    stopped = asyncio.create_task(stop.wait())
+    began = time.monotonic()
+    for turn in range(int(LONGEST / period)):
+        due = began + turn * period
+        await asyncio.wait([stopped], timeout=max(0.0, due - time.monotonic()))
+        if stopped.done():
+            break
+        task = asyncio.create_task(one(due))
+        running.add(task)
+        task.add_done_callback(running.discard)
+    stopped.cancel()
+    await asyncio.gather(*running)
+
+
+def main() -> None:
+    """Ask until SIGTERM, or for ten minutes."""
+    parser = argparse.ArgumentParser(description="Ask a server all the time, on a schedule.")
+    parser.add_argument("host")
+    parser.add_argument("port", type=int)
+    parser.add_argument("--path", default="/")
+    parser.add_argument("--period", type=float, default=PERIOD, help="seconds between two requests")
+    asked = parser.parse_args()
+    asyncio.run(_probe(asked.host, asked.port, asked.path, asked.period))
+
+
+if __name__ == "__main__":
+    main()

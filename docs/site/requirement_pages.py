@@ -1,0 +1,81 @@
+"""One page a requirement, from the specification, the checks' sources and the table of mutants."""
+
+from __future__ import annotations
+
+from docs.site.check_sources import CheckSource, check_sources
+from docs.site.tables import table
+from tests.mutants.broken import MUTANTS
+
+from lbproof.spec import AREAS, BUDGETS, REQUIREMENTS, Requirement
+
+FOLDER = "docs/reference/requirements"
+
+
+def requirement_pages() -> dict[str, str]:
+    """Path in the site → Markdown: each requirement's page and the list of all."""
+    checks = check_sources()
+    found = {f"{FOLDER}/{one.id}.md": _page(one, checks.get(one.id, [])) for one in REQUIREMENTS.values()}
+    return {f"{FOLDER}/index.md": _index(), **found}
+
+
+def _index() -> str:
+    parts = ["# Requirements\n", "Each has a permanent ID, which is never reused, and a page of its own.\n"]
+    for area in AREAS.values():
+        rows = [(f"[{r.id}]({r.id}.md)", r.level, r.text) for r in REQUIREMENTS.values() if r.area == area.name]
+        parts += [f"## {area.title}\n", f"{area.text}\n", table(("ID", "level", "sentence"), rows) + "\n"]
+    return "\n".join([*parts, "```{toctree}", ":hidden:", "", *REQUIREMENTS, "```", ""])
+
+
+def _page(requirement: Requirement, checks: list[CheckSource]) -> str:
+    facts = [
+        ("level", requirement.level),
+        ("area", AREAS[requirement.area].title),
+        ("features that it needs", _code(sorted(requirement.needs))),
+        ("sources", "; ".join(requirement.sources)),
+        ("since specification", requirement.since),
+    ]
+    return "\n".join(
+        (
+            f"# {requirement.id}\n",
+            f"> {requirement.text}\n",
+            table(("", ""), facts) + "\n",
+            _cases(requirement),
+            _checks(checks),
+            _mutants(requirement),
+            "## Judge it alone\n",
+            f"```\nlbproof run --requirement {requirement.id}\n```\n",
+        )
+    )
+
+
+def _code(names: list[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
+
+
+def _cases(requirement: Requirement) -> str:
+    if not requirement.cases:
+        return "It has one verdict and no cases.\n"
+    rows = [
+        (f"{requirement.id}{letter}", text, _code(sorted(requirement.case_needs.get(letter, frozenset()))))
+        for letter, text in requirement.cases.items()
+    ]
+    return "## Cases\n\n" + table(("case", "what it shows", "more features"), rows) + "\n"
+
+
+def _checks(checks: list[CheckSource]) -> str:
+    lines = [f"- {check.text}<br>`{check.path}`, `{check.function}`" for check in checks]
+    named = [name for name in BUDGETS if any(name in check.budgets for check in checks)]
+    rows = [(f"`{n}`", BUDGETS[n].text, f"{BUDGETS[n].default:g} s", f"{BUDGETS[n].ceiling:g} s") for n in named]
+    budgets = table(("budget", "from → to", "default", "ceiling"), rows) if rows else "None of its own."
+    return "\n".join(("## How it is checked\n", *lines, "", "### Budgets that its check waits by\n", budgets, ""))
+
+
+def _mutants(requirement: Requirement) -> str:
+    rows = [
+        (f"`{mutant.name}`", " ".join(mutant.text.split()), ", ".join(caught))
+        for mutant in MUTANTS.values()
+        if (caught := [case for case in mutant.cases if case in requirement.case_ids])
+    ]
+    if not rows:
+        return "## Mutants that it catches\n\nNone yet.\n"
+    return "## Mutants that it catches\n\n" + table(("mutant", "what is wrong with it", "case"), rows) + "\n"

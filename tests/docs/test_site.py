@@ -1,0 +1,117 @@
+"""The documentation's site: a page for everything that the code names, and links that lead somewhere."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+from docs.site.build import ROOT
+from docs.site.check_sources import check_sources
+from docs.site.pages import pages
+from tests.mutants.broken import MUTANTS
+
+from lbproof.environment import VARIABLES
+from lbproof.run.flags import FLAGS, key_of
+from lbproof.run.options import Options
+from lbproof.spec import BUDGETS, FEATURES, PROFILES, REQUIREMENTS
+from lbproof_perf.load.options import LOAD_OPTIONS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from lbproof.spec import Requirement
+
+FOLDER = "docs/reference"
+
+
+@pytest.fixture(scope="module")
+def made() -> dict[str, str]:
+    """Every generated page."""
+    return pages()
+
+
+@pytest.mark.parametrize("requirement", REQUIREMENTS.values(), ids=lambda one: one.id)
+def test_a_requirement_has_a_page(made: dict[str, str], requirement: Requirement) -> None:
+    """Sentence, level, features, sources, cases, and at least one check."""
+    page = made[f"{FOLDER}/requirements/{requirement.id}.md"]
+    wanted = [
+        requirement.text,
+        requirement.level,
+        *requirement.sources,
+        *requirement.needs,
+        *requirement.cases.values(),
+    ]
+
+    assert [part for part in wanted if part.replace("|", "\\|") not in page] == []
+    assert [case for case in requirement.case_ids if requirement.cases and f"| {case} |" not in page] == []
+    assert "`checks/" in page
+    assert f"[{requirement.id}]({requirement.id}.md)" in made[f"{FOLDER}/requirements/index.md"]
+
+
+def test_every_mutant_is_on_the_page_of_each_case_that_catches_it(made: dict[str, str]) -> None:
+    """The pages and the table of mutants say the same."""
+    for mutant in MUTANTS.values():
+        for requirement in {case.rstrip("abcdefghijklmnopqrstuvwxyz") for case in mutant.cases}:
+            assert f"| `{mutant.name}` |" in made[f"{FOLDER}/requirements/{requirement}.md"]
+
+
+def test_the_budgets_of_a_check_are_read_from_its_source() -> None:
+    """What it names itself, and what it waits by in what it calls; nothing of others."""
+    (check,) = check_sources()["FAIL-01"]
+
+    assert {"failover", "one_answerer", "serves", "stays_silent"} <= check.budgets
+    assert "refusal_visible" not in check.budgets
+
+
+def test_the_specification_page_is_complete(made: dict[str, str]) -> None:
+    """Features, profiles and budgets."""
+    page = made[f"{FOLDER}/specification.md"]
+
+    assert [name for name in (*FEATURES, *PROFILES, *BUDGETS) if f"| `{name}` |" not in page] == []
+
+
+def test_the_options_page_is_complete(made: dict[str, str]) -> None:
+    """Each key of an options file has a flag, and each flag but `--options` a key."""
+    page = made[f"{FOLDER}/options.md"]
+
+    assert {key_of(name) for name, _ in FLAGS} - {"options"} | {"keep"} == set(Options.model_fields)
+    assert [key for key in Options.model_fields if f"| `{key}` |" not in page] == []
+
+
+def test_the_environment_page_names_every_variable_that_the_code_does(made: dict[str, str]) -> None:
+    """`LBPROOF_…` in any source of the project is in one of the two tables, and both are on the page."""
+    sources = [path for folder in ("conformance", "perf", "reference", "kind-configs") for path in _sources(folder)]
+    named = {name for path in sources for name in re.findall(r"\bLBPROOF_[A-Z_]+\b", path.read_text(errors="ignore"))}
+    known = {*VARIABLES, *(option.variable for option in LOAD_OPTIONS)}
+
+    assert named <= known
+    assert [name for name in known if f"| `{name}` |" not in made[f"{FOLDER}/environment.md"]] == []
+
+
+def _sources(folder: str) -> list[Path]:
+    return [p for p in (ROOT / folder).rglob("*") if p.is_file() and p.suffix != ".pyc" and p.stat().st_size < 1 << 20]
+
+
+def test_the_tutorials_have_the_same_commands() -> None:
+    """English and Chinese differ in prose alone, and the files that they name are there."""
+    blocks = [
+        re.findall(r"```\n(.*?)```", (ROOT / f"docs/{name}").read_text(), re.DOTALL)
+        for name in ("tutorial.md", "tutorial.zh.md")
+    ]
+
+    assert blocks[0] == blocks[1]
+    assert all((ROOT / name).is_file() for name in re.findall(r"-f (\S+)", "".join(blocks[0])))
+
+
+def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
+    """Every link inside it leads to a page or a heading that is there."""
+    argv = [sys.executable, "-m", "docs.site.build", str(tmp_path / "site")]
+    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (tmp_path / "site/html/index.html").exists()
+    assert (tmp_path / "site/html/docs/reference/requirements/POOL-03.html").exists()
+    assert 'id="lbproof-lab-up"' in (tmp_path / "site/html/docs/reference/commands.html").read_text()
