@@ -1,6 +1,6 @@
-"""Read `IPAddressPool` objects: which addresses each holds, and what is wrong with those that hold none.
+"""Parse `IPAddressPool` objects into ranges of addresses, and report the invalid ones.
 
-A bad pool is told what is wrong and is not used; the others go on. Of two that overlap the younger is the bad one.
+An invalid pool is reported and not used; the others are. Of two pools that overlap, the younger one is invalid.
 """
 
 from __future__ import annotations
@@ -23,25 +23,25 @@ IP: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 class BadPoolError(ValueError):
-    """A pool that cannot be used; its text is for the pool's author."""
+    """Invalid pool; the message is shown to the pool's author."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
 class Block:
-    """The addresses of one family from `first` to `last`, both included, as numbers."""
+    """Addresses of one family from `first` to `last` (integers, both included)."""
 
     family: int
     first: int
     last: int
 
     def __str__(self) -> str:
-        """As a pool's author may write it."""
+        """Format the range as in a pool's spec."""
         return f"{to_ip(self.family, self.first)}-{to_ip(self.family, self.last)}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pool:
-    """A usable pool; its blocks are sorted and apart."""
+    """Valid pool; its ranges are sorted and disjoint."""
 
     name: str
     blocks: tuple[Block, ...]
@@ -49,18 +49,18 @@ class Pool:
     avoid_buggy: bool = False
 
     def gives(self, family: int, number: int) -> bool:
-        """Whether an address inside a block may be handed out: .0 and .255 may be declared buggy."""
+        """Whether an address in a range may be assigned: `avoidBuggyIPs` excludes .0 and .255."""
         return not (self.avoid_buggy and family == 4 and number & 0xFF in (0, 0xFF))  # noqa: PLR2004 - the IP version
 
 
 def to_ip(family: int, number: int) -> IP:
-    """The address that a number means."""
+    """Convert an integer to an address of the family (4 or 6)."""
     return ipaddress.IPv4Address(number) if family == 4 else ipaddress.IPv6Address(number)  # noqa: PLR2004 - version
 
 
 @lru_cache(maxsize=4096)
 def parse_block(text: str) -> Block:
-    """A CIDR (`10.0.0.0/24`) or a range (`10.0.0.1-10.0.0.9`). Raises BadPoolError."""
+    """Parse a CIDR (`10.0.0.0/24`) or a range (`10.0.0.1-10.0.0.9`). Raises BadPoolError."""
     try:
         if "-" in text:
             first, last = (ipaddress.ip_address(part.strip()) for part in text.split("-", 1))
@@ -68,7 +68,7 @@ def parse_block(text: str) -> Block:
             network = ipaddress.ip_network(text.strip(), strict=False)
             first, last = network[0], network[-1]
         else:
-            raise ValueError(f"write {text}/32 for a single IPv4 address")  # noqa: TRY301 - joins the parser's own
+            raise ValueError(f"write {text}/32 for a single IPv4 address")  # noqa: TRY301 - caught below
     except ValueError as error:
         raise BadPoolError(f"{text!r} is not a CIDR or a range: {error}") from error
     if first.version != last.version:
@@ -79,7 +79,7 @@ def parse_block(text: str) -> Block:
 
 
 def parse_pool(pool: Object) -> Pool:
-    """One pool by itself. Raises BadPoolError."""
+    """Parse one pool, without a comparison with others. Raises BadPoolError."""
     spec = pool["spec"]
     blocks = sorted(parse_block(text) for text in spec.get("addresses") or [])
     if not blocks:
@@ -96,7 +96,7 @@ def parse_pool(pool: Object) -> Pool:
 
 
 def parse_pools(objects: Iterable[Object]) -> tuple[list[Pool], dict[str, str]]:
-    """The usable pools by name, and for each bad one what is wrong with it."""
+    """Return the valid pools, sorted by name, and the reason for each invalid one, by name."""
     good: list[Pool] = []
     bad: dict[str, str] = {}
     taken: list[tuple[Block, str]] = []
@@ -119,12 +119,12 @@ def parse_pools(objects: Iterable[Object]) -> tuple[list[Pool], dict[str, str]]:
 
 
 def index_of(pools: Iterable[Pool]) -> list[tuple[Block, str]]:
-    """The blocks of usable pools in order, each with its pool's name."""
+    """Return the sorted ranges of valid pools, each with its pool's name."""
     return sorted((block, pool.name) for pool in pools for block in pool.blocks)
 
 
 def pool_holding(ip: IP, index: Sequence[tuple[Block, str]]) -> str | None:
-    """The name of the pool that an address lies in."""
+    """Return the name of the pool that contains an address, or None."""
     at = bisect_right(index, (Block(family=ip.version, first=int(ip), last=1 << 128), "")) - 1
     if at < 0:
         return None
@@ -133,7 +133,7 @@ def pool_holding(ip: IP, index: Sequence[tuple[Block, str]]) -> str | None:
 
 
 def _refuse_overlap(block: Block, taken: list[tuple[Block, str]]) -> None:
-    """Compare with both neighbours: blocks that are taken are sorted and apart."""
+    """Compare with the two nearest ranges in `taken`, which is sorted and disjoint. Raises BadPoolError."""
     at = bisect_left(taken, (block, ""))
     for other, name in taken[max(at - 1, 0) : at + 1]:
         if other.family == block.family and other.first <= block.last and block.first <= other.last:

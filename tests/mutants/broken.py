@@ -1,7 +1,7 @@
-"""The reference with one deliberate fault each, made from outside: its own code knows nothing of them.
+"""Faults of the reference, applied from outside: the reference does not know them.
 
-`@fault(case, …)` names the cases that must catch it, each for itself. A fault is a function that changes the reference
-in this process before it starts; the docstring is what a reader of a surviving mutant wants to know.
+`@fault(case, …)` names the cases, each of which must detect the fault. A fault is a function that patches the reference
+in this process before it starts; its docstring describes the fault.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mutant:
-    """One fault, and the cases that must catch it."""
+    """Fault, and the cases that must detect it."""
 
     name: str
     cases: tuple[str, ...]
@@ -40,11 +40,11 @@ class Mutant:
 
 MUTANTS: dict[str, Mutant] = {}
 LATE = 20
-"""Beats that a speaker has sent when it is no longer just starting: a second of them."""
+"""Sequence number from which a speaker is no longer starting: about 1 s of heartbeats."""
 
 
 def fault(*cases: str) -> Callable[[Callable[[], None]], Callable[[], None]]:
-    """Declare the fault that the function makes, and the cases that must each catch it."""
+    """Register the decorated function as a fault, with the cases that must each detect it."""
 
     def register(function: Callable[[], None]) -> Callable[[], None]:
         name = function.__name__.replace("_", "-")
@@ -72,7 +72,7 @@ def two_announcers() -> None:
 
 @fault("L2-02")
 def borrowed_mac() -> None:
-    """The reply carries a hardware address that is no interface's."""
+    """The ARP reply has a hardware address that no interface has."""
     real = _real(speaker, "reply")
 
     def reply(request: Request, mac: bytes) -> bytes:
@@ -84,7 +84,7 @@ def borrowed_mac() -> None:
 
 @fault("L2-03", "TIER-06a", "TIER-06c", "RECL-03", "ARTICLE-07", "ARTICLE-13")
 def on_a_nic() -> None:
-    """A speaker puts the address that it announces on its interface."""
+    """A speaker adds the addresses that it announces to its interface."""
     real = speaker.Port._announce  # noqa: SLF001 - a mutant reaches inside
 
     def bind(interface: str, addresses: tuple[bytes, ...]) -> None:
@@ -104,26 +104,26 @@ def on_a_nic() -> None:
 
 @fault("L2-04a", "L2-04b", "L2-04d", "L2-04e")
 def answers_for_what_is_not_assigned() -> None:
-    """A speaker that announces anything answers for everything, and so must hear every question."""
+    """A speaker that announces an address answers for all addresses and receives every ARP request."""
     _set(wire, "arp_filter", lambda *_: ((0x06, 0, 0, 0xFFFF),))  # a classic BPF program: accept
     _set(segment.Segment, "answers", lambda self, _address, _now: bool(self.wanted))
 
 
 @fault("L2-04c")
 def answers_without_advertisement() -> None:
-    """A pool that no advertisement carries is announced all the same."""
+    """Addresses of a pool that no advertisement selects are announced."""
     _set(offers._Carrier, "carries", lambda *_: True)  # noqa: SLF001
 
 
 @fault("L2-06")
 def no_gratuitous_arp() -> None:
-    """Nothing is said when an address is assigned or moves."""
+    """No gratuitous ARP is sent when an address is assigned or moves."""
     _set(speaker.Port, "_announce", lambda *_: None)
 
 
 @fault("L2-07")
 def gratuitous_arp_on_assignment_only() -> None:
-    """A takeover is not announced, so that a client's entry stays with the dead node."""
+    """No gratuitous ARP is sent after a takeover, so that clients keep the entry of the dead node."""
     real = speaker.Port._announce  # noqa: SLF001
 
     def announce(self: speaker.Port, addresses: tuple[bytes, ...]) -> None:
@@ -134,7 +134,7 @@ def gratuitous_arp_on_assignment_only() -> None:
 
 @fault("POOL-01", "ARTICLE-09")
 def outside_the_pool() -> None:
-    """Addresses are given that lie behind the pool's last one."""
+    """Addresses above the last address of the pool are assigned."""
     real = allocate.Allocator._any  # noqa: SLF001
 
     def other(self: allocate.Allocator, request: allocate.AddressRequest) -> IP:
@@ -145,13 +145,13 @@ def outside_the_pool() -> None:
 
 @fault("POOL-02a", "POOL-02b", "POOL-02c")
 def one_address_for_all() -> None:
-    """The first address of the pool is given to everyone."""
+    """The first address of the pool is assigned to every Service."""
     _set(allocate.Allocator, "adopt", lambda *_: True)
 
 
 @fault("POOL-03e")
 def keeps_the_ends_back() -> None:
-    """The ends of a /24 are never given, though the pool is declared whole."""
+    """The first and the last address of a /24 are never assigned."""
     real = allocate.FreeList._next  # noqa: SLF001
 
     def inner(self: Any) -> int | None:  # noqa: ANN401
@@ -165,7 +165,7 @@ def keeps_the_ends_back() -> None:
 
 @fault("PEND-01b", "PEND-05")
 def needs_no_pool() -> None:
-    """With no pool at all an address is made up."""
+    """An address is assigned although there is no pool."""
     real = allocate.Allocator._any  # noqa: SLF001
 
     def some(self: allocate.Allocator, request: allocate.AddressRequest) -> IP:
@@ -176,7 +176,7 @@ def needs_no_pool() -> None:
 
 @fault("PEND-01a")
 def overbooks() -> None:
-    """Who comes when a pool is full is given its first address as well."""
+    """The first address of a full pool is assigned a second time."""
     real = allocate.Allocator._any  # noqa: SLF001
 
     def some(self: allocate.Allocator, request: allocate.AddressRequest) -> IP:
@@ -191,7 +191,7 @@ def overbooks() -> None:
 
 @fault("POOL-03a", "POOL-03b", "POOL-03c", "POOL-03d")
 def off_by_one() -> None:
-    """The last address of a block is never given."""
+    """The last address of a range is never assigned."""
     real = allocate.FreeList._next  # noqa: SLF001
 
     def following(self: Any) -> int | None:  # noqa: ANN401
@@ -203,7 +203,7 @@ def off_by_one() -> None:
 
 @fault("PEND-02", "EVT-01b")
 def silent_pending() -> None:
-    """A refusal leaves no trace on the Service."""
+    """A failed allocation is not reported in an Event."""
     real = controller.Controller._tell  # noqa: SLF001
 
     def tell(self: controller.Controller, about: Any, kind: str, reason: str, message: str) -> None:  # noqa: ANN401
@@ -215,13 +215,13 @@ def silent_pending() -> None:
 
 @fault("PEND-03a", "PEND-03b")
 def nobody_is_woken() -> None:
-    """An address that becomes free waits for a restart to be given again."""
+    """A released address is not assigned to a pending Service before a restart."""
     _set(controller.Controller, "_wake", lambda *_: None)
 
 
 @fault("PEND-04a", "PEND-04b")
 def deaf_to_pools() -> None:
-    """Services that wait are not looked at when a pool comes."""
+    """Pending Services are not reconciled when a pool is added."""
     real = controller.Controller._pools_changed  # noqa: SLF001
 
     def changed(self: controller.Controller, *which: object) -> None:
@@ -234,14 +234,14 @@ def deaf_to_pools() -> None:
 
 @fault("REQ-01a", "REQ-01b", "ARTICLE-04")
 def deaf_to_requests() -> None:
-    """Whatever is asked for, the next free address is given."""
+    """A requested address is ignored, and the next free address is assigned."""
     real = _real(controller, "read_address_request")
     _set(controller, "read_address_request", lambda key, service: replace(real(key, service), asked=None))
 
 
 @fault("REQ-02", "L2-04b", "ARTICLE-08")
 def gives_what_is_in_no_pool() -> None:
-    """An address outside every pool is given to who asks for it."""
+    """A requested address outside all pools is assigned."""
     real = allocate.Allocator._asked  # noqa: SLF001
 
     def asked(self: allocate.Allocator, request: allocate.AddressRequest, ip: IP) -> IP:
@@ -252,7 +252,7 @@ def gives_what_is_in_no_pool() -> None:
 
 @fault("REQ-03")
 def gives_what_another_holds() -> None:
-    """An address that another Service holds is given to who asks for it."""
+    """A requested address that another Service holds is assigned."""
     real = allocate.Allocator._asked  # noqa: SLF001
 
     def asked(self: allocate.Allocator, request: allocate.AddressRequest, ip: IP) -> IP:
@@ -264,7 +264,7 @@ def gives_what_another_holds() -> None:
 
 @fault("REQ-04a", "REQ-04b", "REQ-04c", "REQ-04d")
 def makes_do() -> None:
-    """A request that cannot be used is forgotten, and the next free address is given."""
+    """An invalid request is ignored, and the next free address is assigned."""
     read, ask = _real(controller, "read_address_request"), allocate.Allocator._asked  # noqa: SLF001
 
     def request(key: str, service: Any) -> allocate.AddressRequest:  # noqa: ANN401
@@ -286,13 +286,13 @@ def makes_do() -> None:
 
 @fault("RECL-01a", "RECL-01b", "RECL-02a", "RECL-02b", "ARTICLE-18")
 def never_reclaimed() -> None:
-    """What a deleted Service held is never given again."""
+    """The address of a deleted Service is never assigned again."""
     _set(allocate.Allocator, "release", lambda *_: None)
 
 
 @fault("RECL-01c")
 def remembers_by_name() -> None:
-    """A Service that has the name of one that was served is taken for that one, and given nothing."""
+    """A Service with the name of an earlier one is not assigned an address."""
     real, known = controller.Controller._give, set[str]()  # noqa: SLF001
 
     async def give(self: controller.Controller, key: str, service: Any, grant: Any) -> None:  # noqa: ANN401
@@ -305,7 +305,7 @@ def remembers_by_name() -> None:
 
 @fault("RECL-03")
 def answers_for_what_was_released() -> None:
-    """A speaker goes on answering for an address that was taken back."""
+    """A speaker continues to answer for a released address."""
     real = _real(segment, "plan")
 
     def keep(view: plan.View) -> Any:  # noqa: ANN401
@@ -316,14 +316,14 @@ def answers_for_what_was_released() -> None:
 
 @fault("CLASS-02a", "CLASS-02b", "CLASS-01c")
 def serves_foreign_classes() -> None:
-    """A Service of another implementation's class is given an address."""
+    """A Service with the class of another implementation is assigned an address."""
     for module in (controller, offers):
         _set(module, "is_ours", lambda service, _class: service["spec"].get("type") == "LoadBalancer")
 
 
 @fault("CLASS-01a")
 def waits_for_a_class() -> None:
-    """A Service without a class is left alone, though no class is configured."""
+    """A Service without a class is ignored, although no class is configured."""
     for module in (controller, offers):
         real = _real(module, "is_ours")
         _set(module, "is_ours", lambda service, name, real=real: real(service, name or "lbproof.dev/reference"))
@@ -331,7 +331,7 @@ def waits_for_a_class() -> None:
 
 @fault("CLASS-01b")
 def deaf_to_its_class() -> None:
-    """A Service that names the class that is configured is left alone."""
+    """A Service with the configured class is ignored."""
     for module in (controller, offers):
         real = _real(module, "is_ours")
         _set(module, "is_ours", lambda service, _class, real=real: real(service, None))
@@ -339,7 +339,7 @@ def deaf_to_its_class() -> None:
 
 @fault("EVT-01a", "ARTICLE-15")
 def wrong_event() -> None:
-    """The event of an allocation names another address."""
+    """The Event of an allocation names another address."""
     real = controller.Controller._tell  # noqa: SLF001
 
     def tell(self: controller.Controller, about: Any, kind: str, reason: str, message: str) -> None:  # noqa: ANN401
@@ -350,7 +350,7 @@ def wrong_event() -> None:
 
 @fault("EVT-02a", "EVT-02b", "EVT-02c")
 def nobody_says_who_announces() -> None:
-    """A speaker takes an address without an event."""
+    """A speaker acquires an address without an Event."""
     real = speaker.Speaker.__init__
 
     def init(self: speaker.Speaker, **words: Any) -> None:  # noqa: ANN401
@@ -361,7 +361,7 @@ def nobody_says_who_announces() -> None:
 
 @fault("EVT-03a", "EVT-03b", "ARTICLE-15")
 def another_pools_name() -> None:
-    """The annotation names a pool that the address is not of."""
+    """The annotation names a pool that does not contain the address."""
     real = controller.Controller._write  # noqa: SLF001
 
     async def write(self: controller.Controller, service: Any, *, status: Any, pool: str | None) -> None:  # noqa: ANN401
@@ -372,7 +372,7 @@ def another_pools_name() -> None:
 
 @fault("EVT-03c")
 def annotation_left_behind() -> None:
-    """The annotation that names the pool outlives the address."""
+    """The pool annotation stays after the address was released."""
     real = controller.Controller._write  # noqa: SLF001
 
     async def write(self: controller.Controller, service: Any, *, status: Any, pool: str | None) -> None:  # noqa: ANN401
@@ -396,7 +396,7 @@ def annotation_left_behind() -> None:
     "ARTICLE-19",
 )
 def not_programmed() -> None:
-    """The status says that a proxy forwards (`ipMode: Proxy`), so that kube-proxy serves nobody at the address."""
+    """The status has `ipMode: Proxy`, so that kube-proxy does not handle traffic to the address."""
     real = controller.Controller._write  # noqa: SLF001
 
     async def write(self: controller.Controller, service: Any, *, status: Any, pool: str | None) -> None:  # noqa: ANN401
@@ -408,13 +408,13 @@ def not_programmed() -> None:
 
 @fault("FAIL-01", "FAIL-05", "ARTICLE-16", "ARTICLE-17", "ARTICLE-20")
 def no_failover() -> None:
-    """A speaker that falls silent is taken for alive."""
+    """A dead speaker is treated as alive."""
     _set(segment.Segment, "expire_peers", lambda *_: [])
 
 
 @fault("FAIL-02")
 def stays_down() -> None:
-    """Nobody takes over from a speaker that is killed, and when it runs again it takes nothing."""
+    """No speaker takes over from a killed one, which acquires nothing after its restart."""
     hear = segment.Segment.hear
 
     def shy(self: segment.Segment, heartbeat: Any, now: float) -> bool:  # noqa: ANN401
@@ -428,7 +428,7 @@ def stays_down() -> None:
 
 @fault("FAIL-04", "FAIL-05")
 def never_yields() -> None:
-    """A speaker that comes back takes at once what it may, and keeps it, whoever else claims it."""
+    """A restarted speaker acquires every address at once and keeps it, even if another speaker claims it."""
     real, init = _real(segment, "plan"), segment.Segment.__init__
 
     def stubborn(view: plan.View) -> Any:  # noqa: ANN401
@@ -445,7 +445,7 @@ def never_yields() -> None:
 
 @fault("UPGR-01", "UPGR-02")
 def moved_on_restart() -> None:
-    """A controller that starts knows nothing of what was given before."""
+    """A restarted controller does not restore earlier assignments."""
     _set(controller.Controller, "_adopt", lambda _self: None)
 
     def shuffled(self: Any, held: Iterable[IP]) -> IP | None:  # noqa: ANN401
@@ -458,7 +458,7 @@ def moved_on_restart() -> None:
 
 @fault("CRD-01a", "CRD-01b", "CRD-01c")
 def says_nothing_of_bad_pools() -> None:
-    """A pool that cannot be used is left uncommented."""
+    """An invalid pool gets neither a condition nor an Event."""
 
     async def nothing(*_: object) -> None:
         return

@@ -1,4 +1,4 @@
-"""Each mutant fails the cases that are named for it: a check that no wrong implementation can fail proves nothing."""
+"""Each mutant fails the cases named for it: a check that no implementation fails is useless."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def judged(implementation: str, cases: Iterable[str], results: Path, *, limit: float) -> tuple[int, dict[str, str]]:
-    """The exit code of a run of these cases, and the verdict of each."""
+    """Run these cases; return the exit code and the verdict of each case."""
     run = subprocess.run(
         [
             *(sys.executable, "-m", "lbproof", "run", "--implementation", implementation, "--results", str(results)),
@@ -43,7 +43,7 @@ def judged(implementation: str, cases: Iterable[str], results: Path, *, limit: f
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("mutant", MUTANTS.values(), ids=MUTANTS)
 def test_each_case_that_is_named_for_it_catches_it(mutant: Mutant, tmp_path: Path) -> None:
-    """By a verdict `failed` and not by an error; the run ends as not conformant where a requirement binds."""
+    """Each case fails with the verdict `failed`, and the run is not conformant if a requirement is mandatory."""
     adapter = f"tests.mutants.adapter:{mutant.name.replace('-', '_')}"
 
     code, verdicts = judged(adapter, mutant.cases, tmp_path, limit=290)
@@ -54,7 +54,7 @@ def test_each_case_that_is_named_for_it_catches_it(mutant: Mutant, tmp_path: Pat
 
 @pytest.mark.timeout(300)
 def test_the_unbroken_reference_fails_none_of_them(tmp_path: Path) -> None:
-    """What catches a mutant catches it for its fault."""
+    """The reference without a fault passes the same cases."""
     cases = sorted({case for mutant in MUTANTS.values() for case in mutant.cases})
 
     code, verdicts = judged("reference", cases, tmp_path, limit=290)

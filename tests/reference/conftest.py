@@ -1,4 +1,4 @@
-"""Lets these tests import the helpers beside them, by their place in the checkout."""
+"""Put the checkout on the import path, so that tests can import the helpers next to them."""
 
 from __future__ import annotations
 

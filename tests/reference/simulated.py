@@ -1,4 +1,4 @@
-"""Speakers in simulated time: real segments, a cable that can be cut, and a clock that only this test moves."""
+"""Speakers in simulated time: real segments, a simulated LAN that can be cut, and a clock of the test."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ STEP = 0.001
 
 
 class SimulatedLan:
-    """Nodes that hear each other within a millisecond, unless they are cut off or frozen.
+    """Nodes that receive each other's messages within 1 ms, unless they are cut off or frozen.
 
-    A node's heartbeats are out of step with the others'. Nothing here decides anything: `Segment` does.
+    Heartbeats of the nodes are out of phase. All decisions are made by `Segment`.
     """
 
     def __init__(self, nodes: Iterable[str], offers: Mapping[bytes, Offer]) -> None:
-        """All start at 0 and want the same."""
+        """Start all nodes at time 0 with the same offers."""
         self.now = 0.0
         self.speakers = {
             node: Segment(node=node, interface="eth0", boot=number, hold=HOLD, now=0)
@@ -33,21 +33,21 @@ class SimulatedLan:
         self.cut: set[str] = set()
         self.frozen: set[str] = set()
         self.double: dict[bytes, float] = {}
-        """Seconds, an address, that more than one node answered."""
+        """Seconds per address with more than one answering node."""
         self.silent: dict[bytes, float] = {}
-        """Seconds that none did."""
+        """Seconds per address without an answering node."""
         self._due = {node: BEAT * number / len(self.speakers) for number, node in enumerate(self.speakers)}
         self._last = dict.fromkeys(self.speakers, 0.0)
         self._inbox: dict[str, list[bytes]] = {node: [] for node in self.speakers}
         self.set_desired(offers)
 
     def set_desired(self, changes: Mapping[bytes, Offer | None], *nodes: str) -> None:
-        """Tell these nodes (none named: all) what is to be announced from now on."""
+        """Change the addresses to announce on these nodes (default: all)."""
         for node in nodes or self.speakers:
             self.speakers[node].set_desired(changes)
 
     def answerers(self, address: bytes) -> list[str]:
-        """Who would answer a question now."""
+        """Return the nodes that would answer a request now."""
         return [
             node
             for node, speaker in self.speakers.items()
@@ -55,7 +55,7 @@ class SimulatedLan:
         ]
 
     def run(self, seconds: float) -> None:
-        """Let time pass; `double` and `silent` start at 0."""
+        """Advance the time; `double` and `silent` start at 0."""
         addresses = {address for speaker in self.speakers.values() for address in speaker.wanted}
         self.double, self.silent = dict.fromkeys(addresses, 0.0), dict.fromkeys(addresses, 0.0)
         for _ in range(round(seconds / STEP)):

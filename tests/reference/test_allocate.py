@@ -1,4 +1,4 @@
-"""Pools and the allocator, as properties: whatever is asked in whatever order."""
+"""Pools and the allocator, as properties over any sequence of requests."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ STEPS = st.lists(
 
 
 def pool(first: int, last: int, name: str = "p", **more: bool) -> Pool:
-    """A pool of 10.0.0.<first> to <last>."""
+    """Return a pool of 10.0.0.<first> to 10.0.0.<last>."""
     return Pool(name=name, blocks=(Block(family=4, first=BASE + first, last=BASE + last),), **more)
 
 
 def ip(offset: int) -> ipaddress.IPv4Address:
-    """10.0.0.<offset>."""
+    """Return 10.0.0.<offset>."""
     return ipaddress.IPv4Address(BASE + offset)
 
 
 def made(name: str, *addresses: str, at: str = "1", **spec: bool) -> dict[str, object]:
-    """An IPAddressPool as the API server gives it."""
+    """Return an IPAddressPool as the API server returns it."""
     return {"metadata": {"name": name, "creationTimestamp": at}, "spec": {"addresses": list(addresses), **spec}}
 
 
@@ -44,7 +44,7 @@ def made(name: str, *addresses: str, at: str = "1", **spec: bool) -> dict[str, o
 def test_no_address_has_two_holders_and_nobody_is_moved(
     steps: list[tuple[str, str, int | None]],
 ) -> None:
-    """A holder keeps its address through everything that others do and through changes of the pools."""
+    """A Service keeps its address, which no other one gets, through requests of others and changes of pools."""
     allocator = Allocator([pool(0, 7)])
     for what, key, offset in steps:
         before = dict(allocator.holds)
@@ -66,7 +66,7 @@ def test_no_address_has_two_holders_and_nobody_is_moved(
 
 @given(STEPS)
 def test_a_refusal_means_that_the_pool_is_full(steps: list[tuple[str, str, int | None]]) -> None:
-    """Whatever came back is found again: after any history, automatic requests fill the pool exactly."""
+    """After any history, automatic requests get every free address before one fails."""
     allocator = Allocator([pool(0, 7)])
     for what, key, offset in steps:
         try:
@@ -86,7 +86,7 @@ def test_a_refusal_means_that_the_pool_is_full(steps: list[tuple[str, str, int |
 
 
 def test_a_status_is_kept_in_no_pool_and_the_older_of_two_keeps_it() -> None:
-    """Adoption asks nobody's leave but the holder's."""
+    """An address outside all pools can be assigned to one Service, and only to one."""
     allocator = Allocator([pool(0, 1)])
 
     assert allocator.adopt("ns/old", ip(200))
@@ -96,7 +96,7 @@ def test_a_status_is_kept_in_no_pool_and_the_older_of_two_keeps_it() -> None:
 
 
 def test_a_named_pool_moves_a_service_and_manual_pools_serve_only_by_name() -> None:
-    """`autoAssign: false` is honoured; a pool that is named later moves its Service there."""
+    """A pool with `autoAssign: false` serves only by name; a Service that names it later moves there."""
     allocator = Allocator([pool(0, 1, "auto"), pool(10, 11, "manual", auto_assign=False)])
     assert [allocator.grant(AddressRequest(key=key)).ip for key in "ab"] == [ip(0), ip(1)]
     with pytest.raises(RefusedError):
@@ -107,13 +107,13 @@ def test_a_named_pool_moves_a_service_and_manual_pools_serve_only_by_name() -> N
 
 
 def test_a_service_of_the_other_family_is_refused() -> None:
-    """IPv6 from an IPv4 pool is no address, with a reason that names the family."""
+    """An IPv6 request to an IPv4 pool fails with a reason that names the family."""
     with pytest.raises(RefusedError, match="IPv6"):
         Allocator([pool(0, 1)]).grant(AddressRequest(key="a", family=6))
 
 
 def test_time_per_address_does_not_grow_with_the_pool() -> None:
-    """65,536 addresses cost per address about what 1,024 do: no pool is walked."""
+    """The time per address for 65,536 addresses is less than four times that for 1,024."""
 
     def per_address(count: int) -> float:
         allocator = Allocator([pool(0, 65535)])
@@ -140,13 +140,13 @@ def test_time_per_address_does_not_grow_with_the_pool() -> None:
     ],
 )
 def test_a_bad_block_says_what_is_wrong(text: str, why: str) -> None:
-    """The text is for the pool's author."""
+    """The error of an invalid range names the problem."""
     with pytest.raises(BadPoolError, match=why):
         parse_block(text)
 
 
 def test_the_younger_of_two_that_overlap_is_bad() -> None:
-    """It is not used; the older and the unrelated are."""
+    """The younger of two overlapping pools is invalid; the older and unrelated ones are valid."""
     good, bad = parse_pools(
         [
             made("young", "10.0.0.8-10.0.0.20", at="2"),
@@ -165,7 +165,7 @@ def test_the_younger_of_two_that_overlap_is_bad() -> None:
 
 @given(st.lists(st.tuples(st.integers(0, 60), st.integers(0, 12)), max_size=8))
 def test_good_pools_never_share_an_address(spans: list[tuple[int, int]]) -> None:
-    """Every address is of one good pool at most, and every pool is either good or bad."""
+    """Every address is in at most one valid pool, and every pool is either valid or invalid."""
     objects = [
         made(f"p{number}", f"{ip(start)}-{ip(start + length)}", at=str(number))
         for number, (start, length) in enumerate(spans)
@@ -178,7 +178,7 @@ def test_good_pools_never_share_an_address(spans: list[tuple[int, int]]) -> None
 
 
 def test_buggy_addresses_are_left_out() -> None:
-    """`avoidBuggyIPs` skips .0 and .255, asked for or not."""
+    """With `avoidBuggyIPs`, .0 and .255 are not assigned, even on request."""
     allocator = Allocator([pool(254, 257, avoid_buggy=True)])
 
     assert [str(allocator.grant(AddressRequest(key=key)).ip) for key in "ab"] == ["10.0.0.254", "10.0.1.1"]
@@ -187,7 +187,7 @@ def test_buggy_addresses_are_left_out() -> None:
 
 
 def test_contradicting_requests_are_no_wish() -> None:
-    """A field and an annotation that disagree are refused; agreeing ones are one request."""
+    """A field and an annotation that disagree fail; equal ones are one request."""
     both = {
         "metadata": {"annotations": {"metallb.universe.tf/loadBalancerIPs": "10.0.0.2"}},
         "spec": {"loadBalancerIP": "10.0.0.2"},

@@ -1,4 +1,4 @@
-"""Election, plan and heartbeat as properties: what any order of messages may not bring about."""
+"""Election, plan and heartbeat, as properties over any order of messages."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ BEATS = st.builds(
 
 @given(st.sampled_from(ADDRESSES), st.permutations(NODES), st.dictionaries(st.sampled_from(NODES), CLAIMS))
 def test_all_speakers_elect_the_same(address: bytes, order: list[str], claims: dict[str, Claim]) -> None:
-    """The result depends on who is there and who claims, not on the order of hearing."""
+    """The result depends on candidates and claims, not on their order."""
     assert elect(address, order, claims) == elect(address, NODES, claims)
 
 
 @given(st.sampled_from(ADDRESSES), st.sampled_from(NODES))
 def test_the_loss_of_another_moves_nothing(address: bytes, lost: str) -> None:
-    """Without claims, only the addresses of the node that is lost change hands."""
+    """Without claims, only the addresses of the lost node move."""
     winner = elect(address, NODES, {})
     left = [node for node in NODES if node != lost]
 
@@ -49,7 +49,7 @@ def test_the_loss_of_another_moves_nothing(address: bytes, lost: str) -> None:
 
 
 def test_an_incumbent_keeps_its_address() -> None:
-    """A node that returns, however high its score, takes nothing back."""
+    """A node with a claim keeps the address against nodes of any score."""
     for address in ADDRESSES:
         for holder in NODES:
             assert elect(address, NODES, {holder: Claim(standing=1, epoch=1)}) == holder
@@ -57,7 +57,7 @@ def test_an_incumbent_keeps_its_address() -> None:
 
 @given(WORLD)
 def test_speakers_that_hear_each_other_end_with_one_announcer(world: dict[str, dict[bytes, Claim]]) -> None:
-    """From any claims at all, two rounds of hearing and planning leave one announcer an address."""
+    """From any claims, two rounds of exchange and planning result in one announcer per address."""
     for _ in range(2):
         heard = {node: Neighbour(interface="eth0", claims=dict(held)) for node, held in world.items()}
         for node, mine in world.items():
@@ -75,7 +75,7 @@ def test_speakers_that_hear_each_other_end_with_one_announcer(world: dict[str, d
 
 @given(WORLD)
 def test_a_listener_takes_nothing(world: dict[str, dict[bytes, Claim]]) -> None:
-    """Whatever it hears or does not, a fresh speaker claims nothing before it has listened."""
+    """A listening speaker acquires nothing, whatever others claim."""
     others = {node: Neighbour(interface="eth0", claims=held) for node, held in world.items()}
     view = View(me="me", interface="eth0", wanted=WANTED, mine={}, others=others, epochs={}, listening=True)
 
@@ -83,7 +83,7 @@ def test_a_listener_takes_nothing(world: dict[str, dict[bytes, Claim]]) -> None:
 
 
 def test_one_that_leaves_is_silent_only_after_its_successor_speaks() -> None:
-    """Make before break."""
+    """A leaving speaker withdraws only addresses that a successor claims."""
     mine = {ADDRESSES[0]: Claim(standing=2, epoch=1), ADDRESSES[1]: Claim(standing=2, epoch=1)}
     successor = Neighbour(interface="eth0", claims={ADDRESSES[0]: Claim(standing=1, epoch=2)})
     view = View(me="n1", interface="eth0", wanted=WANTED, mine=mine, others={"n2": successor}, epochs={}, leaving=True)
@@ -92,7 +92,7 @@ def test_one_that_leaves_is_silent_only_after_its_successor_speaks() -> None:
 
 
 def test_only_named_nodes_and_interfaces_announce() -> None:
-    """An offer that this node or interface is not part of is withdrawn and not taken."""
+    """An offer for other nodes or interfaces is not acquired."""
     offer = Offer(service="ns/a", nodes=frozenset({"n1"}), interfaces=frozenset({"eth1"}))
     wanted = {ADDRESSES[0]: offer}
 
@@ -103,13 +103,13 @@ def test_only_named_nodes_and_interfaces_announce() -> None:
 
 @given(BEATS, st.binary(min_size=1))
 def test_a_heartbeat_is_read_as_it_was_written(heartbeat: Heartbeat, secret: bytes) -> None:
-    """Also with the padding that Ethernet adds to short frames."""
+    """Decoding returns the encoded heartbeat, also with Ethernet padding."""
     assert decode(encode(heartbeat, secret) + bytes(20), secret) == heartbeat
 
 
 @given(BEATS, st.integers(0, 10_000), st.integers(1, 255))
 def test_no_changed_byte_is_believed(heartbeat: Heartbeat, place: int, change: int) -> None:
-    """A message that differs in one byte, or is signed with another Secret, is refused."""
+    """A message with one changed byte, or of another Secret, is rejected."""
     data = bytearray(encode(heartbeat, b"right"))
     data[place % len(data)] ^= change
 
@@ -121,13 +121,13 @@ def test_no_changed_byte_is_believed(heartbeat: Heartbeat, place: int, change: i
 
 @given(st.binary(max_size=200))
 def test_noise_is_refused(data: bytes) -> None:
-    """Any bytes are a clean refusal."""
+    """Random bytes are rejected with InvalidHeartbeatError."""
     with pytest.raises(InvalidHeartbeatError):
         decode(data, b"right")
 
 
 def test_the_longest_message_fits_a_frame() -> None:
-    """A full chunk of IPv6 claims with the longest names stays within 1,500 bytes."""
+    """A full chunk of IPv6 claims with the longest names is at most 1,500 bytes."""
     many = Chunks()
     for number in range(1000):
         many.put(number.to_bytes(16), Claim(standing=1, epoch=1))
@@ -138,7 +138,7 @@ def test_the_longest_message_fits_a_frame() -> None:
 
 
 def test_the_past_is_not_news() -> None:
-    """A replayed message, and one of an earlier life, are old."""
+    """A replayed message and one of an earlier boot are not news."""
     heartbeat = Segment(node="n1", interface="eth0", boot=5, hold=HOLD, now=0).heartbeats()[0]
 
     assert is_news(heartbeat, None)
@@ -147,7 +147,7 @@ def test_the_past_is_not_news() -> None:
 
 
 def test_one_that_slept_yields_to_who_took_over() -> None:
-    """n1 sleeps; n2 takes over; n1 wakes, hears it, and answers nothing."""
+    """A suspended speaker withdraws an address that another one took over meanwhile."""
     address = ADDRESSES[0]
     offer = {address: WANTED[address]}
     one = Segment(node="n1", interface="eth0", boot=1, hold=HOLD, now=0)
@@ -174,7 +174,7 @@ def test_one_that_slept_yields_to_who_took_over() -> None:
 
 
 def test_one_that_slept_for_a_term_is_silent_and_takes_nothing_until_it_has_listened_for_one() -> None:
-    """Others may have taken over in the meantime, and may still be on the way to say so."""
+    """After a suspension of a dead interval a speaker listens for one before it answers or acquires."""
     held, other = ADDRESSES[:2]
     one = Segment(node="n1", interface="eth0", boot=1, hold=HOLD, now=0)
     one.set_desired({held: WANTED[held]})
@@ -191,7 +191,7 @@ def test_one_that_slept_for_a_term_is_silent_and_takes_nothing_until_it_has_list
 
 
 def test_one_that_slept_for_less_than_a_term_goes_on() -> None:
-    """Nobody can have buried it."""
+    """After a suspension shorter than the dead interval a speaker continues to answer."""
     address = ADDRESSES[0]
     one = Segment(node="n1", interface="eth0", boot=1, hold=HOLD, now=0)
     one.set_desired({address: WANTED[address]})
@@ -203,7 +203,7 @@ def test_one_that_slept_for_less_than_a_term_goes_on() -> None:
 
 
 def test_claims_arrive_in_chunks_and_leave_with_them() -> None:
-    """A thousand claims come across whole, and so does their withdrawal; a single change takes a single message."""
+    """A thousand claims and their withdrawal arrive complete; a single change takes one message."""
     many = {number.to_bytes(4): Offer(service="ns/a", nodes=frozenset({"n1"})) for number in range(1000)}
     one = Segment(node="n1", interface="eth0", boot=1, hold=HOLD, now=0)
     two = Segment(node="n2", interface="eth0", boot=2, hold=HOLD, now=0)

@@ -1,8 +1,8 @@
-"""Allocate addresses of pools to Services, without clock, client or socket.
+"""Allocate addresses of pools to Services. Pure: no clock, client or socket.
 
-An address once given stays with its Service until it leaves or asks for another, whatever becomes of the pools.
-The lowest free address of a pool is found without walking it: every address below the pool's cursor was given at
-some time, and those that came back lie in a heap.
+A Service keeps its address until it is deleted or requests another one, whatever happens to the pools. The lowest free
+address of a pool is found without a scan: addresses below the pool's cursor were allocated before, and released ones
+are in a heap.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 
 class RefusedError(Exception):
-    """An address request that cannot be met now; the text is shown to the Service's author."""
+    """Address request that cannot be met now; the message is shown to the Service's author."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AddressRequest:
-    """The address family that a Service requests and, optionally, an address or a pool."""
+    """Address family that a Service requests and, optionally, an address or a pool."""
 
     key: str
     family: int = 4
@@ -37,14 +37,14 @@ class AddressRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Allocation:
-    """An address, and the pool that it is of; None when no pool holds it any more."""
+    """Address and its pool; None if no pool contains it any more."""
 
     ip: IP
     pool: str | None
 
 
 def read_address_request(key: str, service: Object) -> AddressRequest:
-    """The request of a Service. Raises RefusedError for one that contradicts itself or cannot be read."""
+    """Read a Service's request. Raises RefusedError if it is contradictory or malformed."""
     spec = service["spec"]
     field, text = spec.get("loadBalancerIP"), annotation(service, "loadBalancerIPs")
     if field and text and field != text:
@@ -62,7 +62,7 @@ def read_address_request(key: str, service: Object) -> AddressRequest:
 
 
 class FreeList:
-    """The free addresses of one family in one pool, lowest first."""
+    """Free addresses of one family in one pool, lowest first."""
 
     def __init__(self, pool: Pool, family: int) -> None:
         """Start with every address of the pool that is of `family` (4 or 6)."""
@@ -119,16 +119,16 @@ class Allocator:
         self._index = index_of(self._pools.values())
 
     def pool_of(self, ip: IP) -> str | None:
-        """The pool that may give this address."""
+        """Return the pool that may assign this address, or None."""
         name = self.pool_holding(ip)
         return name if name is not None and self._pools[name].gives(ip.version, int(ip)) else None
 
     def pool_holding(self, ip: IP) -> str | None:
-        """The pool that this address lies in, whether or not it would be given now."""
+        """Return the pool that contains this address, even if it may not be assigned; None if no pool does."""
         return pool_holding(ip, self._index)
 
     def adopt(self, key: str, ip: IP) -> bool:
-        """Keep what a status already says, in a pool or not; False if another Service holds it."""
+        """Assign an address, in a pool or not. Return False if another Service holds it."""
         if self.holder.get(ip, key) != key:
             return False
         if self.holds.get(key) != ip:
@@ -137,7 +137,7 @@ class Allocator:
         return True
 
     def release(self, key: str) -> IP | None:
-        """Take back what a Service holds."""
+        """Release the address of a Service, and return it; None if it has none."""
         ip = self.holds.pop(key, None)
         if ip is not None:
             del self.holder[ip]

@@ -1,9 +1,10 @@
-"""The level-triggered loop around the allocator: look at a key, decide, write the difference.
+"""Level-triggered reconcile loop around the allocator: compare desired and actual state, write the difference.
 
-A key is looked at again after each change of its object, after a failed write (with a growing pause), and when an
-address or a pool appears that it may have waited for. Decisions are made in one thread, without a pause in them;
-only the writes overlap. Before the first decision everything is listed, and of each status the address adopted that a
-pool holds, or that the Service carries the record of: what any other says was not given by this controller.
+A key is enqueued after each change of its object, after a failed write (with backoff), and when an address or a pool
+becomes available that it may wait for. Decisions are made in one thread without a suspension point; only writes
+overlap. Before the first decision everything is listed, and the assignments in statuses are restored if a pool contains
+the address or the Service carries the controller's annotation of it. Other addresses in statuses were not written by
+this controller.
 """
 
 from __future__ import annotations
@@ -38,10 +39,10 @@ log = structlog.get_logger()
 
 
 class Controller:
-    """One allocator for a cluster; two at once are one too many."""
+    """Controller of one cluster; only one instance may run at a time."""
 
     def __init__(self, kube: Kube, *, lb_class: str | None, namespace: str) -> None:
-        """Nothing happens until `run`."""
+        """Prepare the informers; `run` starts them."""
         self._kube = kube
         self._class = lb_class
         self._namespace = namespace
@@ -50,8 +51,8 @@ class Controller:
         self._queued: set[str] = set()
         self._busy: set[str] = set()
         self._failures: dict[str, int] = {}
-        self._waiting: dict[str, str] = {}  # key -> "uid: reason" that its author was told
-        self._pool_of: dict[str, str] = {}  # key -> the pool that its address was given from, though it be gone
+        self._waiting: dict[str, str] = {}  # key -> "uid: reason" of the last Event
+        self._pool_of: dict[str, str] = {}  # key -> pool of its address, even if deleted since
         self._skipped = Skipped()
         self._recorder = EventRecorder(kube, COMPONENT)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -60,7 +61,7 @@ class Controller:
         self.pools = Informer(kube, pools_of(namespace), self._pools_changed)
 
     async def run(self) -> None:
-        """Serve until cancelled; the first exception that is not the API server's ends it."""
+        """Run until cancelled, or until an exception that is not an API error."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self.services.run())
             group.create_task(self.pools.run())
@@ -77,7 +78,7 @@ class Controller:
                 group.create_task(self._work())
 
     def _adopt(self) -> None:
-        """Take over what statuses say and then, for those that say nothing of ours, what was noted and a pool holds."""
+        """Restore assignments from statuses first, then, for Services without one, from annotations."""
         for take in (self._adopt_status, self._adopt_record):
             for key in self._by_age(self.services.objects):
                 service = self.services.objects[key]
@@ -94,9 +95,9 @@ class Controller:
             ip = ipaddress.ip_address(text)
             pool = self._allocator.pool_holding(ip)
             if pool is None and recorded_ip(service) != text:
-                log.warning("address not adopted: no pool holds it, and it was not given here", key=key, ip=text)
+                log.warning("address in status ignored: in no pool and not assigned here", key=key, ip=text)
             elif not self._allocator.adopt(key, ip):
-                log.warning("two Services hold one address", ip=text, younger=key)
+                log.warning("duplicate address in statuses", ip=text, younger=key)
             else:
                 if noted := pool or recorded_pool(service):
                     self._pool_of[key] = noted
@@ -145,7 +146,7 @@ class Controller:
 
     def _retry(self, key: str, error: httpx.HTTPError) -> None:
         code = error.response.status_code if isinstance(error, httpx.HTTPStatusError) else None
-        if code == _NOT_FOUND:  # it is gone, and its deletion will be seen
+        if code == _NOT_FOUND:  # deleted; the watch reports it
             return
         failures = self._failures[key] = self._failures.get(key, -1) + 1
         pause = _RETRY_SECONDS[min(failures, len(_RETRY_SECONDS) - 1)]
@@ -186,13 +187,13 @@ class Controller:
         self._tell(service, "Normal", "IPAllocated", f'Assigned IP ["{grant.ip}"]')
 
     async def _refuse(self, key: str, service: Object, reason: str) -> None:
-        """Say why, once a reason; what the Service holds it keeps, and what its status claims without holding goes."""
+        """Report a reason once; remove a status or annotation that the allocator does not confirm."""
         known = f"{service['metadata']['uid']}: {reason}"
         news, self._waiting[key] = self._waiting.get(key) != known, known
         if key not in self._allocator.holds and (ingress_of(service) or _has_note(service)):
             await self._write(service, status=[], pool=None)
         if news:
-            log.info("refused", key=key, reason=reason)
+            log.info("allocation failed", key=key, reason=reason)
             self._tell(service, "Warning", "AllocationFailed", f'Failed to allocate IP for "{key}": {reason}')
 
     def _free(self, key: str) -> None:
@@ -202,14 +203,14 @@ class Controller:
             self._wake(ip)
 
     def _wake(self, _: IP) -> None:
-        """Look again at who waits: the oldest first, and each decision costs microseconds."""
+        """Enqueue pending Services, oldest first. Each decision takes microseconds."""
         for key in self._by_age(self._waiting):
             self._look(key)
 
     async def _write(self, service: Object, *, status: list[Object] | None, pool: str | None) -> None:
-        """One PATCH of the status subresource carries both the status and the annotations.
+        """Write status and annotations in one PATCH of the status subresource.
 
-        The uid makes it fail for a namesake that came after.
+        The uid makes the request fail if the Service was replaced by another one of the same name.
         """
         meta = service["metadata"]
         given = status[0]["ip"] if status else ingress_of(service)[0] if pool else None
@@ -236,28 +237,28 @@ class Controller:
         path = f"/apis/{METALLB}/namespaces/{meta['namespace']}/ipaddresspools/{meta['name']}/status"
         await self._kube.call("PATCH", path, {"status": {"conditions": [condition]}})
         if problem:
-            log.warning("bad pool", pool=key_of(pool), reason=problem)
+            log.warning("invalid pool", pool=key_of(pool), reason=problem)
             self._tell({**pool, "kind": "IPAddressPool", "apiVersion": METALLB}, "Warning", "BadPool", problem)
 
     def _tell(self, about: Object, kind: str, reason: str, message: str) -> None:
         self._recorder.event(about, kind, reason, message)
 
     def _spawn(self, pool: str, work: Coroutine[None, None, None]) -> None:
-        """Do what nobody waits for; its failure is logged, not retried."""
+        """Run work in the background; a failure is logged and not retried."""
 
         async def guarded() -> None:
             try:
                 with self._skipped.reading("IPAddressPool", pool):
                     await work
             except httpx.HTTPError as error:
-                log.warning("not said", error=repr(error))
+                log.warning("pool status not written", error=repr(error))
 
         task = asyncio.create_task(guarded())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     async def _ensure_secret(self) -> None:
-        """Make the key that speakers sign their heartbeats with, unless it is there."""
+        """Create the Secret with the speakers' heartbeat key if it does not exist."""
         path = f"/api/v1/namespaces/{self._namespace}/secrets"
         body: Object = {
             "metadata": {"name": SECRET_NAME},
@@ -278,5 +279,5 @@ class Controller:
 
 
 def _has_note(service: Object) -> bool:
-    """Whether one of our annotations is there, true or not."""
+    """Whether the Service has one of the controller's annotations, with any value."""
     return recorded_ip(service) is not None or recorded_pool(service) is not None

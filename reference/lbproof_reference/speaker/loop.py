@@ -1,7 +1,7 @@
-"""The speaker's event loop: timers, sockets and links around one `Segment` an interface.
+"""Event loop of the speaker: timers, sockets and links around one `Segment` per interface.
 
-Each callback first asks whether this process was asleep. If so, it hears what the others said meanwhile and throws
-away the questions that were asked, before it acts on anything.
+Each callback first checks whether this process was suspended. If so, it receives the heartbeats that arrived meanwhile
+and discards queued ARP requests before it does anything else.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ if TYPE_CHECKING:
     from lbproof_reference.speaker.plan import Offer
 
 ANNOUNCE_SECONDS = (0.0, 0.1, 1.1, 3.0)
-"""A frame may be lost, and some hosts ignore a change within a second of the last (`locktime`)."""
+"""Delays (s) of announcements: frames may be lost, and some hosts ignore changes within 1 s (`locktime`)."""
 _AT_ONCE = 64
-"""Addresses that are decided on, or announced, between two looks at the sockets."""
+"""Addresses processed or announced per event loop iteration."""
 _GATHER_SECONDS = 0.002
-"""Claims come in bursts; one look at all addresses is enough for those that come together."""
+"""Delay after received claims, to process those of a burst together."""
 _GOODBYE_SECONDS = 0.3
 
 log = structlog.get_logger()
 
 
 class Port:
-    """One interface at work."""
+    """Speaker on one interface."""
 
     def __init__(
         self,
@@ -59,7 +59,7 @@ class Port:
         self._timer = self._loop.call_soon(self._on_timer)
 
     def close(self) -> None:
-        """Fall silent at once, as a cut cable does; a second time does nothing."""
+        """Stop sending and answering at once; idempotent."""
         if not self._open:
             return
         self._open = False
@@ -70,33 +70,33 @@ class Port:
 
     @property
     def is_open(self) -> bool:
-        """Whether it still has its sockets."""
+        """Whether the sockets are open."""
         return self._open
 
     def _fail(self) -> None:
-        """Fall silent for good, as the interface went down; should it be up again, `lost` starts afresh."""
+        """Close after the interface went down; `lost` opens it again if the link is up."""
         self.close()
         self._loop.call_later(self._interval, self._lost)
 
     def set_desired(self, changes: Mapping[bytes, Offer | None]) -> None:
-        """Change what is to be announced on this segment; None: no more."""
+        """Change the addresses to announce on this segment; None removes one."""
         self.segment.set_desired(changes)
         if self._open:
             self._follow(self._awake())
 
     def leave(self) -> None:
-        """Hand over."""
+        """Start the handover to other speakers."""
         self.segment.leave()
         if self._open:
             self._follow(self._awake())
 
     def _awake(self) -> float:
-        """The time now; a process that overslept a heartbeat doubts itself before it does anything else."""
+        """Return the time (monotonic, s); handle a suspension first if a heartbeat was missed."""
         now = time.monotonic()
         if now <= self._due + self._interval:
             return now
         gap = now - self._last_heartbeat
-        log.warning("woke up late", interface=self.link.name, gap_ms=round(gap * 1000))
+        log.warning("process was suspended", interface=self.link.name, gap_ms=round(gap * 1000))
         for _ in self._wire.received(self._wire.arp, limit=1 << 16):
             continue
         self._due = now
@@ -111,7 +111,7 @@ class Port:
             try:
                 news |= self.segment.hear(decode(frame[ETHERNET.size :], self._secret), now)
             except InvalidHeartbeatError as error:
-                log.debug("not a heartbeat of ours", interface=self.link.name, error=str(error))
+                log.debug("invalid heartbeat", interface=self.link.name, error=str(error))
         return news
 
     def _on_heartbeat(self) -> None:
@@ -133,7 +133,7 @@ class Port:
             self._fail()
             return
         for name in self.segment.expire_peers(now):
-            log.info("speaker lost", interface=self.link.name, node=name)
+            log.info("peer dead", interface=self.link.name, node=name)
         if now >= self._heartbeat_due:
             self._heartbeat_due = max(self._heartbeat_due + self._interval, now)
             self._send_heartbeats(now)
@@ -177,7 +177,7 @@ class Port:
             self._on_acquired(self.segment.wanted[address].service)
 
     def _announce(self, addresses: tuple[bytes, ...]) -> None:
-        """Say where the addresses are, a few at a time, for as long as they are here."""
+        """Send gratuitous ARP in batches for the addresses that are still claimed."""
         if not self._open:
             return
         for address in addresses[:_AT_ONCE]:
@@ -189,12 +189,12 @@ class Port:
 
 
 class Speaker:
-    """A node's speaker: a port for every link that is up."""
+    """Speaker of a node: one `SegmentSpeaker` for each link that is up."""
 
     def __init__(
         self, *, node: str, secret: bytes, interval: float, misses: int, on_acquired: Callable[[str], None]
     ) -> None:
-        """Speak for `node`; `on_acquired(service)` is called for each address that is taken."""
+        """Announce as `node`; `on_acquired(service)` is called for each acquired address."""
         self._node, self._secret, self._interval, self._misses, self._on_acquired = (
             node,
             secret,
@@ -207,7 +207,7 @@ class Speaker:
         self._links: Mapping[str, Link] = {}
 
     def use_links(self, links: Mapping[str, Link]) -> None:
-        """Follow what netlink says: a link that is gone or another starts afresh, and listens first."""
+        """Apply the links that netlink reports; a new or replaced link starts with a listening period."""
         self._links = links
         for name, port in list(self._ports.items()):
             if not port.is_open or not port.link.is_same(links.get(name)):
@@ -222,7 +222,7 @@ class Speaker:
                 self._ports[name].set_desired(_on(link, self._offers))
 
     def set_desired(self, changes: Mapping[bytes, Offer | None]) -> None:
-        """Announce these addresses, each where its subnet or its advertisement says; None: no more."""
+        """Change the addresses to announce; None removes one."""
         for address, offer in changes.items():
             if offer is None:
                 self._offers.pop(address, None)
@@ -232,7 +232,7 @@ class Speaker:
             port.set_desired(_on(port.link, changes))
 
     async def leave(self) -> None:
-        """Tell the others to take over, and wait until they have or a moment is over."""
+        """Hand over all addresses, with a timeout, then close."""
         for port in self._ports.values():
             port.leave()
         deadline = time.monotonic() + _GOODBYE_SECONDS
@@ -270,7 +270,7 @@ class Speaker:
 
 
 def _on(link: Link, offers: Mapping[bytes, Offer | None]) -> dict[bytes, Offer | None]:
-    """The same offers; None for those that are not for this link, and for its own addresses."""
+    """Return the offers, with None for those not allowed on this link and for the link's own addresses."""
 
     def here(address: bytes, offer: Offer) -> bool:
         if address in link.own:

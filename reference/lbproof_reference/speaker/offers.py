@@ -1,9 +1,9 @@
-"""Which addresses are to be announced, and by which nodes: read from the API server's objects, a Service at a time.
+"""Compute the addresses to announce, and the nodes that may announce them, one Service at a time.
 
-An address is announced if its Service is ours and has it in its status, and an `L2Advertisement` carries the pool that
-holds it. It outlives that pool: where none holds it, the pool counts that did when this speaker saw it last or, if it
-never did, the one that the controller noted together with the address. What no pool holds otherwise, and what is an
-address of a node, is not announced, whatever a status says.
+An address is announced if its Service is managed here and has it in its status, and an `L2Advertisement` selects its
+pool. It is still announced after its pool was deleted: the pool is then the one that this speaker saw last or, if it
+saw none, the one that the controller annotated together with the address. Other addresses outside all pools, and
+addresses of nodes, are not announced, whatever a status says.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _ADDRESS_TYPES = ("InternalIP", "ExternalIP")
 
 
 def matches(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
-    """Whether a LabelSelector selects these labels. Raises LookupError or TypeError for one that cannot be read."""
+    """Whether a LabelSelector matches the labels. Raises LookupError or TypeError for a malformed one."""
     tests: dict[str, Callable[[str, list[str]], bool]] = {
         "In": lambda key, values: labels.get(key) in values,
         "NotIn": lambda key, values: labels.get(key) not in values,
@@ -41,7 +41,7 @@ def matches(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
 
 
 class Rules:
-    """What advertisements, pools and nodes say together; made anew when one of them changes."""
+    """Announcement policy from advertisements, pools and nodes; rebuilt when one of them changes."""
 
     def __init__(
         self,
@@ -53,7 +53,7 @@ class Rules:
         known: Mapping[str, Mapping[bytes, str]] | None = None,
         skipped: Skipped | None = None,
     ) -> None:
-        """Read them; `known` is what `pools_of` said of each Service the last time."""
+        """Read the objects; `known` is the previous result of `pools_of` for each Service."""
         pools = list(pools)
         self._class, self._skipped = lb_class, skipped or Skipped()
         self._known = {} if known is None else known
@@ -76,7 +76,7 @@ class Rules:
         self._carried: dict[str, tuple[frozenset[str], frozenset[str] | None] | None] = {}
 
     def pools_of(self, key: str, service: Object) -> dict[bytes, str]:
-        """The addresses of a Service that may be announced, packed, each with its pool's name."""
+        """Return the addresses of a Service that may be announced (packed), with the name of their pool."""
         if not is_ours(service, self._class):
             return {}
         found: dict[bytes, str] = {}
@@ -88,20 +88,20 @@ class Rules:
                 if pool is None and recorded_ip(service) == text:
                     pool = recorded_pool(service) or ""
                 if ip.packed in self._of_nodes:
-                    raise ValueError("not announced: it is an address of a node")
+                    raise ValueError("not announced: address of a node")
                 if pool is None:
-                    raise ValueError("not announced: no pool holds it")
+                    raise ValueError("not announced: in no pool")
                 found[ip.packed] = pool
         return found
 
     def offers(self, key: str, service: Object, slices: Iterable[Object]) -> dict[bytes, Offer]:
-        """The addresses of a Service to announce, packed, each with who may do so; `slices` are its own."""
+        """Return the offers for a Service's addresses (packed); `slices` are its EndpointSlices."""
         return self.offers_of(key, service, self.pools_of(key, service), slices)
 
     def offers_of(
         self, key: str, service: Object, pools: Mapping[bytes, str], slices: Iterable[Object]
     ) -> dict[bytes, Offer]:
-        """The same for addresses whose pools are known already."""
+        """Return the same for addresses whose pools are already known."""
         found: dict[bytes, Offer] = {}
         ready: frozenset[str] | None = None
         for address, pool in pools.items():
@@ -119,7 +119,7 @@ class Rules:
         return found
 
     def _ready_nodes(self, slices: Iterable[Object]) -> frozenset[str]:
-        """The nodes with an endpoint that is ready."""
+        """Return the nodes that have a ready endpoint."""
         found = frozenset[str]()
         for piece in slices:
             with self._skipped.reading("EndpointSlice", key_of(piece)):
@@ -135,7 +135,7 @@ class OfferIndex:
     """All offers, indexed by address and by Service."""
 
     def __init__(self) -> None:
-        """Nothing is offered."""
+        """Start without offers."""
         self._of: dict[str, dict[bytes, Offer]] = {}
         self._for: dict[bytes, dict[str, Offer]] = {}
 
@@ -159,7 +159,7 @@ class OfferIndex:
 
 
 class _Carrier:
-    """One L2Advertisement; an empty list of pools, nodes or interfaces means all of them."""
+    """L2Advertisement; an empty list of pools, nodes or interfaces means all of them."""
 
     def __init__(self, spec: Object, able: Mapping[str, Mapping[str, str]]) -> None:
         self._pools = spec.get("ipAddressPools") or []
@@ -167,7 +167,7 @@ class _Carrier:
         chosen = spec.get("nodeSelectors") or [{}]
         self.nodes = frozenset(name for name, has in able.items() if any(matches(one, has) for one in chosen))
         self.interfaces = frozenset(spec["interfaces"]) if spec.get("interfaces") else None
-        for selector in (*self._selectors, *chosen):  # one that cannot be read is found now, not with some Service
+        for selector in (*self._selectors, *chosen):  # reject a malformed selector now, not on first use
             matches(selector, {})
 
     def carries(self, pool: str, labels: Mapping[str, str]) -> bool:
@@ -177,7 +177,7 @@ class _Carrier:
 
 
 def _carried(by: list[_Carrier]) -> tuple[frozenset[str], frozenset[str] | None] | None:
-    """What several advertisements allow together."""
+    """Return the union of nodes and interfaces of several advertisements; None without an advertisement."""
     if not by:
         return None
     nodes = frozenset[str]().union(*(carrier.nodes for carrier in by))
@@ -186,6 +186,6 @@ def _carried(by: list[_Carrier]) -> tuple[frozenset[str], frozenset[str] | None]
 
 
 def service_of(piece: Object) -> str:
-    """The Service (`namespace/name`) that an EndpointSlice belongs to."""
+    """Return the Service (`namespace/name`) of an EndpointSlice."""
     meta = piece["metadata"]
     return f"{meta['namespace']}/{(meta.get('labels') or {}).get(_SERVICE_OF_SLICE)}"

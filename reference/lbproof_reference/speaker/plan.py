@@ -1,8 +1,8 @@
-"""What a speaker does about the addresses of one segment: withdrawals first, then takeovers.
+"""Decide what a speaker does about the addresses of one segment: withdrawals first, then takeovers.
 
-Make before break: who may no longer announce goes on until one that may has claimed the address, or a moment is over.
-Pure: it sees one moment's view and returns the difference. It needs no API server; the wanted addresses were
-known before the fault.
+Make before break: a speaker that may no longer announce an address keeps it until another one claims it, or until a
+timeout. Pure: a function of one view of the segment. It needs no API server, because the desired addresses are known
+before a fault.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Offer:
-    """Who may announce an address: nodes by name, interfaces by name (None: any), and for which Service."""
+    """Nodes and interfaces (None: any) that may announce an address, and its Service."""
 
     service: str
     nodes: frozenset[str]
     interfaces: frozenset[str] | None = None
 
     def allows(self, node: str, interface: str) -> bool:
-        """Whether that node may announce through that interface of its own."""
+        """Whether the node may announce through that interface."""
         return node in self.nodes and (self.interfaces is None or interface in self.interfaces)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Neighbour:
-    """A live speaker of the segment, as this one last heard it."""
+    """Live peer of the segment as last received."""
 
     interface: str
     claims: Mapping[bytes, Claim] = field(default_factory=dict)
@@ -40,7 +40,7 @@ class Neighbour:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
-    """One moment of one segment, seen by speaker `me`; `others` are alive, `epochs` the highest ever heard."""
+    """State of one segment as seen by speaker `me`; `peers` are alive, `epochs` are the highest ever received."""
 
     me: str
     interface: str
@@ -49,17 +49,17 @@ class View:
     others: Mapping[str, Neighbour]
     epochs: Mapping[bytes, int]
     listening: bool = False
-    """It does not yet know who is there, and must take nothing."""
+    """Peers are not known yet; nothing may be acquired."""
     leaving: bool = False
     addresses: Collection[bytes] | None = None
-    """Those to decide on, since something about them changed; None: all."""
+    """Addresses to decide on, because they changed; None: all."""
     overdue: Collection[bytes] = ()
-    """Those that were held for a successor long enough."""
+    """Retained addresses whose timeout has passed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """Addresses to fall silent for, to take, to defend against a claim that lost, to hold until a successor claims."""
+    """Addresses to withdraw, to acquire, to defend against a lost claim, and to retain until a peer claims them."""
 
     withdraw: tuple[bytes, ...]
     take: Mapping[bytes, Claim]
@@ -68,7 +68,7 @@ class Plan:
 
 
 def plan(view: View) -> Plan:
-    """The difference between what this speaker claims and what it should."""
+    """Return the difference between the claims of this speaker and those that it should have."""
     staying = {node: other for node, other in view.others.items() if not other.leaving}
     interfaces = {node: other.interface for node, other in staying.items()} | {view.me: view.interface}
     able: dict[tuple[frozenset[str], frozenset[str] | None], list[str]] = {}

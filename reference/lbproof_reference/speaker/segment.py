@@ -1,6 +1,6 @@
-"""One segment's state: who is heard, what is claimed, what is answered. No socket and no clock: time is passed in.
+"""State of one segment: live peers, claims and answered addresses. No sockets and no clock: time is an argument.
 
-Times are seconds of a monotonic clock. The order of steps in `on_suspend` and `follow` is what makes them safe: stop
+Times are seconds of a monotonic clock. The order of steps in `on_suspend` and `reconcile` makes them safe: stop
 answering before sending, and receive before acquiring.
 """
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 HOLD_SECONDS = 0.3
-"""So long a successor is waited for that may announce what this speaker no longer may."""
+"""Time to wait for a successor before an address is withdrawn that this speaker may no longer announce."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Peer:
-    """What is known of another speaker; it stays known when it is dead, so that it cannot be replayed."""
+    """State of another speaker; kept after its death, to detect replayed messages."""
 
     last: tuple[int, int]
     deadline: float
@@ -33,10 +33,10 @@ class Peer:
     leaving: bool = False
     claims: dict[bytes, Claim] = field(default_factory=dict)
     chunks: dict[int, Mapping[bytes, Claim]] = field(default_factory=dict)
-    """The same claims, as they were last said."""
+    """The same claims, by chunk."""
 
     def claim(self, chunk: int, claims: Mapping[bytes, Claim]) -> set[bytes]:
-        """Take over what a chunk says now; the addresses for which that is news."""
+        """Replace a chunk of claims. Return the addresses whose claim changed."""
         before = self.chunks.get(chunk, {})
         if claims == before:
             return set()
@@ -49,10 +49,10 @@ class Peer:
 
 
 class Segment:
-    """What speaker `node` knows of the segment behind `interface`."""
+    """State of the segment behind `interface` as known by speaker `node`."""
 
     def __init__(self, *, node: str, interface: str, boot: int, hold: float, now: float) -> None:
-        """Listen for `hold` seconds before anything is taken."""
+        """Listen for `dead_interval` (s) before anything is acquired."""
         self.node, self.interface, self._boot, self._hold = node, interface, boot, hold
         self.wanted: dict[bytes, Offer] = {}
         self.mine: dict[bytes, Claim] = {}
@@ -71,7 +71,7 @@ class Segment:
         self._sequence = self._turn = 0
 
     def set_desired(self, changes: Mapping[bytes, Offer | None]) -> None:
-        """Change what is to be announced here; None: no more."""
+        """Change the addresses to announce; None removes one."""
         for address, offer in changes.items():
             if offer is None:
                 self.wanted.pop(address, None)
@@ -115,7 +115,7 @@ class Segment:
         return dead
 
     def next_deadline(self) -> float | None:
-        """When somebody dies who is not heard until then, or a successor that was waited for is late."""
+        """Return when the next peer or retained address expires (monotonic, s); None if there is none."""
         alive = [peer.deadline for peer in self.peers.values() if peer.alive]
         return min([*alive, *self._held_until.values()], default=None)
 
@@ -131,9 +131,9 @@ class Segment:
             self._lower(0)
 
     def follow(self, now: float, most: int | None = None) -> Plan:
-        """Do what the plan says about (at most so many) addresses that something changed for, and return it.
+        """Apply the plan for the pending addresses (at most `most`), and return it.
 
-        What is to be defended is named once a contest. Ask `is_settled` whether some are left.
+        An address is in `defend` once per contest. `is_settled` tells whether addresses are left.
         """
         listening = now < self.listen_until
         if not listening and not self._listened:
@@ -171,18 +171,18 @@ class Segment:
         return replace(todo, defend=new)
 
     def is_settled(self, now: float) -> bool:
-        """Whether nothing waits for `follow`."""
+        """Whether there is nothing to do for `reconcile`."""
         news = self._open or (not self._listened and now >= self.listen_until)
         return not news and all(until > now for until in self._held_until.values())
 
     def leave(self) -> None:
-        """Say goodbye from now on; what is claimed is still answered until a successor claims it."""
+        """Announce in heartbeats that this speaker leaves; claims are answered until a peer takes them over."""
         self.leaving = True
         self._say_all()
         self._open_all()
 
     def heartbeats(self) -> list[Heartbeat]:
-        """The messages that are due: a chunk in turn, what is news, and what was news the last time."""
+        """Return the due messages: the next chunk, changed chunks, and those changed the last time."""
         self._turn = (self._turn + 1) % len(self._chunks)
         due = self._unsaid | self._said_once | {self._turn}
         self._said_once, self._unsaid = self._unsaid, set()
@@ -190,7 +190,7 @@ class Segment:
 
     @property
     def has_news(self) -> bool:
-        """Whether the others should be told at once."""
+        """Whether changed chunks should be sent at once."""
         return bool(self._unsaid)
 
     def _heartbeat(self, number: int) -> Heartbeat:

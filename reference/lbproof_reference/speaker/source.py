@@ -1,4 +1,4 @@
-"""Where the speaker learns what to announce, and where it says that it does: the API server, never waited for."""
+"""Read from the API server what to announce, and record Events; nothing waits for the API server."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ COMPONENT = "lbproof-speaker"
 SLICES = "/apis/discovery.k8s.io/v1/endpointslices"
 _GATHER_SECONDS = 0.005
 _AT_ONCE = 64
-"""Services looked at between two looks at the sockets."""
+"""Services processed per event loop iteration."""
 
 
 class Source:
-    """Calls `want` with the offers that changed, soon after an object behind them did."""
+    """Calls `set_desired` with the changed offers soon after an object changed."""
 
     def __init__(self, kube: Kube, *, node: str, lb_class: str | None, namespace: str) -> None:
-        """Nothing happens until `run`; pools and advertisements of `namespace` alone count."""
+        """Prepare the informers; pools and advertisements outside `namespace` are ignored."""
         self._node, self._class = node, lb_class
         self._pools_path, self._advertisements_path = pools_of(namespace), advertisements_of(namespace)
         self._skipped = Skipped()
@@ -44,9 +44,9 @@ class Source:
         self._offer_index = OfferIndex()
         self._rules: Rules | None = None
         self._changed = asyncio.Event()
-        self._services: dict[str, None] = {}  # to look at, in order
-        self._slices: dict[str, set[str]] = {}  # of a Service
-        self._pools: dict[str, dict[bytes, str]] = {}  # of a Service's addresses, when they were looked at last
+        self._services: dict[str, None] = {}  # to process, in order
+        self._slices: dict[str, set[str]] = {}  # by Service
+        self._pools: dict[str, dict[bytes, str]] = {}  # of a Service's addresses, when last processed
         follow: dict[str, Callable[[str, Object | None], None]] = {
             SERVICES: self._service_changed,
             self._advertisements_path: self._rules_changed,
@@ -58,11 +58,11 @@ class Source:
 
     @property
     def synced(self) -> bool:
-        """Whether everything has been listed once."""
+        """Whether every resource has been listed once."""
         return all(informer.synced.is_set() for informer in self._informers.values())
 
     async def run(self, want: Callable[[Mapping[bytes, Offer | None]], None], listed: Callable[[], None]) -> None:
-        """Follow the API server for ever; `listed` is called once, before the first offer."""
+        """Follow the API server until cancelled; `listed` is called once, before the first offer."""
         async with asyncio.TaskGroup() as group:
             for informer in self._informers.values():
                 group.create_task(informer.run())
@@ -75,7 +75,7 @@ class Source:
             await self._offer(want)
 
     def record_announcement(self, service: str) -> None:
-        """Note that this node announces the Service now; it is told when the API server listens."""
+        """Queue an Event that this node announces the Service."""
         if found := self._informers[SERVICES].objects.get(service):
             self._recorder.event(
                 found, "Normal", "nodeAssigned", f'announcing from node "{self._node}" with protocol "layer2"'
@@ -107,7 +107,7 @@ class Source:
             self._service_changed(service, None)
 
     async def _offer(self, want: Callable[[Mapping[bytes, Offer | None]], None]) -> None:
-        """Look at what changed, a few Services at a time: heartbeats and questions come between."""
+        """Process changed Services in small batches, so that heartbeats and ARP requests are not delayed."""
         looked = 0
         while True:
             await self._changed.wait()
@@ -152,14 +152,14 @@ class Source:
 
 
 def _said(node: Object) -> object:
-    """All of a node that counts here: its labels and its addresses."""
+    """Return the fields of a node that matter here: labels and addresses."""
     return node["metadata"].get("labels"), (node.get("status") or {}).get("addresses")
 
 
 def _settle_memory() -> None:
-    """Take what is known out of garbage collection: walking it, again and again in a burst, would delay heartbeats.
+    """Exclude existing objects from garbage collection, whose scans would delay heartbeats.
 
-    It is freed all the same once nothing refers to it, since JSON has no cycles.
+    Reference counting still frees them, because JSON has no cycles.
     """
     gc.collect(1)
     gc.freeze()
