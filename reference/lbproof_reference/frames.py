@@ -24,7 +24,7 @@ _IPV4_OVER_ETHERNET = (1, 0x0800, 6, 4)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class ArpRequest:
     """ARP request: the sender's MAC and IPv4 address (packed) and the IPv4 address that it asks for."""
 
     mac: bytes
@@ -37,7 +37,7 @@ def arp(*, to: bytes, op: int, mac: bytes, sender: bytes, target_mac: bytes, tar
     return ETHERNET.pack(to, mac, ETH_P_ARP) + ARP.pack(*_IPV4_OVER_ETHERNET, op, mac, sender, target_mac, target)
 
 
-def read_request(frame: bytes) -> Request | None:
+def read_request(frame: bytes) -> ArpRequest | None:
     """Decode a frame; None if it is not a request that needs a reply.
 
     Replies, malformed frames, group senders and gratuitous requests need none. A probe (sender 0.0.0.0) does, and
@@ -51,10 +51,10 @@ def read_request(frame: bytes) -> Request | None:
         return None
     if mac[0] & 1 or mac == bytes(6) or sender == target:
         return None
-    return Request(mac=mac, sender=sender, target=target)
+    return ArpRequest(mac=mac, sender=sender, target=target)
 
 
-def reply(request: Request, mac: bytes) -> bytes:
+def arp_reply(request: ArpRequest, mac: bytes) -> bytes:
     """Encode the unicast reply to a request."""
     return arp(to=request.mac, op=REPLY, mac=mac, sender=request.target, target_mac=request.mac, target=request.sender)
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import httpx
 import structlog
 
-from lbproof_reference.reading import UNREADABLE, Skipped, parse
+from lbproof_reference.reading import MALFORMED_OBJECT, SkipLog, parse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
@@ -177,7 +177,7 @@ class Informer:
         self._path = path
         self._changed = changed
         self._version = ""
-        self._skipped = Skipped()
+        self._skip_log = SkipLog()
 
     async def run(self) -> None:
         """List, then watch, until cancelled; list again after a malformed response."""
@@ -188,13 +188,13 @@ class Informer:
                     await self._list()
                 await self._watch()
                 failures = 0
-            except (httpx.HTTPError, OSError, *UNREADABLE) as error:
+            except (httpx.HTTPError, OSError, *MALFORMED_OBJECT) as error:
                 gone = isinstance(error, httpx.HTTPStatusError) and error.response.status_code == _GONE
-                if gone or isinstance(error, UNREADABLE):
+                if gone or isinstance(error, MALFORMED_OBJECT):
                     self._version = ""
                 pause = _RETRY_SECONDS[min(failures, len(_RETRY_SECONDS) - 1)]
                 failures += 1
-                what = "malformed response" if isinstance(error, UNREADABLE) else "API server unavailable"
+                what = "malformed response" if isinstance(error, MALFORMED_OBJECT) else "API server unavailable"
                 log.warning(what, path=self._path, error=repr(error), retry_seconds=pause)
                 await asyncio.sleep(pause)
 
@@ -203,7 +203,7 @@ class Informer:
         more: dict[str, str] = {}
         while True:
             page = await self._kube.call("GET", self._path, None, limit=_PAGE, **more)
-            found |= {key_of(item): _stripped(item) for item in page["items"]}
+            found |= {key_of(item): _strip(item) for item in page["items"]}
             if not (token := page["metadata"].get("continue")):
                 break
             more["continue"] = token
@@ -212,7 +212,7 @@ class Informer:
         self.synced.set()
         for key in before.keys() | found.keys():
             if _differ(before.get(key), found.get(key)):
-                self._tell(key, before.get(key))
+                self._notify(key, before.get(key))
 
     async def _watch(self) -> None:
         events = self._kube.lines(
@@ -235,15 +235,15 @@ class Informer:
                 key = key_of(item)
                 before = self.objects.pop(key, None)
                 if event["type"] != "DELETED":
-                    self.objects[key] = _stripped(item)
-                self._tell(key, before)
+                    self.objects[key] = _strip(item)
+                self._notify(key, before)
 
-    def _tell(self, key: str, before: Object | None) -> None:
-        with self._skipped.reading(self._path, key):
+    def _notify(self, key: str, before: Object | None) -> None:
+        with self._skip_log.reading(self._path, key):
             self._changed(key, before)
 
 
-def _stripped(obj: Object) -> Object:
+def _strip(obj: Object) -> Object:
     """Remove `managedFields`, which is about half of an object and not used."""
     obj["metadata"].pop("managedFields", None)
     return obj
@@ -291,14 +291,14 @@ class EventRecorder:
             latest, about, kind, reason, message = await self._waiting.get()
             while (left := min(self._quiet_at, latest) - time.monotonic()) > 0:  # noqa: ASYNC110 - waits for a time
                 await asyncio.sleep(left)
-            said = {"component": self._component, "host": self._host}
-            while not await self._sent(about, kind=kind, reason=reason, message=message, **said):  # noqa: ASYNC110 - retry
+            source = {"component": self._component, "host": self._host}
+            while not await self._send(about, kind=kind, reason=reason, message=message, **source):  # noqa: ASYNC110 - retry
                 await asyncio.sleep(1)
             await asyncio.sleep(_EVENT_PAUSE_SECONDS)
 
-    async def _sent(self, about: Object, **said: str) -> bool:
+    async def _send(self, about: Object, **source: str) -> bool:
         try:
-            await self._kube.event(about, **said)
+            await self._kube.event(about, **source)
         except httpx.HTTPStatusError as error:
             log.warning("event rejected", about=key_of(about), error=repr(error))
         except httpx.HTTPError as error:
@@ -307,12 +307,12 @@ class EventRecorder:
         return True
 
 
-class _Probe(asyncio.Protocol):
+class _ReadyConnection(asyncio.Protocol):
     """Connection to the readiness port; closed after the response, or on timeout."""
 
-    def __init__(self, ready: Callable[[], bool], all_open: dict[_Probe, None]) -> None:
+    def __init__(self, ready: Callable[[], bool], all_open: dict[_ReadyConnection, None]) -> None:
         self._ready, self._all_open = ready, all_open
-        self._said = b""
+        self._received = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)  # noqa: S101 - of a TCP server
@@ -323,12 +323,12 @@ class _Probe(asyncio.Protocol):
         self._all_open[self] = None
 
     def data_received(self, data: bytes) -> None:
-        self._said += data
-        if b"\r\n\r\n" in self._said:
+        self._received += data
+        if b"\r\n\r\n" in self._received:
             status = b"200 OK" if self._ready() else b"503 Service Unavailable"
             self._transport.write(b"HTTP/1.1 " + status + b"\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
             self._transport.close()
-        elif len(self._said) > _REQUEST_BYTES:
+        elif len(self._received) > _REQUEST_BYTES:
             self.abort()
 
     def connection_lost(self, _: Exception | None) -> None:
@@ -346,5 +346,5 @@ async def serve_ready(port: int, ready: Callable[[], bool]) -> asyncio.Server:
     Every host that reaches the node may connect. Above the connection limit the oldest connection is closed, so
     that the kubelet's probe is always answered.
     """
-    all_open: dict[_Probe, None] = {}
-    return await asyncio.get_running_loop().create_server(lambda: _Probe(ready, all_open), port=port)
+    all_open: dict[_ReadyConnection, None] = {}
+    return await asyncio.get_running_loop().create_server(lambda: _ReadyConnection(ready, all_open), port=port)

@@ -12,13 +12,13 @@ import structlog
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-UNREADABLE = (LookupError, TypeError, ValueError, AttributeError, RecursionError)
+MALFORMED_OBJECT = (LookupError, TypeError, ValueError, AttributeError, RecursionError)
 """Exceptions raised by reading an object that does not match its schema."""
 
 _DEEPEST = 100
 """Nesting levels kept of JSON that is too deep for the parser; fields used here are less than half as deep."""
 _BRACKET = re.compile(rb'(?:[^"\[\]{}]++|"(?:[^"\\]++|\\.)*+")*+([\[\]{}])')
-_SKIPS_KNOWN = 1000
+_MAX_ENTRIES = 1000
 
 log = structlog.get_logger()
 
@@ -53,32 +53,32 @@ def _shallow(text: bytes) -> bytes:
     return b"".join(kept)
 
 
-class Skipped:
+class SkipLog:
     """Log of skipped objects: each is logged once, and again only if it was readable in between."""
 
     def __init__(self) -> None:
         """Start without entries."""
-        self._said: dict[tuple[str, str], str] = {}
+        self._logged: dict[tuple[str, str], str] = {}
 
     @contextmanager
     def reading(self, kind: str, key: str) -> Iterator[None]:
         """Skip the rest of the block, and log the reason, if it raises one of the errors above."""
         try:
             yield
-        except UNREADABLE as error:
+        except MALFORMED_OBJECT as error:
             self.note(kind, key, str(error) if isinstance(error, ValueError) else repr(error))
         else:
             self.forget(kind, key)
 
     def note(self, kind: str, key: str, why: str) -> None:
         """Log that an object or a part of it is skipped, unless the same reason was logged before."""
-        if self._said.get((kind, key)) == why:
+        if self._logged.get((kind, key)) == why:
             return
-        if len(self._said) >= _SKIPS_KNOWN:
-            self._said.clear()
-        self._said[kind, key] = why
+        if len(self._logged) >= _MAX_ENTRIES:
+            self._logged.clear()
+        self._logged[kind, key] = why
         log.warning("object skipped", kind=kind, object=key, reason=why)
 
     def forget(self, kind: str, key: str) -> None:
         """Record that the object is readable again."""
-        self._said.pop((kind, key), None)
+        self._logged.pop((kind, key), None)

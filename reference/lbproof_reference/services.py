@@ -14,7 +14,7 @@ ALLOCATED = "lbproof.dev/allocated-ip"
 """Annotation with the assigned address; a status with another address was not written by this controller."""
 
 
-def is_ours(service: Object, lb_class: str | None) -> bool:
+def is_managed(service: Object, lb_class: str | None) -> bool:
     """Whether this implementation serves the Service (KEP-1959).
 
     With `lb_class`, only Services of that class; without it, Services of no class and of this implementation's own
@@ -27,19 +27,19 @@ def is_ours(service: Object, lb_class: str | None) -> bool:
     return asked == lb_class if lb_class else asked in (None, OWN_CLASS)
 
 
-def ingress_of(service: Object) -> list[str]:
+def ingress_ips(service: Object) -> list[str]:
     """Return the addresses in the Service's status."""
     entries = service.get("status", {}).get("loadBalancer", {}).get("ingress") or []
     return [entry["ip"] for entry in entries if entry.get("ip")]
 
 
-def recorded_ip(service: Object) -> str | None:
+def annotated_ip(service: Object) -> str | None:
     """Return the address in the controller's annotation, or None."""
     found: str | None = (service["metadata"].get("annotations") or {}).get(ALLOCATED)
     return found
 
 
-def recorded_pool(service: Object) -> str | None:
+def annotated_pool(service: Object) -> str | None:
     """Return the pool in the controller's annotation, or None."""
     found: str | None = (service["metadata"].get("annotations") or {}).get(FROM_POOL)
     return found

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
     from lbproof_reference.speaker.plan import Offer
 
-BEAT = 0.05
-HOLD = 3 * BEAT
+INTERVAL = 0.05
+DEAD_INTERVAL = 3 * INTERVAL
 STEP = 0.001
 
 
@@ -27,7 +27,7 @@ class SimulatedLan:
         """Start all nodes at time 0 with the same offers."""
         self.now = 0.0
         self.speakers = {
-            node: Segment(node=node, interface="eth0", boot=number, hold=HOLD, now=0)
+            node: Segment(node=node, interface="eth0", boot=number, dead_interval=DEAD_INTERVAL, now=0)
             for number, node in enumerate(nodes, start=1)
         }
         self.cut: set[str] = set()
@@ -36,7 +36,7 @@ class SimulatedLan:
         """Seconds per address with more than one answering node."""
         self.silent: dict[bytes, float] = {}
         """Seconds per address without an answering node."""
-        self._due = {node: BEAT * number / len(self.speakers) for number, node in enumerate(self.speakers)}
+        self._due = {node: INTERVAL * number / len(self.speakers) for number, node in enumerate(self.speakers)}
         self._last = dict.fromkeys(self.speakers, 0.0)
         self._inbox: dict[str, list[bytes]] = {node: [] for node in self.speakers}
         self.set_desired(offers)
@@ -56,7 +56,7 @@ class SimulatedLan:
 
     def run(self, seconds: float) -> None:
         """Advance the time; `double` and `silent` start at 0."""
-        addresses = {address for speaker in self.speakers.values() for address in speaker.wanted}
+        addresses = {address for speaker in self.speakers.values() for address in speaker.desired}
         self.double, self.silent = dict.fromkeys(addresses, 0.0), dict.fromkeys(addresses, 0.0)
         for _ in range(round(seconds / STEP)):
             self.now += STEP
@@ -71,16 +71,16 @@ class SimulatedLan:
         speaker = self.speakers[node]
         heard, self._inbox[node] = self._inbox[node], []
         for frame in heard:
-            speaker.hear(decode(frame, b"key"), self.now)
-        if self.now > self._due[node] + BEAT:
+            speaker.receive(decode(frame, b"key"), self.now)
+        if self.now > self._due[node] + INTERVAL:
             speaker.on_suspend(self.now - self._last[node], self.now)
             self._due[node] = self.now
         speaker.expire_peers(self.now)
         due = self.now >= self._due[node]
         if due:
-            self._due[node] += BEAT
+            self._due[node] += INTERVAL
         if not speaker.is_settled(self.now):
-            speaker.follow(self.now)
+            speaker.reconcile(self.now)
         if due or speaker.has_news:
             self._last[node] = self.now
             frames = [encode(heartbeat, b"key") for heartbeat in speaker.heartbeats()]

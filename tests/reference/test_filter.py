@@ -188,10 +188,10 @@ def test_a_wire_hears_what_was_claimed_last() -> None:
                 return [frame[38:42] for frame in wire.received(wire.arp, limit=1000)]
 
             assert hear() == []
-            wire.hear_for([*ours, *many])
+            wire.accept_requests_for([*ours, *many])
             assert hear() == ours
-            wire.hear_for(ours[:1])
-            wire.hear_for(ours[1:])
+            wire.accept_requests_for(ours[:1])
+            wire.accept_requests_for(ours[1:])
             async with asyncio.timeout(10):
                 while hear() != ours[1:]:  # noqa: ASYNC110 - depends on a timer of the wire
                     await asyncio.sleep(0)
@@ -212,7 +212,7 @@ def test_a_kernel_with_less_room_gets_a_coarser_filter(monkeypatch: pytest.Monke
     link = Link(name="lo", index=1, mac=bytes(6), subnets=())
     with closing(Wire(link)) as wire:
         monkeypatch.setattr("lbproof_reference.speaker.wire._attach", attach)
-        wire.hear_for([(2 * number).to_bytes(4) for number in range(5000)])
+        wire.accept_requests_for([(2 * number).to_bytes(4) for number in range(5000)])
 
     assert tried == sorted(tried, reverse=True)
     assert 250 < tried[-1] <= 500

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scapy.layers.l2 import ARP, Ether
 
-from lbproof_reference.frames import FRAME_BYTES, announcements, read_request, reply
+from lbproof_reference.frames import FRAME_BYTES, announcements, arp_reply, read_request
 
 VIP, HOST = "10.0.0.7", "10.0.0.9"
 OURS, THEIRS = "02:00:00:00:00:01", "02:00:00:00:00:02"
@@ -31,7 +31,7 @@ def test_a_reply_tells_the_asker_alone() -> None:
     question = read_request(request())
     assert question is not None
 
-    frame = Ether(reply(question, packed(OURS)))
+    frame = Ether(arp_reply(question, packed(OURS)))
 
     assert (frame.dst, frame.src) == (THEIRS, OURS)
     assert (frame[ARP].op, frame[ARP].hwsrc, frame[ARP].psrc) == (2, OURS, VIP)

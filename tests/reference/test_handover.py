@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from tests.reference.simulated import BEAT, HOLD, STEP, SimulatedLan
+from tests.reference.simulated import DEAD_INTERVAL, INTERVAL, STEP, SimulatedLan
 
 from lbproof_reference.speaker.plan import Offer
-from lbproof_reference.speaker.segment import HOLD_SECONDS
+from lbproof_reference.speaker.segment import RETAIN_SECONDS
 
 NODES = ("n1", "n2", "n3")
 ADDRESSES = [bytes([10, 0, 0, number]) for number in range(100)]
@@ -34,7 +34,7 @@ def within(seconds: dict[bytes, float], most: float) -> None:
 
 def test_addresses_are_spread_over_nodes_that_start_together(lan: SimulatedLan) -> None:
     """Each of three nodes that start together announces more than a tenth of the addresses."""
-    assert all(len(speaker.mine) > len(ADDRESSES) / 10 for speaker in lan.speakers.values())
+    assert all(len(speaker.claims) > len(ADDRESSES) / 10 for speaker in lan.speakers.values())
 
 
 def test_an_orderly_stop_leaves_no_moment_without_an_answer(lan: SimulatedLan) -> None:
@@ -44,8 +44,8 @@ def test_an_orderly_stop_leaves_no_moment_without_an_answer(lan: SimulatedLan) -
     lan.run(0.3)
 
     within(lan.silent, 0)
-    within(lan.double, BEAT)
-    assert not lan.speakers[leaver].mine
+    within(lan.double, INTERVAL)
+    assert not lan.speakers[leaver].claims
 
 
 def test_a_node_that_may_no_longer_announce_goes_on_until_another_does(lan: SimulatedLan) -> None:
@@ -60,7 +60,7 @@ def test_a_node_that_may_no_longer_announce_goes_on_until_another_does(lan: Simu
     lan.run(1)
 
     within(lan.silent, 0)
-    within(lan.double, BEAT)
+    within(lan.double, INTERVAL)
     assert lan.answerers(FIRST) != [owner]
 
 
@@ -68,7 +68,7 @@ def test_a_successor_that_never_comes_is_not_waited_for_long(lan: SimulatedLan) 
     """An excluded node stops answering after a timeout, even without a successor."""
     (owner,) = lan.answerers(FIRST)
     lan.set_desired({FIRST: offer(*(set(NODES) - {owner}))}, owner)
-    lan.run(HOLD_SECONDS + 0.05)
+    lan.run(RETAIN_SECONDS + 0.05)
 
     assert lan.answerers(FIRST) == []
 
@@ -90,12 +90,12 @@ def test_a_cut_that_heals_has_two_announcers_for_a_heartbeat_at_most(lan: Simula
     lan.cut = set()
     lan.run(0.5)
 
-    within(lan.double, BEAT)
+    within(lan.double, INTERVAL)
     within(lan.silent, 0)
     assert {address: lan.answerers(address) for address in ADDRESSES} == rest
 
 
-@pytest.mark.parametrize("seconds", [HOLD - BEAT, HOLD, HOLD + BEAT, 1.0])
+@pytest.mark.parametrize("seconds", [DEAD_INTERVAL - INTERVAL, DEAD_INTERVAL, DEAD_INTERVAL + INTERVAL, 1.0])
 def test_one_that_was_frozen_wakes_to_no_double_answer(lan: SimulatedLan, seconds: float) -> None:
     """A resumed node never answers for an address that another node took over."""
     (sleeper,) = lan.answerers(FIRST)
@@ -114,7 +114,7 @@ def test_a_burst_of_addresses_costs_a_message_for_each_chunk_that_changed(lan: S
     lan.set_desired({bytes([10, 0, 1, 1]): offer("n1")}, "n1")
     speaker.heartbeats()
     speaker.heartbeats()
-    speaker.follow(lan.now)
+    speaker.reconcile(lan.now)
 
     assert speaker.has_news
     assert len(speaker.heartbeats()) <= 2

@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING
 
 from lbproof_reference.speaker import wire
 from lbproof_reference.speaker.__main__ import links_lost
-from lbproof_reference.speaker.loop import _on
+from lbproof_reference.speaker.loop import offers_for_link
 from lbproof_reference.speaker.plan import Offer
 from lbproof_reference.speaker.wire import Link, watch_links
 
@@ -58,7 +58,7 @@ def test_a_links_own_address_is_not_announced_on_it() -> None:
     link = Link(name="eth0", index=2, mac=bytes(6), subnets=subnets, own=frozenset({own}))
     offer = Offer(service="ns/a", nodes=frozenset({"n1"}))
 
-    assert _on(link, {own: offer, other: offer}) == {own: None, other: offer}
+    assert offers_for_link(link, {own: offer, other: offer}) == {own: None, other: offer}
 
 
 def test_a_watch_that_fails_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

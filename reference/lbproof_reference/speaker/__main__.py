@@ -76,7 +76,7 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def _hurry() -> None:
+def _set_realtime_priority() -> None:
     """Give every thread real-time priority, because a delayed heartbeat causes a false failover.
 
     Called after the first list, which takes processor time that another speaker may need. Without CAP_SYS_NICE the
@@ -95,7 +95,7 @@ def _hurry() -> None:
 async def _serve(options: argparse.Namespace) -> None:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
-    loop.set_exception_handler(_die)
+    loop.set_exception_handler(_exit_on_error)
     loop.add_signal_handler(signal.SIGTERM, stopping.set)
     kube = Kube(options.api, options.account)
     if not (secret := _read(options.secret_file)):
@@ -117,7 +117,7 @@ async def _serve(options: argparse.Namespace) -> None:
         lambda error: links_lost(error, ending=loop.is_closed()),
     )
     async with server:
-        work = asyncio.create_task(source.run(speaker.set_desired, _hurry))
+        work = asyncio.create_task(source.run(speaker.set_desired, _set_realtime_priority))
         stop = asyncio.create_task(stopping.wait())
         await asyncio.wait([work, stop], return_when=asyncio.FIRST_COMPLETED)
         await speaker.leave()
@@ -127,7 +127,7 @@ async def _serve(options: argparse.Namespace) -> None:
         work.result()
 
 
-def _die(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+def _exit_on_error(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     """Exit at once: a speaker that claims addresses and does not answer is worse than none."""
     log.error("unhandled error", message=context["message"], error=repr(context.get("exception")))
     os._exit(70)

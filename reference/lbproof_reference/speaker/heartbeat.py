@@ -42,7 +42,7 @@ class Heartbeat:
     boot: int
     """Start time of the speaker in nanoseconds since 1970; a later boot supersedes an earlier one."""
     sequence: int
-    hold_ms: int
+    dead_interval_ms: int
     """Dead interval: time without a message after which the sender is dead."""
     chunk: int
     claims: Mapping[bytes, Claim]
@@ -99,8 +99,8 @@ def encode(heartbeat: Heartbeat, secret: bytes) -> bytes:
     """Encode a message; the signature is last."""
     parts = [
         _HEAD.pack(
-            _MAGIC, cluster_of(secret), heartbeat.leaving, heartbeat.hold_ms, heartbeat.boot, heartbeat.sequence,
-            heartbeat.chunk, len(heartbeat.claims),
+            _MAGIC, cluster_of(secret), heartbeat.leaving, heartbeat.dead_interval_ms, heartbeat.boot,
+            heartbeat.sequence, heartbeat.chunk, len(heartbeat.claims),
         )
     ]  # fmt: skip
     for text in (heartbeat.node, heartbeat.interface):
@@ -116,7 +116,7 @@ def decode(data: bytes, secret: bytes) -> Heartbeat:
     """Decode a message; trailing bytes (Ethernet padding) are ignored. Raises InvalidHeartbeatError."""
     if len(data) < _HEAD.size:
         raise InvalidHeartbeatError("too short")
-    magic, cluster, leaving, hold, boot, sequence, chunk, count = _HEAD.unpack_from(data)
+    magic, cluster, leaving, dead_interval, boot, sequence, chunk, count = _HEAD.unpack_from(data)
     if magic != _MAGIC or not hmac.compare_digest(cluster, cluster_of(secret)):
         raise InvalidHeartbeatError("another cluster")
     try:
@@ -133,8 +133,8 @@ def decode(data: bytes, secret: bytes) -> Heartbeat:
     if not hmac.compare_digest(hmac.digest(secret, data[:at], "sha256"), data[at : at + _MAC_BYTES]):
         raise InvalidHeartbeatError("signed with another Secret")
     return Heartbeat(
-        node=node, interface=interface, boot=boot, sequence=sequence, hold_ms=hold, chunk=chunk, claims=claims,
-        leaving=bool(leaving),
+        node=node, interface=interface, boot=boot, sequence=sequence, dead_interval_ms=dead_interval, chunk=chunk,
+        claims=claims, leaving=bool(leaving),
     )  # fmt: skip
 
 

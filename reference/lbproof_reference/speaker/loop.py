@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from lbproof_reference.frames import ETHERNET, announcements, read_request, reply
+from lbproof_reference.frames import ETHERNET, announcements, arp_reply, read_request
 from lbproof_reference.speaker.heartbeat import InvalidHeartbeatError, decode, encode
 from lbproof_reference.speaker.segment import Segment
 from lbproof_reference.speaker.wire import Link, Wire
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 ANNOUNCE_SECONDS = (0.0, 0.1, 1.1, 3.0)
 """Delays (s) of announcements: frames may be lost, and some hosts ignore changes within 1 s (`locktime`)."""
-_AT_ONCE = 64
+_BATCH = 64
 """Addresses processed or announced per event loop iteration."""
 _GATHER_SECONDS = 0.002
 """Delay after received claims, to process those of a burst together."""
@@ -33,7 +33,7 @@ _GOODBYE_SECONDS = 0.3
 log = structlog.get_logger()
 
 
-class Port:
+class SegmentSpeaker:
     """Speaker on one interface."""
 
     def __init__(
@@ -82,13 +82,13 @@ class Port:
         """Change the addresses to announce on this segment; None removes one."""
         self.segment.set_desired(changes)
         if self._open:
-            self._follow(self._awake())
+            self._reconcile(self._awake())
 
     def leave(self) -> None:
         """Start the handover to other speakers."""
         self.segment.leave()
         if self._open:
-            self._follow(self._awake())
+            self._reconcile(self._awake())
 
     def _awake(self) -> float:
         """Return the time (monotonic, s); handle a suspension first if a heartbeat was missed."""
@@ -100,35 +100,35 @@ class Port:
         for _ in self._wire.received(self._wire.arp, limit=1 << 16):
             continue
         self._due = now
-        self._hear(now)
+        self._receive(now)
         self.segment.on_suspend(gap, now)
-        self._follow(now)
+        self._reconcile(now)
         return now
 
-    def _hear(self, now: float) -> bool:
+    def _receive(self, now: float) -> bool:
         news = False
         for frame in self._wire.received(self._wire.heartbeat):
             try:
-                news |= self.segment.hear(decode(frame[ETHERNET.size :], self._secret), now)
+                news |= self.segment.receive(decode(frame[ETHERNET.size :], self._secret), now)
             except InvalidHeartbeatError as error:
                 log.debug("invalid heartbeat", interface=self.link.name, error=str(error))
         return news
 
     def _on_heartbeat(self) -> None:
         now = self._awake()
-        if self._hear(now):
-            self._follow_soon(_GATHER_SECONDS)
+        if self._receive(now):
+            self._reconcile_soon(_GATHER_SECONDS)
 
     def _on_arp(self) -> None:
         now = self._awake()
         for frame in self._wire.received(self._wire.arp):
             request = read_request(frame)
             if request and self.segment.answers(request.target, now):
-                self._wire.send_arp(reply(request, self.link.mac))
+                self._wire.send_arp(arp_reply(request, self.link.mac))
 
     def _on_timer(self) -> None:
         now = self._awake()
-        self._hear(now)
+        self._receive(now)
         if self._wire.lost:
             self._fail()
             return
@@ -138,7 +138,7 @@ class Port:
             self._heartbeat_due = max(self._heartbeat_due + self._interval, now)
             self._send_heartbeats(now)
         if not self.segment.is_settled(now):
-            self._follow(now)
+            self._reconcile(now)
         later = [self._heartbeat_due, self.segment.next_deadline() or self._heartbeat_due]
         if self.segment.listen_until > now:
             later.append(self.segment.listen_until)
@@ -150,7 +150,7 @@ class Port:
         for heartbeat in self.segment.heartbeats():
             self._wire.send_heartbeat(encode(heartbeat, self._secret))
 
-    def _follow_soon(self, seconds: float) -> None:
+    def _reconcile_soon(self, seconds: float) -> None:
         if not self._gathering:
             self._gathering = True
             self._loop.call_later(seconds, self._gather)
@@ -158,33 +158,33 @@ class Port:
     def _gather(self) -> None:
         self._gathering = False
         if self._open:
-            self._follow(self._awake())
+            self._reconcile(self._awake())
 
-    def _follow(self, now: float) -> None:
-        done = self.segment.follow(now, _AT_ONCE)
+    def _reconcile(self, now: float) -> None:
+        done = self.segment.reconcile(now, _BATCH)
         if not self.segment.is_settled(now):
-            self._follow_soon(0)
-        if done.take or done.withdraw:
-            self._wire.hear_for(self.segment.mine)
+            self._reconcile_soon(0)
+        if done.acquire or done.withdraw:
+            self._wire.accept_requests_for(self.segment.claims)
         if self.segment.has_news:
             self._send_heartbeats(now)
-        fresh = (*done.take, *done.defend)
+        fresh = (*done.acquire, *done.defend)
         if fresh:
             self._announce(fresh)
             for delay in ANNOUNCE_SECONDS[1:]:
                 self._loop.call_later(delay, self._announce, fresh)
-        for address in done.take:
-            self._on_acquired(self.segment.wanted[address].service)
+        for address in done.acquire:
+            self._on_acquired(self.segment.desired[address].service)
 
     def _announce(self, addresses: tuple[bytes, ...]) -> None:
         """Send gratuitous ARP in batches for the addresses that are still claimed."""
         if not self._open:
             return
-        for address in addresses[:_AT_ONCE]:
-            if address in self.segment.mine and len(address) == 4:  # noqa: PLR2004 - bytes of an IPv4 address
+        for address in addresses[:_BATCH]:
+            if address in self.segment.claims and len(address) == 4:  # noqa: PLR2004 - bytes of an IPv4 address
                 for frame in announcements(address, self.link.mac):
                     self._wire.send_arp(frame)
-        if rest := addresses[_AT_ONCE:]:
+        if rest := addresses[_BATCH:]:
             self._loop.call_soon(self._announce, rest)
 
 
@@ -202,24 +202,24 @@ class Speaker:
             misses,
             on_acquired,
         )
-        self._ports: dict[str, Port] = {}
+        self._segment_speakers: dict[str, SegmentSpeaker] = {}
         self._offers: dict[bytes, Offer] = {}
         self._links: Mapping[str, Link] = {}
 
     def use_links(self, links: Mapping[str, Link]) -> None:
         """Apply the links that netlink reports; a new or replaced link starts with a listening period."""
         self._links = links
-        for name, port in list(self._ports.items()):
-            if not port.is_open or not port.link.is_same(links.get(name)):
+        for name, segment_speaker in list(self._segment_speakers.items()):
+            if not segment_speaker.is_open or not segment_speaker.link.is_same(links.get(name)):
                 log.info("link down", interface=name)
-                port.close()
-                del self._ports[name]
+                segment_speaker.close()
+                del self._segment_speakers[name]
         for name, link in links.items():
-            if name not in self._ports:
-                self._open(link)
-            elif self._ports[name].link != link:
-                self._ports[name].link = link
-                self._ports[name].set_desired(_on(link, self._offers))
+            if name not in self._segment_speakers:
+                self._open_link(link)
+            elif self._segment_speakers[name].link != link:
+                self._segment_speakers[name].link = link
+                self._segment_speakers[name].set_desired(offers_for_link(link, self._offers))
 
     def set_desired(self, changes: Mapping[bytes, Offer | None]) -> None:
         """Change the addresses to announce; None removes one."""
@@ -228,32 +228,35 @@ class Speaker:
                 self._offers.pop(address, None)
             else:
                 self._offers[address] = offer
-        for port in self._ports.values():
-            port.set_desired(_on(port.link, changes))
+        for segment_speaker in self._segment_speakers.values():
+            segment_speaker.set_desired(offers_for_link(segment_speaker.link, changes))
 
     async def leave(self) -> None:
         """Hand over all addresses, with a timeout, then close."""
-        for port in self._ports.values():
-            port.leave()
+        for segment_speaker in self._segment_speakers.values():
+            segment_speaker.leave()
         deadline = time.monotonic() + _GOODBYE_SECONDS
-        while any(port.is_open and port.segment.mine for port in self._ports.values()):
+        while any(
+            segment_speaker.is_open and segment_speaker.segment.claims
+            for segment_speaker in self._segment_speakers.values()
+        ):
             if time.monotonic() >= deadline:
                 break
             await asyncio.sleep(self._interval / 10)
-        for port in self._ports.values():
-            port.close()
+        for segment_speaker in self._segment_speakers.values():
+            segment_speaker.close()
 
-    def _open(self, link: Link) -> None:
+    def _open_link(self, link: Link) -> None:
         now = time.monotonic()
         segment = Segment(
             node=self._node,
             interface=link.name,
             boot=time.time_ns(),
-            hold=self._interval * self._misses,
+            dead_interval=self._interval * self._misses,
             now=now,
         )
         try:
-            port = Port(
+            segment_speaker = SegmentSpeaker(
                 link,
                 segment,
                 secret=self._secret,
@@ -265,16 +268,16 @@ class Speaker:
             log.warning("link not usable", interface=link.name, error=repr(error))
             return
         log.info("link up", interface=link.name, mac=link.mac.hex(":"))
-        self._ports[link.name] = port
-        port.set_desired(_on(link, self._offers))
+        self._segment_speakers[link.name] = segment_speaker
+        segment_speaker.set_desired(offers_for_link(link, self._offers))
 
 
-def _on(link: Link, offers: Mapping[bytes, Offer | None]) -> dict[bytes, Offer | None]:
+def offers_for_link(link: Link, offers: Mapping[bytes, Offer | None]) -> dict[bytes, Offer | None]:
     """Return the offers, with None for those not allowed on this link and for the link's own addresses."""
 
-    def here(address: bytes, offer: Offer) -> bool:
+    def is_allowed(address: bytes, offer: Offer) -> bool:
         if address in link.own:
             return False
         return link.name in offer.interfaces if offer.interfaces is not None else link.reaches(address)
 
-    return {address: offer if offer and here(address, offer) else None for address, offer in offers.items()}
+    return {address: offer if offer and is_allowed(address, offer) else None for address, offer in offers.items()}

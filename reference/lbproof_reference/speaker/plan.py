@@ -30,7 +30,7 @@ class Offer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Neighbour:
+class PeerView:
     """Live peer of the segment as last received."""
 
     interface: str
@@ -39,14 +39,14 @@ class Neighbour:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class View:
+class SegmentView:
     """State of one segment as seen by speaker `me`; `peers` are alive, `epochs` are the highest ever received."""
 
     me: str
     interface: str
-    wanted: Mapping[bytes, Offer]
-    mine: Mapping[bytes, Claim]
-    others: Mapping[str, Neighbour]
+    desired: Mapping[bytes, Offer]
+    claims: Mapping[bytes, Claim]
+    peers: Mapping[str, PeerView]
     epochs: Mapping[bytes, int]
     listening: bool = False
     """Peers are not known yet; nothing may be acquired."""
@@ -62,35 +62,35 @@ class Plan:
     """Addresses to withdraw, to acquire, to defend against a lost claim, and to retain until a peer claims them."""
 
     withdraw: tuple[bytes, ...]
-    take: Mapping[bytes, Claim]
+    acquire: Mapping[bytes, Claim]
     defend: tuple[bytes, ...]
-    hold: tuple[bytes, ...] = ()
+    retain: tuple[bytes, ...] = ()
 
 
-def plan(view: View) -> Plan:
+def plan(view: SegmentView) -> Plan:
     """Return the difference between the claims of this speaker and those that it should have."""
-    staying = {node: other for node, other in view.others.items() if not other.leaving}
+    staying = {node: other for node, other in view.peers.items() if not other.leaving}
     interfaces = {node: other.interface for node, other in staying.items()} | {view.me: view.interface}
     able: dict[tuple[frozenset[str], frozenset[str] | None], list[str]] = {}
-    take: dict[bytes, Claim] = {}
-    withdraw, defend, hold = list[bytes](), list[bytes](), list[bytes]()
-    for address in view.mine.keys() | view.wanted.keys() if view.addresses is None else view.addresses:
-        mine, offer = view.mine.get(address), view.wanted.get(address)
-        claims = {node: other.claims[address] for node, other in staying.items() if address in other.claims}
+    acquire: dict[bytes, Claim] = {}
+    withdraw, defend, retain = list[bytes](), list[bytes](), list[bytes]()
+    for address in view.claims.keys() | view.desired.keys() if view.addresses is None else view.addresses:
+        own, offer = view.claims.get(address), view.desired.get(address)
+        peer_claims = {node: other.claims[address] for node, other in staying.items() if address in other.claims}
         if view.leaving or offer is None:
-            if mine and (claims or not view.leaving):
+            if own and (peer_claims or not view.leaving):
                 withdraw.append(address)
             continue
         group = (offer.nodes, offer.interfaces)
         if group not in able:
             able[group] = [node for node, interface in interfaces.items() if offer.allows(node, interface)]
-        winner = elect(address, able[group], claims | {view.me: mine} if mine else claims)
+        winner = elect(address, able[group], peer_claims | {view.me: own} if own else peer_claims)
         if winner == view.me:
-            if mine and claims:
+            if own and peer_claims:
                 defend.append(address)
-            elif not mine and not view.listening:
-                take[address] = Claim(standing=len(interfaces), epoch=view.epochs.get(address, 0) + 1)
-        elif mine:
-            waits = winner is not None and winner not in claims and address not in view.overdue
-            (hold if waits else withdraw).append(address)
-    return Plan(withdraw=tuple(withdraw), take=take, defend=tuple(defend), hold=tuple(hold))
+            elif not own and not view.listening:
+                acquire[address] = Claim(standing=len(interfaces), epoch=view.epochs.get(address, 0) + 1)
+        elif own:
+            waits = winner is not None and winner not in peer_claims and address not in view.overdue
+            (retain if waits else withdraw).append(address)
+    return Plan(withdraw=tuple(withdraw), acquire=acquire, defend=tuple(defend), retain=tuple(retain))

@@ -66,7 +66,7 @@ class Wire:
     """ARP and heartbeat sockets of one interface; `lost` stays True after the interface went down."""
 
     def __init__(self, link: Link) -> None:
-        """Open both sockets; no ARP request is received before `hear_for`."""
+        """Open both sockets; no ARP request is received before `accept_requests_for`."""
         self._mac = link.mac
         self.lost = False
         self.arp = _packet_socket(link.name, ETH_P_ARP, arp_filter(()))
@@ -75,7 +75,7 @@ class Wire:
         self._most, self._filter_due = MOST_INSTRUCTIONS, 0.0
         self._timer: asyncio.TimerHandle | None = None
 
-    def hear_for(self, addresses: Collection[bytes]) -> None:
+    def accept_requests_for(self, addresses: Collection[bytes]) -> None:
         """Receive requests for these addresses, and possibly for some in between: now, or after a short delay.
 
         The delay occurs only in bursts of changes, where one filter serves several. Queued frames passed an

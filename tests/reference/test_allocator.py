@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lbproof_reference.controller.allocate import AddressRequest, Allocator, RefusedError, read_address_request
-from lbproof_reference.pools import BadPoolError, Block, Pool, parse_block, parse_pools
+from lbproof_reference.controller.allocate import AddressRequest, AllocationError, Allocator, read_address_request
+from lbproof_reference.pools import AddressRange, BadPoolError, Pool, parse_pools, parse_range
 
 BASE = int(ipaddress.ip_address("10.0.0.0"))
 KEYS = st.sampled_from([f"ns/s{number}" for number in range(12)])
@@ -27,7 +27,7 @@ STEPS = st.lists(
 
 def pool(first: int, last: int, name: str = "p", **more: bool) -> Pool:
     """Return a pool of 10.0.0.<first> to 10.0.0.<last>."""
-    return Pool(name=name, blocks=(Block(family=4, first=BASE + first, last=BASE + last),), **more)
+    return Pool(name=name, ranges=(AddressRange(family=4, first=BASE + first, last=BASE + last),), **more)
 
 
 def ip(offset: int) -> ipaddress.IPv4Address:
@@ -49,14 +49,14 @@ def test_no_address_has_two_holders_and_nobody_is_moved(
     for what, key, offset in steps:
         before = dict(allocator.holds)
         if what == "pools":
-            allocator.use([pool(0, offset or 0)])
+            allocator.set_pools([pool(0, offset or 0)])
         elif what == "release":
             allocator.release(key)
         else:
-            request = AddressRequest(key=key, asked=None if offset is None else ip(offset))
+            request = AddressRequest(key=key, requested_ip=None if offset is None else ip(offset))
             try:
-                allocator.grant(request)
-            except RefusedError:
+                allocator.allocate(request)
+            except AllocationError:
                 assert allocator.holds == before
 
         assert len(set(allocator.holds.values())) == len(allocator.holds)
@@ -73,43 +73,43 @@ def test_a_refusal_means_that_the_pool_is_full(steps: list[tuple[str, str, int |
             if what == "release":
                 allocator.release(key)
             elif what == "grant":
-                allocator.grant(AddressRequest(key=key, asked=None if offset is None else ip(offset)))
-        except RefusedError:
+                allocator.allocate(AddressRequest(key=key, requested_ip=None if offset is None else ip(offset)))
+        except AllocationError:
             continue
     free = {ip(offset) for offset in range(8)} - set(allocator.holder)
 
-    got = [allocator.grant(AddressRequest(key=f"new/{number}")).ip for number in range(len(free))]
+    got = [allocator.allocate(AddressRequest(key=f"new/{number}")).ip for number in range(len(free))]
 
     assert got == sorted(free)
-    with pytest.raises(RefusedError, match="no available IPs"):
-        allocator.grant(AddressRequest(key="new/one-more"))
+    with pytest.raises(AllocationError, match="no available IPs"):
+        allocator.allocate(AddressRequest(key="new/one-more"))
 
 
 def test_a_status_is_kept_in_no_pool_and_the_older_of_two_keeps_it() -> None:
     """An address outside all pools can be assigned to one Service, and only to one."""
     allocator = Allocator([pool(0, 1)])
 
-    assert allocator.adopt("ns/old", ip(200))
-    assert not allocator.adopt("ns/young", ip(200))
-    assert allocator.grant(AddressRequest(key="ns/old")).ip == ip(200)
-    assert allocator.grant(AddressRequest(key="ns/old")).pool is None
+    assert allocator.assign("ns/old", ip(200))
+    assert not allocator.assign("ns/young", ip(200))
+    assert allocator.allocate(AddressRequest(key="ns/old")).ip == ip(200)
+    assert allocator.allocate(AddressRequest(key="ns/old")).pool is None
 
 
 def test_a_named_pool_moves_a_service_and_manual_pools_serve_only_by_name() -> None:
     """A pool with `autoAssign: false` serves only by name; a Service that names it later moves there."""
     allocator = Allocator([pool(0, 1, "auto"), pool(10, 11, "manual", auto_assign=False)])
-    assert [allocator.grant(AddressRequest(key=key)).ip for key in "ab"] == [ip(0), ip(1)]
-    with pytest.raises(RefusedError):
-        allocator.grant(AddressRequest(key="c"))
+    assert [allocator.allocate(AddressRequest(key=key)).ip for key in "ab"] == [ip(0), ip(1)]
+    with pytest.raises(AllocationError):
+        allocator.allocate(AddressRequest(key="c"))
 
-    assert allocator.grant(AddressRequest(key="a", pool="manual")).ip == ip(10)
-    assert allocator.grant(AddressRequest(key="c")).ip == ip(0)
+    assert allocator.allocate(AddressRequest(key="a", pool="manual")).ip == ip(10)
+    assert allocator.allocate(AddressRequest(key="c")).ip == ip(0)
 
 
 def test_a_service_of_the_other_family_is_refused() -> None:
     """An IPv6 request to an IPv4 pool fails with a reason that names the family."""
-    with pytest.raises(RefusedError, match="IPv6"):
-        Allocator([pool(0, 1)]).grant(AddressRequest(key="a", family=6))
+    with pytest.raises(AllocationError, match="IPv6"):
+        Allocator([pool(0, 1)]).allocate(AddressRequest(key="a", family=6))
 
 
 def test_time_per_address_does_not_grow_with_the_pool() -> None:
@@ -120,7 +120,7 @@ def test_time_per_address_does_not_grow_with_the_pool() -> None:
         requests = [AddressRequest(key=str(number)) for number in range(count)]
         begin = time.perf_counter()
         for request in requests:
-            allocator.grant(request)
+            allocator.allocate(request)
         return (time.perf_counter() - begin) / count
 
     small, large = min(per_address(1024) for _ in range(5)), per_address(65536)
@@ -142,7 +142,7 @@ def test_time_per_address_does_not_grow_with_the_pool() -> None:
 def test_a_bad_block_says_what_is_wrong(text: str, why: str) -> None:
     """The error of an invalid range names the problem."""
     with pytest.raises(BadPoolError, match=why):
-        parse_block(text)
+        parse_range(text)
 
 
 def test_the_younger_of_two_that_overlap_is_bad() -> None:
@@ -171,7 +171,9 @@ def test_good_pools_never_share_an_address(spans: list[tuple[int, int]]) -> None
         for number, (start, length) in enumerate(spans)
     ]
     good, bad = parse_pools(objects)
-    numbers = [n for p in good for block in p.blocks for n in range(block.first, block.last + 1)]
+    numbers = [
+        n for p in good for address_range in p.ranges for n in range(address_range.first, address_range.last + 1)
+    ]
 
     assert len(numbers) == len(set(numbers))
     assert {p.name for p in good} | set(bad) == {f"p{number}" for number in range(len(spans))}
@@ -181,9 +183,9 @@ def test_buggy_addresses_are_left_out() -> None:
     """With `avoidBuggyIPs`, .0 and .255 are not assigned, even on request."""
     allocator = Allocator([pool(254, 257, avoid_buggy=True)])
 
-    assert [str(allocator.grant(AddressRequest(key=key)).ip) for key in "ab"] == ["10.0.0.254", "10.0.1.1"]
-    with pytest.raises(RefusedError):
-        allocator.grant(AddressRequest(key="c", asked=ipaddress.ip_address("10.0.1.0")))
+    assert [str(allocator.allocate(AddressRequest(key=key)).ip) for key in "ab"] == ["10.0.0.254", "10.0.1.1"]
+    with pytest.raises(AllocationError):
+        allocator.allocate(AddressRequest(key="c", requested_ip=ipaddress.ip_address("10.0.1.0")))
 
 
 def test_contradicting_requests_are_no_wish() -> None:
@@ -193,7 +195,7 @@ def test_contradicting_requests_are_no_wish() -> None:
         "spec": {"loadBalancerIP": "10.0.0.2"},
     }
 
-    assert read_address_request("a", both).asked == ip(2)
+    assert read_address_request("a", both).requested_ip == ip(2)
     both["spec"] = {"loadBalancerIP": "10.0.0.3"}
-    with pytest.raises(RefusedError, match="disagree"):
+    with pytest.raises(AllocationError, match="disagree"):
         read_address_request("a", both)
