@@ -18,7 +18,7 @@ import time
 from itertools import pairwise
 
 from lbproof_reference.controller.allocate import AddressRequest, Allocator
-from lbproof_reference.pools import Block, Pool
+from lbproof_reference.pools import AddressRange, Pool
 
 FIRST = (10 << 24) + 1
 """10.0.0.1: the first address of the pool, as a number."""
@@ -28,7 +28,7 @@ _STRIDE = 7919
 
 def allocator(count: int) -> Allocator:
     """An allocator with one pool of so many IPv4 addresses, all free."""
-    return Allocator([Pool(name="pool", blocks=(Block(family=4, first=FIRST, last=FIRST + count - 1),))])
+    return Allocator([Pool(name="pool", ranges=(AddressRange(family=4, first=FIRST, last=FIRST + count - 1),))])
 
 
 def requests(count: int, generation: int) -> list[AddressRequest]:
@@ -40,7 +40,7 @@ def granted(made: Allocator, wanted: list[AddressRequest]) -> float:
     """Processor seconds to meet all requests."""
     began = time.thread_time()
     for request in wanted:
-        made.grant(request)
+        made.allocate(request)
     return time.thread_time() - began
 
 
@@ -50,7 +50,7 @@ def churned(made: Allocator, before: list[AddressRequest], after: list[AddressRe
     began = time.thread_time()
     for key, request in zip(leaving, after, strict=True):
         made.release(key)
-        made.grant(request)
+        made.allocate(request)
     return time.thread_time() - began
 
 
@@ -58,7 +58,7 @@ def each(made: Allocator, wanted: list[AddressRequest]) -> list[float]:
     """Processor seconds of each grant; reading the clock, some 0.5 µs, is in it."""
     clock, moments = time.thread_time, [time.thread_time()]
     for request in wanted:
-        made.grant(request)
+        made.allocate(request)
         moments.append(clock())
     return [after - before for before, after in pairwise(moments)]
 

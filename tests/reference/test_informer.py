@@ -1,4 +1,4 @@
-"""Lists and watches: whatever the API server admits into one object, all others are followed."""
+"""Lists and watches: one malformed object does not stop the others."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 DEPTHS = (1_200, 9_000)
-"""Beyond Python's limit of recursion, and what the API server still reads (its own limit is 10,000)."""
+"""Above Python's recursion limit, and near the API server's limit of 10,000."""
 
 
 def service(name: str, version: int, annotation: str = "", managed: str = "[]") -> str:
-    """A Service as JSON; characters beyond ASCII stand for themselves, as the API server writes them."""
+    """Return a Service as JSON, with unescaped non-ASCII characters as the API server writes them."""
     meta = {"namespace": "ns", "name": name, "resourceVersion": str(version), "annotations": {"a": annotation}}
     text = json.dumps(meta, ensure_ascii=False)
     return f'{{"metadata":{text[:-1]},"managedFields":{managed}}},"spec":{{"type":"LoadBalancer"}}}}'
 
 
 def event(obj: str) -> bytes:
-    """A line of a watch."""
+    """Return a line of a watch."""
     return f'{{"type":"ADDED","object":{obj}}}\n'.encode()
 
 
 def nested(depth: int) -> str:
-    """JSON of that depth."""
+    """Return JSON of that depth."""
     return "[" + '{"f:a\\"}]":' * depth + "{}" + "}" * depth + "]"
 
 
 @asynccontextmanager
 async def closing(kube: Kube) -> AsyncIterator[Kube]:
-    """A client that is closed in the end."""
+    """Close a client at the end of the block."""
     try:
         yield kube
     finally:
@@ -58,7 +58,7 @@ async def following(api: ScriptedApi) -> AsyncIterator[Informer]:
 
 
 async def until_known(informer: Informer, *names: str) -> None:
-    """Wait for these Services and no others; TimeoutError when they do not come."""
+    """Wait until exactly these Services are known. Raises TimeoutError."""
     async with asyncio.timeout(20):
         while informer.objects.keys() != {f"ns/{name}" for name in names}:  # noqa: ASYNC110 - it tells nobody
             await asyncio.sleep(0.01)
@@ -66,7 +66,7 @@ async def until_known(informer: Informer, *names: str) -> None:
 
 @pytest.mark.parametrize("end", ["\x85", "\u2028", "\u2029", "\x0b", "\x0c", "\x1c"])
 def test_a_line_of_a_watch_ends_at_a_newline_alone(tmp_path: Path, end: str) -> None:
-    """What Python's `splitlines` takes for the end of a line may stand in any annotation."""
+    """Other line boundaries of `str.splitlines` do not split a line of a watch."""
     text = f"left{end}right"
     lines = event(service("a", 1, text)) + event(service("b", 2))
 
@@ -84,7 +84,7 @@ def test_a_line_of_a_watch_ends_at_a_newline_alone(tmp_path: Path, end: str) -> 
     "broken", [b'{"type":\n', b"[]\n", b'{"type":"ADDED"}\n', b'{"a":"\xff"}\n', b"1" * 5000 + b"\n"]
 )
 def test_after_a_line_that_cannot_be_read_everything_is_listed_anew(tmp_path: Path, broken: bytes) -> None:
-    """The same version is not watched again: what follows the line would never be seen."""
+    """After a malformed line the informer lists again instead of watching the same version."""
 
     async def follow() -> None:
         api = ScriptedApi(tmp_path, [], [broken])
@@ -102,7 +102,7 @@ def test_after_a_line_that_cannot_be_read_everything_is_listed_anew(tmp_path: Pa
 
 @pytest.mark.parametrize("depth", DEPTHS)
 def test_an_object_nested_deeper_than_python_recurses_is_followed(tmp_path: Path, depth: int) -> None:
-    """In a list and in a watch; what lies so deep is not ours to read."""
+    """Objects nested deeper than Python's recursion limit are read from lists and watches."""
     deep = event(service("b", 1, managed=nested(depth))) + event(service("c", 2))
 
     async def follow() -> None:
@@ -115,7 +115,7 @@ def test_an_object_nested_deeper_than_python_recurses_is_followed(tmp_path: Path
 
 @pytest.mark.parametrize("depth", [*range(880, 1000, 20), *DEPTHS])
 def test_a_list_that_comes_again_is_compared_at_any_depth(tmp_path: Path, depth: int) -> None:
-    """Just below the depth at which reading fails, comparing would."""
+    """A repeated list is compared without an error at any depth."""
     again = f'{{"metadata":{{"namespace":"ns","name":"x"}},"status":{nested(depth)}}}'
 
     async def follow() -> None:
@@ -130,7 +130,7 @@ def test_a_list_that_comes_again_is_compared_at_any_depth(tmp_path: Path, depth:
 
 
 def test_json_is_read_as_it_is_but_for_what_lies_too_deep() -> None:
-    """Strings with brackets and escapes are no nesting."""
+    """Brackets and escapes in strings do not count as nesting."""
     fine = {"a": ['[{"\\', {"b": None}], "c": "}]"}
 
     assert parse(json.dumps(fine).encode()) == fine

@@ -1,4 +1,4 @@
-"""Pools and the allocator, as properties: whatever is asked in whatever order."""
+"""Pools and the allocator, as properties over any sequence of requests."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lbproof_reference.controller.allocate import AddressRequest, Allocator, RefusedError, read_address_request
-from lbproof_reference.pools import BadPoolError, Block, Pool, parse_block, parse_pools
+from lbproof_reference.controller.allocate import AddressRequest, AllocationError, Allocator, read_address_request
+from lbproof_reference.pools import AddressRange, BadPoolError, Pool, parse_pools, parse_range
 
 BASE = int(ipaddress.ip_address("10.0.0.0"))
 KEYS = st.sampled_from([f"ns/s{number}" for number in range(12)])
@@ -26,17 +26,17 @@ STEPS = st.lists(
 
 
 def pool(first: int, last: int, name: str = "p", **more: bool) -> Pool:
-    """A pool of 10.0.0.<first> to <last>."""
-    return Pool(name=name, blocks=(Block(family=4, first=BASE + first, last=BASE + last),), **more)
+    """Return a pool of 10.0.0.<first> to 10.0.0.<last>."""
+    return Pool(name=name, ranges=(AddressRange(family=4, first=BASE + first, last=BASE + last),), **more)
 
 
 def ip(offset: int) -> ipaddress.IPv4Address:
-    """10.0.0.<offset>."""
+    """Return 10.0.0.<offset>."""
     return ipaddress.IPv4Address(BASE + offset)
 
 
 def made(name: str, *addresses: str, at: str = "1", **spec: bool) -> dict[str, object]:
-    """An IPAddressPool as the API server gives it."""
+    """Return an IPAddressPool as the API server returns it."""
     return {"metadata": {"name": name, "creationTimestamp": at}, "spec": {"addresses": list(addresses), **spec}}
 
 
@@ -44,19 +44,19 @@ def made(name: str, *addresses: str, at: str = "1", **spec: bool) -> dict[str, o
 def test_no_address_has_two_holders_and_nobody_is_moved(
     steps: list[tuple[str, str, int | None]],
 ) -> None:
-    """A holder keeps its address through everything that others do and through changes of the pools."""
+    """A Service keeps its address, which no other one gets, through requests of others and changes of pools."""
     allocator = Allocator([pool(0, 7)])
     for what, key, offset in steps:
         before = dict(allocator.holds)
         if what == "pools":
-            allocator.use([pool(0, offset or 0)])
+            allocator.set_pools([pool(0, offset or 0)])
         elif what == "release":
             allocator.release(key)
         else:
-            request = AddressRequest(key=key, asked=None if offset is None else ip(offset))
+            request = AddressRequest(key=key, requested_ip=None if offset is None else ip(offset))
             try:
-                allocator.grant(request)
-            except RefusedError:
+                allocator.allocate(request)
+            except AllocationError:
                 assert allocator.holds == before
 
         assert len(set(allocator.holds.values())) == len(allocator.holds)
@@ -66,61 +66,61 @@ def test_no_address_has_two_holders_and_nobody_is_moved(
 
 @given(STEPS)
 def test_a_refusal_means_that_the_pool_is_full(steps: list[tuple[str, str, int | None]]) -> None:
-    """Whatever came back is found again: after any history, automatic requests fill the pool exactly."""
+    """After any history, automatic requests get every free address before one fails."""
     allocator = Allocator([pool(0, 7)])
     for what, key, offset in steps:
         try:
             if what == "release":
                 allocator.release(key)
             elif what == "grant":
-                allocator.grant(AddressRequest(key=key, asked=None if offset is None else ip(offset)))
-        except RefusedError:
+                allocator.allocate(AddressRequest(key=key, requested_ip=None if offset is None else ip(offset)))
+        except AllocationError:
             continue
     free = {ip(offset) for offset in range(8)} - set(allocator.holder)
 
-    got = [allocator.grant(AddressRequest(key=f"new/{number}")).ip for number in range(len(free))]
+    got = [allocator.allocate(AddressRequest(key=f"new/{number}")).ip for number in range(len(free))]
 
     assert got == sorted(free)
-    with pytest.raises(RefusedError, match="no available IPs"):
-        allocator.grant(AddressRequest(key="new/one-more"))
+    with pytest.raises(AllocationError, match="no available IPs"):
+        allocator.allocate(AddressRequest(key="new/one-more"))
 
 
 def test_a_status_is_kept_in_no_pool_and_the_older_of_two_keeps_it() -> None:
-    """Adoption asks nobody's leave but the holder's."""
+    """An address outside all pools can be assigned to one Service, and only to one."""
     allocator = Allocator([pool(0, 1)])
 
-    assert allocator.adopt("ns/old", ip(200))
-    assert not allocator.adopt("ns/young", ip(200))
-    assert allocator.grant(AddressRequest(key="ns/old")).ip == ip(200)
-    assert allocator.grant(AddressRequest(key="ns/old")).pool is None
+    assert allocator.assign("ns/old", ip(200))
+    assert not allocator.assign("ns/young", ip(200))
+    assert allocator.allocate(AddressRequest(key="ns/old")).ip == ip(200)
+    assert allocator.allocate(AddressRequest(key="ns/old")).pool is None
 
 
 def test_a_named_pool_moves_a_service_and_manual_pools_serve_only_by_name() -> None:
-    """`autoAssign: false` is honoured; a pool that is named later moves its Service there."""
+    """A pool with `autoAssign: false` serves only by name; a Service that names it later moves there."""
     allocator = Allocator([pool(0, 1, "auto"), pool(10, 11, "manual", auto_assign=False)])
-    assert [allocator.grant(AddressRequest(key=key)).ip for key in "ab"] == [ip(0), ip(1)]
-    with pytest.raises(RefusedError):
-        allocator.grant(AddressRequest(key="c"))
+    assert [allocator.allocate(AddressRequest(key=key)).ip for key in "ab"] == [ip(0), ip(1)]
+    with pytest.raises(AllocationError):
+        allocator.allocate(AddressRequest(key="c"))
 
-    assert allocator.grant(AddressRequest(key="a", pool="manual")).ip == ip(10)
-    assert allocator.grant(AddressRequest(key="c")).ip == ip(0)
+    assert allocator.allocate(AddressRequest(key="a", pool="manual")).ip == ip(10)
+    assert allocator.allocate(AddressRequest(key="c")).ip == ip(0)
 
 
 def test_a_service_of_the_other_family_is_refused() -> None:
-    """IPv6 from an IPv4 pool is no address, with a reason that names the family."""
-    with pytest.raises(RefusedError, match="IPv6"):
-        Allocator([pool(0, 1)]).grant(AddressRequest(key="a", family=6))
+    """An IPv6 request to an IPv4 pool fails with a reason that names the family."""
+    with pytest.raises(AllocationError, match="IPv6"):
+        Allocator([pool(0, 1)]).allocate(AddressRequest(key="a", family=6))
 
 
 def test_time_per_address_does_not_grow_with_the_pool() -> None:
-    """65,536 addresses cost per address about what 1,024 do: no pool is walked."""
+    """The time per address for 65,536 addresses is less than four times that for 1,024."""
 
     def per_address(count: int) -> float:
         allocator = Allocator([pool(0, 65535)])
         requests = [AddressRequest(key=str(number)) for number in range(count)]
         begin = time.perf_counter()
         for request in requests:
-            allocator.grant(request)
+            allocator.allocate(request)
         return (time.perf_counter() - begin) / count
 
     small, large = min(per_address(1024) for _ in range(5)), per_address(65536)
@@ -140,13 +140,13 @@ def test_time_per_address_does_not_grow_with_the_pool() -> None:
     ],
 )
 def test_a_bad_block_says_what_is_wrong(text: str, why: str) -> None:
-    """The text is for the pool's author."""
+    """The error of an invalid range names the problem."""
     with pytest.raises(BadPoolError, match=why):
-        parse_block(text)
+        parse_range(text)
 
 
 def test_the_younger_of_two_that_overlap_is_bad() -> None:
-    """It is not used; the older and the unrelated are."""
+    """The younger of two overlapping pools is invalid; the older and unrelated ones are valid."""
     good, bad = parse_pools(
         [
             made("young", "10.0.0.8-10.0.0.20", at="2"),
@@ -165,35 +165,37 @@ def test_the_younger_of_two_that_overlap_is_bad() -> None:
 
 @given(st.lists(st.tuples(st.integers(0, 60), st.integers(0, 12)), max_size=8))
 def test_good_pools_never_share_an_address(spans: list[tuple[int, int]]) -> None:
-    """Every address is of one good pool at most, and every pool is either good or bad."""
+    """Every address is in at most one valid pool, and every pool is either valid or invalid."""
     objects = [
         made(f"p{number}", f"{ip(start)}-{ip(start + length)}", at=str(number))
         for number, (start, length) in enumerate(spans)
     ]
     good, bad = parse_pools(objects)
-    numbers = [n for p in good for block in p.blocks for n in range(block.first, block.last + 1)]
+    numbers = [
+        n for p in good for address_range in p.ranges for n in range(address_range.first, address_range.last + 1)
+    ]
 
     assert len(numbers) == len(set(numbers))
     assert {p.name for p in good} | set(bad) == {f"p{number}" for number in range(len(spans))}
 
 
 def test_buggy_addresses_are_left_out() -> None:
-    """`avoidBuggyIPs` skips .0 and .255, asked for or not."""
+    """With `avoidBuggyIPs`, .0 and .255 are not assigned, even on request."""
     allocator = Allocator([pool(254, 257, avoid_buggy=True)])
 
-    assert [str(allocator.grant(AddressRequest(key=key)).ip) for key in "ab"] == ["10.0.0.254", "10.0.1.1"]
-    with pytest.raises(RefusedError):
-        allocator.grant(AddressRequest(key="c", asked=ipaddress.ip_address("10.0.1.0")))
+    assert [str(allocator.allocate(AddressRequest(key=key)).ip) for key in "ab"] == ["10.0.0.254", "10.0.1.1"]
+    with pytest.raises(AllocationError):
+        allocator.allocate(AddressRequest(key="c", requested_ip=ipaddress.ip_address("10.0.1.0")))
 
 
 def test_contradicting_requests_are_no_wish() -> None:
-    """A field and an annotation that disagree are refused; agreeing ones are one request."""
+    """A field and an annotation that disagree fail; equal ones are one request."""
     both = {
         "metadata": {"annotations": {"metallb.universe.tf/loadBalancerIPs": "10.0.0.2"}},
         "spec": {"loadBalancerIP": "10.0.0.2"},
     }
 
-    assert read_address_request("a", both).asked == ip(2)
+    assert read_address_request("a", both).requested_ip == ip(2)
     both["spec"] = {"loadBalancerIP": "10.0.0.3"}
-    with pytest.raises(RefusedError, match="disagree"):
+    with pytest.raises(AllocationError, match="disagree"):
         read_address_request("a", both)
