@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lbproof.lab.base import LabError
-from lbproof.lab.enter import ending_with_us
+from lbproof.lab.common.commands import killed_with_parent
 from lbproof_perf.bench import Size
 from lbproof_perf.book import Step
 from lbproof_perf.ruler.outage import outage, takeovers
@@ -125,7 +125,7 @@ def busy(hogs: int) -> Iterator[None]:
     """So many processes that only compute, inside the block."""
     with ExitStack() as stack:
         for _ in range(hogs):
-            argv = ending_with_us([sys.executable, "-S", "-E", "-c", "while True: pass"])
+            argv = killed_with_parent([sys.executable, "-S", "-E", "-c", "while True: pass"])
             hog = stack.enter_context(subprocess.Popen(argv, stdin=subprocess.DEVNULL))
             stack.callback(hog.kill)
         yield
