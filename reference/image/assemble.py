@@ -1,7 +1,7 @@
-"""Makes the image's root folder out of this Debian: `assemble.py SITE TARGET`. Runs in the Dockerfile's first stage.
+"""Create the image's root folder from this Debian: `assemble.py SITE TARGET`. Runs in the Dockerfile's first stage.
 
-The interpreter, the parts of the standard library that a service has a use for, the shared libraries that these are
-linked to, and SITE as the place for packages, compiled beforehand since the image is read-only where it runs.
+Contains the interpreter, the parts of the standard library that a service needs, their shared libraries, and SITE as
+the folder for packages. Everything is compiled in advance because the image is read-only at run time.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ USELESS = (
     *("distutils", "dbm", "curses", "wsgiref", "xmlrpc", "config-*", "doctest.py", "pdb.py", "pydoc.py"),
     *("__pycache__", "dist-packages", "site-packages"),
 )
-"""Parts of the standard library that nothing here imports; pyroute2 does import unittest and sqlite3."""
+"""Parts of the standard library that are not imported (pyroute2 imports unittest and sqlite3)."""
 USELESS_EXTENSIONS = ("_curses", "readline", "_tkinter", "_dbm", "_gdbm", "_test", "_xx", "_ctypes_test")
 FILES = {
     "etc/passwd": "root:x:0:0:root:/:/bin/false\nnobody:x:65534:65534:nobody:/:/bin/false\n",
@@ -41,7 +41,7 @@ FILES = {
 
 
 def assemble(site: Path, target: Path) -> None:
-    """Make the folder, which must not be there yet."""
+    """Create the folder, which must not exist."""
     for folder in ("usr/bin", "usr/lib", "etc"):
         (target / folder).mkdir(parents=True)
     for name in ("lib", "lib64"):
@@ -68,7 +68,7 @@ def assemble(site: Path, target: Path) -> None:
 
 
 def _dropped(extension: Path) -> bool:
-    """Remove an extension module that is not wanted; says whether it was one."""
+    """Delete an extension module that is not needed. Return whether it was one."""
     if not extension.name.startswith(USELESS_EXTENSIONS):
         return False
     extension.unlink()
@@ -76,9 +76,9 @@ def _dropped(extension: Path) -> bool:
 
 
 def libraries(programs: list[Path]) -> list[Path]:
-    """Every shared library that programs are linked to, and the loader."""
-    said = subprocess.run(["ldd", *programs], capture_output=True, text=True, check=True).stdout
-    return sorted({Path(path) for path in re.findall(r"(/\S+) \(0x", said)})
+    """Return the shared libraries and the loader that the programs are linked to."""
+    output = subprocess.run(["ldd", *programs], capture_output=True, text=True, check=True).stdout
+    return sorted({Path(path) for path in re.findall(r"(/\S+) \(0x", output)})
 
 
 if __name__ == "__main__":

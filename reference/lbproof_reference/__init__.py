@@ -1,1 +1,1 @@
-"""The smallest LoadBalancer that passes the suite: a controller and a speaker that take MetalLB's manifests."""
+"""Minimal LoadBalancer that passes the suite: a controller and a speaker that read MetalLB's resources."""

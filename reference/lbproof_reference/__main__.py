@@ -1,4 +1,4 @@
-"""`python -m lbproof_reference controller|speaker`: the image's entrypoint, whose first argument names the role."""
+"""`python -m lbproof_reference controller|speaker`: the image's entrypoint; the first argument names the role."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ ROLES = {"controller": controller, "speaker": speaker}
 
 
 def main(argv: list[str]) -> int:
-    """Run the role that the first argument names; 64 when it names none."""
+    """Run the role that the first argument names. Return 64 when it names none."""
     if not argv or argv[0] not in ROLES:
         print(f"usage: python -m lbproof_reference {'|'.join(ROLES)} [--help]", file=sys.stderr)  # noqa: T201 - usage
         return 64

@@ -1,8 +1,8 @@
-"""ARP frames, byte by byte: what is answered, and what is said unasked.
+"""Encode and decode ARP frames: requests, replies and gratuitous announcements.
 
-Layout by RFC 826; the announcement's shape by RFC 5227 section 2.3 (a request whose sender is its target) and, for
-hosts that heed replies alone, a reply whose target hardware address is the sender's own: the Linux kernel takes a
-gratuitous reply for one only then (`arp_is_garp` in net/ipv4/arp.c).
+Layout by RFC 826. Announcements follow RFC 5227 section 2.3 (a request whose sender address is its target address). For
+hosts that accept only replies, a reply is sent as well whose target hardware address is the sender's own: the Linux
+kernel treats only such a reply as gratuitous (`arp_is_garp` in net/ipv4/arp.c).
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ _IPV4_OVER_ETHERNET = (1, 0x0800, 6, 4)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
-    """Who asks (MAC and IPv4 address, packed) for which IPv4 address."""
+class ArpRequest:
+    """ARP request: the sender's MAC and IPv4 address (packed) and the IPv4 address that it asks for."""
 
     mac: bytes
     sender: bytes
@@ -33,15 +33,15 @@ class Request:
 
 
 def arp(*, to: bytes, op: int, mac: bytes, sender: bytes, target_mac: bytes, target: bytes) -> bytes:
-    """One ARP frame whose Ethernet source is its sender's hardware address."""
+    """Encode one ARP frame whose Ethernet source is the sender's hardware address."""
     return ETHERNET.pack(to, mac, ETH_P_ARP) + ARP.pack(*_IPV4_OVER_ETHERNET, op, mac, sender, target_mac, target)
 
 
-def read_request(frame: bytes) -> Request | None:
-    """The question in a frame, or None for whatever deserves no answer.
+def read_request(frame: bytes) -> ArpRequest | None:
+    """Decode a frame; None if it is not a request that needs a reply.
 
-    Replies, malformed frames, group senders and gratuitous requests are none; a probe (sender 0.0.0.0) is one,
-    and its answer is the address's defence (RFC 5227 section 2.1.1).
+    Replies, malformed frames, group senders and gratuitous requests need none. A probe (sender 0.0.0.0) does, and
+    the reply defends the address (RFC 5227 section 2.1.1).
     """
     if len(frame) < FRAME_BYTES:
         return None
@@ -51,16 +51,16 @@ def read_request(frame: bytes) -> Request | None:
         return None
     if mac[0] & 1 or mac == bytes(6) or sender == target:
         return None
-    return Request(mac=mac, sender=sender, target=target)
+    return ArpRequest(mac=mac, sender=sender, target=target)
 
 
-def reply(request: Request, mac: bytes) -> bytes:
-    """The answer, to the asker alone."""
+def arp_reply(request: ArpRequest, mac: bytes) -> bytes:
+    """Encode the unicast reply to a request."""
     return arp(to=request.mac, op=REPLY, mac=mac, sender=request.target, target_mac=request.mac, target=request.sender)
 
 
 def announcements(address: bytes, mac: bytes) -> tuple[bytes, bytes]:
-    """Gratuitous request and reply by which neighbours move `address` to `mac`."""
+    """Encode the gratuitous request and reply that update `address` to `mac` in neighbour caches."""
     return (
         arp(to=BROADCAST, op=REQUEST, mac=mac, sender=address, target_mac=bytes(6), target=address),
         arp(to=BROADCAST, op=REPLY, mac=mac, sender=address, target_mac=mac, target=address),

@@ -1,8 +1,8 @@
-"""As much of a Kubernetes client as a LoadBalancer needs: list, watch, patch, and an event.
+"""Minimal Kubernetes client: list, watch, patch, Events, and the readiness endpoint.
 
-Kubernetes tells what is, not what happened: a `Informer` keeps a copy of one resource and says which key changed.
-It outlives the API server: what it held stays while the server is away, and a version that is too old (410) only
-means listing again. Paths, verbs and codes: kubernetes.io/docs/reference/using-api/api-concepts.
+An `Informer` keeps a copy of one resource and reports the keys that changed. It survives an unavailable API server: its
+objects stay, and a resource version that is too old (410) only causes a new list. Paths, verbs and status codes:
+kubernetes.io/docs/reference/using-api/api-concepts.
 """
 
 from __future__ import annotations
@@ -22,30 +22,30 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import httpx
 import structlog
 
-from lbproof_reference.reading import UNREADABLE, Skipped, parse
+from lbproof_reference.reading import MALFORMED_OBJECT, SkipLog, parse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
 
 Object: TypeAlias = dict[str, Any]
-"""A Kubernetes object as its JSON says it."""
+"""A Kubernetes object as parsed JSON."""
 
 METALLB = "metallb.io/v1beta1"
 SERVICES = "/api/v1/services"
 NODES = "/api/v1/nodes"
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
-_WATCH_SECONDS = (300, 600)  # drawn, as client-go does, so that speakers do not all ask again at once
-_KEEPALIVE = (  # a server that lost its power is known as gone after 30 s, although a watch never sends
+_WATCH_SECONDS = (300, 600)  # random, as in client-go, so that speakers do not reconnect at once
+_KEEPALIVE = (  # detects a dead server after 30 s, although a watch never sends
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
     (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 15),
     (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5),
     (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
 )
 _TIMEOUT = httpx.Timeout(10, connect=1, read=30)
-_PAGE = 100  # reading a page takes milliseconds, in which no heartbeat leaves
+_PAGE = 100  # parsing a page takes milliseconds, in which no heartbeat is sent
 _RETRY_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0)
 _GONE = 410
-_EVENTS_WAITING = 1000  # as client-go (tools/record, maxQueuedEvents), whose recorder drops the rest too
+_EVENTS_WAITING = 1000  # as client-go (tools/record, maxQueuedEvents); the rest is dropped
 _EVENT_QUIET_SECONDS = 0.2
 _EVENT_LATEST_SECONDS = 3.0
 _EVENT_PAUSE_SECONDS = 0.02
@@ -57,20 +57,20 @@ log = structlog.get_logger()
 
 
 def pools_of(namespace: str) -> str:
-    """The path of the IPAddressPools that count: those of the namespace that the LoadBalancer runs in."""
+    """Return the path of the IPAddressPools in the LoadBalancer's own namespace; all others are ignored."""
     return f"/apis/{METALLB}/namespaces/{namespace}/ipaddresspools"
 
 
 def advertisements_of(namespace: str) -> str:
-    """The path of the L2Advertisements that count, likewise."""
+    """Return the path of the L2Advertisements in the same namespace."""
     return f"/apis/{METALLB}/namespaces/{namespace}/l2advertisements"
 
 
 class _Token(httpx.Auth):
-    """The bearer token, read again for each request: kubelet rotates the file."""
+    """Bearer token, read from its file for each request because kubelet rotates it."""
 
     def __init__(self, file: Path) -> None:
-        """Read `file` when needed."""
+        """Store the path of the token file."""
         self._file = file
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
@@ -79,10 +79,10 @@ class _Token(httpx.Auth):
 
 
 class Kube:
-    """An API server; errors are httpx's own."""
+    """Client of one API server. Methods raise httpx errors."""
 
     def __init__(self, url: str | None = None, account: Path = ACCOUNT) -> None:
-        """Talk to `url`, or to the server that every container is told of, with the token and CA in `account`."""
+        """Connect to `url` (default: the in-cluster address) with the token and CA certificate in `account`."""
         host, port = os.environ.get("KUBERNETES_SERVICE_HOST", ""), os.environ.get("KUBERNETES_SERVICE_PORT", "443")
         self._client = httpx.AsyncClient(
             base_url=url or f"https://{f'[{host}]' if ':' in host else host}:{port}",
@@ -90,17 +90,17 @@ class Kube:
             transport=httpx.AsyncHTTPTransport(
                 verify=ssl.create_default_context(cafile=account / "ca.crt"), socket_options=_KEEPALIVE
             ),
-            # a node that boots sends its first packets before kube-proxy has rules for them: try again soon
+            # short connect timeout: a booting node may connect before kube-proxy has written its rules
             timeout=_TIMEOUT,
             trust_env=False,
         )
 
     async def close(self) -> None:
-        """Close the connections."""
+        """Close all connections."""
         await self._client.aclose()
 
     async def call(self, method: str, path: str, body: Object | None = None, **params: str | int) -> Object:
-        """One request and its JSON; a PATCH is a merge patch. Raises httpx.HTTPStatusError for 4xx and 5xx."""
+        """Send one request and return its JSON; a PATCH is a merge patch. Raises HTTPStatusError for 4xx and 5xx."""
         kind = "application/merge-patch+json" if method == "PATCH" else "application/json"
         content = None if body is None else json.dumps(body)
         response = await self._client.request(
@@ -111,9 +111,10 @@ class Kube:
         return answer
 
     async def lines(self, path: str, **params: str | int) -> Any:  # noqa: ANN401 - an async generator of objects
-        """The events of a watch, until the server ends it. Raises ValueError for one that is not JSON.
+        """Yield the events of a watch until the server ends it. Raises ValueError for a line that is not JSON.
 
-        A line ends at a newline alone; httpx's own lines also end at U+0085 and others, which any annotation may hold.
+        Lines end at a newline only. httpx's own line iterator also splits at U+0085 and others, which
+        annotations may contain.
         """
         patience = httpx.Timeout(**{**_TIMEOUT.as_dict(), "read": max(_WATCH_SECONDS) + 15})
         async with self._client.stream("GET", path, params=params, timeout=patience) as response:
@@ -129,7 +130,7 @@ class Kube:
     async def event(
         self, about: Object, *, component: str, kind: str, reason: str, message: str, host: str = ""
     ) -> None:
-        """Record an Event of type `kind` about an object."""
+        """Create an Event of type `kind` about an object."""
         meta = about["metadata"]
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         namespace = meta.get("namespace", "default")
@@ -160,13 +161,13 @@ class Kube:
 
 
 def key_of(obj: Mapping[str, Any]) -> str:
-    """`namespace/name`, or `name` where there is no namespace."""
+    """Return `namespace/name`, or `name` for a cluster-scoped object."""
     meta = obj["metadata"]
     return f"{meta['namespace']}/{meta['name']}" if meta.get("namespace") else str(meta["name"])
 
 
 class Informer:
-    """A copy of one resource, kept by `run`; `changed(key, before)` is called after each change of an object."""
+    """Local copy of one resource, updated by `run`; calls `changed(key, before)` after each change of an object."""
 
     def __init__(self, kube: Kube, path: str, changed: Callable[[str, Object | None], None]) -> None:
         """Start empty; `synced` is set after the first list."""
@@ -176,10 +177,10 @@ class Informer:
         self._path = path
         self._changed = changed
         self._version = ""
-        self._skipped = Skipped()
+        self._skip_log = SkipLog()
 
     async def run(self) -> None:
-        """List, then watch, for ever; list again after an answer that cannot be read."""
+        """List, then watch, until cancelled; list again after a malformed response."""
         failures = 0
         while True:
             try:
@@ -187,13 +188,13 @@ class Informer:
                     await self._list()
                 await self._watch()
                 failures = 0
-            except (httpx.HTTPError, OSError, *UNREADABLE) as error:
+            except (httpx.HTTPError, OSError, *MALFORMED_OBJECT) as error:
                 gone = isinstance(error, httpx.HTTPStatusError) and error.response.status_code == _GONE
-                if gone or isinstance(error, UNREADABLE):
+                if gone or isinstance(error, MALFORMED_OBJECT):
                     self._version = ""
                 pause = _RETRY_SECONDS[min(failures, len(_RETRY_SECONDS) - 1)]
                 failures += 1
-                what = "answer not readable" if isinstance(error, UNREADABLE) else "api server away"
+                what = "malformed response" if isinstance(error, MALFORMED_OBJECT) else "API server unavailable"
                 log.warning(what, path=self._path, error=repr(error), retry_seconds=pause)
                 await asyncio.sleep(pause)
 
@@ -202,7 +203,7 @@ class Informer:
         more: dict[str, str] = {}
         while True:
             page = await self._kube.call("GET", self._path, None, limit=_PAGE, **more)
-            found |= {key_of(item): _stripped(item) for item in page["items"]}
+            found |= {key_of(item): _strip(item) for item in page["items"]}
             if not (token := page["metadata"].get("continue")):
                 break
             more["continue"] = token
@@ -211,7 +212,7 @@ class Informer:
         self.synced.set()
         for key in before.keys() | found.keys():
             if _differ(before.get(key), found.get(key)):
-                self._tell(key, before.get(key))
+                self._notify(key, before.get(key))
 
     async def _watch(self) -> None:
         events = self._kube.lines(
@@ -221,11 +222,11 @@ class Informer:
             allowWatchBookmarks="true",
             timeoutSeconds=round(random.uniform(*_WATCH_SECONDS)),  # noqa: S311 - spread, no secret
         )
-        async with aclosing(events):  # its connection goes with it, whatever ends the loop
+        async with aclosing(events):  # closes the connection however the loop ends
             async for event in events:
                 item = event["object"]
                 if event["type"] == "ERROR":
-                    log.info("listing again", path=self._path, said=item.get("message"))
+                    log.info("watch expired: listing again", path=self._path, message=item.get("message"))
                     self._version = ""
                     return
                 self._version = item["metadata"]["resourceVersion"]
@@ -234,22 +235,22 @@ class Informer:
                 key = key_of(item)
                 before = self.objects.pop(key, None)
                 if event["type"] != "DELETED":
-                    self.objects[key] = _stripped(item)
-                self._tell(key, before)
+                    self.objects[key] = _strip(item)
+                self._notify(key, before)
 
-    def _tell(self, key: str, before: Object | None) -> None:
-        with self._skipped.reading(self._path, key):
+    def _notify(self, key: str, before: Object | None) -> None:
+        with self._skip_log.reading(self._path, key):
             self._changed(key, before)
 
 
-def _stripped(obj: Object) -> Object:
-    """The object without what is half of it and nothing to us."""
+def _strip(obj: Object) -> Object:
+    """Remove `managedFields`, which is about half of an object and not used."""
     obj["metadata"].pop("managedFields", None)
     return obj
 
 
 def _differ(one: Object | None, other: Object | None) -> bool:
-    """Whether two objects are not the same; perhaps so, when they are nested too deep to be compared."""
+    """Whether two objects differ; True if they are nested too deeply to be compared."""
     try:
         return one != other
     except RecursionError:
@@ -275,43 +276,43 @@ class EventRecorder:
         self._quiet_at = time.monotonic() + _EVENT_QUIET_SECONDS
 
     def event(self, about: Object, kind: str, reason: str, message: str) -> None:
-        """Record an Event of type `kind` about an object, soon."""
+        """Queue an Event of type `kind` about an object."""
         try:
             self._waiting.put_nowait((time.monotonic() + _EVENT_LATEST_SECONDS, about, kind, reason, message))
         except asyncio.QueueFull:
             self._dropped += 1
 
     async def run(self) -> None:
-        """Send what waits, for ever."""
+        """Send queued Events until cancelled."""
         while True:
             if self._dropped and self._waiting.empty():
-                log.warning("events dropped: too many waited", count=self._dropped)
+                log.warning("events dropped: queue full", count=self._dropped)
                 self._dropped = 0
             latest, about, kind, reason, message = await self._waiting.get()
-            while (left := min(self._quiet_at, latest) - time.monotonic()) > 0:  # noqa: ASYNC110 - it is time that passes
+            while (left := min(self._quiet_at, latest) - time.monotonic()) > 0:  # noqa: ASYNC110 - waits for a time
                 await asyncio.sleep(left)
-            said = {"component": self._component, "host": self._host}
-            while not await self._sent(about, kind=kind, reason=reason, message=message, **said):  # noqa: ASYNC110 - likewise
+            source = {"component": self._component, "host": self._host}
+            while not await self._send(about, kind=kind, reason=reason, message=message, **source):  # noqa: ASYNC110 - retry
                 await asyncio.sleep(1)
             await asyncio.sleep(_EVENT_PAUSE_SECONDS)
 
-    async def _sent(self, about: Object, **said: str) -> bool:
+    async def _send(self, about: Object, **source: str) -> bool:
         try:
-            await self._kube.event(about, **said)
+            await self._kube.event(about, **source)
         except httpx.HTTPStatusError as error:
-            log.warning("event refused", about=key_of(about), error=repr(error))
+            log.warning("event rejected", about=key_of(about), error=repr(error))
         except httpx.HTTPError as error:
-            log.warning("event waits", about=key_of(about), error=repr(error))
+            log.warning("event delayed", about=key_of(about), error=repr(error))
             return False
         return True
 
 
-class _Probe(asyncio.Protocol):
-    """One connection of the ready port: it is answered when its request is whole, and closed when that takes long."""
+class _ReadyConnection(asyncio.Protocol):
+    """Connection to the readiness port; closed after the response, or on timeout."""
 
-    def __init__(self, ready: Callable[[], bool], all_open: dict[_Probe, None]) -> None:
+    def __init__(self, ready: Callable[[], bool], all_open: dict[_ReadyConnection, None]) -> None:
         self._ready, self._all_open = ready, all_open
-        self._said = b""
+        self._received = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)  # noqa: S101 - of a TCP server
@@ -322,12 +323,12 @@ class _Probe(asyncio.Protocol):
         self._all_open[self] = None
 
     def data_received(self, data: bytes) -> None:
-        self._said += data
-        if b"\r\n\r\n" in self._said:
+        self._received += data
+        if b"\r\n\r\n" in self._received:
             status = b"200 OK" if self._ready() else b"503 Service Unavailable"
             self._transport.write(b"HTTP/1.1 " + status + b"\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
             self._transport.close()
-        elif len(self._said) > _REQUEST_BYTES:
+        elif len(self._received) > _REQUEST_BYTES:
             self.abort()
 
     def connection_lost(self, _: Exception | None) -> None:
@@ -340,10 +341,10 @@ class _Probe(asyncio.Protocol):
 
 
 async def serve_ready(port: int, ready: Callable[[], bool]) -> asyncio.Server:
-    """Answer any HTTP request on `port` with 200 when ready, with 503 when not.
+    """Serve HTTP on `port`: 200 when ready, 503 otherwise.
 
-    Whoever reaches the node may connect: of too many the one that has waited longest is closed, so that the kubelet's
-    probe, which asks at once, is answered whatever the others do.
+    Every host that reaches the node may connect. Above the connection limit the oldest connection is closed, so
+    that the kubelet's probe is always answered.
     """
-    all_open: dict[_Probe, None] = {}
-    return await asyncio.get_running_loop().create_server(lambda: _Probe(ready, all_open), port=port)
+    all_open: dict[_ReadyConnection, None] = {}
+    return await asyncio.get_running_loop().create_server(lambda: _ReadyConnection(ready, all_open), port=port)

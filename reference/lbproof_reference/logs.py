@@ -1,4 +1,4 @@
-"""Logs are lines of key=value on stderr."""
+"""Logging as key=value lines on stderr."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import structlog
 
 
 def set_up() -> None:
-    """Log from INFO upwards, with the time in UTC."""
+    """Configure logging at level INFO with UTC timestamps."""
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,

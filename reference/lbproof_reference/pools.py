@@ -1,6 +1,6 @@
-"""Read `IPAddressPool` objects: which addresses each holds, and what is wrong with those that hold none.
+"""Parse `IPAddressPool` objects into ranges of addresses, and report the invalid ones.
 
-A bad pool is told what is wrong and is not used; the others go on. Of two that overlap the younger is the bad one.
+An invalid pool is reported and not used; the others are. Of two pools that overlap, the younger one is invalid.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, TypeAlias
 
-from lbproof_reference.reading import UNREADABLE
+from lbproof_reference.reading import MALFORMED_OBJECT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -23,44 +23,44 @@ IP: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 class BadPoolError(ValueError):
-    """A pool that cannot be used; its text is for the pool's author."""
+    """Invalid pool; the message is shown to the pool's author."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
-class Block:
-    """The addresses of one family from `first` to `last`, both included, as numbers."""
+class AddressRange:
+    """Addresses of one family from `first` to `last` (integers, both included)."""
 
     family: int
     first: int
     last: int
 
     def __str__(self) -> str:
-        """As a pool's author may write it."""
-        return f"{to_ip(self.family, self.first)}-{to_ip(self.family, self.last)}"
+        """Format the range as in a pool's spec."""
+        return f"{ip_from_int(self.family, self.first)}-{ip_from_int(self.family, self.last)}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pool:
-    """A usable pool; its blocks are sorted and apart."""
+    """Valid pool; its ranges are sorted and disjoint."""
 
     name: str
-    blocks: tuple[Block, ...]
+    ranges: tuple[AddressRange, ...]
     auto_assign: bool = True
     avoid_buggy: bool = False
 
-    def gives(self, family: int, number: int) -> bool:
-        """Whether an address inside a block may be handed out: .0 and .255 may be declared buggy."""
+    def is_assignable(self, family: int, number: int) -> bool:
+        """Whether an address in a range may be assigned: `avoidBuggyIPs` excludes .0 and .255."""
         return not (self.avoid_buggy and family == 4 and number & 0xFF in (0, 0xFF))  # noqa: PLR2004 - the IP version
 
 
-def to_ip(family: int, number: int) -> IP:
-    """The address that a number means."""
+def ip_from_int(family: int, number: int) -> IP:
+    """Convert an integer to an address of the family (4 or 6)."""
     return ipaddress.IPv4Address(number) if family == 4 else ipaddress.IPv6Address(number)  # noqa: PLR2004 - version
 
 
 @lru_cache(maxsize=4096)
-def parse_block(text: str) -> Block:
-    """A CIDR (`10.0.0.0/24`) or a range (`10.0.0.1-10.0.0.9`). Raises BadPoolError."""
+def parse_range(text: str) -> AddressRange:
+    """Parse a CIDR (`10.0.0.0/24`) or a range (`10.0.0.1-10.0.0.9`). Raises BadPoolError."""
     try:
         if "-" in text:
             first, last = (ipaddress.ip_address(part.strip()) for part in text.split("-", 1))
@@ -68,73 +68,77 @@ def parse_block(text: str) -> Block:
             network = ipaddress.ip_network(text.strip(), strict=False)
             first, last = network[0], network[-1]
         else:
-            raise ValueError(f"write {text}/32 for a single IPv4 address")  # noqa: TRY301 - joins the parser's own
+            raise ValueError(f"write {text}/32 for a single IPv4 address")  # noqa: TRY301 - caught below
     except ValueError as error:
         raise BadPoolError(f"{text!r} is not a CIDR or a range: {error}") from error
     if first.version != last.version:
         raise BadPoolError(f"range {text!r} mixes IPv4 and IPv6")
     if int(first) > int(last):
         raise BadPoolError(f"range {text!r} is reversed: its first address is above its last")
-    return Block(family=first.version, first=int(first), last=int(last))
+    return AddressRange(family=first.version, first=int(first), last=int(last))
 
 
 def parse_pool(pool: Object) -> Pool:
-    """One pool by itself. Raises BadPoolError."""
+    """Parse one pool, without a comparison with others. Raises BadPoolError."""
     spec = pool["spec"]
-    blocks = sorted(parse_block(text) for text in spec.get("addresses") or [])
-    if not blocks:
+    ranges = sorted(parse_range(text) for text in spec.get("addresses") or [])
+    if not ranges:
         raise BadPoolError("the pool has no addresses")
-    for one, other in itertools.pairwise(blocks):
+    for one, other in itertools.pairwise(ranges):
         if one.family == other.family and other.first <= one.last:
             raise BadPoolError(f"{one} overlaps {other} in the same pool")
     return Pool(
         name=pool["metadata"]["name"],
-        blocks=tuple(blocks),
+        ranges=tuple(ranges),
         auto_assign=spec.get("autoAssign", True),
         avoid_buggy=spec.get("avoidBuggyIPs", False),
     )
 
 
 def parse_pools(objects: Iterable[Object]) -> tuple[list[Pool], dict[str, str]]:
-    """The usable pools by name, and for each bad one what is wrong with it."""
+    """Return the valid pools, sorted by name, and the reason for each invalid one, by name."""
     good: list[Pool] = []
     bad: dict[str, str] = {}
-    taken: list[tuple[Block, str]] = []
+    taken: list[tuple[AddressRange, str]] = []
     for obj in sorted(objects, key=lambda o: (o["metadata"].get("creationTimestamp", ""), o["metadata"]["name"])):
         name = obj["metadata"]["name"]
         try:
             pool = parse_pool(obj)
-            for block in pool.blocks:
-                _refuse_overlap(block, taken)
+            for address_range in pool.ranges:
+                _check_overlap(address_range, taken)
         except BadPoolError as error:
             bad[name] = str(error)
             continue
-        except UNREADABLE as error:
+        except MALFORMED_OBJECT as error:
             bad[name] = f"the pool cannot be read: {error!r}"
             continue
         good.append(pool)
-        for block in pool.blocks:
-            insort(taken, (block, name))
+        for address_range in pool.ranges:
+            insort(taken, (address_range, name))
     return sorted(good, key=lambda pool: pool.name), bad
 
 
-def index_of(pools: Iterable[Pool]) -> list[tuple[Block, str]]:
-    """The blocks of usable pools in order, each with its pool's name."""
-    return sorted((block, pool.name) for pool in pools for block in pool.blocks)
+def build_index(pools: Iterable[Pool]) -> list[tuple[AddressRange, str]]:
+    """Return the sorted ranges of valid pools, each with its pool's name."""
+    return sorted((address_range, pool.name) for pool in pools for address_range in pool.ranges)
 
 
-def pool_holding(ip: IP, index: Sequence[tuple[Block, str]]) -> str | None:
-    """The name of the pool that an address lies in."""
-    at = bisect_right(index, (Block(family=ip.version, first=int(ip), last=1 << 128), "")) - 1
+def pool_holding(ip: IP, index: Sequence[tuple[AddressRange, str]]) -> str | None:
+    """Return the name of the pool that contains an address, or None."""
+    at = bisect_right(index, (AddressRange(family=ip.version, first=int(ip), last=1 << 128), "")) - 1
     if at < 0:
         return None
-    block, name = index[at]
-    return name if block.family == ip.version and int(ip) <= block.last else None
+    address_range, name = index[at]
+    return name if address_range.family == ip.version and int(ip) <= address_range.last else None
 
 
-def _refuse_overlap(block: Block, taken: list[tuple[Block, str]]) -> None:
-    """Compare with both neighbours: blocks that are taken are sorted and apart."""
-    at = bisect_left(taken, (block, ""))
+def _check_overlap(address_range: AddressRange, taken: list[tuple[AddressRange, str]]) -> None:
+    """Compare with the two nearest ranges in `taken`, which is sorted and disjoint. Raises BadPoolError."""
+    at = bisect_left(taken, (address_range, ""))
     for other, name in taken[max(at - 1, 0) : at + 1]:
-        if other.family == block.family and other.first <= block.last and block.first <= other.last:
-            raise BadPoolError(f"{block} overlaps {other} of the older pool {name!r}")
+        if (
+            other.family == address_range.family
+            and other.first <= address_range.last
+            and address_range.first <= other.last
+        ):
+            raise BadPoolError(f"{address_range} overlaps {other} of the older pool {name!r}")

@@ -1,4 +1,4 @@
-"""Reading what any author may have written: JSON of any depth, and objects that are not what their kind promises."""
+"""Read untrusted input: JSON of any depth, and objects that do not match their schema."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ import structlog
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-UNREADABLE = (LookupError, TypeError, ValueError, AttributeError, RecursionError)
-"""What reading an object raises whose content is not what its kind promises."""
+MALFORMED_OBJECT = (LookupError, TypeError, ValueError, AttributeError, RecursionError)
+"""Exceptions raised by reading an object that does not match its schema."""
 
 _DEEPEST = 100
-"""Levels of nesting that are kept of JSON too deep for the parser; nothing that is read here is half as deep."""
+"""Nesting levels kept of JSON that is too deep for the parser; fields used here are less than half as deep."""
 _BRACKET = re.compile(rb'(?:[^"\[\]{}]++|"(?:[^"\\]++|\\.)*+")*+([\[\]{}])')
-_SKIPS_KNOWN = 1000
+_MAX_ENTRIES = 1000
 
 log = structlog.get_logger()
 
 
 def parse(text: bytes) -> Any:  # noqa: ANN401 - JSON
-    """JSON of any depth; what is nested too deep for the parser is cut off and read as null. Raises ValueError.
+    """Parse JSON of any depth; levels too deep for the parser are replaced by null. Raises ValueError.
 
-    The API server takes objects that are nested 10,000 deep, and `managedFields` is any author's to write.
+    The API server accepts objects nested 10,000 levels deep, and any author may write `managedFields`.
     """
     try:
         return json.loads(text)
@@ -35,7 +35,7 @@ def parse(text: bytes) -> Any:  # noqa: ANN401 - JSON
 
 
 def _shallow(text: bytes) -> bytes:
-    """The same JSON with null for each object or array below `_DEEPEST` levels; without recursion."""
+    """Replace each object or array below `_DEEPEST` levels by null, without recursion."""
     kept: list[bytes] = []
     depth = begin = at = 0
     while bracket := _BRACKET.match(text, at):
@@ -53,32 +53,32 @@ def _shallow(text: bytes) -> bytes:
     return b"".join(kept)
 
 
-class Skipped:
-    """The objects that cannot be read: each is logged once, and again only after it could be read meanwhile."""
+class SkipLog:
+    """Log of skipped objects: each is logged once, and again only if it was readable in between."""
 
     def __init__(self) -> None:
-        """None is known."""
-        self._said: dict[tuple[str, str], str] = {}
+        """Start without entries."""
+        self._logged: dict[tuple[str, str], str] = {}
 
     @contextmanager
     def reading(self, kind: str, key: str) -> Iterator[None]:
-        """Skip the rest of the block, and log, where it cannot read the object."""
+        """Skip the rest of the block, and log the reason, if it raises one of the errors above."""
         try:
             yield
-        except UNREADABLE as error:
+        except MALFORMED_OBJECT as error:
             self.note(kind, key, str(error) if isinstance(error, ValueError) else repr(error))
         else:
             self.forget(kind, key)
 
     def note(self, kind: str, key: str, why: str) -> None:
-        """Log, unless that is known, that an object or a part of it is skipped."""
-        if self._said.get((kind, key)) == why:
+        """Log that an object or a part of it is skipped, unless the same reason was logged before."""
+        if self._logged.get((kind, key)) == why:
             return
-        if len(self._said) >= _SKIPS_KNOWN:
-            self._said.clear()
-        self._said[kind, key] = why
-        log.warning("skipped", kind=kind, object=key, reason=why)
+        if len(self._logged) >= _MAX_ENTRIES:
+            self._logged.clear()
+        self._logged[kind, key] = why
+        log.warning("object skipped", kind=kind, object=key, reason=why)
 
     def forget(self, kind: str, key: str) -> None:
-        """Note that there is nothing to skip any more."""
-        self._said.pop((kind, key), None)
+        """Record that the object is readable again."""
+        self._logged.pop((kind, key), None)

@@ -1,4 +1,4 @@
-"""What a Service says of itself, in the words that MetalLB taught its users."""
+"""Read the fields and annotations of a Service, with the names that MetalLB uses."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ if TYPE_CHECKING:
 
 OWN_CLASS = "lbproof.dev/reference"
 FROM_POOL = "metallb.io/ip-allocated-from-pool"
-"""The annotation that names the pool of an address, as MetalLB writes it; any author of the Service may change it."""
+"""Annotation with the pool of the address, as in MetalLB; any author of the Service may change it."""
 ALLOCATED = "lbproof.dev/allocated-ip"
-"""The annotation that repeats the address that was given: a status that says another was not written by us."""
+"""Annotation with the assigned address; a status with another address was not written by this controller."""
 
 
-def is_ours(service: Object, lb_class: str | None) -> bool:
-    """Whether this implementation serves it (KEP-1959).
+def is_managed(service: Object, lb_class: str | None) -> bool:
+    """Whether this implementation serves the Service (KEP-1959).
 
-    With `lb_class`, that class alone is served; without, Services of no class and of our own.
+    With `lb_class`, only Services of that class; without it, Services of no class and of this implementation's own
+    class.
     """
     spec = service["spec"]
     if spec.get("type") != "LoadBalancer":
@@ -26,26 +27,26 @@ def is_ours(service: Object, lb_class: str | None) -> bool:
     return asked == lb_class if lb_class else asked in (None, OWN_CLASS)
 
 
-def ingress_of(service: Object) -> list[str]:
-    """The addresses in its status."""
+def ingress_ips(service: Object) -> list[str]:
+    """Return the addresses in the Service's status."""
     entries = service.get("status", {}).get("loadBalancer", {}).get("ingress") or []
     return [entry["ip"] for entry in entries if entry.get("ip")]
 
 
-def recorded_ip(service: Object) -> str | None:
-    """The address that the controller noted on the Service."""
+def annotated_ip(service: Object) -> str | None:
+    """Return the address in the controller's annotation, or None."""
     found: str | None = (service["metadata"].get("annotations") or {}).get(ALLOCATED)
     return found
 
 
-def recorded_pool(service: Object) -> str | None:
-    """The pool that the controller noted on the Service."""
+def annotated_pool(service: Object) -> str | None:
+    """Return the pool in the controller's annotation, or None."""
     found: str | None = (service["metadata"].get("annotations") or {}).get(FROM_POOL)
     return found
 
 
 def annotation(service: Object, name: str) -> str | None:
-    """The annotation `metallb.io/<name>`, or the one of the older group `metallb.universe.tf`."""
+    """Return the annotation `metallb.io/<name>`, or `metallb.universe.tf/<name>` of the older group."""
     found = service["metadata"].get("annotations") or {}
     value = found.get(f"metallb.io/{name}") or found.get(f"metallb.universe.tf/{name}")
     return str(value) if value else None

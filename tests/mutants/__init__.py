@@ -1,1 +1,1 @@
-"""Deliberately wrong implementations: the test of the checks."""
+"""Mutants of the reference: wrong implementations that test the checks."""

@@ -1,4 +1,4 @@
-"""`python -m tests.mutants NAME controller|speaker`: the reference with one fault, as its image would run it."""
+"""`python -m tests.mutants NAME controller|speaker`: run the reference with one fault, as its image does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An adapter for each mutant: `lbproof run --implementation tests.mutants.adapter:two_announcers`."""
+"""Adapter for each mutant: `lbproof run --implementation tests.mutants.adapter:two_announcers`."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ ROOT = Path(__file__).parents[2]
 
 
 class Broken(Reference):
-    """The reference with one fault."""
+    """Reference with one fault."""
 
     def __init__(self, mutant: Mutant) -> None:
-        """Everything but the program that runs is the reference's own."""
+        """Use the reference's adapter with another program."""
         self.mutant = mutant
         self.name = f"mutant-{mutant.name}"
 
     def images(self, programs: Mapping[str, Path]) -> list[Image]:
-        """The reference's image, started by the mutant."""
+        """Return the reference's image with the mutant as its program."""
         return [
             replace(
                 image,
@@ -40,7 +40,7 @@ class Broken(Reference):
 
 
 def __getattr__(name: str) -> Callable[[], Broken]:
-    """The adapter of the mutant of that name, written with underscores."""
+    """Return the adapter of the mutant of that name (with underscores). Raises AttributeError."""
     mutant = MUTANTS.get(name.replace("_", "-"))
     if mutant is None:
         raise AttributeError(name)

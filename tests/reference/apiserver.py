@@ -1,4 +1,4 @@
-"""A real etcd and kube-apiserver in a network namespace of their own, for the controller's tests."""
+"""Real etcd and kube-apiserver in a network namespace of their own."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ Object = dict[str, Any]
 
 
 class ApiServer:
-    """Real components behind a veth; `client` speaks as admin, `account(name)` is a folder as a pod has it."""
+    """API server behind a veth; `client` is admin, `account(name)` is a folder as mounted into a pod."""
 
     def __init__(self, folder: Path) -> None:
-        """Say where their files go; entering starts them."""
+        """Store the folder for files; `with` starts the processes."""
         self._folder, self._undo = folder, contextlib.ExitStack()
 
     def _start(self) -> None:
@@ -81,7 +81,7 @@ class ApiServer:
             f"--service-account-key-file={key}", f"--service-account-signing-key-file={key}",
             "--service-account-issuer=https://kubernetes.default.svc", "--service-cluster-ip-range=10.96.0.0/16",
             "--enable-priority-and-fairness=false",
-            "--feature-gates=StrictIPCIDRValidation=false",  # as servers before it: leading zeros in an IP are admitted
+            "--feature-gates=StrictIPCIDRValidation=false",  # as in older servers: leading zeros in an IP are accepted
         )  # fmt: skip
         self.url = f"https://{self.host}:6443"
         self.ca = folder / "pki" / "apiserver.crt"
@@ -96,23 +96,23 @@ class ApiServer:
         wait(self._answers, "the API server is ready", 30)
 
     def __enter__(self) -> Self:
-        """Start them and wait until they answer."""
-        with self._undo:  # what was begun is undone if the rest fails
+        """Start the processes and wait until they are ready."""
+        with self._undo:  # undo the completed steps if a later one fails
             self._start()
             self._undo = self._undo.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
-        """End them, and remove the namespace."""
+        """End the processes and remove the namespace."""
         self._undo.close()
 
     def create(self, obj: Object) -> Object:
-        """POST an object where its kind lives."""
+        """POST an object to the path of its kind."""
         path = RESOURCES[obj["kind"]].format(obj["metadata"].get("namespace", "default"))
         return self.call("POST", path, obj)
 
     def call(self, method: str, path: str, body: Object | None = None) -> Object:
-        """One request; HTTPStatusError with the server's words for 4xx and 5xx."""
+        """Send one request and return its JSON. Raises AssertionError with the response text for 4xx and 5xx."""
         kind = "application/merge-patch+json" if method == "PATCH" else "application/json"
         response = self.client.request(
             method, path, content=None if body is None else json.dumps(body), headers={"Content-Type": kind}
@@ -123,14 +123,14 @@ class ApiServer:
         return answer
 
     def install(self) -> None:
-        """The reference's CRDs and RBAC, from its manifests."""
+        """Install the reference's CRDs and RBAC from its manifests."""
         for file in ("00-crds.yaml", "10-rbac.yaml"):
             for document in yaml.safe_load_all((MANIFESTS / file).read_text()):
                 self.create(document)
         wait(lambda: self.client.get("/apis/metallb.io/v1beta1/ipaddresspools").is_success, "the CRDs are served", 10)
 
     def account(self, name: str) -> Path:
-        """A folder with the token and CA of a ServiceAccount in metallb-system."""
+        """Return a folder with the token and CA of a ServiceAccount in metallb-system."""
         folder = self._folder / name
         folder.mkdir(exist_ok=True)
         path = f"/api/v1/namespaces/metallb-system/serviceaccounts/{name}/token"
@@ -140,7 +140,7 @@ class ApiServer:
         return folder
 
     def controller(self, *flags: str) -> subprocess.Popen[bytes]:
-        """The reference's controller as a process of its own, ready, and ended with this server."""
+        """Start the reference's controller as a process and wait until it is ready; it ends with this server."""
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
         with (self._folder / "controller.log").open("a") as log:
@@ -172,7 +172,7 @@ class ApiServer:
     def _answers(self) -> bool:
         try:
             return self.client.get("/readyz").is_success
-        except httpx.TransportError:  # a machine that is busy may not even shake hands in time
+        except httpx.TransportError:  # a TLS handshake may time out on a busy machine
             return False
 
 
@@ -184,13 +184,13 @@ def _ready(port: int) -> bool:
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
-    """End a process and wait for it."""
+    """Kill a process and wait for it."""
     process.kill()
     process.wait(5)
 
 
 def wait(fine: Callable[[], bool], what: str, seconds: float = 5) -> None:
-    """Poll until it is fine; AssertionError otherwise."""
+    """Poll until `fine()` is true. Raises AssertionError after `seconds`."""
     deadline = time.monotonic() + seconds
     pause = threading.Event()
     while not fine():

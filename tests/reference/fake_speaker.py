@@ -1,7 +1,7 @@
-"""A real speaker on real links, told what to announce by its arguments instead of an API server.
+"""Real speaker on real links that gets its addresses from its arguments instead of an API server.
 
-`python fake_speaker.py NODE SECRET ADDRESS... -- ELIGIBLE_NODE...`. It speaks, says "ready" once others can have heard
-it, and wants the addresses from the first line (or the end) of its input on.
+`python fake_speaker.py NODE SECRET ADDRESS... -- ELIGIBLE_NODE...`. It prints "ready" after its first heartbeats, and
+announces the addresses after the first line (or the end) of its input.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ log = structlog.get_logger()
 
 
 async def main(node: str, secret: str, addresses: list[str], nodes: list[str]) -> None:
-    """Speak until SIGTERM."""
+    """Run a speaker until SIGTERM."""
     loop = asyncio.get_running_loop()
     stopping = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stopping.set)

@@ -1,7 +1,7 @@
-"""Watches links in the network namespace that it is started in, and is too busy for a while to hear of changes.
+"""Watch the links of the current network namespace while the kernel drops netlink events.
 
-`unshare -n python link_watcher.py`: makes a link, and says its hardware address each time the watch tells of it. While
-the first is told, so much changes that the kernel drops events (ENOBUFS), the hardware address among it.
+`unshare -n python link_watcher.py`: creates a link and prints its hardware address at each callback. During the first
+callback so many changes occur, among them one of the hardware address, that events are dropped (ENOBUFS).
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ STORM = "".join(
 
 
 def ip(batch: str) -> None:
-    """Do what `ip -batch` does."""
+    """Run `ip -batch`."""
     subprocess.run(["ip", "-batch", "-"], input=batch, check=True, text=True)
 
 
 def main() -> None:
-    """Say what the watch tells until this process is ended; 70 when the watch fails."""
+    """Print the watched hardware addresses until killed. Exit with 70 when the watch fails."""
     set_up()
     ip(SETUP)
     first = threading.Event()
 
     def changed(links: Mapping[str, Link]) -> None:
-        if "d0" not in links:  # without carrier yet
+        if "d0" not in links:  # no carrier yet
             return
-        print(links["d0"].mac.hex(":"), flush=True)  # noqa: T201 - what it is for
+        print(links["d0"].mac.hex(":"), flush=True)  # noqa: T201 - the output of this program
         if not first.is_set():
             first.set()
             ip(STORM + "link set d0 address 02:00:00:00:00:02\n")

@@ -1,4 +1,4 @@
-"""An API server by script: it answers lists from `items`, and each watch with the next of `watches`."""
+"""Scripted API server: lists return `items`, each watch returns the next of `watches`."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ import certifi
 
 
 class ScriptedApi:
-    """Serves one resource over plain HTTP on loopback."""
+    """HTTP server on loopback for one resource."""
 
     def __init__(self, account: Path, items: list[str], watches: list[bytes]) -> None:
-        """Serve `items` (objects as JSON) to every list; a watch beyond the last of `watches` stays silent."""
+        """Return `items` (objects as JSON) for every list; a watch after the last of `watches` sends nothing."""
         self.account, self.items, self._watches = account, items, watches
         self.lists = 0
         self.watched: list[str] = []
-        """The resource version of each watch."""
+        """Resource version of each watch."""
         self._open: list[asyncio.StreamWriter] = []
         account.mkdir(exist_ok=True)
         (account / "token").write_text("token")
-        (account / "ca.crt").write_bytes(Path(certifi.where()).read_bytes())  # over plain HTTP, read and not used
+        (account / "ca.crt").write_bytes(Path(certifi.where()).read_bytes())  # read, but not used over plain HTTP
 
     async def __aenter__(self) -> Self:
         """Listen on a free port."""
@@ -31,7 +31,7 @@ class ScriptedApi:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Listen no more, and close what is open."""
+        """Stop listening and close open connections."""
         self._server.close()
         for writer in self._open:
             writer.close()
@@ -47,7 +47,7 @@ class ScriptedApi:
             if len(self.watched) <= len(self._watches):
                 writer.write(self._watches[len(self.watched) - 1])
             await writer.drain()
-            await reader.read()  # until the client goes
+            await reader.read()  # until the client disconnects
         else:
             self.lists += 1
             text = f'{{"metadata":{{"resourceVersion":"{100 + self.lists}"}},"items":[{",".join(self.items)}]}}'

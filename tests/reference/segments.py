@@ -1,6 +1,6 @@
-"""A segment for tests: a bridge in a network namespace of its own, and a namespace for each node on it.
+"""Test segment: a bridge in a network namespace, and one namespace for each node.
 
-Names carry the process id, so that runs side by side do not meet. Processes are entered by nsenter, which execs.
+Names contain the process ID, so that parallel runs do not collide. Processes start with nsenter, which calls exec.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ SPEAKER = Path(__file__).with_name("fake_speaker.py")
 
 
 def run(*command: str) -> str:
-    """A command's output; CalledProcessError when it fails."""
+    """Run a command and return its output. Raises CalledProcessError when it fails."""
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
 class SegmentOfTests:
-    """A LAN 10.9.0.0/24 with nodes n1..nN at .1 to .N, and this test as the client, a port of the bridge."""
+    """LAN 10.9.0.0/24 with nodes n1..nN at .1 to .N; this test is the client, on a port of the bridge."""
 
     def __init__(self, nodes: int, log: Path) -> None:
-        """Build it; `close` removes it."""
+        """Create bridge and namespaces; `close` removes them."""
         self.tag = f"lbr{os.getpid() % 100000}"
         self.lan = f"{self.tag}-lan"
         self.nodes = [f"n{number}" for number in range(1, nodes + 1)]
@@ -54,28 +54,28 @@ class SegmentOfTests:
             self._in(f"{self.tag}-{node}", "ip", "addr", "add", f"10.9.0.{number}/24", "dev", "eth0")
 
     def __enter__(self) -> Self:
-        """It is built already."""
+        """Return the segment."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Leave nothing behind."""
+        """Remove everything."""
         self.close()
 
     def start(self, node: str, addresses: Iterable[str], key: str = "ours") -> None:
-        """Start the speaker of a node, that wants the addresses at once."""
+        """Start the speaker of a node with these addresses."""
         self._spawn(node, addresses, key)
         self._release(node)
 
     def start_all(self, addresses: Iterable[str]) -> None:
-        """Start all; they want the addresses once each has heard the others. AssertionError when one cannot."""
+        """Start all speakers; they get the addresses when all are ready. Raises AssertionError if one is not."""
         addresses = list(addresses)
         for node in self.nodes:
             self._spawn(node, addresses, "ours")
-        deadline = time.monotonic() + 30  # interpreters start
+        deadline = time.monotonic() + 30  # includes the start of the interpreters
         for node in self.nodes:
             out = self.speakers[node].stdout
             assert out
-            assert select.select([out], [], [], max(0.0, deadline - time.monotonic()))[0], f"{node} says nothing"
+            assert select.select([out], [], [], max(0.0, deadline - time.monotonic()))[0], f"{node} is not ready"
             assert out.readline() == "ready\n", f"{node} ended: see {self._log}"
         for node in self.nodes:
             self._release(node)
@@ -106,27 +106,27 @@ class SegmentOfTests:
             pipe.close()
 
     def cut(self, node: str, *, silent: bool = False) -> None:
-        """Pull a node's cable; silently, its carrier stays and nothing passes."""
+        """Disconnect a node; with `silent`, carrier stays and frames are dropped."""
         if silent:
             self._in(self.lan, "bridge", "link", "set", "dev", node, "state", "0")
         else:
             self._in(self.lan, "ip", "link", "set", node, "down")
 
     def heal(self, node: str, *, silent: bool = False) -> None:
-        """Plug the cable in again."""
+        """Connect the node again."""
         if silent:
             self._in(self.lan, "bridge", "link", "set", "dev", node, "state", "3")
         else:
             self._in(self.lan, "ip", "link", "set", node, "up")
 
     def flap(self, node: str) -> None:
-        """Take a node's interface down and up again, faster than anyone can look; its address comes back too."""
+        """Set a node's interface down and up twice without a pause, and restore its address."""
         address = f"10.9.0.{self.nodes.index(node) + 1}/24"
         script = f"ip link set eth0 down; ip link set eth0 up; ip addr replace {address} dev eth0"
         self._in(f"{self.tag}-{node}", "sh", "-c", f"{script}; {script}")
 
     def client(self) -> Client:
-        """A raw ARP client on the segment."""
+        """Return a raw ARP client on the segment."""
         return self._undo.enter_context(contextlib.closing(Client(f"/run/netns/{self.tag}-client")))
 
     def close(self) -> None:
@@ -145,12 +145,12 @@ class SegmentOfTests:
 
 
 class Client:
-    """Asks who has an address, and listens to all that is said."""
+    """ARP client that sends requests and receives every reply and announcement."""
 
     MAC = b"\x02\0\0\0\0\xfe"
 
     def __init__(self, netns: str) -> None:
-        """Open a raw socket in a namespace; it stays there whatever the thread does."""
+        """Open a raw socket in a network namespace; the socket stays in it."""
         import ctypes  # noqa: PLC0415 - Python 3.11 has no os.setns
 
         libc = ctypes.CDLL(None, use_errno=True)
@@ -166,16 +166,16 @@ class Client:
         self.address = socket.inet_aton("10.9.0.254")
 
     def close(self) -> None:
-        """Let go of the socket."""
+        """Close the socket."""
         self.socket.close()
 
     def ask(self, address: str) -> None:
-        """Send one request."""
+        """Send one ARP request."""
         target = socket.inet_aton(address)
         self.socket.send(arp(to=BROADCAST, op=1, mac=self.mac, sender=self.address, target_mac=bytes(6), target=target))
 
     def heard(self, seconds: float) -> list[tuple[float, int, str, str, bool]]:
-        """What is said in that time: (when, op, node by MAC, sender's address, whether to this client alone)."""
+        """Receive for `seconds`; return (time, op, node by MAC, sender's address, whether unicast to this client)."""
         found = []
         until = time.monotonic() + seconds
         with selectors.DefaultSelector() as selector:
@@ -190,27 +190,27 @@ class Client:
         return found
 
     def answerers(self, address: str, seconds: float = 0.01) -> list[str]:
-        """Who answers one request, in the order of their answers."""
-        while select.select([self.socket], [], [], 0)[0]:  # what was said before the question answers it not
+        """Send one request; return the nodes that reply, in the order of their replies."""
+        while select.select([self.socket], [], [], 0)[0]:  # discard frames from before the request
             self.socket.recv(2048)
         self.ask(address)
         answers = [node for _, op, node, ip, mine in self.heard(seconds) if op == REPLY and mine and ip == address]
         return list(dict.fromkeys(answers))
 
     def owner(self, address: str) -> str:
-        """Who answers, however long the machine keeps it from answering."""
+        """Return the node that replies; wait until there is one."""
         self.wait_for(address, bool)
         return self.answerers(address, 0.2)[0]
 
     def census(self, address: str, seconds: float, every: float = 0.005) -> list[tuple[float, list[str]]]:
-        """Ask again and again: (when, who answered)."""
+        """Send requests for `seconds`; return (time, nodes that replied) for each."""
         until = time.monotonic() + seconds
         return [
             (time.monotonic(), self.answerers(address, every)) for _ in iter(lambda: time.monotonic() < until, False)
         ]
 
     def wait_for(self, address: str, fine: Callable[[list[str]], bool], seconds: float = 5) -> float:
-        """Seconds until the answerers are as wished; AssertionError otherwise."""
+        """Return the seconds until `fine(nodes)` is true. Raises AssertionError after `seconds`."""
         begin = time.monotonic()
         seen: list[str] = []
         while time.monotonic() < begin + seconds:

@@ -1,4 +1,4 @@
-"""Speakers in simulated time: real segments, a cable that can be cut, and a clock that only this test moves."""
+"""Speakers in simulated time: real segments, a simulated LAN that can be cut, and a clock of the test."""
 
 from __future__ import annotations
 
@@ -12,42 +12,42 @@ if TYPE_CHECKING:
 
     from lbproof_reference.speaker.plan import Offer
 
-BEAT = 0.05
-HOLD = 3 * BEAT
+INTERVAL = 0.05
+DEAD_INTERVAL = 3 * INTERVAL
 STEP = 0.001
 
 
 class SimulatedLan:
-    """Nodes that hear each other within a millisecond, unless they are cut off or frozen.
+    """Nodes that receive each other's messages within 1 ms, unless they are cut off or frozen.
 
-    A node's heartbeats are out of step with the others'. Nothing here decides anything: `Segment` does.
+    Heartbeats of the nodes are out of phase. All decisions are made by `Segment`.
     """
 
     def __init__(self, nodes: Iterable[str], offers: Mapping[bytes, Offer]) -> None:
-        """All start at 0 and want the same."""
+        """Start all nodes at time 0 with the same offers."""
         self.now = 0.0
         self.speakers = {
-            node: Segment(node=node, interface="eth0", boot=number, hold=HOLD, now=0)
+            node: Segment(node=node, interface="eth0", boot=number, dead_interval=DEAD_INTERVAL, now=0)
             for number, node in enumerate(nodes, start=1)
         }
         self.cut: set[str] = set()
         self.frozen: set[str] = set()
         self.double: dict[bytes, float] = {}
-        """Seconds, an address, that more than one node answered."""
+        """Seconds per address with more than one answering node."""
         self.silent: dict[bytes, float] = {}
-        """Seconds that none did."""
-        self._due = {node: BEAT * number / len(self.speakers) for number, node in enumerate(self.speakers)}
+        """Seconds per address without an answering node."""
+        self._due = {node: INTERVAL * number / len(self.speakers) for number, node in enumerate(self.speakers)}
         self._last = dict.fromkeys(self.speakers, 0.0)
         self._inbox: dict[str, list[bytes]] = {node: [] for node in self.speakers}
         self.set_desired(offers)
 
     def set_desired(self, changes: Mapping[bytes, Offer | None], *nodes: str) -> None:
-        """Tell these nodes (none named: all) what is to be announced from now on."""
+        """Change the addresses to announce on these nodes (default: all)."""
         for node in nodes or self.speakers:
             self.speakers[node].set_desired(changes)
 
     def answerers(self, address: bytes) -> list[str]:
-        """Who would answer a question now."""
+        """Return the nodes that would answer a request now."""
         return [
             node
             for node, speaker in self.speakers.items()
@@ -55,8 +55,8 @@ class SimulatedLan:
         ]
 
     def run(self, seconds: float) -> None:
-        """Let time pass; `double` and `silent` start at 0."""
-        addresses = {address for speaker in self.speakers.values() for address in speaker.wanted}
+        """Advance the time; `double` and `silent` start at 0."""
+        addresses = {address for speaker in self.speakers.values() for address in speaker.desired}
         self.double, self.silent = dict.fromkeys(addresses, 0.0), dict.fromkeys(addresses, 0.0)
         for _ in range(round(seconds / STEP)):
             self.now += STEP
@@ -71,16 +71,16 @@ class SimulatedLan:
         speaker = self.speakers[node]
         heard, self._inbox[node] = self._inbox[node], []
         for frame in heard:
-            speaker.hear(decode(frame, b"key"), self.now)
-        if self.now > self._due[node] + BEAT:
+            speaker.receive(decode(frame, b"key"), self.now)
+        if self.now > self._due[node] + INTERVAL:
             speaker.on_suspend(self.now - self._last[node], self.now)
             self._due[node] = self.now
         speaker.expire_peers(self.now)
         due = self.now >= self._due[node]
         if due:
-            self._due[node] += BEAT
+            self._due[node] += INTERVAL
         if not speaker.is_settled(self.now):
-            speaker.follow(self.now)
+            speaker.reconcile(self.now)
         if due or speaker.has_news:
             self._last[node] = self.now
             frames = [encode(heartbeat, b"key") for heartbeat in speaker.heartbeats()]

@@ -27,17 +27,17 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
 
 @pytest.fixture
 def world(api: ApiServer, request: pytest.FixtureRequest) -> Iterator[World]:
-    """A namespace of its own and no pool, with a controller; all of it goes again."""
+    """Namespace without pools, with a controller; removed after the test."""
     world = World(api, f"t{abs(hash(request.node.name)) % 10**8}")
     yield world
     world.close()
 
 
 class World:
-    """What one test sees."""
+    """Namespace and controller of one test."""
 
     def __init__(self, api: ApiServer, namespace: str) -> None:
-        """Make the namespace and start a controller."""
+        """Create the namespace and start a controller."""
         self.api, self.namespace = api, namespace
         self.services = f"/api/v1/namespaces/{namespace}/services"
         self.pools = "/apis/metallb.io/v1beta1/namespaces/metallb-system/ipaddresspools"
@@ -45,7 +45,7 @@ class World:
         self.controller = api.controller()
 
     def close(self) -> None:
-        """Remove Services and pools."""
+        """End the controller and remove Services and pools."""
         end(self.controller)
         for path in (self.services, self.pools, self.pools.replace("metallb-system", self.namespace)):
             for item in self.api.call("GET", path)["items"]:
@@ -78,16 +78,16 @@ class World:
         )
 
     def get(self, name: str) -> Object:
-        """The Service as it is."""
+        """Return the Service."""
         return self.api.call("GET", f"{self.services}/{name}")
 
     def ip(self, name: str) -> str | None:
-        """The address in its status."""
+        """Return the address in its status, or None."""
         ingress = self.get(name)["status"]["loadBalancer"].get("ingress")
         return str(ingress[0]["ip"]) if ingress else None
 
     def events(self, name: str) -> list[tuple[str, str, str]]:
-        """(type, reason, message) of the events about an object of that name."""
+        """Return (type, reason, message) of the Events about an object of that name."""
         found = self.api.call("GET", "/api/v1/events")["items"]
         return [
             (e["type"], e["reason"], e["message"]) for e in found if e["involvedObject"]["name"] == name
@@ -99,7 +99,7 @@ class World:
         wait(lambda: self.ip(name) == address, f"{name} has {address}")
 
     def refused(self, name: str, why: str) -> None:
-        """Wait until a Service has been told why not, and has nothing."""
+        """Wait until a Service has an Event with that reason; assert that it has no address."""
         prefix = f'Failed to allocate IP for "{self.namespace}/{name}": '
         wait(
             lambda: any(
@@ -112,7 +112,7 @@ class World:
 
 
 def test_an_assigned_address_is_told_in_status_annotation_and_event(world: World) -> None:
-    """A Service gets the lowest address of a pool, and everyone can see which and whence."""
+    """A Service gets the lowest address of a pool, and its status, annotation and Event show it."""
     world.pool("web", "10.0.0.10-10.0.0.12")
     world.service("a")
     world.gets("a", "10.0.0.10")
@@ -125,7 +125,7 @@ def test_an_assigned_address_is_told_in_status_annotation_and_event(world: World
 
 
 def test_a_freed_address_wakes_who_waits(world: World) -> None:
-    """A full pool refuses once and aloud; deletion and a change of type both serve the next, the exact asker too."""
+    """A released address is assigned to a pending Service, after a deletion and after a change of type."""
     world.pool("web", "10.0.0.10/32")
     world.service("a")
     world.gets("a", "10.0.0.10")
@@ -144,7 +144,7 @@ def test_a_freed_address_wakes_who_waits(world: World) -> None:
 
 
 def test_a_restart_moves_nobody(world: World) -> None:
-    """With a full pool and one waiting, five restarts leave every address, even of a deleted pool, where it was."""
+    """Restarts change no Service, with a full pool, a pending Service and an address of a deleted pool."""
     world.pool("web", "10.0.0.10-10.0.0.11")
     world.pool("old", "10.1.0.1/32", autoAssign=False)
     world.service("a")
@@ -165,7 +165,7 @@ def test_a_restart_moves_nobody(world: World) -> None:
 
 
 def test_an_address_outlives_an_edit_of_its_pool_and_both_annotations(world: World) -> None:
-    """Restarts included; what an author does to the annotations is put right while the controller runs."""
+    """A Service keeps its address after edits of its pool and annotations, and a running controller restores these."""
     world.pool("web", "10.0.0.10-10.0.0.11")
     world.service("a")
     world.gets("a", "10.0.0.10")
@@ -188,7 +188,7 @@ def test_an_address_outlives_an_edit_of_its_pool_and_both_annotations(world: Wor
 
 @pytest.mark.parametrize("noted", [True, False])
 def test_a_status_that_no_pool_holds_is_not_adopted(world: World, noted: bool) -> None:
-    """Another wrote it while the controller was away: the Service gets an address of a pool, and an Event."""
+    """A status outside all pools, written while the controller was down, is replaced by an address of a pool."""
     world.pool("web", "10.0.0.10-10.0.0.19")
     world.service("first")
     world.gets("first", "10.0.0.10")
@@ -208,7 +208,7 @@ def test_a_status_that_no_pool_holds_is_not_adopted(world: World, noted: bool) -
 
 
 def test_a_status_that_cannot_be_read_stops_nobody(world: World) -> None:
-    """The API server admits leading zeros; that Service gets an address anew."""
+    """A Service whose status has an address with leading zeros gets a new address."""
     world.pool("web", "10.0.0.10-10.0.0.19")
     world.service("odd")
     world.gets("odd", "10.0.0.10")
@@ -226,7 +226,7 @@ def test_a_status_that_cannot_be_read_stops_nobody(world: World) -> None:
 
 
 def test_pools_of_other_namespaces_do_not_count(world: World) -> None:
-    """Neither do they give addresses, nor does one of the same name say anything about ours."""
+    """Pools of other namespaces assign no addresses and do not affect a pool of the same name."""
     other = {"metadata": {"name": "web", "namespace": world.namespace}, "spec": {"addresses": ["nonsense"]}}
     foreign = {"metadata": {"name": "apart", "namespace": world.namespace}, "spec": {"addresses": ["10.7.0.0/28"]}}
     for pool in (other, foreign):
@@ -245,7 +245,7 @@ def test_pools_of_other_namespaces_do_not_count(world: World) -> None:
 
 
 def test_text_of_authors_stops_no_watch(world: World) -> None:
-    """A line separator in an annotation, and `managedFields` nested deeper than Python recurses."""
+    """Line separators in annotations and deeply nested `managedFields` do not stop the watch."""
     deep = '{"f:a":' * 1200 + "{}" + "}" * 1200
     managed = [{"manager": "m", "operation": "Update", "apiVersion": "v1", "fieldsType": "FieldsV1", "fieldsV1": {}}]
     world.pool("web", "10.0.0.10-10.0.0.19")
@@ -270,7 +270,7 @@ def test_text_of_authors_stops_no_watch(world: World) -> None:
 
 
 def test_a_foreign_class_is_left_alone_and_the_own_is_served(world: World) -> None:
-    """KEP-1959: a Service of another class is not touched at all."""
+    """A Service of another class is not modified (KEP-1959)."""
     world.pool("web", "10.0.0.0/24", avoidBuggyIPs=True)
     world.service("foreign", loadBalancerClass="example.com/other")
     foreign = world.get("foreign")
@@ -282,7 +282,7 @@ def test_a_foreign_class_is_left_alone_and_the_own_is_served(world: World) -> No
 
 
 def test_a_changed_request_moves_a_live_service(world: World) -> None:
-    """The new address replaces the old one, which is free again; taking the request back moves nothing."""
+    """A changed request moves a Service and releases its old address; a removed request changes nothing."""
     world.pool("web", "10.0.0.10-10.0.0.12")
     world.service("a", loadBalancerIP="10.0.0.12")
     world.gets("a", "10.0.0.12")
@@ -311,7 +311,7 @@ def test_a_changed_request_moves_a_live_service(world: World) -> None:
 def test_an_unusable_request_is_refused_and_stops_nobody(
     world: World, spec: Object, notes: dict[str, str], why: str
 ) -> None:
-    """The reason is an event, and the next Service is served."""
+    """An invalid request is reported in an Event, and the next Service gets an address."""
     world.pool("web", "10.0.0.0/29")
     world.pool("other", "10.2.0.0/29", autoAssign=False)
     world.service("bad", notes, **spec)
@@ -321,7 +321,7 @@ def test_an_unusable_request_is_refused_and_stops_nobody(
 
 
 def test_bad_pools_are_flagged_and_the_others_go_on(world: World) -> None:
-    """Each bad pool says what is wrong in a condition and an event; nobody who was served is moved by it."""
+    """An invalid pool gets a condition and an Event, and no assigned address changes."""
     world.pool("good", "10.0.0.10-10.0.0.11")
     world.service("a")
     world.gets("a", "10.0.0.10")
@@ -342,7 +342,7 @@ def test_bad_pools_are_flagged_and_the_others_go_on(world: World) -> None:
 
 
 def test_fifty_at_once_get_fifty_addresses(world: World) -> None:
-    """No two Services hold one address when they are made in parallel."""
+    """Fifty Services created in parallel get fifty different addresses."""
     world.pool("web", "10.0.1.0/26")
     threads = [threading.Thread(target=world.service, args=(f"s{number}",)) for number in range(50)]
     for thread in threads:

@@ -1,4 +1,4 @@
-"""Events as they are told: behind other work, and no more of them than can be told soon."""
+"""Events have low priority, and their queue is bounded."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ if TYPE_CHECKING:
 
 
 class FakeKube(Kube):
-    """Keeps the Events that it is told."""
+    """API server that stores the names of Events' objects."""
 
     def __init__(self) -> None:
-        """It talks to nobody."""
+        """Start without Events."""
         self.told: list[str] = []
 
     async def event(self, about: Object, **_: Any) -> None:  # noqa: ANN401 - as it is called
-        """Keep whom it is about."""
+        """Store the name of the object."""
         self.told.append(about["metadata"]["name"])
 
 
 def service(number: int) -> Object:
-    """One of a burst."""
+    """Return a Service."""
     return {"metadata": {"namespace": "ns", "name": f"s{number}"}}
 
 
 async def until(come_about: Callable[[], bool]) -> None:
-    """Let the others work until something has come about; TimeoutError when it does not."""
+    """Let other tasks run until the condition is true. Raises TimeoutError after 5 s."""
     async with asyncio.timeout(5):
         while not come_about():  # noqa: ASYNC110 - nobody here could set an event
             await asyncio.sleep(0.001)
 
 
 def test_a_burst_of_events_is_told_in_part_and_said_once_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first are told in order, the rest of each burst are counted in one line of the log."""
+    """The first Events of a burst are sent in order, and one log line counts the dropped ones."""
     monkeypatch.setattr(kube, "_EVENTS_WAITING", 3)
     api = FakeKube()
 

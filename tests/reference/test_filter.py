@@ -1,4 +1,4 @@
-"""The ARP socket's filter: judged by an interpreter of classic BPF that is written here, and by the kernel's own."""
+"""Filter of the ARP socket, tested with a classic BPF interpreter in this file and with the kernel."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ if TYPE_CHECKING:
 
 ADDRESSES = st.one_of(
     st.integers(0, 2**32 - 1),
-    st.integers(0xC6120000, 0xC6120100),  # near each other, so that ranges come about
+    st.integers(0xC6120000, 0xC6120100),  # close to each other, so that ranges occur
     st.sampled_from([0, 1, 2**31 - 1, 2**31, 2**32 - 2, 2**32 - 1]),
 ).map(lambda number: number.to_bytes(4))
 SETS = st.sets(ADDRESSES, max_size=60)
 
 
 def question(target: bytes, **fields: Any) -> bytes:  # noqa: ANN401 - whatever scapy takes
-    """A request for an address as scapy writes it."""
+    """Return an ARP request for an address, encoded by scapy."""
     wanted: dict[str, Any] = {"op": 1, "hwsrc": "02:00:00:00:00:02", "psrc": "10.0.0.9", **fields}
     return bytes(Ether(dst="ff:ff:ff:ff:ff:ff") / ARP(pdst=socket.inet_ntoa(target), **wanted))
 
 
 def passes(program: Sequence[Step], frame: bytes) -> bool:
-    """Run a classic BPF program on a frame: the opcodes that a filter of ours may use, as linux/filter.h has them.
+    """Run a classic BPF program on a frame; supports the opcodes of our filters (linux/filter.h).
 
-    IndexError when it runs off its end; AssertionError when the kernel would refuse an instruction.
+    Raises IndexError when it runs past the end, AssertionError for an instruction that the kernel rejects.
     """
     at = value = 0
     while True:
@@ -69,13 +69,13 @@ def passes(program: Sequence[Step], frame: bytes) -> bool:
 
 
 def heard(program: Sequence[Step], target: bytes) -> bool:
-    """Whether a question for an address passes."""
+    """Whether a request for an address passes."""
     return passes(program, question(target))
 
 
 @given(SETS, st.lists(ADDRESSES, max_size=20))
 def test_it_passes_what_is_asked_of_us_and_nothing_else(ours: set[bytes], asked: list[bytes]) -> None:
-    """With room for every range, a question passes if and only if it is for one of the addresses."""
+    """With enough instructions, a request passes if and only if it is for one of the addresses."""
     program = arp_filter(ours)
     beside = [((int.from_bytes(a) + step) % 2**32).to_bytes(4) for a in ours for step in (-1, 0, 1)]
 
@@ -84,7 +84,7 @@ def test_it_passes_what_is_asked_of_us_and_nothing_else(ours: set[bytes], asked:
 
 @given(SETS, st.lists(ADDRESSES, max_size=20), st.integers(15, 120))
 def test_with_little_room_it_passes_more_and_never_less(ours: set[bytes], asked: list[bytes], most: int) -> None:
-    """Joined ranges hold every address of ours, lie between the lowest and the highest, and keep to the bound."""
+    """With few instructions, merged ranges contain all addresses and stay within the lowest and highest."""
     program = arp_filter(ours, most)
 
     assert len(program) <= most
@@ -94,7 +94,7 @@ def test_with_little_room_it_passes_more_and_never_less(ours: set[bytes], asked:
 
 @pytest.mark.parametrize("count", [300, 1000, 5000])
 def test_it_stays_within_the_kernels_bound(count: int) -> None:
-    """Scattered addresses are as many ranges; jumps farther than 255 instructions arrive where they should."""
+    """Thousands of scattered addresses fit the kernel's limit, and jumps beyond 255 instructions are correct."""
     ours = [(0x0A000000 + 3 * n * (1 + n % 7)).to_bytes(4) for n in range(count)]
     program = arp_filter(ours)
 
@@ -108,7 +108,7 @@ def test_it_stays_within_the_kernels_bound(count: int) -> None:
 
 @given(st.lists(ADDRESSES, max_size=40, unique=True), st.randoms())
 def test_the_same_addresses_make_the_same_program(ours: list[bytes], random: Any) -> None:  # noqa: ANN401 - hypothesis' own
-    """Whatever the order in which they are given; IPv6 addresses are none of it."""
+    """The program does not depend on the order of addresses, or on IPv6 addresses."""
     shuffled = [*ours, ipaddress.ip_address("2001:db8::7").packed]
     random.shuffle(shuffled)
 
@@ -116,7 +116,7 @@ def test_the_same_addresses_make_the_same_program(ours: list[bytes], random: Any
 
 
 def test_the_nearest_ranges_are_joined() -> None:
-    """The widest gaps are kept, so that as few strangers as can be are heard."""
+    """The ranges with the smallest gaps are merged first."""
     ours = [number.to_bytes(4) for number in (10, 11, 20, 100, 1000)]
 
     assert ranges(ours, 5) == [(10, 11), (20, 20), (100, 100), (1000, 1000)]
@@ -126,7 +126,7 @@ def test_the_nearest_ranges_are_joined() -> None:
 
 
 def test_a_bound_without_room_is_refused() -> None:
-    """One range takes fifteen instructions."""
+    """One range takes 15 instructions, and a lower limit is an error."""
     assert len(arp_filter([b"\x0a\0\0\1"], 15)) == 15
     with pytest.raises(ValueError, match="14 instructions"):
         arp_filter([b"\x0a\0\0\1"], 14)
@@ -142,7 +142,7 @@ TARGET = socket.inet_aton("10.0.0.7")
     )
 )
 def test_it_passes_every_question_that_is_answered_and_never_a_reply(frame: bytes) -> None:
-    """What `read_request` hears for an address of ours, the kernel lets through."""
+    """Every request for our address that `read_request` accepts passes the filter, and a reply never does."""
     program = arp_filter([TARGET])
     request = read_request(frame)
     if request is not None and request.target == TARGET:
@@ -153,7 +153,7 @@ def test_it_passes_every_question_that_is_answered_and_never_a_reply(frame: byte
 
 @given(SETS, st.lists(ADDRESSES, max_size=5))
 def test_the_kernel_agrees(ours: set[bytes], asked: list[bytes]) -> None:
-    """The kernel takes the program, and it passes there what our interpreter says."""
+    """The kernel accepts the program and passes the same frames as the interpreter."""
     program = arp_filter(ours)
     begin, end = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
     with begin, end:
@@ -166,13 +166,13 @@ def test_the_kernel_agrees(ours: set[bytes], asked: list[bytes]) -> None:
 
 
 def read_all(sock: socket.socket) -> Iterator[bytes]:
-    """The datagrams that wait."""
+    """Yield the queued datagrams."""
     while select.select([sock], [], [], 0)[0]:
         yield sock.recv(2048)
 
 
 def test_a_wire_hears_what_was_claimed_last() -> None:
-    """Deaf before anything is claimed; a burst of changes ends with the last one, however many ranges that takes."""
+    """A wire receives nothing before an address is claimed; after a burst the last change applies."""
     link = Link(name="lo", index=1, mac=bytes(6), subnets=())
     ours = [socket.inet_aton(f"10.9.0.{host}") for host in (100, 101, 110)]
     many = [(0x0B000000 + 2 * number).to_bytes(4) for number in range(5000)]
@@ -182,25 +182,25 @@ def test_a_wire_hears_what_was_claimed_last() -> None:
             asker.bind(("lo", ETH_P_ARP))
 
             def hear() -> list[bytes]:
-                """Of a question for every address of the subnet, those that get through."""
+                """Return the addresses of the subnet whose requests are received."""
                 for host in range(1, 255):
                     asker.send(question(socket.inet_aton(f"10.9.0.{host}")))
                 return [frame[38:42] for frame in wire.received(wire.arp, limit=1000)]
 
             assert hear() == []
-            wire.hear_for([*ours, *many])
+            wire.accept_requests_for([*ours, *many])
             assert hear() == ours
-            wire.hear_for(ours[:1])
-            wire.hear_for(ours[1:])
+            wire.accept_requests_for(ours[:1])
+            wire.accept_requests_for(ours[1:])
             async with asyncio.timeout(10):
-                while hear() != ours[1:]:  # noqa: ASYNC110 - a timer of the wire's own, which tells nobody
+                while hear() != ours[1:]:  # noqa: ASYNC110 - depends on a timer of the wire
                     await asyncio.sleep(0)
 
     asyncio.run(follow())
 
 
 def test_a_kernel_with_less_room_gets_a_coarser_filter(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the kernel has no memory for so long a program, one that joins more ranges is attached."""
+    """When the kernel is out of memory for a filter, a shorter one is attached."""
     tried: list[int] = []
 
     def attach(sock: socket.socket, program: Sequence[Step]) -> None:
@@ -212,7 +212,7 @@ def test_a_kernel_with_less_room_gets_a_coarser_filter(monkeypatch: pytest.Monke
     link = Link(name="lo", index=1, mac=bytes(6), subnets=())
     with closing(Wire(link)) as wire:
         monkeypatch.setattr("lbproof_reference.speaker.wire._attach", attach)
-        wire.hear_for([(2 * number).to_bytes(4) for number in range(5000)])
+        wire.accept_requests_for([(2 * number).to_bytes(4) for number in range(5000)])
 
     assert tried == sorted(tried, reverse=True)
     assert 250 < tried[-1] <= 500

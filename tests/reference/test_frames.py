@@ -1,4 +1,4 @@
-"""Frames written by the reference, read back by scapy; frames written by scapy, read by the reference."""
+"""Frames encoded by the reference and decoded by scapy, and the reverse."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scapy.layers.l2 import ARP, Ether
 
-from lbproof_reference.frames import FRAME_BYTES, announcements, read_request, reply
+from lbproof_reference.frames import FRAME_BYTES, announcements, arp_reply, read_request
 
 VIP, HOST = "10.0.0.7", "10.0.0.9"
 OURS, THEIRS = "02:00:00:00:00:01", "02:00:00:00:00:02"
 
 
 def packed(mac: str) -> bytes:
-    """A MAC address as six bytes."""
+    """Return a MAC address as six bytes."""
     return bytes.fromhex(mac.replace(":", ""))
 
 
 def request(**fields: Any) -> bytes:  # noqa: ANN401 - whatever scapy takes
-    """A request for the VIP as scapy writes it."""
+    """Return an ARP request for the VIP, encoded by scapy."""
     wanted: dict[str, Any] = {"op": 1, "hwsrc": THEIRS, "psrc": HOST, "pdst": VIP, **fields}
     return bytes(Ether(dst="ff:ff:ff:ff:ff:ff", src=THEIRS) / ARP(**wanted))
 
 
 def test_a_reply_tells_the_asker_alone() -> None:
-    """Ethernet source and sender hardware address are the interface's own."""
+    """A reply is unicast to the requester, with the interface's MAC as Ethernet source and sender."""
     question = read_request(request())
     assert question is not None
 
-    frame = Ether(reply(question, packed(OURS)))
+    frame = Ether(arp_reply(question, packed(OURS)))
 
     assert (frame.dst, frame.src) == (THEIRS, OURS)
     assert (frame[ARP].op, frame[ARP].hwsrc, frame[ARP].psrc) == (2, OURS, VIP)
@@ -39,7 +39,7 @@ def test_a_reply_tells_the_asker_alone() -> None:
 
 
 def test_announcements_have_the_shapes_that_move_a_neighbour() -> None:
-    """A broadcast request whose sender is its target; a reply whose target MAC is its sender's."""
+    """The announcements are a broadcast request with sender = target, and a reply with target MAC = sender MAC."""
     first, second = (Ether(frame) for frame in announcements(socket.inet_aton(VIP), packed(OURS)))
 
     assert (first.dst, first[ARP].op, first[ARP].psrc, first[ARP].pdst) == ("ff:ff:ff:ff:ff:ff", 1, VIP, VIP)
@@ -48,7 +48,7 @@ def test_announcements_have_the_shapes_that_move_a_neighbour() -> None:
 
 
 def test_only_questions_are_heard() -> None:
-    """Replies, gratuitous requests, group senders and cut frames deserve no answer; a probe does."""
+    """Replies, gratuitous requests, group senders and truncated frames are ignored; a probe is not."""
     assert read_request(request(op=2)) is None
     assert read_request(request(psrc=VIP)) is None
     assert read_request(request(hwsrc="ff:ff:ff:ff:ff:ff")) is None
@@ -59,5 +59,5 @@ def test_only_questions_are_heard() -> None:
 
 @given(st.binary(max_size=80))
 def test_no_bytes_break_it(frame: bytes) -> None:
-    """Whatever is on the wire is a question or none."""
+    """Any bytes are either a request or ignored."""
     assert read_request(frame) is None or len(frame) >= FRAME_BYTES

@@ -1,12 +1,12 @@
-"""Who answers while an address moves: in simulated time, so that a starved machine changes nothing."""
+"""Announcers while an address moves, in simulated time so that machine load has no effect."""
 
 from __future__ import annotations
 
 import pytest
-from tests.reference.simulated import BEAT, HOLD, STEP, SimulatedLan
+from tests.reference.simulated import DEAD_INTERVAL, INTERVAL, STEP, SimulatedLan
 
 from lbproof_reference.speaker.plan import Offer
-from lbproof_reference.speaker.segment import HOLD_SECONDS
+from lbproof_reference.speaker.segment import RETAIN_SECONDS
 
 NODES = ("n1", "n2", "n3")
 ADDRESSES = [bytes([10, 0, 0, number]) for number in range(100)]
@@ -14,13 +14,13 @@ FIRST = ADDRESSES[0]
 
 
 def offer(*nodes: str) -> Offer:
-    """Whom an address may be announced by."""
+    """Return an offer for these nodes."""
     return Offer(service="ns/a", nodes=frozenset(nodes))
 
 
 @pytest.fixture
 def lan() -> SimulatedLan:
-    """Three nodes that agree on a hundred addresses."""
+    """Three nodes, each of a hundred addresses announced by one of them."""
     lan = SimulatedLan(NODES, dict.fromkeys(ADDRESSES, offer(*NODES)))
     lan.run(1)
     assert all(len(lan.answerers(address)) == 1 for address in ADDRESSES)
@@ -28,28 +28,28 @@ def lan() -> SimulatedLan:
 
 
 def within(seconds: dict[bytes, float], most: float) -> None:
-    """No address was in that state for longer."""
+    """Assert that no address was in that state for longer than `most` (s)."""
     assert max(seconds.values()) <= most + STEP
 
 
 def test_addresses_are_spread_over_nodes_that_start_together(lan: SimulatedLan) -> None:
-    """Each has its share, without a word about it."""
-    assert all(len(speaker.mine) > len(ADDRESSES) / 10 for speaker in lan.speakers.values())
+    """Each of three nodes that start together announces more than a tenth of the addresses."""
+    assert all(len(speaker.claims) > len(ADDRESSES) / 10 for speaker in lan.speakers.values())
 
 
 def test_an_orderly_stop_leaves_no_moment_without_an_answer(lan: SimulatedLan) -> None:
-    """The successor answers before the one that leaves is silent, and they overlap for less than a heartbeat."""
+    """At an orderly stop both nodes answer for less than a heartbeat, and at least one always does."""
     (leaver,) = lan.answerers(FIRST)
     lan.speakers[leaver].leave()
     lan.run(0.3)
 
     within(lan.silent, 0)
-    within(lan.double, BEAT)
-    assert not lan.speakers[leaver].mine
+    within(lan.double, INTERVAL)
+    assert not lan.speakers[leaver].claims
 
 
 def test_a_node_that_may_no_longer_announce_goes_on_until_another_does(lan: SimulatedLan) -> None:
-    """Whoever learns first that a node is excluded, no question goes unanswered."""
+    """An excluded node answers until its successor does."""
     (owner,) = lan.answerers(FIRST)
     others = [node for node in NODES if node != owner]
     changes = dict.fromkeys(ADDRESSES, offer(*others))
@@ -60,21 +60,21 @@ def test_a_node_that_may_no_longer_announce_goes_on_until_another_does(lan: Simu
     lan.run(1)
 
     within(lan.silent, 0)
-    within(lan.double, BEAT)
+    within(lan.double, INTERVAL)
     assert lan.answerers(FIRST) != [owner]
 
 
 def test_a_successor_that_never_comes_is_not_waited_for_long(lan: SimulatedLan) -> None:
-    """The others do not learn of the change: the node that may not announce is silent all the same."""
+    """An excluded node stops answering after a timeout, even without a successor."""
     (owner,) = lan.answerers(FIRST)
     lan.set_desired({FIRST: offer(*(set(NODES) - {owner}))}, owner)
-    lan.run(HOLD_SECONDS + 0.05)
+    lan.run(RETAIN_SECONDS + 0.05)
 
     assert lan.answerers(FIRST) == []
 
 
 def test_without_a_successor_there_is_no_wait(lan: SimulatedLan) -> None:
-    """An address that nobody here may announce, or that is gone, is silent at once."""
+    """An address that no node may announce, or that was removed, is withdrawn at once."""
     lan.set_desired({FIRST: offer("elsewhere"), ADDRESSES[1]: None})
     lan.run(0.002)
 
@@ -83,21 +83,21 @@ def test_without_a_successor_there_is_no_wait(lan: SimulatedLan) -> None:
 
 @pytest.mark.parametrize("lost", NODES)
 def test_a_cut_that_heals_has_two_announcers_for_a_heartbeat_at_most(lan: SimulatedLan, lost: str) -> None:
-    """Both sides claimed; the side that heard fewer falls silent, and nobody else moves."""
+    """After a partition heals, the smaller side withdraws within a heartbeat, and no other address moves."""
     lan.cut = {lost}
     lan.run(1)
     rest = {address: [node for node in lan.answerers(address) if node != lost] for address in ADDRESSES}
     lan.cut = set()
     lan.run(0.5)
 
-    within(lan.double, BEAT)
+    within(lan.double, INTERVAL)
     within(lan.silent, 0)
     assert {address: lan.answerers(address) for address in ADDRESSES} == rest
 
 
-@pytest.mark.parametrize("seconds", [HOLD - BEAT, HOLD, HOLD + BEAT, 1.0])
+@pytest.mark.parametrize("seconds", [DEAD_INTERVAL - INTERVAL, DEAD_INTERVAL, DEAD_INTERVAL + INTERVAL, 1.0])
 def test_one_that_was_frozen_wakes_to_no_double_answer(lan: SimulatedLan, seconds: float) -> None:
-    """Frozen for less than its term it goes on; for longer, it answers nothing that another took."""
+    """A resumed node never answers for an address that another node took over."""
     (sleeper,) = lan.answerers(FIRST)
     lan.frozen = {sleeper}
     lan.run(seconds)
@@ -109,12 +109,12 @@ def test_one_that_was_frozen_wakes_to_no_double_answer(lan: SimulatedLan, second
 
 
 def test_a_burst_of_addresses_costs_a_message_for_each_chunk_that_changed(lan: SimulatedLan) -> None:
-    """What did not change is not said again: the work of a change does not grow with what is there."""
+    """A change is sent in at most two messages, however many addresses there are."""
     speaker = lan.speakers["n1"]
     lan.set_desired({bytes([10, 0, 1, 1]): offer("n1")}, "n1")
     speaker.heartbeats()
     speaker.heartbeats()
-    speaker.follow(lan.now)
+    speaker.reconcile(lan.now)
 
     assert speaker.has_news
     assert len(speaker.heartbeats()) <= 2

@@ -1,4 +1,4 @@
-"""The watch on links: it tells of the last change whatever it missed, and never dies in silence."""
+"""The link watch reports the latest state after dropped events, and its failure is not silent."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING
 
 from lbproof_reference.speaker import wire
 from lbproof_reference.speaker.__main__ import links_lost
-from lbproof_reference.speaker.loop import _on
+from lbproof_reference.speaker.loop import offers_for_link
 from lbproof_reference.speaker.plan import Offer
 from lbproof_reference.speaker.wire import Link, watch_links
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def test_links_are_read_again_after_the_kernel_dropped_events() -> None:
-    """ENOBUFS (netlink(7)): what was dropped is unknown, so everything is looked at."""
+    """After ENOBUFS (netlink(7)) all links are read again."""
     command = ["unshare", "--net", sys.executable, str(Path(__file__).with_name("link_watcher.py"))]
     told: queue.Queue[str] = queue.Queue()
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
@@ -52,17 +52,17 @@ def test_links_are_read_again_after_the_kernel_dropped_events() -> None:
 
 
 def test_a_links_own_address_is_not_announced_on_it() -> None:
-    """Even if no node object names it: another address of the interface may be the node's own, too."""
+    """An interface's own address is not announced on it, even if no Node object lists it."""
     own, other = bytes([10, 0, 0, 1]), bytes([10, 0, 0, 2])
     subnets = (ipaddress.IPv4Network("10.0.0.0/24"),)
     link = Link(name="eth0", index=2, mac=bytes(6), subnets=subnets, own=frozenset({own}))
     offer = Offer(service="ns/a", nodes=frozenset({"n1"}))
 
-    assert _on(link, {own: offer, other: offer}) == {own: None, other: offer}
+    assert offers_for_link(link, {own: offer, other: offer}) == {own: None, other: offer}
 
 
 def test_a_watch_that_fails_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever ended it."""
+    """An exception in the watch thread is passed to the callback."""
     failed: queue.Queue[Exception] = queue.Queue()
 
     def broken(_: object) -> Mapping[str, Link]:
@@ -75,7 +75,7 @@ def test_a_watch_that_fails_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_speaker_whose_links_are_not_watched_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It would go on with hardware addresses of before; one that is ending anyway keeps its exit code."""
+    """A speaker exits with 70 when the watch fails, unless it is ending already."""
     codes: list[int] = []
     monkeypatch.setattr("os._exit", codes.append)
 

@@ -1,4 +1,4 @@
-"""What is announced, a Service at a time: the sum of the changes is what a look at everything would give."""
+"""Announced addresses per Service; the sum of changes equals a complete evaluation."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from lbproof_reference.reading import Skipped
+from lbproof_reference.reading import SkipLog
 from lbproof_reference.speaker.__main__ import PROFILES, main
-from lbproof_reference.speaker.offers import EXCLUDED, OfferIndex, Rules, service_of
+from lbproof_reference.speaker.offers import EXCLUDED, AnnouncementPolicy, OfferIndex, service_of
 from lbproof_reference.speaker.plan import Offer
 
 NODES = [{"metadata": {"name": name, "labels": {"rack": name}}} for name in ("n1", "n2")]
@@ -23,7 +23,7 @@ OFFERS = st.dictionaries(
 
 
 def advertisement(name: str = "everywhere", **fields: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
-    """An L2Advertisement; without fields, as short as it can be written."""
+    """Return an L2Advertisement, minimal without `fields`."""
     return {"metadata": {"name": name, "namespace": "metallb-system"}, **fields}
 
 
@@ -31,7 +31,7 @@ EVERYWHERE: list[dict[str, Any]] = [advertisement(spec={})]
 
 
 def pool(name: str = "web", *addresses: str) -> dict[str, Any]:
-    """An IPAddressPool of 10.0.0.0/28 or of other addresses."""
+    """Return an IPAddressPool of `addresses` (default: 10.0.0.0/28)."""
     meta = {"name": name, "namespace": "metallb-system", "labels": {"for": name}}
     return {"metadata": meta, "spec": {"addresses": list(addresses) or ["10.0.0.0/28"]}}
 
@@ -39,20 +39,22 @@ def pool(name: str = "web", *addresses: str) -> dict[str, Any]:
 WEB = [pool()]
 
 
-def rules(
+def policy(
     *,
     nodes: list[dict[str, Any]] = NODES,
     advertisements: list[dict[str, Any]] = EVERYWHERE,
     pools: list[dict[str, Any]] = WEB,
     known: dict[str, dict[bytes, str]] | None = None,
-    skipped: Skipped | None = None,
-) -> Rules:
-    """Of one pool, `web`, unless there are others."""
-    return Rules(advertisements=advertisements, pools=pools, nodes=nodes, lb_class=None, known=known, skipped=skipped)
+    skip_log: SkipLog | None = None,
+) -> AnnouncementPolicy:
+    """Return a policy with the pool `web` unless `pools` are given."""
+    return AnnouncementPolicy(
+        advertisements=advertisements, pools=pools, nodes=nodes, lb_class=None, known=known, skip_log=skip_log
+    )
 
 
 def service(**spec: Any) -> dict[str, Any]:  # noqa: ANN401 - fields of a ServiceSpec
-    """One that was given an address of the pool `web`."""
+    """Return a Service with an address of the pool `web`."""
     return {
         "metadata": {"annotations": {"metallb.io/ip-allocated-from-pool": "web"}},
         "spec": {"type": "LoadBalancer", **spec},
@@ -61,7 +63,7 @@ def service(**spec: Any) -> dict[str, Any]:  # noqa: ANN401 - fields of a Servic
 
 
 def piece(*ready: tuple[str, bool]) -> dict[str, Any]:
-    """An EndpointSlice of ns/a."""
+    """Return an EndpointSlice of ns/a."""
     return {
         "metadata": {"namespace": "ns", "name": "a-x", "labels": {"kubernetes.io/service-name": "a"}},
         "endpoints": [{"nodeName": node, "conditions": {"ready": fine}} for node, fine in ready],
@@ -69,19 +71,19 @@ def piece(*ready: tuple[str, bool]) -> dict[str, Any]:
 
 
 def test_every_node_that_is_not_excluded_may_announce() -> None:
-    """KEP-1143's label takes a node out."""
+    """A node with the label of KEP-1143 may not announce; all others may."""
     excluded = {"metadata": {"name": "n3", "labels": {EXCLUDED: ""}}}
 
-    found = rules(nodes=[*NODES, excluded]).offers("ns/a", service(), [])
+    found = policy(nodes=[*NODES, excluded]).offers("ns/a", service(), [])
 
     assert found == {IP: Offer(service="ns/a", nodes=frozenset({"n1", "n2"}))}
 
 
 def test_only_nodes_with_a_ready_endpoint_announce_a_local_service() -> None:
-    """`externalTrafficPolicy: Local`; with `Cluster` the endpoints' places do not matter."""
+    """With `externalTrafficPolicy: Local` only nodes with a ready endpoint announce; with `Cluster` all do."""
     assert service_of(piece()) == "ns/a"
-    local = rules().offers("ns/a", service(externalTrafficPolicy="Local"), [piece(("n1", True), ("n2", False))])
-    cluster = rules().offers("ns/a", service(externalTrafficPolicy="Cluster"), [piece(("n1", True))])
+    local = policy().offers("ns/a", service(externalTrafficPolicy="Local"), [piece(("n1", True), ("n2", False))])
+    cluster = policy().offers("ns/a", service(externalTrafficPolicy="Cluster"), [piece(("n1", True))])
 
     assert local[IP].nodes == {"n1"}
     assert cluster[IP].nodes == {"n1", "n2"}
@@ -97,16 +99,16 @@ def test_only_nodes_with_a_ready_endpoint_announce_a_local_service() -> None:
     ],
 )
 def test_an_advertisement_says_which_pools_and_nodes(spec: dict[str, Any], nodes: set[str] | None) -> None:
-    """What none carries is not announced."""
-    found = rules(advertisements=[advertisement(spec=spec)]).offers("ns/a", service(), [])
+    """An address is announced only if an advertisement selects its pool, and by the selected nodes."""
+    found = policy(advertisements=[advertisement(spec=spec)]).offers("ns/a", service(), [])
 
     assert (found[IP].nodes if found else None) == nodes
 
 
 @pytest.mark.parametrize("fields", [{}, {"spec": None}, {"spec": {}}])
 def test_an_advertisement_that_says_nothing_carries_every_pool(fields: dict[str, Any]) -> None:
-    """MetalLB's shortest form has no spec at all."""
-    found = rules(advertisements=[advertisement(**fields)]).offers("ns/a", service(), [])
+    """An advertisement without a spec selects every pool and node."""
+    found = policy(advertisements=[advertisement(**fields)]).offers("ns/a", service(), [])
 
     assert found == {IP: Offer(service="ns/a", nodes=frozenset({"n1", "n2"}))}
 
@@ -124,18 +126,18 @@ UNREADABLE_SPECS: list[Any] = [
 
 @pytest.mark.parametrize("spec", UNREADABLE_SPECS)
 def test_an_advertisement_that_cannot_be_read_is_logged_once_and_stops_no_other(spec: Any) -> None:  # noqa: ANN401
-    """However often the rules are read."""
-    skipped = Skipped()
+    """A malformed advertisement is logged once, and the others are used."""
+    skip_log = SkipLog()
     both = [advertisement("odd", spec=spec), advertisement("fine")]
     with capture_logs() as said:
         for _ in range(3):
-            assert IP in rules(advertisements=both, skipped=skipped).offers("ns/a", service(), [])
+            assert IP in policy(advertisements=both, skip_log=skip_log).offers("ns/a", service(), [])
 
     assert [line["object"] for line in said] == ["metallb-system/odd"]
 
 
 def test_no_object_that_cannot_be_read_stops_the_others() -> None:
-    """Whatever its kind: a pool, a node's address, an EndpointSlice, an address in a status."""
+    """A malformed pool, node address, EndpointSlice or status address does not affect other objects."""
     odd_node: dict[str, Any] = {
         "metadata": {"name": "n3"},
         "status": {"addresses": [{"type": "InternalIP", "address": "n3.lan"}, {}]},
@@ -148,7 +150,7 @@ def test_no_object_that_cannot_be_read_stops_the_others() -> None:
     local = service(externalTrafficPolicy="Local")
     local["status"]["loadBalancer"]["ingress"] = [{"ip": "10.0.0.01"}, {"ip": "10.0.0.1"}]
     with capture_logs() as said:
-        made = rules(nodes=[*NODES, odd_node], pools=[*odd_pools, *WEB])
+        made = policy(nodes=[*NODES, odd_node], pools=[*odd_pools, *WEB])
         found = made.offers("ns/a", local, [odd_slice, piece(("n2", True))])
 
     assert found == {IP: Offer(service="ns/a", nodes=frozenset({"n2"}))}
@@ -156,61 +158,61 @@ def test_no_object_that_cannot_be_read_stops_the_others() -> None:
 
 
 def test_the_pool_of_an_address_is_the_one_that_holds_it() -> None:
-    """Not the one that is noted on the Service: any author may remove or change that annotation."""
+    """The pool that contains the address counts, not the one in the annotation."""
     only_web = [advertisement(spec={"ipAddressPools": ["web"]})]
     bare, lying = service(), service()
     bare["metadata"] = {}
     lying["metadata"]["annotations"] = {"metallb.io/ip-allocated-from-pool": "other"}
-    made = rules(advertisements=only_web, pools=[*WEB, pool("other", "10.9.0.0/28")])
+    made = policy(advertisements=only_web, pools=[*WEB, pool("other", "10.9.0.0/28")])
 
     assert IP in made.offers("ns/a", bare, [])
     assert IP in made.offers("ns/a", lying, [])
 
 
 def test_what_no_pool_holds_is_not_announced() -> None:
-    """Whatever the status says: the router's address is no Service's. A note of ours is about the address it names."""
+    """An address in a status that is in no pool is not announced; an annotation applies only to its own address."""
     forged = service()
     forged["status"]["loadBalancer"]["ingress"] = [{"ip": "10.0.0.254"}, {"ip": "10.0.0.1"}]
     forged["metadata"]["annotations"]["lbproof.dev/allocated-ip"] = "10.0.0.1"
 
-    assert list(rules().offers("ns/a", forged, [])) == [IP]
+    assert list(policy().offers("ns/a", forged, [])) == [IP]
 
 
 def test_an_address_outlives_its_pool() -> None:
-    """A speaker that saw the pool goes by that; one that is new, by what the controller noted: pool and address."""
+    """An address of a deleted pool is announced by the pool seen before or, for a new speaker, by annotation."""
     only_web = [advertisement(spec={"ipAddressPools": ["web"]})]
     for pools in ([], [pool("web", "10.9.0.0/28")], [pool("web", "ten")]):
         bare, noted = service(), service()
         bare["metadata"] = {}
         noted["metadata"]["annotations"]["lbproof.dev/allocated-ip"] = "10.0.0.1"
-        seen = rules(advertisements=only_web).pools_of("ns/a", bare)
+        seen = policy(advertisements=only_web).pools_of("ns/a", bare)
 
         known: dict[str, dict[bytes, str]] = {}
-        later = rules(advertisements=only_web, pools=pools, known=known)
+        later = policy(advertisements=only_web, pools=pools, known=known)
         known["ns/a"] = seen
         assert IP in later.offers("ns/a", bare, [])
-        assert IP in rules(advertisements=only_web, pools=pools).offers("ns/a", noted, [])
-        assert rules(advertisements=only_web, pools=pools).offers("ns/a", service(), []) == {}
+        assert IP in policy(advertisements=only_web, pools=pools).offers("ns/a", noted, [])
+        assert policy(advertisements=only_web, pools=pools).offers("ns/a", service(), []) == {}
 
 
 def test_an_address_of_a_node_is_not_announced() -> None:
-    """Even if a pool holds it, and whichever node asks."""
+    """An address of a node is not announced, even if a pool contains it."""
     node = {"metadata": {"name": "n3"}, "status": {"addresses": [{"type": "InternalIP", "address": "10.0.0.1"}]}}
 
-    assert rules(nodes=[*NODES, node]).offers("ns/a", service(), []) == {}
+    assert policy(nodes=[*NODES, node]).offers("ns/a", service(), []) == {}
 
 
 def test_a_foreign_class_is_not_announced() -> None:
-    """Whatever its status says."""
-    assert rules().offers("ns/a", service(loadBalancerClass="example.com/other"), []) == {}
+    """A Service of another class is not announced."""
+    assert policy().offers("ns/a", service(loadBalancerClass="example.com/other"), []) == {}
 
 
 @given(st.lists(st.tuples(st.sampled_from(["ns/a", "ns/b", "ns/c"]), OFFERS)))
 def test_changes_add_up(history: list[tuple[str, dict[bytes, Offer]]]) -> None:
-    """An address is offered as long as any Service offers it, and only then."""
+    """An address is offered if and only if a Service offers it."""
     index, offered = OfferIndex(), dict[bytes, Offer]()
     for key, offers in history:
-        for address, offer in index.renew(key, offers).items():
+        for address, offer in index.update(key, offers).items():
             if offer is None:
                 del offered[address]
             else:
@@ -219,11 +221,11 @@ def test_changes_add_up(history: list[tuple[str, dict[bytes, Offer]]]) -> None:
 
     assert offered.keys() == {address for offers in last.values() for address in offers}
     assert all(any(offer == offers.get(address) for offers in last.values()) for address, offer in offered.items())
-    assert all(index.renew(key, offers) == {} for key, offers in last.items())
+    assert all(index.update(key, offers) == {} for key, offers in last.items())
 
 
 def test_the_profiles_are_documented(capsys: pytest.CaptureFixture[str]) -> None:
-    """`--help` names each and its heartbeat; another is refused."""
+    """`--help` lists each profile with its interval, and an unknown profile is an error."""
     with pytest.raises(SystemExit):
         main(["--help"])
     said = " ".join(capsys.readouterr().out.split())

@@ -1,4 +1,4 @@
-"""The ready port: whoever connects to it and how often, the kubelet's probe is answered."""
+"""The readiness endpoint answers the kubelet's probe, however many connections are open."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def server() -> Iterator[tuple[subprocess.Popen[str], int]]:
-    """A server that may open 512 files, and its port."""
+    """Server that may open 512 files, and its port."""
     command = [sys.executable, str(Path(__file__).with_name("idle_server.py")), "512"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
@@ -34,7 +34,7 @@ def server() -> Iterator[tuple[subprocess.Popen[str], int]]:
 
 
 def test_idle_connections_do_not_keep_the_kubelet_out(server: tuple[subprocess.Popen[str], int]) -> None:
-    """More connections that ask nothing than the process may open files: each probe between them is answered."""
+    """Each probe is answered although there are more idle connections than available file descriptors."""
     process, port = server
     with contextlib.ExitStack() as idle:
         for _ in range(8):
@@ -46,7 +46,7 @@ def test_idle_connections_do_not_keep_the_kubelet_out(server: tuple[subprocess.P
 
 
 def test_who_does_not_ask_in_time_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither silence nor a request that never ends holds a connection."""
+    """A connection without a complete request is closed after a timeout."""
     monkeypatch.setattr(kube, "_REQUEST_SECONDS", 0.1)
 
     async def ask() -> None:

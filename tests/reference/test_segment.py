@@ -1,4 +1,4 @@
-"""Speakers as processes on a real segment: who answers, and how long nobody does."""
+"""Speakers as processes on a real segment: announcers, and the time without one."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 VIPS = [f"10.9.0.{number}" for number in range(100, 110)]
 VIP = VIPS[0]
 TERM = 0.15
-"""After so many seconds of silence a speaker is dead."""
+"""Dead interval (s)."""
 SLACK = 0.15
-"""What a starved machine may add."""
+"""Allowance for a busy machine (s)."""
 
 
 @pytest.fixture
 def segment(tmp_path: Path) -> Iterator[SegmentOfTests]:
-    """Three nodes whose speakers heard each other before they wanted anything."""
+    """Three nodes whose speakers received each other before they got addresses."""
     with SegmentOfTests(3, tmp_path / "speakers.log") as segment:
         segment.start_all(VIPS)
         yield segment
@@ -31,7 +31,7 @@ def segment(tmp_path: Path) -> Iterator[SegmentOfTests]:
 
 @pytest.fixture
 def client(segment: SegmentOfTests) -> Client:
-    """A client that sees each address answered."""
+    """Client to which exactly one node replies for each address."""
     client = segment.client()
     for vip in VIPS:
         client.wait_for(vip, lambda who: len(who) == 1)
@@ -39,12 +39,12 @@ def client(segment: SegmentOfTests) -> Client:
 
 
 def settle() -> None:
-    """Let a speaker that was just started or woken take its term, and more."""
+    """Wait for four dead intervals, until a started or resumed speaker participates."""
     threading.Event().wait(4 * TERM)
 
 
 def test_each_address_has_one_announcer_and_others_have_none(client: Client) -> None:
-    """Ten addresses, one answer each from the node's own MAC; what nobody wants is silent; the load is spread."""
+    """Each address has one announcer, other addresses have none, and announcers are spread over the nodes."""
     owners = {vip: client.answerers(vip, 0.2) for vip in VIPS}
 
     assert all(len(who) == 1 for who in owners.values())
@@ -53,7 +53,7 @@ def test_each_address_has_one_announcer_and_others_have_none(client: Client) -> 
 
 
 def test_a_killed_speaker_is_replaced_within_its_term(segment: SegmentOfTests, client: Client) -> None:
-    """Another answers after the term of silence; the node that returns takes nothing back."""
+    """Another node answers within the dead interval, and a restarted speaker takes nothing back."""
     owner = client.owner(VIP)
     segment.stop(owner)
     gap = client.wait_for(VIP, bool)
@@ -66,7 +66,7 @@ def test_a_killed_speaker_is_replaced_within_its_term(segment: SegmentOfTests, c
 
 
 def test_a_move_is_announced_to_the_neighbours(segment: SegmentOfTests, client: Client) -> None:
-    """The successor sends gratuitous requests and replies for the address at once, and again."""
+    """The successor sends gratuitous requests and replies for the address repeatedly."""
     owner = client.owner(VIP)
     client.heard(0.05)
     segment.stop(owner)
@@ -78,7 +78,7 @@ def test_a_move_is_announced_to_the_neighbours(segment: SegmentOfTests, client: 
 
 
 def test_an_orderly_stop_makes_before_it_breaks(segment: SegmentOfTests, client: Client) -> None:
-    """On SIGTERM no request goes unanswered for longer than one round of asking."""
+    """On SIGTERM at most one request is not answered."""
     owner = client.owner(VIP)
     segment.speakers[owner].send_signal(signal.SIGTERM)
     census = client.census(VIP, 0.5, every=0.01)
@@ -90,7 +90,7 @@ def test_an_orderly_stop_makes_before_it_breaks(segment: SegmentOfTests, client:
 
 @pytest.mark.parametrize("silent", [True, False], ids=["silent", "carrier"])
 def test_a_cut_that_heals_has_one_announcer_at_once(segment: SegmentOfTests, client: Client, *, silent: bool) -> None:
-    """The cut node is replaced, and 0.2 s after healing there is one announcer, the successor."""
+    """A disconnected node is replaced, and 0.2 s after the reconnection the successor is the only announcer."""
     owner = client.owner(VIP)
     segment.cut(owner, silent=silent)
     gap = client.wait_for(VIP, bool)
@@ -106,7 +106,7 @@ def test_a_cut_that_heals_has_one_announcer_at_once(segment: SegmentOfTests, cli
 
 
 def test_a_frozen_announcer_wakes_to_silence(segment: SegmentOfTests, client: Client) -> None:
-    """It answers neither the questions that waited for it nor any after."""
+    """A resumed speaker answers neither queued nor later requests."""
     owner = client.owner(VIP)
     segment.speakers[owner].send_signal(signal.SIGSTOP)
     gap = client.wait_for(VIP, bool)
@@ -122,7 +122,7 @@ def test_a_frozen_announcer_wakes_to_silence(segment: SegmentOfTests, client: Cl
 
 
 def test_an_outsider_is_not_heard(segment: SegmentOfTests, client: Client) -> None:
-    """A speaker with another Secret is no neighbour: it disturbs no election among those who share one."""
+    """A speaker with another Secret does not affect the election."""
     owner = client.owner(VIP)
     other = next(node for node in segment.nodes if node != owner)
     segment.stop(other)
@@ -133,7 +133,7 @@ def test_an_outsider_is_not_heard(segment: SegmentOfTests, client: Client) -> No
 
 
 def test_an_interface_that_flaps_is_no_dead_end(segment: SegmentOfTests, client: Client) -> None:
-    """However fast it goes down and up again on its node, each address has one announcer afterwards."""
+    """Each address has one announcer after its interface went down and up at once."""
     for vip in VIPS:
         segment.flap(client.owner(vip))
     settle()

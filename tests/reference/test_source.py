@@ -1,4 +1,4 @@
-"""What a speaker is told to announce, against a real API server and with the RBAC of its manifest."""
+"""Source of the speaker against a real API server, with the RBAC of its manifest."""
 
 from __future__ import annotations
 
@@ -34,22 +34,22 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
 
 
 class Team:
-    """Acts on the API server without blocking the speaker in this process."""
+    """Client of the API server that does not block the speaker in this process."""
 
     def __init__(self, api: ApiServer) -> None:
         self._api = api
 
     async def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> None:
-        """One request."""
+        """Send one request."""
         await asyncio.to_thread(self._api.call, method, path, body)
 
     async def create(self, kind: str, namespace: str, name: str, **fields: Any) -> None:  # noqa: ANN401 - JSON
-        """An object of MetalLB's."""
+        """Create a MetalLB object."""
         body = {"apiVersion": "metallb.io/v1beta1", "kind": kind, "metadata": {"name": name}, **fields}
         await self.call("POST", METALLB.format(namespace, f"{kind.lower()}s"), body)
 
     async def service(self, name: str, *addresses: str) -> None:
-        """A Service of type LoadBalancer whose status says these addresses, without any annotation."""
+        """Create a Service of type LoadBalancer with these addresses in its status and no annotation."""
         services = "/api/v1/namespaces/team/services"
         spec = {"type": "LoadBalancer", "ports": [{"port": 80}]}
         await self.call("POST", services, {"metadata": {"name": name}, "spec": spec})
@@ -58,7 +58,7 @@ class Team:
 
 
 def test_a_speaker_announces_what_its_namespaces_pools_hold(api: ApiServer) -> None:
-    """Advertisements count likewise, one without spec too. What is announced goes on when its pool is deleted."""
+    """Addresses of pools in the own namespace are announced, and still after their pool is deleted."""
     wanted: dict[bytes, Offer | None] = {}
     history: list[bytes] = []
 

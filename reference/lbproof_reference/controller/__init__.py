@@ -1,1 +1,1 @@
-"""The controller: gives addresses of pools to Services, and takes them back."""
+"""Controller: assigns addresses of pools to Services, and releases them."""

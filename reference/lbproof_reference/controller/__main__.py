@@ -14,19 +14,23 @@ from lbproof_reference.logs import set_up
 
 
 def main(argv: list[str]) -> int:
-    """Run until SIGTERM; nothing needs to be put away, for all that matters stands in the statuses."""
-    parser = argparse.ArgumentParser(prog="lbproof_reference controller", description="Gives addresses to Services.")
-    parser.add_argument("--lb-class", help="serve Services of this class alone (default: those of none or of our own)")
+    """Run until SIGTERM. No cleanup is needed because all state is in the Services' statuses."""
+    parser = argparse.ArgumentParser(
+        prog="lbproof_reference controller", description="Assigns addresses of pools to Services."
+    )
+    parser.add_argument(
+        "--lb-class", help="serve only Services of this class (default: no class, or lbproof.dev/reference)"
+    )
     parser.add_argument(
         "--namespace",
         default="metallb-system",
-        help="where the pools are that count, and the heartbeat's Secret (default %(default)s)",
+        help="namespace of the pools and of the heartbeat's Secret (default %(default)s)",
     )
-    parser.add_argument("--api", help="URL of the API server (default: the cluster's own)")
+    parser.add_argument("--api", help="URL of the API server (default: in-cluster address)")
     parser.add_argument(
         "--account", type=Path, default=ACCOUNT, help="folder with token and ca.crt (default %(default)s)"
     )
-    parser.add_argument("--port", type=int, default=8080, help="of /readyz (default 8080)")
+    parser.add_argument("--port", type=int, default=8080, help="port of /readyz (default %(default)s)")
     options = parser.parse_args(argv)
     set_up()
     asyncio.run(_serve(options))

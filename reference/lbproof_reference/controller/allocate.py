@@ -1,8 +1,8 @@
-"""Allocate addresses of pools to Services, without clock, client or socket.
+"""Allocate addresses of pools to Services. Pure: no clock, client or socket.
 
-An address once given stays with its Service until it leaves or asks for another, whatever becomes of the pools.
-The lowest free address of a pool is found without walking it: every address below the pool's cursor was given at
-some time, and those that came back lie in a heap.
+A Service keeps its address until it is deleted or requests another one, whatever happens to the pools. The lowest free
+address of a pool is found without a scan: addresses below the pool's cursor were allocated before, and released ones
+are in a heap.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import ipaddress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lbproof_reference.pools import IP, Pool, index_of, pool_holding, to_ip
+from lbproof_reference.pools import IP, Pool, build_index, ip_from_int, pool_holding
 from lbproof_reference.services import annotation
 
 if TYPE_CHECKING:
@@ -21,83 +21,83 @@ if TYPE_CHECKING:
     from lbproof_reference.kube import Object
 
 
-class RefusedError(Exception):
-    """An address request that cannot be met now; the text is shown to the Service's author."""
+class AllocationError(Exception):
+    """Address request that cannot be met now; the message is shown to the Service's author."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AddressRequest:
-    """The address family that a Service requests and, optionally, an address or a pool."""
+    """Address family that a Service requests and, optionally, an address or a pool."""
 
     key: str
     family: int = 4
-    asked: IP | None = None
+    requested_ip: IP | None = None
     pool: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Allocation:
-    """An address, and the pool that it is of; None when no pool holds it any more."""
+    """Address and its pool; None if no pool contains it any more."""
 
     ip: IP
     pool: str | None
 
 
 def read_address_request(key: str, service: Object) -> AddressRequest:
-    """The request of a Service. Raises RefusedError for one that contradicts itself or cannot be read."""
+    """Read a Service's request. Raises AllocationError if it is contradictory or malformed."""
     spec = service["spec"]
     field, text = spec.get("loadBalancerIP"), annotation(service, "loadBalancerIPs")
     if field and text and field != text:
-        raise RefusedError(f"spec.loadBalancerIP {field!r} and annotation loadBalancerIPs {text!r} disagree")
-    asked: IP | None = None
-    if wanted := text or field:
-        if "," in wanted:
-            raise RefusedError(f"invalid request {wanted!r}: one address can be asked for")
+        raise AllocationError(f"spec.loadBalancerIP {field!r} and annotation loadBalancerIPs {text!r} disagree")
+    requested_ip: IP | None = None
+    if requested := text or field:
+        if "," in requested:
+            raise AllocationError(f"invalid request {requested!r}: one address can be asked for")
         try:
-            asked = ipaddress.ip_address(wanted.strip())
+            requested_ip = ipaddress.ip_address(requested.strip())
         except ValueError as error:
-            raise RefusedError(f"invalid request {wanted!r}: not an IP address") from error
+            raise AllocationError(f"invalid request {requested!r}: not an IP address") from error
     family = 6 if (spec.get("ipFamilies") or ["IPv4"])[0] == "IPv6" else 4
-    return AddressRequest(key=key, family=family, asked=asked, pool=annotation(service, "address-pool"))
+    return AddressRequest(key=key, family=family, requested_ip=requested_ip, pool=annotation(service, "address-pool"))
 
 
 class FreeList:
-    """The free addresses of one family in one pool, lowest first."""
+    """Free addresses of one family in one pool, lowest first."""
 
     def __init__(self, pool: Pool, family: int) -> None:
         """Start with every address of the pool that is of `family` (4 or 6)."""
         self.pool = pool
-        self._blocks = [block for block in pool.blocks if block.family == family]
+        self._ranges = [address_range for address_range in pool.ranges if address_range.family == family]
         self._family = family
-        self._block = 0
-        self._cursor = self._blocks[0].first if self._blocks else 0
+        self._range_index = 0
+        self._cursor = self._ranges[0].first if self._ranges else 0
         self._returned: list[int] = []
 
     def put_back(self, number: int) -> None:
         """Return a released address to the list."""
-        if self._block >= len(self._blocks) or number < self._cursor:
+        if self._range_index >= len(self._ranges) or number < self._cursor:
             heapq.heappush(self._returned, number)
 
     def take(self, held: dict[IP, str]) -> IP | None:
         """Remove and return the lowest address that is assignable and not in `held`; None when the list is empty."""
         while (number := self._next()) is not None:
-            ip = to_ip(self._family, number)
-            if ip not in held and self.pool.gives(self._family, number):
+            ip = ip_from_int(self._family, number)
+            if ip not in held and self.pool.is_assignable(self._family, number):
                 return ip
         return None
 
     def _next(self) -> int | None:
         if self._returned:
             return heapq.heappop(self._returned)
-        if self._block >= len(self._blocks):
+        if self._range_index >= len(self._ranges):
             return None
         number = self._cursor
-        if number < self._blocks[self._block].last:
+        if number < self._ranges[self._range_index].last:
             self._cursor += 1
         else:
-            self._block += 1
-            if self._block < len(self._blocks):
-                self._cursor = self._blocks[self._block].first
+            self._range_index += 1
+            if self._range_index < len(self._ranges):
+                self._cursor = self._ranges[self._range_index].first
         return number
 
 
@@ -108,27 +108,27 @@ class Allocator:
         """Start without allocations."""
         self.holder: dict[IP, str] = {}
         self.holds: dict[str, IP] = {}
-        self.use(pools)
+        self.set_pools(pools)
 
-    def use(self, pools: Iterable[Pool]) -> None:
+    def set_pools(self, pools: Iterable[Pool]) -> None:
         """Replace the pools; existing allocations are kept."""
         self._pools = {pool.name: pool for pool in pools}
         self._free_lists = {
             (name, family): FreeList(pool, family) for name, pool in self._pools.items() for family in (4, 6)
         }
-        self._index = index_of(self._pools.values())
+        self._index = build_index(self._pools.values())
 
     def pool_of(self, ip: IP) -> str | None:
-        """The pool that may give this address."""
+        """Return the pool that may assign this address, or None."""
         name = self.pool_holding(ip)
-        return name if name is not None and self._pools[name].gives(ip.version, int(ip)) else None
+        return name if name is not None and self._pools[name].is_assignable(ip.version, int(ip)) else None
 
     def pool_holding(self, ip: IP) -> str | None:
-        """The pool that this address lies in, whether or not it would be given now."""
+        """Return the pool that contains this address, even if it may not be assigned; None if no pool does."""
         return pool_holding(ip, self._index)
 
-    def adopt(self, key: str, ip: IP) -> bool:
-        """Keep what a status already says, in a pool or not; False if another Service holds it."""
+    def assign(self, key: str, ip: IP) -> bool:
+        """Assign an address, in a pool or not. Return False if another Service holds it."""
         if self.holder.get(ip, key) != key:
             return False
         if self.holds.get(key) != ip:
@@ -137,7 +137,7 @@ class Allocator:
         return True
 
     def release(self, key: str) -> IP | None:
-        """Take back what a Service holds."""
+        """Release the address of a Service, and return it; None if it has none."""
         ip = self.holds.pop(key, None)
         if ip is not None:
             del self.holder[ip]
@@ -145,37 +145,39 @@ class Allocator:
                 self._free_lists[name, ip.version].put_back(int(ip))
         return ip
 
-    def grant(self, request: AddressRequest) -> Allocation:
-        """Return the current address if it meets the request, else allocate one. RefusedError changes nothing."""
+    def allocate(self, request: AddressRequest) -> Allocation:
+        """Return the current address if it meets the request, else allocate one. AllocationError changes nothing."""
         held = self.holds.get(request.key)
-        if request.asked is not None:
-            ip = self._asked(request, request.asked)
+        if request.requested_ip is not None:
+            ip = self._allocate_requested(request, request.requested_ip)
         elif held is not None and held.version == request.family and request.pool in (None, self.pool_of(held)):
             ip = held
         else:
-            ip = self._any(request)
-        self.adopt(request.key, ip)
+            ip = self._allocate_any(request)
+        self.assign(request.key, ip)
         return Allocation(ip=ip, pool=self.pool_of(ip))
 
-    def _asked(self, request: AddressRequest, ip: IP) -> IP:
+    def _allocate_requested(self, request: AddressRequest, ip: IP) -> IP:
         if ip.version != request.family:
-            raise RefusedError(f'requested address "{ip}" does not match the IPv{request.family} family of the Service')
+            raise AllocationError(
+                f'requested address "{ip}" does not match the IPv{request.family} family of the Service'
+            )
         if (other := self.holder.get(ip, request.key)) != request.key:
-            raise RefusedError(f'requested address "{ip}" is in use by {other}')
+            raise AllocationError(f'requested address "{ip}" is in use by {other}')
         pool = self.pool_of(ip)
         if pool is None and self.holds.get(request.key) != ip:
-            raise RefusedError(f'"{ip}" is not allowed in config: it is in no pool')
+            raise AllocationError(f'"{ip}" is not allowed in config: it is in no pool')
         if request.pool is not None and pool != request.pool:
-            raise RefusedError(f'requested address "{ip}" is not in the requested pool {request.pool!r}')
+            raise AllocationError(f'requested address "{ip}" is not in the requested pool {request.pool!r}')
         return ip
 
-    def _any(self, request: AddressRequest) -> IP:
+    def _allocate_any(self, request: AddressRequest) -> IP:
         if request.pool is not None and request.pool not in self._pools:
-            raise RefusedError(f"unknown pool {request.pool!r}")
+            raise AllocationError(f"unknown pool {request.pool!r}")
         names = [request.pool] if request.pool else [name for name, pool in self._pools.items() if pool.auto_assign]
         for name in names:
             if (ip := self._free_lists[name, request.family].take(self.holder)) is not None:
                 return ip
         if not names:
-            raise RefusedError("no available IPs: there is no pool for automatic assignment")
-        raise RefusedError(f"no available IPs: IPv{request.family} is full or absent in pool {', '.join(names)}")
+            raise AllocationError("no available IPs: there is no pool for automatic assignment")
+        raise AllocationError(f"no available IPs: IPv{request.family} is full or absent in pool {', '.join(names)}")

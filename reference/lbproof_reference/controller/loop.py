@@ -1,9 +1,10 @@
-"""The level-triggered loop around the allocator: look at a key, decide, write the difference.
+"""Level-triggered reconcile loop around the allocator: compare desired and actual state, write the difference.
 
-A key is looked at again after each change of its object, after a failed write (with a growing pause), and when an
-address or a pool appears that it may have waited for. Decisions are made in one thread, without a pause in them;
-only the writes overlap. Before the first decision everything is listed, and of each status the address adopted that a
-pool holds, or that the Service carries the record of: what any other says was not given by this controller.
+A key is enqueued after each change of its object, after a failed write (with backoff), and when an address or a pool
+becomes available that it may wait for. Decisions are made in one thread without a suspension point; only writes
+overlap. Before the first decision everything is listed, and the assignments in statuses are restored if a pool contains
+the address or the Service carries the controller's annotation of it. Other addresses in statuses were not written by
+this controller.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ from typing import TYPE_CHECKING
 import httpx
 import structlog
 
-from lbproof_reference.controller.allocate import Allocation, Allocator, RefusedError, read_address_request
+from lbproof_reference.controller.allocate import Allocation, AllocationError, Allocator, read_address_request
 from lbproof_reference.kube import METALLB, SERVICES, EventRecorder, Informer, Kube, Object, key_of, pools_of
 from lbproof_reference.pools import IP, parse_pools
-from lbproof_reference.reading import Skipped
-from lbproof_reference.services import ALLOCATED, FROM_POOL, ingress_of, is_ours, recorded_ip, recorded_pool
+from lbproof_reference.reading import SkipLog
+from lbproof_reference.services import ALLOCATED, FROM_POOL, annotated_ip, annotated_pool, ingress_ips, is_managed
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -38,10 +39,10 @@ log = structlog.get_logger()
 
 
 class Controller:
-    """One allocator for a cluster; two at once are one too many."""
+    """Controller of one cluster; only one instance may run at a time."""
 
     def __init__(self, kube: Kube, *, lb_class: str | None, namespace: str) -> None:
-        """Nothing happens until `run`."""
+        """Prepare the informers; `run` starts them."""
         self._kube = kube
         self._class = lb_class
         self._namespace = namespace
@@ -50,17 +51,17 @@ class Controller:
         self._queued: set[str] = set()
         self._busy: set[str] = set()
         self._failures: dict[str, int] = {}
-        self._waiting: dict[str, str] = {}  # key -> "uid: reason" that its author was told
-        self._pool_of: dict[str, str] = {}  # key -> the pool that its address was given from, though it be gone
-        self._skipped = Skipped()
+        self._pending: dict[str, str] = {}  # key -> "uid: reason" of the last Event
+        self._pool_of: dict[str, str] = {}  # key -> pool of its address, even if deleted since
+        self._skip_log = SkipLog()
         self._recorder = EventRecorder(kube, COMPONENT)
         self._tasks: set[asyncio.Task[None]] = set()
         self.ready = False
-        self.services = Informer(kube, SERVICES, self._look)
+        self.services = Informer(kube, SERVICES, self._enqueue)
         self.pools = Informer(kube, pools_of(namespace), self._pools_changed)
 
     async def run(self) -> None:
-        """Serve until cancelled; the first exception that is not the API server's ends it."""
+        """Run until cancelled, or until an exception that is not an API error."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self.services.run())
             group.create_task(self.pools.run())
@@ -70,36 +71,36 @@ class Controller:
             await self.pools.synced.wait()
             self.ready = True
             self._pools_changed()
-            self._adopt()
+            self._restore()
             for key in self._by_age(self.services.objects):
-                self._look(key)
+                self._enqueue(key)
             for _ in range(_WRITERS):
                 group.create_task(self._work())
 
-    def _adopt(self) -> None:
-        """Take over what statuses say and then, for those that say nothing of ours, what was noted and a pool holds."""
-        for take in (self._adopt_status, self._adopt_record):
+    def _restore(self) -> None:
+        """Restore assignments from statuses first, then, for Services without one, from annotations."""
+        for restore in (self._restore_from_status, self._restore_from_annotations):
             for key in self._by_age(self.services.objects):
                 service = self.services.objects[key]
-                with self._skipped.reading("Service", key):
-                    if is_ours(service, self._class) and key not in self._allocator.holds:
-                        take(key, service)
+                with self._skip_log.reading("Service", key):
+                    if is_managed(service, self._class) and key not in self._allocator.holds:
+                        restore(key, service)
 
-    def _adopt_record(self, key: str, service: Object) -> None:
-        if (text := recorded_ip(service)) and self._allocator.pool_holding(ip := ipaddress.ip_address(text)):
-            self._allocator.adopt(key, ip)
+    def _restore_from_annotations(self, key: str, service: Object) -> None:
+        if (text := annotated_ip(service)) and self._allocator.pool_holding(ip := ipaddress.ip_address(text)):
+            self._allocator.assign(key, ip)
 
-    def _adopt_status(self, key: str, service: Object) -> None:
-        for text in ingress_of(service):
+    def _restore_from_status(self, key: str, service: Object) -> None:
+        for text in ingress_ips(service):
             ip = ipaddress.ip_address(text)
             pool = self._allocator.pool_holding(ip)
-            if pool is None and recorded_ip(service) != text:
-                log.warning("address not adopted: no pool holds it, and it was not given here", key=key, ip=text)
-            elif not self._allocator.adopt(key, ip):
-                log.warning("two Services hold one address", ip=text, younger=key)
+            if pool is None and annotated_ip(service) != text:
+                log.warning("address in status ignored: in no pool and not assigned here", key=key, ip=text)
+            elif not self._allocator.assign(key, ip):
+                log.warning("duplicate address in statuses", ip=text, younger=key)
             else:
-                if noted := pool or recorded_pool(service):
-                    self._pool_of[key] = noted
+                if annotated := pool or annotated_pool(service):
+                    self._pool_of[key] = annotated
                 return
 
     def _by_age(self, keys: dict[str, Object] | dict[str, str]) -> list[str]:
@@ -108,35 +109,35 @@ class Controller:
             (k for k in keys if k in known), key=lambda k: (known[k]["metadata"].get("creationTimestamp", ""), k)
         )
 
-    def _look(self, key: str, _: Object | None = None) -> None:
+    def _enqueue(self, key: str, _: Object | None = None) -> None:
         if key not in self._queued:
             self._queued.add(key)
             self._queue.put_nowait(key)
 
-    def _look_later(self, key: str, seconds: float) -> None:
-        asyncio.get_running_loop().call_later(seconds, self._look, key)
+    def _enqueue_after(self, key: str, seconds: float) -> None:
+        asyncio.get_running_loop().call_later(seconds, self._enqueue, key)
 
     def _pools_changed(self, *_: object) -> None:
         if not self.ready:
             return
         good, bad = parse_pools(self.pools.objects.values())
-        self._allocator.use(good)
+        self._allocator.set_pools(good)
         for pool in self.pools.objects.values():
-            self._spawn(key_of(pool), self._say_pool(pool, bad.get(pool["metadata"]["name"])))
-        for key in self._by_age(self._waiting):
-            self._look(key)
+            self._start_background(key_of(pool), self._set_pool_condition(pool, bad.get(pool["metadata"]["name"])))
+        for key in self._by_age(self._pending):
+            self._enqueue(key)
 
     async def _work(self) -> None:
         while True:
             key = await self._queue.get()
             self._queued.discard(key)
             if key in self._busy:
-                self._look_later(key, _RETRY_SECONDS[0])
+                self._enqueue_after(key, _RETRY_SECONDS[0])
                 continue
             self._busy.add(key)
             try:
-                with self._skipped.reading("Service", key):
-                    await self._settle(key)
+                with self._skip_log.reading("Service", key):
+                    await self._reconcile(key)
                 self._failures.pop(key, None)
             except httpx.HTTPError as error:
                 self._retry(key, error)
@@ -145,85 +146,85 @@ class Controller:
 
     def _retry(self, key: str, error: httpx.HTTPError) -> None:
         code = error.response.status_code if isinstance(error, httpx.HTTPStatusError) else None
-        if code == _NOT_FOUND:  # it is gone, and its deletion will be seen
+        if code == _NOT_FOUND:  # deleted; the watch reports it
             return
         failures = self._failures[key] = self._failures.get(key, -1) + 1
         pause = _RETRY_SECONDS[min(failures, len(_RETRY_SECONDS) - 1)]
         log.warning("write failed", key=key, error=repr(error), retry_seconds=pause)
-        self._look_later(key, pause)
+        self._enqueue_after(key, pause)
 
-    async def _settle(self, key: str) -> None:
+    async def _reconcile(self, key: str) -> None:
         service = self.services.objects.get(key)
-        if service is None or not is_ours(service, self._class):
-            self._waiting.pop(key, None)
-            self._free(key)
-            if service and service["spec"].get("type") != "LoadBalancer" and _has_note(service):
+        if service is None or not is_managed(service, self._class):
+            self._pending.pop(key, None)
+            self._release(key)
+            if service and service["spec"].get("type") != "LoadBalancer" and _is_annotated(service):
                 await self._write(service, status=None, pool=None)
             return
         try:
             before = self._allocator.holds.get(key)
-            grant = self._allocator.grant(read_address_request(key, service))
-        except RefusedError as error:
-            await self._refuse(key, service, str(error))
+            allocation = self._allocator.allocate(read_address_request(key, service))
+        except AllocationError as error:
+            await self._mark_pending(key, service, str(error))
             return
-        self._waiting.pop(key, None)
-        if before is not None and before != grant.ip:
-            self._wake(before)
-        await self._give(key, service, grant)
+        self._pending.pop(key, None)
+        if before is not None and before != allocation.ip:
+            self._requeue_pending(before)
+        await self._assign(key, service, allocation)
 
-    async def _give(self, key: str, service: Object, grant: Allocation) -> None:
-        ip = str(grant.ip)
-        if grant.pool:
-            self._pool_of[key] = grant.pool
+    async def _assign(self, key: str, service: Object, allocation: Allocation) -> None:
+        ip = str(allocation.ip)
+        if allocation.pool:
+            self._pool_of[key] = allocation.pool
         pool = self._pool_of.get(key)
-        if ingress_of(service) == [ip]:
-            if pool and (recorded_pool(service), recorded_ip(service)) != (pool, ip):
+        if ingress_ips(service) == [ip]:
+            if pool and (annotated_pool(service), annotated_ip(service)) != (pool, ip):
                 await self._write(service, status=None, pool=pool)
             return
         self._recorder.defer()
         await self._write(service, status=[{"ip": ip, "ipMode": "VIP"}], pool=pool)
-        log.info("assigned", key=key, ip=str(grant.ip), pool=grant.pool)
-        self._tell(service, "Normal", "IPAllocated", f'Assigned IP ["{grant.ip}"]')
+        log.info("assigned", key=key, ip=str(allocation.ip), pool=allocation.pool)
+        self._record_event(service, "Normal", "IPAllocated", f'Assigned IP ["{allocation.ip}"]')
 
-    async def _refuse(self, key: str, service: Object, reason: str) -> None:
-        """Say why, once a reason; what the Service holds it keeps, and what its status claims without holding goes."""
+    async def _mark_pending(self, key: str, service: Object, reason: str) -> None:
+        """Report a reason once; remove a status or annotation that the allocator does not confirm."""
         known = f"{service['metadata']['uid']}: {reason}"
-        news, self._waiting[key] = self._waiting.get(key) != known, known
-        if key not in self._allocator.holds and (ingress_of(service) or _has_note(service)):
+        is_new, self._pending[key] = self._pending.get(key) != known, known
+        if key not in self._allocator.holds and (ingress_ips(service) or _is_annotated(service)):
             await self._write(service, status=[], pool=None)
-        if news:
-            log.info("refused", key=key, reason=reason)
-            self._tell(service, "Warning", "AllocationFailed", f'Failed to allocate IP for "{key}": {reason}')
+        if is_new:
+            log.info("allocation failed", key=key, reason=reason)
+            self._record_event(service, "Warning", "AllocationFailed", f'Failed to allocate IP for "{key}": {reason}')
 
-    def _free(self, key: str) -> None:
+    def _release(self, key: str) -> None:
         self._pool_of.pop(key, None)
         if (ip := self._allocator.release(key)) is not None:
             log.info("released", key=key, ip=str(ip))
-            self._wake(ip)
+            self._requeue_pending(ip)
 
-    def _wake(self, _: IP) -> None:
-        """Look again at who waits: the oldest first, and each decision costs microseconds."""
-        for key in self._by_age(self._waiting):
-            self._look(key)
+    def _requeue_pending(self, _: IP) -> None:
+        """Enqueue pending Services, oldest first. Each decision takes microseconds."""
+        for key in self._by_age(self._pending):
+            self._enqueue(key)
 
     async def _write(self, service: Object, *, status: list[Object] | None, pool: str | None) -> None:
-        """One PATCH of the status subresource carries both the status and the annotations.
+        """Write status and annotations in one PATCH of the status subresource.
 
-        The uid makes it fail for a namesake that came after.
+        The uid makes the request fail if the Service was replaced by another one of the same name.
         """
         meta = service["metadata"]
-        given = status[0]["ip"] if status else ingress_of(service)[0] if pool else None
+        given = status[0]["ip"] if status else ingress_ips(service)[0] if pool else None
         body: Object = {"metadata": {"uid": meta["uid"], "annotations": {FROM_POOL: pool, ALLOCATED: given}}}
         if status is not None:
             body["status"] = {"loadBalancer": {"ingress": status or None}}
         await self._kube.call("PATCH", f"/api/v1/namespaces/{meta['namespace']}/services/{meta['name']}/status", body)
 
-    async def _say_pool(self, pool: Object, problem: str | None) -> None:
+    async def _set_pool_condition(self, pool: Object, problem: str | None) -> None:
         meta = pool["metadata"]
         conditions = (pool.get("status") or {}).get("conditions") or []
-        said: Object = next((c for c in conditions if c["type"] == "Valid"), {})
+        current: Object = next((c for c in conditions if c["type"] == "Valid"), {})
         message = problem or "the pool is in use"
-        if said.get("message") == message and said.get("observedGeneration") == meta["generation"]:
+        if current.get("message") == message and current.get("observedGeneration") == meta["generation"]:
             return
         condition = {
             "type": "Valid",
@@ -236,28 +237,28 @@ class Controller:
         path = f"/apis/{METALLB}/namespaces/{meta['namespace']}/ipaddresspools/{meta['name']}/status"
         await self._kube.call("PATCH", path, {"status": {"conditions": [condition]}})
         if problem:
-            log.warning("bad pool", pool=key_of(pool), reason=problem)
-            self._tell({**pool, "kind": "IPAddressPool", "apiVersion": METALLB}, "Warning", "BadPool", problem)
+            log.warning("invalid pool", pool=key_of(pool), reason=problem)
+            self._record_event({**pool, "kind": "IPAddressPool", "apiVersion": METALLB}, "Warning", "BadPool", problem)
 
-    def _tell(self, about: Object, kind: str, reason: str, message: str) -> None:
+    def _record_event(self, about: Object, kind: str, reason: str, message: str) -> None:
         self._recorder.event(about, kind, reason, message)
 
-    def _spawn(self, pool: str, work: Coroutine[None, None, None]) -> None:
-        """Do what nobody waits for; its failure is logged, not retried."""
+    def _start_background(self, pool: str, work: Coroutine[None, None, None]) -> None:
+        """Run work in the background; a failure is logged and not retried."""
 
         async def guarded() -> None:
             try:
-                with self._skipped.reading("IPAddressPool", pool):
+                with self._skip_log.reading("IPAddressPool", pool):
                     await work
             except httpx.HTTPError as error:
-                log.warning("not said", error=repr(error))
+                log.warning("pool status not written", error=repr(error))
 
         task = asyncio.create_task(guarded())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     async def _ensure_secret(self) -> None:
-        """Make the key that speakers sign their heartbeats with, unless it is there."""
+        """Create the Secret with the speakers' heartbeat key if it does not exist."""
         path = f"/api/v1/namespaces/{self._namespace}/secrets"
         body: Object = {
             "metadata": {"name": SECRET_NAME},
@@ -277,6 +278,6 @@ class Controller:
             await asyncio.sleep(1)
 
 
-def _has_note(service: Object) -> bool:
-    """Whether one of our annotations is there, true or not."""
-    return recorded_ip(service) is not None or recorded_pool(service) is not None
+def _is_annotated(service: Object) -> bool:
+    """Whether the Service has one of the controller's annotations, with any value."""
+    return annotated_ip(service) is not None or annotated_pool(service) is not None

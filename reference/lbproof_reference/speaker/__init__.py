@@ -1,1 +1,1 @@
-"""The speaker: answers ARP for addresses, and agrees with the other speakers who answers for which."""
+"""Speaker: answers ARP requests for addresses, and elects one announcer per address with the other speakers."""

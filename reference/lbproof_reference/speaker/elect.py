@@ -1,12 +1,13 @@
-"""Which speaker answers for an address: a function of what every speaker on the segment hears.
+"""Elect the announcer of an address: a function of the state that all speakers on the segment share.
 
-Whoever claims an address keeps it while it is heard and eligible, so a node that returns takes nothing back. Where
-two claim one address (a healed partition, a speaker that slept), the claim of higher rank wins:
-1. standing: the fewest speakers that its claimant heard while holding it, itself included. A node that was cut off
-   alone stands below those that still heard each other; a speaker that doubts itself puts its claims at 0;
-2. epoch: whoever took the address over knew the claim before and counted one up;
-3. the score that also decides where nobody claims: highest random weight (Thaler and Ravishankar, 1998), in which
-   the loss of a speaker moves its own addresses alone.
+A speaker that claims an address keeps it while it is alive and eligible, so a returning node takes nothing back. If two
+speakers claim one address (healed partition, suspended process), the claim of higher rank wins:
+
+1. standing: the lowest number of live speakers, itself included, that the claimant saw while holding the address.
+   An isolated node ranks below nodes that saw each other; a speaker that was suspended sets its claims to 0.
+2. epoch: a takeover increments the highest epoch known for the address.
+3. score: highest random weight (Thaler and Ravishankar, 1998), also used if nobody claims the address. The loss of
+   a speaker moves only its own addresses.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
 class Claim:
-    """The rank of one speaker's hold on an address; the greater wins."""
+    """Rank of one speaker's claim on an address; the greater one wins."""
 
     standing: int
     epoch: int
@@ -30,11 +31,11 @@ class Claim:
 
 @lru_cache(maxsize=1 << 17)
 def score(node: str, address: bytes) -> int:
-    """The weight of a node for an address: the same number on every node, even over addresses."""
+    """Return the weight of a node for an address: equal on every node, evenly distributed over addresses."""
     return int.from_bytes(blake2b(node.encode() + b"\0" + address, digest_size=8).digest())
 
 
 def elect(address: bytes, candidates: Iterable[str], claims: Mapping[str, Claim]) -> str | None:
-    """The announcer among live, eligible `candidates`, of whom some hold `claims`; None without a candidate."""
+    """Return the announcer among live, eligible `candidates`; `claims` are by node. None without a candidate."""
     nobody = Claim(standing=-1, epoch=0)
     return max(candidates, key=lambda node: (claims.get(node, nobody), score(node, address), node), default=None)

@@ -1,9 +1,9 @@
-"""The question filter of a speaker's ARP socket: a classic BPF program made from the addresses that it answers for.
+"""Build the classic BPF filter of a speaker's ARP socket from the addresses that it answers for.
 
-The kernel runs it on each frame, so that a question for somebody else's address costs no wake-up of this process, and
-answering costs the same for one address and for ten thousand: a binary search over ranges of addresses. Where there are
-more ranges than fit, the nearest are joined. The program then passes a little more than was asked for and never less;
-what is answered is decided by the speaker's own set. Opcodes: linux/filter.h and linux/bpf_common.h.
+The kernel runs it on each frame, so that requests for other addresses do not wake this process. It is a binary search
+over address ranges, so its cost hardly depends on the number of addresses. If there are more ranges than fit, the
+nearest ones are merged: the filter may then pass additional requests but never drops a wanted one, and the speaker
+decides by its own set. Opcodes: linux/filter.h and linux/bpf_common.h.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 Step: TypeAlias = tuple[int, int, int, int]
-"""Opcode, instructions skipped if true, and if false, operand: `struct sock_filter`."""
+"""Opcode, jump offset if true, jump offset if false, operand: `struct sock_filter`."""
 
 MOST_INSTRUCTIONS = 4096
-"""What the kernel takes (BPF_MAXINSNS)."""
+"""Limit of the kernel (BPF_MAXINSNS)."""
 
 _IPV4 = struct.Struct("!I")
 _TARGET = 38
-"""Where the target's IPv4 address lies in a frame (RFC 826 over Ethernet)."""
+"""Offset of the target IPv4 address in a frame (RFC 826 over Ethernet), in bytes."""
 _FARTHEST = 255
-"""Instructions that a conditional jump skips at the most: its offsets have eight bits."""
+"""Highest offset of a conditional jump (eight bits)."""
 _EACH = 4
-"""Instructions for a range: two comparisons and what follows from each."""
+"""Instructions for a range: two comparisons and two returns."""
 _LD_HALF, _LD_WORD, _LD_LENGTH = 0x28, 0x20, 0x80
 _JUMP, _JEQ, _JGE, _RETURN = 0x05, 0x15, 0x35, 0x06
 _ACCEPT, _DROP = (_RETURN, 0, 0, 0xFFFF), (_RETURN, 0, 0, 0)
 
-# Whole ARP requests for IPv4 over Ethernet get past it with their target loaded, everything else is dropped.
+# Drops everything but complete ARP requests for IPv4 over Ethernet; leaves their target in the accumulator.
 _REQUESTS: tuple[Step, ...] = (
     (_LD_HALF, 0, 0, 12),  # the EtherType
     (_JEQ, 0, 6, ETH_P_ARP),
@@ -50,9 +50,9 @@ _REQUESTS: tuple[Step, ...] = (
 
 
 def ranges(addresses: Iterable[bytes], most: int) -> list[tuple[int, int]]:
-    """The IPv4 addresses among `addresses` (packed) as ordered ranges of integers, both ends included.
+    """Return the IPv4 addresses among `addresses` (packed) as sorted ranges of integers, both ends included.
 
-    Where there are more than `most` (from 1), those with the smallest gaps between them are joined.
+    If there are more than `most` (at least 1), the ranges with the smallest gaps between them are merged.
     """
     ordered = sorted({address for address in addresses if len(address) == _IPV4.size})
     numbers = [number for (number,) in _IPV4.iter_unpack(b"".join(ordered))]
@@ -64,24 +64,24 @@ def ranges(addresses: Iterable[bytes], most: int) -> list[tuple[int, int]]:
 
 
 def arp_filter(addresses: Iterable[bytes], most: int = MOST_INSTRUCTIONS) -> tuple[Step, ...]:
-    """The program that passes ARP requests whose target is one of `addresses` (packed), of `most` instructions at most.
+    """Return the program (at most `most` instructions) that passes ARP requests for `addresses` (packed).
 
-    Deterministic. Without an address, nothing passes. ValueError when `most` has no room for a single range.
+    Deterministic. Without an address nothing passes. Raises ValueError when `most` is too small for one range.
     """
     room = most - len(_REQUESTS) - 1
     room -= room // (_FARTHEST + 1)  # for far jumps
     if room < _EACH:
-        raise ValueError(f"{most} instructions hold no range of addresses")
+        raise ValueError(f"{most} instructions are too few for a range of addresses")
     inside = ranges(addresses, room // _EACH)
     if not inside:
         return (_DROP,)
-    # Where the answer changes, beginning with "no": a range's first address, and the one after its last.
+    # Boundaries between drop and accept: a range's first address, and the one after its last.
     edges = [edge for first, last in inside for edge in (first, last + 1) if edge < 1 << 32]
     return (*_REQUESTS, *_search(edges, 0, len(edges)))
 
 
 def _search(edges: Sequence[int], begin: int, end: int) -> list[Step]:
-    """The binary search among `edges[begin:end]`, whose answer is whether an odd number of edges lies at or below."""
+    """Return a binary search among `edges[begin:end]`: accept if an odd number of edges is at or below the target."""
     if begin == end:
         return [_ACCEPT if begin % 2 else _DROP]
     middle = (begin + end) // 2

@@ -1,8 +1,9 @@
-"""The heartbeat: what speakers tell each other on the segment, signed, and safe against replay.
+"""Encode and decode heartbeats: authenticated messages between speakers, protected against replay.
 
-One kind of message: who is here, and one chunk of what it claims. A claim stays in its chunk, so that a change touches
-one of them: that one leaves at once, and all do when a stranger is heard; otherwise they take turns. A message counts
-only if its HMAC-SHA256 under the shared Secret is right and its (boot, sequence) above all that its node said before.
+A message carries the sender's identity and one chunk of its claims. A claim stays in its chunk, so that a change
+touches one chunk. Changed chunks are sent immediately, all of them when a new peer appears; otherwise round-robin. A
+message is valid if its HMAC-SHA256 with the shared Secret is correct and its (boot, sequence) is higher than that of
+every earlier message of the node.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 CHUNK = 48
-"""Claims a message: so many IPv6 addresses and the longest names fit a frame of 1,500 bytes."""
+"""Claims per message: a message with as many IPv6 addresses and the longest names fits 1,500 bytes."""
 
 _MAGIC = b"LBP2"
 _HEAD = struct.Struct("!4s8sBHQQHB")  # magic, cluster, leaving, hold ms, boot, sequence, chunk, claims
@@ -34,40 +35,40 @@ class InvalidHeartbeatError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heartbeat:
-    """One heartbeat message of a speaker."""
+    """Heartbeat message of a speaker."""
 
     node: str
     interface: str
     boot: int
-    """When the speaker started, in nanoseconds since 1970; a later start outdates an earlier one."""
+    """Start time of the speaker in nanoseconds since 1970; a later boot supersedes an earlier one."""
     sequence: int
-    hold_ms: int
-    """After so long without a message its sender is dead."""
+    dead_interval_ms: int
+    """Dead interval: time without a message after which the sender is dead."""
     chunk: int
     claims: Mapping[bytes, Claim]
-    """All that its node claims in this chunk."""
+    """All claims in this chunk."""
     leaving: bool = False
 
 
 class Chunks:
-    """A speaker's claims in pieces that fit a frame; there is always one, and it may be empty."""
+    """Claims of a speaker in chunks that fit a frame; there is at least one, which may be empty."""
 
     def __init__(self) -> None:
-        """Nothing is claimed."""
+        """Start without claims."""
         self._pieces: list[dict[bytes, Claim]] = [{}]
         self._piece_of: dict[bytes, int] = {}
         self._roomy = [0]
 
     def __len__(self) -> int:
-        """How many pieces there are."""
+        """Return the number of chunks."""
         return len(self._pieces)
 
     def __getitem__(self, number: int) -> dict[bytes, Claim]:
-        """What a piece holds now. Raises IndexError."""
+        """Return the claims of a chunk. Raises IndexError."""
         return self._pieces[number].copy()
 
     def put(self, address: bytes, claim: Claim) -> int:
-        """Claim an address, or change its claim; the number of the piece."""
+        """Add or change a claim. Return the number of its chunk."""
         number = self._piece_of.get(address)
         if number is None:
             if not self._roomy:
@@ -80,7 +81,7 @@ class Chunks:
         return number
 
     def drop(self, address: bytes) -> int:
-        """Claim it no more; the number of the piece that it was in. Raises KeyError for one that is not claimed."""
+        """Remove a claim. Return the number of its chunk. Raises KeyError if the address is not claimed."""
         number = self._piece_of.pop(address)
         if len(self._pieces[number]) == CHUNK:
             self._roomy.append(number)
@@ -90,16 +91,16 @@ class Chunks:
 
 @lru_cache
 def cluster_of(secret: bytes) -> bytes:
-    """Eight bytes that tell clusters on one segment apart."""
+    """Return eight bytes that distinguish clusters on one segment."""
     return sha256(b"lbproof cluster" + secret).digest()[:8]
 
 
 def encode(heartbeat: Heartbeat, secret: bytes) -> bytes:
-    """The bytes of a message, signature last."""
+    """Encode a message; the signature is last."""
     parts = [
         _HEAD.pack(
-            _MAGIC, cluster_of(secret), heartbeat.leaving, heartbeat.hold_ms, heartbeat.boot, heartbeat.sequence,
-            heartbeat.chunk, len(heartbeat.claims),
+            _MAGIC, cluster_of(secret), heartbeat.leaving, heartbeat.dead_interval_ms, heartbeat.boot,
+            heartbeat.sequence, heartbeat.chunk, len(heartbeat.claims),
         )
     ]  # fmt: skip
     for text in (heartbeat.node, heartbeat.interface):
@@ -112,12 +113,12 @@ def encode(heartbeat: Heartbeat, secret: bytes) -> bytes:
 
 
 def decode(data: bytes, secret: bytes) -> Heartbeat:
-    """Read a message; bytes after it (padding of short frames) are ignored. Raises InvalidHeartbeatError."""
+    """Decode a message; trailing bytes (Ethernet padding) are ignored. Raises InvalidHeartbeatError."""
     if len(data) < _HEAD.size:
         raise InvalidHeartbeatError("too short")
-    magic, cluster, leaving, hold, boot, sequence, chunk, count = _HEAD.unpack_from(data)
+    magic, cluster, leaving, dead_interval, boot, sequence, chunk, count = _HEAD.unpack_from(data)
     if magic != _MAGIC or not hmac.compare_digest(cluster, cluster_of(secret)):
-        raise InvalidHeartbeatError("of another cluster")
+        raise InvalidHeartbeatError("another cluster")
     try:
         node, at = _text(data, _HEAD.size)
         interface, at = _text(data, at)
@@ -128,12 +129,12 @@ def decode(data: bytes, secret: bytes) -> Heartbeat:
             claims[data[at + 1 : end]] = Claim(standing=standing, epoch=epoch)
             at = end + _CLAIM.size
     except (IndexError, struct.error, UnicodeDecodeError) as error:
-        raise InvalidHeartbeatError("cut short") from error
+        raise InvalidHeartbeatError("truncated") from error
     if not hmac.compare_digest(hmac.digest(secret, data[:at], "sha256"), data[at : at + _MAC_BYTES]):
         raise InvalidHeartbeatError("signed with another Secret")
     return Heartbeat(
-        node=node, interface=interface, boot=boot, sequence=sequence, hold_ms=hold, chunk=chunk, claims=claims,
-        leaving=bool(leaving),
+        node=node, interface=interface, boot=boot, sequence=sequence, dead_interval_ms=dead_interval, chunk=chunk,
+        claims=claims, leaving=bool(leaving),
     )  # fmt: skip
 
 

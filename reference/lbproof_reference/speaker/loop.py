@@ -1,7 +1,7 @@
-"""The speaker's event loop: timers, sockets and links around one `Segment` an interface.
+"""Event loop of the speaker: timers, sockets and links around one `Segment` per interface.
 
-Each callback first asks whether this process was asleep. If so, it hears what the others said meanwhile and throws
-away the questions that were asked, before it acts on anything.
+Each callback first checks whether this process was suspended. If so, it receives the heartbeats that arrived meanwhile
+and discards queued ARP requests before it does anything else.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from lbproof_reference.frames import ETHERNET, announcements, read_request, reply
+from lbproof_reference.frames import ETHERNET, announcements, arp_reply, read_request
 from lbproof_reference.speaker.heartbeat import InvalidHeartbeatError, decode, encode
 from lbproof_reference.speaker.segment import Segment
 from lbproof_reference.speaker.wire import Link, Wire
@@ -23,18 +23,18 @@ if TYPE_CHECKING:
     from lbproof_reference.speaker.plan import Offer
 
 ANNOUNCE_SECONDS = (0.0, 0.1, 1.1, 3.0)
-"""A frame may be lost, and some hosts ignore a change within a second of the last (`locktime`)."""
-_AT_ONCE = 64
-"""Addresses that are decided on, or announced, between two looks at the sockets."""
+"""Delays (s) of announcements: frames may be lost, and some hosts ignore changes within 1 s (`locktime`)."""
+_BATCH = 64
+"""Addresses processed or announced per event loop iteration."""
 _GATHER_SECONDS = 0.002
-"""Claims come in bursts; one look at all addresses is enough for those that come together."""
+"""Delay after received claims, to process those of a burst together."""
 _GOODBYE_SECONDS = 0.3
 
 log = structlog.get_logger()
 
 
-class Port:
-    """One interface at work."""
+class SegmentSpeaker:
+    """Speaker on one interface."""
 
     def __init__(
         self,
@@ -59,7 +59,7 @@ class Port:
         self._timer = self._loop.call_soon(self._on_timer)
 
     def close(self) -> None:
-        """Fall silent at once, as a cut cable does; a second time does nothing."""
+        """Stop sending and answering at once; idempotent."""
         if not self._open:
             return
         self._open = False
@@ -70,75 +70,75 @@ class Port:
 
     @property
     def is_open(self) -> bool:
-        """Whether it still has its sockets."""
+        """Whether the sockets are open."""
         return self._open
 
     def _fail(self) -> None:
-        """Fall silent for good, as the interface went down; should it be up again, `lost` starts afresh."""
+        """Close after the interface went down; `lost` opens it again if the link is up."""
         self.close()
         self._loop.call_later(self._interval, self._lost)
 
     def set_desired(self, changes: Mapping[bytes, Offer | None]) -> None:
-        """Change what is to be announced on this segment; None: no more."""
+        """Change the addresses to announce on this segment; None removes one."""
         self.segment.set_desired(changes)
         if self._open:
-            self._follow(self._awake())
+            self._reconcile(self._awake())
 
     def leave(self) -> None:
-        """Hand over."""
+        """Start the handover to other speakers."""
         self.segment.leave()
         if self._open:
-            self._follow(self._awake())
+            self._reconcile(self._awake())
 
     def _awake(self) -> float:
-        """The time now; a process that overslept a heartbeat doubts itself before it does anything else."""
+        """Return the time (monotonic, s); handle a suspension first if a heartbeat was missed."""
         now = time.monotonic()
         if now <= self._due + self._interval:
             return now
         gap = now - self._last_heartbeat
-        log.warning("woke up late", interface=self.link.name, gap_ms=round(gap * 1000))
+        log.warning("process was suspended", interface=self.link.name, gap_ms=round(gap * 1000))
         for _ in self._wire.received(self._wire.arp, limit=1 << 16):
             continue
         self._due = now
-        self._hear(now)
+        self._receive(now)
         self.segment.on_suspend(gap, now)
-        self._follow(now)
+        self._reconcile(now)
         return now
 
-    def _hear(self, now: float) -> bool:
+    def _receive(self, now: float) -> bool:
         news = False
         for frame in self._wire.received(self._wire.heartbeat):
             try:
-                news |= self.segment.hear(decode(frame[ETHERNET.size :], self._secret), now)
+                news |= self.segment.receive(decode(frame[ETHERNET.size :], self._secret), now)
             except InvalidHeartbeatError as error:
-                log.debug("not a heartbeat of ours", interface=self.link.name, error=str(error))
+                log.debug("invalid heartbeat", interface=self.link.name, error=str(error))
         return news
 
     def _on_heartbeat(self) -> None:
         now = self._awake()
-        if self._hear(now):
-            self._follow_soon(_GATHER_SECONDS)
+        if self._receive(now):
+            self._reconcile_soon(_GATHER_SECONDS)
 
     def _on_arp(self) -> None:
         now = self._awake()
         for frame in self._wire.received(self._wire.arp):
             request = read_request(frame)
             if request and self.segment.answers(request.target, now):
-                self._wire.send_arp(reply(request, self.link.mac))
+                self._wire.send_arp(arp_reply(request, self.link.mac))
 
     def _on_timer(self) -> None:
         now = self._awake()
-        self._hear(now)
+        self._receive(now)
         if self._wire.lost:
             self._fail()
             return
         for name in self.segment.expire_peers(now):
-            log.info("speaker lost", interface=self.link.name, node=name)
+            log.info("peer dead", interface=self.link.name, node=name)
         if now >= self._heartbeat_due:
             self._heartbeat_due = max(self._heartbeat_due + self._interval, now)
             self._send_heartbeats(now)
         if not self.segment.is_settled(now):
-            self._follow(now)
+            self._reconcile(now)
         later = [self._heartbeat_due, self.segment.next_deadline() or self._heartbeat_due]
         if self.segment.listen_until > now:
             later.append(self.segment.listen_until)
@@ -150,7 +150,7 @@ class Port:
         for heartbeat in self.segment.heartbeats():
             self._wire.send_heartbeat(encode(heartbeat, self._secret))
 
-    def _follow_soon(self, seconds: float) -> None:
+    def _reconcile_soon(self, seconds: float) -> None:
         if not self._gathering:
             self._gathering = True
             self._loop.call_later(seconds, self._gather)
@@ -158,43 +158,43 @@ class Port:
     def _gather(self) -> None:
         self._gathering = False
         if self._open:
-            self._follow(self._awake())
+            self._reconcile(self._awake())
 
-    def _follow(self, now: float) -> None:
-        done = self.segment.follow(now, _AT_ONCE)
+    def _reconcile(self, now: float) -> None:
+        done = self.segment.reconcile(now, _BATCH)
         if not self.segment.is_settled(now):
-            self._follow_soon(0)
-        if done.take or done.withdraw:
-            self._wire.hear_for(self.segment.mine)
+            self._reconcile_soon(0)
+        if done.acquire or done.withdraw:
+            self._wire.accept_requests_for(self.segment.claims)
         if self.segment.has_news:
             self._send_heartbeats(now)
-        fresh = (*done.take, *done.defend)
+        fresh = (*done.acquire, *done.defend)
         if fresh:
             self._announce(fresh)
             for delay in ANNOUNCE_SECONDS[1:]:
                 self._loop.call_later(delay, self._announce, fresh)
-        for address in done.take:
-            self._on_acquired(self.segment.wanted[address].service)
+        for address in done.acquire:
+            self._on_acquired(self.segment.desired[address].service)
 
     def _announce(self, addresses: tuple[bytes, ...]) -> None:
-        """Say where the addresses are, a few at a time, for as long as they are here."""
+        """Send gratuitous ARP in batches for the addresses that are still claimed."""
         if not self._open:
             return
-        for address in addresses[:_AT_ONCE]:
-            if address in self.segment.mine and len(address) == 4:  # noqa: PLR2004 - bytes of an IPv4 address
+        for address in addresses[:_BATCH]:
+            if address in self.segment.claims and len(address) == 4:  # noqa: PLR2004 - bytes of an IPv4 address
                 for frame in announcements(address, self.link.mac):
                     self._wire.send_arp(frame)
-        if rest := addresses[_AT_ONCE:]:
+        if rest := addresses[_BATCH:]:
             self._loop.call_soon(self._announce, rest)
 
 
 class Speaker:
-    """A node's speaker: a port for every link that is up."""
+    """Speaker of a node: one `SegmentSpeaker` for each link that is up."""
 
     def __init__(
         self, *, node: str, secret: bytes, interval: float, misses: int, on_acquired: Callable[[str], None]
     ) -> None:
-        """Speak for `node`; `on_acquired(service)` is called for each address that is taken."""
+        """Announce as `node`; `on_acquired(service)` is called for each acquired address."""
         self._node, self._secret, self._interval, self._misses, self._on_acquired = (
             node,
             secret,
@@ -202,58 +202,61 @@ class Speaker:
             misses,
             on_acquired,
         )
-        self._ports: dict[str, Port] = {}
+        self._segment_speakers: dict[str, SegmentSpeaker] = {}
         self._offers: dict[bytes, Offer] = {}
         self._links: Mapping[str, Link] = {}
 
     def use_links(self, links: Mapping[str, Link]) -> None:
-        """Follow what netlink says: a link that is gone or another starts afresh, and listens first."""
+        """Apply the links that netlink reports; a new or replaced link starts with a listening period."""
         self._links = links
-        for name, port in list(self._ports.items()):
-            if not port.is_open or not port.link.is_same(links.get(name)):
+        for name, segment_speaker in list(self._segment_speakers.items()):
+            if not segment_speaker.is_open or not segment_speaker.link.is_same(links.get(name)):
                 log.info("link down", interface=name)
-                port.close()
-                del self._ports[name]
+                segment_speaker.close()
+                del self._segment_speakers[name]
         for name, link in links.items():
-            if name not in self._ports:
-                self._open(link)
-            elif self._ports[name].link != link:
-                self._ports[name].link = link
-                self._ports[name].set_desired(_on(link, self._offers))
+            if name not in self._segment_speakers:
+                self._open_link(link)
+            elif self._segment_speakers[name].link != link:
+                self._segment_speakers[name].link = link
+                self._segment_speakers[name].set_desired(offers_for_link(link, self._offers))
 
     def set_desired(self, changes: Mapping[bytes, Offer | None]) -> None:
-        """Announce these addresses, each where its subnet or its advertisement says; None: no more."""
+        """Change the addresses to announce; None removes one."""
         for address, offer in changes.items():
             if offer is None:
                 self._offers.pop(address, None)
             else:
                 self._offers[address] = offer
-        for port in self._ports.values():
-            port.set_desired(_on(port.link, changes))
+        for segment_speaker in self._segment_speakers.values():
+            segment_speaker.set_desired(offers_for_link(segment_speaker.link, changes))
 
     async def leave(self) -> None:
-        """Tell the others to take over, and wait until they have or a moment is over."""
-        for port in self._ports.values():
-            port.leave()
+        """Hand over all addresses, with a timeout, then close."""
+        for segment_speaker in self._segment_speakers.values():
+            segment_speaker.leave()
         deadline = time.monotonic() + _GOODBYE_SECONDS
-        while any(port.is_open and port.segment.mine for port in self._ports.values()):
+        while any(
+            segment_speaker.is_open and segment_speaker.segment.claims
+            for segment_speaker in self._segment_speakers.values()
+        ):
             if time.monotonic() >= deadline:
                 break
             await asyncio.sleep(self._interval / 10)
-        for port in self._ports.values():
-            port.close()
+        for segment_speaker in self._segment_speakers.values():
+            segment_speaker.close()
 
-    def _open(self, link: Link) -> None:
+    def _open_link(self, link: Link) -> None:
         now = time.monotonic()
         segment = Segment(
             node=self._node,
             interface=link.name,
             boot=time.time_ns(),
-            hold=self._interval * self._misses,
+            dead_interval=self._interval * self._misses,
             now=now,
         )
         try:
-            port = Port(
+            segment_speaker = SegmentSpeaker(
                 link,
                 segment,
                 secret=self._secret,
@@ -265,16 +268,16 @@ class Speaker:
             log.warning("link not usable", interface=link.name, error=repr(error))
             return
         log.info("link up", interface=link.name, mac=link.mac.hex(":"))
-        self._ports[link.name] = port
-        port.set_desired(_on(link, self._offers))
+        self._segment_speakers[link.name] = segment_speaker
+        segment_speaker.set_desired(offers_for_link(link, self._offers))
 
 
-def _on(link: Link, offers: Mapping[bytes, Offer | None]) -> dict[bytes, Offer | None]:
-    """The same offers; None for those that are not for this link, and for its own addresses."""
+def offers_for_link(link: Link, offers: Mapping[bytes, Offer | None]) -> dict[bytes, Offer | None]:
+    """Return the offers, with None for those not allowed on this link and for the link's own addresses."""
 
-    def here(address: bytes, offer: Offer) -> bool:
+    def is_allowed(address: bytes, offer: Offer) -> bool:
         if address in link.own:
             return False
         return link.name in offer.interfaces if offer.interfaces is not None else link.reaches(address)
 
-    return {address: offer if offer and here(address, offer) else None for address, offer in offers.items()}
+    return {address: offer if offer and is_allowed(address, offer) else None for address, offer in offers.items()}

@@ -1,9 +1,9 @@
-"""Which addresses are to be announced, and by which nodes: read from the API server's objects, a Service at a time.
+"""Compute the addresses to announce, and the nodes that may announce them, one Service at a time.
 
-An address is announced if its Service is ours and has it in its status, and an `L2Advertisement` carries the pool that
-holds it. It outlives that pool: where none holds it, the pool counts that did when this speaker saw it last or, if it
-never did, the one that the controller noted together with the address. What no pool holds otherwise, and what is an
-address of a node, is not announced, whatever a status says.
+An address is announced if its Service is managed here and has it in its status, and an `L2Advertisement` selects its
+pool. It is still announced after its pool was deleted: the pool is then the one that this speaker saw last or, if it
+saw none, the one that the controller annotated together with the address. Other addresses outside all pools, and
+addresses of nodes, are not announced, whatever a status says.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ import ipaddress
 from typing import TYPE_CHECKING, Any
 
 from lbproof_reference.kube import key_of
-from lbproof_reference.pools import index_of, parse_pools, pool_holding
-from lbproof_reference.reading import Skipped
-from lbproof_reference.services import ingress_of, is_ours, recorded_ip, recorded_pool
+from lbproof_reference.pools import build_index, parse_pools, pool_holding
+from lbproof_reference.reading import SkipLog
+from lbproof_reference.services import annotated_ip, annotated_pool, ingress_ips, is_managed
 from lbproof_reference.speaker.plan import Offer
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ _ADDRESS_TYPES = ("InternalIP", "ExternalIP")
 
 
 def matches(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
-    """Whether a LabelSelector selects these labels. Raises LookupError or TypeError for one that cannot be read."""
+    """Whether a LabelSelector matches the labels. Raises LookupError or TypeError for a malformed one."""
     tests: dict[str, Callable[[str, list[str]], bool]] = {
         "In": lambda key, values: labels.get(key) in values,
         "NotIn": lambda key, values: labels.get(key) not in values,
@@ -40,8 +40,8 @@ def matches(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
     return all(met)
 
 
-class Rules:
-    """What advertisements, pools and nodes say together; made anew when one of them changes."""
+class AnnouncementPolicy:
+    """Announcement policy from advertisements, pools and nodes; rebuilt when one of them changes."""
 
     def __init__(
         self,
@@ -51,11 +51,11 @@ class Rules:
         nodes: Iterable[Object],
         lb_class: str | None,
         known: Mapping[str, Mapping[bytes, str]] | None = None,
-        skipped: Skipped | None = None,
+        skip_log: SkipLog | None = None,
     ) -> None:
-        """Read them; `known` is what `pools_of` said of each Service the last time."""
+        """Read the objects; `known` is the previous result of `pools_of` for each Service."""
         pools = list(pools)
-        self._class, self._skipped = lb_class, skipped or Skipped()
+        self._class, self._skip_log = lb_class, skip_log or SkipLog()
         self._known = {} if known is None else known
         able: dict[str, Mapping[str, str]] = {}
         self._of_nodes: set[bytes] = set()
@@ -64,51 +64,51 @@ class Rules:
             if EXCLUDED not in labels:
                 able[name] = labels
             for entry in (node.get("status") or {}).get("addresses") or []:
-                with self._skipped.reading("Node", f"{name} {entry}"):
+                with self._skip_log.reading("Node", f"{name} {entry}"):
                     if entry["type"] in _ADDRESS_TYPES:
                         self._of_nodes.add(ipaddress.ip_address(entry["address"]).packed)
         self._pools = {pool["metadata"]["name"]: pool["metadata"].get("labels") or {} for pool in pools}
-        self._index = index_of(parse_pools(pools)[0])
-        self._carriers: list[_Carrier] = []
+        self._index = build_index(parse_pools(pools)[0])
+        self._advertisements: list[_Advertisement] = []
         for advertisement in advertisements:
-            with self._skipped.reading("L2Advertisement", key_of(advertisement)):
-                self._carriers.append(_Carrier(advertisement.get("spec") or {}, able))
-        self._carried: dict[str, tuple[frozenset[str], frozenset[str] | None] | None] = {}
+            with self._skip_log.reading("L2Advertisement", key_of(advertisement)):
+                self._advertisements.append(_Advertisement(advertisement.get("spec") or {}, able))
+        self._merged: dict[str, tuple[frozenset[str], frozenset[str] | None] | None] = {}
 
     def pools_of(self, key: str, service: Object) -> dict[bytes, str]:
-        """The addresses of a Service that may be announced, packed, each with its pool's name."""
-        if not is_ours(service, self._class):
+        """Return the addresses of a Service that may be announced (packed), with the name of their pool."""
+        if not is_managed(service, self._class):
             return {}
         found: dict[bytes, str] = {}
         before = self._known.get(key, {})
-        for text in ingress_of(service):
-            with self._skipped.reading("address", f"{key} {text}"):
+        for text in ingress_ips(service):
+            with self._skip_log.reading("address", f"{key} {text}"):
                 ip = ipaddress.ip_address(text)
                 pool = pool_holding(ip, self._index) or before.get(ip.packed)
-                if pool is None and recorded_ip(service) == text:
-                    pool = recorded_pool(service) or ""
+                if pool is None and annotated_ip(service) == text:
+                    pool = annotated_pool(service) or ""
                 if ip.packed in self._of_nodes:
-                    raise ValueError("not announced: it is an address of a node")
+                    raise ValueError("not announced: address of a node")
                 if pool is None:
-                    raise ValueError("not announced: no pool holds it")
+                    raise ValueError("not announced: in no pool")
                 found[ip.packed] = pool
         return found
 
     def offers(self, key: str, service: Object, slices: Iterable[Object]) -> dict[bytes, Offer]:
-        """The addresses of a Service to announce, packed, each with who may do so; `slices` are its own."""
+        """Return the offers for a Service's addresses (packed); `slices` are its EndpointSlices."""
         return self.offers_of(key, service, self.pools_of(key, service), slices)
 
     def offers_of(
         self, key: str, service: Object, pools: Mapping[bytes, str], slices: Iterable[Object]
     ) -> dict[bytes, Offer]:
-        """The same for addresses whose pools are known already."""
+        """Return the same for addresses whose pools are already known."""
         found: dict[bytes, Offer] = {}
         ready: frozenset[str] | None = None
         for address, pool in pools.items():
-            if pool not in self._carried:
+            if pool not in self._merged:
                 labels = self._pools.get(pool, {})
-                self._carried[pool] = _carried([c for c in self._carriers if c.carries(pool, labels)])
-            if (by := self._carried[pool]) is None:
+                self._merged[pool] = _merged([c for c in self._advertisements if c.selects(pool, labels)])
+            if (by := self._merged[pool]) is None:
                 continue
             nodes, interfaces = by
             if service["spec"].get("externalTrafficPolicy") == "Local":
@@ -119,13 +119,13 @@ class Rules:
         return found
 
     def _ready_nodes(self, slices: Iterable[Object]) -> frozenset[str]:
-        """The nodes with an endpoint that is ready."""
+        """Return the nodes that have a ready endpoint."""
         found = frozenset[str]()
-        for piece in slices:
-            with self._skipped.reading("EndpointSlice", key_of(piece)):
+        for endpoint_slice in slices:
+            with self._skip_log.reading("EndpointSlice", key_of(endpoint_slice)):
                 found |= {
                     endpoint["nodeName"]
-                    for endpoint in piece.get("endpoints") or []
+                    for endpoint in endpoint_slice.get("endpoints") or []
                     if endpoint.get("nodeName") and (endpoint.get("conditions") or {}).get("ready", True)
                 }
         return found
@@ -135,11 +135,11 @@ class OfferIndex:
     """All offers, indexed by address and by Service."""
 
     def __init__(self) -> None:
-        """Nothing is offered."""
+        """Start without offers."""
         self._of: dict[str, dict[bytes, Offer]] = {}
         self._for: dict[bytes, dict[str, Offer]] = {}
 
-    def renew(self, key: str, offers: dict[bytes, Offer]) -> dict[bytes, Offer | None]:
+    def update(self, key: str, offers: dict[bytes, Offer]) -> dict[bytes, Offer | None]:
         """Apply a Service's offers and return the changed addresses: the new offer, or None if no Service offers it."""
         before = self._of.pop(key, {})
         if offers:
@@ -158,8 +158,8 @@ class OfferIndex:
         return changes
 
 
-class _Carrier:
-    """One L2Advertisement; an empty list of pools, nodes or interfaces means all of them."""
+class _Advertisement:
+    """L2Advertisement; an empty list of pools, nodes or interfaces means all of them."""
 
     def __init__(self, spec: Object, able: Mapping[str, Mapping[str, str]]) -> None:
         self._pools = spec.get("ipAddressPools") or []
@@ -167,25 +167,25 @@ class _Carrier:
         chosen = spec.get("nodeSelectors") or [{}]
         self.nodes = frozenset(name for name, has in able.items() if any(matches(one, has) for one in chosen))
         self.interfaces = frozenset(spec["interfaces"]) if spec.get("interfaces") else None
-        for selector in (*self._selectors, *chosen):  # one that cannot be read is found now, not with some Service
+        for selector in (*self._selectors, *chosen):  # reject a malformed selector now, not on first use
             matches(selector, {})
 
-    def carries(self, pool: str, labels: Mapping[str, str]) -> bool:
+    def selects(self, pool: str, labels: Mapping[str, str]) -> bool:
         if not self._pools and not self._selectors:
             return True
         return pool in self._pools or any(matches(selector, labels) for selector in self._selectors)
 
 
-def _carried(by: list[_Carrier]) -> tuple[frozenset[str], frozenset[str] | None] | None:
-    """What several advertisements allow together."""
+def _merged(by: list[_Advertisement]) -> tuple[frozenset[str], frozenset[str] | None] | None:
+    """Return the union of nodes and interfaces of several advertisements; None without an advertisement."""
     if not by:
         return None
-    nodes = frozenset[str]().union(*(carrier.nodes for carrier in by))
-    named = [carrier.interfaces for carrier in by]
+    nodes = frozenset[str]().union(*(advertisement.nodes for advertisement in by))
+    named = [advertisement.interfaces for advertisement in by]
     return nodes, None if None in named else frozenset[str]().union(*(some for some in named if some))
 
 
-def service_of(piece: Object) -> str:
-    """The Service (`namespace/name`) that an EndpointSlice belongs to."""
-    meta = piece["metadata"]
+def service_of(endpoint_slice: Object) -> str:
+    """Return the Service (`namespace/name`) of an EndpointSlice."""
+    meta = endpoint_slice["metadata"]
     return f"{meta['namespace']}/{(meta.get('labels') or {}).get(_SERVICE_OF_SLICE)}"

@@ -1,4 +1,4 @@
-"""Where the speaker learns what to announce, and where it says that it does: the API server, never waited for."""
+"""Read from the API server what to announce, and record Events; nothing waits for the API server."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from lbproof_reference.kube import (
     advertisements_of,
     pools_of,
 )
-from lbproof_reference.reading import Skipped
-from lbproof_reference.speaker.offers import OfferIndex, Rules, service_of
+from lbproof_reference.reading import SkipLog
+from lbproof_reference.speaker.offers import AnnouncementPolicy, OfferIndex, service_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -28,68 +28,70 @@ if TYPE_CHECKING:
 COMPONENT = "lbproof-speaker"
 SLICES = "/apis/discovery.k8s.io/v1/endpointslices"
 _GATHER_SECONDS = 0.005
-_AT_ONCE = 64
-"""Services looked at between two looks at the sockets."""
+_BATCH = 64
+"""Services processed per event loop iteration."""
 
 
 class Source:
-    """Calls `want` with the offers that changed, soon after an object behind them did."""
+    """Calls `set_desired` with the changed offers soon after an object changed."""
 
     def __init__(self, kube: Kube, *, node: str, lb_class: str | None, namespace: str) -> None:
-        """Nothing happens until `run`; pools and advertisements of `namespace` alone count."""
+        """Prepare the informers; pools and advertisements outside `namespace` are ignored."""
         self._node, self._class = node, lb_class
         self._pools_path, self._advertisements_path = pools_of(namespace), advertisements_of(namespace)
-        self._skipped = Skipped()
+        self._skip_log = SkipLog()
         self._recorder = EventRecorder(kube, COMPONENT, node)
         self._offer_index = OfferIndex()
-        self._rules: Rules | None = None
+        self._policy: AnnouncementPolicy | None = None
         self._changed = asyncio.Event()
-        self._services: dict[str, None] = {}  # to look at, in order
-        self._slices: dict[str, set[str]] = {}  # of a Service
-        self._pools: dict[str, dict[bytes, str]] = {}  # of a Service's addresses, when they were looked at last
-        follow: dict[str, Callable[[str, Object | None], None]] = {
+        self._services: dict[str, None] = {}  # to process, in order
+        self._slices: dict[str, set[str]] = {}  # by Service
+        self._pools: dict[str, dict[bytes, str]] = {}  # of a Service's addresses, when last processed
+        handlers: dict[str, Callable[[str, Object | None], None]] = {
             SERVICES: self._service_changed,
-            self._advertisements_path: self._rules_changed,
-            self._pools_path: self._rules_changed,
+            self._advertisements_path: self._policy_changed,
+            self._pools_path: self._policy_changed,
             NODES: self._node_changed,
             SLICES: self._slice_changed,
         }
-        self._informers = {path: Informer(kube, path, changed) for path, changed in follow.items()}
+        self._informers = {path: Informer(kube, path, changed) for path, changed in handlers.items()}
 
     @property
     def synced(self) -> bool:
-        """Whether everything has been listed once."""
+        """Whether every resource has been listed once."""
         return all(informer.synced.is_set() for informer in self._informers.values())
 
-    async def run(self, want: Callable[[Mapping[bytes, Offer | None]], None], listed: Callable[[], None]) -> None:
-        """Follow the API server for ever; `listed` is called once, before the first offer."""
+    async def run(
+        self, set_desired: Callable[[Mapping[bytes, Offer | None]], None], on_listed: Callable[[], None]
+    ) -> None:
+        """Follow the API server until cancelled; `on_listed` is called once, before the first offer."""
         async with asyncio.TaskGroup() as group:
             for informer in self._informers.values():
                 group.create_task(informer.run())
             for informer in self._informers.values():
                 await informer.synced.wait()
-            _settle_memory()
-            listed()
-            self._rules_changed()
+            _freeze_heap()
+            on_listed()
+            self._policy_changed()
             group.create_task(self._recorder.run())
-            await self._offer(want)
+            await self._process_changes(set_desired)
 
     def record_announcement(self, service: str) -> None:
-        """Note that this node announces the Service now; it is told when the API server listens."""
+        """Queue an Event that this node announces the Service."""
         if found := self._informers[SERVICES].objects.get(service):
             self._recorder.event(
                 found, "Normal", "nodeAssigned", f'announcing from node "{self._node}" with protocol "layer2"'
             )
 
-    def _rules_changed(self, *_: object) -> None:
-        self._rules = None
+    def _policy_changed(self, *_: object) -> None:
+        self._policy = None
         self._services |= dict.fromkeys(self._informers[SERVICES].objects)
         self._changed.set()
 
     def _node_changed(self, key: str, before: Object | None) -> None:
         now = self._informers[NODES].objects.get(key)
-        if before is None or now is None or _said(before) != _said(now):
-            self._rules_changed()
+        if before is None or now is None or _announcement_fields(before) != _announcement_fields(now):
+            self._policy_changed()
 
     def _service_changed(self, key: str, _: Object | None) -> None:
         self._services[key] = None
@@ -106,28 +108,28 @@ class Source:
                 del self._slices[service]
             self._service_changed(service, None)
 
-    async def _offer(self, want: Callable[[Mapping[bytes, Offer | None]], None]) -> None:
-        """Look at what changed, a few Services at a time: heartbeats and questions come between."""
-        looked = 0
+    async def _process_changes(self, set_desired: Callable[[Mapping[bytes, Offer | None]], None]) -> None:
+        """Process changed Services in small batches, so that heartbeats and ARP requests are not delayed."""
+        processed = 0
         while True:
             await self._changed.wait()
             await asyncio.sleep(_GATHER_SECONDS)
             self._changed.clear()
             while self._services:
                 changes: dict[bytes, Offer | None] = {}
-                for key in list(islice(self._services, _AT_ONCE)):
+                for key in list(islice(self._services, _BATCH)):
                     del self._services[key]
                     offers: dict[bytes, Offer] = {}
-                    with self._skipped.reading("Service", key):
+                    with self._skip_log.reading("Service", key):
                         offers = self._offers(key)
-                    changes |= self._offer_index.renew(key, offers)
-                    looked += 1
+                    changes |= self._offer_index.update(key, offers)
+                    processed += 1
                 if changes:
                     self._recorder.defer()
-                    want(changes)
-                if looked >= _AT_ONCE:
-                    looked = 0
-                    _settle_memory()
+                    set_desired(changes)
+                if processed >= _BATCH:
+                    processed = 0
+                    _freeze_heap()
                 await asyncio.sleep(0)
 
     def _offers(self, key: str) -> dict[bytes, Offer]:
@@ -135,31 +137,31 @@ class Source:
         if service is None:
             self._pools.pop(key, None)
             return {}
-        if self._rules is None:
+        if self._policy is None:
             paths = (self._advertisements_path, self._pools_path, NODES)
             advertisements, pools, nodes = (self._informers[path].objects for path in paths)
-            self._rules = Rules(
+            self._policy = AnnouncementPolicy(
                 advertisements=advertisements.values(),
                 pools=pools.values(),
                 nodes=nodes.values(),
                 lb_class=self._class,
                 known=self._pools,
-                skipped=self._skipped,
+                skip_log=self._skip_log,
             )
         slices = self._informers[SLICES].objects
-        found = self._pools[key] = self._rules.pools_of(key, service)
-        return self._rules.offers_of(key, service, found, [slices[name] for name in self._slices.get(key, ())])
+        found = self._pools[key] = self._policy.pools_of(key, service)
+        return self._policy.offers_of(key, service, found, [slices[name] for name in self._slices.get(key, ())])
 
 
-def _said(node: Object) -> object:
-    """All of a node that counts here: its labels and its addresses."""
+def _announcement_fields(node: Object) -> object:
+    """Return the fields of a node that matter here: labels and addresses."""
     return node["metadata"].get("labels"), (node.get("status") or {}).get("addresses")
 
 
-def _settle_memory() -> None:
-    """Take what is known out of garbage collection: walking it, again and again in a burst, would delay heartbeats.
+def _freeze_heap() -> None:
+    """Exclude existing objects from garbage collection, whose scans would delay heartbeats.
 
-    It is freed all the same once nothing refers to it, since JSON has no cycles.
+    Reference counting still frees them, because JSON has no cycles.
     """
     gc.collect(1)
     gc.freeze()

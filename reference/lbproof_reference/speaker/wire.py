@@ -1,6 +1,6 @@
-"""Sockets and links: the only module that touches the network.
+"""Sockets and links: the only module that accesses the network.
 
-`AF_PACKET`, so that no firewall of the node stands between speakers and no address is needed on it: packet(7).
+`AF_PACKET` sockets bypass the node's firewall and need no address on the interface: packet(7).
 """
 
 from __future__ import annotations
@@ -36,37 +36,37 @@ _BUFFER_BYTES = 1 << 20
 _FEWEST_INSTRUCTIONS = 64
 _EVENT_BYTES, _EVENTS_AT_ONCE = 1 << 16, 1000
 _FILTER_SHARE = 10
-"""A filter that took a millisecond to make is not made anew within the ten that follow."""
+"""Minimum time between two filters, as a multiple of the time to build one."""
 
 log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Link:
-    """An interface that is up, has carrier and lies on a subnet."""
+    """Interface that is up, has carrier and has a subnet."""
 
     name: str
     index: int
     mac: bytes
     subnets: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]
     own: frozenset[bytes] = frozenset()
-    """Its addresses on these subnets, packed."""
+    """Addresses of the interface (packed)."""
 
     def is_same(self, other: Link | None) -> bool:
-        """Whether nothing changed that a socket would notice."""
+        """Whether sockets that were opened on `other` are still valid."""
         return other is not None and (self.index, self.mac) == (other.index, other.mac)
 
     def reaches(self, address: bytes) -> bool:
-        """Whether the address lies in one of its subnets."""
+        """Whether the address is in one of the link's subnets."""
         ip = ipaddress.ip_address(address)
         return any(ip in subnet for subnet in self.subnets)
 
 
 class Wire:
-    """The two sockets of one interface; once the interface was down they are `lost`, whatever it is now."""
+    """ARP and heartbeat sockets of one interface; `lost` stays True after the interface went down."""
 
     def __init__(self, link: Link) -> None:
-        """Open both; no question is heard before `hear_for`."""
+        """Open both sockets; no ARP request is received before `accept_requests_for`."""
         self._mac = link.mac
         self.lost = False
         self.arp = _packet_socket(link.name, ETH_P_ARP, arp_filter(()))
@@ -75,10 +75,11 @@ class Wire:
         self._most, self._filter_due = MOST_INSTRUCTIONS, 0.0
         self._timer: asyncio.TimerHandle | None = None
 
-    def hear_for(self, addresses: Collection[bytes]) -> None:
-        """Hear the questions for these addresses, and perhaps some for those in between: now, or a little later.
+    def accept_requests_for(self, addresses: Collection[bytes]) -> None:
+        """Receive requests for these addresses, and possibly for some in between: now, or after a short delay.
 
-        At once as a rule; in a burst of changes one filter serves for several. What waits already may be of before.
+        The delay occurs only in bursts of changes, where one filter serves several. Queued frames passed an
+        earlier filter.
         """
         self._addresses = addresses
         if time.monotonic() >= self._filter_due:
@@ -88,14 +89,14 @@ class Wire:
             self._timer = loop.call_later(self._filter_due - time.monotonic(), self._filter)
 
     def received(self, sock: socket.socket, limit: int = 256) -> Iterator[bytes]:
-        """The frames that wait, without those that another host is meant to read."""
+        """Yield the queued frames (at most `limit`) that are not addressed to another host."""
         for _ in range(limit):
             try:
                 frame, (_, _, kind, *_) = sock.recvfrom(2048)
             except BlockingIOError:
                 return
             except OSError as error:
-                log.warning("link lost", error=repr(error))
+                log.warning("link down", error=repr(error))
                 self.lost = True
                 return
             if kind != _FOR_OTHERS:
@@ -106,18 +107,18 @@ class Wire:
         self._send(self.heartbeat, ETHERNET.pack(BROADCAST, self._mac, ETH_P_HEARTBEAT) + payload)
 
     def send_arp(self, frame: bytes) -> None:
-        """Send one ARP frame; a full queue loses it, as a cable may."""
+        """Send one ARP frame; it is lost if the queue is full."""
         self._send(self.arp, frame)
 
     def close(self) -> None:
-        """Fall silent."""
+        """Close both sockets."""
         if self._timer:
             self._timer.cancel()
         self.arp.close()
         self.heartbeat.close()
 
     def _filter(self) -> None:
-        """Attach the filter for what is to be heard; a kernel that has less room for filters gets a coarser one."""
+        """Attach the filter for the current addresses; a smaller one if the kernel is short of memory for it."""
         if self._timer:
             self._timer.cancel()
             self._timer = None
@@ -126,7 +127,7 @@ class Wire:
             try:
                 _attach(self.arp, arp_filter(self._addresses, self._most))
                 break
-            except OSError as error:  # net.core.optmem_max: 20 KiB before Linux 6.7, and it holds the old one too
+            except OSError as error:  # net.core.optmem_max: 20 KiB before Linux 6.7, for the old and the new filter
                 if error.errno != errno.ENOMEM or self._most <= _FEWEST_INSTRUCTIONS:
                     raise
                 self._most //= 2
@@ -136,12 +137,12 @@ class Wire:
     def _send(self, sock: socket.socket, frame: bytes) -> None:
         try:
             sock.send(frame)
-        except OSError as error:  # a full queue empties; of a link that is gone the receiving side learns
+        except OSError as error:  # a full queue drains; a lost link is detected when receiving
             log.debug("frame lost", error=repr(error))
 
 
 def _packet_socket(interface: str, ethertype: int, program: Sequence[Step] = ()) -> socket.socket:
-    sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, 0)  # deaf until bound
+    sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, 0)  # receives nothing until bound
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER_BYTES)
     if program:
         _attach(sock, program)
@@ -150,14 +151,14 @@ def _packet_socket(interface: str, ethertype: int, program: Sequence[Step] = ())
 
 
 def _attach(sock: socket.socket, program: Sequence[Step]) -> None:
-    """Filter what a socket receives; another filter takes the place of the one before without a gap."""
+    """Attach a filter to a socket; it replaces the previous one atomically."""
     code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *step) for step in program))
     fprog = struct.pack("HL", len(program), ctypes.addressof(code))
     sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, fprog)
 
 
 def read_links(netlink: Any) -> dict[str, Link]:  # noqa: ANN401 - pyroute2 has no types
-    """The links that can carry addresses; a pod's veth has no subnet and is none."""
+    """Return the links that can carry addresses, by name; a pod's veth has no subnet and is excluded."""
     subnets: dict[int, list[ipaddress.IPv4Network | ipaddress.IPv6Network]] = {}
     own: dict[int, set[bytes]] = {}
     for message in netlink.get_addr():
@@ -184,19 +185,19 @@ def read_links(netlink: Any) -> dict[str, Link]:  # noqa: ANN401 - pyroute2 has 
 
 
 def watch_links(changed: Callable[[dict[str, Link]], object], failed: Callable[[Exception], object]) -> None:
-    """Call `changed` now and after each netlink event, from a thread of its own; `failed` if that thread ends."""
+    """Call `changed` now and after each netlink event, in a separate thread; `failed` if that thread ends."""
 
     def watch() -> None:
         try:
             _watch_links(changed)
-        except Exception as error:  # noqa: BLE001 - whatever it is, nobody watches any more
+        except Exception as error:  # noqa: BLE001 - any error ends the watch
             failed(error)
 
     threading.Thread(target=watch, name="links", daemon=True).start()
 
 
 def _watch_links(changed: Callable[[dict[str, Link]], object]) -> None:
-    """Read all links after each event, or after any number of them that the kernel dropped."""
+    """Read all links after each event, and after events that the kernel dropped."""
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as events:
         events.bind((0, RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR))
         while True:
@@ -206,22 +207,22 @@ def _watch_links(changed: Callable[[dict[str, Link]], object]) -> None:
 
 
 def _read_whole() -> dict[str, Link] | None:
-    """All links; None when they changed while they were read, or too much of the answer was dropped."""
+    """Return all links; None if they changed during the read or a part of the response was dropped."""
     netlink: Any = IPRoute
     try:
-        with netlink() as reader:  # one that lost an answer is of no more use
+        with netlink() as reader:  # a reader that lost a response cannot be reused
             return read_links(reader)
     except NetlinkDumpInterrupted:
         return None
     except (NetlinkError, OSError) as error:
         if (error.code if isinstance(error, NetlinkError) else error.errno) != errno.ENOBUFS:
             raise
-        log.warning("answer about links lost in part", error="ENOBUFS")
+        log.warning("part of the links response dropped", error="ENOBUFS")
         return None
 
 
 def _wait(events: socket.socket) -> None:
-    """Wait until something changed, and take all events that wait: nothing of one is used but that it came."""
+    """Wait for an event and drain the queue; the content of events is not used."""
     flags = 0
     for _ in range(_EVENTS_AT_ONCE):
         try:
@@ -229,7 +230,7 @@ def _wait(events: socket.socket) -> None:
         except BlockingIOError:
             return
         except OSError as error:
-            if error.errno != errno.ENOBUFS:  # the kernel had no room for an event: netlink(7)
+            if error.errno != errno.ENOBUFS:  # the socket buffer overflowed: netlink(7)
                 raise
-            log.warning("events about links lost", error="ENOBUFS")
+            log.warning("links events dropped", error="ENOBUFS")
         flags = socket.MSG_DONTWAIT

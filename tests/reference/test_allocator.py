@@ -1,0 +1,201 @@
+"""Pools and the allocator, as properties over any sequence of requests."""
+
+from __future__ import annotations
+
+import ipaddress
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lbproof_reference.controller.allocate import AddressRequest, AllocationError, Allocator, read_address_request
+from lbproof_reference.pools import AddressRange, BadPoolError, Pool, parse_pools, parse_range
+
+BASE = int(ipaddress.ip_address("10.0.0.0"))
+KEYS = st.sampled_from([f"ns/s{number}" for number in range(12)])
+OFFSETS = st.integers(0, 12)
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("grant"), KEYS, st.none() | OFFSETS),
+        st.tuples(st.just("release"), KEYS, st.none()),
+        st.tuples(st.just("pools"), st.just(""), OFFSETS),
+    ),
+    max_size=60,
+)
+
+
+def pool(first: int, last: int, name: str = "p", **more: bool) -> Pool:
+    """Return a pool of 10.0.0.<first> to 10.0.0.<last>."""
+    return Pool(name=name, ranges=(AddressRange(family=4, first=BASE + first, last=BASE + last),), **more)
+
+
+def ip(offset: int) -> ipaddress.IPv4Address:
+    """Return 10.0.0.<offset>."""
+    return ipaddress.IPv4Address(BASE + offset)
+
+
+def made(name: str, *addresses: str, at: str = "1", **spec: bool) -> dict[str, object]:
+    """Return an IPAddressPool as the API server returns it."""
+    return {"metadata": {"name": name, "creationTimestamp": at}, "spec": {"addresses": list(addresses), **spec}}
+
+
+@given(STEPS)
+def test_no_address_has_two_holders_and_nobody_is_moved(
+    steps: list[tuple[str, str, int | None]],
+) -> None:
+    """A Service keeps its address, which no other one gets, through requests of others and changes of pools."""
+    allocator = Allocator([pool(0, 7)])
+    for what, key, offset in steps:
+        before = dict(allocator.holds)
+        if what == "pools":
+            allocator.set_pools([pool(0, offset or 0)])
+        elif what == "release":
+            allocator.release(key)
+        else:
+            request = AddressRequest(key=key, requested_ip=None if offset is None else ip(offset))
+            try:
+                allocator.allocate(request)
+            except AllocationError:
+                assert allocator.holds == before
+
+        assert len(set(allocator.holds.values())) == len(allocator.holds)
+        assert allocator.holder == {held: holder for holder, held in allocator.holds.items()}
+        assert {k: v for k, v in allocator.holds.items() if k != key} == {k: v for k, v in before.items() if k != key}
+
+
+@given(STEPS)
+def test_a_refusal_means_that_the_pool_is_full(steps: list[tuple[str, str, int | None]]) -> None:
+    """After any history, automatic requests get every free address before one fails."""
+    allocator = Allocator([pool(0, 7)])
+    for what, key, offset in steps:
+        try:
+            if what == "release":
+                allocator.release(key)
+            elif what == "grant":
+                allocator.allocate(AddressRequest(key=key, requested_ip=None if offset is None else ip(offset)))
+        except AllocationError:
+            continue
+    free = {ip(offset) for offset in range(8)} - set(allocator.holder)
+
+    got = [allocator.allocate(AddressRequest(key=f"new/{number}")).ip for number in range(len(free))]
+
+    assert got == sorted(free)
+    with pytest.raises(AllocationError, match="no available IPs"):
+        allocator.allocate(AddressRequest(key="new/one-more"))
+
+
+def test_a_status_is_kept_in_no_pool_and_the_older_of_two_keeps_it() -> None:
+    """An address outside all pools can be assigned to one Service, and only to one."""
+    allocator = Allocator([pool(0, 1)])
+
+    assert allocator.assign("ns/old", ip(200))
+    assert not allocator.assign("ns/young", ip(200))
+    assert allocator.allocate(AddressRequest(key="ns/old")).ip == ip(200)
+    assert allocator.allocate(AddressRequest(key="ns/old")).pool is None
+
+
+def test_a_named_pool_moves_a_service_and_manual_pools_serve_only_by_name() -> None:
+    """A pool with `autoAssign: false` serves only by name; a Service that names it later moves there."""
+    allocator = Allocator([pool(0, 1, "auto"), pool(10, 11, "manual", auto_assign=False)])
+    assert [allocator.allocate(AddressRequest(key=key)).ip for key in "ab"] == [ip(0), ip(1)]
+    with pytest.raises(AllocationError):
+        allocator.allocate(AddressRequest(key="c"))
+
+    assert allocator.allocate(AddressRequest(key="a", pool="manual")).ip == ip(10)
+    assert allocator.allocate(AddressRequest(key="c")).ip == ip(0)
+
+
+def test_a_service_of_the_other_family_is_refused() -> None:
+    """An IPv6 request to an IPv4 pool fails with a reason that names the family."""
+    with pytest.raises(AllocationError, match="IPv6"):
+        Allocator([pool(0, 1)]).allocate(AddressRequest(key="a", family=6))
+
+
+def test_time_per_address_does_not_grow_with_the_pool() -> None:
+    """The time per address for 65,536 addresses is less than four times that for 1,024."""
+
+    def per_address(count: int) -> float:
+        allocator = Allocator([pool(0, 65535)])
+        requests = [AddressRequest(key=str(number)) for number in range(count)]
+        begin = time.perf_counter()
+        for request in requests:
+            allocator.allocate(request)
+        return (time.perf_counter() - begin) / count
+
+    small, large = min(per_address(1024) for _ in range(5)), per_address(65536)
+
+    assert large < 4 * small
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("ten", "not a CIDR"),
+        ("10.0.0.1", "10.0.0.1/32"),
+        ("10.0.0.0/33", "not a CIDR"),
+        ("10.0.0.9-10.0.0.1", "reversed"),
+        ("10.0.0.1-fd00::1", "mixes"),
+        ("10.0.0.1-", "not a CIDR"),
+    ],
+)
+def test_a_bad_block_says_what_is_wrong(text: str, why: str) -> None:
+    """The error of an invalid range names the problem."""
+    with pytest.raises(BadPoolError, match=why):
+        parse_range(text)
+
+
+def test_the_younger_of_two_that_overlap_is_bad() -> None:
+    """The younger of two overlapping pools is invalid; the older and unrelated ones are valid."""
+    good, bad = parse_pools(
+        [
+            made("young", "10.0.0.8-10.0.0.20", at="2"),
+            made("old", "10.0.0.0/28"),
+            made("other", "fd00::/120", "10.9.0.0/30", at="3"),
+            made("self", "10.7.0.0/24", "10.7.0.9/32", at="4"),
+            made("none", at="5"),
+        ]
+    )
+
+    assert [p.name for p in good] == ["old", "other"]
+    assert "older pool 'old'" in bad["young"]
+    assert "same pool" in bad["self"]
+    assert "no addresses" in bad["none"]
+
+
+@given(st.lists(st.tuples(st.integers(0, 60), st.integers(0, 12)), max_size=8))
+def test_good_pools_never_share_an_address(spans: list[tuple[int, int]]) -> None:
+    """Every address is in at most one valid pool, and every pool is either valid or invalid."""
+    objects = [
+        made(f"p{number}", f"{ip(start)}-{ip(start + length)}", at=str(number))
+        for number, (start, length) in enumerate(spans)
+    ]
+    good, bad = parse_pools(objects)
+    numbers = [
+        n for p in good for address_range in p.ranges for n in range(address_range.first, address_range.last + 1)
+    ]
+
+    assert len(numbers) == len(set(numbers))
+    assert {p.name for p in good} | set(bad) == {f"p{number}" for number in range(len(spans))}
+
+
+def test_buggy_addresses_are_left_out() -> None:
+    """With `avoidBuggyIPs`, .0 and .255 are not assigned, even on request."""
+    allocator = Allocator([pool(254, 257, avoid_buggy=True)])
+
+    assert [str(allocator.allocate(AddressRequest(key=key)).ip) for key in "ab"] == ["10.0.0.254", "10.0.1.1"]
+    with pytest.raises(AllocationError):
+        allocator.allocate(AddressRequest(key="c", requested_ip=ipaddress.ip_address("10.0.1.0")))
+
+
+def test_contradicting_requests_are_no_wish() -> None:
+    """A field and an annotation that disagree fail; equal ones are one request."""
+    both = {
+        "metadata": {"annotations": {"metallb.universe.tf/loadBalancerIPs": "10.0.0.2"}},
+        "spec": {"loadBalancerIP": "10.0.0.2"},
+    }
+
+    assert read_address_request("a", both).requested_ip == ip(2)
+    both["spec"] = {"loadBalancerIP": "10.0.0.3"}
+    with pytest.raises(AllocationError, match="disagree"):
+        read_address_request("a", both)

@@ -1,0 +1,139 @@
+"""Lists and watches: one malformed object does not stop the others."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.reference.scripted_api import ScriptedApi
+
+from lbproof_reference.kube import SERVICES, Informer, Kube
+from lbproof_reference.reading import parse
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+DEPTHS = (1_200, 9_000)
+"""Above Python's recursion limit, and near the API server's limit of 10,000."""
+
+
+def service(name: str, version: int, annotation: str = "", managed: str = "[]") -> str:
+    """Return a Service as JSON, with unescaped non-ASCII characters as the API server writes them."""
+    meta = {"namespace": "ns", "name": name, "resourceVersion": str(version), "annotations": {"a": annotation}}
+    text = json.dumps(meta, ensure_ascii=False)
+    return f'{{"metadata":{text[:-1]},"managedFields":{managed}}},"spec":{{"type":"LoadBalancer"}}}}'
+
+
+def event(obj: str) -> bytes:
+    """Return a line of a watch."""
+    return f'{{"type":"ADDED","object":{obj}}}\n'.encode()
+
+
+def nested(depth: int) -> str:
+    """Return JSON of that depth."""
+    return "[" + '{"f:a\\"}]":' * depth + "{}" + "}" * depth + "]"
+
+
+@asynccontextmanager
+async def closing(kube: Kube) -> AsyncIterator[Kube]:
+    """Close a client at the end of the block."""
+    try:
+        yield kube
+    finally:
+        await kube.close()
+
+
+@asynccontextmanager
+async def following(api: ScriptedApi) -> AsyncIterator[Informer]:
+    """Run an informer; its failure fails the test."""
+    async with api, closing(Kube(api.url, api.account)) as kube, asyncio.TaskGroup() as group:
+        informer = Informer(kube, SERVICES, lambda *_: None)
+        work = group.create_task(informer.run())
+        yield informer
+        work.cancel()
+
+
+async def until_known(informer: Informer, *names: str) -> None:
+    """Wait until exactly these Services are known. Raises TimeoutError."""
+    async with asyncio.timeout(20):
+        while informer.objects.keys() != {f"ns/{name}" for name in names}:  # noqa: ASYNC110 - it tells nobody
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("end", ["\x85", "\u2028", "\u2029", "\x0b", "\x0c", "\x1c"])
+def test_a_line_of_a_watch_ends_at_a_newline_alone(tmp_path: Path, end: str) -> None:
+    """Other line boundaries of `str.splitlines` do not split a line of a watch."""
+    text = f"left{end}right"
+    lines = event(service("a", 1, text)) + event(service("b", 2))
+
+    async def follow() -> None:
+        api = ScriptedApi(tmp_path, [], [lines])
+        async with following(api) as informer:
+            await until_known(informer, "a", "b")
+            assert informer.objects["ns/a"]["metadata"]["annotations"]["a"] == text
+        assert api.lists == 1
+
+    asyncio.run(follow())
+
+
+@pytest.mark.parametrize(
+    "broken", [b'{"type":\n', b"[]\n", b'{"type":"ADDED"}\n', b'{"a":"\xff"}\n', b"1" * 5000 + b"\n"]
+)
+def test_after_a_line_that_cannot_be_read_everything_is_listed_anew(tmp_path: Path, broken: bytes) -> None:
+    """After a malformed line the informer lists again instead of watching the same version."""
+
+    async def follow() -> None:
+        api = ScriptedApi(tmp_path, [], [broken])
+        async with following(api) as informer:
+            await informer.synced.wait()
+            api.items.append(service("late", 3))
+            await until_known(informer, "late")
+            async with asyncio.timeout(20):
+                while len(api.watched) < 2:  # noqa: ASYNC110 - it tells nobody
+                    await asyncio.sleep(0.01)
+        assert api.watched == ["101", "102"]
+
+    asyncio.run(follow())
+
+
+@pytest.mark.parametrize("depth", DEPTHS)
+def test_an_object_nested_deeper_than_python_recurses_is_followed(tmp_path: Path, depth: int) -> None:
+    """Objects nested deeper than Python's recursion limit are read from lists and watches."""
+    deep = event(service("b", 1, managed=nested(depth))) + event(service("c", 2))
+
+    async def follow() -> None:
+        async with following(ScriptedApi(tmp_path, [service("a", 0, managed=nested(depth))], [deep])) as informer:
+            await until_known(informer, "a", "b", "c")
+            assert all(found["spec"] == {"type": "LoadBalancer"} for found in informer.objects.values())
+
+    asyncio.run(follow())
+
+
+@pytest.mark.parametrize("depth", [*range(880, 1000, 20), *DEPTHS])
+def test_a_list_that_comes_again_is_compared_at_any_depth(tmp_path: Path, depth: int) -> None:
+    """A repeated list is compared without an error at any depth."""
+    again = f'{{"metadata":{{"namespace":"ns","name":"x"}},"status":{nested(depth)}}}'
+
+    async def follow() -> None:
+        api = ScriptedApi(tmp_path, [again], [b"?\n", b"?\n"])
+        async with following(api) as informer:
+            await until_known(informer, "x")
+            async with asyncio.timeout(20):
+                while api.lists < 3:  # noqa: ASYNC110 - it tells nobody
+                    await asyncio.sleep(0.01)
+
+    asyncio.run(follow())
+
+
+def test_json_is_read_as_it_is_but_for_what_lies_too_deep() -> None:
+    """Brackets and escapes in strings do not count as nesting."""
+    fine = {"a": ['[{"\\', {"b": None}], "c": "}]"}
+
+    assert parse(json.dumps(fine).encode()) == fine
+    assert parse(b'{"fine":' + json.dumps(fine).encode() + b',"deep":' + nested(5000).encode() + b"}")["fine"] == fine
+    with pytest.raises(ValueError, match="line 1"):
+        parse(b'{"a":' + b"[" * 5000)
