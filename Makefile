@@ -24,7 +24,7 @@ mutants: setup-lab ## each mutant against the checks that must catch it
 	@tools/stage mutants $(BIN)/python -m pytest tests/mutants
 
 bench: setup-bench ## outages, moves, allocation, scale, ARP and load of the reference and MetalLB side by side: about an hour
-	@tools/stage bench $(BIN)/lbproof bench all $(BENCH_ARGS)
+	@tools/stage bench $(BIN)/lbproof bench all --thresholds perf/thresholds.toml $(BENCH_ARGS)
 
 bench-quick: setup-bench ## the same with few repetitions, to see that it works: under five minutes
 	@tools/stage bench-quick $(BIN)/lbproof bench all --size quick $(BENCH_ARGS)

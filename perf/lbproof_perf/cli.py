@@ -1,4 +1,4 @@
-"""The commands `lbproof bench …` and `lbproof compare`: thin, around what the package does."""
+"""The commands `lbproof bench …` and `lbproof compare`. Those of benchmarks are made from their `Benchmark` objects."""
 # ruff: noqa: PLC0415 - a benchmark is imported when it is run, so that --help answers at once
 
 from __future__ import annotations
@@ -12,196 +12,118 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from lbproof.spec import BadOption, Exit, UnknownName
-from lbproof_perf import arms as all_arms
-from lbproof_perf.bench import Size
-from lbproof_perf.book import Book, new_folder
-from lbproof_perf.runner import MODULES, Task, plan_of, run
+from lbproof.spec import BadOption, Exit
+from lbproof_perf import benchmarks
+from lbproof_perf.benchmarks.base import Size
+from lbproof_perf.report.thresholds import FILE
+from lbproof_perf.results import ResultStore, new_folder
+from lbproof_perf.runner import Task, run
+from lbproof_perf.sut import arms as all_arms
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Mapping, Sequence
     from types import FrameType
 
+    from lbproof_perf.benchmarks.base import Benchmark
+
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
-PAIR = ("reference", "metallb")
-OUTAGES = ("reference", "reference-fast", "metallb", "keepalived", "keepalived-50ms")
-DEFAULTS = {"failover": OUTAGES, "hogs": ("reference", "reference-fast", "metallb", "keepalived-50ms")}
-"""Arms of a benchmark when none is asked for; elsewhere `PAIR`."""
+_WHERE = click.Path(path_type=Path)
+_THRESHOLDS = ("--thresholds",)
+_THRESHOLDS_HELP = "TOML file: what is allowed of a figure; 1 is the exit code where one is lost"
 
 
-@click.group(context_settings=CONTEXT)
-def bench() -> None:
-    """Measure implementations side by side in one run. `lbproof.run.bench` has the text that a user reads."""
-
-
-def _common(command: Callable[..., Any]) -> Callable[..., Any]:
-    where = click.Path(path_type=Path)
-    for option in (
-        click.option("--components", type=where, help="folder that holds Kubernetes' programs"),
-        click.option("--resume", type=where, help="go on in this folder, that of a run that was stopped"),
-        click.option(
-            "--results",
-            type=where,
-            default=Path("lbproof-results"),
-            show_default=True,
-            help="where the run's folder is made",
+def _common() -> list[click.Parameter]:
+    return [
+        click.Option(
+            ["--arm", "arms"], multiple=True, metavar="NAME", help="repeatable; `lbproof bench arms` has them"
         ),
-        click.option(
-            "--size",
+        click.Option(
+            ["--size"],
             type=click.Choice([size.value for size in Size]),
             default="full",
             show_default=True,
             help="how much",
         ),
-        click.option("--arm", "arms", multiple=True, metavar="NAME", help="repeatable; `lbproof bench arms` has them"),
-    ):
-        command = option(command)
-    return command
+        click.Option(
+            ["--results"],
+            type=_WHERE,
+            default=Path("lbproof-results"),
+            show_default=True,
+            help="where the run's folder is made",
+        ),
+        click.Option(["--resume"], type=_WHERE, help="go on in this folder, that of a run that was stopped"),
+        click.Option([*_THRESHOLDS], type=_WHERE, help=_THRESHOLDS_HELP),
+        click.Option(["--components"], type=_WHERE, help="folder that holds Kubernetes' programs"),
+    ]
 
 
-def _go(
-    benches: Sequence[str],
+class _Benchmarks(click.Group):
+    """The commands of this module, and one for each benchmark."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """`all`, the benchmarks in the order in which they are run, then the others."""
+        return ["all", *benchmarks.MODULES, *super().list_commands(ctx)]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """One of them; a benchmark's module is imported for it."""
+        if cmd_name == "all":
+            text = "Everything, one after the other, and one report."
+            return click.Command("all", params=_common(), callback=_run_all, help=text, context_settings=CONTEXT)
+        if cmd_name not in benchmarks.MODULES:
+            return super().get_command(ctx, cmd_name)
+        bench = benchmarks.find(cmd_name)
+
+        def callback(**values: Any) -> None:  # noqa: ANN401 - click's values
+            own = {option.name: values.pop(option.name) for option in bench.options if option.name}
+            _run([bench], change=bench.change(own), **values)
+
+        params = [*_common(), *bench.options]
+        return click.Command(cmd_name, params=params, callback=callback, help=bench.help, context_settings=CONTEXT)
+
+
+@click.group(cls=_Benchmarks, context_settings=CONTEXT)
+def bench() -> None:
+    """Measure implementations side by side in one run. `lbproof.run.bench` has the text that a user reads."""
+
+
+def _run_all(**values: Any) -> None:  # noqa: ANN401 - click's values
+    _run([benchmarks.find(name) for name in benchmarks.MODULES], **values)
+
+
+def _run(
+    benches: Sequence[Benchmark],
     *,
     arms: Sequence[str],
     size: str,
     results: Path,
     resume: Path | None,
+    thresholds: Path | None,
     components: Path | None,
-    change: dict[str, Any] | None = None,
+    change: Mapping[str, Any] | None = None,
 ) -> NoReturn:
     """Run benchmarks and end the command. `change`: fields of the plan that options set, of one benchmark."""
     tasks = []
-    for name in benches:
-        chosen = [all_arms.find(arm) for arm in arms or DEFAULTS.get(name, PAIR)]
-        plan = plan_of(name, Size(size))
-        tasks.append(Task(bench=name, arms=chosen, plan=replace(plan, **change) if change else plan))
+    for one in benches:
+        chosen = [all_arms.find(arm) for arm in arms or one.arms]
+        plan = one.plans[Size(size)]
+        tasks.append(Task(bench=one, arms=chosen, plan=replace(plan, **change) if change else plan))
     if resume and not (resume / "environment.json").is_file():
         raise BadOption(f"--resume {resume}: no benchmark's folder; one holds environment.json and trials.ndjson")
-    folder = resume or new_folder(results)
-    book = Book(folder)
-    if "command" not in book.environment:
-        book.say_environment({"command": shlex.join(["lbproof", *sys.argv[1:]])})
+    text = _checked(thresholds)
+    store = ResultStore(resume or new_folder(results))
+    _keep_thresholds(store, text)
+    if "command" not in store.environment:
+        store.add_environment({"command": shlex.join(["lbproof", *sys.argv[1:]])})
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        code = run(book, tasks, components=components, say=_say)
+        code = run(store, tasks, components=components, say=_say)
     except KeyboardInterrupt:
-        _say(f"interrupted; go on with --resume {folder}")
+        _say(f"interrupted; go on with --resume {store.folder}")
         sys.exit(int(Exit.INCONCLUSIVE))
-    if book.trials:
-        _show(book)
+    lost = bool(store.trials) and _show(store)
     if code is not Exit.CONFORMANT:
-        _say(f"not everything was measured; go on with --resume {folder}")
-    sys.exit(int(code))
-
-
-@bench.command("all")
-@_common
-def all_(**common: Any) -> None:  # noqa: ANN401 - click's values
-    """Everything, one after the other, and one report."""
-    _go([*MODULES], **common)
-
-
-@bench.command()
-@_common
-def ruler(**common: Any) -> None:  # noqa: ANN401 - click's values
-    """Does the ruler measure what it is said to? Outages of known length, two arms that are one, a frozen server."""
-    _go(["ruler"], **common)
-
-
-@bench.command()
-@_common
-@click.option("--cuts", type=click.IntRange(1, 10_000), help="power cuts of each arm, instead of the size's")
-@click.option("--case", "cases", multiple=True, metavar="NAME", help="these cases alone, --cuts of each; repeatable")
-def failover(cuts: int | None, cases: tuple[str, ...], **common: Any) -> None:  # noqa: ANN401 - click's values
-    """How long is an outage? Faults of every kind at a random phase, the arms in turns."""
-    from lbproof_perf import failover as it
-
-    unknown = set(cases) - set(it.CASES)
-    if unknown:
-        raise UnknownName("case", min(unknown), "--case", it.CASES, "docs/figures.md")
-    change: dict[str, Any] = {}
-    if cuts or cases:
-        chosen = cases or ("power-cut",)
-        count = cuts or 1
-        change = {
-            "cuts": {},
-            "others": count if "power-cut" in chosen else 0,
-            "cases": {case: count for case in chosen if case != "power-cut"},
-        }
-    _go(["failover"], change=change, **common)
-
-
-@bench.command()
-@_common
-def moves(**common: Any) -> None:  # noqa: ANN401 - click's values
-    """What does a planned move cost? Orderly stops of the announcer."""
-    _go(["moves"], **common)
-
-
-@bench.command()
-@_common
-@click.option("--hogs", "count", type=click.IntRange(1, 1000), help="processes that compute, instead of the size's")
-@click.option("--spans", type=click.IntRange(1, 10_000), help="spans that are watched, instead of the size's")
-def hogs(count: int | None, spans: int | None, **common: Any) -> None:  # noqa: ANN401 - click's values
-    """Does a busy machine make an address move? All arms under the same load."""
-    given = {"hogs": count, "spans": spans}
-    _go(["hogs"], change={name: value for name, value in given.items() if value}, **common)
-
-
-@bench.command()
-@_common
-def allocate(**common: Any) -> None:  # noqa: ANN401 - click's values
-    """How soon does a new Service work? Alone, at a rate, in bursts: address, first ARP answer, first 200."""
-    _go(["allocate"], **common)
-
-
-@bench.command()
-@_common
-def allocator(**common: Any) -> None:  # noqa: ANN401 - click's values
-    """What does one address cost? The reference's allocator alone, in process."""
-    _go(["allocator"], **common)
-
-
-@bench.command()
-@_common
-def scale(**common: Any) -> None:  # noqa: ANN401 - click's values
-    """How far does it scale? Services and nodes: CPU, memory and API requests, at rest and in churn."""
-    _go(["scale"], **common)
-
-
-@bench.command()
-@_common
-def arp(**common: Any) -> None:  # noqa: ANN401 - click's values
-    """How fast is ARP answered? With few addresses and with many, and the kernel's own answer beside it."""
-    _go(["arp"], **common)
-
-
-@bench.command()
-@_common
-@click.option("--tier", "tiers", multiple=True, metavar="NAME", help="this tier alone; repeatable")
-@click.option("--user", "users", multiple=True, metavar="NAME", help="this kind of Locust user alone; repeatable")
-@click.option("--shape", type=click.Choice(["constant", "step", "spike", "soak"]), help="of the load")
-@click.option("--seconds", type=click.IntRange(1, 86_400), help="of each measurement")
-@click.option("--rate", type=click.FloatRange(1), help="requests a second of all users with a schedule together")
-@click.option("--processes", type=click.IntRange(1, 64), help="Locust's workers")
-@click.option("--web", is_flag=True, default=None, help="open Locust's web UI on this machine's loopback instead")
-def load(tiers: tuple[str, ...], users: tuple[str, ...], **given: Any) -> None:  # noqa: ANN401 - click's values
-    """How fast is each tier? Locust against pod, ClusterIP, NodePort and LoadBalancer; how honest each client is."""
-    from lbproof_perf.load import bench as it
-    from lbproof_perf.load.paths import Tier
-
-    for named, all_of_them, where in ((tiers, [*Tier], "--tier"), (users, [*it.USERS], "--user")):
-        if unknown := set(named) - set(all_of_them):
-            raise UnknownName(where.strip("-"), min(unknown), where, all_of_them, "lbproof bench load --help")
-    own = {name: given.pop(name) for name in ("shape", "seconds", "rate", "processes", "web")}
-    change = {name: value for name, value in own.items() if value is not None}
-    if tiers:
-        change["tiers"] = tuple(Tier(tier) for tier in tiers)
-    if users:
-        change["users"] = users
-    if tiers or users:
-        change |= {"tools": (), "freeze": False}
-    _go(["load"], change=change, **given)
+        _say(f"not everything was measured; go on with --resume {store.folder}")
+    sys.exit(int(Exit.NOT_CONFORMANT if lost else code))
 
 
 @bench.command("arms")
@@ -215,36 +137,61 @@ def arms_() -> None:
 
 @bench.command()
 @click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
-def report(folder: Path) -> None:
+@click.option(*_THRESHOLDS, type=_WHERE, help=_THRESHOLDS_HELP)
+def report(folder: Path, thresholds: Path | None) -> None:
     """Make the report of a run again from its trials."""
     from lbproof_perf.report.write import write
 
-    book = Book.read(folder)
-    write(book)
-    _show(book)
+    store = ResultStore.read(folder)
+    _keep_thresholds(store, _checked(thresholds))
+    write(store, benchmarks.known())
+    if _show(store):
+        sys.exit(int(Exit.NOT_CONFORMANT))
 
 
 def compare(one: Path, other: Path, arms: tuple[str, ...], thresholds: Path | None) -> NoReturn:
     """What `lbproof compare` does; ends the command."""
-    from lbproof_perf import compare as it
-    from lbproof_perf import thresholds as allowed
+    from lbproof_perf.report import compare as comparison
+    from lbproof_perf.report import thresholds as allowed
 
     if len(arms) not in {0, 2}:
         raise BadOption(f"--arm was given {len(arms)} times: name two arms, or none")
     pair = (arms[0], arms[1]) if arms else None
-    found = it.compare(Book.read(one), Book.read(other), allowed.read(thresholds) if thresholds else (), arms=pair)
-    for line in it.lines(found):
+    known = benchmarks.known()
+    limits = allowed.read(thresholds, known) if thresholds else ()
+    found = comparison.compare(ResultStore.read(one), ResultStore.read(other), known, limits, arms=pair)
+    for line in comparison.lines(found):
         click.echo(line)
     sys.exit(int(found.exit))
 
 
-def _show(book: Book) -> None:
-    """What a run says at its end."""
-    from lbproof_perf.report.terminal import lines
+def _checked(thresholds: Path | None) -> str:
+    """The text of a thresholds file, read once so that an error ends the command before anything is measured."""
+    from lbproof_perf.report.thresholds import read
 
-    for line in lines(book):
+    if thresholds is None:
+        return ""
+    read(thresholds, benchmarks.known())
+    return thresholds.read_text(encoding="utf-8")
+
+
+def _keep_thresholds(store: ResultStore, text: str) -> None:
+    """Keep thresholds beside the trials, so that a report that is made again shows them too."""
+    if text:
+        (store.folder / FILE).write_text(text, encoding="utf-8")
+
+
+def _show(store: ResultStore) -> bool:
+    """Print what a run says at its end; whether a threshold was lost."""
+    from lbproof_perf.report.objectives import Outcome
+    from lbproof_perf.report.terminal import table
+    from lbproof_perf.report.write import read
+
+    found, checked = read(store, benchmarks.known())
+    for line in table(found, checked):
         click.echo(line)
-    click.echo(f"report: {book.folder / 'report.html'}")
+    click.echo(f"report: {store.folder / 'report.html'}")
+    return any(one.outcome is Outcome.LOST for one in checked)
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:

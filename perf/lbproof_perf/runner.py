@@ -6,7 +6,6 @@ another exit, and `--resume` goes on with it.
 
 from __future__ import annotations
 
-import importlib
 import os
 import platform
 import time
@@ -20,55 +19,29 @@ from lbproof.lab.components.catalogue import VERSIONS
 from lbproof.spec import Exit
 from lbproof.witnesses.kube import ApiError, ApiUnreachable
 from lbproof.witnesses.wait import WaitFailed
-from lbproof_perf.bench import Hands
-from lbproof_perf.subject import Company
+from lbproof_perf.benchmarks import known
+from lbproof_perf.benchmarks.base import BenchContext
+from lbproof_perf.sut.system import LabPool
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
-    from lbproof_perf.arms import Arm
-    from lbproof_perf.bench import Size
-    from lbproof_perf.book import Book
-
-MODULES: Mapping[str, str] = {
-    "ruler": "lbproof_perf.ruler.proof",
-    "failover": "lbproof_perf.failover",
-    "moves": "lbproof_perf.moves",
-    "hogs": "lbproof_perf.hogs",
-    "allocate": "lbproof_perf.allocate",
-    "allocator": "lbproof_perf.allocator",
-    "scale": "lbproof_perf.scale",
-    "arp": "lbproof_perf.arp",
-    "load": "lbproof_perf.load.bench",
-}
-"""Every benchmark and its module, in the order in which they are run."""
-
-
-TOGETHER = frozenset({"failover", "moves", "hogs"})
-"""Those that share labs; all others have the machine to themselves."""
+    from lbproof_perf.benchmarks.base import Benchmark
+    from lbproof_perf.results import ResultStore
+    from lbproof_perf.sut.arms import Arm
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
     """One benchmark of a run."""
 
-    bench: str
+    bench: Benchmark
     arms: Sequence[Arm]
     plan: Any
-    """The module's own `Plan`."""
+    """One of the benchmark's own dataclass."""
 
 
-def module(bench: str) -> Any:  # noqa: ANN401 - a module with NAME, QUESTION, PLANS and run
-    """The module of a benchmark."""
-    return importlib.import_module(MODULES[bench])
-
-
-def plan_of(bench: str, size: Size) -> Any:  # noqa: ANN401 - the module's own Plan
-    """What a benchmark measures at a size."""
-    return module(bench).PLANS[size]
-
-
-def run(book: Book, tasks: Sequence[Task], *, components: Path | None, say: Callable[[str], None]) -> Exit:
+def run(store: ResultStore, tasks: Sequence[Task], *, components: Path | None, say: Callable[[str], None]) -> Exit:
     """Make every trial that is not there yet, then the report, also when the run is stopped.
 
     `Exit.CONFORMANT` when all was measured, `Exit.INCONCLUSIVE` when something broke off; raises `LabError` when
@@ -78,33 +51,33 @@ def run(book: Book, tasks: Sequence[Task], *, components: Path | None, say: Call
 
     began = time.monotonic()
     broken: list[str] = []
-    book.say_environment(facts(tasks))
+    store.add_environment(facts(tasks))
 
-    def told(line: str) -> None:
+    def say_line(line: str) -> None:
         minutes, seconds = divmod(int(time.monotonic() - began), 60)
         say(f"[{minutes:3}:{seconds:02}] {line}")
 
-    company = Company(components, told)
+    labs = LabPool(components, say_line)
     try:
         for task in tasks:
-            bench = module(task.bench)
-            told(f"{bench.NAME}: {bench.QUESTION}")
-            if task.bench not in TOGETHER:
-                company.close()
-            hands = Hands(book=book, arms=task.arms, company=company, components=components, say=told)
+            bench = task.bench
+            say_line(f"{bench.name}: {bench.question}")
+            if not bench.shares_labs:
+                labs.close()
+            context = BenchContext(store=store, arms=task.arms, labs=labs, components=components, say=say_line)
             try:
-                bench.run(hands, task.plan)
+                bench.run(context, task.plan)
             except (LabError, WaitFailed, ApiError, ApiUnreachable, RuntimeError, OSError) as error:
-                if len(tasks) == 1 and not book.of(bench.NAME):
+                if len(tasks) == 1 and not store.of(bench.name):
                     raise
-                broken.append(f"{bench.NAME}: {str(error).splitlines()[0]}")
-                told(f"broke off: {broken[-1]}")
+                broken.append(f"{bench.name}: {str(error).splitlines()[0]}")
+                say_line(f"broke off: {broken[-1]}")
     finally:
-        company.close()
-        if book.trials:
+        labs.close()
+        if store.trials:
             if broken:
-                book.say_environment({"broke off": "; ".join(broken)})
-            write(book)
+                store.add_environment({"broke off": "; ".join(broken)})
+            write(store, known())
     return Exit.INCONCLUSIVE if broken else Exit.CONFORMANT
 
 

@@ -6,27 +6,31 @@ import json
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.mutants.broken import MUTANTS, Mutant
 
+from lbproof.run.schedule import labs_that_pay
 from lbproof.spec import Level
 from lbproof.spec.requirements import of_case
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 ROOT = Path(__file__).parents[2]
 
 
-def judged(implementation: str, cases: Iterable[str], results: Path, *, limit: float) -> tuple[int, dict[str, str]]:
-    """Run these cases; return the exit code and the verdict of each case."""
+def judged(
+    implementation: str, cases: Iterable[str], results: Path, *, limit: float, labs: int = 0
+) -> tuple[int, dict[str, str]]:
+    """Run these cases (default: all) in `labs` labs (0: as many as useful); return exit code and verdicts."""
     run = subprocess.run(
         [
             *(sys.executable, "-m", "lbproof", "run", "--implementation", implementation, "--results", str(results)),
-            *("--budget", "serves=4", "--budget", "reclaimed=5"),
+            *("--budget", "serves=4", "--budget", "reclaimed=5", "--labs", str(labs)),
             *(word for case in cases for word in ("--requirement", case)),
         ],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
@@ -40,24 +44,55 @@ def judged(implementation: str, cases: Iterable[str], results: Path, *, limit: f
     return run.returncode, {case["id"]: case["verdict"] for r in report["requirements"] for case in r["cases"]}
 
 
-@pytest.mark.timeout(300)
-@pytest.mark.parametrize("mutant", MUTANTS.values(), ids=MUTANTS)
-def test_each_case_that_is_named_for_it_catches_it(mutant: Mutant, tmp_path: Path) -> None:
-    """Each case fails with the verdict `failed`, and the run is not conformant if a requirement is mandatory."""
-    adapter = f"tests.mutants.adapter:{mutant.name.replace('-', '_')}"
+class Runs:
+    """Runs of the selected mutants, as many in parallel as this machine can run labs."""
 
-    code, verdicts = judged(adapter, mutant.cases, tmp_path, limit=290)
+    def __init__(self, mutants: Iterable[Mutant], folder: Path) -> None:
+        """Start the runs in the order of their tests."""
+        self._pool = ThreadPoolExecutor(labs_that_pay(len(MUTANTS)))
+        self._runs = {mutant.name: self._pool.submit(self._run, mutant, folder / mutant.name) for mutant in mutants}
+
+    def __getitem__(self, mutant: Mutant) -> tuple[int, dict[str, str]]:
+        """Wait for the run of a mutant; return its exit code and verdicts."""
+        return self._runs[mutant.name].result()
+
+    @staticmethod
+    def _run(mutant: Mutant, results: Path) -> tuple[int, dict[str, str]]:
+        adapter = f"tests.mutants.adapter:{mutant.name.replace('-', '_')}"
+        return judged(adapter, mutant.cases, results, limit=290, labs=1)
+
+    def close(self) -> None:
+        """Cancel queued runs; wait for the running ones."""
+        self._pool.shutdown(cancel_futures=True)
+
+
+@pytest.fixture(scope="module")
+def runs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
+    """Runs of all mutants whose tests were selected."""
+    selected: list[Any] = [
+        item.callspec.params["mutant"]
+        for item in request.session.items
+        if isinstance(item, pytest.Function) and item.module is request.module and hasattr(item, "callspec")
+    ]
+    made = Runs(selected, tmp_path_factory.mktemp("mutants"))
+    yield made
+    made.close()
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("mutant", MUTANTS.values(), ids=MUTANTS)
+def test_each_case_that_is_named_for_it_catches_it(mutant: Mutant, runs: Runs) -> None:
+    """Each case fails with the verdict `failed`, and the run is not conformant if a requirement is mandatory."""
+    code, verdicts = runs[mutant]
 
     assert verdicts == dict.fromkeys(mutant.cases, "failed")
     assert code == (0 if all(of_case(case).level is Level.SHOULD for case in mutant.cases) else 1)
 
 
-@pytest.mark.timeout(300)
-def test_the_unbroken_reference_fails_none_of_them(tmp_path: Path) -> None:
-    """The reference without a fault passes the same cases."""
-    cases = sorted({case for mutant in MUTANTS.values() for case in mutant.cases})
+@pytest.mark.timeout(600)
+def test_the_unbroken_reference_passes_every_case(tmp_path: Path) -> None:
+    """The reference without a fault passes every case, in several labs as in `make conformance`."""
+    code, verdicts = judged("reference", [], tmp_path, limit=590)
 
-    code, verdicts = judged("reference", cases, tmp_path, limit=290)
-
-    assert verdicts == dict.fromkeys(cases, "passed")
+    assert {case: verdict for case, verdict in verdicts.items() if verdict != "passed"} == {}
     assert code == 0

@@ -10,45 +10,45 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import pytest
 
-from lbproof_perf import allocate, allocator
-from lbproof_perf.allocate_burst import Services, at_pace
-from lbproof_perf.allocate_eyes import Seen, Sightings
-from lbproof_perf.bench import Hands, Size
-from lbproof_perf.book import Book
-from lbproof_perf.subject import Company
+from lbproof_perf.benchmarks import allocate, allocator
+from lbproof_perf.benchmarks.base import BenchContext, Size
+from lbproof_perf.benchmarks.service_burst import Services, at_pace
+from lbproof_perf.results import ResultStore
+from lbproof_perf.sut.service_observer import Observation, ServiceObservations
+from lbproof_perf.sut.system import LabPool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from lbproof.witnesses.kube import Kube
-    from lbproof_perf.allocate_eyes import Eyes
+    from lbproof_perf.sut.service_observer import ServiceObserver
 
 
 class FakeEyes:
     """Sees an address at once, ARP for all but one Service, and HTTP for those that answer."""
 
     def __init__(self, kube: FakeKube, mute: str) -> None:
-        self.seen = Sightings()
+        self.seen = ServiceObservations()
         self._mute = mute
         kube.made = self._made
 
     def begin(self, names: Iterable[str], served: Iterable[str]) -> None:
-        self.seen = Sightings()
+        self.seen = ServiceObservations()
         self._names, self._served = set(names), set(served)
 
     def _made(self, name: str) -> None:
         address = f"address of {name}"
-        self.seen.addresses[name], self.seen.assigned[name] = address, Seen(time.monotonic())
+        self.seen.addresses[name], self.seen.assigned[name] = address, Observation(time.monotonic())
         if name != self._mute:
-            self.seen.arp[address] = Seen(time.monotonic(), 0.005)
+            self.seen.arp[address] = Observation(time.monotonic(), 0.005)
             if name in self._served:
-                self.seen.http[address] = Seen(time.monotonic())
+                self.seen.http[address] = Observation(time.monotonic())
 
     def expect_silence(self, address: str) -> None:
-        self.seen.silent[address] = Seen(time.monotonic() + 0.1)
+        self.seen.silent[address] = Observation(time.monotonic() + 0.1)
 
-    def until(self, true: Callable[[Sightings], bool], deadline: float) -> bool:
+    def until(self, true: Callable[[ServiceObservations], bool], deadline: float) -> bool:
         assert deadline > time.monotonic()
         return true(self.seen)
 
@@ -71,9 +71,9 @@ class FakeKube:
 def services(count: int, mute: str = "") -> tuple[Services, FakeKube]:
     """Services `s0`, `s1`, … of which one never answers."""
     kube = FakeKube()
-    eyes = FakeEyes(kube, mute)
+    observer = FakeEyes(kube, mute)
     names = [f"s{at}" for at in range(count)]
-    return Services(cast("Kube", kube), cast("Eyes", eyes), names, "web"), kube
+    return Services(cast("Kube", kube), cast("ServiceObserver", observer), names, "web"), kube
 
 
 def test_all_is_kept_of_each_service() -> None:
@@ -159,15 +159,17 @@ def test_every_case_has_a_name_of_its_own(size: Size) -> None:
 def test_the_ledger_is_measured_alone(tmp_path: Path) -> None:
     """Each size is a trial with every grant's time, the sizes there and back, and is not measured twice."""
     said: list[str] = []
-    plan = allocator.Plan(addresses=(64, 256), times=2, churn=50, work=256)
-    hands = Hands(company=Company(None, print), book=Book(tmp_path), arms=[cast("Any", FakeArm())], say=said.append)
-    allocator.run(hands, plan)
-    allocator.run(hands, plan)
+    plan = allocator.AllocatorPlan(addresses=(64, 256), times=2, churn=50, work=256)
+    context = BenchContext(
+        labs=LabPool(None, print), store=ResultStore(tmp_path), arms=[cast("Any", FakeArm())], say=said.append
+    )
+    allocator.run(context, plan)
+    allocator.run(context, plan)
 
-    assert [trial.step.case for trial in hands.book.trials] == ["64", "256", "256", "64"]
-    for trial in hands.book.trials:
-        each = hands.book.arrays(trial)["each"]
-        assert len(each) == int(trial.step.case)
+    assert [trial.id.case for trial in context.store.trials] == ["64", "256", "256", "64"]
+    for trial in context.store.trials:
+        each = context.store.arrays(trial)["each"]
+        assert len(each) == int(trial.id.case)
         assert trial.values["worst_seconds"] == each.max() > 0
         assert all(value and value > 0 for value in trial.values.values())
 
@@ -182,7 +184,8 @@ def test_other_arms_have_no_ledger_of_their_own_to_run(tmp_path: Path) -> None:
     """That it was not measured is said."""
     said: list[str] = []
     allocator.run(
-        Hands(company=Company(None, print), book=Book(tmp_path), arms=[], say=said.append), allocator.PLANS[Size.QUICK]
+        BenchContext(labs=LabPool(None, print), store=ResultStore(tmp_path), arms=[], say=said.append),
+        allocator.PLANS[Size.QUICK],
     )
 
     assert "no other allocator" in said[0]

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 import jsonschema
 import numpy as np
 import pytest
-from tests.perf.synthetic_book import book
+from tests.perf.synthetic_results import KNOWN, store
 
-from lbproof_perf.book import Book, Step
 from lbproof_perf.report import answers, figures, metrics, schema, terminal
-from lbproof_perf.report.write import write
+from lbproof_perf.report.write import read, write
+from lbproof_perf.results import ResultStore, TrialId
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,14 +24,18 @@ _VOID = {"meta", "br", "rect", "line", "path"}
 
 
 @pytest.fixture(scope="module")
-def written(tmp_path_factory: pytest.TempPathFactory) -> Book:
+def written(tmp_path_factory: pytest.TempPathFactory) -> ResultStore:
     """A small run with everything in it, reported."""
-    made = book(tmp_path_factory.mktemp("run"), cuts=6, arms=["reference", "metallb", "keepalived"])
-    write(made)
+    made = store(tmp_path_factory.mktemp("run"), cuts=6, arms=["reference", "metallb", "keepalived"])
+    write(made, KNOWN)
     return made
 
 
-def _text(made: Book, name: str) -> str:
+def _lines(made: ResultStore) -> list[str]:
+    return terminal.table(*read(made, KNOWN))
+
+
+def _text(made: ResultStore, name: str) -> str:
     return (made.folder / name).read_text(encoding="utf-8")
 
 
@@ -67,14 +71,14 @@ class _Page(HTMLParser):
         return sum(len(text) + 1 for text in self.rawdata.split("\n")[: line - 1]) + column
 
 
-def _page(made: Book) -> _Page:
+def _page(made: ResultStore) -> _Page:
     page = _Page()
     page.feed(_text(made, "report.html"))
     page.close()
     return page
 
 
-def test_the_page_is_well_formed_and_loads_nothing(written: Book) -> None:
+def test_the_page_is_well_formed_and_loads_nothing(written: ResultStore) -> None:
     """It opens from a mail, without a network and without a script."""
     page = _page(written)
 
@@ -83,7 +87,7 @@ def test_the_page_is_well_formed_and_loads_nothing(written: Book) -> None:
     assert page.pictures == page.titled > 20
 
 
-def test_every_link_of_the_page_leads_somewhere(written: Book) -> None:
+def test_every_link_of_the_page_leads_somewhere(written: ResultStore) -> None:
     """To a place of the page, or to a file beside it."""
     page = _page(written)
     beside = [link for link in page.wanted if not link.startswith("#")]
@@ -94,18 +98,18 @@ def test_every_link_of_the_page_leads_somewhere(written: Book) -> None:
 
 
 def test_the_page_of_one_benchmark_speaks_of_that_one(tmp_path: Path) -> None:
-    """Aims of what was not run are named by their benchmark, not told as rows that lead nowhere."""
-    made = book(tmp_path, benches=["allocate"], arms=["reference"])
-    write(made)
+    """Other benchmarks are not on it, nor thresholds where none were given."""
+    made = store(tmp_path, benches=["allocate"], arms=["reference"])
+    write(made, KNOWN)
     page, text = _page(made), _text(made, "report.html")
 
     assert {link[1:] for link in page.wanted if link.startswith("#")} <= page.ids
-    assert "burst of 100 Services" in text
-    assert "power cut, reference" not in text
-    assert "Not run, so their aims are open: failover, moves, hogs, allocator, arp, load, ruler." in text
+    assert "100 Services at once" in text
+    assert "power cut" not in text
+    assert "Thresholds" not in text
 
 
-def test_the_page_shows_what_did_not_go_well(written: Book) -> None:
+def test_the_page_shows_what_did_not_go_well(written: ResultStore) -> None:
     """Marks, cuts without recovery and raw files are on the page."""
     text = _text(written, "report.html")
     raw = written.trials[0].raw
@@ -115,21 +119,21 @@ def test_the_page_shows_what_did_not_go_well(written: Book) -> None:
     assert hashlib.sha256((written.folder / "raw" / raw).read_bytes()).hexdigest()[:12] in text
 
 
-def test_every_file_says_how_exactly_a_fault_s_moment_is_known(written: Book) -> None:
+def test_every_file_says_how_exactly_a_fault_s_moment_is_known(written: ResultStore) -> None:
     """The bracket stands beside the outage: on the page and in its pictures, in the terminal, JSON and metrics."""
     page, prom = _text(written, "report.html"), _text(written, "metrics.prom")
     told = schema.Report.model_validate_json(_text(written, "bench.json"))
 
     assert "the fault took effect within</td>" in page
     assert "(within 4 ms)" in page
-    assert any("the fault took effect within" in line and "4 ms" in line for line in terminal.lines(written))
+    assert any("the fault took effect within" in line and "4 ms" in line for line in _lines(written))
     assert 'lbproof_bench_failover_fault_bracket_seconds{arm="reference",case="power-cut",quantile="1"} 0.004' in prom
     assert next(one.quantiles["max"].value for one in told.figures if one.name == "fault_bracket_seconds") == 0.004
 
 
 def test_a_book_of_faults_with_one_moment_is_still_reported(tmp_path: Path) -> None:
     """What was measured before the clock was read twice keeps its figures, and says nothing of a bracket."""
-    made = book(tmp_path, benches=["failover"], arms=["reference"], cuts=2)
+    made = store(tmp_path, benches=["failover"], arms=["reference"], cuts=2)
     lines = [json.loads(line) for line in _text(made, "trials.ndjson").splitlines()]
     for line in lines:
         del line["values"]["fault_bracket_seconds"]
@@ -138,7 +142,7 @@ def test_a_book_of_faults_with_one_moment_is_still_reported(tmp_path: Path) -> N
         with np.load(path) as stored:
             kept = {name: stored[name] for name in stored.files if name != "fault_before"}
         np.savez_compressed(path, **kept)
-    write(Book.read(tmp_path))
+    write(ResultStore.read(tmp_path), KNOWN)
 
     assert "fault: the announcing node loses power<" in _text(made, "report.html")
     assert "took effect" not in _text(made, "report.html")
@@ -146,9 +150,9 @@ def test_a_book_of_faults_with_one_moment_is_still_reported(tmp_path: Path) -> N
 
 def test_no_file_says_a_p99_of_one_run(tmp_path: Path) -> None:
     """Page, terminal, JSON and metrics tell the longest of one instead."""
-    made = Book(tmp_path)
-    made.add(Step(bench="failover", arm="reference", case="power-cut"), {"first_answer_seconds": 5.27})
-    write(made)
+    made = ResultStore(tmp_path)
+    made.add(TrialId(bench="failover", arm="reference", case="power-cut"), {"first_answer_seconds": 5.27})
+    write(made, KNOWN)
     told = schema.Report.model_validate_json(_text(made, "bench.json"))
 
     assert "max of 1: 5.27 s" in _text(made, "report.html")
@@ -156,26 +160,26 @@ def test_no_file_says_a_p99_of_one_run(tmp_path: Path) -> None:
     assert set(told.figures[0].quantiles) == {"max"}
     assert 'quantile="1"} 5.27' in _text(made, "metrics.prom")
     assert "0.99" not in _text(made, "metrics.prom")
-    (row,) = (line for line in terminal.lines(made) if line.startswith("  "))
+    (row,) = (line for line in _lines(made) if line.startswith("  "))
     assert row.count("5.27 s") == 1
 
 
 @pytest.mark.parametrize(
-    ("marks", "figure"),
+    ("warnings", "figure"),
     [
         ((("the client was the limit",), ("the client was the limit",)), "not measured"),
         (((), ("the client was the limit",)), "519/s"),
     ],
 )
 def test_a_headline_stands_on_trials_that_are_not_marked(
-    tmp_path: Path, marks: tuple[tuple[str, ...], ...], figure: str
+    tmp_path: Path, warnings: tuple[tuple[str, ...], ...], figure: str
 ) -> None:
     """What a client could send is no rate of the LoadBalancer; that it is at least as much is told beside."""
-    made = Book(tmp_path)
-    for number, (rate, mark) in enumerate(zip((519.0, 100.0), marks, strict=True), start=1):
-        step = Step(bench="load", arm="reference", case="loadbalancer-keepalive", number=number)
-        made.add(step, {"requests_per_second": rate}, marks=mark)
-    ((said,),) = (answer.said for answer in answers.of(figures.of(made)))
+    made = ResultStore(tmp_path)
+    for number, (rate, warning) in enumerate(zip((519.0, 100.0), warnings, strict=True), start=1):
+        step = TrialId(bench="load", arm="reference", case="loadbalancer-keepalive", number=number)
+        made.add(step, {"requests_per_second": rate}, warnings=warning)
+    ((said,),) = (answer.arms for answer in answers.answers_of(figures.summarize(made, KNOWN)))
 
     assert said.figure == figure
     assert ("the client was the limit" in said.text) is (figure == "not measured")
@@ -183,26 +187,28 @@ def test_a_headline_stands_on_trials_that_are_not_marked(
 
 def test_a_marked_outage_alone_is_no_headline(tmp_path: Path) -> None:
     """One of several that is marked is kept and counted: leaving it out would be a choice."""
-    for folder, marked, figure in (("a", (True,) * 5, "not measured"), ("b", (True, *(False,) * 4), "100 ms")):
-        made = Book(tmp_path / folder)
-        for number, mark in enumerate(marked, start=1):
-            step = Step(bench="failover", arm="reference", case="power-cut", number=number)
-            made.add(step, {"first_answer_seconds": 0.1}, marks=("the machine stalled for 90 ms",) if mark else ())
-        ((said,),) = (answer.said for answer in answers.of(figures.of(made)))
+    for folder, with_warnings, figure in (("a", (True,) * 5, "not measured"), ("b", (True, *(False,) * 4), "100 ms")):
+        made = ResultStore(tmp_path / folder)
+        for number, warning in enumerate(with_warnings, start=1):
+            step = TrialId(bench="failover", arm="reference", case="power-cut", number=number)
+            made.add(
+                step, {"first_answer_seconds": 0.1}, warnings=("the machine stalled for 90 ms",) if warning else ()
+            )
+        ((said,),) = (answer.arms for answer in answers.answers_of(figures.summarize(made, KNOWN)))
 
         assert said.figure == figure
-        assert f"{sum(marked)} of 5 marked" in said.text
+        assert f"{sum(with_warnings)} of 5 marked" in said.text
 
 
 def test_no_text_of_a_run_becomes_markup(tmp_path: Path) -> None:
     """A name or a mark cannot put anything into the page."""
-    made = Book(tmp_path)
+    made = ResultStore(tmp_path)
     evil = '<script>alert("x")</script>'
     for number in (1, 2, 3):
-        step = Step(bench="failover", arm=evil, case="power-cut", number=number)
-        made.add(step, {"first_answer_seconds": 0.1 * number, evil: 1.0}, marks=(evil,))
-    made.say_environment({"kernel": evil})
-    write(made)
+        step = TrialId(bench="failover", arm=evil, case="power-cut", number=number)
+        made.add(step, {"first_answer_seconds": 0.1 * number, evil: 1.0}, warnings=(evil,))
+    made.add_environment({"kernel": evil})
+    write(made, KNOWN)
 
     assert _page(made).loads == []
     assert "<script" not in _text(made, "report.html")
@@ -211,26 +217,26 @@ def test_no_text_of_a_run_becomes_markup(tmp_path: Path) -> None:
 
 def test_an_empty_book_can_be_reported(tmp_path: Path) -> None:
     """A run that was stopped at once leaves files that say so."""
-    made = Book(tmp_path)
-    paths = write(made)
+    made = ResultStore(tmp_path)
+    paths = write(made, KNOWN)
 
     assert [path.name for path in paths] == ["report.html", "bench.json", "bench.schema.json", "metrics.prom"]
     assert _page(made).open == []
-    assert terminal.lines(made) == ["nothing was measured yet"]
+    assert _lines(made) == ["nothing was measured yet"]
 
 
-def test_the_json_is_what_its_schema_says(written: Book) -> None:
+def test_the_json_is_what_its_schema_says(written: ResultStore) -> None:
     """A program can rely on the schema that lies beside the file."""
     told, rules = json.loads(_text(written, "bench.json")), json.loads(_text(written, "bench.schema.json"))
     jsonschema.Draft202012Validator.check_schema(rules)
     jsonschema.validate(told, rules)
 
-    assert len(told["figures"]) == len(figures.of(written).summaries)
+    assert len(told["figures"]) == len(figures.summarize(written, KNOWN).summaries)
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(told | {"trials": "many"}, rules)
 
 
-def test_the_json_has_no_number_that_json_has_not(written: Book) -> None:
+def test_the_json_has_no_number_that_json_has_not(written: ResultStore) -> None:
     """A time that did not come about is null, and is counted."""
 
     def refuse(name: str) -> None:
@@ -242,7 +248,7 @@ def test_the_json_has_no_number_that_json_has_not(written: Book) -> None:
     assert (cuts.without, cuts.quantiles["max"].value) == (1, None)
 
 
-def test_the_sums_are_those_of_the_files(written: Book) -> None:
+def test_the_sums_are_those_of_the_files(written: ResultStore) -> None:
     """The folder is sealed after the last file was written."""
     sums = {line[66:]: line[:64] for line in _text(written, "SHA256SUMS").splitlines()}
 
@@ -250,15 +256,15 @@ def test_the_sums_are_those_of_the_files(written: Book) -> None:
     assert all(hashlib.sha256((written.folder / name).read_bytes()).hexdigest() == sum_ for name, sum_ in sums.items())
 
 
-def test_the_same_trials_give_the_same_files(written: Book) -> None:
+def test_the_same_trials_give_the_same_files(written: ResultStore) -> None:
     """A report can be made again and compared byte by byte."""
     before = _text(written, "SHA256SUMS")
-    write(Book.read(written.folder))
+    write(ResultStore.read(written.folder), KNOWN)
 
     assert _text(written, "SHA256SUMS") == before
 
 
-def test_the_metrics_follow_the_grammar(written: Book) -> None:
+def test_the_metrics_follow_the_grammar(written: ResultStore) -> None:
     """A collector that is strict takes them."""
     samples = _check_open_metrics(_text(written, "metrics.prom"))
 
@@ -284,7 +290,7 @@ def test_the_checker_of_the_grammar_can_refuse(broken: str) -> None:
 
 def test_a_label_is_escaped() -> None:
     """Quotes, backslashes and line ends in a name do not end a label."""
-    text = metrics.of(figures.Figures(summaries=(), groups=()), [], {"a b": 'x"\\\n'})
+    text = metrics.of(figures.Figures(summaries=(), groups=(), known=KNOWN), [], {"a b": 'x"\\\n'})
 
     assert 'lbproof_bench_info{a_b="x\\"\\\\\\n"} 1' in text
     _check_open_metrics(text)
@@ -325,22 +331,29 @@ def _check_open_metrics(text: str) -> dict[str, str]:
     return samples
 
 
-def test_the_terminal_has_a_line_a_main_figure(written: Book) -> None:
+def test_the_terminal_has_a_line_a_main_figure(written: ResultStore) -> None:
     """What a reader looks at first of each benchmark and arm is there, and no line wraps in a wide terminal."""
-    found = figures.of(written)
-    told = terminal.table(found, {})
+    found = figures.summarize(written, KNOWN)
+    told = terminal.table(found, [])
 
-    main = [one for one in found.summaries if one.name in figures.MAIN[one.bench]]
+    main = [one for one in found.summaries if one.name in found.about(one.bench).main]
     assert len([line for line in told if line.startswith("  ")]) == len(main) > 0
     assert any("never" in line for line in told)
     assert max(len(line) for line in told if line.startswith("  ")) < 180
 
 
-def test_the_terminal_says_which_aims_are_open(tmp_path: Path, written: Book) -> None:
-    """A run of one benchmark leaves the others' aims open, and does not pass in silence over it."""
-    one = terminal.lines(book(tmp_path, benches=["arp"], arms=["reference"]))
+def test_thresholds_stand_first_where_they_were_given(tmp_path: Path) -> None:
+    """On the page, in JSON, metrics and terminal; those of what was not run are named by their benchmark."""
+    made = store(tmp_path, benches=["arp"], arms=["reference"])
+    (tmp_path / "thresholds.toml").write_text(
+        '"arp.reference.addresses-1.p99_seconds.max" = {most = 1}\n"moves.*.*.lost.max" = {most = 0}\n'
+    )
+    write(made, KNOWN)
+    page, lines = _text(made, "report.html"), _lines(made)
+    aims = json.loads(_text(made, "bench.json"))["aims"]
 
-    assert "Not run, so their aims are open: failover, moves, hogs, allocate, allocator, load, ruler." in one
-    assert not [line for line in one if "power cut" in line]
-    assert terminal.lines(written).count("") == 1
-    assert not [line for line in terminal.lines(written) if line.startswith("Not run")]
+    assert "<h2>Thresholds</h2>" in page
+    assert lines[0].startswith("+ held: reference: 1 address: p99, max: max of ")
+    assert lines[1] == "Not run, so their thresholds are open: moves."
+    assert [aim["outcome"] for aim in aims] == ["held", "not measured"]
+    assert 'lbproof_bench_aim_held{aim="arp.reference.addresses-1.p99_seconds.max"} 1.0' in _text(made, "metrics.prom")

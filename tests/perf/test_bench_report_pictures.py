@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lbproof_perf.book import Step, Trial
-from lbproof_perf.report import plots, svg, timeline
-from lbproof_perf.report.svg import Scale
+from lbproof.report import svg
+from lbproof.report.svg import Scale
+from lbproof_perf.report import plots, timeline
+from lbproof_perf.results import Trial, TrialId
 
 _TIMES = st.lists(st.floats(1e-6, 1e3) | st.just(math.inf) | st.just(0.0), min_size=1, max_size=60)
 
@@ -125,12 +126,12 @@ def _outage(**changed: object) -> dict[str, np.ndarray]:
 
 def _trial(**values: float | None) -> Trial:
     told = {"first_answer_seconds": 0.2, "steady_seconds": 0.21, "detect_seconds": 0.15, "announce_seconds": None}
-    return Trial(step=Step(bench="failover", arm="reference", case="power-cut"), values=told | values)
+    return Trial(id=TrialId(bench="failover", arm="reference", case="power-cut"), values=told | values)
 
 
 def test_an_outage_shows_its_fault_lost_probes_and_parts() -> None:
     """Shaded, red and coloured; a part that did not come about is left out."""
-    picture = timeline.outage(_trial(), _outage())
+    picture = timeline.outage(_trial(), _outage(), "power cut")
     ET.fromstring(picture)  # noqa: S314 - our own text
 
     assert 'class="fault"' in picture
@@ -145,20 +146,20 @@ def test_two_answerers_at_once_stand_out() -> None:
     count = np.ones(200, dtype=int)
     count[60] = 2
 
-    assert timeline.outage(_trial(), _outage(census_count=count)).count('class="several"') == 2
+    assert timeline.outage(_trial(), _outage(census_count=count), "power cut").count('class="several"') == 2
 
 
 @pytest.mark.parametrize("missing", ["udp_due", "udp_answered", "fault_at"])
 def test_a_trial_without_probes_has_no_picture(missing: str) -> None:
     """An older or a shorter trial is no error."""
-    assert timeline.outage(_trial(), _outage(**{missing: None})) == ""
+    assert timeline.outage(_trial(), _outage(**{missing: None}), "power cut") == ""
 
 
 def test_an_outage_that_never_ended_can_be_drawn() -> None:
     """All is lost until the end of the probes."""
     never = _trial(first_answer_seconds=None, steady_seconds=None)
 
-    assert "lostprobe" in timeline.outage(never, _outage(udp_answered=np.full(2000, np.nan)))
+    assert "lostprobe" in timeline.outage(never, _outage(udp_answered=np.full(2000, np.nan)), "power cut")
 
 
 def test_a_slope_is_told_for_what_a_reader_counts() -> None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import dataclass
-from types import ModuleType
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,11 +12,12 @@ from click.testing import CliRunner
 from lbproof.lab.base import LabError
 from lbproof.run.cli import cli
 from lbproof.spec import BadOption, Exit, UnknownName
-from lbproof_perf import arms, failover, runner
-from lbproof_perf import cli as perf_cli
-from lbproof_perf.bench import Hands, Size
-from lbproof_perf.book import Book, Step
-from lbproof_perf.subject import kind_of
+from lbproof_perf import benchmarks, runner
+from lbproof_perf.benchmarks import failover
+from lbproof_perf.benchmarks.base import BenchContext, Benchmark, Size
+from lbproof_perf.results import ResultStore, TrialId
+from lbproof_perf.sut import arms
+from lbproof_perf.sut.system import kind_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,12 +35,12 @@ def test_trials_are_spread_evenly_and_there_and_back() -> None:
 
 def test_the_whole_plan_is_measured_once_each() -> None:
     """No trial twice, none left out, and a control has no controller to kill."""
-    chosen = [arms.find(name) for name in perf_cli.OUTAGES]
+    chosen = [arms.find(name) for name in failover.BENCHMARK.arms]
 
-    found = failover.steps(failover.PLANS[Size.FULL], chosen)
+    found = failover.trial_ids(failover.PLANS[Size.FULL], chosen)
 
     assert len(found) == len({step.key for step in found})
-    counts = {name: sum((s.arm, s.case) == (name, "power-cut") for s in found) for name in perf_cli.OUTAGES}
+    counts = {name: sum((s.arm, s.case) == (name, "power-cut") for s in found) for name in failover.BENCHMARK.arms}
     assert counts["reference"] == 100
     assert min(counts.values()) >= 20
     assert {step.case for step in found if step.arm == "keepalived"}.isdisjoint({"controller-killed", "drained"})
@@ -61,66 +60,59 @@ class FakePlan:
     breaks: bool = False
 
 
-def fake_bench(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def fake_bench(name: str, *, breaks_at_once: bool = False) -> Benchmark:
     """A benchmark of a name that measures one thing, then breaks off if its plan says so."""
-    made = ModuleType(f"fake_{name}")
 
-    def run(hands: Hands, plan: FakePlan) -> None:
-        step = Step(bench=name, arm="reference", case="rest")
-        if not hands.book.has(step):
-            hands.book.add(step, {"api_requests_per_second": 0.0})
+    def run(context: BenchContext, plan: FakePlan) -> None:
+        if breaks_at_once:
+            raise LabError("not root")
+        step = TrialId(bench=name, arm="reference", case="rest")
+        if not context.store.has(step):
+            context.store.add(step, {"api_requests_per_second": 0.0})
         if plan.breaks:
             raise LabError("the lab is gone\nand more")
 
-    vars(made).update(NAME=name, QUESTION="?", run=run, PLANS=dict.fromkeys(Size, FakePlan()))
-    monkeypatch.setitem(sys.modules, made.__name__, made)
-    monkeypatch.setitem(runner.MODULES, name, made.__name__)
+    return Benchmark(name=name, question="?", help="", run=run, plans=dict.fromkeys(Size, FakePlan()))
 
 
-def test_one_that_breaks_off_takes_no_other_along(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_that_breaks_off_takes_no_other_along(tmp_path: Path) -> None:
     """The others are measured, the report is written, and the exit says that something is missing."""
-    for name in ("allocate", "arp"):
-        fake_bench(name, monkeypatch)
     said: list[str] = []
     tasks = [
-        runner.Task(bench="allocate", arms=[REFERENCE], plan=FakePlan(breaks=True)),
-        runner.Task(bench="arp", arms=[REFERENCE], plan=FakePlan()),
+        runner.Task(bench=fake_bench("allocate"), arms=[REFERENCE], plan=FakePlan(breaks=True)),
+        runner.Task(bench=fake_bench("arp"), arms=[REFERENCE], plan=FakePlan()),
     ]
 
-    code = runner.run(Book(tmp_path), tasks, components=None, say=said.append)
+    code = runner.run(ResultStore(tmp_path), tasks, components=None, say=said.append)
 
     assert code is Exit.INCONCLUSIVE
-    assert [trial.step.bench for trial in Book.read(tmp_path).trials] == ["allocate", "arp"]
+    assert [trial.id.bench for trial in ResultStore.read(tmp_path).trials] == ["allocate", "arp"]
     assert any("broke off: allocate: the lab is gone" in line for line in said)
     assert "the lab is gone" in json.loads((tmp_path / "environment.json").read_text())["broke off"]
     assert (tmp_path / "report.html").is_file()
 
 
-def test_a_run_that_is_stopped_has_its_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_is_stopped_has_its_report(tmp_path: Path) -> None:
     """Ctrl-C loses nothing that was measured."""
-    fake_bench("arp", monkeypatch)
 
     def stop(_: str) -> None:
-        if Book(tmp_path).trials:
+        if ResultStore(tmp_path).trials:
             raise KeyboardInterrupt
 
-    tasks = [runner.Task(bench="arp", arms=[REFERENCE], plan=FakePlan())] * 2
+    tasks = [runner.Task(bench=fake_bench("arp"), arms=[REFERENCE], plan=FakePlan())] * 2
     with pytest.raises(KeyboardInterrupt):
-        runner.run(Book(tmp_path), tasks, components=None, say=stop)
+        runner.run(ResultStore(tmp_path), tasks, components=None, say=stop)
 
     assert (tmp_path / "report.html").is_file()
 
 
-def test_nothing_measured_is_no_usable_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_measured_is_no_usable_environment(tmp_path: Path) -> None:
     """A single benchmark that cannot begin says why, as any command does."""
-    fake_bench("arp", monkeypatch)
-
-    def broken(_: Hands, __: FakePlan) -> None:
-        raise LabError("not root")
-
-    vars(sys.modules["fake_arp"])["run"] = broken
+    broken = fake_bench("arp", breaks_at_once=True)
     with pytest.raises(LabError, match="not root"):
-        runner.run(Book(tmp_path), [runner.Task(bench="arp", arms=[], plan=FakePlan())], components=None, say=print)
+        runner.run(
+            ResultStore(tmp_path), [runner.Task(bench=broken, arms=[], plan=FakePlan())], components=None, say=print
+        )
 
 
 @pytest.mark.parametrize(
@@ -151,5 +143,8 @@ def test_help_keeps_its_lines() -> None:
 
 def test_every_benchmark_has_a_plan_of_each_size() -> None:
     """`bench all` runs at any size."""
-    for name in runner.MODULES:
-        assert {runner.plan_of(name, size) is not None for size in Size} == {True}
+    known = benchmarks.known()
+
+    assert [*known] == [one.name for one in known.values()]
+    assert set(known) == set(benchmarks.MODULES)
+    assert all(one.plans.keys() == set(Size) for one in known.values())

@@ -18,13 +18,13 @@ from lbproof.context import manifests
 from lbproof.lab.base import Capability, LabError, Topology
 from lbproof.lab.components import debian, ensure
 from lbproof.witnesses import http
-from lbproof_perf import arms, scene
-from lbproof_perf.keepalived import Keepalived, configuration, version_of
+from lbproof_perf.sut import arms, deployment
+from lbproof_perf.sut.keepalived import Keepalived, configuration, version_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from lbproof_perf.scene import Scene
+    from lbproof_perf.sut.deployment import Deployment
 
 
 @pytest.fixture(scope="module")
@@ -34,20 +34,20 @@ def program() -> Path:
 
 
 @pytest.fixture(scope="module")
-def control() -> Iterator[Scene]:
+def control() -> Iterator[Deployment]:
     """A lab with keepalived at the reference's timers."""
-    with scene.opened(arms.find("keepalived-50ms"), Topology(workers=2), components=None, say=print) as made:
+    with deployment.opened(arms.find("keepalived-50ms"), Topology(workers=2), components=None, say=print) as made:
         yield made
 
 
 @pytest.fixture(scope="module")
-def address(control: Scene) -> str:
+def address(control: Deployment) -> str:
     """An address that keepalived announces, of a Service whose backend no cut takes away."""
     app = control.check.web("backend", nodes=[control.lab.nodes[0].name])
     return control.expose("control", {"app": app})
 
 
-def echoed(control: Scene, address: str, text: str) -> str:
+def echoed(control: Deployment, address: str, text: str) -> str:
     """What the address answers to a UDP datagram at the client."""
     with control.lab.client().inside(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.settimeout(2)
@@ -126,7 +126,7 @@ def test_a_program_that_is_another_is_named(program: Path) -> None:
         version_of(Path("/bin/true"))
 
 
-def test_it_serves_an_address_as_an_implementation_does(control: Scene, address: str) -> None:
+def test_it_serves_an_address_as_an_implementation_does(control: Deployment, address: str) -> None:
     """HTTP and UDP are answered at it, one node answers ARP, and that node has it on its interface."""
     served = control.check.serves(control.check.client, address)
     echo = echoed(control, address, "beep")
@@ -139,7 +139,7 @@ def test_it_serves_an_address_as_an_implementation_does(control: Scene, address:
     assert holders == [f"{answerers.pop()}/eth0"]
 
 
-def test_it_moves_when_its_node_dies_and_stays_when_that_is_back(control: Scene, address: str) -> None:
+def test_it_moves_when_its_node_dies_and_stays_when_that_is_back(control: Deployment, address: str) -> None:
     """A power cut takes keepalived with its node; the reboot starts it again, and it takes nothing from the other."""
     check, adapter = control.check, control.run.adapter
     before = check.announcer(address, budget="one_answerer")

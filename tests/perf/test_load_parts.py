@@ -12,12 +12,13 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lbproof_perf.bench import Size
-from lbproof_perf.load import bench, meter, wrk
+from lbproof_perf.benchmarks import load as bench
+from lbproof_perf.benchmarks.base import Size
+from lbproof_perf.load import meter, wrk
 from lbproof_perf.load.freeze import truth
 from lbproof_perf.load.http1 import NotHttpError, answer
 from lbproof_perf.load.tally import Tally, Times
-from lbproof_perf.proc import stat
+from lbproof_perf.probes.proc import stat
 
 PLAIN = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5;x=y\r\nhello\r\n1\r\n!\r\n0\r\n\r\n"
@@ -94,7 +95,7 @@ def test_a_freeze_outside_the_load_changes_nothing() -> None:
 
 def test_locust_is_not_imported_here() -> None:
     """Locust patches sockets and threads: the harness imports the benchmark without it."""
-    code = "import sys, lbproof_perf.load.bench; sys.exit('locust' in sys.modules or 'gevent' in sys.modules)"
+    code = "import sys, lbproof_perf.benchmarks.load; sys.exit('locust' in sys.modules or 'gevent' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
@@ -150,7 +151,7 @@ def test_what_wrk_says() -> None:
 
 def test_rounds_go_there_and_back() -> None:
     """The second round goes through the cells of the first from the end, and no step is twice."""
-    made = list(bench.steps(bench.PLANS[Size.FULL], ["a", "b"], ["wrk"]))
+    made = list(bench.trial_ids(bench.PLANS[Size.FULL], ["a", "b"], ["wrk"]))
     keys = [step.key for step in made]
     first = [(step.arm, step.case) for step in made if step.number == 1 and step.case.count("-") and step.arm in "ab"]
     second = [(step.arm, step.case) for step in made if step.number == 2 and step.case.count("-")]

@@ -123,7 +123,7 @@ def test_failures_are_counted_by_what_they_are(client: Vantage, segment: Segment
 
     assert set(outcome.tally.failures) == {"ECONNREFUSED"}
     assert outcome.tally.answered == 0
-    assert "nothing was answered" in outcome.marks()
+    assert "nothing was answered" in outcome.warnings()
 
 
 def test_a_stock_user_s_failures_are_counted_too(client: Vantage, segment: Segment) -> None:

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from lbproof.lab.base import Fault, Node, Role
-from lbproof_perf.ruler.outage import announcers, gaps, outage, takeovers
-from lbproof_perf.ruler.reading import Reading, quiet, reading
-from lbproof_perf.ruler.records import DTYPE, RECORD, Kind
-from lbproof_perf.subject import Watched, wide_bracket
+from lbproof_perf.outage_probe.outage import announcers, gaps, outage, takeovers
+from lbproof_perf.outage_probe.reading import Reading, quiet, reading
+from lbproof_perf.outage_probe.records import DTYPE, RECORD, Kind
+from lbproof_perf.sut.system import Watched, wide_bracket
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -112,16 +112,16 @@ def test_a_fault_of_which_one_moment_is_known_is_still_read() -> None:
 
 
 @pytest.mark.parametrize(
-    ("before", "marks"),
+    ("before", "warnings"),
     [
         pytest.param(FAULT - 0.0094, (), id="as a power cut takes"),
         pytest.param(FAULT - 0.023, ("when the fault took effect is known to 23 ms alone",), id="wide"),
         pytest.param(None, (), id="one moment"),
     ],
 )
-def test_a_fault_whose_moment_is_hardly_known_marks_its_trial(before: float | None, marks: tuple[str, ...]) -> None:
+def test_a_fault_whose_moment_is_hardly_known_marks_its_trial(before: float | None, warnings: tuple[str, ...]) -> None:
     """A reader sees where the clock was read too far apart to say when the fault came."""
-    assert wide_bracket(watched(seen(), before=before, began=FAULT).fault) == marks
+    assert wide_bracket(watched(seen(), before=before, began=FAULT).fault) == warnings
 
 
 def test_an_outage_begins_with_its_first_lost_probe() -> None:

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 from lbproof.lab.base import Topology
 from lbproof.lab.netns import control
-from lbproof_perf import arms, scale
-from lbproof_perf.bench import Hands
-from lbproof_perf.book import Book
-from lbproof_perf.subject import Company
-from lbproof_perf.usage import Used, rates
+from lbproof_perf.benchmarks import scale
+from lbproof_perf.benchmarks.base import BenchContext
+from lbproof_perf.results import ResultStore
+from lbproof_perf.sut import arms
+from lbproof_perf.sut.system import LabPool
+from lbproof_perf.sut.usage import Used, rates
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,10 +21,12 @@ if TYPE_CHECKING:
 def test_a_point_is_measured_whole(tmp_path: Path) -> None:
     """Processor time, memory and requests of both parts, at rest and in churn, are kept, and no lab stays."""
     said: list[str] = []
-    hands = Hands(company=Company(None, print), book=Book(tmp_path), arms=[arms.find("reference")], say=said.append)
-    plan = scale.Plan(services=(4,), nodes=(), restart_at=(), window=1, churn=4)
-    scale.run(hands, plan)
-    (trial,) = hands.book.trials
+    context = BenchContext(
+        labs=LabPool(None, print), store=ResultStore(tmp_path), arms=[arms.find("reference")], say=said.append
+    )
+    plan = scale.ScalePlan(services=(4,), nodes=(), restart_at=(), window=1, churn=4)
+    scale.run(context, plan)
+    (trial,) = context.store.trials
     values = trial.values
 
     assert trial.detail["services"] == 4
@@ -35,13 +38,15 @@ def test_a_point_is_measured_whole(tmp_path: Path) -> None:
 
 def test_all_is_brought_down_at_each_number_of_services_that_asks_for_it(tmp_path: Path) -> None:
     """The Service whose outage is measured is the same each time, and was there before the others."""
-    hands = Hands(company=Company(None, print), book=Book(tmp_path), arms=[arms.find("reference")], say=lambda _: None)
-    scale.run(hands, scale.Plan(services=(2, 4), nodes=(), restart_at=(2, 4), window=0.5, churn=2))
-    found = {count: hands.book.of("scale", "reference", f"restart-{count}")[0] for count in (2, 4)}
+    context = BenchContext(
+        labs=LabPool(None, print), store=ResultStore(tmp_path), arms=[arms.find("reference")], say=lambda _: None
+    )
+    scale.run(context, scale.ScalePlan(services=(2, 4), nodes=(), restart_at=(2, 4), window=0.5, churn=2))
+    found = {count: context.store.of("scale", "reference", f"restart-{count}")[0] for count in (2, 4)}
 
     for count, trial in found.items():
         assert trial.detail["addresses"] == count
-        assert len(hands.book.arrays(trial)["restart_arp"]) == count
+        assert len(context.store.arrays(trial)["restart_arp"]) == count
         assert all(trial.values[f"{figure}_seconds"] for figure in ("outage", "restart", "controller_restart"))
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from lbproof_perf.usage import cpu_between, private_bytes, read, requests, restless, unchanged
+from lbproof_perf.sut.usage import cpu_between, private_bytes, read, requests, restless, unchanged
 
 PARTS = {"controller": ("metallb-system", "controller-"), "speakers": ("metallb-system", "speaker-")}
 BUSY = """
@@ -119,5 +119,5 @@ def test_rest_is_when_nothing_changes_any_more() -> None:
 def test_who_does_not_come_to_rest_is_marked() -> None:
     """A figure at rest of one that is not is kept, and says so."""
     assert restless(lambda: 7, 5) == ()
-    (mark,) = restless(time.monotonic_ns, 0.3)
-    assert "0.3 s" in mark
+    (snapshot,) = restless(time.monotonic_ns, 0.3)
+    assert "0.3 s" in snapshot

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lxml import etree
 
-from lbproof.report import html, model, pictures
+from lbproof.report import html, model, pictures, svg
 from lbproof.spec import REQUIREMENTS, Conclusion
 
 if TYPE_CHECKING:
@@ -216,7 +216,7 @@ def test_the_timeline_shades_the_fault_and_names_the_outage(sample: Callable[[st
 
     ((since, until),) = spots(picture, "fault")
     ((lost, found),) = spots(picture, "outage")
-    assert 0 < since < lost < found < until < pictures.WIDTH
+    assert 0 < since < lost < found < until < svg.WIDTH
     assert (found - lost) / (until - since) == pytest.approx(6 / 8, abs=0.01)
     assert written(picture, "faultname") == ["power-cut of node w01"]
     assert written(picture, "outagename") == ["6.00 s"]
@@ -236,7 +236,7 @@ def test_nothing_is_drawn_beside_the_picture(begin: Callable[..., Story]) -> Non
     assert len(spots(picture, "fault")) == 1
     for kind in ("fault", "grid", "lost", "answer", "outage"):
         for since, until in spots(picture, kind):
-            assert 0 <= since <= until <= pictures.WIDTH
+            assert 0 <= since <= until <= svg.WIDTH
     assert " 1 fault," in str(picture.findtext("title"))
 
 
@@ -247,7 +247,7 @@ def test_a_fault_that_was_never_undone_lasts_to_the_end(begin: Callable[..., Sto
 
     ((_, until),) = spots(etree.fromstring(pictures.timeline(case.timelines[0], case.faults)), "fault")
 
-    assert until == pytest.approx(pictures.WIDTH - 8, abs=0.2)
+    assert until == pytest.approx(svg.WIDTH - 8, abs=0.2)
 
 
 def test_long_calm_is_thinned_and_loss_never(begin: Callable[..., Story]) -> None:

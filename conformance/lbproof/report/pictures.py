@@ -1,42 +1,34 @@
-"""The report's pictures as inline SVG: no script, no font, no file beside it; they print and follow light and dark.
-
-Colours are CSS classes of the page. Every picture has a title that says in words what it shows.
-"""
+"""The report's pictures, made with the SVG toolkit. Every picture has a title that says in words what it shows."""
 
 from __future__ import annotations
 
 import math
-from html import escape
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+from lbproof.report.svg import WIDTH, Picture, Scale
 
-WIDTH = 860
-_LEFT, _RIGHT = 8, 8
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_MARGIN = 8
 _TICKS = 6
 _MOST_MARKS = 1500
 """Marks in a picture: more of them are thinned out evenly, outages never."""
+_TOP, _BASE, _HEIGHT = 22, 92, 128
 
 
-def _scale(begin: float, end: float) -> tuple[float, float]:
-    """Factor and offset from seconds to the picture's units."""
-    factor = (WIDTH - _LEFT - _RIGHT) / max(end - begin, 1e-9)
-    return factor, _LEFT - begin * factor
-
-
-def _axis(begin: float, end: float, zero: float, y: float) -> Iterable[str]:
+def _axis(picture: Picture, scale: Scale, zero: float) -> None:
     """Marks of time below a picture, in seconds since `zero`."""
-    factor, offset = _scale(begin, end)
-    step = next(s for s in (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 60, 120, 300, 1e9) if (end - begin) / s <= _TICKS + 2)
-    first = int((begin - zero) / step) - 1
+    length = scale.high - scale.low
+    step = next(s for s in (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 60, 120, 300, 1e9) if length / s <= _TICKS + 2)
+    first = int((scale.low - zero) / step) - 1
     for number in range(first, first + _TICKS + 5):
         at = zero + number * step
-        if begin <= at <= end:
-            x = at * factor + offset
+        if scale.low <= at <= scale.high:
+            x = scale.at(at)
             anchor = "start" if x < 24 else "end" if x > WIDTH - 24 else "middle"  # noqa: PLR2004 - room for a label
-            yield f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="14" y2="{y}"/>'
-            yield f'<text class="tick" x="{x:.1f}" y="{y + 14}" text-anchor="{anchor}">{number * step:+g} s</text>'
+            picture.line(x, 14, x, _BASE + 8, "grid")
+            picture.text(x, _BASE + 22, f"{number * step:+g} s", "tick", anchor)
 
 
 def timeline(event: dict[str, Any], faults: list[dict[str, Any]]) -> str:
@@ -48,35 +40,34 @@ def timeline(event: dict[str, Any], faults: list[dict[str, Any]]) -> str:
     spans = [span for span in fault_spans(faults, asked[1]) if span[1] > asked[0] and span[0] < asked[1]]
     outages = event["outages"]
     begin, end = _window(samples, spans, outages)
-    shown = [s for s in samples if begin <= s[0] <= end]
-    factor, offset = _scale(begin, end)
-    zero = spans[0][0] if spans else begin
-    top, base, height = 22, 92, 128
-    parts = [f'<svg class="timeline" viewBox="0 0 {WIDTH} {height}" role="img">']
-    parts.append(f"<title>{escape(_told(event, spans, outages))}</title>")
+    scale = Scale(low=begin, high=end, begin=_MARGIN, end=WIDTH - _MARGIN, log=False)
+    picture = Picture(_HEIGHT, _told(event, spans, outages), css="timeline")
     for since, until, name in spans:
-        x, x2 = max(since, begin) * factor + offset, min(until, end) * factor + offset
-        parts.append(f'<rect class="fault" x="{x:.1f}" y="14" width="{max(x2 - x, 1.5):.1f}" height="{base - 6}"/>')
-        parts.append(f'<text class="faultname" x="{x + 4:.1f}" y="11">{escape(name)}</text>')
-    parts += _axis(begin, end, zero, base + 8)
-    every = max(1, len(shown) // _MOST_MARKS)
-    for number, (t, took, _who) in enumerate(shown):
-        x = t * factor + offset
-        if took is None:
-            parts.append(f'<line class="lost" x1="{x:.1f}" x2="{x:.1f}" y1="{base - 4}" y2="{base + 6}"/>')
-        elif number % every == 0:
-            y = base - 8 - min(1.0, (took / 0.25) ** 0.5) * (base - top - 14)
-            parts.append(f'<circle class="answer" cx="{x:.1f}" cy="{y:.1f}" r="1.6"/>')
+        x = scale.at(since)
+        picture.rect(x, 14, max(scale.at(until) - x, 1.5), _BASE - 6, css="fault")
+        picture.text(x + 4, 11, name, "faultname")
+    _axis(picture, scale, spans[0][0] if spans else begin)
+    _requests(picture, scale, [sample for sample in samples if begin <= sample[0] <= end])
     for since, until in outages:
         if until < begin or since > end:
             continue
-        x, x2 = since * factor + offset, min(until, end) * factor + offset
-        parts.append(f'<line class="outage" x1="{x:.1f}" x2="{max(x2, x + 1.5):.1f}" y1="{base + 1}" y2="{base + 1}"/>')
+        x, x2 = scale.at(since), scale.at(until)
+        picture.line(x, _BASE + 1, max(x2, x + 1.5), _BASE + 1, "outage")
         if until - since >= 0.05:  # noqa: PLR2004 - seconds; shorter ones have no room for a name
             middle = min(max((x + x2) / 2, 40), WIDTH - 40)
-            parts.append(f'<text class="outagename" x="{middle:.1f}" y="{base - 10}">{_span(until - since)}</text>')
-    parts.append("</svg>")
-    return "".join(parts)
+            picture.text(middle, _BASE - 10, _span(until - since), "outagename")
+    return str(picture)
+
+
+def _requests(picture: Picture, scale: Scale, shown: Sequence[Any]) -> None:
+    every = max(1, len(shown) // _MOST_MARKS)
+    for number, (t, took, _who) in enumerate(shown):
+        x = scale.at(t)
+        if took is None:
+            picture.line(x, _BASE - 4, x, _BASE + 6, "lost")
+        elif number % every == 0:
+            y = _BASE - 8 - min(1.0, (took / 0.25) ** 0.5) * (_BASE - _TOP - 14)
+            picture.circle(x, y, 1.6, "answer")
 
 
 def fault_spans(faults: list[dict[str, Any]], end: float) -> list[tuple[float, float, str]]:
@@ -114,16 +105,14 @@ def _told(event: dict[str, Any], spans: list[Any], outages: list[Any]) -> str:
 def stages(rows: list[tuple[str, float]]) -> str:
     """The parts of a run, one after the other, as wide as they were long."""
     total = sum(seconds for _, seconds in rows) or 1
-    parts, x = [f'<svg class="stages" viewBox="0 0 {WIDTH} 34" role="img"><title>Stages of the run</title>'], 0.0
+    picture, x = Picture(34, "Stages of the run", css="stages"), 0.0
     for number, (name, seconds) in enumerate(rows):
         width = seconds / total * WIDTH
-        parts.append(
-            f'<rect class="stage{number % 4}" x="{x:.1f}" y="0" width="{max(width - 1, 0.5):.1f}" height="16"/>'
-        )
+        picture.rect(x, 0, width - 1, 16, css=f"stage{number % 4}")
         if width > 60:  # noqa: PLR2004 - room for a name
-            parts.append(f'<text class="tick" x="{x + 2:.1f}" y="29">{escape(name)} {seconds:.1f} s</text>')
+            picture.text(x + 2, 29, f"{name} {seconds:.1f} s", "tick")
         x += width
-    return "".join([*parts, "</svg>"])
+    return str(picture)
 
 
 def budget(took: float, within: float, ceiling: float) -> str:
@@ -132,10 +121,8 @@ def budget(took: float, within: float, ceiling: float) -> str:
     def x(seconds: float) -> float:
         return min(1.0, math.sqrt(max(seconds, 0) / ceiling)) * 120
 
-    title = f"{took:.3g} s of {within:g} s, at most {ceiling:g} s"
-    return (
-        f'<svg class="budget" viewBox="0 0 124 10" role="img"><title>{title}</title>'
-        f'<rect class="track" x="0" y="3" width="120" height="4"/>'
-        f'<rect class="{"took" if took <= within else "over"}" x="0" y="3" width="{x(took):.1f}" height="4"/>'
-        f'<line class="within" x1="{x(within):.1f}" x2="{x(within):.1f}" y1="0" y2="10"/></svg>'
-    )
+    picture = Picture(10, f"{took:.3g} s of {within:g} s, at most {ceiling:g} s", width=124, css="budget")
+    picture.rect(0, 3, 120, 4, css="track")
+    picture.rect(0, 3, x(took), 4, css="took" if took <= within else "over")
+    picture.line(x(within), 0, x(within), 10, "within")
+    return str(picture)

@@ -39,6 +39,11 @@ FLAGS: tuple[tuple[str, dict[str, Any]], ...] = (
 _KEYS = {"requirement": "requirements", "feature": "features", "budget": "budgets", "proxy-arg": "proxy_args"}
 
 
+def flag_of(key: str) -> str:
+    """Flag that says the same as a key of an options file."""
+    return next((f"--{name}" for name, _ in FLAGS if key_of(name) == key), f"--{key.replace('_', '-')}")
+
+
 def key_of(flag: str) -> str:
     """Key in an options file that says the same as a flag."""
     return _KEYS.get(flag, flag.replace("-", "_"))

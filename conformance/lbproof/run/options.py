@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from lbproof.run.flags import flag_of
 from lbproof.spec import (
     PROFILES,
     REQUIREMENTS,
@@ -121,7 +122,7 @@ def read(path: Path | None, flags: dict[str, Any]) -> Options:
 
     Raises `BadOption` or `UnknownName` with one line.
     """
-    where = {key: f"--{key.replace('_', '-').removesuffix('s')}" for key in flags}
+    where = {key: flag_of(key) for key in flags}
     values: dict[str, Any] = {}
     if path is not None:
         values = _file(path)

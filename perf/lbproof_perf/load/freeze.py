@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lbproof_perf.load.run import Load, Outcome, measure
-from lbproof_perf.statistics import quantile
+from lbproof_perf.stats.quantiles import quantile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from lbproof_perf.proc import TICK, Stat, stat
+from lbproof_perf.probes.proc import TICK, Stat, stat
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -73,8 +73,8 @@ def _stat(pid: int) -> Stat | None:
         return None
 
 
-class Meter:
-    """Observations every 0.2 s while it is entered; afterwards tells of any stretch of that time."""
+class GeneratorMeter:
+    """Looks every 0.2 s while it is entered; afterwards tells of any stretch of that time."""
 
     def __init__(self, session: int, servers: Iterable[int]) -> None:
         """`session`: process ID of the generator, which leads a session of its own. `servers`: process IDs."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from lbproof.context.manifests import TARGET_PORT
 from lbproof.context.run import NAMESPACE
 from lbproof.lab.base import LabError, Role
-from lbproof_perf.scene import PORTS, ip_at
+from lbproof_perf.sut.deployment import PORTS, ip_at
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,7 +37,7 @@ class Tier(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Door:
+class Endpoint:
     """Where a tier is asked."""
 
     host: str
@@ -49,7 +49,7 @@ class Door:
 class Paths:
     """The doors of an arm, and who stands behind them."""
 
-    doors: Mapping[Tier, Door]
+    endpoints: Mapping[Tier, Endpoint]
     backend: str
     """Name of the node of the pod that serves."""
     pod: Vantage
@@ -74,15 +74,15 @@ def laid(check: CheckContext) -> Paths:
     tcp, udp = (int(port["nodePort"]) for port in spec["ports"])
     _route(check, pod.address, backend)
     _route(check, spec["clusterIP"], announcer)
-    doors = {
-        Tier.POD: Door(host=pod.address, port=TARGET_PORT, udp_port=TARGET_PORT),
-        Tier.CLUSTER_IP: Door(host=spec["clusterIP"], port=PORT, udp_port=PORT),
-        Tier.NODE_PORT: Door(host=announcer.address, port=tcp, udp_port=udp),
-        Tier.LOAD_BALANCER: Door(host=address, port=PORT, udp_port=PORT),
+    endpoints = {
+        Tier.POD: Endpoint(host=pod.address, port=TARGET_PORT, udp_port=TARGET_PORT),
+        Tier.CLUSTER_IP: Endpoint(host=spec["clusterIP"], port=PORT, udp_port=PORT),
+        Tier.NODE_PORT: Endpoint(host=announcer.address, port=tcp, udp_port=udp),
+        Tier.LOAD_BALANCER: Endpoint(host=address, port=PORT, udp_port=PORT),
     }
-    for door in doors.values():
-        check.serves(check.client, door.host, door.port, in_a_row=3)
-    return Paths(doors=doors, backend=backend.name, pod=pod, announcer=announcer.name)
+    for endpoint in endpoints.values():
+        check.serves(check.client, endpoint.host, endpoint.port, in_a_row=3)
+    return Paths(endpoints=endpoints, backend=backend.name, pod=pod, announcer=announcer.name)
 
 
 def _route(check: CheckContext, address: str, via: Node) -> None:

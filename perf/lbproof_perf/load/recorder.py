@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from gevent.event import Event  # type: ignore[import-untyped] # it ships no types that mypy reads
 from locust import events
 from locust.runners import MasterRunner, WorkerRunner
-from locust.stats import bucket_response_time
+from locust.stats import StatsEntry, bucket_response_time
 
 from lbproof_perf.load.tally import Tally
 
@@ -149,21 +149,29 @@ class Batches:
             self._log(+rest, size - each)
 
     def _log(self, milliseconds: Counter[int], size: int) -> None:
-        """Add requests to Locust's statistics; the arithmetic is that of its own `StatsEntry.log`."""
-        stats, second = self._environment.stats, int(time.time())
+        """Add requests to Locust's statistics, in the form in which a worker reports them to its master."""
+        stats, now = self._environment.stats, time.time()
         if not milliseconds:
             return
-        for entry in (stats.total, stats.entries[self._name, self._method]):
-            count = milliseconds.total()
-            entry.num_requests += count
-            entry.num_reqs_per_sec[second] += count
-            entry.total_content_length += size
-            entry.total_response_time += sum(took * times for took, times in milliseconds.items())
-            least = min(milliseconds)
-            entry.min_response_time = least if entry.min_response_time is None else min(entry.min_response_time, least)
-            entry.max_response_time = max(entry.max_response_time, *milliseconds)
-            for took, times in milliseconds.items():
-                entry.response_times[bucket_response_time(took)] += times
+        buckets: Counter[int] = Counter()
+        for took, times in milliseconds.items():
+            buckets[bucket_response_time(took)] += times
+        row: Any = {
+            "name": self._name,
+            "method": self._method,
+            "last_request_timestamp": now,
+            "start_time": now,
+            "num_requests": milliseconds.total(),
+            "total_response_time": sum(took * times for took, times in milliseconds.items()),
+            "min_response_time": min(milliseconds),
+            "max_response_time": max(milliseconds),
+            "total_content_length": size,
+            "response_times": buckets,
+            "num_reqs_per_sec": {int(now): milliseconds.total()},
+        }
+        entry = StatsEntry.unserialize(row, stats)
+        stats.total.extend(entry)
+        stats.get(self._name, self._method).extend(entry)
 
     def failed(self, why: str) -> None:
         """A request was not answered well."""

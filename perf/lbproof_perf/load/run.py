@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from lbproof.lab.base import LabError
 from lbproof.witnesses.wait import eventually
-from lbproof_perf.load.meter import Meter
+from lbproof_perf.load.meter import GeneratorMeter
 from lbproof_perf.load.tally import Tally
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ class Outcome:
                 return took / 1000
         return None
 
-    def marks(self) -> tuple[str, ...]:
+    def warnings(self) -> tuple[str, ...]:
         """Why to look twice: above all, where the client and not the LoadBalancer was the limit."""
         found = []
         lag = self.tally.lag.quantile(0.99)
@@ -148,7 +148,10 @@ def measure(
     """
     with tempfile.TemporaryDirectory(prefix="lbproof-load-") as made:
         folder = Path(made)
-        with started(vantage, load.argv(folder), folder / "log") as process, Meter(process.pid, servers) as meter:
+        with (
+            started(vantage, load.argv(folder), folder / "log") as process,
+            GeneratorMeter(process.pid, servers) as meter,
+        ):
             if during:
                 wait_for(process, folder / "log", _SPAWNED)
                 during()
@@ -159,7 +162,7 @@ def measure(
         return _read(load, folder, meter)
 
 
-def _read(load: Load, folder: Path, meter: Meter) -> Outcome:
+def _read(load: Load, folder: Path, meter: GeneratorMeter) -> Outcome:
     try:
         tally = Tally.from_json(json.loads((folder / "tally.json").read_text(encoding="utf-8")))
         stats = json.loads((folder / "locust.json").read_text(encoding="utf-8"))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lbproof.lab.base import LabError
-from lbproof_perf.load.meter import Meter
+from lbproof_perf.load.meter import GeneratorMeter
 from lbproof_perf.load.run import START, started
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def measure(
     with tempfile.TemporaryDirectory(prefix="lbproof-wrk-") as made:
         log = Path(made, "log")
         argv = [program() or "wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", url]
-        with started(vantage, argv, log) as process, Meter(process.pid, servers) as meter:
+        with started(vantage, argv, log) as process, GeneratorMeter(process.pid, servers) as meter:
             try:
                 process.wait(timeout=seconds + START)
             except subprocess.TimeoutExpired:

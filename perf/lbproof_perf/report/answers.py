@@ -11,9 +11,9 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from lbproof_perf import statistics
 from lbproof_perf.report import plots
-from lbproof_perf.report.names import case_words, ratio_text, value_text
+from lbproof_perf.report.formatting import ratio_text, value_text
+from lbproof_perf.stats import quantiles
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,8 +26,8 @@ _STAGES = (("assigned_seconds", "its address"), ("arp_seconds", "an ARP answer")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Said:
-    """What is said of one arm."""
+class ArmAnswer:
+    """The answer for one arm."""
 
     arm: str
     figure: str
@@ -43,49 +43,52 @@ class Answer:
     bench: str
     about: str
     """What exactly the figures are of."""
-    said: tuple[Said, ...]
+    arms: tuple[ArmAnswer, ...]
 
 
-def of(figures: Figures) -> list[Answer]:
-    """The answers that the book's figures give; a question that was not measured is left out."""
-    return [answer for answer in (_tiers(figures), _outage(figures), _service(figures), _scale(figures)) if answer]
+def answers_of(figures: Figures) -> list[Answer]:
+    """The answers that a run's figures give; a question that was not measured is left out."""
+    asked = (about.answer for about in figures.known.values() if about.answer)
+    return [answer for ask in asked if (answer := ask(figures))]
 
 
-def _tiers(figures: Figures) -> Answer | None:
+def tiers(figures: Figures) -> Answer | None:
+    """Requests a second of each tier."""
     found = figures.of("load", name="requests_per_second")
     users = [case.partition("-")[2] for case in figures.cases("load") if case.startswith("loadbalancer-")]
     if not users:
         return None
     flat_out = [user for user in users if not user.startswith("schedule")]  # a schedule's rate is what was asked of it
     user = max(flat_out or users, key=lambda one: max(s.at("p50") for s in found if s.case == f"loadbalancer-{one}"))
-    said = []
+    answers = []
     for arm in figures.arms("load"):
-        tiers = {
+        found_tiers = {
             tier: one for tier in _TIERS if (one := figures.find("load", arm, f"{tier}-{user}", "requests_per_second"))
         }
-        if "loadbalancer" not in tiers:
+        if "loadbalancer" not in found_tiers:
             continue
-        told = [f"{tier} {_unmarked_text(figures, one)}" for tier, one in tiers.items() if tier != "loadbalancer"]
+        told = [f"{tier} {_unmarked_text(figures, one)}" for tier, one in found_tiers.items() if tier != "loadbalancer"]
         text = f"requests a second through the LoadBalancer; {', '.join(told)}" if told else "requests a second"
         late = figures.find("load", arm, f"loadbalancer-{user}", "p99_seconds")
         if late and (clean := _unmarked(figures, late)):
             text += f"; p99 latency {clean.text('p50')}"
-        whole = tiers["loadbalancer"]
-        said.append(_said(figures, _unmarked(figures, whole) or whole, text))
-    return Answer(question="How fast is each tier?", bench="load", about=f"user: {user}", said=tuple(said))
+        whole = found_tiers["loadbalancer"]
+        answers.append(_arm_answer(figures, _unmarked(figures, whole) or whole, text))
+    return Answer(question="How fast is each tier?", bench="load", about=f"user: {user}", arms=tuple(answers))
 
 
-def _outage(figures: Figures) -> Answer | None:
+def outage(figures: Figures) -> Answer | None:
+    """Length of an outage."""
     case = next((one for one in _OUTAGES if one in figures.cases("failover")), None)
     found = figures.of("failover", case=case or "", name="first_answer_seconds")
     if not found:
         return None
-    said = [_said(figures, one, _distribution(one)) for one in found]
+    answers = [_arm_answer(figures, one, _distribution(one)) for one in found]
     return Answer(
         question="How long is an outage?",
         bench="failover",
-        about=f"{case_words(found[0].case)}, to the first answer, median",
-        said=tuple(said),
+        about=f"{figures.about('failover').case_text(found[0].case)}, to the first answer, median",
+        arms=tuple(answers),
     )
 
 
@@ -97,30 +100,32 @@ def _distribution(one: Summary) -> str:
     return f"{text}, {one.count} run{'s' * (one.count != 1)}{lost}{_against(one)}"
 
 
-def _said(figures: Figures, one: Summary, text: str) -> Said:
+def _arm_answer(figures: Figures, one: Summary, text: str) -> ArmAnswer:
     """An arm's answer: the median, or the worst where there are too few values for one; nothing of marked trials."""
     trials = next(
         group.trials
         for group in figures.groups
         if (group.bench, group.arm, group.case) == (one.bench, one.arm, one.case)
     )
-    marked = [trial for trial in trials if trial.marks]
-    words, figure = one.said("p50")
+    with_warnings = [trial for trial in trials if trial.warnings]
+    words, figure = one.describe("p50")
     told = "; ".join(filter(None, (words, text)))
-    note = f"{len(marked)} of {len(trials)} marked"
-    if marked and len(marked) == len(trials):
-        return Said(arm=one.arm, figure="not measured", text=f"{note} ({marked[0].marks[0]}): {figure}; {told}")
-    return Said(arm=one.arm, figure=figure, text=f"{told}; {note}" if marked else told)
+    note = f"{len(with_warnings)} of {len(trials)} marked"
+    if with_warnings and len(with_warnings) == len(trials):
+        return ArmAnswer(
+            arm=one.arm, figure="not measured", text=f"{note} ({with_warnings[0].warnings[0]}): {figure}; {told}"
+        )
+    return ArmAnswer(arm=one.arm, figure=figure, text=f"{told}; {note}" if with_warnings else told)
 
 
 def _unmarked(figures: Figures, one: Summary) -> Summary | None:
     """A figure of one value a trial, of the trials without a mark alone; None where there is none."""
     values = [
-        statistics.array([trial.values[one.name]])[0]
+        quantiles.array([trial.values[one.name]])[0]
         for group in figures.groups
         if (group.bench, group.arm, group.case) == (one.bench, one.arm, one.case)
         for trial in group.trials
-        if not trial.marks and one.name in trial.values
+        if not trial.warnings and one.name in trial.values
     ]
     return replace(one, values=tuple(map(float, values))) if values else None
 
@@ -138,12 +143,13 @@ def _against(one: Summary) -> str:
     return f"; {value} of {ratio.to}'s median" + (f" ({low} to {high})" if low != high else "")
 
 
-def _service(figures: Figures) -> Answer | None:
+def service(figures: Figures) -> Answer | None:
+    """Time until a new Service works."""
     cases = [case for case in figures.cases("allocate") if case != "rest" and not case.endswith("ms")]
     case = max(cases, key=lambda one: int(one.rpartition("-")[2]) if one.startswith("burst") else 0, default=None)
     if case is None:
         return None
-    said = []
+    answers = []
     for arm in figures.arms("allocate"):
         stages = [(figures.find("allocate", arm, case, name), words) for name, words in _STAGES]
         told = [f"{words} {one.text('p50')}" for one, words in stages if one]
@@ -151,17 +157,18 @@ def _service(figures: Figures) -> Answer | None:
         if arp is None:
             continue
         text = f"medians: {', '.join(told)}; ARP p99 {arp.text('p99')}{_against(arp)}"
-        said.append(_said(figures, arp, text))
+        answers.append(_arm_answer(figures, arp, text))
     return Answer(
         question="How soon does a new Service work?",
         bench="allocate",
-        about=f"{case_words(case)}, create to the first ARP answer, median",
-        said=tuple(said),
+        about=f"{figures.about('allocate').case_text(case)}, create to the first ARP answer, median",
+        arms=tuple(answers),
     )
 
 
-def _scale(figures: Figures) -> Answer | None:
-    said, most = [], 0.0
+def scale(figures: Figures) -> Answer | None:
+    """Cost with many Services."""
+    answers, most = [], 0.0
     for arm in figures.arms("scale"):
         controller = dict(_by_services(figures, arm, "rest_controller_cpu_cores"))
         speakers = dict(_by_services(figures, arm, "rest_speakers_cpu_cores"))
@@ -170,19 +177,19 @@ def _scale(figures: Figures) -> Answer | None:
             continue
         most, cores = max(points)
         told = [f"cores of controller and speakers at rest; {plots.slope_text(points, 1000, 'cores')}"]
-        if (outage := dict(_by_services(figures, arm, "outage_seconds")).get(most)) is not None:
-            told.append(f"outage {value_text(outage, 'seconds')}")
+        if (length := dict(_by_services(figures, arm, "outage_seconds")).get(most)) is not None:
+            told.append(f"outage {value_text(length, 'seconds')}")
         memory = [dict(_by_services(figures, arm, f"rest_{who}_bytes")).get(most) for who in ("controller", "speakers")]
         told += [f"memory {value_text(sum(memory), 'bytes')}" for memory in [list(filter(None, memory))] if memory]
         one = figures.find("scale", arm, f"services-{most:.0f}", "rest_controller_cpu_cores")
         assert one is not None  # noqa: S101 - its points were made from it
-        found = _said(figures, one, "; ".join(told))
+        found = _arm_answer(figures, one, "; ".join(told))
         measured = found.figure if found.figure == "not measured" else f"{value_text(cores, 'cores')} cores"
-        said.append(replace(found, figure=measured))
-    if not said:
+        answers.append(replace(found, figure=measured))
+    if not answers:
         return None
     about = f"{most:,.0f} Services, the most that were measured"
-    return Answer(question="How far does it scale?", bench="scale", about=about, said=tuple(said))
+    return Answer(question="How far does it scale?", bench="scale", about=about, arms=tuple(answers))
 
 
 def _by_services(figures: Figures, arm: str, name: str) -> Iterator[tuple[float, float]]:

@@ -1,65 +1,37 @@
 """From a book to what is said of it: a summary a figure, with intervals and the ratio to the control arm.
 
-Page, JSON, metrics, terminal and `lbproof compare` all read these, so that none can say something else than another.
+Page, JSON, metrics, terminal and `lbproof compare` all read these, so that they agree.
 Everything here is pure, and the same book gives the same figures. A value that did not come about is longer than any
 that did, so a quantile may be infinite (`statistics`).
 
-Beside the values of the trials stand those of their arrays (`SAMPLES`): each Service of a burst, each ARP request. The
-samples of one trial are not independent of each other, as trials are: their intervals say how well this run knows the
-quantile, not where another run would find it.
+Beside the values of the trials stand those of their arrays (`BenchmarkReport.samples`): each Service of a burst, each
+ARP request. The samples of one trial are not independent of each other, as trials are: their intervals say how well
+this run knows the quantile, not where another run would find it.
 """
 
 from __future__ import annotations
 
 import math
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lbproof_perf import statistics
-from lbproof_perf.report import names
-from lbproof_perf.statistics import Interval
+from lbproof_perf.report import formatting
+from lbproof_perf.report.spec import BenchmarkReport, Better
+from lbproof_perf.stats import quantiles
+from lbproof_perf.stats.differences import Side, ratio
+from lbproof_perf.stats.quantiles import Interval
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
-    from lbproof_perf.book import Book, Trial
+    from lbproof_perf.report.spec import Metric
+    from lbproof_perf.results import ResultStore, Trial
 
 QUANTILES: Mapping[str, float] = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
 """Name of a quantile → the share of values that do not exceed it."""
-CONTROLS: Mapping[str, Sequence[str]] = {
-    "failover": ("keepalived", "metallb"),
-    "moves": ("keepalived", "metallb"),
-    "arp": ("kernel", "metallb"),
-    "ruler": ("arm-a",),
-}
-"""Benchmark → its control arm: the first of these that the same case was measured with; `metallb` for the others."""
-SAMPLES: Mapping[str, Mapping[str, str]] = {
-    "allocate": {
-        "created": "created_seconds",
-        "assigned": "assigned_seconds",
-        "arp": "arp_seconds",
-        "http": "http_seconds",
-        "silent": "silent_seconds",
-    },
-    "allocator": {"each": "each_seconds"},
-    "arp": {"seconds": "answered_seconds"},
-}
-"""Benchmark → array of its trials → figure that is made from all their samples."""
-MAIN: Mapping[str, Sequence[str]] = {
-    "failover": ("first_answer_seconds", "steady_seconds", "two_announcers_seconds", "fault_bracket_seconds"),
-    "moves": ("lost", "longest_gap_seconds", "two_announcers_seconds"),
-    "hogs": ("false_takeovers", "lost", "longest_gap_seconds"),
-    "allocate": ("assigned_seconds", "arp_seconds", "http_seconds", "silent_seconds", "api_requests_per_second"),
-    "allocator": ("seconds_per_address", "churn_seconds_per_address", "worst_seconds"),
-    "scale": ("rest_controller_cpu_cores", "churn_controller_cpu_cores", "outage_seconds", "restart_seconds"),
-    "arp": ("answered_seconds", "answered_per_second", "answered_share"),
-    "load": ("requests_per_second", "requests_per_second_per_core", "p50_seconds", "p99_seconds", "failures"),
-    "ruler": ("error_seconds", "seen_seconds", "truth_seconds"),
-}
-"""Benchmark → the figures that a reader looks at first; the first is the one that its raw values are shown of."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,12 +50,12 @@ class Summary:
     bench: str
     arm: str
     case: str
-    name: str
+    metric: Metric
     values: tuple[float, ...]
     """Each that was measured, in the order of the trials; infinite where it did not come about."""
     quantiles: Mapping[str, Interval]
     """`p50`, `p90`, `p99`, `max` → value with its interval, which is the value itself for `max`. Only those that there
-    are enough values for (`statistics.needed`)."""
+    are enough values for (`quantiles.needed`)."""
     ratios: Mapping[str, Ratio]
     """`p50`, `p99` → ratio to the control arm; empty for the control itself, where there is none, and where one of both
     has too few values."""
@@ -91,6 +63,11 @@ class Summary:
     """How many trials the values are from."""
     samples: bool
     """Whether the values are samples within trials, not one a trial."""
+
+    @property
+    def name(self) -> str:
+        """Name of the metric."""
+        return self.metric.name
 
     @property
     def key(self) -> str:
@@ -112,19 +89,19 @@ class Summary:
 
         Also of fewer values than the quantile takes: to draw or to judge by, and not to be told as it (`text`).
         """
-        return statistics.quantile(self.values, QUANTILES[quantile])
+        return quantiles.quantile(self.values, QUANTILES[quantile])
 
-    def said(self, quantile: str) -> tuple[str, str]:
+    def describe(self, quantile: str) -> tuple[str, str]:
         """A quantile with its unit, after no words; of fewer values than it takes `max of 3` and the worst of them."""
-        if statistics.enough(self.count, QUANTILES[quantile]):
-            return "", names.value_text(self.at(quantile), self.name)
-        least = names.better(self.name) is names.Better.MORE
+        if quantiles.enough(self.count, QUANTILES[quantile]):
+            return "", formatting.value_text(self.at(quantile), self.name)
+        least = self.metric.better is Better.MORE
         worst = min(self.values) if least else max(self.values)
-        return f"{'min' if least else 'max'} of {self.count}", names.value_text(worst, self.name)
+        return f"{'min' if least else 'max'} of {self.count}", formatting.value_text(worst, self.name)
 
     def text(self, quantile: str) -> str:
         """The same in one: `144 ms`, `max of 3: 144 ms`."""
-        return ": ".join(filter(None, self.said(quantile)))
+        return ": ".join(filter(None, self.describe(quantile)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,7 +112,7 @@ class Group:
     arm: str
     case: str
     trials: tuple[Trial, ...]
-    marks: tuple[tuple[int, str], ...]
+    warnings: tuple[tuple[int, str], ...]
     """Number of a trial and why to look twice at it."""
 
 
@@ -146,6 +123,8 @@ class Figures:
     summaries: tuple[Summary, ...]
     """In the order of benchmark, case, figure, arm, as the book first names them."""
     groups: tuple[Group, ...]
+    known: Mapping[str, BenchmarkReport]
+    """Every benchmark that is known, in the order of the report."""
 
     def find(self, bench: str, arm: str, case: str, name: str) -> Summary | None:
         """A figure, or None where it was not measured."""
@@ -164,7 +143,11 @@ class Figures:
     def benches(self) -> list[str]:
         """The benchmarks that were run, in the report's order."""
         there = {group.bench for group in self.groups}
-        return [*(one for one in names.BENCHES if one in there), *sorted(there - names.BENCHES.keys())]
+        return [*(one for one in self.known if one in there), *sorted(there - self.known.keys())]
+
+    def about(self, bench: str) -> BenchmarkReport:
+        """What a benchmark says about itself; of an unknown one, its name."""
+        return self.known.get(bench) or BenchmarkReport(name=bench, question=bench)
 
     def arms(self, bench: str) -> list[str]:
         """The arms of a benchmark in the order in which they were first measured."""
@@ -175,12 +158,14 @@ class Figures:
         return list(dict.fromkeys(group.case for group in self.groups if group.bench == bench))
 
 
-def of(book: Book) -> Figures:
-    """The figures of a book; none for an empty one."""
-    found = _values(book)
+def summarize(store: ResultStore, known: Mapping[str, BenchmarkReport]) -> Figures:
+    """Summarize a run; `known` are the benchmarks' descriptions by name."""
+    empty = Figures(summaries=(), groups=tuple(_groups(store.trials)), known=known)
+    found = _values(store, empty)
     summaries = []
     for (bench, case, name, arm), parts in found.items():
-        control = control_of(bench, [other for (b, c, n, other) in found if (b, c, n) == (bench, case, name)])
+        about = empty.about(bench)
+        control = about.control_of({other for (b, c, n, other) in found if (b, c, n) == (bench, case, name)})
         against = np.concatenate(found[bench, case, name, control]) if control and control != arm else None
         values = np.concatenate(parts)
         summaries.append(
@@ -188,37 +173,31 @@ def of(book: Book) -> Figures:
                 bench=bench,
                 arm=arm,
                 case=case,
-                name=name,
+                metric=about.metric(name),
                 values=tuple(map(float, values)),
                 quantiles={
-                    label: _interval(values, q) for label, q in QUANTILES.items() if statistics.enough(len(values), q)
+                    label: _interval(values, q) for label, q in QUANTILES.items() if quantiles.enough(len(values), q)
                 },
                 ratios={} if against is None else _ratios(control, values, against),
                 trials=len(parts),
-                samples=name in SAMPLES.get(bench, {}).values(),
+                samples=name in about.samples.values(),
             )
         )
-    return Figures(summaries=tuple(summaries), groups=tuple(_groups(book.trials)))
+    return replace(empty, summaries=tuple(summaries))
 
 
-def control_of(bench: str, arms: Iterable[str]) -> str:
-    """The arm that the others of a case are measured against; empty where there is none."""
-    there = set(arms)
-    return next((arm for arm in CONTROLS.get(bench, ("metallb",)) if arm in there), "")
-
-
-def _values(book: Book) -> dict[tuple[str, str, str, str], list[statistics.Floats]]:
+def _values(store: ResultStore, figures: Figures) -> dict[tuple[str, str, str, str], list[quantiles.Floats]]:
     """`(bench, case, name, arm)` → values of each trial, sorted so that what is compared stands together."""
-    found: dict[tuple[str, str, str, str], list[statistics.Floats]] = defaultdict(list)
-    for trial in book.trials:
-        step = trial.step
+    found: dict[tuple[str, str, str, str], list[quantiles.Floats]] = defaultdict(list)
+    for trial in store.trials:
+        trial_id = trial.id
         for name, value in trial.values.items():
-            found[step.bench, step.case, name, step.arm].append(statistics.array([value]))
-        if wanted := SAMPLES.get(step.bench):
-            for array, samples in book.arrays(trial).items():
+            found[trial_id.bench, trial_id.case, name, trial_id.arm].append(quantiles.array([value]))
+        if wanted := figures.about(trial_id.bench).samples:
+            for array, samples in store.arrays(trial).items():
                 if array in wanted and samples.size:
-                    made = statistics.array(samples.astype(np.float64).ravel())
-                    found[step.bench, step.case, wanted[array], step.arm].append(made)
+                    made = quantiles.array(samples.astype(np.float64).ravel())
+                    found[trial_id.bench, trial_id.case, wanted[array], trial_id.arm].append(made)
     order = {key: number for number, key in enumerate(dict.fromkeys((b, c) for b, c, _, _ in found))}
     inner = {key: number for number, key in enumerate(dict.fromkeys((b, c, n) for b, c, n, _ in found))}
     keys = sorted(found, key=lambda key: (order[key[:2]], inner[key[:3]]))
@@ -228,24 +207,24 @@ def _values(book: Book) -> dict[tuple[str, str, str, str], list[statistics.Float
 def _groups(trials: Sequence[Trial]) -> Iterator[Group]:
     found: dict[tuple[str, str, str], list[Trial]] = defaultdict(list)
     for trial in trials:
-        found[trial.step.bench, trial.step.arm, trial.step.case].append(trial)
+        found[trial.id.bench, trial.id.arm, trial.id.case].append(trial)
     for (bench, arm, case), made in found.items():
-        marks = tuple((trial.step.number, mark) for trial in made for mark in trial.marks)
-        yield Group(bench=bench, arm=arm, case=case, trials=tuple(made), marks=marks)
+        warnings = tuple((trial.id.number, warning) for trial in made for warning in trial.warnings)
+        yield Group(bench=bench, arm=arm, case=case, trials=tuple(made), warnings=warnings)
 
 
-def _interval(values: statistics.Floats, q: float) -> Interval:
+def _interval(values: quantiles.Floats, q: float) -> Interval:
     """A quantile with its interval; that of the highest value is itself, since resampling can find no higher one."""
     if q < 1:
-        return statistics.interval(values, q)
+        return quantiles.interval(values, q)
     highest = float(values.max())
     return Interval(low=highest, value=highest, high=highest)
 
 
-def _ratios(control: str, values: statistics.Floats, against: statistics.Floats) -> dict[str, Ratio]:
+def _ratios(control: str, values: quantiles.Floats, against: quantiles.Floats) -> dict[str, Ratio]:
     fewer = min(len(values), len(against))
     return {
-        label: Ratio(to=control, value=statistics.ratio(values, against, QUANTILES[label]))
+        label: Ratio(to=control, value=ratio(Side(values=values), Side(values=against), QUANTILES[label]))
         for label in ("p50", "p99")
-        if statistics.enough(fewer, QUANTILES[label])
+        if quantiles.enough(fewer, QUANTILES[label])
     }

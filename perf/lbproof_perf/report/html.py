@@ -10,24 +10,23 @@ from urllib.parse import quote
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from lbproof_perf.report import answers, names, sections
-from lbproof_perf.report.aims import of_run
-from lbproof_perf.report.judges import Outcome
-from lbproof_perf.report.svg import tones
+from lbproof_perf.report import answers, formatting, sections
+from lbproof_perf.report.objectives import Outcome, of_run
+from lbproof_perf.report.tones import tones
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lbproof_perf.book import Book, Trial
-    from lbproof_perf.report.aims import Row
     from lbproof_perf.report.figures import Figures, Summary
-    from lbproof_perf.report.sections import Plot
+    from lbproof_perf.report.objectives import Objective
+    from lbproof_perf.report.panels import Plot
+    from lbproof_perf.results import ResultStore, Trial
 
 GLYPHS = {Outcome.HELD: "✓", Outcome.LOST: "✗", Outcome.NOT_MEASURED: "?"}
 CLASSES = {Outcome.HELD: "passed", Outcome.LOST: "failed", Outcome.NOT_MEASURED: "skipped"}
 
 
-def of(book: Book, figures: Figures, aims: Sequence[Row]) -> str:
+def of(store: ResultStore, figures: Figures, checked: Sequence[Objective]) -> str:
     """The page."""
     environment = Environment(
         loader=PackageLoader("lbproof_perf.report"),
@@ -36,29 +35,28 @@ def of(book: Book, figures: Figures, aims: Sequence[Row]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    asked, left = of_run(aims, figures)
+    asked, left = of_run(checked, figures)
     counts = {outcome: sum(row.outcome is outcome for row in asked) for outcome in Outcome}
-    facts = dict(book.environment)
+    facts = dict(store.environment)
     facts.pop("format", None)
     return environment.get_template("bench.html.j2").render(
-        answers=answers.of(figures),
-        aims=asked,
+        answers=answers.answers_of(figures),
+        objectives=asked,
         left=left,
         counts=counts,
         glyphs=GLYPHS,
         classes=CLASSES,
-        sections=list(sections.of(book, figures)),
+        sections=list(sections.of(store, figures)),
         arms=tones(group.arm for group in figures.groups),
-        trials=len(book.trials),
-        marked=sum(bool(trial.marks) for trial in book.trials),
+        trials=len(store.trials),
+        with_warnings=sum(bool(trial.warnings) for trial in store.trials),
         command=facts.pop("command", ""),
         facts=facts,
         cell=_cell,
         ratio=_ratio,
-        words=names.words,
-        value=names.value_text,
+        value=formatting.value_text,
         drawn=_drawn,
-        raw=lambda trial: _raw(book, trial),
+        raw=lambda trial: _raw(store, trial),
         beside=lambda path: f"./{quote(path)}",
     )
 
@@ -70,11 +68,11 @@ def _cell(one: Summary, label: str) -> str:
     if label == "max" and "p50" not in one.quantiles:
         return one.text("p50")
     found = one.quantiles[label]
-    text = names.value_text(found.value, one.name)
+    text = formatting.value_text(found.value, one.name)
     shape = "<b>{}</b>" if label == "p50" else "{}"
     if found.low == found.high:
         return Markup(shape).format(text)  # noqa: S704 - a fixed shape; `format` escapes what is put in
-    told = names.range_text(found.low, found.high, one.name)
+    told = formatting.range_text(found.low, found.high, one.name)
     return Markup(shape + "<i>{}</i>").format(text, told)  # noqa: S704 - likewise
 
 
@@ -83,7 +81,9 @@ def _ratio(one: Summary) -> str:
     ratio = one.ratios.get("p50")
     if ratio is None or math.isnan(ratio.value.value):
         return ""
-    low, value, high = (names.ratio_text(number) for number in (ratio.value.low, ratio.value.value, ratio.value.high))
+    low, value, high = (
+        formatting.ratio_text(number) for number in (ratio.value.low, ratio.value.value, ratio.value.high)
+    )
     told = f"{low.removesuffix('x')} to {high}" if low != high else ""
     return Markup("{} of {}<i>{}</i>").format(value, ratio.to, told)
 
@@ -92,7 +92,7 @@ def _drawn(plot: Plot) -> Markup:
     return Markup(plot.svg)  # noqa: S704 - our own SVG, its texts escaped
 
 
-def _raw(book: Book, trial: Trial) -> str:
+def _raw(store: ResultStore, trial: Trial) -> str:
     """The first digits of the SHA-256 of a trial's raw file; empty where the file is gone."""
-    path = book.folder / "raw" / trial.raw
+    path = store.folder / "raw" / trial.raw
     return hashlib.sha256(path.read_bytes()).hexdigest()[:12] if path.is_file() else ""

@@ -11,23 +11,24 @@ import re
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from lbproof_perf.report import names
-from lbproof_perf.report.judges import Outcome
+from lbproof_perf.report.objectives import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from lbproof_perf.report.aims import Row
     from lbproof_perf.report.figures import Figures, Summary
+    from lbproof_perf.report.objectives import Objective
 
 PREFIX = "lbproof_bench"
 _UNITS = {"seconds", "bytes", "cores"}
 """Units that OpenMetrics has a name for at the end of a family's; the others are part of the name alone."""
 
 
-def of(figures: Figures, aims: Sequence[Row], environment: Mapping[str, str]) -> str:
+def of(figures: Figures, checked: Sequence[Objective], environment: Mapping[str, str]) -> str:
     """The text, from its first `# TYPE` to `# EOF`."""
-    return "\n".join([*_info(environment), *_figures(figures), *_trials(figures), *_aims(aims), "# EOF"]) + "\n"
+    return (
+        "\n".join([*_info(environment), *_figures(figures), *_trials(figures), *_objectives(checked), "# EOF"]) + "\n"
+    )
 
 
 def _family(name: str, help_: str, samples: Sequence[tuple[Mapping[str, str], float]], unit: str = "") -> Iterator[str]:
@@ -45,22 +46,22 @@ def _figures(figures: Figures) -> Iterator[str]:
         families[one.bench, one.name].append(one)
     for (bench, name), found in families.items():
         family = _name(f"{PREFIX}_{bench}_{name}")
-        unit = names.unit(name)
-        help_ = f"{names.BENCHES.get(bench, bench)} {names.words(name)}; +Inf did not come about."
+        metric = found[0].metric
+        help_ = f"{figures.about(bench).question} {metric.text}; +Inf did not come about."
         samples = [
             ({"arm": one.arm, "case": one.case, "quantile": f"{q}"}, one.at(label))
             for one in found
             for label, q in (("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("max", 1))
             if label in one.quantiles
         ]
-        yield from _family(family, help_, samples, unit if unit in _UNITS else "")
+        yield from _family(family, help_, samples, metric.unit if metric.unit in _UNITS else "")
         ratios = [
             ({"arm": one.arm, "case": one.case, "control": ratio.to, "quantile": f"0.{label[1:]}".rstrip("0")}, ratio)
             for one in found
             for label, ratio in one.ratios.items()
         ]
         if ratios:
-            help_ = f"{names.words(name)}, over that of the control arm of the same run."
+            help_ = f"{metric.text}, over that of the control arm of the same run."
             yield from _family(
                 f"{family}_to_control_ratio", help_, [(labels, ratio.value.value) for labels, ratio in ratios], "ratio"
             )
@@ -69,17 +70,17 @@ def _figures(figures: Figures) -> Iterator[str]:
 def _trials(figures: Figures) -> Iterator[str]:
     groups = [({"bench": one.bench, "arm": one.arm, "case": one.case}, one) for one in figures.groups]
     yield from _family(f"{PREFIX}_trials", "Trials made.", [(labels, len(one.trials)) for labels, one in groups])
-    marked = [(labels, len({number for number, _ in one.marks})) for labels, one in groups]
-    yield from _family(f"{PREFIX}_marked_trials", "Trials to look at twice.", marked)
+    with_warnings = [(labels, len({number for number, _ in one.warnings})) for labels, one in groups]
+    yield from _family(f"{PREFIX}_marked_trials", "Trials to look at twice.", with_warnings)
 
 
-def _aims(aims: Sequence[Row]) -> Iterator[str]:
+def _objectives(checked: Sequence[Objective]) -> Iterator[str]:
     samples = [
-        ({"aim": row.aim.name}, float(row.outcome is Outcome.HELD))
-        for row in aims
+        ({"aim": row.key}, float(row.outcome is Outcome.HELD))
+        for row in checked
         if row.outcome is not Outcome.NOT_MEASURED
     ]
-    yield from _family(f"{PREFIX}_aim_held", "1 where an aim was held, 0 where it was lost.", samples)
+    yield from _family(f"{PREFIX}_aim_held", "1 where a threshold was held, 0 where it was lost.", samples)
 
 
 def _info(environment: Mapping[str, str]) -> Iterator[str]:

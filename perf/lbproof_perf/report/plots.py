@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lbproof_perf import statistics
-from lbproof_perf.report.names import seconds_text, unit, value_text
-from lbproof_perf.report.svg import WIDTH, Picture, Scale, linear, logarithmic, spread
+from lbproof.report.svg import WIDTH, Picture, Scale, linear, logarithmic, spread
+from lbproof_perf.report.formatting import seconds_text, unit_of, value_text
+from lbproof_perf.stats import quantiles
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lbproof_perf.statistics import Interval
+    from lbproof_perf.stats.quantiles import Interval
 
 _LEFT, _RIGHT = 128, 14
 _LABELLED = 118
@@ -67,7 +67,7 @@ def strips(lanes: Sequence[Lane], *, name: str, title: str) -> str:
     every = [value for lane in lanes for value in lane.values]
     left = max(_LEFT, 14 + 6.6 * max(len(lane.name) for lane in lanes))
     scale = _scale(every, left, WIDTH - 96)
-    told = [f"{lane.name}: {_told(lane, name)}" for lane in lanes]
+    told = [f"{lane.name}: {_describe_lane(lane, name)}" for lane in lanes]
     picture = Picture(bottom + 22, title, "; ".join(told))
     picture.across(scale, lambda value: value_text(value, name), top, bottom)
     for number, lane in enumerate(lanes):
@@ -97,7 +97,7 @@ def percentiles(lines: Sequence[Line], *, name: str, title: str) -> str:
     top, bottom, right = 10, 292, WIDTH - _LABELLED
     x = Scale(low=1.0, high=10_000.0, begin=66, end=right, log=True)
     y = logarithmic((value for line in lines for _, value in line.points), bottom, top)
-    picture = Picture(bottom + 22, title, "; ".join(_told_percentiles(line, name) for line in lines))
+    picture = Picture(bottom + 22, title, "; ".join(_describe_percentiles(line, name) for line in lines))
     for share, words in ((1, "p0"), (2, "p50"), (10, "p90"), (100, "p99"), (1000, "p99.9"), (10_000, "p99.99")):
         picture.line(x.at(share), top, x.at(share), bottom, "grid")
         picture.text(x.at(share), bottom + 14, words, anchor="middle")
@@ -116,7 +116,7 @@ def percentile_points(values: Sequence[float]) -> list[tuple[float, float]]:
 
     The last is put at n, as far as n values can tell.
     """
-    ordered = np.sort(statistics.array(values))
+    ordered = np.sort(quantiles.array(values))
     count = len(ordered)
     return [(count / max(count - rank, 1), float(value)) for rank, value in enumerate(ordered, start=1)]
 
@@ -142,7 +142,7 @@ def shares(lanes: Sequence[Lane], *, name: str, title: str) -> str:
     every = [value for lane in lanes for value in lane.values]
     x = _scale(every, 66, right)
     y = Scale(low=0.0, high=1.0, begin=bottom, end=top, log=False)
-    picture = Picture(bottom + 22, title, "; ".join(f"{lane.name}: {_told(lane, name)}" for lane in lanes))
+    picture = Picture(bottom + 22, title, "; ".join(f"{lane.name}: {_describe_lane(lane, name)}" for lane in lanes))
     picture.legend({lane.name: lane.tone.split()[0] for lane in reversed(lanes)}, 66, 12)
     picture.across(x, lambda value: value_text(value, name), top, bottom)
     picture.upward(y, lambda value: f"{value:.0%}", 66, right, 5)
@@ -186,7 +186,7 @@ def fitted(points: Sequence[tuple[float, float]]) -> tuple[float, float, float] 
     ended = [(at, value) for at, value in points if math.isfinite(value)]
     if len({at for at, _ in ended}) < 2:  # noqa: PLR2004 - a line takes two points
         return None
-    return statistics.slope(*zip(*ended, strict=True))
+    return quantiles.slope(*zip(*ended, strict=True))
 
 
 def slope_text(points: Sequence[tuple[float, float]], per: float, name: str) -> str:
@@ -203,7 +203,7 @@ def slope_text(points: Sequence[tuple[float, float]], per: float, name: str) -> 
 
 
 def _step_of(name: str) -> float:
-    return 2.0**20 if unit(name) == "bytes" else 1.0
+    return 2.0**20 if unit_of(name) == "bytes" else 1.0
 
 
 def parts(rows: Sequence[tuple[str, Sequence[float]]], *, title: str) -> str:
@@ -253,15 +253,15 @@ def _name_curves(
         picture.text(right + 10, place, words, f"name ink-{curve.tone}")
 
 
-def _told(lane: Lane, name: str) -> str:
+def _describe_lane(lane: Lane, name: str) -> str:
     if not lane.values:
         return "no values"
-    middle, most = (value_text(statistics.quantile(lane.values, q), name) for q in (0.5, 1))
-    median = f"median {middle}, " if statistics.enough(len(lane.values), 0.5) else ""
+    middle, most = (value_text(quantiles.quantile(lane.values, q), name) for q in (0.5, 1))
+    median = f"median {middle}, " if quantiles.enough(len(lane.values), 0.5) else ""
     return f"{median}at most {most}, {len(lane.values)} values"
 
 
-def _told_percentiles(line: Line, name: str) -> str:
+def _describe_percentiles(line: Line, name: str) -> str:
     """Where a curve passes the percentiles that it reaches."""
     told = []
     for turns, words in ((2, "p50"), (10, "p90"), (100, "p99"), (1000, "p99.9"), (10_000, "p99.99")):

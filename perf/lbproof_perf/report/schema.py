@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict
 
-from lbproof_perf.report import names
-from lbproof_perf.report.judges import Outcome  # noqa: TC001 - pydantic reads it while it runs
+from lbproof_perf.report.objectives import Outcome  # noqa: TC001 - pydantic reads it while it runs
+from lbproof_perf.report.spec import Better  # noqa: TC001 - pydantic reads it while it runs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from lbproof_perf.report.aims import Row
     from lbproof_perf.report.figures import Figures, Summary
-    from lbproof_perf.statistics import Interval
+    from lbproof_perf.report.objectives import Objective
+    from lbproof_perf.stats.quantiles import Interval
 
 SCHEMA = 2
 """2: an outage begins with its first lost probe, and a figure has only the quantiles that it has enough values for."""
@@ -54,7 +54,7 @@ class Figure(_Strict):
     name: str
     unit: str
     """`seconds`, `bytes`, `per_second`, `cores`, `share`; empty for a count."""
-    better: names.Better
+    better: Better
     of_samples: bool
     """Whether the values are samples within trials (Services of a burst, requests), not one a trial."""
     count: int
@@ -76,7 +76,7 @@ class Mark(_Strict):
 
 
 class Aimed(_Strict):
-    """What was to be shown, and what was seen."""
+    """A threshold, and what was seen."""
 
     name: str
     bench: str
@@ -85,6 +85,7 @@ class Aimed(_Strict):
     seen: str
     outcome: Outcome
     reason: str
+    """Empty; runs before version 0.2 had it."""
 
 
 class Report(_Strict):
@@ -98,7 +99,7 @@ class Report(_Strict):
     marks: list[Mark]
 
 
-def of(figures: Figures, aims: Sequence[Row], environment: Mapping[str, str]) -> Report:
+def of(figures: Figures, checked: Sequence[Objective], environment: Mapping[str, str]) -> Report:
     """The report of a run's figures."""
     return Report(
         schema_version=SCHEMA,
@@ -106,21 +107,21 @@ def of(figures: Figures, aims: Sequence[Row], environment: Mapping[str, str]) ->
         environment={name: str(value) for name, value in environment.items()},
         aims=[
             Aimed(
-                name=row.aim.name,
-                bench=row.aim.bench,
-                text=row.aim.text,
-                aim=row.aim.aim,
+                name=row.key,
+                bench=row.bench,
+                text=row.text,
+                aim=row.limit,
                 seen=row.seen,
                 outcome=row.outcome,
-                reason=row.reason,
+                reason="",
             )
-            for row in aims
+            for row in checked
         ],
         figures=[_figure(one) for one in figures.summaries],
         marks=[
             Mark(bench=group.bench, arm=group.arm, case=group.case, number=number, text=text)
             for group in figures.groups
-            for number, text in group.marks
+            for number, text in group.warnings
         ],
     )
 
@@ -136,8 +137,8 @@ def _figure(one: Summary) -> Figure:
         arm=one.arm,
         case=one.case,
         name=one.name,
-        unit=names.unit(one.name),
-        better=names.better(one.name),
+        unit=one.metric.unit,
+        better=one.metric.better,
         of_samples=one.samples,
         count=one.count,
         without=one.missing,

@@ -1,4 +1,4 @@
-"""What a run says at its end: the aims, then the main figures in a table that fits a terminal; the page has all.
+"""What a run says at its end: the thresholds, then the main figures in a table that fits a terminal; the page has all.
 
 A quantile that there are too few values for is `-` (`statistics.needed`); the longest is always there.
 """
@@ -8,42 +8,34 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from lbproof_perf.report import aims, figures, names
-from lbproof_perf.report.judges import Outcome
-from lbproof_perf.report.names import ratio_text, value_text
+from lbproof_perf.report import figures, objectives
+from lbproof_perf.report.formatting import ratio_text, value_text
+from lbproof_perf.report.objectives import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
-    from lbproof_perf.book import Book
     from lbproof_perf.report.figures import Figures, Summary
+    from lbproof_perf.report.objectives import Objective
 
 GLYPHS = {Outcome.HELD: "+", Outcome.LOST: "-", Outcome.NOT_MEASURED: "?"}
 _HEADS = ("figure", "arm", "n", "never", "p50", "p90", "p99", "longest", "of the control")
 
 
-def lines(book: Book) -> list[str]:
-    """The main figures of a book, a line each, below their benchmark and case; the aims first."""
-    return table(figures.of(book), aims.read_reasons(book.folder))
-
-
-def table(found: Figures, reasons: dict[str, str]) -> list[str]:
-    """The same of figures that were made already."""
+def table(found: Figures, checked: Sequence[Objective]) -> list[str]:
+    """The thresholds of a run, then its main figures, a line each, below their benchmark and case."""
     if not found.groups:
         return ["nothing was measured yet"]
     rows = [("head", _HEADS), *_rows(found)]
     cells = [row for kind, row in rows if kind != "case"]
     widths = [max(len(row[at]) for row in cells) for at in range(len(_HEADS))]
-    asked, left = aims.of_run(aims.rows(found, reasons), found)
-    told = [*map(_told, asked), *filter(None, [left])]
-    return [*told, "", *(row[0] if kind == "case" else _aligned(row, widths) for kind, row in rows)]
+    asked, left = objectives.of_run(checked, found)
+    first = [*map(_format_objective, asked), *filter(None, [left])]
+    return [*first, "", *(row[0] if kind == "case" else _aligned(row, widths) for kind, row in rows)]
 
 
-def _told(row: aims.Row) -> str:
-    seen = row.seen or "nothing"
-    return f"{GLYPHS[row.outcome]} {row.outcome}: {row.aim.text}: {seen} (aim: {row.aim.aim})" + (
-        f"; {row.reason}" if row.reason else ""
-    )
+def _format_objective(one: Objective) -> str:
+    return f"{GLYPHS[one.outcome]} {one.outcome}: {one.text}: {one.seen or 'nothing'} ({one.limit})"
 
 
 def _rows(found: Figures) -> Iterator[tuple[str, tuple[str, ...]]]:
@@ -51,7 +43,7 @@ def _rows(found: Figures) -> Iterator[tuple[str, tuple[str, ...]]]:
         for case in found.cases(bench):
             yield "case", (f"{bench}, {case}",)
             for one in found.of(bench, case=case):
-                if one.name in figures.MAIN[bench]:
+                if one.name in found.about(bench).main:
                     yield "row", _cells(one)
 
 
@@ -59,7 +51,7 @@ def _cells(one: Summary) -> tuple[str, ...]:
     quantiles = (value_text(one.at(label), one.name) if label in one.quantiles else "-" for label in figures.QUANTILES)
     ratio = one.ratios.get("p50")
     against = f"{ratio_text(ratio.value.value)} of {ratio.to}" if ratio and not math.isnan(ratio.value.value) else ""
-    return (f"  {names.words(one.name)}", one.arm, str(one.count), str(one.missing or ""), *quantiles, against)
+    return (f"  {one.metric.text}", one.arm, str(one.count), str(one.missing or ""), *quantiles, against)
 
 
 def _aligned(row: tuple[str, ...], widths: list[int]) -> str:

@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lbproof_perf.report import names
+from lbproof.report.svg import WIDTH, Picture, Scale
+from lbproof_perf.report import formatting
 from lbproof_perf.report.plots import PARTS
-from lbproof_perf.report.svg import WIDTH, Picture, Scale
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
-    from lbproof_perf.book import Trial
+    from lbproof_perf.results import Trial
 
 _LEFT, _TOP, _STEP, _TALL = 128, 20, 24, 15
 _NOBODY, _SEVERAL, _NODES = 1000, 2000, 4
@@ -31,8 +31,8 @@ _CEILING = 60.0
 """Seconds after the fault that are shown at most."""
 
 
-def outage(trial: Trial, arrays: Mapping[str, NDArray[Any]]) -> str:
-    """The picture; empty for a trial that kept no probes or no moment of its fault."""
+def outage(trial: Trial, arrays: Mapping[str, NDArray[Any]], case: str) -> str:
+    """Draw it; empty for a trial without probes or moment of its fault. `case`: what was done, for a reader."""
     if not {"udp_due", "udp_answered", "fault_at"} <= arrays.keys() or not arrays["udp_due"].size:
         return ""
     fault = _begin(arrays)
@@ -42,14 +42,13 @@ def outage(trial: Trial, arrays: Mapping[str, NDArray[Any]]) -> str:
     census = "census_due" in arrays and arrays["census_due"].size > 0
     tcp = "tcp_due" in arrays and arrays["tcp_due"].size > 0
     bottom = _TOP + _STEP * (2 + census + tcp)
-    name = names.case_words(trial.step.case)
-    picture = Picture(bottom + 42, f"{trial.step.arm}: {name}", _told(trial, lost))
+    picture = Picture(bottom + 42, f"{trial.id.arm}: {case}", _describe(trial, lost))
     end = trial.values.get("steady_seconds")
     until = scale.at(end or scale.high)
     picture.rect(scale.at(0), _TOP - 6, max(until - scale.at(0), 1.5), bottom - _TOP + 6, css="fault")
     bracket = trial.values.get("fault_bracket_seconds")
-    within = "" if bracket is None else f" (within {names.seconds_text(bracket)})"
-    picture.text(scale.at(0) + 3, _TOP - 9, f"fault: {name}{within}", "faultname")
+    within = "" if bracket is None else f" (within {formatting.seconds_text(bracket)})"
+    picture.text(scale.at(0) + 3, _TOP - 9, f"fault: {case}{within}", "faultname")
     picture.across(scale, _moment, _TOP - 6, bottom)
     y = _TOP
     if census:
@@ -66,7 +65,7 @@ def outage(trial: Trial, arrays: Mapping[str, NDArray[Any]]) -> str:
 
 
 def _begin(arrays: Mapping[str, NDArray[Any]]) -> float:
-    """When the outage began, as `ruler.outage` reads it; of a book whose faults have one moment alone, that moment."""
+    """When the outage began, as `probe.outage` reads it; of a book whose faults have one moment alone, that moment."""
     if "fault_before" not in arrays:
         return float(arrays["fault_at"].ravel()[0])
     earliest = float(arrays["fault_before"].ravel()[0])
@@ -133,7 +132,7 @@ def _split(picture: Picture, scale: Scale, trial: Trial, y: float) -> None:
         if seconds is None or not math.isfinite(seconds) or seconds <= 0:
             continue
         begin, end = scale.at(at), scale.at(at + seconds)
-        told = f"{part} {names.seconds_text(seconds)}"
+        told = f"{part} {formatting.seconds_text(seconds)}"
         picture.rect(begin, y, end - begin, _TALL, css=f"part{number}", title=told)
         if end - begin > len(told) * 6:
             picture.text((begin + end) / 2, y + 11.5, told, "on", "middle")
@@ -153,10 +152,12 @@ def _key(picture: Picture, y: float, *, census: bool) -> None:
 
 
 def _moment(seconds: float) -> str:
-    return "0" if abs(seconds) < 1e-9 else f"{'+' if seconds > 0 else '-'}{names.seconds_text(abs(seconds))}"  # noqa: PLR2004 - rounding
+    return "0" if abs(seconds) < 1e-9 else f"{'+' if seconds > 0 else '-'}{formatting.seconds_text(abs(seconds))}"  # noqa: PLR2004 - rounding
 
 
-def _told(trial: Trial, lost: NDArray[Any]) -> str:
-    first = names.value_text(trial.values.get("first_answer_seconds"), "first_answer_seconds")
-    parts = ", ".join(f"{part} {names.value_text(trial.values.get(f'{part}_seconds'), 'seconds')}" for part in PARTS)
-    return f"trial {trial.step.number}: first answer after {first}, {int(lost.sum())} UDP probes lost; {parts}"
+def _describe(trial: Trial, lost: NDArray[Any]) -> str:
+    first = formatting.value_text(trial.values.get("first_answer_seconds"), "first_answer_seconds")
+    parts = ", ".join(
+        f"{part} {formatting.value_text(trial.values.get(f'{part}_seconds'), 'seconds')}" for part in PARTS
+    )
+    return f"trial {trial.id.number}: first answer after {first}, {int(lost.sum())} UDP probes lost; {parts}"

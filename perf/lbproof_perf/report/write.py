@@ -1,36 +1,45 @@
-"""Every report of a book, written beside it. The same trials give the same files."""
+"""Every report of a run, written into its folder. The same trials give the same files."""
 
 from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING
 
-from lbproof_perf.report import aims, figures, html, metrics, schema
+from lbproof_perf.report import figures, html, metrics, objectives, schema, thresholds
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
-    from lbproof_perf.book import Book
+    from lbproof_perf.report.figures import Figures
+    from lbproof_perf.report.objectives import Objective
+    from lbproof_perf.report.spec import BenchmarkReport
+    from lbproof_perf.results import ResultStore
 
 PAGE, JSON, SCHEMA, METRICS = "report.html", "bench.json", "bench.schema.json", "metrics.prom"
 
 
-def write(book: Book) -> list[Path]:
-    """Write page, JSON, its schema and metrics into the book's folder, and seal it. Gives the files, the page first.
+def read(store: ResultStore, known: Mapping[str, BenchmarkReport]) -> tuple[Figures, list[Objective]]:
+    """The figures of a run, and its thresholds (`thresholds.toml` in its folder) held against them.
 
-    Raises `BadOption` or `UnknownName` for a `reasons.toml` that cannot be.
+    Raises `BadOption` or `UnknownName` for thresholds that cannot be.
     """
-    found = figures.of(book)
-    rows = aims.rows(found, aims.read_reasons(book.folder))
+    found, path = figures.summarize(store, known), store.folder / thresholds.FILE
+    return found, objectives.check(found, thresholds.read(path, known)) if path.exists() else []
+
+
+def write(store: ResultStore, known: Mapping[str, BenchmarkReport]) -> list[Path]:
+    """Write page, JSON, its schema and metrics into the run's folder, and seal it; gives the files, the page first."""
+    found, checked = read(store, known)
     texts = {
-        PAGE: html.of(book, found, rows),
-        JSON: schema.of(found, rows, book.environment).model_dump_json(indent=1) + "\n",
+        PAGE: html.of(store, found, checked),
+        JSON: schema.of(found, checked, store.environment).model_dump_json(indent=1) + "\n",
         SCHEMA: json.dumps(schema.json_schema(), indent=1) + "\n",
-        METRICS: metrics.of(found, rows, book.environment),
+        METRICS: metrics.of(found, checked, store.environment),
     }
     for name, text in texts.items():
-        half = book.folder / f".{name}.tmp"
+        half = store.folder / f".{name}.tmp"
         half.write_text(text, encoding="utf-8")
-        half.replace(book.folder / name)
-    book.seal()
-    return [book.folder / name for name in texts]
+        half.replace(store.folder / name)
+    store.seal()
+    return [store.folder / name for name in texts]

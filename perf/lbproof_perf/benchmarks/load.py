@@ -1,0 +1,367 @@
+"""`lbproof bench load`: the four tiers of each arm, side by side, and how honest and how fast each generator is.
+
+All arms are up at once and every round goes through tiers and arms there and back again (A B B A), so that whatever
+else the machine does hits all alike. Closed-loop users say how much a path carries, and mostly find their own limit,
+which is then marked; users with a schedule say how long a request takes at a rate that is far from any limit.
+"""
+
+from __future__ import annotations
+
+import itertools
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import click
+import numpy as np
+
+from lbproof.lab.base import Topology
+from lbproof.spec import UnknownName
+from lbproof_perf.benchmarks.base import LATENCY_METRICS, BenchContext, Benchmark, Size, given
+from lbproof_perf.load import freeze, meter, paths, web, wrk
+from lbproof_perf.load.paths import Tier
+from lbproof_perf.load.run import Load, Outcome, measure
+from lbproof_perf.report import answers, panels
+from lbproof_perf.report.spec import Better, metrics
+from lbproof_perf.results import TrialId
+from lbproof_perf.stats.quantiles import enough
+from lbproof_perf.sut import deployment
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from lbproof_perf.load.paths import Endpoint, Paths
+    from lbproof_perf.sut.deployment import Deployment
+
+NAME = "load"
+USERS: Mapping[str, str] = {
+    "keepalive": "KeepAliveUser",
+    "fresh": "FreshUser",
+    "connect": "ConnectUser",
+    "udp": "UdpUser",
+    "body": "BodyUser",
+    "schedule": "ScheduleUser",
+    "schedule-udp": "ScheduleUdpUser",
+}
+"""What a case calls a user → the class of the locustfile."""
+TOOLS = ("HttpUser", "FastHttpUser", "ScheduleUser", "wrk")
+_TOOLS = {"HttpUser": "RequestsUser", "FastHttpUser": "KeepAliveUser", "ScheduleUser": "ScheduleUser"}
+_QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p999": 0.999, "p9999": 0.9999}
+_FLAT_OUT = 200_000.0
+"""Requests a second that no generator in Python sends: a schedule of it is as fast as it goes."""
+_FLAT_OUT_CONNECTIONS = 32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadPlan:
+    """How much is measured."""
+
+    tiers: tuple[Tier, ...] = tuple(Tier)
+    users: tuple[str, ...] = tuple(USERS)
+    """Keys of `USERS`."""
+    rounds: int = 2
+    """Measurements of each arm, tier and user."""
+    seconds: int = 2
+    """Of each."""
+    processes: int = 1
+    """Locust's workers."""
+    concurrency: int = 8
+    """Users of a closed loop."""
+    rate: float = 500.0
+    """Requests a second of all users with a schedule together."""
+    shape: str = "constant"
+    """`constant`, `trial_id`, `spike`, `soak`."""
+    tools: tuple[str, ...] = TOOLS
+    """Generators that are compared with each other, against the pod of the first arm."""
+    tool_rounds: int = 3
+    freeze: bool = True
+    """Whether the freeze test is made, on the first arm."""
+    freeze_rounds: int = 2
+    freeze_seconds: int = 10
+    freeze_standstill: float = 2.0
+    freeze_rate: float = 100.0
+    web: bool = False
+    """Locust's web UI instead of all measurements: on the first arm's LoadBalancer, until it is interrupted."""
+    web_port: int = 8089
+    """Of this machine's loopback; 0 takes a free one."""
+    topology: Topology = field(default_factory=Topology)
+
+
+PLANS: Mapping[Size, LoadPlan] = {
+    Size.QUICK: LoadPlan(
+        users=("schedule",),
+        tiers=(Tier.POD, Tier.LOAD_BALANCER),
+        rounds=1,
+        seconds=1,
+        tools=("FastHttpUser", "ScheduleUser"),
+        tool_rounds=1,
+        freeze=False,
+    ),
+    Size.FULL: LoadPlan(users=("keepalive", "schedule"), tool_rounds=2),
+    Size.NIGHTLY: LoadPlan(rounds=5, seconds=5, tool_rounds=10, freeze_rounds=5),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Ready:
+    """An arm whose doors are open."""
+
+    deployment: Deployment
+    paths: Paths
+    servers: list[int]
+
+
+def run(context: BenchContext, plan: LoadPlan) -> None:
+    """Make the trials that are not in the book yet; with `plan.web`, serve Locust's web UI instead.
+
+    Raises `LabError` when a lab cannot be had or Locust fails.
+    """
+    wanted = list(trial_ids(plan, [arm.name for arm in context.arms], tools(plan, context)))
+    if not plan.web and all(context.store.has(trial_id) for trial_id in wanted):
+        return
+    with ExitStack() as stack:
+        ready: dict[str, _Ready] = {}
+        for arm in context.arms[:1] if plan.web else context.arms:
+            made = stack.enter_context(
+                deployment.opened(arm, plan.topology, components=context.components, say=context.say)
+            )
+            laid = paths.laid(made.check)
+            ready[arm.name] = _Ready(deployment=made, paths=laid, servers=meter.processes_at([laid.pod]))
+        first = ready[context.arms[0].name]
+        if plan.web:
+            endpoint = first.paths.endpoints[Tier.LOAD_BALANCER]
+            web.serve(first.deployment.lab.client(), _load(plan, "keepalive", endpoint), plan.web_port, context.say)
+            return
+        for trial_id in wanted:
+            if not context.store.has(trial_id):
+                _made(context, plan, trial_id, ready.get(trial_id.arm, first))
+
+
+def trial_ids(plan: LoadPlan, arms: Sequence[str], tools: Sequence[str]) -> Iterator[TrialId]:
+    """All that is to be measured, in the order in which it is: rounds go there and back again."""
+    cells = [(arm, f"{tier}-{user}") for user in plan.users for tier in plan.tiers for arm in arms]
+    for number in range(1, plan.rounds + 1):
+        for arm, case in cells if number % 2 else cells[::-1]:
+            yield TrialId(bench=NAME, arm=arm, case=case, number=number)
+    for number in range(1, plan.tool_rounds + 1):
+        for tool in tools if number % 2 else tools[::-1]:
+            yield TrialId(bench=NAME, arm=tool, case="ceiling", number=number)
+    if plan.freeze and arms:
+        for number in range(1, plan.freeze_rounds + 1):
+            for case in ("freeze-stock", "freeze-schedule"):
+                yield TrialId(bench=NAME, arm=arms[0], case=case, number=number)
+
+
+def tools(plan: LoadPlan, context: BenchContext) -> list[str]:
+    """The generators that are compared; wrk where there is one, else a line that says so."""
+    if "wrk" in plan.tools and not wrk.program():
+        context.say("load: no ceiling by wrk, which is not on this machine (Debian's package is wrk)")
+        return [tool for tool in plan.tools if tool != "wrk"]
+    return list(plan.tools)
+
+
+def _made(context: BenchContext, plan: LoadPlan, trial_id: TrialId, ready: _Ready) -> None:
+    if trial_id.case == "ceiling":
+        _ceiling(context, plan, trial_id, ready)
+    elif trial_id.case.startswith("freeze-"):
+        _freeze(context, plan, trial_id, ready)
+    else:
+        tier, _, user = trial_id.case.partition("-")
+        endpoint = ready.paths.endpoints[Tier(tier)]
+        _keep(
+            context,
+            trial_id,
+            measure(ready.deployment.lab.client(), _load(plan, user, endpoint), servers=ready.servers),
+            ready,
+        )
+
+
+def _load(plan: LoadPlan, user: str, endpoint: Endpoint) -> Load:
+    made = Load(
+        user=USERS[user],
+        host=endpoint.host,
+        port=endpoint.port,
+        udp_port=endpoint.udp_port,
+        seconds=plan.seconds,
+        processes=plan.processes,
+        users=plan.concurrency,
+        shape=plan.shape,
+    )
+    if not made.scheduled:
+        return made
+    # one schedule a worker spreads its requests evenly; a shape takes users to come and go
+    users = plan.processes if plan.shape == "constant" else plan.concurrency
+    return replace(made, users=users, rate=plan.rate / users)
+
+
+def _ceiling(context: BenchContext, plan: LoadPlan, trial_id: TrialId, ready: _Ready) -> None:
+    endpoint, client = ready.paths.endpoints[Tier.POD], ready.deployment.lab.client()
+    if trial_id.arm == "wrk":
+        url = f"http://{endpoint.host}:{endpoint.port}/hostname"
+        values = wrk.measure(
+            client, url, seconds=plan.seconds, connections=_FLAT_OUT_CONNECTIONS, servers=ready.servers
+        )
+        context.store.add(
+            trial_id, values, detail={"connections": _FLAT_OUT_CONNECTIONS, "server": ready.deployment.arm.name}
+        )
+        context.say(f"load: wrk: {values['requests_per_second'] or 0:.0f} requests/s")
+        return
+    load = replace(_load(plan, "keepalive", endpoint), user=_TOOLS[trial_id.arm], processes=1, shape="constant")
+    if load.scheduled:
+        load = replace(load, users=1, rate=_FLAT_OUT, connections=_FLAT_OUT_CONNECTIONS)
+    else:
+        load = replace(load, users=_FLAT_OUT_CONNECTIONS)
+    _keep(context, trial_id, measure(client, load, servers=ready.servers), ready)
+
+
+def _freeze(context: BenchContext, plan: LoadPlan, trial_id: TrialId, ready: _Ready) -> None:
+    """The pod's node stands still, asked by way of the pod: no LoadBalancer takes part, so none can move away."""
+    lab, endpoint = ready.deployment.lab, ready.paths.endpoints[Tier.POD]
+    load = replace(_load(plan, "schedule", endpoint), seconds=plan.freeze_seconds, processes=1, shape="constant")
+    if trial_id.case == "freeze-stock":
+        users = 10
+        load = replace(load, user="PacedUser", users=users, throughput=plan.freeze_rate / users)
+    else:
+        load = replace(load, users=1, rate=plan.freeze_rate)
+    outcome, must, said = freeze.frozen(
+        lab.client(),
+        load,
+        lambda: lab.freeze(ready.paths.backend),
+        standstill=plan.freeze_standstill,
+        servers=ready.servers,
+    )
+    more = {"truth_p95_seconds": must, "seen_p95_seconds": None if np.isnan(said) else said}
+    _keep(context, trial_id, outcome, ready, more)
+    context.say(f"load: {trial_id.case}: p95 {said * 1000:.0f} ms where the truth is {must * 1000:.0f} ms")
+
+
+def _keep(
+    context: BenchContext,
+    trial_id: TrialId,
+    outcome: Outcome,
+    ready: _Ready,
+    more: Mapping[str, float | None] | None = None,
+) -> None:
+    """Put a load into the book, and say it."""
+    warnings = outcome.warnings()
+    context.store.add(
+        trial_id,
+        {**values(outcome), **(more or {})},
+        warnings=warnings,
+        detail={
+            "user": outcome.load.user,
+            "users": outcome.load.users,
+            "processes": outcome.load.processes,
+            "seconds": outcome.load.seconds,
+            "shape": outcome.load.shape,
+            "rate": outcome.load.rate * outcome.load.users if outcome.load.scheduled else None,
+            "failures": dict(outcome.tally.failures),
+            "unsent": outcome.tally.unsent,
+            "in_flight": outcome.tally.in_flight,
+            "busy_cores": outcome.use.busy if outcome.use else None,
+            "steal_cores": outcome.use.steal if outcome.use else None,
+            "backend": ready.paths.backend,
+            "announcer": ready.paths.announcer,
+            "proxy": ready.deployment.lab.topology.proxy_mode,
+        },
+        arrays=arrays(outcome),
+    )
+    p99 = values(outcome).get("p99_seconds")
+    shown = "-" if p99 is None else f"{p99 * 1000:.2f} ms"
+    context.say(
+        f"load: {trial_id.arm}: {trial_id.case} {trial_id.number}: {outcome.rate:.0f} requests/s, p99 {shown}"
+        + "".join(f"; {warning}" for warning in warnings)
+    )
+
+
+def values(outcome: Outcome) -> dict[str, float | None]:
+    """The figures of a load. A failure took longer than any answer: a quantile that falls among them is None.
+
+    A quantile that there were too few requests for is left out.
+    """
+    tally, use = outcome.tally, outcome.use
+    return {
+        "requests_per_second": outcome.rate,
+        "requests_per_second_per_core": outcome.rate_per_core,
+        **{
+            f"{name}_seconds": tally.latency.quantile(q, lost=tally.failed)
+            for name, q in _QUANTILES.items()
+            if enough(tally.latency.count + tally.failed, q)
+        },
+        "failures": float(tally.failed),
+        "generator_cores": use.generator if use else None,
+        "server_cores": use.servers if use else None,
+        "schedule_lag_p99_seconds": tally.lag.quantile(0.99) if outcome.load.scheduled else None,
+    }
+
+
+def arrays(outcome: Outcome) -> dict[str, NDArray[np.float64] | NDArray[np.int64]]:
+    """The histogram's bars: upper bounds in seconds, and counts."""
+    bounds, counts = outcome.tally.latency.bars()
+    return {
+        "histogram_seconds": np.fromiter(itertools.chain(bounds), np.float64),
+        "histogram_count": np.array(counts, dtype=np.int64),
+    }
+
+
+def _change(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of the plan that the options set. Raises `UnknownName`."""
+    tiers, users = options["tiers"], options["users"]
+    for named, known, where in ((tiers, [*Tier], "--tier"), (users, [*USERS], "--user")):
+        if unknown := set(named) - set(known):
+            raise UnknownName(where.strip("-"), min(unknown), where, known, "lbproof bench load --help")
+    change = given({name: value for name, value in options.items() if name not in {"tiers", "users"}})
+    if tiers:
+        change["tiers"] = tuple(Tier(tier) for tier in tiers)
+    if users:
+        change["users"] = users
+    return change | ({"tools": (), "freeze": False} if tiers or users else {})
+
+
+BENCHMARK = Benchmark(
+    name=NAME,
+    question="How fast is each tier?",
+    help="How fast is each tier? Locust against pod, ClusterIP, NodePort and LoadBalancer; how honest each client is.",
+    method="The same client, the tiers interleaved. Latency runs from the moment that a request was meant to leave.",
+    metrics=(
+        *LATENCY_METRICS,
+        *metrics(
+            Better.MORE,
+            requests_per_second="requests a second",
+            requests_per_second_per_core="requests a second and core of the client",
+        ),
+        *metrics(failures="failed requests", seen_p95_seconds="p95, as the tool saw it"),
+        *metrics(
+            Better.NEITHER,
+            generator_cores="cores of the client",
+            server_cores="cores of the server",
+            schedule_lag_p99_seconds="lag of the schedule, p99",
+            truth_p95_seconds="p95, true",
+        ),
+    ),
+    main=("requests_per_second", "requests_per_second_per_core", "p50_seconds", "p99_seconds", "failures"),
+    cases={"ceiling": "the fastest client that there is, against the pod"},
+    case_plots=(panels.latency_histogram,),
+    overview_plots=(panels.tier_rates,),
+    answer=answers.tiers,
+    options=(
+        click.Option(["--tier", "tiers"], multiple=True, metavar="NAME", help="this tier alone; repeatable"),
+        click.Option(
+            ["--user", "users"], multiple=True, metavar="NAME", help="this kind of Locust user alone; repeatable"
+        ),
+        click.Option(["--shape"], type=click.Choice(["constant", "step", "spike", "soak"]), help="of the load"),
+        click.Option(["--seconds"], type=click.IntRange(1, 86_400), help="of each measurement"),
+        click.Option(
+            ["--rate"], type=click.FloatRange(1), help="requests a second of all users with a schedule together"
+        ),
+        click.Option(["--processes"], type=click.IntRange(1, 64), help="Locust's workers"),
+        click.Option(
+            ["--web"], is_flag=True, default=None, help="open Locust's web UI on this machine's loopback instead"
+        ),
+    ),
+    change=_change,
+    plans=PLANS,
+    run=run,
+)

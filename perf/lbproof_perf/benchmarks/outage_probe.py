@@ -1,0 +1,175 @@
+"""The ruler measures what it is said to: outages of known length, two arms that are one, a server that stands still.
+
+The server is told to be deaf and says from when to when, so the truth is known to some microseconds. The arms `arm-a`
+and `arm-b` are the same server in turns: what differs between them is the ruler's noise.
+"""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING
+
+import numpy as np
+
+from lbproof.lab.base import LabError
+from lbproof.lab.enter import ending_with_us
+from lbproof_perf.benchmarks.base import Benchmark, Size
+from lbproof_perf.outage_probe.hosts import two_hosts
+from lbproof_perf.outage_probe.jitter import JitterLog
+from lbproof_perf.outage_probe.outage import outage
+from lbproof_perf.outage_probe.probe import OutageProbe, Streams
+from lbproof_perf.report import panels
+from lbproof_perf.report.spec import Better, metrics
+from lbproof_perf.results import TrialId
+from lbproof_perf.stats.quantiles import enough, quantile
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from lbproof.lab.vantage import NamespaceVantage
+    from lbproof_perf.benchmarks.base import BenchContext
+
+NAME = "ruler"
+_PORT = 7000
+_FROZEN = 2.0
+_WITHIN = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutageProbePlan:
+    """How often."""
+
+    outages: int
+    """Of each of the two arms that are one."""
+    freezes: int
+
+
+PLANS: Mapping[Size, OutageProbePlan] = {
+    Size.QUICK: OutageProbePlan(outages=1, freezes=1),
+    Size.FULL: OutageProbePlan(outages=10, freezes=3),
+    Size.NIGHTLY: OutageProbePlan(outages=50, freezes=10),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Server:
+    process: subprocess.Popen[bytes]
+    out: IO[bytes]
+
+    def deaf(self, seconds: float) -> tuple[float, float]:
+        """Let nothing through for so long; when it began and will end."""
+        assert self.process.stdin is not None  # noqa: S101 - it was asked for
+        self.process.stdin.write(f"{seconds}\n".encode())
+        self.process.stdin.flush()
+        began, ends = self.out.readline().split()
+        return float(began), float(ends)
+
+
+def run(context: BenchContext, plan: OutageProbePlan) -> None:
+    """Make the trials that are not there yet. Raises `LabError` where no namespaces can be had."""
+    trial_ids = [
+        TrialId(bench=NAME, arm=arm, case="a-a", number=number)
+        for number in range(1, plan.outages + 1)
+        for arm in (("arm-a", "arm-b") if number % 2 else ("arm-b", "arm-a"))
+    ]
+    trial_ids += [TrialId(bench=NAME, arm="udp", case="freeze", number=number) for number in range(1, plan.freezes + 1)]
+    trial_ids = [trial_id for trial_id in trial_ids if not context.store.has(trial_id)]
+    if not trial_ids:
+        return
+    with two_hosts() as (client, host), _server(host) as server, JitterLog() as jitter:
+        for trial_id in trial_ids:
+            _trial(
+                context,
+                trial_id,
+                OutageProbe(client, host.address, port=_PORT, streams=Streams(census=0)),
+                server,
+                jitter,
+            )
+    _say(context)
+
+
+def _trial(context: BenchContext, trial_id: TrialId, probe: OutageProbe, server: _Server, jitter: JitterLog) -> None:
+    with probe:
+        if not probe.quiet(_WITHIN):
+            raise LabError("the ruler's own server does not answer")
+        if trial_id.case == "freeze":
+            began = time.monotonic()
+            server.process.send_signal(signal.SIGSTOP)
+            threading.Event().wait(_FROZEN)
+            server.process.send_signal(signal.SIGCONT)
+            ends = time.monotonic()
+        else:
+            began, ends = server.deaf(0.1 + 0.1 * random.random())  # noqa: S311 - a phase, no secret
+        probe.quiet(_WITHIN)
+        end = time.monotonic()
+    found = probe.reading()
+    seen = outage(found, began, "")
+    measured = seen.first_answer_seconds if trial_id.case == "freeze" else seen.longest_gap_seconds
+    late = jitter.between(began, end)
+    context.store.add(
+        trial_id,
+        {
+            "truth_seconds": ends - began,
+            "seen_seconds": measured,
+            "error_seconds": None if measured is None else measured - (ends - began),
+            "worst_stall_seconds": max((seconds for _, seconds in late), default=0.0),
+        },
+        arrays={**found.arrays(), "fault_at": np.array([began])},
+    )
+
+
+def _say(context: BenchContext) -> None:
+    errors = [
+        [trial.values["error_seconds"] for trial in context.store.of(NAME, arm, "a-a")] for arm in ("arm-a", "arm-b")
+    ]
+    middle = [quantile(values, 0.5) for values in errors]
+    apart = abs(middle[0] - middle[1])
+    of = "medians of" if enough(min(map(len, errors)), 0.5) else "of"
+    context.say(f"ruler: two arms that are one differ by {apart * 1e3:.2f} ms ({of} {len(errors[0])})")
+    for trial in context.store.of(NAME, case="freeze"):
+        truth, seen = trial.values["truth_seconds"], trial.values["seen_seconds"]
+        if truth and seen:
+            context.say(f"ruler: a server frozen for {truth:.3f} s shows as {seen:.3f} s ({seen / truth - 1:+.2%})")
+
+
+@contextmanager
+def _server(host: NamespaceVantage) -> Iterator[_Server]:
+    argv = [sys.executable, "-m", "lbproof_perf.outage_probe.echo", host.address, str(_PORT)]
+    with host.inside():
+        process = subprocess.Popen(ending_with_us(argv), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    with process:
+        assert process.stdout is not None  # noqa: S101 - it was asked for
+        try:
+            if process.stdout.readline().strip() != b"ready":
+                raise LabError("the ruler's own server did not start")
+            yield _Server(process=process, out=process.stdout)
+        finally:
+            process.kill()
+
+
+BENCHMARK = Benchmark(
+    name=NAME,
+    question="Can the outage probe be trusted?",
+    help="Does the outage probe measure what it should? Known outages, two identical arms, a frozen server.",
+    method="The instrument against itself: two identical arms, and a server that stands still for a known time.",
+    metrics=metrics(
+        Better.NEITHER,
+        error_seconds="error of the probe",
+        seen_seconds="length that the probe saw",
+        truth_seconds="true length",
+        worst_stall_seconds="worst stall of the machine",
+    ),
+    main=("error_seconds", "seen_seconds", "truth_seconds"),
+    controls=("arm-a",),
+    cases={"a-a": "two identical arms", "freeze": "a server that stands still for 2 s"},
+    case_plots=(panels.strips,),
+    plans=PLANS,
+    run=run,
+)

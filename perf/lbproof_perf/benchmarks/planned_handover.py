@@ -1,0 +1,68 @@
+"""What does a planned move cost? Orderly stops of the announcer, as each upgrade makes, by the ruler.
+
+A move can cost nothing if the successor answers and announces before the one that leaves is silent, and the node that
+it leaves goes on forwarding what still comes to it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from lbproof_perf.benchmarks import failover
+from lbproof_perf.benchmarks.base import OUTAGE_METRICS, Benchmark, Size
+from lbproof_perf.report import panels
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from lbproof_perf.benchmarks.base import BenchContext
+
+NAME = "moves"
+CASES = ("planned", "excluded")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HandoverPlan:
+    """How many moves of which kind, of each arm."""
+
+    cases: Mapping[str, int] = field(default_factory=dict)
+
+
+PLANS: Mapping[Size, HandoverPlan] = {
+    Size.QUICK: HandoverPlan(cases={"planned": 1}),
+    Size.FULL: HandoverPlan(cases={"planned": 20, "excluded": 2}),
+    Size.NIGHTLY: HandoverPlan(cases=dict.fromkeys(CASES, 50)),
+}
+
+
+def run(context: BenchContext, plan: HandoverPlan) -> None:
+    """Make the trials that are not there yet. Raises `LabError` when a lab cannot be had."""
+    counts = {
+        (arm.name, case): count
+        for arm in context.arms
+        if arm.name not in failover.CONTROLS
+        for case, count in plan.cases.items()
+    }
+    todo = [trial_id for trial_id in failover.spread(counts, NAME) if not context.store.has(trial_id)]
+    failover.together(context, context.labs, todo)
+    for arm, case in counts:
+        trials = context.store.of(NAME, arm, case)
+        lost, sent = (sum(trial.values[name] or 0 for trial in trials) for name in ("lost", "sent"))
+        context.say(f"{NAME}: {arm} {case}: {lost:.0f} of {sent:.0f} requests lost in {len(trials)} moves")
+
+
+BENCHMARK = Benchmark(
+    name=NAME,
+    question="What does a planned move cost?",
+    help="What does a planned move cost? Orderly stops of the announcer.",
+    method="The announcing speaker is stopped in an orderly way while a client asks every millisecond.",
+    metrics=OUTAGE_METRICS,
+    main=("lost", "longest_gap_seconds", "two_announcers_seconds"),
+    controls=("keepalived", "metallb"),
+    cases={"planned": "the announcing speaker is stopped in an orderly way"},
+    case_plots=(panels.strips, panels.timelines),
+    shares_labs=True,
+    plans=PLANS,
+    run=run,
+)

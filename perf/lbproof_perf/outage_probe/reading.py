@@ -1,0 +1,187 @@
+"""What the ruler read, as arrays, and the little that must be known of it while it still reads. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lbproof_perf.outage_probe.records import DTYPE, RECORD, Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
+_HOLE = 2.5
+"""Periods between two samples that came, from which on one is missing between them."""
+_UNDER_WAY = 0.1
+"""Seconds that the newest sample's record may be on its way."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stream:
+    """One stream's samples, in the order in which they were due; NaN where an answer never came."""
+
+    due: Floats
+    answered: Floats
+    between: Floats
+    """UDP: when it was sent; TCP: when the connection stood."""
+
+    @property
+    def lost(self) -> NDArray[np.bool_]:
+        """Which samples were never answered."""
+        return np.isnan(self.answered)
+
+    def since(self, begin: float, end: float = np.inf) -> Stream:
+        """The samples that were due in a span."""
+        within = (self.due >= begin) & (self.due < end)
+        return Stream(due=self.due[within], answered=self.answered[within], between=self.between[within])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heard:
+    """Frames of one kind: when, and from (or to) which node."""
+
+    at: Floats
+    who: NDArray[np.int64]
+    """Index into `Reading.macs`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """Everything that the ruler saw of one address; all moments are of `time.monotonic()`."""
+
+    udp: Stream
+    tcp: Stream
+    asked: Floats
+    """When the census asked."""
+    answers: Heard
+    announced: Heard
+    garp_ignored: Heard
+    signals: Heard
+    turned: Heard
+    macs: tuple[str, ...]
+    periods: Mapping[str, float]
+    """Seconds between two samples of `udp`, `tcp` and `census`."""
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """The raw data as docs/figures.md names them, and the frames."""
+        found: dict[str, NDArray[Any]] = {
+            "udp_due": self.udp.due,
+            "udp_sent": self.udp.between,
+            "udp_answered": self.udp.answered,
+            "tcp_due": self.tcp.due,
+            "tcp_connected": self.tcp.between,
+            "tcp_answered": self.tcp.answered,
+            "census_due": self.asked,
+            **self._census(),
+        }
+        frames = {
+            "answers": self.answers,
+            "announced": self.announced,
+            "mumbled": self.garp_ignored,  # the name of the first format
+            "signals": self.signals,
+            "turned": self.turned,
+        }
+        for name, heard in frames.items():
+            found |= {f"{name}_at": heard.at, f"{name}_who": heard.who}
+        return found
+
+    def _census(self) -> dict[str, NDArray[Any]]:
+        """For each question who answered it first, -1 for nobody, and how many did, before the next one was asked."""
+        who = np.full(len(self.asked), -1, dtype=np.int64)
+        place = np.searchsorted(self.asked, self.answers.at, side="right") - 1
+        heard = place >= 0
+        pairs = np.unique(np.stack([place[heard], self.answers.who[heard]]), axis=1)
+        questions, at = np.unique(place[heard], return_index=True)
+        who[questions] = self.answers.who[heard][at]
+        count = np.bincount(pairs[0], minlength=len(self.asked))
+        return {"census_who": who, "census_count": count}
+
+
+@dataclass(slots=True)
+class Records:
+    """The records of one process, as they arrive."""
+
+    data: bytearray = field(default_factory=bytearray)
+
+    def table(self) -> NDArray[Any]:
+        """Those that have arrived whole."""
+        whole = len(self.data) // RECORD.size * RECORD.size
+        return np.frombuffer(bytes(self.data[:whole]), dtype=np.dtype(list(DTYPE)))
+
+
+@dataclass(slots=True)
+class _Macs:
+    known: list[str]
+
+    def numbers(self, table: NDArray[Any]) -> NDArray[np.int64]:
+        """What each number of one process means in the list that all share."""
+        meaning: dict[int, int] = {}
+        for row in table[table["kind"] == Kind.NEW]:
+            mac = (int(row["index"]).to_bytes(4) + int(row["a"]).to_bytes(2)).hex(":")
+            if mac not in self.known:
+                self.known.append(mac)
+            meaning[int(row["who"])] = self.known.index(mac)
+        size = max(meaning, default=-1) + 1
+        return np.array([meaning.get(at, -1) for at in range(size)], dtype=np.int64)
+
+
+def reading(tables: Sequence[NDArray[Any]], periods: Mapping[str, float], macs: Sequence[str] = ()) -> Reading:
+    """Put the tables of the ruler's processes together. `macs` are those of the nodes, which then go first."""
+    names = _Macs(list(macs))
+    parts = []
+    for table in tables:
+        numbers = names.numbers(table)
+        part = table[table["kind"] != Kind.NEW].copy()
+        known = part["who"] >= 0
+        part["who"][known] = numbers[part["who"][known]]
+        parts.append(part)
+    rows = np.concatenate(parts)
+
+    def stream(kind: Kind) -> Stream:
+        found = rows[rows["kind"] == kind]
+        found = found[np.argsort(found["a"], kind="stable")]
+        return Stream(due=found["a"].copy(), between=found["b"].copy(), answered=found["c"].copy())
+
+    def heard(kind: Kind) -> Heard:
+        found = rows[rows["kind"] == kind]
+        found = found[np.argsort(found["a"], kind="stable")]
+        return Heard(at=found["a"].copy(), who=found["who"].astype(np.int64))
+
+    return Reading(
+        udp=stream(Kind.UDP),
+        tcp=stream(Kind.TCP),
+        asked=heard(Kind.ASK).at,
+        answers=heard(Kind.ANSWER),
+        announced=heard(Kind.ANNOUNCED),
+        garp_ignored=heard(Kind.GARP_IGNORED),
+        signals=heard(Kind.SIGNAL),
+        turned=heard(Kind.TURNED),
+        macs=tuple(names.known),
+        periods=dict(periods),
+    )
+
+
+def quiet(found: Reading, since: float, now: float, span: float) -> bool:
+    """Whether every stream was answered without a gap in the `span` seconds up to `now`, all of them after `since`.
+
+    A sample that is under way has no record yet and one that is lost has none for a second, so what is looked at is
+    whether those that came are complete: no hole between two of them, and none at either end.
+    """
+    begin = now - span
+    if begin < since:
+        return False
+    for name, stream in (("udp", found.udp), ("tcp", found.tcp)):
+        period = found.periods.get(name, 0.0)
+        if not period:
+            continue
+        due = stream.due[~stream.lost & (stream.due >= begin)]
+        whole = np.concatenate([[begin], due])
+        if np.diff(whole).max(initial=0.0) > _HOLE * period or whole[-1] < now - _UNDER_WAY:
+            return False
+    return True

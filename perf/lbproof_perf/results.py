@@ -1,0 +1,193 @@
+"""One run's folder: every trial is a line of `trials.ndjson`, what it saw lies compressed beside it.
+
+The lines are the spine: figures, report and metrics are read from them, and a run that was stopped goes on where it
+was, since a trial that is there is not made again. A line is written whole and last, after its raw data.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from lbproof.spec import BadOption
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+FORMAT = "lbproof-bench/1"
+_TRIALS, _ENVIRONMENT, _RAW = "trials.ndjson", "environment.json", "raw"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialId:
+    """One thing to measure, and which repetition of it."""
+
+    bench: str
+    """`failover`, `moves`, `hogs`, `allocate`, `allocator`, `scale`, `arp`, `load`, `ruler`."""
+    arm: str
+    """Name of what is measured (`lbproof_perf.sut.arms`), or of the tool where a tool is measured."""
+    case: str
+    """What was done: `power-cut`, `burst-100`, `nodeport`."""
+    number: int = 1
+    """From 1."""
+
+    @property
+    def key(self) -> str:
+        """`failover/reference/power-cut/7`."""
+        return f"{self.bench}/{self.arm}/{self.case}/{self.number}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """What came of a step."""
+
+    id: TrialId
+    values: Mapping[str, float | None]
+    """Figure → value. The name ends with its unit (`_seconds`, `_bytes`, `_per_second`, or a count without one); None
+    where the thing did not happen within its time, which is kept and never dropped."""
+    warnings: tuple[str, ...] = ()
+    """Why a reader should look twice: `the machine stalled for 120 ms`."""
+    detail: Mapping[str, Any] = field(default_factory=dict)
+    """Whatever else is needed to draw or explain it; JSON, at most some kilobytes."""
+    raw: str = ""
+    """File below `raw/` with the arrays that the figures were made from."""
+    at: str = ""
+    """UTC, when it was written."""
+
+
+class ResultStore:
+    """The trials of one run, in the order in which they were made."""
+
+    def __init__(self, folder: Path) -> None:
+        """Read what is there. Raises `BadOption` for a folder that is not of this format."""
+        self.folder = folder
+        self.trials: list[Trial] = []
+        self.environment: dict[str, str] = {}
+        try:
+            (folder / _RAW).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise BadOption(f"results folder {folder}: {error.strerror}; choose another with --results") from None
+        environment = folder / _ENVIRONMENT
+        if environment.exists():
+            self.environment = json.loads(environment.read_text(encoding="utf-8"))
+            if self.environment.get("format") != FORMAT:
+                raise BadOption(f"{folder} is not a benchmark's folder of format {FORMAT}")
+        self._read()
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """A run's book, to be read. Raises `BadOption` where there is none."""
+        if not (folder / _TRIALS).is_file():
+            raise BadOption(f"{folder} holds no benchmark: {_TRIALS} is missing")
+        return cls(folder)
+
+    def _read(self) -> None:
+        path = self.folder / _TRIALS
+        if not path.exists():
+            return
+        with path.open("rb+") as file:
+            for line in file:
+                try:
+                    row = json.loads(line)
+                    self.trials.append(_read_trial(row))
+                except (ValueError, KeyError, TypeError) as error:
+                    if line.endswith(b"\n"):
+                        raise BadOption(f"{path}, line {len(self.trials) + 1}: not a trial: {error}") from None
+                    file.truncate(file.tell() - len(line))  # a run that was killed while it wrote
+
+    def has(self, trial_id: TrialId) -> bool:
+        """Whether the step was made already."""
+        return any(trial.id == trial_id for trial in self.trials)
+
+    def of(self, bench: str, arm: str | None = None, case: str | None = None) -> list[Trial]:
+        """The trials of a benchmark, perhaps of one arm and one case."""
+        return [
+            trial
+            for trial in self.trials
+            if trial.id.bench == bench and arm in (None, trial.id.arm) and case in (None, trial.id.case)
+        ]
+
+    def add(
+        self,
+        trial_id: TrialId,
+        values: Mapping[str, float | None],
+        *,
+        warnings: tuple[str, ...] = (),
+        detail: Mapping[str, Any] | None = None,
+        arrays: Mapping[str, NDArray[Any]] | None = None,
+    ) -> Trial:
+        """Keep a trial: its arrays first, then its line."""
+        raw = ""
+        if arrays is not None:
+            raw = re.sub(r"[^A-Za-z0-9.-]+", "_", trial_id.key) + ".npz"
+            with (self.folder / _RAW / raw).open("wb") as file:
+                np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+        trial = Trial(
+            id=trial_id,
+            values=dict(values),
+            warnings=warnings,
+            detail=dict(detail or {}),
+            raw=raw,
+            at=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+        with (self.folder / _TRIALS).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(_trial_row(trial)) + "\n")
+        self.trials.append(trial)
+        return trial
+
+    def arrays(self, trial: Trial) -> dict[str, NDArray[Any]]:
+        """The raw data of a trial; empty where it kept none."""
+        if not trial.raw:
+            return {}
+        with np.load(self.folder / _RAW / trial.raw, allow_pickle=False) as stored:
+            return {name: stored[name] for name in stored.files}
+
+    def add_environment(self, facts: Mapping[str, str]) -> None:
+        """Keep facts about where the run is made; those of before stay unless they changed."""
+        self.environment |= {"format": FORMAT, **facts}
+        path = self.folder / _ENVIRONMENT
+        half = path.with_suffix(".tmp")
+        half.write_text(json.dumps(self.environment, indent=1) + "\n", encoding="utf-8")
+        half.replace(path)
+
+    def seal(self) -> None:
+        """Write SHA256SUMS over all that the folder holds (`sha256sum -c` reads it)."""
+        sums = self.folder / "SHA256SUMS"
+        files = sorted(path for path in self.folder.rglob("*") if path.is_file() and path != sums)
+        lines = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(self.folder)}" for path in files]
+        sums.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _read_trial(row: Mapping[str, Any]) -> Trial:
+    """Make a trial of its row in `trials.ndjson`; `step` and `marks` are the names of the first format."""
+    rest = {key: value for key, value in row.items() if key not in {"step", "marks"}}
+    return Trial(id=TrialId(**row["step"]), warnings=tuple(row["marks"]), **rest)
+
+
+def _trial_row(trial: Trial) -> dict[str, Any]:
+    """Give the row of a trial in `trials.ndjson`."""
+    names = {"id": "step", "warnings": "marks"}
+    return {names.get(key, key): value for key, value in asdict(trial).items()}
+
+
+def new_folder(results: Path) -> Path:
+    """A folder for a new run below `results`, and `bench-latest` that leads to it. Raises `BadOption`."""
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
+    folder = results / f"bench-{stamp}"
+    try:
+        folder.mkdir(parents=True)
+        latest = results / "bench-latest"
+        latest.unlink(missing_ok=True)
+        latest.symlink_to(folder.name)
+    except OSError as error:
+        raise BadOption(f"results folder {results}: {error.strerror}; choose another with --results") from None
+    return folder

@@ -1,0 +1,1 @@
+"""Statistics of benchmark results: quantiles, intervals, ratios and permutation tests."""

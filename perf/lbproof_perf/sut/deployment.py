@@ -1,0 +1,161 @@
+"""An arm at work in a lab of its own: what a benchmark holds in its hands."""
+
+from __future__ import annotations
+
+import functools
+import ipaddress
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+from lbproof.adapters.base import python_modules_of
+from lbproof.context import CheckContext, RunContext
+from lbproof.context.manifests import TARGET_PORT
+from lbproof.lab import provide
+from lbproof.lab.base import LabError
+from lbproof.witnesses.journal import Journal
+from lbproof.witnesses.kube import Kube
+from lbproof.witnesses.wait import Waiter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from lbproof.adapters.base import Object
+    from lbproof.lab.base import Lab, Topology
+    from lbproof.witnesses.vantage import Vantage
+    from lbproof_perf.sut.arms import Arm
+
+BUDGETS: Mapping[str, float] = {
+    "failover": 40.0,
+    "one_answerer": 120.0,
+    "node_back": 120.0,
+    "restarted": 120.0,
+    "address_assigned": 300.0,
+    "reclaimed": 30.0,
+    "serves": 60.0,
+}
+"""Seconds that a benchmark waits: nothing is dropped for being slow, and at the ceiling it is kept as `did not`."""
+WIDE = ipaddress.IPv4Network("198.18.0.0/16")
+"""Of the block for benchmarks (RFC 2544), for more addresses than the segment's subnet has."""
+
+
+PORTS: tuple[Mapping[str, Any], ...] = (
+    {"name": "http", "port": 80, "targetPort": TARGET_PORT},
+    {"name": "echo", "protocol": "UDP", "port": 80, "targetPort": TARGET_PORT},
+)
+"""Of a Service that is measured: HTTP, and UDP of the same number, where the suite's own workload echoes."""
+
+
+@runtime_checkable
+class Exposes(Protocol):
+    """An arm that gives a Service its address in a way of its own, since it has no controller that would."""
+
+    def expose(
+        self, check: CheckContext, name: str, *, selector: Mapping[str, str], ports: Sequence[Mapping[str, Any]]
+    ) -> str:
+        """Make a Service in the suite's namespace, and give its address once one node announces it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deployment:
+    """A booted lab with an arm installed."""
+
+    arm: Arm
+    lab: Lab
+    run: RunContext
+    check: CheckContext
+
+    def expose(self, name: str, selector: Mapping[str, str], ports: Sequence[Mapping[str, Any]] = PORTS) -> str:
+        """Make a Service in front of pods of the suite's namespace (`check.web`); gives its address, which serves.
+
+        The pods must be ready: some implementations announce nothing without. An arm without a controller does it in
+        its own way (`Exposes`); any other is given a pool of one free address, which the Service names. The address is
+        asked by HTTP before it is given: a UDP flow that begins before kube-proxy knows it is remembered by the node's
+        conntrack and never served. Raises `WaitFailed` when no address comes, not exactly one node answers for it, or
+        it does not serve.
+        """
+        adapter = self.run.adapter
+        if isinstance(adapter, Exposes):
+            address = adapter.expose(self.check, name, selector=selector, ports=ports)
+        else:
+            pool = self.check.pool(1)
+            service = self.check.service(name, serving=True, pool=pool, selector=selector, ports=ports)
+            address = self.check.assigned(service)
+            self.check.announcer(address, budget="one_answerer")
+        self.check.serves(self.check.client, address)
+        return address
+
+    def wide_pool(self, count: int) -> list[str]:
+        """A pool of so many addresses (at most 65,000) that the nodes' subnet does not hold; gives them in order.
+
+        They are announced on the segment, and the client looks for them there.
+        """
+        pools, carriers, addresses = self.wide(f"wide-{count}", 0, count)
+        for made in (*pools, *carriers):
+            self.run.write(made)
+        ip_at(self.lab.client(), "route", "replace", str(WIDE), "dev", self.lab.client().interface)
+        return addresses
+
+    def wide(self, name: str, begin: int, end: int) -> tuple[list[Object], list[Object], list[str]]:
+        """A pool of the addresses from `begin` to `end` of `WIDE`: what makes it, what announces it, and they.
+
+        What announces it names the nodes' interface, since the addresses lie in no subnet of it. Nothing is written
+        yet; what is will be removed with the check.
+        """
+        adapter, first = self.run.adapter, WIDE.network_address + 1
+        blocks = [f"{first + begin}-{first + end - 1}"]
+        kinds = {made["kind"] for made in adapter.pool(name, blocks, advertised=False)}
+        pools, carriers = [], []
+        for made in adapter.pool(name, blocks):
+            if made["kind"] in kinds:
+                pools.append(made)
+            else:
+                made["spec"]["interfaces"] = [self.lab.nodes[0].interface]
+                carriers.append(made)
+            self.check.undo.later(f"{made['kind']} {name}", functools.partial(self.run.remove, made))
+        return pools, carriers, [str(first + at) for at in range(begin, end)]
+
+
+def ip_at(vantage: Vantage, *words: str) -> None:
+    """Run `ip` at a place. Raises `LabError` when it fails."""
+    if code := vantage.popen(["ip", *words]).wait():
+        raise LabError(f"`ip {' '.join(words)}` at {vantage.name} ended with {code}")
+
+
+@contextmanager
+def opened(
+    arm: Arm, topology: Topology, *, components: Path | None, say: Callable[[str], None]
+) -> Iterator[Deployment]:
+    """Boot a lab, install the arm in it, and take all of it down at the end.
+
+    Raises `LabError` when a lab cannot be had.
+    """
+    adapter = arm.make()
+    wanted = provide.Wanted(
+        programs=adapter.components,
+        files=adapter.files,
+        python_modules=python_modules_of(adapter),
+        components=components,
+    )
+
+    def say_line(line: str) -> None:
+        say(f"{arm.name}: {line}")
+
+    with ExitStack() as stack:
+        lab, programs = provide.boot(topology, wanted, say_line, lifeline=True)
+        stack.callback(lab.down)
+        journal = Journal(None)
+        run = RunContext(
+            lab=lab,
+            cluster=Kube(lab.kubeconfig),
+            adapter=adapter,
+            journal=journal,
+            waiter=Waiter(journal, {**adapter.budgets, **BUDGETS}),
+            programs=programs,
+        )
+        run.install(say_line)
+        check = CheckContext(run, "bench", capture=False)
+        stack.callback(check.close, rest=False)
+        yield Deployment(arm=arm, lab=lab, run=run, check=check)

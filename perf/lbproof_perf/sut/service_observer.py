@@ -1,0 +1,181 @@
+"""What is seen of Services and their addresses in one lab: the API by one watch, the wire by two askers.
+
+Every moment is `time.monotonic()`, which all processes of the machine share. The watch is one thread that reads the raw
+stream; an address that it sees is asked for by ARP at once, and where HTTP is wanted, from its first answer on, since a
+kernel that asked for a neighbour before it was there would wait a second before it asked again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import threading
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Self
+
+from lbproof.context import ingress
+from lbproof.lab.base import LabError
+from lbproof.witnesses.kube import ApiError, ApiUnreachable, Kube
+from lbproof_perf.probes.arp_frames import opened
+from lbproof_perf.probes.prober import Prober
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from lbproof_perf.sut.deployment import Deployment
+
+MAC = "02:00:00:00:5e:ed"
+"""Of the ARP asker: locally administered, and nobody's in a lab."""
+PORT, PATH = 80, "/hostname"
+_WATCH = 300.0
+"""Seconds of one watch; another follows it."""
+_LOOK = 0.2
+"""Seconds between two looks for a fault of the threads while something is waited for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """When something was seen of an address."""
+
+    at: float
+    step: float = 0.0
+    """Seconds by which it may have been true earlier (later, for the last answer)."""
+    who: str = ""
+    """Hardware address of who answered ARP."""
+
+
+@dataclass(slots=True)
+class ServiceObservations:
+    """What was seen since the last `begin`; by name of the Service, then by address."""
+
+    addresses: dict[str, str] = field(default_factory=dict)
+    """Service → its address."""
+    assigned: dict[str, Observation] = field(default_factory=dict)
+    """Service → its address was in the status."""
+    arp: dict[str, Observation] = field(default_factory=dict)
+    """Address → its first answer."""
+    http: dict[str, Observation] = field(default_factory=dict)
+    """Address → its first 200."""
+    watched: set[str] = field(default_factory=set)
+    """Addresses that have answered since their silence is waited for."""
+    silent: dict[str, Observation | None] = field(default_factory=dict)
+    """Address → its last answer before it was silent; None when it was silent from the beginning."""
+
+
+class ServiceObserver:
+    """Watches the Services of one namespace, and asks for their addresses from the client, while it is entered."""
+
+    def __init__(self, deployment: Deployment, namespace: str) -> None:
+        """Nothing is watched yet."""
+        self._deployment = deployment
+        self._path = f"/api/v1/namespaces/{namespace}/services"
+        self._changed = threading.Condition()
+        self._faults: list[BaseException] = []
+        self._names: set[str] = set()
+        self._served: set[str] = set()
+        self._closed = False
+        self.seen = ServiceObservations()
+
+    def __enter__(self) -> Self:
+        """Watch from now on."""
+        client = self._deployment.lab.client()
+        subnet = ipaddress.ip_network(self._deployment.lab.segment.subnet)
+        with ExitStack() as stack:
+            wire = stack.enter_context(contextlib.closing(opened(client, MAC)))
+            arp = (str(wire.fileno()), MAC, str(subnet.broadcast_address - 1))
+            self._arp = stack.enter_context(
+                Prober("lbproof_perf.probes.service_arp", arp, self._answered, descriptors=[wire.fileno()])
+            )
+            http = (str(PORT), PATH)
+            self._http = stack.enter_context(
+                Prober("lbproof_perf.probes.service_http", http, self._got, inside=client.inside())
+            )
+            self._kube = Kube(self._deployment.lab.kubeconfig)
+            stack.callback(self._kube.close)
+            _, self._version = self._kube.list_with_version(self._path)
+            threading.Thread(target=self._watch, name="watch of Services", daemon=True).start()
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Watch no more; the thread of the watch ends with the lab."""
+        self._closed = True
+        self._stack.close()
+
+    # what is wanted
+    def begin(self, names: Iterable[str], served: Iterable[str]) -> None:
+        """Forget what was seen; watch Services of these names, and ask HTTP at those that are in `served`."""
+        with self._changed:
+            self.seen = ServiceObservations()
+            self._names, self._served = set(names), set(served)
+
+    def expect_answer(self, addresses: Iterable[str]) -> None:
+        """Ask for the first ARP answer of addresses from now on, whatever was seen of them before."""
+        for address in addresses:
+            with self._changed:
+                self.seen.arp.pop(address, None)
+            self._arp.ask("first", address)
+
+    def expect_silence(self, address: str) -> None:
+        """Ask for the last ARP answer of an address from now on."""
+        self._arp.ask("last", address)
+
+    def until(self, true: Callable[[ServiceObservations], bool], deadline: float) -> bool:
+        """Wait for sightings until something is true of them; False when it is not by `deadline` (`time.monotonic()`).
+
+        Raises what a thread of this met.
+        """
+        with self._changed:
+            while not true(self.seen):
+                if self._faults:
+                    raise LabError(f"the watch of {self._path} ended: {self._faults[0]}") from self._faults[0]
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    return False
+                self._changed.wait(min(left, _LOOK))
+        return True
+
+    # what comes in
+    def _watch(self) -> None:
+        try:
+            while not self._closed:
+                for event in self._kube.watch(self._path, self._version, _WATCH):
+                    self._service(event, time.monotonic())
+        except (ApiError, ApiUnreachable, LabError) as error:
+            if not self._closed:
+                self._faults.append(error)
+
+    def _service(self, event: dict[str, Any], now: float) -> None:
+        metadata = event["object"]["metadata"]
+        self._version = metadata["resourceVersion"]
+        name, found = metadata["name"], ingress(event["object"])
+        if event["type"] == "DELETED" or not found:
+            return
+        with self._changed:
+            if name not in self._names or name in self.seen.assigned:
+                return
+            self.seen.addresses[name], self.seen.assigned[name] = found[0], Observation(now)
+            self._changed.notify_all()
+        self._arp.ask("first", found[0])
+
+    def _answered(self, row: list[Any]) -> None:
+        verb, address, moment, step, *who = row
+        with self._changed:
+            if verb == "last":
+                self.seen.silent[address] = None if moment is None else Observation(moment, step)
+            elif verb == "still":
+                self.seen.watched.add(address)
+            else:
+                self.seen.arp[address] = Observation(moment, step, *who)
+            wanted = verb == "first" and address in {self.seen.addresses.get(name) for name in self._served}
+            self._changed.notify_all()
+        if wanted and address not in self.seen.http:
+            self._http.ask("first", address)
+
+    def _got(self, row: list[Any]) -> None:
+        _, address, moment, step = row
+        with self._changed:
+            self.seen.http.setdefault(address, Observation(moment, step))
+            self._changed.notify_all()

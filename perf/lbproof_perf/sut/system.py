@@ -1,0 +1,285 @@
+"""One arm's address under faults, and the labs of all arms that are measured together."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from lbproof.lab.base import Fault, LabError, Topology
+from lbproof.witnesses.wait import EventuallyFailed, eventually
+from lbproof_perf.outage_probe.jitter import JitterLog
+from lbproof_perf.outage_probe.outage import Outage, announcers, outage
+from lbproof_perf.outage_probe.probe import OutageProbe, at_client, at_far, names_of
+from lbproof_perf.results import TrialId
+from lbproof_perf.sut import deployment
+from lbproof_perf.sut.faults import KINDS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from lbproof.lab.base import Lab, Node
+    from lbproof_perf.outage_probe.reading import Reading
+    from lbproof_perf.results import ResultStore
+    from lbproof_perf.sut.arms import Arm
+    from lbproof_perf.sut.deployment import Deployment
+    from lbproof_perf.sut.faults import Kind
+
+_READY = 60.0
+_RECOVERY = 40.0
+"""Seconds that an outage is watched for; one that lasts longer is kept as without recovery."""
+_WHOLE = 90.0
+"""Seconds that two sides of a healed segment are given to agree on one announcer."""
+_ALONE = 2.0
+"""Seconds in which one node alone answers once the two sides agree."""
+_BEFORE = 1.0
+"""Seconds before a fault in which a stall of the machine counts as beside it."""
+_LOOK, _SOON = 0.08, 8.0
+"""Seconds that answers are waited for before the next fault, and within which one node alone must give them."""
+_PHASE = 0.2
+"""Seconds over which the moment of a fault is drawn."""
+_STALL = 0.025
+"""Seconds of a stall of the machine from which on a trial is marked."""
+_BRACKET = 0.01
+"""Seconds within which a fault must have taken effect, else a trial is marked: a third of the shortest outage that is
+published (27 ms). What is lost in a wider bracket for another reason would count as that of the fault."""
+_START, _LEAD = 0.6, 0.08
+"""Seconds that the ruler's processes take to start, and before a cold client's first question at which the fault is
+begun: it takes some hundredths to take effect."""
+
+
+def kind_of(case: str) -> Kind:
+    """The fault of a case, whoever asks meanwhile and wherever the backends are."""
+    return KINDS[case.removesuffix("-cold").removesuffix("-far").removesuffix("-endpoints")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watched:
+    """A fault, or its undo taken as one, and what was read from it on."""
+
+    case: str
+    fault: Fault
+    announcer: Node
+    """Who announced when it happened."""
+    found: Reading
+    end: float
+    """Until when it was watched."""
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def outage(self) -> Outage:
+        """What it cost."""
+        return outage(self.found, self.fault.earliest, self.announcer.mac, self.end)
+
+
+@dataclass(slots=True, kw_only=True)
+class SystemUnderTest:
+    """One arm's address under faults."""
+
+    deployment: Deployment
+    address: str
+    jitter: JitterLog
+
+    @classmethod
+    def of(cls, made: Deployment, jitter: JitterLog, *, nodes: Sequence[str] | None = None) -> SystemUnderTest:
+        """Expose a workload on the named nodes, or on every worker."""
+        workers = [node.name for node in made.lab.nodes[1:]]
+        app = made.check.web("backend", nodes=nodes or workers, replicas=1 if nodes else len(workers))
+        return cls(deployment=made, address=made.expose("outage", {"app": app}), jitter=jitter)
+
+    @property
+    def _lab(self) -> Lab:
+        return self.deployment.lab
+
+    def trial(self, store: ResultStore, trial_id: TrialId) -> None:
+        """Do the fault that the step names, watch what it costs, put it right, and keep it."""
+        *healed, watched = self.watch(trial_id.case)
+        for one in healed:  # first, so that a run that is stopped in between makes both again
+            number = 1 + len(store.of(trial_id.bench, trial_id.arm, one.case))
+            self._keep(store, TrialId(bench=trial_id.bench, arm=trial_id.arm, case=one.case, number=number), one)
+        self._keep(store, trial_id, watched)
+
+    def watch(self, case: str) -> list[Watched]:
+        """Do a fault and put it right; what was seen of its undo, where that is watched, and then of itself.
+
+        Raises `LabError` when the address does not serve before it.
+        """
+        kind = kind_of(case)
+        announcer = self.deployment.check.announcer(self.address, budget="one_answerer")
+        with ExitStack() as stack:
+            if case.endswith("-cold"):
+                probe, fault, warnings = self._cold(stack, kind, announcer)
+            else:
+                probe, warnings = self._warm(stack, far=case.endswith("-far")), []
+                fault = self._strike(kind, announcer)
+            if kind.over:
+                kind.over(self.deployment)
+            warnings += wide_bracket(fault)
+            if not probe.quiet_after(fault.began, _RECOVERY, kind.watch):
+                warnings.append(f"no recovery within {_RECOVERY:g} s")
+            ends = time.monotonic()
+            undone = self._heal(probe, fault) if kind.heals else None
+            closed = time.monotonic()
+        found = probe.reading()
+        fault.undo()
+        self._restore()
+        seen = [Watched(case=case, fault=fault, announcer=announcer, found=found, end=ends, warnings=tuple(warnings))]
+        if undone:
+            again, told = undone
+            healer = self._announcing(found, again.began) or announcer
+            seen.insert(0, Watched(case="heal", fault=again, announcer=healer, found=found, end=closed, warnings=told))
+        return seen
+
+    def _heal(self, probe: OutageProbe, fault: Fault) -> tuple[Fault, tuple[str, ...]]:
+        """Undo a fault and watch until one announces: the undo as a fault of its own, and why to look twice."""
+        began = time.monotonic()
+        fault.undo()
+        agreed = probe.until(lambda found, now: one_answers(found, now, began), _WHOLE)
+        undone = Fault(kind=f"{fault.kind} undone", target=fault.target, began=began, undo_with=_nothing)
+        return undone, () if agreed else (f"not one announcer {_WHOLE:g} s after the repair",)
+
+    def _announcing(self, found: Reading, now: float) -> Node | None:
+        """The node that answered the census last, within a second; None when none did."""
+        recent = found.answers.who[(found.answers.at > now - 1.0) & (found.answers.at <= now)]
+        mac = found.macs[recent[-1]] if len(recent) else ""
+        return next((node for node in self._lab.nodes if node.mac == mac), None)
+
+    def _warm(self, stack: ExitStack, *, far: bool) -> OutageProbe:
+        probe = stack.enter_context((at_far if far else at_client)(self._lab, self.address))
+        if not probe.quiet(_READY):
+            raise LabError(
+                f"{self.deployment.arm.name}: {self.address} was not answered without a gap before the fault"
+            )
+        threading.Event().wait(random.uniform(0, _PHASE))  # noqa: S311 - a phase, no secret
+        return probe
+
+    def _cold(self, stack: ExitStack, kind: Kind, announcer: Node) -> tuple[OutageProbe, Fault, list[str]]:
+        """A client that has no neighbour entry and asks for the first time just after the fault."""
+        probe = at_client(self._lab, self.address)
+        client = self._lab.client()
+        deployment.ip_at(client, "neigh", "flush", "to", self.address, "dev", client.interface)
+        begin = time.monotonic() + _START
+        stack.callback(probe.__exit__)
+        probe.start(begin)
+        threading.Event().wait(begin - _LEAD - time.monotonic())
+        fault = self._strike(kind, announcer)
+        return probe, fault, [] if fault.began < begin else ["the fault came after the first question"]
+
+    def _strike(self, kind: Kind, announcer: Node) -> Fault:
+        fault = kind.act(self.deployment, announcer)
+        self.deployment.check.undo.later(f"{fault.kind} of {fault.target}", fault.undo)
+        return fault
+
+    def _keep(self, store: ResultStore, trial_id: TrialId, seen: Watched) -> None:
+        fault, found = seen.fault, seen.found
+        names = names_of(self._lab)
+        late = self.jitter.between(fault.earliest - _BEFORE, seen.end)
+        worst = max((seconds for _, seconds in late), default=0.0)
+        stalled = (f"the machine stalled for {worst * 1000:.0f} ms",) if worst >= _STALL else ()
+        after = self._announcing(found, seen.end)
+        detail: dict[str, Any] = {
+            "fault": fault.kind,
+            "target": fault.target,
+            "before": seen.announcer.name,
+            "after": after.name if after else "",
+            "macs": list(found.macs),
+            "nodes": [names.get(mac, "") for mac in found.macs],
+        }
+        arrays = found.arrays() | {
+            "stall_at": np.array([at for at, _ in late]),
+            "stall_seconds": np.array([seconds for _, seconds in late]),
+            "fault_at": np.array([fault.began]),
+            "fault_before": np.array([fault.earliest]),
+        }
+        values = seen.outage.values() | {"worst_stall_seconds": worst}
+        if fault.before is not None:
+            values["fault_bracket_seconds"] = fault.began - fault.before
+        store.add(trial_id, values, warnings=(*seen.warnings, *stalled), detail=detail, arrays=arrays)
+
+    def _restore(self) -> None:
+        """Wait until the lab is as before, and one node answers.
+
+        Where they do not agree soon, the announcers are restarted, so that the next fault meets a whole cluster: how
+        long they would have taken by themselves is what the case `heal` shows.
+        """
+        check = self.deployment.check
+        check.settled_after_fault()
+        try:
+            eventually(
+                lambda: sorted(check.answerers(self.address, wait=_LOOK)),
+                lambda who: len(who) == 1,
+                what=f"one node answers for {self.address}",
+                within=_SOON,
+                in_a_row=3,
+            )
+        except EventuallyFailed:
+            KINDS["rolling-restart"].act(self.deployment, self._lab.nodes[0])
+            check.run.rolled_out(check.run.adapter.announcer)
+
+
+class LabPool:
+    """The labs of several arms: booted when first asked for and kept up, each with an address that serves."""
+
+    def __init__(
+        self,
+        components: Path | None,
+        say: Callable[[str], None],
+        topology: Topology | None = None,
+        *,
+        everywhere: bool = False,
+    ) -> None:
+        """Nothing is booted yet. `everywhere`: backends on every worker, else where no fault reaches."""
+        self._components, self._say, self._topology = components, say, topology or Topology()
+        self._everywhere = everywhere
+        self._stack = ExitStack()
+        self._subjects: dict[str, SystemUnderTest] = {}
+        self._stalls: JitterLog | None = None
+
+    def system(self, arm: Arm) -> SystemUnderTest:
+        """The arm, at work. Raises `LabError` when a lab cannot be had."""
+        if arm.name not in self._subjects:
+            if self._stalls is None:
+                self._stalls = self._stack.enter_context(JitterLog())
+            opened = deployment.opened(arm, self._topology, components=self._components, say=self._say)
+            made = self._stack.enter_context(opened)
+            nodes = None if self._everywhere else [made.lab.nodes[0].name]
+            self._subjects[arm.name] = SystemUnderTest.of(made, self._stalls, nodes=nodes)
+        return self._subjects[arm.name]
+
+    def close(self) -> None:
+        """Take all of it down; what is asked for after it is booted anew."""
+        self._subjects, self._stalls = {}, None
+        self._stack.close()
+
+    def __enter__(self) -> Self:
+        """The company itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Take all of it down."""
+        self.close()
+
+
+def one_answers(found: Reading, now: float, since: float) -> bool:
+    """Whether one node alone answered in the last seconds, all of them after a moment."""
+    begin = now - _ALONE
+    two, none = announcers(found, begin, now)
+    return begin >= since and two == 0 and none is not None and none < _ALONE / 2
+
+
+def wide_bracket(fault: Fault) -> tuple[str, ...]:
+    """The mark of a fault whose two readings of the clock are far apart; empty where they are not."""
+    seconds = fault.began - fault.earliest
+    if seconds <= _BRACKET:
+        return ()
+    return (f"when the fault took effect is known to {seconds * 1000:.0f} ms alone",)
+
+
+def _nothing() -> None:
+    """There is nothing to undo."""

@@ -1,0 +1,184 @@
+"""The askers tell when an address answers first and last, and ask no more than they may."""
+
+from __future__ import annotations
+
+import contextlib
+import http.server
+import subprocess
+import sys
+import threading
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+sys.path.insert(0, str(Path(__file__).parents[2]))  # for the helpers of tests, by their place in the checkout
+
+from tests.observe.places import Segment
+
+from lbproof.lab.base import LabError
+from lbproof.witnesses.wait import eventually
+from lbproof_perf.probes.arp_frames import opened
+from lbproof_perf.probes.prober import Prober, Turns
+from lbproof_perf.probes.service_arp import QUIET, SILENT_ASKS, Asking
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MAC, SENDER = "02:00:00:00:5e:ed", "10.77.0.254"
+ONE, TWO = b"\x0a\x4d\x00\x0a", b"\x0a\x4d\x00\x0b"
+
+
+@pytest.fixture(scope="module")
+def segment() -> Iterator[Segment]:
+    """A segment of the askers' own."""
+    with Segment() as made:
+        yield made
+
+
+@given(st.integers(0, 40), st.integers(1, 12))
+def test_everybody_has_a_turn_and_nobody_two_at_once(count: int, most: int) -> None:
+    """With more addresses than fit, each is asked as often as the others."""
+    turns: Turns[int] = Turns(most)
+    for key in range(count):
+        turns.add(key)
+    rounds = [turns.turn() for _ in range(count)]
+    asked = [key for row in rounds for key in row]
+
+    assert all(len(row) == len(set(row)) == min(most, count) for row in rounds)
+    assert all(asked.count(key) == min(most, count) for key in range(count))
+
+
+def test_who_is_dropped_is_asked_no_more_and_may_come_again() -> None:
+    """An address that is given anew is asked for anew, once a turn."""
+    turns: Turns[str] = Turns(3)
+    for key in ("a", "b"):
+        turns.add(key)
+    turns.drop("a")
+
+    assert turns.turn() == ["b"]
+    turns.add("a")
+    assert sorted(turns.turn()) == ["a", "b"]
+    assert len(turns) == 2
+
+
+def test_the_first_answer_is_told_once_with_what_is_not_known() -> None:
+    """The step says since when the answerer may have been there: since the request before."""
+    asking = Asking()
+    asking.begin(ONE, last=False)
+
+    assert asking.turn(1.0)[0] == [ONE]
+    assert asking.turn(1.005)[0] == [ONE]
+    assert asking.heard(TWO, 1.006) is None
+    assert asking.heard(ONE, 1.006) == pytest.approx(0.006)
+    assert asking.heard(ONE, 1.007) is None
+    assert asking.turn(1.01) == ([], [])
+
+
+def test_silence_takes_requests_and_time() -> None:
+    """A pause of the machine is no silence: enough requests have to stay unanswered, for long enough."""
+    asking = Asking()
+    asking.begin(ONE, last=True)
+    asking.turn(1.0)
+    assert asking.heard(ONE, 1.0005) == pytest.approx(0.0005)  # from now on it is watched
+    assert asking.waits_for_silence(ONE)
+    assert asking.heard(ONE, 1.001) is None
+    for at in range(SILENT_ASKS):
+        assert asking.turn(1.005 + at * 0.005) == ([ONE], [])
+
+    assert asking.turn(1.1) == ([ONE], [])
+    ((address, last, step),) = asking.turn(1.006 + QUIET)[1]
+    assert (address, last) == (ONE, 1.001)
+    assert step == pytest.approx(0.004)
+
+
+def test_an_address_that_was_silent_already_has_no_last_answer() -> None:
+    """Its silence began before it was asked for."""
+    asking = Asking()
+    asking.begin(ONE, last=True)
+    for at in range(SILENT_ASKS):
+        asking.turn(1.0 + at)
+
+    assert asking.turn(9.0)[1] == [(ONE, None, 0.0)]
+
+
+@pytest.fixture
+def asker(segment: Segment) -> Iterator[tuple[Prober, list[Any]]]:
+    """The ARP asker at the client, and what it has told."""
+    told: list[Any] = []
+    client = segment.hosts["client"]
+    with ExitStack() as stack:
+        wire = stack.enter_context(contextlib.closing(opened(client, MAC)))
+        arguments = (str(wire.fileno()), MAC, SENDER)
+        yield (
+            stack.enter_context(
+                Prober("lbproof_perf.probes.service_arp", arguments, told.append, descriptors=[wire.fileno()])
+            ),
+            told,
+        )
+
+
+def test_arp_is_seen_to_begin_and_to_end(segment: Segment, asker: tuple[Prober, list[Any]]) -> None:
+    """A host's kernel answers from when it has an address until it has not; nobody's neighbours change by it."""
+    ask, told = asker
+    ask.ask("first", "10.77.0.9")
+    before = time.monotonic()
+    with segment.address("twin", "10.77.0.9"):
+        eventually(lambda: told, bool, what="a first answer", within=10)
+        verb, address, moment, _, mac = told.pop()
+        ask.ask("last", "10.77.0.9")
+        eventually(lambda: told, bool, what="it is watched", within=10)
+        assert (verb, address, mac) == ("first", "10.77.0.9", segment.hosts["twin"].mac)
+        assert moment > before
+    after = time.monotonic()
+    eventually(lambda: [row for row in told if row[0] == "last"], bool, what="silence", within=10)
+    verb, address, moment, step = told.pop()
+
+    assert (verb, address) == ("last", "10.77.0.9")
+    assert before < moment <= after + step
+    neighbours = segment.hosts["client"].popen(["ip", "neigh", "show", "10.77.0.9"], stdout=subprocess.PIPE)
+    assert neighbours.communicate()[0] == b""
+
+
+class FakeWeb(http.server.BaseHTTPRequestHandler):
+    """Answers 503 twice, then 200."""
+
+    left = 2
+
+    def do_GET(self) -> None:
+        type(self).left -= 1
+        self.send_response(503 if type(self).left >= 0 else 200)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Nothing is logged."""
+
+
+def test_only_a_200_counts(segment: Segment) -> None:
+    """A refused connection is tried again, an error is no success, and the first 200 ends it."""
+    told: list[Any] = []
+    client, web = segment.hosts["client"], segment.hosts["web"]
+    with Prober("lbproof_perf.probes.service_http", ("8001", "/"), told.append, inside=client.inside()) as ask:
+        ask.ask("first", web.address)
+        with web.inside():
+            server = http.server.ThreadingHTTPServer((web.address, 8001), FakeWeb)
+        with server:
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            eventually(lambda: told, bool, what="a 200", within=10)
+            server.shutdown()
+
+    assert [row[:2] for row in told] == [["first", web.address]]
+    assert FakeWeb.left < 0
+
+
+def test_an_asker_that_ended_is_an_error() -> None:
+    """What cannot be seen is not taken for what did not happen."""
+    with Prober("lbproof_perf.probes.service_http", ("no port", "/"), lambda _: None) as ask:
+        ask._process.wait(10)  # noqa: SLF001 - there is no other way to know that it has ended
+
+        with pytest.raises(LabError, match="ended by itself"):
+            ask.ask("first", "10.77.0.2")

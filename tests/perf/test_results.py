@@ -1,0 +1,84 @@
+"""A benchmark's folder loses nothing: not to a kill, not to a slow trial."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from lbproof.spec import BadOption
+from lbproof_perf.results import ResultStore, TrialId, new_folder
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+STEP = TrialId(bench="failover", arm="reference", case="power-cut", number=1)
+
+
+def test_what_was_kept_is_read_again(tmp_path: Path) -> None:
+    """Values, marks, detail and raw arrays come back as they were, a value that did not come about too."""
+    values = {"first_answer_seconds": 0.131, "steady_seconds": None}
+    ResultStore(tmp_path).add(
+        STEP, values, warnings=("stalled",), detail={"macs": ["a"]}, arrays={"udp_due": np.array([1.5])}
+    )
+
+    store = ResultStore.read(tmp_path)
+
+    assert store.has(STEP)
+    assert store.trials[0].values == values
+    assert (store.trials[0].warnings, store.trials[0].detail) == (("stalled",), {"macs": ["a"]})
+    assert store.arrays(store.trials[0])["udp_due"].tolist() == [1.5]
+
+
+def test_a_line_cut_short_by_a_kill_is_taken_away(tmp_path: Path) -> None:
+    """What was being written when the run died is measured again; what came before stays."""
+    ResultStore(tmp_path).add(STEP, {"lost": 1})
+    path = tmp_path / "trials.ndjson"
+    whole = path.read_bytes()
+    path.write_bytes(whole + whole[:40])
+
+    assert len(ResultStore(tmp_path).trials) == 1
+    assert path.read_bytes() == whole
+
+
+def test_a_spoilt_line_is_named(tmp_path: Path) -> None:
+    """A file that somebody edited is refused with the line, not read in part."""
+    ResultStore(tmp_path).add(STEP, {"lost": 1})
+    with (tmp_path / "trials.ndjson").open("a") as file:
+        file.write("{}\n")
+
+    with pytest.raises(BadOption, match="line 2"):
+        ResultStore(tmp_path)
+
+
+def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
+    """A conformance run's folder is not taken for a benchmark's."""
+    with pytest.raises(BadOption, match=r"trials\.ndjson is missing"):
+        ResultStore.read(tmp_path)
+    (tmp_path / "environment.json").write_text(json.dumps({"format": "lbproof-run/1"}))
+    with pytest.raises(BadOption, match="not a benchmark's folder"):
+        ResultStore(tmp_path)
+
+
+def test_the_seal_is_what_sha256sum_reads(tmp_path: Path) -> None:
+    """A reader of a published run checks it with the tool that every machine has."""
+    store = ResultStore(tmp_path)
+    store.add_environment({"kernel": "6.18"})
+    store.add(STEP, {"lost": 0}, arrays={"x": np.zeros(3)})
+    store.seal()
+    program = shutil.which("sha256sum")
+    assert program
+
+    assert subprocess.run([program, "-c", "--quiet", "SHA256SUMS"], cwd=tmp_path, check=False).returncode == 0
+
+
+def test_the_latest_run_is_found(tmp_path: Path) -> None:
+    """`bench-latest` leads to the newest run's folder."""
+    new_folder(tmp_path)
+    newest = new_folder(tmp_path / ".")
+
+    assert (tmp_path / "bench-latest").resolve() == newest.resolve()
