@@ -52,8 +52,9 @@ def bench() -> None:
       lbproof bench all --resume lbproof-results/bench-latest
 
     One folder a run: report.html (one file, opens offline), bench.json, metrics.prom, the trials and their raw data.
-    docs/figures.md says what each figure means. Exit codes: 0 all was measured, 2 something broke off or was
-    interrupted (--resume goes on with it), 64 usage, 69 no usable environment, 70 a bug of ours.
+    docs/figures.md says what each figure means. Exit codes: 0 all was measured, 1 a threshold was lost (--thresholds),
+    2 something broke off or was interrupted (--resume goes on with it), 64 usage, 69 no usable environment, 70 a bug
+    of ours.
     """  # noqa: D301 - the mark of a block that click leaves as it is
 
 

@@ -8,24 +8,23 @@ from __future__ import annotations
 
 import contextlib
 import os
-import platform
 import sys
 import time
 import traceback
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 import pytest
 
 from lbproof import __version__
-from lbproof.adapters.base import load, python_modules_of
-from lbproof.context import CannotShow, CheckContext, RunContext, manifests
+from lbproof.adapters.base import load
+from lbproof.context import CannotShow, CheckContext, RunContext
 from lbproof.files import of_environment
 from lbproof.lab import provide, registry
-from lbproof.lab.base import LabError, Topology
+from lbproof.lab.base import LabError
 from lbproof.report import bundle, model, terminal
-from lbproof.report.text import printable
 from lbproof.run import evidence
+from lbproof.run.folder import new_folder
+from lbproof.run.lab import RunLab
 from lbproof.run.workers import WorkerError, Workers
 from lbproof.spec import (
     BUDGETS,
@@ -43,14 +42,13 @@ from lbproof.spec import (
 from lbproof.spec.events import FORMAT
 from lbproof.spec.requirements import of_case
 from lbproof.witnesses.journal import Journal
-from lbproof.witnesses.kube import ApiError, ApiUnreachable, Kube
-from lbproof.witnesses.wait import ConsistentlyFailed, EventuallyFailed, Waiter
+from lbproof.witnesses.kube import ApiError, ApiUnreachable
+from lbproof.witnesses.wait import ConsistentlyFailed, EventuallyFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
-    from lbproof.lab.base import Lab
     from lbproof.run.options import Options
 
 Outcome = Literal["passed", "failed", "skipped"]
@@ -83,8 +81,7 @@ class Session:
         self._unreached: set[str] = set()
         self._details: dict[str, Any] = {}
         self._note = ""
-        self._lab: Lab | None = None
-        self._context: RunContext | None = None
+        self.lab = RunLab(options, self.adapter)
         self._case_began = 0.0
         self._called = False
         self._checks_began: float | None = None
@@ -103,7 +100,7 @@ class Session:
         try:
             if self.options.lab:
                 registry.find(self.options.lab)
-            self.directory = _new_directory(self.options.results, self.adapter.name)
+            self.directory = new_folder(self.options.results, self.adapter.name)
             self.journal = Journal(self.directory / "events.ndjson")
         except (LabError, OSError) as error:
             self._give_up(error)
@@ -140,7 +137,7 @@ class Session:
             self._begin()
         except BaseException as error:
             self.stopped_by = error
-            self.keep_logs()
+            self.lab.keep_logs(self.directory / "logs")
             self.close()
             if _exit(error) is Exit.NO_ENVIRONMENT:
                 pytest.exit(f"no usable environment: {self._note}", returncode=int(Exit.NO_ENVIRONMENT))
@@ -167,68 +164,17 @@ class Session:
             if self.workers:
                 self.workers.install()
             else:
-                self.install(begin=True)
+                self.install(self.begins)
         self._checks_began = time.monotonic()
         self.journal.write("stage", name="checks", phase="begin")
 
-    # --- one lab
-
     def boot(self) -> dict[str, str]:
-        """Boot a lab, or attach the one that was given; gives what the report says of it."""
-        self._lab, self._programs = self._provide()
-        return self._facts(self._lab)
+        """Boot the lab of this process; return what the report says of it."""
+        return self.lab.boot(self._progress)
 
-    def install(self, *, begin: bool) -> None:
-        """Install the implementation; with `begin`, start what must go on beside the checks."""
-        if self._lab is None:
-            raise RuntimeError("a lab is booted before anything is installed in it")
-        cluster = Kube(self._lab.kubeconfig)
-        if self.options.lab:
-            _refuse_leftovers(self.options.lab, cluster)
-        self._context = RunContext(
-            lab=self._lab,
-            cluster=cluster,
-            adapter=self.adapter,
-            journal=self.journal,
-            waiter=Waiter(self.journal, self._budgets),
-            programs=self._programs,
-        )
-        self._context.install(self._progress)
-        for start in self.begins if begin else ():
-            start(self._context)
-
-    def take_down(self) -> None:
-        """Remove what the run made in its lab, or the lab itself when it is the run's own."""
-        try:
-            if self._context and (self.options.keep or self.options.lab):
-                self._context.close()
-        finally:
-            if self._lab and not (self.options.keep or self.options.lab):
-                self._lab.down()
-
-    def keep_logs(self) -> None:
-        """Export the lab's logs before it goes: nothing was installed that a case could keep them for."""
-        if self._lab and self.directory:
-            with contextlib.suppress(LabError, OSError):  # what stopped the run is told, and may stop this as well
-                self._lab.export_logs(self.directory / "logs")
-
-    def _provide(self) -> tuple[Lab, Mapping[str, Path]]:
-        asked = self.options
-        wanted = provide.Wanted(
-            provider=asked.provider,
-            programs=self.adapter.components,
-            files=self.adapter.files,
-            python_modules=python_modules_of(self.adapter),
-            components=asked.components,
-            node_image=asked.node_image,
-            topology_file=asked.topology,
-        )
-        if asked.lab:
-            return provide.attach(asked.lab, wanted, self._progress)
-        topology = Topology(
-            workers=asked.workers, proxy_mode=asked.proxy_mode, proxy_args=asked.proxy_args, api_port=asked.api_port
-        )
-        return provide.boot(topology, wanted, self._progress, lifeline=not asked.keep)
+    def install(self, begins: Iterable[Callable[[RunContext], None]]) -> None:
+        """Install the implementation in the lab of this process, and start what must go on beside the checks."""
+        self.lab.install(self.journal, self._budgets, begins, self._progress)
 
     def _progress(self, line: str) -> None:
         self.journal.write("stage", name="progress", phase="begin", note=line)
@@ -264,7 +210,7 @@ class Session:
                 if self.workers:
                     self.workers.close()
                 else:
-                    self.take_down()
+                    self.lab.take_down()
         finally:
             self._conclude(error)
 
@@ -353,9 +299,7 @@ class Session:
     @property
     def context(self) -> RunContext:
         """What all cases share. Raises `RuntimeError` outside the run."""
-        if self._context is None:
-            raise RuntimeError("no check runs outside the run")
-        return self._context
+        return self.lab.context
 
     def check(self, case: str) -> CheckContext:
         """A new context for the check of one case."""
@@ -428,30 +372,6 @@ class Session:
         seconds = round(time.monotonic() - self._case_began, 3) if node else 0.0
         self.journal.write("check.finished", case=case, node=node, verdict=verdict.value, seconds=seconds, **details)
 
-    def _facts(self, lab: Lab) -> dict[str, str]:
-        return {
-            "implementation": f"{self.adapter.name} {self.adapter.version}",
-            "lab": lab.provider,
-            "nodes": ", ".join(f"{node.name} ({node.role}, {node.address})" for node in lab.nodes),
-            **lab.describe(),
-            "kernel": platform.release(),
-            "machine": f"{platform.machine()}, {os.cpu_count()} CPUs",
-            "python": platform.python_version(),
-            "lbproof": __version__,
-        }
-
-
-def _refuse_leftovers(lab: str, cluster: Kube) -> None:
-    """Raise `LabError` when a given lab holds what another run made, which would be judged as the implementation's."""
-    selector = ",".join(f"{key}={value}" for key, value in manifests.OURS.items())
-    found = [one["metadata"] for one in cluster.list("/api/v1/namespaces", labelSelector=selector)]
-    live = [meta["name"] for meta in found if "deletionTimestamp" not in meta]
-    if live:
-        raise LabError(
-            f"lab {lab} is used by another run, or one that was killed left objects in it (namespaces "
-            f"{', '.join(live)}): wait for that run, or take the lab down and boot another"
-        )
-
 
 def _exit(error: BaseException | None) -> Exit | None:
     """The exit of a run that ended early; None when its verdicts say it."""
@@ -473,28 +393,6 @@ def _failure(error: AssertionError) -> dict[str, Any]:
 def _first_line(error: BaseException) -> str:
     text = str(error).strip() or type(error).__name__
     return text.splitlines()[0]
-
-
-def _new_directory(results: Path, implementation: str) -> Path:
-    """A folder of this run's own, and `latest` that leads to it. Raises `LabError` when it cannot be written."""
-    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-    try:
-        for suffix in ("", *(f"-{n}" for n in range(2, 100))):
-            directory = results / f"{stamp}-{implementation}{suffix}"
-            try:
-                directory.mkdir(parents=True)
-            except FileExistsError:
-                continue
-            latest = results / "latest"
-            if latest.is_symlink() or not latest.exists():  # a file or folder of the user's own is left alone
-                latest.unlink(missing_ok=True)
-                latest.symlink_to(directory.name)
-            return directory.resolve()
-    except (OSError, ValueError) as error:  # a NUL is no path at all
-        why = error.strerror if isinstance(error, OSError) else str(error)
-        shown = printable(str(results))
-        raise pytest.UsageError(f"results folder {shown}: {why}; choose another with --results") from None
-    raise pytest.UsageError(f"results folder {results} is full of runs of this second")
 
 
 def _color() -> bool:

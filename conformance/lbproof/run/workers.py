@@ -278,9 +278,10 @@ class _Served:
 
     def _install(self) -> None:
         try:
-            self._session.install(begin=self._number == DISRUPTIVE_LAB)
+            self._session.install(self._session.begins if self._number == DISRUPTIVE_LAB else ())
         except BaseException:
-            self._session.keep_logs()
+            if self._session.directory:
+                self._session.lab.keep_logs(self._session.directory / "logs")
             raise
 
     def _judge(self, index: int, following: int | None) -> None:
@@ -290,7 +291,7 @@ class _Served:
 
     def _close(self) -> None:
         self._pytest._setupstate.teardown_exact(None)  # noqa: SLF001 - a unit may have been cut short by `-x`
-        self._session.take_down()
+        self._session.lab.take_down()
 
 
 def _detach(config: pytest.Config) -> None:

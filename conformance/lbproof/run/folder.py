@@ -1,0 +1,35 @@
+"""The folder of a run: one of its own below the results, and `latest`, which leads to it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import pytest
+
+from lbproof.report.text import printable
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def new_folder(results: Path, implementation: str) -> Path:
+    """A folder of this run's own, and `latest` that leads to it. Raises `LabError` when it cannot be written."""
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    try:
+        for suffix in ("", *(f"-{n}" for n in range(2, 100))):
+            directory = results / f"{stamp}-{implementation}{suffix}"
+            try:
+                directory.mkdir(parents=True)
+            except FileExistsError:
+                continue
+            latest = results / "latest"
+            if latest.is_symlink() or not latest.exists():  # a file or folder of the user's own is left alone
+                latest.unlink(missing_ok=True)
+                latest.symlink_to(directory.name)
+            return directory.resolve()
+    except (OSError, ValueError) as error:  # a NUL is no path at all
+        why = error.strerror if isinstance(error, OSError) else str(error)
+        shown = printable(str(results))
+        raise pytest.UsageError(f"results folder {shown}: {why}; choose another with --results") from None
+    raise pytest.UsageError(f"results folder {results} is full of runs of this second")
