@@ -1,4 +1,4 @@
-"""What checks stand on: the `RunContext` of the run, the `CheckContext` of each check, and the mark `proves`."""
+"""Contexts for checks: the `RunContext` of the run, the `CheckContext` of each check, and the marker `proves`."""
 
 from lbproof.context.check import CheckContext
 from lbproof.context.marker import proves

@@ -1,6 +1,6 @@
 """The context of one check: it creates Services and pools, injects faults, and observes the results.
 
-Every wait has a named budget, everything created is undone, and everything observed goes into the events of the run.
+Every wait has a named budget, created objects are deleted, and observations are written to the events of the run.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ if TYPE_CHECKING:
     from lbproof.lab.base import Fault
 
 AT_REST = 6
-"""Addresses that are looked at to tell whether all announcers see each other again."""
+"""Number of addresses used to verify that all announcers see each other again."""
 
 
 class CheckContext(Observations):
-    """Creates objects and injects faults for one check. `close` undoes all of it, also when one undo fails."""
+    """Creates objects and injects faults for one check; `close` undoes all of them, even when one undo fails."""
 
     def __init__(self, run: RunContext, case: str, *, capture: bool = True) -> None:
-        """`case` is the ID that is being judged; names of what is made come from it. `capture`: the client's frames."""
+        """`case`: ID under test, used in the names of created objects. `capture`: record the frames at the client."""
         super().__init__(run)
         self.case = case
         self.undo = Undo()
@@ -51,19 +51,19 @@ class CheckContext(Observations):
 
     @functools.cached_property
     def namespace(self) -> str:
-        """A namespace of this check's own, made when first asked for."""
+        """Namespace of this check, created on first use."""
         name = f"{NAMESPACE}-{self.case.lower()}-{secrets.token_hex(2)}"
         self.cluster.apply(manifests.namespace(name))
-        # not waited for: its name is used once, and what matters of its content is removed before
+        # deletion is not awaited: the name is unique, and the objects that matter are removed earlier
         self.undo.later(f"namespace {name}", lambda: self.cluster.discard(f"/api/v1/namespaces/{name}"))
         return name
 
-    # --- making things
+    # --- objects
 
     def pool(self, blocks: int | Sequence[str] = 4, *, addresses: Sequence[str] = (), **kind: bool) -> Pool:
-        """A pool of so many free addresses, or of the blocks as written (`addresses` then says what is in them).
+        """Create a pool of that many free addresses, or of the given blocks (`addresses` then lists their addresses).
 
-        `kind`: `auto_assign`, `include_edges`, `advertised`, as `Adapter.pool` has them.
+        `kind`: `auto_assign`, `include_edges`, `advertised`, as in `Adapter.pool`.
         """
         if isinstance(blocks, int):
             addresses = self.run.addresses(blocks)
@@ -77,18 +77,18 @@ class CheckContext(Observations):
         return pool
 
     def change_pool(self, pool: Pool, blocks: Sequence[str]) -> None:
-        """Let a pool hold other blocks from now on."""
+        """Replace the blocks of a pool."""
         for made in self.run.adapter.pool(pool.name, blocks):
             self.run.write(made)
 
     def start_over(self) -> None:
-        """Undo everything that was made so far, and go on with nothing."""
+        """Undo everything created so far and start again without objects."""
         self.undo.close()
         self.undo = Undo()
         vars(self).pop("namespace", None)
 
     def exclude(self, node: str) -> None:
-        """Keep a node from announcing, by Kubernetes' well-known label, until the check ends."""
+        """Exclude a node from announcing, by Kubernetes' well-known label, until the check ends."""
         path, label = f"/api/v1/nodes/{node}", "node.kubernetes.io/exclude-from-external-load-balancers"
         if label in self.cluster.get(path)["metadata"].get("labels", {}):
             return
@@ -108,8 +108,8 @@ class CheckContext(Observations):
     ) -> Service:
         """Create a Service of type LoadBalancer; it is deleted when the check ends.
 
-        `serving`: in front of the shared workload, else with no endpoints. `ask`: the address that it asks for, and
-        `how`. `pool`: the pool that it names. `change`: a last hand on the manifest.
+        `serving`: select the shared workload; otherwise without endpoints. `ask`: the address to request, and
+        `how`. `pool`: the pool to request. `change`: called with the manifest before it is created.
         """
         namespace = NAMESPACE if serving else self.namespace
         if serving:
@@ -130,13 +130,13 @@ class CheckContext(Observations):
         return service
 
     def delete(self, service: Service) -> None:
-        """Delete a Service and wait until it is gone; one that is gone already is as good."""
+        """Delete a Service, if it exists, and wait until it is gone."""
         self.cluster.discard(service.path)
         self.gone(service.path)
 
     def web(self, name: str, *, replicas: int = 1, nodes: Sequence[str] = ()) -> str:
-        """A workload of this check's own next to the shared one; gives its `app` label."""
-        _ = self.run.web  # the namespace, and a path that is known to work
+        """Create a workload for this check beside the shared one; return its `app` label."""
+        _ = self.run.web  # creates the namespace and verifies the path
         name = f"{self.case.lower()}-{name}"
         made = manifests.web(NAMESPACE, name, replicas=replicas, nodes=nodes)
         self.cluster.apply(made)
@@ -145,7 +145,7 @@ class CheckContext(Observations):
         return name
 
     def pods(self, app: str) -> list[tuple[str, str]]:
-        """`(name, node)` of the running pods of a workload in the suite's namespace."""
+        """Return `(name, node)` of each running pod of a workload in the suite's namespace."""
         found = self.cluster.list(f"/api/v1/namespaces/{NAMESPACE}/pods", labelSelector=f"app={app}")
         return [
             (pod["metadata"]["name"], pod["spec"]["nodeName"])
@@ -157,7 +157,7 @@ class CheckContext(Observations):
 
     @contextmanager
     def fault(self, capability: Capability, act: Callable[[], Fault]) -> Iterator[Fault]:
-        """Do something to the lab; it is undone at the end of the block, or with the check when that is not reached."""
+        """Inject a fault; it is undone at the end of the block, or at the end of the check if the block fails."""
         self.run.need(capability)
         self._faulted = True
         done = act()
@@ -175,7 +175,7 @@ class CheckContext(Observations):
         undo()
 
     def settled_after_fault(self) -> None:
-        """Wait until every node and the implementation are as before a fault that was undone."""
+        """Wait until all nodes and the implementation are ready again after a fault was undone."""
         self.run.nodes_ready()
         self.run.rolled_out(self.run.adapter.announcer)
         self.run.rolled_out(self.run.adapter.controller)
@@ -183,7 +183,7 @@ class CheckContext(Observations):
             self.run.ready(NAMESPACE, self.run.web)
 
     def restart(self, workload: Workload) -> None:
-        """Delete every pod of a workload, as an upgrade does, and wait until others are ready in their place."""
+        """Delete every pod of a workload, as an upgrade does, and wait until the replacements are ready."""
         before = self.run.pods(workload)
         for pod in before.values():
             self.cluster.delete(f"/api/v1/namespaces/{workload.namespace}/pods/{pod}")
@@ -192,7 +192,7 @@ class CheckContext(Observations):
         self.run.rolled_out(workload)
 
     def keep_frames(self, folder: Path, note: Callable[[str, str, Path], None], most: int) -> None:
-        """Write the client's capture, and the ARP frames about this check's addresses into the events of the run."""
+        """Write the client's capture to a file, and ARP frames for this check's addresses to the events of the run."""
         if self._capture is None:
             return
         path = folder / "client.pcap"
@@ -207,10 +207,10 @@ class CheckContext(Observations):
             self.run.journal.write("exchange", title="ARP at the client", vantage=self.client.name, frames=rows)
 
     def _come_to_rest(self) -> None:
-        """After a fault, wait until new addresses have one announcer each: the next check is to meet a whole cluster.
+        """Wait after a fault until new addresses have one announcer each, so that the next check starts undisturbed.
 
-        Several, since speakers that do not see each other may still agree about one of them. What a fault costs is
-        judged by the check that did it; how long it lasts beyond that is kept here, not judged.
+        Several addresses are used because speakers that do not see each other may still agree on one of them. The
+        check that injected the fault judges its effect; a longer recovery is recorded here and not judged.
         """
         pool = self.pool(AT_REST)
         services = [self.service(f"rest-{n}", serving=True) for n in range(AT_REST)]
@@ -226,7 +226,7 @@ class CheckContext(Observations):
             self.saw("arp", "not at rest after the fault", error.seen)
 
     def close(self, *, rest: bool = True) -> None:
-        """Undo everything; with `rest`, leave the cluster as whole as it was met."""
+        """Undo everything; with `rest`, also wait for recovery from faults."""
         try:
             self.start_over()
             if rest and self._faulted:

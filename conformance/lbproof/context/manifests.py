@@ -1,7 +1,7 @@
-"""The suite's own objects, as raw JSON: a Service, a workload that says who answered, a namespace.
+"""Manifests of the suite as raw JSON: a Service, a workload whose replies name the pod, a namespace.
 
-What answers is agnhost's `netexec`, the Kubernetes project's own test server: `/hostname` names the pod, `/clientip`
-the address that the pod was asked from.
+The workload runs agnhost's `netexec`, the Kubernetes project's test server: `/hostname` returns the name of the pod,
+`/clientip` the source address of the request.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 AGNHOST = "registry.k8s.io/e2e-test-images/agnhost:2.57"
 OURS = {"app.kubernetes.io/managed-by": "lbproof"}
-"""The label of everything that the suite makes, so that it can be found and removed."""
+"""Label of all objects that the suite creates, used to find and remove them."""
 TARGET_PORT = 8080
 
 
 def images_of(objects: Iterable[Object]) -> list[str]:
-    """The images that workloads name, each once, init containers' included."""
+    """List the distinct images of workloads, including init containers."""
     found: dict[str, None] = {}
     for made in objects:
         pod = made.get("spec", {}).get("template", {}).get("spec", {}) if made.get("kind") != "Pod" else made["spec"]
@@ -30,7 +30,7 @@ def images_of(objects: Iterable[Object]) -> list[str]:
 
 
 def namespace(name: str) -> Object:
-    """A Namespace of the suite's own."""
+    """Build a Namespace manifest."""
     return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": OURS}}
 
 
@@ -43,7 +43,7 @@ def service(
     ports: Sequence[Mapping[str, Any]] = ({"name": "http", "port": 80, "targetPort": TARGET_PORT},),
     **spec: Any,  # noqa: ANN401 - any field of ServiceSpec
 ) -> Object:
-    """A Service; without a selector it has no endpoints, which is enough wherever only the address matters."""
+    """Build a Service manifest; without a selector it has no endpoints, for checks of the address alone."""
     body: Object = {"type": type, "ports": [dict(port) for port in ports], **spec}
     if selector:
         body["selector"] = dict(selector)
@@ -56,7 +56,7 @@ def service(
 
 
 def web(namespace: str, name: str, *, replicas: int, nodes: Sequence[str] = ()) -> Object:
-    """A Deployment of `netexec`, spread over the nodes, or on the named nodes alone."""
+    """Build a Deployment of `netexec`, spread over all nodes, or restricted to the named nodes."""
     labels = {"app": name}
     pod: Object = {
         "terminationGracePeriodSeconds": 1,

@@ -1,4 +1,4 @@
-"""The mark that names the requirement and the cases that a check proves."""
+"""pytest marker that names the requirement and the cases that a check proves."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a check makes, as it holds it: a Service by its name, a pool by its addresses."""
+"""Handles for objects that a check creates: a Service by its name, a pool by its addresses."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 
 class Service:
-    """A Service of a check, by its name; every read is fresh."""
+    """A Service of a check, by its name; every read queries the API."""
 
     def __init__(self, cluster: Kube, namespace: str, name: str) -> None:
-        """It need not exist yet."""
+        """Store the name; the Service need not exist yet."""
         self.cluster = cluster
         self.namespace = namespace
         self.name = name
@@ -26,20 +26,20 @@ class Service:
         return f"{self.namespace}/{self.name}"
 
     def read(self) -> Object:
-        """The object as it is now."""
+        """Read the current object."""
         return self.cluster.get(self.path)
 
     def addresses(self) -> list[str]:
-        """The IPs in its status."""
+        """Return the IPs in its status."""
         return ingress(self.read())
 
     def annotations(self) -> dict[str, str]:
-        """Its annotations."""
+        """Return its annotations."""
         found: dict[str, str] = self.read()["metadata"].get("annotations", {})
         return found
 
     def events(self) -> list[Object]:
-        """The Events about it, oldest first."""
+        """Return the Events about it, oldest first."""
         uid = self.read()["metadata"]["uid"]
         found = self.cluster.list(
             f"/api/v1/namespaces/{self.namespace}/events", fieldSelector=f"involvedObject.uid={uid}"
@@ -47,16 +47,16 @@ class Service:
         return sorted(found, key=_when)
 
     def patch(self, **body: Any) -> Object:  # noqa: ANN401 - any part of a Service
-        """Change it by a JSON merge patch."""
+        """Apply a JSON merge patch."""
         return self.cluster.patch(self.path, body)
 
     def node_port(self) -> int:
-        """The node port of its first port."""
+        """Return the node port of its first port."""
         port: int = self.read()["spec"]["ports"][0]["nodePort"]
         return port
 
     def cluster_ip(self) -> str:
-        """Its cluster address."""
+        """Return its cluster IP."""
         address: str = self.read()["spec"]["clusterIP"]
         return address
 
@@ -66,7 +66,7 @@ def _when(event: Object) -> str:
 
 
 def ingress(service: Object) -> list[str]:
-    """The IPs in a Service's `status.loadBalancer.ingress`."""
+    """Return the IPs in a Service's `status.loadBalancer.ingress`."""
     return [row["ip"] for row in service.get("status", {}).get("loadBalancer", {}).get("ingress", []) if "ip" in row]
 
 
@@ -74,6 +74,6 @@ class Pool:
     """A pool of a check."""
 
     def __init__(self, name: str, addresses: Sequence[str]) -> None:
-        """`addresses`: every address that may be given out of it."""
+        """`addresses`: every address that may be assigned from it."""
         self.name = name
         self.addresses = list(addresses)

@@ -1,6 +1,6 @@
-"""What a check sees: the Services as the API tells of them, and the addresses as the wire does.
+"""Observations of a check: Services read from the API, and addresses tested on the network.
 
-Every look that waits has a named budget, and what the witnesses say goes into the events of the run.
+Every wait has a named budget, and observations are written to the events of the run.
 """
 
 from __future__ import annotations
@@ -23,42 +23,42 @@ if TYPE_CHECKING:
     from lbproof.witnesses.wait import Waiter
 
 _SHORT = 0.08
-"""Seconds that answers are waited for where the question is asked three times in a row."""
+"""Timeout in seconds for ARP replies where the request is repeated three times in a row."""
 
 
 class Observations:
     """Observations available to a check."""
 
     def __init__(self, run: RunContext) -> None:
-        """Nothing has been seen yet."""
+        """Start without observations."""
         self.run = run
         self.used: list[str] = []
-        """Addresses that this check made pools of, asked for or was given: what its evidence is about."""
+        """Addresses that this check put into pools, requested or was assigned; its evidence is filtered by them."""
 
     @property
     def lab(self) -> Lab:
-        """The lab."""
+        """Lab of the run."""
         return self.run.lab
 
     @property
     def cluster(self) -> Kube:
-        """The API."""
+        """API client of the cluster."""
         return self.run.cluster
 
     @property
     def wait(self) -> Waiter:
-        """The two ways to wait."""
+        """Waiter of the run, with `eventually` and `consistently`."""
         return self.run.wait
 
     @property
     def client(self) -> Vantage:
-        """The outside client on the segment."""
+        """External client on the segment."""
         return self.lab.client()
 
-    # --- what the API says
+    # --- API
 
     def gone(self, path: str) -> None:
-        """Wait until an object is no more."""
+        """Wait until an object no longer exists."""
         self.wait.eventually(
             lambda: "there" if self.cluster.exists(path) else "gone",
             lambda s: s == "gone",
@@ -67,7 +67,7 @@ class Observations:
         )
 
     def assigned(self, service: Service) -> str:
-        """Wait for an address in a Service's status, and give it."""
+        """Wait for an address in a Service's status and return it."""
         found = self.wait.eventually(
             service.addresses, bool, what=f"{service} is given an address", budget="address_assigned"
         )
@@ -75,7 +75,7 @@ class Observations:
         return found[0]
 
     def stays_pending(self, *services: Service) -> None:
-        """Hold that Services have no address."""
+        """Verify that Services consistently have no address."""
         self.wait.consistently(
             lambda: {str(s): s.addresses() for s in services},
             lambda seen: not any(seen.values()),
@@ -84,7 +84,7 @@ class Observations:
         )
 
     def keep_assigned(self, *services: Service) -> None:
-        """Hold that Services have an address, whichever it is."""
+        """Verify that Services consistently have some address."""
         self.wait.consistently(
             lambda: {str(s): s.addresses() for s in services},
             lambda seen: all(seen.values()),
@@ -93,7 +93,7 @@ class Observations:
         )
 
     def event(self, service: Service, pattern: EventPattern, *, says: str = "", budget: str = "event_seen") -> Object:
-        """Wait for an Event about a Service whose message holds `says`, and give it."""
+        """Wait for an Event about a Service whose message contains `says`, and return it."""
 
         def found() -> list[Object]:
             return [e for e in service.events() if pattern.matches(e) and says in e.get("message", "")]
@@ -108,25 +108,25 @@ class Observations:
         return seen[-1]
 
     def refused(self, service: Service, cause: Cause) -> Object:
-        """Wait for the Event that says why a Service has no address."""
+        """Wait for the Event that explains why a Service has no address."""
         return self.event(service, self.run.adapter.event_patterns.refused[cause], budget="refusal_visible")
 
-    # --- what the wire says
+    # --- network
 
     def mac_names(self) -> dict[str, str]:
-        """Hardware address → name of the node."""
+        """Map hardware addresses to node names."""
         return {node.mac: node.name for node in self.lab.nodes}
 
     def answerers(self, address: str, *, wait: float = arp.WAIT) -> set[str]:
-        """Who answers ARP for an address now: names of nodes, or the MAC of who is none."""
+        """Send ARP requests for an address; return the names of the nodes that reply, or the MAC of any other host."""
         seen = arp.ask(self.client, address, wait=wait)
         names = self.mac_names()
         return {names.get(answer.mac, answer.mac) for answer in seen}
 
     def announcer(self, address: str, *, but: str = "", budget: str = "announced") -> Node:
-        """Wait until exactly one node answers for an address, three times in a row, and give that node.
+        """Wait until exactly one node answers for an address, three times in a row, and return that node.
 
-        `but`: the name of a node that must not be the one.
+        `but`: name of a node that is not accepted.
         """
         seen = self.wait.eventually(
             lambda: sorted(self.answerers(address, wait=_SHORT)),
@@ -141,7 +141,7 @@ class Observations:
         return by_name[seen[0]]
 
     def goes_silent(self, *addresses: str) -> None:
-        """Wait until nobody answers for the addresses, and hold that nobody does."""
+        """Wait until no host answers for the addresses, then verify that this lasts."""
         what = ", ".join(addresses)
         self.wait.eventually(
             lambda: self._sweep(addresses), lambda seen: not seen, what=f"nobody answers for {what}", budget="silent"
@@ -149,7 +149,7 @@ class Observations:
         self.stays_silent(*addresses)
 
     def stays_silent(self, *addresses: str) -> None:
-        """Hold that nobody answers for the addresses."""
+        """Verify that no host answers for the addresses."""
         self.wait.consistently(
             lambda: self._sweep(addresses),
             lambda seen: not seen,
@@ -165,17 +165,17 @@ class Observations:
     def serves(
         self, vantage: Vantage, address: str, port: int = 80, *, in_a_row: int = 1, budget: str = "serves"
     ) -> str:
-        """Wait until a place is served at an address, and give the name of the pod that answered last."""
+        """Wait until a vantage is served at an address; return the name of the pod that answered last."""
         what = f"{vantage.name} is served"
         return self.run.served(vantage, address, port, "/hostname", what=what, in_a_row=in_a_row, budget=budget).text
 
     def ask_pod(self, vantage: Vantage, address: str, port: int = 80, *, timeout: float = 1.0) -> str:
-        """What a backend answers to one request: its name. Raises `http.Unreached`."""
+        """Send one request and return the name of the backend pod. Raises `http.Unreached`."""
         answer = http.get(vantage, address, port, "/hostname", timeout=timeout)
         return answer.text if answer.status == http.OK else ""
 
     def not_served(self, vantage: Vantage, address: str, *ports: int) -> None:
-        """Hold that a connection to these ports of an address is never established."""
+        """Verify that no connection to these ports of an address is established."""
         self.wait.consistently(
             lambda: {port: http.connects(vantage, address, port, timeout=0.25) for port in ports},
             lambda seen: "open" not in seen.values(),
@@ -184,19 +184,19 @@ class Observations:
         )
 
     def ask_pod_or_why(self, vantage: Vantage, address: str, port: int = 80) -> str:
-        """The name of the pod that answers one request, or why none did."""
+        """Return the name of the pod that answers one request, or the reason for no answer."""
         try:
             return self.ask_pod(vantage, address, port)
         except http.Unreached as error:
             return error.kind
 
     def pod(self, name: str) -> Vantage:
-        """A pod of the suite's namespace, to look out from."""
+        """Return a vantage in a pod of the suite's namespace."""
         self.run.need(Capability.POD_VANTAGE)
         return self.lab.pod(NAMESPACE, name)
 
     def interfaces_with(self, address: str) -> list[str]:
-        """`node/interface` of every interface that has an address; IPVS's own, which answers no ARP, is left out."""
+        """List `node/interface` for each interface that has an address, except IPVS's own, which answers no ARP."""
         self.run.need(Capability.NODE_VANTAGE)
         return [
             f"{node.name}/{link['ifname']}"
@@ -207,10 +207,10 @@ class Observations:
         ]
 
     def on_no_interface(self, address: str) -> None:
-        """No interface of any node has the address."""
+        """Assert that no interface of any node has the address."""
         found = self.interfaces_with(address)
         assert not found, f"{address} is on {', '.join(found)}, expected on no interface"  # noqa: S101 - a verdict
 
     def saw(self, witness: str, what: str, value: object) -> None:
-        """Put what a witness saw into the events of the run."""
+        """Write an observation to the events of the run."""
         self.run.journal.write("saw", witness=witness, what=what, value=value)

@@ -1,8 +1,8 @@
-"""The context of one run: lab, cluster, implementation, and what all checks share.
+"""Context of one run: lab, cluster, implementation, and the resources that all checks share.
 
-Each check has a `CheckContext` of its own on top of this one. No check changes what is shared: the web workload, since
-its readiness takes seconds on a real kubelet, and the free addresses of the segment, which are handed out in turn so
-that no check meets an ARP cache entry of the check before.
+Each check has its own `CheckContext` on top of this one. Checks do not modify shared resources: the web workload,
+whose readiness takes seconds on a real kubelet, and the free addresses of the segment, which are used in turn so that
+no check finds an ARP cache entry of the previous one.
 """
 
 from __future__ import annotations
@@ -33,22 +33,22 @@ if TYPE_CHECKING:
     from lbproof.witnesses.wait import Waiter
 
 NAMESPACE = "lbproof"
-"""Where the shared workload lives; a check's own namespace begins with it."""
+"""Namespace of the shared workload, and prefix of each check's own namespace."""
 WEB = "web"
 WEB_REPLICAS = 3
 
 
 class CannotShow(Exception):  # noqa: N818 - a verdict, not an error
-    """This lab cannot show the requirement: the verdict is `untestable`, for one of a closed list of reasons."""
+    """The lab cannot show the requirement: the verdict is `untestable`, for one of a closed list of reasons."""
 
     def __init__(self, reason: Untestable, detail: str = "") -> None:
-        """`detail` says what of it is missing here."""
+        """`detail` says what is missing in this lab."""
         super().__init__(f"{reason.value}{': ' + detail if detail else ''}")
         self.reason = reason
 
 
 class RunContext:
-    """Lab, cluster and implementation of one run, and what all checks share."""
+    """Lab, cluster and implementation of one run, and the resources that all checks share."""
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class RunContext:
         waiter: Waiter,
         programs: Mapping[str, object],
     ) -> None:
-        """Nothing is made yet; `install` does."""
+        """Create nothing yet; `install` does."""
         self.lab = lab
         self.cluster = cluster
         self.adapter = adapter
@@ -69,7 +69,7 @@ class RunContext:
         self.programs = programs
         self.undo = Undo()
         self.kept: dict[str, Any] = {}
-        """What a check module began before the first check of the run, by a name of its own."""
+        """Background activities that check modules started before the first check, by name."""
         self._free = deque(lab.segment.free)
         self._namespaces: list[str] = []
 
@@ -89,8 +89,8 @@ class RunContext:
     def make(self, manifest: Object) -> Object:
         """Apply an object, after waiting for the deletion of one of the same name that is still terminating.
 
-        On a lab that outlives the run before, what that run deleted may still be there: the API server refuses new
-        objects in a namespace that terminates (403), and what is applied onto an object that terminates is lost (404).
+        In a lab that is reused, objects deleted by the previous run may still exist: the API server rejects new objects
+        in a terminating namespace (403), and changes applied to a terminating object are lost (404).
         """
         meta = manifest["metadata"]
         self._wait_if_terminating(
@@ -125,10 +125,10 @@ class RunContext:
             )
 
     def write(self, made: Object) -> None:
-        """Apply an object of the implementation's own kind.
+        """Apply an object of one of the implementation's kinds.
 
-        Its admission webhook may answer a little after its pod is ready, and the API server then fails (5xx): that is
-        waited for. A refusal (4xx) is raised at once.
+        Its admission webhook may start to answer shortly after its pod is ready, and until then the API server fails
+        (5xx): such errors are retried. A rejection (4xx) is raised immediately.
         """
         refusal: list[ApiError] = []
 
@@ -152,7 +152,7 @@ class RunContext:
             raise refusal[0]
 
     def rolled_out(self, workload: Workload) -> None:
-        """Wait until every pod of a workload is of its newest template and ready; each pod may take its time."""
+        """Wait until every pod of a workload has the newest template and is ready; the budget applies to each pod."""
         path = f"/apis/apps/v1/namespaces/{workload.namespace}/{workload.kind.lower()}s/{workload.name}"
         state = _Rollout(updated=-1)
         while not state.ready:
@@ -169,7 +169,7 @@ class RunContext:
         return self.cluster.list(f"/api/v1/namespaces/{workload.namespace}/pods", labelSelector=selector)
 
     def pods(self, workload: Workload) -> dict[str, str]:
-        """Node → name of a workload's running pod on it."""
+        """Map each node to the name of the workload's running pod on it."""
         return {
             pod["spec"]["nodeName"]: pod["metadata"]["name"]
             for pod in self._pods(workload)
@@ -177,14 +177,14 @@ class RunContext:
         }
 
     def remove(self, made: Object) -> None:
-        """Delete an object; one that is gone already is as good."""
+        """Delete an object, if it exists."""
         meta = made["metadata"]
         self.cluster.discard(
             self.cluster.path_of(made["apiVersion"], made["kind"], meta.get("namespace"), meta["name"])
         )
 
     def addresses(self, count: int) -> list[str]:
-        """`count` addresses of the segment that belong to nobody, in order and adjoining.
+        """Return `count` consecutive free addresses of the segment.
 
         Raises `CannotShow` when the segment has no such block.
         """
@@ -201,9 +201,9 @@ class RunContext:
 
     @functools.cached_property
     def web(self) -> str:
-        """The shared workload's label `app`: ready, and reached from the client by a plain node port.
+        """Create the shared workload, verify that clients reach it by a node port, and return its `app` label.
 
-        Proves the probe before anything is blamed: raises `CannotShow` when the path to a plain pod is broken.
+        Raises `CannotShow` when the path to a plain pod is broken, so that the implementation is not blamed for it.
         """
         self.namespace(NAMESPACE)
         self.cluster.apply(manifests.web(NAMESPACE, WEB, replicas=WEB_REPLICAS))
@@ -236,7 +236,7 @@ class RunContext:
         in_a_row: int = 1,
         budget: str = "serves",
     ) -> http.Answer:
-        """Wait until HTTP is answered well (200, and with a body) at an address, and give the last answer."""
+        """Wait for HTTP status 200 with a body from an address, and return the last answer."""
         timeouts = http.patience()
         return self.wait.eventually(
             lambda: http.get(vantage, address, port, path, timeout=next(timeouts)),
@@ -249,7 +249,7 @@ class RunContext:
         )
 
     def ready(self, namespace: str, name: str) -> None:
-        """Wait until all replicas of a Deployment of the suite's own are ready."""
+        """Wait until all replicas of one of the suite's Deployments are ready."""
         path = f"/apis/apps/v1/namespaces/{namespace}/deployments/{name}"
         self.wait.eventually(
             lambda: _deployment(self.cluster.get(path)),
@@ -259,7 +259,7 @@ class RunContext:
         )
 
     def nodes_ready(self) -> None:
-        """Wait until every node is Ready and nothing keeps pods away from it but its role."""
+        """Wait until every node is Ready and has no `node.kubernetes.io/` taint."""
         self.wait.eventually(
             lambda: ", ".join(self._unusable_nodes()) or "all",
             lambda state: state == "all",
@@ -273,7 +273,7 @@ class RunContext:
         return [node["metadata"]["name"] for node in nodes if not is_node_usable(node)]
 
     def need(self, capability: Capability) -> None:
-        """Raise `CannotShow` when the lab lacks an capability."""
+        """Raise `CannotShow` when the lab lacks a capability."""
         if not self.lab.can(capability):
             vantage = capability in {
                 Capability.ROUTED_CLIENT,
@@ -285,9 +285,9 @@ class RunContext:
             raise CannotShow(reason, capability.value)
 
     def close(self) -> None:
-        """Remove what was made for all checks and wait until its namespaces are gone, so that another run can follow.
+        """Remove shared resources and wait until their namespaces are gone, so that another run can follow.
 
-        The implementation stays: a lab that is ours goes with it.
+        The implementation stays installed; a lab of this run is removed together with it.
         """
         self.undo.close()
         for path in self._namespaces:
@@ -295,17 +295,17 @@ class RunContext:
 
 
 def require(found: object, what: str) -> None:
-    """Raise `LabError` when something that the lab owes is missing."""
+    """Raise `LabError` when something that the lab must provide is missing."""
     if not found:
         raise LabError(what)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Rollout:
-    """How far a workload is."""
+    """Rollout progress of a workload."""
 
     updated: int
-    """Pods of the newest template."""
+    """Number of pods of the newest template."""
     ready: bool = False
     text: str = "not yet seen by its controller"
 

@@ -1,7 +1,7 @@
-"""Every change of the Services of a namespace, not only those that a look now and then would meet.
+"""Watch of all changes to the Services of a namespace, including those that polling would miss.
 
-A watch says nothing of how far it has come. So a marker is created at the end: when it is seen, everything before it
-has been, and a blink between two looks cannot have been missed.
+A watch does not report its progress. A marker Service is therefore created at the end: when the watch delivers it, all
+earlier changes have been delivered.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ _MARKER_SEEN_WITHIN = 10
 
 
 class WatchBroke(RuntimeError):  # noqa: N818 - it says what happened, as `BrokenPipe` would
-    """A watch ended before its time: nothing can be said about what happened meanwhile."""
+    """The watch ended early: changes may have been missed."""
 
 
 class ServiceWatch:
     """Calls `changed(type, Service)` for every change in a namespace while it is entered."""
 
     def __init__(self, cluster: Kube, namespace: str, changed: Callable[[str, Object], None]) -> None:
-        """What is there already is no change."""
+        """Services that already exist do not count as changes."""
         self.began = time.monotonic()
         self._cluster, self._namespace, self._changed = cluster, namespace, changed
         self._path = f"/api/v1/namespaces/{namespace}/services"
@@ -52,13 +52,13 @@ class ServiceWatch:
             self._ended = str(error)
 
     def __enter__(self) -> Self:
-        """Watch from now on."""
+        """Start the watch."""
         _, self._version = self._cluster.list_with_version(self._path)
         self._thread.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        """Watch until everything up to now was seen. Raises `WatchBroke` when it was not."""
+        """Stop after all changes up to now were seen. Raises `WatchBroke` when they were not."""
         marker = manifests.service(self._namespace, self._marker, type="ClusterIP", clusterIP="None")
         self._cluster.create(self._path, marker)
         self._thread.join(_MARKER_SEEN_WITHIN)

@@ -1,4 +1,4 @@
-"""Undo is registered in the same breath as doing, and one that fails does not stop the others."""
+"""Stack of undo actions, registered together with each change; a failing action does not stop the others."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ if TYPE_CHECKING:
 
 
 class Undo:
-    """What must be put back, in reverse order; what could not be is still named afterwards."""
+    """Undo actions, run in reverse order; those that failed stay in `pending`."""
 
     def __init__(self) -> None:
-        """Nothing to undo yet."""
+        """Start without actions."""
         self._stack = ExitStack()
         self.pending: list[str] = []
 
     def later(self, what: str, act: Callable[[], object]) -> None:
-        """Do `act` when this closes; `what` names for a reader what would be left behind."""
+        """Run `act` on `close`; `what` describes the object that would be left behind."""
         self.pending.append(what)
 
         def undo() -> None:
@@ -28,5 +28,5 @@ class Undo:
         self._stack.callback(undo)
 
     def close(self) -> None:
-        """Undo everything; the last failure is raised when all have been tried."""
+        """Run all actions, then raise the last failure, if any."""
         self._stack.close()

@@ -1,6 +1,6 @@
-"""What a verdict rests on, kept before anything is undone: objects, events, logs, frames, bounded in size.
+"""Evidence for a verdict, collected before cleanup: objects, events, logs and frames, bounded in size.
 
-Keeping evidence never changes a verdict: what cannot be had is noted in the events of the run and nothing more.
+Collecting evidence never changes a verdict: missing evidence is only noted in the events of the run.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from lbproof.context import CheckContext
 
 MOST_FRAMES = 400
-"""Frames of an ARP exchange that the report shows; the capture holds them all."""
+"""Maximum number of frames of an ARP exchange in the report; the capture holds all of them."""
 
 
 def keep(check: CheckContext, run: Path) -> None:
-    """Write what the witnesses can say about a case that did not pass, below `evidence/<case>/` of the run's folder."""
+    """Write evidence for a case that did not pass to `evidence/<case>/` of the run's folder."""
     folder = run / "evidence" / check.case
     _try(check, "evidence", lambda: folder.mkdir(parents=True, exist_ok=True))
     for kind, title, name, take in (

@@ -1,6 +1,6 @@
-"""Options of a run as data: those of `lbproof run`, and with the prefix `--lb-` those of the pytest plugin.
+"""Options of a run as data, for `lbproof run` and, with the prefix `--lb-`, for the pytest plugin.
 
-Apart from the plugin, so that the command line can be built without pytest.
+Separate from the plugin, so that the command line can be built without pytest.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ FLAGS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("results", {"metavar": "DIR", "type": Path, "help": "folder for the runs (default: lbproof-results)"}),
     ("options", {"metavar": "FILE", "type": Path, "help": "options file (TOML); flags win over it"}),
 )
-"""Name → what argparse takes; `--keep` is a switch and not among them."""
+"""Option name → arguments for argparse; `--keep` is a switch and not included."""
 
 _KEYS = {"requirement": "requirements", "feature": "features", "budget": "budgets", "proxy-arg": "proxy_args"}
 
 
 def flag_of(key: str) -> str:
-    """Flag that says the same as a key of an options file."""
+    """Return the flag for a key of an options file."""
     return next((f"--{name}" for name, _ in FLAGS if key_of(name) == key), f"--{key.replace('_', '-')}")
 
 
 def key_of(flag: str) -> str:
-    """Key in an options file that says the same as a flag."""
+    """Return the key of an options file for a flag."""
     return _KEYS.get(flag, flag.replace("-", "_"))

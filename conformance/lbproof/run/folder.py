@@ -1,4 +1,4 @@
-"""The folder of a run: one of its own below the results, and `latest`, which leads to it."""
+"""Folder of a run below the results folder, and the link `latest` to it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def new_folder(results: Path, implementation: str) -> Path:
-    """A folder of this run's own, and `latest` that leads to it. Raises `LabError` when it cannot be written."""
+    """Create a folder for this run and point `latest` to it. Raises `LabError` when it cannot be written."""
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     try:
         for suffix in ("", *(f"-{n}" for n in range(2, 100))):
@@ -24,11 +24,11 @@ def new_folder(results: Path, implementation: str) -> Path:
             except FileExistsError:
                 continue
             latest = results / "latest"
-            if latest.is_symlink() or not latest.exists():  # a file or folder of the user's own is left alone
+            if latest.is_symlink() or not latest.exists():  # do not replace a file or folder of the user
                 latest.unlink(missing_ok=True)
                 latest.symlink_to(directory.name)
             return directory.resolve()
-    except (OSError, ValueError) as error:  # a NUL is no path at all
+    except (OSError, ValueError) as error:  # a path must not contain NUL
         why = error.strerror if isinstance(error, OSError) else str(error)
         shown = printable(str(results))
         raise pytest.UsageError(f"results folder {shown}: {why}; choose another with --results") from None

@@ -1,4 +1,4 @@
-"""One lab of a run: booted or attached, with the implementation installed, and taken down at the end."""
+"""Lab of a run: boot or attach, install the implementation, take down."""
 
 from __future__ import annotations
 
@@ -26,23 +26,23 @@ if TYPE_CHECKING:
 
 
 class RunLab:
-    """The lab that a run, or one worker of it, judges in."""
+    """Lab in which a run, or one of its workers, executes checks."""
 
     def __init__(self, options: Options, adapter: Adapter) -> None:
-        """Nothing is booted yet."""
+        """Boot nothing yet."""
         self.options, self.adapter = options, adapter
         self._lab: Lab | None = None
         self._context: RunContext | None = None
 
     @property
     def context(self) -> RunContext:
-        """What all cases share. Raises `RuntimeError` before the implementation is installed."""
+        """Return the context shared by all cases. Raises `RuntimeError` before the implementation is installed."""
         if self._context is None:
             raise RuntimeError("no check runs outside the run")
         return self._context
 
     def boot(self, progress: Callable[[str], None]) -> dict[str, str]:
-        """Boot a lab, or attach the one that was given; return what the report says of it."""
+        """Boot a lab, or attach to the given one; return its description for the report."""
         self._lab, self._programs = self._provide(progress)
         return self._facts(self._lab)
 
@@ -53,7 +53,7 @@ class RunLab:
         begins: Iterable[Callable[[RunContext], None]],
         progress: Callable[[str], None],
     ) -> None:
-        """Install the implementation, and start what must go on beside the checks."""
+        """Install the implementation and start the background activities of check modules."""
         if self._lab is None:
             raise RuntimeError("a lab is booted before anything is installed in it")
         cluster = Kube(self._lab.kubeconfig)
@@ -72,7 +72,7 @@ class RunLab:
             start(self._context)
 
     def take_down(self) -> None:
-        """Remove what the run made in its lab, or the lab itself when it is the run's own."""
+        """Remove the run's objects from the lab, or the lab itself when the run booted it."""
         try:
             if self._context and (self.options.keep or self.options.lab):
                 self._context.close()
@@ -81,9 +81,9 @@ class RunLab:
                 self._lab.down()
 
     def keep_logs(self, folder: Path) -> None:
-        """Export the lab's logs below a folder before the lab goes."""
+        """Export the lab's logs to a folder before the lab is removed."""
         if self._lab:
-            with contextlib.suppress(LabError, OSError):  # what stopped the run is told, and may stop this as well
+            with contextlib.suppress(LabError, OSError):  # the error that stopped the run may stop this too
                 self._lab.export_logs(folder)
 
     def _provide(self, progress: Callable[[str], None]) -> tuple[Lab, Mapping[str, Path]]:
@@ -118,7 +118,7 @@ class RunLab:
 
 
 def _refuse_leftovers(lab: str, cluster: Kube) -> None:
-    """Raise `LabError` when a given lab holds what another run made, which would be judged as the implementation's."""
+    """Raise `LabError` when a given lab holds objects of another run, which could change verdicts."""
     selector = ",".join(f"{key}={value}" for key, value in manifests.OURS.items())
     found = [one["metadata"] for one in cluster.list("/api/v1/namespaces", labelSelector=selector)]
     live = [meta["name"] for meta in found if "deletionTimestamp" not in meta]

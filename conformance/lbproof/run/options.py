@@ -1,7 +1,7 @@
-"""What a run is asked to do: from flags and from an options file, checked once, with one clear line for each mistake.
+"""Options of a run, from flags and from an options file, validated once, with one line for each error.
 
-A flag wins over the file. An unknown key, name or value is an error and never skipped: a run that silently ignored
-what it was told proves something else than its reader believes.
+A flag overrides the file. An unknown key, name or value is an error, because a run that silently ignores an option
+proves something other than its reader expects.
 """
 
 from __future__ import annotations
@@ -29,32 +29,32 @@ PROVIDERS = ("netns", "kind")
 
 
 class Options(BaseModel):
-    """The options of a run, as an options file (TOML) spells them."""
+    """Options of a run, with the names of an options file (TOML)."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     implementation: str = "reference"
     provider: str = "netns"
     lab: str = ""
-    """Name of a running lab to use; a new one is booted and removed when empty."""
+    """Name of a running lab to use; when empty, a new lab is booted and later removed."""
     profile: str = "full"
     requirements: tuple[str, ...] = ()
-    """IDs, cases or areas; everything of the profile when empty."""
+    """IDs, cases or areas; empty means the whole profile."""
     skip: tuple[str, ...] = ()
-    """IDs, cases or areas that the operator leaves out: verdict `skipped`."""
+    """IDs, cases or areas that the operator excludes: verdict `skipped`."""
     features: tuple[str, ...] = ()
-    """Features to claim instead of what the adapter claims."""
+    """Features to claim instead of those that the adapter claims."""
     budgets: dict[str, float] = Field(default_factory=dict)
-    """Name → seconds."""
+    """Budget name → seconds."""
     labs: int = Field(default=0, ge=0, le=16)
-    """Labs that judge side by side; 0 takes what cores and memory carry."""
+    """Number of parallel labs; 0 chooses by cores and memory."""
     workers: int = Field(default=3, ge=1, le=50)
     proxy_mode: str = "iptables"
     proxy_args: tuple[str, ...] = ()
     topology: Path | None = None
     """A topology file for kind (`kind-configs/`), instead of `workers`, `proxy_mode` and `proxy_args`."""
     node_image: str = ""
-    """The image of kind's nodes; the published one, else the built one, when empty."""
+    """Image of kind's nodes; when empty, the published image if available, otherwise the built one."""
     api_port: int = Field(default=0, ge=0, le=65535)
     components: Path | None = None
     results: Path = Path("lbproof-results")
@@ -62,9 +62,9 @@ class Options(BaseModel):
     """Leave the lab running at the end."""
 
     def checked(self, where: dict[str, str]) -> Options:
-        """The same options, when every name in them is known.
+        """Validate every name and return the options unchanged.
 
-        `where` tells where each came from (`--profile`, `lbproof.toml`). Raises `UnknownName` or `BadOption`.
+        `where` maps each option to its source (`--profile`, `lbproof.toml`). Raises `UnknownName` or `BadOption`.
         """
         check_name("profile", self.profile, where.get("profile", "--profile"), PROFILES, "lbproof list --profiles")
         check_name("provider", self.provider, where.get("provider", "--provider"), PROVIDERS, "lbproof run --help")
@@ -93,9 +93,9 @@ class Options(BaseModel):
         return self
 
     def cases(self, claimed: frozenset[str]) -> tuple[list[str], dict[str, str]]:
-        """Case IDs to judge, and those not to be run with the reason: of features not claimed, or left out.
+        """Return the case IDs to run, and those not to run with the reason: feature not claimed, or excluded.
 
-        The second holds ID → `unsupported: …` or `skipped: …`.
+        The second value maps ID → `unsupported: …` or `skipped: …`.
         """
         profile = PROFILES[self.profile].features
         everything = [i for r in REQUIREMENTS.values() for i in r.case_ids]
@@ -118,9 +118,9 @@ class Options(BaseModel):
 
 
 def read(path: Path | None, flags: dict[str, Any]) -> Options:
-    """Options from a file and from flags (those that were given); flags win.
+    """Read options from a file and from the given flags; flags override the file.
 
-    Raises `BadOption` or `UnknownName` with one line.
+    Raises `BadOption` or `UnknownName` with a one-line message.
     """
     where = {key: flag_of(key) for key in flags}
     values: dict[str, Any] = {}

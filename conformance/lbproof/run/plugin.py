@@ -1,11 +1,11 @@
-"""The pytest plugin: boots the lab, installs the implementation, gives each case its verdict, keeps the evidence.
+"""pytest plugin: boots the lab, installs the implementation, assigns a verdict to each case, collects evidence.
 
-It is inert in a session that collects no check. Otherwise: names are verified while pytest collects; the lab boots
-after collection; each case is judged in a `CheckContext` of its own; evidence is kept before anything is undone; at the
-end, whatever happened, the events get a conclusion and the report is written.
+It is inactive in a session that collects no check. Otherwise names are verified during collection, and the lab boots
+after collection. Each case has its own `CheckContext`; evidence is collected before cleanup. At the end, in all cases,
+the conclusion is written to the events and the report is created.
 
-The verdict of a case: a failed assertion is the implementation's fault, `CannotShow` is a limit of the lab, and any
-other exception is a fault of the suite or the lab: `error`, never blamed on the implementation.
+Verdicts: a failed assertion is a fault of the implementation, `CannotShow` is a limit of the lab, and any other
+exception is a fault of the suite or the lab: `error`, never attributed to the implementation.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ CHECK: pytest.StashKey[CheckContext] = pytest.StashKey()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Every option of a run, as `--lb-…`."""
+    """Add every option of a run as `--lb-…`."""
     group = parser.getgroup("lbproof", "prove a Kubernetes LoadBalancer (lbproof)")
     for name, spec in FLAGS:
         group.addoption(f"--lb-{name}", dest=f"lb_{name.replace('-', '_')}", default=None, **spec)
@@ -42,7 +42,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Declare the marker. Raises `pytest.UsageError` when checks are to run in several processes."""
+    """Declare the marker. Raises `pytest.UsageError` when pytest-xdist would run checks in several processes."""
     config.addinivalue_line(
         "markers", "requirement(id, letters): the requirement (and the cases of it) that a check proves"
     )
@@ -51,7 +51,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def _refuse_distribution(config: pytest.Config) -> None:
-    """Refuse pytest-xdist, by its options in the controller and by what it gives to a worker."""
+    """Reject pytest-xdist, detected by its options in the controller and by its data in a worker."""
     option = config.option
     asked = getattr(option, "numprocesses", None) not in {None, 0, "0"} or getattr(option, "dist", "no") != "no"
     if (asked or hasattr(config, "workerinput")) and not option.collectonly:
@@ -61,14 +61,14 @@ def _refuse_distribution(config: pytest.Config) -> None:
 
 
 def _asks_for_checks(config: pytest.Config) -> bool:
-    """Whether the command line names checks of lbproof, as a package or as a path."""
+    """Return whether the command line names checks of lbproof, as a package or as a path."""
     home = Path(__file__).parent / "checks"
     paths = ((config.invocation_params.dir / str(arg).partition("::")[0]).resolve() for arg in config.args)
     return any(str(arg).startswith("lbproof") for arg in config.args) or any(p.is_relative_to(home) for p in paths)
 
 
 def options_of(config: pytest.Config) -> Options:
-    """The options of this session, read and verified once. Raises `pytest.UsageError` with one line."""
+    """Read and validate the options of this session once. Raises `pytest.UsageError` with a one-line message."""
     if OPTIONS not in config.stash:
         flags: dict[str, Any] = {}
         for name, _ in (*FLAGS, ("keep", {})):
@@ -95,7 +95,7 @@ def _budget(text: str) -> tuple[str, float]:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run a check of several cases once for each; the node ID then holds the case's ID."""
+    """Run a check of several cases once for each case; the node ID then contains the case ID."""
     mark = metafunc.definition.get_closest_marker("requirement")
     if mark is None:
         return
@@ -106,13 +106,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Let `-k` select a check by the ID of its case, also where the node ID does not hold it."""
+    """Let `-k` select a check by its case ID, even if the node ID does not contain it."""
     if (case := case_of(item)) is not None:
         item.extra_keyword_matches.add(case)
 
 
 def case_of(item: pytest.Item) -> str | None:
-    """The case ID that an item proves; None for an item that is no check."""
+    """Return the case ID that an item proves; None for an item that is not a check."""
     mark = item.get_closest_marker("requirement")
     if mark is None or not isinstance(item, pytest.Function):
         return None
@@ -123,10 +123,10 @@ def case_of(item: pytest.Item) -> str | None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Keep the checks of the cases that were chosen, in the order of the specification; foreign tests stay.
+    """Select the checks of the chosen cases, in the order of the specification; keep all other tests.
 
-    A module with a function `begin` has something that must go on while the others judge: it is called once before
-    the first check, and its own checks come last.
+    A module with a function `begin` has a background activity: the function is called once before the first check,
+    and the checks of the module run last.
     """
     checks = {item: case for item in items if isinstance(item, pytest.Function) and (case := case_of(item)) is not None}
     if not checks:
@@ -167,7 +167,7 @@ def _scheduled(item: pytest.Item, index: int, begins: Container[pytest.Item]) ->
 
 
 def _choose_labs(config: pytest.Config, session: Session, checks: list[Check]) -> None:
-    """Decide how many labs judge: what was asked for, else what pays and this machine carries."""
+    """Choose the number of labs: as requested, otherwise by number of checks and size of this machine."""
     options = session.options
     alone = options.lab or options.keep or options.api_port or options.provider != "netns" or config.option.usepdb
     session.labs = options.labs or (1 if alone else labs_that_pay(len(checks)))
@@ -179,7 +179,7 @@ def _choose_labs(config: pytest.Config, session: Session, checks: list[Check]) -
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, object]:
-    """Boot and install before the first check."""
+    """Boot the labs and install the implementation before the first check."""
     run = session.config.stash.get(SESSION, None)
     if run is None or session.config.option.collectonly:
         return (yield)
@@ -193,7 +193,7 @@ def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, objec
 
 @pytest.hookimpl(wrapper=True, trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> Generator[None, object, object]:
-    """Conclude and take down, whatever happened, once pytest has taken down the fixtures that stand on the lab."""
+    """Conclude and take down in all cases, after pytest has torn down the fixtures that use the lab."""
     try:
         return (yield)
     finally:
@@ -204,7 +204,7 @@ def pytest_sessionfinish(session: pytest.Session) -> Generator[None, object, obj
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """A check begins: its events carry its case from here on."""
+    """Begin a check: label its events with its case."""
     run, case = item.config.stash.get(SESSION, None), item.stash.get(CASE, None)
     if run is None or case is None:
         return (yield)
@@ -222,7 +222,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Give the case its verdict; after a call that did not pass, keep the evidence before anything is undone."""
+    """Assign the verdict of the case; collect evidence before cleanup if the call did not pass."""
     report = yield
     run, case = item.config.stash.get(SESSION, None), item.stash.get(CASE, None)
     if run is not None and case is not None and call.when == "call":
@@ -237,13 +237,13 @@ def pytest_runtest_makereport(
 
 @pytest.fixture(scope="session")
 def run(request: pytest.FixtureRequest) -> RunContext:
-    """What all checks of the run share: for what a package of checks makes once."""
+    """Context shared by all checks of the run, for package-scoped fixtures."""
     return request.config.stash[SESSION].context
 
 
 @pytest.fixture
 def check(request: pytest.FixtureRequest) -> Iterator[CheckContext]:
-    """The context of one check; what the check made is undone at its end, after evidence was kept."""
+    """Context of one check; its changes are undone at the end, after evidence was collected."""
     session = request.config.stash[SESSION]
     made = session.check(request.node.stash[CASE])
     request.node.stash[CHECK] = made
@@ -252,7 +252,7 @@ def check(request: pytest.FixtureRequest) -> Iterator[CheckContext]:
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
-    """What is judged, above the list of the tests."""
+    """Return the header above the list of tests: what is judged."""
     if not any(str(arg).startswith("lbproof") for arg in config.args):
         return []
     options = options_of(config)
@@ -260,7 +260,7 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """The verdict and where the report is, below pytest's own summary."""
+    """Print the verdict and the path of the report below pytest's summary."""
     run = config.stash.get(SESSION, None)
     if run is not None and run.summary:
         terminalreporter.section("lbproof")
@@ -269,15 +269,15 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 
 def summary_of(config: pytest.Config) -> list[str]:
-    """The closing lines of a session's run; none when there was no run."""
+    """Return the closing lines of the run; none when there was no run."""
     run = config.stash.get(SESSION, None)
     return run.summary if run is not None else []
 
 
 def exit_code(config: pytest.Config, pytests: int) -> int:
-    """The command's exit code for a session, from its conclusion and from pytest's own code.
+    """Return the command's exit code, from the conclusion of the run and from pytest's exit code.
 
-    Without a run, pytest was asked for something else, as `--collect-only` or `--help`.
+    There is no run with options such as `--collect-only` or `--help`.
     """
     run = config.stash.get(SESSION, None)
     if run is not None and run.exit is not None:

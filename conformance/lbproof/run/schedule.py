@@ -1,7 +1,7 @@
-"""Which lab judges which checks, and in which order: longest first, disruptive checks in a lab of their own.
+"""Schedule of checks over labs: longest first, disruptive checks in a separate lab.
 
-Checks of one package folder stay together, in the order of the specification: they may share what a package-scoped
-fixture creates. Any other check is a unit by itself.
+Checks of one package folder stay together, in the order of the specification, because they may share a package-scoped
+fixture. Any other check is a unit by itself.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 DISRUPTIVE_LAB = 0
-"""Number of the lab that judges disruptive checks, and what must go on beside them, while there are any."""
+"""Number of the lab for disruptive checks and background activities, as long as there are any."""
 _MOST_BY_DEFAULT = 4
 _BYTES_A_LAB = 2 * 1024**3
 _LEAST_CHECKS_A_LAB = 4
-"""A lab takes seconds to boot: for fewer checks than this another one does not pay."""
+"""Minimum number of checks for each additional lab, since a lab takes seconds to boot."""
 _SECONDS = {
     "ARTICLE": 23.0,
     "L2-01": 10.5,
@@ -35,26 +35,26 @@ _SECONDS = {
     "TIER-06": 2.5,
     "REQ": 2.5,
 }
-"""Seconds of the long cases on the reference, by case, requirement or area. Nothing but the order depends on them."""
+"""Seconds of the long cases on the reference, by case, requirement or area; used for the order alone."""
 _SHORT = 1.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """One collected check, by its place in the list of items."""
+    """Collected check, by its index in the list of items."""
 
     index: int
     case: str
     package: str
-    """Folder whose checks stay together; empty when it stands alone."""
+    """Folder whose checks stay together; empty for an independent check."""
     disruptive: bool
     begins: bool
-    """Whether its module starts something before the first check: it is judged last, in the lab where that was done."""
+    """Whether its module starts a background activity: it then runs last, in the lab of that activity."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Schedule:
-    """Hands out checks to labs; each check once."""
+    """Assigns each check to one lab."""
 
     _quiet: list[list[Check]] = field(default_factory=list)
     _disruptive: list[list[Check]] = field(default_factory=list)
@@ -77,7 +77,7 @@ class Schedule:
         return made
 
     def take(self, lab: int) -> list[Check]:
-        """The next unit for a lab; empty when there is none for it."""
+        """Return the next unit for a lab; empty when there is none for it."""
         own = lab == DISRUPTIVE_LAB
         for units in (self._disruptive, self._quiet) if own else (self._quiet, self._disruptive):
             if units:
@@ -85,13 +85,13 @@ class Schedule:
         return self._last.pop(0) if own and self._last else []
 
     def put_back(self, unit: list[Check]) -> None:
-        """Return checks that a lab could not judge, to be judged next."""
+        """Requeue checks that a lab could not run; they run next."""
         if unit:
             (self._last if any(check.begins for check in unit) else self._quiet).insert(0, unit)
 
 
 def seconds(unit: Sequence[Check]) -> float:
-    """Seconds that a unit is expected to take."""
+    """Return the expected duration of a unit in seconds."""
 
     def one(case: str) -> float:
         area = case.partition("-")[0]
@@ -104,9 +104,9 @@ def seconds(unit: Sequence[Check]) -> float:
 
 
 def labs_that_pay(checks: int, *, cores: int | None = None, available: int | None = None) -> int:
-    """The number of labs to boot for so many checks, by this machine's cores and available memory in bytes.
+    """Return the number of labs to boot for a number of checks, by cores and available memory in bytes.
 
-    Checks mostly wait, so a core carries more than one lab.
+    Checks mostly wait, so one core can serve several labs.
     """
     cores = cores or len(os.sched_getaffinity(0))
     available = _available() if available is None else available

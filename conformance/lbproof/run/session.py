@@ -1,7 +1,7 @@
-"""One run from end to end: boot, install, judge, conclude, take down, report.
+"""Session of one run: boot, install, judge, conclude, take down, report.
 
-The events of the run are the only thing that it leaves; all reports are made from them at the end, also when the boot
-failed or someone pressed Ctrl-C.
+The events of the run are its only output; all reports are generated from them at the end, also after a failed boot or
+Ctrl-C.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Session:
     """A run: `open` boots and installs, `close` takes down, concludes and writes the report."""
 
     def __init__(self, options: Options, *, command: list[str]) -> None:
-        """Resolve names alone; nothing is started. Raises `pytest.UsageError` for an unknown implementation."""
+        """Resolve names without starting anything. Raises `pytest.UsageError` for an unknown implementation."""
         self.options = options
         self.command = command
         try:
@@ -68,14 +68,14 @@ class Session:
         self.claimed = frozenset(options.features or self.adapter.features)
         self.order, self.not_run = options.cases(self.claimed)
         self.selected: list[str] = []
-        """Of `order`, those that pytest kept (`-k`, `-m` and node IDs can leave more out)."""
+        """Cases of `order` that pytest kept (`-k`, `-m` and node IDs can deselect more)."""
         self.begins: list[Callable[[RunContext], None]] = []
-        """What must go on during the whole run, started before the first check."""
+        """Functions that start background activities before the first check."""
         self.summary: list[str] = []
         self.exit: Exit | None = None
         self.directory: Path | None = None
         self.stopped_by: BaseException | None = None
-        """What ended the run before its last check."""
+        """Reason why the run ended before its last check."""
         self._running = False
         self._verdicts: dict[str, Verdict] = {}
         self._unreached: set[str] = set()
@@ -86,16 +86,16 @@ class Session:
         self._called = False
         self._checks_began: float | None = None
         self.labs = 1
-        """How many labs judge side by side."""
+        """Number of parallel labs."""
         self.workers: Workers | None = None
-        """Their processes; None in a run of one lab."""
+        """Worker processes of the labs; None in a run with one lab."""
 
     # --- the run
 
     def open(self, pytest_session: pytest.Session) -> None:
-        """Boot the labs and install the implementation; when that fails, the run is closed.
+        """Boot the labs and install the implementation; close the run on failure.
 
-        A lab that is given and cannot be used, and a folder that cannot be written, end it before there is a run.
+        An unusable given lab or an unwritable folder is an error before the run begins.
         """
         try:
             if self.options.lab:
@@ -148,7 +148,7 @@ class Session:
             raise
 
     def _give_up(self, error: LabError | OSError) -> NoReturn:
-        """End before there is a run. A failure that is neither the lab's nor the machine's is raised again."""
+        """Exit before the run begins. Raises the failure again if the lab or the machine did not cause it."""
         line = str(error) if isinstance(error, LabError) else of_environment(error)
         if not line:
             raise error
@@ -169,11 +169,11 @@ class Session:
         self.journal.write("stage", name="checks", phase="begin")
 
     def boot(self) -> dict[str, str]:
-        """Boot the lab of this process; return what the report says of it."""
+        """Boot the lab of this process; return its description for the report."""
         return self.lab.boot(self._progress)
 
     def install(self, begins: Iterable[Callable[[RunContext], None]]) -> None:
-        """Install the implementation in the lab of this process, and start what must go on beside the checks."""
+        """Install the implementation in the lab of this process and start the background activities."""
         self.lab.install(self.journal, self._budgets, begins, self._progress)
 
     def _progress(self, line: str) -> None:
@@ -187,7 +187,7 @@ class Session:
         self.journal.write("stage", name=name, phase="end", seconds=round(time.monotonic() - began, 3))
 
     def close(self) -> None:
-        """Take down, conclude and write the report, once; a failure here is a bug of ours and says so."""
+        """Take down, conclude and write the report, once; a failure here is reported as a bug of lbproof."""
         if not self._running:
             return
         self._running, error = False, self.stopped_by
@@ -215,37 +215,37 @@ class Session:
             self._conclude(error)
 
     def _stop(self, workers: Workers) -> None:
-        """Interrupt the workers; who interrupts that as well ends them at once."""
+        """Interrupt the workers; a second interrupt kills them immediately."""
         try:
             workers.stop()
         except BaseException:
             workers.kill()
             raise
 
-    # --- what a worker and its parent tell each other
+    # --- messages between a worker and its parent
 
     def serve(self, send: Callable[[dict[str, Any]], None]) -> None:
-        """In a worker: send all events to the parent, on the clock of the run, instead of writing them."""
+        """Worker: send all events to the parent, with the run's clock, instead of writing them."""
         began = self.journal.began
-        self.journal.close()  # this process's own end; the parent's stays
+        self.journal.close()  # closes the file in this process only; the parent's stays open
         self.journal = Journal(None)
         self.journal.began = began
         self.journal.listeners.append(send)
         self.workers = None
 
     def receive(self, event: dict[str, Any]) -> None:
-        """In the parent: take an event of a worker."""
+        """Parent: write an event of a worker."""
         self.journal.relay(event)
         if event["event"] == "check.finished":
             self._verdicts[event["case"]] = Verdict(event["verdict"])
 
     def lose(self, case: str, node: str, why: str) -> None:
-        """In the parent: the process that judged a case has died."""
+        """Parent: record that the process that executed a case died."""
         if case not in self._verdicts:
             self._verdict(case, node, Verdict.ERROR, reason=why)
 
     def failed(self, error: BaseException) -> tuple[str, int | None, bool]:
-        """In a worker: what an exception means, as `WorkerError` takes it."""
+        """Worker: convert an exception to the arguments of `WorkerError`."""
         code = _exit(error)
         if code is Exit.BUG:
             traceback.print_exception(error, file=sys.__stderr__)
@@ -265,7 +265,7 @@ class Session:
             not_claimed=scope.not_claimed,
         )
         self.exit = Exit.of(conclusion)
-        if conclusion is not Conclusion.NOT_CONFORMANT:  # what was proven stays so, whatever broke beside it
+        if conclusion is not Conclusion.NOT_CONFORMANT:  # a proven verdict stays valid whatever fails afterwards
             self.exit = _exit(error) or self.exit
         note: dict[str, Any] = {"note": self._note} if self._note else {}
         self.journal.write("run.finished", conclusion=conclusion, exit=int(self.exit), seconds=self.journal.t(), **note)
@@ -282,7 +282,7 @@ class Session:
             self.summary.append(f"lbproof: the report could not be written: {line}")
 
     def _report(self) -> None:
-        """Write all reports, and say what they say; what is not in the events is in no report. Raises `OSError`."""
+        """Write all reports from the events and store the closing lines. Raises `OSError`."""
         directory = self.directory
         assert directory is not None  # noqa: S101 - set on entering, for the type checker
         if self.journal.lost:
@@ -298,15 +298,15 @@ class Session:
 
     @property
     def context(self) -> RunContext:
-        """What all cases share. Raises `RuntimeError` outside the run."""
+        """Return the context shared by all cases. Raises `RuntimeError` outside the run."""
         return self.lab.context
 
     def check(self, case: str) -> CheckContext:
-        """A new context for the check of one case."""
+        """Create a context for the check of one case."""
         return CheckContext(self.context, case)
 
     def begin(self, case: str, node: str) -> None:
-        """A case begins, unless the events of the run can no longer be written: then the run is stopped."""
+        """Begin a case; stop the run instead if its events can no longer be written."""
         self.refuse_lost_events()
         self._case_began = time.monotonic()
         self._details = {}
@@ -320,9 +320,9 @@ class Session:
             pytest.exit(of_environment(self.journal.lost) or str(self.journal.lost), int(Exit.NO_ENVIRONMENT))
 
     def judge(self, case: str, error: BaseException, report: pytest.TestReport, check: CheckContext | None) -> Outcome:
-        """What an exception in a case means; keeps the evidence when the check has a context to take it from.
+        """Derive the verdict from an exception in a case; collect evidence if the check has a context.
 
-        What breaks while a check that failed is being undone does not take its failure back.
+        An error during cleanup does not replace the failure of the check.
         """
         if self._verdicts.get(case) is Verdict.FAILED:
             self._details["reason"] += f"; while undoing: {_first_line(error)}"
@@ -350,7 +350,7 @@ class Session:
         self._called = True
 
     def finish(self, case: str, node: str) -> None:
-        """A case ends: its verdict is what `judge` found, or `passed` if the check was executed."""
+        """End a case: its verdict is the one from `judge`, or `passed` if the check was executed."""
         verdict = self._verdicts.get(case, Verdict.PASSED)
         if verdict is Verdict.PASSED and not self._called:
             verdict = Verdict.ERROR
@@ -359,7 +359,7 @@ class Session:
         self.journal.case = None
 
     def cut_short(self, case: str, node: str) -> None:
-        """A case that someone stopped has no verdict of its own, unless its failure was proven before."""
+        """Discard the verdict of an interrupted case, unless its failure was already proven."""
         if self._verdicts.get(case) is Verdict.FAILED:
             self._details["reason"] += "; the run was stopped while the evidence was kept"
             self._verdict(case, node, Verdict.FAILED, **self._details)
@@ -374,7 +374,7 @@ class Session:
 
 
 def _exit(error: BaseException | None) -> Exit | None:
-    """The exit of a run that ended early; None when its verdicts say it."""
+    """Return the exit code of a run that ended early; None when the verdicts decide it."""
     if isinstance(error, WorkerError):
         return error.exit
     if isinstance(error, (LabError, ApiUnreachable)) or of_environment(error):

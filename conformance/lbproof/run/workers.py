@@ -1,9 +1,9 @@
-"""Judging in several labs at once: one process a lab, forked when the checks have been collected.
+"""Parallel run in several labs: one process for each lab, forked after collection.
 
-The parent hands out checks, writes all events, logs all reports of pytest and concludes; so `-x`, `--lf` and
-`--junitxml` work as in a run of one lab. A worker boots its lab, installs the implementation, judges what it is handed,
-and sends events and reports through a pipe. It is in a process group of its own: Ctrl-C reaches the parent alone, which
-interrupts the workers once. When the parent dies, the kernel kills the workers, and each lab ends with its worker.
+The parent assigns checks, writes all events, logs all pytest reports and concludes, so `-x`, `--lf` and `--junitxml`
+work as with one lab. A worker boots its lab, installs the implementation, executes its checks, and sends events and
+reports through a pipe. It has its own process group: Ctrl-C reaches only the parent, which interrupts the workers once.
+When the parent dies, the kernel kills the workers, and each lab ends with its worker.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 class WorkerError(Exception):
-    """What ended a worker; `exit` is the exit code of the run, None when its verdicts decide."""
+    """Failure of a worker; `exit` is the exit code of the run, None when the verdicts decide it."""
 
     def __init__(self, text: str, exit_code: Exit | None, *, of_implementation: bool = False) -> None:
         """`of_implementation`: the implementation could not be installed."""
@@ -43,12 +43,12 @@ class WorkerError(Exception):
 
 
 class _Worker:
-    """The parent's side of one worker."""
+    """One worker, as seen by the parent."""
 
     def __init__(self, number: int, serve: Callable[[Connection], None]) -> None:
         self.number = number
         self.unit: list[Check] = []
-        """What it has still to judge of its unit; the first is being judged while `busy`."""
+        """Remaining checks of its unit; the first is being executed while `busy`."""
         self.busy = False
         self.alive = True
         context = multiprocessing.get_context("fork")
@@ -58,9 +58,9 @@ class _Worker:
         theirs.close()
 
     def order(self, *words: Any) -> None:  # noqa: ANN401 - pickled
-        """Send an order, and expect an answer. A worker that has died is noticed when its answer is read."""
+        """Send an order and expect an answer. A dead worker is detected when its answer is read."""
         self.busy = True
-        with contextlib.suppress(BrokenPipeError):  # the end of its pipe is read next
+        with contextlib.suppress(BrokenPipeError):  # EOF of its pipe is read next
             self.pipe.send(words)
 
 
@@ -68,7 +68,7 @@ class Workers:
     """All workers of a run."""
 
     def __init__(self, session: Session, pytest_session: pytest.Session, count: int) -> None:
-        """Fork so many workers; `session` has collected its checks and started its journal."""
+        """Fork that many workers; `session` has collected its checks and started its journal."""
         self._session, self._pytest = session, pytest_session
         self._config = pytest_session.config
         parent = os.getpid()
@@ -78,17 +78,17 @@ class Workers:
             self._workers.append(_Worker(number, served))
 
     def boot(self) -> dict[str, str]:
-        """Boot all labs; gives the facts of the first one."""
+        """Boot all labs; return the description of the first one."""
         self._all("boot")
         facts: dict[str, str] = self._answers[0]
         return facts
 
     def install(self) -> None:
-        """Install the implementation in all labs. What must go on beside the checks begins in one of them."""
+        """Install the implementation in all labs, and start background activities in one of them."""
         self._all("install")
 
     def judge(self, checks: Sequence[Check]) -> None:
-        """Judge all checks. Raises `Failed` or `Interrupted` when pytest is to stop, and `WorkerError`."""
+        """Execute all checks. Raises `Failed` or `Interrupted` when pytest must stop, and `WorkerError`."""
         schedule = Schedule.of(checks)
         for worker in self._workers:
             self._next(worker, schedule)
@@ -112,7 +112,7 @@ class Workers:
             raise WorkerError("every lab ended before all checks were judged", None)
 
     def stop(self) -> None:
-        """Interrupt what is being judged, and wait until its events have arrived."""
+        """Interrupt the running checks and wait until their events have arrived."""
         for worker in self._workers:
             if worker.busy and worker.alive and worker.process.pid:
                 os.kill(worker.process.pid, signal.SIGINT)
@@ -121,7 +121,7 @@ class Workers:
                 self._log(value)
 
     def close(self) -> None:
-        """Take all labs down. Raises `WorkerError` for the first that could not be."""
+        """Take all labs down. Raises `WorkerError` for the first failure."""
         try:
             self._all("close")
         finally:
@@ -130,7 +130,7 @@ class Workers:
                 worker.process.join()
 
     def kill(self) -> None:
-        """End all workers at once; each lab ends with its worker."""
+        """Kill all workers; each lab ends with its worker."""
         for worker in self._workers:
             worker.process.kill()
 
@@ -151,7 +151,7 @@ class Workers:
             raise failed
 
     def _messages(self) -> Iterator[tuple[_Worker, str, Any]]:
-        """Messages of busy workers until none is busy; events go to the journal, and a worker's end is `ended`."""
+        """Yield messages of busy workers until none is busy, `ended` for a dead one; write events to the journal."""
         while busy := {worker.pipe: worker for worker in self._workers if worker.busy}:
             for pipe in wait(list(busy)):
                 worker = busy[pipe]  # type: ignore[index]
@@ -180,7 +180,7 @@ class Workers:
             worker.order("judge", check.index, rest[0].index if rest else None)
 
     def _bury(self, worker: _Worker, schedule: Schedule) -> None:
-        """Give the check that a dead worker was at its verdict, and leave the rest of its unit to others."""
+        """Record the verdict of the check that a dead worker was executing, and requeue the rest of its unit."""
         if not worker.unit:
             return
         check, *rest = worker.unit
@@ -208,7 +208,7 @@ def _error(value: tuple[str, int | None, bool]) -> WorkerError:
 
 
 class _Served:
-    """The worker's side: boots a lab and judges what it is handed, until it is told to close."""
+    """Worker process: boots a lab and executes its checks until it receives the order to close."""
 
     def __init__(self, session: Session, pytest_session: pytest.Session, number: int, parent: int) -> None:
         self._session, self._pytest = session, pytest_session
@@ -217,7 +217,7 @@ class _Served:
         self._sending = self._interrupted = False
 
     def __call__(self, pipe: Connection) -> None:
-        """Serve orders, each with an answer `done` or `failed`."""
+        """Process orders and answer each with `done` or `failed`."""
         os.setpgid(0, 0)
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != self._parent:
@@ -245,12 +245,12 @@ class _Served:
                 answer = ("done", None)
             except EOFError:  # the parent has ended
                 break
-            except BaseException as error:  # noqa: BLE001 - told to the parent, which ends the run with it
+            except BaseException as error:  # noqa: BLE001 - reported to the parent, which ends the run
                 answer = ("failed", self._session.failed(error))
             self._send(*answer)
 
     def _send(self, kind: str, value: object) -> None:
-        """Send a message whole, whichever thread has one; an interrupt waits until it is sent."""
+        """Send a complete message from any thread; delay an interrupt until it is sent."""
         main = threading.current_thread() is threading.main_thread()
         with self._lock:
             self._sending = main or self._sending
@@ -295,7 +295,7 @@ class _Served:
 
 
 def _detach(config: pytest.Config) -> None:
-    """Give a worker files of its own for captured output, and leave the screen to the parent."""
+    """Give a worker its own files for captured output; only the parent writes to the terminal."""
     manager = config.pluginmanager
     capture: Any = manager.getplugin("capturemanager")
     if capture is not None:
@@ -306,15 +306,15 @@ def _detach(config: pytest.Config) -> None:
 
 
 class ParallelLoop:
-    """Takes the place of pytest's loop over the items in a run of several labs."""
+    """Replacement for pytest's run loop when there are several labs."""
 
     def __init__(self, session: Session, checks: Sequence[Check]) -> None:
-        """`checks` are those of the run; the items before them are tests of somebody else, which run in the parent."""
+        """`checks` are those of the run; the items before them are other tests, which run in the parent."""
         self._session, self._checks = session, checks
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool | None:
-        """Run other tests here, and judge the checks in the labs."""
+        """Run other tests in this process and the checks in the labs."""
         workers = self._session.workers
         if workers is None or session.config.option.collectonly:
             return None
