@@ -424,9 +424,9 @@ def stays_down() -> None:
 
     suspend = segment.Segment.on_suspend
 
-    def still_shy(self: segment.Segment, now: float, gap: float) -> None:
+    def still_shy(self: segment.Segment, gap: float, now: float) -> None:
         listen_until = self.listen_until
-        suspend(self, now, gap)  # on a busy machine this would end what `receive` has begun
+        suspend(self, gap, now)  # on a busy machine this would end what `receive` has begun
         self.listen_until = max(self.listen_until, listen_until)
 
     _set(segment.Segment, "receive", shy)
