@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 WITHIN = 60
 
 
-def consistently(engine: Engine, lab: str) -> list[str]:
+def containers_and_network(engine: Engine, lab: str) -> list[str]:
     """What the engine holds of a lab: containers by kind's label or ours, networks by ours."""
     cluster = engine.containers(f"io.x-k8s.kind.cluster=lbproof-{lab}")
     return [*cluster, *engine.containers(f"dev.lbproof.lab={lab}"), *engine.networks(f"dev.lbproof.lab={lab}")]
@@ -89,7 +89,7 @@ def test_two_labs_do_not_see_each_other(engine: Engine, lab: KindLab, name: str)
     assert beside.alive
     assert lab.segment.subnet not in segment
     assert f"container lbproof-{name}-worker" in removed[0]
-    assert consistently(engine, name) == []
+    assert containers_and_network(engine, name) == []
     assert volumes(engine) == before
     assert spared[0] == [foreign]
     assert spared[1]
@@ -107,7 +107,7 @@ def test_ctrl_c_in_the_middle_of_a_boot_leaves_nothing(engine: Engine, lab: Kind
 
     assert booting.returncode == 2, said
     assert said.splitlines()[-1] == "lbproof: interrupted"
-    assert consistently(engine, name) == []
+    assert containers_and_network(engine, name) == []
     assert volumes(engine) == before
     assert not registry.directory(name).exists()
     assert lab.cluster.request("GET", "/readyz")[0] == 200
@@ -120,7 +120,9 @@ def test_a_lab_goes_with_the_process_that_boots_it(engine: Engine, name: str) ->
     has_a_node(engine, name)
     booting.kill()
     booting.communicate()
-    eventually(lambda: consistently(engine, name), lambda left: not left, what="nothing is left", within=WITHIN)
+    eventually(
+        lambda: containers_and_network(engine, name), lambda left: not left, what="nothing is left", within=WITHIN
+    )
     eventually(registry.directory(name).exists, lambda there: not there, what="the folder is gone", within=WITHIN)
 
     assert volumes(engine) == before
@@ -134,5 +136,5 @@ def test_clean_finds_what_has_no_folder_any_more(engine: Engine, lab: KindLab, n
     assert [line for line in removed if name in line] == [
         f"lab {name}, of which no directory is left: network lbproof-{name}"
     ]
-    assert consistently(engine, name) == []
+    assert containers_and_network(engine, name) == []
     assert lab.name in {info.name for info in registry.labs()}

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from lbproof.run.session import Session
 
+_INTERRUPTS = (signal.SIGINT, signal.SIGTERM)
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
@@ -155,13 +156,15 @@ class Workers:
         while busy := {worker.pipe: worker for worker in self._workers if worker.busy}:
             for pipe in wait(list(busy)):
                 worker = busy[pipe]  # type: ignore[index]
-                try:
-                    kind, value = worker.pipe.recv()
-                except (EOFError, ConnectionResetError):
-                    worker.alive = worker.busy = False
-                    kind, value = "ended", None
+                with _interrupts_held_back():
+                    try:
+                        kind, value = worker.pipe.recv()
+                    except (EOFError, ConnectionResetError):
+                        worker.alive = worker.busy = False
+                        kind, value = "ended", None
+                    if kind == "event":
+                        self._session.receive(value)
                 if kind == "event":
-                    self._session.receive(value)
                     continue
                 if kind in {"done", "failed"}:
                     worker.busy = False
@@ -202,6 +205,20 @@ class Workers:
         self._config.hook.pytest_runtest_logreport(report=report)
 
 
+@contextlib.contextmanager
+def _interrupts_held_back() -> Iterator[None]:
+    """Read and write whole messages: a signal that would interrupt is handled at the end of the block."""
+    held: list[int] = []
+    before = {number: signal.signal(number, lambda got, _: held.append(got)) for number in _INTERRUPTS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if held:
+        signal.raise_signal(held[0])
+
+
 def _error(value: tuple[str, int | None, bool]) -> WorkerError:
     text, code, of_implementation = value
     return WorkerError(text, None if code is None else Exit(code), of_implementation=of_implementation)
@@ -214,7 +231,7 @@ class _Served:
         self._session, self._pytest = session, pytest_session
         self._number, self._parent = number, parent
         self._lock = threading.Lock()
-        self._sending = self._interrupted = False
+        self._held = self._interrupted = False
 
     def __call__(self, pipe: Connection) -> None:
         """Process orders and answer each with `done` or `failed`."""
@@ -237,7 +254,7 @@ class _Served:
         while order != "close":
             answer: tuple[str, Any]
             try:
-                order, *words = pipe.recv()
+                order, *words = self._receive()
                 answer = ("done", orders[order](*words))
             except KeyboardInterrupt as error:
                 self._session.stopped_by = error
@@ -250,20 +267,32 @@ class _Served:
             self._send(*answer)
 
     def _send(self, kind: str, value: object) -> None:
-        """Send a complete message from any thread; delay an interrupt until it is sent."""
+        """Send a message whole, from any thread."""
+        with self._lock, self._uninterrupted():
+            self._pipe.send((kind, value))
+
+    def _receive(self) -> list[Any]:
+        """Wait for an order, which an interrupt ends, and read it whole."""
+        self._pipe.poll(None)
+        with self._uninterrupted():
+            order: list[Any] = self._pipe.recv()
+        return order
+
+    @contextlib.contextmanager
+    def _uninterrupted(self) -> Iterator[None]:
+        """Hold an interrupt back until the end of the block: half a message would spoil all that follow."""
         main = threading.current_thread() is threading.main_thread()
-        with self._lock:
-            self._sending = main or self._sending
-            try:
-                self._pipe.send((kind, value))
-            finally:
-                self._sending = self._sending and not main
+        self._held = self._held or main
+        try:
+            yield
+        finally:
+            self._held = self._held and not main
         if main and self._interrupted:
             self._interrupted = False
             raise KeyboardInterrupt
 
     def _interrupt(self, _signal: int, _frame: FrameType | None) -> None:
-        if self._sending:
+        if self._held:
             self._interrupted = True
         else:
             raise KeyboardInterrupt
