@@ -114,7 +114,7 @@ def test_ctrl_c_in_the_middle_of_a_boot_leaves_nothing(engine: Engine, lab: Kind
 
 
 def test_a_lab_goes_with_the_process_that_boots_it(engine: Engine, name: str) -> None:
-    """SIGKILL in the middle of a boot: the keeper removes what there is."""
+    """SIGKILL in the middle of a boot: the supervisor removes what there is."""
     before = volumes(engine)
     booting = boot(name)
     has_a_node(engine, name)

@@ -134,14 +134,14 @@ def environ(process: Path) -> list[bytes]:
         return []
 
 
-def test_nothing_is_left_when_the_keeper_is_killed(
+def test_nothing_is_left_when_the_supervisor_is_killed(
     lab: NetnsLab, kube: Kube, programs: Mapping[str, Path], name: str, before: set[str]
 ) -> None:
-    """SIGKILL to the keeper ends every process, namespace, link and mount; `clean` finds and removes the directory."""
+    """SIGKILL to the supervisor ends every process, namespace, link and mount; `clean` removes the directory."""
     other = NetnsLab.up(name, SMALL, programs=programs)
     sleeper = other.client().popen(["sleep", "60"])
     its_own = spaces_of(name)
-    os.kill(registry.find(name).keeper, signal.SIGKILL)
+    os.kill(registry.find(name).supervisor, signal.SIGKILL)
     sleeper.wait(5)
     eventually(names, lambda seen: not seen[name], what="the lab is dead", within=5)
     said: list[str] = []
@@ -241,6 +241,6 @@ def test_logs_are_exported_and_bounded(lab: NetnsLab, tmp_path: Path) -> None:
     lab.export_logs(tmp_path / "logs")
     copied = {path.name: path.stat().st_size for path in (tmp_path / "logs").iterdir()}
 
-    assert {"etcd-m01.log", "kube-apiserver-m01.log", "kube-proxy-w01.log", "keeper.log"} <= set(copied)
+    assert {"etcd-m01.log", "kube-apiserver-m01.log", "kube-proxy-w01.log", "supervisor.log"} <= set(copied)
     assert copied["long.log"] == 256 * 1024
     assert max(copied.values()) <= 256 * 1024

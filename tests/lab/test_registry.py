@@ -23,7 +23,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def dead(name: str) -> None:
-    """What a lab leaves whose keeper died: here one with a start time that nothing has."""
+    """What a lab leaves whose supervisor died: here one with a start time that nothing has."""
     with registry.claim(name) as state:
         registry.record(name, os.getpid(), Topology(workers=1))
         row = (state / "lab.json").read_text(encoding="utf-8")

@@ -422,7 +422,15 @@ def stays_down() -> None:
             self.listen_until = float("inf")
         return receive(self, heartbeat, now)
 
+    suspend = segment.Segment.on_suspend
+
+    def still_shy(self: segment.Segment, gap: float, now: float) -> None:
+        listen_until = self.listen_until
+        suspend(self, gap, now)  # on a busy machine this would end what `receive` has begun
+        self.listen_until = max(self.listen_until, listen_until)
+
     _set(segment.Segment, "receive", shy)
+    _set(segment.Segment, "on_suspend", still_shy)
     _set(segment.Segment, "expire_peers", lambda *_: [])
 
 

@@ -1,4 +1,4 @@
-"""Each mutant fails the cases that are named for it: a check that no wrong implementation can fail proves nothing."""
+"""Each mutant fails the cases named for it: a check that no implementation fails is useless."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[2]
 def judged(
     implementation: str, cases: Iterable[str], results: Path, *, limit: float, labs: int = 0
 ) -> tuple[int, dict[str, str]]:
-    """The exit code of a run of these cases (of all for none), and the verdict of each; `labs` 0: what pays."""
+    """Run these cases (default: all) in `labs` labs (0: as many as useful); return exit code and verdicts."""
     run = subprocess.run(
         [
             *(sys.executable, "-m", "lbproof", "run", "--implementation", implementation, "--results", str(results)),
@@ -45,15 +45,15 @@ def judged(
 
 
 class Runs:
-    """Runs of the mutants that were selected, as many at once as this machine carries labs."""
+    """Runs of the selected mutants, as many in parallel as this machine can run labs."""
 
     def __init__(self, mutants: Iterable[Mutant], folder: Path) -> None:
-        """Start them in the order of their tests."""
+        """Start the runs in the order of their tests."""
         self._pool = ThreadPoolExecutor(labs_that_pay(len(MUTANTS)))
         self._runs = {mutant.name: self._pool.submit(self._run, mutant, folder / mutant.name) for mutant in mutants}
 
     def __getitem__(self, mutant: Mutant) -> tuple[int, dict[str, str]]:
-        """Exit code and verdicts of the run of a mutant, once it has ended."""
+        """Wait for the run of a mutant; return its exit code and verdicts."""
         return self._runs[mutant.name].result()
 
     @staticmethod
@@ -62,13 +62,13 @@ class Runs:
         return judged(adapter, mutant.cases, results, limit=290, labs=1)
 
     def close(self) -> None:
-        """Start no more; wait for those that run."""
+        """Cancel queued runs; wait for the running ones."""
         self._pool.shutdown(cancel_futures=True)
 
 
 @pytest.fixture(scope="module")
 def runs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
-    """The runs of all mutants whose tests were selected."""
+    """Runs of all mutants whose tests were selected."""
     selected: list[Any] = [
         item.callspec.params["mutant"]
         for item in request.session.items
@@ -82,7 +82,7 @@ def runs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("mutant", MUTANTS.values(), ids=MUTANTS)
 def test_each_case_that_is_named_for_it_catches_it(mutant: Mutant, runs: Runs) -> None:
-    """By a verdict `failed` and not by an error; the run ends as not conformant where a requirement binds."""
+    """Each case fails with the verdict `failed`, and the run is not conformant if a requirement is mandatory."""
     code, verdicts = runs[mutant]
 
     assert verdicts == dict.fromkeys(mutant.cases, "failed")
@@ -91,7 +91,7 @@ def test_each_case_that_is_named_for_it_catches_it(mutant: Mutant, runs: Runs) -
 
 @pytest.mark.timeout(600)
 def test_the_unbroken_reference_passes_every_case(tmp_path: Path) -> None:
-    """In several labs, as `make conformance` judges it: what catches a mutant catches it for its fault."""
+    """The reference without a fault passes every case, in several labs as in `make conformance`."""
     code, verdicts = judged("reference", [], tmp_path, limit=590)
 
     assert {case: verdict for case, verdict in verdicts.items() if verdict != "passed"} == {}

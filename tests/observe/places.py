@@ -12,7 +12,7 @@ import subprocess
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Self
 
-from lbproof.lab.vantage import NamespaceVantage
+from lbproof.lab.common.vantage import NamespaceVantage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

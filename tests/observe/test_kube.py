@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import itertools
-import socket
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 from tests.observe.places import kubeconfig_text
 from tests.reference.apiserver import ApiServer
 
-from lbproof.witnesses.kube import ApiError, ApiUnreachable, Kube, load_manifests
+from lbproof.witnesses.kube import ApiError, Kube
 from lbproof.witnesses.wait import eventually
 
 if TYPE_CHECKING:
@@ -145,24 +143,14 @@ def test_a_list_says_the_kind_of_each(kube: Kube, thing: Object) -> None:
     ("kind", "body", "expected"),
     [
         ("merge", {"data": {"b": "2"}}, {"a": "1", "b": "2"}),
-        ("strategic", {"data": {"b": "2", "$patch": "replace"}}, {"b": "2"}),
         ("json", [{"op": "replace", "path": "/data/a", "value": "3"}], {"a": "3"}),
     ],
 )
 def test_each_kind_of_patch_is_understood(
-    kube: Kube, thing: Object, kind: Literal["merge", "strategic", "json"], body: object, expected: Object
+    kube: Kube, thing: Object, kind: Literal["merge", "json"], body: object, expected: Object
 ) -> None:
-    """RFC 7386, Kubernetes' own, and RFC 6902."""
+    """RFC 7386 and RFC 6902."""
     assert kube.patch(path_of(thing), body, kind)["data"] == expected
-
-
-def test_a_stale_object_does_not_replace_a_newer_one(kube: Kube, thing: Object) -> None:
-    """The server compares versions, since bodies are sent as they are."""
-    newer = kube.replace(path_of(thing), thing | {"data": {"a": "2"}})
-
-    assert newer["data"] == {"a": "2"}
-    with pytest.raises(ApiError, match="409 Conflict"):
-        kube.replace(path_of(thing), thing)
 
 
 def test_a_deletion_takes_options(kube: Kube, thing: Object) -> None:
@@ -261,108 +249,3 @@ def test_a_watch_from_long_ago_is_refused(kube: Kube, thought: Object) -> None:
         next(kube.watch(path, "1", 5))
 
     assert refused.value.status == 410
-
-
-def test_the_moment_of_a_change_is_that_of_its_event(kube: Kube, thing: Object, later: Callable[..., None]) -> None:
-    """Not that of a later look: what is measured is the implementation and not the poll."""
-    began: list[float] = []
-
-    def change() -> None:
-        began.append(time.monotonic())
-        kube.patch(path_of(thing), {"data": {"a": "2"}})
-
-    later(0.3, change)
-    found = kube.until(path_of(thing), lambda it: it["data"]["a"] == "2", 10)
-
-    assert found is not None
-    assert found[0]["data"] == {"a": "2"}
-    assert 0 < found[1] - began[0] < 0.4
-
-
-def test_what_is_already_so_is_given_at_once(kube: Kube, thing: Object) -> None:
-    """There is nothing to wait for."""
-    found = kube.until(path_of(thing), lambda it: it["data"]["a"] == "1", 0)
-
-    assert found is not None
-    assert found[0] == thing
-
-
-def test_what_does_not_come_is_none(kube: Kube, thing: Object, later: Callable[..., None]) -> None:
-    """Also when the object is deleted in the meantime: its last state is no state."""
-    later(0.2, kube.delete, path_of(thing))
-    deleted: list[str] = []
-
-    def good(it: Object) -> bool:
-        deleted.append(it["metadata"]["resourceVersion"])
-        return len(deleted) > 1
-
-    assert kube.until(path_of(thing), good, 1) is None
-
-
-def test_many_threads_share_a_client(kube: Kube) -> None:
-    """Probes run in threads; each gets its own answer."""
-
-    def round_trip(number: int) -> str:
-        made = kube.create(MAPS, {"metadata": {"name": f"thread-{number}"}, "data": {"a": str(number)}})
-        found: str = kube.get(path_of(made))["data"]["a"]
-        kube.delete(path_of(made))
-        return found
-
-    with ThreadPoolExecutor(16) as pool:
-        assert list(pool.map(round_trip, range(64))) == [str(number) for number in range(64)]
-
-
-def test_any_request_can_be_made(kube: Kube) -> None:
-    """Status and body as they are, also of what is refused."""
-    assert kube.request("GET", "/readyz") == (200, b"ok")
-    assert kube.request("GET", "/nothing")[0] == 404
-
-
-def test_a_server_that_is_not_there_is_named(tmp_path: Path) -> None:
-    """One line: what was asked, where, and why there is no answer."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    kube = client_of(tmp_path, f"http://127.0.0.1:{port}")
-
-    with pytest.raises(
-        ApiUnreachable, match=rf"GET /version: the API server at http://127.0.0.1:{port} does not answer: .*refused"
-    ):
-        kube.get("/version")
-    kube.close()
-
-
-def test_a_server_that_says_nothing_is_not_waited_for_for_ever(tmp_path: Path) -> None:
-    """A frozen API server is a fault like others."""
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        kube = client_of(tmp_path, f"http://127.0.0.1:{silent.getsockname()[1]}")
-        began = time.monotonic()
-        with pytest.raises(ApiUnreachable, match="timed out"):
-            kube.request("GET", "/version", timeout=0.2)
-        kube.close()
-
-    assert time.monotonic() - began < 2
-
-
-@pytest.mark.parametrize(
-    ("text", "why"),
-    [
-        (None, "No configuration found"),
-        ("{", "parsing"),
-        ("kind: Config", "current-context"),
-    ],
-)
-def test_a_kubeconfig_that_is_none_is_named(tmp_path: Path, text: str | None, why: str) -> None:
-    """Not there, not YAML, and empty: the line says which file and why."""
-    path = tmp_path / "kubeconfig"
-    if text is not None:
-        path.write_text(text)
-
-    with pytest.raises(ApiUnreachable, match=rf"^kubeconfig .*/kubeconfig: .*{why}.*$"):
-        Kube(path)
-
-
-def test_every_document_of_a_manifest_is_read() -> None:
-    """Empty ones, as left by a template, are none."""
-    text = "---\nkind: A\n---\n# nothing\n---\nkind: B\nspec:\n  x: [1]\n"
-
-    assert load_manifests(text) == [{"kind": "A"}, {"kind": "B", "spec": {"x": [1]}}]

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.observe.places import PORT
 
-from lbproof.lab.vantage import NamespaceVantage
+from lbproof.lab.common.vantage import NamespaceVantage
 from lbproof.witnesses import prober
 from lbproof.witnesses.journal import Journal
 from lbproof.witnesses.prober import PERIOD, STEADY, TIMEOUT, Prober, Sample, first_outage, longest, outages, steady

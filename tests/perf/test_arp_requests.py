@@ -25,7 +25,7 @@ from lbproof_perf.probes.timestamps import stamp
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from lbproof.lab.vantage import NamespaceVantage
+    from lbproof.lab.common.vantage import NamespaceVantage
 
 MAC, ADDRESS, STRANGER = "02:00:00:00:00:99", f"{hosts.NETWORK}.253", f"{hosts.NETWORK}.99"
 

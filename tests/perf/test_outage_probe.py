@@ -28,7 +28,7 @@ from lbproof_perf.sut.system import LabPool
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from lbproof.lab.vantage import NamespaceVantage
+    from lbproof.lab.common.vantage import NamespaceVantage
 
 STRANGER = "02:00:00:00:00:77"
 

@@ -218,8 +218,8 @@ def _interrupted() -> Story:
 
 def _untestable() -> Story:
     story = _begin("POOL-01", "L2-01").judged("POOL-01")
-    reason = "the kernel of this machine lacks what it needs: ip_vs"
-    story.judged("L2-01", "untestable", reason=reason, untestable="KERNEL_LACKS_IT")
+    reason = "kube-proxy runs in another mode: ipvs"
+    story.judged("L2-01", "untestable", reason=reason, untestable="PROXY_MODE")
     return story.ended(Conclusion.INCONCLUSIVE)
 
 

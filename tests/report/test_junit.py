@@ -55,7 +55,7 @@ def test_the_counts_are_those_of_the_cases(each: Sample) -> None:
         ("failed", "L2-01", "failure", "one node answers for 192.168.172.170: not within 5 s"),
         ("error", "L2-01", "error", "before the check: 'x'"),
         ("interrupted", "L2-01", "error", "not reached: the run was killed"),
-        ("untestable", "L2-01", "skipped", "untestable: the kernel of this machine lacks what it needs: ip_vs"),
+        ("untestable", "L2-01", "skipped", "untestable: kube-proxy runs in another mode: ipvs"),
         ("left-out", "L2-01", "skipped", "skipped: left out by --skip L2"),
         ("left-out", "L2-03", "skipped", "unsupported: l2-nonic not claimed"),
     ],

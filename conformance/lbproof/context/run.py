@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from lbproof.context import manifests
 from lbproof.context.undo import Undo
 from lbproof.lab.base import Capability, LabError
+from lbproof.lab.common.conditions import is_node_usable
 from lbproof.spec import Untestable
 from lbproof.witnesses import http
 from lbproof.witnesses.kube import ApiError
@@ -260,12 +261,16 @@ class RunContext:
     def nodes_ready(self) -> None:
         """Wait until every node is Ready and has no `node.kubernetes.io/` taint."""
         self.wait.eventually(
-            lambda: ", ".join(_not_ready(self.cluster.list("/api/v1/nodes"))) or "all",
+            lambda: ", ".join(self._unusable_nodes()) or "all",
             lambda state: state == "all",
             what="every node is Ready",
             budget="node_back",
             every=0.1,
         )
+
+    def _unusable_nodes(self) -> list[str]:
+        nodes = self.cluster.list("/api/v1/nodes")
+        return [node["metadata"]["name"] for node in nodes if not is_node_usable(node)]
 
     def need(self, capability: Capability) -> None:
         """Raise `CannotShow` when the lab lacks a capability."""
@@ -329,12 +334,3 @@ def _deployment(deployment: Object) -> str:
     ready = status.get("readyReplicas", 0)
     current = status.get("observedGeneration") == deployment["metadata"]["generation"]
     return "ready" if current and ready == wanted == status.get("updatedReplicas", 0) else f"{ready} of {wanted} ready"
-
-
-def _not_ready(nodes: list[Object]) -> list[str]:
-    def bad(node: Object) -> bool:
-        conditions = {c["type"]: c["status"] for c in node["status"].get("conditions", [])}
-        tainted = any(t["key"].startswith("node.kubernetes.io/") for t in node["spec"].get("taints", []))
-        return conditions.get("Ready") != "True" or tainted
-
-    return [node["metadata"]["name"] for node in nodes if bad(node)]

@@ -2,7 +2,7 @@
 
 A lab is a directory of its name below `ROOT` and one process, known by its number and its start time together, since
 numbers are used again. In a netns lab it is the `unshare`, and when it ends, the kernel has removed everything but the
-directory. In a kind lab it is the keeper; what the lab has in its Docker engine bears the lab's name in a label.
+directory. In a kind lab it is the supervisor; what the lab has in its Docker engine bears the lab's name in a label.
 Nothing else is ever looked for by name, so nothing that this project did not make is touched.
 """
 
@@ -43,7 +43,7 @@ class LabInfo:
     name: str
     provider: str
     alive: bool
-    keeper: int
+    supervisor: int
     """Process 1 of the lab as this machine numbers it; 0 when it is dead."""
     kubeconfig: Path
     nodes: int
@@ -55,8 +55,8 @@ class LabInfo:
 
     @property
     def process(self) -> str:
-        """The keeper's directory in /proc."""
-        return f"/proc/{self.keeper}"
+        """The supervisor's directory in /proc."""
+        return f"/proc/{self.supervisor}"
 
 
 def directory(name: str) -> Path:
@@ -130,9 +130,9 @@ def remove(name: str) -> str:
     if info is None:
         return f"lab {name}: nothing is left of it"
     if info.alive:
-        _end(info.keeper)
+        _end(info.supervisor)
     what = _contents(info)
-    shutil.rmtree(state, ignore_errors=True)  # its keeper may be removing it as well
+    shutil.rmtree(state, ignore_errors=True)  # its supervisor may be removing it as well
     if state.exists():
         raise LabError(f"lab {name} has ended, but {state} cannot be removed")
     return f"lab {name}: {what}; {state}"
@@ -207,7 +207,7 @@ def _read(state: Path) -> LabInfo | None:
         name=state.name,
         provider=row["provider"],
         alive=alive,
-        keeper=(_child(row["pid"]) if row["provider"] == "netns" else row["pid"]) if alive else 0,
+        supervisor=(_child(row["pid"]) if row["provider"] == "netns" else row["pid"]) if alive else 0,
         engine=row["engine"],
         kubeconfig=state / "kubeconfig",
         nodes=topology.workers + 1,

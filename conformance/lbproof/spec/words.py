@@ -58,7 +58,6 @@ class Untestable(Enum):
 
     NO_SUCH_VANTAGE = "no place in this lab to watch it from"
     NO_SUCH_FAULT = "this lab cannot cause the fault without harm"
-    KERNEL_LACKS_IT = "the kernel of this machine lacks what it needs"
     PROXY_MODE = "kube-proxy runs in another mode"
     TOO_FEW_NODES = "the cluster has too few nodes"
     PATH_BROKEN = "the path to a plain pod is broken, so nothing can be said about the LoadBalancer"

@@ -32,7 +32,6 @@ TIMEOUT = 15.0
 """Request timeout in seconds."""
 _PATCHES = {
     "merge": "application/merge-patch+json",
-    "strategic": "application/strategic-merge-patch+json",
     "json": "application/json-patch+json",
     "apply": "application/apply-patch+yaml",
 }
@@ -143,12 +142,8 @@ class Kube:
         """Create an object in the collection at `path`."""
         return self._call("POST", path, body)
 
-    def replace(self, path: str, body: Object) -> Object:
-        """Replace an object."""
-        return self._call("PUT", path, body)
-
-    def patch(self, path: str, body: Body, kind: Literal["merge", "strategic", "json"] = "merge") -> Object:
-        """Patch an object; `body` has the form of the patch type (RFC 7386, Kubernetes' own, RFC 6902)."""
+    def patch(self, path: str, body: Body, kind: Literal["merge", "json"] = "merge") -> Object:
+        """Patch an object; `body` has the form of the patch type (RFC 7386 or RFC 6902)."""
         return self._call("PATCH", path, body, _PATCHES[kind])
 
     def delete(self, path: str, **options: object) -> Object:
@@ -188,11 +183,11 @@ class Kube:
     def watch(self, path: str, resource_version: str, timeout: float, **query: object) -> Iterator[Object]:
         """Yield events `{"type", "object"}` of a collection from a resourceVersion on, for `timeout` seconds.
 
-        Without events it ends up to a second late, since the server counts in whole seconds. Bookmarks are omitted.
-        Raises `ApiError` when the server ends the watch with an error (410: too old), and `ApiUnreachable` when the
-        connection breaks.
+        With nothing happening it ends up to a second late, since the server counts in whole ones.
+        Raises `ApiError` when the server ends the watch with an error (410: too old), and `ApiUnreachable` when
+        the connection breaks.
         """
-        asked = {"watch": 1, "resourceVersion": resource_version, "allowWatchBookmarks": "true", **query}
+        asked = {"watch": 1, "resourceVersion": resource_version, **query}
         until = time.monotonic() + timeout
         response = self._send(
             "GET",
@@ -214,29 +209,11 @@ class Kube:
                         raise ApiError(
                             f"WATCH {path}", status.get("code", 0), status.get("reason", ""), status.get("message", "")
                         )
-                    if event["type"] != "BOOKMARK":
-                        yield event
+                    yield event
         except urllib3.exceptions.HTTPError as error:
             raise ApiUnreachable(f"WATCH {path}: the connection broke: {error}") from error
         finally:
             response.close()
-
-    def until(self, path: str, good: Callable[[Object], bool], timeout: float) -> tuple[Object, float] | None:
-        """Return the first state of an object that satisfies `good`, and the `time.monotonic()` of its reception.
-
-        Uses a watch, so that the time is that of the change and not of the next poll. The object must exist at the
-        beginning; its state at deletion is not considered. None when no state qualified within `timeout` seconds.
-        """
-        collection, _, name = path.rpartition("/")
-        until = time.monotonic() + timeout
-        found = self.get(path)
-        if good(found):
-            return found, time.monotonic()
-        version, field = found["metadata"]["resourceVersion"], f"metadata.name={name}"
-        for event in self.watch(collection, version, until - time.monotonic(), fieldSelector=field):
-            if event["type"] != "DELETED" and good(event["object"]):
-                return event["object"], time.monotonic()
-        return None
 
     def close(self) -> None:
         """Close the connections."""

@@ -18,7 +18,7 @@ import click
 import numpy as np
 
 from lbproof.lab.base import LabError
-from lbproof.lab.enter import ending_with_us
+from lbproof.lab.common.commands import killed_with_parent
 from lbproof_perf.benchmarks.base import OUTAGE_METRICS, Benchmark, Size
 from lbproof_perf.outage_probe.outage import outage, takeovers
 from lbproof_perf.outage_probe.probe import OutageProbe, Streams, at_client, names_of
@@ -127,7 +127,7 @@ def busy(processes: int) -> Iterator[None]:
     """So many processes that only compute, inside the block."""
     with ExitStack() as stack:
         for _ in range(processes):
-            argv = ending_with_us([sys.executable, "-S", "-E", "-c", "while True: pass"])
+            argv = killed_with_parent([sys.executable, "-S", "-E", "-c", "while True: pass"])
             process = stack.enter_context(subprocess.Popen(argv, stdin=subprocess.DEVNULL))
             stack.callback(process.kill)
         yield

@@ -19,7 +19,7 @@ from typing import IO, TYPE_CHECKING
 import numpy as np
 
 from lbproof.lab.base import LabError
-from lbproof.lab.enter import ending_with_us
+from lbproof.lab.common.commands import killed_with_parent
 from lbproof_perf.benchmarks.base import Benchmark, Size
 from lbproof_perf.outage_probe.hosts import two_hosts
 from lbproof_perf.outage_probe.jitter import JitterLog
@@ -33,7 +33,7 @@ from lbproof_perf.stats.quantiles import enough, quantile
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from lbproof.lab.vantage import NamespaceVantage
+    from lbproof.lab.common.vantage import NamespaceVantage
     from lbproof_perf.benchmarks.base import BenchContext
 
 NAME = "ruler"
@@ -143,7 +143,7 @@ def _say(context: BenchContext) -> None:
 def _server(host: NamespaceVantage) -> Iterator[_Server]:
     argv = [sys.executable, "-m", "lbproof_perf.outage_probe.echo", host.address, str(_PORT)]
     with host.inside():
-        process = subprocess.Popen(ending_with_us(argv), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        process = subprocess.Popen(killed_with_parent(argv), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     with process:
         assert process.stdout is not None  # noqa: S101 - it was asked for
         try:

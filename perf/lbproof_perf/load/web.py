@@ -13,7 +13,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lbproof.lab import forward
+from lbproof.lab.common import api_proxy
 from lbproof.witnesses import http
 from lbproof.witnesses.wait import eventually
 from lbproof_perf.load.run import START, started, wait_for
@@ -42,7 +42,7 @@ def opened(vantage: Vantage, load: Load, port: int) -> Iterator[tuple[str, Calla
     """The UI inside the block: its address here, and a way to wait for Locust's end."""
     with (
         tempfile.TemporaryDirectory(prefix="lbproof-web-") as made,
-        forward.listening(port) as listener,
+        api_proxy.listening(port) as listener,
         started(vantage, load.argv(Path(made), "--web-host", "127.0.0.1", "--web-port", str(_PORT)), Path(made, "log"))
         as process,
     ):  # fmt: skip
@@ -67,7 +67,7 @@ def _door(vantage: Vantage, listener: socket.socket) -> Iterator[None]:
         over = asyncio.Event()
         loops.append((asyncio.get_running_loop(), over))
         begun.set()
-        pipes = asyncio.create_task(forward.serve(listener, "127.0.0.1", _PORT))
+        pipes = asyncio.create_task(api_proxy.serve(listener, "127.0.0.1", _PORT))
         await over.wait()
         pipes.cancel()
         with contextlib.suppress(asyncio.CancelledError):

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lbproof.lab.base import LabError
-from lbproof.lab.enter import ending_with_us
-from lbproof.lab.vantage import NamespaceVantage
+from lbproof.lab.common.commands import killed_with_parent
+from lbproof.lab.common.vantage import NamespaceVantage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,7 +55,7 @@ def two_hosts() -> Iterator[tuple[NamespaceVantage, NamespaceVantage]]:
 @contextmanager
 def _namespace() -> Iterator[int]:
     """A new network namespace, by the PID of what holds it."""
-    argv = ending_with_us(["unshare", "--net", "cat"])
+    argv = killed_with_parent(["unshare", "--net", "cat"])
     with subprocess.Popen(argv, stdin=subprocess.PIPE) as holder:
         ours, theirs = Path("/proc/self/ns/net").readlink(), Path(f"/proc/{holder.pid}/ns/net")
         deadline = time.monotonic() + _WITHIN

@@ -15,7 +15,7 @@ import threading
 import time
 from typing import Self
 
-from lbproof.lab.enter import ending_with_us
+from lbproof.lab.common.commands import killed_with_parent
 
 PERIOD = 0.01
 LATE = 0.002
@@ -32,7 +32,7 @@ class JitterLog:
     def __enter__(self) -> Self:
         """Log from now on; returns when the logger is at work."""
         self._process = subprocess.Popen(
-            ending_with_us([sys.executable, "-m", __name__]),
+            killed_with_parent([sys.executable, "-m", __name__]),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             text=True,

@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lbproof.lab.common.commands import killed_with_parent
 from lbproof.lab.components.base import SourceError, no_space
 from lbproof.lab.components.catalogue import VERSIONS
 
@@ -113,7 +114,7 @@ def _go(arguments: Sequence[str], folder: Path, doing: str, progress: Progress) 
     began = time.monotonic()
     with tempfile.TemporaryFile("w+", encoding="utf-8") as errors, tempfile.TemporaryFile("w+") as output:
         process = subprocess.Popen(
-            ["setpriv", "--pdeathsig", "KILL", "go", *arguments],  # it must not go on when we are killed
+            killed_with_parent(["go", *arguments]),  # it must not go on when we are killed
             cwd=folder,
             env=environment() | {"GOTMPDIR": str(folder.parent)},  # inside what `tree` removes, whatever happens
             stdout=output,

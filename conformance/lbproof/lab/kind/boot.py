@@ -17,9 +17,9 @@ import yaml
 
 from lbproof.lab import registry
 from lbproof.lab.base import LabError, environment
+from lbproof.lab.common.commands import output
 from lbproof.lab.kind import leftovers, plan
 from lbproof.lab.kind.engine import LABEL, Engine
-from lbproof.lab.kind.machines import output
 
 if TYPE_CHECKING:
     import socket
@@ -46,14 +46,14 @@ def require_ipvs() -> None:
 def claim(
     name: str, topology: Topology, engine: Engine, listener: socket.socket | None
 ) -> tuple[subprocess.Popen[bytes], int]:
-    """Take the name and start the keeper; gives it and our end of its lifeline."""
+    """Take the name and start the supervisor; gives it and our end of its lifeline."""
     with registry.claim(name) as state:
         (state / "log").mkdir()
         lifeline, own_end = os.pipe()
         given = [lifeline, *([listener.fileno()] if listener else [])]
-        with (state / "log" / "keeper.log").open("wb") as log:
+        with (state / "log" / "supervisor.log").open("wb") as log:
             process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "lbproof.lab.kind.keeper", name, *(str(one) for one in given)],
+                [sys.executable, "-P", "-m", "lbproof.lab.kind.supervisor", name, *(str(one) for one in given)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -66,10 +66,10 @@ def claim(
     return process, own_end
 
 
-def undo(engine: Engine, name: str, door: subprocess.Popen[bytes], own_end: int, *, keep: bool) -> None:
+def undo(engine: Engine, name: str, process: subprocess.Popen[bytes], own_end: int, *, keep: bool) -> None:
     """A boot that failed leaves nothing, except its logs when the error points at them."""
-    door.kill()
-    door.wait()
+    process.kill()
+    process.wait()
     os.close(own_end)
     leftovers.remove_all(engine, name)
     if not keep:

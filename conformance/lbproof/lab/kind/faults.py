@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lbproof.lab.base import Fault, LabError
+from lbproof.lab.common.commands import output
+from lbproof.lab.common.conditions import is_node_usable, is_ready
 from lbproof.lab.kind.leftovers import table_prefix
-from lbproof.lab.kind.machines import output, processes_of
+from lbproof.lab.kind.machines import processes_of
 from lbproof.witnesses.kube import ApiError, ApiUnreachable, Kube
 from lbproof.witnesses.wait import EventuallyFailed, eventually
 
@@ -72,7 +74,7 @@ class Faults:
         if _time(lease["spec"]["renewTime"]) < since:
             return "its kubelet"
         seen = self._cluster.get(f"/api/v1/nodes/{node}")
-        if not _settled(seen):
+        if not is_node_usable(seen):
             return "to be Ready"
         pods = self._cluster.list("/api/v1/pods", fieldSelector=f"spec.nodeName={node}")
         lagging = [pod["metadata"]["name"] for pod in pods if _own(pod) and not _runs_since(pod, since)]
@@ -207,7 +209,7 @@ class Faults:
         undo = self._engine.inside(["nft", "delete", "table", "bridge", table])
         load = self._engine.inside(["nft", "-f", "-"])
         before = time.monotonic()
-        output(load, text)
+        output(load, text=text)
         began = time.monotonic()
         return Fault(kind=kind, target=target, before=before, began=began, undo_with=lambda: _ignore(output(undo)))
 
@@ -248,11 +250,6 @@ def _time(text: str) -> datetime:
     return datetime.fromisoformat(text)
 
 
-def _settled(node: dict[str, Any]) -> bool:
-    ready = any(row["type"] == "Ready" and row["status"] == "True" for row in node["status"]["conditions"])
-    return ready and not any(taint["key"].startswith("node.kubernetes.io/") for taint in node["spec"].get("taints", []))
-
-
 def _own(pod: dict[str, Any]) -> bool:
     """Whether a pod belongs to its node: a DaemonSet's or a static one, which nothing moves elsewhere."""
     owners = {owner["kind"] for owner in pod["metadata"].get("ownerReferences", [])}
@@ -264,5 +261,4 @@ def _runs_since(pod: dict[str, Any], since: datetime) -> bool:
         state.get("state", {}).get("running", {}).get("startedAt")
         for state in pod["status"].get("containerStatuses", [])
     ]
-    ready = any(row["type"] == "Ready" and row["status"] == "True" for row in pod["status"].get("conditions", []))
-    return ready and bool(started) and all(at and _time(at) >= since for at in started)
+    return is_ready(pod) and bool(started) and all(at and _time(at) >= since for at in started)

@@ -13,16 +13,18 @@ from typing import TYPE_CHECKING, Any, Self
 
 import yaml
 
-from lbproof.lab import forward, registry
+from lbproof.lab import registry
 from lbproof.lab.base import Capability, Fault, Image, LabError, Node, Topology
+from lbproof.lab.common import api_proxy
+from lbproof.lab.common.commands import killed_with_parent, output, tail
+from lbproof.lab.common.conditions import is_ready
+from lbproof.lab.common.vantage import NamespaceVantage, Places
 from lbproof.lab.components import VERSIONS
-from lbproof.lab.kind import boot, keeper, plan
+from lbproof.lab.kind import boot, plan, supervisor
 from lbproof.lab.kind.engine import Engine
 from lbproof.lab.kind.faults import Faults
 from lbproof.lab.kind.images import bring
-from lbproof.lab.kind.machines import Machines, link_of, output, processes_of
-from lbproof.lab.netns.processes import tail
-from lbproof.lab.vantage import NamespaceVantage, Places
+from lbproof.lab.kind.machines import Machines, link_of, processes_of
 from lbproof.witnesses.kube import ApiError, ApiUnreachable, Kube
 from lbproof.witnesses.wait import EventuallyFailed, eventually
 
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
 _READY_WITHIN = 180
 _LOG_BYTES = 256 * 1024
 _JOURNAL_LINES = "3000"
-_ENDS_WITH_US = ("setpriv", "--pdeathsig", "KILL", "--", "unshare", "--pid", "--fork", "--kill-child=KILL", "--")
+_OWN_PIDS = ("unshare", "--pid", "--fork", "--kill-child=KILL", "--")
 
 
 def _silent(_: str) -> None:
@@ -58,7 +60,7 @@ class KindLab(Places):
         self._engine, self._subnet, self._image = engine, subnet, image
         self._machines = Machines(engine, name)
         self._lifeline: int | None = None
-        self._keeper: subprocess.Popen[bytes] | None = None
+        self._supervisor: subprocess.Popen[bytes] | None = None
         self._cluster: Kube | None = None
 
     # life
@@ -94,17 +96,17 @@ class KindLab(Places):
         family = plan.family_of(written)
         if topology.proxy_mode == "ipvs":
             boot.require_ipvs()
-        listener = forward.listening(given) if engine.apart else None
-        door, own_end = boot.claim(name, topology, engine, listener)
+        listener = api_proxy.listening(given) if engine.apart else None
+        process, own_end = boot.claim(name, topology, engine, listener)
         try:
             subnet = boot.network(engine, name, dual=family != "ipv4")
             lab = cls(name, topology, engine=engine, subnet=subnet, image=image, family=family)
-            lab._keeper = door
+            lab._supervisor = process
             lab._record(subnet)
             lab._create(kind, written, progress, listener.getsockname()[1] if listener else 0)
             lab._wait(progress)
         except BaseException as error:
-            boot.undo(engine, name, door, own_end, keep=isinstance(error, LabError))
+            boot.undo(engine, name, process, own_end, keep=isinstance(error, LabError))
             raise
         finally:
             if listener:
@@ -138,8 +140,8 @@ class KindLab(Places):
         if port:
             host, _, there = boot.server(self.kubeconfig).rpartition(":")
             boot.serve_at(self.kubeconfig, f"127.0.0.1:{port}")
-            (self.state / "door.part").write_text(f"{host} {there}", encoding="utf-8")
-            (self.state / "door.part").rename(self.state / keeper.DOOR)
+            (self.state / "api-target.part").write_text(f"{host} {there}", encoding="utf-8")
+            (self.state / "api-target.part").rename(self.state / supervisor.API_TARGET)
         # kind has the engine start a node again once, which a power cut must not be undone by
         self._engine.run("update", "--restart=no", *(node.name for node in self.nodes))
         progress(f"lab {self.name}: client, router and far client")
@@ -159,7 +161,7 @@ class KindLab(Places):
         """
         wrapper = self.state / "kind"
         network = f"KIND_EXPERIMENTAL_DOCKER_NETWORK={plan.cluster_name(self.name)}"
-        words = [*_ENDS_WITH_US, *self._engine.inside([network, str(program)])]
+        words = killed_with_parent([*_OWN_PIDS, *self._engine.inside([network, str(program)])])
         line = " ".join(f"'{word}'" for word in words)
         wrapper.write_text(f"#!/bin/sh\nexec {line} \"$@\" 2>>'{self._kind_log}'\n", encoding="utf-8")
         wrapper.chmod(0o700)
@@ -196,10 +198,10 @@ class KindLab(Places):
 
     def _unready(self) -> str:
         nodes = self.cluster.list("/api/v1/nodes")
-        lacking = [node["metadata"]["name"] for node in nodes if not _is_ready(node)]
+        lacking = [node["metadata"]["name"] for node in nodes if not is_ready(node)]
         if self.topology.proxy_mode != "none":
             pods = self.cluster.list("/api/v1/namespaces/kube-system/pods")
-            lacking += [pod["metadata"]["name"] for pod in pods if not _is_ready(pod)]
+            lacking += [pod["metadata"]["name"] for pod in pods if not is_ready(pod)]
         return ", ".join(lacking) or ("" if len(nodes) >= len(self.nodes) else "all nodes to join")
 
     @classmethod
@@ -219,8 +221,8 @@ class KindLab(Places):
         if self._lifeline is not None:
             os.close(self._lifeline)
             self._lifeline = None
-        if self._keeper:
-            self._keeper.wait()
+        if self._supervisor:
+            self._supervisor.wait()
 
     # what it is
     @property
@@ -376,7 +378,3 @@ def _copy_end(log: Path, copy: Path) -> None:
     with contextlib.suppress(FileNotFoundError), log.open("rb") as source, copy.open("wb") as sink:
         source.seek(max(0, log.stat().st_size - _LOG_BYTES))
         shutil.copyfileobj(source, sink)
-
-
-def _is_ready(seen: Mapping[str, Any]) -> bool:
-    return any(row["type"] == "Ready" and row["status"] == "True" for row in seen["status"].get("conditions", []))

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lbproof.lab.base import LabError, Node, Role
+from lbproof.lab.common.commands import output
+from lbproof.lab.common.vantage import NamespaceVantage
 from lbproof.lab.kind.engine import CLUSTER_LABEL, LABEL
 from lbproof.lab.kind.plan import cluster_name
-from lbproof.lab.vantage import NamespaceVantage
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from lbproof.lab.kind.engine import Engine
     from lbproof.lab.kind.plan import Subnet
 
@@ -125,15 +123,15 @@ class Machines:
                 *(*network, *forwards, "--entrypoint", "sleep", image, "infinity"),
             )
         router, far = self.get(self.around("router")), self.get(self.around("far"))
-        enter(router.netns, f"ip link add far type veth peer name eth0 netns {far.pid}".split())
-        enter(router.netns, ["ip", "addr", "add", f"{subnet.far_router}/24", "dev", "far"])
-        enter(router.netns, ["ip", "link", "set", "far", "up"])
+        output(f"ip link add far type veth peer name eth0 netns {far.pid}".split(), netns=router.netns)
+        output(["ip", "addr", "add", f"{subnet.far_router}/24", "dev", "far"], netns=router.netns)
+        output(["ip", "link", "set", "far", "up"], netns=router.netns)
         for line in (
             f"addr add {subnet.far}/24 dev eth0",
             "link set eth0 up",
             f"route add default via {subnet.far_router}",
         ):
-            enter(far.netns, ["ip", *line.split()])
+            output(["ip", *line.split()], netns=far.netns)
 
     def around(self, part: str) -> str:
         """The container's name of `client`, `router` or `far`."""
@@ -149,7 +147,7 @@ class Machines:
 
     def lead_home(self, node: str, subnet: Subnet) -> None:
         """Tell a node the way to the network behind the router; it forgets it with its power."""
-        enter(self.get(node).netns, ["ip", "route", "replace", subnet.far_cidr, "via", subnet.router])
+        output(["ip", "route", "replace", subnet.far_cidr, "via", subnet.router], netns=self.get(node).netns)
 
     def port(self, node: str) -> str:
         """The engine's end of a node's cable."""
@@ -164,21 +162,8 @@ class Machines:
 
 def link_of(netns: str) -> dict[str, Any]:
     """The interface eth0 of a namespace as `ip` tells it."""
-    rows: list[dict[str, Any]] = json.loads(enter(netns, ["ip", "-j", "link", "show", "eth0"]))
+    rows: list[dict[str, Any]] = json.loads(output(["ip", "-j", "link", "show", "eth0"], netns=netns))
     return rows[0]
-
-
-def enter(netns: str, argv: Sequence[str]) -> str:
-    """Output of a program of this machine in a network namespace. `LabError` when it fails."""
-    return output(["nsenter", f"--net={netns}", "--", *argv])
-
-
-def output(argv: Sequence[str], text: str | None = None, shown: str = "") -> str:
-    """Output of a short program. `LabError` with its own words when it fails."""
-    done = subprocess.run(argv, input=text, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
-    if done.returncode:
-        raise LabError(f"`{shown or ' '.join(argv)}` failed ({done.returncode}): {done.stdout.strip()}")
-    return done.stdout
 
 
 def processes_of(uid: str) -> dict[int, str]:

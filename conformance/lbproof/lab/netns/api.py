@@ -1,6 +1,6 @@
-"""The keeper's client of the API server: raw JSON over `http.client`.
+"""The supervisor's client of the API server: raw JSON over `http.client`.
 
-The suite's own client needs most of a second to import and 60 MiB, which the lab's boot and its keeper would pay in
+The suite's own client needs most of a second to import and 60 MiB, which the lab's boot and its supervisor would pay in
 full; here four verbs and a watch are all that a kubelet needs. A connection is made in the network namespace of the
 thread that asks, so a node's requests cross the segment as a kubelet's would, and stop with its cable.
 """

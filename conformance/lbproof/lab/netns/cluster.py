@@ -1,4 +1,4 @@
-"""The cluster inside the keeper: every node with its components and its kubelet, and the way to all Ready."""
+"""The cluster inside the supervisor: every node with its components and its kubelet, and the way to all Ready."""
 
 from __future__ import annotations
 
@@ -11,11 +11,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from lbproof.lab.base import Image, LabError, Topology
-from lbproof.lab.enter import entered
+from lbproof.lab.common.commands import tail
+from lbproof.lab.common.conditions import is_node_usable
+from lbproof.lab.common.netns import entered
 from lbproof.lab.netns import control, network, pki, plan, processes
 from lbproof.lab.netns.api import UNREACHABLE, Api, ApiError
 from lbproof.lab.netns.images import defaults
-from lbproof.lab.netns.kubelet import Inside, Kubelet, is_ready
+from lbproof.lab.netns.kubelet import Kubelet
+from lbproof.lab.netns.pod_host import Inside
 from lbproof.lab.netns.probe import Probe
 
 if TYPE_CHECKING:
@@ -48,7 +51,7 @@ class Machine:
 
 
 class Cluster:
-    """All of a lab that lives inside the keeper."""
+    """All of a lab that lives inside the supervisor."""
 
     def __init__(
         self, state: Path, topology: Topology, programs: Mapping[str, Path], more_images: list[Image], port: int
@@ -169,7 +172,7 @@ class Cluster:
             self._all_alive(what)
             if time.monotonic() > until:
                 log = self._log_of("kube-apiserver", self.control)
-                raise LabError(f"{what}: not within {within:g} s; the end of {log}:\n{processes.tail(log)}")
+                raise LabError(f"{what}: not within {within:g} s; the end of {log}:\n{tail(log)}")
             self._never.wait(POLL)
 
     def _all_alive(self, what: str) -> None:
@@ -179,7 +182,7 @@ class Cluster:
                     log = self._log_of(component, node)
                     raise LabError(
                         f"waiting for {what}: {component} on {node} ended with {process.returncode}; "
-                        f"the end of {log}:\n{processes.tail(log)}"
+                        f"the end of {log}:\n{tail(log)}"
                     )
 
     def _answers(self, path: str) -> bool:
@@ -191,7 +194,7 @@ class Cluster:
 
     def _all_ready(self) -> bool:
         nodes = self.api("GET", "/api/v1/nodes")["items"]
-        return len(nodes) == len(self.places) and all(settled(node) for node in nodes)
+        return len(nodes) == len(self.places) and all(is_node_usable(node) for node in nodes)
 
     def _proxies_healthy(self) -> bool:
         return all(self._proxy_healthy(machine) for machine in self.machines.values())
@@ -246,7 +249,7 @@ class Cluster:
 
     def _is_ready(self, name: str) -> bool:
         try:
-            return settled(self.api("GET", f"/api/v1/nodes/{name}"))
+            return is_node_usable(self.api("GET", f"/api/v1/nodes/{name}"))
         except UNREACHABLE:
             return False
 
@@ -273,12 +276,6 @@ class Cluster:
     def map_images(self, images: list[dict[str, Any]]) -> None:
         """Images from now on, before all that are known."""
         self._images.extend(image_of(row) for row in images)
-
-
-def settled(node: dict[str, Any]) -> bool:
-    """Whether a Node is Ready and carries no taint of the node lifecycle."""
-    taints = node["spec"].get("taints", [])
-    return is_ready(node) and not any(taint["key"].startswith("node.kubernetes.io/") for taint in taints)
 
 
 def image_of(row: dict[str, Any]) -> Image:

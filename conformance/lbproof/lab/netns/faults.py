@@ -1,4 +1,4 @@
-"""What can be done to a lab, inside the keeper: each fault takes effect before it is answered, and knows its undo."""
+"""Faults of a lab, injected by its supervisor: each takes effect before the call returns, and has an undo."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Faults:
         self._lock = threading.Lock()
 
     def commands(self) -> dict[str, Callable[..., Any]]:
-        """The faults as commands of the keeper."""
+        """The faults as commands of the supervisor."""
         named = (
             *(self.node_crash, self.link_down, self.blackhole, self.partition),
             *(self.freeze, self.freeze_pod, self.kill, self.stop_api, self.drop),
@@ -98,14 +98,14 @@ class Faults:
         """SIGSTOP to a pod's processes."""
         target = self._cluster.pod(namespace, pod)
         moments = _timed(lambda: target.signal(signal.SIGSTOP))
-        where = f"{pod} on {target.kubelet.place.node.name}"
+        where = f"{pod} on {target.host.place.node.name}"
         return self._done(where, moments, lambda: target.signal(signal.SIGCONT))
 
     def kill(self, namespace: str, pod: str) -> dict[str, Any]:
         """SIGKILL to a pod's processes."""
         target = self._cluster.pod(namespace, pod)
         moments = _timed(lambda: target.signal(signal.SIGKILL))
-        where = f"{pod} on {target.kubelet.place.node.name}"
+        where = f"{pod} on {target.host.place.node.name}"
         return self._done(where, moments, lambda: None)
 
     def stop_api(self) -> dict[str, Any]:

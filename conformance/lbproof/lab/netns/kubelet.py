@@ -9,11 +9,11 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from lbproof.lab.base import Image, LabError
-from lbproof.lab.enter import enter
+from lbproof.lab.base import LabError
+from lbproof.lab.common.conditions import is_ready
+from lbproof.lab.common.netns import enter
 from lbproof.lab.netns import plan, status
 from lbproof.lab.netns.api import MERGE, STRATEGIC, UNREACHABLE, Api, ApiError
 from lbproof.lab.netns.pod import Pod
@@ -21,31 +21,15 @@ from lbproof.lab.netns.processes import namespace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from lbproof.lab.netns.plan import Place
+    from lbproof.lab.netns.pod_host import Inside
 
 _log = logging.getLogger(__name__)
 
 _LEASES = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
 _GONE = {404, 409}
 RETRY = 0.2
-
-
-@dataclass(slots=True, kw_only=True)
-class Inside:
-    """What all kubelets of a lab share."""
-
-    work: Path
-    """A directory in memory."""
-    log: Path
-    ca: Path
-    token: str
-    lease_every: float
-    """Seconds between renewals."""
-    images: list[Image] = field(default_factory=list)
-    version: str = ""
-    """The kubelet version to report: the API server's."""
 
 
 class Kubelet:
@@ -196,14 +180,15 @@ class Kubelet:
             self.pods[metadata["uid"]] = fresh = Pod(obj, self)
             fresh.start()
 
-    def forget(self, pod: Pod) -> None:
+    def forget(self, obj: dict[str, Any]) -> None:
         """A pod has ended here: its object may go."""
-        del self.pods[pod.uid]
+        metadata = obj["metadata"]
+        del self.pods[metadata["uid"]]
         while not self._off.is_set():
             try:
-                self._delete(pod.obj)
+                self._delete(obj)
             except (ApiError, *UNREACHABLE) as error:
-                _log.info("pod %s/%s: %s", pod.namespace, pod.name, error)
+                _log.info("pod %s/%s: %s", metadata["namespace"], metadata["name"], error)
                 self._off.wait(RETRY)
             else:
                 return
@@ -216,9 +201,3 @@ class Kubelet:
         except ApiError as error:
             if error.status not in _GONE:
                 raise
-
-
-def is_ready(node: dict[str, Any]) -> bool:
-    """Whether a Node object says that it is Ready."""
-    rows = node.get("status", {}).get("conditions", [])
-    return any(row["type"] == "Ready" and row["status"] == "True" for row in rows)

@@ -1,4 +1,4 @@
-"""The netns lab as the suite holds it: starts a keeper, or finds one, and asks it over its socket."""
+"""The netns lab as the suite holds it: starts a supervisor, or finds one, and asks it over its socket."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Self
 
-from lbproof.lab import forward, registry
+from lbproof.lab import registry
 from lbproof.lab.base import Capability, Fault, LabError, Node, Topology, environment
+from lbproof.lab.common import api_proxy
+from lbproof.lab.common.commands import output, tail
+from lbproof.lab.common.vantage import NamespaceVantage, Places
 from lbproof.lab.netns import plan, processes, rpc
-from lbproof.lab.vantage import NamespaceVantage, Places
 
 if TYPE_CHECKING:
     import socket
@@ -65,19 +67,19 @@ class NetnsLab(Places):
         without, it stays until it is taken down. Progress is a line a stage.
         """
         lab = cls(name, topology)
-        with forward.listening(topology.api_port) as door:
+        with api_proxy.listening(topology.api_port) as listener:
             request = {
                 "topology": asdict(topology),
                 "programs": {component: str(path) for component, path in programs.items()},
                 "images": [asdict(image) for image in images],
-                "port": door.getsockname()[1],
+                "port": listener.getsockname()[1],
             }
-            reports, own_end = lab._spawn(request, door)
+            reports, own_end = lab._spawn(request, listener)
         try:
             with os.fdopen(reports, encoding="utf-8") as lines:
                 lab._boot(lines, progress)
         except BaseException as error:
-            os.close(own_end)  # the keeper sees the end of its lifeline, should it still be there
+            os.close(own_end)  # the supervisor sees the end of its lifeline, should it still be there
             lab._reap()
             if not isinstance(error, LabError):  # then its logs, which the message points at, stay
                 shutil.rmtree(lab.state, ignore_errors=True)
@@ -89,20 +91,20 @@ class NetnsLab(Places):
             os.close(own_end)
         return lab
 
-    def _spawn(self, request: Mapping[str, Any], door: socket.socket) -> tuple[int, int]:
-        """Start the keeper; gives where its reports arrive and our end of its lifeline."""
+    def _spawn(self, request: Mapping[str, Any], listener: socket.socket) -> tuple[int, int]:
+        """Start the supervisor; gives where its reports arrive and our end of its lifeline."""
         with registry.claim(self.name) as state:
             reports, to_us = os.pipe()
             lifeline, own_end = os.pipe()
-            given = [door.fileno(), to_us, lifeline]
+            given = [listener.fileno(), to_us, lifeline]
             (state / "log").mkdir()
             (state / "work").mkdir()
             (state / "request.json").write_text(json.dumps(request), encoding="utf-8")
-            with (state / "log" / "keeper.log").open("wb") as log:
+            with (state / "log" / "supervisor.log").open("wb") as log:
                 self._starting = subprocess.Popen(
                     [
                         *_UNSHARE,
-                        *("--propagation", "private", sys.executable, "-P", "-m", "lbproof.lab.netns.keeper"),
+                        *("--propagation", "private", sys.executable, "-P", "-m", "lbproof.lab.netns.supervisor"),
                         *(str(state), *(str(descriptor) for descriptor in given)),
                     ],
                     stdin=subprocess.DEVNULL,
@@ -125,8 +127,8 @@ class NetnsLab(Places):
             if "ready" in report:
                 return
             progress(f"lab {self.name}: {report['stage']} ({report['seconds']:.1f} s)")
-        log = self.state / "log" / "keeper.log"
-        raise LabError(f"lab {self.name}: its keeper ended while booting; the end of {log}:\n{processes.tail(log)}")
+        log = self.state / "log" / "supervisor.log"
+        raise LabError(f"lab {self.name}: its supervisor ended while booting; the end of {log}:\n{tail(log)}")
 
     @classmethod
     def attach(cls, name: str) -> Self:
@@ -143,7 +145,7 @@ class NetnsLab(Places):
         self._reap()
 
     def _reap(self) -> None:
-        """The keeper's `unshare` was our child, if we started it."""
+        """The supervisor's `unshare` was our child, if we started it."""
         if self._starting:
             self._starting.wait()
 
@@ -273,7 +275,7 @@ class NetnsLab(Places):
 
     def run(self, node: str, argv: Sequence[str]) -> str:
         """The output of a program run on a node. `LabError` when it fails."""
-        return processes.output(self.exec_argv(node, argv), shown=f"{' '.join(argv)}` on `{node}")
+        return output(self.exec_argv(node, argv), shown=f"{' '.join(argv)}` on `{node}")
 
     def export_logs(self, directory: Path) -> None:
         """Copy the end of every log of the lab, components and containers, below a directory."""

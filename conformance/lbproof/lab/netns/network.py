@@ -1,7 +1,7 @@
 """The lab's wires: the segment is a bridge without an address, and every host is a namespace with a cable into it.
 
-The bridge stands in the keeper's own namespace and is a dumb switch: with `bridge-nf-call-*`, on by default in a new
-namespace, it would run the frames through the nodes' kind of packet filter. Pods hang on their node by a
+The bridge is in the supervisor's own namespace and only switches frames: with `bridge-nf-call-*`, on by default in a
+new namespace, it would run the frames through the nodes' kind of packet filter. Pods hang on their node by a
 point-to-point link, as with kindnet, so a node holds no bridge. What the segment does to frames as a fault is a table
 of the bridge family here, one a fault: nothing of it is inside a node.
 """
@@ -14,9 +14,10 @@ import struct
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lbproof.lab.enter import entered
+from lbproof.lab.common.commands import output
+from lbproof.lab.common.netns import entered
 from lbproof.lab.netns import plan
-from lbproof.lab.netns.processes import namespace, output
+from lbproof.lab.netns.processes import namespace
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -124,7 +125,7 @@ def node(place: Place, others: Iterable[Place]) -> None:
         ip(routes, name)
     # pods reach the outside with their node's address, as with any CNI
     rule = f"-s {place.pod_cidr} ! -d {plan.POD_CIDR} -m comment --comment lbproof-masquerade -j MASQUERADE"
-    output(["iptables", "-w", "-t", "nat", "-A", "POSTROUTING", *rule.split()], netns=name)
+    output(["iptables", "-w", "-t", "nat", "-A", "POSTROUTING", *rule.split()], netns=namespace(name))
 
 
 def forget_node(place: Place, pods: Iterable[str]) -> None:

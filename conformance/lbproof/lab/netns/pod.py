@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lbproof.lab.base import LabError
-from lbproof.lab.enter import enter
+from lbproof.lab.common.netns import enter
 from lbproof.lab.netns import container, images, network, plan, status
 from lbproof.lab.netns.api import STRATEGIC, UNREACHABLE, ApiError
 from lbproof.lab.netns.probe import Probe
@@ -29,7 +29,7 @@ from lbproof.lab.netns.volumes import NotYetError, Source
 if TYPE_CHECKING:
     import subprocess
 
-    from lbproof.lab.netns.kubelet import Kubelet
+    from lbproof.lab.netns.pod_host import PodHost
 
 _log = logging.getLogger(__name__)
 
@@ -73,22 +73,22 @@ class _Word:
 class Pod:
     """A pod bound to a node."""
 
-    def __init__(self, obj: dict[str, Any], kubelet: Kubelet) -> None:
+    def __init__(self, obj: dict[str, Any], host: PodHost) -> None:
         """The pod as the API has it; `start` makes it real."""
-        self.obj, self.kubelet = obj, kubelet
+        self.obj, self.host = obj, host
         metadata, spec = obj["metadata"], obj["spec"]
         self.uid: str = metadata["uid"]
         self.namespace: str = metadata["namespace"]
         self.name: str = metadata["name"]
         self.host_network: bool = spec.get("hostNetwork", False)
-        self.netns = kubelet.place.node.name if self.host_network else f"p-{self.uid[:8]}"
-        self.address = kubelet.place.node.address if self.host_network else ""
-        self._directory = kubelet.inside.work / "pods" / self.uid
+        self.netns = host.place.node.name if self.host_network else f"p-{self.uid[:8]}"
+        self.address = host.place.node.address if self.host_network else ""
+        self._directory = host.inside.work / "pods" / self.uid
         self._word = _Word()
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._wake_lock = threading.Lock()
         self._path = f"/api/v1/namespaces/{self.namespace}/pods/{self.name}"
-        self._source = Source(kubelet.api, obj, kubelet.place.node.address)
+        self._source = Source(host.api, obj, host.place.node.address)
         self._set = self._mounted = False
         self._refresh_at = 0.0
         self._posted: dict[str, Any] = dict(obj.get("status", {}))
@@ -149,9 +149,9 @@ class Pod:
     # its own thread
     def _main(self) -> None:
         try:
-            enter(namespace(self.kubelet.place.node.name))
+            enter(namespace(self.host.place.node.name))
             while self._word.grace_until is None and not self._word.lost:
-                self._wait(RETRY if self.kubelet.frozen else self._step())
+                self._wait(RETRY if self.host.frozen else self._step())
             self._terminate()
         except Exception:  # noqa: BLE001 - the thread's edge: one pod's fault takes no other with it; the log says why
             _log.exception("pod %s/%s", self.namespace, self.name)
@@ -163,12 +163,12 @@ class Pod:
     def _set_up(self) -> None:
         """Its namespace and address. `LabError` when it cannot have them."""
         if not self.host_network:
-            address = self.kubelet.take_address(self._posted.get("podIP", ""))
+            address = self.host.take_address(self._posted.get("podIP", ""))
             try:
-                network.pod(self.kubelet.place, self.netns, address)
+                network.pod(self.host.place, self.netns, address)
             except LabError:
-                network.forget_pod(self.kubelet.place, self.netns)
-                self.kubelet.give_address_back(address)
+                network.forget_pod(self.host.place, self.netns)
+                self.host.give_address_back(address)
                 raise
             self.address = address
         self._set = True
@@ -253,7 +253,7 @@ class Pod:
 
     def _start(self, row: _Container, now: float) -> bool:
         """Start a container, or say why it waits; whether it runs."""
-        state, inside = row.state, self.kubelet.inside
+        state, inside = row.state, self.host.inside
         image = images.find(inside.images, state.image)
         if image is None:
             known = ", ".join(sorted({one.pattern for one in inside.images}))
@@ -264,7 +264,7 @@ class Pod:
             )
             row.start_at = now + 2
             return False
-        hostname = self.kubelet.place.node.name if self.host_network else self.name
+        hostname = self.host.place.node.name if self.host_network else self.name
         base = {
             "PATH": container.PATH,
             "HOSTNAME": hostname,
@@ -341,8 +341,8 @@ class Pod:
         done = all(row.state.exited and row.state.exited["exitCode"] == 0 for row in self._init)
         said: dict[str, Any] = {
             "phase": status.phase([row.state for row in self._containers], policy),
-            "hostIP": self.kubelet.place.node.address,
-            "hostIPs": [{"ip": self.kubelet.place.node.address}],
+            "hostIP": self.host.place.node.address,
+            "hostIPs": [{"ip": self.host.place.node.address}],
             "podIP": self.address,
             "podIPs": [{"ip": self.address}],
             "startTime": self._posted["startTime"],
@@ -359,7 +359,7 @@ class Pod:
             said["initContainerStatuses"] = [row.state.as_status() for row in self._init]
         if said == self._posted:
             return
-        self.kubelet.api(
+        self.host.api(
             "PATCH", f"{self._path}/status", {"metadata": {"uid": self.uid}, "status": said}, content=STRATEGIC
         )
         self._posted = said
@@ -392,7 +392,7 @@ class Pod:
         if self._word.lost:
             return
         if not self.host_network:
-            network.forget_pod(self.kubelet.place, self.netns)
-            self.kubelet.give_address_back(self.address)
+            network.forget_pod(self.host.place, self.netns)
+            self.host.give_address_back(self.address)
         shutil.rmtree(self._directory, ignore_errors=True)
-        self.kubelet.forget(self)
+        self.host.forget(self.obj)

@@ -8,8 +8,7 @@ import subprocess
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from lbproof.lab.base import LabError
-from lbproof.lab.enter import entered
+from lbproof.lab.common.netns import entered
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -70,22 +69,3 @@ def end(processes: Iterable[subprocess.Popen[bytes]]) -> None:
     send(ended, signal.SIGKILL)
     for process in ended:
         process.wait()
-
-
-def output(argv: Sequence[str], *, text: str | None = None, netns: str | None = None, shown: str | None = None) -> str:
-    """What a short program prints. `LabError` with its own words when it fails, under the name `shown`."""
-    call = ["nsenter", f"--net={namespace(netns)}", "--", *argv] if netns else list(argv)
-    done = subprocess.run(call, input=text, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
-    if done.returncode:
-        raise LabError(f"`{shown or ' '.join(argv)}` failed ({done.returncode}): {done.stdout.strip()}")
-    return done.stdout
-
-
-def tail(log: Path, lines: int = 8) -> str:
-    """The last lines of a log, indented for an error message."""
-    if not log.exists():
-        return "    (no log)"
-    with log.open("rb") as file:
-        file.seek(max(0, log.stat().st_size - 16384))
-        last = file.read().decode(errors="replace").splitlines()[-lines:]
-    return "\n".join(f"    {line[:300]}" for line in last) or "    (its log is empty)"

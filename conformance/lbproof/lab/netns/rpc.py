@@ -1,4 +1,4 @@
-"""The keeper's door for the suite: JSON lines over a unix socket, one request and one answer a line."""
+"""Remote calls from the suite to the supervisor: JSON lines over a unix socket, one request and one answer a line."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def _answer(peer: socket.socket, commands: Mapping[str, Callable[..., Any]]) -> 
                 answer = {"error": str(error)}
             except Exception as error:  # noqa: BLE001 - the thread's edge: the asker must hear of a fault of ours
                 _log.exception("command %s", request.get("do"))
-                answer = {"error": f"the keeper failed at {request.get('do')}: {type(error).__name__}: {error}"}
+                answer = {"error": f"the supervisor failed at {request.get('do')}: {type(error).__name__}: {error}"}
             lines.write(json.dumps(answer) + "\n")
             lines.flush()
 
@@ -57,9 +57,9 @@ def call(path: Path, command: str, **arguments: Any) -> Any:  # noqa: ANN401 - i
                 lines.flush()
                 line = lines.readline()
     except OSError as error:
-        raise LabError(f"the lab's keeper does not answer at {path}: {error.strerror}") from error
+        raise LabError(f"the lab's supervisor does not answer at {path}: {error.strerror}") from error
     if not line:
-        raise LabError(f"the lab's keeper ended during {command}")
+        raise LabError(f"the lab's supervisor ended during {command}")
     answer = json.loads(line)
     if "error" in answer:
         raise LabError(answer["error"])

@@ -1,7 +1,7 @@
-"""The door of the API server: pipes a listening socket of the machine's namespace to an address inside the lab.
+"""Proxy of the API server: pipes a listening socket of the machine's namespace to an address inside the lab.
 
-A process of its own, so that the suite's requests do not wait for the keeper's interpreter. The socket is made by the
-starter, before the lab's namespaces exist, and arrives here as a file descriptor.
+Runs as a separate process, so that the suite's requests do not wait for the supervisor's interpreter. The starter makes
+the socket before the lab's namespaces exist and passes it as a file descriptor.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from lbproof.lab.base import LabError
 
 def listening(port: int) -> socket.socket:
     """A listening socket of this machine's loopback. `LabError` when the port is taken."""
-    door = socket.socket()
-    door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        door.bind(("127.0.0.1", port))
+        listener.bind(("127.0.0.1", port))
     except OSError as error:
-        door.close()
+        listener.close()
         raise LabError(f"port {port} is taken: choose another for the API server, or 0 for any free one") from error
-    door.listen(128)
-    return door
+    listener.listen(128)
+    return listener
 
 
 async def _copy(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:

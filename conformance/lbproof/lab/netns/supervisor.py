@@ -1,11 +1,11 @@
-"""The lab's keeper: process 1 of its PID namespace, whose end is the end of everything in the lab.
+"""Supervisor of a netns lab: process 1 of its PID namespace. When it ends, everything in the lab ends.
 
 Two processes. The first is the namespace's init: it takes in and reaps what others leave, passes SIGTERM on, and ends
 when the second does; then the kernel kills the rest. The second boots the cluster, plays the kubelets and answers the
 suite. It watches a lifeline to whoever started it: its end of file (the starter died, even by SIGKILL) takes the lab
 down; one byte on it sets the lab free to outlive its starter.
 
-Called as `python -m lbproof.lab.netns.keeper STATE LISTEN REPORT LIFELINE`: the state directory and three descriptors.
+Called as `python -m lbproof.lab.netns.supervisor STATE LISTEN REPORT LIFELINE`: the state directory, three descriptors.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NoReturn
 
 from lbproof.lab.base import LabError, Topology
+from lbproof.lab.common.commands import output
 from lbproof.lab.netns import plan, processes, rpc
 from lbproof.lab.netns.cluster import Cluster, image_of
 from lbproof.lab.netns.faults import Faults
@@ -34,20 +35,20 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 
-def _init(keeper: int) -> NoReturn:
-    """Process 1: reap until the keeper ends, and end with it."""
+def _init(supervisor: int) -> NoReturn:
+    """Process 1: reap until the supervisor ends, and end with it."""
 
     def pass_on(number: int, _: FrameType | None) -> None:
-        os.kill(keeper, number)
+        os.kill(supervisor, number)
 
     signal.signal(signal.SIGTERM, pass_on)
     while True:
         pid, status = os.wait()
-        if pid == keeper:
+        if pid == supervisor:
             os._exit(os.waitstatus_to_exitcode(status) & 0xFF)
 
 
-class Keeper:
+class Supervisor:
     """The second process."""
 
     def __init__(self, state: Path, listen: int, report: int, lifeline: int) -> None:
@@ -65,7 +66,7 @@ class Keeper:
             request["port"],
         )
         self._began = time.monotonic()
-        self._door: subprocess.Popen[bytes] | None = None
+        self._api_proxy: subprocess.Popen[bytes] | None = None
 
     def run(self) -> int:
         """Boot, stay until told to go, and leave nothing; the exit code."""
@@ -79,7 +80,9 @@ class Keeper:
             return 1
         except Exception as error:  # noqa: BLE001 - the process's edge: the starter must hear of a fault of ours
             _log.exception("boot")
-            self._say(error=f"the keeper failed: {type(error).__name__}: {error}; see {self._state}/log/keeper.log")
+            self._say(
+                error=f"the supervisor failed: {type(error).__name__}: {error}; see {self._state}/log/supervisor.log"
+            )
             return 1
         self._say(ready=True)
         self._report.close()
@@ -90,10 +93,10 @@ class Keeper:
     def _boot(self) -> None:
         mount = ["mount", "-t", "tmpfs", "-o", "mode=755", "lbproof"]
         os.makedirs(processes.NAMESPACES, exist_ok=True)  # noqa: PTH103 - a path of iproute2's, kept as text
-        processes.output([*mount, processes.NAMESPACES])
-        processes.output([*mount, str(self._cluster.work)])
+        output([*mount, processes.NAMESPACES])
+        output([*mount, str(self._cluster.work)])
         self._cluster.boot(self._stage)
-        self._door = self._forward()
+        self._api_proxy = self._forward()
         faults = Faults(self._cluster)
         commands: dict[str, Callable[..., Any]] = {
             **faults.commands(),
@@ -104,7 +107,7 @@ class Keeper:
         rpc.serve(self._state / "ctl.sock", commands)
 
     def _forward(self) -> subprocess.Popen[bytes]:
-        argv = [sys.executable, "-P", "-m", "lbproof.lab.forward", str(self._listen), plan.API_SIDE, "6443"]
+        argv = [sys.executable, "-P", "-m", "lbproof.lab.common.api_proxy", str(self._listen), plan.API_SIDE, "6443"]
         return processes.start_here(argv, log=self._cluster.log / "forward.log", descriptor=self._listen)
 
     def _stage(self, text: str) -> None:
@@ -127,16 +130,16 @@ class Keeper:
         for machine in list(self._cluster.machines.values()):
             machine.kubelet.stop()
             processes.end(machine.components.values())
-        if self._door:
-            processes.end([self._door])
-        processes.output(["umount", "--lazy", str(self._cluster.work)])
+        if self._api_proxy:
+            processes.end([self._api_proxy])
+        output(["umount", "--lazy", str(self._cluster.work)])
         shutil.rmtree(self._state, ignore_errors=True)
 
     # commands
     def _pod(self, namespace: str, name: str) -> dict[str, Any]:
         pod = self._cluster.pod(namespace, name)
-        mac = pod.kubelet.place.node.mac if pod.host_network else plan.mac_of(pod.address)
-        place = pod.kubelet.place.node.name
+        mac = pod.host.place.node.mac if pod.host_network else plan.mac_of(pod.address)
+        place = pod.host.place.node.name
         return {"netns": pod.netns, "address": pod.address, "mac": mac, "node": place, "pids": pod.processes}
 
     def _status(self) -> dict[str, Any]:
@@ -147,15 +150,15 @@ class Keeper:
 
 
 def main() -> NoReturn:
-    """Become init and keeper."""
+    """Become init and supervisor."""
     state, *descriptors = sys.argv[1:]
-    keeper = os.fork()
-    if keeper:
-        _init(keeper)
+    supervisor = os.fork()
+    if supervisor:
+        _init(supervisor)
     logging.basicConfig(
         stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(threadName)s %(message)s"
     )
-    code = Keeper(Path(state), *(int(number) for number in descriptors)).run()
+    code = Supervisor(Path(state), *(int(number) for number in descriptors)).run()
     logging.shutdown()
     # daemon threads are at work in system calls: nothing of the interpreter's end is needed
     os._exit(code)

@@ -1,10 +1,10 @@
-"""The keeper of a kind lab: takes the lab down when whoever started it dies, and is the API server's door.
+"""Supervisor of a kind lab: removes the lab when its starter dies, and runs the proxy of the API server.
 
-It watches a lifeline as the netns lab's keeper does: end of file (the starter died, even by SIGKILL) removes all that
-the lab has in the engine; one byte sets the lab free to outlive its starter. Where the engine's network is not this
-process's, it pipes a port of this machine to the one that kind published there.
+It reads a pipe, the lifeline, as the netns lab's supervisor does. End of file means that the starter has died, even
+by SIGKILL: everything that the lab has in the engine is removed. One byte lets the lab outlive its starter. Where the
+engine's network is not this process's, it forwards a port of this machine to the one that kind published there.
 
-Called as `python -m lbproof.lab.kind.keeper NAME LIFELINE [LISTEN]`: the lab's name and the descriptors.
+Called as `python -m lbproof.lab.kind.supervisor NAME LIFELINE [LISTEN]`: the lab's name and the descriptors.
 """
 
 from __future__ import annotations
@@ -18,23 +18,31 @@ from contextlib import suppress
 
 from lbproof.lab import registry
 from lbproof.lab.base import LabError
+from lbproof.lab.common.commands import in_netns, killed_with_parent
 from lbproof.lab.kind import leftovers
 from lbproof.lab.kind.engine import Engine
 
-DOOR = "door"
+API_TARGET = "api-target"
 """File in the lab's folder that appears when the API server has a port: `HOST PORT` in the engine's network."""
 _EVERY = 0.2
 
 
-def _door(name: str, listen: int, engine: Engine) -> None:
+def _api_proxy(name: str, listen: int, engine: Engine) -> None:
     """Pipe the listening socket to the port that kind publishes, once it does."""
-    target = registry.directory(name) / DOOR
+    target = registry.directory(name) / API_TARGET
     while not target.exists():
         threading.Event().wait(_EVERY)
-    forward = [sys.executable, "-P", "-m", "lbproof.lab.forward", str(listen), *target.read_text("utf-8").split()]
+    forward = [
+        sys.executable,
+        "-P",
+        "-m",
+        "lbproof.lab.common.api_proxy",
+        str(listen),
+        *target.read_text("utf-8").split(),
+    ]
     with (target.parent / "log" / "forward.log").open("ab") as log:
         subprocess.run(
-            ["setpriv", "--pdeathsig", "KILL", "--", "nsenter", f"--net={engine.netns}", "--", *forward],
+            killed_with_parent(in_netns(engine.netns, forward)),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -47,7 +55,7 @@ def main(name: str, lifeline: int, listen: int | None) -> None:
     """Keep the lab until its starter dies, or for good once it is set free."""
     engine = Engine.find()
     if listen is not None:
-        threading.Thread(target=_door, args=(name, listen, engine), daemon=True).start()
+        threading.Thread(target=_api_proxy, args=(name, listen, engine), daemon=True).start()
     if os.read(lifeline, 1):
         threading.Event().wait()
     with suppress(LabError):  # the engine has ended meanwhile, and the containers with it

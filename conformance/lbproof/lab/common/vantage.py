@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from lbproof.lab.base import LabError, environment
-from lbproof.lab.enter import ending_with_us, entered
+from lbproof.lab.common.commands import killed_with_parent
+from lbproof.lab.common.netns import entered
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,7 +49,7 @@ class NamespaceVantage:
                 there.enter_context(entered(self.netns))
                 there.enter_context(entered(self.pidns, kind="pid_for_children"))
                 return subprocess.Popen(
-                    ending_with_us(argv),
+                    killed_with_parent(argv),
                     stdin=subprocess.DEVNULL,
                     stdout=stdout,
                     stderr=stderr,

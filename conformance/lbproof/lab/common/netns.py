@@ -12,15 +12,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
     from pathlib import Path
 
 _libc = ctypes.CDLL(None, use_errno=True)
-
-
-def ending_with_us(argv: Sequence[str]) -> list[str]:
-    """The command line of a program that the kernel kills when the thread that starts it ends, by whatever cause."""
-    return ["setpriv", "--pdeathsig", "KILL", "--", *argv]
 
 
 def enter(path: Path | str) -> None:

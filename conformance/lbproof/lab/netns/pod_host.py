@@ -1,0 +1,51 @@
+"""What a pod needs of its node's kubelet, so that pods do not depend on the kubelet's module."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from lbproof.lab.base import Image
+    from lbproof.lab.netns.api import Api
+    from lbproof.lab.netns.plan import Place
+
+
+@dataclass(slots=True, kw_only=True)
+class Inside:
+    """What all kubelets of a lab share."""
+
+    work: Path
+    """A directory in memory."""
+    log: Path
+    ca: Path
+    token: str
+    lease_every: float
+    """Seconds between renewals."""
+    images: list[Image] = field(default_factory=list)
+    version: str = ""
+    """The kubelet version to report: the API server's."""
+
+
+class PodHost(Protocol):
+    """The node that a pod runs on."""
+
+    place: Place
+    inside: Inside
+    api: Api
+    frozen: bool
+    """Whether the node's processes are stopped."""
+
+    def take_address(self, before: str) -> str:
+        """Reserve an address for a pod, the earlier one when it is free. `LabError` when none is left."""
+        ...
+
+    def give_address_back(self, address: str) -> None:
+        """Release a pod's address."""
+        ...
+
+    def forget(self, obj: dict[str, Any]) -> None:
+        """Delete the object of a pod that has ended from the API server."""
+        ...
