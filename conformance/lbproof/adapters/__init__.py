@@ -1,1 +1,1 @@
-"""One module an implementation: how it is installed, given a pool, asked for an address, and what its words are."""
+"""Adapters, one module per implementation: installation, pools, address requests and patterns of its Events."""

@@ -1,7 +1,7 @@
-"""What the suite must know of an implementation: how to install it, give it a pool, ask it, and read what it says.
+"""Interface of an adapter: how to install an implementation, create pools, request addresses and read its Events.
 
-An adapter holds words, never judgement: the same checks run on every implementation. One of a vendor's own is a class
-with these members, registered under the entry point `lbproof.adapters`.
+An adapter contains names and manifests, never verdicts: the same checks run on every implementation. A vendor's adapter
+is a class with these members, registered under the entry point `lbproof.adapters`.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ if TYPE_CHECKING:
     from lbproof.witnesses.kube import Kube
 
 Object = dict[str, Any]
-"""A Kubernetes object as raw JSON."""
+"""Kubernetes object as raw JSON."""
 
 
 class Ask(StrEnum):
-    """How a Service asks for an address of its own."""
+    """Method by which a Service requests an address."""
 
     ANNOTATION = "annotation"
     FIELD = "field"
 
 
 class Cause(StrEnum):
-    """Why a request cannot be met."""
+    """Reason why a request cannot be satisfied."""
 
     POOL_EXHAUSTED = "pool-exhausted"
     NO_POOL = "no-pool"
@@ -45,7 +45,7 @@ class Cause(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workload:
-    """A Deployment or DaemonSet of the implementation."""
+    """Deployment or DaemonSet of the implementation."""
 
     kind: str
     """`Deployment` or `DaemonSet`."""
@@ -57,7 +57,7 @@ class Workload:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventPattern:
-    """How to recognise an Event: both patterns must be found (`re.search`) in its reason and its message."""
+    """Pattern of an Event: both expressions must match (`re.search`), in its reason and its message."""
 
     type: str
     """`Normal` or `Warning`."""
@@ -65,7 +65,7 @@ class EventPattern:
     message: str = ""
 
     def matches(self, event: Object) -> bool:
-        """Whether a `v1` Event is of this kind."""
+        """Return whether a `v1` Event matches."""
         return (
             event.get("type") == self.type
             and bool(re.search(self.reason, event.get("reason") or ""))
@@ -75,47 +75,47 @@ class EventPattern:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventPatterns:
-    """How an implementation says things, for the checks that read them."""
+    """Patterns of an implementation's Events and annotations."""
 
     allocated: EventPattern
-    """Says that an address was given; its message names the address."""
+    """Event of an assignment; its message names the address."""
     refused: Mapping[Cause, EventPattern]
     announcing: EventPattern
-    """Says which node announces; its message names the node in double quotes."""
+    """Event of an announcement; its message names the node in double quotes."""
     pool_annotations: tuple[str, ...]
-    """Annotations of a Service that name its pool; any one will do."""
+    """Annotations of a Service that name its pool; one of them is sufficient."""
 
 
 class Adapter(Protocol):
-    """One implementation."""
+    """Adapter of one implementation."""
 
     name: str
-    """As in `--implementation` and in the report."""
+    """Name for `--implementation` and the report."""
     version: str
     features: frozenset[str]
-    """Features that it claims (`lbproof list --features`)."""
+    """Claimed features (`lbproof list --features`)."""
     budgets: Mapping[str, float]
-    """Waits that it needs longer than the default, in seconds; at most the ceiling."""
+    """Budgets above the default, in seconds; at most the ceiling."""
     components: tuple[str, ...]
-    """Programs that stand for its images in a lab without images (`lbproof doctor` lists them)."""
+    """Programs that replace its images in a lab without images (`lbproof doctor` lists them)."""
     files: tuple[str, ...]
-    """Components that its manifests are made from, in every lab."""
+    """Components from which its manifests are built, in every lab."""
     namespace: str
-    """Where it lives, and its pools."""
+    """Namespace of the implementation and its pools."""
     controller: Workload
     announcer: Workload
     event_patterns: EventPatterns
     resources: tuple[str, ...]
-    """Names of the CustomResourceDefinitions that it brings."""
+    """Names of its CustomResourceDefinitions."""
     pool_path: str
-    """API path of the pools' collection."""
+    """API path of the collection of pools."""
 
     def images(self, programs: Mapping[str, Any]) -> Sequence[Image]:
-        """What its images stand for in a lab that runs programs; `programs` is name → path of its `components`."""
+        """Map images to programs for a lab without images; `programs` is name → path of its `components`."""
         ...
 
     def manifests(self, programs: Mapping[str, Any]) -> list[Object]:
-        """The objects to install, in order; `programs` is name → path of its `files`."""
+        """Return the objects to install, in order; `programs` is name → path of its `files`."""
         ...
 
     def pool(
@@ -127,49 +127,49 @@ class Adapter(Protocol):
         include_edges: bool = True,
         advertised: bool = True,
     ) -> list[Object]:
-        """The objects that make a pool of CIDRs and ranges.
+        """Return the objects of a pool of CIDRs and ranges.
 
-        `auto_assign`: given to Services that name no pool. `include_edges`: the first and the last address of a
-        network are given too. `advertised`: announced on the segment.
+        `auto_assign`: serve Services that name no pool. `include_edges`: also assign the first and the last address
+        of a network. `advertised`: announce on the segment.
         """
         ...
 
     def ask(self, service: Object, addresses: str, how: Ask) -> None:
-        """Make a Service's manifest ask for an address."""
+        """Add a request for an address to a Service's manifest."""
         ...
 
     def ask_pool(self, service: Object, pool: str) -> None:
-        """Make a Service's manifest name its pool."""
+        """Add the name of a pool to a Service's manifest."""
         ...
 
     def pool_error(self, cluster: Kube, pool: str) -> str:
-        """What is said on or about a pool that was accepted but is not usable; empty when nothing is."""
+        """Return the reported error of an accepted but unusable pool; empty when there is none."""
         ...
 
     def with_class(self, cluster: Kube, rolled_out: Callable[[Workload], None]) -> AbstractContextManager[str]:
-        """Serve one class only while inside; gives its name. `rolled_out` waits for a workload to be as configured."""
+        """Serve only one class during the block; yield its name. `rolled_out` waits for the rollout of a workload."""
         ...
 
 
 def python_modules_of(adapter: Adapter) -> Mapping[str, str]:
-    """Python modules that its programs import in a lab without images: module → what pip is told to install.
+    """Return the Python modules that its programs import in a lab without images: module → pip requirement.
 
-    Only an implementation in Python has any, as its member `python_modules`.
+    Only an implementation in Python has them, in its member `python_modules`.
     """
     found: Mapping[str, str] = getattr(adapter, "python_modules", {})
     return found
 
 
 def adapters() -> dict[str, Callable[[], Adapter]]:
-    """Every adapter that is installed, by name: those of lbproof and those that vendors registered."""
+    """Return all installed adapters by name: those of lbproof and those registered by vendors."""
     return {point.name: point.load for point in entry_points(group="lbproof.adapters")}
 
 
 def load(name: str, where: str) -> Adapter:
-    """The adapter of that name, or the one at `package.module:attribute`.
+    """Load the adapter with a name, or at `package.module:attribute`.
 
-    Raises `UnknownName` with the nearest one that there is, also for a feature or a budget that the adapter names and
-    that there is not, and `BadOption` for a budget above its ceiling.
+    Raises `UnknownName` with the nearest valid name, also for an unknown feature or budget of the adapter, and
+    `BadOption` for a budget above its ceiling.
     """
     module, colon, attribute = name.partition(":")
     if colon:

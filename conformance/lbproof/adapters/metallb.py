@@ -1,4 +1,4 @@
-"""MetalLB in layer 2 mode, by its own unchanged manifest."""
+"""Adapter for MetalLB in layer 2 mode, installed from its unchanged manifest."""
 
 from __future__ import annotations
 
@@ -75,12 +75,12 @@ class MetalLB(MetalLBObjects):
     )
 
     def images(self, programs: Mapping[str, Path]) -> list[Image]:
-        """Its two images are static binaries."""
+        """Map its two images to static binaries."""
         return [
             Image(pattern="metallb/controller", program=str(programs["metallb-controller"]), path="/controller"),
             Image(pattern="metallb/speaker", program=str(programs["metallb-speaker"]), path="/speaker"),
         ]
 
     def manifests(self, programs: Mapping[str, Path]) -> list[Object]:
-        """The published manifest, unchanged."""
+        """Return the published manifest, unchanged."""
         return load_manifests(Path(programs["metallb-manifest"]).read_text())

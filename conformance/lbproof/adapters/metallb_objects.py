@@ -1,7 +1,7 @@
-"""What MetalLB and the reference have in common: the objects and annotations that a user writes.
+"""Objects and annotations for users, common to MetalLB and the reference.
 
-The reference takes MetalLB's manifests, so one vocabulary serves both. Everything else (how each is installed, what
-its events say) is in the module of each.
+The reference accepts MetalLB's manifests. Everything else (installation, Event patterns) is in the module of each
+implementation.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class MetalLBObjects:
         include_edges: bool = True,
         advertised: bool = True,
     ) -> list[Object]:
-        """An IPAddressPool, and an L2Advertisement that carries it and no other. A single address is written as /32."""
+        """Return an IPAddressPool, and an L2Advertisement for it alone. A single address is written as /32."""
         blocks = [block if {"/", "-"} & set(block) else f"{block}/32" for block in blocks]
         meta = {"name": name, "namespace": self.namespace}
         spec = {"addresses": blocks, "autoAssign": auto_assign, "avoidBuggyIPs": not include_edges}
@@ -50,18 +50,18 @@ class MetalLBObjects:
         return [pool, carrier] if advertised else [pool]
 
     def ask(self, service: Object, addresses: str, how: Ask) -> None:
-        """`metallb.io/loadBalancerIPs` or `spec.loadBalancerIP`."""
+        """Set `metallb.io/loadBalancerIPs` or `spec.loadBalancerIP`."""
         if how is Ask.FIELD:
             service["spec"]["loadBalancerIP"] = addresses
         else:
             service["metadata"].setdefault("annotations", {})["metallb.io/loadBalancerIPs"] = addresses
 
     def ask_pool(self, service: Object, pool: str) -> None:
-        """`metallb.io/address-pool`."""
+        """Set `metallb.io/address-pool`."""
         service["metadata"].setdefault("annotations", {})["metallb.io/address-pool"] = pool
 
     def pool_error(self, cluster: Kube, pool: str) -> str:
-        """A condition `Valid` that is False on the pool, or a Warning event about it."""
+        """Return a False condition `Valid` of the pool, or a Warning Event about it."""
         found = cluster.get(f"{self.pool_path}/{pool}")
         for condition in found.get("status", {}).get("conditions", []):
             if condition["type"] == "Valid" and condition["status"] == "False":
@@ -74,7 +74,7 @@ class MetalLBObjects:
 
     @contextmanager
     def with_class(self, cluster: Kube, rolled_out: Callable[[Workload], None]) -> Iterator[str]:
-        """Run controller and announcer with `--lb-class`, then as they were."""
+        """Run controller and announcer with `--lb-class`, then restore them."""
         name = "lbproof.test/served"
         workloads = (self.controller, self.announcer)
         before = {}

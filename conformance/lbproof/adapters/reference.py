@@ -1,6 +1,6 @@
-"""The reference, run as anyone's implementation is: from its manifests, as a program or an image.
+"""Adapter for the reference, run like any implementation from its manifests, as a program or an image.
 
-Nothing of it is imported. Where it is installed is asked of the interpreter that runs the suite.
+The reference is not imported. The interpreter that runs the suite locates its installation.
 """
 
 from __future__ import annotations
@@ -66,10 +66,10 @@ class Reference(MetalLBObjects):
     )
     resources: tuple[str, ...] = ("ipaddresspools.metallb.io", "l2advertisements.metallb.io")
     module = "lbproof_reference"
-    """What `python -m` runs; a mutant of the reference is another module."""
+    """Module for `python -m`; a mutant of the reference is another module."""
 
     def images(self, programs: Mapping[str, Path]) -> list[Image]:  # noqa: ARG002 - it needs no component
-        """The interpreter of this process and its packages, read-only."""
+        """Map its image to the interpreter of this process and its packages, read-only."""
         home = self._home()
         binds = {"/usr", "/lib", "/lib64", "/bin", "/etc/ld.so.cache", sys.prefix, sys.base_prefix, str(home)}
         return [
@@ -83,7 +83,7 @@ class Reference(MetalLBObjects):
         ]
 
     def manifests(self, programs: Mapping[str, Path]) -> list[Object]:  # noqa: ARG002 - they are files
-        """The files of its `manifests` folder, in the order of their names."""
+        """Return the objects of its `manifests` folder, in the order of the file names."""
         home = self._home()
         for folder in (home / "lbproof_reference" / "manifests", home / "manifests"):
             files = sorted(folder.glob("*.yaml"))
@@ -92,7 +92,7 @@ class Reference(MetalLBObjects):
         raise LabError(f"the reference's manifests are missing below {home}: install lbproof again")
 
     def _home(self) -> Path:
-        """The folder that holds the package."""
+        """Return the folder that contains the package."""
         found = find_spec("lbproof_reference")
         if found is None or found.origin is None:
             raise LabError("the reference is not installed: pip install 'lbproof[reference]'")

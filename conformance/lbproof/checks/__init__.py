@@ -1,1 +1,1 @@
-"""The checks: one behaviour a file, one folder an area; each names the requirement that it proves."""
+"""Checks: one behaviour per file, one folder per area; each check names the requirement that it proves."""

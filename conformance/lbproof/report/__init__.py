@@ -1,1 +1,1 @@
-"""Readers of a run's events: terminal, `report.json`, `junit.xml`, `report.html`. They know the specification alone."""
+"""Reports from a run's events: terminal, `report.json`, `junit.xml`, `report.html`; they import only the spec."""

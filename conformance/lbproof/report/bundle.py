@@ -1,4 +1,4 @@
-"""The folder of a run: every report made from its events, the sums of its files, and the badge of its numbers."""
+"""Folder of a run: all reports generated from its events, the checksums of its files, and the badge."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ __all__ = ["SUMS", "badge", "verify", "write"]
 
 
 def write(run: Path) -> None:
-    """Make every report of a run's folder from its events. The same events give the same files.
+    """Generate all reports of a run's folder from its events. The output is deterministic.
 
-    Raises `BadRun`, and `OSError` when a file cannot be written; no file is left in part.
+    Raises `BadRun`, and `OSError` when a file cannot be written; no file is written partially.
     """
     told = model.read(run)
     write_whole(run / "environment.json", json.dumps(told.environment, indent=1) + "\n")
@@ -30,7 +30,7 @@ def write(run: Path) -> None:
 
 
 def badge(run: model.Run) -> dict[str, Any]:
-    """The endpoint JSON of a badge with the numbers (shields.io's schema 1)."""
+    """Return the endpoint JSON of a badge with the counts (shields.io's schema 1)."""
     colours = {
         Conclusion.CONFORMANT: "brightgreen",
         Conclusion.NOT_CONFORMANT: "red",

@@ -1,4 +1,4 @@
-"""What a report claims, held against the specification and against itself: each finding is one line."""
+"""Validation of a report against the specification and for consistency; each finding is one line."""
 
 from __future__ import annotations
 
@@ -31,21 +31,21 @@ if TYPE_CHECKING:
 
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d")
 LOOK = 5.0
-"""Seconds that the last look of a wait may take beyond its budget."""
+"""Seconds that the last poll of a wait may exceed its budget."""
 _BROKEN = {Exit.NO_ENVIRONMENT, Exit.BUG}
 _NOT_JUDGED = "at_rest"
-"""The budget of a wait after a check, which judges nothing."""
+"""Budget of a wait after a check, which affects no verdict."""
 
 
 def problems(told: jsonreport.Report) -> Iterator[str]:
-    """What is wrong with a report by itself; it is of a specification that is known (`unknown`)."""
+    """Return the findings on a report by itself, whose specification must be known (see `unknown`)."""
     yield from _head(told)
     yield from _contents(told)
     yield from _conclusion(told)
 
 
 def unknown(told: jsonreport.Report) -> Iterator[str]:
-    """What has to be known before anything else can be judged."""
+    """Report an unknown specification version or profile, which prevents any other validation."""
     if told.spec != SPEC_VERSION:
         yield f"spec {told.spec!r} is not known; this lbproof knows {SPEC_VERSION}: use the lbproof of that version"
     elif told.profile not in PROFILES:
@@ -157,7 +157,7 @@ def _case(case: jsonreport.Case, told: jsonreport.Report) -> Iterator[str]:
 
 
 def _reasons(case: jsonreport.Case) -> Iterator[str]:
-    """A verdict against what is said about it."""
+    """Validate a verdict against its reason."""
     if case.verdict is Verdict.PASSED and not case.flaky and (case.reason or case.expected or case.observed):
         yield f"{case.id}: is passed, and says why it is not"
     elif case.verdict is not Verdict.PASSED and not case.reason:
@@ -186,7 +186,7 @@ class _Wait(Protocol):
 
 
 def wait_problems(where: str, wait: _Wait) -> Iterator[str]:
-    """A wait against its budget's ceiling and its own times."""
+    """Validate a wait against its budget's ceiling and its own times."""
     name = f"{where}: wait by {wait.budget}"
     if wait.budget not in BUDGETS:
         yield f"{name}: there is no such budget"
@@ -209,14 +209,14 @@ def wait_problems(where: str, wait: _Wait) -> Iterator[str]:
 
 
 def scope(told: jsonreport.Report) -> Scope:
-    """Which part of its profile a report judged, by its verdicts."""
+    """Derive the scope of a report from its verdicts."""
     cases = [case for row in told.requirements for case in row.cases]
     reached = {case.id: case.verdict for case in cases if is_reached(case.verdict, case.reason)}
     return scope_of(told.profile, told.implementation.claimed, reached)
 
 
 def _conclusion(told: jsonreport.Report) -> Iterator[str]:
-    """Scope, conclusion and exit, worked out again from the verdicts."""
+    """Validate scope, conclusion and exit by deriving them from the verdicts."""
     judged = scope(told)
     right = jsonreport.scope(judged)
     if told.scope is not None:

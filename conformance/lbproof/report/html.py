@@ -1,4 +1,4 @@
-"""`report.html`: one file, no network, no script; light and dark, on paper and on a phone."""
+"""`report.html`: one file without network access or scripts, for light, dark, print and mobile."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ _TONES = {
     Conclusion.PARTIAL: "partial",
 }
 _ROWS = 24
-"""Frames of an exchange that the page shows: what a reader takes in."""
+"""Maximum number of frames of an exchange on the page."""
 
 
 def of(run: Run) -> str:
-    """The page."""
+    """Render the page."""
     environment = Environment(
         loader=PackageLoader("lbproof.report"),
         autoescape=True,
@@ -71,14 +71,14 @@ def of(run: Run) -> str:
 
 
 def _span(seconds: float) -> str:
-    """Seconds for a reader."""
+    """Format a duration in seconds."""
     if seconds < 1:
         return f"{seconds * 1000:.0f} ms"
     return f"{seconds:.1f} s" if seconds < 90 else f"{seconds / 60:.1f} min"  # noqa: PLR2004 - a minute and a half
 
 
 def _beside(path: str) -> str:
-    """A link to a file below the run's folder, which leads nowhere else whatever the path says."""
+    """Return a relative link to a file in the run's folder; the path cannot add a scheme or host."""
     return f"./{quote(path)}"
 
 
@@ -123,7 +123,7 @@ def _exchange(case: Case, event: dict[str, Any]) -> dict[str, Any]:
 
 
 def _moment(case: Case, frames: list[dict[str, Any]], second: int | None) -> tuple[int, str]:
-    """The frame that a reader looks for first, and where that is in words."""
+    """Return the most relevant frame and a description of its position."""
     if second is not None:
         return second, "around the first moment at which a second hardware address answers for the same address"
     fault = next((fault["t"] for fault in case.faults if fault["phase"] == "begin"), None)
@@ -132,7 +132,7 @@ def _moment(case: Case, frames: list[dict[str, Any]], second: int | None) -> tup
 
 
 def _speaks(frame: dict[str, Any]) -> bool:
-    """Whether a frame says that its sender has an address: an answer, or an announcement to all."""
+    """Return whether a frame claims an address for its sender: a reply or an announcement."""
     return bool(frame["op"] == "reply" or frame["sender_ip"] == frame["target_ip"])
 
 
@@ -145,7 +145,7 @@ def _says(frame: dict[str, Any]) -> str:
 
 
 def _figures(run: Run) -> list[tuple[str, str, str, str]]:
-    """The outages that were measured: case, its requirement, what it was, how long."""
+    """Return the measured outages: case, requirement, description, duration."""
     found = []
     for case in run.cases:
         for event in case.timelines:

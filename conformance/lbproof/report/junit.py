@@ -16,12 +16,12 @@ _SKIPPED = {Verdict.UNSUPPORTED, Verdict.SKIPPED, Verdict.UNTESTABLE}
 
 
 def _clean(text: str) -> str:
-    """Text that XML 1.0 can hold."""
+    """Replace characters that XML 1.0 does not allow."""
     return _NOT_XML.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def of(run: Run) -> str:
-    """The document."""
+    """Render the document."""
     root = ET.Element("testsuites", {"name": "lbproof", **_counts(run.cases), "time": f"{run.seconds:.3f}"})
     for area, results in run.by_area:
         cases = [case for result in results for case in result.cases]

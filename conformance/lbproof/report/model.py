@@ -1,7 +1,7 @@
-"""A run as its events tell it: the verdicts, their reasons, what was waited for, seen and kept.
+"""Model of a run, built from its events: verdicts, reasons, waits, observations and evidence.
 
-Everything that a person reads is made from this. It can be made of the events of a run that was killed in the middle,
-and the conclusion is worked out here again, never copied.
+All reports are generated from this model. It can be built from the events of a killed run, and the conclusion is
+derived here again, never copied.
 """
 
 from __future__ import annotations
@@ -45,16 +45,16 @@ _NO_BEGINNING = "it does not begin with run.started"
 
 
 class BadRun(ValueError):  # noqa: N818 - it names what was given
-    """The events of a run cannot be read; the message says which file and line."""
+    """Unreadable events of a run; the message names the file and line."""
 
     def __init__(self, message: str) -> None:
-        """`message` may quote what was read: it is made printable."""
+        """`message` may quote the input; unprintable characters are replaced."""
         super().__init__(printable(message))
 
 
 @dataclass(slots=True, kw_only=True)
 class Case:
-    """One verdict, and what it rests on."""
+    """One verdict with its evidence."""
 
     id: str
     verdict: Verdict
@@ -65,7 +65,7 @@ class Case:
     seconds: float = 0.0
     flaky: bool = False
     began: bool = False
-    """Whether its check began."""
+    """Whether its check was started."""
     node: str = ""
     """pytest's node ID; empty when no check of it ran."""
     waits: list[Event] = field(default_factory=list)
@@ -95,7 +95,7 @@ class Result:
 
     @property
     def flaky(self) -> bool:
-        """Whether a case passed only on a second look."""
+        """Whether a case passed only on a second attempt."""
         return any(case.flaky for case in self.cases)
 
     @property
@@ -127,10 +127,10 @@ class Run:
     stages: list[tuple[str, float]]
     events: int
     until: float
-    """When its last event was, in seconds."""
+    """Time of the last event, in seconds."""
     finished: Event | None
     lab_waits: list[Event]
-    """Waits that belong to no case: those of boot and install."""
+    """Waits outside of cases: those of boot and install."""
     folder: Path | None = None
     """Where it was read from; None for events that are in no file."""
 
@@ -153,7 +153,7 @@ class Run:
 
     @property
     def conclusion(self) -> Conclusion:
-        """What the verdicts say; a run that did not come to its end is inconclusive at best."""
+        """Derive the conclusion from the verdicts; an unfinished run is inconclusive at best."""
         scope = self.scope
         found = conclude(
             ((result.requirement.level, case.verdict) for result in self.results for case in result.cases),
@@ -173,7 +173,7 @@ class Run:
 
     @property
     def note(self) -> str:
-        """Why the run ended before its time; empty when it did not."""
+        """Reason for an early end of the run; empty for a complete run."""
         if self.finished is None:
             return "the run was killed: its events have no end"
         return str(self.finished.get("note", ""))
@@ -202,7 +202,7 @@ class Run:
         return found
 
     def waits(self) -> list[Wait]:
-        """Every named wait that settled, with the times that were really taken."""
+        """Return every named wait that succeeded, with the measured times."""
         took: dict[str, list[float]] = {}
         within: dict[str, float] = {}
         for case in self.cases:
@@ -294,7 +294,7 @@ _FINITE = ConfigDict(allow_inf_nan=False)
 
 
 class _Frame(BaseModel):
-    """What the readers rely on in a frame of an exchange."""
+    """Fields of an exchange's frame that reports require."""
 
     model_config = _FINITE
 
@@ -311,7 +311,7 @@ _CLOSER: dict[tuple[str, str], Any] = {
     ("check.finished", "verdict"): Verdict,
     ("exchange", "frames"): list[_Frame],
 }
-"""Fields whose form is closer than their type in `lbproof.spec.events` says."""
+"""Fields with stricter types than in `lbproof.spec.events`."""
 
 
 @cache
@@ -327,7 +327,7 @@ def _form(name: str) -> type[BaseModel]:
 
 
 def _checked(text: str, event: Any) -> Event:  # noqa: ANN401 - it may be anything yet
-    """The event, when it is one of a run and of its form. Raises `BadRun`."""
+    """Validate an event and return it. Raises `BadRun`."""
     if not isinstance(event, dict) or not isinstance(event.get("event"), str) or event["event"] not in NAMES:
         raise BadRun(f"no event of a run: {text[:80]}")
     try:
@@ -339,7 +339,7 @@ def _checked(text: str, event: Any) -> Event:  # noqa: ANN401 - it may be anythi
 
 
 def of_events(events: list[Event]) -> Run:
-    """The run that events tell of. Raises `BadRun` for a case that is not of the specification."""
+    """Build a run from events. Raises `BadRun` for a case that is not in the specification."""
     started, finished = events[0], next((e for e in events if e["event"] == "run.finished"), None)
     if started["profile"] not in PROFILES:
         raise BadRun(

@@ -83,7 +83,7 @@ def fault_spans(faults: list[dict[str, Any]], end: float) -> list[tuple[float, f
 
 
 def _window(samples: list[Any], spans: list[Any], outages: list[Any]) -> tuple[float, float]:
-    """What is worth showing: around the faults and outages, not the minutes of calm beside them."""
+    """Return the time range to show: around the faults and outages."""
     begin, end = samples[0][0], samples[-1][0]
     marks = [edge for since, until, *_ in (*spans, *outages) for edge in (since, until) if begin <= edge <= end]
     if marks:

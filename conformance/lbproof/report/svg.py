@@ -19,7 +19,7 @@ WIDTH = 860
 _NARROW = 5.6
 """Units that a letter of a label takes, about."""
 _CLOSE = 0.4
-"""Units below which two points of a line are one to the eye."""
+"""Units below which two points of a line cannot be distinguished."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,7 +163,7 @@ class Picture:
 
 
 def thinned(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """The same line without the points that lie nearer to the last kept one than the eye can see."""
+    """Remove points of a line that are too close to the last kept one to be visible."""
     kept = list(points[:1])
     for before, point in pairwise(points):
         if math.dist(kept[-1], point) >= _CLOSE:

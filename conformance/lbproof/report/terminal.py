@@ -1,4 +1,4 @@
-"""What a person sees on the screen while a run goes on, and at its end."""
+"""Terminal output during a run and at its end."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ _STAGES = {
     "teardown": "taking the lab down",
 }
 _MOST_LINES = 6
-"""Lines that one part of a failure's story may have on the screen; the report has all of it."""
+"""Maximum lines for each part of a failure on the terminal; the report contains all of them."""
 _MANY = 4
-"""Cases that were not reached are told one by one below that number."""
+"""Below this number, unreached cases are listed individually."""
 
 
 def _short(text: str, width: int) -> str:
@@ -41,15 +41,15 @@ def _short(text: str, width: int) -> str:
 
 
 class LiveTerminal:
-    """A listener of a journal: one line for each stage and verdict, and the story of each failure."""
+    """Journal listener that prints one line for each stage and verdict, and the details of each failure."""
 
     def __init__(self, stream: TextIO, *, color: bool, width: int = 100) -> None:
-        """Write to `stream`, with colours for a person who sees them."""
+        """Write to `stream`, with colours on a terminal."""
         self.stream, self.color, self.width = stream, color, width
         self._done, self._all = 0, 0
 
     def __call__(self, event: dict[str, Any]) -> None:
-        """Show an event, if it is one to show."""
+        """Print an event if its kind is shown."""
         kind = event["event"]
         if kind == "run.started":
             self._all = len(event["selected"])
@@ -151,13 +151,13 @@ def _not_passed(run: Run, width: int) -> list[str]:
 
 
 def _near(path: Path) -> Path:
-    """A path as one would type it here."""
+    """Return a path relative to the current folder if possible."""
     here = Path.cwd()
     return path.relative_to(here) if path.is_relative_to(here) else path
 
 
 def title(conclusion: Conclusion) -> str:
-    """A conclusion as a headline."""
+    """Return a conclusion as a headline."""
     return {
         Conclusion.CONFORMANT: "Conformant",
         Conclusion.NOT_CONFORMANT: "Not conformant",

@@ -1,4 +1,4 @@
-"""Text of a report made fit for a screen, whatever was answered on the wire or written by somebody else."""
+"""Sanitizing of untrusted text for a terminal."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
-"""Check of somebody else's report: against itself, the specification, and the events and files beside it.
+"""Verification of a submitted report: consistency, specification, and the events and files beside it.
 
-Everything that a report says and that can be worked out again is worked out again. Each finding is one line that holds
-nothing that could steer a terminal.
+All derivable values of a report are derived again. Each finding is one line without control characters.
 """
 
 from __future__ import annotations
@@ -29,11 +28,11 @@ _SUM = re.compile(r"(?P<digest>[0-9a-f]{64})  (?P<path>.+)")
 _LONGEST = 400
 """Characters of a finding: what a report says may be of any length."""
 _CHECKED = {Verdict.PASSED, Verdict.FAILED, Verdict.UNTESTABLE}
-"""Verdicts that only a check can give."""
+"""Verdicts that only an executed check can have."""
 
 
 def verify(what: Path) -> list[str]:
-    """What is wrong with a run's folder or a `report.json`, a line each; empty when it is in order."""
+    """Return the findings on a run's folder or a `report.json`, one line each; empty when it is valid."""
     lines = [printable(problem) for problem in _verify(what)]
     return [line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…" for line in lines]
 
@@ -85,7 +84,7 @@ def _alone(told: jsonreport.Report) -> list[str]:
 
 
 def _read(report: Path) -> tuple[jsonreport.Report | None, list[str]]:
-    """A report, or None and why it cannot be judged."""
+    """Read a report; return None and the reason when it cannot be verified."""
     try:
         text = report.read_bytes()
         if unreadable := _unreadable(text):
@@ -101,7 +100,7 @@ def _read(report: Path) -> tuple[jsonreport.Report | None, list[str]]:
 
 
 def _unreadable(text: bytes) -> str:
-    """Why a report cannot be judged at all: a later version made it, or it says a thing twice. Empty when it can."""
+    """Return why a report cannot be verified: later version or duplicate fields. Empty when it can."""
     told: Any
     try:
         told, twice = _once(text)
@@ -118,7 +117,7 @@ def _unreadable(text: bytes) -> str:
 
 
 def _links(run: Path) -> Iterator[str]:
-    """Symbolic links of a folder that lead out of it."""
+    """Return symbolic links of a folder that point outside of it."""
     root = run.resolve()
     for folder, folders, files in os.walk(run):
         for path in (Path(folder, name) for name in (*folders, *files)):
@@ -127,7 +126,7 @@ def _links(run: Path) -> Iterator[str]:
 
 
 def _specials(run: Path) -> Iterator[str]:
-    """What is neither a folder nor a regular file, as a FIFO, which would be read for ever."""
+    """Return paths that are neither a folder nor a regular file, such as a FIFO, which would block a reader."""
     for path in sorted(run.rglob("*")):
         if not (path.is_file() or path.is_dir()):
             yield f"{path.relative_to(run).as_posix()}: neither a folder nor a regular file"
@@ -211,7 +210,7 @@ def _stream(text: bytes) -> Iterator[str]:
 
 
 def _verdict(event: model.Event, began: set[str], judged: dict[str, str]) -> Iterator[str]:
-    """A verdict against what the stream said of its case before."""
+    """Validate a verdict against the earlier events of its case."""
     name, verdict = event["case"], event["verdict"]
     if name in judged and name not in began:
         yield f"{name} is {verdict}, was {judged[name]}, and no check of it began in between"
@@ -222,7 +221,7 @@ def _verdict(event: model.Event, began: set[str], judged: dict[str, str]) -> Ite
 
 
 def _once(line: bytes) -> tuple[Any, str]:
-    """What a JSON text holds, and a field that it says twice in one object; empty when there is none."""
+    """Parse a JSON text; also return a duplicate field of an object, empty when there is none."""
     twice: list[str] = []
 
     def pairs(found: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -248,7 +247,7 @@ def _cases(told: jsonreport.Report, again: jsonreport.Report) -> Iterator[str]:
 
 
 def _events(run: model.Run) -> Iterator[str]:
-    """The events against the specification, for what the report does not hold."""
+    """Validate the events against the specification, for fields that the report does not contain."""
     for name, seconds in run.started["budgets"].items():
         if name not in BUDGETS:
             yield f"{model.EVENTS}: there is no budget {name}"
@@ -269,7 +268,7 @@ def _events(run: model.Run) -> Iterator[str]:
 
 
 def _judged(case: model.Case, run: model.Run) -> Iterator[str]:
-    """What the events say of one case."""
+    """Validate the events of one case."""
     started = run.started
     for wait in case.waits:
         in_force = started["budgets"].get(wait["budget"], wait["within"])
@@ -307,7 +306,7 @@ def _pages(folder: Path, run: model.Run, told: jsonreport.Report) -> Iterator[st
 
 
 def _holds(folder: Path, path: str) -> bool:
-    """Whether a path leads to something below a folder."""
+    """Return whether a path points into a folder."""
     try:
         found = (folder / path).resolve()
         return found.exists() and found.is_relative_to(folder.resolve())

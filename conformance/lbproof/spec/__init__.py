@@ -1,7 +1,6 @@
-"""The specification as data: requirements, features, profiles and budgets, apart from the checks that prove them.
+"""Specification as data: requirements, features, profiles and budgets, separate from the checks that prove them.
 
-Documents, the report, `lbproof list` and badges are all read from here. Nothing in this package imports any other
-part of lbproof.
+Documents, the report, `lbproof list` and badges are generated from it. This package imports no other part of lbproof.
 """
 
 from lbproof.spec.budgets import BUDGETS, Budget, check_budgets

@@ -1,7 +1,7 @@
-"""Named waits. Each has a default, a ceiling that a conformant implementation may use, and is measured in every run.
+"""Named budgets for waits, each with a default and a ceiling for conformant implementations.
 
-A check never holds a number of seconds: it names a budget. The report keeps the time that was really taken beside
-both, so that the run that proves a promise also says how fast it was kept.
+A check never contains a number of seconds: it names a budget. The report shows the measured time beside both values,
+so that a run also shows how fast the implementation is.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
-    """One named wait, in seconds."""
+    """Named wait, in seconds."""
 
     name: str
     text: str
     default: float
-    """How long a check waits unless the operator or the adapter says otherwise."""
+    """Default wait, unless the operator or the adapter sets another."""
     ceiling: float
-    """The longest that a conformant implementation may ask for."""
+    """Maximum wait for a conformant implementation."""
 
 
 _ALL = (
@@ -71,7 +71,7 @@ BUDGETS = {budget.name: budget for budget in _ALL}
 
 
 def check_budgets(budgets: Mapping[str, Any], where: str) -> None:
-    """Check the names and the seconds of budgets. Raises `UnknownName` or `BadOption` for the first that is wrong."""
+    """Validate names and seconds of budgets. Raises `UnknownName` or `BadOption` for the first invalid one."""
     for name, seconds in budgets.items():
         check_name("budget", name, where, BUDGETS, "lbproof list --budgets")
         ceiling = BUDGETS[name].ceiling

@@ -1,7 +1,7 @@
-"""The events of a run: what `events.ndjson` holds, one JSON object a line, in the order of time.
+"""Events of a run in `events.ndjson`: one JSON object per line, in order of time.
 
-This file is the spine. The suite appends, and everything that a person reads (terminal, `report.json`, `junit.xml`,
-`report.html`) is made from it, also by a later version, also when the run was killed in the middle. Every line has
+The suite only appends. All output (terminal, `report.json`, `junit.xml`, `report.html`) is generated from this file,
+also by a later version, and also after the run was killed. Every line has
 
 - `event`: one of the names below,
 - `t`: seconds since the run began (a monotonic clock; all vantages of a lab share it),
@@ -15,14 +15,14 @@ from __future__ import annotations
 from typing import Any, Literal, NotRequired, TypedDict
 
 FORMAT = 2
-"""2: the conclusion of a run that judged a part of its profile is `partial`, which was `conformant` in 1."""
+"""2: the conclusion of a run over part of its profile is `partial`, in format 1 `conformant`."""
 
 Json = Any
-"""Whatever JSON can hold, as `json.loads` gives it."""
+"""Any JSON value, as returned by `json.loads`."""
 
 
 class RunStarted(TypedDict):
-    """`run.started`: who is judged, by which specification, where."""
+    """`run.started`: implementation, specification and environment of the run."""
 
     format: int
     spec: str
@@ -34,22 +34,22 @@ class RunStarted(TypedDict):
     """Features that the implementation claims."""
     profile: str
     selected: list[str]
-    """Case IDs that were chosen to be judged, whatever became of them."""
+    """Case IDs selected for the run, whatever their verdict."""
     left_out: dict[str, str]
-    """Case ID of the profile → why the operator left it out: verdict `skipped`. Not part of `selected`."""
+    """Case ID of the profile → reason why the operator excluded it: verdict `skipped`. Not part of `selected`."""
     budgets: dict[str, float]
-    """Name → seconds in force, where they differ from the default or not."""
+    """Budget name → seconds used in this run, including defaults."""
     command: list[str]
 
 
 class Environment(TypedDict):
-    """`environment`: what a report says of machine, cluster and versions; becomes `environment.json`."""
+    """`environment`: description of machine, cluster and versions; becomes `environment.json`."""
 
     facts: dict[str, str]
 
 
 class Stage(TypedDict):
-    """`stage`: a part of the run, as `boot`, `install`, `checks` or `teardown`."""
+    """`stage`: a part of the run, such as `boot`, `install`, `checks` or `teardown`."""
 
     name: str
     phase: Literal["begin", "end"]
@@ -66,35 +66,35 @@ class CheckStarted(TypedDict):
 
 
 class Saw(TypedDict):
-    """`saw`: what one witness saw."""
+    """`saw`: an observation of one witness."""
 
     case: str | None
     witness: Literal["api", "arp", "http", "tcp", "capture", "events", "lab"]
     what: str
-    """One line for a reader: `client asks who-has 192.168.172.170`."""
+    """Description in one line: `client asks who-has 192.168.172.170`."""
     value: Json
 
 
 class Waited(TypedDict):
-    """`waited`: a named wait, `settles` or `holds`, and what was seen in its course."""
+    """`waited`: a named wait, `settles` or `holds`, and its observations."""
 
     case: str | None
     mode: Literal["settles", "holds"]
     budget: str
     what: str
-    """What was waited for, as a sentence: `default/web is given an address`."""
+    """Condition as a sentence: `default/web is given an address`."""
     ok: bool
     took: float
-    """Seconds until it settled; for `holds`, how long it held."""
+    """Seconds until the condition became true; for `holds`, seconds that it stayed true."""
     within: float
-    """The budget in force, in seconds."""
+    """Budget used, in seconds."""
     ceiling: float
     observed: list[tuple[float, str]]
-    """Each distinct value seen, with the seconds since the wait began, in order."""
+    """Each distinct observed value, with the seconds since the wait began, in order."""
 
 
 class FaultEvent(TypedDict):
-    """`fault`: something was done to the lab, or undone."""
+    """`fault`: a fault was injected or undone."""
 
     case: str | None
     kind: str
@@ -103,7 +103,7 @@ class FaultEvent(TypedDict):
 
 
 class Timeline(TypedDict):
-    """`timeline`: what a client saw while it probed all the time, with the faults in between."""
+    """`timeline`: results of continuous probes by a client."""
 
     case: str | None
     title: str
@@ -111,9 +111,9 @@ class Timeline(TypedDict):
     period: float
     """Seconds between probes."""
     samples: list[tuple[float, float | None, str]]
-    """`(t, seconds until the answer or None, who answered or what went wrong)`; `t` as in every event."""
+    """`(t, seconds until the answer or None, backend or kind of failure)`; `t` as in every event."""
     outages: list[tuple[float, float]]
-    """`(from, to)`: runs of probes with no answer, from the first one unanswered to the first answered."""
+    """`(from, to)`: outages, from the first unanswered probe to the next answered one."""
 
 
 class Exchange(TypedDict):
@@ -128,7 +128,7 @@ class Exchange(TypedDict):
 
 
 class Evidence(TypedDict):
-    """`evidence`: a file that was kept, below the run's folder."""
+    """`evidence`: a file of evidence in the run's folder."""
 
     case: str | None
     kind: Literal["pcap", "timeline", "objects", "events", "logs", "text"]
@@ -138,31 +138,31 @@ class Evidence(TypedDict):
 
 
 class CheckFinished(TypedDict):
-    """`check.finished`: the verdict on one case. The last one of a case counts."""
+    """`check.finished`: the verdict of one case. The last one of a case counts."""
 
     case: str
     node: str
     verdict: str
     seconds: float
     reason: NotRequired[str]
-    """One line: why it is not `passed`."""
+    """Reason in one line why it is not `passed`."""
     expected: NotRequired[str]
     observed: NotRequired[str]
     untestable: NotRequired[str]
     """Name of the member of `Untestable`."""
     flaky: NotRequired[bool]
     traceback: NotRequired[str]
-    """For an `error`: where the suite or the lab broke."""
+    """For an `error`: location of the failure in the suite or the lab."""
 
 
 class RunFinished(TypedDict):
-    """`run.finished`: the conclusion. A file without it is of a run that was interrupted."""
+    """`run.finished`: the conclusion. Without it, the run was interrupted."""
 
     conclusion: str
     exit: int
     seconds: float
     note: NotRequired[str]
-    """Why the run ended before its time: Ctrl-C, the lab could not boot."""
+    """Reason for an early end of the run, such as Ctrl-C or a failed boot."""
 
 
 NAMES = {

@@ -1,6 +1,6 @@
 """Features that an implementation may claim, and profiles: named sets of them.
 
-What is claimed decides what runs, and what runs must pass. `core` is always claimed.
+The claimed features select the requirements that run and must pass. `core` is always claimed.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Feature:
-    """Something that an implementation says that it supports."""
+    """Behaviour that an implementation may claim to support."""
 
     name: str
     text: str
@@ -24,14 +24,14 @@ class Feature:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
-    """A named set of features: some are required, the others are judged where they are claimed."""
+    """Named set of features: some are required, the others are judged if claimed."""
 
     name: str
     text: str
     features: frozenset[str]
-    """What is judged, where it is claimed."""
+    """Features that are judged if claimed."""
     requires: frozenset[str]
-    """Of those, what has to be claimed: without it an implementation is not conformant to the profile."""
+    """Those of `features` that an implementation must claim to be conformant to the profile."""
 
 
 def _features(**texts: str) -> dict[str, Feature]:
@@ -84,6 +84,6 @@ PROFILES = {
 
 
 def check_features(names: Iterable[str], where: str) -> None:
-    """Check names of features. Raises `UnknownName` for the first that there is not."""
+    """Validate names of features. Raises `UnknownName` for the first unknown one."""
     for name in names:
         check_name("feature", name, where, FEATURES, "lbproof list --features")

@@ -1,4 +1,4 @@
-"""A wrong name gets one line: what, where, what is allowed, and the nearest valid name."""
+"""Errors for invalid names in one line: the name, where it was given, valid names, and the nearest one."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ if TYPE_CHECKING:
 
 
 class UnknownName(ValueError):  # noqa: N818 - it names what was given, as KeyError does
-    """A name that is not one of those allowed where it was written."""
+    """Name that is not valid where it was given."""
 
     def __init__(self, kind: str, name: str, where: str, allowed: Iterable[str], see: str) -> None:
-        """`kind` is what was expected ("requirement"), `see` the command that lists the names allowed."""
+        """`kind`: expected kind of name ("requirement"); `see`: command that lists the valid names."""
         allowed = list(allowed)
         guess = nearest(name, allowed)
         hint = f"; did you mean {guess!r}?" if guess else "."
@@ -23,7 +23,7 @@ class UnknownName(ValueError):  # noqa: N818 - it names what was given, as KeyEr
 
 
 class BadOption(ValueError):  # noqa: N818 - named as the user sees it
-    """An option that cannot be; the message is one line: what, where, what is allowed."""
+    """Invalid option; the message is one line: the value, where it was given, valid values."""
 
 
 def check_name(kind: str, name: str, where: str, allowed: Collection[str], see: str) -> None:
@@ -33,7 +33,7 @@ def check_name(kind: str, name: str, where: str, allowed: Collection[str], see: 
 
 
 def nearest(name: str, allowed: Iterable[str]) -> str | None:
-    """The allowed name that is spelt most like `name`, in any case; None when nothing is near."""
+    """Return the allowed name with the most similar spelling, ignoring case; None when none is similar."""
     by_folded = {candidate.casefold(): candidate for candidate in allowed}
     found = difflib.get_close_matches(name.casefold(), by_folded, n=1, cutoff=0.5)
     return by_folded[found[0]] if found else None

@@ -1,7 +1,7 @@
-"""Requirements: one falsifiable sentence each, with a permanent ID, read from the TOML files beside this module.
+"""Requirements: one falsifiable sentence each, with a permanent ID, from the TOML files beside this module.
 
-A file holds one area, a table holds one requirement. An ID is never positional and never reused; a lettered case is
-one verdict of its own (`POOL-03c`).
+A file contains one area, a table one requirement. An ID is never positional and never reused; each lettered case has
+its own verdict (`POOL-03c`).
 """
 
 from __future__ import annotations
@@ -20,36 +20,36 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 SPEC_VERSION = "1.0"
-"""The version of the specification, raised when a requirement is added or changes what it demands."""
+"""Version of the specification, raised when a requirement is added or its meaning changes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Requirement:
-    """One falsifiable sentence about an implementation, apart from the check that proves it."""
+    """Falsifiable sentence about an implementation, separate from the check that proves it."""
 
     id: str
     area: str
     text: str
     level: Level
     needs: frozenset[str]
-    """Features that must be claimed, else the verdict is `unsupported`."""
+    """Features that must be claimed, otherwise the verdict is `unsupported`."""
     sources: tuple[str, ...]
-    """Where the promise comes from: an API field, KEP, RFC, or several vendors' agreement."""
+    """Source of the requirement: an API field, KEP, RFC, or agreement of several vendors."""
     since: str = SPEC_VERSION
     cases: Mapping[str, str] = field(default_factory=dict)
-    """Letter → what this case shows; empty for a requirement with a single verdict."""
+    """Letter → statement of the case; empty for a requirement with a single verdict."""
     case_needs: Mapping[str, frozenset[str]] = field(default_factory=dict)
-    """Letter → features that this case needs on top."""
+    """Letter → additional features that this case needs."""
 
     @property
     def case_ids(self) -> tuple[str, ...]:
-        """The IDs that get a verdict each: `POOL-03a`, …, or the requirement's own ID when it has no cases."""
+        """Return the IDs with a verdict each: `POOL-03a`, …, or the requirement's own ID when it has no cases."""
         return tuple(f"{self.id}{letter}" for letter in self.cases) or (self.id,)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Area:
-    """A group of requirements: the part of the ID before the dash."""
+    """Group of requirements: the part of the ID before the dash."""
 
     name: str
     title: str
@@ -99,10 +99,10 @@ _CASE = re.compile(r"(?P<requirement>[A-Z0-9]+-\d+)(?P<letter>[a-z])?")
 
 
 def select(patterns: Iterable[str], where: str) -> list[str]:
-    """The case IDs that `patterns` name, in the order of the specification.
+    """Return the case IDs that match `patterns`, in the order of the specification.
 
-    A pattern is an ID (`POOL-03`), one case of it (`POOL-03c`), or an area (`POOL`), in any case. Raises
-    `UnknownName` for one that names nothing.
+    A pattern is an ID (`POOL-03`), one case of it (`POOL-03c`), or an area (`POOL`), in upper or lower case. Raises
+    `UnknownName` for a pattern without a match.
     """
     wanted: set[str] = set()
     for pattern in patterns:
@@ -121,7 +121,7 @@ def select(patterns: Iterable[str], where: str) -> list[str]:
 
 
 def of_case(case_id: str) -> Requirement:
-    """The requirement that a case ID belongs to. Raises `KeyError` for an ID that is not in the specification."""
+    """Return the requirement of a case ID. Raises `KeyError` for an ID that is not in the specification."""
     match = _CASE.fullmatch(case_id)
     if not match:
         raise KeyError(case_id)
@@ -132,13 +132,13 @@ def of_case(case_id: str) -> Requirement:
 
 
 def needs_of(case_id: str) -> frozenset[str]:
-    """The features that must be claimed for this case to run."""
+    """Return the features that must be claimed for this case to run."""
     requirement = of_case(case_id)
     return requirement.needs | requirement.case_needs.get(case_id[len(requirement.id) :], frozenset())
 
 
 def sentence(case_id: str) -> str:
-    """What a case shows, as one sentence for a reader."""
+    """Return the statement of a case as one sentence."""
     requirement = of_case(case_id)
     letter = case_id[len(requirement.id) :]
     return requirement.cases[letter] if letter else requirement.text

@@ -17,13 +17,13 @@ _JUDGED = {Verdict.PASSED, Verdict.FAILED}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scope:
-    """How much of a profile was judged, counted in requirements."""
+    """Judged part of a profile, counted in requirements."""
 
     profile: str
     judged: int
-    """Requirements of which every case that is claimed passed or failed."""
+    """Requirements whose claimed cases all passed or failed."""
     in_part: int
-    """Requirements of which only some of those cases did."""
+    """Requirements whose claimed cases only partly passed or failed."""
     unsupported: int
     """Requirements that need a feature which is not claimed."""
     of: int
@@ -37,7 +37,7 @@ class Scope:
 
     @property
     def text(self) -> str:
-        """What a reader must know of the scope, as one line; empty when the whole profile was judged and claimed."""
+        """Return the limits of the scope in one line; empty when the whole profile was judged and claimed."""
         if not self.whole:
             part = f", and {self.in_part} in part" if self.in_part else ""
             return f"partial: {self.judged} of {self.of} requirements of profile {self.profile} judged{part}"
@@ -50,14 +50,14 @@ class Scope:
 
 
 def is_reached(verdict: Verdict, reason: str) -> bool:
-    """Whether a case was judged, or could have been: neither skipped nor after the end of the run."""
+    """Return whether a case was reached: neither skipped nor after the end of the run."""
     return verdict is not Verdict.SKIPPED and not (verdict is Verdict.ERROR and reason.startswith(NOT_REACHED))
 
 
 def scope_of(profile: str, claimed: Iterable[str], reached: Mapping[str, Verdict]) -> Scope:
-    """Scope of a run from the verdicts of the cases that it reached (`is_reached`), by case ID.
+    """Return the scope of a run from the verdicts of its reached cases (`is_reached`), by case ID.
 
-    Raises `KeyError` for a profile that is not of the specification.
+    Raises `KeyError` for a profile that is not in the specification.
     """
     wanted, claims = PROFILES[profile], frozenset(claimed)
     judged = in_part = unsupported = musts = unsupported_musts = of = 0

@@ -1,7 +1,7 @@
-"""The words of the specification as types: level, verdict, conclusion, and why something could not be tested.
+"""Types of the specification: level, verdict, conclusion, exit code, and reasons for untestable cases.
 
-Everything here is closed on purpose. A verdict or a reason that is not in these lists is a bug of the suite, and a
-reader of two reports can rely on both meaning the same thing.
+All lists are closed deliberately: a verdict or a reason outside them is a bug of the suite, and the same value has the
+same meaning in every report.
 """
 
 from __future__ import annotations
@@ -14,47 +14,47 @@ if TYPE_CHECKING:
 
 
 NOT_REACHED = "not reached: "
-"""How the reason of a case begins that the run ended before; its verdict is `error`."""
+"""Prefix of the reason of a case that was not reached before the run ended; its verdict is `error`."""
 
 
 class Level(StrEnum):
-    """How strongly a requirement binds (RFC 2119)."""
+    """Requirement level (RFC 2119)."""
 
     MUST = "MUST"
-    """A miss makes the implementation not conformant."""
+    """A failure makes the implementation not conformant."""
     SHOULD = "SHOULD"
-    """A miss is reported as a warning and does not change the conclusion."""
+    """A failure is reported as a warning and does not change the conclusion."""
     MAY = "MAY"
-    """Tested only when the implementation claims the feature; then it binds like MUST."""
+    """Tested only when the implementation claims the feature; then equal to MUST."""
 
 
 class Verdict(StrEnum):
-    """What is known about one requirement after a run, from best to worst.
+    """Verdict on one requirement after a run, from best to worst.
 
-    The order is the lattice: a requirement's verdict is the worst of its cases (`worst`).
+    A requirement's verdict is the worst of its cases by this order (`worst`).
     """
 
     PASSED = "passed"
     UNSUPPORTED = "unsupported"
     """The implementation does not claim a feature that the requirement needs."""
     SKIPPED = "skipped"
-    """The operator left it out."""
+    """Excluded by the operator."""
     UNTESTABLE = "untestable"
-    """This lab cannot show it; `Untestable` says why."""
+    """The lab cannot show it; `Untestable` has the reason."""
     ERROR = "error"
-    """The suite or the lab broke; nothing is known about the implementation."""
+    """The suite or the lab failed; nothing is known about the implementation."""
     FAILED = "failed"
-    """It was shown not to hold; what else broke does not take that back."""
+    """The requirement is proven not to hold; other failures do not change that."""
 
 
 def worst(verdicts: Iterable[Verdict]) -> Verdict:
-    """The verdict of a whole from those of its parts: the worst of them; `ERROR` when there is none to judge by."""
+    """Return the worst of the verdicts; `ERROR` when there are none."""
     order = list(Verdict)
     return max(verdicts, key=order.index, default=Verdict.ERROR)
 
 
 class Untestable(Enum):
-    """Why a lab cannot show a requirement: a closed list, each with the sentence that a reader sees."""
+    """Reason why a lab cannot show a requirement: a closed list, each with the sentence in the report."""
 
     NO_SUCH_VANTAGE = "no place in this lab to watch it from"
     NO_SUCH_FAULT = "this lab cannot cause the fault without harm"
@@ -66,21 +66,21 @@ class Untestable(Enum):
 
 
 class Conclusion(StrEnum):
-    """What a whole run says about an implementation."""
+    """Conclusion of a run about an implementation."""
 
     CONFORMANT = "conformant"
     NOT_CONFORMANT = "not conformant"
     INCONCLUSIVE = "inconclusive"
-    """A MUST that was selected could not be judged: untestable, skipped or an error."""
+    """A selected MUST could not be judged: untestable, skipped or an error."""
     PARTIAL = "partial"
-    """Only a part of the profile was judged, and that part held; nothing is said of the rest."""
+    """Only a part of the profile was judged, and it passed; nothing is known about the rest."""
 
 
 class Exit(IntEnum):
     """Exit codes of the `lbproof` command. Plain pytest keeps pytest's own."""
 
     CONFORMANT = 0
-    """Also of a partial run in which all that was judged held."""
+    """Also for a partial run in which everything judged passed."""
     NOT_CONFORMANT = 1
     INCONCLUSIVE = 2
     USAGE = 64
@@ -92,21 +92,20 @@ class Exit(IntEnum):
 
     @classmethod
     def of(cls, conclusion: Conclusion) -> Exit:
-        """The exit of a run that came to its end."""
+        """Return the exit code of a completed run."""
         return cls.CONFORMANT if conclusion is Conclusion.PARTIAL else cls[conclusion.name]
 
 
 def conclude(
     verdicts: Iterable[tuple[Level, Verdict]], *, whole: bool = True, not_claimed: Collection[str] = ()
 ) -> Conclusion:
-    """The conclusion of a run from the level and the verdict of every case that was selected.
+    """Derive the conclusion of a run from the level and the verdict of every selected case.
 
-    A MUST (or a claimed MAY) that failed outweighs everything; one that could not be judged makes the run
-    inconclusive; a SHOULD never changes the conclusion, except that an `ERROR` anywhere is inconclusive.
-    An empty selection proves nothing and is inconclusive.
+    A failed MUST (or claimed MAY) takes precedence; one that could not be judged makes the run inconclusive. A
+    SHOULD never changes the conclusion, except that any `ERROR` is inconclusive. An empty selection is inconclusive.
 
-    `whole` says whether the whole profile was judged: if not, what held is `PARTIAL`. `not_claimed` are the features
-    that the profile requires and the implementation does not claim: a whole run with one is not conformant to it.
+    `whole`: the whole profile was judged; otherwise a passed run is `PARTIAL`. `not_claimed`: features that the
+    profile requires and the implementation does not claim; a whole run with any of them is not conformant.
     """
     seen = list(verdicts)
     binding = {verdict for level, verdict in seen if level is not Level.SHOULD}

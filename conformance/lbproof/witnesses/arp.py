@@ -1,7 +1,7 @@
-"""The witness ARP: who answers for an address, asked with frames of our own and not of the kernel.
+"""ARP prober and listener, with raw frames instead of the kernel's neighbour table.
 
-A gratuitous frame is no answer: implementations send them for seconds after an assignment. What counts is a unicast
-reply to the one who asked.
+Gratuitous frames do not count as answers, since implementations send them for seconds after an assignment. Only unicast
+replies to the sender of the request count.
 """
 
 from __future__ import annotations
@@ -24,24 +24,24 @@ if TYPE_CHECKING:
     from lbproof.witnesses.vantage import Vantage
 
 WAIT = 0.15
-"""Seconds that an answer is waited for: on a segment it takes far under a millisecond, on a starved machine tens."""
+"""Reply timeout in seconds: a reply takes far less than 1 ms on a segment, but tens of ms on an overloaded machine."""
 _KEPT = 20_000
-"""Frames that a listener keeps at the most; the oldest go first."""
+"""Maximum number of frames in a listener; the oldest are dropped."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """A reply to a request of ours."""
+    """Reply to one of the suite's requests."""
 
     mac: str
     """Sender hardware address."""
     ether_src: str
-    """Ethernet source, which is the same in a sound reply."""
+    """Ethernet source, equal to `mac` in a correct reply."""
     seconds: float
 
 
 def _replies(wire: socket.socket, me: str, until: float) -> Iterator[Frame]:
-    """Unicast replies to me that are no announcement, until a moment of `time.monotonic()`."""
+    """Yield unicast replies to this host, without announcements, until a given `time.monotonic()`."""
     while (left := until - time.monotonic()) > 0:
         if not select.select([wire], [], [], left)[0]:
             return
@@ -53,10 +53,10 @@ def _replies(wire: socket.socket, me: str, until: float) -> Iterator[Frame]:
 def ask(
     vantage: Vantage, target: str, *, wait: float = WAIT, count: int = 1, sender: str | None = None
 ) -> list[Answer]:
-    """Ask `count` times who has an address, and give every answer that comes within `wait` seconds of each.
+    """Send `count` ARP requests for an address; return all replies that arrive within `wait` seconds of each.
 
-    All the time is waited for, so that a second node that answers is heard too. `sender` is the address that is asked
-    from: the vantage's own by default, `0.0.0.0` for a probe (RFC 5227).
+    Always waits for the full time, so that a reply of a second node is received too. `sender` is the sender address:
+    the vantage's own by default, `0.0.0.0` for a probe (RFC 5227).
     """
     found: list[Answer] = []
     asking = encode(request(mac=vantage.mac, address=sender or vantage.address, target=target))
@@ -73,7 +73,7 @@ def ask(
 
 
 def sweep(vantage: Vantage, targets: Sequence[str], *, wait: float = WAIT) -> dict[str, set[str]]:
-    """Ask for many addresses at once: address → the MACs that answered for it, empty where nobody did."""
+    """Probe many addresses at once: address → MACs that answered for it, possibly none."""
     found: dict[str, set[str]] = {target: set() for target in targets}
     with closing(opened(vantage, ETHERTYPE_ARP)) as wire:
         for target in targets:
@@ -86,18 +86,18 @@ def sweep(vantage: Vantage, targets: Sequence[str], *, wait: float = WAIT) -> di
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Census:
-    """Who answered when an address was asked for again and again."""
+    """Result of repeated ARP requests for one address."""
 
     asked: int
     answers: dict[str, int]
-    """MAC → how many of the asks it answered."""
+    """MAC → number of requests that it answered."""
     unanswered: int
     doubly: int
-    """Asks that more than one MAC answered."""
+    """Number of requests that more than one MAC answered."""
 
 
 def census(vantage: Vantage, target: str, *, asks: int, over: float) -> Census:
-    """Ask `asks` times, spread evenly over `over` seconds."""
+    """Send `asks` requests, spread evenly over `over` seconds."""
     answers: dict[str, int] = {}
     unanswered = doubly = 0
     began = time.monotonic()
@@ -113,10 +113,10 @@ def census(vantage: Vantage, target: str, *, asks: int, over: float) -> Census:
 
 
 class Listener:
-    """Hears every ARP frame at a vantage, in a thread, while it is entered."""
+    """Context manager that records every ARP frame at a vantage, in a thread."""
 
     def __init__(self, vantage: Vantage) -> None:
-        """Nothing is heard before it is entered."""
+        """Record nothing before it is entered."""
         self.vantage = vantage
         self._frames: deque[Frame] = deque(maxlen=_KEPT)
         self._stop = threading.Event()
@@ -124,15 +124,15 @@ class Listener:
 
     @property
     def frames(self) -> list[Frame]:
-        """What was heard so far, in order."""
+        """Return the frames recorded so far, in order."""
         return list(self._frames)
 
     def gratuitous(self, address: str) -> list[Frame]:
-        """The announcements of an address that were heard."""
+        """Return the recorded announcements of an address."""
         return [frame for frame in self.frames if frame.gratuitous and frame.sender_ip == address]
 
     def __enter__(self) -> Self:
-        """Listen from now on."""
+        """Start to record."""
         self._socket = opened(self.vantage, ETHERTYPE_ARP)
         self._thread.start()
         return self
@@ -143,7 +143,7 @@ class Listener:
                 self._frames.append(frame)
 
     def __exit__(self, *_: object) -> None:
-        """Listen no more; what was heard stays."""
+        """Stop; recorded frames stay available."""
         self._stop.set()
         self._thread.join()
         self._socket.close()

@@ -1,7 +1,7 @@
-"""The witness of last resort: every frame at a vantage, kept in memory and written as a pcap only when it is needed.
+"""Packet capture of all frames at a vantage, kept in memory and written as a pcap only when needed.
 
-A verdict that fails comes with the frames around it; one that passes costs no file. The ring is bounded, so what is
-kept is the end of the story. The format is libpcap's classic one (link type 1, Ethernet), which every tool reads.
+A failed verdict comes with its frames; a passed one writes no file. The ring buffer is bounded and keeps the newest
+frames. The format is libpcap's classic one (link type 1, Ethernet), which every tool reads.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 ALL = 0x0003
 """ETH_P_ALL of <linux/if_ether.h>."""
 MOST = 16 << 20
-"""Bytes that are kept at the most."""
+"""Size of the ring buffer in bytes."""
 SNAP = 256
-"""Bytes of a frame that are kept: headers and the beginning of what they carry."""
+"""Snap length in bytes: headers and the beginning of the payload."""
 
 _FILE = struct.Struct("<IHHiIII")
 """Magic number, version 2.4, time zone, accuracy, snap length, link type."""
@@ -35,10 +35,10 @@ _RECORD = struct.Struct("<IIII")
 
 
 class Capture:
-    """Keeps the frames at a vantage, both ways, while it is entered."""
+    """Context manager that captures frames at a vantage in both directions."""
 
     def __init__(self, vantage: Vantage) -> None:
-        """Nothing is kept before it is entered."""
+        """Capture nothing before it is entered."""
         self.vantage = vantage
         self._ring: deque[tuple[float, int, bytes]] = deque()
         self._bytes = 0
@@ -46,7 +46,7 @@ class Capture:
         self._thread = threading.Thread(target=self._keep, name=f"capture at {vantage.name}", daemon=True)
 
     def __enter__(self) -> Self:
-        """Keep from now on."""
+        """Start to capture."""
         self._socket = opened(self.vantage, ALL)
         self._thread.start()
         return self
@@ -59,21 +59,21 @@ class Capture:
                 self._bytes -= len(self._ring.popleft()[2])
 
     def __exit__(self, *_: object) -> None:
-        """Keep no more; what was kept stays."""
+        """Stop; captured frames stay available."""
         self._stop.set()
         self._thread.join()
         self._socket.close()
 
     def frames(self) -> list[tuple[float, bytes]]:
-        """What was kept so far, in order: when (`time.monotonic()`), and the frame cut at `SNAP` bytes."""
+        """Return captured frames in order: time (`time.monotonic()`), and the frame cut at `SNAP` bytes."""
         return [(t, frame) for t, _, frame in list(self._ring)]
 
     def arp(self) -> list[Frame]:
-        """The ARP packets among them."""
+        """Return the captured ARP packets."""
         return [found for t, frame in self.frames() if (found := decode(frame, t))]
 
     def write(self, path: Path) -> None:
-        """Write what was kept so far as a pcap."""
+        """Write the frames captured so far as a pcap."""
         with path.open("wb") as file:
             file.write(_FILE.pack(0xA1B2C3D4, 2, 4, 0, 0, SNAP, 1))
             wall = time.time() - time.monotonic()

@@ -1,4 +1,4 @@
-"""ARP over Ethernet as a table of fields in wire order (RFC 826), packed and read by `struct`."""
+"""ARP over Ethernet: fields in wire order (RFC 826), packed and unpacked with `struct`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _FIXED = (1, 0x0800, 6, 4)
 
 
 class Op(IntEnum):
-    """The operation of an ARP packet (RFC 826)."""
+    """Operation of an ARP packet (RFC 826)."""
 
     REQUEST = 1
     REPLY = 2
@@ -27,7 +27,7 @@ class Op(IntEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Frame:
-    """An ARP packet and the Ethernet addresses that carried it. MACs in lower case with colons, IPs dotted."""
+    """ARP packet with its Ethernet addresses. MACs in lower case with colons, IPs dotted."""
 
     ether_dst: str
     ether_src: str
@@ -37,21 +37,21 @@ class Frame:
     target_mac: str
     target_ip: str
     t: float = 0.0
-    """`time.monotonic()` when it was received."""
+    """Time of reception (`time.monotonic()`)."""
 
     @property
     def gratuitous(self) -> bool:
-        """Sender and target are one address: an announcement (RFC 5227 section 2.3)."""
+        """Whether sender and target are the same address: an announcement (RFC 5227 section 2.3)."""
         return self.sender_ip == self.target_ip
 
 
 def mac_bytes(mac: str) -> bytes:
-    """`02:00:c0:a8:ac:97` as six bytes."""
+    """Convert `02:00:c0:a8:ac:97` to six bytes."""
     return bytes.fromhex(mac.replace(":", ""))
 
 
 def encode(frame: Frame) -> bytes:
-    """The frame as it goes out."""
+    """Encode the frame for sending."""
     return _ETHERNET.pack(mac_bytes(frame.ether_dst), mac_bytes(frame.ether_src), ETHERTYPE_ARP) + _ARP.pack(
         *_FIXED,
         frame.op,
@@ -63,7 +63,7 @@ def encode(frame: Frame) -> bytes:
 
 
 def decode(data: bytes, t: float = 0.0) -> Frame | None:
-    """The ARP packet in a frame as it came in; None for one that is not ARP for IPv4 over Ethernet, or is cut."""
+    """Decode a received frame; None if it is truncated or not ARP for IPv4 over Ethernet."""
     if len(data) < _ETHERNET.size + _ARP.size:
         return None
     destination, source, kind = _ETHERNET.unpack_from(data)
@@ -83,7 +83,7 @@ def decode(data: bytes, t: float = 0.0) -> Frame | None:
 
 
 def request(*, mac: str, address: str, target: str) -> Frame:
-    """Who has `target`? Tell `address` at `mac`."""
+    """Build an ARP request for `target`, with sender `address` at `mac`."""
     return Frame(
         ether_dst=BROADCAST,
         ether_src=mac,

@@ -1,4 +1,4 @@
-"""The witness HTTP and TCP: a new connection each time, from a vantage, and a name for each way of not being served."""
+"""HTTP and TCP client that opens a new connection from a vantage each time and classifies failures."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ _KINDS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """An HTTP answer."""
+    """HTTP response."""
 
     status: int
     body: bytes
     seconds: float
-    """From the start of the connection to the end of the body."""
+    """Time from the start of the connection to the end of the body."""
 
     @property
     def text(self) -> str:
-        """The body as text, without the space around it."""
+        """Return the body as text, without surrounding whitespace."""
         return self.body.decode(errors="replace").strip()
 
 
 class Unreached(OSError):  # noqa: N818 - an observation, which checks expect
-    """There was no answer; `kind` is `silent`, `refused`, `reset`, `unreachable` or `not-http`."""
+    """No valid answer; `kind` is `silent`, `refused`, `reset`, `unreachable` or `not-http`."""
 
     def __init__(self, kind: str, what: str) -> None:
-        """`what` is the request, for a reader."""
+        """`what` describes the request in the message."""
         super().__init__(f"{what}: {kind}")
         self.kind = kind
 
@@ -62,12 +62,12 @@ def _connect(vantage: Vantage, host: str, port: int, timeout: float) -> socket.s
 
 
 def kind_of(error: OSError) -> str:
-    """The name of a way of not being served."""
+    """Classify a failure, as `Unreached.kind`."""
     return "silent" if isinstance(error, TimeoutError) else _KINDS.get(error.errno or 0, "unreachable")
 
 
 def get(vantage: Vantage, host: str, port: int, path: str = "/", *, timeout: float = 1.0) -> Answer:
-    """Ask by HTTP/1.1 over a new connection. Raises `Unreached`; `timeout` is for connecting and for each read."""
+    """Send an HTTP/1.1 GET over a new connection. Raises `Unreached`; `timeout` applies to connect and each read."""
     began = time.monotonic()
     what = f"GET http://{host}:{port}{path} from {vantage.name}"
     connection = http.client.HTTPConnection(host, port, timeout=timeout)
@@ -76,7 +76,7 @@ def get(vantage: Vantage, host: str, port: int, path: str = "/", *, timeout: flo
         connection.request("GET", path, headers={"Connection": "close"})
         response = connection.getresponse()
         return Answer(status=response.status, body=response.read(), seconds=time.monotonic() - began)
-    except http.client.HTTPException as error:  # closed without a word included, which is an OSError as well
+    except http.client.HTTPException as error:  # includes a connection closed without data, which is an OSError as well
         raise Unreached("not-http", what) from error
     except OSError as error:
         raise Unreached(kind_of(error), what) from error
@@ -85,10 +85,10 @@ def get(vantage: Vantage, host: str, port: int, path: str = "/", *, timeout: flo
 
 
 def patience() -> Iterator[float]:
-    """Timeouts for one attempt after the other at a place that may begin to serve at any moment, in seconds.
+    """Yield timeouts in seconds for successive attempts at an address that may begin to serve at any time.
 
-    A SYN that came too early is sent again only after a second (RFC 6298), so the first attempts are cut short and
-    begun afresh; after two seconds of them, a slow answer has its time.
+    A lost SYN is retransmitted only after one second (RFC 6298), so the first attempts are short and start anew; after
+    two seconds of them, the timeout is long enough for a slow answer.
     """
     yield from (0.1, *(0.25,) * 8)
     while True:
@@ -96,7 +96,7 @@ def patience() -> Iterator[float]:
 
 
 def connects(vantage: Vantage, host: str, port: int, *, timeout: float = 0.5) -> str:
-    """What becomes of a connection: `open`, or the `kind` of an `Unreached`."""
+    """Try to connect; return `open`, or the `kind` of an `Unreached`."""
     try:
         _connect(vantage, host, port, timeout).close()
     except OSError as error:

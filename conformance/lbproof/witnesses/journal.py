@@ -1,4 +1,4 @@
-"""The writer of `events.ndjson`: appends one event a line and flushes it, so that a crash loses nothing.
+"""Writer of `events.ndjson`: appends one event per line and flushes it, so that a crash loses nothing.
 
 Thread-safe, since probes run in threads. Readers are in `lbproof.report`; the format is in `lbproof.spec.events`.
 """
@@ -18,26 +18,26 @@ if TYPE_CHECKING:
 
 
 class Journal:
-    """The events of one run, in a file and to whoever listens (the terminal)."""
+    """Events of one run, written to a file and passed to listeners (the terminal)."""
 
     def __init__(self, path: Path | None) -> None:
-        """Append to `path`; with None events go to the listeners alone (unit tests)."""
+        """Append to `path`; with None, pass events only to the listeners (unit tests)."""
         self.began = time.monotonic()
         self.case: str | None = None
-        """The case that is being judged, put into every event that has the field and does not set it."""
+        """Current case, the default of the field `case` in events that have it."""
         self.listeners: list[Callable[[dict[str, Any]], None]] = []
         self.lost: OSError | None = None
-        """Why the file could not be written; what comes after it is not in the file."""
+        """Error that stopped writing; later events are not in the file."""
         self._lock = threading.Lock()
         self._path = path
         self._file = path.open("ab", buffering=0) if path else None
 
     def t(self, monotonic: float | None = None) -> float:
-        """Seconds since the run began, of now or of a `time.monotonic()` value."""
+        """Convert a `time.monotonic()` value, by default now, to seconds since the run began."""
         return round((time.monotonic() if monotonic is None else monotonic) - self.began, 6)
 
     def write(self, event: str, /, *, t: float | None = None, **fields: Any) -> None:  # noqa: ANN401 - it is JSON
-        """Append an event; `t` is in seconds since the run began and is now by default."""
+        """Append an event; `t` is in seconds since the run began, by default now."""
         row = {
             "event": event,
             "t": self.t() if t is None else t,
@@ -49,7 +49,7 @@ class Journal:
         self.relay(row)
 
     def relay(self, row: dict[str, Any]) -> None:
-        """Append a row as it is: an event of a process that stands on the same clock."""
+        """Append an unchanged event of another process that uses the same clock."""
         line = json.dumps(row, separators=(",", ":"), default=str)
         with self._lock:
             self._append(f"{line}\n".encode())
@@ -57,7 +57,7 @@ class Journal:
             listener(row)
 
     def _append(self, line: bytes) -> None:
-        """Append a line whole or not at all; after a first failure, as of a full disk, the file stays as it is."""
+        """Append a complete line or nothing; after the first failure, such as a full disk, write no more."""
         if not self._file or self._file.closed or self.lost:
             return
         size = self._file.seek(0, os.SEEK_END)
@@ -70,12 +70,12 @@ class Journal:
             self.lost = OSError(error.errno, error.strerror, str(self._path))
 
     def close(self) -> None:
-        """No more events go to the file."""
+        """Close the file; later events are not written."""
         if self._file:
             self._file.close()
 
     def __enter__(self) -> Self:
-        """The journal itself."""
+        """Return the journal."""
         return self
 
     def __exit__(self, *_: object) -> None:

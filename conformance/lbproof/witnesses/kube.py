@@ -1,8 +1,8 @@
-"""The one module that talks to an API server: raw JSON in and out.
+"""Client of the Kubernetes API with raw JSON, the only module that sends requests to an API server.
 
-The `kubernetes` package reads the kubeconfig and keeps the credentials and the connections. Its models are not used:
-they drop fields that they do not know and refuse bodies before the server can, and then the client would be judged
-instead of the cluster.
+The `kubernetes` package reads the kubeconfig and manages credentials and connections. Its models are not used: they
+drop unknown fields and reject bodies before the server can, and a verdict would then be about the client instead of
+the cluster.
 """
 
 from __future__ import annotations
@@ -26,43 +26,43 @@ Object = dict[str, Any]
 """A Kubernetes object as raw JSON."""
 Objects = list[Object]
 Body = Any
-"""What is sent: an object, a list of JSON patches, or bytes as they are."""
+"""Request body: an object, a list of JSON patches, or raw bytes."""
 
 TIMEOUT = 15.0
-"""Seconds that a request may take."""
+"""Request timeout in seconds."""
 _PATCHES = {
     "merge": "application/merge-patch+json",
     "json": "application/json-patch+json",
     "apply": "application/apply-patch+yaml",
 }
 _CREATED = 400
-"""From this HTTP status on, a request was refused."""
+"""Lowest HTTP status that means a rejected request."""
 
 
 class ApiError(RuntimeError):
-    """The API server refused a request."""
+    """Request rejected by the API server."""
 
     def __init__(self, what: str, status: int, reason: str, message: str) -> None:
-        """`what` is the request (`POST /api/v1/…`), `status` HTTP's, `reason` and `message` of the `Status` object."""
+        """`what`: request (`POST /api/v1/…`); `status`: HTTP status; `reason`, `message`: of the `Status` object."""
         super().__init__(f"{what}: {status} {reason}: {message}")
         self.what, self.status, self.reason, self.message = what, status, reason, message
 
 
 class ApiUnreachable(OSError):  # noqa: N818 - it says a state, beside `ApiError`
-    """The API server does not answer."""
+    """No answer from the API server."""
 
 
 class Kube:
-    """A client of one cluster; may be used from several threads."""
+    """Client of one cluster; thread-safe."""
 
     def __init__(self, kubeconfig: Path) -> None:
-        """Read the kubeconfig; nothing is asked of the server yet. `ApiUnreachable` when it cannot be read or used."""
+        """Read the kubeconfig without a request. Raises `ApiUnreachable` when it cannot be read or used."""
         from kubernetes.client.api_client import ApiClient  # noqa: PLC0415 - half a second that `lbproof list` need not pay
         from kubernetes.client.configuration import Configuration  # noqa: PLC0415
         from kubernetes.config import ConfigException, load_kube_config  # noqa: PLC0415
 
         configuration = Configuration()
-        configuration.proxy = None  # of the environment; it stands outside the lab. One that the kubeconfig names stays
+        configuration.proxy = None  # no proxy from the environment, as it is outside the lab; the kubeconfig's stays
         try:
             load_kube_config(  # type: ignore[no-untyped-call]
                 config_file=str(kubeconfig), client_configuration=configuration
@@ -78,7 +78,7 @@ class Kube:
         self._lock = threading.Lock()
 
     def _headers(self) -> dict[str, str]:
-        """What every request carries; a token that has expired is fetched again by the kubeconfig's own means."""
+        """Return the headers of every request; renew an expired token by the kubeconfig's own method."""
         credentials = cast("Iterable[dict[str, str]]", self._configuration.auth_settings().values())
         return {"Accept": "application/json"} | {
             c["key"]: c["value"] for c in credentials if c["in"] == "header" and c["value"]
@@ -114,7 +114,7 @@ class Kube:
         content_type: str = "application/json",
         timeout: float = TIMEOUT,
     ) -> tuple[int, bytes]:
-        """Status and body of any request, whatever the status. Raises `ApiUnreachable`."""
+        """Send a request; return status and body for any status. Raises `ApiUnreachable`."""
         response = self._send(method, path, body, content_type, urllib3.Timeout(total=timeout), stream=False)
         return response.status, response.data
 
@@ -125,15 +125,15 @@ class Kube:
         return cast("Object", json.loads(data)) if data else {}
 
     def get(self, path: str, **query: object) -> Object:
-        """One object. Raises `ApiError`, 404 when there is none."""
+        """Read one object. Raises `ApiError`, 404 when there is none."""
         return self._call("GET", _with(path, query))
 
     def list(self, path: str, **query: object) -> Objects:
-        """The objects of a collection, each with its `apiVersion` and `kind`."""
+        """List the objects of a collection, each with its `apiVersion` and `kind`."""
         return self.list_with_version(path, **query)[0]
 
     def list_with_version(self, path: str, **query: object) -> tuple[Objects, str]:
-        """The objects of a collection, and the resourceVersion to watch from."""
+        """List the objects of a collection, and return the resourceVersion to watch from."""
         found = self.get(path, **query)
         kind = {"apiVersion": found["apiVersion"], "kind": found["kind"].removesuffix("List")}
         return [kind | item for item in found["items"] or []], found["metadata"]["resourceVersion"]
@@ -143,7 +143,7 @@ class Kube:
         return self._call("POST", path, body)
 
     def patch(self, path: str, body: Body, kind: Literal["merge", "json"] = "merge") -> Object:
-        """Change an object; `body` is of the patch's kind (RFC 7386, Kubernetes' own, RFC 6902)."""
+        """Patch an object; `body` has the form of the patch type (RFC 7386 or RFC 6902)."""
         return self._call("PATCH", path, body, _PATCHES[kind])
 
     def delete(self, path: str, **options: object) -> Object:
@@ -151,21 +151,21 @@ class Kube:
         return self._call("DELETE", path, options or None)
 
     def exists(self, path: str) -> bool:
-        """Whether there is an object at an API path."""
+        """Return whether an object exists at an API path."""
         return _but_not_found(lambda: self.get(path))
 
     def discard(self, path: str) -> None:
-        """Delete an object; one that is gone already is as good."""
+        """Delete an object, if it exists."""
         _but_not_found(lambda: self.delete(path))
 
     def apply(self, manifest: Object) -> Object:
-        """Server-side apply, as field manager `lbproof`, taking what others own."""
+        """Apply server-side as field manager `lbproof`, taking over fields of other managers."""
         meta = manifest["metadata"]
         path = self.path_of(manifest["apiVersion"], manifest["kind"], meta.get("namespace"), meta["name"])
         return self._call("PATCH", f"{path}?fieldManager=lbproof&force=true", manifest, _PATCHES["apply"])
 
     def path_of(self, api_version: str, kind: str, namespace: str | None, name: str) -> str:
-        """The API path of an object, by the server's discovery; asked again for a kind that is not known yet."""
+        """Return the API path of an object from the server's discovery, which is repeated for an unknown kind."""
         root = f"/apis/{api_version}" if "/" in api_version else f"/api/{api_version}"
         with self._lock:
             if (api_version, kind) not in self._paths:
@@ -181,7 +181,7 @@ class Kube:
         return f"{root}{where}/{plural}/{name}"
 
     def watch(self, path: str, resource_version: str, timeout: float, **query: object) -> Iterator[Object]:
-        """Events `{"type", "object"}` of a collection from a resourceVersion on, for `timeout` seconds.
+        """Yield events `{"type", "object"}` of a collection from a resourceVersion on, for `timeout` seconds.
 
         With nothing happening it ends up to a second late, since the server counts in whole ones.
         Raises `ApiError` when the server ends the watch with an error (410: too old), and `ApiUnreachable` when
@@ -221,7 +221,7 @@ class Kube:
 
 
 def _but_not_found(act: Callable[[], object]) -> bool:
-    """Whether there was something to do it to: the server's 404 is an answer, every other refusal is raised."""
+    """Return False for the server's 404 and True for success; raise every other rejection."""
     try:
         act()
     except ApiError as error:
@@ -244,5 +244,5 @@ def _refusal(what: str, status: int, data: bytes) -> ApiError:
 
 
 def load_manifests(text: str) -> list[Object]:
-    """Every object of a YAML text."""
+    """Parse all objects of a YAML text."""
     return [document for document in yaml.safe_load_all(text) if document]

@@ -1,4 +1,4 @@
-"""The kernel's own neighbour table at a vantage: what a client that is no test tool would send its packets to."""
+"""Kernel neighbour table at a vantage, which decides where an ordinary client sends its packets."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """An entry of the table."""
+    """Entry of the neighbour table."""
 
     mac: str
-    """Empty while it is being resolved."""
+    """Empty during resolution."""
     states: tuple[str, ...]
     """`REACHABLE`, `STALE`, `DELAY`, `PROBE`, `FAILED`, `INCOMPLETE`, `PERMANENT`."""
 
@@ -30,18 +30,18 @@ def _ip(vantage: Vantage, *words: str) -> str:
 
 
 def entry(vantage: Vantage, address: str) -> Entry | None:
-    """The entry for an address; None when there is none."""
+    """Return the entry for an address; None when there is none."""
     for row in json.loads(_ip(vantage, "-j", "neigh", "show", "to", address, "dev", vantage.interface) or "[]"):
         return Entry(mac=row.get("lladdr", ""), states=tuple(row.get("state", ())))
     return None
 
 
 def pin(vantage: Vantage, address: str, mac: str, state: str = "reachable") -> None:
-    """Make the entry for an address what a client holds that has just talked to it."""
+    """Set the entry for an address as after recent traffic with it."""
     _ip(vantage, "neigh", "replace", address, "lladdr", mac, "dev", vantage.interface, "nud", state)
 
 
 def forget(vantage: Vantage, address: str) -> None:
-    """Remove the entry for an address, if there is one."""
+    """Remove the entry for an address, if it exists."""
     if entry(vantage, address):
         _ip(vantage, "neigh", "del", address, "dev", vantage.interface)

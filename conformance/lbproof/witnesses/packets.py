@@ -1,7 +1,7 @@
-"""Raw frames at a vantage: a socket that hears one interface and no other, and the loop of a thread that reads it.
+"""Raw frames at a vantage: a packet socket for exactly one interface, and the receive loop of its thread.
 
-A thread and a large buffer are enough for what a segment of tests carries; a program apart (tcpdump) would have to be
-installed, and could not be asked for its frames while it runs.
+A thread and a large buffer suffice for the traffic of a test segment; a separate program (tcpdump) would have to be
+installed, and its frames could not be read while it runs.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
     from lbproof.witnesses.vantage import Vantage
 
 LARGEST = 1 << 16
-"""Bytes of the largest frame, segments that the kernel has not cut yet included."""
+"""Size of the largest frame in bytes, including segments that the kernel has not split yet."""
 ROOM = 8 << 20
-"""Bytes that the kernel holds for a reader that is late; by default it drops after some 300 frames."""
+"""Receive buffer in bytes; the kernel's default overflows after some 300 frames."""
 _SO_RCVBUFFORCE = 33
 """<asm-generic/socket.h>; Python has no name for it."""
 
 
 def opened(vantage: Vantage, protocol: int, prepare: Callable[[socket.socket], None] | None = None) -> socket.socket:
-    """A packet socket (packet(7)) for one EtherType or ETH_P_ALL at a vantage's interface; the caller closes it.
+    """Open a packet socket (packet(7)) for one EtherType or ETH_P_ALL at a vantage's interface; the caller closes it.
 
-    It is made for no protocol, so that it hears nothing before it is bound, least of all another interface; `prepare`
-    is called before that.
+    It is created with protocol 0, so that it receives nothing, in particular from other interfaces, before it is bound;
+    `prepare` is called before the bind.
     """
     with vantage.inside():
         made = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
@@ -47,9 +47,9 @@ def opened(vantage: Vantage, protocol: int, prepare: Callable[[socket.socket], N
 
 
 def heard(opened: socket.socket, stop: threading.Event) -> Iterator[tuple[float, bytes]]:
-    """Each frame and the `time.monotonic()` at which it was read, until `stop` is set.
+    """Yield each frame with the `time.monotonic()` at which it was read, until `stop` is set.
 
-    A fault that takes the interface down is what is being watched: nothing is heard until it is up again.
+    Faults may take the interface down: the loop then continues when it is up again.
     """
     while not stop.is_set():
         if not select.select([opened], [], [], 0.1)[0]:

@@ -1,11 +1,11 @@
-"""A client that asks all the time, on a schedule, from a process of its own: how an outage is measured.
+"""Open-loop client in a separate process that sends requests on a fixed schedule, to measure outages.
 
-Each request is stamped with the moment that it was meant to leave, and the next leaves when it is due whether or not
-this one was answered (open loop), so that a stall is seen at its full length and is not hidden by the wait for it. As
-a subprocess it shares neither the interpreter nor its lock with the suite.
+Each request carries its scheduled time, and the next one is sent on schedule whether or not this one was answered, so
+that a stall is measured in full length (no coordinated omission). As a subprocess it shares neither the interpreter nor
+its lock with the suite.
 
-`python -m lbproof.witnesses.prober HOST PORT` prints a JSON line for each request when it is over: `[due, took, who]`,
-`due` being `time.monotonic()`, `took` seconds or null, `who` the body's first line or the kind of `Unreached`.
+`python -m lbproof.witnesses.prober HOST PORT` prints a JSON line at the end of each request: `[due, took, who]`, where
+`due` is `time.monotonic()`, `took` seconds or null, `who` the first line of the body or the kind of `Unreached`.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ if TYPE_CHECKING:
 
 PERIOD = 0.01
 TIMEOUT = 0.25
-"""Seconds after which a request counts as unanswered."""
+"""Request timeout in seconds."""
 START = 30.0
-"""Seconds within which the first answer must come."""
+"""Timeout in seconds for the first answer."""
 LONGEST = 600.0
-"""Seconds after which a prober ends by itself."""
+"""Maximum lifetime of a prober in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,15 +44,15 @@ class Sample:
     """One request."""
 
     due: float
-    """`time.monotonic()` at which it was meant to leave."""
+    """Scheduled time (`time.monotonic()`)."""
     took: float | None
-    """Seconds from then to the answer; None when there was none."""
+    """Seconds from the scheduled time to the answer; None without an answer."""
     who: str
-    """Who answered, or what went wrong."""
+    """Name of the backend, or the kind of failure."""
 
 
 def outages(samples: Sequence[Sample]) -> list[tuple[float, float | None]]:
-    """Runs of unanswered requests: from the first that was due to the next answered one; None when there is no such."""
+    """List outages: start of the first unanswered request and of the next answered one, None if there is none."""
     found: list[tuple[float, float | None]] = []
     began: float | None = None
     for sample in sorted(samples, key=lambda sample: sample.due):
@@ -65,19 +65,19 @@ def outages(samples: Sequence[Sample]) -> list[tuple[float, float | None]]:
 
 
 STEADY = 50
-"""Requests in a row that are answered when nothing is wrong: half a second of them, twice what one may take."""
+"""Consecutive answered requests that show normal service: half a second, twice the timeout of one request."""
 
 
 def steady(samples: Sequence[Sample]) -> bool:
-    """Whether the last `STEADY` requests were answered."""
+    """Return whether the last `STEADY` requests were answered."""
     last = samples[-STEADY:]
     return len(last) == STEADY and all(sample.took is not None for sample in last)
 
 
 def first_outage(samples: Sequence[Sample], after: float) -> float | None:
-    """Seconds of the first outage since a moment, once it is over; 0.0 when `STEADY` requests since met none.
+    """Return the duration in seconds of the first completed outage since a time; 0.0 after `STEADY` answered requests.
 
-    None while it cannot be said yet. A fault that costs nobody a request is one that was got over.
+    None while undecided. A fault that causes no unanswered request counts as an outage of zero.
     """
     later = [sample for sample in samples if sample.due >= after]
     for begin, end in outages(later):
@@ -86,17 +86,17 @@ def first_outage(samples: Sequence[Sample], after: float) -> float | None:
 
 
 def longest(samples: Sequence[Sample]) -> float:
-    """Seconds of the longest outage; 0.0 when every request was answered, infinite when one did not end."""
+    """Return the longest outage in seconds; 0.0 when every request was answered, infinite when one did not end."""
     return max((float("inf") if end is None else end - begin for begin, end in outages(samples)), default=0.0)
 
 
 class Prober:
-    """Asks from a vantage while it is entered."""
+    """Context manager that sends requests from a vantage."""
 
     def __init__(
         self, vantage: Vantage, host: str, port: int = 80, *, path: str = "/hostname", period: float = PERIOD
     ) -> None:
-        """Nothing is asked before it is entered."""
+        """Send nothing before it is entered."""
         self.vantage, self.host, self.port, self.period = vantage, host, port, period
         self._path = path
         self._samples: list[Sample] = []
@@ -104,11 +104,11 @@ class Prober:
 
     @property
     def samples(self) -> list[Sample]:
-        """The requests that are over, in the order in which they ended."""
+        """Return the completed requests, in order of completion."""
         return list(self._samples)
 
     def __enter__(self) -> Self:
-        """Start to ask; returns when a request was answered. Raises `EventuallyFailed` when none is within `START`."""
+        """Start, and wait for the first answer. Raises `EventuallyFailed` when there is none within `START`."""
         argv = [sys.executable, "-m", __name__, self.host, str(self.port)]
         argv += ["--path", self._path, "--period", str(self.period)]
         self._process = self.vantage.popen(argv, stdout=subprocess.PIPE)
@@ -132,11 +132,11 @@ class Prober:
                 self._answered.set()
 
     def since(self, moment: float) -> list[Sample]:
-        """The requests that were due from a moment on."""
+        """Return the requests scheduled since a time."""
         return [sample for sample in self.samples if sample.due >= moment]
 
     def __exit__(self, *_: object) -> None:
-        """Ask no more; requests that are under way are waited for."""
+        """Stop, and wait for pending requests."""
         self._process.terminate()
         self._process.wait(timeout=10)
         self._reader.join(timeout=10)
@@ -144,7 +144,7 @@ class Prober:
             self._process.stdout.close()
 
     def write(self, journal: Journal, title: str) -> None:
-        """Put the client's timeline into the events of the run."""
+        """Write the timeline of requests to the events of the run."""
         rows = sorted(self._samples, key=lambda sample: sample.due)
         end = rows[-1].due if rows else journal.began
         journal.write(
@@ -199,7 +199,7 @@ async def _probe(host: str, port: int, path: str, period: float) -> None:
 
 
 def main() -> None:
-    """Ask until SIGTERM, or for ten minutes."""
+    """Send requests until SIGTERM, or for ten minutes."""
     parser = argparse.ArgumentParser(description="Ask a server all the time, on a schedule.")
     parser.add_argument("host")
     parser.add_argument("port", type=int)

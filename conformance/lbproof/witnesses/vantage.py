@@ -1,7 +1,7 @@
-"""A place that traffic is sent from and watched at.
+"""Interface of a vantage: a place where traffic is sent and observed.
 
-The witnesses need no more of a place than this: to open a socket as if there, and to run a program there. A lab offers
-its vantages; what stands behind one (a network namespace, a container, a pod) is the lab's own business.
+Witnesses use a vantage to open sockets and to run programs there. The lab implements it, for example by a network
+namespace, a container or a pod.
 """
 
 from __future__ import annotations
@@ -15,34 +15,34 @@ if TYPE_CHECKING:
 
 
 class Vantage(Protocol):
-    """One place in the lab: the outside client, a client behind a router, a node, a pod."""
+    """Place in the lab: the external client, a client behind a router, a node, a pod."""
 
     @property
     def name(self) -> str:
-        """What a reader calls it: `client`, `far`, `node w01`, `pod web-7`."""
+        """Display name: `client`, `far`, `node w01`, `pod web-7`."""
         ...
 
     @property
     def address(self) -> str:
-        """Its own IPv4 address, where it looks out from."""
+        """IPv4 address of the vantage."""
         ...
 
     @property
     def interface(self) -> str:
-        """The interface that looks at the segment or towards it (`eth0`)."""
+        """Interface on the segment or towards it (`eth0`)."""
         ...
 
     @property
     def mac(self) -> str:
-        """The hardware address of `interface`, in lower case with colons."""
+        """Hardware address of `interface`, in lower case with colons."""
         ...
 
     def inside(self) -> AbstractContextManager[None]:
-        """Sockets that this thread makes inside stay at the vantage. Other threads are not moved."""
+        """Create this thread's sockets at the vantage within the block. Other threads are not affected."""
         ...
 
     def popen(
         self, argv: Sequence[str], *, stdout: int | None = None, stderr: int | None = None
     ) -> subprocess.Popen[bytes]:
-        """Start a program of this machine there; the caller ends it. It dies with the lab at the latest."""
+        """Start a program of this machine at the vantage; the caller ends it. It ends with the lab at the latest."""
         ...

@@ -1,7 +1,6 @@
-"""Two ways to wait, as in Gomega: `eventually` (becomes true in time) and `consistently` (stays true for a time).
+"""Waiting as in Gomega: `eventually` (becomes true in time) and `consistently` (stays true for a time).
 
-Both keep every distinct value that was observed, with its time, so that a failure says what happened and not only that
-time ran out.
+Both record every distinct observed value with its time, so that a failure reports what happened and not only a timeout.
 """
 
 from __future__ import annotations
@@ -21,16 +20,16 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 EVERY = 0.02
-"""Seconds between two looks."""
+"""Polling interval in seconds."""
 _SHOWN = 12
-"""Distinct values that a message shows at the most."""
+"""Maximum number of distinct values in a message."""
 
 
 class WaitFailed(AssertionError):  # noqa: N818 - a verdict, as pytest's own failures are
-    """Something did not become true, or did not stay so: the verdict is the implementation's."""
+    """A condition did not become true or did not stay true: the implementation fails."""
 
     def __init__(self, what: str, how: str, observed: list[tuple[float, str]]) -> None:
-        """`what` was waited for, `how` it failed, and what was seen with the seconds since the wait began."""
+        """`what`: condition; `how`: failure; `observed`: seconds since the wait began, and values."""
         self.what, self.how, self.observed = what, how, observed
         seen = [f"+{t:.2f} s {value}" for t, value in observed]
         if len(seen) > _SHOWN:
@@ -40,16 +39,16 @@ class WaitFailed(AssertionError):  # noqa: N818 - a verdict, as pytest's own fai
 
 
 class EventuallyFailed(WaitFailed):
-    """It did not become true in time."""
+    """The condition did not become true in time."""
 
 
 class ConsistentlyFailed(WaitFailed):
-    """It was true no longer."""
+    """The condition stopped being true."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Waited(Generic[T]):
-    """How a wait went that succeeded."""
+    """Result of a successful wait."""
 
     value: T
     took: float
@@ -86,10 +85,9 @@ def eventually(
     clock: Callable[[], float] = time.monotonic,
     pause: Callable[[float], None] = _pause,
 ) -> Waited[T]:
-    """Look until what is seen is good so many times in a row; any bad look resets the count.
+    """Poll until `good` holds for `in_a_row` consecutive values; any other value resets the count.
 
-    Exceptions in `ignore` count as a bad look. Raises `EventuallyFailed` after `within` seconds; it looks at least
-    once.
+    Exceptions in `ignore` reset the count too. Raises `EventuallyFailed` after `within` seconds; polls at least once.
     """
     seen, row = _Testimony(clock), 0
     while True:
@@ -120,9 +118,9 @@ def consistently(
     clock: Callable[[], float] = time.monotonic,
     pause: Callable[[float], None] = _pause,
 ) -> Waited[T]:
-    """Look for so long, and let every look be good. Raises `ConsistentlyFailed` at the first that is not.
+    """Poll for a time and verify that `good` always holds. Raises `ConsistentlyFailed` at the first other value.
 
-    `since` is the clock's time from which on it is known to hold, where that was before now.
+    `since`: earlier clock time since when the condition is known to hold.
     """
     seen = _Testimony(clock, since)
     while True:
@@ -136,16 +134,16 @@ def consistently(
 
 
 class Waiter:
-    """Waits by the names of budgets, and writes each wait into the events of the run."""
+    """Waits with named budgets, and writes each wait to the events of the run."""
 
     def __init__(self, journal: Journal, budgets: Mapping[str, float]) -> None:
-        """`budgets`: name → seconds in force, where they differ from the default."""
+        """`budgets`: name → seconds, where they differ from the default."""
         for name in budgets:
             _budget(name)
         self.journal, self._budgets = journal, budgets
 
     def budget(self, name: str) -> float:
-        """Seconds in force for a named wait. Raises `UnknownName`."""
+        """Return the budget of a named wait in seconds. Raises `UnknownName`."""
         return self._budgets.get(name, _budget(name).default)
 
     def eventually(
@@ -160,7 +158,7 @@ class Waiter:
         ignore: tuple[type[Exception], ...] = (),
         show: Callable[[T], str] = str,
     ) -> T:
-        """`eventually` within a named budget; gives the value that was good last."""
+        """Run `eventually` with a named budget; return the last value."""
         within = self.budget(budget)
         try:
             done = eventually(
@@ -183,7 +181,7 @@ class Waiter:
         every: float = EVERY * 2,
         show: Callable[[T], str] = str,
     ) -> T:
-        """`consistently` for a named budget; gives the last value."""
+        """Run `consistently` for a named budget; return the last value."""
         during = self.budget(budget)
         try:
             done = consistently(look, good, what=what, during=during, since=since, every=every, show=show)

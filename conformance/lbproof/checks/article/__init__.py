@@ -1,1 +1,1 @@
-"""The article that the project began from, claim by claim."""
+"""Claims of the article on which the project is based."""

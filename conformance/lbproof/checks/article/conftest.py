@@ -1,4 +1,4 @@
-"""The article's scene, made when its first claim is judged and removed after its last."""
+"""Fixture for the article's objects, created for its first claim and removed after its last."""
 
 from __future__ import annotations
 

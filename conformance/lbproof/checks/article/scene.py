@@ -1,7 +1,7 @@
-"""The article's objects, from its manifests field for field, in its two parts.
+"""Objects of the article, with the fields of its manifests, in its two parts.
 
-The parts use one name (`nginxlb`) and one node port, so they stand one after the other; the Deployment and the pool
-stand through both. Everything is made once for all claims of a part and removed when the last of them is judged.
+The parts use the same name (`nginxlb`) and node port, so they exist one after the other; the Deployment and the pool
+exist in both. Objects are created once for all claims of a part and removed after the last claim.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ REPLICAS = 3
 
 
 class Scene:
-    """The article's cluster while its claims are judged."""
+    """Objects of the article during its claims."""
 
     def __init__(self, run: RunContext) -> None:
-        """The Deployment, ready, and the pool."""
+        """Create the Deployment and the pool, and wait until the Deployment is ready."""
         self.run = run
         self.cluster = run.cluster
         self._undo = Undo()
@@ -45,7 +45,7 @@ class Scene:
             undo.later(f"{made['kind']} {made['metadata']['name']}", lambda made=made: self.run.remove(made))  # type: ignore[misc]
 
     def show(self, part: str) -> None:
-        """Show `before` the LoadBalancer, part `one` or part `two`, in this order."""
+        """Switch to `before` (no LoadBalancer), part `one` or part `two`, in this order."""
         if self.part == part:
             return
         if part == "before":
@@ -60,11 +60,11 @@ class Scene:
         self.part = part
 
     def service(self, name: str) -> Service:
-        """One of the article's Services."""
+        """Return one of the article's Services."""
         return Service(self.cluster, NAMESPACE, name)
 
     def assigned(self, name: str) -> str:
-        """The address of one of the article's Services, once it has one."""
+        """Wait for the address of one of the article's Services and return it."""
         service = self.service(name)
         found = self.run.wait.eventually(
             service.addresses, bool, what=f"{service} shows an EXTERNAL-IP", budget="address_assigned"
@@ -72,7 +72,7 @@ class Scene:
         return found[0]
 
     def endpoints(self, name: str) -> list[str]:
-        """`address:port` of each ready endpoint of a Service, in order."""
+        """List `address:port` of each ready endpoint of a Service, in order."""
         slices = self.cluster.list(
             f"/apis/discovery.k8s.io/v1/namespaces/{NAMESPACE}/endpointslices",
             labelSelector=f"kubernetes.io/service-name={name}",
@@ -87,7 +87,7 @@ class Scene:
         )
 
     def pods(self) -> list[tuple[str, str, str]]:
-        """`(name, node, address)` of each nginx pod that is ready."""
+        """List `(name, node, address)` of each ready nginx pod."""
         found = self.cluster.list(f"/api/v1/namespaces/{NAMESPACE}/pods", labelSelector="app=nginx")
         return [
             (pod["metadata"]["name"], pod["spec"]["nodeName"], pod["status"]["podIP"])
@@ -119,7 +119,7 @@ class Scene:
         )
 
     def close(self) -> None:
-        """Remove all of it."""
+        """Remove all objects."""
         try:
             self._part_undo.close()
         finally:

@@ -1,4 +1,4 @@
-"""The first part: a NodePort Service, then two LoadBalancers beside it."""
+"""First part: a NodePort Service, then two LoadBalancers beside it."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from lbproof.context import CheckContext
 
 OUTSIDE = "192.168.172.171"
-"""Of the nodes' subnet, and in no pool."""
+"""Address of the nodes' subnet that is in no pool."""
 
 
 @proves("ARTICLE-01")
 def test_installing_gives_what_the_article_lists(check: CheckContext) -> None:
-    """The custom resources, the controller's Deployment, the speaker on every node, the master included."""
+    """The installation has the CRDs, the controller's Deployment, and a speaker on every node including the master."""
     adapter = check.run.adapter
     there = {
         row["metadata"]["name"] for row in check.cluster.list("/apis/apiextensions.k8s.io/v1/customresourcedefinitions")
@@ -40,7 +40,7 @@ def test_installing_gives_what_the_article_lists(check: CheckContext) -> None:
 @proves("ARTICLE-02")
 @pytest.mark.usefixtures("scene")
 def test_pools_live_with_the_implementation(check: CheckContext) -> None:
-    """The pool and its advertisement are read back from the implementation's namespace."""
+    """The pool and its advertisement can be read from the implementation's namespace."""
     found = check.cluster.get(f"{check.run.adapter.pool_path}/lb-ip-pool")
 
     assert found["metadata"]["namespace"] == check.run.adapter.namespace
@@ -49,7 +49,7 @@ def test_pools_live_with_the_implementation(check: CheckContext) -> None:
 
 @proves("ARTICLE-03")
 def test_before_the_load_balancer(check: CheckContext, scene: Scene) -> None:
-    """The NodePort Service answers inside at its cluster address, outside at any node's IP, and has no EXTERNAL-IP."""
+    """The NodePort Service answers inside at its cluster IP, outside at any node's IP, and has no EXTERNAL-IP."""
     scene.show("before")
     service = scene.service("nginx")
 
@@ -62,7 +62,7 @@ def test_before_the_load_balancer(check: CheckContext, scene: Scene) -> None:
 
 @proves("ARTICLE-04")
 def test_the_requested_address_is_shown(check: CheckContext, scene: Scene) -> None:
-    """`nginxlb` shows .161, and the NodePort Service answers as before."""
+    """`nginxlb` has the address .161, and the NodePort Service still answers."""
     scene.show("one")
 
     assert scene.assigned("nginxlb") == ADDRESS
@@ -71,7 +71,7 @@ def test_the_requested_address_is_shown(check: CheckContext, scene: Scene) -> No
 
 @proves("ARTICLE-05")
 def test_three_tiers_answer(check: CheckContext, scene: Scene) -> None:
-    """Inside at the cluster address; outside at any node's IP and node port, and at .161 and the declared port."""
+    """The Service answers inside at its cluster IP, and outside at each node's node port and at .161:port."""
     scene.show("one")
     service = scene.service("nginxlb")
     scene.assigned("nginxlb")
@@ -84,7 +84,7 @@ def test_three_tiers_answer(check: CheckContext, scene: Scene) -> None:
 
 @proves("ARTICLE-06")
 def test_kube_proxy_holds_the_rule(check: CheckContext, scene: Scene) -> None:
-    """In the nat table (or nftables' map) of every node the address stands with the Service's name."""
+    """The nat table (or nftables map) of every node contains the address with the Service's name."""
     scene.show("one")
     scene.assigned("nginxlb")
     mode = check.lab.topology.proxy_mode
@@ -120,7 +120,7 @@ def _rules(check: CheckContext, node: str, command: list[str]) -> list[str]:
 
 @proves("ARTICLE-07")
 def test_the_address_is_on_no_interface(check: CheckContext, scene: Scene) -> None:
-    """While a client is answered at .161, no interface of any node has it."""
+    """No interface of any node has .161 while a client is answered there."""
     scene.show("one")
     scene.answers(check.client, scene.assigned("nginxlb"), 80)
 
@@ -130,13 +130,13 @@ def test_the_address_is_on_no_interface(check: CheckContext, scene: Scene) -> No
 @proves("ARTICLE-08")
 @pytest.mark.usefixtures("scene")
 def test_outside_the_pool_stays_pending(check: CheckContext) -> None:
-    """Asked for an address that is in no pool, EXTERNAL-IP stays Pending."""
+    """EXTERNAL-IP stays Pending when the requested address is in no pool."""
     check.stays_pending(check.service("outside", loadBalancerIP=OUTSIDE))
 
 
 @proves("ARTICLE-09")
 def test_who_does_not_ask_takes_one(check: CheckContext, scene: Scene) -> None:
-    """`nginxlb2` is given an address of the pool that is not `nginxlb`'s; which, nobody promised."""
+    """`nginxlb2` gets any address of the pool other than that of `nginxlb`."""
     scene.show("one")
     taken, given = scene.assigned("nginxlb"), scene.assigned("nginxlb2")
 
@@ -147,7 +147,7 @@ def test_who_does_not_ask_takes_one(check: CheckContext, scene: Scene) -> None:
 
 @proves("ARTICLE-15")
 def test_describe_shows_what_happened(check: CheckContext, scene: Scene) -> None:
-    """The pool's annotation, the address, and two Events with the article's words, the second naming the announcer."""
+    """The Service has the pool's annotation, the address, and the article's two Events, one naming the announcer."""
     scene.show("two")
     service = scene.service("nginxlb")
     scene.assigned("nginxlb")
@@ -168,7 +168,7 @@ def test_describe_shows_what_happened(check: CheckContext, scene: Scene) -> None
 @proves("ARTICLE-18")
 @pytest.mark.usefixtures("scene")
 def test_deleting_gives_the_address_back(check: CheckContext) -> None:
-    """The address of a Service that was deleted is given to another that asks for it."""
+    """The address of a deleted Service is assigned to another Service that requests it."""
     first = check.service("first", loadBalancerIP="192.168.172.165")
     assert check.assigned(first) == "192.168.172.165"
     check.delete(first)

@@ -1,4 +1,4 @@
-"""The second part: the three kinds of Service side by side, and what happens when a node goes down."""
+"""Second part: the three types of Service side by side, and the failure of a node."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PORT = 8090
 
 @proves("ARTICLE-11")
 def test_cluster_ip_is_for_inside(check: CheckContext, scene: Scene) -> None:
-    """It answers from any node and from inside a pod, and not from outside."""
+    """The ClusterIP Service answers requests from any node and from a pod, and not from outside."""
     scene.show("two")
     address = scene.service("nginxcip").cluster_ip()
 
@@ -36,7 +36,7 @@ def test_cluster_ip_is_for_inside(check: CheckContext, scene: Scene) -> None:
 
 @proves("ARTICLE-12")
 def test_node_port_is_for_outside_too(check: CheckContext, scene: Scene) -> None:
-    """It answers at the IP of every master and worker; the API refuses a node port outside 30000 to 32767."""
+    """The NodePort Service answers at every node's IP; the API rejects a node port outside 30000 to 32767."""
     scene.show("two")
     for node in check.lab.nodes:
         scene.answers(check.client, node.address, NODE_PORT)
@@ -50,7 +50,7 @@ def test_node_port_is_for_outside_too(check: CheckContext, scene: Scene) -> None
 
 @proves("ARTICLE-13")
 def test_ports_are_not_redirected(check: CheckContext, scene: Scene) -> None:
-    """At .161 the declared port answers; the node port and the pods' port do not."""
+    """At .161 only the declared port answers, not the node port or the pods' port."""
     scene.show("two")
     scene.answers(check.client, scene.assigned("nginxlb"), PORT)
 
@@ -59,7 +59,7 @@ def test_ports_are_not_redirected(check: CheckContext, scene: Scene) -> None:
 
 @proves("ARTICLE-14")
 def test_each_kind_balances_over_the_pods(check: CheckContext, scene: Scene) -> None:
-    """Through each kind of Service, every one of the three pods answers in the course of some requests."""
+    """Each of the three pods answers some of the requests through each type of Service."""
     scene.show("two")
     scene.assigned("nginxlb")
 
@@ -70,7 +70,7 @@ def test_each_kind_balances_over_the_pods(check: CheckContext, scene: Scene) -> 
 
 @proves("ARTICLE-16", disruptive=True)
 def test_the_address_moves_when_its_node_goes_down(check: CheckContext, scene: Scene) -> None:
-    """It lives on one node, and is served from another when that one goes down."""
+    """The address is announced by one node, and served from another when that node goes down."""
     scene.show("two")
     scene.assigned("nginxlb")
     old = check.announcer(ADDRESS)
@@ -86,9 +86,9 @@ def test_the_address_moves_when_its_node_goes_down(check: CheckContext, scene: S
 
 @proves("ARTICLE-17", disruptive=True)
 def test_node_port_has_a_single_point_of_failure(check: CheckContext, scene: Scene) -> None:
-    """With the node dead whose IP was published, NodePort there answers no more, and the LoadBalancer does.
+    """After the failure of a node, NodePort at its IP no longer answers, and the LoadBalancer still does.
 
-    It is the node that announces, so that both lose what they stood on; another worker if no worker announces.
+    The node is the announcer, so that both Services are affected; another worker if no worker announces.
     """
     scene.show("two")
     scene.assigned("nginxlb")
@@ -107,7 +107,7 @@ def test_node_port_has_a_single_point_of_failure(check: CheckContext, scene: Sce
 
 @proves("ARTICLE-19")
 def test_its_two_limits(check: CheckContext, scene: Scene) -> None:
-    """The address is of the nodes' subnet, a client behind a router is served too, and another port is not."""
+    """The address is in the nodes' subnet, a client behind a router is served, and other ports are not."""
     scene.show("two")
     scene.assigned("nginxlb")
     check.run.need(Capability.ROUTED_CLIENT)
@@ -119,7 +119,7 @@ def test_its_two_limits(check: CheckContext, scene: Scene) -> None:
 
 @proves("ARTICLE-20", disruptive=True)
 def test_one_owner_at_a_time_as_with_vrrp(check: CheckContext, scene: Scene) -> None:
-    """One node answers for the address, and after its death one other."""
+    """Exactly one node answers for the address, and after its failure exactly one other node."""
     scene.show("two")
     scene.assigned("nginxlb")
     master = check.announcer(ADDRESS)

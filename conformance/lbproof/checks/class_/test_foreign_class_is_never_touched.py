@@ -1,4 +1,4 @@
-"""Another's Service is another's: two controllers that write one status fight for ever."""
+"""Services of another class: two controllers that write the same status would overwrite each other forever."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ if TYPE_CHECKING:
 
 FOREIGN = "example.com/another"
 STATUS = {"loadBalancer": {"ingress": [{"ip": "203.0.113.7", "ipMode": "VIP"}]}}
-"""What the other controller wrote: an address of a documentation network (RFC 5737), of no pool here."""
+"""Address written by the other controller, from a documentation network (RFC 5737) and in no pool."""
 NAMESPACE = "lbproof-foreign"
 
 
 def untouched(service: Object) -> Object:
-    """All of a Service that nobody else may change."""
+    """Return the parts of a Service that no other controller may change."""
     meta = service["metadata"]
     parts = ("annotations", "labels", "finalizers", "ownerReferences")
     return {part: meta.get(part) for part in parts} | {"spec": service["spec"], "status": service["status"]}
 
 
 class ForeignService:
-    """A foreign Service that is watched from the first check of a run to the last."""
+    """Service of another class that is watched from the first check of a run to the last."""
 
     def __init__(self, run: RunContext) -> None:
-        """Make the Service, write its status as its own controller would, and watch it from there."""
+        """Create the Service, write its status as its own controller would, and start the watch."""
         self.cluster = run.cluster
         run.namespace(NAMESPACE)
         self.cluster.apply(manifests.service(NAMESPACE, "foreign", loadBalancerClass=FOREIGN))
@@ -42,18 +42,18 @@ class ForeignService:
         self.changes.append(f"+{time.monotonic() - self.watching.began:.1f} s {kind} {untouched(service)}")
 
     def end(self) -> None:
-        """Watch until everything up to now was seen. Raises `WatchBroke`."""
+        """Stop the watch after all changes up to now were seen. Raises `WatchBroke`."""
         self.watching.__exit__(None)
 
 
 def begin(run: RunContext) -> None:
-    """Called once before the first check of a run: a minute of watching then costs the run nothing."""
+    """Start the watch before the first check of a run, so that its minimum of one minute adds no time."""
     run.kept[ForeignService.__name__] = ForeignService(run)
 
 
 @proves("CLASS-02", "a")
 def test_a_foreign_service_is_left_as_it_is(check: CheckContext) -> None:
-    """With free addresses at hand, it is given none, nothing on it changes, nobody speaks of it or answers for it."""
+    """A Service of another class gets no address although some are free, no change, no Event and no ARP answer."""
     pool = check.pool(2)
     service = check.service(serving=True, loadBalancerClass=FOREIGN)
     claimed = {"loadBalancer": {"ingress": [{"ip": pool.addresses[1]}]}}
@@ -70,7 +70,7 @@ def test_a_foreign_service_is_left_as_it_is(check: CheckContext) -> None:
 
 @proves("CLASS-02", "b")
 def test_a_status_of_another_controller_survives(check: CheckContext) -> None:
-    """A minute and all other checks long, whatever they did, the status stays as the other controller wrote it."""
+    """The status written by another controller is unchanged for at least a minute, during all other checks."""
     vigil: ForeignService = check.run.kept[ForeignService.__name__]
     check.wait.consistently(
         lambda: vigil.changes,

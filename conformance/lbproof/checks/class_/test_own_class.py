@@ -1,4 +1,4 @@
-"""KEP-1959: `spec.loadBalancerClass` says whose a Service is."""
+"""KEP-1959: `spec.loadBalancerClass` selects the implementation of a Service."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @proves("CLASS-01", "a")
 def test_a_service_without_a_class_is_served(check: CheckContext) -> None:
-    """Where the implementation is the default, a Service that names no class is given an address."""
+    """A Service without a class gets an address where the implementation is the default."""
     pool = check.pool(1)
 
     assert check.assigned(check.service()) in pool.addresses
@@ -24,16 +24,16 @@ def test_a_service_without_a_class_is_served(check: CheckContext) -> None:
 
 @pytest.fixture(scope="module")
 def configured(run: RunContext) -> Iterator[str]:
-    """The one class that is served, as long as cases of this module need it."""
+    """Configure the only class to serve, as long as cases of this module need it."""
     with run.adapter.with_class(run.cluster, run.rolled_out) as name:
         yield name
 
 
 @proves("CLASS-01", "bc")
 def test_a_configured_class_is_the_only_one_served(configured: str, check: CheckContext, case: str) -> None:
-    """With a class configured, a Service that names it is served, and one that names none is left alone."""
+    """With a configured class, a Service of that class is served, and one without a class is not touched."""
     pool = check.pool(2)
     if case == "c":
         check.stays_pending(check.service("foreign"))
-    # so there was an address to be had all the while
+    # so an address was available all the time
     assert check.assigned(check.service("own", loadBalancerClass=configured)) in pool.addresses

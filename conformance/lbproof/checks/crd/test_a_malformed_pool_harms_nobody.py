@@ -1,4 +1,4 @@
-"""A typing error in one pool is that pool's own affair."""
+"""Isolation of a malformed pool from other pools."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ REFUSED = range(400, 500)
 
 @proves("CRD-01")
 def test_a_malformed_pool_harms_nobody(check: CheckContext, case: str) -> None:
-    """It is refused by the API or flagged on the object; an assigned address stays, and another pool still gives."""
+    """A malformed pool is rejected by the API or flagged on the object; other pools and addresses still work."""
     check.pool(2)
     holder = check.service("holder")
     held = check.assigned(holder)

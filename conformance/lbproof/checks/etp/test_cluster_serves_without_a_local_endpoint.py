@@ -1,4 +1,4 @@
-"""With policy Cluster, the node that announces need not host a pod."""
+"""externalTrafficPolicy Cluster: the announcing node need not host a pod."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @proves("ETP-02")
 def test_cluster_serves_without_a_local_endpoint(check: CheckContext) -> None:
-    """Whichever node announces, a Service whose only pod is on another node is served."""
+    """A Service whose only pod is not on the announcing node is served."""
     workers = [node for node in check.lab.nodes if node.role is Role.WORKER]
     if len(workers) < 2:  # noqa: PLR2004 - one announces, another hosts
         raise CannotShow(Untestable.TOO_FEW_NODES, "two workers are needed")

@@ -1,4 +1,4 @@
-"""An operator reads what happened with `kubectl describe`; what stands there must be so."""
+"""Correctness of the Events that operators read with `kubectl describe`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @proves("EVT-01", "a")
 def test_allocation_names_the_address(check: CheckContext) -> None:
-    """The Event of an allocation holds the address that the status shows."""
+    """The Event of an allocation contains the address in the status."""
     check.pool(1)
     service = check.service()
     address = check.assigned(service)
@@ -27,7 +27,7 @@ def test_allocation_names_the_address(check: CheckContext) -> None:
 
 @proves("EVT-01", "b")
 def test_refusal_names_the_cause(check: CheckContext) -> None:
-    """Two causes, two Events that differ: a full pool, and an address that is in none."""
+    """A full pool and an address outside all pools cause different Events."""
     check.pool(1)
     check.assigned(check.service("one"))
     outside = check.run.addresses(1)[0]
@@ -41,7 +41,7 @@ def test_refusal_names_the_cause(check: CheckContext) -> None:
 
 @proves("EVT-02", disruptive=True)
 def test_the_announcer_is_named(check: CheckContext, case: str) -> None:
-    """Whoever the wire shows is named by an Event: at first, after a move, and after the way back."""
+    """An Event names the node that answers ARP: at first, after a move, and after the move back."""
     if case != "a":
         check.run.need(Capability.NODE_CRASH)
     check.pool(1)
@@ -74,7 +74,7 @@ def test_the_announcer_is_named(check: CheckContext, case: str) -> None:
 
 
 def told(check: CheckContext, service: Service, node: Node | None) -> int:
-    """How often an Event said that a node announces (any node when None); Events of one text are counted together."""
+    """Count the Events that name a node as announcer (any node when None), including their `count`."""
     pattern = check.run.adapter.event_patterns.announcing
     name = f'"{node.name}"' if node else ""
     found = [event for event in service.events() if pattern.matches(event) and name in event["message"]]
@@ -86,7 +86,7 @@ def _count(event: Object) -> int:
 
 
 def named(check: CheckContext, service: Service, node: Node, *, since: int) -> None:
-    """Wait until an Event names a node as announcer, more often than before."""
+    """Wait until Events name a node as announcer more often than before."""
     check.wait.eventually(
         lambda: (
             told(check, service, node) if since == 0 else told(check, service, None) * bool(told(check, service, node))

@@ -1,4 +1,4 @@
-"""Which pool an address is of can be read from the Service, for as long as it holds one."""
+"""Annotation that names the pool of a Service's address."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def says(check: CheckContext, service: Service, pool: Pool | None) -> None:
-    """Wait until the annotation names a pool, or is gone."""
+    """Wait until the annotation names a pool, or is removed."""
     wanted = pool.name if pool else None
     check.wait.eventually(
         lambda: [service.annotations().get(name) for name in check.run.adapter.event_patterns.pool_annotations],
@@ -25,7 +25,7 @@ def says(check: CheckContext, service: Service, pool: Pool | None) -> None:
 
 @proves("EVT-03")
 def test_the_annotation_names_the_pool(check: CheckContext, case: str) -> None:
-    """It names the pool, follows to another, and goes when the Service is no longer a LoadBalancer."""
+    """The annotation names the pool, follows a change of pool, and is removed with the type LoadBalancer."""
     pool, other = check.pool(1), check.pool(1, auto_assign=False)
     service = check.service()
     check.assigned(service)

@@ -1,4 +1,4 @@
-"""The promise that a bare-metal LoadBalancer is bought for, timed by a client that asks every 10 ms all the while."""
+"""Failover to another node, measured by a client that sends a request every 10 ms."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CENSUS = 10
 
 
 def serving(check: CheckContext) -> str:
-    """An assigned address whose backend is on the control plane: it survives whatever happens to an announcer."""
+    """Create a Service whose backend is on the control plane and therefore survives faults of the announcer."""
     backend = check.web("backend", nodes=[check.lab.nodes[0].name])
     check.pool(1)
     service = check.service(serving=True, selector={"app": backend})
@@ -32,7 +32,7 @@ def serving(check: CheckContext) -> str:
 
 @contextmanager
 def probing(check: CheckContext, address: str, title: str) -> Iterator[Prober]:
-    """Ask all the time; the timeline goes into the report, whether or not the check passes."""
+    """Send requests during the block; the timeline is reported whether or not the check passes."""
     with Prober(check.client, address) as prober:
         check.wait.eventually(
             lambda: steady(prober.samples),
@@ -48,7 +48,7 @@ def probing(check: CheckContext, address: str, title: str) -> Iterator[Prober]:
 
 
 def answers_again(check: CheckContext, prober: Prober, fault: Fault, address: str) -> None:
-    """Wait for the end of the outage, should there be one, and keep the figures."""
+    """Wait for the end of the outage, if any, and record its figures."""
     check.wait.eventually(
         lambda: first_outage(prober.samples, fault.earliest),
         lambda seconds: seconds is not None,
@@ -61,7 +61,7 @@ def answers_again(check: CheckContext, prober: Prober, fault: Fault, address: st
 
 
 def one_answers(check: CheckContext, address: str, *, but: str = "") -> Node:
-    """Wait until one node answers for the address, and count that it is one."""
+    """Wait until a node answers for the address, and verify that it is exactly one."""
     announcer = check.announcer(address, but=but, budget="one_answerer")
     seen = arp.census(check.client, address, asks=CENSUS, over=check.wait.budget("stays_silent"))
     names = {check.mac_names().get(mac, mac): count for mac, count in seen.answers.items()}
@@ -72,7 +72,7 @@ def one_answers(check: CheckContext, address: str, *, but: str = "") -> Node:
 
 @proves("FAIL-01", disruptive=True)
 def test_another_node_takes_over_from_one_that_dies(check: CheckContext) -> None:
-    """With the announcing node's power cut, requests are answered again, and ARP by exactly one other node."""
+    """After a crash of the announcing node, requests are answered again, and ARP by exactly one other node."""
     check.run.need(Capability.NODE_CRASH)
     address = serving(check)
     old = check.announcer(address)
@@ -86,7 +86,7 @@ def test_another_node_takes_over_from_one_that_dies(check: CheckContext) -> None
 
 @proves("FAIL-02", disruptive=True)
 def test_a_killed_announcer_is_replaced(check: CheckContext) -> None:
-    """With the announcer's process killed and its node alive, one node answers and serves, and never two."""
+    """After the announcer's process is killed, exactly one node answers and serves, and never two."""
     check.run.need(Capability.KILL)
     address = serving(check)
     old = check.announcer(address)
@@ -101,7 +101,7 @@ def test_a_killed_announcer_is_replaced(check: CheckContext) -> None:
             new = one_answers(check, address)
             check.serves(check.client, address, in_a_row=3, budget="failover")
             moved = [f.t for f in listener.gratuitous(address) if f.sender_mac == new.mac and f.t > fault.began]
-            # up to here: once it runs again, the old one may take the address back
+            # only up to here: the old announcer may take the address back once it runs again
             stale = [
                 f
                 for f in listener.frames
@@ -117,7 +117,7 @@ def test_a_killed_announcer_is_replaced(check: CheckContext) -> None:
 
 @proves("FAIL-04", disruptive=True)
 def test_one_node_answers_after_the_lost_one_is_back(check: CheckContext) -> None:
-    """Through a partition of the announcer from its peers, and after it is healed, it comes to exactly one node."""
+    """Exactly one node answers during a partition of the announcer from its peers and after its end."""
     check.run.need(Capability.NODE_CRASH)
     check.run.need(Capability.LINK_DOWN)
     check.pool(1)
@@ -138,7 +138,7 @@ def test_one_node_answers_after_the_lost_one_is_back(check: CheckContext) -> Non
 
 @proves("FAIL-05", disruptive=True)
 def test_a_pulled_cable_moves_the_address(check: CheckContext) -> None:
-    """Another node serves while the announcer's cable is out, and exactly one answers when it is back."""
+    """Another node serves while the announcer's link is down, and exactly one node answers when it is up again."""
     check.run.need(Capability.LINK_DOWN)
     address = serving(check)
     old = check.announcer(address)

@@ -1,4 +1,4 @@
-"""A client that just talked to the old node is moved by what it hears, not by its own timeout of half a minute."""
+"""Update of a client's fresh neighbour entry by an announcement, before its timeout of half a minute."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @proves("L2-07", disruptive=True)
 def test_a_move_reaches_a_warm_client(check: CheckContext) -> None:
-    """After the announcer's death the client's entry, fresh as it was, names the new node; the old one is not heard."""
+    """After the announcer's failure the client's fresh entry names the new node, and the old one sends no more ARP."""
     check.pool(1)
     address = check.assigned(check.service(serving=True))
     old = check.announcer(address)

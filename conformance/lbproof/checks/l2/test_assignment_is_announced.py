@@ -1,4 +1,4 @@
-"""RFC 5227: who takes an address says so, once, to all."""
+"""RFC 5227: a new address is announced by broadcast."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @proves("L2-06")
 def test_assignment_is_announced(check: CheckContext) -> None:
-    """A gratuitous ARP is heard in time: sender and target are the address, broadcast, with the node's MAC."""
+    """A gratuitous ARP arrives in time: sender and target are the address, broadcast, with the node's MAC."""
     check.pool(1)
     with arp.Listener(check.client) as listener:
         address = check.assigned(check.service(serving=True))

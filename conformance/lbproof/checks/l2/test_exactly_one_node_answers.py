@@ -1,4 +1,4 @@
-"""Who answers ARP for an assigned address is counted on frames, not read from a status."""
+"""Number of nodes that answer ARP for an assigned address, counted from frames and not read from a status."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ASKS = 20
 
 @proves("L2-01")
 def test_exactly_one_node_answers(check: CheckContext) -> None:
-    """Twenty requests over ten seconds are each answered, and all by one node."""
+    """Each of twenty requests over ten seconds is answered, all by the same node."""
     check.pool(1)
     address = check.assigned(check.service(serving=True))
     announcer = check.announcer(address)

@@ -1,4 +1,4 @@
-"""Silence is a promise too: an answer for a free, refused or foreign address takes traffic from who owns it."""
+"""No ARP answers for unassigned addresses: an answer would divert traffic from the owner of the address."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @proves("L2-04", "a")
 def test_nobody_answers_for_free_addresses_of_a_pool(check: CheckContext) -> None:
-    """With one address of four assigned and answered for, nobody answers for the other three."""
+    """No host answers for the three free addresses of a pool of four while the assigned one is answered."""
     pool = check.pool(4)
     address = check.assigned(check.service(serving=True))
     check.announcer(address)
@@ -25,7 +25,7 @@ def test_nobody_answers_for_free_addresses_of_a_pool(check: CheckContext) -> Non
 
 @proves("L2-04", "b")
 def test_nobody_answers_for_a_refused_address(check: CheckContext) -> None:
-    """While a pool is announced, nobody answers for an address outside of it that a Service asked for in vain."""
+    """No host answers for a requested address outside the pool, while the pool is announced."""
     check.pool(1)
     check.announcer(check.assigned(check.service("heard", serving=True)))
     outside = check.run.addresses(1)[0]
@@ -37,7 +37,7 @@ def test_nobody_answers_for_a_refused_address(check: CheckContext) -> None:
 
 @proves("L2-04", "c")
 def test_nobody_answers_for_a_pool_that_is_not_advertised(check: CheckContext) -> None:
-    """While another pool is announced, nobody answers for an address of a pool that nothing carries to the segment."""
+    """No host answers for an address of a pool without advertisement, while another pool is announced."""
     announced = check.pool(1)
     quiet = check.pool(1, advertised=False)
     check.announcer(check.assigned(check.service("heard", serving=True, ask=announced.addresses[0])))
@@ -48,7 +48,7 @@ def test_nobody_answers_for_a_pool_that_is_not_advertised(check: CheckContext) -
 
 @proves("L2-04", "d")
 def test_nobody_answers_for_addresses_of_nobody(check: CheckContext) -> None:
-    """While an address of a pool is announced, nobody answers for its neighbours in the subnet that are in no pool."""
+    """No host answers for adjacent addresses in no pool, while an address of a pool is announced."""
     check.pool(1)
     check.announcer(check.assigned(check.service(serving=True)))
 
@@ -57,7 +57,7 @@ def test_nobody_answers_for_addresses_of_nobody(check: CheckContext) -> None:
 
 @proves("L2-04", "e")
 def test_another_host_answers_for_itself_alone(check: CheckContext) -> None:
-    """Asked for the router, the router answers and no node does."""
+    """Only the router, and no node, answers for the router's address."""
     check.pool(1)
     check.announcer(check.assigned(check.service(serving=True)))
     router = str(ipaddress.ip_network(check.lab.segment.subnet)[1])

@@ -1,4 +1,4 @@
-"""An address that is announced by frames alone leaves no trace on the nodes."""
+"""Absence of the announced address from the nodes' interfaces."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @proves("L2-03")
 def test_the_address_is_on_no_interface(check: CheckContext) -> None:
-    """While it is announced, no node has it on an interface (IPVS's own, `kube-ipvs0`, excepted)."""
+    """No node has the announced address on an interface, except IPVS's own (`kube-ipvs0`)."""
     check.pool(1)
     address = check.assigned(check.service(serving=True))
     check.announcer(address)

@@ -1,4 +1,4 @@
-"""RFC 826: who answers says where it is, and says so truthfully."""
+"""RFC 826: the reply carries the hardware address of the node that sends it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @proves("L2-02")
 def test_the_answer_carries_the_mac_of_the_node(check: CheckContext) -> None:
-    """Sender hardware address and Ethernet source are one, and that of a node's interface on the segment."""
+    """Sender hardware address and Ethernet source are the same, that of a node's interface on the segment."""
     check.pool(1)
     address = check.assigned(check.service(serving=True))
 

@@ -1,4 +1,4 @@
-"""Pending is an answer: nothing is given, nothing is broken, nobody else is touched."""
+"""Pending Services: no address, no change to the Service, no effect on others."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 
 def spec_of(service: Object) -> Object:
-    """What a user wrote, apart from what the API server fills in later."""
+    """Return the spec without the fields that the API server fills in later."""
     found: Object = service["spec"]
     return found
 
 
 @proves("PEND-01")
 def test_a_service_that_cannot_be_served_stays_pending(check: CheckContext, case: str) -> None:
-    """With a full pool or with none, the Service has no address and is as it was written; who has one keeps it."""
+    """With a full pool or no pool, the Service gets no address and no change; other Services keep their addresses."""
     holders = {}
     if case == "a":
         check.pool(2)
@@ -40,7 +40,7 @@ def test_a_service_that_cannot_be_served_stays_pending(check: CheckContext, case
 
 @proves("PEND-02")
 def test_the_reason_is_on_the_service(check: CheckContext) -> None:
-    """A Warning Event about a Service that found a full pool says why it waits."""
+    """A Warning Event explains why a Service with a full pool is Pending."""
     check.pool(1)
     check.assigned(check.service("one"))
 
@@ -51,7 +51,7 @@ def test_the_reason_is_on_the_service(check: CheckContext) -> None:
 
 @proves("PEND-05")
 def test_the_lower_tiers_work_while_it_waits(check: CheckContext) -> None:
-    """A Pending LoadBalancer serves at its cluster address inside and at its node port outside."""
+    """A Pending LoadBalancer serves inside at its cluster IP and outside at its node port."""
     check.run.need(Capability.NODE_VANTAGE)
     service = check.service(serving=True)
     worker = check.lab.nodes[-1]

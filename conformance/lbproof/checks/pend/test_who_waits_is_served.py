@@ -1,4 +1,4 @@
-"""Waiting ends by itself: nobody edits a Service to wake it."""
+"""Assignment to Pending Services without a change to them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @proves("PEND-03")
 def test_a_freed_address_goes_to_who_waits(check: CheckContext, case: str) -> None:
-    """Of a pool of one, the address goes to the Service that waits when its holder is deleted."""
+    """The only address of a pool is assigned to the Pending Service when its holder is deleted."""
     pool = check.pool(1)
     holder = check.service("holder")
     address = check.assigned(holder)
@@ -28,7 +28,7 @@ def test_a_freed_address_goes_to_who_waits(check: CheckContext, case: str) -> No
 
 @proves("PEND-04")
 def test_a_pool_that_grows_serves_who_waits(check: CheckContext, case: str) -> None:
-    """A Service that found a full pool is given an address of a new or a wider one; who has one keeps it."""
+    """A Pending Service gets an address when a pool is added or extended; other Services keep theirs."""
     block = check.run.addresses(3)
     first = check.pool([f"{block[0]}-{block[0]}"], addresses=block[:1])
     holder = check.service("holder")

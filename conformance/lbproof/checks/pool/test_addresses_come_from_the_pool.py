@@ -1,4 +1,4 @@
-"""What an operator declares is what is given, no more and no less."""
+"""Assignment from declared pools only."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SERVICES = 3
 
 @proves("POOL-01")
 def test_addresses_come_from_the_pool(check: CheckContext) -> None:
-    """Services that ask for nothing are each given an address of the pool."""
+    """Each Service without a requested address gets an address of the pool."""
     pool = check.pool(SERVICES + 1)
     services = [check.service(f"web-{n}") for n in range(SERVICES)]
 

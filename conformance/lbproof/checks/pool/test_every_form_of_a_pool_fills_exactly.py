@@ -1,4 +1,4 @@
-"""However a pool is written, it holds what is written: one address more or less is somebody else's, or lost."""
+"""Exact contents of a pool in each notation."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ if TYPE_CHECKING:
     from lbproof.context import CheckContext, Pool
 
 LAST_BLOCK = tuple(f"198.51.100.{n}" for n in range(252, 256))
-"""The end of a documentation network (RFC 5737), not on the segment: the last one looks like a broadcast address."""
+"""End of a documentation network (RFC 5737), not on the segment; its last address looks like a broadcast address."""
 
 
 def fills(check: CheckContext, pool: Pool) -> None:
-    """Each address of the pool is given to one of as many Services, and one Service more gets none."""
+    """Verify that each address is assigned to one of as many Services, and that one more Service gets none."""
     services = [check.service(f"web-{n}") for n in range(len(pool.addresses) + 1)]
     check.wait.eventually(
         lambda: sorted(address for service in services for address in service.addresses()),
@@ -28,7 +28,7 @@ def fills(check: CheckContext, pool: Pool) -> None:
 
 @proves("POOL-03", "abcd")
 def test_every_form_of_a_pool_fills_exactly(check: CheckContext, case: str) -> None:
-    """A CIDR, a range, one address, two blocks: each is given to the last address, and no further."""
+    """A CIDR, a range, one address, two blocks: all their addresses are assigned, and no others."""
     free = check.lab.segment.free
     if case == "a":
         start = next(n for n, address in enumerate(free) if int(address.rsplit(".", 1)[1]) % 4 == 0)
@@ -47,7 +47,7 @@ def test_every_form_of_a_pool_fills_exactly(check: CheckContext, case: str) -> N
 
 @proves("POOL-03", "e")
 def test_the_ends_of_a_network_are_given_as_declared(check: CheckContext) -> None:
-    """Declared whole, the last address of a network is given too; declared without its ends, it is kept back."""
+    """The last address of a network is assigned if its edges are included in the pool, and not if they are excluded."""
     blocks = [f"{LAST_BLOCK[0]}/30"]
     whole = check.pool(blocks, addresses=LAST_BLOCK, include_edges=True)
     fills(check, whole)

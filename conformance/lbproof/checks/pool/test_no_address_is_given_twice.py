@@ -1,4 +1,4 @@
-"""Two Services with one address are two Services that do not work; nothing may bring that about."""
+"""Uniqueness of assigned addresses."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ HELD = 4
 
 @proves("POOL-02", "a")
 def test_one_after_the_other(check: CheckContext) -> None:
-    """Five Services are given five addresses."""
+    """Five Services created in sequence get five distinct addresses."""
     check.pool(5)
     given = Counter(check.assigned(check.service(f"web-{n}")) for n in range(5))
 
@@ -29,7 +29,7 @@ def test_one_after_the_other(check: CheckContext) -> None:
 
 @proves("POOL-02", "b")
 def test_fifty_in_parallel(check: CheckContext) -> None:
-    """Fifty Services created at once are given fifty addresses, and never shared one on the way."""
+    """Fifty Services created at once get fifty distinct addresses, and never share one meanwhile."""
     pool = check.pool(PARALLEL)
     statuses = _Statuses()
     with ServiceWatch(check.cluster, check.namespace, statuses.changed):
@@ -50,7 +50,7 @@ def test_fifty_in_parallel(check: CheckContext) -> None:
 
 @proves("POOL-02", "c")
 def test_in_turn_with_deletions(check: CheckContext) -> None:
-    """While Services come and go in a pool that is nearly full, no two that exist hold one address."""
+    """No two existing Services share an address while Services are created and deleted in a nearly full pool."""
     check.pool(HELD)
     statuses = _Statuses()
     with ServiceWatch(check.cluster, check.namespace, statuses.changed):
@@ -69,7 +69,7 @@ def test_in_turn_with_deletions(check: CheckContext) -> None:
 
 
 class _Statuses:
-    """Who holds what, and every moment at which two held one address, in the order of the API server."""
+    """Current holders of addresses, and all conflicts, in the event order of the API server."""
 
     def __init__(self) -> None:
         self.now: dict[str, list[str]] = {}

@@ -1,4 +1,4 @@
-"""An address outlives the Service that held it."""
+"""Reuse of the addresses of deleted Services."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @proves("RECL-01")
 def test_a_deleted_service_gives_its_address_back(check: CheckContext, case: str) -> None:
-    """Of a full pool, what a deleted Service or namespace held is given to who comes after it."""
+    """The address of a deleted Service or namespace in a full pool is assigned to the next Service."""
     pool = check.pool(1)
     first = check.service("web")
     address = check.assigned(first)

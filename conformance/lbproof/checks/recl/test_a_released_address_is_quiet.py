@@ -1,4 +1,4 @@
-"""What is released is nobody's: it answers nothing, anywhere."""
+"""Silence of released addresses."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @proves("RECL-02")
 def test_leaving_the_type_releases_the_address(check: CheckContext, case: str) -> None:
-    """Changed to ClusterIP or NodePort, a Service has an empty status; its address is silent and goes to the next."""
+    """After a change to ClusterIP or NodePort, the status is empty, and the address is silent and can be reused."""
     check.pool(1)
     service = check.service("web", serving=True)
     address = check.assigned(service)
@@ -32,7 +32,7 @@ def test_leaving_the_type_releases_the_address(check: CheckContext, case: str) -
 
 @proves("RECL-03")
 def test_a_released_address_is_quiet(check: CheckContext) -> None:
-    """Nobody answers ARP for it, no interface has it, no connection is made, and no packet to it comes back."""
+    """A released address has no ARP answer, no interface and no connection, and packets to it are not sent back."""
     check.pool(1)
     service = check.service(serving=True)
     address = check.assigned(service)

@@ -1,4 +1,4 @@
-"""Who asks gets that address or none: never another, and never at another's cost."""
+"""Requested addresses: a Service gets exactly that address or none, without effect on other Services."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ UNPROCESSABLE = 422
 
 @proves("REQ-01")
 def test_a_free_address_of_a_pool_is_given(check: CheckContext, case: str) -> None:
-    """The last address of a pool, which is nobody's first choice, is given to the Service that asks for it."""
+    """The last address of a pool, unlikely as an automatic choice, is assigned to the Service that requests it."""
     pool = check.pool(4)
     wanted = pool.addresses[-1]
 
@@ -28,7 +28,7 @@ def test_a_free_address_of_a_pool_is_given(check: CheckContext, case: str) -> No
 
 @proves("REQ-02")
 def test_an_address_outside_every_pool_is_refused(check: CheckContext) -> None:
-    """The Service stays Pending with a reason, and nobody answers for the address."""
+    """The Service stays Pending with a reason, and no host answers for the address."""
     check.pool(2)
     outside = check.run.addresses(1)[0]
     service = check.service(ask=outside, serving=True)
@@ -41,7 +41,7 @@ def test_an_address_outside_every_pool_is_refused(check: CheckContext) -> None:
 
 @proves("REQ-03")
 def test_an_address_of_another_is_refused(check: CheckContext) -> None:
-    """The second who asks stays Pending with a reason; the first keeps the address, its announcer and its traffic."""
+    """The second Service stays Pending with a reason; the first keeps the address, its announcer and its traffic."""
     check.pool(2)
     holder = check.service("holder", serving=True)
     address = check.assigned(holder)
@@ -59,7 +59,7 @@ def test_an_address_of_another_is_refused(check: CheckContext) -> None:
 
 @proves("REQ-04")
 def test_an_unusable_request_is_refused(check: CheckContext, case: str) -> None:
-    """No address and a reason for who asks for what cannot be; whoever asks rightly is served."""
+    """A Service with an invalid request gets no address and a reason; one with a valid request is served."""
     pool = check.pool(2)
     other = check.pool(1, auto_assign=False)
     wrong = _unusable(check, case, pool.addresses, other.name)
@@ -72,7 +72,7 @@ def test_an_unusable_request_is_refused(check: CheckContext, case: str) -> None:
 
 
 def _unusable(check: CheckContext, case: str, free: list[str], other: str) -> Service | None:
-    """A Service whose request cannot be met; None when the API server itself refused it."""
+    """Create a Service with an unsatisfiable request; None when the API server itself rejected it."""
     adapter = check.run.adapter
 
     def both(service: Object) -> None:

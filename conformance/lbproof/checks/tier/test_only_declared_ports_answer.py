@@ -1,4 +1,4 @@
-"""What is announced is one port of one Service, not the node behind it."""
+"""Ports at the announced address: those of the Service, not those of the node."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ _ETHERNET = 14
 
 @contextmanager
 def listeners(vantage: Vantage) -> Iterator[None]:
-    """Servers on every address of a node, as sshd and a kubelet are; a port that is taken has its server already."""
+    """Start servers on all addresses of a node, like sshd and kubelet; ports in use already have a server."""
     opened = []
     for port in HOST_PORTS:
         with vantage.inside():
             listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         try:
-            listening.bind(("0.0.0.0", port))  # noqa: S104 - a planted host listener: that it is on all is the point
+            listening.bind(("0.0.0.0", port))  # noqa: S104 - a host listener, deliberately on all addresses
             listening.listen()
         except OSError:
             listening.close()
@@ -50,7 +50,7 @@ def listeners(vantage: Vantage) -> Iterator[None]:
 
 @proves("TIER-06")
 def test_only_declared_ports_answer(check: CheckContext, case: str) -> None:
-    """At the address, neither node port nor target port nor a host's listener nor an unused port is open."""
+    """The address has no open node port, target port, host listener or unused port."""
     check.run.need(Capability.NODE_VANTAGE)
     check.pool(1)
     service = check.service(serving=True)
@@ -86,7 +86,7 @@ def _unused(check: CheckContext, address: str) -> None:
 
 
 def _ttl_to(frame: bytes, address: str) -> int | None:
-    """The TTL of an IPv4 packet to an address; None for any other frame."""
+    """Return the TTL of an IPv4 packet to an address; None for any other frame."""
     if frame[12:14] != b"\x08\x00" or len(frame) < _ETHERNET + _IP_HEADER.size:
         return None
     fields = _IP_HEADER.unpack_from(frame, _ETHERNET)

@@ -1,4 +1,4 @@
-"""The address serves inside the cluster too, from every place that a packet may start at."""
+"""Access to the address from inside the cluster: from pods and nodes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def other_worker(check: CheckContext, announcer: Node) -> Node:
-    """A worker that does not announce."""
+    """Return a worker that does not announce."""
     others = [node for node in check.lab.nodes if node.role is Role.WORKER and node.name != announcer.name]
     if not others:
         raise CannotShow(Untestable.TOO_FEW_NODES, "one worker announces, and there is no other")
@@ -23,7 +23,7 @@ def other_worker(check: CheckContext, announcer: Node) -> Node:
 
 @proves("TIER-02")
 def test_pods_are_served(check: CheckContext, case: str) -> None:
-    """A pod is served wherever it runs, and also when it is a backend itself."""
+    """A pod is served on any node, also when it is a backend itself."""
     check.run.need(Capability.POD_VANTAGE)
     check.pool(1)
     service = check.service(serving=True)
@@ -42,7 +42,7 @@ def test_pods_are_served(check: CheckContext, case: str) -> None:
 
 @proves("TIER-03")
 def test_nodes_are_served(check: CheckContext, case: str) -> None:
-    """The node that announces is served, and so is another."""
+    """The announcing node and another node are served."""
     check.run.need(Capability.NODE_VANTAGE)
     check.pool(1)
     address = check.assigned(check.service(serving=True))

@@ -1,4 +1,4 @@
-"""Tier three: the address and the declared port, from outside the cluster."""
+"""Access to the address and the declared port from outside the cluster."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @proves("TIER-01")
 def test_the_client_on_the_segment_is_served(check: CheckContext) -> None:
-    """Three requests in a row from the outside client are answered by backends."""
+    """Backends answer three consecutive requests from the external client."""
     check.pool(1)
     address = check.assigned(check.service(serving=True))
 
@@ -22,7 +22,7 @@ def test_the_client_on_the_segment_is_served(check: CheckContext) -> None:
 
 @proves("TIER-04")
 def test_the_client_behind_a_router_is_served(check: CheckContext) -> None:
-    """A client whose subnet is another is served, so replies find their way back through the router."""
+    """A client in another subnet is served, so replies return through the router."""
     check.run.need(Capability.ROUTED_CLIENT)
     check.pool(1)
     address = check.assigned(check.service(serving=True))

@@ -1,4 +1,4 @@
-"""A LoadBalancer is a NodePort is a ClusterIP; and each is reachable from its own places alone."""
+"""Layers of a LoadBalancer: ClusterIP and NodePort, each reachable only from its own places."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @proves("TIER-05", "a")
 def test_each_tier_serves_its_own_places(check: CheckContext) -> None:
-    """The cluster address serves a pod and a node but not the client, whom every node's port serves."""
+    """The cluster IP serves a pod and a node but not the client; each node's port serves the client."""
     check.run.need(Capability.POD_VANTAGE)
     check.pool(1)
     service = check.service(serving=True)
@@ -30,7 +30,7 @@ def test_each_tier_serves_its_own_places(check: CheckContext) -> None:
 
 @proves("TIER-05", "b")
 def test_a_node_port_service_is_left_as_it_was(check: CheckContext) -> None:
-    """A NodePort Service of the same pods keeps its spec and serves, before and after the LoadBalancer is assigned."""
+    """A NodePort Service of the same pods keeps its spec and serves before and after a LoadBalancer is assigned."""
     before = check.service("before", serving=True, type="NodePort")
     node, spec = check.lab.nodes[-1], before.read()["spec"]
     check.serves(check.client, node.address, before.node_port())

@@ -1,4 +1,4 @@
-"""An upgrade is a restart, and nobody's address may depend on when the operator upgrades."""
+"""Stability of addresses through restarts of the controller, as in an upgrade."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ RESTARTS = 5
 
 @contextmanager
 def watched(check: CheckContext, services: list[Service]) -> Iterator[list[str]]:
-    """Every change of the addresses of some Services: a blink is caught that a look would miss."""
+    """Record every change of the addresses of some Services, including short ones that polling would miss."""
     before = {service.name: service.addresses() for service in services}
     changes: list[str] = []
 
@@ -35,7 +35,7 @@ def watched(check: CheckContext, services: list[Service]) -> Iterator[list[str]]
 
 @proves("UPGR-01", disruptive=True)
 def test_a_restart_moves_nothing(check: CheckContext) -> None:
-    """Three Services keep their addresses through a restart; at no moment is a status empty or another's."""
+    """Three Services keep their addresses through a restart; no status is empty or different at any time."""
     check.pool(6)
     services = [check.service(f"web-{n}") for n in range(4)]
     for service in services:
@@ -43,7 +43,7 @@ def test_a_restart_moves_nothing(check: CheckContext) -> None:
     check.delete(services.pop(0))
     with watched(check, services) as changes:
         check.restart(check.run.adapter.controller)
-        # a controller that has started gives an address again: then it has also looked at the others
+        # a restarted controller that assigns an address has also processed the other Services
         check.assigned(check.service("after"))
         check.keep_assigned(*services)
 
@@ -52,7 +52,7 @@ def test_a_restart_moves_nothing(check: CheckContext) -> None:
 
 @proves("UPGR-02", disruptive=True)
 def test_five_restarts_with_a_full_pool_move_nothing(check: CheckContext) -> None:
-    """With two Services assigned and two that wait, nothing that is assigned changes hands, five times over."""
+    """Two assigned Services keep their addresses through five restarts while two others are Pending."""
     check.pool(2)
     holders = [check.service(f"holder-{n}") for n in range(2)]
     for service in holders:
