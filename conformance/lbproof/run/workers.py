@@ -110,7 +110,7 @@ class Workers:
         if self._pytest.shouldstop:
             raise self._pytest.Interrupted(self._pytest.shouldstop)
         if any(schedule.take(DISRUPTIVE_LAB)):
-            raise WorkerError("every lab ended before all checks were judged", None)
+            raise WorkerError("a lab ended, so not all checks were judged", None)
 
     def stop(self) -> None:
         """Interrupt the running checks and wait until their events have arrived."""
