@@ -62,16 +62,15 @@ class _Benchmarks(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """`all`, the benchmarks in the order in which they are run, then the others."""
-        return ["all", *benchmarks.MODULES, *super().list_commands(ctx)]
+        return ["all", *(one.name for one in benchmarks.in_run_order()), *super().list_commands(ctx)]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """One of them; a benchmark's module is imported for it."""
+        """One of them."""
         if cmd_name == "all":
             text = "Everything, one after the other, and one report."
             return click.Command("all", params=_common(), callback=_run_all, help=text, context_settings=CONTEXT)
-        if cmd_name not in benchmarks.MODULES:
+        if (bench := benchmarks.known().get(cmd_name)) is None:
             return super().get_command(ctx, cmd_name)
-        bench = benchmarks.find(cmd_name)
 
         def callback(**values: Any) -> None:  # noqa: ANN401 - click's values
             own = {option.name: values.pop(option.name) for option in bench.options if option.name}
@@ -87,7 +86,7 @@ def bench() -> None:
 
 
 def _run_all(**values: Any) -> None:  # noqa: ANN401 - click's values
-    _run([benchmarks.find(name) for name in benchmarks.MODULES], **values)
+    _run(benchmarks.in_run_order(), **values)
 
 
 def _run(

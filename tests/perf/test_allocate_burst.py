@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from lbproof_perf.benchmarks import allocate, allocator
-from lbproof_perf.benchmarks.base import BenchContext, Size
-from lbproof_perf.benchmarks.service_burst import Services, at_pace
+from lbproof_perf.benchmarks.base import BenchContext, Size, turns
 from lbproof_perf.results import ResultStore
 from lbproof_perf.sut.service_observer import Observation, ServiceObservations
+from lbproof_perf.sut.services import Services, at_pace
 from lbproof_perf.sut.system import LabPool
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ def test_the_arms_take_turns() -> None:
     """There and back again, so that a drift of the machine hits all alike."""
     one, other = cast("Any", "a"), cast("Any", "b")
 
-    assert list(allocate.turns([one, other], 2)) == [(1, one), (1, other), (2, other), (2, one)]
+    assert list(turns([one, other], 2)) == [(1, one), (1, other), (2, other), (2, one)]
 
 
 @pytest.mark.parametrize("size", Size)
@@ -185,7 +185,7 @@ def test_other_arms_have_no_ledger_of_their_own_to_run(tmp_path: Path) -> None:
     said: list[str] = []
     allocator.run(
         BenchContext(labs=LabPool(None, print), store=ResultStore(tmp_path), arms=[], say=said.append),
-        allocator.PLANS[Size.QUICK],
+        allocator.BENCHMARK.plans[Size.QUICK],
     )
 
     assert "no other allocator" in said[0]

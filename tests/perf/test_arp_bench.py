@@ -17,11 +17,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def test_rounds_go_up_and_down() -> None:
-    """One address and many take turns, so that a drift of the machine hits all alike."""
-    assert list(arp.order((1, 100), 3)) == [(1, 1), (1, 100), (2, 100), (2, 1), (3, 1), (3, 100)]
-
-
 @pytest.mark.parametrize("count", [1, 2, 3, 100, 999, 10_000])
 def test_questions_are_spread_over_all_addresses(count: int) -> None:
     """Each has its turn before any has its second."""

@@ -16,11 +16,11 @@ import pytest
 from lbproof.lab.base import LabError
 from lbproof.witnesses.frames import BROADCAST, ETHERTYPE_ARP, Frame, Op, encode
 from lbproof.witnesses.packets import opened
-from lbproof_perf.benchmarks.arp_services import quiet
 from lbproof_perf.outage_probe import hosts
 from lbproof_perf.probes.arp_frames import patience, question
 from lbproof_perf.probes.arp_requests import ArpRequester, ask_each
 from lbproof_perf.probes.timestamps import stamp
+from lbproof_perf.sut.arp_services import quiet
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -146,5 +146,5 @@ def test_every_benchmark_has_a_plan_of_each_size() -> None:
     known = benchmarks.known()
 
     assert [*known] == [one.name for one in known.values()]
-    assert set(known) == set(benchmarks.MODULES)
+    assert [one.name for one in benchmarks.in_run_order()] == ["ruler", *(name for name in known if name != "ruler")]
     assert all(one.plans.keys() == set(Size) for one in known.values())

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from lbproof_perf.sut.usage import cpu_between, private_bytes, read, requests, restless, unchanged
+from lbproof_perf.sut.usage import cpu_between, private_bytes, read, requests, restless
 
 PARTS = {"controller": ("metallb-system", "controller-"), "speakers": ("metallb-system", "speaker-")}
 BUSY = """
@@ -70,16 +70,15 @@ def test_a_process_that_has_ended_counts_nothing() -> None:
 
 
 def test_only_what_was_used_in_between_counts() -> None:
-    """A process of before counts its difference, a new one all, and one that ended is told."""
+    """A process of before counts its difference, a new one all, and one that ended nothing."""
     begin = read([Path(f"/proc/{os.getpid()}")])
     until = time.process_time() + 0.1
     while time.process_time() < until:
         pass
-    seconds, gone = cpu_between(begin, read([Path(f"/proc/{os.getpid()}")]))
+    seconds = cpu_between(begin, read([Path(f"/proc/{os.getpid()}")]))
 
     assert 0.05 < seconds < 1
-    assert gone == 0
-    assert cpu_between(begin, read([])) == (0, len(begin.cpu))
+    assert cpu_between(begin, read([])) == 0
 
 
 def test_private_memory_is_what_nobody_shares() -> None:
@@ -108,16 +107,14 @@ def test_a_watch_counts_when_it_begins() -> None:
 
 
 def test_rest_is_when_nothing_changes_any_more() -> None:
-    """A log that still grows is waited for, and one that never stops is told."""
+    """A log that still grows is waited for."""
     sizes = iter([1, 2, 3])
 
-    assert unchanged(lambda: next(sizes, 3), for_seconds=0.25, within=10)
+    assert restless(lambda: next(sizes, 3), 10) == ()
     assert next(sizes, None) is None
-    assert not unchanged(time.monotonic_ns, for_seconds=0.3, within=0.3)
 
 
 def test_who_does_not_come_to_rest_is_marked() -> None:
     """A figure at rest of one that is not is kept, and says so."""
-    assert restless(lambda: 7, 5) == ()
     (snapshot,) = restless(time.monotonic_ns, 0.3)
     assert "0.3 s" in snapshot

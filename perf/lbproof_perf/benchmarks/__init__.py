@@ -1,34 +1,24 @@
-"""One module a benchmark: its `BENCHMARK` names everything that runner, command and report know of it."""
+"""One module a benchmark: each that has a `BENCHMARK` is found, by runner, command and report."""
 
 from __future__ import annotations
 
+import functools
 import importlib
+import pkgutil
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from lbproof_perf.benchmarks.base import Benchmark
 
-MODULES = {
-    "ruler": "outage_probe",
-    "failover": "failover",
-    "moves": "planned_handover",
-    "hogs": "cpu_stress",
-    "allocate": "allocate",
-    "allocator": "allocator",
-    "scale": "scale",
-    "arp": "arp",
-    "load": "load",
-}
-"""Name of a benchmark, as in the files of a run → its module, in the order in which they are run."""
-REPORT_ORDER = ("failover", "moves", "hogs", "allocate", "allocator", "scale", "arp", "load", "ruler")
 
-
-def find(name: str) -> Benchmark:
-    """Import the benchmark of that name."""
-    found: Benchmark = importlib.import_module(f"{__name__}.{MODULES[name]}").BENCHMARK
-    return found
-
-
+@functools.cache
 def known() -> dict[str, Benchmark]:
-    """Every benchmark by name, in the order of the report. Imports all of them."""
-    return {name: find(name) for name in REPORT_ORDER}
+    """Every benchmark by name, in the order of the report. Imports all modules of this package."""
+    modules = (importlib.import_module(f"{__name__}.{module.name}") for module in pkgutil.iter_modules(__path__))
+    found: list[Benchmark] = [module.BENCHMARK for module in modules if hasattr(module, "BENCHMARK")]
+    return {one.name: one for one in sorted(found, key=lambda one: (one.checks_probe, one.order, one.name))}
+
+
+def in_run_order() -> list[Benchmark]:
+    """Every benchmark in the order of a run: as in the report, but what checks a probe comes first."""
+    return sorted(known().values(), key=lambda one: not one.checks_probe)

@@ -18,30 +18,27 @@ import math
 import threading
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
-from lbproof.context.run import NAMESPACE
 from lbproof.lab.base import Topology
-from lbproof_perf.benchmarks.base import BenchContext, Benchmark, Size
-from lbproof_perf.benchmarks.service_burst import CEILING, SAMPLE, Services, ServiceTimes
+from lbproof_perf.benchmarks.base import BenchContext, Benchmark, Size, turns
 from lbproof_perf.report import answers, panels
 from lbproof_perf.report.spec import metrics
 from lbproof_perf.results import TrialId
 from lbproof_perf.stats.quantiles import enough, quantile
-from lbproof_perf.sut.deployment import WIDE, Deployment, Exposes, ip_at, opened
-from lbproof_perf.sut.service_observer import ServiceObserver
-from lbproof_perf.sut.usage import PARTS, UsageMeter, rates
+from lbproof_perf.sut.services import CEILING, SAMPLE, ServiceBench, ServiceTimes, service_bench
+from lbproof_perf.sut.usage import PARTS, rates
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
+    from lbproof_perf.results import ResultStore
     from lbproof_perf.sut.arms import Arm
     from lbproof_perf.sut.usage import Used
 
 NAME = "allocate"
-SHORT = "10ms"
 STOCK = "1s"
-"""kube-proxy's default."""
+"""kube-proxy's default period."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,41 +75,42 @@ class AllocatePlan:
     """One after the other, each with labs of its own."""
 
 
-def _burst(services: int, times: int) -> Case:
-    return Case(name=f"burst-{services}", services=services, times=times)
-
-
 def _alone(services: int, times: int = 1) -> Case:
     return Case(name="alone", services=services, alone=True, times=times)
 
 
-def _rate(services: int, times: int = 1) -> Case:
-    return Case(name="rate-10", services=services, rate=10, times=times)
+def _burst(services: int, times: int) -> Case:
+    return Case(name=f"burst-{services}", services=services, times=times)
 
 
-def _rest(services: int, seconds: float, times: int = 2) -> Case:
-    return Case(name="rest", services=services, rest=seconds, times=times)
+def _default_proxy(*cases: Case) -> Setup:
+    return Setup(proxy_mode="iptables", cases=cases)
 
 
-def _shortly(*cases: Case) -> Setup:
-    named = tuple(replace(case, name=f"{case.name}-proxy-{SHORT}") for case in cases)
-    return Setup(proxy_mode="iptables", period=SHORT, cases=named)
+def _short_period(*cases: Case) -> Setup:
+    named = tuple(replace(case, name=f"{case.name}-proxy-10ms") for case in cases)
+    return Setup(proxy_mode="iptables", period="10ms", cases=named)
+
+
+def _many(times: int, rest: float, thousands: int) -> Setup:
+    still = Case(name="rest", services=100, rest=rest, times=2)
+    return Setup(proxy_mode="nftables", cases=(_burst(100, times), still, _burst(1000, thousands)))
 
 
 PLANS: Mapping[Size, AllocatePlan] = {
-    Size.QUICK: AllocatePlan(setups=(Setup(proxy_mode="iptables", cases=(_alone(1), _burst(10, 1), _burst(100, 1))),)),
+    Size.QUICK: AllocatePlan(setups=(_default_proxy(_alone(1), _burst(10, 1), _burst(100, 1)),)),
     Size.FULL: AllocatePlan(
         setups=(
-            Setup(proxy_mode="iptables", cases=(_alone(5), _rate(30), _burst(10, 2))),
-            _shortly(_alone(5), _burst(10, 2)),
-            Setup(proxy_mode="nftables", cases=(_burst(100, 2), _rest(100, seconds=15), _burst(1000, 2))),
+            _default_proxy(_alone(5), Case(name="rate-10", services=30, rate=10), _burst(10, 2)),
+            _short_period(_alone(5), _burst(10, 2)),
+            _many(2, rest=15, thousands=2),
         )
     ),
     Size.NIGHTLY: AllocatePlan(
         setups=(
-            Setup(proxy_mode="iptables", cases=(_alone(50, 4), _rate(300, 2), _burst(10, 50))),
-            _shortly(_alone(50, 2), _burst(10, 30)),
-            Setup(proxy_mode="nftables", cases=(_burst(100, 20), _rest(100, seconds=60), _burst(1000, 10))),
+            _default_proxy(_alone(50, 4), Case(name="rate-10", services=300, rate=10, times=2), _burst(10, 50)),
+            _short_period(_alone(50, 2), _burst(10, 30)),
+            _many(20, rest=60, thousands=10),
         )
     ),
 }
@@ -120,26 +118,9 @@ PLANS: Mapping[Size, AllocatePlan] = {
 
 def run(context: BenchContext, plan: AllocatePlan) -> None:
     """Make the trials that are not there yet. Raises `LabError` when a lab cannot be had."""
-    arms = allocating(context)
+    arms = context.allocating_arms()
     for setup in plan.setups:
         _set_up(context, setup, arms)
-
-
-def allocating(context: BenchContext) -> list[Arm]:
-    """The arms that have a controller which gives addresses; says which have none."""
-    found = []
-    for arm in context.arms:
-        if isinstance(arm.make(), Exposes):
-            context.say(f"{arm.name}: gives no addresses, so there is nothing to measure here")
-        else:
-            found.append(arm)
-    return found
-
-
-def turns(arms: Sequence[Arm], times: int) -> Iterator[tuple[int, Arm]]:
-    """Number of the repetition, and the arm: there and back again (A B B A …), so that a drift hits all alike."""
-    for number in range(1, times + 1):
-        yield from ((number, arm) for arm in (arms if number % 2 else reversed(arms)))
 
 
 def _set_up(context: BenchContext, setup: Setup, arms: Sequence[Arm]) -> None:
@@ -156,79 +137,45 @@ def _set_up(context: BenchContext, setup: Setup, arms: Sequence[Arm]) -> None:
         audit=True,
     )
     with ExitStack() as stack:
-        benches: dict[str, _Bench] = {}
+        benches: dict[str, ServiceBench] = {}
         for arm in arms:
             if any(row[1] is arm for row in wanted):
-                deployment = stack.enter_context(opened(arm, topology, components=context.components, say=context.say))
-                benches[arm.name] = stack.enter_context(_Bench(deployment, most))
+                deployment = stack.enter_context(context.opened(arm, topology))
+                benches[arm.name] = stack.enter_context(service_bench(deployment, most))
         for case, arm, trial_id in wanted:
-            context.say(benches[arm.name].trial(context, case, trial_id, setup))
+            context.say(_trial(context.store, benches[arm.name], setup, case, trial_id))
 
 
-class _Bench:
-    """An arm's lab, ready for trials, while it is entered."""
-
-    def __init__(self, deployment: Deployment, most: int) -> None:
-        """A pool of so many addresses and a backend are made when it is entered."""
-        self._deployment, self._most = deployment, most
-        self._count = 0
-
-    def __enter__(self) -> Self:
-        """Make them."""
-        deployment = self._deployment
-        self._backend = deployment.check.web("backend", nodes=[deployment.lab.nodes[0].name])
-        deployment.wide_pool(self._most)
-        self._meter = UsageMeter(deployment)
-        self._observer = ServiceObserver(deployment, NAMESPACE)
-        self._observer.__enter__()
-        return self
-
-    def __exit__(self, *details: object) -> None:
-        """The lab goes with the pool."""
-        self._observer.__exit__(*details)
-
-    def trial(self, context: BenchContext, case: Case, trial_id: TrialId, setup: Setup) -> str:
-        """Make one trial and keep it; gives a line about it."""
-        forget_neighbours(self._deployment)
-        self._count += 1
-        names = [f"{case.name}-{self._count}-{at}" for at in range(case.services)]
-        services = Services(self._deployment.check.cluster, self._observer, names, self._backend, http=not case.rest)
-        begin = self._meter.snapshot()
-        well = services.make_one_by_one() if case.alone else services.make(case.rate)
-        warnings = self._meter.quiet()
-        used = self._meter.since(begin)
-        detail: dict[str, Any] = {
-            "proxy": setup.period,
-            "proxy_mode": setup.proxy_mode,
-            "services": case.services,
-            "metered_seconds": used["controller"].seconds,
-        }
-        if not well:
-            warnings += (f"not all was seen of all Services within {CEILING:g} s",)
-        if case.rest:
-            begin = self._meter.snapshot()
-            threading.Event().wait(case.rest)
-            used = self._meter.since(begin)
-            services.unmake()
-            values = rates(used)
-            context.store.add(trial_id, values, warnings=warnings, detail=detail | {"seconds": case.rest})
-            return f"{trial_id.key}: {values['api_requests_per_second']:.2f} API requests a second"
-        if case.alone:
-            services.unmake_one_by_one()
-        else:
-            services.unmake()
-        times = services.times()
-        if case.services > SAMPLE:
-            detail["sampled"] = f"{len(times.sampled)} of {case.services} Services are asked by HTTP and for silence"
-        values = times.values() | cost(used)
-        context.store.add(trial_id, values, warnings=warnings, detail=detail, arrays=times.arrays())
-        return describe_trial(trial_id, times)
-
-
-def forget_neighbours(deployment: Deployment) -> None:
-    """Have the client's kernel forget who had the wide pool's addresses. Raises `LabError`."""
-    client = deployment.lab.client()
-    ip_at(client, "neigh", "flush", "to", str(WIDE), "dev", client.interface)
+def _trial(store: ResultStore, bench: ServiceBench, setup: Setup, case: Case, trial_id: TrialId) -> str:
+    """Make one trial and keep it; gives a line about it."""
+    bench.deployment.forget_neighbours()
+    names = [f"{case.name}-{trial_id.number}-{at}" for at in range(case.services)]
+    services = bench.services(names, http=not case.rest)
+    begin = bench.meter.snapshot()
+    well = services.make(case.rate, alone=case.alone)
+    warnings = bench.meter.quiet()
+    used = bench.meter.since(begin)
+    if not well:
+        warnings += (f"not all was seen of all Services within {CEILING:g} s",)
+    detail: dict[str, Any] = {
+        "proxy": setup.period,
+        "proxy_mode": setup.proxy_mode,
+        "services": case.services,
+        "metered_seconds": used["controller"].seconds,
+    }
+    if case.rest:
+        begin = bench.meter.snapshot()
+        threading.Event().wait(case.rest)
+        values = rates(bench.meter.since(begin))
+        services.unmake()
+        store.add(trial_id, values, warnings=warnings, detail=detail | {"seconds": case.rest})
+        return f"{trial_id.key}: {values['api_requests_per_second']:.2f} API requests a second"
+    services.unmake(alone=case.alone)
+    times = services.times()
+    if case.services > SAMPLE:
+        detail["sampled"] = f"{len(times.sampled)} of {case.services} Services are asked by HTTP and for silence"
+    store.add(trial_id, times.values() | cost(used), warnings=warnings, detail=detail, arrays=times.arrays())
+    return describe_trial(trial_id, times)
 
 
 def cost(used: Mapping[str, Used]) -> dict[str, float | None]:
@@ -270,6 +217,7 @@ STAGES = {
 
 BENCHMARK = Benchmark(
     name=NAME,
+    order=4,
     question="How soon does a new Service work?",
     help="How soon does a new Service work? Alone, at a rate, in bursts: address, first ARP answer, first 200.",
     method="Time runs from the moment that a Service's POST was sent. Nothing is discarded for being slow. What "

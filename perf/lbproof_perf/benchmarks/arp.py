@@ -15,9 +15,7 @@ to tell of the change before: Events of thousands of addresses take a speaker's 
 
 from __future__ import annotations
 
-import functools
 import threading
-from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -29,8 +27,7 @@ from lbproof.lab.base import LabError, Topology
 from lbproof.lab.netns import NetnsLab
 from lbproof.witnesses import arp
 from lbproof.witnesses.wait import EventuallyFailed
-from lbproof_perf.benchmarks.arp_services import QUIET, Stock
-from lbproof_perf.benchmarks.base import LATENCY_METRICS, Benchmark, Size
+from lbproof_perf.benchmarks.base import LATENCY_METRICS, Benchmark, Size, turns
 from lbproof_perf.probes.arp_requests import ArpRequester
 from lbproof_perf.probes.proc import stat
 from lbproof_perf.report import panels
@@ -38,14 +35,13 @@ from lbproof_perf.report.spec import Better, metrics
 from lbproof_perf.results import TrialId
 from lbproof_perf.stats.quantiles import quantile
 from lbproof_perf.sut import usage
-from lbproof_perf.sut.deployment import Exposes, opened
+from lbproof_perf.sut.arp_services import QUIET, Stock
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from lbproof.lab.base import Node
     from lbproof_perf.benchmarks.base import BenchContext
     from lbproof_perf.sut.deployment import Deployment
 
@@ -117,62 +113,48 @@ PLANS: Mapping[Size, ArpPlan] = {
 
 
 def run(context: BenchContext, plan: ArpPlan) -> None:
-    """Make the trials that are not in the book yet. Raises `LabError` when a lab cannot be had."""
-    for at, arm in enumerate(context.arms):
-        if isinstance(arm.make(), Exposes):
-            context.say(
-                f"{arm.name}: its addresses are the node's own, so its answer is the kernel's: nothing to measure"
-            )
-            continue
+    """Make the trials that are not there yet. Raises `LabError` when a lab cannot be had."""
+    for at, arm in enumerate(context.allocating_arms()):
         counts = (*plan.counts, plan.wide) if plan.wide and arm.name in plan.wide_arms else plan.counts
         numbers = {f"addresses-{count}": plan.trials for count in counts} | {FLOOD: range(1, plan.stops + 1)}
-        trial_ids = [
+        if context.missing(
             TrialId(bench=NAME, arm=arm.name, case=case, number=number)
             for case, each in numbers.items()
             for number in each
-        ]
-        if all(map(context.store.has, trial_ids)):
-            continue
-        topology = Topology(workers=1, proxy_mode="nftables", audit=True)
-        with opened(arm, topology, components=context.components, say=context.say) as deployment:
-            _measure(context, plan, deployment, counts, first_kernel=at * len(plan.trials))
-
-
-def order(counts: Sequence[int], stops: int) -> Iterator[tuple[int, int]]:
-    """(stop from 1, number of addresses): up and down in turn, so that a drift of the machine hits all alike."""
-    for turn in range(stops):
-        for count in counts if turn % 2 == 0 else reversed(counts):
-            yield turn + 1, count
+        ):
+            with context.opened(arm, Topology(workers=1, proxy_mode="nftables", audit=True)) as deployment:
+                _measure(context, plan, deployment, counts, first_kernel=at * len(plan.trials))
 
 
 def _measure(
     context: BenchContext, plan: ArpPlan, deployment: Deployment, counts: Sequence[int], *, first_kernel: int
 ) -> None:
-    client, free = deployment.lab.client(), deployment.lab.segment.free
-    with ExitStack() as stack:
-        requester = stack.enter_context(ArpRequester(client, mac=_ASKER, address=free[-1]))
-        flooder = stack.enter_context(ArpRequester(client, mac=_FLOODER, address=free[-2]))
-        bench = _Bench(context, plan, deployment, requester, flooder, first_kernel=first_kernel)
+    client, free, name = deployment.lab.client(), deployment.lab.segment.free, deployment.arm.name
+    with (
+        ArpRequester(client, mac=_ASKER, address=free[-1]) as requester,
+        ArpRequester(client, mac=_FLOODER, address=free[-2]) as flooder,
+    ):
+        rounds = _Rounds(context, plan, deployment, requester, flooder, first_kernel=first_kernel)
         stock = Stock(deployment)
         for at, count in enumerate(counts):
-            context.say(f"{deployment.arm.name}: {count} Services are made")
+            context.say(f"{name}: {count} Services are made")
             try:
                 seconds = stock.add(count, endpoints=count in plan.counts, within=plan.fill_seconds)
             except EventuallyFailed as error:
-                bench.did_not(counts[at:], str(error))
+                rounds.did_not(counts[at:], str(error))
                 break
-            context.say(f"{deployment.arm.name}: {count} Services have their addresses, the last after {seconds:.1f} s")
-        for stop, count in order(stock.steps, plan.stops):
+            context.say(f"{name}: {count} Services have their addresses, the last after {seconds:.1f} s")
+        flooded = max(stock.counts, key=lambda count: (count in plan.counts, count), default=0)
+        for stop, count in turns(stock.counts, plan.stops):
             stock.announce(count, requester, quiet_for=plan.quiet_seconds)
-            bench.meet(stock.addresses(1)[0])
-            bench.rest()
+            rounds.begin(stock.addresses(1)[0])
             for number in plan.trials[(stop - 1) * plan.rounds : stop * plan.rounds]:
-                bench.addresses(number, stock.addresses(count))
-            if count == max(stock.steps, key=lambda trial_id: (trial_id in plan.counts, trial_id)):
-                bench.flood(stop, stock.addresses(count))
+                rounds.addresses(number, stock.addresses(count))
+            if count == flooded:
+                rounds.flood(stop, stock.addresses(count))
 
 
-class _Bench:
+class _Rounds:
     """One arm's rounds."""
 
     def __init__(
@@ -185,100 +167,92 @@ class _Bench:
         *,
         first_kernel: int,
     ) -> None:
-        self._hands, self._plan, self._deployment = context, plan, deployment
+        self._context, self._plan, self._deployment = context, plan, deployment
         self._requester, self._flooder = requester, flooder
-        self._first_kernel = first_kernel
-        self._detail: dict[str, Any] = {"beside": deployment.arm.name, "received": "SO_TIMESTAMPNS"}
-        self._node: Node | None = None
+        self._arm, self._first_kernel = deployment.arm.name, first_kernel
+        self._detail: dict[str, Any] = {"beside": self._arm, "received": "SO_TIMESTAMPNS"}
         self._meter = usage.UsageMeter(deployment)
-        self._warnings: tuple[str, ...] = ()
 
-    def meet(self, address: str) -> None:
-        """Find the announcing node: the one that answers for an address. `LabError` when it is not exactly one."""
+    def begin(self, address: str) -> None:
+        """Find the announcing node, and wait until the API server is told nothing any more.
+
+        Raises `LabError` when not exactly one node answers for the address.
+        """
         macs = {answer.mac for answer in arp.ask(self._deployment.lab.client(), address)}
         found = [node for node in self._deployment.lab.nodes if node.mac in macs]
         if len(found) != 1 or len(macs) != 1:
-            raise LabError(f"{self._deployment.arm.name}: {address} is answered for by {', '.join(macs) or 'nobody'}")
+            raise LabError(f"{self._arm}: {address} is answered for by {', '.join(macs) or 'nobody'}")
         self._node = found[0]
-
-    def rest(self) -> None:
-        """Wait until the API server is told nothing any more; the trials that follow are marked if it still is."""
         self._warnings = self._meter.quiet()
 
     def did_not(self, counts: Sequence[int], why: str) -> None:
         """Keep that there were never so many addresses: nothing of it is known, and it is not left out."""
-        self._hands.say(f"{self._deployment.arm.name}: {why}")
+        self._context.say(f"{self._arm}: {why}")
         for count, number in product(counts, self._plan.trials):
-            trial_id = self._trial_id(self._deployment.arm.name, f"addresses-{count}", number)
-            if not self._hands.store.has(trial_id):
-                self._hands.store.add(trial_id, dict.fromkeys(_OURS), warnings=(why,), detail=self._detail)
+            trial_id = self._trial_id(self._arm, f"addresses-{count}", number)
+            if not self._context.store.has(trial_id):
+                self._context.store.add(trial_id, dict.fromkeys(_OURS), warnings=(why,), detail=self._detail)
 
     def addresses(self, number: int, ours: Sequence[str]) -> None:
-        """A round: latency of both responders, then how much each answers."""
+        """A round: the latencies there and back, then the rates; of these addresses and of the kernel's own."""
         case = f"addresses-{len(ours)}"
         if self._made(case, number):
             return
-        arm = self._deployment.arm.name
-        targets = {arm: spread(ours, self._plan.asks), KERNEL: [self._own()] * self._plan.asks}
-        cpu = dict.fromkeys(targets, 0.0)
+        targets = self._targets(ours)
         seconds: dict[str, list[Floats]] = {name: [] for name in targets}
+        cpu = dict.fromkeys(targets, 0.0)
         cores: dict[str, list[list[int]]] = {name: [] for name in targets}
         begin = self._meter.snapshot()
-        for name in _there_and_back(list(targets)):
+        for half, name in turns(list(targets), 2):
             before = self._reading()
-            half = targets[name][len(seconds[name]) :: 2]
-            seconds[name].append(self._requester.ask(half))
+            seconds[name].append(self._requester.ask(targets[name][half - 1 :: 2]))
             cpu[name] += self._since(before)
             cores[name].append(self._cores())
         requests = sum(part.requests for part in self._meter.since(begin).values())
         took = {name: np.concatenate(halves) for name, halves in seconds.items()}
         for name, asked in targets.items():
             rates = [self._rate(asked[:_STRANGERS], rate) for rate in self._plan.rates]
-            values = {
-                "p50_seconds": quantile(took[name], 0.5),
-                "p99_seconds": quantile(took[name], 0.99),
-                "answered_per_second": rates[-1]["answered_per_second"],
-                "answered_share": rates[-1]["answered_share"],
+            values = _latencies(took[name]) | {
+                figure: rates[-1][figure] for figure in ("answered_per_second", "answered_share")
             }
-            if name == arm:
-                values |= {
-                    "cpu_seconds": cpu[name],
-                    "p50_over_kernel": values["p50_seconds"] / quantile(took[KERNEL], 0.5),
-                }
-            detail = {"rates": rates, "endpoints": len(ours) in self._plan.counts, "cores": cores[name]}
-            self._keep(name, case, number, values, took[name], api_requests=requests, **detail)
+            if name == self._arm:
+                values["cpu_seconds"] = cpu[name]
+                values["p50_over_kernel"] = values["p50_seconds"] / quantile(took[KERNEL], 0.5)
+            detail = {
+                "rates": rates,
+                "endpoints": len(ours) in self._plan.counts,
+                "cores": cores[name],
+                "api_requests": requests,
+            }
+            self._keep(self._trial_id(name, case, number), values, took[name], detail)
 
     def flood(self, number: int, ours: Sequence[str]) -> None:
         """Questions for nobody's addresses: what they cost the announcer, and those who ask for somebody's."""
         if self._made(FLOOD, number):
             return
-        plan = self._plan
+        rate, seconds = self._plan.flood_rate, self._plan.flood_seconds
         foreign = [f"{_NOBODYS}.{at // 250}.{at % 250 + 1}" for at in range(_STRANGERS)]
-        flood = functools.partial(
-            self._flooder.begin_volleys, foreign, rate=plan.flood_rate, seconds=plan.flood_seconds
-        )
         before = self._reading()
-        threading.Event().wait(plan.flood_seconds)  # what else it does: its heartbeats, what it still tells the API
-        otherwise = self._since(before) / plan.flood_seconds
+        threading.Event().wait(seconds)  # what else it does: its heartbeats, what it still tells the API
+        otherwise = self._since(before) / seconds
         before = self._reading()
-        flood()
+        self._flooder.begin_volleys(foreign, rate=rate, seconds=seconds)
         done = self._flooder.end_volleys()
         gross = self._since(before) / done.seconds
-        targets = {self._deployment.arm.name: spread(ours, plan.asks), KERNEL: [self._own()] * plan.asks}
-        for name, asked in targets.items():
-            flood()
-            took = self._requester.ask(asked, within=plan.flood_seconds)
+        for name, asked in self._targets(ours).items():
+            self._flooder.begin_volleys(foreign, rate=rate, seconds=seconds)
+            took = self._requester.ask(asked, within=seconds)
             self._flooder.end_volleys()
-            values = {
-                "p50_seconds": quantile(took, 0.5),
-                "p99_seconds": quantile(took, 0.99),
-                "answered_share": float(np.isfinite(took).mean()),
-            }
-            if name != KERNEL:
+            values = _latencies(took) | {"answered_share": float(np.isfinite(took).mean())}
+            if name == self._arm:
                 values["flood_cpu_cores"] = max(0.0, gross - otherwise)
-            self._keep(
-                name, FLOOD, number, values, took, foreign_per_second=done.sent / done.seconds, gross_cores=gross
-            )
+            detail = {"foreign_per_second": done.sent / done.seconds, "gross_cores": gross}
+            self._keep(self._trial_id(name, FLOOD, number), values, took, detail)
+
+    def _targets(self, ours: Sequence[str]) -> dict[str, list[str]]:
+        """Responder → the addresses that it is asked for in a round."""
+        asks = self._plan.asks
+        return {self._arm: spread(ours, asks), KERNEL: [self._node.address] * asks}
 
     def _rate(self, targets: Sequence[str], rate: float) -> dict[str, float]:
         self._requester.begin_volleys(targets, rate=rate, seconds=self._plan.rate_seconds)
@@ -289,55 +263,45 @@ class _Bench:
             "answered_share": done.answered / done.sent,
         }
 
-    def _keep(
-        self,
-        name: str,
-        case: str,
-        number: int,
-        values: Mapping[str, float],
-        took: Floats,
-        **detail: Any,  # noqa: ANN401 - it is JSON
-    ) -> None:
+    def _keep(self, trial_id: TrialId, values: Mapping[str, float], took: Floats, detail: Mapping[str, Any]) -> None:
         finite = {figure: value if np.isfinite(value) else None for figure, value in values.items()}
-        self._hands.store.add(
-            self._trial_id(name, case, number),
+        self._context.store.add(
+            trial_id,
             finite,
             warnings=self._warnings,
             detail={**self._detail, **detail},
             arrays={"seconds": took},
         )
         p50, p99 = (_shown(finite[figure]) for figure in ("p50_seconds", "p99_seconds"))
-        self._hands.say(f"{self._deployment.arm.name}: {name}, {case}, round {number}: p50 {p50}, p99 {p99}")
+        self._context.say(f"{self._arm}: {trial_id.key}: p50 {p50}, p99 {p99}")
 
     def _trial_id(self, name: str, case: str, number: int) -> TrialId:
         return TrialId(bench=NAME, arm=name, case=case, number=number + (self._first_kernel if name == KERNEL else 0))
 
     def _made(self, case: str, number: int) -> bool:
-        return all(
-            self._hands.store.has(self._trial_id(name, case, number)) for name in (self._deployment.arm.name, KERNEL)
-        )
-
-    def _own(self) -> str:
-        assert self._node is not None  # noqa: S101 - `meet` comes first
-        return self._node.address
+        return not self._context.missing(self._trial_id(name, case, number) for name in (self._arm, KERNEL))
 
     def _cores(self) -> list[int]:
-        """The processors that the asker and the announcer ran on last."""
-        return [_core(process) for process in (Path(f"/proc/{self._requester.pid}"), *self._processes())]
+        """The processors that the asker and the announcer ran on last, each process by its first thread."""
+        processes = (Path(f"/proc/{self._requester.pid}"), *self._processes())
+        return [stat((one / "stat").read_text(encoding="utf-8", errors="replace")).core for one in processes]
 
     def _reading(self) -> usage.ProcessUsage:
         """The processor time of the announcing pod's processes so far."""
         return usage.read(self._processes())
 
+    def _since(self, before: usage.ProcessUsage) -> float:
+        """Seconds of it since then."""
+        return usage.cpu_between(before, self._reading())
+
     def _processes(self) -> list[Path]:
         deployment, workload = self._deployment, self._deployment.run.adapter.announcer
-        assert isinstance(deployment.lab, NetnsLab)  # noqa: S101 - `opened` boots no other
-        assert self._node is not None  # noqa: S101 - `meet` comes first
-        pod = deployment.run.pods(workload)[self._node.name]
-        return deployment.lab.pod_processes(workload.namespace, pod)
+        assert isinstance(deployment.lab, NetnsLab)  # noqa: S101 - else there would be no `UsageMeter`
+        return deployment.lab.pod_processes(workload.namespace, deployment.run.pods(workload)[self._node.name])
 
-    def _since(self, before: usage.ProcessUsage) -> float:
-        return usage.cpu_between(before, self._reading())[0]
+
+def _latencies(took: Floats) -> dict[str, float]:
+    return {"p50_seconds": quantile(took, 0.5), "p99_seconds": quantile(took, 0.99)}
 
 
 def spread(addresses: Sequence[str], asks: int) -> list[str]:
@@ -348,21 +312,13 @@ def spread(addresses: Sequence[str], asks: int) -> list[str]:
     return [addresses[at * stride % len(addresses)] for at in range(asks)]
 
 
-def _core(process: Path) -> int:
-    """The processor that a process's first thread ran on last."""
-    return stat((process / "stat").read_text(encoding="utf-8", errors="replace")).core
-
-
 def _shown(seconds: float | None) -> str:
     return "unanswered" if seconds is None else f"{seconds * 1e6:.1f} us"
 
 
-def _there_and_back(names: Sequence[str]) -> list[str]:
-    return [*names, *reversed(names)]
-
-
 BENCHMARK = Benchmark(
     name=NAME,
+    order=7,
     question="How fast is a request for the address answered?",
     help="How fast is ARP answered? With few addresses and with many, and the kernel's own answer beside it.",
     method="One request after the other. The kernel's own answer is the physical limit.",

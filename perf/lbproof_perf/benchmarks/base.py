@@ -4,19 +4,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from lbproof_perf.report.spec import BenchmarkReport, Better, metrics
+from lbproof_perf.sut import deployment
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     import click
 
-    from lbproof_perf.results import ResultStore
+    from lbproof.lab.base import Topology
+    from lbproof_perf.results import ResultStore, TrialId
     from lbproof_perf.sut.arms import Arm
+    from lbproof_perf.sut.deployment import Deployment
     from lbproof_perf.sut.system import LabPool
+
+T = TypeVar("T")
 
 PAIR = ("reference", "metallb")
 """Default arms of most benchmarks."""
@@ -43,9 +49,33 @@ class BenchContext:
     say: Callable[[str], None]
     """Print a line of progress."""
     labs: LabPool
-    """Labs that the benchmarks of outages share; a benchmark that needs others boots its own."""
+    """Labs that the benchmarks of outages share; a benchmark that needs others boots its own (`opened`)."""
     components: Path | None = None
     """Folder with the programs of Kubernetes, or None."""
+
+    def missing(self, trial_ids: Iterable[TrialId]) -> list[TrialId]:
+        """Those of the trials that are not made yet, in their order."""
+        return [trial_id for trial_id in trial_ids if not self.store.has(trial_id)]
+
+    def opened(self, arm: Arm, topology: Topology) -> AbstractContextManager[Deployment]:
+        """A lab of the benchmark's own with the arm installed, while it is entered. Raises `LabError`."""
+        return deployment.opened(arm, topology, components=self.components, say=self.say)
+
+    def allocating_arms(self) -> list[Arm]:
+        """The arms that have a controller which gives addresses; says which have none."""
+        found = []
+        for arm in self.arms:
+            if isinstance(arm.make(), deployment.Exposes):
+                self.say(f"{arm.name}: has no controller that gives addresses, so there is nothing to measure here")
+            else:
+                found.append(arm)
+        return found
+
+
+def turns(items: Sequence[T], times: int) -> Iterator[tuple[int, T]]:
+    """(repetition from 1, item): there and back again (A B B A …), so that a drift of the machine hits all alike."""
+    for number in range(1, times + 1):
+        yield from ((number, item) for item in (items if number % 2 else reversed(items)))
 
 
 def given(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -63,6 +93,10 @@ class Benchmark(BenchmarkReport):
     """What is measured at each size: a dataclass of the benchmark's own."""
     run: Callable[[BenchContext, Any], None]
     """Make the trials that are missing. Raises `LabError` when a lab cannot be had."""
+    order: int = 100
+    """Place among the benchmarks of a run and of a report, ascending."""
+    checks_probe: bool = False
+    """Whether it measures the outage probe and no arm: it is run before the others and shown after them."""
     arms: tuple[str, ...] = PAIR
     """Arms that are measured when none is asked for."""
     shares_labs: bool = False

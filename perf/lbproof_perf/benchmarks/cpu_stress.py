@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import click
-import numpy as np
 
 from lbproof.lab.base import LabError
 from lbproof.lab.common.commands import killed_with_parent
@@ -25,17 +24,22 @@ from lbproof_perf.outage_probe.probe import OutageProbe, Streams, at_client, nam
 from lbproof_perf.report import panels
 from lbproof_perf.report.spec import metrics
 from lbproof_perf.results import TrialId
+from lbproof_perf.sut.system import stalls
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Sequence
 
     from lbproof_perf.benchmarks.base import BenchContext
+    from lbproof_perf.outage_probe.reading import Reading
+    from lbproof_perf.results import ResultStore
     from lbproof_perf.sut.system import SystemUnderTest
 
 NAME = "hogs"
 _STREAMS = Streams(udp=0.01, tcp=0.1, census=0.02)
 """Slower than for an outage: the probes of all arms share the machine with the load."""
 _READY = 60.0
+_KEPT = ("lost", "sent", "lost_tcp", "sent_tcp", "two_announcers_seconds", "no_announcer_seconds")
+"""Figures of the outage probe that mean something where nothing is wrong."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,35 +53,27 @@ class CpuStressPlan:
     """Of each."""
 
 
-PLANS: Mapping[Size, CpuStressPlan] = {
-    Size.QUICK: CpuStressPlan(spans=1, seconds=5),
-    Size.FULL: CpuStressPlan(spans=10, seconds=60),
-    Size.NIGHTLY: CpuStressPlan(spans=30, seconds=60),
-}
-
-
 def run(context: BenchContext, plan: CpuStressPlan) -> None:
-    """Make the trials that are not there yet. Raises `LabError` when a lab cannot be had."""
-    case = f"{plan.processes}-hogs"
-    numbers = [
-        number
-        for number in range(1, plan.spans + 1)
-        if not all(context.store.has(_trial_id(arm.name, case, number)) for arm in context.arms)
-    ]
-    if not numbers:
+    """Make the trials that are not there yet, of all arms at a time. Raises `LabError` when a lab cannot be had."""
+
+    def missing(number: int) -> list[TrialId]:
+        case = f"{plan.processes}-hogs"
+        return context.missing(TrialId(bench=NAME, arm=arm.name, case=case, number=number) for arm in context.arms)
+
+    if not (numbers := [number for number in range(1, plan.spans + 1) if missing(number)]):
         return
     systems = [context.labs.system(arm) for arm in context.arms]
     with busy(plan.processes):
         for number in numbers:
-            _span(context, systems, plan, number)
+            _span(context, systems, missing(number), plan.seconds)
+            told = ", ".join(_describe_arm(context.store, arm.name) for arm in context.arms)
+            context.say(f"{NAME} {number} of {plan.spans}: {told}")
 
 
-def _trial_id(arm: str, case: str, number: int) -> TrialId:
-    return TrialId(bench=NAME, arm=arm, case=case, number=number)
-
-
-def _span(context: BenchContext, systems: list[SystemUnderTest], plan: CpuStressPlan, number: int) -> None:
-    """Watch all arms for one span."""
+def _span(
+    context: BenchContext, systems: Sequence[SystemUnderTest], missing: Sequence[TrialId], seconds: float
+) -> None:
+    """Watch all arms for one span, and keep the trials that are missing."""
     with ExitStack() as stack:
         probes: list[OutageProbe] = []
         for system in systems:
@@ -86,40 +82,34 @@ def _span(context: BenchContext, systems: list[SystemUnderTest], plan: CpuStress
                 raise LabError(f"{system.deployment.arm.name}: nobody answers for {system.address}")
             probes.append(probe)
         begin = time.monotonic()
-        threading.Event().wait(plan.seconds)  # what is measured is that nothing happens in it
+        threading.Event().wait(seconds)  # what is measured is that nothing happens in it
         end = time.monotonic()
     for system, probe in zip(systems, probes, strict=True):
-        found = probe.reading()
-        moved = takeovers(found, begin, end)
-        names = names_of(system.deployment.lab)
-        late = system.jitter.between(begin, end)
-        seen = outage(found, begin, "", end).values()
-        kept = ("lost", "sent", "lost_tcp", "sent_tcp", "two_announcers_seconds", "no_announcer_seconds")
-        trial_id = _trial_id(system.deployment.arm.name, f"{plan.processes}-hogs", number)
-        if context.store.has(trial_id):
-            continue
-        context.store.add(
-            trial_id,
-            {name: seen[name] for name in kept if name in seen}
-            | {
-                "false_takeovers": len(moved),
-                "seconds": end - begin,
-                "worst_stall_seconds": max((seconds for _, seconds in late), default=0.0),
-            },
-            detail={"takeovers": [[round(at - begin, 3), names.get(mac, mac)] for at, mac in moved]},
-            arrays=found.arrays()
-            | {
-                "stall_at": np.array([at for at, _ in late]),
-                "stall_seconds": np.array([seconds for _, seconds in late]),
-            },
-        )
-    context.say(f"{NAME} {number} of {plan.spans}: " + ", ".join(_describe_arm(context, system) for system in systems))
+        for trial_id in missing:
+            if trial_id.arm == system.deployment.arm.name:
+                _keep(context.store, trial_id, system, probe.reading(), (begin, end))
 
 
-def _describe_arm(context: BenchContext, system: SystemUnderTest) -> str:
-    trials = context.store.of(NAME, system.deployment.arm.name)
+def _keep(
+    store: ResultStore, trial_id: TrialId, system: SystemUnderTest, found: Reading, span: tuple[float, float]
+) -> None:
+    begin, end = span
+    moved, names = takeovers(found, begin, end), names_of(system.deployment.lab)
+    worst, stall_arrays = stalls(system.jitter, begin, end)
+    seen = outage(found, begin, "", end).values()
+    values = {name: seen[name] for name in _KEPT if name in seen}
+    store.add(
+        trial_id,
+        {**values, "false_takeovers": len(moved), "seconds": end - begin, "worst_stall_seconds": worst},
+        detail={"takeovers": [[round(at - begin, 3), names.get(mac, mac)] for at, mac in moved]},
+        arrays={**found.arrays(), **stall_arrays},
+    )
+
+
+def _describe_arm(store: ResultStore, arm: str) -> str:
+    trials = store.of(NAME, arm)
     moved, seconds = (sum(trial.values[name] or 0 for trial in trials) for name in ("false_takeovers", "seconds"))
-    return f"{system.deployment.arm.name} {moved:.0f} false takeovers in {seconds / 60:.1f} min"
+    return f"{arm} {moved:.0f} false takeovers in {seconds / 60:.1f} min"
 
 
 @contextmanager
@@ -135,6 +125,7 @@ def busy(processes: int) -> Iterator[None]:
 
 BENCHMARK = Benchmark(
     name=NAME,
+    order=3,
     question="Does a starved machine cause a takeover?",
     help="Does a busy machine make an address move? All arms under the same load.",
     method="Nothing is wrong but that processes take all the CPU time there is.",
@@ -151,6 +142,10 @@ BENCHMARK = Benchmark(
         ),
         click.Option(["--spans"], type=click.IntRange(1, 10_000), help="spans that are watched, instead of the size's"),
     ),
-    plans=PLANS,
+    plans={
+        Size.QUICK: CpuStressPlan(spans=1, seconds=5),
+        Size.FULL: CpuStressPlan(spans=10, seconds=60),
+        Size.NIGHTLY: CpuStressPlan(spans=30, seconds=60),
+    },
     run=run,
 )

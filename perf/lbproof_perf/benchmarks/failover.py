@@ -20,7 +20,7 @@ from lbproof_perf.report import answers, panels
 from lbproof_perf.results import TrialId
 from lbproof_perf.stats.quantiles import enough, quantile
 from lbproof_perf.sut.faults import KINDS
-from lbproof_perf.sut.system import LabPool
+from lbproof_perf.sut.system import LabPool, kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -36,6 +36,15 @@ VARIANTS = ("reference-fast", "keepalived-50ms")
 """Arms whose power cuts alone are measured: in all else they are as the arm that they vary."""
 _GRACE = 5.0
 """Seconds until a node that is dead counts as NotReady where dead endpoints are measured (Kubernetes' default: 50)."""
+_ENDPOINTS = ("power-cut-endpoints", "drained", "rolling-restart")
+"""Cases whose Service has a backend on every worker."""
+CASES: Mapping[str, str] = {name: kind.text for name, kind in KINDS.items()} | {
+    "power-cut-cold": "power cut; a client that first asks after it",
+    "power-cut-far": "power cut; a client behind a router",
+    "power-cut-endpoints": "power cut; replicas on every node, the dead one too",
+}
+"""Everything that can be asked for → what is done."""
+_OTHERS = [case for case in CASES if case not in {"power-cut", "planned", "excluded", *_ENDPOINTS}]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,32 +59,17 @@ class FailoverPlan:
     """Every other case → trials of each arm."""
 
 
-_FAULTS = (
-    "power-back",
-    "cable",
-    "silent",
-    "speaker-killed",
-    "frozen",
-    "controller-killed",
-    "api-stopped",
-)
-_CLIENTS = ("power-cut-cold", "power-cut-far")
-_ENDPOINTS = ("power-cut-endpoints", "drained", "rolling-restart")
-
-CASES = ("power-cut", *_FAULTS, "planned", "excluded", *_CLIENTS, *_ENDPOINTS)
-"""Everything that can be asked for."""
-
 PLANS: Mapping[Size, FailoverPlan] = {
     Size.QUICK: FailoverPlan(cuts={"reference": 2}, others=1),
     Size.FULL: FailoverPlan(
         cuts={"reference": 100},
         others=20,
-        cases=dict.fromkeys((*_FAULTS, *_CLIENTS, "power-cut-endpoints", "drained"), 1),
+        cases=dict.fromkeys((*_OTHERS, "power-cut-endpoints", "drained"), 1),
     ),
     Size.NIGHTLY: FailoverPlan(
         cuts={"reference": 200, "reference-fast": 100},
         others=50,
-        cases=dict.fromkeys((*_FAULTS, *_CLIENTS), 10) | dict.fromkeys(_ENDPOINTS, 5),
+        cases=dict.fromkeys(_OTHERS, 10) | dict.fromkeys(_ENDPOINTS, 5),
     ),
 }
 
@@ -109,17 +103,15 @@ def _applies(case: str, arm: str) -> bool:
         return False
     if arm not in CONTROLS:
         return True
-    return case not in _ENDPOINTS and not (case in KINDS and KINDS[case].controller)
+    return case not in _ENDPOINTS and not kind_of(case).controller
 
 
 def run(context: BenchContext, plan: FailoverPlan) -> None:
     """Make the trials that are not there yet. Raises `LabError` when a lab cannot be had."""
-    todo = [trial_id for trial_id in trial_ids(plan, context.arms) if not context.store.has(trial_id)]
+    todo = context.missing(trial_ids(plan, context.arms))
     together(context, context.labs, [trial_id for trial_id in todo if trial_id.case not in _ENDPOINTS])
-    some = [trial_id for trial_id in todo if trial_id.case in _ENDPOINTS]
-    if some:
-        with LabPool(context.components, context.say, Topology(node_grace=_GRACE), everywhere=True) as labs:
-            together(context, labs, some)
+    with LabPool(context.components, context.say, Topology(node_grace=_GRACE), everywhere=True) as labs:
+        together(context, labs, [trial_id for trial_id in todo if trial_id.case in _ENDPOINTS])
 
 
 def together(context: BenchContext, labs: LabPool, todo: Sequence[TrialId]) -> None:
@@ -164,6 +156,7 @@ def _change(options: Mapping[str, Any]) -> dict[str, Any]:
 
 BENCHMARK = Benchmark(
     name=NAME,
+    order=1,
     question="How long is an outage?",
     help="How long is an outage? Faults of every kind at a random phase, the arms in turns.",
     method="UDP each millisecond, a new connection with an HTTP request each 10 ms, an ARP request each 10 ms, on a "
@@ -172,22 +165,7 @@ BENCHMARK = Benchmark(
     metrics=OUTAGE_METRICS,
     main=("first_answer_seconds", "steady_seconds", "two_announcers_seconds", "fault_bracket_seconds"),
     controls=("keepalived", "metallb"),
-    cases={
-        "power-cut": "the announcing node loses power",
-        "power-cut-cold": "power cut; a client that first asks after it",
-        "power-cut-far": "power cut; a client behind a router",
-        "power-cut-endpoints": "power cut; replicas on every node, the dead one too",
-        "cable": "the announcing node's cable is pulled: it loses carrier",
-        "silent": "the announcing node's frames are dropped: it keeps carrier",
-        "speaker-killed": "the announcing speaker is killed",
-        "frozen": "the announcing speaker is frozen",
-        "controller-killed": "the controller is killed",
-        "api-stopped": "the API server is stopped",
-        "drained": "the announcing node is drained",
-        "rolling-restart": "the speakers are restarted one after the other",
-        "heal": "a node that was cut off comes back",
-        "planned": "the announcing speaker is stopped in an orderly way",
-    },
+    cases={**CASES, "heal": "a node that was cut off comes back"},
     case_plots=(
         panels.strips,
         panels.only("power-cut", panels.percentile_curve("first_answer_seconds")),

@@ -20,7 +20,7 @@ import numpy as np
 
 from lbproof.lab.base import LabError
 from lbproof.lab.common.commands import killed_with_parent
-from lbproof_perf.benchmarks.base import Benchmark, Size
+from lbproof_perf.benchmarks.base import Benchmark, Size, turns
 from lbproof_perf.outage_probe.hosts import two_hosts
 from lbproof_perf.outage_probe.jitter import JitterLog
 from lbproof_perf.outage_probe.outage import outage
@@ -29,14 +29,16 @@ from lbproof_perf.report import panels
 from lbproof_perf.report.spec import Better, metrics
 from lbproof_perf.results import TrialId
 from lbproof_perf.stats.quantiles import enough, quantile
+from lbproof_perf.sut.system import stalls
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from lbproof.lab.common.vantage import NamespaceVantage
     from lbproof_perf.benchmarks.base import BenchContext
 
 NAME = "ruler"
+_ARMS = ("arm-a", "arm-b")
 _PORT = 7000
 _FROZEN = 2.0
 _WITHIN = 10.0
@@ -49,13 +51,6 @@ class OutageProbePlan:
     outages: int
     """Of each of the two arms that are one."""
     freezes: int
-
-
-PLANS: Mapping[Size, OutageProbePlan] = {
-    Size.QUICK: OutageProbePlan(outages=1, freezes=1),
-    Size.FULL: OutageProbePlan(outages=10, freezes=3),
-    Size.NIGHTLY: OutageProbePlan(outages=50, freezes=10),
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,24 +69,14 @@ class _Server:
 
 def run(context: BenchContext, plan: OutageProbePlan) -> None:
     """Make the trials that are not there yet. Raises `LabError` where no namespaces can be had."""
-    trial_ids = [
-        TrialId(bench=NAME, arm=arm, case="a-a", number=number)
-        for number in range(1, plan.outages + 1)
-        for arm in (("arm-a", "arm-b") if number % 2 else ("arm-b", "arm-a"))
-    ]
+    trial_ids = [TrialId(bench=NAME, arm=arm, case="a-a", number=number) for number, arm in turns(_ARMS, plan.outages)]
     trial_ids += [TrialId(bench=NAME, arm="udp", case="freeze", number=number) for number in range(1, plan.freezes + 1)]
-    trial_ids = [trial_id for trial_id in trial_ids if not context.store.has(trial_id)]
-    if not trial_ids:
+    if not (todo := context.missing(trial_ids)):
         return
     with two_hosts() as (client, host), _server(host) as server, JitterLog() as jitter:
-        for trial_id in trial_ids:
-            _trial(
-                context,
-                trial_id,
-                OutageProbe(client, host.address, port=_PORT, streams=Streams(census=0)),
-                server,
-                jitter,
-            )
+        for trial_id in todo:
+            probe = OutageProbe(client, host.address, port=_PORT, streams=Streams(census=0))
+            _trial(context, trial_id, probe, server, jitter)
     _say(context)
 
 
@@ -112,23 +97,20 @@ def _trial(context: BenchContext, trial_id: TrialId, probe: OutageProbe, server:
     found = probe.reading()
     seen = outage(found, began, "")
     measured = seen.first_answer_seconds if trial_id.case == "freeze" else seen.longest_gap_seconds
-    late = jitter.between(began, end)
     context.store.add(
         trial_id,
         {
             "truth_seconds": ends - began,
             "seen_seconds": measured,
             "error_seconds": None if measured is None else measured - (ends - began),
-            "worst_stall_seconds": max((seconds for _, seconds in late), default=0.0),
+            "worst_stall_seconds": stalls(jitter, began, end)[0],
         },
         arrays={**found.arrays(), "fault_at": np.array([began])},
     )
 
 
 def _say(context: BenchContext) -> None:
-    errors = [
-        [trial.values["error_seconds"] for trial in context.store.of(NAME, arm, "a-a")] for arm in ("arm-a", "arm-b")
-    ]
+    errors = [[trial.values["error_seconds"] for trial in context.store.of(NAME, arm, "a-a")] for arm in _ARMS]
     middle = [quantile(values, 0.5) for values in errors]
     apart = abs(middle[0] - middle[1])
     of = "medians of" if enough(min(map(len, errors)), 0.5) else "of"
@@ -156,6 +138,7 @@ def _server(host: NamespaceVantage) -> Iterator[_Server]:
 
 BENCHMARK = Benchmark(
     name=NAME,
+    checks_probe=True,
     question="Can the outage probe be trusted?",
     help="Does the outage probe measure what it should? Known outages, two identical arms, a frozen server.",
     method="The instrument against itself: two identical arms, and a server that stands still for a known time.",
@@ -170,6 +153,10 @@ BENCHMARK = Benchmark(
     controls=("arm-a",),
     cases={"a-a": "two identical arms", "freeze": "a server that stands still for 2 s"},
     case_plots=(panels.strips,),
-    plans=PLANS,
+    plans={
+        Size.QUICK: OutageProbePlan(outages=1, freezes=1),
+        Size.FULL: OutageProbePlan(outages=10, freezes=3),
+        Size.NIGHTLY: OutageProbePlan(outages=50, freezes=10),
+    },
     run=run,
 )

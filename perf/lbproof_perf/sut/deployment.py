@@ -87,16 +87,19 @@ class Deployment:
         self.check.serves(self.check.client, address)
         return address
 
-    def wide_pool(self, count: int) -> list[str]:
-        """A pool of so many addresses (at most 65,000) that the nodes' subnet does not hold; gives them in order.
+    def wide_pool(self, count: int) -> None:
+        """Make a pool of so many addresses (at most 65,000) that the nodes' subnet does not hold.
 
         They are announced on the segment, and the client looks for them there.
         """
-        pools, carriers, addresses = self.wide(f"wide-{count}", 0, count)
+        pools, carriers, _ = self.wide(f"wide-{count}", 0, count)
         for made in (*pools, *carriers):
             self.run.write(made)
         ip_at(self.lab.client(), "route", "replace", str(WIDE), "dev", self.lab.client().interface)
-        return addresses
+
+    def forget_neighbours(self) -> None:
+        """Have the client's kernel forget who had the addresses of wide pools. Raises `LabError`."""
+        ip_at(self.lab.client(), "neigh", "flush", "to", str(WIDE), "dev", self.lab.client().interface)
 
     def wide(self, name: str, begin: int, end: int) -> tuple[list[Object], list[Object], list[str]]:
         """A pool of the addresses from `begin` to `end` of `WIDE`: what makes it, what announces it, and they.

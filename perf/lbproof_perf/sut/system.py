@@ -7,7 +7,7 @@ import threading
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,11 +18,13 @@ from lbproof_perf.outage_probe.outage import Outage, announcers, outage
 from lbproof_perf.outage_probe.probe import OutageProbe, at_client, at_far, names_of
 from lbproof_perf.results import TrialId
 from lbproof_perf.sut import deployment
-from lbproof_perf.sut.faults import KINDS
+from lbproof_perf.sut.faults import KINDS, restart_speakers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
     from lbproof.lab.base import Lab, Node
     from lbproof_perf.outage_probe.reading import Reading
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
     from lbproof_perf.sut.arms import Arm
     from lbproof_perf.sut.deployment import Deployment
     from lbproof_perf.sut.faults import Kind
+
+    Floats = NDArray[np.float64]
 
 _READY = 60.0
 _RECOVERY = 40.0
@@ -123,26 +127,21 @@ class SystemUnderTest:
             warnings += wide_bracket(fault)
             if not probe.quiet_after(fault.began, _RECOVERY, kind.watch):
                 warnings.append(f"no recovery within {_RECOVERY:g} s")
-            ends = time.monotonic()
-            undone = self._heal(probe, fault) if kind.heals else None
-            closed = time.monotonic()
+            begin, healed = time.monotonic(), True
+            if kind.heals:
+                fault.undo()
+                healed = probe.until(lambda found, now: one_answers(found, now, begin), _WHOLE)
+            end = time.monotonic()
         found = probe.reading()
         fault.undo()
         self._restore()
-        seen = [Watched(case=case, fault=fault, announcer=announcer, found=found, end=ends, warnings=tuple(warnings))]
-        if undone:
-            again, told = undone
-            healer = self._announcing(found, again.began) or announcer
-            seen.insert(0, Watched(case="heal", fault=again, announcer=healer, found=found, end=closed, warnings=told))
+        seen = [Watched(case=case, fault=fault, announcer=announcer, found=found, end=begin, warnings=tuple(warnings))]
+        if kind.heals:  # the undo is a fault of its own
+            undone = Fault(kind=f"{fault.kind} undone", target=fault.target, began=begin, undo_with=lambda: None)
+            healer = self._announcing(found, begin) or announcer
+            late = () if healed else (f"not one announcer {_WHOLE:g} s after the repair",)
+            seen.insert(0, Watched(case="heal", fault=undone, announcer=healer, found=found, end=end, warnings=late))
         return seen
-
-    def _heal(self, probe: OutageProbe, fault: Fault) -> tuple[Fault, tuple[str, ...]]:
-        """Undo a fault and watch until one announces: the undo as a fault of its own, and why to look twice."""
-        began = time.monotonic()
-        fault.undo()
-        agreed = probe.until(lambda found, now: one_answers(found, now, began), _WHOLE)
-        undone = Fault(kind=f"{fault.kind} undone", target=fault.target, began=began, undo_with=_nothing)
-        return undone, () if agreed else (f"not one announcer {_WHOLE:g} s after the repair",)
 
     def _announcing(self, found: Reading, now: float) -> Node | None:
         """The node that answered the census last, within a second; None when none did."""
@@ -179,28 +178,31 @@ class SystemUnderTest:
     def _keep(self, store: ResultStore, trial_id: TrialId, seen: Watched) -> None:
         fault, found = seen.fault, seen.found
         names = names_of(self._lab)
-        late = self.jitter.between(fault.earliest - _BEFORE, seen.end)
-        worst = max((seconds for _, seconds in late), default=0.0)
+        worst, stall_arrays = stalls(self.jitter, fault.earliest - _BEFORE, seen.end)
         stalled = (f"the machine stalled for {worst * 1000:.0f} ms",) if worst >= _STALL else ()
         after = self._announcing(found, seen.end)
-        detail: dict[str, Any] = {
-            "fault": fault.kind,
-            "target": fault.target,
-            "before": seen.announcer.name,
-            "after": after.name if after else "",
-            "macs": list(found.macs),
-            "nodes": [names.get(mac, "") for mac in found.macs],
-        }
-        arrays = found.arrays() | {
-            "stall_at": np.array([at for at, _ in late]),
-            "stall_seconds": np.array([seconds for _, seconds in late]),
-            "fault_at": np.array([fault.began]),
-            "fault_before": np.array([fault.earliest]),
-        }
         values = seen.outage.values() | {"worst_stall_seconds": worst}
         if fault.before is not None:
             values["fault_bracket_seconds"] = fault.began - fault.before
-        store.add(trial_id, values, warnings=(*seen.warnings, *stalled), detail=detail, arrays=arrays)
+        store.add(
+            trial_id,
+            values,
+            warnings=(*seen.warnings, *stalled),
+            detail={
+                "fault": fault.kind,
+                "target": fault.target,
+                "before": seen.announcer.name,
+                "after": after.name if after else "",
+                "macs": list(found.macs),
+                "nodes": [names.get(mac, "") for mac in found.macs],
+            },
+            arrays={
+                **found.arrays(),
+                **stall_arrays,
+                "fault_at": np.array([fault.began]),
+                "fault_before": np.array([fault.earliest]),
+            },
+        )
 
     def _restore(self) -> None:
         """Wait until the lab is as before, and one node answers.
@@ -219,12 +221,12 @@ class SystemUnderTest:
                 in_a_row=3,
             )
         except EventuallyFailed:
-            KINDS["rolling-restart"].act(self.deployment, self._lab.nodes[0])
+            restart_speakers(self.deployment)
             check.run.rolled_out(check.run.adapter.announcer)
 
 
-class LabPool:
-    """The labs of several arms: booted when first asked for and kept up, each with an address that serves."""
+class LabPool(ExitStack):
+    """The labs of several arms: booted when first asked for and kept up until it is closed, each with an address."""
 
     def __init__(
         self,
@@ -235,35 +237,22 @@ class LabPool:
         everywhere: bool = False,
     ) -> None:
         """Nothing is booted yet. `everywhere`: backends on every worker, else where no fault reaches."""
+        super().__init__()
         self._components, self._say, self._topology = components, say, topology or Topology()
         self._everywhere = everywhere
-        self._stack = ExitStack()
-        self._subjects: dict[str, SystemUnderTest] = {}
-        self._stalls: JitterLog | None = None
+        self._systems: dict[str, SystemUnderTest] = {}
 
     def system(self, arm: Arm) -> SystemUnderTest:
-        """The arm, at work. Raises `LabError` when a lab cannot be had."""
-        if arm.name not in self._subjects:
-            if self._stalls is None:
-                self._stalls = self._stack.enter_context(JitterLog())
+        """The arm, at work; booted anew after `close`. Raises `LabError` when a lab cannot be had."""
+        if arm.name not in self._systems:
             opened = deployment.opened(arm, self._topology, components=self._components, say=self._say)
-            made = self._stack.enter_context(opened)
+            made = self.enter_context(opened)
+            if not self._systems:
+                self._jitter = self.enter_context(JitterLog())
+                self.callback(self._systems.clear)
             nodes = None if self._everywhere else [made.lab.nodes[0].name]
-            self._subjects[arm.name] = SystemUnderTest.of(made, self._stalls, nodes=nodes)
-        return self._subjects[arm.name]
-
-    def close(self) -> None:
-        """Take all of it down; what is asked for after it is booted anew."""
-        self._subjects, self._stalls = {}, None
-        self._stack.close()
-
-    def __enter__(self) -> Self:
-        """The company itself."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Take all of it down."""
-        self.close()
+            self._systems[arm.name] = SystemUnderTest.of(made, self._jitter, nodes=nodes)
+        return self._systems[arm.name]
 
 
 def one_answers(found: Reading, now: float, since: float) -> bool:
@@ -281,5 +270,7 @@ def wide_bracket(fault: Fault) -> tuple[str, ...]:
     return (f"when the fault took effect is known to {seconds * 1000:.0f} ms alone",)
 
 
-def _nothing() -> None:
-    """There is nothing to undo."""
+def stalls(jitter: JitterLog, begin: float, end: float) -> tuple[float, dict[str, Floats]]:
+    """The worst stall of the machine in a span of `time.monotonic()`, in seconds, and the arrays of all of them."""
+    late = np.array(jitter.between(begin, end), dtype=np.float64).reshape(-1, 2)
+    return float(late[:, 1].max(initial=0.0)), {"stall_at": late[:, 0], "stall_seconds": late[:, 1]}

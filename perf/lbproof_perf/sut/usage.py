@@ -35,8 +35,6 @@ _POD = "authentication.kubernetes.io/pod-name"
 class ProcessUsage:
     """The counters of a set of processes at one moment."""
 
-    at: float
-    """`time.monotonic()`."""
     cpu: Mapping[tuple[str, int], float]
     """(folder in /proc, start time in ticks since boot) → seconds of processor time, of children that ended too."""
     private: int
@@ -54,8 +52,6 @@ class Used:
     """That it made of the API server."""
     seconds: float
     """Between the moments."""
-    gone: int = 0
-    """Processes that ended meanwhile; what they used since the first moment is not in the sum."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +73,7 @@ class UsageMeter:
         if not isinstance(deployment.lab, NetnsLab) or not deployment.lab.topology.audit:
             raise LabError(f"lab {deployment.lab.name}: usage is read in a netns lab with an audit log alone")
         self._lab = deployment.lab
-        self._ground = deployment.run
+        self._run = deployment.run
         adapter = deployment.run.adapter
         self._workloads = dict(zip(PARTS, (adapter.controller, adapter.announcer), strict=True))
 
@@ -102,21 +98,19 @@ class UsageMeter:
             lines = log.read(end.log_bytes - begin.log_bytes).splitlines()
         prefixes = {part: (row.namespace, f"{row.name}-") for part, row in self._workloads.items()}
         made = requests(lines, prefixes)
-        found = {}
-        for part in PARTS:
-            seconds, gone = cpu_between(begin.readings[part], end.readings[part])
-            found[part] = Used(
-                cpu_seconds=seconds,
+        return {
+            part: Used(
+                cpu_seconds=cpu_between(begin.readings[part], end.readings[part]),
                 private_bytes=end.readings[part].private,
                 requests=made[part],
                 seconds=end.at - begin.at,
-                gone=gone,
             )
-        return found
+            for part in PARTS
+        }
 
     def _processes(self, part: str) -> list[Path]:
         workload = self._workloads[part]
-        pods = self._ground.pods(workload).values()
+        pods = self._run.pods(workload).values()
         return [path for pod in pods for path in self._lab.pod_processes(workload.namespace, pod)]
 
 
@@ -134,22 +128,15 @@ def rates(used: Mapping[str, Used], prefix: str = "") -> dict[str, float | None]
 
 def restless(look: Callable[[], int], within: float) -> tuple[str, ...]:
     """Wait until a log's length stays as it is; the mark of a trial whose implementation does not come to rest."""
-    if unchanged(look, for_seconds=_QUIET, within=within):
-        return ()
-    return (f"it still asked something of the API server after {within:g} s",)
-
-
-def unchanged(look: Callable[[], int], *, for_seconds: float, within: float) -> bool:
-    """Wait until a number stays as it is for so long; whether it did within a time."""
     began = changed = time.monotonic()
     before = look()
-    while time.monotonic() - changed < for_seconds:
+    while time.monotonic() - changed < _QUIET:
         if time.monotonic() - began > within:
-            return False
+            return (f"it still asked something of the API server after {within:g} s",)
         threading.Event().wait(_LOOK)
         if (now := look()) != before:
             before, changed = now, time.monotonic()
-    return True
+    return ()
 
 
 def read(processes: Iterable[Path]) -> ProcessUsage:
@@ -162,13 +149,12 @@ def read(processes: Iterable[Path]) -> ProcessUsage:
         except (FileNotFoundError, ProcessLookupError):
             continue
         cpu[str(process), found.started] = found.cpu_seconds
-    return ProcessUsage(at=time.monotonic(), cpu=cpu, private=private)
+    return ProcessUsage(cpu=cpu, private=private)
 
 
-def cpu_between(begin: ProcessUsage, end: ProcessUsage) -> tuple[float, int]:
-    """Processor seconds between two readings, and how many of the first one's processes are not in the second."""
-    seconds = sum(used - begin.cpu.get(process, 0.0) for process, used in end.cpu.items())
-    return seconds, len(begin.cpu.keys() - end.cpu.keys())
+def cpu_between(begin: ProcessUsage, end: ProcessUsage) -> float:
+    """Processor seconds between two readings; what a process used that ended meanwhile is not in the sum."""
+    return sum(used - begin.cpu.get(process, 0.0) for process, used in end.cpu.items())
 
 
 def _with_descendants(processes: Iterable[Path]) -> list[Path]:

@@ -11,15 +11,17 @@ import math
 import select
 import time
 from contextlib import closing
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lbproof.context import manifests
+import numpy as np
+
 from lbproof.context.objects import ingress
 from lbproof.lab.base import LabError
 from lbproof.witnesses.frames import ETHERTYPE_ARP, decode
 from lbproof.witnesses.packets import LARGEST, opened
 from lbproof.witnesses.wait import eventually
-from lbproof_perf.benchmarks.service_burst import at_pace
+from lbproof_perf.sut.services import SERVICES, at_pace, service
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,7 +31,6 @@ if TYPE_CHECKING:
     from lbproof_perf.probes.arp_requests import ArpRequester
     from lbproof_perf.sut.deployment import Deployment
 
-BACKEND = "backend"
 QUIET = 2.2
 """Seconds without an announcement after which none will come: implementations repeat theirs for some seconds."""
 _LOUD = 60.0
@@ -43,17 +44,29 @@ _SETTLE = 120.0
 """Seconds until what was advertised is answered for and what was withdrawn is not."""
 
 
+@dataclass(slots=True)
+class _Step:
+    count: int
+    """How many addresses there are in all after it."""
+    carrier: Object
+    """What announces its pool."""
+    announced: bool = False
+
+
 class Stock:
     """So many Services, in steps, and the addresses that they were given."""
 
     def __init__(self, deployment: Deployment) -> None:
-        """There is none yet."""
-        self._deployment = deployment
-        self.steps: list[int] = []
-        """How many addresses there are in all after each."""
+        """There is no Service yet, and one pod that they may lead to, on the control plane, which announces nothing."""
+        self._deployment, self._run = deployment, deployment.run
+        self._backend = deployment.check.web("backend", nodes=[deployment.lab.nodes[0].name])
+        self._steps: list[_Step] = []
         self._addresses: list[str] = []
-        self._carriers: list[Object] = []
-        self._carried: set[int] = set()
+
+    @property
+    def counts(self) -> list[int]:
+        """How many addresses there are in all after each step."""
+        return [step.count for step in self._steps]
 
     def addresses(self, count: int) -> list[str]:
         """The first so many, in order."""
@@ -65,29 +78,27 @@ class Stock:
         `endpoints`: a ready pod stands behind each, as some implementations demand before they announce it. Raises
         `EventuallyFailed` when an address is missing after `within` seconds; there is no such step then.
         """
-        if endpoints:
-            self._make_backend()
         began = time.monotonic()
-        name, selector = f"arp-{count}", {"app": BACKEND} if endpoints else None
-        have = len(self._addresses)
-        carrier, addresses = self._make_pool(name, have, count)
+        pool, have = f"arp-{count}", len(self._addresses)
+        carrier, addresses = self._make_pool(pool, have, count)
 
         def make(number: int) -> None:
             if time.monotonic() < began + within:
-                self._make_service(name, number, selector)
+                made = service(f"arp-{number}", self._backend if endpoints else None)
+                self._run.adapter.ask_pool(made, pool)
+                self._run.cluster.create(SERVICES, made)
 
         at_pace(range(have, count), make, math.inf, threads=_AT_ONCE)
         wanted = set(addresses)
         eventually(
-            lambda: len(wanted & self._given()),
+            lambda: sum(not wanted.isdisjoint(ingress(row)) for row in self._run.cluster.list(SERVICES)),
             lambda given: given == len(wanted),
             what=f"each of {len(wanted)} Services has an address",
             within=max(0.0, began + within - time.monotonic()),
             every=_LOOK,
         )
-        self.steps.append(count)
+        self._steps.append(_Step(count, carrier))
         self._addresses += addresses
-        self._carriers.append(carrier)
         return time.monotonic() - began
 
     def announce(self, count: int, requester: ArpRequester, *, quiet_for: float) -> None:
@@ -95,68 +106,36 @@ class Stock:
 
         Returns when no announcement was heard for `quiet_for` seconds. Raises `EventuallyFailed`.
         """
-        for at, (step, carrier) in enumerate(zip(self.steps, self._carriers, strict=True)):
-            if step <= count and at not in self._carried:
-                self._deployment.run.write(carrier)
-                self._carried.add(at)
-            elif step > count and at in self._carried:
-                self._deployment.run.remove(carrier)
-                self._carried.discard(at)
-        ours, others = self.addresses(count), [self._addresses[step - 1] for step in self.steps if step > count]
-        eventually(
-            lambda: _answered(requester, ours),
-            lambda answered: answered == len(ours),
-            what=f"all of {len(ours)} addresses are answered for",
-            within=_SETTLE,
-            every=_LOOK,
-        )
-        eventually(
-            lambda: _answered(requester, others),
-            lambda answered: answered == 0,
-            what="nobody answers for what is not advertised",
-            within=_SETTLE,
-            every=_LOOK,
-        )
-        quiet(self._deployment.lab.client(), seconds=quiet_for, within=_LOUD)
+        for step in self._steps:
+            if step.announced != (step.count <= count):
+                change = self._run.remove if step.announced else self._run.write
+                change(step.carrier)
+                step.announced = not step.announced
+        ours, others = self.addresses(count), [self._addresses[step - 1] for step in self.counts if step > count]
 
-    def _make_backend(self) -> None:
-        """A pod on the control plane, which announces nothing."""
-        run, namespace = self._deployment.run, self._deployment.check.namespace
-        run.cluster.apply(manifests.web(namespace, BACKEND, replicas=1, nodes=[run.lab.nodes[0].name]))
-        run.ready(namespace, BACKEND)
+        def settled(addresses: Sequence[str], answered: int, what: str) -> None:
+            eventually(
+                # up to the first that is not answered for
+                lambda: int(np.isfinite(requester.ask(addresses, patience=_SOON, stop=True)).sum()),
+                lambda found: found == answered,
+                what=what,
+                within=_SETTLE,
+                every=_LOOK,
+            )
+
+        settled(ours, len(ours), f"all of {len(ours)} addresses are answered for")
+        settled(others, 0, "nobody answers for what is not advertised")
+        quiet(self._deployment.lab.client(), seconds=quiet_for, within=_LOUD)
 
     def _make_pool(self, name: str, begin: int, end: int) -> tuple[Object, list[str]]:
         """A pool that is not announced yet: what announces it, and its addresses."""
         pools, carriers, addresses = self._deployment.wide(name, begin, end)
         if len(carriers) != 1:
-            raise LabError(
-                f"{self._deployment.arm.name}: {len(carriers)} objects announce a pool; one can be put on and off"
-            )
+            arm = self._deployment.arm.name
+            raise LabError(f"{arm}: {len(carriers)} objects announce a pool; one can be put on and off")
         for made in pools:
-            self._deployment.run.write(made)
+            self._run.write(made)
         return carriers[0], addresses
-
-    def _make_service(self, pool: str, number: int, selector: dict[str, str] | None) -> None:
-        deployment = self._deployment
-        made = manifests.service(
-            deployment.check.namespace,
-            f"arp-{number}",
-            selector=selector,
-            allocateLoadBalancerNodePorts=False,  # there are fewer ports than Services
-        )
-        deployment.run.adapter.ask_pool(made, pool)
-        deployment.run.cluster.create(f"/api/v1/namespaces/{deployment.check.namespace}/services", made)
-
-    def _given(self) -> set[str]:
-        deployment = self._deployment
-        services = deployment.run.cluster.list(f"/api/v1/namespaces/{deployment.check.namespace}/services")
-        return {address for service in services for address in ingress(service)}
-
-
-def _answered(requester: ArpRequester, addresses: Sequence[str]) -> int:
-    """How many of the addresses are answered for, up to the first that is not."""
-    took = requester.ask(addresses, patience=_SOON, stop=True)
-    return int((took >= 0).sum())
 
 
 def quiet(vantage: Vantage, *, seconds: float, within: float) -> None:

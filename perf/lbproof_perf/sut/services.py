@@ -1,12 +1,12 @@
-"""Services made and unmade at a pace, and what became of each: the trial that `allocate` consists of."""
+"""Services made and unmade at a pace, and what became of each: what `allocate` and `scale` consist of."""
 
 from __future__ import annotations
 
-import itertools
 import math
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,8 @@ import numpy as np
 from lbproof.context import manifests
 from lbproof.context.run import NAMESPACE
 from lbproof_perf.stats.quantiles import enough, quantile
+from lbproof_perf.sut.service_observer import ServiceObserver
+from lbproof_perf.sut.usage import UsageMeter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -22,7 +24,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from lbproof.witnesses.kube import Kube
-    from lbproof_perf.sut.service_observer import Observation, ServiceObservations, ServiceObserver
+    from lbproof_perf.sut.deployment import Deployment
+    from lbproof_perf.sut.service_observer import Observation, ServiceObservations
 
     Floats = NDArray[np.float64]
 
@@ -94,55 +97,55 @@ class Services:
         self.sent = np.full(len(self.names), math.nan)
         self.created, self.deleted = self.sent.copy(), self.sent.copy()
 
-    def make(self, rate: float = math.inf) -> bool:
-        """Create them, so many a second at the most; whether all was seen of all of them within `CEILING`."""
-        self._observer.begin(self.names, self._http)
-        self._each(self._create, rate)
-        return self._all_seen(time.monotonic() + CEILING)
+    def make(self, rate: float = math.inf, *, alone: bool = False) -> bool:
+        """Create them, so many a second at the most; whether all was seen of all of them within `CEILING`.
 
-    def make_one_by_one(self) -> bool:
-        """Create each when everything has been seen of the one before."""
+        `alone`: each when everything has been seen of the one before.
+        """
         self._observer.begin(self.names, self._http)
+        if not alone:
+            at_pace(range(len(self.names)), self._create, rate)
+            return self._all_seen(self.names)
         well = True
         for at, name in enumerate(self.names):
             self._create(at)
-            well &= self._all_seen(time.monotonic() + CEILING, [name])
+            well &= self._all_seen([name])
         return well
 
-    def _all_seen(self, deadline: float, names: Sequence[str] | None = None) -> bool:
-        names = self.names if names is None else names
+    def _all_seen(self, names: Sequence[str]) -> bool:
         asked = set(self._http) & set(names)
 
         def all_seen(seen: ServiceObservations) -> bool:
-            if len(seen.arp) < len(names) and names is self.names:
+            if len(seen.arp) < len(names):
                 return False  # the usual case, without a look at each
-            found = [seen.addresses.get(name) for name in names]
-            return all(address in seen.arp for address in found) and all(
-                seen.addresses.get(name) in seen.http for name in asked
+            return all(seen.addresses.get(name) in seen.arp for name in names) and all(
+                seen.addresses[name] in seen.http for name in asked
             )
 
-        return self._observer.until(all_seen, deadline)
+        return self._observer.until(all_seen, time.monotonic() + CEILING)
 
-    def unmake(self) -> None:
-        """Delete them; returns when their addresses are silent, or `CEILING` is over. What was seen of them stays."""
-        seen = self._observer.seen
-        sampled = {self.names[at] for at in self.sampled}
-        self._each(lambda at: self._delete(at, seen.addresses.get(self.names[at]), sampled), math.inf)
+    def unmake(self, *, alone: bool = False) -> None:
+        """Delete them; returns when their addresses are silent, or `CEILING` is over. What was seen of them stays.
+
+        `alone`: each when the one before is silent.
+        """
+        addresses = dict(self._observer.seen.addresses)
+        watched = {int(at): addresses[self.names[at]] for at in self.sampled if self.names[at] in addresses}
+        if alone:
+            for at in range(len(self.names)):
+                self._delete(at, watched.get(at))
+                self._silent({watched[at]} if at in watched else set(), time.monotonic() + CEILING)
+            return
+        at_pace(range(len(self.names)), lambda at: self._delete(at, watched.get(at)), math.inf)
         deadline = time.monotonic() + CEILING
-        wanted = {seen.addresses[name] for name in sampled if name in seen.addresses}
-        self._observer.until(lambda seen: wanted <= seen.silent.keys(), deadline)
-        rest = set(seen.addresses.values()) - wanted
+        self._silent(set(watched.values()), deadline)
+        rest = set(addresses.values()) - set(watched.values())
         for address in rest:  # so that nothing of this trial answers in the next
             self._observer.expect_silence(address)
-        self._observer.until(lambda seen: rest <= seen.silent.keys(), deadline)
+        self._silent(rest, deadline)
 
-    def unmake_one_by_one(self) -> None:
-        """Delete each when the one before is silent."""
-        seen = self._observer.seen
-        for at, name in enumerate(self.names):
-            self._delete(at, address := seen.addresses.get(name), {name})
-            if address:
-                self._observer.until(_silent(address), time.monotonic() + CEILING)
+    def _silent(self, addresses: set[str], deadline: float) -> None:
+        self._observer.until(lambda seen: addresses <= seen.silent.keys(), deadline)
 
     def times(self) -> ServiceTimes:
         """What became of them."""
@@ -182,26 +185,49 @@ class Services:
         self._kube.create(SERVICES, made)
         self.created[at] = time.monotonic()
 
-    def _delete(self, at: int, address: str | None, sampled: set[str]) -> None:
-        if address and self.names[at] in sampled:
-            self._observer.expect_silence(address)
+    def _delete(self, at: int, watched: str | None) -> None:
+        """Delete one; where its last answer is wanted, once its address is known to be asked for."""
+        if watched:
+            self._observer.expect_silence(watched)
             self._observer.until(
-                lambda seen: address in seen.watched or address in seen.silent, time.monotonic() + WATCHED
+                lambda seen: watched in seen.watched or watched in seen.silent, time.monotonic() + WATCHED
             )
         self.deleted[at] = time.monotonic()
         self._kube.discard(f"{SERVICES}/{self.names[at]}")
 
-    def _each(self, act: Callable[[int], None], rate: float) -> None:
-        at_pace(range(len(self.names)), act, rate)
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceBench:
+    """An arm's lab in which Services can be made and watched."""
+
+    deployment: Deployment
+    backend: str
+    """Label `app` of what they lead to: one ready pod on the control plane's node, which announces nothing."""
+    observer: ServiceObserver
+    meter: UsageMeter
+
+    def services(self, names: Sequence[str], *, http: bool = True) -> Services:
+        """Services of these names, which are not made yet."""
+        return Services(self.deployment.check.cluster, self.observer, names, self.backend, http=http)
 
 
-def _silent(address: str) -> Callable[[ServiceObservations], bool]:
-    return lambda seen: address in seen.silent
+@contextmanager
+def service_bench(deployment: Deployment, most: int) -> Iterator[ServiceBench]:
+    """Make the backend and a pool of `most` addresses, and watch the Services. All of it goes with the lab."""
+    backend = deployment.check.web("backend", nodes=[deployment.lab.nodes[0].name])
+    deployment.wide_pool(most)
+    meter = UsageMeter(deployment)
+    with ServiceObserver(deployment, NAMESPACE) as observer:
+        yield ServiceBench(deployment=deployment, backend=backend, observer=observer, meter=meter)
 
 
-def service(name: str, backend: str) -> dict[str, Any]:
-    """A LoadBalancer Service without node ports: there are 2,768 of those, and giving one is not what is measured."""
-    return manifests.service(NAMESPACE, name, selector={"app": backend}, allocateLoadBalancerNodePorts=False)
+def service(name: str, backend: str | None) -> dict[str, Any]:
+    """A LoadBalancer Service without node ports: there are 2,768 of those, and giving one is not what is measured.
+
+    `backend`: label `app` of its pods; without, it has no endpoints.
+    """
+    selector = {"app": backend} if backend else None
+    return manifests.service(NAMESPACE, name, selector=selector, allocateLoadBalancerNodePorts=False)
 
 
 def at_pace(indices: Iterable[int], act: Callable[[int], None], rate: float, threads: int = THREADS) -> None:
@@ -209,16 +235,16 @@ def at_pace(indices: Iterable[int], act: Callable[[int], None], rate: float, thr
 
     Raises what the first that failed raised; those that have not begun then are left out.
     """
-    began, due = time.monotonic(), _counted(indices, rate)
+    began, due = time.monotonic(), enumerate(indices)
     lock, failed = threading.Lock(), threading.Event()
 
     def work() -> None:
         while not failed.is_set():
             with lock:
-                at, offset = next(due, (-1, 0.0))
-            if at < 0:
+                place, at = next(due, (0, None))
+            if at is None:
                 return
-            failed.wait(max(0.0, began + offset - time.monotonic()))
+            failed.wait(max(0.0, began + place / rate - time.monotonic()))
             try:
                 act(at)
             except BaseException:
@@ -232,10 +258,6 @@ def at_pace(indices: Iterable[int], act: Callable[[int], None], rate: float, thr
         except BaseException:  # Ctrl-C, which only this thread hears of
             failed.set()
             raise
-
-
-def _counted(indices: Iterable[int], rate: float) -> Iterator[tuple[int, float]]:
-    return zip(indices, (place / rate for place in itertools.count()), strict=False)
 
 
 def _spread(count: int, most: int) -> NDArray[np.int64]:
