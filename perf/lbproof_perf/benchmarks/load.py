@@ -7,9 +7,8 @@ which is then marked; users with a schedule say how long a request takes at a ra
 
 from __future__ import annotations
 
-import itertools
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -17,7 +16,7 @@ import numpy as np
 
 from lbproof.lab.base import Topology
 from lbproof.spec import UnknownName
-from lbproof_perf.benchmarks.base import LATENCY_METRICS, BenchContext, Benchmark, Size, given
+from lbproof_perf.benchmarks.base import LATENCY_METRICS, BenchContext, Benchmark, Size, given, turns
 from lbproof_perf.load import freeze, meter, paths, web, wrk
 from lbproof_perf.load.paths import Tier
 from lbproof_perf.load.run import Load, Outcome, measure
@@ -25,13 +24,11 @@ from lbproof_perf.report import answers, panels
 from lbproof_perf.report.spec import Better, metrics
 from lbproof_perf.results import TrialId
 from lbproof_perf.stats.quantiles import enough
-from lbproof_perf.sut import deployment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from numpy.typing import NDArray
-
+    from lbproof.witnesses.vantage import Vantage
     from lbproof_perf.load.paths import Endpoint, Paths
     from lbproof_perf.sut.deployment import Deployment
 
@@ -46,12 +43,19 @@ USERS: Mapping[str, str] = {
     "schedule-udp": "ScheduleUdpUser",
 }
 """What a case calls a user → the class of the locustfile."""
-TOOLS = ("HttpUser", "FastHttpUser", "ScheduleUser", "wrk")
-_TOOLS = {"HttpUser": "RequestsUser", "FastHttpUser": "KeepAliveUser", "ScheduleUser": "ScheduleUser"}
+_GENERATORS = {"HttpUser": "RequestsUser", "FastHttpUser": "KeepAliveUser", "ScheduleUser": "ScheduleUser"}
+"""What a case calls a generator → the class of the locustfile."""
+TOOLS = (*_GENERATORS, "wrk")
 _QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p999": 0.999, "p9999": 0.9999}
 _FLAT_OUT = 200_000.0
 """Requests a second that no generator in Python sends: a schedule of it is as fast as it goes."""
 _FLAT_OUT_CONNECTIONS = 32
+_FREEZE_SECONDS, _STANDSTILL = 10, 2.0
+"""Seconds of the load of a freeze test, and of the freeze."""
+_FREEZE_RATE, _FREEZE_USERS = 100.0, 10
+"""Requests a second of all users together, and stock users."""
+_WEB_PORT = 8089
+"""Of this machine's loopback."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,21 +76,14 @@ class LoadPlan:
     rate: float = 500.0
     """Requests a second of all users with a schedule together."""
     shape: str = "constant"
-    """`constant`, `trial_id`, `spike`, `soak`."""
+    """`constant`, `step`, `spike`, `soak`."""
     tools: tuple[str, ...] = TOOLS
     """Generators that are compared with each other, against the pod of the first arm."""
     tool_rounds: int = 3
-    freeze: bool = True
-    """Whether the freeze test is made, on the first arm."""
     freeze_rounds: int = 2
-    freeze_seconds: int = 10
-    freeze_standstill: float = 2.0
-    freeze_rate: float = 100.0
+    """Freeze tests of each kind, on the first arm."""
     web: bool = False
     """Locust's web UI instead of all measurements: on the first arm's LoadBalancer, until it is interrupted."""
-    web_port: int = 8089
-    """Of this machine's loopback; 0 takes a free one."""
-    topology: Topology = field(default_factory=Topology)
 
 
 PLANS: Mapping[Size, LoadPlan] = {
@@ -97,7 +94,7 @@ PLANS: Mapping[Size, LoadPlan] = {
         seconds=1,
         tools=("FastHttpUser", "ScheduleUser"),
         tool_rounds=1,
-        freeze=False,
+        freeze_rounds=0,
     ),
     Size.FULL: LoadPlan(users=("keepalive", "schedule"), tool_rounds=2),
     Size.NIGHTLY: LoadPlan(rounds=5, seconds=5, tool_rounds=10, freeze_rounds=5),
@@ -106,52 +103,55 @@ PLANS: Mapping[Size, LoadPlan] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Ready:
-    """An arm whose doors are open."""
+    """An arm whose tiers can be asked."""
 
     deployment: Deployment
     paths: Paths
     servers: list[int]
 
+    @property
+    def client(self) -> Vantage:
+        return self.deployment.lab.client()
+
 
 def run(context: BenchContext, plan: LoadPlan) -> None:
-    """Make the trials that are not in the book yet; with `plan.web`, serve Locust's web UI instead.
+    """Make the trials that are not there yet; with `plan.web`, serve Locust's web UI instead.
 
     Raises `LabError` when a lab cannot be had or Locust fails.
     """
-    wanted = list(trial_ids(plan, [arm.name for arm in context.arms], tools(plan, context)))
-    if not plan.web and all(context.store.has(trial_id) for trial_id in wanted):
+    todo = context.missing(trial_ids(plan, [arm.name for arm in context.arms], tools(plan, context)))
+    if not plan.web and not todo:
         return
     with ExitStack() as stack:
         ready: dict[str, _Ready] = {}
         for arm in context.arms[:1] if plan.web else context.arms:
-            made = stack.enter_context(
-                deployment.opened(arm, plan.topology, components=context.components, say=context.say)
-            )
+            made = stack.enter_context(context.opened(arm, Topology()))
             laid = paths.laid(made.check)
             ready[arm.name] = _Ready(deployment=made, paths=laid, servers=meter.processes_at([laid.pod]))
         first = ready[context.arms[0].name]
         if plan.web:
-            endpoint = first.paths.endpoints[Tier.LOAD_BALANCER]
-            web.serve(first.deployment.lab.client(), _load(plan, "keepalive", endpoint), plan.web_port, context.say)
+            load = _load(plan, USERS["keepalive"], first.paths.endpoints[Tier.LOAD_BALANCER])
+            web.serve(first.client, load, _WEB_PORT, context.say)
             return
-        for trial_id in wanted:
-            if not context.store.has(trial_id):
-                _made(context, plan, trial_id, ready.get(trial_id.arm, first))
+        for trial_id in todo:
+            if trial_id.case == "ceiling":
+                _ceiling(context, plan, trial_id, first)
+            elif trial_id.case.startswith("freeze-"):
+                _freeze(context, plan, trial_id, first)
+            else:
+                _tier(context, plan, trial_id, ready[trial_id.arm])
 
 
 def trial_ids(plan: LoadPlan, arms: Sequence[str], tools: Sequence[str]) -> Iterator[TrialId]:
     """All that is to be measured, in the order in which it is: rounds go there and back again."""
     cells = [(arm, f"{tier}-{user}") for user in plan.users for tier in plan.tiers for arm in arms]
-    for number in range(1, plan.rounds + 1):
-        for arm, case in cells if number % 2 else cells[::-1]:
-            yield TrialId(bench=NAME, arm=arm, case=case, number=number)
-    for number in range(1, plan.tool_rounds + 1):
-        for tool in tools if number % 2 else tools[::-1]:
-            yield TrialId(bench=NAME, arm=tool, case="ceiling", number=number)
-    if plan.freeze and arms:
-        for number in range(1, plan.freeze_rounds + 1):
-            for case in ("freeze-stock", "freeze-schedule"):
-                yield TrialId(bench=NAME, arm=arms[0], case=case, number=number)
+    for number, (arm, case) in turns(cells, plan.rounds):
+        yield TrialId(bench=NAME, arm=arm, case=case, number=number)
+    for number, tool in turns(tools, plan.tool_rounds):
+        yield TrialId(bench=NAME, arm=tool, case="ceiling", number=number)
+    for number in range(1, plan.freeze_rounds + 1):
+        for case in ("freeze-stock", "freeze-schedule"):
+            yield TrialId(bench=NAME, arm=arms[0], case=case, number=number)
 
 
 def tools(plan: LoadPlan, context: BenchContext) -> list[str]:
@@ -162,25 +162,9 @@ def tools(plan: LoadPlan, context: BenchContext) -> list[str]:
     return list(plan.tools)
 
 
-def _made(context: BenchContext, plan: LoadPlan, trial_id: TrialId, ready: _Ready) -> None:
-    if trial_id.case == "ceiling":
-        _ceiling(context, plan, trial_id, ready)
-    elif trial_id.case.startswith("freeze-"):
-        _freeze(context, plan, trial_id, ready)
-    else:
-        tier, _, user = trial_id.case.partition("-")
-        endpoint = ready.paths.endpoints[Tier(tier)]
-        _keep(
-            context,
-            trial_id,
-            measure(ready.deployment.lab.client(), _load(plan, user, endpoint), servers=ready.servers),
-            ready,
-        )
-
-
-def _load(plan: LoadPlan, user: str, endpoint: Endpoint) -> Load:
+def _load(plan: LoadPlan, user: str, endpoint: Endpoint, **changed: Any) -> Load:  # noqa: ANN401 - fields of `Load`
     made = Load(
-        user=USERS[user],
+        user=user,
         host=endpoint.host,
         port=endpoint.port,
         udp_port=endpoint.udp_port,
@@ -189,47 +173,57 @@ def _load(plan: LoadPlan, user: str, endpoint: Endpoint) -> Load:
         users=plan.concurrency,
         shape=plan.shape,
     )
-    if not made.scheduled:
-        return made
-    # one schedule a worker spreads its requests evenly; a shape takes users to come and go
-    users = plan.processes if plan.shape == "constant" else plan.concurrency
-    return replace(made, users=users, rate=plan.rate / users)
+    if made.scheduled:
+        # one schedule a worker spreads its requests evenly; a shape takes users to come and go
+        users = plan.processes if plan.shape == "constant" else plan.concurrency
+        made = replace(made, users=users, rate=plan.rate / users)
+    return replace(made, **changed)
+
+
+def _tier(context: BenchContext, plan: LoadPlan, trial_id: TrialId, ready: _Ready) -> None:
+    tier, _, user = trial_id.case.partition("-")
+    load = _load(plan, USERS[user], ready.paths.endpoints[Tier(tier)])
+    _keep(context, trial_id, measure(ready.client, load, servers=ready.servers), ready)
 
 
 def _ceiling(context: BenchContext, plan: LoadPlan, trial_id: TrialId, ready: _Ready) -> None:
-    endpoint, client = ready.paths.endpoints[Tier.POD], ready.deployment.lab.client()
-    if trial_id.arm == "wrk":
-        url = f"http://{endpoint.host}:{endpoint.port}/hostname"
-        values = wrk.measure(
-            client, url, seconds=plan.seconds, connections=_FLAT_OUT_CONNECTIONS, servers=ready.servers
-        )
-        context.store.add(
-            trial_id, values, detail={"connections": _FLAT_OUT_CONNECTIONS, "server": ready.deployment.arm.name}
-        )
-        context.say(f"load: wrk: {values['requests_per_second'] or 0:.0f} requests/s")
+    endpoint = ready.paths.endpoints[Tier.POD]
+    if trial_id.arm != "wrk":
+        load = _load(plan, _GENERATORS[trial_id.arm], endpoint, users=_FLAT_OUT_CONNECTIONS, processes=1)
+        load = replace(load, shape="constant")
+        if load.scheduled:
+            load = replace(load, users=1, rate=_FLAT_OUT, connections=_FLAT_OUT_CONNECTIONS)
+        _keep(context, trial_id, measure(ready.client, load, servers=ready.servers), ready)
         return
-    load = replace(_load(plan, "keepalive", endpoint), user=_TOOLS[trial_id.arm], processes=1, shape="constant")
-    if load.scheduled:
-        load = replace(load, users=1, rate=_FLAT_OUT, connections=_FLAT_OUT_CONNECTIONS)
-    else:
-        load = replace(load, users=_FLAT_OUT_CONNECTIONS)
-    _keep(context, trial_id, measure(client, load, servers=ready.servers), ready)
+    url = f"http://{endpoint.host}:{endpoint.port}/hostname"
+    values = wrk.measure(
+        ready.client, url, seconds=plan.seconds, connections=_FLAT_OUT_CONNECTIONS, servers=ready.servers
+    )
+    detail = {"connections": _FLAT_OUT_CONNECTIONS, "server": ready.deployment.arm.name}
+    context.store.add(trial_id, values, detail=detail)
+    context.say(f"load: wrk: {values['requests_per_second'] or 0:.0f} requests/s")
 
 
 def _freeze(context: BenchContext, plan: LoadPlan, trial_id: TrialId, ready: _Ready) -> None:
     """The pod's node stands still, asked by way of the pod: no LoadBalancer takes part, so none can move away."""
     lab, endpoint = ready.deployment.lab, ready.paths.endpoints[Tier.POD]
-    load = replace(_load(plan, "schedule", endpoint), seconds=plan.freeze_seconds, processes=1, shape="constant")
-    if trial_id.case == "freeze-stock":
-        users = 10
-        load = replace(load, user="PacedUser", users=users, throughput=plan.freeze_rate / users)
-    else:
-        load = replace(load, users=1, rate=plan.freeze_rate)
+    stock = trial_id.case == "freeze-stock"
+    load = _load(
+        plan,
+        "PacedUser" if stock else USERS["schedule"],
+        endpoint,
+        seconds=_FREEZE_SECONDS,
+        processes=1,
+        shape="constant",
+        users=_FREEZE_USERS if stock else 1,
+        rate=_FREEZE_RATE,
+        throughput=_FREEZE_RATE / _FREEZE_USERS,
+    )
     outcome, must, said = freeze.frozen(
         lab.client(),
         load,
         lambda: lab.freeze(ready.paths.backend),
-        standstill=plan.freeze_standstill,
+        standstill=_STANDSTILL,
         servers=ready.servers,
     )
     more = {"truth_p95_seconds": must, "seen_p95_seconds": None if np.isnan(said) else said}
@@ -244,31 +238,36 @@ def _keep(
     ready: _Ready,
     more: Mapping[str, float | None] | None = None,
 ) -> None:
-    """Put a load into the book, and say it."""
-    warnings = outcome.warnings()
+    """Keep what came of a load, and say it. `more`: values besides those of every load."""
+    load, tally, use, warnings, found = outcome.load, outcome.tally, outcome.use, outcome.warnings(), values(outcome)
+    bounds, counts = tally.latency.bars()
     context.store.add(
         trial_id,
-        {**values(outcome), **(more or {})},
+        {**found, **(more or {})},
         warnings=warnings,
         detail={
-            "user": outcome.load.user,
-            "users": outcome.load.users,
-            "processes": outcome.load.processes,
-            "seconds": outcome.load.seconds,
-            "shape": outcome.load.shape,
-            "rate": outcome.load.rate * outcome.load.users if outcome.load.scheduled else None,
-            "failures": dict(outcome.tally.failures),
-            "unsent": outcome.tally.unsent,
-            "in_flight": outcome.tally.in_flight,
-            "busy_cores": outcome.use.busy if outcome.use else None,
-            "steal_cores": outcome.use.steal if outcome.use else None,
+            "user": load.user,
+            "users": load.users,
+            "processes": load.processes,
+            "seconds": load.seconds,
+            "shape": load.shape,
+            "rate": load.rate * load.users if load.scheduled else None,
+            "failures": dict(tally.failures),
+            "unsent": tally.unsent,
+            "in_flight": tally.in_flight,
+            "busy_cores": use.busy if use else None,
+            "steal_cores": use.steal if use else None,
             "backend": ready.paths.backend,
             "announcer": ready.paths.announcer,
             "proxy": ready.deployment.lab.topology.proxy_mode,
         },
-        arrays=arrays(outcome),
+        # the histogram's bars: upper bounds in seconds, and counts
+        arrays={
+            "histogram_seconds": np.array(bounds, dtype=np.float64),
+            "histogram_count": np.array(counts, dtype=np.int64),
+        },
     )
-    p99 = values(outcome).get("p99_seconds")
+    p99 = found.get("p99_seconds")
     shown = "-" if p99 is None else f"{p99 * 1000:.2f} ms"
     context.say(
         f"load: {trial_id.arm}: {trial_id.case} {trial_id.number}: {outcome.rate:.0f} requests/s, p99 {shown}"
@@ -297,31 +296,22 @@ def values(outcome: Outcome) -> dict[str, float | None]:
     }
 
 
-def arrays(outcome: Outcome) -> dict[str, NDArray[np.float64] | NDArray[np.int64]]:
-    """The histogram's bars: upper bounds in seconds, and counts."""
-    bounds, counts = outcome.tally.latency.bars()
-    return {
-        "histogram_seconds": np.fromiter(itertools.chain(bounds), np.float64),
-        "histogram_count": np.array(counts, dtype=np.int64),
-    }
-
-
 def _change(options: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of the plan that the options set. Raises `UnknownName`."""
-    tiers, users = options["tiers"], options["users"]
-    for named, known, where in ((tiers, [*Tier], "--tier"), (users, [*USERS], "--user")):
-        if unknown := set(named) - set(known):
-            raise UnknownName(where.strip("-"), min(unknown), where, known, "lbproof bench load --help")
-    change = given({name: value for name, value in options.items() if name not in {"tiers", "users"}})
-    if tiers:
-        change["tiers"] = tuple(Tier(tier) for tier in tiers)
-    if users:
-        change["users"] = users
-    return change | ({"tools": (), "freeze": False} if tiers or users else {})
+    change = {name: value for name, value in given(options).items() if value != ()}
+    for name, known, option in (("tiers", [*Tier], "--tier"), ("users", [*USERS], "--user")):
+        if unknown := set(change.get(name, ())) - set(known):
+            raise UnknownName(option.strip("-"), min(unknown), option, known, "lbproof bench load --help")
+    if "tiers" in change:
+        change["tiers"] = tuple(map(Tier, change["tiers"]))
+    if change.keys() & {"tiers", "users"}:
+        change |= {"tools": (), "freeze_rounds": 0}
+    return change
 
 
 BENCHMARK = Benchmark(
     name=NAME,
+    order=8,
     question="How fast is each tier?",
     help="How fast is each tier? Locust against pod, ClusterIP, NodePort and LoadBalancer; how honest each client is.",
     method="The same client, the tiers interleaved. Latency runs from the moment that a request was meant to leave.",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lbproof.adapters.base import adapters, load
 from lbproof.adapters.reference import Reference
@@ -16,7 +16,7 @@ from lbproof.spec import UnknownName
 from lbproof_perf.sut.keepalived import Keepalived
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from lbproof.adapters.base import Adapter, Object
@@ -39,14 +39,11 @@ class ReferenceFast(Reference):
 
     def manifests(self, programs: Mapping[str, Path]) -> list[Object]:
         """Its manifests with `--profile=fast` at the speaker."""
-        return [_with_arguments(made, "DaemonSet", ["--profile=fast"]) for made in super().manifests(programs)]
-
-
-def _with_arguments(made: Object, kind: str, more: Sequence[str]) -> Object:
-    if made["kind"] == kind:
-        container: dict[str, Any] = made["spec"]["template"]["spec"]["containers"][0]
-        container["args"] = [*container["args"], *more]
-    return made
+        objects = super().manifests(programs)
+        for made in objects:
+            if made["kind"] == "DaemonSet":
+                made["spec"]["template"]["spec"]["containers"][0]["args"].append("--profile=fast")
+        return objects
 
 
 VARIANTS: Mapping[str, Arm] = {

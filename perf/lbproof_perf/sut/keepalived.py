@@ -23,14 +23,12 @@ from lbproof.lab.netns.images import SYSTEM
 from lbproof.witnesses.kube import load_manifests
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-    from contextlib import AbstractContextManager
+    from collections.abc import Mapping, Sequence
     from typing import Any
 
-    from lbproof.adapters.base import Ask, Object
+    from lbproof.adapters.base import Object
     from lbproof.context import CheckContext
     from lbproof.lab.base import Node
-    from lbproof.witnesses.kube import Kube
 
 _MANIFEST = Path(__file__).with_name("keepalived.yaml")
 _HIGHEST, _STEP, _LOWEST = 250, 10, 1
@@ -155,43 +153,15 @@ class Keepalived:
                 manifest["spec"]["template"]["metadata"]["annotations"] = {"checksum/configuration": digest}
         return made
 
-    # what it has no equal of
-    def pool(
-        self,
-        name: str,  # noqa: ARG002 - Adapter
-        blocks: Sequence[str],  # noqa: ARG002 - Adapter
-        *,
-        auto_assign: bool = True,  # noqa: ARG002 - Adapter
-        include_edges: bool = True,  # noqa: ARG002 - Adapter
-        advertised: bool = True,  # noqa: ARG002 - Adapter
-    ) -> list[Object]:
+    def pool(self, *_: object, **__: object) -> list[Object]:
         """Nothing: it has no pools."""
         return []
 
-    def ask(self, service: Object, addresses: str, how: Ask) -> None:
-        """Raises `LabError`: nobody would answer."""
-        self._lacks(f"a Service cannot ask it for {addresses} by {how}", service)
+    def _lacks(self, *_: object, **__: object) -> NoReturn:
+        """Raise `LabError`: nobody gives addresses, so nobody would answer."""
+        raise LabError(f"{self.name} is a control and gives no addresses: use `Deployment.expose`")
 
-    def ask_pool(self, service: Object, pool: str) -> None:
-        """Raises `LabError`: nobody would answer."""
-        self._lacks(f"it has no pool {pool}", service)
-
-    def pool_error(self, cluster: Kube, pool: str) -> str:  # noqa: ARG002 - Adapter
-        """Nothing: it has no pools."""
-        return ""
-
-    def with_class(
-        self,
-        cluster: Kube,  # noqa: ARG002 - Adapter
-        rolled_out: Callable[[Workload], None],  # noqa: ARG002 - Adapter
-    ) -> AbstractContextManager[str]:
-        """Raises `LabError`: it serves no class."""
-        self._lacks("it serves no class of Services")
-
-    def _lacks(self, what: str, service: Object | None = None) -> NoReturn:
-        meta = (service or {}).get("metadata", {})
-        about = f" (Service {meta['name']})" if meta else ""
-        raise LabError(f"{self.name} is a control and no implementation: {what}{about}; use `Scene.expose`")
+    ask = ask_pool = pool_error = with_class = _lacks
 
 
 def version_of(program: Path) -> str:
