@@ -25,14 +25,12 @@ from lbproof_perf.benchmarks.base import BenchContext, Benchmark, Size, turns
 from lbproof_perf.report import answers, panels
 from lbproof_perf.report.spec import metrics
 from lbproof_perf.results import TrialId
-from lbproof_perf.stats.quantiles import enough, quantile
-from lbproof_perf.sut.services import CEILING, SAMPLE, ServiceBench, ServiceTimes, service_bench
+from lbproof_perf.sut.services import CEILING, SAMPLE, ServiceBench, service_bench
 from lbproof_perf.sut.usage import PARTS, rates
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from lbproof_perf.results import ResultStore
     from lbproof_perf.sut.arms import Arm
     from lbproof_perf.sut.usage import Used
 
@@ -143,11 +141,11 @@ def _set_up(context: BenchContext, setup: Setup, arms: Sequence[Arm]) -> None:
                 deployment = stack.enter_context(context.opened(arm, topology))
                 benches[arm.name] = stack.enter_context(service_bench(deployment, most))
         for case, arm, trial_id in wanted:
-            context.say(_trial(context.store, benches[arm.name], setup, case, trial_id))
+            _trial(context, benches[arm.name], setup, case, trial_id)
 
 
-def _trial(store: ResultStore, bench: ServiceBench, setup: Setup, case: Case, trial_id: TrialId) -> str:
-    """Make one trial and keep it; gives a line about it."""
+def _trial(context: BenchContext, bench: ServiceBench, setup: Setup, case: Case, trial_id: TrialId) -> None:
+    """Make one trial and keep it."""
     bench.deployment.forget_neighbours()
     names = [f"{case.name}-{trial_id.number}-{at}" for at in range(case.services)]
     services = bench.services(names, http=not case.rest)
@@ -166,16 +164,16 @@ def _trial(store: ResultStore, bench: ServiceBench, setup: Setup, case: Case, tr
     if case.rest:
         begin = bench.meter.snapshot()
         threading.Event().wait(case.rest)
-        values = rates(bench.meter.since(begin))
+        used, detail["seconds"] = bench.meter.since(begin), case.rest
         services.unmake()
-        store.add(trial_id, values, warnings=warnings, detail=detail | {"seconds": case.rest})
-        return f"{trial_id.key}: {values['api_requests_per_second']:.2f} API requests a second"
+        context.keep(trial_id, rates(used), shown=_SHOWN, warnings=warnings, detail=detail)
+        return
     services.unmake(alone=case.alone)
     times = services.times()
     if case.services > SAMPLE:
         detail["sampled"] = f"{len(times.sampled)} of {case.services} Services are asked by HTTP and for silence"
-    store.add(trial_id, times.values() | cost(used), warnings=warnings, detail=detail, arrays=times.arrays())
-    return describe_trial(trial_id, times)
+    values = times.values() | cost(used)
+    context.keep(trial_id, values, shown=_SHOWN, warnings=warnings, detail=detail, arrays=times.arrays())
 
 
 def cost(used: Mapping[str, Used]) -> dict[str, float | None]:
@@ -193,19 +191,6 @@ def cost(used: Mapping[str, Used]) -> dict[str, float | None]:
     return found
 
 
-def describe_trial(trial_id: TrialId, times: ServiceTimes) -> str:
-    """The medians of a trial, for the one who waits; of too few Services for one, the longest."""
-    few = not enough(len(times.arp), 0.5)
-
-    def shown(name: str) -> str:
-        row = getattr(times, name)
-        value = quantile(row, 1.0 if few else 0.5) if len(row) else math.inf
-        return f"{name} {f'{value * 1000:.0f} ms' if math.isfinite(value) else 'never'}"
-
-    told = f"max of {len(times.arp)}" if few else "p50"
-    return f"{trial_id.key}: {told} {', '.join(map(shown, ('assigned', 'arp', 'http', 'silent')))}"
-
-
 STAGES = {
     "created": "POST to its answer",
     "assigned": "POST to the address in the status",
@@ -214,6 +199,7 @@ STAGES = {
     "silent": "DELETE to the last ARP answer",
 }
 """Array of a trial → time that it holds of each Service."""
+_SHOWN = ("seconds", *(f"{stage}_p50_seconds" for stage in STAGES), "api_requests_per_second")
 
 BENCHMARK = Benchmark(
     name=NAME,

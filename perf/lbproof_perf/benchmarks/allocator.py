@@ -57,11 +57,8 @@ def run(context: BenchContext, plan: AllocatorPlan) -> None:
         found = _measured(addresses, plan)
         each = np.array(found.pop("each"))
         values: dict[str, float | None] = {**found, "worst_seconds": float(each.max())}
-        context.store.add(trial_id, values, detail={"addresses": addresses, "churn": plan.churn}, arrays={"each": each})
-        context.say(
-            f"{trial_id.key}: {found['seconds_per_address'] * 1e6:.2f} µs an address, "
-            f"{found['churn_seconds_per_address'] * 1e6:.2f} µs in churn, worst {each.max() * 1e6:.0f} µs"
-        )
+        detail = {"addresses": addresses, "churn": plan.churn}
+        context.keep(trial_id, values, shown=[*values], detail=detail, arrays={"each": each})
 
 
 def _measured(addresses: int, plan: AllocatorPlan) -> dict[str, Any]:

@@ -265,15 +265,14 @@ class _Rounds:
 
     def _keep(self, trial_id: TrialId, values: Mapping[str, float], took: Floats, detail: Mapping[str, Any]) -> None:
         finite = {figure: value if np.isfinite(value) else None for figure, value in values.items()}
-        self._context.store.add(
+        self._context.keep(
             trial_id,
             finite,
+            shown=("p50_seconds", "p99_seconds"),
             warnings=self._warnings,
             detail={**self._detail, **detail},
             arrays={"seconds": took},
         )
-        p50, p99 = (_shown(finite[figure]) for figure in ("p50_seconds", "p99_seconds"))
-        self._context.say(f"{self._arm}: {trial_id.key}: p50 {p50}, p99 {p99}")
 
     def _trial_id(self, name: str, case: str, number: int) -> TrialId:
         return TrialId(bench=NAME, arm=name, case=case, number=number + (self._first_kernel if name == KERNEL else 0))
@@ -310,10 +309,6 @@ def spread(addresses: Sequence[str], asks: int) -> list[str]:
     while np.gcd(stride, len(addresses)) != 1:
         stride += 1
     return [addresses[at * stride % len(addresses)] for at in range(asks)]
-
-
-def _shown(seconds: float | None) -> str:
-    return "unanswered" if seconds is None else f"{seconds * 1e6:.1f} us"
 
 
 BENCHMARK = Benchmark(

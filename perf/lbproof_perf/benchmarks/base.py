@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from lbproof_perf.report.formatting import unit_of, value_text
 from lbproof_perf.report.spec import BenchmarkReport, Better, metrics
 from lbproof_perf.sut import deployment
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import click
+    from numpy.typing import NDArray
 
     from lbproof.lab.base import Topology
     from lbproof_perf.results import ResultStore, TrialId
@@ -56,6 +58,25 @@ class BenchContext:
     def missing(self, trial_ids: Iterable[TrialId]) -> list[TrialId]:
         """Those of the trials that are not made yet, in their order."""
         return [trial_id for trial_id in trial_ids if not self.store.has(trial_id)]
+
+    def keep(
+        self,
+        trial_id: TrialId,
+        values: Mapping[str, float | None],
+        *,
+        shown: Sequence[str],
+        warnings: tuple[str, ...] = (),
+        detail: Mapping[str, Any] | None = None,
+        arrays: Mapping[str, NDArray[Any]] | None = None,
+    ) -> None:
+        """Keep a trial, and say of it the values that are named in `shown`, and its warnings."""
+        self.store.add(trial_id, values, warnings=warnings, detail=detail, arrays=arrays)
+        texts = [
+            f"{name.removesuffix('_' + unit_of(name)).replace('_', ' ')} {value_text(values[name], name)}"
+            for name in shown
+            if name in values
+        ]
+        self.say("; ".join([f"{trial_id.key}: {', '.join(texts)}", *warnings]))
 
     def opened(self, arm: Arm, topology: Topology) -> AbstractContextManager[Deployment]:
         """A lab of the benchmark's own with the arm installed, while it is entered. Raises `LabError`."""

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
     from lbproof_perf.benchmarks.base import BenchContext
     from lbproof_perf.outage_probe.reading import Reading
-    from lbproof_perf.results import ResultStore
     from lbproof_perf.sut.system import SystemUnderTest
 
 NAME = "hogs"
@@ -66,8 +65,6 @@ def run(context: BenchContext, plan: CpuStressPlan) -> None:
     with busy(plan.processes):
         for number in numbers:
             _span(context, systems, missing(number), plan.seconds)
-            told = ", ".join(_describe_arm(context.store, arm.name) for arm in context.arms)
-            context.say(f"{NAME} {number} of {plan.spans}: {told}")
 
 
 def _span(
@@ -87,29 +84,24 @@ def _span(
     for system, probe in zip(systems, probes, strict=True):
         for trial_id in missing:
             if trial_id.arm == system.deployment.arm.name:
-                _keep(context.store, trial_id, system, probe.reading(), (begin, end))
+                _keep(context, trial_id, system, probe.reading(), (begin, end))
 
 
 def _keep(
-    store: ResultStore, trial_id: TrialId, system: SystemUnderTest, found: Reading, span: tuple[float, float]
+    context: BenchContext, trial_id: TrialId, system: SystemUnderTest, found: Reading, span: tuple[float, float]
 ) -> None:
     begin, end = span
     moved, names = takeovers(found, begin, end), names_of(system.deployment.lab)
     worst, stall_arrays = stalls(system.jitter, begin, end)
     seen = outage(found, begin, "", end).values()
     values = {name: seen[name] for name in _KEPT if name in seen}
-    store.add(
+    context.keep(
         trial_id,
         {**values, "false_takeovers": len(moved), "seconds": end - begin, "worst_stall_seconds": worst},
+        shown=("false_takeovers", "lost", "seconds"),
         detail={"takeovers": [[round(at - begin, 3), names.get(mac, mac)] for at, mac in moved]},
         arrays={**found.arrays(), **stall_arrays},
     )
-
-
-def _describe_arm(store: ResultStore, arm: str) -> str:
-    trials = store.of(NAME, arm)
-    moved, seconds = (sum(trial.values[name] or 0 for trial in trials) for name in ("false_takeovers", "seconds"))
-    return f"{arm} {moved:.0f} false takeovers in {seconds / 60:.1f} min"
 
 
 @contextmanager

@@ -8,7 +8,7 @@ a dead endpoint; the case `power-cut-endpoints` shows what dead endpoints cost.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -18,7 +18,6 @@ from lbproof.spec import UnknownName
 from lbproof_perf.benchmarks.base import OUTAGE_METRICS, Benchmark, Size
 from lbproof_perf.report import answers, panels
 from lbproof_perf.results import TrialId
-from lbproof_perf.stats.quantiles import enough, quantile
 from lbproof_perf.sut.faults import KINDS
 from lbproof_perf.sut.system import LabPool, kind_of
 
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from lbproof_perf.benchmarks.base import BenchContext
-    from lbproof_perf.results import ResultStore
     from lbproof_perf.sut.arms import Arm
 
 NAME = "failover"
@@ -36,6 +34,7 @@ VARIANTS = ("reference-fast", "keepalived-50ms")
 """Arms whose power cuts alone are measured: in all else they are as the arm that they vary."""
 _GRACE = 5.0
 """Seconds until a node that is dead counts as NotReady where dead endpoints are measured (Kubernetes' default: 50)."""
+_SHOWN = ("first_answer_seconds", "steady_seconds", "lost", "fault_bracket_seconds")
 _ENDPOINTS = ("power-cut-endpoints", "drained", "rolling-restart")
 """Cases whose Service has a backend on every worker."""
 CASES: Mapping[str, str] = {name: kind.text for name, kind in KINDS.items()} | {
@@ -118,25 +117,13 @@ def together(context: BenchContext, labs: LabPool, todo: Sequence[TrialId]) -> N
     """Make trials in their order, all arms that they name being up."""
     systems = {arm.name: labs.system(arm) for arm in context.arms if any(trial_id.arm == arm.name for trial_id in todo)}
     for at, trial_id in enumerate(todo, start=1):
-        systems[trial_id.arm].trial(context.store, trial_id)
-        context.say(f"{trial_id.bench} {at} of {len(todo)}: {describe_trial(context.store, trial_id)}")
-
-
-def describe_trial(store: ResultStore, trial_id: TrialId) -> str:
-    """What a trial showed, and what is known of its kind so far: one line."""
-    trials = store.of(trial_id.bench, trial_id.arm, trial_id.case)
-    waits = [trial.values["first_answer_seconds"] for trial in trials]
-    last = trials[-1]
-
-    def shown(seconds: float | None) -> str:
-        return "none" if seconds is None or seconds == float("inf") else f"{seconds * 1000:.0f} ms"
-
-    line = f"{trial_id.arm} {trial_id.case}: {shown(waits[-1])}, {last.values['lost']:.0f} lost"
-    median = f"median {shown(quantile(waits, 0.5))}, " if enough(len(waits), 0.5) else ""
-    line += f" (of {len(waits)}: {median}longest {shown(quantile(waits, 1.0))})"
-    if (bracket := last.values.get("fault_bracket_seconds")) is not None:
-        line += f", fault within {bracket * 1000:.1f} ms"
-    return line + "".join(f"; {warning}" for warning in last.warnings)
+        context.say(f"{trial_id.bench} {at} of {len(todo)}: {trial_id.arm}, {trial_id.case}")
+        system = systems[trial_id.arm]
+        for seen in system.watch(trial_id.case):
+            number = trial_id.number
+            if seen.case != trial_id.case:  # a repair: it comes first, so that a run that stops here makes both again
+                number = 1 + len(context.store.of(trial_id.bench, trial_id.arm, seen.case))
+            context.keep(replace(trial_id, case=seen.case, number=number), **system.kept(seen), shown=_SHOWN)
 
 
 def _change(options: Mapping[str, Any]) -> dict[str, Any]:

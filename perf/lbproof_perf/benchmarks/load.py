@@ -46,6 +46,7 @@ USERS: Mapping[str, str] = {
 _GENERATORS = {"HttpUser": "RequestsUser", "FastHttpUser": "KeepAliveUser", "ScheduleUser": "ScheduleUser"}
 """What a case calls a generator → the class of the locustfile."""
 TOOLS = (*_GENERATORS, "wrk")
+_SHOWN = ("requests_per_second", "p99_seconds", "failures", "truth_p95_seconds", "seen_p95_seconds")
 _QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p999": 0.999, "p9999": 0.9999}
 _FLAT_OUT = 200_000.0
 """Requests a second that no generator in Python sends: a schedule of it is as fast as it goes."""
@@ -200,8 +201,7 @@ def _ceiling(context: BenchContext, plan: LoadPlan, trial_id: TrialId, ready: _R
         ready.client, url, seconds=plan.seconds, connections=_FLAT_OUT_CONNECTIONS, servers=ready.servers
     )
     detail = {"connections": _FLAT_OUT_CONNECTIONS, "server": ready.deployment.arm.name}
-    context.store.add(trial_id, values, detail=detail)
-    context.say(f"load: wrk: {values['requests_per_second'] or 0:.0f} requests/s")
+    context.keep(trial_id, values, shown=_SHOWN, detail=detail)
 
 
 def _freeze(context: BenchContext, plan: LoadPlan, trial_id: TrialId, ready: _Ready) -> None:
@@ -228,7 +228,6 @@ def _freeze(context: BenchContext, plan: LoadPlan, trial_id: TrialId, ready: _Re
     )
     more = {"truth_p95_seconds": must, "seen_p95_seconds": None if np.isnan(said) else said}
     _keep(context, trial_id, outcome, ready, more)
-    context.say(f"load: {trial_id.case}: p95 {said * 1000:.0f} ms where the truth is {must * 1000:.0f} ms")
 
 
 def _keep(
@@ -239,12 +238,13 @@ def _keep(
     more: Mapping[str, float | None] | None = None,
 ) -> None:
     """Keep what came of a load, and say it. `more`: values besides those of every load."""
-    load, tally, use, warnings, found = outcome.load, outcome.tally, outcome.use, outcome.warnings(), values(outcome)
+    load, tally, use = outcome.load, outcome.tally, outcome.use
     bounds, counts = tally.latency.bars()
-    context.store.add(
+    context.keep(
         trial_id,
-        {**found, **(more or {})},
-        warnings=warnings,
+        {**values(outcome), **(more or {})},
+        shown=_SHOWN,
+        warnings=outcome.warnings(),
         detail={
             "user": load.user,
             "users": load.users,
@@ -266,12 +266,6 @@ def _keep(
             "histogram_seconds": np.array(bounds, dtype=np.float64),
             "histogram_count": np.array(counts, dtype=np.int64),
         },
-    )
-    p99 = found.get("p99_seconds")
-    shown = "-" if p99 is None else f"{p99 * 1000:.2f} ms"
-    context.say(
-        f"load: {trial_id.arm}: {trial_id.case} {trial_id.number}: {outcome.rate:.0f} requests/s, p99 {shown}"
-        + "".join(f"; {warning}" for warning in warnings)
     )
 
 

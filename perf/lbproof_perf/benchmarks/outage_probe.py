@@ -97,7 +97,7 @@ def _trial(context: BenchContext, trial_id: TrialId, probe: OutageProbe, server:
     found = probe.reading()
     seen = outage(found, began, "")
     measured = seen.first_answer_seconds if trial_id.case == "freeze" else seen.longest_gap_seconds
-    context.store.add(
+    context.keep(
         trial_id,
         {
             "truth_seconds": ends - began,
@@ -105,6 +105,7 @@ def _trial(context: BenchContext, trial_id: TrialId, probe: OutageProbe, server:
             "error_seconds": None if measured is None else measured - (ends - began),
             "worst_stall_seconds": stalls(jitter, began, end)[0],
         },
+        shown=("truth_seconds", "seen_seconds", "error_seconds"),
         arrays={**found.arrays(), "fault_at": np.array([began])},
     )
 
@@ -115,10 +116,6 @@ def _say(context: BenchContext) -> None:
     apart = abs(middle[0] - middle[1])
     of = "medians of" if enough(min(map(len, errors)), 0.5) else "of"
     context.say(f"ruler: two arms that are one differ by {apart * 1e3:.2f} ms ({of} {len(errors[0])})")
-    for trial in context.store.of(NAME, case="freeze"):
-        truth, seen = trial.values["truth_seconds"], trial.values["seen_seconds"]
-        if truth and seen:
-            context.say(f"ruler: a server frozen for {truth:.3f} s shows as {seen:.3f} s ({seen / truth - 1:+.2%})")
 
 
 @contextmanager

@@ -106,14 +106,14 @@ def _at(context: BenchContext, arms: Sequence[Arm], plan: ScalePlan, workers: in
             system = systems[arm.name]
             system.grow(point.services)
             measured = system.brought_down() if point.restart else system.costs(plan)
-            context.store.add(
+            context.keep(
                 trial_id,
                 measured.values,
+                shown=[name for name in measured.values if "_speakers_api" not in name],
                 warnings=measured.warnings,
                 detail={**measured.detail, "services": point.services, "nodes": workers, "proxy_mode": PROXY_MODE},
                 arrays=measured.arrays,
             )
-            context.say(f"{trial_id.key}: {describe_point(measured.values)}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,17 +222,6 @@ class Growing:
             "controller_restart_seconds": seen.assigned[name].at - began if name in seen.assigned else None,
         }
         return values, {"restart_arp": arp}
-
-
-def describe_point(values: Mapping[str, float | None]) -> str:
-    """The figures of a point, for the one who waits."""
-
-    def shown(name: str, value: float | None) -> str:
-        if value is None:
-            return f"{name} never"
-        return f"{name} {value / (1 << 20):.0f} MiB" if name.endswith("_bytes") else f"{name} {value:.3f}"
-
-    return ", ".join(shown(name, value) for name, value in values.items() if "_speakers_api" not in name)
 
 
 BENCHMARK = Benchmark(

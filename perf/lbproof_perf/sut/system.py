@@ -7,7 +7,7 @@ import threading
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,7 +16,6 @@ from lbproof.witnesses.wait import EventuallyFailed, eventually
 from lbproof_perf.outage_probe.jitter import JitterLog
 from lbproof_perf.outage_probe.outage import Outage, announcers, outage
 from lbproof_perf.outage_probe.probe import OutageProbe, at_client, at_far, names_of
-from lbproof_perf.results import TrialId
 from lbproof_perf.sut import deployment
 from lbproof_perf.sut.faults import KINDS, restart_speakers
 
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
 
     from lbproof.lab.base import Lab, Node
     from lbproof_perf.outage_probe.reading import Reading
-    from lbproof_perf.results import ResultStore
     from lbproof_perf.sut.arms import Arm
     from lbproof_perf.sut.deployment import Deployment
     from lbproof_perf.sut.faults import Kind
@@ -101,14 +99,6 @@ class SystemUnderTest:
     def _lab(self) -> Lab:
         return self.deployment.lab
 
-    def trial(self, store: ResultStore, trial_id: TrialId) -> None:
-        """Do the fault that the step names, watch what it costs, put it right, and keep it."""
-        *healed, watched = self.watch(trial_id.case)
-        for one in healed:  # first, so that a run that is stopped in between makes both again
-            number = 1 + len(store.of(trial_id.bench, trial_id.arm, one.case))
-            self._keep(store, TrialId(bench=trial_id.bench, arm=trial_id.arm, case=one.case, number=number), one)
-        self._keep(store, trial_id, watched)
-
     def watch(self, case: str) -> list[Watched]:
         """Do a fault and put it right; what was seen of its undo, where that is watched, and then of itself.
 
@@ -175,7 +165,8 @@ class SystemUnderTest:
         self.deployment.check.undo.later(f"{fault.kind} of {fault.target}", fault.undo)
         return fault
 
-    def _keep(self, store: ResultStore, trial_id: TrialId, seen: Watched) -> None:
+    def kept(self, seen: Watched) -> dict[str, Any]:
+        """What is kept of a fault: values, warnings, detail and arrays of its trial."""
         fault, found = seen.fault, seen.found
         names = names_of(self._lab)
         worst, stall_arrays = stalls(self.jitter, fault.earliest - _BEFORE, seen.end)
@@ -184,11 +175,10 @@ class SystemUnderTest:
         values = seen.outage.values() | {"worst_stall_seconds": worst}
         if fault.before is not None:
             values["fault_bracket_seconds"] = fault.began - fault.before
-        store.add(
-            trial_id,
-            values,
-            warnings=(*seen.warnings, *stalled),
-            detail={
+        return {
+            "values": values,
+            "warnings": (*seen.warnings, *stalled),
+            "detail": {
                 "fault": fault.kind,
                 "target": fault.target,
                 "before": seen.announcer.name,
@@ -196,13 +186,13 @@ class SystemUnderTest:
                 "macs": list(found.macs),
                 "nodes": [names.get(mac, "") for mac in found.macs],
             },
-            arrays={
+            "arrays": {
                 **found.arrays(),
                 **stall_arrays,
                 "fault_at": np.array([fault.began]),
                 "fault_before": np.array([fault.earliest]),
             },
-        )
+        }
 
     def _restore(self) -> None:
         """Wait until the lab is as before, and one node answers.
