@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import math
 import threading
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +24,7 @@ from lbproof_perf.benchmarks.base import BenchContext, Benchmark, Size, turns
 from lbproof_perf.report import answers, panels
 from lbproof_perf.report.spec import metrics
 from lbproof_perf.results import TrialId
-from lbproof_perf.sut.services import CEILING, SAMPLE, ServiceBench, service_bench
+from lbproof_perf.sut.services import CEILING, SAMPLE, ServiceBench
 from lbproof_perf.sut.usage import PARTS, rates
 
 if TYPE_CHECKING:
@@ -122,26 +121,20 @@ def run(context: BenchContext, plan: AllocatePlan) -> None:
 
 
 def _set_up(context: BenchContext, setup: Setup, arms: Sequence[Arm]) -> None:
-    wanted = [
-        (case, arm, TrialId(bench=NAME, arm=arm.name, case=case.name, number=number))
+    cases = {case.name: case for case in setup.cases}
+    todo = context.missing(
+        TrialId(bench=NAME, arm=arm.name, case=case.name, number=number)
         for case in setup.cases
         for number, arm in turns(arms, case.times)
-    ]
-    wanted = [row for row in wanted if not context.store.has(row[2])]
-    most = max(case.services for case in setup.cases)
+    )
     topology = Topology(
         proxy_mode=setup.proxy_mode,
         proxy_args=() if setup.period == STOCK else (f"--iptables-min-sync-period={setup.period}",),
         audit=True,
     )
-    with ExitStack() as stack:
-        benches: dict[str, ServiceBench] = {}
-        for arm in arms:
-            if any(row[1] is arm for row in wanted):
-                deployment = stack.enter_context(context.opened(arm, topology))
-                benches[arm.name] = stack.enter_context(service_bench(deployment, most))
-        for case, arm, trial_id in wanted:
-            _trial(context, benches[arm.name], setup, case, trial_id)
+    with context.service_benches(todo, topology, max(case.services for case in setup.cases)) as benches:
+        for trial_id in todo:
+            _trial(context, benches[trial_id.arm], setup, cases[trial_id.case], trial_id)
 
 
 def _trial(context: BenchContext, bench: ServiceBench, setup: Setup, case: Case, trial_id: TrialId) -> None:

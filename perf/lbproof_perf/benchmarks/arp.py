@@ -23,9 +23,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lbproof.lab.base import LabError, Topology
+from lbproof.lab.base import Topology
 from lbproof.lab.netns import NetnsLab
-from lbproof.witnesses import arp
 from lbproof.witnesses.wait import EventuallyFailed
 from lbproof_perf.benchmarks.base import LATENCY_METRICS, Benchmark, Size, turns
 from lbproof_perf.probes.arp_requests import ArpRequester
@@ -176,13 +175,9 @@ class _Rounds:
     def begin(self, address: str) -> None:
         """Find the announcing node, and wait until the API server is told nothing any more.
 
-        Raises `LabError` when not exactly one node answers for the address.
+        Raises `EventuallyFailed` when not exactly one node answers for the address.
         """
-        macs = {answer.mac for answer in arp.ask(self._deployment.lab.client(), address)}
-        found = [node for node in self._deployment.lab.nodes if node.mac in macs]
-        if len(found) != 1 or len(macs) != 1:
-            raise LabError(f"{self._arm}: {address} is answered for by {', '.join(macs) or 'nobody'}")
-        self._node = found[0]
+        self._node = self._deployment.check.announcer(address, budget="one_answerer")
         self._warnings = self._meter.quiet()
 
     def did_not(self, counts: Sequence[int], why: str) -> None:

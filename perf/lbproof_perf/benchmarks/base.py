@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from lbproof_perf.report.formatting import unit_of, value_text
 from lbproof_perf.report.spec import BenchmarkReport, Better, metrics
 from lbproof_perf.sut import deployment
+from lbproof_perf.sut.services import ServiceBench, service_bench
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -81,6 +83,19 @@ class BenchContext:
     def opened(self, arm: Arm, topology: Topology) -> AbstractContextManager[Deployment]:
         """A lab of the benchmark's own with the arm installed, while it is entered. Raises `LabError`."""
         return deployment.opened(arm, topology, components=self.components, say=self.say)
+
+    @contextmanager
+    def service_benches(
+        self, todo: Sequence[TrialId], topology: Topology, most: int
+    ) -> Iterator[dict[str, ServiceBench]]:
+        """By arm a lab in which `most` Services can be made at a time, for each arm that the trials name."""
+        with ExitStack() as stack:
+            benches = {}
+            for arm in self.arms:
+                if any(trial_id.arm == arm.name for trial_id in todo):
+                    made = stack.enter_context(self.opened(arm, topology))
+                    benches[arm.name] = stack.enter_context(service_bench(made, most))
+            yield benches
 
     def allocating_arms(self) -> list[Arm]:
         """The arms that have a controller which gives addresses; says which have none."""

@@ -6,6 +6,7 @@ answer is a false takeover. All arms' labs are up and under the same load: what 
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 import threading
@@ -20,14 +21,14 @@ from lbproof.lab.base import LabError
 from lbproof.lab.common.commands import killed_with_parent
 from lbproof_perf.benchmarks.base import OUTAGE_METRICS, Benchmark, Size
 from lbproof_perf.outage_probe.outage import outage, takeovers
-from lbproof_perf.outage_probe.probe import OutageProbe, Streams, at_client, names_of
+from lbproof_perf.outage_probe.probe import OutageProbe, Streams, at_client
 from lbproof_perf.report import panels
 from lbproof_perf.report.spec import metrics
 from lbproof_perf.results import TrialId
 from lbproof_perf.sut.system import stalls
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from lbproof_perf.benchmarks.base import BenchContext
     from lbproof_perf.outage_probe.reading import Reading
@@ -54,23 +55,23 @@ class CpuStressPlan:
 
 def run(context: BenchContext, plan: CpuStressPlan) -> None:
     """Make the trials that are not there yet, of all arms at a time. Raises `LabError` when a lab cannot be had."""
-
-    def missing(number: int) -> list[TrialId]:
-        case = f"{plan.processes}-hogs"
-        return context.missing(TrialId(bench=NAME, arm=arm.name, case=case, number=number) for arm in context.arms)
-
-    if not (numbers := [number for number in range(1, plan.spans + 1) if missing(number)]):
+    todo = context.missing(
+        TrialId(bench=NAME, arm=arm.name, case=f"{plan.processes}-hogs", number=number)
+        for number in range(1, plan.spans + 1)
+        for arm in context.arms
+    )
+    if not todo:
         return
     systems = [context.labs.system(arm) for arm in context.arms]
     with busy(plan.processes):
-        for number in numbers:
-            _span(context, systems, missing(number), plan.seconds)
+        for _, missing in itertools.groupby(todo, lambda trial_id: trial_id.number):
+            _span(context, systems, {trial_id.arm: trial_id for trial_id in missing}, plan.seconds)
 
 
 def _span(
-    context: BenchContext, systems: Sequence[SystemUnderTest], missing: Sequence[TrialId], seconds: float
+    context: BenchContext, systems: Sequence[SystemUnderTest], missing: Mapping[str, TrialId], seconds: float
 ) -> None:
-    """Watch all arms for one span, and keep the trials that are missing."""
+    """Watch all arms for one span, and keep the trials that are missing, by arm."""
     with ExitStack() as stack:
         probes: list[OutageProbe] = []
         for system in systems:
@@ -82,16 +83,15 @@ def _span(
         threading.Event().wait(seconds)  # what is measured is that nothing happens in it
         end = time.monotonic()
     for system, probe in zip(systems, probes, strict=True):
-        for trial_id in missing:
-            if trial_id.arm == system.deployment.arm.name:
-                _keep(context, trial_id, system, probe.reading(), (begin, end))
+        if trial_id := missing.get(system.deployment.arm.name):
+            _keep(context, trial_id, system, probe.reading(), (begin, end))
 
 
 def _keep(
     context: BenchContext, trial_id: TrialId, system: SystemUnderTest, found: Reading, span: tuple[float, float]
 ) -> None:
     begin, end = span
-    moved, names = takeovers(found, begin, end), names_of(system.deployment.lab)
+    moved, names = takeovers(found, begin, end), system.deployment.check.mac_names()
     worst, stall_arrays = stalls(system.jitter, begin, end)
     seen = outage(found, begin, "", end).values()
     values = {name: seen[name] for name in _KEPT if name in seen}

@@ -14,7 +14,7 @@ import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from lbproof.lab.common.vantage import NamespaceVantage
     from lbproof_perf.benchmarks.base import BenchContext
 
+    Server = subprocess.Popen[str]
+
 NAME = "ruler"
 _ARMS = ("arm-a", "arm-b")
 _PORT = 7000
@@ -53,20 +55,6 @@ class OutageProbePlan:
     freezes: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Server:
-    process: subprocess.Popen[bytes]
-    out: IO[bytes]
-
-    def deaf(self, seconds: float) -> tuple[float, float]:
-        """Let nothing through for so long; when it began and will end."""
-        assert self.process.stdin is not None  # noqa: S101 - it was asked for
-        self.process.stdin.write(f"{seconds}\n".encode())
-        self.process.stdin.flush()
-        began, ends = self.out.readline().split()
-        return float(began), float(ends)
-
-
 def run(context: BenchContext, plan: OutageProbePlan) -> None:
     """Make the trials that are not there yet. Raises `LabError` where no namespaces can be had."""
     trial_ids = [TrialId(bench=NAME, arm=arm, case="a-a", number=number) for number, arm in turns(_ARMS, plan.outages)]
@@ -80,18 +68,18 @@ def run(context: BenchContext, plan: OutageProbePlan) -> None:
     _say(context)
 
 
-def _trial(context: BenchContext, trial_id: TrialId, probe: OutageProbe, server: _Server, jitter: JitterLog) -> None:
+def _trial(context: BenchContext, trial_id: TrialId, probe: OutageProbe, server: Server, jitter: JitterLog) -> None:
     with probe:
         if not probe.quiet(_WITHIN):
             raise LabError("the ruler's own server does not answer")
         if trial_id.case == "freeze":
             began = time.monotonic()
-            server.process.send_signal(signal.SIGSTOP)
+            server.send_signal(signal.SIGSTOP)
             threading.Event().wait(_FROZEN)
-            server.process.send_signal(signal.SIGCONT)
+            server.send_signal(signal.SIGCONT)
             ends = time.monotonic()
         else:
-            began, ends = server.deaf(0.1 + 0.1 * random.random())  # noqa: S311 - a phase, no secret
+            began, ends = _deaf(server, 0.1 + 0.1 * random.random())  # noqa: S311 - a phase, no secret
         probe.quiet(_WITHIN)
         end = time.monotonic()
     found = probe.reading()
@@ -119,18 +107,33 @@ def _say(context: BenchContext) -> None:
 
 
 @contextmanager
-def _server(host: NamespaceVantage) -> Iterator[_Server]:
+def _server(host: NamespaceVantage) -> Iterator[Server]:
     argv = [sys.executable, "-m", "lbproof_perf.outage_probe.echo", host.address, str(_PORT)]
     with host.inside():
-        process = subprocess.Popen(killed_with_parent(argv), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        process = subprocess.Popen(
+            killed_with_parent(argv), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+        )
     with process:
-        assert process.stdout is not None  # noqa: S101 - it was asked for
         try:
-            if process.stdout.readline().strip() != b"ready":
+            if _line(process) != ["ready"]:
                 raise LabError("the ruler's own server did not start")
-            yield _Server(process=process, out=process.stdout)
+            yield process
         finally:
             process.kill()
+
+
+def _deaf(server: Server, seconds: float) -> tuple[float, float]:
+    """Have the server let nothing through for so long; when it began and will end."""
+    assert server.stdin is not None  # noqa: S101 - it was asked for
+    server.stdin.write(f"{seconds}\n")
+    began, ends = map(float, _line(server))
+    return began, ends
+
+
+def _line(server: Server) -> list[str]:
+    """The words of the next line that the server says; none when it has ended."""
+    assert server.stdout is not None  # noqa: S101 - it was asked for
+    return server.stdout.readline().split()
 
 
 BENCHMARK = Benchmark(

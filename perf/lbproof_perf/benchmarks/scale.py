@@ -16,7 +16,6 @@ from __future__ import annotations
 import itertools
 import threading
 import time
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +28,7 @@ from lbproof_perf.outage_probe.jitter import JitterLog
 from lbproof_perf.report import answers, panels
 from lbproof_perf.report.spec import metrics
 from lbproof_perf.results import TrialId
-from lbproof_perf.sut.services import CEILING, SERVICES, ServiceBench, at_pace, service, service_bench
+from lbproof_perf.sut.services import CEILING, SERVICES, ServiceBench, at_pace, service
 from lbproof_perf.sut.system import SystemUnderTest
 from lbproof_perf.sut.usage import PARTS, rates
 
@@ -87,23 +86,17 @@ def run(context: BenchContext, plan: ScalePlan) -> None:
 
 
 def _at(context: BenchContext, arms: Sequence[Arm], plan: ScalePlan, workers: int, points: Sequence[Point]) -> None:
-    """Measure at points of one topology, the arms in turn at each; a lab for each arm, as long as it is needed."""
-    wanted = [
-        (arm, points[turn - 1], TrialId(bench=NAME, arm=arm.name, case=points[turn - 1].case))
-        for turn, arm in turns(arms, len(points))
-    ]
-    wanted = [row for row in wanted if not context.store.has(row[2])]
+    """Measure at points of one topology, the arms in turn at each."""
+    by_case = {point.case: point for point in points}
+    todo = context.missing(
+        TrialId(bench=NAME, arm=arm.name, case=points[turn - 1].case) for turn, arm in turns(arms, len(points))
+    )
     topology = Topology(workers=workers, proxy_mode=PROXY_MODE, audit=True)
-    most = max((point.services for point in points), default=0)
-    with ExitStack() as stack:
-        systems: dict[str, Growing] = {}
-        for arm in arms:
-            if any(row[0] is arm for row in wanted):
-                deployment = stack.enter_context(context.opened(arm, topology))
-                bench = stack.enter_context(service_bench(deployment, most + _SPARE))
-                systems[arm.name] = Growing(bench)
-        for arm, point, trial_id in wanted:
-            system = systems[arm.name]
+    most = max((point.services for point in points), default=0) + _SPARE
+    with context.service_benches(todo, topology, most) as benches:
+        systems = {arm: Growing(bench) for arm, bench in benches.items()}
+        for trial_id in todo:
+            system, point = systems[trial_id.arm], by_case[trial_id.case]
             system.grow(point.services)
             measured = system.brought_down() if point.restart else system.costs(plan)
             context.keep(

@@ -42,8 +42,6 @@ class Observation:
     at: float
     step: float = 0.0
     """Seconds by which it may have been true earlier (later, for the last answer)."""
-    who: str = ""
-    """Hardware address of who answered ARP."""
 
 
 @dataclass(slots=True)
@@ -161,14 +159,14 @@ class ServiceObserver:
         self._arp.ask("first", found[0])
 
     def _answered(self, row: list[Any]) -> None:
-        verb, address, moment, step, *who = row
+        verb, address, moment, step, *_ = row
         with self._changed:
             if verb == "last":
                 self.seen.silent[address] = None if moment is None else Observation(moment, step)
             elif verb == "still":
                 self.seen.watched.add(address)
             else:
-                self.seen.arp[address] = Observation(moment, step, *who)
+                self.seen.arp[address] = Observation(moment, step)
             wanted = verb == "first" and address in {self.seen.addresses.get(name) for name in self._served}
             self._changed.notify_all()
         if wanted and address not in self.seen.http:

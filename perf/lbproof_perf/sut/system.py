@@ -15,12 +15,12 @@ from lbproof.lab.base import Fault, LabError, Topology
 from lbproof.witnesses.wait import EventuallyFailed, eventually
 from lbproof_perf.outage_probe.jitter import JitterLog
 from lbproof_perf.outage_probe.outage import Outage, announcers, outage
-from lbproof_perf.outage_probe.probe import OutageProbe, at_client, at_far, names_of
+from lbproof_perf.outage_probe.probe import OutageProbe, at_client, at_far
 from lbproof_perf.sut import deployment
 from lbproof_perf.sut.faults import KINDS, restart_speakers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -87,13 +87,6 @@ class SystemUnderTest:
     deployment: Deployment
     address: str
     jitter: JitterLog
-
-    @classmethod
-    def of(cls, made: Deployment, jitter: JitterLog, *, nodes: Sequence[str] | None = None) -> SystemUnderTest:
-        """Expose a workload on the named nodes, or on every worker."""
-        workers = [node.name for node in made.lab.nodes[1:]]
-        app = made.check.web("backend", nodes=nodes or workers, replicas=1 if nodes else len(workers))
-        return cls(deployment=made, address=made.expose("outage", {"app": app}), jitter=jitter)
 
     @property
     def _lab(self) -> Lab:
@@ -168,7 +161,7 @@ class SystemUnderTest:
     def kept(self, seen: Watched) -> dict[str, Any]:
         """What is kept of a fault: values, warnings, detail and arrays of its trial."""
         fault, found = seen.fault, seen.found
-        names = names_of(self._lab)
+        names = self.deployment.check.mac_names()
         worst, stall_arrays = stalls(self.jitter, fault.earliest - _BEFORE, seen.end)
         stalled = (f"the machine stalled for {worst * 1000:.0f} ms",) if worst >= _STALL else ()
         after = self._announcing(found, seen.end)
@@ -240,8 +233,11 @@ class LabPool(ExitStack):
             if not self._systems:
                 self._jitter = self.enter_context(JitterLog())
                 self.callback(self._systems.clear)
-            nodes = None if self._everywhere else [made.lab.nodes[0].name]
-            self._systems[arm.name] = SystemUnderTest.of(made, self._jitter, nodes=nodes)
+            control_plane, *workers = [node.name for node in made.lab.nodes]
+            nodes = workers if self._everywhere else [control_plane]
+            app = made.check.web("backend", nodes=nodes, replicas=len(nodes))
+            address = made.expose("outage", {"app": app})
+            self._systems[arm.name] = SystemUnderTest(deployment=made, address=address, jitter=self._jitter)
         return self._systems[arm.name]
 
 
