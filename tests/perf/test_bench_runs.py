@@ -17,7 +17,7 @@ from lbproof_perf.benchmarks import failover
 from lbproof_perf.benchmarks.base import BenchContext, Benchmark, Size
 from lbproof_perf.results import ResultStore, TrialId
 from lbproof_perf.sut import arms
-from lbproof_perf.sut.system import kind_of
+from lbproof_perf.sut.system import LabPool, kind_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -73,6 +73,20 @@ def fake_bench(name: str, *, breaks_at_once: bool = False) -> Benchmark:
             raise LabError("the lab is gone\nand more")
 
     return Benchmark(name=name, question="?", help="", run=run, plans=dict.fromkeys(Size, FakePlan()))
+
+
+def test_a_trial_is_kept_and_said_with_units_and_warnings(tmp_path: Path) -> None:
+    """The line has what the benchmark names, the file has all; what did not come about is said too."""
+    said: list[str] = []
+    context = BenchContext(labs=LabPool(None, print), store=ResultStore(tmp_path), arms=[], say=said.append)
+    one, other = (TrialId(bench="arp", arm="acme", case="flood", number=number) for number in (1, 2))
+
+    context.keep(one, {"p50_seconds": 0.002, "lost": 3.0}, shown=["p50_seconds", "absent"], warnings=("stalled",))
+    context.keep(other, {"p50_seconds": None}, shown=["p50_seconds"])
+
+    assert said == ["arp/acme/flood/1: p50 2 ms; stalled", "arp/acme/flood/2: p50 never"]
+    assert context.missing([one, other]) == []
+    assert ResultStore.read(tmp_path).trials[0].values == {"p50_seconds": 0.002, "lost": 3.0}
 
 
 def test_one_that_breaks_off_takes_no_other_along(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ which is then marked; users with a schedule say how long a request takes at a ra
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -166,9 +166,7 @@ def tools(plan: LoadPlan, context: BenchContext) -> list[str]:
 def _load(plan: LoadPlan, user: str, endpoint: Endpoint, **changed: Any) -> Load:  # noqa: ANN401 - fields of `Load`
     made = Load(
         user=user,
-        host=endpoint.host,
-        port=endpoint.port,
-        udp_port=endpoint.udp_port,
+        **asdict(endpoint),
         seconds=plan.seconds,
         processes=plan.processes,
         users=plan.concurrency,
@@ -190,8 +188,8 @@ def _tier(context: BenchContext, plan: LoadPlan, trial_id: TrialId, ready: _Read
 def _ceiling(context: BenchContext, plan: LoadPlan, trial_id: TrialId, ready: _Ready) -> None:
     endpoint = ready.paths.endpoints[Tier.POD]
     if trial_id.arm != "wrk":
-        load = _load(plan, _GENERATORS[trial_id.arm], endpoint, users=_FLAT_OUT_CONNECTIONS, processes=1)
-        load = replace(load, shape="constant")
+        user = _GENERATORS[trial_id.arm]
+        load = _load(plan, user, endpoint, users=_FLAT_OUT_CONNECTIONS, processes=1, shape="constant")
         if load.scheduled:
             load = replace(load, users=1, rate=_FLAT_OUT, connections=_FLAT_OUT_CONNECTIONS)
         _keep(context, trial_id, measure(ready.client, load, servers=ready.servers), ready)

@@ -71,7 +71,7 @@ def run(context: BenchContext, plan: OutageProbePlan) -> None:
 def _trial(context: BenchContext, trial_id: TrialId, probe: OutageProbe, server: Server, jitter: JitterLog) -> None:
     with probe:
         if not probe.quiet(_WITHIN):
-            raise LabError("the ruler's own server does not answer")
+            raise LabError("the outage probe's own server does not answer")
         if trial_id.case == "freeze":
             began = time.monotonic()
             server.send_signal(signal.SIGSTOP)
@@ -116,7 +116,7 @@ def _server(host: NamespaceVantage) -> Iterator[Server]:
     with process:
         try:
             if _line(process) != ["ready"]:
-                raise LabError("the ruler's own server did not start")
+                raise LabError("the outage probe's own server did not start")
             yield process
         finally:
             process.kill()

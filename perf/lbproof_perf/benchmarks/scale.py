@@ -33,7 +33,7 @@ from lbproof_perf.sut.system import SystemUnderTest
 from lbproof_perf.sut.usage import PARTS, rates
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from lbproof_perf.sut.arms import Arm
 
@@ -98,25 +98,10 @@ def _at(context: BenchContext, arms: Sequence[Arm], plan: ScalePlan, workers: in
         for trial_id in todo:
             system, point = systems[trial_id.arm], by_case[trial_id.case]
             system.grow(point.services)
-            measured = system.brought_down() if point.restart else system.costs(plan)
-            context.keep(
-                trial_id,
-                measured.values,
-                shown=[name for name in measured.values if "_speakers_api" not in name],
-                warnings=measured.warnings,
-                detail={**measured.detail, "services": point.services, "nodes": workers, "proxy_mode": PROXY_MODE},
-                arrays=measured.arrays,
-            )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
-    """What came of a point."""
-
-    values: Mapping[str, float | None]
-    warnings: tuple[str, ...]
-    detail: Mapping[str, Any]
-    arrays: Mapping[str, Any] | None = None
+            kept = system.brought_down() if point.restart else system.costs(plan)
+            kept["detail"] |= {"services": point.services, "nodes": workers, "proxy_mode": PROXY_MODE}
+            shown = [name for name in kept["values"] if "_speakers_api" not in name]
+            context.keep(trial_id, **kept, shown=shown)
 
 
 class Growing:
@@ -145,8 +130,8 @@ class Growing:
     def _new(self, count: int) -> list[str]:
         return [f"scale-{next(self._numbers)}" for _ in range(count)]
 
-    def costs(self, plan: ScalePlan) -> Measured:
-        """A window at rest, and one in churn."""
+    def costs(self, plan: ScalePlan) -> dict[str, Any]:
+        """What is kept of a window at rest and one in churn."""
         meter = self._bench.meter
         warnings = meter.quiet()
         begin = meter.snapshot()
@@ -164,7 +149,7 @@ class Growing:
             warnings += (f"not every address was answered for within {CEILING:g} s",)
         if took > plan.window * 1.1:
             warnings += (f"churn was {count / took:.1f} a second instead of {plan.churn:g}",)
-        return Measured(values=values, warnings=warnings, detail={"churned": count, "churn_seconds": took})
+        return {"values": values, "warnings": warnings, "detail": {"churned": count, "churn_seconds": took}}
 
     def _churn(self, count: int, rate: float) -> None:
         """Create a new Service and delete the oldest one, so many times and so often a second."""
@@ -177,8 +162,8 @@ class Growing:
         at_pace(range(count), one, rate)
         self._names = names[count:]
 
-    def brought_down(self) -> Measured:
-        """The announcer of an address loses its power; then all speakers and the controller are killed."""
+    def brought_down(self) -> dict[str, Any]:
+        """What is kept of a power cut of an announcer, after which all speakers and the controller are killed."""
         names = set(self._names)
         found = [row for row in self._kube.list(SERVICES) if row["metadata"]["name"] in names]
         addresses = [address for row in found for address in ingress(row)]
@@ -187,12 +172,13 @@ class Growing:
             (seen,) = system.watch("power-cut")
         cost = seen.outage
         restart, arrays = self._restart(addresses)
-        return Measured(
-            values={"outage_seconds": cost.first_answer_seconds, "steady_seconds": cost.steady_seconds, **restart},
-            warnings=seen.warnings,
-            arrays=arrays,
-            detail={"addresses": len(addresses)},
-        )
+        outage = {"outage_seconds": cost.first_answer_seconds, "steady_seconds": cost.steady_seconds}
+        return {
+            "values": outage | restart,
+            "warnings": seen.warnings,
+            "detail": {"addresses": len(addresses)},
+            "arrays": arrays,
+        }
 
     def _restart(self, addresses: Sequence[str]) -> tuple[dict[str, float | None], dict[str, Any]]:
         """Kill speakers and controller; when is the last address answered for again, and a new Service given one?"""
