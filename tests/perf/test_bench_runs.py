@@ -81,12 +81,13 @@ def test_a_trial_is_kept_and_said_with_units_and_warnings(tmp_path: Path) -> Non
     context = BenchContext(labs=LabPool(None, print), store=ResultStore(tmp_path), arms=[], say=said.append)
     one, other = (TrialId(bench="arp", arm="acme", case="flood", number=number) for number in (1, 2))
 
-    context.keep(one, {"p50_seconds": 0.002, "lost": 3.0}, shown=["p50_seconds", "absent"], warnings=("stalled",))
+    found = {"p50_seconds": 0.002, "cpu_cores": 0.5, "lost": 3.0}
+    context.keep(one, found, shown=["p50_seconds", "cpu_cores", "absent"], warnings=("stalled",))
     context.keep(other, {"p50_seconds": None}, shown=["p50_seconds"])
 
-    assert said == ["arp/acme/flood/1: p50 2 ms; stalled", "arp/acme/flood/2: p50 never"]
+    assert said == ["arp/acme/flood/1: p50 2 ms, cpu cores 0.5; stalled", "arp/acme/flood/2: p50 never"]
     assert context.missing([one, other]) == []
-    assert ResultStore.read(tmp_path).trials[0].values == {"p50_seconds": 0.002, "lost": 3.0}
+    assert ResultStore.read(tmp_path).trials[0].values == found
 
 
 def test_one_that_breaks_off_takes_no_other_along(tmp_path: Path) -> None:

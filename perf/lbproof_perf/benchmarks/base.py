@@ -73,12 +73,8 @@ class BenchContext:
     ) -> None:
         """Keep a trial, and say of it the values that are named in `shown`, and its warnings."""
         self.store.add(trial_id, values, warnings=warnings, detail=detail, arrays=arrays)
-        texts = [
-            f"{name.removesuffix('_' + unit_of(name)).replace('_', ' ')} {value_text(values[name], name)}"
-            for name in shown
-            if name in values
-        ]
-        self.say("; ".join([f"{trial_id.key}: {', '.join(texts)}", *warnings]))
+        texts = ", ".join(f"{_label(name)} {value_text(values[name], name)}" for name in shown if name in values)
+        self.say("; ".join([f"{trial_id.key}: {texts}", *warnings]))
 
     def opened(self, arm: Arm, topology: Topology) -> AbstractContextManager[Deployment]:
         """A lab of the benchmark's own with the arm installed, while it is entered. Raises `LabError`."""
@@ -106,6 +102,13 @@ class BenchContext:
             else:
                 found.append(arm)
         return found
+
+
+def _label(name: str) -> str:
+    """A figure's name for a reader, without a unit that stands with its value (`value_text`)."""
+    unit = unit_of(name)
+    stands_with_value = unit in {"seconds", "bytes", "per_second", "share"}
+    return (name.removesuffix(f"_{unit}") if stands_with_value else name).replace("_", " ")
 
 
 def turns(items: Sequence[T], times: int) -> Iterator[tuple[int, T]]:
