@@ -162,7 +162,7 @@ def test_evidence_never_leads_out(begin: Callable[..., Story], page: Callable[[s
         assert link.startswith(("#", "./")) or link in {"events.ndjson", "report.json", "junit.xml", "SHA256SUMS"}
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0\r"), min_size=1, max_size=60))
 def test_any_text_is_shown_as_it_was(begin: Callable[..., Story], page: Callable[[str], Page], text: str) -> None:
     """Not a character more, not one less."""

@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 OPTIONS = pytest.StashKey[Options]()
 CASE = pytest.StashKey[str]()
 SESSION: pytest.StashKey[Session] = pytest.StashKey()
+DISTRIBUTED = pytest.StashKey[bool]()
+"""Whether a worker of pytest-xdist collected checks."""
+_COLLECTED_CHECKS = "lbproof_collected_checks"
+_DISTRIBUTED = "the checks of a run share one lab and cannot run at the same time; run pytest without -n, --dist and -d"
 CHECK: pytest.StashKey[CheckContext] = pytest.StashKey()
 
 
@@ -42,22 +46,21 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Declare the marker. Raises `pytest.UsageError` when pytest-xdist would run checks in several processes."""
+    """Declare the marker. Raises `pytest.UsageError` when pytest-xdist would run the checks of lbproof."""
     config.addinivalue_line(
         "markers", "requirement(id, letters): the requirement (and the cases of it) that a check proves"
     )
-    if _asks_for_checks(config):  # pytest-xdist's controller collects nothing
-        _refuse_distribution(config)
-
-
-def _refuse_distribution(config: pytest.Config) -> None:
-    """Reject pytest-xdist, detected by its options in the controller and by its data in a worker."""
     option = config.option
     asked = getattr(option, "numprocesses", None) not in {None, 0, "0"} or getattr(option, "dist", "no") != "no"
-    if (asked or hasattr(config, "workerinput")) and not option.collectonly:
-        raise pytest.UsageError(
-            "the checks of a run share one lab and cannot run at the same time; run pytest without -n, --dist and -d"
-        )
+    if asked and not option.collectonly and _asks_for_checks(config):
+        raise pytest.UsageError(_DISTRIBUTED)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:  # noqa: ANN401 - pytest-xdist's WorkerController; xdist may be missing
+    """Note in pytest-xdist's controller, which collects nothing, that a worker collected checks."""
+    if getattr(node, "workeroutput", {}).get(_COLLECTED_CHECKS):
+        node.config.stash[DISTRIBUTED] = True
 
 
 def _asks_for_checks(config: pytest.Config) -> bool:
@@ -131,7 +134,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     checks = {item: case for item in items if isinstance(item, pytest.Function) and (case := case_of(item)) is not None}
     if not checks:
         return
-    _refuse_distribution(config)
+    if hasattr(config, "workerinput"):  # the controller reports the error
+        config.workeroutput[_COLLECTED_CHECKS] = True  # type: ignore[attr-defined]
+        items.clear()
+        return
     from lbproof.run.session import Session  # noqa: PLC0415 - costs half a second that other sessions need not pay
 
     for item, case in checks.items():
@@ -182,7 +188,10 @@ def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, objec
     """Boot the labs and install the implementation before the first check."""
     run = session.config.stash.get(SESSION, None)
     if run is None or session.config.option.collectonly:
-        return (yield)
+        result = yield
+        if DISTRIBUTED in session.config.stash:
+            raise pytest.UsageError(_DISTRIBUTED)
+        return result
     run.open(session)
     try:
         return (yield)
