@@ -14,8 +14,6 @@ import click
 if TYPE_CHECKING:
     from types import ModuleType
 
-CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
-
 
 class _Perf(click.Group):
     """The commands of the benchmarks, which are a part of their own."""
@@ -41,7 +39,7 @@ def _perf() -> ModuleType:
     return lbproof_perf.cli
 
 
-@click.group(cls=_Perf, context_settings=CONTEXT)
+@click.group(cls=_Perf)
 def bench() -> None:
     """Measure implementations side by side in one run.
 
@@ -58,7 +56,7 @@ def bench() -> None:
     """  # noqa: D301 - the mark of a block that click leaves as it is
 
 
-@click.command(context_settings=CONTEXT)
+@click.command()
 @click.argument("one", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.argument("other", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.option("--arm", "arms", multiple=True, metavar="NAME", help="twice: this arm of ONE, and that of OTHER")
