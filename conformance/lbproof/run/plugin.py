@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from lbproof.context import CheckContext, RunContext
     from lbproof.run.session import Session
+    from lbproof.run.workers import Workers
 
 OPTIONS = pytest.StashKey[Options]()
 CASE = pytest.StashKey[str]()
@@ -183,12 +184,18 @@ def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, objec
     run = session.config.stash.get(SESSION, None)
     if run is None or session.config.option.collectonly:
         return (yield)
-    run.open(session)
+    run.open(lambda: _fork_workers(run, session))
     try:
         return (yield)
     except BaseException as error:
         run.stopped_by = error
         raise
+
+
+def _fork_workers(run: Session, session: pytest.Session) -> Workers:
+    from lbproof.run.workers import Workers  # noqa: PLC0415 - as above
+
+    return Workers(run, session)
 
 
 @pytest.hookimpl(wrapper=True, trylast=True)
@@ -208,13 +215,13 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
     run, case = item.config.stash.get(SESSION, None), item.stash.get(CASE, None)
     if run is None or case is None:
         return (yield)
-    run.begin(case, item.nodeid)
+    run.verdicts.begin(case, item.nodeid)
     try:
         result = yield
     except BaseException:
-        run.cut_short(case, item.nodeid)
+        run.verdicts.cut_short(case, item.nodeid)
         raise
-    run.finish(case, item.nodeid)
+    run.verdicts.finish(case, item.nodeid)
     return result
 
 
@@ -226,9 +233,9 @@ def pytest_runtest_makereport(
     report = yield
     run, case = item.config.stash.get(SESSION, None), item.stash.get(CASE, None)
     if run is not None and case is not None and call.when == "call":
-        run.called()
+        run.verdicts.called()
     if run is not None and case is not None and call.excinfo is not None:
-        outcome = run.judge(case, call.excinfo.value, report, item.stash.get(CHECK, None))
+        outcome = run.verdicts.judge(case, call.excinfo.value, report, item.stash.get(CHECK, None))
         report.outcome = outcome
         if outcome == "skipped":
             report.longrepr = (str(item.path), item.location[1] or 0, str(call.excinfo.value))
