@@ -17,6 +17,7 @@ from pyroute2.iproute.linux import IPRoute
 
 from lbproof_reference.controller import allocate
 from lbproof_reference.controller import loop as controller
+from lbproof_reference.events import EventRecorder
 from lbproof_reference.pools import ip_from_int
 from lbproof_reference.speaker import loop as speaker
 from lbproof_reference.speaker import offers, plan, segment, wire
@@ -204,13 +205,13 @@ def off_by_one() -> None:
 @fault("PEND-02", "EVT-01b")
 def silent_pending() -> None:
     """A failed allocation is not reported in an Event."""
-    real = controller.Controller._record_event  # noqa: SLF001
+    real = EventRecorder.event
 
-    def tell(self: controller.Controller, about: Any, kind: str, reason: str, message: str) -> None:  # noqa: ANN401
+    def record(self: EventRecorder, about: Any, kind: str, reason: str, message: str) -> None:  # noqa: ANN401
         if kind != "Warning":
             real(self, about, kind, reason, message)
 
-    _set(controller.Controller, "_record_event", tell)
+    _set(EventRecorder, "event", record)
 
 
 @fault("PEND-03a", "PEND-03b")
@@ -340,12 +341,12 @@ def deaf_to_its_class() -> None:
 @fault("EVT-01a", "ARTICLE-15")
 def wrong_event() -> None:
     """The Event of an allocation names another address."""
-    real = controller.Controller._record_event  # noqa: SLF001
+    real = EventRecorder.event
 
-    def tell(self: controller.Controller, about: Any, kind: str, reason: str, message: str) -> None:  # noqa: ANN401
+    def record(self: EventRecorder, about: Any, kind: str, reason: str, message: str) -> None:  # noqa: ANN401
         real(self, about, kind, reason, 'Assigned IP ["192.0.2.1"]' if reason == "IPAllocated" else message)
 
-    _set(controller.Controller, "_record_event", tell)
+    _set(EventRecorder, "event", record)
 
 
 @fault("EVT-02a", "EVT-02b", "EVT-02c")
