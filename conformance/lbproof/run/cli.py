@@ -1,7 +1,7 @@
 """The `lbproof` command: its group, and `main`, which turns errors into one line and an exit code.
 
 Exit codes are in `lbproof.spec.Exit`: 0 conformant, 1 not conformant, 2 inconclusive, 64 usage, 69 no usable
-environment, 70 a bug of lbproof. Imports inside the commands keep `lbproof list` and `--help` fast.
+environment, 70 a bug in lbproof. Imports inside the commands keep `lbproof list` and `--help` fast.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ def cli() -> None:
     \b
       lbproof run                                  judge the reference in the embedded lab
       lbproof run --implementation metallb         judge MetalLB
-      lbproof doctor                               what this machine lacks, and how to get it
+      lbproof doctor                               list what this machine lacks, and how to install it
 
-    Exit codes: 0 conformant, 1 not conformant, 2 inconclusive, 64 usage, 69 no usable environment, 70 a bug of ours.
-    """  # noqa: D301 - the mark of a block that click leaves as it is
+    Exit codes: 0 conformant, 1 not conformant, 2 inconclusive, 64 usage, 69 no usable environment, 70 a bug in lbproof.
+    """  # noqa: D301 - click does not rewrap a paragraph marked with \b
 
 
 for command in (run, list_, doctor, lab, bench, compare, report, clean):
@@ -45,7 +45,7 @@ for command in (run, list_, doctor, lab, bench, compare, report, clean):
 
 
 def main() -> None:
-    """Run the command; every expected error is one line, anything else is a bug of ours and says so."""
+    """Run the command; print an expected error as one line, and any other with its traceback as a bug in lbproof."""
     try:
         cli.main(standalone_mode=False)
     except click.exceptions.Exit as done:
@@ -56,7 +56,7 @@ def main() -> None:
         fail(f"{error.format_message().rstrip('.')}; see lbproof --help", Exit.USAGE)
     except KeyboardInterrupt:
         fail("interrupted", Exit.INCONCLUSIVE)
-    except Exception as error:  # noqa: BLE001 - the last resort: say that it is ours, and where
+    except Exception as error:  # noqa: BLE001 - reported as a bug
         from lbproof.lab.base import LabError  # noqa: PLC0415 - as above
         from lbproof.report.model import BadRun  # noqa: PLC0415
 
@@ -67,4 +67,4 @@ def main() -> None:
         if line := of_environment(error):
             fail(line, Exit.NO_ENVIRONMENT)
         traceback.print_exc()
-        fail("this is a bug of lbproof; please report it with the lines above", Exit.BUG)
+        fail("this is a bug in lbproof; please report it with the lines above", Exit.BUG)

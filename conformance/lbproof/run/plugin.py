@@ -57,7 +57,7 @@ def _refuse_distribution(config: pytest.Config) -> None:
     asked = getattr(option, "numprocesses", None) not in {None, 0, "0"} or getattr(option, "dist", "no") != "no"
     if (asked or hasattr(config, "workerinput")) and not option.collectonly:
         raise pytest.UsageError(
-            "the checks of a run share one lab and cannot run at the same time; run pytest without -n, --dist and -d"
+            "pytest cannot distribute the checks of a run, which share a lab; run it without -n, --dist and -d"
         )
 
 
@@ -91,8 +91,8 @@ def _budget(text: str) -> tuple[str, float]:
     try:
         return name, float(seconds)
     except ValueError:
-        hint = f"seconds, not {seconds!r}" if equals else "NAME=SECONDS"
-        raise BadOption(f"budget {text!r} in --budget: it takes {hint}; all of them: lbproof list --budgets") from None
+        hint = f"write a number of seconds, not {seconds!r}" if equals else "write NAME=SECONDS"
+        raise BadOption(f"budget {text!r} in --budget: {hint}; see lbproof list --budgets") from None
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -147,7 +147,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     session.begins = list(dict.fromkeys(begins[item] for item in kept if item in begins))
     others = [item for item in items if item not in checks]
     if not kept and not others:
-        why = "; ".join(f"{c} is {w}" for c, w in list(session.not_run.items())[:3]) or "no check is left to select"
+        why = "; ".join(f"{c} is {w}" for c, w in list(session.not_run.items())[:3]) or "the options select no check"
         raise pytest.UsageError(f"nothing to judge: {why}")
     items[:] = [*others, *kept]
     _choose_labs(config, session, [_scheduled(item, len(others) + at, begins) for at, item in enumerate(kept)])

@@ -151,7 +151,7 @@ class Session:
             self.verdicts.record(case, "", Verdict(verdict), reason=reason)
         try:
             if self.labs > 1:
-                self._progress(f"{self.labs} labs side by side; --labs 1 judges in one")
+                self._progress(f"{self.labs} labs in parallel; --labs 1 uses one lab")
                 self.workers = fork_workers()
             self._begin()
         except BaseException as error:
@@ -273,7 +273,7 @@ class Session:
         if self.journal.lost:
             if self.exit is not Exit.NOT_CONFORMANT:
                 self.exit = Exit.NO_ENVIRONMENT
-            self._note = f"stopped, since its events could not be written: {of_environment(self.journal.lost)}"
+            self._note = f"stopped, because events could not be written: {of_environment(self.journal.lost)}"
         bundle.write(directory)
         self.summary = terminal.summary(model.read(directory), width=_width())
         if self.exit is Exit.NO_ENVIRONMENT or self.journal.lost:

@@ -62,7 +62,7 @@ class VerdictRecorder:
         An error during cleanup does not replace the failure of the check.
         """
         if self.verdicts.get(case) is Verdict.FAILED:
-            self._details["reason"] += f"; while undoing: {first_line(error)}"
+            self._details["reason"] += f"; during cleanup: {first_line(error)}"
             return "failed"
         if isinstance(error, CannotShow):
             verdict = Verdict.UNTESTABLE
@@ -72,7 +72,7 @@ class VerdictRecorder:
             self._details = _failure(error)
         else:
             verdict = Verdict.ERROR
-            where = {"setup": "before the check: ", "teardown": "while undoing: "}.get(report.when, "")
+            where = {"setup": "before the check: ", "teardown": "during cleanup: "}.get(report.when, "")
             lines = traceback.format_exception(error)
             self._details = {"reason": where + first_line(error), "traceback": "".join(lines)[-4000:]}
         self.verdicts[case] = worst([verdict, self.verdicts.get(case, verdict)])
@@ -91,17 +91,19 @@ class VerdictRecorder:
         verdict = self.verdicts.get(case, Verdict.PASSED)
         if verdict is Verdict.PASSED and not self._called:
             verdict = Verdict.ERROR
-            self._details = {"reason": "the check was not executed: an option of pytest left it out (--setup-plan)"}
+            self._details = {
+                "reason": "the check was not executed, because of an option of pytest such as --setup-plan"
+            }
         self.record(case, node, verdict, **self._details)
         self._journal.case = None
 
     def cut_short(self, case: str, node: str) -> None:
         """Discard the verdict of an interrupted case, unless its failure was already proven."""
         if self.verdicts.get(case) is Verdict.FAILED:
-            self._details["reason"] += "; the run was stopped while the evidence was kept"
+            self._details["reason"] += "; the run was stopped while evidence was collected"
             self.record(case, node, Verdict.FAILED, **self._details)
         else:
-            self.record(case, node, Verdict.ERROR, reason="cut short: the run was stopped while it was judged")
+            self.record(case, node, Verdict.ERROR, reason="interrupted: the run was stopped during this check")
         self._journal.case = None
 
     def relay(self, event: dict[str, Any]) -> None:

@@ -177,7 +177,7 @@ class Workers:
         check, *rest = worker.unit
         worker.unit = []
         item = self._pytest.items[check.index]
-        text = f"the process of lab {worker.number + 1}, which judged it, ended"
+        text = f"the process of lab {worker.number + 1} ended during this check"
         self._session.verdicts.lose(check.case, item.nodeid, text)
         report = pytest.TestReport(
             nodeid=item.nodeid, location=item.location, keywords={}, outcome="failed", longrepr=text, when="call"

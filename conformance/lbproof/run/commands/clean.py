@@ -7,10 +7,10 @@ import click
 
 
 @click.command()
-@click.option("--all", "everything", is_flag=True, help="labs that are up too")
+@click.option("--all", "everything", is_flag=True, help="also remove labs that are up")
 def clean(everything: bool) -> None:
-    """Remove what labs left behind; touches nothing that lbproof did not make."""
+    """Remove remains of labs that ended abnormally, and nothing that lbproof did not create."""
     from lbproof.lab import registry
 
     if not registry.clean(everything=everything, progress=click.echo):
-        click.echo("nothing was left behind")
+        click.echo("nothing to remove")

@@ -13,10 +13,16 @@ from lbproof.spec import Exit
 
 @click.command()
 @click.option("--provider", default="netns", show_default=True, type=click.Choice(["netns", "kind"]), help="which lab")
-@click.option("--implementation", default="reference", show_default=True, metavar="NAME", help="what is to be judged")
-@click.option("--components", type=click.Path(path_type=Path), help="folder that holds Kubernetes' programs")
+@click.option(
+    "--implementation",
+    default="reference",
+    show_default=True,
+    metavar="NAME",
+    help="adapter of the implementation to judge",
+)
+@click.option("--components", type=click.Path(path_type=Path), help="folder with the Kubernetes programs")
 def doctor(provider: str, implementation: str, components: Path | None) -> None:
-    """Say what this machine has, what it lacks, and how to get it."""
+    """List what a run needs: what this machine has, what it lacks, and how to install it."""
     from lbproof.adapters.base import load, python_modules_of
     from lbproof.lab import doctor as examination
     from lbproof.lab.components import ComponentOptions

@@ -1,4 +1,4 @@
-"""`lbproof lab`: boot a lab without a run, use it and take it down."""
+"""`lbproof lab`: boot, use and remove a lab without a run."""
 # ruff: noqa: PLC0415 - imports inside commands keep `lbproof list` and `--help` fast
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from lbproof.run.commands.console import progress
 
 @click.group()
 def lab() -> None:
-    """Boot a lab by itself, look into it, take it down."""
+    """Boot, inspect and remove labs."""
 
 
 @lab.command("up")
-@click.option("--name", default="lab", show_default=True, help="its name; several labs run side by side")
+@click.option("--name", default="lab", show_default=True, help="name of the lab; several labs can be up")
 @click.option("--workers", default=3, show_default=True, type=click.IntRange(1, 50))
 @click.option(
     "--proxy-mode", default="iptables", show_default=True, type=click.Choice(["iptables", "nftables", "none"])
@@ -27,8 +27,8 @@ def lab() -> None:
 @click.option(
     "--api-port", default=0, type=click.IntRange(0, 65535), help="port that leads to the API (default: a free one)"
 )
-@click.option("--components", type=click.Path(path_type=Path), help="folder that holds Kubernetes' programs")
-@click.option("--implementation", metavar="NAME", help="install this implementation too")
+@click.option("--components", type=click.Path(path_type=Path), help="folder with the Kubernetes programs")
+@click.option("--implementation", metavar="NAME", help="also install this implementation")
 @click.option("--provider", default="netns", show_default=True, type=click.Choice(["netns", "kind"]))
 @click.option(
     "--topology", "file", type=click.Path(path_type=Path), help="topology file for kind, instead of the above"
@@ -44,7 +44,7 @@ def lab_up(
     node_image: str,
     **topology: Any,  # noqa: ANN401 - click's values
 ) -> None:
-    """Boot a lab that stays until `lbproof lab down`."""
+    """Boot a lab that stays up until `lbproof lab down`."""
     from lbproof.adapters.base import load, python_modules_of
     from lbproof.context import RunContext
     from lbproof.lab import provide
@@ -81,7 +81,7 @@ def lab_up(
 @lab.command("down")
 @click.argument("name", default="lab")
 def lab_down(name: str) -> None:
-    """Take a lab down and remove everything that it made."""
+    """Remove a lab and everything that it created."""
     from lbproof.lab import registry
 
     registry.clean(name, progress=click.echo)
@@ -89,21 +89,21 @@ def lab_down(name: str) -> None:
 
 @lab.command("list")
 def lab_list() -> None:
-    """The labs of this machine."""
+    """List the labs on this machine."""
     from lbproof.lab import registry
 
     found = registry.labs()
     for info in found:
-        state = "up" if info.alive else "dead: lbproof clean removes what it left"
+        state = "up" if info.alive else "dead: remove its remains with lbproof clean"
         click.echo(f"{info.name:16} {info.provider:8} {info.nodes} nodes  {state}  {info.kubeconfig}")
     if not found:
-        click.echo("no lab; lbproof lab up boots one")
+        click.echo("no labs; boot one with lbproof lab up")
 
 
 @lab.command("kubeconfig")
 @click.argument("name", default="lab")
 def lab_kubeconfig(name: str) -> None:
-    """The path of a lab's kubeconfig, which works from this machine."""
+    """Print the path of a lab's kubeconfig, for use on this machine."""
     from lbproof.lab import registry
 
     click.echo(registry.find(name).kubeconfig)
@@ -114,7 +114,7 @@ def lab_kubeconfig(name: str) -> None:
 @click.argument("where")
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 def lab_exec(name: str, where: str, command: tuple[str, ...]) -> None:
-    """Run a COMMAND at a place WHERE of a lab: a node, `client`, `far`, or `NAMESPACE/POD`."""
+    """Run a COMMAND in a lab; WHERE is a node, `client`, `far` (a routed client) or `NAMESPACE/POD`."""
     from lbproof.lab import provide
     from lbproof.lab.base import environment
 

@@ -1,4 +1,4 @@
-"""`lbproof list`: what the suite can judge, without a cluster."""
+"""`lbproof list`: list requirements, features, profiles, budgets and adapters, without a cluster."""
 # ruff: noqa: PLC0415 - imports inside commands keep `lbproof list` and `--help` fast
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 
 @click.command("list")
 @click.argument("patterns", nargs=-1)
-@click.option("--features", "what", flag_value="features", help="features that an implementation may claim")
-@click.option("--profiles", "what", flag_value="profiles", help="profiles")
-@click.option("--budgets", "what", flag_value="budgets", help="named waits, their defaults and ceilings")
-@click.option("--implementations", "what", flag_value="implementations", help="adapters that are installed")
-@click.option("--json", "as_json", is_flag=True, help="for a program")
+@click.option("--features", "what", flag_value="features", help="list the features that an implementation may claim")
+@click.option("--profiles", "what", flag_value="profiles", help="list the profiles")
+@click.option("--budgets", "what", flag_value="budgets", help="list the named waits with default and ceiling")
+@click.option("--implementations", "what", flag_value="implementations", help="list the installed adapters")
+@click.option("--json", "as_json", is_flag=True, help="print JSON")
 def list_(patterns: tuple[str, ...], what: str | None, as_json: bool) -> None:
-    """What there is to judge; needs no cluster. PATTERNS: IDs, cases or areas.
+    """List the requirements and their cases; needs no cluster.
 
-    A case is shown below the sentence of its requirement, whose level it has.
+    PATTERNS are IDs, cases or areas (default: all). A case has the level of its requirement.
     """
     rows = _rows(what, patterns)
     if as_json:
@@ -40,7 +40,7 @@ def list_(patterns: tuple[str, ...], what: str | None, as_json: bool) -> None:
 
 
 def _list_requirements(cases: Sequence[str]) -> None:
-    """Print each requirement with its level, and below it those of its lettered cases that were chosen."""
+    """Print each requirement with its level, followed by its selected cases."""
     shown = ""
     for case in cases:
         requirement = of_case(case)

@@ -21,7 +21,7 @@ def report() -> None:
 @report.command("html")
 @click.argument("run_folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
 def report_html(run_folder: Path) -> None:
-    """Make all reports of a run again from its events."""
+    """Write all reports of a run again from its events."""
     from lbproof.report import bundle
 
     try:
@@ -36,7 +36,7 @@ def report_html(run_folder: Path) -> None:
 @report.command("verify")
 @click.argument("what", type=click.Path(path_type=Path, exists=True))
 def report_verify(what: Path) -> None:
-    """Check a run's folder or a report.json as a reviewer of a submission would."""
+    """Verify a run's folder or a report.json, as for a submission."""
     from lbproof.report import verify
 
     problems = verify.verify(what)
@@ -48,7 +48,7 @@ def report_verify(what: Path) -> None:
 @report.command("badge")
 @click.argument("run_folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
 def report_badge(run_folder: Path) -> None:
-    """The JSON of a badge with the numbers of a run."""
+    """Print the JSON of a badge with the numbers of a run."""
     from lbproof.report import bundle, model
 
     click.echo(json.dumps(bundle.badge(model.read(run_folder))))

@@ -38,9 +38,9 @@ def _click(spec: dict[str, Any]) -> dict[str, Any]:
 @click.option("--keep", is_flag=True, default=None, help="leave the lab running")
 @click.argument("pytest_args", nargs=-1, type=click.UNPROCESSED)
 def run(pytest_args: Sequence[str], **flags: Any) -> None:  # noqa: ANN401 - click's values
-    """Judge an implementation: boot the lab, install it, run the checks, write the report.
+    """Judge an implementation: boot a lab, install it, run the checks, write the report.
 
-    What follows `--` goes to pytest: `lbproof run --requirement L2 -- -x`.
+    Arguments after `--` are passed to pytest: `lbproof run --requirement L2 -- -x`.
     """
     _refuse_distribution(pytest_args)
     _forget_pytests_environment()
@@ -74,36 +74,36 @@ def run(pytest_args: Sequence[str], **flags: Any) -> None:  # noqa: ANN401 - cli
         click.echo(line)
     if outcome.uncollected:
         click.echo("\n".join(outcome.uncollected), err=True)
-        fail("these checks could not be collected: this is a bug of whoever wrote them", Exit.BUG)
+        fail("these checks could not be collected: this is a bug in the checks", Exit.BUG)
     if code == pytest.ExitCode.NO_TESTS_COLLECTED:
-        fail("nothing to judge: no check is left to select", Exit.USAGE)
+        fail("nothing to judge: the options select no check", Exit.USAGE)
     exit_code = plugin.exit_code(outcome.config, int(code))
     if exit_code == Exit.BUG:
-        fail("this is a bug of lbproof; please report it with the lines above", Exit.BUG)
+        fail("this is a bug in lbproof; please report it with the lines above", Exit.BUG)
     sys.exit(exit_code)
 
 
 def _forget_pytests_environment() -> None:
-    """Remove what the user's own tests are run with: it would change a run, or end it before it begins."""
+    """Remove environment variables for the user's own tests, which could change the run or prevent it."""
     for name in [name for name in os.environ if name.startswith("PYTEST_") or name == "PYTHONWARNINGS"]:
         del os.environ[name]
 
 
 _DISTRIBUTES = re.compile(r"-n.*|-d|-f|--(numprocesses|dist|tx|looponfail)(=.*)?")
-"""Options of pytest-xdist that run tests in several processes."""
+"""Options of pytest-xdist for several processes."""
 
 
 def _refuse_distribution(pytest_args: Sequence[str]) -> None:
     for word in pytest_args:
         if _DISTRIBUTES.fullmatch(word):
             fail(
-                f"{word} after --: the checks of a run share one lab and cannot run at the same time; leave it out",
+                f"{word} after --: the checks of a run share a lab and cannot be distributed by pytest; use --labs N",
                 Exit.USAGE,
             )
 
 
 class _Outcome:
-    """What pytest leaves behind: the configuration, which holds the session, and what it could not collect."""
+    """pytest plugin that keeps the configuration, which holds the session, and the errors of the collection."""
 
     def __init__(self) -> None:
         self.config: Any = None
