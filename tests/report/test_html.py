@@ -331,7 +331,7 @@ def test_a_long_exchange_without_a_fault_is_shown_from_its_beginning(begin: Call
     source = page_of(begin, asked(arp, 100))
 
     assert times(source)[0] == 0.0
-    assert "24 of 200 frames are shown, from the first on;" in source
+    assert "24 of 200 frames are shown, from the first frame on;" in source
 
 
 @pytest.mark.parametrize("second_from", [0, 99])
@@ -354,7 +354,7 @@ def test_other_addresses_are_no_contradiction(begin: Callable[..., Story], arp: 
 
     source = page_of(begin, frames)
 
-    assert "from the first on;" in source
+    assert "from the first frame on;" in source
     assert "contested" not in "".join(table(source))
 
 

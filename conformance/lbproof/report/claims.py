@@ -102,7 +102,7 @@ def _contents(told: jsonreport.Report) -> Iterator[str]:
 
 
 def _outside(row: jsonreport.Requirement, told: jsonreport.Report) -> Iterator[str]:
-    """Cases that are no part of the profile: only a run that selects requirements by name judges them."""
+    """Report cases outside the profile in a run that claims to be whole; only selection by name judges such cases."""
     judged = scope(told)
     features = PROFILES[told.profile].features
     outside = [case.id for case in row.cases if case.id in REQUIREMENTS[row.id].case_ids]

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 SUMS = "SHA256SUMS"
 _SUM = re.compile(r"(?P<digest>[0-9a-f]{64})  (?P<path>.+)")
 _LONGEST = 400
-"""Characters of a finding: what a report says may be of any length."""
+"""Maximum number of characters of a finding, which may quote long text of a report."""
 _CHECKED = {Verdict.PASSED, Verdict.FAILED, Verdict.UNTESTABLE}
 """Verdicts that only an executed check can have."""
 
@@ -38,7 +38,7 @@ def verify(what: Path) -> list[str]:
 
 
 def summary(what: Path) -> list[str]:
-    """What a report that is in order says, and what nobody can prove from it. Raises as `verify` does not."""
+    """Summarize a valid report and what it cannot prove. The report must have passed `verify`."""
     report = what / "report.json" if what.is_dir() else what
     told = jsonreport.Report.model_validate_json(report.read_bytes())
     scope = claims.scope(told)
@@ -56,7 +56,7 @@ def summary(what: Path) -> list[str]:
 
 
 def checksums(run: Path) -> dict[str, str]:
-    """SHA-256 of every file of a run's folder but the sums themselves, by its path in the folder."""
+    """Return the SHA-256 of every file of a run's folder except `SHA256SUMS`, by path in the folder."""
     files = sorted(path for path in run.rglob("*") if path.is_file() and path != run / SUMS)
     return {path.relative_to(run).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
@@ -184,7 +184,7 @@ def _beside(folder: Path, told: jsonreport.Report) -> list[str]:
 
 
 def _stream(text: bytes) -> Iterator[str]:
-    """The order of the events, line by line: one run, from its begin to its end, and each verdict after its check."""
+    """Validate the order of the events: one run from start to end, and each verdict after the start of its check."""
     lines = text.split(b"\n")
     began: set[str] = set()
     judged: dict[str, str] = {}
@@ -286,12 +286,12 @@ def _judged(case: model.Case, run: model.Run) -> Iterator[str]:
 
 
 def _are_ours(told: jsonreport.Report) -> bool:
-    """Whether this version of lbproof made the pages of a run, so that it can make them again."""
+    """Return whether this version of lbproof generated the files of a run, so that it can reproduce them."""
     return told.suite == __version__ and told.schema_version == jsonreport.SCHEMA
 
 
 def _pages(folder: Path, run: model.Run, told: jsonreport.Report) -> Iterator[str]:
-    """The other files that are made from the events, when this version of lbproof made them."""
+    """Compare the other generated files with the events, if this version of lbproof generated them."""
     made = {"environment.json": json.dumps(run.environment, indent=1) + "\n"}
     if _are_ours(told):
         made |= {"junit.xml": junit.of(run), "report.html": html.of(run)}
