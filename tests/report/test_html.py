@@ -91,7 +91,7 @@ def test_a_failure_is_told_in_full(sample: Callable[[str], Sample], shown: Calla
     assert ["+0.001 s", "w01", "02:00:c0:a8:ac:97", "192.168.172.170 is here (to 192.168.172.50)"] in told.rows
     assert ["+0.002 s", "w02", "02:00:c0:a8:ac:98", "192.168.172.170 is here (to 192.168.172.50)"] in told.rows
     assert ["+0.000 s", "client", "02:00:c0:a8:ac:32", "who has 192.168.172.170? tell 192.168.172.50"] in told.rows
-    assert "more than one hardware address speaks for one address" in told.text
+    assert "several hardware addresses claim the same address" in told.text
     assert "still Pending" in told.text
 
 
