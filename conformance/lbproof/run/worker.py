@@ -74,12 +74,12 @@ class WorkerProcess:
             self._send(*answer)
 
     def _send(self, kind: str, value: object) -> None:
-        """Send a message whole, from any thread."""
+        """Send a complete message, from any thread."""
         with self._lock, self._uninterrupted():
             self._pipe.send((kind, value))
 
     def _receive(self) -> list[Any]:
-        """Wait for an order, which an interrupt ends, and read it whole."""
+        """Wait for an order, unless interrupted, and read it completely."""
         self._pipe.poll(None)
         with self._uninterrupted():
             order: list[Any] = self._pipe.recv()
@@ -87,7 +87,7 @@ class WorkerProcess:
 
     @contextlib.contextmanager
     def _uninterrupted(self) -> Iterator[None]:
-        """Hold an interrupt back until the end of the block: half a message would spoil all that follow."""
+        """Delay an interrupt until the end of the block, so that a message is never transferred in part."""
         main = threading.current_thread() is threading.main_thread()
         self._held = self._held or main
         try:

@@ -90,7 +90,7 @@ class Workers:
                 self._config.hook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
                 self._next(worker, schedule)
             elif kind == "ended":
-                self._bury(worker, schedule)
+                self._end_worker(worker, schedule)
             elif kind == "failed":
                 raise _error(value)
         if self._pytest.shouldfail:
@@ -170,7 +170,7 @@ class Workers:
             self._config.hook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
             worker.order("judge", check.index, rest[0].index if rest else None)
 
-    def _bury(self, worker: _Worker, schedule: Schedule) -> None:
+    def _end_worker(self, worker: _Worker, schedule: Schedule) -> None:
         """Record the verdict of the check that a dead worker was executing, and requeue the rest of its unit."""
         if not worker.unit:
             return
@@ -195,7 +195,7 @@ class Workers:
 
 @contextlib.contextmanager
 def _interrupts_held_back() -> Iterator[None]:
-    """Read and write whole messages: a signal that would interrupt is handled at the end of the block."""
+    """Delay SIGINT and SIGTERM until the end of the block, so that messages are read and written completely."""
     held: list[int] = []
     before = {number: signal.signal(number, lambda got, _: held.append(got)) for number in _INTERRUPTS}
     try:
