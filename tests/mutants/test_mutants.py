@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.mutants.broken import MUTANTS, Mutant
+from tests.mutants.catalogue import MUTANTS, Mutant
 
 from lbproof.run.schedule import labs_that_pay
 from lbproof.spec import Level
@@ -36,7 +36,11 @@ def judged(
     run = subprocess.run(
         [
             *(sys.executable, "-m", "lbproof", "run", "--implementation", implementation, "--results", str(results)),
-            *("--labs", str(labs), *(word for name, most in BUDGETS.items() for word in ("--budget", f"{name}={most}"))),
+            *(
+                "--labs",
+                str(labs),
+                *(word for name, most in BUDGETS.items() for word in ("--budget", f"{name}={most}")),
+            ),
             *(("--budget", "at_rest=10") if cases else ()),  # some mutants never come to rest
             *(word for case in cases for word in ("--requirement", case)),
         ],
