@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tests.mutants.broken import MUTANTS, Mutant
 
+from lbproof.lab.netns.provider import NetnsProvider
 from lbproof.run.schedule import labs_that_pay
 from lbproof.spec import Level
 from lbproof.spec.requirements import of_case
@@ -50,7 +51,7 @@ class Runs:
 
     def __init__(self, mutants: Iterable[Mutant], folder: Path) -> None:
         """Start the runs in the order of their tests."""
-        self._pool = ThreadPoolExecutor(labs_that_pay(len(MUTANTS)))
+        self._pool = ThreadPoolExecutor(labs_that_pay(len(MUTANTS), NetnsProvider().capacity()))
         self._runs = {mutant.name: self._pool.submit(self._run, mutant, folder / mutant.name) for mutant in mutants}
 
     def __getitem__(self, mutant: Mutant) -> tuple[int, dict[str, str]]:

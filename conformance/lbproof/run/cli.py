@@ -21,13 +21,16 @@ import click
 from lbproof import __version__
 from lbproof.files import of_environment
 from lbproof.run.bench import CONTEXT, bench, compare
-from lbproof.run.flags import FLAGS
+from lbproof.run.flags import all_flags, doctor_flags, key_of, lab_flags
+from lbproof.run.lab_command import LabCommand
 from lbproof.spec import AREAS, BUDGETS, FEATURES, PROFILES, Exit, UnknownName, select
 from lbproof.spec.requirements import of_case, sentence
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from types import FrameType
+
+    from lbproof.run.options import Options
 
 
 @click.group(context_settings=CONTEXT)
@@ -49,20 +52,7 @@ def cli() -> None:
 # --- run
 
 
-def _run_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    for name, spec in reversed(FLAGS):
-        many = spec.get("action") == "append"
-        command = click.option(f"--{name}", multiple=many, default=None, **_click(spec))(command)
-    return command
-
-
-def _click(spec: dict[str, Any]) -> dict[str, Any]:
-    kinds = {Path: click.Path(path_type=Path), int: int}
-    return {"help": spec["help"], "metavar": spec["metavar"], "type": kinds.get(spec.get("type", str), str)}
-
-
-@cli.command(context_settings={**CONTEXT, "ignore_unknown_options": False})
-@_run_options
+@cli.command(cls=LabCommand, lab_flags=all_flags, context_settings={**CONTEXT, "ignore_unknown_options": False})
 @click.option("--keep", is_flag=True, default=None, help="leave the lab running")
 @click.argument("pytest_args", nargs=-1, type=click.UNPROCESSED)
 def run(pytest_args: Sequence[str], **flags: Any) -> None:  # noqa: ANN401 - click's values
@@ -237,21 +227,22 @@ def _made(found: dict[str, Any]) -> list[tuple[str, Any]]:
 # --- doctor
 
 
-@cli.command()
-@click.option("--provider", default="netns", show_default=True, type=click.Choice(["netns", "kind"]), help="which lab")
+@cli.command(cls=LabCommand, lab_flags=doctor_flags)
 @click.option("--implementation", default="reference", show_default=True, metavar="NAME", help="what is to be judged")
 @click.option("--components", type=click.Path(path_type=Path), help="folder that holds Kubernetes' programs")
-def doctor(provider: str, implementation: str, components: Path | None) -> None:
+def doctor(implementation: str, components: Path | None, **given: Any) -> None:  # noqa: ANN401 - click's values
     """Say what this machine has, what it lacks, and how to get it."""
     from lbproof.adapters.base import load, python_modules_of
     from lbproof.lab import doctor as examination
-    from lbproof.lab.components import ComponentOptions
+    from lbproof.lab.provider import LabRequest
 
-    options, modules = (
-        ComponentOptions(directory=components),
-        python_modules_of(load(implementation, "--implementation")),
+    options = _lab_options(given)
+    request = LabRequest(
+        options=options.lab_options(),
+        components=components,
+        python_modules=python_modules_of(load(implementation, "--implementation")),
     )
-    findings = examination.examine_kind(options) if provider == "kind" else examination.examine(options, modules)
+    findings = options.lab_provider.examine(request)
     for line in examination.lines(findings):
         click.echo(line)
     sys.exit(int(Exit.CONFORMANT if examination.usable(findings) else Exit.NO_ENVIRONMENT))
@@ -265,54 +256,45 @@ def lab() -> None:
     """Boot a lab by itself, look into it, take it down."""
 
 
-@lab.command("up")
+def _lab_options(given: dict[str, Any]) -> Options:
+    """Validate the provider and its options. Raises `UnknownName` or `BadOption`."""
+    from lbproof.run.options import read
+
+    named = {name.replace("_", "-"): value for name, value in given.items() if value not in {None, ()}}
+    return read(None, {key_of(name): value for name, value in named.items()})
+
+
+@lab.command("up", cls=LabCommand, lab_flags=lab_flags)
 @click.option("--name", default="lab", show_default=True, help="its name; several labs run side by side")
-@click.option("--workers", default=3, show_default=True, type=click.IntRange(1, 50))
-@click.option(
-    "--proxy-mode", default="iptables", show_default=True, type=click.Choice(["iptables", "nftables", "none"])
-)
-@click.option("--proxy-arg", "proxy_args", multiple=True, metavar="FLAG", help="another flag for kube-proxy")
-@click.option(
-    "--api-port", default=0, type=click.IntRange(0, 65535), help="port that leads to the API (default: a free one)"
-)
 @click.option("--components", type=click.Path(path_type=Path), help="folder that holds Kubernetes' programs")
 @click.option("--implementation", metavar="NAME", help="install this implementation too")
-@click.option("--provider", default="netns", show_default=True, type=click.Choice(["netns", "kind"]))
-@click.option(
-    "--topology", "file", type=click.Path(path_type=Path), help="topology file for kind, instead of the above"
-)
-@click.option("--node-image", default="", help="image of kind's nodes (default: the published, else the built one)")
 def lab_up(
     *,
     name: str,
     components: Path | None,
     implementation: str | None,
-    provider: str,
-    file: Path | None,
-    node_image: str,
-    **topology: Any,  # noqa: ANN401 - click's values
+    **given: Any,  # noqa: ANN401 - click's values
 ) -> None:
     """Boot a lab that stays until `lbproof lab down`."""
     from lbproof.adapters.base import load, python_modules_of
     from lbproof.context import RunContext
     from lbproof.lab import provide
-    from lbproof.lab.base import Topology
+    from lbproof.lab.provider import LabRequest
     from lbproof.witnesses.journal import Journal
     from lbproof.witnesses.kube import Kube
     from lbproof.witnesses.wait import Waiter
 
     adapter = load(implementation, "--implementation") if implementation else None
-    wanted = provide.Wanted(
-        provider=provider,
+    options = _lab_options(given)
+    request = LabRequest(
         name=name,
+        options=options.lab_options(),
         programs=adapter.components if adapter else (),
         files=adapter.files if adapter else (),
         python_modules=python_modules_of(adapter) if adapter else {},
         components=components,
-        node_image=node_image,
-        topology_file=file,
     )
-    made, programs = provide.boot(Topology(**topology), wanted, _say, lifeline=False)
+    made, programs = provide.boot(options.lab_provider, request, _say, lifeline=False)
     if adapter:
         journal = Journal(None)
         RunContext(
@@ -330,9 +312,9 @@ def lab_up(
 @click.argument("name", default="lab")
 def lab_down(name: str) -> None:
     """Take a lab down and remove everything that it made."""
-    from lbproof.lab import registry
+    from lbproof.lab import provide
 
-    registry.clean(name, progress=click.echo)
+    provide.clean(name, progress=click.echo)
 
 
 @lab.command("list")
@@ -425,9 +407,9 @@ def report_badge(run_folder: Path) -> None:
 @click.option("--all", "everything", is_flag=True, help="labs that are up too")
 def clean(everything: bool) -> None:
     """Remove what labs left behind; touches nothing that lbproof did not make."""
-    from lbproof.lab import registry
+    from lbproof.lab import provide
 
-    if not registry.clean(everything=everything, progress=click.echo):
+    if not provide.clean(everything=everything, progress=click.echo):
         click.echo("nothing was left behind")
 
 

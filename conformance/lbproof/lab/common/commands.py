@@ -1,4 +1,4 @@
-"""Short programs of this machine: their output, their end with their parent, and the end of a log."""
+"""Short programs of this machine: their output, and their end with their parent."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from lbproof.lab.base import LabError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
 
 def killed_with_parent(argv: Sequence[str]) -> list[str]:
@@ -33,13 +32,3 @@ def output(argv: Sequence[str], *, text: str | None = None, netns: str | None = 
     if done.returncode:
         raise LabError(f"`{shown or ' '.join(argv)}` failed ({done.returncode}): {done.stdout.strip()}")
     return done.stdout
-
-
-def tail(log: Path, lines: int = 8) -> str:
-    """The last lines of a log, indented for an error message."""
-    if not log.exists():
-        return "    (no log)"
-    with log.open("rb") as file:
-        file.seek(max(0, log.stat().st_size - 16384))
-        last = file.read().decode(errors="replace").splitlines()[-lines:]
-    return "\n".join(f"    {line[:300]}" for line in last) or "    (its log is empty)"

@@ -10,9 +10,9 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from lbproof.lab.base import Image, LabError, Topology
-from lbproof.lab.common.commands import tail
+from lbproof.lab.base import Image, LabError
 from lbproof.lab.common.conditions import is_node_usable
+from lbproof.lab.common.logs import tail
 from lbproof.lab.common.netns import entered
 from lbproof.lab.netns import control, network, pki, plan, processes
 from lbproof.lab.netns.api import UNREACHABLE, Api, ApiError
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from lbproof.lab.netns.plan import Place
+    from lbproof.lab.netns.topology import NetnsTopology
 
 POLL = 0.03
 """Seconds between looks at something that is waited for during boot."""
@@ -54,7 +55,7 @@ class Cluster:
     """All of a lab that lives inside the supervisor."""
 
     def __init__(
-        self, state: Path, topology: Topology, programs: Mapping[str, Path], more_images: list[Image], port: int
+        self, state: Path, topology: NetnsTopology, programs: Mapping[str, Path], more_images: list[Image], port: int
     ) -> None:
         """Nothing runs yet; `boot` does the work. `port` is the machine's, which leads to the API server."""
         self._port = port
