@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 from typing import TYPE_CHECKING
 
-from fake_lab import KUBECONFIG, FakeLab
+from fake_lab import KUBECONFIG, FakeLab  # type: ignore[import-not-found]
 
 from lbproof.lab import registry
 from lbproof.lab.base import Topology

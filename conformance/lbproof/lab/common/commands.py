@@ -12,19 +12,19 @@ if TYPE_CHECKING:
 
 
 def killed_with_parent(argv: Sequence[str]) -> list[str]:
-    """Command line of a program that the kernel kills when the thread that started it ends, for whatever reason."""
+    """Return the command line of a program that the kernel kills when the thread that started it ends."""
     return ["setpriv", "--pdeathsig", "KILL", "--", *argv]
 
 
 def in_netns(path: str, argv: Sequence[str]) -> list[str]:
-    """Command line that runs a program in the network namespace at a path."""
+    """Return the command line that runs a program in the network namespace at a path."""
     return ["nsenter", f"--net={path}", "--", *argv]
 
 
 def output(argv: Sequence[str], *, text: str | None = None, netns: str | None = None, shown: str | None = None) -> str:
-    """Standard output and standard error of a short program, in the network namespace at the path `netns` if given.
+    """Run a short program and return its standard output and standard error.
 
-    `text` is its standard input. Raises `LabError` with the output when it fails; `shown` replaces the command line in
+    `netns` is the path of its network namespace, `text` its standard input. Raises `LabError` with the output when it fails; `shown` replaces the command line in
     the message.
     """
     call = in_netns(netns, argv) if netns else list(argv)
