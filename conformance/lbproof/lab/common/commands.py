@@ -24,8 +24,8 @@ def in_netns(path: str, argv: Sequence[str]) -> list[str]:
 def output(argv: Sequence[str], *, text: str | None = None, netns: str | None = None, shown: str | None = None) -> str:
     """Run a short program and return its standard output and standard error.
 
-    `netns` is the path of its network namespace, `text` its standard input. Raises `LabError` with the output when it fails; `shown` replaces the command line in
-    the message.
+    `netns` is the path of its network namespace, `text` its standard input. Raises `LabError` with the output when the
+    program fails; `shown` replaces the command line in the message.
     """
     call = in_netns(netns, argv) if netns else list(argv)
     done = subprocess.run(call, input=text, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)

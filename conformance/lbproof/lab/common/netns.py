@@ -1,7 +1,7 @@
 """Entering and leaving namespaces, per thread.
 
-A network namespace belongs to a thread, and a socket stays in the namespace in which it was created, so a probe needs no
-process of its own. Python 3.11 has no `os.setns`, hence libc.
+A network namespace belongs to a thread, and a socket stays in the namespace in which it was created, so a probe needs
+no process of its own. Python 3.11 has no `os.setns`, hence libc.
 """
 
 from __future__ import annotations

@@ -42,7 +42,10 @@ class NamespaceVantage:
     def popen(
         self, argv: Sequence[str], *, stdout: int | None = None, stderr: int | None = None
     ) -> subprocess.Popen[bytes]:
-        """Start a program of this machine in the namespace, in its own session; it dies with the lab and this process."""
+        """Start a program of this machine in the namespace, in its own session; it dies with the lab or this process.
+
+        Raises `OSError` when it cannot be started.
+        """
 
         def start() -> subprocess.Popen[bytes]:
             with ExitStack() as there:
