@@ -145,7 +145,7 @@ class KindLab(Places):
         progress(f"lab {self.name}: client, router and far client")
         self._machines.start_around(self._image, self._subnet)
         for node in self.nodes:
-            self._machines.lead_home(node.name, self._subnet)
+            self._machines.add_route(node.name, self._subnet)
 
     @property
     def _kind_log(self) -> Path:
