@@ -277,7 +277,7 @@ def test_what_is_not_there_cannot_be_hurt(lab: NetnsLab) -> None:
     with pytest.raises(LabError, match="no node w09 in this lab; it has m01, w01, w02"):
         lab.freeze("w09")
     fault = lab.node_crash("w02")
-    with pytest.raises(LabError, match="node w02 has no power"):
+    with pytest.raises(LabError, match="node w02 has crashed"):
         lab.link_down("w02")
     fault.undo()
 

@@ -58,10 +58,10 @@ class Faults:
             target=f"node {node}",
             before=before,
             began=began,
-            undo_with=lambda: self._power_on(node),
+            undo_with=lambda: self._reboot(node),
         )
 
-    def _power_on(self, node: str) -> None:
+    def _reboot(self, node: str) -> None:
         since = datetime.now(UTC).replace(microsecond=0)
         self._engine.run("start", node)
         self._machines.restarted(node)

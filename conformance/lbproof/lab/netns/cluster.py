@@ -216,7 +216,7 @@ class Cluster:
             if error.status != _CONFLICT:
                 raise
 
-    # power
+    # crash and reboot
     def off(self, name: str) -> tuple[float, float]:
         """Crash a node: take its link down, then kill all its processes.
 
