@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.mutants.broken import MUTANTS, Mutant
+from tests.mutants.catalogue import MUTANTS, Mutant
 
 from lbproof.lab.netns.provider import NetnsProvider
 from lbproof.run.schedule import labs_that_pay

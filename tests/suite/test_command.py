@@ -132,7 +132,7 @@ def test_a_bug_of_ours_says_that_it_is_one(run: Callable[..., Run]) -> None:
     done = run(PASSES, lab="bug")
 
     assert done.exit == 70
-    assert "this is a bug of lbproof" in done.screen
+    assert "this is a bug in lbproof" in done.screen
 
 
 @pytest.mark.parametrize(
@@ -142,8 +142,8 @@ def test_a_bug_of_ours_says_that_it_is_one(run: Callable[..., Run]) -> None:
         (["--feature", "l22"], "unknown feature 'l22' in --feature; did you mean 'l2'?"),
         (["--profile", "layer3"], "unknown profile 'layer3' in --profile; did you mean 'layer2'?"),
         (["--budget", "failver=3"], "unknown budget 'failver' in --budget; did you mean 'failover'?"),
-        (["--budget", "failover=soon"], "budget 'failover=soon' in --budget: it takes seconds, not 'soon'"),
-        (["--budget", "failover"], "budget 'failover' in --budget: it takes NAME=SECONDS"),
+        (["--budget", "failover=soon"], "budget 'failover=soon' in --budget: write a number of seconds, not 'soon'"),
+        (["--budget", "failover"], "budget 'failover' in --budget: write NAME=SECONDS"),
         (
             ["--implementation", "metalb"],
             "unknown implementation 'metalb' in --implementation; did you mean 'metallb'?",
@@ -338,8 +338,8 @@ def test_checks_that_would_run_at_the_same_time_are_refused(run: Callable[..., R
 
     assert done.exit == 64, done.screen
     assert done.screen == (
-        f"lbproof: {words[0]} after --: the checks of a run share one lab and cannot run at the same time; "
-        "leave it out\n"
+        f"lbproof: {words[0]} after --: the checks of a run share a lab and cannot be distributed by pytest; "
+        "use --labs N\n"
     )
     assert not done.directory.exists()
 
@@ -356,7 +356,7 @@ def test_plain_pytest_refuses_them_too(
     done = run(PASSES, command=command, cwd=tmp_path)
 
     assert done.exit == 4, done.screen
-    says = "the checks of a run share one lab and cannot run at the same time; run pytest without -n, --dist and -d"
+    says = "pytest cannot distribute the checks of a run, which share a lab; run it without -n, --dist and -d"
     assert [line for line in done.screen.splitlines() if says in line] == [f"ERROR: {says}"]
     assert not done.directory.exists()
 

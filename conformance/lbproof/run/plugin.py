@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from lbproof.context import CheckContext, RunContext
     from lbproof.run.session import Session
+    from lbproof.run.workers import Workers
 
 OPTIONS = pytest.StashKey[Options]()
 CASE = pytest.StashKey[str]()
@@ -56,7 +57,7 @@ def _refuse_distribution(config: pytest.Config) -> None:
     asked = getattr(option, "numprocesses", None) not in {None, 0, "0"} or getattr(option, "dist", "no") != "no"
     if (asked or hasattr(config, "workerinput")) and not option.collectonly:
         raise pytest.UsageError(
-            "the checks of a run share one lab and cannot run at the same time; run pytest without -n, --dist and -d"
+            "pytest cannot distribute the checks of a run, which share a lab; run it without -n, --dist and -d"
         )
 
 
@@ -90,8 +91,8 @@ def _budget(text: str) -> tuple[str, float]:
     try:
         return name, float(seconds)
     except ValueError:
-        hint = f"seconds, not {seconds!r}" if equals else "NAME=SECONDS"
-        raise BadOption(f"budget {text!r} in --budget: it takes {hint}; all of them: lbproof list --budgets") from None
+        hint = f"write a number of seconds, not {seconds!r}" if equals else "write NAME=SECONDS"
+        raise BadOption(f"budget {text!r} in --budget: {hint}; see lbproof list --budgets") from None
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -146,7 +147,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     session.begins = list(dict.fromkeys(begins[item] for item in kept if item in begins))
     others = [item for item in items if item not in checks]
     if not kept and not others:
-        why = "; ".join(f"{c} is {w}" for c, w in list(session.not_run.items())[:3]) or "no check is left to select"
+        why = "; ".join(f"{c} is {w}" for c, w in list(session.not_run.items())[:3]) or "the options select no check"
         raise pytest.UsageError(f"nothing to judge: {why}")
     items[:] = [*others, *kept]
     _choose_labs(config, session, [_scheduled(item, len(others) + at, begins) for at, item in enumerate(kept)])
@@ -183,12 +184,18 @@ def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, objec
     run = session.config.stash.get(SESSION, None)
     if run is None or session.config.option.collectonly:
         return (yield)
-    run.open(session)
+    run.open(lambda: _fork_workers(run, session))
     try:
         return (yield)
     except BaseException as error:
         run.stopped_by = error
         raise
+
+
+def _fork_workers(run: Session, session: pytest.Session) -> Workers:
+    from lbproof.run.workers import Workers  # noqa: PLC0415 - as above
+
+    return Workers(run, session)
 
 
 @pytest.hookimpl(wrapper=True, trylast=True)
@@ -208,13 +215,13 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
     run, case = item.config.stash.get(SESSION, None), item.stash.get(CASE, None)
     if run is None or case is None:
         return (yield)
-    run.begin(case, item.nodeid)
+    run.verdicts.begin(case, item.nodeid)
     try:
         result = yield
     except BaseException:
-        run.cut_short(case, item.nodeid)
+        run.verdicts.cut_short(case, item.nodeid)
         raise
-    run.finish(case, item.nodeid)
+    run.verdicts.finish(case, item.nodeid)
     return result
 
 
@@ -226,9 +233,9 @@ def pytest_runtest_makereport(
     report = yield
     run, case = item.config.stash.get(SESSION, None), item.stash.get(CASE, None)
     if run is not None and case is not None and call.when == "call":
-        run.called()
+        run.verdicts.called()
     if run is not None and case is not None and call.excinfo is not None:
-        outcome = run.judge(case, call.excinfo.value, report, item.stash.get(CHECK, None))
+        outcome = run.verdicts.judge(case, call.excinfo.value, report, item.stash.get(CHECK, None))
         report.outcome = outcome
         if outcome == "skipped":
             report.longrepr = (str(item.path), item.location[1] or 0, str(call.excinfo.value))

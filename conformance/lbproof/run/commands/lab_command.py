@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lbproof.run.flags import providers
+from lbproof.run.flags import key_of, providers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from lbproof.run.options import Options
 
 Flags = tuple[tuple[str, dict[str, Any]], ...]
 """Option name → arguments for argparse, as in `lbproof.run.flags`."""
@@ -54,6 +56,14 @@ class LabCommand(click.Command):
 def warnings(chosen: str | None) -> Sequence[str]:
     """Return a line for each lab provider that cannot be used; the error message of a chosen one is its own."""
     return [] if chosen in providers().broken else providers().warnings()
+
+
+def lab_options(given: dict[str, Any]) -> Options:
+    """Validate the provider and its options. Raises `UnknownName` or `BadOption`."""
+    from lbproof.run.options import read  # noqa: PLC0415 - `--help` does not wait for it
+
+    named = {name.replace("_", "-"): value for name, value in given.items() if value not in {None, ()}}
+    return read(None, {key_of(name): value for name, value in named.items()})
 
 
 def _option(name: str, spec: dict[str, Any]) -> click.Option:
