@@ -23,8 +23,9 @@ from tests.observe.places import Segment
 from lbproof.lab.base import LabError
 from lbproof.witnesses.wait import eventually
 from lbproof_perf.probes.arp_frames import opened
-from lbproof_perf.probes.prober import Prober, Turns
+from lbproof_perf.probes.prober import Prober, each_row
 from lbproof_perf.probes.service_arp import QUIET, SILENT_ASKS, Asking
+from lbproof_perf.probes.turns import Turns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -116,7 +117,7 @@ def asker(segment: Segment) -> Iterator[tuple[Prober, list[Any]]]:
         arguments = (str(wire.fileno()), MAC, SENDER)
         yield (
             stack.enter_context(
-                Prober("lbproof_perf.probes.service_arp", arguments, told.append, descriptors=[wire.fileno()])
+                Prober("lbproof_perf.probes.service_arp", arguments, each_row(told.append), descriptors=[wire.fileno()])
             ),
             told,
         )
@@ -125,12 +126,12 @@ def asker(segment: Segment) -> Iterator[tuple[Prober, list[Any]]]:
 def test_arp_is_seen_to_begin_and_to_end(segment: Segment, asker: tuple[Prober, list[Any]]) -> None:
     """A host's kernel answers from when it has an address until it has not; nobody's neighbours change by it."""
     ask, told = asker
-    ask.ask("first", "10.77.0.9")
+    ask.say("first 10.77.0.9")
     before = time.monotonic()
     with segment.address("twin", "10.77.0.9"):
         eventually(lambda: told, bool, what="a first answer", within=10)
         verb, address, moment, _, mac = told.pop()
-        ask.ask("last", "10.77.0.9")
+        ask.say("last 10.77.0.9")
         eventually(lambda: told, bool, what="it is watched", within=10)
         assert (verb, address, mac) == ("first", "10.77.0.9", segment.hosts["twin"].mac)
         assert moment > before
@@ -162,8 +163,10 @@ def test_only_a_200_counts(segment: Segment) -> None:
     """A refused connection is tried again, an error is no success, and the first 200 ends it."""
     told: list[Any] = []
     client, web = segment.hosts["client"], segment.hosts["web"]
-    with Prober("lbproof_perf.probes.service_http", ("8001", "/"), told.append, inside=client.inside()) as ask:
-        ask.ask("first", web.address)
+    with Prober(
+        "lbproof_perf.probes.service_http", ("8001", "/"), each_row(told.append), inside=client.inside()
+    ) as ask:
+        ask.say(f"first {web.address}")
         with web.inside():
             server = http.server.ThreadingHTTPServer((web.address, 8001), FakeWeb)
         with server:
@@ -177,8 +180,8 @@ def test_only_a_200_counts(segment: Segment) -> None:
 
 def test_an_asker_that_ended_is_an_error() -> None:
     """What cannot be seen is not taken for what did not happen."""
-    with Prober("lbproof_perf.probes.service_http", ("no port", "/"), lambda _: None) as ask:
-        ask._process.wait(10)  # noqa: SLF001 - there is no other way to know that it has ended
+    with Prober("lbproof_perf.probes.service_http", ("no port", "/")) as ask:
+        ask.process.wait(10)
 
         with pytest.raises(LabError, match="ended by itself"):
-            ask.ask("first", "10.77.0.2")
+            ask.say("first 10.77.0.2")

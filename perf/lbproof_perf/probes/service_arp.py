@@ -1,6 +1,6 @@
-"""The asker for ARP: when is an address answered for first, and when last?
+"""The prober for ARP: when is an address answered for first, and when last?
 
-Requests are packed frames (RFC 826) with an address and a hardware address of the asker's own, so that no kernel keeps
+Requests are packed frames (RFC 826) with an address and a hardware address of the prober's own, so that no kernel keeps
 a neighbour entry because of it. Only a unicast reply to that hardware address is an answer: an announcement is none.
 
 `python -m lbproof_perf.probes.service_arp SOCKET MAC ADDRESS`, the inherited socket hearing replies to MAC alone.
@@ -13,24 +13,23 @@ go silent, the same with `still`, which says that it is watched; and
 
 from __future__ import annotations
 
+import contextlib
 import select
 import socket
-import struct
 import sys
 import time
 from dataclasses import dataclass, field
 
-from lbproof.witnesses.frames import NOBODY, encode, request
-from lbproof_perf.probes.prober import TURN, Lines, Turns, tell
+from lbproof.witnesses.frames import encode, request
+from lbproof_perf.probes.arp_frames import FRAME_BYTES, SENDER, SENDER_MAC, TARGET
+from lbproof_perf.probes.turns import Turns, serve, tell
 
 BATCH = 10
 """Requests a turn at most: 2,000 a second, which cost a few per cent of a core on a segment of five."""
 QUIET, SILENT_ASKS = 0.3, 4
 """Seconds and requests in a row without an answer after which an address is silent."""
-_REPLY = struct.Struct("!22x6s4s")
-"""The sender's hardware address and address (RFC 826)."""
-_TARGET = 38
-"""Where the target's address begins in the frame."""
+TURN = 0.005
+"""Seconds between two turns."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -96,56 +95,41 @@ class Asking:
         self.turns.drop(address)
 
 
-def serve(wire: socket.socket, mac: str, address: str) -> None:
+def main(wire: socket.socket, mac: str, address: str) -> None:
     """Ask until the end of stdin."""
-    lines, asking = Lines(sys.stdin.fileno()), Asking()
-    template = encode(request(mac=mac, address=address, target="0.0.0.0"))  # noqa: S104 - no bind
-    head, tail = template[:_TARGET], template[_TARGET + 4 :]
-    poll = select.poll()
-    poll.register(sys.stdin, select.POLLIN)
-    poll.register(wire, select.POLLIN)
-    due = time.monotonic()
-    while not lines.ended:
-        left = max(0.0, due - time.monotonic()) * 1000 if len(asking.turns) else None
-        ready = dict(poll.poll(left))
-        if sys.stdin.fileno() in ready:
-            for verb, target in lines.ready():
-                asking.begin(socket.inet_aton(target), last=verb == "last")
-        if wire.fileno() in ready:
-            _hear(wire, asking)
-        if (now := time.monotonic()) >= due:
-            due = now + TURN
-            asked, silent = asking.turn(now)
-            for target_bytes in asked:
-                wire.send(head + target_bytes + tail)
-            for target_bytes, moment, step in silent:
-                tell("last", socket.inet_ntoa(target_bytes), moment, step)
-        sys.stdout.flush()
+    asking = Asking()
+    template = encode(request(mac=mac, address=address, target=address))
+    poll = select.epoll()
+    poll.register(wire, select.EPOLLIN)
 
+    def hear(_: int) -> None:
+        with contextlib.suppress(BlockingIOError):  # no more frames wait
+            while True:
+                frame, now = wire.recv(128), time.monotonic()
+                if len(frame) < FRAME_BYTES:
+                    continue
+                sender = frame[SENDER]
+                if (step := asking.heard(sender, now)) is not None:
+                    verb = "still" if asking.waits_for_silence(sender) else "first"
+                    tell(verb, socket.inet_ntoa(sender), now, step, frame[SENDER_MAC].hex(":"))
 
-def _hear(wire: socket.socket, asking: Asking) -> None:
-    """Every frame that waits."""
-    while True:
-        try:
-            frame = wire.recv(128)
-        except BlockingIOError:
-            return
-        now = time.monotonic()
-        if len(frame) < _TARGET + 4:
-            continue
-        mac, sender = _REPLY.unpack_from(frame)
-        if (step := asking.heard(sender, now)) is not None:
-            verb = "still" if asking.waits_for_silence(sender) else "first"
-            tell(verb, socket.inet_ntoa(sender), now, step, mac.hex(":"))
+    def turn(now: float) -> None:
+        asked, silent = asking.turn(now)
+        for target in asked:
+            wire.send(template[: TARGET.start] + target + template[TARGET.stop :])
+        for target, moment, step in silent:
+            tell("last", socket.inet_ntoa(target), moment, step)
 
-
-def main() -> None:
-    """Serve on the inherited socket."""
-    descriptor, mac, address = sys.argv[1:]
-    assert mac != NOBODY  # noqa: S101 - a mistake of ours: nobody could be answered
-    with socket.socket(fileno=int(descriptor)) as wire:
-        serve(wire, mac, address)
+    serve(
+        poll,
+        TURN,
+        busy=lambda: bool(asking.turns),
+        asked=lambda verb, target: asking.begin(socket.inet_aton(target), last=verb == "last"),
+        ready=hear,
+        turn=turn,
+    )
 
 
 if __name__ == "__main__":
-    main()
+    with socket.socket(fileno=int(sys.argv[1])) as inherited:
+        main(inherited, *sys.argv[2:])

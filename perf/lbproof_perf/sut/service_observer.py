@@ -19,7 +19,7 @@ from lbproof.context import ingress
 from lbproof.lab.base import LabError
 from lbproof.witnesses.kube import ApiError, ApiUnreachable, Kube
 from lbproof_perf.probes.arp_frames import opened
-from lbproof_perf.probes.prober import Prober
+from lbproof_perf.probes.prober import Prober, each_row
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -86,11 +86,11 @@ class ServiceObserver:
             wire = stack.enter_context(contextlib.closing(opened(client, MAC)))
             arp = (str(wire.fileno()), MAC, str(subnet.broadcast_address - 1))
             self._arp = stack.enter_context(
-                Prober("lbproof_perf.probes.service_arp", arp, self._answered, descriptors=[wire.fileno()])
+                Prober("lbproof_perf.probes.service_arp", arp, each_row(self._answered), descriptors=[wire.fileno()])
             )
             http = (str(PORT), PATH)
             self._http = stack.enter_context(
-                Prober("lbproof_perf.probes.service_http", http, self._got, inside=client.inside())
+                Prober("lbproof_perf.probes.service_http", http, each_row(self._got), inside=client.inside())
             )
             self._kube = Kube(self._deployment.lab.kubeconfig)
             stack.callback(self._kube.close)
@@ -116,11 +116,11 @@ class ServiceObserver:
         for address in addresses:
             with self._changed:
                 self.seen.arp.pop(address, None)
-            self._arp.ask("first", address)
+            self._arp.say(f"first {address}")
 
     def expect_silence(self, address: str) -> None:
         """Ask for the last ARP answer of an address from now on."""
-        self._arp.ask("last", address)
+        self._arp.say(f"last {address}")
 
     def until(self, true: Callable[[ServiceObservations], bool], deadline: float) -> bool:
         """Wait for sightings until something is true of them; False when it is not by `deadline` (`time.monotonic()`).
@@ -158,7 +158,7 @@ class ServiceObserver:
                 return
             self.seen.addresses[name], self.seen.assigned[name] = found[0], Observation(now)
             self._changed.notify_all()
-        self._arp.ask("first", found[0])
+        self._arp.say(f"first {found[0]}")
 
     def _answered(self, row: list[Any]) -> None:
         verb, address, moment, step, *who = row
@@ -172,7 +172,7 @@ class ServiceObserver:
             wanted = verb == "first" and address in {self.seen.addresses.get(name) for name in self._served}
             self._changed.notify_all()
         if wanted and address not in self.seen.http:
-            self._http.ask("first", address)
+            self._http.say(f"first {address}")
 
     def _got(self, row: list[Any]) -> None:
         _, address, moment, step = row
