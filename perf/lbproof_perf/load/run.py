@@ -17,10 +17,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from lbproof.lab.base import LabError
 from lbproof.witnesses.wait import eventually
 from lbproof_perf.load.meter import GeneratorMeter
 from lbproof_perf.load.tally import Tally
+from lbproof_perf.stats.quantiles import quantile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -107,16 +110,9 @@ class Outcome:
 
     def locust_quantile(self, q: float) -> float | None:
         """Seconds as Locust's own report has them: rounded to its buckets."""
-        counts: dict[int, int] = {}
-        for row in self.stats:
-            for took, count in row["response_times"].items():
-                counts[int(took)] = counts.get(int(took), 0) + count
-        left = sum(counts.values()) * q
-        for took in sorted(counts):
-            left -= counts[took]
-            if left <= 1e-9:  # noqa: PLR2004 - rounding
-                return took / 1000
-        return None
+        buckets = [(int(took), count) for row in self.stats for took, count in row["response_times"].items()]
+        seen = np.repeat(*np.array(buckets, dtype=np.int64).reshape(-1, 2).T)
+        return quantile(seen, q) / 1000 if len(seen) else None
 
     def warnings(self) -> tuple[str, ...]:
         """Why to look twice: above all, where the client and not the LoadBalancer was the limit."""
