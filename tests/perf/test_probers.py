@@ -24,8 +24,7 @@ from lbproof.lab.base import LabError
 from lbproof.witnesses.wait import eventually
 from lbproof_perf.probes.arp_frames import opened
 from lbproof_perf.probes.prober import Prober, each_row
-from lbproof_perf.probes.service_arp import QUIET, SILENT_ASKS, Asking
-from lbproof_perf.probes.turns import Turns
+from lbproof_perf.probes.services import QUIET, SILENT_ASKS, Asking, Turns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -114,13 +113,14 @@ def asker(segment: Segment) -> Iterator[tuple[Prober, list[Any]]]:
     client = segment.hosts["client"]
     with ExitStack() as stack:
         wire = stack.enter_context(contextlib.closing(opened(client, MAC)))
-        arguments = (str(wire.fileno()), MAC, SENDER)
-        yield (
-            stack.enter_context(
-                Prober("lbproof_perf.probes.service_arp", arguments, each_row(told.append), descriptors=[wire.fileno()])
-            ),
-            told,
+        prober = Prober(
+            "lbproof_perf.probes.services",
+            (str(wire.fileno()), MAC, SENDER, "8001", "/"),
+            each_row(told.append),
+            descriptors=[wire.fileno()],
+            inside=client.inside(),
         )
+        yield stack.enter_context(prober), told
 
 
 def test_arp_is_seen_to_begin_and_to_end(segment: Segment, asker: tuple[Prober, list[Any]]) -> None:
@@ -159,28 +159,25 @@ class FakeWeb(http.server.BaseHTTPRequestHandler):
         """Nothing is logged."""
 
 
-def test_only_a_200_counts(segment: Segment) -> None:
+def test_only_a_200_counts(segment: Segment, asker: tuple[Prober, list[Any]]) -> None:
     """A refused connection is tried again, an error is no success, and the first 200 ends it."""
-    told: list[Any] = []
-    client, web = segment.hosts["client"], segment.hosts["web"]
-    with Prober(
-        "lbproof_perf.probes.service_http", ("8001", "/"), each_row(told.append), inside=client.inside()
-    ) as ask:
-        ask.say(f"first {web.address}")
-        with web.inside():
-            server = http.server.ThreadingHTTPServer((web.address, 8001), FakeWeb)
-        with server:
-            threading.Thread(target=server.serve_forever, daemon=True).start()
-            eventually(lambda: told, bool, what="a 200", within=10)
-            server.shutdown()
+    ask, told = asker
+    web = segment.hosts["web"]
+    ask.say(f"http {web.address}")
+    with web.inside():
+        server = http.server.ThreadingHTTPServer((web.address, 8001), FakeWeb)
+    with server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        eventually(lambda: told, bool, what="a 200", within=10)
+        server.shutdown()
 
-    assert [row[:2] for row in told] == [["first", web.address]]
+    assert [row[:2] for row in told] == [["http", web.address]]
     assert FakeWeb.left < 0
 
 
 def test_an_asker_that_ended_is_an_error() -> None:
     """What cannot be seen is not taken for what did not happen."""
-    with Prober("lbproof_perf.probes.service_http", ("no port", "/")) as ask:
+    with Prober("lbproof_perf.probes.services", ("no socket",)) as ask:
         ask.process.wait(10)
 
         with pytest.raises(LabError, match="ended by itself"):

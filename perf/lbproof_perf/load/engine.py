@@ -10,6 +10,7 @@ gevent's), and waits in gevent's loop only when nothing is due and nothing has a
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import socket  # for its names: once Locust is imported, its class is gevent's
 import time
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING
 
 import gevent  # type: ignore[import-untyped] # it ships no types that mypy reads
 from gevent.monkey import get_original  # type: ignore[import-untyped] # likewise
+from gevent.socket import wait_read  # type: ignore[import-untyped] # likewise
 
 from lbproof_perf.load.http1 import NotHttpError, answer
 
@@ -65,16 +67,17 @@ class Schedule(ABC):
                     folded = now
                 wait = began + self._number * self._period - time.monotonic()
                 if wait > 0 or self._full():
-                    self._pause(min(wait, FOLD) if wait > 0 else FOLD)
+                    with contextlib.suppress(TimeoutError):  # others have their turn until something arrives
+                        wait_read(self._poll.fileno(), min(wait, FOLD) if wait > 0 else FOLD, TimeoutError())
                     rested = time.monotonic()
                 elif now - rested > _SHARE:
                     gevent.sleep(0)
                     rested = time.monotonic()
         finally:
-            self._close()
+            in_flight = self._close()
             self._fold()
             due = int((time.monotonic() - began) / self._period)
-            self._sink.left_over(max(0, due - self._number), self._in_flight())
+            self._sink.left_over(max(0, due - self._number), in_flight)
             self._poll.close()
 
     def _leave(self, began: float) -> float:
@@ -86,19 +89,6 @@ class Schedule(ABC):
             self._lags.append(now - due)
             now = time.monotonic()
         return now
-
-    def _pause(self, seconds: float) -> None:
-        """Give the others their turn until something arrives or the time is over."""
-        hub = gevent.get_hub()
-        watchers = hub.loop.io(self._poll.fileno(), 1), hub.loop.timer(seconds)
-        for watcher in watchers:
-            watcher.start(gevent.getcurrent().switch)
-        try:
-            hub.switch()
-        finally:
-            for watcher in watchers:
-                watcher.stop()
-                watcher.close()
 
     def _fold(self) -> None:
         if self._latencies or self._lags:
@@ -122,12 +112,8 @@ class Schedule(ABC):
         """Give up requests that have waited too long."""
 
     @abstractmethod
-    def _in_flight(self) -> int:
-        """Requests that have left and are neither answered nor given up."""
-
-    @abstractmethod
-    def _close(self) -> None:
-        """Close every socket."""
+    def _close(self) -> int:
+        """Close every socket; how many requests have left and are neither answered nor given up."""
 
 
 @dataclass(slots=True, eq=False)
@@ -238,12 +224,10 @@ class HttpSchedule(Schedule):
         for connection in [c for c in self._open.values() if c.due and now - c.due > self._timeout]:
             self._give_up(connection, "timeout")
 
-    def _in_flight(self) -> int:
-        return sum(connection.due > 0 for connection in self._open.values())
-
-    def _close(self) -> None:
+    def _close(self) -> int:
         for connection in self._open.values():
             connection.sock.close()
+        return sum(connection.due > 0 for connection in self._open.values())
 
 
 class UdpSchedule(Schedule):
@@ -291,12 +275,10 @@ class UdpSchedule(Schedule):
             del self._waiting[number]
             self._sink.failed("timeout")
 
-    def _in_flight(self) -> int:
-        return len(self._waiting)
-
-    def _close(self) -> None:
+    def _close(self) -> int:
         for opened in self._ring:
             opened.close()
+        return len(self._waiting)
 
 
 def _reason(error: Exception) -> str:
