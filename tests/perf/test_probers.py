@@ -43,9 +43,9 @@ def segment() -> Iterator[Segment]:
 @given(st.integers(0, 40), st.integers(1, 12))
 def test_everybody_has_a_turn_and_nobody_two_at_once(count: int, most: int) -> None:
     """With more addresses than fit, each is asked as often as the others."""
-    turns: Turns[int] = Turns(most)
+    turns: Turns[int, None] = Turns(most)
     for key in range(count):
-        turns.add(key)
+        turns.add(key, None)
     rounds = [turns.turn() for _ in range(count)]
     asked = [key for row in rounds for key in row]
 
@@ -55,55 +55,59 @@ def test_everybody_has_a_turn_and_nobody_two_at_once(count: int, most: int) -> N
 
 def test_who_is_dropped_is_asked_no_more_and_may_come_again() -> None:
     """An address that is given anew is asked for anew, once a turn."""
-    turns: Turns[str] = Turns(3)
+    turns: Turns[str, None] = Turns(3)
     for key in ("a", "b"):
-        turns.add(key)
-    turns.drop("a")
+        turns.add(key, None)
+    del turns["a"]
 
     assert turns.turn() == ["b"]
-    turns.add("a")
+    turns.add("a", None)
     assert sorted(turns.turn()) == ["a", "b"]
     assert len(turns) == 2
 
 
 def test_the_first_answer_is_told_once_with_what_is_not_known() -> None:
     """The step says since when the answerer may have been there: since the request before."""
-    asking = Asking()
+    asking = Asking(5)
     asking.begin(ONE, last=False)
 
-    assert asking.turn(1.0)[0] == [ONE]
-    assert asking.turn(1.005)[0] == [ONE]
+    assert asking.ask(1.0)[0] == [ONE]
+    assert asking.ask(1.005)[0] == [ONE]
     assert asking.heard(TWO, 1.006) is None
-    assert asking.heard(ONE, 1.006) == pytest.approx(0.006)
+    verb, step = asking.heard(ONE, 1.006) or ("", 0.0)
+    assert verb == "first"
+    assert step == pytest.approx(0.006)
     assert asking.heard(ONE, 1.007) is None
-    assert asking.turn(1.01) == ([], [])
+    assert asking.ask(1.01) == ([], [])
 
 
 def test_silence_takes_requests_and_time() -> None:
     """A pause of the machine is no silence: enough requests have to stay unanswered, for long enough."""
-    asking = Asking()
+    asking = Asking(5)
     asking.begin(ONE, last=True)
-    asking.turn(1.0)
-    assert asking.heard(ONE, 1.0005) == pytest.approx(0.0005)  # from now on it is watched
-    assert asking.waits_for_silence(ONE)
+    asking.ask(1.0)
+    verb, step = asking.heard(ONE, 1.0005) or ("", 0.0)
+    assert verb == "still"  # from now on it is watched
+    assert step == pytest.approx(0.0005)
+    assert ONE in asking
     assert asking.heard(ONE, 1.001) is None
     for at in range(SILENT_ASKS):
-        assert asking.turn(1.005 + at * 0.005) == ([ONE], [])
+        assert asking.ask(1.005 + at * 0.005) == ([ONE], [])
 
-    assert asking.turn(1.1) == ([ONE], [])
-    ((address, last, step),) = asking.turn(1.006 + QUIET)[1]
+    assert asking.ask(1.1) == ([ONE], [])
+    ((address, last, step),) = asking.ask(1.006 + QUIET)[1]
     assert (address, last) == (ONE, 1.001)
     assert step == pytest.approx(0.004)
 
 
 def test_an_address_that_was_silent_already_has_no_last_answer() -> None:
     """Its silence began before it was asked for."""
-    asking = Asking()
+    asking = Asking(5)
     asking.begin(ONE, last=True)
     for at in range(SILENT_ASKS):
-        asking.turn(1.0 + at)
+        asking.ask(1.0 + at)
 
-    assert asking.turn(9.0)[1] == [(ONE, None, 0.0)]
+    assert asking.ask(9.0)[1] == [(ONE, None, 0.0)]
 
 
 @pytest.fixture

@@ -58,15 +58,21 @@ class Schedule(ABC):
         began = folded = rested = time.monotonic()
         try:
             while True:
-                now = self._leave(began)
+                now = time.monotonic()
+                while (due := began + self._number * self._period) <= now and self._send(due):
+                    self._number += 1
+                    self._lags.append(now - due)
+                    now = time.monotonic()
+                full = due <= now
                 for fd, _ in self._poll.poll(0):
                     self._arrived(fd)
+                    full = False
                 if now - folded >= FOLD:
                     self._expire(now)
                     self._fold()
                     folded = now
                 wait = began + self._number * self._period - time.monotonic()
-                if wait > 0 or self._full():
+                if wait > 0 or full:
                     with contextlib.suppress(TimeoutError):  # others have their turn until something arrives
                         wait_read(self._poll.fileno(), min(wait, FOLD) if wait > 0 else FOLD, TimeoutError())
                     rested = time.monotonic()
@@ -76,19 +82,9 @@ class Schedule(ABC):
         finally:
             in_flight = self._close()
             self._fold()
-            due = int((time.monotonic() - began) / self._period)
-            self._sink.left_over(max(0, due - self._number), in_flight)
+            due_now = int((time.monotonic() - began) / self._period)
+            self._sink.left_over(max(0, due_now - self._number), in_flight)
             self._poll.close()
-
-    def _leave(self, began: float) -> float:
-        """Send what is due, as far as there is a way out; gives the moment at which nothing more was."""
-        period = self._period
-        now = time.monotonic()
-        while (due := began + self._number * period) <= now and self._send(due):
-            self._number += 1
-            self._lags.append(now - due)
-            now = time.monotonic()
-        return now
 
     def _fold(self) -> None:
         if self._latencies or self._lags:
@@ -97,11 +93,7 @@ class Schedule(ABC):
 
     @abstractmethod
     def _send(self, due: float) -> bool:
-        """Let a request leave; False when there is no way out for it now."""
-
-    def _full(self) -> bool:
-        """Whether no request can leave before something arrives."""
-        return False
+        """Let a request leave; False when there is no way out for it before something arrives."""
 
     @abstractmethod
     def _arrived(self, fd: int) -> None:
@@ -164,9 +156,6 @@ class HttpSchedule(Schedule):
         else:
             self._poll.register(opened.fileno(), _OUT)
         return True
-
-    def _full(self) -> bool:
-        return not self._idle and len(self._open) >= self._most
 
     def _arrived(self, fd: int) -> None:
         connection = self._open.get(fd)

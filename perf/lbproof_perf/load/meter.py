@@ -29,7 +29,7 @@ _IDLE, _WAIT, _STEAL, _FIELDS = 3, 4, 7, 8
 """Fields of the line `cpu` of /proc/stat."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Use:
     """Processors used on average over a time."""
 
@@ -110,10 +110,6 @@ class GeneratorMeter:
         self._thread.join()
         self._look()
 
-    def span(self) -> tuple[float, float]:
-        """The moments of the first and the last look so far."""
-        return self._rows[0][0], self._rows[-1][0]
-
     def use(self, began: float, ended: float) -> Use | None:
         """Processors used from one `time.monotonic()` to another, between the looks in proportion; None if no time."""
         if ended <= began:
@@ -121,4 +117,4 @@ class GeneratorMeter:
         rows = np.array(self._rows)
         ends = np.array([began, ended])
         used = [float(np.diff(np.interp(ends, rows[:, 0], rows[:, at]))[0]) / (ended - began) for at in range(1, 5)]
-        return Use(generator=used[0], servers=used[1], busy=used[2], steal=used[3])
+        return Use(*used)

@@ -151,10 +151,7 @@ def measure(
             if during:
                 wait_for(process, folder / "log", _SPAWNED)
                 during()
-            try:
-                process.wait(timeout=load.seconds + START)
-            except subprocess.TimeoutExpired:
-                raise LabError(f"Locust did not end {START:g} s after its time; {_end(folder / 'log')}") from None
+            wait_until_ended(process, load.seconds, folder / "log")
         return _read(load, folder, meter)
 
 
@@ -184,6 +181,14 @@ def started(vantage: Vantage, argv: list[str], log: Path) -> Iterator[subprocess
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)  # workers whose master is gone
         process.wait()
+
+
+def wait_until_ended(process: subprocess.Popen[bytes], seconds: float, log: Path) -> None:
+    """Wait for a program that runs for so many seconds. Raises `LabError` when it takes `START` longer."""
+    try:
+        process.wait(timeout=seconds + START)
+    except subprocess.TimeoutExpired:
+        raise LabError(f"the generator did not end {START:g} s after its time; {_end(log)}") from None
 
 
 def wait_for(process: subprocess.Popen[bytes], log: Path, line: str) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import itertools
 import time
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlsplit
 
@@ -24,6 +25,7 @@ from lbproof_perf.load.shapes import ChosenShape
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser
+    from collections.abc import Iterator
 
     from locust.env import Environment
 
@@ -31,7 +33,6 @@ BODY = 64 * 1024
 """Bytes of a large body, each way."""
 UDP_SOCKETS = 16
 """Source ports of a UDP schedule."""
-_MILLI = 1000
 _RESET_ON_CLOSE = b"\x01\x00\x00\x00\x00\x00\x00\x00"
 """`struct linger`: on, zero seconds. No TIME_WAIT, so that a client's ports are not what is measured."""
 
@@ -122,12 +123,19 @@ class _PlainUser(User):
 
     abstract = True
 
-    def report(self, method: str, name: str, began: float, error: Exception | None, size: int = 0) -> None:
-        """Tell Locust of a request that began at `began` (`time.perf_counter()`)."""
+    @contextmanager
+    def measured(self, method: str, name: str, size: int = 0) -> Iterator[None]:
+        """Tell Locust of the block as a request, which an `OSError` fails; a user that is stopped in it made none."""
+        error: Exception | None = None
+        began = time.perf_counter()
+        try:
+            yield
+        except OSError as failed:
+            error = failed
         self.environment.events.request.fire(
             request_type=method,
             name=name,
-            response_time=(time.perf_counter() - began) * _MILLI,
+            response_time=(time.perf_counter() - began) * 1000,
             response_length=size,
             exception=error,
             context={},
@@ -140,18 +148,12 @@ class ConnectUser(_PlainUser):
     @task
     def ask(self) -> None:
         """Connect."""
-        error: Exception | None = None
-        began = time.perf_counter()
-        opened = gevent.socket.socket(gevent.socket.AF_INET, gevent.socket.SOCK_STREAM)
-        try:
+        to = target(self)
+        with closing(gevent.socket.socket(gevent.socket.AF_INET, gevent.socket.SOCK_STREAM)) as opened:
             opened.setsockopt(gevent.socket.SOL_SOCKET, gevent.socket.SO_LINGER, _RESET_ON_CLOSE)
             opened.settimeout(self.environment.parsed_options.request_timeout)
-            opened.connect(target(self))
-        except OSError as refused:
-            error = refused
-        finally:
-            self.report("TCP", "connect", began, error)
-            opened.close()
+            with self.measured("TCP", "connect"):
+                opened.connect(to)
 
 
 class UdpUser(_PlainUser):
@@ -173,15 +175,10 @@ class UdpUser(_PlainUser):
     def ask(self) -> None:
         """One echo; answers to earlier ones, which were given up, are passed over."""
         wanted = b"%d" % next(self._numbers)
-        error: Exception | None = None
-        began = time.perf_counter()
-        try:
+        with self.measured("UDP", "echo", len(wanted)):
             self._socket.send(b"echo " + wanted)
             while self._socket.recv(2048) != wanted:
                 pass
-        except OSError as lost:
-            error = lost
-        self.report("UDP", "echo", began, error, len(wanted))
 
 
 class ScheduleUser(User):

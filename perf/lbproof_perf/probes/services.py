@@ -36,8 +36,8 @@ import socket
 import sys
 import time
 from collections import OrderedDict
-from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from dataclasses import dataclass
+from typing import TypeVar
 
 from lbproof.witnesses.frames import encode, request
 from lbproof_perf.probes.arp_frames import FRAME_BYTES, SENDER, SENDER_MAC, TARGET
@@ -54,39 +54,29 @@ QUIET, SILENT_ASKS = 0.3, 4
 """Seconds and requests in a row without an answer after which an address is silent."""
 
 K = TypeVar("K")
+V = TypeVar("V")
 
 
-class Turns(Generic[K]):
-    """Who is asked in the next turn: all in rotation, at most so many a turn, none twice in one."""
+class Turns(OrderedDict[K, V]):
+    """Who is asked in the next turn: all keys in rotation, at most so many a turn, none twice in one."""
 
     def __init__(self, most: int) -> None:
         """`most` are asked in a turn."""
+        super().__init__()
         self._most = most
-        self._ring: OrderedDict[K, None] = OrderedDict()
 
-    def __len__(self) -> int:
-        """How many there are."""
-        return len(self._ring)
-
-    def __contains__(self, key: K) -> bool:
-        """Whether it is asked for."""
-        return key in self._ring
-
-    def add(self, key: K) -> None:
+    def add(self, key: K, state: V) -> None:
         """Ask for it too, before the others; one that is in stays where it is."""
-        if key not in self._ring:
-            self._ring[key] = None
-            self._ring.move_to_end(key, last=False)
-
-    def drop(self, key: K) -> None:
-        """Ask for it no more."""
-        self._ring.pop(key, None)
+        new = key not in self
+        self[key] = state
+        if new:
+            self.move_to_end(key, last=False)
 
     def turn(self) -> list[K]:
         """Those of the next turn."""
-        found = list(itertools.islice(self._ring, self._most))
+        found = list(itertools.islice(self, self._most))
         for key in found:
-            self._ring.move_to_end(key)
+            self.move_to_end(key)
         return found
 
 
@@ -104,28 +94,23 @@ class _Address:
     unanswered: int = 0
 
 
-@dataclass(slots=True, kw_only=True)
-class Asking:
-    """What is asked and what was found; no socket and no clock in it. Addresses are four bytes."""
-
-    turns: Turns[bytes] = field(default_factory=lambda: Turns(ARP_BATCH))
-    _known: dict[bytes, _Address] = field(default_factory=dict)
+class Asking(Turns[bytes, _Address]):
+    """What is asked by ARP and what was found; no socket and no clock in it. Addresses are four bytes."""
 
     def begin(self, address: bytes, *, last: bool) -> None:
         """Ask for the first answer, or for the last."""
-        self._known[address] = _Address(last=last)
-        self.turns.add(address)
+        self.add(address, _Address(last=last))
 
-    def turn(self, now: float) -> tuple[list[bytes], list[tuple[bytes, float | None, float]]]:
+    def ask(self, now: float) -> tuple[list[bytes], list[tuple[bytes, float | None, float]]]:
         """Whom to ask now, and which have gone silent: (address, its last answer or None, step)."""
         asked: list[bytes] = []
         silent: list[tuple[bytes, float | None, float]] = []
-        for address in self.turns.turn():
-            state = self._known[address]
+        for address in self.turn():
+            state = self[address]
             if state.last and state.unanswered >= SILENT_ASKS and now - state.first_unanswered >= QUIET:
                 since = state.first_unanswered if state.answered is None else state.answered
                 silent.append((address, state.answered, state.first_unanswered - since))
-                self._forget(address)
+                del self[address]
                 continue
             state.asked_before, state.asked = state.asked, now
             state.first_unanswered = state.first_unanswered if state.unanswered else now
@@ -133,24 +118,15 @@ class Asking:
             asked.append(address)
         return asked, silent
 
-    def heard(self, address: bytes, now: float) -> float | None:
-        """An answer came; gives the step where it was the first since `begin`."""
-        state = self._known.get(address)
+    def heard(self, address: bytes, now: float) -> tuple[str, float] | None:
+        """An answer came; gives what to call it (`first` or `still`) and the step where it was the first."""
+        state = self.get(address)
         if state is None:
             return None
         again, state.answered, state.unanswered = state.answered is not None, now, 0
         if not state.last:
-            self._forget(address)
-        return None if again else now - (state.asked_before or state.asked)
-
-    def waits_for_silence(self, address: bytes) -> bool:
-        """Whether the last answer of an address is wanted."""
-        state = self._known.get(address)
-        return state is not None and state.last
-
-    def _forget(self, address: bytes) -> None:
-        del self._known[address]
-        self.turns.drop(address)
+            del self[address]
+        return None if again else ("still" if state.last else "first", now - (state.asked_before or state.asked))
 
 
 class ServiceProber:
@@ -162,8 +138,8 @@ class ServiceProber:
         self._frame = encode(request(mac=mac, address=address, target=address))
         self._poll = select.epoll()
         self._poll.register(wire, select.EPOLLIN)
-        self._arp = Asking()
-        self._http: Turns[str] = Turns(HTTP_BATCH)
+        self._arp = Asking(ARP_BATCH)
+        self._http: Turns[str, None] = Turns(HTTP_BATCH)
         self._attempts: Attempts[str] = Attempts(self._poll, path, life=HTTP_LIFE)
 
     def serve(self) -> None:
@@ -173,7 +149,7 @@ class ServiceProber:
         self._poll.register(stdin, select.EPOLLIN)
         arp_due = http_due = time.monotonic()
         while True:
-            busy = ((arp_due, self._arp.turns), (http_due, self._http or self._attempts))
+            busy = ((arp_due, self._arp), (http_due, self._http or self._attempts))
             dues = [due for due, asked in busy if asked]
             for descriptor, _ in self._poll.poll(max(0.0, min(dues) - time.monotonic()) if dues else None):
                 if descriptor == self._wire.fileno():
@@ -196,12 +172,12 @@ class ServiceProber:
 
     def _begin(self, verb: str, address: str) -> None:
         if verb == "http":
-            self._http.add(address)
+            self._http.add(address, None)
         else:
             self._arp.begin(socket.inet_aton(address), last=verb == "last")
 
     def _ask_arp(self, now: float) -> None:
-        asked, silent = self._arp.turn(now)
+        asked, silent = self._arp.ask(now)
         for target in asked:
             self._wire.send(self._frame[: TARGET.start] + target + self._frame[TARGET.stop :])
         for target, moment, step in silent:
@@ -215,8 +191,8 @@ class ServiceProber:
                 if len(frame) < FRAME_BYTES:
                     continue
                 sender = frame[SENDER]
-                if (step := self._arp.heard(sender, at)) is not None:
-                    verb = "still" if self._arp.waits_for_silence(sender) else "first"
+                if found := self._arp.heard(sender, at):
+                    verb, step = found
                     tell(verb, socket.inet_ntoa(sender), at, step, frame[SENDER_MAC].hex(":"))
 
     def _ask_http(self, now: float) -> None:
@@ -227,7 +203,7 @@ class ServiceProber:
     def _hear_http(self, descriptor: int) -> None:
         done = self._attempts.go_on(descriptor)
         if done and not math.isnan(done.answered) and done.key in self._http:
-            self._http.drop(done.key)
+            del self._http[done.key]
             tell("http", done.key, done.answered, done.answered - done.began)
 
 
