@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 EVERY = 0.2
 """Seconds between two looks."""
-_IDLE, _WAIT, _STEAL, _FIELDS = 3, 4, 7, 8
-"""Fields of the line `cpu` of /proc/stat."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +41,8 @@ class Use:
 
 def parse_machine(line: str) -> tuple[float, float]:
     """CPU seconds since the boot that were busy, and that were stolen: from the line `cpu` of /proc/stat."""
-    fields = [int(field) for field in line.split()[1 : _FIELDS + 1]]
-    steal = fields[_STEAL]
-    return (sum(fields) - fields[_IDLE] - fields[_WAIT] - steal) / TICK, steal / TICK
+    user, nice, system, _idle, _iowait, irq, softirq, steal = map(int, line.split()[1:9])
+    return (user + nice + system + irq + softirq) / TICK, steal / TICK
 
 
 def processes_at(places: Iterable[Vantage]) -> list[int]:

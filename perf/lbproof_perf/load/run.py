@@ -64,8 +64,6 @@ class Load:
     """Requests a second of a user with a schedule."""
     connections: int = 256
     """Of a user with a schedule, at most."""
-    timeout: float = 10.0
-    """Seconds after which a request has failed."""
     throughput: float = 10.0
     """Requests a second of a user that Locust paces."""
 
@@ -81,7 +79,7 @@ class Load:
             *("--processes", str(self.processes), "-u", str(self.users), "-r", str(max(100, self.users))),
             *("-t", f"{self.seconds}s", "--host", f"http://{self.host}:{self.port}", "--udp-port", str(self.udp_port)),
             *("--shape", self.shape, "--rate", f"{self.rate:g}", "--connections", str(self.connections)),
-            *("--request-timeout", f"{self.timeout:g}", "--throughput", f"{self.throughput:g}"),
+            *("--throughput", f"{self.throughput:g}"),
             *("--out", str(folder / "tally.json"), "--json-file", str(folder / "locust")),
             self.user,
         ]

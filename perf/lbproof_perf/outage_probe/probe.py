@@ -139,9 +139,9 @@ def at_client(lab: Lab, address: str, streams: Streams | None = None) -> OutageP
     return OutageProbe(lab.client(), address, census_from=last, macs=[node.mac for node in lab.nodes], streams=streams)
 
 
-def at_far(lab: Lab, address: str, streams: Streams | None = None) -> OutageProbe:
+def at_far(lab: Lab, address: str) -> OutageProbe:
     """An outage probe at the client behind a router, which no ARP reaches: there is no census."""
-    return OutageProbe(lab.routed_client(), address, macs=[node.mac for node in lab.nodes], streams=streams)
+    return OutageProbe(lab.routed_client(), address, macs=[node.mac for node in lab.nodes])
 
 
 def names_of(lab: Lab) -> Mapping[str, str]:

@@ -50,6 +50,11 @@ class Heard:
     who: NDArray[np.int64]
     """Index into `Reading.macs`."""
 
+    def since(self, begin: float, end: float = np.inf) -> Heard:
+        """The frames of a span."""
+        within = (self.at >= begin) & (self.at < end)
+        return Heard(at=self.at[within], who=self.who[within])
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
@@ -78,8 +83,8 @@ class Reading:
             "tcp_connected": self.tcp.between,
             "tcp_answered": self.tcp.answered,
             "census_due": self.asked,
-            **self._census(),
         }
+        found["census_who"], found["census_count"] = self.census()
         frames = {
             "answers": self.answers,
             "announced": self.announced,
@@ -91,16 +96,16 @@ class Reading:
             found |= {f"{name}_at": heard.at, f"{name}_who": heard.who}
         return found
 
-    def _census(self) -> dict[str, NDArray[Any]]:
+    def census(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """For each question who answered it first, -1 for nobody, and how many did, before the next one was asked."""
         who = np.full(len(self.asked), -1, dtype=np.int64)
         place = np.searchsorted(self.asked, self.answers.at, side="right") - 1
         heard = place >= 0
-        pairs = np.unique(np.stack([place[heard], self.answers.who[heard]]), axis=1)
+        pairs = np.unique(place[heard] * len(self.macs) + self.answers.who[heard])
         questions, at = np.unique(place[heard], return_index=True)
         who[questions] = self.answers.who[heard][at]
-        count = np.bincount(pairs[0], minlength=len(self.asked))
-        return {"census_who": who, "census_count": count}
+        count = np.bincount(pairs // max(1, len(self.macs)), minlength=len(self.asked))
+        return who, count
 
 
 def table(data: bytes | bytearray) -> NDArray[np.void]:
@@ -112,10 +117,11 @@ def reading(tables: Sequence[NDArray[np.void]], periods: Mapping[str, float], ma
     """Put the tables of the outage probe's processes together. `macs` are those of the nodes, which then go first."""
     rows = np.concatenate(tables)
     rows = rows[np.argsort(rows["a"], kind="stable")]
-    met, place = np.unique(rows["mac"], return_inverse=True)
+    met, place = np.unique(rows["mac"][rows["mac"] > 0], return_inverse=True)
     texts = [int(mac).to_bytes(6).hex(":") for mac in met]
-    known = list(dict.fromkeys([*macs, *(text for text, mac in zip(texts, met, strict=True) if mac)]))
-    who = np.array([known.index(text) if text in known else -1 for text in texts], dtype=np.int64)[place]
+    known = list(dict.fromkeys([*macs, *texts]))
+    who = np.full(len(rows), -1)
+    who[rows["mac"] > 0] = np.array([known.index(text) for text in texts], dtype=np.int64)[place]
 
     def stream(kind: Kind) -> Stream:
         found = rows[rows["kind"] == kind]
