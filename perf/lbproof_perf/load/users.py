@@ -60,13 +60,13 @@ def attach(environment: Environment, **_: object) -> None:
         environment.shape_class.attach(environment)
 
 
-def target(user: User, default: int = 80) -> tuple[str, int]:
+def target(user: User) -> tuple[str, int]:
     """Address and port of `--host`. Raises ValueError when there is none."""
     host = user.host or user.environment.parsed_options.host
     parts = urlsplit(host or "")
     if not parts.hostname:
         raise ValueError(f"--host {host}: expected http://ADDRESS:PORT")
-    return parts.hostname, parts.port or default
+    return parts.hostname, parts.port or 80
 
 
 class _GetUser(User):

@@ -11,9 +11,10 @@ number. It reads a JSON command a line, answers each with a line, and ends with 
 
 from __future__ import annotations
 
-import itertools
+import ctypes
 import json
 import math
+import os
 import select
 import socket
 import struct
@@ -44,11 +45,14 @@ TICK = 0.001
 """Seconds between two volleys."""
 AFTER = 0.05
 """Seconds after the last volley in which answers still count."""
-_AT_ONCE = 1000
-"""Frames that are sent without a look at the clock."""
+_MOST_AT_ONCE = 1024
+"""Messages that sendmmsg(2) takes in one call (UIO_MAXIOV)."""
+_MESSAGE_WORDS = 8
+"""`struct mmsghdr` of a 64-bit machine in words: the third is the place of its vector, the fourth how many it has."""
 _TIMEVAL = struct.Struct("@ll")
 _SOL_PACKET, _PACKET_STATISTICS = 263, 6  # linux/socket.h, linux/if_packet.h
 _COUNTS = struct.Struct("=II")
+_libc = ctypes.CDLL(None, use_errno=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,21 +145,45 @@ def ask_each(
     return took
 
 
+class _Volley:
+    """Frames laid out in memory, to be sent many with one call: 2 us a frame, where a call for each takes 3."""
+
+    def __init__(self, sock: socket.socket, frames: Sequence[bytes]) -> None:
+        """All of one length."""
+        self._fd, self._count, self._next = sock.fileno(), len(frames), 0
+        self._bytes = np.frombuffer(b"".join(frames), dtype=np.uint8)
+        at = np.arange(len(frames), dtype=np.uint64)
+        self._vectors = np.empty((len(frames), 2), dtype=np.uint64)
+        self._vectors[:, 0] = self._bytes.ctypes.data + at * len(frames[0])
+        self._vectors[:, 1] = len(frames[0])
+        self._messages = np.zeros((len(frames), _MESSAGE_WORDS), dtype=np.uint64)
+        self._messages[:, 2] = self._vectors.ctypes.data + at * 16
+        self._messages[:, 3] = 1
+
+    def send(self, count: int) -> int:
+        """Send the next `count` frames, or as many as lie in a row; gives how many. `OSError` when none can be."""
+        number = min(count, self._count - self._next, _MOST_AT_ONCE)
+        place = self._messages[self._next :].ctypes.data
+        sent = int(_libc.sendmmsg(self._fd, ctypes.c_void_p(place), number, 0))
+        if sent < 0:
+            code = ctypes.get_errno()
+            raise OSError(code, f"sendmmsg of {number} frames: {os.strerror(code)}")
+        self._next = (self._next + sent) % self._count
+        return sent
+
+
 def send_volleys(
     talk: socket.socket, count: socket.socket, frames: Sequence[bytes], *, rate: float, seconds: float
 ) -> Volleys:
     """Send `rate` frames a second. What is late is sent as soon as it can be, until the time is over."""
     _answers(count)
-    pace, coming = threading.Event(), itertools.cycle(frames)
+    pace, volley = threading.Event(), _Volley(talk, frames)
     began = time.monotonic()
     sent, now = 0, began
     while now < began + seconds:
         due = int((now - began) * rate) + 1
         while sent < due and now < began + seconds:
-            number = min(due - sent, _AT_ONCE)
-            for frame in itertools.islice(coming, number):
-                talk.send(frame)
-            sent += number
+            sent += volley.send(due - sent)
             now = time.monotonic()
         pace.wait(max(0.0, TICK - (time.monotonic() - began) % TICK))
         now = time.monotonic()
