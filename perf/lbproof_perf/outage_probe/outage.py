@@ -17,12 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from lbproof_perf.outage_probe.reading import Heard, Reading, Stream
-
-    Floats = NDArray[np.float64]
-
 
 PARTS = ("detect_seconds", "announce_seconds", "learn_seconds", "answer_seconds")
 _ANNOUNCERS = ("two_announcers_seconds", "no_announcer_seconds")
@@ -74,9 +69,8 @@ def outage(found: Reading, earliest: float, before: str, until: float = np.inf) 
     before it but what was under way: a probe that was due up to two periods earlier is part of the outage, which begins
     at `earliest` all the same. `before` is the MAC of the node that announced when it happened.
     """
-    margin = 2 * found.periods["udp"] if found.periods.get("udp") else 0.0
-    udp = found.udp.since(earliest - margin, until)
-    tcp = found.tcp.since(earliest - found.periods.get("tcp", 0.0), until)
+    udp = found.udp.since(earliest - 2 * found.periods["udp"], until)
+    tcp = found.tcp.since(earliest - found.periods["tcp"], until)
     runs = gaps(udp)
     cold = not len(found.udp.since(-np.inf, earliest).due)
     begin = earliest if cold or not runs else max(earliest, runs[0][0])

@@ -155,7 +155,7 @@ def quiet(found: Reading, since: float, now: float, span: float) -> bool:
     if begin < since:
         return False
     for name, stream in (("udp", found.udp), ("tcp", found.tcp)):
-        period = found.periods.get(name, 0.0)
+        period = found.periods[name]
         if not period:
             continue
         due = stream.due[~stream.lost & (stream.due >= begin)]
