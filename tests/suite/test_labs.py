@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.suite.conftest import SUITE
 
+from lbproof.lab.common.capacity import capacity
 from lbproof.run.schedule import Check, Schedule, labs_that_pay
 from lbproof.witnesses.wait import eventually
 
@@ -71,7 +72,7 @@ def test_three_labs_judge_at_once(run: Callable[..., Run]) -> None:
     done = run(TOGETHER, "--labs", "3")
 
     assert (done.exit, set(done.verdicts().values())) == (0, {"passed"}), done.screen
-    assert "3 labs side by side" in done.screen
+    assert "3 labs in parallel" in done.screen
     rows = [json.loads(line) for line in (done.directory / "events.ndjson").read_text().splitlines()]
     judged = {row["case"]: row["value"] for row in rows if row["event"] == "saw"}
     assert len(set(judged.values())) == 3, judged
@@ -107,7 +108,7 @@ def test_a_lab_whose_process_dies_loses_one_case(run: Callable[..., Run]) -> Non
 
     assert done.verdicts() == {"POOL-02a": "passed", "POOL-02b": "error", "POOL-02c": "passed"}, done.screen
     assert done.exit == 2
-    assert "which judged it, ended" in done.screen
+    assert "ended during this check" in done.screen
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -213,4 +214,4 @@ def test_the_longest_come_first_and_a_package_stays_together() -> None:
 )
 def test_labs_are_as_many_as_pay(checks: int, cores: int, gib: int, labs: int) -> None:
     """By the number of checks, the cores, and the memory that is available."""
-    assert labs_that_pay(checks, cores=cores, available=gib * 1024**3) == labs
+    assert labs_that_pay(checks, capacity(2 * 1024**3, cores=cores, available=gib * 1024**3)) == labs

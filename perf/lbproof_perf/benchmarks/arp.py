@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lbproof.lab.base import Topology
-from lbproof.lab.netns import NetnsLab
+from lbproof.lab.netns.lab import NetnsLab
+from lbproof.lab.netns.topology import NetnsTopology
 from lbproof.witnesses.wait import EventuallyFailed
 from lbproof_perf.benchmarks.base import LATENCY_METRICS, Benchmark, Size, turns
 from lbproof_perf.probes.arp_requests import ArpRequester
@@ -121,7 +121,7 @@ def run(context: BenchContext, plan: ArpPlan) -> None:
             for case, each in numbers.items()
             for number in each
         ):
-            with context.opened(arm, Topology(workers=1, proxy_mode="nftables", audit=True)) as deployment:
+            with context.opened(arm, NetnsTopology(workers=1, proxy_mode="nftables", audit=True)) as deployment:
                 _measure(context, plan, deployment, counts, first_kernel=at * len(plan.trials))
 
 
