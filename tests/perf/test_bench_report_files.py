@@ -268,7 +268,7 @@ def test_the_metrics_follow_the_grammar(written: ResultStore) -> None:
     """A collector that is strict takes them."""
     samples = _check_open_metrics(_text(written, "metrics.prom"))
 
-    assert samples['lbproof_bench_trials{bench="failover",arm="reference",case="power-cut"}'] == "6.0"
+    assert samples['lbproof_bench_trials{arm="reference",bench="failover",case="power-cut"}'] == "6.0"
     worst = 'lbproof_bench_failover_first_answer_seconds{arm="metallb",case="power-cut",quantile="1"}'
     assert samples[worst] == "+Inf"
 
