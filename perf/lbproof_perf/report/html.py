@@ -11,15 +11,15 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from lbproof_perf.report import answers, formatting, sections
-from lbproof_perf.report.objectives import Outcome, of_run
+from lbproof_perf.report.thresholds import Outcome, of_run
 from lbproof_perf.report.tones import tones
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from lbproof_perf.report.figures import Figures, Summary
-    from lbproof_perf.report.objectives import Objective
     from lbproof_perf.report.panels import Plot
+    from lbproof_perf.report.thresholds import Objective
     from lbproof_perf.results import ResultStore, Trial
 
 GLYPHS = {Outcome.HELD: "✓", Outcome.LOST: "✗", Outcome.NOT_MEASURED: "?"}

@@ -13,13 +13,13 @@ from prometheus_client import CollectorRegistry, Gauge, Info
 from prometheus_client.openmetrics.exposition import generate_latest
 
 from lbproof_perf.report.figures import QUANTILES
-from lbproof_perf.report.objectives import Outcome
+from lbproof_perf.report.thresholds import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from lbproof_perf.report.figures import Figures, Summary
-    from lbproof_perf.report.objectives import Objective
+    from lbproof_perf.report.thresholds import Objective
 
 PREFIX = "lbproof_bench"
 _UNITS = {"seconds", "bytes", "cores"}

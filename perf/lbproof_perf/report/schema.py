@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict
 
-from lbproof_perf.report.objectives import Outcome  # noqa: TC001 - pydantic reads it while it runs
 from lbproof_perf.report.spec import Better  # noqa: TC001 - pydantic reads it while it runs
+from lbproof_perf.report.thresholds import Outcome  # noqa: TC001 - pydantic reads it while it runs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from lbproof_perf.report.figures import Figures, Summary
-    from lbproof_perf.report.objectives import Objective
+    from lbproof_perf.report.thresholds import Objective
     from lbproof_perf.stats.quantiles import Interval
 
 SCHEMA = 2

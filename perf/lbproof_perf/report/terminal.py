@@ -8,15 +8,15 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from lbproof_perf.report import figures, objectives
+from lbproof_perf.report import figures, thresholds
 from lbproof_perf.report.formatting import ratio_text, value_text
-from lbproof_perf.report.objectives import Outcome
+from lbproof_perf.report.thresholds import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from lbproof_perf.report.figures import Figures, Summary
-    from lbproof_perf.report.objectives import Objective
+    from lbproof_perf.report.thresholds import Objective
 
 GLYPHS = {Outcome.HELD: "+", Outcome.LOST: "-", Outcome.NOT_MEASURED: "?"}
 _HEADS = ("figure", "arm", "n", "never", "p50", "p90", "p99", "longest", "of the control")
@@ -29,7 +29,7 @@ def table(found: Figures, checked: Sequence[Objective]) -> list[str]:
     rows = [("head", _HEADS), *_rows(found)]
     cells = [row for kind, row in rows if kind != "case"]
     widths = [max(len(row[at]) for row in cells) for at in range(len(_HEADS))]
-    asked, left = objectives.of_run(checked, found)
+    asked, left = thresholds.of_run(checked, found)
     first = [*map(_format_objective, asked), *filter(None, [left])]
     return [*first, "", *(row[0] if kind == "case" else _aligned(row, widths) for kind, row in rows)]
 
