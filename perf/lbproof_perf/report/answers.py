@@ -96,7 +96,7 @@ def _distribution(one: Summary) -> str:
     ended = [value for value in one.values if math.isfinite(value)]
     tail = f"p99 {one.text('p99')}, " if "p99" in one.quantiles else ""
     text = f"{tail}longest {value_text(max(ended, default=None), one.name)}"
-    lost = f", {one.missing} without recovery" if one.missing else ""
+    lost = f", {one.without} without recovery" if one.without else ""
     return f"{text}, {one.count} run{'s' * (one.count != 1)}{lost}{_against(one)}"
 
 

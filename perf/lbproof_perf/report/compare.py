@@ -90,7 +90,7 @@ class Row:
     @property
     def times_worse(self) -> float:
         """How many times worse the second side is: the ratio, or its inverse where more is better."""
-        if self.one.metric.better is not Better.MORE:
+        if self.one.better is not Better.MORE:
             return self.ratio.value
         return math.inf if self.ratio.value == 0 else 1 / self.ratio.value
 
@@ -225,7 +225,7 @@ def _control(one: Summary, other: Summary, found: tuple[Figures, Figures]) -> st
 def _judgeable(one: Summary, sides: Sequence[Side], q: float, *, within: bool) -> Verdict:
     """`same` where a test may say more; else why none is made."""
     controls = [side.control for side in sides if side.control is not None]
-    if one.samples or one.metric.better is Better.NEITHER or not (within or controls):
+    if one.of_samples or one.better is Better.NEITHER or not (within or controls):
         return Verdict.SHOWN
     if any(not 0 < quantiles.quantile(control, q) < math.inf for control in controls):
         return Verdict.SHOWN

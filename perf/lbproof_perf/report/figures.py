@@ -61,13 +61,23 @@ class Summary:
     has too few values."""
     trials: int
     """How many trials the values are from."""
-    samples: bool
+    of_samples: bool
     """Whether the values are samples within trials, not one a trial."""
 
     @property
     def name(self) -> str:
         """Name of the metric."""
         return self.metric.name
+
+    @property
+    def unit(self) -> str:
+        """Unit of the metric."""
+        return self.metric.unit
+
+    @property
+    def better(self) -> Better:
+        """In which direction the metric is better."""
+        return self.metric.better
 
     @property
     def key(self) -> str:
@@ -80,7 +90,7 @@ class Summary:
         return len(self.values)
 
     @property
-    def missing(self) -> int:
+    def without(self) -> int:
         """How many of them did not come about."""
         return sum(math.isinf(value) for value in self.values)
 
@@ -95,7 +105,7 @@ class Summary:
         """A quantile with its unit, after no words; of fewer values than it takes `max of 3` and the worst of them."""
         if quantiles.enough(self.count, QUANTILES[quantile]):
             return "", formatting.value_text(self.at(quantile), self.name)
-        least = self.metric.better is Better.MORE
+        least = self.better is Better.MORE
         worst = min(self.values) if least else max(self.values)
         return f"{'min' if least else 'max'} of {self.count}", formatting.value_text(worst, self.name)
 
@@ -139,6 +149,10 @@ class Figures:
             if one.bench == bench and arm in ("", one.arm) and case in ("", one.case) and name in ("", one.name)
         ]
 
+    def groups_of(self, bench: str, case: str, arm: str = "") -> list[Group]:
+        """The trials of a case, perhaps of one arm."""
+        return [group for group in self.groups if (group.bench, group.case) == (bench, case) and arm in ("", group.arm)]
+
     @property
     def benches(self) -> list[str]:
         """The benchmarks that were run, in the report's order."""
@@ -180,7 +194,7 @@ def summarize(store: ResultStore, known: Mapping[str, BenchmarkReport]) -> Figur
                 },
                 ratios={} if against is None else _ratios(control, values, against),
                 trials=len(parts),
-                samples=name in about.samples.values(),
+                of_samples=name in about.samples.values(),
             )
         )
     return replace(empty, summaries=tuple(summaries))

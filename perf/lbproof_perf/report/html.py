@@ -10,16 +10,15 @@ from urllib.parse import quote
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from lbproof_perf.report import answers, formatting, sections
+from lbproof_perf.report import answers, formatting, views
 from lbproof_perf.report.thresholds import Outcome, of_run
-from lbproof_perf.report.tones import tones
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from lbproof_perf.report.figures import Figures, Summary
-    from lbproof_perf.report.panels import Plot
     from lbproof_perf.report.thresholds import Objective
+    from lbproof_perf.report.views import Plot
     from lbproof_perf.results import ResultStore, Trial
 
 GLYPHS = {Outcome.HELD: "✓", Outcome.LOST: "✗", Outcome.NOT_MEASURED: "?"}
@@ -46,8 +45,8 @@ def of(store: ResultStore, figures: Figures, checked: Sequence[Objective]) -> st
         counts=counts,
         glyphs=GLYPHS,
         classes=CLASSES,
-        sections=list(sections.of(store, figures)),
-        arms=tones(group.arm for group in figures.groups),
+        benchmarks=views.of(store, figures),
+        arms=views.tones(group.arm for group in figures.groups),
         trials=len(store.trials),
         with_warnings=sum(bool(trial.warnings) for trial in store.trials),
         command=facts.pop("command", ""),

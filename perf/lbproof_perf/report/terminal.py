@@ -51,7 +51,7 @@ def _cells(one: Summary) -> tuple[str, ...]:
     quantiles = (value_text(one.at(label), one.name) if label in one.quantiles else "-" for label in figures.QUANTILES)
     ratio = one.ratios.get("p50")
     against = f"{ratio_text(ratio.value.value)} of {ratio.to}" if ratio and not math.isnan(ratio.value.value) else ""
-    return (f"  {one.metric.text}", one.arm, str(one.count), str(one.missing or ""), *quantiles, against)
+    return (f"  {one.metric.text}", one.arm, str(one.count), str(one.without or ""), *quantiles, against)
 
 
 def _aligned(row: tuple[str, ...], widths: list[int]) -> str:
