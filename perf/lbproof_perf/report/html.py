@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -77,8 +76,8 @@ def _cell(one: Summary, label: str) -> str:
 
 def _ratio(one: Summary) -> str:
     """The ratio of the medians and to what; empty where none is defined."""
-    ratio = one.ratios.get("p50")
-    if ratio is None or math.isnan(ratio.value.value):
+    ratio = one.median_ratio
+    if ratio is None:
         return ""
     low, value, high = (
         formatting.ratio_text(number) for number in (ratio.value.low, ratio.value.value, ratio.value.high)

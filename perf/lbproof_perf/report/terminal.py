@@ -5,7 +5,6 @@ A quantile that there are too few values for is `-` (`statistics.needed`); the l
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 from lbproof_perf.report import figures, thresholds
@@ -49,8 +48,8 @@ def _rows(found: Figures) -> Iterator[tuple[str, tuple[str, ...]]]:
 
 def _cells(one: Summary) -> tuple[str, ...]:
     quantiles = (value_text(one.at(label), one.name) if label in one.quantiles else "-" for label in figures.QUANTILES)
-    ratio = one.ratios.get("p50")
-    against = f"{ratio_text(ratio.value.value)} of {ratio.to}" if ratio and not math.isnan(ratio.value.value) else ""
+    ratio = one.median_ratio
+    against = f"{ratio_text(ratio.value.value)} of {ratio.to}" if ratio else ""
     return (f"  {one.metric.text}", one.arm, str(one.count), str(one.without or ""), *quantiles, against)
 
 
