@@ -1,6 +1,6 @@
 # What a person or a CI runs. Everything missing is brought first, said in a line each, by tools/setup.
 .DEFAULT_GOAL := help
-.PHONY: docs help conformance kind-conformance test mutants bench bench-quick bench-nightly lint types dist dist-test publish kind-engine kind-engine-stop
+.PHONY: docs help conformance kind-conformance test test-kind mutants bench bench-quick bench-nightly lint types dist dist-test publish kind-engine kind-engine-stop
 .PHONY: kind-image reference-image clean setup setup-lab setup-test setup-bench
 BIN := .venv/bin
 RUN_ARGS ?=
@@ -15,10 +15,14 @@ conformance: setup-lab ## boot a cluster, install the reference, judge it, write
 kind-conformance: setup ## the same on a cluster of containers by kind; builds the images that cannot be pulled
 	@tools/with-engine tools/kind-conformance $(RUN_ARGS)
 
-test: setup-test ## all of the project's own tests: lint, types, pytest (on kind too, where Docker can be had)
+test: setup-test ## the project's own tests: lint, types, pytest, mutants; what needs kind is make test-kind
 	@tools/stage lint $(MAKE) --no-print-directory lint
 	@tools/stage types $(MAKE) --no-print-directory types
-	@tools/with-engine --or-without tools/tests $(PYTEST_ARGS)
+	@tools/stage tests tools/tests $(PYTEST_ARGS)
+	@tools/stage mutants $(BIN)/python -m pytest tests/mutants
+
+test-kind: setup-test ## the tests on clusters by kind, where a Docker engine can be had
+	@tools/with-engine --or-without tools/test-kind $(PYTEST_ARGS)
 
 mutants: setup-lab ## each mutant against the checks that must catch it
 	@tools/stage mutants $(BIN)/python -m pytest tests/mutants

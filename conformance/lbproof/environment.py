@@ -1,4 +1,4 @@
-"""Environment variables that lbproof reads: one table, from which the code takes the values and the docs the page."""
+"""Table of the environment variables that lbproof reads; the documentation page is generated from it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class Variable:
     name: str
     text: str
     default: str
-    """What holds when it is not set or empty, as a clause for a reader."""
+    """Description of the default, used when the variable is unset or empty."""
 
 
 VARIABLES = {
@@ -21,17 +21,17 @@ VARIABLES = {
     for variable in (
         Variable(
             name="LBPROOF_CACHE",
-            text="Folder that keeps downloaded and built components, and the images of `make kind-engine`.",
+            text="Folder for downloaded and built components, and for the images of `make kind-engine`.",
             default="`lbproof` in `XDG_CACHE_HOME`, else `~/.cache/lbproof`",
         ),
         Variable(
             name="LBPROOF_COMPONENTS",
-            text="Folder that holds Kubernetes' programs by their names; the option `--components` wins over it.",
+            text="Folder with the Kubernetes programs, by name; the option `--components` overrides it.",
             default="none: the cache, a download or a build",
         ),
         Variable(
             name="LBPROOF_MIRROR",
-            text="URL below which releases are looked for, by the same paths, instead of at their official hosts.",
+            text="Base URL of a mirror that serves releases under the same paths as their official hosts.",
             default="the official hosts",
         ),
     )
@@ -39,5 +39,5 @@ VARIABLES = {
 
 
 def value(name: str) -> str:
-    """Value of a variable of the table; empty when it is not set. Raises `KeyError` for one that is not in it."""
+    """Return the value of a variable; empty if it is not set. Raises `KeyError` if it is not in the table."""
     return os.environ.get(VARIABLES[name].name, "")

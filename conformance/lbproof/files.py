@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and what an operating system's refusal means for the user."""
+"""Atomic file writes, and messages for errors of the operating system that the user can fix."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _REMEDIES = {
 
 
 def of_environment(error: BaseException | None) -> str:
-    """One line about an `OSError` that the machine or the user's permissions cause; empty for any other exception."""
+    """Return one line for an `OSError` caused by the machine or by permissions; empty for any other exception."""
     if not isinstance(error, OSError) or error.errno not in _REMEDIES:
         return ""
     where = f"{error.filename}: " if error.filename else ""
@@ -32,15 +32,15 @@ def of_environment(error: BaseException | None) -> str:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a file beside its place and rename it, so that whoever reads it finds the old text or the new one.
+    """Write a file atomically: write a temporary file in the same folder and rename it.
 
-    Raises `OSError` that names the file, and leaves what was there.
+    Raises `OSError` with the name of the file, which then keeps its old content.
     """
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        beside.write_text(text, encoding="utf-8")
-        beside.replace(path)
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
     except OSError as error:
-        with suppress(OSError):  # the first error is the one to tell
-            beside.unlink(missing_ok=True)
+        with suppress(OSError):  # the first error is reported
+            temporary.unlink(missing_ok=True)
         raise OSError(error.errno, error.strerror, str(path)) from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from docs.site.check_sources import CheckSource, check_sources
 from docs.site.tables import table
-from tests.mutants.broken import MUTANTS
+from tests.mutants.catalogue import MUTANTS
 
 from lbproof.spec import AREAS, BUDGETS, REQUIREMENTS, Requirement
 

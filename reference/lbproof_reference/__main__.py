@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 
-from lbproof_reference.controller.__main__ import main as controller
-from lbproof_reference.speaker.__main__ import main as speaker
+from lbproof_reference.controller.main import serve as controller
+from lbproof_reference.logs import set_up
+from lbproof_reference.options import controller_options, speaker_options
+from lbproof_reference.speaker.main import serve as speaker
 
-ROLES = {"controller": controller, "speaker": speaker}
+ROLES = {"controller": (controller_options, controller), "speaker": (speaker_options, speaker)}
 
 
 def main(argv: list[str]) -> int:
@@ -15,7 +18,11 @@ def main(argv: list[str]) -> int:
     if not argv or argv[0] not in ROLES:
         print(f"usage: python -m lbproof_reference {'|'.join(ROLES)} [--help]", file=sys.stderr)  # noqa: T201 - usage
         return 64
-    return ROLES[argv[0]](argv[1:])
+    read_options, serve = ROLES[argv[0]]
+    options = read_options(argv[1:])
+    set_up()
+    asyncio.run(serve(options))
+    return 0
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import pytest
 from docs.site.build import ROOT
 from docs.site.check_sources import check_sources
 from docs.site.pages import pages
-from tests.mutants.broken import MUTANTS
+from tests.mutants.catalogue import MUTANTS
 
 from lbproof.environment import VARIABLES
 from lbproof.run.flags import FLAGS, key_of

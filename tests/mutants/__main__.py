@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from tests.mutants.broken import MUTANTS
+from tests.mutants.catalogue import MUTANTS
 
 from lbproof_reference.__main__ import main
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.mutants.broken import MUTANTS, Mutant
+from tests.mutants.catalogue import MUTANTS, Mutant
 
 from lbproof.adapters.reference import Reference
 

@@ -146,7 +146,7 @@ class ApiServer:
         with (self._folder / "controller.log").open("a") as log:
             process = subprocess.Popen(
                 [
-                    sys.executable, "-m", "lbproof_reference.controller", "--api", self.url,
+                    sys.executable, "-m", "lbproof_reference", "controller", "--api", self.url,
                     "--account", str(self.account("controller")), "--port", str(port), *flags,
                 ],
                 stderr=log,

@@ -11,7 +11,7 @@ import resource
 import socket
 import sys
 
-from lbproof_reference.kube import serve_ready
+from lbproof_reference.readiness import serve_ready
 
 
 def port_of(server: asyncio.Server) -> int:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from structlog.testing import capture_logs
 
-from lbproof_reference import kube
-from lbproof_reference.kube import EventRecorder, Kube, Object
+from lbproof_reference import events
+from lbproof_reference.events import EventRecorder
+from lbproof_reference.kube import Kube, Object
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,9 +24,10 @@ class FakeKube(Kube):
         """Start without Events."""
         self.told: list[str] = []
 
-    async def event(self, about: Object, **_: Any) -> None:  # noqa: ANN401 - as it is called
-        """Store the name of the object."""
-        self.told.append(about["metadata"]["name"])
+    async def call(self, method: str, path: str, body: Any = None, **_: Any) -> Object:  # noqa: ANN401, ARG002 - JSON
+        """Store the name of the object that the Event is about."""
+        self.told.append(body["involvedObject"]["name"])
+        return {}
 
 
 def service(number: int) -> Object:
@@ -42,7 +44,7 @@ async def until(come_about: Callable[[], bool]) -> None:
 
 def test_a_burst_of_events_is_told_in_part_and_said_once_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
     """The first Events of a burst are sent in order, and one log line counts the dropped ones."""
-    monkeypatch.setattr(kube, "_EVENTS_WAITING", 3)
+    monkeypatch.setattr(events, "_QUEUED", 3)
     api = FakeKube()
 
     async def burst() -> None:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.reference.scripted_api import ScriptedApi
 
-from lbproof_reference.kube import SERVICES, Informer, Kube
+from lbproof_reference.informer import Informer
+from lbproof_reference.kube import SERVICES, Kube
 from lbproof_reference.reading import parse
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from lbproof_reference.speaker import wire
-from lbproof_reference.speaker.__main__ import links_lost
 from lbproof_reference.speaker.loop import offers_for_link
+from lbproof_reference.speaker.main import links_lost
 from lbproof_reference.speaker.plan import Offer
 from lbproof_reference.speaker.wire import Link, watch_links
 

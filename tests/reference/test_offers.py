@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
+from lbproof_reference.options import PROFILES, speaker_options
 from lbproof_reference.reading import SkipLog
-from lbproof_reference.speaker.__main__ import PROFILES, main
 from lbproof_reference.speaker.offers import EXCLUDED, AnnouncementPolicy, OfferIndex, service_of
 from lbproof_reference.speaker.plan import Offer
 
@@ -70,11 +70,16 @@ def piece(*ready: tuple[str, bool]) -> dict[str, Any]:
     }
 
 
+def offers(made: AnnouncementPolicy, of: dict[str, Any], slices: list[dict[str, Any]]) -> dict[bytes, Offer]:
+    """Return the offers of a policy for the Service ns/a."""
+    return made.offers("ns/a", of, made.pools_of("ns/a", of), slices)
+
+
 def test_every_node_that_is_not_excluded_may_announce() -> None:
     """A node with the label of KEP-1143 may not announce; all others may."""
     excluded = {"metadata": {"name": "n3", "labels": {EXCLUDED: ""}}}
 
-    found = policy(nodes=[*NODES, excluded]).offers("ns/a", service(), [])
+    found = offers(policy(nodes=[*NODES, excluded]), service(), [])
 
     assert found == {IP: Offer(service="ns/a", nodes=frozenset({"n1", "n2"}))}
 
@@ -82,8 +87,8 @@ def test_every_node_that_is_not_excluded_may_announce() -> None:
 def test_only_nodes_with_a_ready_endpoint_announce_a_local_service() -> None:
     """With `externalTrafficPolicy: Local` only nodes with a ready endpoint announce; with `Cluster` all do."""
     assert service_of(piece()) == "ns/a"
-    local = policy().offers("ns/a", service(externalTrafficPolicy="Local"), [piece(("n1", True), ("n2", False))])
-    cluster = policy().offers("ns/a", service(externalTrafficPolicy="Cluster"), [piece(("n1", True))])
+    local = offers(policy(), service(externalTrafficPolicy="Local"), [piece(("n1", True), ("n2", False))])
+    cluster = offers(policy(), service(externalTrafficPolicy="Cluster"), [piece(("n1", True))])
 
     assert local[IP].nodes == {"n1"}
     assert cluster[IP].nodes == {"n1", "n2"}
@@ -100,7 +105,7 @@ def test_only_nodes_with_a_ready_endpoint_announce_a_local_service() -> None:
 )
 def test_an_advertisement_says_which_pools_and_nodes(spec: dict[str, Any], nodes: set[str] | None) -> None:
     """An address is announced only if an advertisement selects its pool, and by the selected nodes."""
-    found = policy(advertisements=[advertisement(spec=spec)]).offers("ns/a", service(), [])
+    found = offers(policy(advertisements=[advertisement(spec=spec)]), service(), [])
 
     assert (found[IP].nodes if found else None) == nodes
 
@@ -108,7 +113,7 @@ def test_an_advertisement_says_which_pools_and_nodes(spec: dict[str, Any], nodes
 @pytest.mark.parametrize("fields", [{}, {"spec": None}, {"spec": {}}])
 def test_an_advertisement_that_says_nothing_carries_every_pool(fields: dict[str, Any]) -> None:
     """An advertisement without a spec selects every pool and node."""
-    found = policy(advertisements=[advertisement(**fields)]).offers("ns/a", service(), [])
+    found = offers(policy(advertisements=[advertisement(**fields)]), service(), [])
 
     assert found == {IP: Offer(service="ns/a", nodes=frozenset({"n1", "n2"}))}
 
@@ -131,7 +136,7 @@ def test_an_advertisement_that_cannot_be_read_is_logged_once_and_stops_no_other(
     both = [advertisement("odd", spec=spec), advertisement("fine")]
     with capture_logs() as said:
         for _ in range(3):
-            assert IP in policy(advertisements=both, skip_log=skip_log).offers("ns/a", service(), [])
+            assert IP in offers(policy(advertisements=both, skip_log=skip_log), service(), [])
 
     assert [line["object"] for line in said] == ["metallb-system/odd"]
 
@@ -151,7 +156,7 @@ def test_no_object_that_cannot_be_read_stops_the_others() -> None:
     local["status"]["loadBalancer"]["ingress"] = [{"ip": "10.0.0.01"}, {"ip": "10.0.0.1"}]
     with capture_logs() as said:
         made = policy(nodes=[*NODES, odd_node], pools=[*odd_pools, *WEB])
-        found = made.offers("ns/a", local, [odd_slice, piece(("n2", True))])
+        found = offers(made, local, [odd_slice, piece(("n2", True))])
 
     assert found == {IP: Offer(service="ns/a", nodes=frozenset({"n2"}))}
     assert {line["kind"] for line in said} == {"Node", "EndpointSlice", "address"}
@@ -165,8 +170,8 @@ def test_the_pool_of_an_address_is_the_one_that_holds_it() -> None:
     lying["metadata"]["annotations"] = {"metallb.io/ip-allocated-from-pool": "other"}
     made = policy(advertisements=only_web, pools=[*WEB, pool("other", "10.9.0.0/28")])
 
-    assert IP in made.offers("ns/a", bare, [])
-    assert IP in made.offers("ns/a", lying, [])
+    assert IP in offers(made, bare, [])
+    assert IP in offers(made, lying, [])
 
 
 def test_what_no_pool_holds_is_not_announced() -> None:
@@ -175,7 +180,7 @@ def test_what_no_pool_holds_is_not_announced() -> None:
     forged["status"]["loadBalancer"]["ingress"] = [{"ip": "10.0.0.254"}, {"ip": "10.0.0.1"}]
     forged["metadata"]["annotations"]["lbproof.dev/allocated-ip"] = "10.0.0.1"
 
-    assert list(policy().offers("ns/a", forged, [])) == [IP]
+    assert list(offers(policy(), forged, [])) == [IP]
 
 
 def test_an_address_outlives_its_pool() -> None:
@@ -190,21 +195,21 @@ def test_an_address_outlives_its_pool() -> None:
         known: dict[str, dict[bytes, str]] = {}
         later = policy(advertisements=only_web, pools=pools, known=known)
         known["ns/a"] = seen
-        assert IP in later.offers("ns/a", bare, [])
-        assert IP in policy(advertisements=only_web, pools=pools).offers("ns/a", noted, [])
-        assert policy(advertisements=only_web, pools=pools).offers("ns/a", service(), []) == {}
+        assert IP in offers(later, bare, [])
+        assert IP in offers(policy(advertisements=only_web, pools=pools), noted, [])
+        assert offers(policy(advertisements=only_web, pools=pools), service(), []) == {}
 
 
 def test_an_address_of_a_node_is_not_announced() -> None:
     """An address of a node is not announced, even if a pool contains it."""
     node = {"metadata": {"name": "n3"}, "status": {"addresses": [{"type": "InternalIP", "address": "10.0.0.1"}]}}
 
-    assert policy(nodes=[*NODES, node]).offers("ns/a", service(), []) == {}
+    assert offers(policy(nodes=[*NODES, node]), service(), []) == {}
 
 
 def test_a_foreign_class_is_not_announced() -> None:
     """A Service of another class is not announced."""
-    assert policy().offers("ns/a", service(loadBalancerClass="example.com/other"), []) == {}
+    assert offers(policy(), service(loadBalancerClass="example.com/other"), []) == {}
 
 
 @given(st.lists(st.tuples(st.sampled_from(["ns/a", "ns/b", "ns/c"]), OFFERS)))
@@ -227,9 +232,9 @@ def test_changes_add_up(history: list[tuple[str, dict[bytes, Offer]]]) -> None:
 def test_the_profiles_are_documented(capsys: pytest.CaptureFixture[str]) -> None:
     """`--help` lists each profile with its interval, and an unknown profile is an error."""
     with pytest.raises(SystemExit):
-        main(["--help"])
+        speaker_options(["--help"])
     said = " ".join(capsys.readouterr().out.split())
 
     assert all(f"{name}: " in said and f"{seconds * 1000:.0f}ms" in said for name, (seconds, _) in PROFILES.items())
     with pytest.raises(SystemExit):
-        main(["--node=n1", "--profile=faster"])
+        speaker_options(["--node=n1", "--profile=faster"])

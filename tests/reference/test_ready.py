@@ -14,8 +14,8 @@ import httpx
 import pytest
 from tests.reference.idle_server import port_of
 
-from lbproof_reference import kube
-from lbproof_reference.kube import serve_ready
+from lbproof_reference import readiness
+from lbproof_reference.readiness import serve_ready
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,7 +47,7 @@ def test_idle_connections_do_not_keep_the_kubelet_out(server: tuple[subprocess.P
 
 def test_who_does_not_ask_in_time_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection without a complete request is closed after a timeout."""
-    monkeypatch.setattr(kube, "_REQUEST_SECONDS", 0.1)
+    monkeypatch.setattr(readiness, "_REQUEST_SECONDS", 0.1)
 
     async def ask() -> None:
         async with await serve_ready(0, lambda: True) as server:

@@ -99,7 +99,7 @@ def test_changed_missing_and_added_files_are_found(failed: Path) -> None:
         "evidence/L2-01/objects.json: missing",
         "evidence/L2-01/extra.txt: not in SHA256SUMS",
         "evidence/L2-01/client.pcap: changed since SHA256SUMS was written",
-        "report.json: evidence/L2-01/objects.json of L2-01 is not there",
+        "report.json: evidence/L2-01/objects.json of L2-01 does not exist",
     ]
 
 
@@ -108,7 +108,7 @@ def test_missing_evidence_is_found_though_the_sums_fit(failed: Path) -> None:
     (failed / "evidence/L2-01/client.pcap").unlink()
     remake_sums(failed)
 
-    assert bundle.verify(failed) == ["report.json: evidence/L2-01/client.pcap of L2-01 is not there"]
+    assert bundle.verify(failed) == ["report.json: evidence/L2-01/client.pcap of L2-01 does not exist"]
 
 
 @pytest.mark.parametrize("path", ["..", "/etc", "a\0b", "a" * 5000], ids=["above", "root", "nul", "long"])
@@ -117,7 +117,7 @@ def test_evidence_outside_the_folder_is_none(failed: Path, path: str) -> None:
     change(failed, lambda told: told["requirements"][2]["cases"][0]["evidence"][0].update(path=path))
 
     shown = path.replace("\0", "\N{REPLACEMENT CHARACTER}")
-    wanted = f"report.json: {shown} of L2-01 is not there"
+    wanted = f"report.json: {shown} of L2-01 does not exist"
     assert any(problem == wanted or problem == f"{wanted[:400]}…" for problem in bundle.verify(failed))
 
 
@@ -128,7 +128,7 @@ def test_a_changed_verdict_is_found_by_the_sums(failed: Path) -> None:
     problems = bundle.verify(failed)
 
     assert "report.json: changed since SHA256SUMS was written" in problems
-    assert "L2-01: is failed, and the worst of its cases is passed" in problems
+    assert "L2-01: is failed, but the worst of its cases is passed" in problems
 
 
 def whitewash(told: Any) -> None:  # noqa: ANN401 - it is JSON
@@ -147,12 +147,12 @@ def test_a_report_that_was_whitewashed_with_care_is_contradicted_by_its_events(f
 
     problems = bundle.verify(failed)
 
-    assert "report.json: conclusion is not what events.ndjson says" in problems
-    assert "report.json: exit is not what events.ndjson says" in problems
-    assert [problem for problem in problems if "is passed, and events.ndjson says failed" in problem] == [
-        "report.json: POOL-02b is passed, and events.ndjson says failed",
-        "report.json: L2-01 is passed, and events.ndjson says failed",
-        "report.json: FAIL-01 is passed, and events.ndjson says failed",
+    assert "report.json: conclusion differs from events.ndjson" in problems
+    assert "report.json: exit differs from events.ndjson" in problems
+    assert [problem for problem in problems if "is passed, but events.ndjson says failed" in problem] == [
+        "report.json: POOL-02b is passed, but events.ndjson says failed",
+        "report.json: L2-01 is passed, but events.ndjson says failed",
+        "report.json: FAIL-01 is passed, but events.ndjson says failed",
     ]
 
 
@@ -160,7 +160,7 @@ def test_a_case_that_was_dropped_is_contradicted_by_the_events(failed: Path) -> 
     """Nobody is conformant by leaving out what failed."""
     change(failed, lambda told: told["requirements"].pop(2))
 
-    assert "report.json: L2-01 is not there, and events.ndjson says failed" in bundle.verify(failed)
+    assert "report.json: L2-01 is not there, but events.ndjson says failed" in bundle.verify(failed)
 
 
 @pytest.mark.parametrize(
@@ -176,7 +176,7 @@ def test_a_case_that_was_dropped_is_contradicted_by_the_events(failed: Path) -> 
 )
 def test_who_was_judged_and_when_is_what_the_events_say(failed: Path, edit: Callable[[Any], object], name: str) -> None:
     """The report of one version is not that of another."""
-    assert f"report.json: {name} is not what events.ndjson says" in bundle.verify(change(failed, edit))
+    assert f"report.json: {name} differs from events.ndjson" in bundle.verify(change(failed, edit))
 
 
 def test_events_that_were_spoilt_are_said_once(failed: Path) -> None:
@@ -203,24 +203,24 @@ EDITS: list[tuple[str, Callable[[Any], object], str]] = [
     (
         "twice",
         lambda told: told["requirements"].append(told["requirements"][0]),
-        "POOL-01: is there twice",
+        "POOL-01: is duplicated",
     ),
-    ("requirement", lambda told: told["requirements"][0].update(verdict="failed"), "POOL-01: is failed, and the worst"),
+    ("requirement", lambda told: told["requirements"][0].update(verdict="failed"), "POOL-01: is failed, but the worst"),
     (
         "level",
         lambda told: told["requirements"][2].update(level="SHOULD"),
-        f"L2-01: is a SHOULD, and in the specification a {REQUIREMENTS['L2-01'].level}",
+        f"L2-01: is a SHOULD, but in the specification a {REQUIREMENTS['L2-01'].level}",
     ),
     (
         "conclusion",
         lambda told: told.update(conclusion="conformant"),
-        "conclusion: is conformant, and the verdicts say not conformant",
+        "conclusion: is conformant, but the verdicts give not conformant",
     ),
-    ("exit", lambda told: told.update(exit=0), "exit: is 0, and the conclusion is not conformant"),
+    ("exit", lambda told: told.update(exit=0), "exit: is 0, but the conclusion is not conformant"),
     (
         "counts",
         lambda told: told["counts"].update(failed=0),
-        "counts: failed is 0, and there are 3",
+        "counts: failed is 0, but the number of cases is 3",
     ),
     (
         "newer",
@@ -260,7 +260,7 @@ def test_a_folder_without_sums_or_report_says_so(failed: Path) -> None:
     (failed / "report.json").unlink()
 
     assert bundle.verify(failed) == [
-        f"SHA256SUMS is missing: lbproof report html {failed} makes it again",
+        f"SHA256SUMS is missing: generate it with lbproof report html {failed}",
         f"{failed / 'report.json'}: No such file or directory",
     ]
 

@@ -80,7 +80,7 @@ def test_a_failure_says_what_was_expected_and_observed(sample: Callable[[str], S
     assert str(broke.findtext(".//error")).startswith("Traceback (most recent call last):\n")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.text(st.characters(), max_size=40))
 def test_any_text_makes_a_valid_document(begin: Callable[..., Story], text: str) -> None:
     """What came over the wire may be anything; what XML cannot hold is replaced."""

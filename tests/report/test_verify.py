@@ -87,41 +87,41 @@ FORGERIES: list[tuple[str, Edit, str]] = [
     (
         "other-profile",
         lambda told: told.update(profile="full"),
-        "conclusion: is conformant, and the verdicts say partial",
+        "conclusion: is conformant, but the verdicts give partial",
     ),
     (
         "one-case",
         keep_one,
-        "conclusion: is conformant, and the verdicts say partial (partial: 1 of 26 requirements of profile core",
+        "conclusion: is conformant, but the verdicts give partial (partial: 1 of 26 requirements of profile core",
     ),
-    ("scope", lambda told: told["scope"].update(judged=26), "scope: judged is 26, and the verdicts say 25"),
+    ("scope", lambda told: told["scope"].update(judged=26), "scope: judged is 26, but the verdicts give 25"),
     ("no-scope", lambda told: told.pop("scope"), "scope: is missing"),
     (
         "sentence",
         lambda told: told["requirements"][0].update(sentence="It works."),
-        "POOL-01: sentence is 'It works.', and in the specification 'An automatically chosen",
+        "POOL-01: sentence is 'It works.', but in the specification 'An automatically chosen",
     ),
     (
         "case-sentence",
         lambda told: case(told, "POOL-02a").update(sentence="It works."),
-        "POOL-02a: sentence is 'It works.', and in the specification 'Services created",
+        "POOL-02a: sentence is 'It works.', but in the specification 'Services created",
     ),
-    ("area", lambda told: told["requirements"][0].update(area="L2"), "POOL-01: area is 'L2', and in the specification"),
-    ("since", lambda told: told["requirements"][0].update(since="0.1"), "POOL-01: since is '0.1', and in the"),
-    ("sources", lambda told: told["requirements"][0].update(sources=["me"]), "POOL-01: sources is 'me', and in the"),
+    ("area", lambda told: told["requirements"][0].update(area="L2"), "POOL-01: area is 'L2', but in the specification"),
+    ("since", lambda told: told["requirements"][0].update(since="0.1"), "POOL-01: since is '0.1', but in the"),
+    ("sources", lambda told: told["requirements"][0].update(sources=["me"]), "POOL-01: sources is 'me', but in the"),
     ("no-case", lambda told: told["requirements"][0].update(cases=[]), "POOL-01: has no case"),
     ("order", lambda told: told["requirements"].reverse(), "requirements: are not in the order of the specification"),
     (
         "invented",
         lambda told: case(told, "CLASS-01b").update(verdict="passed", reason=""),
-        "CLASS-01b: is passed, and needs features that are not claimed: class",
+        "CLASS-01b: is passed, but needs features that are not claimed: class",
     ),
     (
         "unsupported",
         lambda told: case(told, "POOL-01").update(verdict="unsupported", reason="hard"),
-        "POOL-01: is unsupported, and every feature that it needs is claimed",
+        "POOL-01: is unsupported, although every feature that it needs is claimed",
     ),
-    ("failed", lambda told: case(told, "POOL-01").update(verdict="failed"), "POOL-01: is failed, and does not say why"),
+    ("failed", lambda told: case(told, "POOL-01").update(verdict="failed"), "POOL-01: is failed without a reason"),
     (
         "untestable",
         lambda told: case(told, "POOL-01").update(verdict="untestable", reason="no time"),
@@ -130,40 +130,40 @@ FORGERIES: list[tuple[str, Edit, str]] = [
     (
         "excuse",
         lambda told: case(told, "POOL-01").update(reason="nearly"),
-        "POOL-01: is passed, and says why it is not",
+        "POOL-01: is passed, but has a reason why it is not",
     ),
     (
         "flaky",
         lambda told: case(told, "POOL-01").update(verdict="failed", reason="x", flaky=True),
-        "POOL-01: is failed, and only what passed can be flaky",
+        "POOL-01: is failed, but only passed cases can be flaky",
     ),
     ("seconds", lambda told: case(told, "POOL-01").update(seconds=1e6), "POOL-01: took 1e+06 s of a run of"),
     (
         "case-twice",
         lambda told: told["requirements"][0]["cases"].append(case(told, "POOL-01")),
-        "POOL-01: is there twice",
+        "POOL-01: is duplicated",
     ),
     (
         "took",
         lambda told: wait(told).update(took=61),
-        "POOL-01: wait by serves: took 61 s, and at most 60 s is allowed",
+        "POOL-01: wait by serves: took 61 s, but at most 60 s is allowed",
     ),
     (
         "took-of-budget",
         lambda told: wait(told).update(took=20),
-        "POOL-01: wait by serves: took 20 s of its budget of 10 s, and is said to have settled",
+        "POOL-01: wait by serves: took 20 s of its budget of 10 s, but is recorded as settled",
     ),
-    ("took-below", lambda told: wait(told).update(took=-1), "POOL-01: wait by serves: took -1 s, below 0"),
+    ("took-below", lambda told: wait(told).update(took=-1), "POOL-01: wait by serves: took -1 s, which is negative"),
     (
         "within",
         lambda told: wait(told).update(within=90),
-        "POOL-01: wait by serves: its budget is 90 s, and at most 60 s is allowed",
+        "POOL-01: wait by serves: its budget is 90 s, but at most 60 s is allowed",
     ),
     ("two-budgets", lambda told: wait(told).update(within=11), "budget serves: is 10 s and 11 s in one run"),
     (
         "ceiling",
         lambda told: wait(told).update(ceiling=900),
-        "POOL-01: wait by serves: ceiling is 900 s, and in the specification 60 s",
+        "POOL-01: wait by serves: ceiling is 900 s, but in the specification 60 s",
     ),
     ("budget", lambda told: wait(told).update(budget="patience"), "POOL-01: wait by patience: there is no such budget"),
     (
@@ -174,7 +174,7 @@ FORGERIES: list[tuple[str, Edit, str]] = [
     (
         "held-too-short",
         lambda told: wait(told).update(mode="holds"),
-        "POOL-01: wait by serves: held for 0.4 s of 10 s, and is said to have held",
+        "POOL-01: wait by serves: held for 0.4 s of 10 s, but is recorded as held",
     ),
     (
         "failed-wait",
@@ -182,21 +182,21 @@ FORGERIES: list[tuple[str, Edit, str]] = [
         "POOL-01: is passed, and a wait of it by serves failed: default/web is given an address",
     ),
     ("not-finite", lambda told: told.update(seconds=float("nan")), "report.json: seconds: Input should be a finite"),
-    ("length", lambda told: told.update(seconds=-3), "seconds: is -3, below 0"),
-    ("time", lambda told: told.update(at="yesterday"), "at: 'yesterday' is not a time as in RFC 3339, in UTC"),
+    ("length", lambda told: told.update(seconds=-3), "seconds: is -3, which is negative"),
+    ("time", lambda told: told.update(at="yesterday"), "at: 'yesterday' is not an RFC 3339 time in UTC"),
     ("nobody", lambda told: told["implementation"].update(name=" "), "implementation.name: is empty"),
     (
         "claims",
         lambda told: told["implementation"]["claimed"].append("telepathy"),
-        "implementation.claimed: telepathy is no feature",
+        "implementation.claimed: telepathy is not a feature",
     ),
     (
         "claims-twice",
         lambda told: told["implementation"]["claimed"].append("core"),
-        "implementation.claimed: core is there twice",
+        "implementation.claimed: core is duplicated",
     ),
-    ("old", lambda told: told.update(schema_version=0), "report.json: schema_version 0: there is none below 1"),
-    ("exit", lambda told: told.update(exit=1), "exit: is 1, and the conclusion is conformant"),
+    ("old", lambda told: told.update(schema_version=0), "report.json: schema_version 0 is below 1"),
+    ("exit", lambda told: told.update(exit=1), "exit: is 1, but the conclusion is conformant"),
 ]
 
 
@@ -229,7 +229,7 @@ def test_a_report_with_one_forged_field_is_refused_by_itself(whole: Path, edit: 
 )
 def test_a_field_that_only_the_events_contradict_is_refused(whole: Path, edit: Edit, name: str) -> None:
     """Everything that the events hold too is compared with them."""
-    assert f"report.json: {name} is not what events.ndjson says" in verify.verify(forge(whole, edit))
+    assert f"report.json: {name} differs from events.ndjson" in verify.verify(forge(whole, edit))
 
 
 @pytest.mark.parametrize(
@@ -238,39 +238,39 @@ def test_a_field_that_only_the_events_contradict_is_refused(whole: Path, edit: E
         (
             "run.started",
             lambda row: row["budgets"].update(failover=3600),
-            "events.ndjson: budget failover is 3600 s, and at most 40 s is allowed",
+            "events.ndjson: budget failover is 3600 s, but at most 40 s is allowed",
         ),
         ("run.started", lambda row: row["budgets"].update(patience=1), "events.ndjson: there is no budget patience"),
         (
             "run.started",
             lambda row: row["budgets"].update(serves=50),
-            "events.ndjson: POOL-01 waited by serves for 10 s, and 50 s were in force",
+            "events.ndjson: POOL-01 waited by serves for 10 s, but its budget was 50 s",
         ),
         (
             "run.started",
             lambda row: row["selected"].remove("POOL-01"),
-            "events.ndjson: POOL-01 is passed, and was not selected",
+            "events.ndjson: POOL-01 is passed, but was not selected",
         ),
         (
             "check.started",
             lambda row: row.update(case="POOL-02a"),
-            "events.ndjson: POOL-01 is passed, and no check of it began",
+            "events.ndjson: POOL-01 is passed, but no check of it started",
         ),
         (
             "check.finished",
             lambda row: row.update(node=""),
-            "events.ndjson: POOL-01 is passed, and no check of it began",
+            "events.ndjson: POOL-01 is passed, but no check of it started",
         ),
         (
             "waited",
             lambda row: row.update(took=500),
-            "events.ndjson: wait by restarted: took 500 s, and at most 120 s is allowed",
+            "events.ndjson: wait by restarted: took 500 s, but at most 120 s is allowed",
         ),
-        ("run.finished", lambda row: row.update(exit=2), "events.ndjson: exit is 2, and the conclusion is conformant"),
+        ("run.finished", lambda row: row.update(exit=2), "events.ndjson: exit is 2, but the conclusion is conformant"),
         (
             "run.finished",
             lambda row: row.update(conclusion="partial"),
-            "events.ndjson: conclusion is partial, and the verdicts say conformant",
+            "events.ndjson: conclusion is partial, but the verdicts give conformant",
         ),
     ],
     ids=["ceiling", "unknown", "in-force", "selected", "began", "node", "lab", "exit", "conclusion"],
@@ -286,7 +286,9 @@ def test_a_page_that_says_something_else_is_refused(whole: Path, name: str) -> N
     (whole / name).write_text("all is well\n")
     remake_sums(whole)
 
-    assert verify.verify(whole) == [f"{name}: is not what events.ndjson makes; lbproof report html makes it again"]
+    assert verify.verify(whole) == [
+        f"{name}: differs from what events.ndjson generates; lbproof report html generates it again"
+    ]
 
 
 @pytest.mark.parametrize("name", ["evidence/far.txt", "report.json", "events.ndjson", "logs"])
@@ -299,7 +301,7 @@ def test_a_folder_with_a_link_that_leads_out_of_it_is_not_read(whole: Path, tmp_
     link.symlink_to(tmp_path / "secret")
 
     assert verify.verify(whole) == [
-        f"{name}: a symbolic link that leads out of the run's folder; such a folder is not read"
+        f"{name}: a symbolic link to a target outside the run's folder; such a folder is not verified"
     ]
 
 
@@ -308,7 +310,7 @@ def test_a_field_that_is_said_twice_is_refused(whole: Path) -> None:
     path = whole / "report.json"
     path.write_text(path.read_text().replace('"exit": 0,', '"exit": 1,\n "exit": 0,'))
 
-    assert verify.verify(path) == ["report.json: the field exit is there twice in one object"]
+    assert verify.verify(path) == ["report.json: the field exit is duplicated in an object"]
 
 
 def test_what_a_report_says_cannot_steer_the_screen_of_its_reviewer(whole: Path) -> None:
@@ -345,12 +347,12 @@ def test_what_cannot_be_proven_is_said(whole: Path, monkeypatch: pytest.MonkeyPa
     """A report is not signed, and a bare one lacks its events."""
     monkeypatch.setattr(verify, "__version__", "0.1.0")
 
-    head = "in order: reference 0.1.0 is conformant, profile core, specification 1.0"
-    unsigned = "cannot prove: that the run took place, and as its events say (nothing is signed)"
+    head = "valid: reference 0.1.0 is conformant, profile core, specification 1.0"
+    unsigned = "not proven: that the run took place as recorded (nothing is signed)"
     assert said(whole) == (0, [head, unsigned])
     assert said(whole / "report.json") == (
         0,
-        [head, unsigned, "cannot prove: that its events say the same (verify the run's folder instead)"],
+        [head, unsigned, "not proven: that its events agree (verify the run's folder instead)"],
     )
 
 
@@ -361,11 +363,11 @@ def test_a_partial_report_in_order_says_of_what_it_is_a_part(sample: Callable[[s
     bundle.write(unclaimed)
 
     assert said(partial)[1][:2] == [
-        "in order: reference 0.1.0 is partial, profile full, specification 1.0",
+        "valid: reference 0.1.0 is partial, profile full, specification 1.0",
         "partial: 3 of 60 requirements of profile full judged; what was judged held",
     ]
     assert said(unclaimed)[1][:2] == [
-        "in order: reference 0.1.0 is not conformant, profile layer2, specification 1.0",
+        "valid: reference 0.1.0 is not conformant, profile layer2, specification 1.0",
         "profile layer2 requires features that are not claimed: l2, pool (20 of 26 MUSTs unsupported)",
     ]
 
@@ -426,13 +428,13 @@ def finished(lines: list[str], **change: Any) -> list[str]:  # noqa: ANN401 - it
 @pytest.mark.parametrize(
     ("edit", "says"),
     [
-        (lambda lines: [*lines[:-1], *finished(lines), lines[-1]], "no check of it began in between"),
-        (lambda lines: [*lines, *finished(lines, verdict="failed", reason="no")], "comes after run.finished"),
-        (lambda lines: [*lines, lines[-1]], "comes after run.finished"),
-        (lambda lines: [lines[0], *lines], "the run starts again"),
+        (lambda lines: [*lines[:-1], *finished(lines), lines[-1]], "no check of it started in between"),
+        (lambda lines: [*lines, *finished(lines, verdict="failed", reason="no")], "event after run.finished"),
+        (lambda lines: [*lines, lines[-1]], "event after run.finished"),
+        (lambda lines: [lines[0], *lines], "second run.started"),
         (
             lambda lines: [line.replace('"verdict"', '"verdict": "failed", "verdict"', 1) for line in lines],
-            "the field verdict is there twice",
+            "the field verdict is duplicated",
         ),
     ],
     ids=["another-verdict", "after-the-end", "two-ends", "two-beginnings", "twice"],
@@ -452,20 +454,20 @@ def test_what_would_be_read_for_ever_is_not_read(whole: Path, name: str) -> None
     (whole / name).unlink(missing_ok=True)
     os.mkfifo(whole / name)
 
-    assert bundle.verify(whole) == [f"{name}: neither a folder nor a regular file; such a folder is not read"]
+    assert bundle.verify(whole) == [f"{name}: neither a folder nor a regular file; such a folder is not verified"]
 
 
 @pytest.mark.parametrize(
     ("edit", "says"),
     [
-        (lambda told: told.update(exit=70), "exit: is 70, and the conclusion is conformant"),
+        (lambda told: told.update(exit=70), "exit: is 70, but the conclusion is conformant"),
         (lambda told: wait(told).update(mode="holds", took=1e9), "took 1e+09 s of a run of"),
         (lambda told: told.update(exit="0"), "report.json: exit: "),
         (lambda told: case(told, "POOL-01").update(seconds="0.1"), "seconds: "),
         (lambda told: told.update(schema_version="99"), "schema_version is missing, or not a whole number"),
-        (lambda told: told["implementation"].update(name="a\x1b[31mb"), "holds what cannot be printed"),
-        (lambda told: told.update(at="2026-W01-1T00+00:00"), "is not a time as in RFC 3339"),
-        (lambda told: told.update(at="2026-11-24T00:00:00+14:00"), "is not a time as in RFC 3339"),
+        (lambda told: told["implementation"].update(name="a\x1b[31mb"), "contains unprintable characters"),
+        (lambda told: told.update(at="2026-W01-1T00+00:00"), "is not an RFC 3339 time"),
+        (lambda told: told.update(at="2026-11-24T00:00:00+14:00"), "is not an RFC 3339 time"),
     ],
     ids=["exit", "watched", "text-exit", "text-seconds", "text-version", "escape", "week", "zone"],
 )

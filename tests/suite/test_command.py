@@ -132,7 +132,7 @@ def test_a_bug_of_ours_says_that_it_is_one(run: Callable[..., Run]) -> None:
     done = run(PASSES, lab="bug")
 
     assert done.exit == 70
-    assert "this is a bug of lbproof" in done.screen
+    assert "this is a bug in lbproof" in done.screen
 
 
 @pytest.mark.parametrize(
@@ -142,8 +142,8 @@ def test_a_bug_of_ours_says_that_it_is_one(run: Callable[..., Run]) -> None:
         (["--feature", "l22"], "unknown feature 'l22' in --feature; did you mean 'l2'?"),
         (["--profile", "layer3"], "unknown profile 'layer3' in --profile; did you mean 'layer2'?"),
         (["--budget", "failver=3"], "unknown budget 'failver' in --budget; did you mean 'failover'?"),
-        (["--budget", "failover=soon"], "budget 'failover=soon' in --budget: it takes seconds, not 'soon'"),
-        (["--budget", "failover"], "budget 'failover' in --budget: it takes NAME=SECONDS"),
+        (["--budget", "failover=soon"], "budget 'failover=soon' in --budget: write a number of seconds, not 'soon'"),
+        (["--budget", "failover"], "budget 'failover' in --budget: write NAME=SECONDS"),
         (
             ["--implementation", "metalb"],
             "unknown implementation 'metalb' in --implementation; did you mean 'metallb'?",
@@ -333,30 +333,30 @@ def test_a_run_takes_nothing_from_the_folder_it_is_called_in(run: Callable[..., 
     ids=" ".join,
 )
 def test_checks_that_would_run_at_the_same_time_are_refused(run: Callable[..., Run], words: list[str]) -> None:
-    """They share one lab and would fail by each other's doing; pytest-xdist may be installed or not."""
+    """They share one lab and would fail by each other's doing; pytest-xdist is not loaded by a run."""
     done = run(PASSES, "--", *words)
 
     assert done.exit == 64, done.screen
     assert done.screen == (
-        f"lbproof: {words[0]} after --: the checks of a run share one lab and cannot run at the same time; "
-        "leave it out\n"
+        f"lbproof: {words[0]} after --: the checks of a run share a lab and cannot be distributed by pytest; "
+        "use --labs N\n"
     )
     assert not done.directory.exists()
 
 
-@pytest.mark.parametrize("words", [["-n", "2"], ["--dist", "load"], ["-d"]], ids=" ".join)
+@pytest.mark.parametrize("words", [["-n", "2"], ["--dist=load", "--tx=2*popen"], ["-d", "--tx=2*popen"]], ids=" ".join)
 @pytest.mark.parametrize("target", [["--pyargs", "lbproof.checks"], ["checks"]], ids=" ".join)
 def test_plain_pytest_refuses_them_too(
     run: Callable[..., Run], tmp_path: Path, target: list[str], words: list[str]
 ) -> None:
-    """One line before a lab is booted, by the controller for our checks and by a worker for a vendor's own."""
+    """One line before a lab is booted, for our checks by their name and for a vendor's as a worker collects them."""
     results = f"--lb-results={tmp_path / 'runs'}"
-    command = [sys.executable, "-m", "pytest", "-p", "fake_xdist", "-c", "checks/pytest.ini", results, *target, *words]
+    command = [sys.executable, "-m", "pytest", "-c", "checks/pytest.ini", results, *target, *words]
 
     done = run(PASSES, command=command, cwd=tmp_path)
 
     assert done.exit == 4, done.screen
-    says = "the checks of a run share one lab and cannot run at the same time; run pytest without -n, --dist and -d"
+    says = "pytest cannot distribute the checks of a run, which share a lab; run it without -n, --dist and -d"
     assert [line for line in done.screen.splitlines() if says in line] == [f"ERROR: {says}"]
     assert not done.directory.exists()
 
@@ -364,18 +364,7 @@ def test_plain_pytest_refuses_them_too(
 def test_tests_of_others_may_be_distributed(run: Callable[..., Run], tmp_path: Path) -> None:
     """Where lbproof is merely installed, it is in nobody's way."""
     (tmp_path / "test_other.py").write_text("def test_other(): pass\n")
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-p",
-        "fake_xdist",
-        "-c",
-        "checks/pytest.ini",
-        "test_other.py",
-        "-n",
-        "2",
-    ]
+    command = [sys.executable, "-m", "pytest", "-c", "checks/pytest.ini", "test_other.py", "-n", "2"]
 
     assert run(PASSES, command=command, cwd=tmp_path).exit == 0
 

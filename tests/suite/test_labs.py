@@ -71,7 +71,7 @@ def test_three_labs_judge_at_once(run: Callable[..., Run]) -> None:
     done = run(TOGETHER, "--labs", "3")
 
     assert (done.exit, set(done.verdicts().values())) == (0, {"passed"}), done.screen
-    assert "3 labs side by side" in done.screen
+    assert "3 labs in parallel" in done.screen
     rows = [json.loads(line) for line in (done.directory / "events.ndjson").read_text().splitlines()]
     judged = {row["case"]: row["value"] for row in rows if row["event"] == "saw"}
     assert len(set(judged.values())) == 3, judged
@@ -107,7 +107,7 @@ def test_a_lab_whose_process_dies_loses_one_case(run: Callable[..., Run]) -> Non
 
     assert done.verdicts() == {"POOL-02a": "passed", "POOL-02b": "error", "POOL-02c": "passed"}, done.screen
     assert done.exit == 2
-    assert "which judged it, ended" in done.screen
+    assert "ended during this check" in done.screen
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -34,8 +34,8 @@ def test_a_flag_wins_over_the_file(tmp_path: Path) -> None:
         ("[budgets]\nfailover = 1000", "budget failover = 1000 in {file}: more than 0 and at most 40 s is allowed"),
         ('features = ["l2-anounce"]', "unknown feature 'l2-anounce' in {file}"),
         ('proxy_mode = "ipvs"', "proxy mode 'ipvs' in {file}: iptables, nftables, none are allowed"),
-        ("profile = ", "options file {file} is not TOML: "),
-        ('profile = "\\', "options file {file} is not TOML: "),
+        ("profile = ", "options file {file} is not valid TOML: "),
+        ('profile = "\\', "options file {file} is not valid TOML: "),
     ],
 )
 def test_a_mistake_in_the_file_is_named(tmp_path: Path, text: str, says: str) -> None:
@@ -81,7 +81,7 @@ def test_what_is_not_claimed_and_what_is_left_out_are_two_facts() -> None:
     run, not_run = read(None, {"requirements": ("L2-03", "POOL-01", "REQ-02"), "skip": ("REQ-02",)}).cases(CLAIMED)
 
     assert run == ["POOL-01"]
-    assert not_run == {"L2-03": "unsupported: l2-nonic not claimed", "REQ-02": "skipped: left out by --skip"}
+    assert not_run == {"L2-03": "unsupported: l2-nonic not claimed", "REQ-02": "skipped: excluded by --skip"}
 
 
 def test_a_profile_is_the_requirements_that_its_features_reach() -> None:

@@ -58,16 +58,16 @@ def _head(told: jsonreport.Report) -> Iterator[str]:
         if not said.strip():
             yield f"implementation.{name}: is empty"
         elif not said.isprintable():
-            yield f"implementation.{name}: {said!r} holds what cannot be printed"
+            yield f"implementation.{name}: {said!r} contains unprintable characters"
     claimed = told.implementation.claimed
-    yield from (f"implementation.claimed: {name} is no feature" for name in claimed if name not in FEATURES)
+    yield from (f"implementation.claimed: {name} is not a feature" for name in claimed if name not in FEATURES)
     yield from (
-        f"implementation.claimed: {name} is there twice" for name, count in Counter(claimed).items() if count > 1
+        f"implementation.claimed: {name} is duplicated" for name, count in Counter(claimed).items() if count > 1
     )
     if not _is_time(told.at):
-        yield f"at: {told.at!r} is not a time as in RFC 3339, in UTC"
+        yield f"at: {told.at!r} is not an RFC 3339 time in UTC"
     if told.seconds < 0:
-        yield f"seconds: is {told.seconds:g}, below 0"
+        yield f"seconds: is {told.seconds:g}, which is negative"
 
 
 def _is_time(text: str) -> bool:
@@ -79,7 +79,7 @@ def _is_time(text: str) -> bool:
 
 def _contents(told: jsonreport.Report) -> Iterator[str]:
     twice = [name for name, count in Counter(row.id for row in told.requirements).items() if count > 1]
-    yield from (f"{name}: is there twice" for name in twice)
+    yield from (f"{name}: is duplicated" for name in twice)
     for row in told.requirements:
         if row.id in REQUIREMENTS:
             yield from _requirement(row, told)
@@ -92,7 +92,7 @@ def _contents(told: jsonreport.Report) -> Iterator[str]:
     there = Counter(case.verdict for row in told.requirements for case in row.cases)
     for verdict in Verdict:
         if told.counts.get(verdict, 0) != there[verdict]:
-            yield f"counts: {verdict} is {told.counts.get(verdict, 0)}, and there are {there[verdict]}"
+            yield f"counts: {verdict} is {told.counts.get(verdict, 0)}, but the number of cases is {there[verdict]}"
     within: dict[str, set[float]] = {}
     for wait in (wait for row in told.requirements for case in row.cases for wait in case.waits):
         within.setdefault(wait.budget, set()).add(wait.within)
@@ -102,19 +102,19 @@ def _contents(told: jsonreport.Report) -> Iterator[str]:
 
 
 def _outside(row: jsonreport.Requirement, told: jsonreport.Report) -> Iterator[str]:
-    """Cases that are no part of the profile: only a run that selects requirements by name judges them."""
+    """Report cases outside the profile in a run that claims to be whole; only selection by name judges such cases."""
     judged = scope(told)
     features = PROFILES[told.profile].features
     outside = [case.id for case in row.cases if case.id in REQUIREMENTS[row.id].case_ids]
     outside = [name for name in outside if not needs_of(name) <= features]
     if judged.whole and outside:
-        yield f"{', '.join(outside)}: no part of profile {told.profile}, which is said to be judged whole"
+        yield f"{', '.join(outside)}: not in profile {told.profile}, although the scope is the whole profile"
 
 
 def _requirement(row: jsonreport.Requirement, told: jsonreport.Report) -> Iterator[str]:
     wanted = REQUIREMENTS[row.id]
     if row.level is not wanted.level:
-        yield f"{row.id}: is a {row.level}, and in the specification a {wanted.level}"
+        yield f"{row.id}: is a {row.level}, but in the specification a {wanted.level}"
     said = {
         "sentence": (row.sentence, wanted.text),
         "area": (row.area, wanted.area),
@@ -123,15 +123,15 @@ def _requirement(row: jsonreport.Requirement, told: jsonreport.Report) -> Iterat
     }
     for name, (found, right) in said.items():
         if found != right:
-            yield f"{row.id}: {name} is {found!r}, and in the specification {right!r}"
+            yield f"{row.id}: {name} is {found!r}, but in the specification {right!r}"
     if not row.cases:
         yield f"{row.id}: has no case"
     twice = Counter(case.id for case in row.cases)
-    yield from (f"{name}: is there twice" for name, count in twice.items() if count > 1)
+    yield from (f"{name}: is duplicated" for name, count in twice.items() if count > 1)
     yield from (f"{case}: not a case of {row.id}" for case in sorted(twice.keys() - set(wanted.case_ids)))
     found = worst(case.verdict for case in row.cases)
     if found is not row.verdict:
-        yield f"{row.id}: is {row.verdict}, and the worst of its cases is {found}"
+        yield f"{row.id}: is {row.verdict}, but the worst of its cases is {found}"
     for case in row.cases:
         if case.id in wanted.case_ids:
             yield from _case(case, told)
@@ -139,12 +139,12 @@ def _requirement(row: jsonreport.Requirement, told: jsonreport.Report) -> Iterat
 
 def _case(case: jsonreport.Case, told: jsonreport.Report) -> Iterator[str]:
     if case.sentence != sentence(case.id):
-        yield f"{case.id}: sentence is {case.sentence!r}, and in the specification {sentence(case.id)!r}"
+        yield f"{case.id}: sentence is {case.sentence!r}, but in the specification {sentence(case.id)!r}"
     missing = sorted(needs_of(case.id) - set(told.implementation.claimed))
     if missing and case.verdict is not Verdict.UNSUPPORTED:
-        yield f"{case.id}: is {case.verdict}, and needs features that are not claimed: {', '.join(missing)}"
+        yield f"{case.id}: is {case.verdict}, but needs features that are not claimed: {', '.join(missing)}"
     elif not missing and case.verdict is Verdict.UNSUPPORTED:
-        yield f"{case.id}: is unsupported, and every feature that it needs is claimed"
+        yield f"{case.id}: is unsupported, although every feature that it needs is claimed"
     yield from _reasons(case)
     if not 0 <= case.seconds <= told.seconds:
         yield f"{case.id}: took {case.seconds:g} s of a run of {told.seconds:g} s"
@@ -159,15 +159,15 @@ def _case(case: jsonreport.Case, told: jsonreport.Report) -> Iterator[str]:
 def _reasons(case: jsonreport.Case) -> Iterator[str]:
     """Validate a verdict against its reason."""
     if case.verdict is Verdict.PASSED and not case.flaky and (case.reason or case.expected or case.observed):
-        yield f"{case.id}: is passed, and says why it is not"
+        yield f"{case.id}: is passed, but has a reason why it is not"
     elif case.verdict is not Verdict.PASSED and not case.reason:
-        yield f"{case.id}: is {case.verdict}, and does not say why"
+        yield f"{case.id}: is {case.verdict} without a reason"
     reasons = {reason.value for reason in Untestable}
     whole = {case.reason, *(case.reason[:at] for at, mark in enumerate(case.reason) if mark == ":")}
     if case.verdict is Verdict.UNTESTABLE and not whole & reasons:
         yield f"{case.id}: is untestable for a reason that is not in the closed list"
     if case.flaky and case.verdict is not Verdict.PASSED:
-        yield f"{case.id}: is {case.verdict}, and only what passed can be flaky"
+        yield f"{case.id}: is {case.verdict}, but only passed cases can be flaky"
 
 
 class _Wait(Protocol):
@@ -195,17 +195,17 @@ def wait_problems(where: str, wait: _Wait) -> Iterator[str]:
     if wait.mode not in {"settles", "holds"}:
         yield f"{name}: mode {wait.mode!r} is neither settles nor holds"
     if wait.ceiling != ceiling:
-        yield f"{name}: ceiling is {wait.ceiling:g} s, and in the specification {ceiling:g} s"
+        yield f"{name}: ceiling is {wait.ceiling:g} s, but in the specification {ceiling:g} s"
     if not 0 < wait.within <= ceiling:
-        yield f"{name}: its budget is {wait.within:g} s, and at most {ceiling:g} s is allowed"
+        yield f"{name}: its budget is {wait.within:g} s, but at most {ceiling:g} s is allowed"
     if wait.took < 0:
-        yield f"{name}: took {wait.took:g} s, below 0"
+        yield f"{name}: took {wait.took:g} s, which is negative"
     elif wait.mode == "settles" and wait.ok and wait.took > ceiling:
-        yield f"{name}: took {wait.took:g} s, and at most {ceiling:g} s is allowed"
+        yield f"{name}: took {wait.took:g} s, but at most {ceiling:g} s is allowed"
     elif wait.mode == "settles" and wait.ok and wait.took > wait.within + LOOK:
-        yield f"{name}: took {wait.took:g} s of its budget of {wait.within:g} s, and is said to have settled"
+        yield f"{name}: took {wait.took:g} s of its budget of {wait.within:g} s, but is recorded as settled"
     elif wait.mode == "holds" and wait.ok and wait.took < wait.within:
-        yield f"{name}: held for {wait.took:g} s of {wait.within:g} s, and is said to have held"
+        yield f"{name}: held for {wait.took:g} s of {wait.within:g} s, but is recorded as held"
 
 
 def scope(told: jsonreport.Report) -> Scope:
@@ -223,7 +223,7 @@ def _conclusion(told: jsonreport.Report) -> Iterator[str]:
         for name in jsonreport.Scope.model_fields:
             if getattr(told.scope, name) != getattr(right, name):
                 found = getattr(told.scope, name)
-                yield f"scope: {name} is {found}, and the verdicts say {getattr(right, name)}"
+                yield f"scope: {name} is {found}, but the verdicts give {getattr(right, name)}"
     elif told.schema_version > 1:
         yield "scope: is missing"
     by_verdicts = conclude(
@@ -240,7 +240,7 @@ def _conclusion(told: jsonreport.Report) -> Iterator[str]:
     held = {Conclusion.CONFORMANT, Conclusion.PARTIAL}
     if told.conclusion is not by_verdicts and not (killed and by_verdicts in held):
         why = f" ({judged.text})" if judged.text else ""
-        yield f"conclusion: is {told.conclusion}, and the verdicts say {by_verdicts}{why}"
+        yield f"conclusion: is {told.conclusion}, but the verdicts give {by_verdicts}{why}"
     broken = told.conclusion is Conclusion.INCONCLUSIVE and told.exit in _BROKEN
     if told.exit != Exit.of(told.conclusion) and not broken:
-        yield f"exit: is {told.exit}, and the conclusion is {told.conclusion}"
+        yield f"exit: is {told.exit}, but the conclusion is {told.conclusion}"

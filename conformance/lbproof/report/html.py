@@ -90,9 +90,9 @@ def _timelines(case: Case) -> list[tuple[str, Markup]]:
 
 
 def _exchange(case: Case, event: dict[str, Any]) -> dict[str, Any]:
-    """The frames of an exchange as rows; one that speaks for an address that another MAC spoke for too is marked.
+    """Return the frames of an exchange as rows; a frame is marked if several MACs claimed its sender address.
 
-    Of a long exchange only the frames around the moment that a reader looks for are shown, and `around` says which.
+    A long exchange is cut to the frames around the most relevant one, which `around` describes.
     """
     frames = event["frames"]
     speakers: dict[str, set[str]] = {}
@@ -128,7 +128,7 @@ def _moment(case: Case, frames: list[dict[str, Any]], second: int | None) -> tup
         return second, "around the first moment at which a second hardware address answers for the same address"
     fault = next((fault["t"] for fault in case.faults if fault["phase"] == "begin"), None)
     after = next((at for at, frame in enumerate(frames) if fault is not None and frame["t"] >= fault), None)
-    return (0, "from the first on") if after is None else (after, "around the fault")
+    return (0, "from the first frame on") if after is None else (after, "around the fault")
 
 
 def _speaks(frame: dict[str, Any]) -> bool:

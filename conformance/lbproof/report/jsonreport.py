@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from lbproof.report import model
 
 SCHEMA = 2
-"""2 adds `scope`, and says `partial` of a run that judged a part of its profile, where 1 said `conformant`."""
+"""Schema 2 adds `scope` and the conclusion `partial`, for runs of a part of a profile (`conformant` in schema 1)."""
 
 
 class _Strict(BaseModel):
@@ -21,7 +21,7 @@ class _Strict(BaseModel):
 
 
 class Implementation(_Strict):
-    """Who was judged."""
+    """Implementation that was judged."""
 
     name: str
     version: str
@@ -29,7 +29,7 @@ class Implementation(_Strict):
 
 
 class Wait(_Strict):
-    """A named wait, in seconds."""
+    """Named wait; times in seconds."""
 
     budget: str
     mode: str
@@ -41,7 +41,7 @@ class Wait(_Strict):
 
 
 class Evidence(_Strict):
-    """A file below the run's folder."""
+    """File of evidence, by its path in the run's folder."""
 
     kind: str
     title: str
@@ -49,7 +49,7 @@ class Evidence(_Strict):
 
 
 class Case(_Strict):
-    """One verdict."""
+    """Verdict on one case."""
 
     id: str
     sentence: str
@@ -64,7 +64,7 @@ class Case(_Strict):
 
 
 class Requirement(_Strict):
-    """A requirement and the verdicts on its cases; its own is the worst of them."""
+    """Requirement with its cases; its verdict is the worst of theirs."""
 
     id: str
     area: str
@@ -77,16 +77,16 @@ class Requirement(_Strict):
 
 
 class Scope(_Strict):
-    """Which part of the profile was judged, counted in requirements."""
+    """Judged part of the profile, in numbers of requirements."""
 
     judged: int
-    """Every case of it that is claimed passed or failed."""
+    """Requirements whose claimed cases all passed or failed."""
     in_part: int
-    """Some of those cases did."""
+    """Requirements of which only some claimed cases passed or failed."""
     unsupported: int
-    """None of its cases is claimed."""
+    """Requirements without a claimed case."""
     of: int
-    """All that the profile has."""
+    """All requirements of the profile."""
     whole: bool
     """No case of the profile was deselected, skipped or not reached."""
     not_claimed: list[str]
@@ -94,7 +94,7 @@ class Scope(_Strict):
 
 
 class Report(_Strict):
-    """A run."""
+    """Report of one run."""
 
     schema_version: int
     spec: str
@@ -105,7 +105,7 @@ class Report(_Strict):
     profile: str
     command: list[str]
     scope: Scope | None = None
-    """None in schema 1 alone."""
+    """None only in schema 1."""
     conclusion: Conclusion
     exit: int
     note: str
@@ -115,7 +115,7 @@ class Report(_Strict):
 
 
 def of(run: model.Run) -> Report:
-    """The report of a run."""
+    """Build the report of a run."""
     started = run.started
     return Report(
         schema_version=SCHEMA,
@@ -139,7 +139,7 @@ def of(run: model.Run) -> Report:
 
 
 def scope(found: spec.Scope) -> Scope:
-    """The scope of a run as the report has it."""
+    """Convert the scope of a run to the report's schema."""
     return Scope(
         judged=found.judged,
         in_part=found.in_part,

@@ -90,7 +90,7 @@ class Result:
 
     @property
     def verdict(self) -> Verdict:
-        """The worst of its cases'."""
+        """Worst verdict of its cases."""
         return worst(case.verdict for case in self.cases)
 
     @property
@@ -100,7 +100,7 @@ class Result:
 
     @property
     def seconds(self) -> float:
-        """Of all its cases."""
+        """Duration of all its cases in seconds."""
         return sum(case.seconds for case in self.cases)
 
 
@@ -119,7 +119,7 @@ class Wait:
 
 @dataclass(slots=True, kw_only=True)
 class Run:
-    """A whole run."""
+    """Run as read from its events."""
 
     started: Event
     environment: dict[str, str]
@@ -130,24 +130,24 @@ class Run:
     """Time of the last event, in seconds."""
     finished: Event | None
     lab_waits: list[Event]
-    """Waits outside of cases: those of boot and install."""
+    """Waits during boot and installation, which belong to no case."""
     folder: Path | None = None
-    """Where it was read from; None for events that are in no file."""
+    """Folder that it was read from; None if the events are not from a file."""
 
     @property
     def by_area(self) -> list[tuple[str, list[Result]]]:
-        """The results of each area that was judged, in the order of the specification."""
+        """Results of each judged area, in the order of the specification."""
         found = [(name, [r for r in self.results if r.requirement.area == name]) for name in AREAS]
         return [(name, results) for name, results in found if results]
 
     @property
     def cases(self) -> list[Case]:
-        """Every case, in the order of the specification."""
+        """All cases, in the order of the specification."""
         return [case for result in self.results for case in result.cases]
 
     @property
     def scope(self) -> Scope:
-        """Which part of the profile was judged."""
+        """Judged part of the profile."""
         reached = {case.id: case.verdict for case in self.cases if is_reached(case.verdict, case.reason)}
         return scope_of(self.started["profile"], self.started["claimed"], reached)
 
@@ -166,7 +166,7 @@ class Run:
 
     @property
     def exit(self) -> int:
-        """The exit code of the conclusion, or of the broken environment or bug that an inconclusive run recorded."""
+        """Exit code: 69 or 70 if an inconclusive run recorded it, otherwise that of the conclusion."""
         recorded = int(self.finished["exit"]) if self.finished else None
         broken = recorded in {Exit.NO_ENVIRONMENT, Exit.BUG} and self.conclusion is Conclusion.INCONCLUSIVE
         return recorded if recorded is not None and broken else int(Exit.of(self.conclusion))
@@ -180,20 +180,20 @@ class Run:
 
     @property
     def seconds(self) -> float:
-        """How long the run took, as far as its events go."""
+        """Duration of the run in seconds, or until its last event if it was killed."""
         return float(self.finished["seconds"]) if self.finished else self.until
 
     @property
     def at(self) -> str:
-        """When it began, RFC 3339."""
+        """Time of the start (RFC 3339)."""
         return str(self.started["at"])
 
     def counts(self) -> dict[Verdict, int]:
-        """How many cases have each verdict."""
+        """Return the number of cases by verdict."""
         return {verdict: sum(case.verdict is verdict for case in self.cases) for verdict in Verdict}
 
     def levels(self) -> dict[Level, tuple[int, int]]:
-        """Of the requirements of each level that could pass: how many did, of how many."""
+        """Return by level the number of requirements that passed, and of those that are not unsupported."""
         left_out = {Verdict.UNSUPPORTED}
         found = {}
         for level in Level:
@@ -236,7 +236,7 @@ _OF_A_CASE = {
 
 
 def read(run: Path) -> Run:
-    """The run of a folder (or of its events file). Raises `BadRun`."""
+    """Read a run from its folder or its events file. Raises `BadRun`."""
     path = run / EVENTS if run.is_dir() else run
     try:
         events = _lines(path)
@@ -251,7 +251,7 @@ def read(run: Path) -> Run:
 
 
 def _lines(path: Path) -> list[Event]:
-    """The events of a file; a last line that was cut when the run was killed is left out."""
+    """Read the events of a file; an incomplete last line (killed run) is ignored."""
     lines = path.read_bytes().split(b"\n")
     events: list[Event] = []
     for number, line in enumerate(lines, 1):
@@ -275,15 +275,15 @@ def _lines(path: Path) -> list[Event]:
 
 
 def _parse(line: bytes) -> tuple[str, Any]:
-    """A line as text and as what it holds; half a surrogate pair, which JSON can name and no file hold, is a `?`."""
+    """Return a line as text and parsed; an unpaired surrogate, which UTF-8 cannot encode, is replaced by `?`."""
     text = line.decode()
     if "\\ud" in text.lower():
         text = json.dumps(json.loads(text), ensure_ascii=False).encode(errors="replace").decode()
     return text, json.loads(text)
 
 
-def _begins(path: Path, event: Any) -> None:  # noqa: ANN401 - it may be anything yet
-    """Look at the first event before any other: what a newer format holds is not to be judged by this one."""
+def _begins(path: Path, event: Any) -> None:  # noqa: ANN401 - not validated yet
+    """Verify the first event and its format version, before events of a newer format are read. Raises `BadRun`."""
     if not isinstance(event, dict) or event.get("event") != "run.started":
         raise BadRun(f"{path}: {_NO_BEGINNING}")
     if isinstance(event.get("format"), int) and event["format"] > FORMAT:
@@ -316,7 +316,7 @@ _CLOSER: dict[tuple[str, str], Any] = {
 
 @cache
 def _form(name: str) -> type[BaseModel]:
-    """The form of an event. A word of a closed list may be another, and fields may be added: nothing rests on them."""
+    """Return the pydantic model of an event; unknown fields and unknown values of closed lists are accepted."""
     fields: dict[str, Any] = {"t": (float, ...), "at": (str, ...)}
     for field_name, hint in get_type_hints(NAMES[name], include_extras=True).items():
         optional = get_origin(hint) is NotRequired
@@ -326,7 +326,7 @@ def _form(name: str) -> type[BaseModel]:
     return create_model(name, __config__=_FINITE, **fields)
 
 
-def _checked(text: str, event: Any) -> Event:  # noqa: ANN401 - it may be anything yet
+def _checked(text: str, event: Any) -> Event:  # noqa: ANN401 - not validated yet
     """Validate an event and return it. Raises `BadRun`."""
     if not isinstance(event, dict) or not isinstance(event.get("event"), str) or event["event"] not in NAMES:
         raise BadRun(f"no event of a run: {text[:80]}")

@@ -1,4 +1,4 @@
-"""The report's pictures, made with the SVG toolkit. Every picture has a title that says in words what it shows."""
+"""Pictures of the report as SVG; each has a title that describes it in words."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 _MARGIN = 8
 _TICKS = 6
 _MOST_MARKS = 1500
-"""Marks in a picture: more of them are thinned out evenly, outages never."""
+"""Maximum number of answered requests in a picture; more are thinned out evenly, unanswered ones never."""
 _TOP, _BASE, _HEIGHT = 22, 92, 128
 
 
 def _axis(picture: Picture, scale: Scale, zero: float) -> None:
-    """Marks of time below a picture, in seconds since `zero`."""
+    """Draw a time axis in seconds since `zero`."""
     length = scale.high - scale.low
     step = next(s for s in (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 60, 120, 300, 1e9) if length / s <= _TICKS + 2)
     first = int((scale.low - zero) / step) - 1
@@ -32,7 +32,7 @@ def _axis(picture: Picture, scale: Scale, zero: float) -> None:
 
 
 def timeline(event: dict[str, Any], faults: list[dict[str, Any]]) -> str:
-    """A client's requests over time: answered ones by latency, unanswered ones below, faults shaded, outages named."""
+    """Draw a client's requests over time: answered ones by latency, unanswered ones below, with faults and outages."""
     samples = event["samples"]
     if not samples:
         return ""
@@ -103,7 +103,7 @@ def _told(event: dict[str, Any], spans: list[Any], outages: list[Any]) -> str:
 
 
 def stages(rows: list[tuple[str, float]]) -> str:
-    """The parts of a run, one after the other, as wide as they were long."""
+    """Draw the stages of a run as a bar, with widths in proportion to their durations."""
     total = sum(seconds for _, seconds in rows) or 1
     picture, x = Picture(34, "Stages of the run", css="stages"), 0.0
     for number, (name, seconds) in enumerate(rows):
@@ -116,7 +116,7 @@ def stages(rows: list[tuple[str, float]]) -> str:
 
 
 def budget(took: float, within: float, ceiling: float) -> str:
-    """A time against its budget: a bar in the budget's width, on a square-root scale so that short ones are seen."""
+    """Draw a measured time, its budget and the ceiling; the square-root scale keeps short times visible."""
 
     def x(seconds: float) -> float:
         return min(1.0, math.sqrt(max(seconds, 0) / ceiling)) * 120

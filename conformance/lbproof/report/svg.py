@@ -1,7 +1,7 @@
-"""A small toolkit for pictures as inline SVG: no script, no font, no file beside it; they print, and follow the page.
+"""Inline SVG pictures without scripts, fonts or external files, for screen and print.
 
-Colours are CSS classes of the page, from a palette that colour-blind readers can tell apart; what a colour means is
-also written beside it. Every picture has a title, perhaps with a description, which say in words what it shows.
+Colours are CSS classes of the page, from a palette for colour-blind readers; the meaning of each colour is also
+written as text. Every picture has a title and optionally a description in words.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 WIDTH = 860
 _NARROW = 5.6
-"""Units that a letter of a label takes, about."""
+"""Approximate width of a letter of a label, in units."""
 _CLOSE = 0.4
 """Units below which two points of a line cannot be distinguished."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scale:
-    """From values to a picture's units, linear or logarithmic. On a log scale nothing lies below `low`."""
+    """Linear or logarithmic mapping of values to units of a picture; `low` > 0 on a logarithmic scale."""
 
     low: float
     high: float
@@ -34,10 +34,10 @@ class Scale:
     """Unit of `high`."""
     log: bool
     unit: float = 1.0
-    """Ticks are round multiples of it: 2**20 for bytes."""
+    """Ticks are round multiples of this value, such as 2**20 for bytes."""
 
     def at(self, value: float) -> float:
-        """The unit of a value; outside of the scale, the nearer end."""
+        """Return the position of a value in units; values outside the scale are clipped."""
         value = min(max(value, self.low), self.high)
         if self.log:
             share = math.log(value / self.low) / math.log(self.high / self.low)
@@ -46,7 +46,7 @@ class Scale:
         return self.begin + share * (self.end - self.begin)
 
     def ticks(self, most: int = 8) -> list[float]:
-        """Round values to mark, at most about so many."""
+        """Return round values for ticks, about `most` at the maximum."""
         return (
             self._decades(most)
             if self.log
@@ -64,14 +64,14 @@ class Scale:
 
 
 def linear(values: Iterable[float], begin: float, end: float, *, unit: float = 1.0) -> Scale:
-    """A linear scale that holds 0 and all finite values."""
+    """Return a linear scale that includes 0 and all finite values."""
     found = [0.0, *(value for value in values if math.isfinite(value))]
     low, high = min(found), max(found)
     return Scale(low=low, high=high if high > low else low + unit, begin=begin, end=end, log=False, unit=unit)
 
 
 def logarithmic(values: Iterable[float], begin: float, end: float) -> Scale:
-    """A log scale that holds all finite values above 0, with a little room at both ends."""
+    """Return a logarithmic scale that includes all finite values above 0, with a margin at both ends."""
     found = [value for value in values if math.isfinite(value) and value > 0] or [0.1, 1.0]
     low, high = min(found) / 1.25, max(found) * 1.25
     middle = math.sqrt(low * high)
@@ -87,10 +87,10 @@ def _steps(low: float, high: float, most: int) -> list[float]:
 
 
 class Picture:
-    """The parts of one SVG, in the order in which they are painted."""
+    """Elements of one SVG, in drawing order."""
 
     def __init__(self, height: float, title: str, description: str = "", *, width: int = WIDTH, css: str = "") -> None:
-        """`height` in units of which the page is `WIDTH` wide; what is shown smaller has a smaller `width`."""
+        """Start an empty picture; `width` and `height` are in units, and `WIDTH` units fill the page."""
         self._width = width
         named = f' class="{css}"' if css else ""
         self._parts = [
@@ -99,7 +99,7 @@ class Picture:
         ]
 
     def rect(self, x: float, y: float, width: float, height: float, *, css: str, title: str = "") -> None:
-        """A rectangle, never too narrow to be seen; the title is shown by a browser that points at it."""
+        """Draw a rectangle with a minimum visible width; browsers show the title as a tooltip."""
         inside = f"<title>{escape(title)}</title></rect>" if title else ""
         size = f'width="{number(max(width, 0.6))}" height="{number(height)}"'
         self._parts.append(
@@ -107,26 +107,26 @@ class Picture:
         )
 
     def line(self, x: float, y: float, x2: float, y2: float, css: str) -> None:
-        """A straight line."""
+        """Draw a straight line."""
         where = f'x1="{number(x)}" y1="{number(y)}" x2="{number(x2)}" y2="{number(y2)}"'
         self._parts.append(f'<line class="{css}" {where}/>')
 
     def text(self, x: float, y: float, words: str, css: str = "", anchor: str = "start") -> None:
-        """A label; `anchor` is `start`, `middle` or `end`."""
+        """Draw a label; `anchor` is `start`, `middle` or `end`."""
         where = f'x="{number(x)}" y="{number(y)}" text-anchor="{anchor}"'
         self._parts.append(f'<text class="{css}" {where}>{escape(words)}</text>')
 
     def circle(self, x: float, y: float, radius: float, css: str) -> None:
-        """One round dot."""
+        """Draw a filled circle."""
         self._parts.append(f'<circle class="{css}" cx="{number(x)}" cy="{number(y)}" r="{number(radius)}"/>')
 
     def dots(self, points: Iterable[tuple[float, float]], css: str) -> None:
-        """Many round dots as one path, which is a fifth of the bytes of so many circles."""
+        """Draw many dots as one path, which takes a fifth of the bytes of circles."""
         if path := "".join(f"M{number(x)} {number(y)}h0" for x, y in points):
             self._parts.append(f'<path class="dots {css}" d="{path}"/>')
 
     def path(self, points: Sequence[tuple[float, float]], css: str) -> None:
-        """A line through the points; those that the eye cannot tell apart are left out."""
+        """Draw a line through the points, without those that cannot be distinguished."""
         kept = thinned(points)
         if len(kept) > 1:
             self._parts.append(
@@ -134,7 +134,7 @@ class Picture:
             )
 
     def across(self, scale: Scale, text: Callable[[float], str], top: float, bottom: float, most: int = 8) -> None:
-        """A horizontal axis: grid lines and labels below them."""
+        """Draw a horizontal axis: vertical grid lines with labels below."""
         for value in scale.ticks(most):
             x = scale.at(value)
             self.line(x, top, x, bottom, "grid")
@@ -144,21 +144,21 @@ class Picture:
             self.text(x, bottom + 14, words, anchor=anchor)
 
     def upward(self, scale: Scale, text: Callable[[float], str], left: float, right: float, most: int = 6) -> None:
-        """A vertical axis: grid lines and labels left of them."""
+        """Draw a vertical axis: horizontal grid lines with labels on the left."""
         for value in scale.ticks(most):
             y = scale.at(value)
             self.line(left, y, right, y, "grid")
             self.text(left - 6, y + 4, text(value), anchor="end")
 
     def legend(self, names: Mapping[str, str], x: float, y: float, css: str = "key") -> None:
-        """Arms and their colours in a row. `names`: words → class."""
+        """Draw a legend in a row; `names` maps each label to its CSS class."""
         for words, tone in names.items():
             self.line(x, y - 4, x + 18, y - 4, f"curve {css} {tone}")
             self.text(x + 23, y, words)
             x += 40 + len(words) * _NARROW
 
     def __str__(self) -> str:
-        """The element."""
+        """Return the SVG element."""
         return "".join([*self._parts, "</svg>"])
 
 
@@ -176,7 +176,7 @@ def thinned(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
 
 
 def spread(labels: Sequence[tuple[float, str]], apart: float, low: float, high: float) -> list[tuple[float, str]]:
-    """Labels beside a picture, moved as little as can be so that none covers another. In the order given."""
+    """Move labels beside a picture so that none overlaps another; return them in the same order."""
     order = sorted(range(len(labels)), key=lambda at: labels[at][0])
     places = [0.0] * len(labels)
     last = low - apart
@@ -190,6 +190,6 @@ def spread(labels: Sequence[tuple[float, str]], apart: float, low: float, high: 
 
 
 def number(value: float) -> str:
-    """A length with one digit after the point at most."""
+    """Format a length with at most one decimal digit."""
     text = f"{value:.1f}"
     return text.removesuffix(".0") if text != "-0.0" else "0"

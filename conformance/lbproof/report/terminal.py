@@ -94,7 +94,7 @@ class LiveTerminal:
 
 
 def summary(run: Run, width: int = 100) -> list[str]:
-    """The closing lines: areas, what did not pass, the slowest waits against their budgets, the conclusion."""
+    """Return the closing lines: areas, cases that did not pass, slow waits with their budgets, the conclusion."""
     lines = [""]
     for area, results in run.by_area:
         cases = [case for result in results for case in result.cases]
@@ -123,7 +123,7 @@ def summary(run: Run, width: int = 100) -> list[str]:
 
 
 def scope_line(run: Run) -> str:
-    """Which part of the profile was judged, or what of it is not claimed; empty for the whole of it."""
+    """Return the judged part of the profile or its unclaimed features; empty if all is judged and claimed."""
     text = run.scope.text
     return f"{text}; what was judged held" if run.conclusion is Conclusion.PARTIAL else text
 

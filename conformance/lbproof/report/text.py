@@ -4,10 +4,10 @@ from __future__ import annotations
 
 
 def printable(text: str) -> str:
-    """Text without characters that could steer a terminal; each is replaced."""
+    """Replace characters that are not printable, such as terminal control sequences."""
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 def plain(text: str) -> str:
-    """Printable text in one line."""
+    """Convert a text to one printable line."""
     return printable(" ".join(text.split()))

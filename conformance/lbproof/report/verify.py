@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 SUMS = "SHA256SUMS"
 _SUM = re.compile(r"(?P<digest>[0-9a-f]{64})  (?P<path>.+)")
 _LONGEST = 400
-"""Characters of a finding: what a report says may be of any length."""
+"""Maximum number of characters of a finding, which may quote long text of a report."""
 _CHECKED = {Verdict.PASSED, Verdict.FAILED, Verdict.UNTESTABLE}
 """Verdicts that only an executed check can have."""
 
@@ -38,25 +38,25 @@ def verify(what: Path) -> list[str]:
 
 
 def summary(what: Path) -> list[str]:
-    """What a report that is in order says, and what nobody can prove from it. Raises as `verify` does not."""
+    """Summarize a valid report and what it cannot prove. The report must have passed `verify`."""
     report = what / "report.json" if what.is_dir() else what
     told = jsonreport.Report.model_validate_json(report.read_bytes())
     scope = claims.scope(told)
     who = f"{told.implementation.name} {told.implementation.version}"
-    lines = [f"in order: {who} is {told.conclusion}, profile {told.profile}, specification {told.spec}"]
+    lines = [f"valid: {who} is {told.conclusion}, profile {told.profile}, specification {told.spec}"]
     if scope.text:
         held = "; what was judged held" if told.conclusion is Conclusion.PARTIAL else ""
         lines.append(f"{scope.text}{held}")
-    lines.append("cannot prove: that the run took place, and as its events say (nothing is signed)")
+    lines.append("not proven: that the run took place as recorded (nothing is signed)")
     if not what.is_dir():
-        lines.append("cannot prove: that its events say the same (verify the run's folder instead)")
+        lines.append("not proven: that its events agree (verify the run's folder instead)")
     elif not _are_ours(told):
-        lines.append("cannot prove: that the pages show what its events say (another version of lbproof made them)")
+        lines.append("not proven: that the pages agree with the events (another version of lbproof generated them)")
     return [printable(line) for line in lines]
 
 
 def checksums(run: Path) -> dict[str, str]:
-    """SHA-256 of every file of a run's folder but the sums themselves, by its path in the folder."""
+    """Return the SHA-256 of every file of a run's folder except `SHA256SUMS`, by path in the folder."""
     files = sorted(path for path in run.rglob("*") if path.is_file() and path != run / SUMS)
     return {path.relative_to(run).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
@@ -68,7 +68,7 @@ def _verify(what: Path) -> list[str]:
         told, problems = _read(what)
         return problems if told is None else _alone(told)
     if not_read := [*_links(what), *_specials(what)]:
-        return [f"{path}; such a folder is not read" for path in not_read]
+        return [f"{path}; such a folder is not verified" for path in not_read]
     try:
         problems = _folder(what)
     except OSError as error:
@@ -107,13 +107,13 @@ def _unreadable(text: bytes) -> str:
     except (ValueError, RecursionError):
         return ""
     if twice:
-        return f"the field {twice} is there twice in one object"
+        return f"the field {twice} is duplicated in an object"
     version = told.get("schema_version") if isinstance(told, dict) else None
     if not isinstance(version, int) or isinstance(version, bool):
         return "schema_version is missing, or not a whole number"
     if version > jsonreport.SCHEMA:
         return f"schema_version {version} is newer than this lbproof reads ({jsonreport.SCHEMA}): update lbproof"
-    return "" if version >= 1 else f"schema_version {version}: there is none below 1"
+    return "" if version >= 1 else f"schema_version {version} is below 1"
 
 
 def _links(run: Path) -> Iterator[str]:
@@ -122,7 +122,7 @@ def _links(run: Path) -> Iterator[str]:
     for folder, folders, files in os.walk(run):
         for path in (Path(folder, name) for name in (*folders, *files)):
             if path.is_symlink() and not _is_below(path, root):
-                yield f"{path.relative_to(run).as_posix()}: a symbolic link that leads out of the run's folder"
+                yield f"{path.relative_to(run).as_posix()}: a symbolic link to a target outside the run's folder"
 
 
 def _specials(run: Path) -> Iterator[str]:
@@ -142,7 +142,7 @@ def _is_below(path: Path, root: Path) -> bool:
 def _folder(run: Path) -> list[str]:
     sums = run / SUMS
     if not sums.exists():
-        return [f"{SUMS} is missing: lbproof report html {run} makes it again"]
+        return [f"{SUMS} is missing: generate it with lbproof report html {run}"]
     lines = sums.read_text(encoding="utf-8", errors="replace").splitlines()
     read = [match for line in lines if (match := _SUM.fullmatch(line))]
     written = {match["path"]: match["digest"] for match in read}
@@ -150,7 +150,7 @@ def _folder(run: Path) -> list[str]:
     now = checksums(run)
     return [
         *(odd if len(read) != len(lines) else []),
-        *([f"{SUMS}: names a file twice"] if len(written) != len(read) else []),
+        *([f"{SUMS}: names a file more than once"] if len(written) != len(read) else []),
         *(f"{name}: missing" for name in sorted(written.keys() - now.keys())),
         *(f"{name}: not in {SUMS}" for name in sorted(now.keys() - written.keys())),
         *(
@@ -164,7 +164,7 @@ def _folder(run: Path) -> list[str]:
 def _beside(folder: Path, told: jsonreport.Report) -> list[str]:
     cases = [case for row in told.requirements for case in row.cases]
     named = [(kept.path, case.id) for case in cases for kept in case.evidence]
-    problems = [f"report.json: {path} of {case} is not there" for path, case in named if not _holds(folder, path)]
+    problems = [f"report.json: {path} of {case} does not exist" for path, case in named if not _holds(folder, path)]
     try:
         run = model.read(folder)
     except model.BadRun as error:
@@ -175,7 +175,7 @@ def _beside(folder: Path, told: jsonreport.Report) -> list[str]:
     names = set(jsonreport.Report.model_fields) - {"schema_version", "scope", "requirements", "counts"}
     other = [name for name in jsonreport.Report.model_fields if name in names]
     problems += [
-        f"report.json: {name} is not what {model.EVENTS} says"
+        f"report.json: {name} differs from {model.EVENTS}"
         for name in other
         if getattr(told, name) != getattr(again, name)
     ]
@@ -184,23 +184,23 @@ def _beside(folder: Path, told: jsonreport.Report) -> list[str]:
 
 
 def _stream(text: bytes) -> Iterator[str]:
-    """The order of the events, line by line: one run, from its begin to its end, and each verdict after its check."""
+    """Validate the order of the events: one run from start to end, and each verdict after the start of its check."""
     lines = text.split(b"\n")
     began: set[str] = set()
     judged: dict[str, str] = {}
     ended = 0
     for number, line in enumerate(lines, 1):
         if ended and line:
-            yield f"line {number}: comes after run.finished"
+            yield f"line {number}: event after run.finished"
             return
         if not line or number == len(lines):  # the last line of a run that was killed may be cut
             continue
         event, twice = _once(line)
         if twice:
-            yield f"line {number}: the field {twice} is there twice in one object"
+            yield f"line {number}: the field {twice} is duplicated in an object"
         match event["event"]:
             case "run.started" if number > 1:
-                yield f"line {number}: the run starts again"
+                yield f"line {number}: second run.started"
             case "run.finished":
                 ended = number
             case "check.started":
@@ -213,9 +213,9 @@ def _verdict(event: model.Event, began: set[str], judged: dict[str, str]) -> Ite
     """Validate a verdict against the earlier events of its case."""
     name, verdict = event["case"], event["verdict"]
     if name in judged and name not in began:
-        yield f"{name} is {verdict}, was {judged[name]}, and no check of it began in between"
+        yield f"{name} is {verdict}, was {judged[name]}, but no check of it started in between"
     elif judged.get(name) == Verdict.FAILED and verdict == Verdict.PASSED and not event.get("flaky"):
-        yield f"{name} is passed, was failed, and is not called flaky"
+        yield f"{name} is passed, was failed, but is not marked flaky"
     began.discard(name)
     judged[name] = verdict
 
@@ -238,11 +238,11 @@ def _cases(told: jsonreport.Report, again: jsonreport.Report) -> Iterator[str]:
         case = there.pop(judged.id, None)
         if case is None or case.verdict is not judged.verdict:
             verdict = "not there" if case is None else case.verdict
-            yield f"report.json: {judged.id} is {verdict}, and {model.EVENTS} says {judged.verdict}"
+            yield f"report.json: {judged.id} is {verdict}, but {model.EVENTS} says {judged.verdict}"
             continue
         for name in jsonreport.Case.model_fields:
             if name != "sentence" and getattr(case, name) != getattr(judged, name):
-                yield f"report.json: {name} of {judged.id} is not what {model.EVENTS} says"
+                yield f"report.json: {name} of {judged.id} differs from {model.EVENTS}"
     yield from (f"report.json: {name} is not in {model.EVENTS}" for name in there)
 
 
@@ -252,7 +252,7 @@ def _events(run: model.Run) -> Iterator[str]:
         if name not in BUDGETS:
             yield f"{model.EVENTS}: there is no budget {name}"
         elif not 0 < seconds <= BUDGETS[name].ceiling:
-            yield f"{model.EVENTS}: budget {name} is {seconds:g} s, and at most {BUDGETS[name].ceiling:g} s is allowed"
+            yield f"{model.EVENTS}: budget {name} is {seconds:g} s, but at most {BUDGETS[name].ceiling:g} s is allowed"
     for case in run.cases:
         yield from _judged(case, run)
     for wait in run.lab_waits:
@@ -262,9 +262,9 @@ def _events(run: model.Run) -> Iterator[str]:
     if finished is None or run.started["format"] < 2:  # noqa: PLR2004 - what `FORMAT` says of 2
         return
     if finished["conclusion"] != run.conclusion:
-        yield f"{model.EVENTS}: conclusion is {finished['conclusion']}, and the verdicts say {run.conclusion}"
+        yield f"{model.EVENTS}: conclusion is {finished['conclusion']}, but the verdicts give {run.conclusion}"
     if finished["exit"] != run.exit:
-        yield f"{model.EVENTS}: exit is {finished['exit']}, and the conclusion is {run.conclusion}"
+        yield f"{model.EVENTS}: exit is {finished['exit']}, but the conclusion is {run.conclusion}"
 
 
 def _judged(case: model.Case, run: model.Run) -> Iterator[str]:
@@ -275,23 +275,23 @@ def _judged(case: model.Case, run: model.Run) -> Iterator[str]:
         if wait["within"] != in_force:
             yield (
                 f"{model.EVENTS}: {case.id} waited by {wait['budget']} for {wait['within']:g} s, "
-                f"and {in_force:g} s were in force"
+                f"but its budget was {in_force:g} s"
             )
     if case.verdict in _CHECKED and not (case.began and case.node):
-        yield f"{model.EVENTS}: {case.id} is {case.verdict}, and no check of it began"
+        yield f"{model.EVENTS}: {case.id} is {case.verdict}, but no check of it started"
     if case.verdict in _CHECKED and case.id not in started["selected"]:
-        yield f"{model.EVENTS}: {case.id} is {case.verdict}, and was not selected"
+        yield f"{model.EVENTS}: {case.id} is {case.verdict}, but was not selected"
     if case.verdict is Verdict.SKIPPED and case.id not in started["left_out"]:
-        yield f"{model.EVENTS}: {case.id} is skipped, and nobody left it out"
+        yield f"{model.EVENTS}: {case.id} is skipped, but was not excluded"
 
 
 def _are_ours(told: jsonreport.Report) -> bool:
-    """Whether this version of lbproof made the pages of a run, so that it can make them again."""
+    """Return whether this version of lbproof generated the files of a run, so that it can reproduce them."""
     return told.suite == __version__ and told.schema_version == jsonreport.SCHEMA
 
 
 def _pages(folder: Path, run: model.Run, told: jsonreport.Report) -> Iterator[str]:
-    """The other files that are made from the events, when this version of lbproof made them."""
+    """Compare the other generated files with the events, if this version of lbproof generated them."""
     made = {"environment.json": json.dumps(run.environment, indent=1) + "\n"}
     if _are_ours(told):
         made |= {"junit.xml": junit.of(run), "report.html": html.of(run)}
@@ -302,7 +302,7 @@ def _pages(folder: Path, run: model.Run, told: jsonreport.Report) -> Iterator[st
             yield f"{name}: {error.strerror}"
             continue
         if not same:
-            yield f"{name}: is not what {model.EVENTS} makes; lbproof report html makes it again"
+            yield f"{name}: differs from what {model.EVENTS} generates; lbproof report html generates it again"
 
 
 def _holds(folder: Path, path: str) -> bool:

@@ -12,14 +12,20 @@ FLAGS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("implementation", {"metavar": "NAME", "help": "adapter of the implementation to judge (default: reference)"}),
     ("provider", {"metavar": "NAME", "help": "lab provider: netns (default), kind"}),
     ("lab", {"metavar": "NAME", "help": "use this running lab instead of booting one"}),
-    ("profile", {"metavar": "NAME", "help": "what to judge: core, layer2, article, full (default)"}),
+    ("profile", {"metavar": "NAME", "help": "profile to judge: core, layer2, article, full (default)"}),
     ("requirement", {"metavar": "ID", "action": "append", "help": "judge only this ID, case or area; repeatable"}),
-    ("skip", {"metavar": "ID", "action": "append", "help": "leave this ID, case or area out; repeatable"}),
-    ("feature", {"metavar": "NAME", "action": "append", "help": "claim these features instead of the adapter's"}),
-    ("budget", {"metavar": "NAME=SECONDS", "action": "append", "help": "another budget for a named wait; repeatable"}),
+    ("skip", {"metavar": "ID", "action": "append", "help": "exclude this ID, case or area; repeatable"}),
+    (
+        "feature",
+        {"metavar": "NAME", "action": "append", "help": "claim only this feature; repeatable"},
+    ),
+    (
+        "budget",
+        {"metavar": "NAME=SECONDS", "action": "append", "help": "set the budget of a named wait; repeatable"},
+    ),
     (
         "labs",
-        {"metavar": "N", "type": int, "help": "labs that judge side by side (default: what cores and memory carry)"},
+        {"metavar": "N", "type": int, "help": "number of parallel labs (default: by CPU cores and memory)"},
     ),
     ("workers", {"metavar": "N", "type": int, "help": "worker nodes of the lab (default: 3)"}),
     ("proxy-mode", {"metavar": "MODE", "help": "kube-proxy: iptables (default), nftables, none"}),
@@ -30,9 +36,9 @@ FLAGS: tuple[tuple[str, dict[str, Any]], ...] = (
         "api-port",
         {"metavar": "PORT", "type": int, "help": "port of this machine that leads to the API (default: a free one)"},
     ),
-    ("components", {"metavar": "DIR", "type": Path, "help": "folder that holds Kubernetes' programs"}),
+    ("components", {"metavar": "DIR", "type": Path, "help": "folder with the Kubernetes programs"}),
     ("results", {"metavar": "DIR", "type": Path, "help": "folder for the runs (default: lbproof-results)"}),
-    ("options", {"metavar": "FILE", "type": Path, "help": "options file (TOML); flags win over it"}),
+    ("options", {"metavar": "FILE", "type": Path, "help": "options file (TOML); flags override it"}),
 )
 """Option name → arguments for argparse; `--keep` is a switch and not included."""
 

@@ -32,4 +32,4 @@ def new_folder(results: Path, implementation: str) -> Path:
         why = error.strerror if isinstance(error, OSError) else str(error)
         shown = printable(str(results))
         raise pytest.UsageError(f"results folder {shown}: {why}; choose another with --results") from None
-    raise pytest.UsageError(f"results folder {results} is full of runs of this second")
+    raise pytest.UsageError(f"results folder {results} already has 99 runs that began in this second")

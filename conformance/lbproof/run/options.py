@@ -111,7 +111,7 @@ class Options(BaseModel):
             if missing:
                 not_run[case] = f"unsupported: {', '.join(missing)} not claimed"
             elif case in skipped:
-                not_run[case] = "skipped: left out by --skip"
+                not_run[case] = "skipped: excluded by --skip"
             else:
                 run.append(case)
         return run, not_run
@@ -145,4 +145,4 @@ def _file(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise BadOption(f"options file {path}: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise BadOption(f"options file {path} is not TOML: {error}") from None
+        raise BadOption(f"options file {path} is not valid TOML: {error}") from None

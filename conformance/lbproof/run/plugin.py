@@ -26,10 +26,15 @@ if TYPE_CHECKING:
 
     from lbproof.context import CheckContext, RunContext
     from lbproof.run.session import Session
+    from lbproof.run.workers import Workers
 
 OPTIONS = pytest.StashKey[Options]()
 CASE = pytest.StashKey[str]()
 SESSION: pytest.StashKey[Session] = pytest.StashKey()
+DISTRIBUTED = pytest.StashKey[bool]()
+"""Whether a worker of pytest-xdist collected checks."""
+_COLLECTED_CHECKS = "lbproof_collected_checks"
+_DISTRIBUTED = "pytest cannot distribute the checks of a run, which share a lab; run it without -n, --dist and -d"
 CHECK: pytest.StashKey[CheckContext] = pytest.StashKey()
 
 
@@ -42,22 +47,21 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Declare the marker. Raises `pytest.UsageError` when pytest-xdist would run checks in several processes."""
+    """Declare the marker. Raises `pytest.UsageError` when pytest-xdist would run the checks of lbproof."""
     config.addinivalue_line(
         "markers", "requirement(id, letters): the requirement (and the cases of it) that a check proves"
     )
-    if _asks_for_checks(config):  # pytest-xdist's controller collects nothing
-        _refuse_distribution(config)
-
-
-def _refuse_distribution(config: pytest.Config) -> None:
-    """Reject pytest-xdist, detected by its options in the controller and by its data in a worker."""
     option = config.option
     asked = getattr(option, "numprocesses", None) not in {None, 0, "0"} or getattr(option, "dist", "no") != "no"
-    if (asked or hasattr(config, "workerinput")) and not option.collectonly:
-        raise pytest.UsageError(
-            "the checks of a run share one lab and cannot run at the same time; run pytest without -n, --dist and -d"
-        )
+    if asked and not option.collectonly and _asks_for_checks(config):
+        raise pytest.UsageError(_DISTRIBUTED)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:  # noqa: ANN401 - pytest-xdist's WorkerController; xdist may be missing
+    """Note in pytest-xdist's controller, which collects nothing, that a worker collected checks."""
+    if getattr(node, "workeroutput", {}).get(_COLLECTED_CHECKS):
+        node.config.stash[DISTRIBUTED] = True
 
 
 def _asks_for_checks(config: pytest.Config) -> bool:
@@ -90,8 +94,8 @@ def _budget(text: str) -> tuple[str, float]:
     try:
         return name, float(seconds)
     except ValueError:
-        hint = f"seconds, not {seconds!r}" if equals else "NAME=SECONDS"
-        raise BadOption(f"budget {text!r} in --budget: it takes {hint}; all of them: lbproof list --budgets") from None
+        hint = f"write a number of seconds, not {seconds!r}" if equals else "write NAME=SECONDS"
+        raise BadOption(f"budget {text!r} in --budget: {hint}; see lbproof list --budgets") from None
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -131,7 +135,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     checks = {item: case for item in items if isinstance(item, pytest.Function) and (case := case_of(item)) is not None}
     if not checks:
         return
-    _refuse_distribution(config)
+    if hasattr(config, "workerinput"):  # the controller reports the error
+        config.workeroutput[_COLLECTED_CHECKS] = True  # type: ignore[attr-defined]
+        items.clear()
+        return
     from lbproof.run.session import Session  # noqa: PLC0415 - costs half a second that other sessions need not pay
 
     for item, case in checks.items():
@@ -146,7 +153,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     session.begins = list(dict.fromkeys(begins[item] for item in kept if item in begins))
     others = [item for item in items if item not in checks]
     if not kept and not others:
-        why = "; ".join(f"{c} is {w}" for c, w in list(session.not_run.items())[:3]) or "no check is left to select"
+        why = "; ".join(f"{c} is {w}" for c, w in list(session.not_run.items())[:3]) or "the options select no check"
         raise pytest.UsageError(f"nothing to judge: {why}")
     items[:] = [*others, *kept]
     _choose_labs(config, session, [_scheduled(item, len(others) + at, begins) for at, item in enumerate(kept)])
@@ -182,13 +189,22 @@ def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, objec
     """Boot the labs and install the implementation before the first check."""
     run = session.config.stash.get(SESSION, None)
     if run is None or session.config.option.collectonly:
-        return (yield)
-    run.open(session)
+        result = yield
+        if DISTRIBUTED in session.config.stash:
+            raise pytest.UsageError(_DISTRIBUTED)
+        return result
+    run.open(lambda: _fork_workers(run, session))
     try:
         return (yield)
     except BaseException as error:
         run.stopped_by = error
         raise
+
+
+def _fork_workers(run: Session, session: pytest.Session) -> Workers:
+    from lbproof.run.workers import Workers  # noqa: PLC0415 - as above
+
+    return Workers(run, session)
 
 
 @pytest.hookimpl(wrapper=True, trylast=True)
@@ -208,13 +224,13 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
     run, case = item.config.stash.get(SESSION, None), item.stash.get(CASE, None)
     if run is None or case is None:
         return (yield)
-    run.begin(case, item.nodeid)
+    run.verdicts.begin(case, item.nodeid)
     try:
         result = yield
     except BaseException:
-        run.cut_short(case, item.nodeid)
+        run.verdicts.cut_short(case, item.nodeid)
         raise
-    run.finish(case, item.nodeid)
+    run.verdicts.finish(case, item.nodeid)
     return result
 
 
@@ -226,9 +242,9 @@ def pytest_runtest_makereport(
     report = yield
     run, case = item.config.stash.get(SESSION, None), item.stash.get(CASE, None)
     if run is not None and case is not None and call.when == "call":
-        run.called()
+        run.verdicts.called()
     if run is not None and case is not None and call.excinfo is not None:
-        outcome = run.judge(case, call.excinfo.value, report, item.stash.get(CHECK, None))
+        outcome = run.verdicts.judge(case, call.excinfo.value, report, item.stash.get(CHECK, None))
         report.outcome = outcome
         if outcome == "skipped":
             report.longrepr = (str(item.path), item.location[1] or 0, str(call.excinfo.value))

@@ -10,25 +10,23 @@ import contextlib
 import os
 import sys
 import time
-import traceback
-from typing import TYPE_CHECKING, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 import pytest
 
 from lbproof import __version__
 from lbproof.adapters.base import load
-from lbproof.context import CannotShow, CheckContext, RunContext
+from lbproof.context import CheckContext, RunContext
 from lbproof.files import of_environment
 from lbproof.lab import provide, registry
 from lbproof.lab.base import LabError
 from lbproof.report import bundle, model, terminal
-from lbproof.run import evidence
+from lbproof.run.failures import exit_code_of, is_install_failure
 from lbproof.run.folder import new_folder
 from lbproof.run.lab import RunLab
-from lbproof.run.workers import WorkerError, Workers
+from lbproof.run.verdicts import VerdictRecorder
 from lbproof.spec import (
     BUDGETS,
-    NOT_REACHED,
     SPEC_VERSION,
     BadOption,
     Conclusion,
@@ -37,21 +35,45 @@ from lbproof.spec import (
     Verdict,
     conclude,
     scope_of,
-    worst,
 )
 from lbproof.spec.events import FORMAT
 from lbproof.spec.requirements import of_case
 from lbproof.witnesses.journal import Journal
-from lbproof.witnesses.kube import ApiError, ApiUnreachable
-from lbproof.witnesses.wait import ConsistentlyFailed, EventuallyFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from lbproof.run.options import Options
+    from lbproof.run.schedule import Check
 
-Outcome = Literal["passed", "failed", "skipped"]
+
+class ParallelLabs(Protocol):
+    """Labs of a run in worker processes of their own, which boot, install and execute checks at the same time."""
+
+    def boot(self) -> dict[str, str]:
+        """Boot all labs; return the description of the first one."""
+        ...
+
+    def install(self) -> None:
+        """Install the implementation in all labs."""
+        ...
+
+    def judge(self, checks: Sequence[Check]) -> None:
+        """Execute all checks."""
+        ...
+
+    def stop(self) -> None:
+        """Interrupt the running checks and wait until their events have arrived."""
+        ...
+
+    def close(self) -> None:
+        """Take all labs down."""
+        ...
+
+    def kill(self) -> None:
+        """Kill all workers."""
+        ...
 
 
 class Session:
@@ -76,26 +98,22 @@ class Session:
         self.directory: Path | None = None
         self.stopped_by: BaseException | None = None
         """Reason why the run ended before its last check."""
-        self._running = False
-        self._verdicts: dict[str, Verdict] = {}
-        self._unreached: set[str] = set()
-        self._details: dict[str, Any] = {}
-        self._note = ""
         self.lab = RunLab(options, self.adapter)
-        self._case_began = 0.0
-        self._called = False
-        self._checks_began: float | None = None
         self.labs = 1
         """Number of parallel labs."""
-        self.workers: Workers | None = None
+        self.workers: ParallelLabs | None = None
         """Worker processes of the labs; None in a run with one lab."""
+        self._running = False
+        self._note = ""
+        self._checks_began: float | None = None
 
     # --- the run
 
-    def open(self, pytest_session: pytest.Session) -> None:
+    def open(self, fork_workers: Callable[[], ParallelLabs]) -> None:
         """Boot the labs and install the implementation; close the run on failure.
 
-        An unusable given lab or an unwritable folder is an error before the run begins.
+        `fork_workers` is called when there are several labs. An unusable given lab or an unwritable folder is an error
+        before the run begins.
         """
         try:
             if self.options.lab:
@@ -104,6 +122,7 @@ class Session:
             self.journal = Journal(self.directory / "events.ndjson")
         except (LabError, OSError) as error:
             self._give_up(error)
+        self.verdicts = VerdictRecorder(self.journal, self.directory)
         self._running = True
         self.live = terminal.LiveTerminal(sys.__stderr__ or sys.stderr, color=_color(), width=_width())
         self.journal.listeners.append(self.live)
@@ -129,19 +148,19 @@ class Session:
         )
         for case, why in self.not_run.items():
             verdict, _, reason = why.partition(": ")
-            self._verdict(case, "", Verdict(verdict), reason=reason)
+            self.verdicts.record(case, "", Verdict(verdict), reason=reason)
         try:
             if self.labs > 1:
-                self._progress(f"{self.labs} labs side by side; --labs 1 judges in one")
-                self.workers = Workers(self, pytest_session, self.labs)
+                self._progress(f"{self.labs} labs in parallel; --labs 1 uses one lab")
+                self.workers = fork_workers()
             self._begin()
         except BaseException as error:
             self.stopped_by = error
             self.lab.keep_logs(self.directory / "logs")
             self.close()
-            if _exit(error) is Exit.NO_ENVIRONMENT:
+            if exit_code_of(error) is Exit.NO_ENVIRONMENT:
                 pytest.exit(f"no usable environment: {self._note}", returncode=int(Exit.NO_ENVIRONMENT))
-            if isinstance(error, (EventuallyFailed, ApiError)) or getattr(error, "of_implementation", False):
+            if is_install_failure(error):
                 pytest.exit(
                     f"{self.adapter.name} could not be installed: {error}", returncode=int(self.exit or Exit.BUG)
                 )
@@ -201,10 +220,7 @@ class Session:
             self.journal.write(
                 "stage", name="checks", phase="end", seconds=round(time.monotonic() - self._checks_began, 3)
             )
-        for case in self.selected:
-            if case not in self._verdicts:
-                self._unreached.add(case)
-                self._verdict(case, "", Verdict.ERROR, reason=f"{NOT_REACHED}{self._note or 'the run ended early'}")
+        self.verdicts.end_unreached(self.selected, self._note or "the run ended early")
         try:
             with self._stage("teardown"):
                 if self.workers:
@@ -214,7 +230,7 @@ class Session:
         finally:
             self._conclude(error)
 
-    def _stop(self, workers: Workers) -> None:
+    def _stop(self, workers: ParallelLabs) -> None:
         """Interrupt the workers; a second interrupt kills them immediately."""
         try:
             workers.stop()
@@ -222,51 +238,20 @@ class Session:
             workers.kill()
             raise
 
-    # --- messages between a worker and its parent
-
-    def serve(self, send: Callable[[dict[str, Any]], None]) -> None:
-        """Worker: send all events to the parent, with the run's clock, instead of writing them."""
-        began = self.journal.began
-        self.journal.close()  # closes the file in this process only; the parent's stays open
-        self.journal = Journal(None)
-        self.journal.began = began
-        self.journal.listeners.append(send)
-        self.workers = None
-
-    def receive(self, event: dict[str, Any]) -> None:
-        """Parent: write an event of a worker."""
-        self.journal.relay(event)
-        if event["event"] == "check.finished":
-            self._verdicts[event["case"]] = Verdict(event["verdict"])
-
-    def lose(self, case: str, node: str, why: str) -> None:
-        """Parent: record that the process that executed a case died."""
-        if case not in self._verdicts:
-            self._verdict(case, node, Verdict.ERROR, reason=why)
-
-    def failed(self, error: BaseException) -> tuple[str, int | None, bool]:
-        """Worker: convert an exception to the arguments of `WorkerError`."""
-        code = _exit(error)
-        if code is Exit.BUG:
-            traceback.print_exception(error, file=sys.__stderr__)
-        text = of_environment(error) or _first_line(error)
-        return text, None if code is None else int(code), isinstance(error, (EventuallyFailed, ApiError))
-
     def _conclude(self, error: BaseException | None) -> None:
-        reached = {case: verdict for case, verdict in self._verdicts.items() if case not in self._unreached}
         scope = scope_of(
             self.options.profile,
             self.claimed,
-            {case: verdict for case, verdict in reached.items() if verdict is not Verdict.SKIPPED},
+            {case: verdict for case, verdict in self.verdicts.reached.items() if verdict is not Verdict.SKIPPED},
         )
         conclusion = conclude(
-            ((of_case(case).level, verdict) for case, verdict in self._verdicts.items()),
+            ((of_case(case).level, verdict) for case, verdict in self.verdicts.verdicts.items()),
             whole=scope.whole,
             not_claimed=scope.not_claimed,
         )
         self.exit = Exit.of(conclusion)
         if conclusion is not Conclusion.NOT_CONFORMANT:  # a proven verdict stays valid whatever fails afterwards
-            self.exit = _exit(error) or self.exit
+            self.exit = exit_code_of(error) or self.exit
         note: dict[str, Any] = {"note": self._note} if self._note else {}
         self.journal.write("run.finished", conclusion=conclusion, exit=int(self.exit), seconds=self.journal.t(), **note)
         self.journal.close()
@@ -277,7 +262,7 @@ class Session:
                 raise
             if conclusion is not Conclusion.NOT_CONFORMANT:
                 self.exit = Exit.NO_ENVIRONMENT
-            failed = [case for case, verdict in self._verdicts.items() if verdict is Verdict.FAILED]
+            failed = [case for case, verdict in self.verdicts.verdicts.items() if verdict is Verdict.FAILED]
             self.summary += [f"{self.adapter.name}: failed {', '.join(failed)}"] if failed else []
             self.summary.append(f"lbproof: the report could not be written: {line}")
 
@@ -288,7 +273,7 @@ class Session:
         if self.journal.lost:
             if self.exit is not Exit.NOT_CONFORMANT:
                 self.exit = Exit.NO_ENVIRONMENT
-            self._note = f"stopped, since its events could not be written: {of_environment(self.journal.lost)}"
+            self._note = f"stopped, because events could not be written: {of_environment(self.journal.lost)}"
         bundle.write(directory)
         self.summary = terminal.summary(model.read(directory), width=_width())
         if self.exit is Exit.NO_ENVIRONMENT or self.journal.lost:
@@ -304,95 +289,6 @@ class Session:
     def check(self, case: str) -> CheckContext:
         """Create a context for the check of one case."""
         return CheckContext(self.context, case)
-
-    def begin(self, case: str, node: str) -> None:
-        """Begin a case; stop the run instead if its events can no longer be written."""
-        self.refuse_lost_events()
-        self._case_began = time.monotonic()
-        self._details = {}
-        self._called = False
-        self.journal.case = case
-        self.journal.write("check.started", case=case, node=node)
-
-    def refuse_lost_events(self) -> None:
-        """Stop the run when its events can no longer be written."""
-        if self.journal.lost:
-            pytest.exit(of_environment(self.journal.lost) or str(self.journal.lost), int(Exit.NO_ENVIRONMENT))
-
-    def judge(self, case: str, error: BaseException, report: pytest.TestReport, check: CheckContext | None) -> Outcome:
-        """Derive the verdict from an exception in a case; collect evidence if the check has a context.
-
-        An error during cleanup does not replace the failure of the check.
-        """
-        if self._verdicts.get(case) is Verdict.FAILED:
-            self._details["reason"] += f"; while undoing: {_first_line(error)}"
-            return "failed"
-        if isinstance(error, CannotShow):
-            verdict = Verdict.UNTESTABLE
-            self._details = {"untestable": error.reason.name, "reason": str(error)}
-        elif isinstance(error, AssertionError) and report.when == "call":
-            verdict = Verdict.FAILED
-            self._details = _failure(error)
-        else:
-            verdict = Verdict.ERROR
-            where = {"setup": "before the check: ", "teardown": "while undoing: "}.get(report.when, "")
-            lines = traceback.format_exception(error)
-            self._details = {"reason": where + _first_line(error), "traceback": "".join(lines)[-4000:]}
-        self._verdicts[case] = worst([verdict, self._verdicts.get(case, verdict)])
-        if verdict is Verdict.UNTESTABLE:
-            return "skipped"
-        if check is not None and self.directory is not None:
-            evidence.keep(check, self.directory)
-        return "failed"
-
-    def called(self) -> None:
-        """Note that the check of the case was executed."""
-        self._called = True
-
-    def finish(self, case: str, node: str) -> None:
-        """End a case: its verdict is the one from `judge`, or `passed` if the check was executed."""
-        verdict = self._verdicts.get(case, Verdict.PASSED)
-        if verdict is Verdict.PASSED and not self._called:
-            verdict = Verdict.ERROR
-            self._details = {"reason": "the check was not executed: an option of pytest left it out (--setup-plan)"}
-        self._verdict(case, node, verdict, **self._details)
-        self.journal.case = None
-
-    def cut_short(self, case: str, node: str) -> None:
-        """Discard the verdict of an interrupted case, unless its failure was already proven."""
-        if self._verdicts.get(case) is Verdict.FAILED:
-            self._details["reason"] += "; the run was stopped while the evidence was kept"
-            self._verdict(case, node, Verdict.FAILED, **self._details)
-        else:
-            self._verdict(case, node, Verdict.ERROR, reason="cut short: the run was stopped while it was judged")
-        self.journal.case = None
-
-    def _verdict(self, case: str, node: str, verdict: Verdict, **details: Any) -> None:  # noqa: ANN401 - JSON
-        self._verdicts[case] = verdict
-        seconds = round(time.monotonic() - self._case_began, 3) if node else 0.0
-        self.journal.write("check.finished", case=case, node=node, verdict=verdict.value, seconds=seconds, **details)
-
-
-def _exit(error: BaseException | None) -> Exit | None:
-    """Return the exit code of a run that ended early; None when the verdicts decide it."""
-    if isinstance(error, WorkerError):
-        return error.exit
-    if isinstance(error, (LabError, ApiUnreachable)) or of_environment(error):
-        return Exit.NO_ENVIRONMENT
-    stopped = (KeyboardInterrupt, SystemExit, pytest.exit.Exception, pytest.Session.Interrupted, pytest.Session.Failed)
-    expected = (EventuallyFailed, ApiError, *stopped)
-    return None if error is None or isinstance(error, expected) else Exit.BUG
-
-
-def _failure(error: AssertionError) -> dict[str, Any]:
-    if isinstance(error, (EventuallyFailed, ConsistentlyFailed)):
-        return {"reason": _first_line(error), "expected": error.what, "observed": error.seen}
-    return {"reason": _first_line(error)}
-
-
-def _first_line(error: BaseException) -> str:
-    text = str(error).strip() or type(error).__name__
-    return text.splitlines()[0]
 
 
 def _color() -> bool:

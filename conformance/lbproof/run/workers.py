@@ -9,38 +9,26 @@ When the parent dies, the kernel kills the workers, and each lab ends with its w
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import multiprocessing
 import os
 import signal
-import threading
 from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from lbproof.run.failures import WorkerError
 from lbproof.run.schedule import DISRUPTIVE_LAB, Check, Schedule
+from lbproof.run.worker import WorkerProcess
 from lbproof.spec import Exit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from multiprocessing.connection import Connection
-    from types import FrameType
 
     from lbproof.run.session import Session
 
 _INTERRUPTS = (signal.SIGINT, signal.SIGTERM)
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
-
-
-class WorkerError(Exception):
-    """Failure of a worker; `exit` is the exit code of the run, None when the verdicts decide it."""
-
-    def __init__(self, text: str, exit_code: Exit | None, *, of_implementation: bool = False) -> None:
-        """`of_implementation`: the implementation could not be installed."""
-        super().__init__(text)
-        self.exit = exit_code
-        self.of_implementation = of_implementation
 
 
 class _Worker:
@@ -68,14 +56,14 @@ class _Worker:
 class Workers:
     """All workers of a run."""
 
-    def __init__(self, session: Session, pytest_session: pytest.Session, count: int) -> None:
-        """Fork that many workers; `session` has collected its checks and started its journal."""
+    def __init__(self, session: Session, pytest_session: pytest.Session) -> None:
+        """Fork one worker for each lab; `session` has collected its checks and started its journal."""
         self._session, self._pytest = session, pytest_session
         self._config = pytest_session.config
         parent = os.getpid()
         self._workers: list[_Worker] = []
-        for number in range(count):
-            served = _Served(session, pytest_session, number, parent)
+        for number in range(session.labs):
+            served = WorkerProcess(session, pytest_session, number, parent)
             self._workers.append(_Worker(number, served))
 
     def boot(self) -> dict[str, str]:
@@ -102,7 +90,7 @@ class Workers:
                 self._config.hook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
                 self._next(worker, schedule)
             elif kind == "ended":
-                self._bury(worker, schedule)
+                self._end_worker(worker, schedule)
             elif kind == "failed":
                 raise _error(value)
         if self._pytest.shouldfail:
@@ -163,7 +151,7 @@ class Workers:
                         worker.alive = worker.busy = False
                         kind, value = "ended", None
                     if kind == "event":
-                        self._session.receive(value)
+                        self._session.verdicts.relay(value)
                 if kind == "event":
                     continue
                 if kind in {"done", "failed"}:
@@ -173,7 +161,7 @@ class Workers:
     def _next(self, worker: _Worker, schedule: Schedule) -> None:
         if self._pytest.shouldfail or self._pytest.shouldstop or not worker.alive:
             return
-        self._session.refuse_lost_events()
+        self._session.verdicts.refuse_lost_events()
         if not worker.unit:
             worker.unit = schedule.take(worker.number)
         if worker.unit:
@@ -182,15 +170,15 @@ class Workers:
             self._config.hook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
             worker.order("judge", check.index, rest[0].index if rest else None)
 
-    def _bury(self, worker: _Worker, schedule: Schedule) -> None:
+    def _end_worker(self, worker: _Worker, schedule: Schedule) -> None:
         """Record the verdict of the check that a dead worker was executing, and requeue the rest of its unit."""
         if not worker.unit:
             return
         check, *rest = worker.unit
         worker.unit = []
         item = self._pytest.items[check.index]
-        text = f"the process of lab {worker.number + 1}, which judged it, ended"
-        self._session.lose(check.case, item.nodeid, text)
+        text = f"the process of lab {worker.number + 1} ended during this check"
+        self._session.verdicts.lose(check.case, item.nodeid, text)
         report = pytest.TestReport(
             nodeid=item.nodeid, location=item.location, keywords={}, outcome="failed", longrepr=text, when="call"
         )
@@ -207,7 +195,7 @@ class Workers:
 
 @contextlib.contextmanager
 def _interrupts_held_back() -> Iterator[None]:
-    """Read and write whole messages: a signal that would interrupt is handled at the end of the block."""
+    """Delay SIGINT and SIGTERM until the end of the block, so that messages are read and written completely."""
     held: list[int] = []
     before = {number: signal.signal(number, lambda got, _: held.append(got)) for number in _INTERRUPTS}
     try:
@@ -222,116 +210,6 @@ def _interrupts_held_back() -> Iterator[None]:
 def _error(value: tuple[str, int | None, bool]) -> WorkerError:
     text, code, of_implementation = value
     return WorkerError(text, None if code is None else Exit(code), of_implementation=of_implementation)
-
-
-class _Served:
-    """Worker process: boots a lab and executes its checks until it receives the order to close."""
-
-    def __init__(self, session: Session, pytest_session: pytest.Session, number: int, parent: int) -> None:
-        self._session, self._pytest = session, pytest_session
-        self._number, self._parent = number, parent
-        self._lock = threading.Lock()
-        self._held = self._interrupted = False
-
-    def __call__(self, pipe: Connection) -> None:
-        """Process orders and answer each with `done` or `failed`."""
-        os.setpgid(0, 0)
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != self._parent:
-            os._exit(1)
-        self._pipe = pipe
-        signal.signal(signal.SIGINT, self._interrupt)
-        _detach(self._pytest.config)
-        self._pytest.config.pluginmanager.register(self)
-        self._session.serve(lambda row: self._send("event", row))
-        orders: dict[str, Callable[..., Any]] = {
-            "boot": self._boot,
-            "install": self._install,
-            "judge": self._judge,
-            "close": self._close,
-        }
-        order = ""
-        while order != "close":
-            answer: tuple[str, Any]
-            try:
-                order, *words = self._receive()
-                answer = ("done", orders[order](*words))
-            except KeyboardInterrupt as error:
-                self._session.stopped_by = error
-                self._pytest._setupstate.teardown_exact(None)  # noqa: SLF001 - as pytest's own runner ends a session
-                answer = ("done", None)
-            except EOFError:  # the parent has ended
-                break
-            except BaseException as error:  # noqa: BLE001 - reported to the parent, which ends the run
-                answer = ("failed", self._session.failed(error))
-            self._send(*answer)
-
-    def _send(self, kind: str, value: object) -> None:
-        """Send a message whole, from any thread."""
-        with self._lock, self._uninterrupted():
-            self._pipe.send((kind, value))
-
-    def _receive(self) -> list[Any]:
-        """Wait for an order, which an interrupt ends, and read it whole."""
-        self._pipe.poll(None)
-        with self._uninterrupted():
-            order: list[Any] = self._pipe.recv()
-        return order
-
-    @contextlib.contextmanager
-    def _uninterrupted(self) -> Iterator[None]:
-        """Hold an interrupt back until the end of the block: half a message would spoil all that follow."""
-        main = threading.current_thread() is threading.main_thread()
-        self._held = self._held or main
-        try:
-            yield
-        finally:
-            self._held = self._held and not main
-        if main and self._interrupted:
-            self._interrupted = False
-            raise KeyboardInterrupt
-
-    def _interrupt(self, _signal: int, _frame: FrameType | None) -> None:
-        if self._held:
-            self._interrupted = True
-        else:
-            raise KeyboardInterrupt
-
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Send a report to the parent."""
-        config = self._pytest.config
-        self._send("report", config.hook.pytest_report_to_serializable(config=config, report=report))
-
-    def _boot(self) -> dict[str, str]:
-        return self._session.boot()
-
-    def _install(self) -> None:
-        try:
-            self._session.install(self._session.begins if self._number == DISRUPTIVE_LAB else ())
-        except BaseException:
-            if self._session.directory:
-                self._session.lab.keep_logs(self._session.directory / "logs")
-            raise
-
-    def _judge(self, index: int, following: int | None) -> None:
-        item = self._pytest.items[index]
-        nextitem = None if following is None else self._pytest.items[following]
-        item.config.hook.pytest_runtest_protocol(item=item, nextitem=nextitem)
-
-    def _close(self) -> None:
-        self._pytest._setupstate.teardown_exact(None)  # noqa: SLF001 - a unit may have been cut short by `-x`
-        self._session.lab.take_down()
-
-
-def _detach(config: pytest.Config) -> None:
-    """Give a worker its own files for captured output; only the parent writes to the terminal."""
-    manager = config.pluginmanager
-    capture: Any = manager.getplugin("capturemanager")
-    if capture is not None:
-        capture.stop_global_capturing()
-        capture.start_global_capturing()
-    if manager.hasplugin("terminalreporter"):
-        manager.unregister(name="terminalreporter")
 
 
 class ParallelLoop:

@@ -88,7 +88,7 @@ class Exit(IntEnum):
     NO_ENVIRONMENT = 69
     """No usable environment: not root, a kernel without what the lab needs, a full disk (EX_UNAVAILABLE)."""
     BUG = 70
-    """A bug of ours (EX_SOFTWARE)."""
+    """A bug in lbproof (EX_SOFTWARE)."""
 
     @classmethod
     def of(cls, conclusion: Conclusion) -> Exit:

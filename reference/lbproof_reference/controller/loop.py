@@ -20,8 +20,11 @@ import httpx
 import structlog
 
 from lbproof_reference.controller.allocate import Allocation, AllocationError, Allocator, read_address_request
-from lbproof_reference.kube import METALLB, SERVICES, EventRecorder, Informer, Kube, Object, key_of, pools_of
-from lbproof_reference.pools import IP, parse_pools
+from lbproof_reference.controller.workqueue import WorkQueue
+from lbproof_reference.events import EventRecorder
+from lbproof_reference.informer import Informer
+from lbproof_reference.kube import METALLB, SERVICES, Kube, Object, key_of, pools_of
+from lbproof_reference.pools import parse_pools
 from lbproof_reference.reading import SkipLog
 from lbproof_reference.services import ALLOCATED, FROM_POOL, annotated_ip, annotated_pool, ingress_ips, is_managed
 
@@ -31,9 +34,8 @@ if TYPE_CHECKING:
 COMPONENT = "lbproof-controller"
 SECRET_NAME = "lbproof-heartbeat"  # noqa: S105 - the name of a Secret, not its content
 _WRITERS = 8
-_RETRY_SECONDS = (0.05, 0.2, 1.0, 5.0)
 _CONFLICT = 409
-_NOT_FOUND = 404
+_NOT_FOUND = 404  # deleted; the watch reports it
 
 log = structlog.get_logger()
 
@@ -43,21 +45,16 @@ class Controller:
 
     def __init__(self, kube: Kube, *, lb_class: str | None, namespace: str) -> None:
         """Prepare the informers; `run` starts them."""
-        self._kube = kube
-        self._class = lb_class
-        self._namespace = namespace
+        self._kube, self._class, self._namespace = kube, lb_class, namespace
         self._allocator = Allocator()
-        self._queue: asyncio.Queue[str] = asyncio.Queue()
-        self._queued: set[str] = set()
-        self._busy: set[str] = set()
-        self._failures: dict[str, int] = {}
+        self._queue = WorkQueue()
         self._pending: dict[str, str] = {}  # key -> "uid: reason" of the last Event
         self._pool_of: dict[str, str] = {}  # key -> pool of its address, even if deleted since
         self._skip_log = SkipLog()
         self._recorder = EventRecorder(kube, COMPONENT)
         self._tasks: set[asyncio.Task[None]] = set()
         self.ready = False
-        self.services = Informer(kube, SERVICES, self._enqueue)
+        self.services = Informer(kube, SERVICES, lambda key, _: self._queue.add(key))
         self.pools = Informer(kube, pools_of(namespace), self._pools_changed)
 
     async def run(self) -> None:
@@ -73,7 +70,7 @@ class Controller:
             self._pools_changed()
             self._restore()
             for key in self._by_age(self.services.objects):
-                self._enqueue(key)
+                self._queue.add(key)
             for _ in range(_WRITERS):
                 group.create_task(self._work())
 
@@ -109,14 +106,6 @@ class Controller:
             (k for k in keys if k in known), key=lambda k: (known[k]["metadata"].get("creationTimestamp", ""), k)
         )
 
-    def _enqueue(self, key: str, _: Object | None = None) -> None:
-        if key not in self._queued:
-            self._queued.add(key)
-            self._queue.put_nowait(key)
-
-    def _enqueue_after(self, key: str, seconds: float) -> None:
-        asyncio.get_running_loop().call_later(seconds, self._enqueue, key)
-
     def _pools_changed(self, *_: object) -> None:
         if not self.ready:
             return
@@ -125,33 +114,20 @@ class Controller:
         for pool in self.pools.objects.values():
             self._start_background(key_of(pool), self._set_pool_condition(pool, bad.get(pool["metadata"]["name"])))
         for key in self._by_age(self._pending):
-            self._enqueue(key)
+            self._queue.add(key)
 
     async def _work(self) -> None:
         while True:
             key = await self._queue.get()
-            self._queued.discard(key)
-            if key in self._busy:
-                self._enqueue_after(key, _RETRY_SECONDS[0])
-                continue
-            self._busy.add(key)
             try:
                 with self._skip_log.reading("Service", key):
                     await self._reconcile(key)
-                self._failures.pop(key, None)
+                self._queue.forget(key)
             except httpx.HTTPError as error:
-                self._retry(key, error)
+                if not isinstance(error, httpx.HTTPStatusError) or error.response.status_code != _NOT_FOUND:
+                    log.warning("write failed", key=key, error=repr(error), retry_seconds=self._queue.retry(key))
             finally:
-                self._busy.discard(key)
-
-    def _retry(self, key: str, error: httpx.HTTPError) -> None:
-        code = error.response.status_code if isinstance(error, httpx.HTTPStatusError) else None
-        if code == _NOT_FOUND:  # deleted; the watch reports it
-            return
-        failures = self._failures[key] = self._failures.get(key, -1) + 1
-        pause = _RETRY_SECONDS[min(failures, len(_RETRY_SECONDS) - 1)]
-        log.warning("write failed", key=key, error=repr(error), retry_seconds=pause)
-        self._enqueue_after(key, pause)
+                self._queue.done(key)
 
     async def _reconcile(self, key: str) -> None:
         service = self.services.objects.get(key)
@@ -169,7 +145,7 @@ class Controller:
             return
         self._pending.pop(key, None)
         if before is not None and before != allocation.ip:
-            self._requeue_pending(before)
+            self._requeue_pending()
         await self._assign(key, service, allocation)
 
     async def _assign(self, key: str, service: Object, allocation: Allocation) -> None:
@@ -184,7 +160,7 @@ class Controller:
         self._recorder.defer()
         await self._write(service, status=[{"ip": ip, "ipMode": "VIP"}], pool=pool)
         log.info("assigned", key=key, ip=str(allocation.ip), pool=allocation.pool)
-        self._record_event(service, "Normal", "IPAllocated", f'Assigned IP ["{allocation.ip}"]')
+        self._recorder.event(service, "Normal", "IPAllocated", f'Assigned IP ["{allocation.ip}"]')
 
     async def _mark_pending(self, key: str, service: Object, reason: str) -> None:
         """Report a reason once; remove a status or annotation that the allocator does not confirm."""
@@ -194,18 +170,18 @@ class Controller:
             await self._write(service, status=[], pool=None)
         if is_new:
             log.info("allocation failed", key=key, reason=reason)
-            self._record_event(service, "Warning", "AllocationFailed", f'Failed to allocate IP for "{key}": {reason}')
+            self._recorder.event(service, "Warning", "AllocationFailed", f'Failed to allocate IP for "{key}": {reason}')
 
     def _release(self, key: str) -> None:
         self._pool_of.pop(key, None)
         if (ip := self._allocator.release(key)) is not None:
             log.info("released", key=key, ip=str(ip))
-            self._requeue_pending(ip)
+            self._requeue_pending()
 
-    def _requeue_pending(self, _: IP) -> None:
+    def _requeue_pending(self) -> None:
         """Enqueue pending Services, oldest first. Each decision takes microseconds."""
         for key in self._by_age(self._pending):
-            self._enqueue(key)
+            self._queue.add(key)
 
     async def _write(self, service: Object, *, status: list[Object] | None, pool: str | None) -> None:
         """Write status and annotations in one PATCH of the status subresource.
@@ -238,10 +214,9 @@ class Controller:
         await self._kube.call("PATCH", path, {"status": {"conditions": [condition]}})
         if problem:
             log.warning("invalid pool", pool=key_of(pool), reason=problem)
-            self._record_event({**pool, "kind": "IPAddressPool", "apiVersion": METALLB}, "Warning", "BadPool", problem)
-
-    def _record_event(self, about: Object, kind: str, reason: str, message: str) -> None:
-        self._recorder.event(about, kind, reason, message)
+            self._recorder.event(
+                {**pool, "kind": "IPAddressPool", "apiVersion": METALLB}, "Warning", "BadPool", problem
+            )
 
     def _start_background(self, pool: str, work: Coroutine[None, None, None]) -> None:
         """Run work in the background; a failure is logged and not retried."""
@@ -260,18 +235,14 @@ class Controller:
     async def _ensure_secret(self) -> None:
         """Create the Secret with the speakers' heartbeat key if it does not exist."""
         path = f"/api/v1/namespaces/{self._namespace}/secrets"
-        body: Object = {
-            "metadata": {"name": SECRET_NAME},
-            "data": {"key": b64encode(secrets.token_bytes(32)).decode()},
-        }
+        key = b64encode(secrets.token_bytes(32)).decode()
+        body: Object = {"metadata": {"name": SECRET_NAME}, "data": {"key": key}}
         while True:
             try:
                 await self._kube.call("POST", path, body)
-            except httpx.HTTPStatusError as error:
-                if error.response.status_code == _CONFLICT:
-                    return
-                log.warning("cannot create the speakers' Secret", error=repr(error))
             except httpx.HTTPError as error:
+                if isinstance(error, httpx.HTTPStatusError) and error.response.status_code == _CONFLICT:
+                    return
                 log.warning("cannot create the speakers' Secret", error=repr(error))
             else:
                 return

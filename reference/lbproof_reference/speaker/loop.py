@@ -51,7 +51,7 @@ class SegmentSpeaker:
         self._secret, self._interval, self._on_acquired, self._lost = secret, interval, on_acquired, lost
         self._wire = Wire(link)
         self._loop = asyncio.get_running_loop()
-        self._open = True
+        self.is_open = True
         self._gathering = False
         self._last_heartbeat = self._heartbeat_due = self._due = time.monotonic()
         self._loop.add_reader(self._wire.heartbeat, self._on_heartbeat)
@@ -60,34 +60,24 @@ class SegmentSpeaker:
 
     def close(self) -> None:
         """Stop sending and answering at once; idempotent."""
-        if not self._open:
+        if not self.is_open:
             return
-        self._open = False
+        self.is_open = False
         self._timer.cancel()
         self._loop.remove_reader(self._wire.heartbeat)
         self._loop.remove_reader(self._wire.arp)
         self._wire.close()
 
-    @property
-    def is_open(self) -> bool:
-        """Whether the sockets are open."""
-        return self._open
-
-    def _fail(self) -> None:
-        """Close after the interface went down; `lost` opens it again if the link is up."""
-        self.close()
-        self._loop.call_later(self._interval, self._lost)
-
     def set_desired(self, changes: Mapping[bytes, Offer | None]) -> None:
         """Change the addresses to announce on this segment; None removes one."""
         self.segment.set_desired(changes)
-        if self._open:
+        if self.is_open:
             self._reconcile(self._awake())
 
     def leave(self) -> None:
         """Start the handover to other speakers."""
         self.segment.leave()
-        if self._open:
+        if self.is_open:
             self._reconcile(self._awake())
 
     def _awake(self) -> float:
@@ -115,8 +105,7 @@ class SegmentSpeaker:
         return news
 
     def _on_heartbeat(self) -> None:
-        now = self._awake()
-        if self._receive(now):
+        if self._receive(self._awake()):
             self._reconcile_soon(_GATHER_SECONDS)
 
     def _on_arp(self) -> None:
@@ -130,7 +119,8 @@ class SegmentSpeaker:
         now = self._awake()
         self._receive(now)
         if self._wire.lost:
-            self._fail()
+            self.close()
+            self._loop.call_later(self._interval, self._lost)  # opens it again if the link is up
             return
         for name in self.segment.expire_peers(now):
             log.info("peer dead", interface=self.link.name, node=name)
@@ -157,7 +147,7 @@ class SegmentSpeaker:
 
     def _gather(self) -> None:
         self._gathering = False
-        if self._open:
+        if self.is_open:
             self._reconcile(self._awake())
 
     def _reconcile(self, now: float) -> None:
@@ -178,7 +168,7 @@ class SegmentSpeaker:
 
     def _announce(self, addresses: tuple[bytes, ...]) -> None:
         """Send gratuitous ARP in batches for the addresses that are still claimed."""
-        if not self._open:
+        if not self.is_open:
             return
         for address in addresses[:_BATCH]:
             if address in self.segment.claims and len(address) == 4:  # noqa: PLR2004 - bytes of an IPv4 address
@@ -195,13 +185,8 @@ class Speaker:
         self, *, node: str, secret: bytes, interval: float, misses: int, on_acquired: Callable[[str], None]
     ) -> None:
         """Announce as `node`; `on_acquired(service)` is called for each acquired address."""
-        self._node, self._secret, self._interval, self._misses, self._on_acquired = (
-            node,
-            secret,
-            interval,
-            misses,
-            on_acquired,
-        )
+        self._node, self._secret, self._on_acquired = node, secret, on_acquired
+        self._interval, self._misses = interval, misses
         self._segment_speakers: dict[str, SegmentSpeaker] = {}
         self._offers: dict[bytes, Offer] = {}
         self._links: Mapping[str, Link] = {}
@@ -236,10 +221,7 @@ class Speaker:
         for segment_speaker in self._segment_speakers.values():
             segment_speaker.leave()
         deadline = time.monotonic() + _GOODBYE_SECONDS
-        while any(
-            segment_speaker.is_open and segment_speaker.segment.claims
-            for segment_speaker in self._segment_speakers.values()
-        ):
+        while any(s.is_open and s.segment.claims for s in self._segment_speakers.values()):
             if time.monotonic() >= deadline:
                 break
             await asyncio.sleep(self._interval / 10)

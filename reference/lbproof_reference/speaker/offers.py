@@ -94,14 +94,10 @@ class AnnouncementPolicy:
                 found[ip.packed] = pool
         return found
 
-    def offers(self, key: str, service: Object, slices: Iterable[Object]) -> dict[bytes, Offer]:
-        """Return the offers for a Service's addresses (packed); `slices` are its EndpointSlices."""
-        return self.offers_of(key, service, self.pools_of(key, service), slices)
-
-    def offers_of(
+    def offers(
         self, key: str, service: Object, pools: Mapping[bytes, str], slices: Iterable[Object]
     ) -> dict[bytes, Offer]:
-        """Return the same for addresses whose pools are already known."""
+        """Return a Service's offers; `pools` is the result of `pools_of`, and `slices` are its EndpointSlices."""
         found: dict[bytes, Offer] = {}
         ready: frozenset[str] | None = None
         for address, pool in pools.items():

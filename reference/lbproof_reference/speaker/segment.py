@@ -97,11 +97,8 @@ class Segment:
             self._mark_all_unsent()
         if is_new or peer.leaving != heartbeat.leaving:
             self._mark_all_pending()
-        peer.last, peer.deadline, peer.dead_interval = (
-            (heartbeat.boot, heartbeat.sequence),
-            now + dead_interval,
-            dead_interval,
-        )
+        peer.last = (heartbeat.boot, heartbeat.sequence)
+        peer.deadline, peer.dead_interval = now + dead_interval, dead_interval
         peer.interface, peer.leaving = heartbeat.interface, heartbeat.leaving
         for address in peer.claim(heartbeat.chunk, heartbeat.claims):
             self._pending[address] = None

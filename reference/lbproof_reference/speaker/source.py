@@ -7,16 +7,9 @@ import gc
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from lbproof_reference.kube import (
-    NODES,
-    SERVICES,
-    EventRecorder,
-    Informer,
-    Kube,
-    Object,
-    advertisements_of,
-    pools_of,
-)
+from lbproof_reference.events import EventRecorder
+from lbproof_reference.informer import Informer
+from lbproof_reference.kube import NODES, SERVICES, Kube, Object, advertisements_of, pools_of
 from lbproof_reference.reading import SkipLog
 from lbproof_reference.speaker.offers import AnnouncementPolicy, OfferIndex, service_of
 
@@ -150,7 +143,7 @@ class Source:
             )
         slices = self._informers[SLICES].objects
         found = self._pools[key] = self._policy.pools_of(key, service)
-        return self._policy.offers_of(key, service, found, [slices[name] for name in self._slices.get(key, ())])
+        return self._policy.offers(key, service, found, [slices[name] for name in self._slices.get(key, ())])
 
 
 def _announcement_fields(node: Object) -> object:

@@ -1,79 +1,26 @@
-"""`python -m lbproof_reference.speaker`."""
+"""Process of the speaker: priority, readiness and orderly end."""
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import os
-import re
 import signal
-import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from lbproof_reference.kube import ACCOUNT, Kube, serve_ready
-from lbproof_reference.logs import set_up
+from lbproof_reference.kube import Kube
+from lbproof_reference.readiness import serve_ready
 from lbproof_reference.speaker.loop import Speaker
 from lbproof_reference.speaker.source import Source
 from lbproof_reference.speaker.wire import watch_links
 
-PROFILES = {"default": (0.05, 3), "fast": (0.01, 3)}
-"""Heartbeat interval (s), and number of missed heartbeats after which a speaker is dead."""
+if TYPE_CHECKING:
+    import argparse
 
 log = structlog.get_logger()
-
-
-def milliseconds(text: str) -> float:
-    """Convert a text such as `50ms` to seconds. Raises ArgumentTypeError."""
-    if not re.fullmatch(r"[1-9]\d{0,3}ms", text):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a time from 1ms to 9999ms")
-    return int(text.removesuffix("ms")) / 1000
-
-
-def main(argv: list[str]) -> int:
-    """Run until SIGTERM, then hand over the addresses."""
-    parser = argparse.ArgumentParser(
-        prog="lbproof_reference speaker", description="Answers ARP requests for assigned addresses."
-    )
-    parser.add_argument("--node", default=os.environ.get("NODE_NAME"), help="this node's name (default: $NODE_NAME)")
-    parser.add_argument(
-        "--lb-class", help="serve only Services of this class (default: no class, or lbproof.dev/reference)"
-    )
-    parser.add_argument(
-        "--namespace",
-        default="metallb-system",
-        help="namespace of the pools and advertisements (default %(default)s)",
-    )
-    parser.add_argument(
-        "--profile",
-        choices=PROFILES,
-        default="default",
-        help="default: heartbeat every 50ms; fast: every 10ms, for an idle segment; 3 missed heartbeats mean dead",
-    )
-    parser.add_argument("--heartbeat", type=milliseconds, help="heartbeat interval, such as 50ms (default: by profile)")
-    parser.add_argument("--misses", type=int, help="missed heartbeats until a speaker is dead (default: by profile)")
-    parser.add_argument(
-        "--secret-file",
-        type=Path,
-        default=Path("/etc/lbproof/heartbeat/key"),
-        help="file with the heartbeat key (default %(default)s)",
-    )
-    parser.add_argument("--api", help="URL of the API server (default: in-cluster address)")
-    parser.add_argument(
-        "--account", type=Path, default=ACCOUNT, help="folder with token and ca.crt (default %(default)s)"
-    )
-    parser.add_argument("--port", type=int, default=7473, help="port of /readyz (default %(default)s)")
-    options = parser.parse_args(argv)
-    if not options.node:
-        parser.error("--node is missing and $NODE_NAME is not set")
-    heartbeat, misses = PROFILES[options.profile]
-    options.heartbeat, options.misses = options.heartbeat or heartbeat, options.misses or misses
-    set_up()
-    asyncio.run(_serve(options))
-    return 0
 
 
 def _set_realtime_priority() -> None:
@@ -92,7 +39,8 @@ def _set_realtime_priority() -> None:
             os.setpriority(os.PRIO_PROCESS, 0, -20)
 
 
-async def _serve(options: argparse.Namespace) -> None:
+async def serve(options: argparse.Namespace) -> None:
+    """Run until SIGTERM, then hand over the addresses."""
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(_exit_on_error)
@@ -145,7 +93,3 @@ def _read(file: Path) -> bytes:
         return file.read_bytes()
     except FileNotFoundError:
         return b""
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

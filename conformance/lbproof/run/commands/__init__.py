@@ -1,0 +1,1 @@
+"""Subcommands of `lbproof`, one command or command group a module."""

@@ -1,0 +1,122 @@
+"""`lbproof lab`: boot, use and remove a lab without a run."""
+# ruff: noqa: PLC0415 - imports inside commands keep `lbproof list` and `--help` fast
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+
+from lbproof.run.commands.console import progress
+
+
+@click.group()
+def lab() -> None:
+    """Boot, inspect and remove labs."""
+
+
+@lab.command("up")
+@click.option("--name", default="lab", show_default=True, help="name of the lab; several labs can be up")
+@click.option("--workers", default=3, show_default=True, type=click.IntRange(1, 50))
+@click.option(
+    "--proxy-mode", default="iptables", show_default=True, type=click.Choice(["iptables", "nftables", "none"])
+)
+@click.option("--proxy-arg", "proxy_args", multiple=True, metavar="FLAG", help="another flag for kube-proxy")
+@click.option(
+    "--api-port", default=0, type=click.IntRange(0, 65535), help="port that leads to the API (default: a free one)"
+)
+@click.option("--components", type=click.Path(path_type=Path), help="folder with the Kubernetes programs")
+@click.option("--implementation", metavar="NAME", help="also install this implementation")
+@click.option("--provider", default="netns", show_default=True, type=click.Choice(["netns", "kind"]))
+@click.option(
+    "--topology", "file", type=click.Path(path_type=Path), help="topology file for kind, instead of the above"
+)
+@click.option("--node-image", default="", help="image of kind's nodes (default: the published, else the built one)")
+def lab_up(
+    *,
+    name: str,
+    components: Path | None,
+    implementation: str | None,
+    provider: str,
+    file: Path | None,
+    node_image: str,
+    **topology: Any,  # noqa: ANN401 - click's values
+) -> None:
+    """Boot a lab that stays up until `lbproof lab down`."""
+    from lbproof.adapters.base import load, python_modules_of
+    from lbproof.context import RunContext
+    from lbproof.lab import provide
+    from lbproof.lab.base import Topology
+    from lbproof.witnesses.journal import Journal
+    from lbproof.witnesses.kube import Kube
+    from lbproof.witnesses.wait import Waiter
+
+    adapter = load(implementation, "--implementation") if implementation else None
+    wanted = provide.Wanted(
+        provider=provider,
+        name=name,
+        programs=adapter.components if adapter else (),
+        files=adapter.files if adapter else (),
+        python_modules=python_modules_of(adapter) if adapter else {},
+        components=components,
+        node_image=node_image,
+        topology_file=file,
+    )
+    made, programs = provide.boot(Topology(**topology), wanted, progress, lifeline=False)
+    if adapter:
+        journal = Journal(None)
+        RunContext(
+            lab=made,
+            cluster=Kube(made.kubeconfig),
+            adapter=adapter,
+            journal=journal,
+            waiter=Waiter(journal, adapter.budgets),
+            programs=programs,
+        ).install(progress)
+    click.echo(f"lab {made.name} is up: export KUBECONFIG={made.kubeconfig}")
+
+
+@lab.command("down")
+@click.argument("name", default="lab")
+def lab_down(name: str) -> None:
+    """Remove a lab and everything that it created."""
+    from lbproof.lab import registry
+
+    registry.clean(name, progress=click.echo)
+
+
+@lab.command("list")
+def lab_list() -> None:
+    """List the labs on this machine."""
+    from lbproof.lab import registry
+
+    found = registry.labs()
+    for info in found:
+        state = "up" if info.alive else "dead: remove its remains with lbproof clean"
+        click.echo(f"{info.name:16} {info.provider:8} {info.nodes} nodes  {state}  {info.kubeconfig}")
+    if not found:
+        click.echo("no labs; boot one with lbproof lab up")
+
+
+@lab.command("kubeconfig")
+@click.argument("name", default="lab")
+def lab_kubeconfig(name: str) -> None:
+    """Print the path of a lab's kubeconfig, for use on this machine."""
+    from lbproof.lab import registry
+
+    click.echo(registry.find(name).kubeconfig)
+
+
+@lab.command("exec", context_settings={"ignore_unknown_options": True})
+@click.option("--name", default="lab", show_default=True)
+@click.argument("where")
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+def lab_exec(name: str, where: str, command: tuple[str, ...]) -> None:
+    """Run a COMMAND in a lab; WHERE is a node, `client`, `far` (a routed client) or `NAMESPACE/POD`."""
+    from lbproof.lab import provide
+    from lbproof.lab.base import environment
+
+    argv = provide.running(name).exec_argv(where, list(command))
+    os.execvpe(argv[0], argv, environment())  # noqa: S606 - the user's own command

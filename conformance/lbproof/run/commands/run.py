@@ -1,0 +1,121 @@
+"""`lbproof run`: judge an implementation with pytest."""
+# ruff: noqa: PLC0415 - imports inside commands keep `lbproof list` and `--help` fast
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from lbproof.run.commands.console import fail
+from lbproof.run.flags import FLAGS
+from lbproof.spec import Exit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from types import FrameType
+
+
+def _run_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    for name, spec in reversed(FLAGS):
+        many = spec.get("action") == "append"
+        command = click.option(f"--{name}", multiple=many, default=None, **_click(spec))(command)
+    return command
+
+
+def _click(spec: dict[str, Any]) -> dict[str, Any]:
+    kinds = {Path: click.Path(path_type=Path), int: int}
+    return {"help": spec["help"], "metavar": spec["metavar"], "type": kinds.get(spec.get("type", str), str)}
+
+
+@click.command()
+@_run_options
+@click.option("--keep", is_flag=True, default=None, help="leave the lab running")
+@click.argument("pytest_args", nargs=-1, type=click.UNPROCESSED)
+def run(pytest_args: Sequence[str], **flags: Any) -> None:  # noqa: ANN401 - click's values
+    """Judge an implementation: boot a lab, install it, run the checks, write the report.
+
+    Arguments after `--` are passed to pytest: `lbproof run --requirement L2 -- -x`.
+    """
+    _refuse_distribution(pytest_args)
+    _forget_pytests_environment()
+    import pytest
+
+    from lbproof import checks
+    from lbproof.run import plugin
+
+    signal.signal(signal.SIGTERM, _interrupt)
+    arguments: list[str] = []
+    for name, value in flags.items():
+        flag = f"--lb-{name.replace('_', '-')}"
+        if value is True:
+            arguments.append(flag)
+        elif isinstance(value, tuple):
+            arguments += [f"{flag}={one}" for one in value]
+        elif value is not None:
+            arguments.append(f"{flag}={value}")
+    home = Path(checks.__file__).parent
+    plugins = ["--disable-plugin-autoload", "-p", "lbproof.run.plugin", "-p", "pytest_timeout"]
+    quiet = ["-p", "no:terminal"] if not pytest_args else []
+    outcome = _Outcome()
+    code = pytest.main(
+        ["-c", str(home / "pytest.ini"), "--rootdir", str(home), *plugins, *quiet, *arguments, *pytest_args, str(home)],
+        plugins=[outcome],
+    )
+    if outcome.config is None:  # pytest ended before its configuration, as with --version
+        ends = {pytest.ExitCode.OK: Exit.CONFORMANT, pytest.ExitCode.USAGE_ERROR: Exit.USAGE}
+        sys.exit(int(ends.get(pytest.ExitCode(code), Exit.BUG)))
+    for line in plugin.summary_of(outcome.config):
+        click.echo(line)
+    if outcome.uncollected:
+        click.echo("\n".join(outcome.uncollected), err=True)
+        fail("these checks could not be collected: this is a bug in the checks", Exit.BUG)
+    if code == pytest.ExitCode.NO_TESTS_COLLECTED:
+        fail("nothing to judge: the options select no check", Exit.USAGE)
+    exit_code = plugin.exit_code(outcome.config, int(code))
+    if exit_code == Exit.BUG:
+        fail("this is a bug in lbproof; please report it with the lines above", Exit.BUG)
+    sys.exit(exit_code)
+
+
+def _forget_pytests_environment() -> None:
+    """Remove environment variables for the user's own tests, which could change the run or prevent it."""
+    for name in [name for name in os.environ if name.startswith("PYTEST_") or name == "PYTHONWARNINGS"]:
+        del os.environ[name]
+
+
+_DISTRIBUTES = re.compile(r"-n.*|-d|-f|--(numprocesses|dist|tx|looponfail)(=.*)?")
+"""Options of pytest-xdist for several processes."""
+
+
+def _refuse_distribution(pytest_args: Sequence[str]) -> None:
+    for word in pytest_args:
+        if _DISTRIBUTES.fullmatch(word):
+            fail(
+                f"{word} after --: the checks of a run share a lab and cannot be distributed by pytest; use --labs N",
+                Exit.USAGE,
+            )
+
+
+class _Outcome:
+    """pytest plugin that keeps the configuration, which holds the session, and the errors of the collection."""
+
+    def __init__(self) -> None:
+        self.config: Any = None
+        self.uncollected: list[str] = []
+
+    def pytest_collectreport(self, report: Any) -> None:  # noqa: ANN401 - pytest.CollectReport, imported late
+        if report.failed:
+            self.uncollected.append(report.longreprtext)
+
+    def pytest_configure(self, config: Any) -> None:  # noqa: ANN401 - pytest.Config, imported late
+        self.config = config
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt

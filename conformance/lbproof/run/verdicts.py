@@ -1,0 +1,137 @@
+"""Verdicts of the cases of a run: derived from exceptions, written as events."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from typing import TYPE_CHECKING, Any, Literal
+
+import pytest
+
+from lbproof.context import CannotShow
+from lbproof.files import of_environment
+from lbproof.run import evidence
+from lbproof.run.failures import first_line
+from lbproof.spec import NOT_REACHED, Exit, Verdict, worst
+from lbproof.witnesses.wait import ConsistentlyFailed, EventuallyFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from lbproof.context import CheckContext
+    from lbproof.witnesses.journal import Journal
+
+Outcome = Literal["passed", "failed", "skipped"]
+
+
+class VerdictRecorder:
+    """Derives the verdict of each case and writes it to the events; collects evidence of failures."""
+
+    def __init__(self, journal: Journal, directory: Path) -> None:
+        """Write events to `journal` and evidence below `directory`, the folder of the run."""
+        self.verdicts: dict[str, Verdict] = {}
+        self._journal, self._directory = journal, directory
+        self._details: dict[str, Any] = {}
+        self._case_began = 0.0
+        self._called = False
+        self._unreached: set[str] = set()
+
+    @property
+    def reached(self) -> dict[str, Verdict]:
+        """Verdicts of the cases that were not left over when the run ended."""
+        return {case: verdict for case, verdict in self.verdicts.items() if case not in self._unreached}
+
+    def begin(self, case: str, node: str) -> None:
+        """Begin a case; stop the run instead if its events can no longer be written."""
+        self.refuse_lost_events()
+        self._case_began = time.monotonic()
+        self._details = {}
+        self._called = False
+        self._journal.case = case
+        self._journal.write("check.started", case=case, node=node)
+
+    def refuse_lost_events(self) -> None:
+        """Stop the run when its events can no longer be written."""
+        if self._journal.lost:
+            pytest.exit(of_environment(self._journal.lost) or str(self._journal.lost), int(Exit.NO_ENVIRONMENT))
+
+    def judge(self, case: str, error: BaseException, report: pytest.TestReport, check: CheckContext | None) -> Outcome:
+        """Derive the verdict from an exception in a case; collect evidence if the check has a context.
+
+        An error during cleanup does not replace the failure of the check.
+        """
+        if self.verdicts.get(case) is Verdict.FAILED:
+            self._details["reason"] += f"; during cleanup: {first_line(error)}"
+            return "failed"
+        if isinstance(error, CannotShow):
+            verdict = Verdict.UNTESTABLE
+            self._details = {"untestable": error.reason.name, "reason": str(error)}
+        elif isinstance(error, AssertionError) and report.when == "call":
+            verdict = Verdict.FAILED
+            self._details = _failure(error)
+        else:
+            verdict = Verdict.ERROR
+            where = {"setup": "before the check: ", "teardown": "during cleanup: "}.get(report.when, "")
+            lines = traceback.format_exception(error)
+            self._details = {"reason": where + first_line(error), "traceback": "".join(lines)[-4000:]}
+        self.verdicts[case] = worst([verdict, self.verdicts.get(case, verdict)])
+        if verdict is Verdict.UNTESTABLE:
+            return "skipped"
+        if check is not None:
+            evidence.keep(check, self._directory)
+        return "failed"
+
+    def called(self) -> None:
+        """Note that the check of the case was executed."""
+        self._called = True
+
+    def finish(self, case: str, node: str) -> None:
+        """End a case: its verdict is the one from `judge`, or `passed` if the check was executed."""
+        verdict = self.verdicts.get(case, Verdict.PASSED)
+        if verdict is Verdict.PASSED and not self._called:
+            verdict = Verdict.ERROR
+            self._details = {
+                "reason": "the check was not executed, because of an option of pytest such as --setup-plan"
+            }
+        self.record(case, node, verdict, **self._details)
+        self._journal.case = None
+
+    def cut_short(self, case: str, node: str) -> None:
+        """Discard the verdict of an interrupted case, unless its failure was already proven."""
+        if self.verdicts.get(case) is Verdict.FAILED:
+            self._details["reason"] += "; the run was stopped while evidence was collected"
+            self.record(case, node, Verdict.FAILED, **self._details)
+        else:
+            self.record(case, node, Verdict.ERROR, reason="interrupted: the run was stopped during this check")
+        self._journal.case = None
+
+    def relay(self, event: dict[str, Any]) -> None:
+        """Write an event of a worker, and adopt the verdict in it."""
+        self._journal.relay(event)
+        if event["event"] == "check.finished":
+            self.verdicts[event["case"]] = Verdict(event["verdict"])
+
+    def lose(self, case: str, node: str, why: str) -> None:
+        """Record that the process that executed a case died; a verdict that it has sent stays."""
+        if case not in self.verdicts:
+            self.record(case, node, Verdict.ERROR, reason=why)
+
+    def end_unreached(self, cases: Iterable[str], why: str) -> None:
+        """Record an error for each case without a verdict, because the run ended before it."""
+        for case in cases:
+            if case not in self.verdicts:
+                self._unreached.add(case)
+                self.record(case, "", Verdict.ERROR, reason=f"{NOT_REACHED}{why}")
+
+    def record(self, case: str, node: str, verdict: Verdict, **details: Any) -> None:  # noqa: ANN401 - JSON
+        """Write the verdict of a case; `node` is the node ID of its check, empty if the check was not executed."""
+        self.verdicts[case] = verdict
+        seconds = round(time.monotonic() - self._case_began, 3) if node else 0.0
+        self._journal.write("check.finished", case=case, node=node, verdict=verdict.value, seconds=seconds, **details)
+
+
+def _failure(error: AssertionError) -> dict[str, Any]:
+    if isinstance(error, (EventuallyFailed, ConsistentlyFailed)):
+        return {"reason": first_line(error), "expected": error.what, "observed": error.seen}
+    return {"reason": first_line(error)}

@@ -1,0 +1,27 @@
+"""Process of the controller: readiness and end."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from typing import TYPE_CHECKING
+
+from lbproof_reference.controller.loop import Controller
+from lbproof_reference.kube import Kube
+from lbproof_reference.readiness import serve_ready
+
+if TYPE_CHECKING:
+    import argparse
+
+
+async def serve(options: argparse.Namespace) -> None:
+    """Run until SIGTERM. No cleanup is needed because all state is in the Services' statuses."""
+    kube = Kube(options.api, options.account)
+    controller = Controller(kube, lb_class=options.lb_class, namespace=options.namespace)
+    server = await serve_ready(options.port, lambda: controller.ready)
+    work = asyncio.create_task(controller.run())
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, work.cancel)
+    async with server:
+        await asyncio.wait([work])
+    if not work.cancelled():
+        work.result()

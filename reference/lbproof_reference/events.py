@@ -1,0 +1,96 @@
+"""Recorder of Kubernetes Events (the `EventRecorder` of client-go's tools/record)."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import httpx
+import structlog
+
+from lbproof_reference.kube import key_of
+
+if TYPE_CHECKING:
+    from lbproof_reference.kube import Kube, Object
+
+_QUEUED = 1000  # as client-go (tools/record, maxQueuedEvents); the rest is dropped
+_QUIET_SECONDS = 0.2
+_LATEST_SECONDS = 3.0
+_PAUSE_SECONDS = 0.02
+
+log = structlog.get_logger()
+
+
+class EventRecorder:
+    """Records Events at low priority: one at a time, after a short time without more urgent work.
+
+    Sending is retried while the API server is unreachable; rejected Events are not retried. The queue holds 1,000
+    Events and drops further ones, as client-go does: Events are best effort, and sending takes time from other work.
+    """
+
+    def __init__(self, kube: Kube, component: str, host: str = "") -> None:
+        """Nothing is sent until `run`."""
+        self._kube, self._component, self._host = kube, component, host
+        self._waiting: asyncio.Queue[tuple[float, Object, str, str, str]] = asyncio.Queue(_QUEUED)
+        self._quiet_at = 0.0
+        self._dropped = 0
+
+    def defer(self) -> None:
+        """Delay queued Events for a short time, because more urgent work may follow."""
+        self._quiet_at = time.monotonic() + _QUIET_SECONDS
+
+    def event(self, about: Object, kind: str, reason: str, message: str) -> None:
+        """Queue an Event of type `kind` about an object."""
+        try:
+            self._waiting.put_nowait((time.monotonic() + _LATEST_SECONDS, about, kind, reason, message))
+        except asyncio.QueueFull:
+            self._dropped += 1
+
+    async def run(self) -> None:
+        """Send queued Events until cancelled."""
+        while True:
+            if self._dropped and self._waiting.empty():
+                log.warning("events dropped: queue full", count=self._dropped)
+                self._dropped = 0
+            latest, about, kind, reason, message = await self._waiting.get()
+            while (left := min(self._quiet_at, latest) - time.monotonic()) > 0:  # noqa: ASYNC110 - waits for a time
+                await asyncio.sleep(left)
+            while not await self._send(about, kind, reason, message):  # noqa: ASYNC110 - retry
+                await asyncio.sleep(1)
+            await asyncio.sleep(_PAUSE_SECONDS)
+
+    async def _send(self, about: Object, kind: str, reason: str, message: str) -> bool:
+        """Create the Event. Return False if the API server cannot be reached."""
+        meta = about["metadata"]
+        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        namespace = meta.get("namespace", "default")
+        event: Object = {
+            "metadata": {"name": f"{meta['name']}.{time.time_ns():x}", "namespace": namespace},
+            "involvedObject": {
+                "apiVersion": about.get("apiVersion", "v1"),
+                "kind": about.get("kind", "Service"),
+                "name": meta["name"],
+                "namespace": namespace,
+                "uid": meta.get("uid", ""),
+                "resourceVersion": meta.get("resourceVersion", ""),
+            },
+            "type": kind,
+            "reason": reason,
+            "message": message,
+            "source": {"component": self._component, "host": self._host},
+            "reportingComponent": self._component,
+            "reportingInstance": self._host or self._component,
+            "firstTimestamp": now,
+            "lastTimestamp": now,
+            "count": 1,
+        }
+        try:
+            await self._kube.call("POST", f"/api/v1/namespaces/{namespace}/events", event)
+        except httpx.HTTPStatusError as error:
+            log.warning("event rejected", about=key_of(about), error=repr(error))
+        except httpx.HTTPError as error:
+            log.warning("event delayed", about=key_of(about), error=repr(error))
+            return False
+        return True

@@ -1,0 +1,115 @@
+"""Local copy of one resource, kept up to date by a list and a watch; reports the keys that changed.
+
+It survives an unavailable API server: its objects stay, and a version that is too old (410) only causes a new list.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from contextlib import aclosing
+from typing import TYPE_CHECKING
+
+import httpx
+import structlog
+
+from lbproof_reference.kube import WATCH_SECONDS, Kube, Object, key_of
+from lbproof_reference.reading import MALFORMED_OBJECT, SkipLog
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_PAGE = 100  # parsing a page takes milliseconds, in which no heartbeat is sent
+_RETRY_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0)
+_GONE = 410
+
+log = structlog.get_logger()
+
+
+class Informer:
+    """Local copy of one resource, updated by `run`; calls `changed(key, before)` after each change of an object."""
+
+    def __init__(self, kube: Kube, path: str, changed: Callable[[str, Object | None], None]) -> None:
+        """Start empty; `synced` is set after the first list."""
+        self.objects: dict[str, Object] = {}
+        self.synced = asyncio.Event()
+        self._kube, self._path, self._changed = kube, path, changed
+        self._version = ""
+        self._skip_log = SkipLog()
+
+    async def run(self) -> None:
+        """List, then watch, until cancelled; list again after a malformed response."""
+        failures = 0
+        while True:
+            try:
+                if not self._version:
+                    await self._list()
+                await self._watch()
+                failures = 0
+            except (httpx.HTTPError, OSError, *MALFORMED_OBJECT) as error:
+                gone = isinstance(error, httpx.HTTPStatusError) and error.response.status_code == _GONE
+                if gone or isinstance(error, MALFORMED_OBJECT):
+                    self._version = ""
+                pause = _RETRY_SECONDS[min(failures, len(_RETRY_SECONDS) - 1)]
+                failures += 1
+                what = "malformed response" if isinstance(error, MALFORMED_OBJECT) else "API server unavailable"
+                log.warning(what, path=self._path, error=repr(error), retry_seconds=pause)
+                await asyncio.sleep(pause)
+
+    async def _list(self) -> None:
+        found: dict[str, Object] = {}
+        more: dict[str, str] = {}
+        while True:
+            page = await self._kube.call("GET", self._path, None, limit=_PAGE, **more)
+            found |= {key_of(item): _strip(item) for item in page["items"]}
+            if not (token := page["metadata"].get("continue")):
+                break
+            more["continue"] = token
+        before, self.objects = self.objects, found
+        self._version = page["metadata"]["resourceVersion"]
+        self.synced.set()
+        for key in before.keys() | found.keys():
+            if _differ(before.get(key), found.get(key)):
+                self._notify(key, before.get(key))
+
+    async def _watch(self) -> None:
+        events = self._kube.lines(
+            self._path,
+            watch=1,
+            resourceVersion=self._version,
+            allowWatchBookmarks="true",
+            timeoutSeconds=round(random.uniform(*WATCH_SECONDS)),  # noqa: S311 - spread, no secret
+        )
+        async with aclosing(events):  # closes the connection however the loop ends
+            async for event in events:
+                item = event["object"]
+                if event["type"] == "ERROR":
+                    log.info("watch expired: listing again", path=self._path, message=item.get("message"))
+                    self._version = ""
+                    return
+                self._version = item["metadata"]["resourceVersion"]
+                if event["type"] == "BOOKMARK":
+                    continue
+                key = key_of(item)
+                before = self.objects.pop(key, None)
+                if event["type"] != "DELETED":
+                    self.objects[key] = _strip(item)
+                self._notify(key, before)
+
+    def _notify(self, key: str, before: Object | None) -> None:
+        with self._skip_log.reading(self._path, key):
+            self._changed(key, before)
+
+
+def _strip(obj: Object) -> Object:
+    """Remove `managedFields`, which is about half of an object and not used."""
+    obj["metadata"].pop("managedFields", None)
+    return obj
+
+
+def _differ(one: Object | None, other: Object | None) -> bool:
+    """Whether two objects differ; True if they are nested too deeply to be compared."""
+    try:
+        return one != other
+    except RecursionError:
+        return True

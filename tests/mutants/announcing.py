@@ -1,0 +1,145 @@
+"""Faults of the speaker: ARP, gratuitous ARP and failover."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import threading
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from pyroute2.iproute.linux import IPRoute
+from tests.mutants.mutant import fault, patch
+
+from lbproof_reference import frames
+from lbproof_reference.speaker import loop as speaker
+from lbproof_reference.speaker import offers, plan, segment, wire
+
+if TYPE_CHECKING:
+    from lbproof_reference.frames import ArpRequest
+
+LATE = 20
+"""Sequence number from which a speaker is no longer starting: about 1 s of heartbeats."""
+
+
+@fault("L2-01", "TIER-06d", "ARTICLE-20")
+def two_announcers() -> None:
+    """Every eligible node answers for every address."""
+    patch(plan, "elect", lambda *_: os.environ["NODE_NAME"])
+
+
+@fault("L2-02")
+def wrong_mac_in_arp_reply() -> None:
+    """The ARP reply has a hardware address that no interface has."""
+    real = frames.arp_reply
+
+    def arp_reply(request: ArpRequest, mac: bytes) -> bytes:
+        return real(request, mac).replace(mac, bytes([mac[0], mac[1] ^ 0x40]) + mac[2:])
+
+    patch(speaker, "arp_reply", arp_reply)
+
+
+@fault("L2-03", "TIER-06a", "TIER-06c", "RECL-03", "ARTICLE-07", "ARTICLE-13")
+def address_added_to_interface() -> None:
+    """A speaker adds the addresses that it announces to its interface."""
+    real = speaker.SegmentSpeaker._announce  # noqa: SLF001 - a mutant patches private members
+
+    def bind(interface: str, addresses: tuple[bytes, ...]) -> None:
+        with IPRoute() as ip:  # type: ignore[no-untyped-call]
+            index = ip.link_lookup(ifname=interface)[0]
+            for address in addresses:
+                ip.addr("replace", index=index, address=str(ipaddress.ip_address(address)), prefixlen=32)
+
+    def announce(self: speaker.SegmentSpeaker, addresses: tuple[bytes, ...]) -> None:
+        binding = threading.Thread(target=bind, args=(self.link.name, addresses))  # pyroute2 has a loop of its own
+        binding.start()
+        binding.join()
+        real(self, addresses)
+
+    patch(speaker.SegmentSpeaker, "_announce", announce)
+
+
+@fault("L2-04a", "L2-04b", "L2-04d", "L2-04e")
+def answers_for_unassigned_addresses() -> None:
+    """A speaker that announces an address answers for all addresses and receives every ARP request."""
+    patch(wire, "arp_filter", lambda *_: ((0x06, 0, 0, 0xFFFF),))  # a classic BPF program: accept
+    patch(segment.Segment, "answers", lambda self, _address, _now: bool(self.desired))
+
+
+@fault("L2-04c")
+def announces_without_advertisement() -> None:
+    """Addresses of a pool that no advertisement selects are announced."""
+    patch(offers._Advertisement, "selects", lambda *_: True)  # noqa: SLF001
+
+
+@fault("L2-06")
+def no_gratuitous_arp() -> None:
+    """No gratuitous ARP is sent when an address is assigned or moves."""
+    patch(speaker.SegmentSpeaker, "_announce", lambda *_: None)
+
+
+@fault("L2-07")
+def no_gratuitous_arp_after_takeover() -> None:
+    """No gratuitous ARP is sent after a takeover, so that clients keep the entry of the dead node."""
+    real = speaker.SegmentSpeaker._announce  # noqa: SLF001
+
+    def announce(self: speaker.SegmentSpeaker, addresses: tuple[bytes, ...]) -> None:
+        real(self, tuple(a for a in addresses if a in self.segment.claims and self.segment.claims[a].epoch <= 1))
+
+    patch(speaker.SegmentSpeaker, "_announce", announce)
+
+
+@fault("RECL-03")
+def answers_for_released_address() -> None:
+    """A speaker continues to answer for a released address."""
+    real = plan.plan
+
+    def keep(view: plan.SegmentView) -> Any:  # noqa: ANN401
+        return replace(real(view), withdraw=())
+
+    patch(segment, "plan", keep)
+
+
+@fault("FAIL-01", "FAIL-05", "ARTICLE-16", "ARTICLE-17", "ARTICLE-20")
+def no_failover() -> None:
+    """A dead speaker is treated as alive."""
+    patch(segment.Segment, "expire_peers", lambda *_: [])
+
+
+@fault("FAIL-02")
+def no_takeover_and_no_recovery() -> None:
+    """No speaker takes over from a killed one, which acquires nothing after its restart."""
+    receive = segment.Segment.receive
+
+    def stay_silent(self: segment.Segment, heartbeat: Any, now: float) -> bool:  # noqa: ANN401
+        if heartbeat.node not in self.peers and heartbeat.sequence > LATE:
+            self.listen_until = float("inf")
+        return receive(self, heartbeat, now)
+
+    suspend = segment.Segment.on_suspend
+
+    def stay_silent_after_suspension(self: segment.Segment, gap: float, now: float) -> None:
+        listen_until = self.listen_until
+        suspend(self, gap, now)  # on a busy machine this would reset the value that `receive` has set
+        self.listen_until = max(self.listen_until, listen_until)
+
+    patch(segment.Segment, "receive", stay_silent)
+    patch(segment.Segment, "on_suspend", stay_silent_after_suspension)
+    patch(segment.Segment, "expire_peers", lambda *_: [])
+
+
+@fault("FAIL-04", "FAIL-05")
+def preempts_current_announcer() -> None:
+    """A restarted speaker acquires every address at once and keeps it, even if another speaker claims it."""
+    real, init = plan.plan, segment.Segment.__init__
+
+    def keep_all(view: plan.SegmentView) -> Any:  # noqa: ANN401
+        found = real(view)
+        return replace(found, withdraw=tuple(a for a in found.withdraw if a not in view.desired))
+
+    def start_without_listening(self: segment.Segment, *, now: float, **kwargs: Any) -> None:  # noqa: ANN401
+        init(self, now=now, **kwargs)
+        self.listen_until = now
+
+    patch(segment, "plan", keep_all)
+    patch(segment.Segment, "__init__", start_without_listening)
