@@ -11,7 +11,15 @@ import subprocess
 import sys
 from pathlib import Path
 
-MODULES = ("lbproof.adapters.base", "lbproof.lab.base")
+MODULES = (
+    "lbproof.adapters.base",
+    "lbproof.lab.base",
+    "lbproof.lab.common.options",
+    "lbproof.lab.doctor",
+    "lbproof.lab.option",
+    "lbproof.lab.provider",
+    "lbproof.lab.registry",
+)
 
 
 def main() -> int:

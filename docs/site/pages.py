@@ -10,8 +10,8 @@ from docs.site.requirement_pages import requirement_pages
 from docs.site.tables import table
 
 from lbproof.environment import VARIABLES
-from lbproof.run.flags import FLAGS, key_of
-from lbproof.run.options import Options
+from lbproof.run.flags import all_flags, key_of
+from lbproof.run.options import options_model
 from lbproof.spec import BUDGETS, FEATURES, PROFILES, SPEC_VERSION
 from lbproof_perf.load.options import LOAD_OPTIONS
 
@@ -85,8 +85,8 @@ def commands() -> str:
 
 def options() -> str:
     """Options of a run: flags and keys of an options file."""
-    flags: Mapping[str, str] = {key_of(name): str(spec["help"]) for name, spec in FLAGS}
-    names = {key_of(name): name for name, _ in FLAGS}
+    flags: Mapping[str, str] = {key_of(name): str(spec["help"]) for name, spec in all_flags()}
+    names = {key_of(name): name for name, _ in all_flags()}
     rows = [
         (
             f"`{key}`",
@@ -94,7 +94,7 @@ def options() -> str:
             f"`{json.dumps(field.get_default(call_default_factory=True), default=str)}`",
             flags.get(key, "leave the lab running"),
         )
-        for key, field in Options.model_fields.items()
+        for key, field in options_model().model_fields.items()
     ]
     return f"""# Options of a run
 

@@ -14,13 +14,14 @@ from lbproof.lab import doctor
 from lbproof.lab.base import LabError
 from lbproof.lab.components import ComponentOptions
 from lbproof.lab.doctor import Finding, State
+from lbproof.lab.netns import doctor as netns_doctor
 
 
 def test_a_machine_that_can_have_a_lab_is_told_so_within_a_second() -> None:
     """On a machine where the other tests run, nothing but components may be missing, and nothing is left behind."""
     before = set(Path("/sys/class/net").iterdir())
     began = time.monotonic()
-    findings = doctor.examine()
+    findings = netns_doctor.examine()
     took = time.monotonic() - began
 
     assert {f.what: f.detail for f in findings if f.state is State.MISSING and f.what not in {"go", "disk"}} == {}
@@ -30,7 +31,7 @@ def test_a_machine_that_can_have_a_lab_is_told_so_within_a_second() -> None:
 
 def test_missing_components_are_no_reason_against_a_lab(tmp_path: Path) -> None:
     """They come when they are first needed, and the finding says from where."""
-    findings = doctor.examine(ComponentOptions(cache=tmp_path, mirror="http://127.0.0.1:1"))
+    findings = netns_doctor.examine(ComponentOptions(cache=tmp_path, mirror="http://127.0.0.1:1"))
     etcd = next(finding for finding in findings if finding.what == "etcd")
 
     assert etcd.state is State.UNKNOWN
@@ -45,7 +46,7 @@ def test_a_program_that_is_missing_is_named_with_its_package(tmp_path: Path, mon
     monkeypatch.setattr(doctor, "SBIN", ())
 
     with pytest.raises(LabError) as caught:
-        doctor.require({})
+        netns_doctor.require({})
 
     message = str(caught.value)
     assert "nsenter: there is no such program; conntrack: there is no such program" in message
@@ -56,7 +57,7 @@ def test_a_program_that_is_missing_is_named_with_its_package(tmp_path: Path, mon
 def test_who_is_not_root_is_told_so() -> None:
     """The kernel cannot be tried then, and nothing pretends that it was."""
     code = (
-        "import os; from lbproof.lab import doctor\n"
+        "import os; from lbproof.lab.netns import doctor\n"
         "os.setuid(65534)\n"
         "print(*(f'{f.what}={f.state}' for f in doctor.examine() if f.what in {'root', 'veth'}))\n"
         "doctor.require({})\n"

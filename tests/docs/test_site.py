@@ -14,8 +14,8 @@ from docs.site.pages import pages
 from tests.mutants.catalogue import MUTANTS
 
 from lbproof.environment import VARIABLES
-from lbproof.run.flags import FLAGS, key_of
-from lbproof.run.options import Options
+from lbproof.run.flags import all_flags, key_of
+from lbproof.run.options import options_model
 from lbproof.spec import BUDGETS, FEATURES, PROFILES, REQUIREMENTS
 from lbproof_perf.load.options import LOAD_OPTIONS
 
@@ -77,8 +77,8 @@ def test_the_options_page_is_complete(made: dict[str, str]) -> None:
     """Each key of an options file has a flag, and each flag but `--options` a key."""
     page = made[f"{FOLDER}/options.md"]
 
-    assert {key_of(name) for name, _ in FLAGS} - {"options"} | {"keep"} == set(Options.model_fields)
-    assert [key for key in Options.model_fields if f"| `{key}` |" not in page] == []
+    assert {key_of(name) for name, _ in all_flags()} - {"options"} | {"keep"} == set(options_model().model_fields)
+    assert [key for key in options_model().model_fields if f"| `{key}` |" not in page] == []
 
 
 def test_the_environment_page_names_every_variable_that_the_code_does(made: dict[str, str]) -> None:

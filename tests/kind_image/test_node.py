@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lbproof.lab.base import LabError
-from lbproof.lab.components import VERSIONS, catalogue, complete
+from lbproof.lab.components import VERSIONS, catalogue
+from lbproof.lab.kind.components import complete
 from node_image import images
 from node_image.__main__ import fingerprint, name
 from node_image.node import cni_manifest

@@ -6,14 +6,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lbproof.lab import provide, registry
+from lbproof.lab import registry
 from lbproof.lab.base import LabError, Topology
 from lbproof.lab.kind import images
 from lbproof.lab.kind.engine import Engine, NoEngineError
-from lbproof.lab.kind.lab import KindLab
+from lbproof.lab.kind.provider import KindProvider
+from lbproof.lab.provider import LabRequest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from lbproof.lab.kind.lab import KindLab
 
 
 @pytest.fixture(scope="session")
@@ -46,9 +49,8 @@ def reference_image(engine: Engine) -> str:
 @pytest.fixture(scope="package")  # it is gone before the other folders' tests
 def lab(engine: Engine, node_image: str) -> Iterator[KindLab]:
     """A running cluster: a control plane and a worker."""
-    wanted = provide.Wanted(provider="kind", name=registry.free_name("kind"), node_image=node_image)
-    made, _ = provide.boot(Topology(workers=1, node_grace=8), wanted, print, lifeline=True)
-    assert isinstance(made, KindLab)
+    request = LabRequest(name=registry.free_name("kind"), options={"node_image": node_image})
+    made, _ = KindProvider().boot_topology(Topology(workers=1, node_grace=8), request, print, lifeline=True)
     yield made
     made.down()
     assert not engine.containers(f"dev.lbproof.lab={made.name}")

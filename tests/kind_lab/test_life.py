@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lbproof.lab import registry
+from lbproof.lab import provide, registry
 from lbproof.lab.kind import leftovers
 from lbproof.witnesses import arp
 from lbproof.witnesses.wait import eventually
@@ -42,7 +42,7 @@ def name(engine: Engine, node_image: str) -> Iterator[str]:  # noqa: ARG001 - a 
     yield name
     leftovers.remove(engine, name)
     if registry.directory(name).exists():
-        registry.clean(name)
+        provide.clean(name)
 
 
 def boot(name: str) -> subprocess.Popen[str]:
@@ -77,7 +77,7 @@ def test_two_labs_do_not_see_each_other(engine: Engine, lab: KindLab, name: str)
     )
     engine.run("network", "create", foreign)
     segment = re.findall(r"192\.168\.\d+\.0/24", engine.run("network", "inspect", f"lbproof-{name}"))
-    removed = registry.clean(name)
+    removed = provide.clean(name)
     spared = (
         engine.containers("io.x-k8s.kind.cluster=theirs"),
         engine.run("network", "ls", "--quiet", "--filter", f"name={foreign}"),
@@ -131,7 +131,7 @@ def test_a_lab_goes_with_the_process_that_boots_it(engine: Engine, name: str) ->
 def test_clean_finds_what_has_no_folder_any_more(engine: Engine, lab: KindLab, name: str) -> None:
     """As after a restart of the machine: a network by its label alone."""
     engine.run("network", "create", "--label", f"dev.lbproof.lab={name}", f"lbproof-{name}")
-    removed = registry.clean()
+    removed = provide.clean()
 
     assert [line for line in removed if name in line] == [
         f"lab {name}, of which no directory is left: network lbproof-{name}"

@@ -12,8 +12,8 @@ import pytest
 from lbproof.lab import registry
 from lbproof.lab.base import Image, Topology
 from lbproof.lab.components import LAB, ensure
-from lbproof.lab.netns import NetnsLab
 from lbproof.lab.netns.images import SYSTEM
+from lbproof.lab.netns.lab import NetnsLab
 from lbproof.witnesses.kube import Kube
 from lbproof.witnesses.wait import eventually
 
@@ -115,7 +115,7 @@ def lab_in_process(programs: Mapping[str, Path]) -> Iterator[Callable[[str], sub
     code = (
         "import sys, json, pathlib, threading\n"
         "from lbproof.lab.base import Topology\n"
-        "from lbproof.lab.netns import NetnsLab\n"
+        "from lbproof.lab.netns.lab import NetnsLab\n"
         "programs = {k: pathlib.Path(v) for k, v in json.loads(sys.argv[2]).items()}\n"
         "lab = NetnsLab.up(sys.argv[1], Topology(workers=0), programs=programs)\n"
         "print('up', flush=True)\n"

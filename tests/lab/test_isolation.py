@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lbproof.lab import registry
+from lbproof.lab import provide, registry
 from lbproof.lab.base import LabError, Topology
-from lbproof.lab.netns import NetnsLab
+from lbproof.lab.netns import leftovers
+from lbproof.lab.netns.lab import NetnsLab
 from lbproof.witnesses import http
 from lbproof.witnesses.wait import eventually
 
@@ -32,7 +33,7 @@ def name() -> Iterator[str]:
     name = registry.free_name("beside")
     yield name
     if any(info.name == name for info in registry.labs()):
-        registry.clean(name)
+        provide.clean(name)
 
 
 def traces() -> set[str]:
@@ -72,7 +73,7 @@ def processes() -> list[Path]:
 
 def spaces_of(name: str) -> set[str]:
     """All namespaces that the processes of a lab live in, but this process's own."""
-    pidns = str(Path(registry.find(name).process, "ns/pid").readlink())
+    pidns = str(Path(f"/proc/{leftovers.init_of(registry.find(name))}", "ns/pid").readlink())
     found = [spaces(process) for process in processes()]
     return set().union(*(those for those in found if pidns in those)) - spaces(Path("/proc/self"))
 
@@ -114,7 +115,7 @@ def test_what_runs_in_a_lab_has_nothing_of_the_user_s_shell(
         monkeypatch.setenv(variable, value)
     lab = NetnsLab.up(name, SMALL, programs=programs)
     process = lab.client().popen(["sleep", "60"])
-    pidns = Path(registry.find(name).process, "ns/pid").readlink()
+    pidns = Path(f"/proc/{leftovers.init_of(registry.find(name))}", "ns/pid").readlink()
     inside = [path for path in processes() if str(pidns) in spaces(path)]
     variables = {line.partition(b"=")[0].decode() for path in inside for line in environ(path)}
     process.kill()
@@ -141,11 +142,11 @@ def test_nothing_is_left_when_the_supervisor_is_killed(
     other = NetnsLab.up(name, SMALL, programs=programs)
     sleeper = other.client().popen(["sleep", "60"])
     its_own = spaces_of(name)
-    os.kill(registry.find(name).supervisor, signal.SIGKILL)
+    os.kill(leftovers.init_of(registry.find(name)), signal.SIGKILL)
     sleeper.wait(5)
     eventually(names, lambda seen: not seen[name], what="the lab is dead", within=5)
     said: list[str] = []
-    removed = registry.clean(progress=said.append)
+    removed = provide.clean(progress=said.append)
     other._reap()  # noqa: SLF001 - it was killed behind its back
 
     assert len(its_own) >= 4
@@ -195,9 +196,9 @@ def test_a_lab_without_lifeline_is_found_and_taken_down(programs: Mapping[str, P
     """`lab up`: it stays, another process finds it by name, and `clean` leaves it alone until it is named."""
     lab = NetnsLab.up(name, SMALL, programs=programs, lifeline=False)
     found = NetnsLab.attach(name)
-    spared = registry.clean()
+    spared = provide.clean()
     listed = next(info for info in registry.labs() if info.name == name)
-    removed = registry.clean(name)
+    removed = provide.clean(name)
     lab._reap()  # noqa: SLF001 - another has taken it down
 
     assert found.kubeconfig == lab.kubeconfig
@@ -219,7 +220,7 @@ def test_a_taken_port_is_refused_before_anything_is_made(programs: Mapping[str, 
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(LabError, match=f"port {port} is taken"):
-            NetnsLab.up(name, Topology(workers=0, api_port=port), programs=programs)
+            NetnsLab.up(name, SMALL, programs=programs, api_port=port)
 
     assert name not in names()
 

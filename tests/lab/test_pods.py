@@ -12,7 +12,7 @@ from lbproof.witnesses.wait import eventually
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from lbproof.lab.netns import NetnsLab
+    from lbproof.lab.netns.lab import NetnsLab
     from lbproof.witnesses.kube import Kube
 
 PODS = "/api/v1/namespaces/default/pods"

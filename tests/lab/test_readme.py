@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lbproof.lab import registry
+from lbproof.lab import provide, registry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,7 +25,7 @@ def name() -> Iterator[str]:
     free = registry.free_name("readme")
     yield free
     if free in {info.name for info in registry.labs()}:
-        registry.clean(free)
+        provide.clean(free)
 
 
 def test_the_example_of_a_lab_works_from_up_to_down(name: str) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lbproof.lab import registry
+from lbproof.lab import provide, registry
 from lbproof.lab.base import LabError, Topology
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def dead(name: str) -> None:
     """What a lab leaves whose supervisor died: here one with a start time that nothing has."""
     with registry.claim(name) as state:
-        registry.record(name, os.getpid(), Topology(workers=1))
+        registry.record(name, os.getpid(), Topology(workers=1), provider="netns")
         row = (state / "lab.json").read_text(encoding="utf-8")
         (state / "lab.json").write_text(row.replace('"start": "', '"start": "0'), encoding="utf-8")
 
@@ -33,14 +33,14 @@ def dead(name: str) -> None:
 def test_a_machine_without_labs_has_none() -> None:
     """No directory is no lab."""
     assert registry.labs() == []
-    assert registry.clean() == []
+    assert provide.clean() == []
 
 
 def test_a_process_is_known_by_number_and_start() -> None:
     """A number that is used again by another process is no live lab."""
     dead("gone")
     with registry.claim("here"):
-        registry.record("here", os.getpid(), Topology())
+        registry.record("here", os.getpid(), Topology(), provider="netns")
 
     assert [(info.name, info.alive, info.nodes) for info in registry.labs()] == [("gone", False, 2), ("here", True, 4)]
     with pytest.raises(LabError, match="no lab gone is up; there are: here"):
@@ -51,14 +51,14 @@ def test_clean_takes_the_dead_and_spares_the_living(root: Path) -> None:
     """Without a name only what no process stands behind is removed, and nothing beside the labs."""
     dead("gone")
     with registry.claim("here"):
-        registry.record("here", os.getpid(), Topology())
+        registry.record("here", os.getpid(), Topology(), provider="netns")
     (root / "not-a-lab.txt").touch()
-    removed = registry.clean()
+    removed = provide.clean()
 
     assert removed == [f"lab gone: dead already; {root}/gone"]
     assert sorted(path.name for path in root.iterdir()) == [".lock", "here", "not-a-lab.txt"]
     with pytest.raises(LabError, match="no lab other; there are: here"):
-        registry.clean("other")
+        provide.clean("other")
 
 
 def test_a_dead_lab_s_name_is_free_again() -> None:
@@ -66,7 +66,7 @@ def test_a_dead_lab_s_name_is_free_again() -> None:
     dead("again")
     with registry.claim("again") as state:
         assert list(state.iterdir()) == []
-        registry.record("again", os.getpid(), Topology())
+        registry.record("again", os.getpid(), Topology(), provider="netns")
 
     with pytest.raises(LabError, match="lab again is up already"), registry.claim("again"):
         pass
@@ -94,7 +94,7 @@ def test_a_record_that_cannot_be_read_is_of_a_dead_lab(root: Path, text: str) ->
         (state / "lab.json").write_text(text)
 
     assert [(info.name, info.alive) for info in registry.labs()] == [("odd", False)]
-    assert registry.clean() == [f"lab odd: dead already; {root}/odd"]
+    assert provide.clean() == [f"lab odd: dead already; {root}/odd"]
 
 
 def test_a_file_in_the_way_of_a_lab_is_named(root: Path) -> None:

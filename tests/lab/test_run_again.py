@@ -12,7 +12,7 @@ from lbproof.context import manifests
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from lbproof.lab.netns import NetnsLab
+    from lbproof.lab.netns.lab import NetnsLab
     from lbproof.witnesses.kube import Kube
 
 NAMESPACES = ("lbproof", "lbproof-foreign")

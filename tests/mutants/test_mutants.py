@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tests.mutants.catalogue import MUTANTS, Mutant
 
+from lbproof.lab.netns.provider import NetnsProvider
 from lbproof.run.schedule import labs_that_pay
 from lbproof.spec import Level
 from lbproof.spec.requirements import of_case
@@ -36,11 +37,8 @@ def judged(
     run = subprocess.run(
         [
             *(sys.executable, "-m", "lbproof", "run", "--implementation", implementation, "--results", str(results)),
-            *(
-                "--labs",
-                str(labs),
-                *(word for name, most in BUDGETS.items() for word in ("--budget", f"{name}={most}")),
-            ),
+            *("--labs", str(labs)),
+            *(word for name, most in BUDGETS.items() for word in ("--budget", f"{name}={most}")),
             *(("--budget", "at_rest=10") if cases else ()),  # some mutants never come to rest
             *(word for case in cases for word in ("--requirement", case)),
         ],
@@ -61,7 +59,7 @@ class Runs:
     def __init__(self, mutants: Iterable[Mutant], folder: Path) -> None:
         """Start the runs, those with the most cases first."""
         mutants = sorted(mutants, key=lambda mutant: len(mutant.cases), reverse=True)
-        self._pool = ThreadPoolExecutor(labs_that_pay(len(MUTANTS)))
+        self._pool = ThreadPoolExecutor(labs_that_pay(len(MUTANTS), NetnsProvider().capacity()))
         self._runs = {mutant.name: self._pool.submit(self._run, mutant, folder / mutant.name) for mutant in mutants}
 
     def __getitem__(self, mutant: Mutant) -> tuple[int, dict[str, str]]:

@@ -14,12 +14,11 @@ import numpy as np
 import pytest
 
 from lbproof.lab.base import LabError
-from lbproof.witnesses.frames import BROADCAST, ETHERTYPE_ARP, Frame, Op, encode
+from lbproof.witnesses.frames import BROADCAST, ETHERTYPE_ARP, Frame, Op, encode, request
 from lbproof.witnesses.packets import opened
 from lbproof_perf.benchmarks.arp_services import quiet
 from lbproof_perf.outage_probe import hosts
-from lbproof_perf.probes.arp_frames import patience, question
-from lbproof_perf.probes.arp_requests import ArpRequester, ask_each
+from lbproof_perf.probes.arp_requests import ArpRequester, ask_each, patience
 from lbproof_perf.probes.timestamps import stamp
 
 if TYPE_CHECKING:
@@ -101,18 +100,19 @@ def test_an_answer_that_comes_late_is_not_taken_for_the_next_one() -> None:
                 )
             )
         targets = [socket.inet_aton(right)] * 2
-        took = ask_each(talk, question(MAC, ADDRESS, ADDRESS), targets, within=math.inf, stop=False)
+        frame = bytearray(encode(request(mac=MAC, address=ADDRESS, target=ADDRESS)))
+        took = ask_each(talk, frame, targets, within=math.inf, stop=False)
 
-        assert [seconds is None for seconds in took] == [False, True]
-        assert peer.recv(2048) == bytes(question(MAC, ADDRESS, right))
+        assert [math.isnan(seconds) for seconds in took] == [False, True]
+        assert peer.recv(2048) == encode(request(mac=MAC, address=ADDRESS, target=right))
 
 
 def test_an_asker_that_is_gone_is_said_to_be(pair: tuple[NamespaceVantage, NamespaceVantage]) -> None:
     """It ends at what is no address, and that is an error of the lab's and no endless wait."""
     with ArpRequester(pair[0], mac=MAC, address=ADDRESS) as requester:
-        with pytest.raises(LabError, match="ARP asker at host 1 ended with 1"):
+        with pytest.raises(LabError, match="arp_requests at host 1 ended by itself with 1"):
             requester.ask(["nowhere"])
-        with pytest.raises(LabError, match="ARP asker at host 1 ended with 1"):
+        with pytest.raises(LabError, match="arp_requests at host 1 ended by itself with 1"):
             requester.ask([STRANGER])
 
 

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from lbproof.lab.base import Fault, Node, Role
+from lbproof.witnesses.frames import mac_bytes
 from lbproof_perf.outage_probe.outage import announcers, gaps, outage, takeovers
-from lbproof_perf.outage_probe.reading import Reading, quiet, reading
-from lbproof_perf.outage_probe.records import DTYPE, RECORD, Kind
+from lbproof_perf.outage_probe.reading import Reading, quiet, reading, table
+from lbproof_perf.outage_probe.records import RECORD, Kind
 from lbproof_perf.sut.system import Watched, wide_bracket
 
 if TYPE_CHECKING:
@@ -19,22 +20,15 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-OLD, NEW = "02:00:00:00:00:01", "02:00:00:00:00:02"
+OLD, NEW, THIRD = "02:00:00:00:00:01", "02:00:00:00:00:02", "02:00:00:00:00:00"
 PERIODS = {"udp": 0.001, "tcp": 0.01, "census": 0.01}
 FAULT = 100.0
-Row = tuple[Kind, int, int, float, float, float]
+Row = tuple[Kind, str, float, float, float]
 
 
-def table(rows: Iterable[Row]) -> NDArray[np.void]:
+def rows_of(rows: Iterable[Row]) -> NDArray[np.void]:
     """Records as a process writes them."""
-    data = b"".join(RECORD.pack(kind, who, index, *moments) for kind, who, index, *moments in rows)
-    return np.frombuffer(data, dtype=np.dtype(list(DTYPE)))
-
-
-def met(mac: str, number: int) -> Row:
-    """The record that tells of a hardware address."""
-    raw = bytes.fromhex(mac.replace(":", ""))
-    return (Kind.NEW, number, int.from_bytes(raw[:4]), float(int.from_bytes(raw[4:])), math.nan, math.nan)
+    return table(b"".join(RECORD.pack(kind, int.from_bytes(mac_bytes(mac)), *moments) for kind, mac, *moments in rows))
 
 
 def seen(*, away: float = 0.13, late: float = 0.0, doubly: float = 0.0, more: Iterable[Row] = ()) -> Reading:
@@ -42,26 +36,26 @@ def seen(*, away: float = 0.13, late: float = 0.0, doubly: float = 0.0, more: It
 
     `late`: the client turns so long after the announcement. `doubly`: for so long the old one goes on answering.
     """
-    rows = [met(OLD, 0), met(NEW, 1)]
+    rows: list[Row] = []
     for at in range(2000):
         due = FAULT - 1 + at / 1000
         lost = FAULT <= due < FAULT + away + late
-        rows.append((Kind.UDP, -1, at, due, due, math.nan if lost else due + 0.0002))
+        rows.append((Kind.UDP, "", due, due, math.nan if lost else due + 0.0002))
     for at in range(200):
         due = FAULT - 1 + at / 100
         lost = FAULT <= due < FAULT + away + late
-        rows.append((Kind.TCP, -1, at, due, due, math.nan if lost else due + 0.001))
-        rows.append((Kind.ASK, -1, at, due, due, math.nan))
+        rows.append((Kind.TCP, "", due, due, math.nan if lost else due + 0.001))
+        rows.append((Kind.ASK, "", due, due, math.nan))
         if due < FAULT + doubly:
-            rows.append((Kind.ANSWER, 0, 0, due + 0.0001, math.nan, math.nan))
+            rows.append((Kind.ANSWER, OLD, due + 0.0001, math.nan, math.nan))
         if due >= FAULT + away:
-            rows.append((Kind.ANSWER, 1, 0, due + 0.0001, math.nan, math.nan))
+            rows.append((Kind.ANSWER, NEW, due + 0.0001, math.nan, math.nan))
     rows += [
-        (Kind.TURNED, 0, 0, FAULT - 1, math.nan, math.nan),
-        (Kind.ANNOUNCED, 1, 0, FAULT + away - 0.001, math.nan, math.nan),
-        (Kind.TURNED, 1, 0, FAULT + away + late, math.nan, math.nan),
+        (Kind.TURNED, OLD, FAULT - 1, math.nan, math.nan),
+        (Kind.ANNOUNCED, NEW, FAULT + away - 0.001, math.nan, math.nan),
+        (Kind.TURNED, NEW, FAULT + away + late, math.nan, math.nan),
     ]
-    return reading([table([*rows, *more])], PERIODS, [OLD, NEW])
+    return reading([rows_of([*rows, *more])], PERIODS, [OLD, NEW])
 
 
 def test_an_outage_is_split_in_its_parts() -> None:
@@ -97,7 +91,7 @@ def test_a_clock_that_is_read_late_shortens_no_outage() -> None:
 
 def test_a_loss_from_before_the_fault_is_none_of_its_outage() -> None:
     """A probe that was lost earlier, for another reason, makes no outage longer."""
-    early = (Kind.UDP, -1, 9000, FAULT - 0.0105, FAULT - 0.0105, math.nan)
+    early = (Kind.UDP, "", FAULT - 0.0105, FAULT - 0.0105, math.nan)
     found = watched(seen(away=0.028, more=[early]), before=FAULT - 0.0004, began=FAULT + 0.009).outage
 
     assert found.first_answer_seconds == pytest.approx(0.028, abs=PERIODS["udp"])
@@ -145,9 +139,9 @@ def test_a_fault_that_costs_nothing_has_no_outage() -> None:
 def test_a_cold_client_has_waited_until_its_first_answer() -> None:
     """Whose first probe its kernel held until somebody announced has lost nothing, and waited all the same."""
     dues = [FAULT + 0.05 + at / 1000 for at in range(100)]
-    rows: list[Row] = [(Kind.UDP, -1, at, due, due, due + 0.07) for at, due in enumerate(dues)]
+    rows: list[Row] = [(Kind.UDP, "", due, due, due + 0.07) for at, due in enumerate(dues)]
 
-    found = outage(reading([table(rows)], PERIODS), FAULT, OLD)
+    found = outage(reading([rows_of(rows)], PERIODS), FAULT, OLD)
 
     assert found.first_answer_seconds == pytest.approx(0.12)
     assert found.lost == 0
@@ -155,17 +149,17 @@ def test_a_cold_client_has_waited_until_its_first_answer() -> None:
 
 def test_a_cold_client_s_first_answer_is_its_first_at_all() -> None:
     """What was lost after it does not make it later."""
-    rows: list[Row] = [(Kind.UDP, -1, 0, FAULT + 0.01, FAULT + 0.01, FAULT + 0.02)]
-    rows += [(Kind.UDP, -1, at, FAULT + at / 100, FAULT, math.nan) for at in (2, 3)]
-    rows += [(Kind.UDP, -1, 4, FAULT + 0.04, FAULT + 0.04, FAULT + 0.05)]
+    rows: list[Row] = [(Kind.UDP, "", FAULT + 0.01, FAULT + 0.01, FAULT + 0.02)]
+    rows += [(Kind.UDP, "", FAULT + at / 100, FAULT, math.nan) for at in (2, 3)]
+    rows += [(Kind.UDP, "", FAULT + 0.04, FAULT + 0.04, FAULT + 0.05)]
 
-    assert outage(reading([table(rows)], PERIODS), FAULT, OLD).first_answer_seconds == pytest.approx(0.02)
+    assert outage(reading([rows_of(rows)], PERIODS), FAULT, OLD).first_answer_seconds == pytest.approx(0.02)
 
 
 def test_all_is_steady_after_the_last_loss() -> None:
     """A second gap counts, although the first answer came before it."""
-    again = [(Kind.UDP, -1, 9000 + at, FAULT + 1 + at / 1000, FAULT, math.nan) for at in range(10)]
-    after = (Kind.UDP, -1, 9999, FAULT + 1.01, FAULT + 1.01, FAULT + 1.011)
+    again = [(Kind.UDP, "", FAULT + 1 + at / 1000, FAULT, math.nan) for at in range(10)]
+    after = (Kind.UDP, "", FAULT + 1.01, FAULT + 1.01, FAULT + 1.011)
 
     found = outage(seen(more=[*again, after]), FAULT, OLD)
 
@@ -175,7 +169,7 @@ def test_all_is_steady_after_the_last_loss() -> None:
 
 def test_a_probe_that_left_late_has_waited_since_it_was_due() -> None:
     """A stall of the ruler itself is no shorter wait."""
-    late = (Kind.UDP, -1, 9000, FAULT + 0.5, FAULT + 0.7, FAULT + 0.71)
+    late = (Kind.UDP, "", FAULT + 0.5, FAULT + 0.7, FAULT + 0.71)
 
     assert outage(seen(more=[late]), FAULT, OLD).longest_wait_seconds == pytest.approx(0.21)
 
@@ -215,13 +209,13 @@ def test_two_announcers_are_counted_in_time() -> None:
 
 def test_a_late_answer_of_one_node_is_no_gap() -> None:
     """An answer that missed its question's time is heard in the next one's: nobody was without an announcer."""
-    rows: list[Row] = [met(OLD, 0)]
+    rows: list[Row] = []
     for at in range(100):
-        rows.append((Kind.ASK, -1, at, FAULT + at / 100, FAULT, math.nan))
+        rows.append((Kind.ASK, "", FAULT + at / 100, FAULT, math.nan))
         late = 0.011 if at == 50 else 0.0001
-        rows.append((Kind.ANSWER, 0, 0, FAULT + at / 100 + late, math.nan, math.nan))
+        rows.append((Kind.ANSWER, OLD, FAULT + at / 100 + late, math.nan, math.nan))
 
-    assert announcers(reading([table(rows)], PERIODS), FAULT) == (0.0, 0.0)
+    assert announcers(reading([rows_of(rows)], PERIODS), FAULT) == (0.0, 0.0)
 
 
 def test_a_takeover_without_a_fault_is_seen() -> None:
@@ -235,7 +229,7 @@ def test_a_takeover_without_a_fault_is_seen() -> None:
 
 def test_what_the_census_cannot_see_is_not_guessed() -> None:
     """Where no ARP reaches (behind a router), who announces is unknown."""
-    unseen = reading([table([met(OLD, 0)])], PERIODS)
+    unseen = reading([rows_of([])], PERIODS)
 
     assert announcers(unseen, FAULT) == (None, None)
     assert "two_announcers_seconds" not in outage(unseen, FAULT, OLD).values()
@@ -248,14 +242,14 @@ def test_gaps_end_where_an_answered_sample_was_due() -> None:
     assert found == pytest.approx((FAULT, FAULT + 0.13))
 
 
-def test_numbers_of_two_processes_mean_the_same_nodes() -> None:
+def test_two_processes_speak_of_the_same_nodes() -> None:
     """Probe and capture count hardware addresses each for itself."""
-    one = table([met(NEW, 0), (Kind.ANSWER, 0, 0, 1.0, math.nan, math.nan)])
-    other = table([met("02:00:00:00:00:09", 0), met(NEW, 1), (Kind.ANNOUNCED, 1, 0, 2.0, math.nan, math.nan)])
+    one = rows_of([(Kind.ANSWER, NEW, 1.0, math.nan, math.nan)])
+    other = rows_of([(Kind.SIGNAL, THIRD, 1.0, math.nan, math.nan), (Kind.ANNOUNCED, NEW, 2.0, math.nan, math.nan)])
 
     found = reading([one, other], PERIODS, [OLD, NEW])
 
-    assert found.macs[:2] == (OLD, NEW)
+    assert found.macs == (OLD, NEW, THIRD)
     assert found.answers.who.tolist() == found.announced.who.tolist() == [1]
 
 

@@ -160,7 +160,7 @@ def test_a_process_that_ends_by_itself_is_told(pair: tuple[NamespaceVantage, Nam
     client, server = pair
 
     with OutageProbe(client, server.address) as probe:
-        probe._parts[1].process.kill()  # noqa: SLF001 - there is no other way to break it
+        probe._parts[1][0].process.kill()  # noqa: SLF001 - there is no other way to break it
         with pytest.raises(RuntimeError, match="ended with -9"):
             probe.until(lambda _, __: False, 10)
 
@@ -177,7 +177,7 @@ def test_nothing_of_two_hosts_is_left() -> None:
 def test_a_stall_is_logged_once_at_its_length() -> None:
     """The logger is stopped for a while: that is what a machine that stands still looks like."""
     with JitterLog() as jitter:
-        process = jitter._process  # noqa: SLF001 - a stall of the machine's cannot be ordered
+        process = jitter.prober.process  # a stall of the machine's cannot be ordered
         began = time.monotonic()
         os.kill(process.pid, signal.SIGSTOP)
         threading.Event().wait(0.3)

@@ -23,8 +23,8 @@ from tests.observe.places import Segment
 from lbproof.lab.base import LabError
 from lbproof.witnesses.wait import eventually
 from lbproof_perf.probes.arp_frames import opened
-from lbproof_perf.probes.prober import Prober, Turns
-from lbproof_perf.probes.service_arp import QUIET, SILENT_ASKS, Asking
+from lbproof_perf.probes.prober import Prober, each_row
+from lbproof_perf.probes.services import QUIET, SILENT_ASKS, Asking, Turns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,9 +43,9 @@ def segment() -> Iterator[Segment]:
 @given(st.integers(0, 40), st.integers(1, 12))
 def test_everybody_has_a_turn_and_nobody_two_at_once(count: int, most: int) -> None:
     """With more addresses than fit, each is asked as often as the others."""
-    turns: Turns[int] = Turns(most)
+    turns: Turns[int, None] = Turns(most)
     for key in range(count):
-        turns.add(key)
+        turns.add(key, None)
     rounds = [turns.turn() for _ in range(count)]
     asked = [key for row in rounds for key in row]
 
@@ -55,55 +55,59 @@ def test_everybody_has_a_turn_and_nobody_two_at_once(count: int, most: int) -> N
 
 def test_who_is_dropped_is_asked_no_more_and_may_come_again() -> None:
     """An address that is given anew is asked for anew, once a turn."""
-    turns: Turns[str] = Turns(3)
+    turns: Turns[str, None] = Turns(3)
     for key in ("a", "b"):
-        turns.add(key)
-    turns.drop("a")
+        turns.add(key, None)
+    del turns["a"]
 
     assert turns.turn() == ["b"]
-    turns.add("a")
+    turns.add("a", None)
     assert sorted(turns.turn()) == ["a", "b"]
     assert len(turns) == 2
 
 
 def test_the_first_answer_is_told_once_with_what_is_not_known() -> None:
     """The step says since when the answerer may have been there: since the request before."""
-    asking = Asking()
+    asking = Asking(5)
     asking.begin(ONE, last=False)
 
-    assert asking.turn(1.0)[0] == [ONE]
-    assert asking.turn(1.005)[0] == [ONE]
+    assert asking.ask(1.0)[0] == [ONE]
+    assert asking.ask(1.005)[0] == [ONE]
     assert asking.heard(TWO, 1.006) is None
-    assert asking.heard(ONE, 1.006) == pytest.approx(0.006)
+    verb, step = asking.heard(ONE, 1.006) or ("", 0.0)
+    assert verb == "first"
+    assert step == pytest.approx(0.006)
     assert asking.heard(ONE, 1.007) is None
-    assert asking.turn(1.01) == ([], [])
+    assert asking.ask(1.01) == ([], [])
 
 
 def test_silence_takes_requests_and_time() -> None:
     """A pause of the machine is no silence: enough requests have to stay unanswered, for long enough."""
-    asking = Asking()
+    asking = Asking(5)
     asking.begin(ONE, last=True)
-    asking.turn(1.0)
-    assert asking.heard(ONE, 1.0005) == pytest.approx(0.0005)  # from now on it is watched
-    assert asking.waits_for_silence(ONE)
+    asking.ask(1.0)
+    verb, step = asking.heard(ONE, 1.0005) or ("", 0.0)
+    assert verb == "still"  # from now on it is watched
+    assert step == pytest.approx(0.0005)
+    assert ONE in asking
     assert asking.heard(ONE, 1.001) is None
     for at in range(SILENT_ASKS):
-        assert asking.turn(1.005 + at * 0.005) == ([ONE], [])
+        assert asking.ask(1.005 + at * 0.005) == ([ONE], [])
 
-    assert asking.turn(1.1) == ([ONE], [])
-    ((address, last, step),) = asking.turn(1.006 + QUIET)[1]
+    assert asking.ask(1.1) == ([ONE], [])
+    ((address, last, step),) = asking.ask(1.006 + QUIET)[1]
     assert (address, last) == (ONE, 1.001)
     assert step == pytest.approx(0.004)
 
 
 def test_an_address_that_was_silent_already_has_no_last_answer() -> None:
     """Its silence began before it was asked for."""
-    asking = Asking()
+    asking = Asking(5)
     asking.begin(ONE, last=True)
     for at in range(SILENT_ASKS):
-        asking.turn(1.0 + at)
+        asking.ask(1.0 + at)
 
-    assert asking.turn(9.0)[1] == [(ONE, None, 0.0)]
+    assert asking.ask(9.0)[1] == [(ONE, None, 0.0)]
 
 
 @pytest.fixture
@@ -113,24 +117,25 @@ def asker(segment: Segment) -> Iterator[tuple[Prober, list[Any]]]:
     client = segment.hosts["client"]
     with ExitStack() as stack:
         wire = stack.enter_context(contextlib.closing(opened(client, MAC)))
-        arguments = (str(wire.fileno()), MAC, SENDER)
-        yield (
-            stack.enter_context(
-                Prober("lbproof_perf.probes.service_arp", arguments, told.append, descriptors=[wire.fileno()])
-            ),
-            told,
+        prober = Prober(
+            "lbproof_perf.probes.services",
+            (str(wire.fileno()), MAC, SENDER, "8001", "/"),
+            each_row(told.append),
+            descriptors=[wire.fileno()],
+            inside=client.inside(),
         )
+        yield stack.enter_context(prober), told
 
 
 def test_arp_is_seen_to_begin_and_to_end(segment: Segment, asker: tuple[Prober, list[Any]]) -> None:
     """A host's kernel answers from when it has an address until it has not; nobody's neighbours change by it."""
     ask, told = asker
-    ask.ask("first", "10.77.0.9")
+    ask.say("first 10.77.0.9")
     before = time.monotonic()
     with segment.address("twin", "10.77.0.9"):
         eventually(lambda: told, bool, what="a first answer", within=10)
         verb, address, moment, _, mac = told.pop()
-        ask.ask("last", "10.77.0.9")
+        ask.say("last 10.77.0.9")
         eventually(lambda: told, bool, what="it is watched", within=10)
         assert (verb, address, mac) == ("first", "10.77.0.9", segment.hosts["twin"].mac)
         assert moment > before
@@ -158,27 +163,26 @@ class FakeWeb(http.server.BaseHTTPRequestHandler):
         """Nothing is logged."""
 
 
-def test_only_a_200_counts(segment: Segment) -> None:
+def test_only_a_200_counts(segment: Segment, asker: tuple[Prober, list[Any]]) -> None:
     """A refused connection is tried again, an error is no success, and the first 200 ends it."""
-    told: list[Any] = []
-    client, web = segment.hosts["client"], segment.hosts["web"]
-    with Prober("lbproof_perf.probes.service_http", ("8001", "/"), told.append, inside=client.inside()) as ask:
-        ask.ask("first", web.address)
-        with web.inside():
-            server = http.server.ThreadingHTTPServer((web.address, 8001), FakeWeb)
-        with server:
-            threading.Thread(target=server.serve_forever, daemon=True).start()
-            eventually(lambda: told, bool, what="a 200", within=10)
-            server.shutdown()
+    ask, told = asker
+    web = segment.hosts["web"]
+    ask.say(f"http {web.address}")
+    with web.inside():
+        server = http.server.ThreadingHTTPServer((web.address, 8001), FakeWeb)
+    with server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        eventually(lambda: told, bool, what="a 200", within=10)
+        server.shutdown()
 
-    assert [row[:2] for row in told] == [["first", web.address]]
+    assert [row[:2] for row in told] == [["http", web.address]]
     assert FakeWeb.left < 0
 
 
 def test_an_asker_that_ended_is_an_error() -> None:
     """What cannot be seen is not taken for what did not happen."""
-    with Prober("lbproof_perf.probes.service_http", ("no port", "/"), lambda _: None) as ask:
-        ask._process.wait(10)  # noqa: SLF001 - there is no other way to know that it has ended
+    with Prober("lbproof_perf.probes.services", ("no socket",)) as ask:
+        ask.process.wait(10)
 
         with pytest.raises(LabError, match="ended by itself"):
-            ask.ask("first", "10.77.0.2")
+            ask.say("first 10.77.0.2")

@@ -1,4 +1,7 @@
-"""`python -m fake_lab …` is `lbproof …` with a lab that boots at once and holds nothing: for tests of the command."""
+"""`python -m fake_lab …` is `lbproof …` with a lab that boots at once and contains nothing: for tests of the command.
+
+With FAKE_ROOT the labs of the installed providers are booted instead, and recorded below that folder.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from lbproof import checks
 from lbproof.context import RunContext
-from lbproof.lab import provide
+from lbproof.lab import provide, registry
 from lbproof.lab.base import LabError, Node, Role, Segment
 from lbproof.run import cli
 
@@ -53,7 +56,7 @@ class FakeLab:
 
     def export_logs(self, directory: Path) -> None:
         directory.mkdir()
-        if os.environ["FAKE_LAB"] == "stopped":
+        if os.environ.get("FAKE_LAB") == "stopped":
             os.kill(os.getpid(), signal.SIGTERM)
 
     def down(self) -> None:
@@ -73,7 +76,10 @@ def boot(*_: Any, **__: Any) -> tuple[FakeLab, dict[str, Path]]:  # noqa: ANN401
 
 def main() -> None:
     """The command, on the fake."""
-    provide.boot = boot  # type: ignore[assignment]
+    if "FAKE_ROOT" in os.environ:
+        registry.ROOT = Path(os.environ["FAKE_ROOT"])
+    else:
+        provide.boot = boot  # type: ignore[assignment]
     RunContext.install = lambda *_: None  # type: ignore[method-assign]
     checks.__file__ = str(Path(os.environ["FAKE_CHECKS"]) / "__init__.py")
     cli.main()

@@ -37,7 +37,7 @@ from lbproof.lab import registry
 from lbproof.lab.base import Topology
 registry.ROOT = Path(sys.argv.pop(1))
 with registry.claim("mine"):
-    registry.record("mine", os.getpid(), Topology())
+    registry.record("mine", os.getpid(), Topology(), provider="netns")
 os.setgroups([]); os.setgid({nobody}); os.setuid({nobody})
 cli.main()
 """.replace("{nobody}", str(NOBODY))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.suite.conftest import SUITE
 
+from lbproof.lab.common.capacity import capacity
 from lbproof.run.schedule import Check, Schedule, labs_that_pay
 from lbproof.witnesses.wait import eventually
 
@@ -213,4 +214,4 @@ def test_the_longest_come_first_and_a_package_stays_together() -> None:
 )
 def test_labs_are_as_many_as_pay(checks: int, cores: int, gib: int, labs: int) -> None:
     """By the number of checks, the cores, and the memory that is available."""
-    assert labs_that_pay(checks, cores=cores, available=gib * 1024**3) == labs
+    assert labs_that_pay(checks, capacity(2 * 1024**3, cores=cores, available=gib * 1024**3)) == labs

@@ -20,7 +20,7 @@ def test_a_flag_wins_over_the_file(tmp_path: Path) -> None:
 
     options = read(file, {"workers": 4})
 
-    assert (options.profile, options.workers, options.budgets) == ("core", 4, {"failover": 20})
+    assert (options.profile, options.lab_options()["workers"], options.budgets) == ("core", 4, {"failover": 20})
 
 
 @pytest.mark.parametrize(

@@ -1,15 +1,15 @@
-"""The Lab protocol: a cluster with vantages and faults, whoever provides it.
+"""The Lab protocol: a cluster with vantages and faults, independent of its provider.
 
-A check never asks which provider it is on, only what the lab can do (`Lab.can`): what it cannot is `untestable`, never
-a silent pass. Every fault returns its undo, and undoing twice is harmless.
+A check never asks for the provider, only for the capabilities of the lab (`Lab.can`): without one, its verdict is
+`untestable`, never `passed`. Each fault returns its undo, and a second undo has no effect.
 """
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -19,22 +19,26 @@ if TYPE_CHECKING:
 
 
 class LabError(RuntimeError):
-    """The lab broke or cannot be had here; the message says what, where, and what to do about it."""
+    """The lab failed or is not available here; the message says what, where, and what to do about it."""
 
 
 _NOT_FOR_A_LAB = frozenset({"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "FTP_PROXY", "NO_PROXY", "PYTHONWARNINGS"})
 
 
 def environment() -> dict[str, str]:
-    """The environment of a process of a lab: this process's, without what is meant for the user's own programs.
+    """Return the environment for a process of a lab: that of this process, without settings for the user's programs.
 
-    A proxy stands outside the lab and cannot lead into it.
+    A proxy is outside the lab and has no route into it.
     """
     return {name: value for name, value in os.environ.items() if name.upper() not in _NOT_FOR_A_LAB}
 
 
+def silent(_: str) -> None:
+    """Ignore a line of progress."""
+
+
 class Capability(StrEnum):
-    """Something that a lab may or may not be able to do."""
+    """Ability that a lab may lack."""
 
     ROUTED_CLIENT = "far-client"
     NODE_VANTAGE = "node-vantage"
@@ -52,7 +56,7 @@ class Capability(StrEnum):
 
 
 class Role(StrEnum):
-    """What a node is for."""
+    """Role of a node in its cluster."""
 
     CONTROL_PLANE = "control-plane"
     WORKER = "worker"
@@ -60,199 +64,215 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
-    """A node of the cluster as its segment sees it."""
+    """Node of the cluster, as seen on its segment."""
 
     name: str
     role: Role
     address: str
     """IPv4 on the segment."""
     mac: str
-    """Hardware address of the interface on the segment, lower case with colons: an ARP answer names its node by it."""
+    """Hardware address of the interface on the segment, in lower case with colons; ARP replies carry it."""
     interface: str = "eth0"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Segment:
-    """The layer 2 segment that the nodes and the outside client share."""
+    """Layer 2 segment of the nodes and the outside client."""
 
     subnet: str
     """CIDR of the nodes (`192.168.172.0/24`)."""
     free: tuple[str, ...]
-    """Addresses of it that belong to nobody and that pools may be made of, in order."""
+    """Unused addresses of the segment, for pools, in order."""
     reserved: tuple[str, ...] = ()
-    """Free addresses that are kept for the article's pool."""
+    """Unused addresses that are reserved for the article's pool."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Fault:
-    """Something done to the lab, from the moment that it took effect until it is undone."""
+    """Fault in a lab, from its effect until its undo."""
 
     kind: str
     """`power-cut`, `cable`, `silent-cut`, `partition`, `freeze`, `freeze-pod`, `kill`, `stop-api`, `drop`."""
     target: str
-    """What it was done to, for a reader: `node w02`, `w01 | w03`, `speaker-x7k2p on w02`."""
+    """Target, for a reader: `node w02`, `w01 | w03`, `speaker-x7k2p on w02`."""
     began: float
-    """`time.monotonic()` of this machine once it had taken effect; all vantages of a lab share that clock."""
+    """`time.monotonic()` of this machine after it took effect; all vantages of a lab share that clock."""
     undo_with: Callable[[], None]
     ended: float | None = None
     before: float | None = None
-    """The same clock just before it was done: it took effect between then and `began`. None where one moment alone was
-    read."""
+    """The same clock just before the fault, which took effect between then and `began`. None if only one moment was
+    measured."""
 
     @property
     def earliest(self) -> float:
-        """The first moment at which it can have taken effect."""
+        """Earliest moment at which it can have taken effect."""
         return self.began if self.before is None else self.before
 
     def undo(self) -> None:
-        """Put things back as they were; the second call does nothing."""
+        """Restore the previous state; the second call has no effect."""
         if self.ended is None:
             self.undo_with()
             self.ended = _now()
 
 
 def _now() -> float:
-    import time  # noqa: PLC0415 - the only use, and a seam for tests
+    import time  # noqa: PLC0415 - its only use; tests replace this function
 
     return time.monotonic()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Topology:
-    """What to boot. The default is the article's cluster."""
+    """Shape of a cluster, as checks and reports read it. The default is the article's cluster.
+
+    A provider that needs more to boot one derives a class of its own.
+    """
 
     workers: int = 3
     proxy_mode: str = "iptables"
-    """kube-proxy: `iptables`, `nftables` or `none`."""
+    """Mode of kube-proxy: `iptables`, `nftables`, `ipvs`, or `none` without kube-proxy."""
     proxy_args: tuple[str, ...] = ()
-    """More flags for kube-proxy (`--iptables-min-sync-period=10ms`)."""
+    """Additional flags of kube-proxy (`--iptables-min-sync-period=10ms`)."""
     node_grace: float = 50
-    """Seconds without a lease until the node controller calls a node NotReady (kube-controller-manager's flag)."""
-    api_port: int = 0
-    """Port of this machine's loopback that leads to the API server; 0 takes a free one."""
-    audit: bool = False
-    """Whether the API server writes a line of its audit log for each request of a ServiceAccount (netns alone)."""
+    """Seconds without a lease until the node controller sets a node NotReady (flag of kube-controller-manager)."""
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> Self:
+        """Create a topology from its JSON, ignoring unknown keys."""
+        known = {one.name: row[one.name] for one in fields(cls) if one.name in row}
+        return cls(**{**known, "proxy_args": tuple(known.get("proxy_args", ()))})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Image:
-    """What a container image stands for in a lab that runs programs instead of images."""
+    """Program that replaces a container image in a lab without images."""
 
     pattern: str
     """Image name without registry, tag and digest, as `fnmatch` (`nginx`, `metallb/speaker`, `lbproof/reference`)."""
     program: str
-    """The absolute path of the program on this machine."""
+    """Absolute path of the program on this machine."""
     args: tuple[str, ...] = ()
-    """What the image's entrypoint passes before the container's own `args`."""
+    """Arguments of the image's entrypoint, before the container's own `args`."""
     default_args: tuple[str, ...] = ()
-    """What runs when the container gives neither `command` nor `args` (an image's CMD)."""
+    """Arguments when the container has neither `command` nor `args` (CMD of an image)."""
     binds: tuple[str, ...] = ()
-    """Paths of this machine that it needs to see, read-only, at the same place. Empty for a static binary."""
+    """Paths of this machine that it needs, mounted read-only at the same place. Empty for a static binary."""
     path: str = ""
-    """Where the program appears in the container (`/agnhost`); its own path when empty."""
+    """Path of the program in the container (`/agnhost`); `program` when empty."""
     env: Mapping[str, str] = field(default_factory=dict)
 
 
 class Lab(Protocol):
-    """A running cluster."""
+    """Running cluster."""
 
     name: str
     provider: str
-    """`netns`, `kind` or `existing`."""
+    """Name of its provider."""
     kubeconfig: Path
-    """Works from this machine, with kubectl or any client."""
+    """Kubeconfig for clients on this machine."""
     segment: Segment
-    topology: Topology
+
+    @property
+    def topology(self) -> Topology:
+        """Shape of the cluster."""
+        ...
 
     @property
     def nodes(self) -> tuple[Node, ...]:
-        """Control plane first, then workers in order; a node without power too."""
+        """Nodes: control plane first, then workers in order, including crashed ones."""
         ...
 
     def can(self, capability: Capability) -> bool:
-        """Whether the lab can do this."""
+        """Return whether the lab has a capability."""
         ...
 
     def describe(self) -> Mapping[str, str]:
-        """What a report says of the environment: Kubernetes version, kube-proxy mode, kernel, …; all of it text."""
+        """Return facts for the report, as text: Kubernetes version, kube-proxy mode, kernel, …."""
         ...
 
     # vantages
     def client(self) -> Vantage:
-        """The outside client on the segment."""
+        """Return the outside client on the segment."""
         ...
 
     def routed_client(self) -> Vantage:
-        """The client behind a router."""
+        """Return the client behind a router."""
         ...
 
     def node(self, name: str) -> Vantage:
-        """A node itself. `KeyError` for an unknown name."""
+        """Return a node. Raises `KeyError` for an unknown name."""
         ...
 
     def pod(self, namespace: str, name: str) -> Vantage:
-        """A running pod. `LabError` when it does not run."""
+        """Return a running pod. Raises `LabError` when it does not run."""
+        ...
+
+    def exec_argv(self, where: str, argv: Sequence[str]) -> list[str]:
+        """Return the command line that runs a program at a place: a node, `client`, `far`, or `NAMESPACE/POD`.
+
+        Raises `LabError` for an unknown place.
+        """
         ...
 
     # faults: each takes effect before the call returns
     def node_crash(self, node: str) -> Fault:
-        """Every process of the node dies and its link goes down, at once. Undo: the node boots again."""
+        """Kill all processes of a node and take its link down, at once. Undo: the node boots again."""
         ...
 
     def link_down(self, node: str) -> Fault:
-        """The node's link to the segment goes down; it notices (no carrier). Undo: plugged in again."""
+        """Take a node's link to the segment down; the node loses its carrier. Undo: the link goes up."""
         ...
 
     def blackhole(self, node: str) -> Fault:
-        """The segment carries nothing to and from the node, which keeps its carrier and cannot notice."""
+        """Drop all frames between the segment and a node, which keeps its carrier."""
         ...
 
     def partition(self, one: str, other: str) -> Fault:
-        """Two nodes stop hearing each other; everybody else hears both, and both keep carrier."""
+        """Drop all frames between two nodes; both keep their carrier and all other connections."""
         ...
 
     def freeze(self, node: str) -> Fault:
-        """Every process of the node stops (SIGSTOP); its kernel goes on forwarding. Undo: they go on."""
+        """Stop all processes of a node (SIGSTOP); its kernel still forwards packets. Undo: they continue."""
         ...
 
     def freeze_pod(self, namespace: str, pod: str) -> Fault:
-        """Every process of one pod stops (SIGSTOP); its node goes on. Undo: they go on."""
+        """Stop all processes of a pod (SIGSTOP). Undo: they continue."""
         ...
 
     def kill(self, namespace: str, pod: str) -> Fault:
-        """SIGKILL to a pod's processes; its node restarts them as a kubelet would. There is nothing to undo."""
+        """Send SIGKILL to a pod's processes; its kubelet restarts them. The undo has no effect."""
         ...
 
     def stop_api(self) -> Fault:
-        """The API server stops. Undo: it starts again and is waited for."""
+        """Stop the API server. Undo: start it and wait until it serves."""
         ...
 
     def drop(self, node: str, share: float) -> Fault:
-        """A share (0 to 1) of the packets that reach the node from the segment is dropped."""
+        """Drop a share (0 to 1) of the packets that arrive at a node from the segment."""
         ...
 
-    # what the suite needs besides
+    # images, programs, logs, removal
     def bring_images(
         self,
         references: Iterable[str],
         stands_for: Callable[[], Iterable[Image]],
         progress: Callable[[str], None],
     ) -> None:
-        """Have the images that manifests name at hand before they are applied.
+        """Make the images that manifests name available before the manifests are applied.
 
-        A lab with real images loads or pulls `references`; one that runs programs asks what they stand for.
-        `LabError` when one can be had in no way.
+        A lab with real images loads or pulls `references`; a lab without images calls `stands_for` for the programs
+        that replace them. Raises `LabError` when an image is unavailable.
         """
         ...
 
     def run(self, node: str, argv: Sequence[str]) -> str:
-        """The output of a program run on a node. `LabError` when it fails."""
+        """Run a program on a node and return its output. Raises `LabError` when it fails."""
         ...
 
     def export_logs(self, directory: Path) -> None:
-        """Copy every log of the lab below a directory, bounded in size."""
+        """Copy all logs of the lab into a directory, each limited in size."""
         ...
 
     def down(self) -> None:
-        """Remove everything that the lab made."""
+        """Remove everything that the lab created."""
         ...

@@ -11,7 +11,8 @@ from lbproof import __version__
 from lbproof.adapters.base import python_modules_of
 from lbproof.context import RunContext, manifests
 from lbproof.lab import provide
-from lbproof.lab.base import LabError, Topology
+from lbproof.lab.base import LabError
+from lbproof.lab.provider import LabRequest
 from lbproof.witnesses.kube import Kube
 from lbproof.witnesses.wait import Waiter
 
@@ -88,21 +89,16 @@ class RunLab:
 
     def _provide(self, progress: Callable[[str], None]) -> tuple[Lab, Mapping[str, Path]]:
         asked = self.options
-        wanted = provide.Wanted(
-            provider=asked.provider,
+        request = LabRequest(
+            options=asked.lab_options(),
             programs=self.adapter.components,
             files=self.adapter.files,
             python_modules=python_modules_of(self.adapter),
             components=asked.components,
-            node_image=asked.node_image,
-            topology_file=asked.topology,
         )
         if asked.lab:
-            return provide.attach(asked.lab, wanted, progress)
-        topology = Topology(
-            workers=asked.workers, proxy_mode=asked.proxy_mode, proxy_args=asked.proxy_args, api_port=asked.api_port
-        )
-        return provide.boot(topology, wanted, progress, lifeline=not asked.keep)
+            return provide.attach(asked.lab, request, progress)
+        return provide.boot(asked.lab_provider, request, progress, lifeline=not asked.keep)
 
     def _facts(self, lab: Lab) -> dict[str, str]:
         return {

@@ -7,12 +7,14 @@ proves something other than its reader expects.
 from __future__ import annotations
 
 import tomllib
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
-from lbproof.run.flags import flag_of
+from lbproof.lab.providers import DEFAULT
+from lbproof.run.flags import PROVIDER, flag_of, providers
 from lbproof.spec import (
     PROFILES,
     REQUIREMENTS,
@@ -25,16 +27,21 @@ from lbproof.spec import (
 )
 from lbproof.spec.requirements import needs_of
 
-PROVIDERS = ("netns", "kind")
+if TYPE_CHECKING:
+    from lbproof.lab.option import Option
+    from lbproof.lab.provider import LabProvider
 
 
 class Options(BaseModel):
-    """Options of a run, with the names of an options file (TOML)."""
+    """Options of a run, with the names of an options file (TOML).
+
+    `read` creates a subclass that also has the options of the lab providers.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     implementation: str = "reference"
-    provider: str = "netns"
+    provider: str = DEFAULT
     lab: str = ""
     """Name of a running lab to use; when empty, a new lab is booted and later removed."""
     profile: str = "full"
@@ -48,14 +55,6 @@ class Options(BaseModel):
     """Budget name → seconds."""
     labs: int = Field(default=0, ge=0, le=16)
     """Number of parallel labs; 0 chooses by cores and memory."""
-    workers: int = Field(default=3, ge=1, le=50)
-    proxy_mode: str = "iptables"
-    proxy_args: tuple[str, ...] = ()
-    topology: Path | None = None
-    """A topology file for kind (`kind-configs/`), instead of `workers`, `proxy_mode` and `proxy_args`."""
-    node_image: str = ""
-    """Image of kind's nodes; when empty, the published image if available, otherwise the built one."""
-    api_port: int = Field(default=0, ge=0, le=65535)
     components: Path | None = None
     results: Path = Path("lbproof-results")
     keep: bool = False
@@ -67,30 +66,53 @@ class Options(BaseModel):
         `where` maps each option to its source (`--profile`, `lbproof.toml`). Raises `UnknownName` or `BadOption`.
         """
         check_name("profile", self.profile, where.get("profile", "--profile"), PROFILES, "lbproof list --profiles")
-        check_name("provider", self.provider, where.get("provider", "--provider"), PROVIDERS, "lbproof run --help")
+        self._check_provider(where)
         check_features(self.features, where.get("features", "--feature"))
         check_budgets(self.budgets, where.get("budgets", "--budget"))
-        modes = ("iptables", "nftables", "none")
-        if self.proxy_mode not in modes:
-            source = where.get("proxy_mode", "--proxy-mode")
-            raise BadOption(f"proxy mode {self.proxy_mode!r} in {source}: {', '.join(modes)} are allowed")
-        for key in ("topology", "node_image"):
-            if getattr(self, key) and self.provider != "kind":
-                source = where.get(key, f"--{key.replace('_', '-')}")
-                raise BadOption(f"{key.replace('_', ' ')} in {source}: it is for --provider kind, not {self.provider}")
+        for option in providers().options.values():
+            self._check_lab_option(option, where.get(option.key, f"--{option.name}"))
         if self.labs > 1:
-            alone = {
-                "lab": self.lab and "a running lab is one lab",
-                "api_port": self.api_port and "a port leads to one lab",
-                "provider": self.provider != "netns" and "several labs stand side by side with --provider netns",
-            }
-            for key, why in alone.items():
-                if why:
-                    source = where.get("labs", "--labs")
-                    raise BadOption(f"labs = {self.labs} in {source}, with {key.replace('_', '-')}: {why}")
+            for name, why in self.one_lab().items():
+                raise BadOption(f"labs = {self.labs} in {where.get('labs', '--labs')}, with {name}: {why}")
         select(self.requirements, where.get("requirements", "--requirement"))
         select(self.skip, where.get("skip", "--skip"))
         return self
+
+    def _check_provider(self, where: dict[str, str]) -> None:
+        source, found = where.get(PROVIDER, f"--{PROVIDER}"), providers()
+        if self.provider in found.broken:
+            raise BadOption(f"provider {self.provider} in {source}: it {found.broken[self.provider]}")
+        check_name(PROVIDER, self.provider, source, found.usable, "lbproof run --help")
+
+    def _check_lab_option(self, option: Option, source: str) -> None:
+        value, title = getattr(self, option.key), option.name.replace("-", " ")
+        takers = providers().takers(option)
+        if value and option.key in self.model_fields_set and self.provider not in takers:
+            raise BadOption(f"{title} in {source}: it is for --provider {' or '.join(takers)}, not {self.provider}")
+        for one in value if option.many else [value]:
+            if option.choices and one not in option.choices:
+                raise BadOption(f"{title} {one!r} in {source}: {', '.join(option.choices)} are allowed")
+
+    @property
+    def lab_provider(self) -> LabProvider:
+        """Chosen provider."""
+        return providers().usable[self.provider]
+
+    def lab_options(self) -> dict[str, Any]:
+        """Return the values of the chosen provider's options by their keys."""
+        return {option.key: getattr(self, option.key) for option in self.lab_provider.options}
+
+    def one_lab(self) -> dict[str, str]:
+        """Return the options that allow one lab only, each with the reason."""
+        options = {option.name: option.one_lab for option in self.lab_provider.options if getattr(self, option.key)}
+        parallel = [name for name, provider in providers().usable.items() if provider.parallel]
+        several = f"several labs stand side by side with --provider {' or '.join(parallel)}"
+        found = {
+            "lab": "a running lab is one lab" if self.lab else "",
+            **options,
+            PROVIDER: "" if self.lab_provider.parallel else several,
+        }
+        return {name: why for name, why in found.items() if why}
 
     def cases(self, claimed: frozenset[str]) -> tuple[list[str], dict[str, str]]:
         """Return the case IDs to run, and those not to run with the reason: feature not claimed, or excluded.
@@ -117,24 +139,42 @@ class Options(BaseModel):
         return run, not_run
 
 
+@cache
+def options_model() -> type[Options]:
+    """Create the class of options that includes those of the lab providers."""
+    fields: dict[str, Any] = {option.key: _field(option) for option in providers().options.values()}
+    return create_model("RunOptions", __base__=Options, **fields)
+
+
+def _field(option: Option) -> tuple[Any, Any]:
+    """Return an option's type and field for pydantic."""
+    kind: Any = option.type
+    if option.many:
+        kind = tuple[option.type, ...]  # type: ignore[name-defined]
+    elif option.type is Path:
+        kind = Path | None
+    return kind, Field(default=option.initial, ge=option.least, le=option.most)
+
+
 def read(path: Path | None, flags: dict[str, Any]) -> Options:
     """Read options from a file and from the given flags; flags override the file.
 
     Raises `BadOption` or `UnknownName` with a one-line message.
     """
+    model = options_model()
     where = {key: flag_of(key) for key in flags}
     values: dict[str, Any] = {}
     if path is not None:
         values = _file(path)
         where = {key: str(path) for key in values} | where
     try:
-        return Options.model_validate(values | flags).checked(where)
+        return model.model_validate(values | flags).checked(where)
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"]))
         source = where.get(str(first["loc"][0]), str(path or "the options"))
         if first["type"] == "extra_forbidden":
-            raise UnknownName("option", key, source, Options.model_fields, "lbproof run --help") from None
+            raise UnknownName("option", key, source, model.model_fields, "lbproof run --help") from None
         message = f"option {key} = {first['input']!r} in {source}: {first['msg'].lower()}"
         raise BadOption(message) from None
 

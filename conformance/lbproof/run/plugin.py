@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from lbproof.run.flags import FLAGS, key_of
+from lbproof.run.flags import all_flags, key_of, providers
 from lbproof.run.options import Options, read
 from lbproof.run.schedule import Check, labs_that_pay
 from lbproof.spec import BadOption, Exit, UnknownName
@@ -41,7 +41,7 @@ CHECK: pytest.StashKey[CheckContext] = pytest.StashKey()
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add every option of a run as `--lb-…`."""
     group = parser.getgroup("lbproof", "prove a Kubernetes LoadBalancer (lbproof)")
-    for name, spec in FLAGS:
+    for name, spec in all_flags():
         group.addoption(f"--lb-{name}", dest=f"lb_{name.replace('-', '_')}", default=None, **spec)
     group.addoption("--lb-keep", dest="lb_keep", action="store_true", default=None, help="leave the lab running")
 
@@ -75,7 +75,7 @@ def options_of(config: pytest.Config) -> Options:
     """Read and validate the options of this session once. Raises `pytest.UsageError` with a one-line message."""
     if OPTIONS not in config.stash:
         flags: dict[str, Any] = {}
-        for name, _ in (*FLAGS, ("keep", {})):
+        for name, _ in (*all_flags(), ("keep", {})):
             value = config.getoption(f"lb_{name.replace('-', '_')}")
             if value is None or name in {"options", "budget"}:
                 continue
@@ -176,8 +176,8 @@ def _scheduled(item: pytest.Item, index: int, begins: Container[pytest.Item]) ->
 def _choose_labs(config: pytest.Config, session: Session, checks: list[Check]) -> None:
     """Choose the number of labs: as requested, otherwise by number of checks and size of this machine."""
     options = session.options
-    alone = options.lab or options.keep or options.api_port or options.provider != "netns" or config.option.usepdb
-    session.labs = options.labs or (1 if alone else labs_that_pay(len(checks)))
+    alone = options.one_lab() or options.keep or config.option.usepdb
+    session.labs = options.labs or (1 if alone else labs_that_pay(len(checks), options.lab_provider.capacity()))
     if session.labs > 1:
         from lbproof.run.workers import ParallelLoop  # noqa: PLC0415 - as above
 
@@ -272,7 +272,8 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     if not any(str(arg).startswith("lbproof") for arg in config.args):
         return []
     options = options_of(config)
-    return [f"lbproof: {options.implementation}, profile {options.profile}, lab {options.lab or options.provider}"]
+    head = f"lbproof: {options.implementation}, profile {options.profile}, lab {options.lab or options.provider}"
+    return [head, *(f"lbproof: {line}" for line in providers().warnings())]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

@@ -6,7 +6,6 @@ fixture. Any other check is a unit by itself.
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -16,7 +15,6 @@ if TYPE_CHECKING:
 DISRUPTIVE_LAB = 0
 """Number of the lab for disruptive checks and background activities, as long as there are any."""
 _MOST_BY_DEFAULT = 4
-_BYTES_A_LAB = 2 * 1024**3
 _LEAST_CHECKS_A_LAB = 4
 """Minimum number of checks for each additional lab, since a lab takes seconds to boot."""
 _SECONDS = {
@@ -103,16 +101,6 @@ def seconds(unit: Sequence[Check]) -> float:
     return sum(one(check.case) for check in unit)
 
 
-def labs_that_pay(checks: int, *, cores: int | None = None, available: int | None = None) -> int:
-    """Return the number of labs to boot for a number of checks, by cores and available memory in bytes.
-
-    Checks mostly wait, so one core can serve several labs.
-    """
-    cores = cores or len(os.sched_getaffinity(0))
-    available = _available() if available is None else available
-    return max(1, min(_MOST_BY_DEFAULT, cores + 1, available // _BYTES_A_LAB, checks // _LEAST_CHECKS_A_LAB))
-
-
-def _available() -> int:
-    with open("/proc/meminfo", encoding="ascii") as lines:  # noqa: PTH123 - a file of the kernel's
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
+def labs_that_pay(checks: int, capacity: int) -> int:
+    """Return the number of labs to boot for a number of checks on a machine that carries up to `capacity` labs."""
+    return max(1, min(_MOST_BY_DEFAULT, capacity, checks // _LEAST_CHECKS_A_LAB))

@@ -127,7 +127,7 @@ class Session:
         self.live = terminal.LiveTerminal(sys.__stderr__ or sys.stderr, color=_color(), width=_width())
         self.journal.listeners.append(self.live)
         overrides = {
-            **provide.budgets(self.options.provider, self.options.lab),
+            **provide.budgets(self.options.lab_provider, self.options.lab),
             **self.adapter.budgets,
             **self.options.budgets,
         }

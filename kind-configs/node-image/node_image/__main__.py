@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING
 
 from lbproof.lab.base import LabError
 from lbproof.lab.components import VERSIONS, ComponentOptions, build, ensure
-from lbproof.lab.components import kind as kind_components
 from lbproof.lab.components.catalogue import GOMOD
 from lbproof.lab.kind import images as choose
+from lbproof.lab.kind.components import complete, kind_sources
 from lbproof.lab.kind.engine import Engine
 from node_image import archive, debian, images, node
 
@@ -128,7 +128,7 @@ def make(image: str, target: Path, paths: Mapping[str, Path], tree: Path) -> Non
             with (work / "images.tar").open("wb") as stream:
                 archive.write(pictures, stream)
         laid = work / "node"
-        with stage("kind's files and programs"), build.tree(kind_components.kind_sources(), say) as sources:
+        with stage("kind's files and programs"), build.tree(kind_sources(), say) as sources:
             node.lay_out(laid, sources, paths)
         with stage(f"{len(pictures)} images into containerd's store"):
             node.fill_store(laid / "var/lib/containerd", work / "images.tar", paths)
@@ -167,7 +167,7 @@ def run() -> str:
             if os.geteuid() != 0:
                 raise LabError("not root: debootstrap and containerd need it to make a node image")
             with stage("programs"):
-                paths = ensure(images.COMPONENTS, progress=say, options=options)
+                paths = ensure(images.COMPONENTS, progress=say, options=options, known=complete())
             make(image, kept, paths, bring_debian(cache))
             for old in cache.glob("*.tar"):
                 if old != kept:

@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
 from lbproof.context.run import NAMESPACE
-from lbproof.lab.base import Topology
+from lbproof.lab.netns.topology import NetnsTopology
 from lbproof_perf.benchmarks.base import BenchContext, Benchmark, Size
 from lbproof_perf.benchmarks.service_burst import CEILING, SAMPLE, Services, ServiceTimes
 from lbproof_perf.report import answers, panels
@@ -150,7 +150,7 @@ def _set_up(context: BenchContext, setup: Setup, arms: Sequence[Arm]) -> None:
     ]
     wanted = [row for row in wanted if not context.store.has(row[2])]
     most = max(case.services for case in setup.cases)
-    topology = Topology(
+    topology = NetnsTopology(
         proxy_mode=setup.proxy_mode,
         proxy_args=() if setup.period == STOCK else (f"--iptables-min-sync-period={setup.period}",),
         audit=True,

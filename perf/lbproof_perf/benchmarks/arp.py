@@ -25,8 +25,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lbproof.lab.base import LabError, Topology
-from lbproof.lab.netns import NetnsLab
+from lbproof.lab.base import LabError
+from lbproof.lab.netns.lab import NetnsLab
+from lbproof.lab.netns.topology import NetnsTopology
 from lbproof.witnesses import arp
 from lbproof.witnesses.wait import EventuallyFailed
 from lbproof_perf.benchmarks.arp_services import QUIET, Stock
@@ -133,7 +134,7 @@ def run(context: BenchContext, plan: ArpPlan) -> None:
         ]
         if all(map(context.store.has, trial_ids)):
             continue
-        topology = Topology(workers=1, proxy_mode="nftables", audit=True)
+        topology = NetnsTopology(workers=1, proxy_mode="nftables", audit=True)
         with opened(arm, topology, components=context.components, say=context.say) as deployment:
             _measure(context, plan, deployment, counts, first_kernel=at * len(plan.trials))
 

@@ -24,7 +24,7 @@ import numpy as np
 
 from lbproof.context import ingress
 from lbproof.context.run import NAMESPACE
-from lbproof.lab.base import Topology
+from lbproof.lab.netns.topology import NetnsTopology
 from lbproof_perf.benchmarks.allocate import allocating
 from lbproof_perf.benchmarks.base import BenchContext, Benchmark, Size
 from lbproof_perf.benchmarks.service_burst import CEILING, SERVICES, Services, at_pace, service
@@ -105,7 +105,7 @@ def _at(context: BenchContext, arms: Sequence[Arm], plan: ScalePlan, workers: in
         return TrialId(bench=NAME, arm=arm.name, case=point.case)
 
     needed = [arm for arm in arms if not all(context.store.has(trial_id(arm, point)) for point in points)]
-    topology = Topology(workers=workers, proxy_mode=PROXY_MODE, audit=True)
+    topology = NetnsTopology(workers=workers, proxy_mode=PROXY_MODE, audit=True)
     with ExitStack() as stack:
         systems = {}
         for arm in needed:

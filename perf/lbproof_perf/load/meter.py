@@ -25,11 +25,9 @@ if TYPE_CHECKING:
 
 EVERY = 0.2
 """Seconds between two looks."""
-_IDLE, _WAIT, _STEAL, _FIELDS = 3, 4, 7, 8
-"""Fields of the line `cpu` of /proc/stat."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Use:
     """Processors used on average over a time."""
 
@@ -43,9 +41,8 @@ class Use:
 
 def parse_machine(line: str) -> tuple[float, float]:
     """CPU seconds since the boot that were busy, and that were stolen: from the line `cpu` of /proc/stat."""
-    fields = [int(field) for field in line.split()[1 : _FIELDS + 1]]
-    steal = fields[_STEAL]
-    return (sum(fields) - fields[_IDLE] - fields[_WAIT] - steal) / TICK, steal / TICK
+    user, nice, system, _idle, _iowait, irq, softirq, steal = map(int, line.split()[1:9])
+    return (user + nice + system + irq + softirq) / TICK, steal / TICK
 
 
 def processes_at(places: Iterable[Vantage]) -> list[int]:
@@ -110,10 +107,6 @@ class GeneratorMeter:
         self._thread.join()
         self._look()
 
-    def span(self) -> tuple[float, float]:
-        """The moments of the first and the last look so far."""
-        return self._rows[0][0], self._rows[-1][0]
-
     def use(self, began: float, ended: float) -> Use | None:
         """Processors used from one `time.monotonic()` to another, between the looks in proportion; None if no time."""
         if ended <= began:
@@ -121,4 +114,4 @@ class GeneratorMeter:
         rows = np.array(self._rows)
         ends = np.array([began, ended])
         used = [float(np.diff(np.interp(ends, rows[:, 0], rows[:, at]))[0]) / (ended - began) for at in range(1, 5)]
-        return Use(generator=used[0], servers=used[1], busy=used[2], steal=used[3])
+        return Use(*used)

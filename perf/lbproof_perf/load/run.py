@@ -17,10 +17,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from lbproof.lab.base import LabError
 from lbproof.witnesses.wait import eventually
 from lbproof_perf.load.meter import GeneratorMeter
 from lbproof_perf.load.tally import Tally
+from lbproof_perf.stats.quantiles import quantile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -61,8 +64,6 @@ class Load:
     """Requests a second of a user with a schedule."""
     connections: int = 256
     """Of a user with a schedule, at most."""
-    timeout: float = 10.0
-    """Seconds after which a request has failed."""
     throughput: float = 10.0
     """Requests a second of a user that Locust paces."""
 
@@ -78,7 +79,7 @@ class Load:
             *("--processes", str(self.processes), "-u", str(self.users), "-r", str(max(100, self.users))),
             *("-t", f"{self.seconds}s", "--host", f"http://{self.host}:{self.port}", "--udp-port", str(self.udp_port)),
             *("--shape", self.shape, "--rate", f"{self.rate:g}", "--connections", str(self.connections)),
-            *("--request-timeout", f"{self.timeout:g}", "--throughput", f"{self.throughput:g}"),
+            *("--throughput", f"{self.throughput:g}"),
             *("--out", str(folder / "tally.json"), "--json-file", str(folder / "locust")),
             self.user,
         ]
@@ -107,16 +108,9 @@ class Outcome:
 
     def locust_quantile(self, q: float) -> float | None:
         """Seconds as Locust's own report has them: rounded to its buckets."""
-        counts: dict[int, int] = {}
-        for row in self.stats:
-            for took, count in row["response_times"].items():
-                counts[int(took)] = counts.get(int(took), 0) + count
-        left = sum(counts.values()) * q
-        for took in sorted(counts):
-            left -= counts[took]
-            if left <= 1e-9:  # noqa: PLR2004 - rounding
-                return took / 1000
-        return None
+        buckets = [(int(took), count) for row in self.stats for took, count in row["response_times"].items()]
+        seen = np.repeat(*np.array(buckets, dtype=np.int64).reshape(-1, 2).T)
+        return quantile(seen, q) / 1000 if len(seen) else None
 
     def warnings(self) -> tuple[str, ...]:
         """Why to look twice: above all, where the client and not the LoadBalancer was the limit."""
@@ -155,10 +149,7 @@ def measure(
             if during:
                 wait_for(process, folder / "log", _SPAWNED)
                 during()
-            try:
-                process.wait(timeout=load.seconds + START)
-            except subprocess.TimeoutExpired:
-                raise LabError(f"Locust did not end {START:g} s after its time; {_end(folder / 'log')}") from None
+            wait_until_ended(process, load.seconds, folder / "log")
         return _read(load, folder, meter)
 
 
@@ -188,6 +179,14 @@ def started(vantage: Vantage, argv: list[str], log: Path) -> Iterator[subprocess
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)  # workers whose master is gone
         process.wait()
+
+
+def wait_until_ended(process: subprocess.Popen[bytes], seconds: float, log: Path) -> None:
+    """Wait for a program that runs for so many seconds. Raises `LabError` when it takes `START` longer."""
+    try:
+        process.wait(timeout=seconds + START)
+    except subprocess.TimeoutExpired:
+        raise LabError(f"the generator did not end {START:g} s after its time; {_end(log)}") from None
 
 
 def wait_for(process: subprocess.Popen[bytes], log: Path, line: str) -> None:

@@ -9,13 +9,12 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from locust import LoadTestShape, events
+from locust import LoadTestShape
 
 from lbproof_perf.load.options import Shape
 
 if TYPE_CHECKING:
     from locust.env import Environment
-
 
 _STEPS = 4
 _SPIKE_FROM, _SPIKE_TO = 0.4, 0.6
@@ -43,9 +42,13 @@ class ChosenShape(LoadTestShape):
     use_common_options = True
     _spawned = False
 
-    def begins_with_all_users(self, **_: object) -> None:
-        """Count the time anew, once for each load: starting users takes time that a starved machine does not have."""
-        if not self._spawned:
+    def attach(self, environment: Environment) -> None:
+        """Count the time from when all users are there: starting them takes time that a starved machine lacks."""
+        hooks: Any = environment.events  # Locust's hooks are untyped
+        hooks.spawning_complete.add_listener(self._on_spawning_complete)
+
+    def _on_spawning_complete(self, **_: object) -> None:
+        if not self._spawned:  # once for each load: a shape spawns again and again
             self._spawned = True
             clock: Any = self
             clock.reset_time()
@@ -63,10 +66,3 @@ class ChosenShape(LoadTestShape):
         if seconds and elapsed >= seconds - _EARLY:
             return None
         return users_at(Shape(options.shape), users, elapsed, seconds), options.spawn_rate or users
-
-
-@events.init.add_listener  # type: ignore[untyped-decorator] # Locust's events are untyped
-def _attach(environment: Environment, **_: object) -> None:
-    hooks: Any = environment.events
-    if isinstance(environment.shape_class, ChosenShape):
-        hooks.spawning_complete.add_listener(environment.shape_class.begins_with_all_users)

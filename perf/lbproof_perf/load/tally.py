@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
 from hdrh.histogram import HdrHistogram  # type: ignore[import-untyped] # it ships no types
@@ -59,8 +60,8 @@ class Times:
         return [bound for bound, _ in bars], [count for _, count in bars]
 
     def encoded(self) -> str:
-        """HdrHistogram's own text form (V2, compressed, base64)."""
-        text: bytes = self._seen.encode()
+        """HdrHistogram's own text form (V2, compressed, base64); empty for an empty one."""
+        text: bytes = self._seen.encode() if self.count else b""
         return text.decode("ascii")
 
     @classmethod
@@ -72,25 +73,24 @@ class Times:
         return made
 
 
+@dataclass(slots=True)
 class Tally:
     """What a load came to so far."""
 
-    def __init__(self) -> None:
-        """Nothing happened yet."""
-        self.latency = Times()
-        """Of the answered: from the moment that it was meant to leave (schedule), or from sending (stock users)."""
-        self.lag = Times()
-        """How much later than meant a request left; of users with a schedule alone."""
-        self.failures: Counter[str] = Counter()
-        """What went wrong → how often."""
-        self.unsent = 0
-        """Requests that were due and had not left when the load ended."""
-        self.in_flight = 0
-        """Requests that had left, were not answered when the load ended, and had not timed out either."""
-        self.began = math.inf
-        """`time.monotonic()` at which the first request was due."""
-        self.ended = -math.inf
-        """`time.monotonic()` of the last answer or failure."""
+    latency: Times = field(default_factory=Times)
+    """Of the answered: from the moment that it was meant to leave (schedule), or from sending (stock users)."""
+    lag: Times = field(default_factory=Times)
+    """How much later than meant a request left; of users with a schedule alone."""
+    failures: Counter[str] = field(default_factory=Counter)
+    """What went wrong → how often."""
+    unsent: int = 0
+    """Requests that were due and had not left when the load ended."""
+    in_flight: int = 0
+    """Requests that had left, were not answered when the load ended, and had not timed out either."""
+    began: float = math.inf
+    """`time.monotonic()` at which the first request was due."""
+    ended: float = -math.inf
+    """`time.monotonic()` of the last answer or failure."""
 
     @property
     def answered(self) -> int:
@@ -121,24 +121,23 @@ class Tally:
         self.lasts(other.began, other.ended)
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON and msgpack can carry it."""
+        """As JSON and msgpack can carry it; the times are null when nothing happened."""
+        happened = math.isfinite(self.began)
         return {
-            "latency": self.latency.encoded() if self.latency.count else "",
-            "lag": self.lag.encoded() if self.lag.count else "",
+            "latency": self.latency.encoded(),
+            "lag": self.lag.encoded(),
             "failures": dict(self.failures),
             "unsent": self.unsent,
             "in_flight": self.in_flight,
-            "began": None if math.isinf(self.began) else self.began,
-            "ended": None if math.isinf(self.ended) else self.ended,
+            "began": self.began if happened else None,
+            "ended": self.ended if happened else None,
         }
 
     @classmethod
     def from_json(cls, row: Mapping[str, Any]) -> Self:
         """What `to_json` gave. Raises KeyError for a row that is none."""
-        made = cls()
-        made.latency, made.lag = Times.decoded(row["latency"]), Times.decoded(row["lag"])
-        made.failures.update(row["failures"])
-        made.unsent, made.in_flight = row["unsent"], row["in_flight"]
+        latency, lag = Times.decoded(row["latency"]), Times.decoded(row["lag"])
+        made = cls(latency, lag, Counter(row["failures"]), row["unsent"], row["in_flight"])
         if row["began"] is not None:
-            made.lasts(row["began"], row["ended"] if row["ended"] is not None else row["began"])
+            made.lasts(row["began"], row["ended"])
         return made

@@ -1,15 +1,13 @@
 """Locust's web UI: the load at the client in the lab, its page on this machine's loopback.
 
-Master and workers run at the client, where Locust listens on its own loopback. A door here pipes to it: the listening
-socket is this machine's, and what it leads to is opened at the client.
+Master and workers run at the client, where Locust listens on its own loopback. A proxy pipes to it, as to a lab's API
+server: the listening socket is this machine's, and what it leads to is opened at the client.
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import tempfile
-import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,9 +15,9 @@ from lbproof.lab.common import api_proxy
 from lbproof.witnesses import http
 from lbproof.witnesses.wait import eventually
 from lbproof_perf.load.run import START, started, wait_for
+from lbproof_perf.probes.prober import Prober
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Callable, Iterator
 
     from lbproof.witnesses.vantage import Vantage
@@ -53,36 +51,6 @@ def opened(vantage: Vantage, load: Load, port: int) -> Iterator[tuple[str, Calla
             what="Locust's web UI listens",
             within=START,
         )
-        with _door(vantage, listener):
+        pipe = [str(listener.fileno()), "127.0.0.1", str(_PORT)]
+        with Prober(api_proxy.__name__, pipe, descriptors=[listener.fileno()], inside=vantage.inside()):
             yield f"http://127.0.0.1:{listener.getsockname()[1]}", process.wait
-
-
-@contextlib.contextmanager
-def _door(vantage: Vantage, listener: socket.socket) -> Iterator[None]:
-    """What comes to the socket reaches the place's loopback inside the block."""
-    begun = threading.Event()
-    loops: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
-
-    async def piping() -> None:
-        over = asyncio.Event()
-        loops.append((asyncio.get_running_loop(), over))
-        begun.set()
-        pipes = asyncio.create_task(api_proxy.serve(listener, "127.0.0.1", _PORT))
-        await over.wait()
-        pipes.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await pipes
-
-    def inside() -> None:
-        with vantage.inside():  # this thread alone: what it connects to is at the place
-            asyncio.run(piping())
-
-    thread = threading.Thread(target=inside, name="web-door", daemon=True)
-    thread.start()
-    begun.wait()
-    try:
-        yield
-    finally:
-        loop, over = loops[0]
-        loop.call_soon_threadsafe(over.set)
-        thread.join()

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
 import tempfile
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lbproof.lab.base import LabError
 from lbproof_perf.load.meter import GeneratorMeter
-from lbproof_perf.load.run import START, started
+from lbproof_perf.load.run import started, wait_until_ended
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -50,17 +50,15 @@ def measure(
         log = Path(made, "log")
         argv = [program() or "wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", url]
         with started(vantage, argv, log) as process, GeneratorMeter(process.pid, servers) as meter:
-            try:
-                process.wait(timeout=seconds + START)
-            except subprocess.TimeoutExpired:
-                raise LabError(f"wrk did not end {START:g} s after its time") from None
-            rows = meter.span()
+            began = time.monotonic()
+            wait_until_ended(process, seconds, log)
+            ended = time.monotonic()
         text = log.read_text(encoding="utf-8", errors="replace")
     try:
         found = parse(text)
     except ValueError as error:
         raise LabError(f"{error}; it said:\n{text[-1000:]}") from None
-    use, rate = meter.use(*rows), found["requests_per_second"]
+    use, rate = meter.use(began, ended), found["requests_per_second"]
     if use and rate:
         found |= {"generator_cores": use.generator, "server_cores": use.servers}
         found["requests_per_second_per_core"] = rate / use.generator if use.generator else None

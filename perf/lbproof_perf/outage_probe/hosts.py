@@ -7,13 +7,11 @@ happens.
 from __future__ import annotations
 
 import subprocess
-import time
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lbproof.lab.base import LabError
-from lbproof.lab.common.commands import killed_with_parent
+from lbproof.lab.common.commands import killed_with_parent, output
 from lbproof.lab.common.vantage import NamespaceVantage
 
 if TYPE_CHECKING:
@@ -21,17 +19,16 @@ if TYPE_CHECKING:
 
 NETWORK = "198.51.100"
 """Of TEST-NET-2 (RFC 5737)."""
-_WITHIN = 5.0
 
 
 @contextmanager
 def two_hosts() -> Iterator[tuple[NamespaceVantage, NamespaceVantage]]:
     """Two vantages, .1 and .2 of `NETWORK`. Raises `LabError` when this machine cannot have them."""
     with ExitStack() as stack:
-        pids = [stack.enter_context(_namespace()) for _ in range(2)]
-        _ip(pids[0], f"link add eth0 type veth peer name eth0 netns {pids[1]}")
+        paths = [stack.enter_context(_namespace()) for _ in range(2)]
+        output(["ip", *f"link add eth0 type veth peer name eth0 netns {paths[1]}".split()], netns=paths[0])
         made = []
-        for number, pid in enumerate(pids, start=1):
+        for number, path in enumerate(paths, start=1):
             mac = f"02:00:c6:33:64:{number:02x}"
             for words in (
                 f"link set eth0 address {mac}",
@@ -39,13 +36,13 @@ def two_hosts() -> Iterator[tuple[NamespaceVantage, NamespaceVantage]]:
                 "link set eth0 up",
                 "link set lo up",
             ):
-                _ip(pid, words)
+                output(["ip", *words.split()], netns=path)
             made.append(
                 NamespaceVantage(
                     name=f"host {number}",
                     address=f"{NETWORK}.{number}",
                     mac=mac,
-                    netns=f"/proc/{pid}/ns/net",
+                    netns=path,
                     pidns="/proc/self/ns/pid",
                 )
             )
@@ -53,22 +50,11 @@ def two_hosts() -> Iterator[tuple[NamespaceVantage, NamespaceVantage]]:
 
 
 @contextmanager
-def _namespace() -> Iterator[int]:
-    """A new network namespace, by the PID of what holds it."""
-    argv = killed_with_parent(["unshare", "--net", "cat"])
-    with subprocess.Popen(argv, stdin=subprocess.PIPE) as holder:
-        ours, theirs = Path("/proc/self/ns/net").readlink(), Path(f"/proc/{holder.pid}/ns/net")
-        deadline = time.monotonic() + _WITHIN
-        while holder.poll() is None and theirs.readlink() == ours and time.monotonic() < deadline:
-            continue
-        if holder.poll() is not None or theirs.readlink() == ours:
-            holder.kill()
+def _namespace() -> Iterator[str]:
+    """A new network namespace, by its path."""
+    argv = killed_with_parent(["unshare", "--net", "sh", "-c", "echo made; exec cat"])
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None  # noqa: S101 - it was asked for
+        if not holder.stdout.readline():
             raise LabError("no network namespace can be made here: root is needed (see lbproof doctor)")
-        yield holder.pid
-
-
-def _ip(pid: int, words: str) -> None:
-    argv = ["nsenter", f"--net=/proc/{pid}/ns/net", "--", "ip", *words.split()]
-    done = subprocess.run(argv, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise LabError(f"`ip {words}` failed: {done.stderr.strip()}")
+        yield f"/proc/{holder.pid}/ns/net"

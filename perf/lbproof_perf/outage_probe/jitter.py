@@ -9,13 +9,11 @@ than `LATE`.
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import threading
 import time
-from typing import Self
+from typing import IO, Self
 
-from lbproof.lab.common.commands import killed_with_parent
+from lbproof_perf.probes.prober import Prober
 
 PERIOD = 0.01
 LATE = 0.002
@@ -23,29 +21,24 @@ LATE = 0.002
 
 
 class JitterLog:
-    """Logs while it is entered."""
+    """Context manager that logs the stalls of the machine."""
 
     def __init__(self) -> None:
         """Nothing is logged yet."""
         self._rows: list[tuple[float, float]] = []
+        self._at_work = threading.Event()
+        self.prober = Prober(__name__, [], self._read)
 
     def __enter__(self) -> Self:
         """Log from now on; returns when the logger is at work."""
-        self._process = subprocess.Popen(
-            killed_with_parent([sys.executable, "-m", __name__]),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        assert self._process.stdout is not None  # noqa: S101 - it was asked for
-        self._process.stdout.readline()
-        self._reader = threading.Thread(target=self._read, name="stalls", daemon=True)
-        self._reader.start()
+        self.prober.__enter__()
+        self._at_work.wait()
         return self
 
-    def _read(self) -> None:
-        assert self._process.stdout is not None  # noqa: S101 - it was asked for
-        for line in self._process.stdout:
+    def _read(self, out: IO[bytes]) -> None:
+        out.readline()  # `ready`; its end, where it could not start
+        self._at_work.set()
+        for line in out:
             at, seconds = line.split()
             self._rows.append((float(at), float(seconds)))
 
@@ -55,17 +48,13 @@ class JitterLog:
 
     def __exit__(self, *_: object) -> None:
         """Log no more; what was logged stays."""
-        self._process.terminate()
-        self._process.wait()
-        self._reader.join()
-        if self._process.stdout:
-            self._process.stdout.close()
+        self.prober.__exit__()
 
 
 def main() -> None:
     """Log for ever: one that is late begins anew, so a stall is told once."""
-    print("ready", flush=True)  # noqa: T201 - read by whoever started it
     due = time.monotonic() + PERIOD
+    print("ready", flush=True)  # noqa: T201 - read by whoever started it
     waiting = threading.Event()
     while True:
         waiting.wait(max(0.0, due - time.monotonic()))

@@ -17,12 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from lbproof_perf.outage_probe.reading import Heard, Reading, Stream
-
-    Floats = NDArray[np.float64]
-
 
 PARTS = ("detect_seconds", "announce_seconds", "learn_seconds", "answer_seconds")
 _ANNOUNCERS = ("two_announcers_seconds", "no_announcer_seconds")
@@ -74,9 +69,8 @@ def outage(found: Reading, earliest: float, before: str, until: float = np.inf) 
     before it but what was under way: a probe that was due up to two periods earlier is part of the outage, which begins
     at `earliest` all the same. `before` is the MAC of the node that announced when it happened.
     """
-    margin = 2 * found.periods["udp"] if found.periods.get("udp") else 0.0
-    udp = found.udp.since(earliest - margin, until)
-    tcp = found.tcp.since(earliest - found.periods.get("tcp", 0.0), until)
+    udp = found.udp.since(earliest - 2 * found.periods["udp"], until)
+    tcp = found.tcp.since(earliest - found.periods["tcp"], until)
     runs = gaps(udp)
     cold = not len(found.udp.since(-np.inf, earliest).due)
     begin = earliest if cold or not runs else max(earliest, runs[0][0])
@@ -131,15 +125,12 @@ def announcers(found: Reading, begin: float, end: float = np.inf) -> tuple[float
     By more than one: the time from a question to the next one in which two answered. By none: the time between two
     answers, where it is longer than three questions and so no matter of a late answer.
     """
-    asked = found.asked[(found.asked >= begin) & (found.asked < end)]
+    within = (found.asked >= begin) & (found.asked < end)
+    asked = found.asked[within]
     if len(asked) < 2:  # noqa: PLR2004 - a time has two ends
         return None, None
-    place = np.searchsorted(asked, found.answers.at, side="right") - 1
-    inside = (place >= 0) & (place < len(asked) - 1)
-    pairs = np.unique(np.stack([place[inside], found.answers.who[inside]]), axis=1)
-    counts = np.bincount(pairs[0], minlength=len(asked) - 1) if pairs.size else np.zeros(len(asked) - 1)
-    heard = found.answers.at[(found.answers.at >= begin) & (found.answers.at < end)]
-    between = np.diff(np.concatenate([asked[:1], heard, asked[-1:]]))
+    counts = found.census()[1][within][:-1]
+    between = np.diff(np.concatenate([asked[:1], found.answers.since(begin, end).at, asked[-1:]]))
     period = found.periods["census"]
     silent = between[between > _LATE * period] - period
     return float(np.diff(asked)[counts > 1].sum()), float(silent.sum())
@@ -147,10 +138,9 @@ def announcers(found: Reading, begin: float, end: float = np.inf) -> tuple[float
 
 def takeovers(found: Reading, begin: float, end: float = np.inf) -> list[tuple[float, str]]:
     """When another node than before began to answer the census, and which; the first that answers is none."""
-    within = (found.answers.at >= begin) & (found.answers.at < end)
-    at, who = found.answers.at[within], found.answers.who[within]
-    changed = np.flatnonzero(np.diff(who)) + 1
-    return [(float(at[i]), found.macs[who[i]]) for i in changed]
+    heard = found.answers.since(begin, end)
+    changed = np.flatnonzero(np.diff(heard.who)) + 1
+    return [(float(heard.at[i]), found.macs[heard.who[i]]) for i in changed]
 
 
 def _first(heard: Heard, after: float, other_than: int) -> tuple[float, int] | None:

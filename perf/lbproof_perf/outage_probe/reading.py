@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -50,6 +50,11 @@ class Heard:
     who: NDArray[np.int64]
     """Index into `Reading.macs`."""
 
+    def since(self, begin: float, end: float = np.inf) -> Heard:
+        """The frames of a span."""
+        within = (self.at >= begin) & (self.at < end)
+        return Heard(at=self.at[within], who=self.who[within])
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
@@ -78,8 +83,8 @@ class Reading:
             "tcp_connected": self.tcp.between,
             "tcp_answered": self.tcp.answered,
             "census_due": self.asked,
-            **self._census(),
         }
+        found["census_who"], found["census_count"] = self.census()
         frames = {
             "answers": self.answers,
             "announced": self.announced,
@@ -91,67 +96,40 @@ class Reading:
             found |= {f"{name}_at": heard.at, f"{name}_who": heard.who}
         return found
 
-    def _census(self) -> dict[str, NDArray[Any]]:
+    def census(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """For each question who answered it first, -1 for nobody, and how many did, before the next one was asked."""
         who = np.full(len(self.asked), -1, dtype=np.int64)
         place = np.searchsorted(self.asked, self.answers.at, side="right") - 1
         heard = place >= 0
-        pairs = np.unique(np.stack([place[heard], self.answers.who[heard]]), axis=1)
+        pairs = np.unique(place[heard] * len(self.macs) + self.answers.who[heard])
         questions, at = np.unique(place[heard], return_index=True)
         who[questions] = self.answers.who[heard][at]
-        count = np.bincount(pairs[0], minlength=len(self.asked))
-        return {"census_who": who, "census_count": count}
+        count = np.bincount(pairs // max(1, len(self.macs)), minlength=len(self.asked))
+        return who, count
 
 
-@dataclass(slots=True)
-class Records:
-    """The records of one process, as they arrive."""
-
-    data: bytearray = field(default_factory=bytearray)
-
-    def table(self) -> NDArray[Any]:
-        """Those that have arrived whole."""
-        whole = len(self.data) // RECORD.size * RECORD.size
-        return np.frombuffer(bytes(self.data[:whole]), dtype=np.dtype(list(DTYPE)))
+def table(data: bytes | bytearray) -> NDArray[np.void]:
+    """The records of one process that have arrived whole."""
+    return np.frombuffer(bytes(data[: len(data) // RECORD.size * RECORD.size]), dtype=list(DTYPE))
 
 
-@dataclass(slots=True)
-class _Macs:
-    known: list[str]
-
-    def numbers(self, table: NDArray[Any]) -> NDArray[np.int64]:
-        """What each number of one process means in the list that all share."""
-        meaning: dict[int, int] = {}
-        for row in table[table["kind"] == Kind.NEW]:
-            mac = (int(row["index"]).to_bytes(4) + int(row["a"]).to_bytes(2)).hex(":")
-            if mac not in self.known:
-                self.known.append(mac)
-            meaning[int(row["who"])] = self.known.index(mac)
-        size = max(meaning, default=-1) + 1
-        return np.array([meaning.get(at, -1) for at in range(size)], dtype=np.int64)
-
-
-def reading(tables: Sequence[NDArray[Any]], periods: Mapping[str, float], macs: Sequence[str] = ()) -> Reading:
-    """Put the tables of the ruler's processes together. `macs` are those of the nodes, which then go first."""
-    names = _Macs(list(macs))
-    parts = []
-    for table in tables:
-        numbers = names.numbers(table)
-        part = table[table["kind"] != Kind.NEW].copy()
-        known = part["who"] >= 0
-        part["who"][known] = numbers[part["who"][known]]
-        parts.append(part)
-    rows = np.concatenate(parts)
+def reading(tables: Sequence[NDArray[np.void]], periods: Mapping[str, float], macs: Sequence[str] = ()) -> Reading:
+    """Put the tables of the outage probe's processes together. `macs` are those of the nodes, which then go first."""
+    rows = np.concatenate(tables)
+    rows = rows[np.argsort(rows["a"], kind="stable")]
+    met, place = np.unique(rows["mac"][rows["mac"] > 0], return_inverse=True)
+    texts = [int(mac).to_bytes(6).hex(":") for mac in met]
+    known = list(dict.fromkeys([*macs, *texts]))
+    who = np.full(len(rows), -1)
+    who[rows["mac"] > 0] = np.array([known.index(text) for text in texts], dtype=np.int64)[place]
 
     def stream(kind: Kind) -> Stream:
         found = rows[rows["kind"] == kind]
-        found = found[np.argsort(found["a"], kind="stable")]
         return Stream(due=found["a"].copy(), between=found["b"].copy(), answered=found["c"].copy())
 
     def heard(kind: Kind) -> Heard:
-        found = rows[rows["kind"] == kind]
-        found = found[np.argsort(found["a"], kind="stable")]
-        return Heard(at=found["a"].copy(), who=found["who"].astype(np.int64))
+        within = rows["kind"] == kind
+        return Heard(at=rows["a"][within], who=who[within])
 
     return Reading(
         udp=stream(Kind.UDP),
@@ -162,7 +140,7 @@ def reading(tables: Sequence[NDArray[Any]], periods: Mapping[str, float], macs: 
         garp_ignored=heard(Kind.GARP_IGNORED),
         signals=heard(Kind.SIGNAL),
         turned=heard(Kind.TURNED),
-        macs=tuple(names.known),
+        macs=tuple(known),
         periods=dict(periods),
     )
 
@@ -177,7 +155,7 @@ def quiet(found: Reading, since: float, now: float, span: float) -> bool:
     if begin < since:
         return False
     for name, stream in (("udp", found.udp), ("tcp", found.tcp)):
-        period = found.periods.get(name, 0.0)
+        period = found.periods[name]
         if not period:
             continue
         due = stream.due[~stream.lost & (stream.due >= begin)]

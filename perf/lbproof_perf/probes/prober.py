@@ -1,157 +1,114 @@
-"""Askers: processes that ask for addresses again and again until something becomes true of each.
+"""A program of this package in a process of its own, as its starter holds it.
 
-Each is a program of its own, so that it shares no interpreter with the threads that create Services, and is fed line by
-line: `VERB ADDRESS` on its stdin, a JSON row a finding on its stdout; it ends with the end of its stdin. What it may
-spend is bounded: a turn every few milliseconds, in which a fixed number of addresses are asked in rotation. With few
-addresses each is asked in every turn; with many the steps are longer, and how long they were is told with a finding.
+What it measures shares no interpreter with the threads of the benchmark. It writes findings to its standard output,
+and may be told what to do, line by line, on its standard input.
 """
 
 from __future__ import annotations
 
-import itertools
+import contextlib
 import json
-import os
 import subprocess
 import sys
 import threading
-from collections import OrderedDict
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
+from typing import IO, TYPE_CHECKING, Any, Self
 
 from lbproof.lab.base import LabError
+from lbproof.lab.common.commands import killed_with_parent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
     from contextlib import AbstractContextManager
 
-TURN = 0.005
-"""Seconds between two turns."""
 _END = 5.0
-"""Seconds that an asker may take to end."""
-_CHUNK = 1 << 16
-
-K = TypeVar("K")
-
-
-class Turns(Generic[K]):
-    """Who is asked in the next turn: all in rotation, at most so many a turn, none twice in one."""
-
-    def __init__(self, most: int) -> None:
-        """`most` are asked in a turn."""
-        self._most = most
-        self._ring: OrderedDict[K, None] = OrderedDict()
-
-    def __len__(self) -> int:
-        """How many there are."""
-        return len(self._ring)
-
-    def __contains__(self, key: K) -> bool:
-        """Whether it is asked for."""
-        return key in self._ring
-
-    def add(self, key: K) -> None:
-        """Ask for it too, before the others; one that is in stays where it is."""
-        if key not in self._ring:
-            self._ring[key] = None
-            self._ring.move_to_end(key, last=False)
-
-    def drop(self, key: K) -> None:
-        """Ask for it no more."""
-        self._ring.pop(key, None)
-
-    def turn(self) -> list[K]:
-        """Those of the next turn."""
-        found = list(itertools.islice(self._ring, self._most))
-        for key in found:
-            self._ring.move_to_end(key)
-        return found
-
-
-class Lines:
-    """Whole lines of a descriptor that is read without waiting."""
-
-    def __init__(self, descriptor: int) -> None:
-        """The descriptor is made non-blocking."""
-        os.set_blocking(descriptor, False)
-        self._descriptor = descriptor
-        self._rest = b""
-        self.ended = False
-
-    def ready(self) -> Iterator[tuple[str, str]]:
-        """`VERB`, `ADDRESS` of each line that has arrived."""
-        try:
-            chunk = os.read(self._descriptor, _CHUNK)
-        except BlockingIOError:
-            return
-        self.ended = not chunk
-        *lines, self._rest = (self._rest + chunk).split(b"\n")
-        for line in lines:
-            verb, _, address = line.decode().partition(" ")
-            yield verb, address
-
-
-def tell(*row: object) -> None:
-    """Say a finding."""
-    sys.stdout.write(json.dumps(row) + "\n")
+"""Seconds that a process may take to end."""
 
 
 class Prober:
-    """An asker as its starter holds it, while it is entered."""
+    """Context manager that runs a module of ours; the kernel kills it with the thread that entered."""
 
     def __init__(
         self,
         module: str,
         arguments: Sequence[str],
-        told: Callable[[list[Any]], None],
+        read: Callable[[IO[bytes]], None] | None = None,
         *,
+        name: str = "",
         descriptors: Sequence[int] = (),
         inside: AbstractContextManager[None] | None = None,
     ) -> None:
-        """`told` gets each finding, in a thread; `inside` is entered while the process starts, which inherits it."""
-        self._argv = [sys.executable, "-P", "-m", module, *arguments]
-        self._told = told
-        self._descriptors = descriptors
-        self._inside = inside or nullcontext()
+        """Start nothing yet.
+
+        `read` is given the standard output, in a thread; without it, `hear` reads line by line. The process inherits
+        `descriptors` and the namespace of the block `inside`. `name` is what errors call it, the module's by default.
+        """
+        self.name = name or module.rpartition(".")[2]
+        self._argv = killed_with_parent([sys.executable, "-P", "-m", module, *arguments])
+        self._read, self._descriptors, self._inside = read, descriptors, inside or nullcontext()
         self._lock = threading.Lock()
 
     def __enter__(self) -> Self:
         """Start it."""
         with self._inside:
-            self._process = subprocess.Popen(
+            self.process = subprocess.Popen(
                 self._argv,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 pass_fds=self._descriptors,
-                start_new_session=True,  # Ctrl-C is for its starter, which ends it by the end of its stdin
+                start_new_session=True,  # Ctrl-C is for its starter, which ends it
             )
-        self._reader = threading.Thread(target=self._read, name=f"reader of {self._argv[3]}", daemon=True)
-        self._reader.start()
+        self._thread = threading.Thread(target=self._follow, name=f"reader of {self.name}", daemon=True)
+        self._thread.start()
         return self
 
-    def _read(self) -> None:
-        for line in self._process.stdout or ():
-            self._told(json.loads(line))
+    def _follow(self) -> None:
+        if self._read and self.process.stdout:
+            self._read(self.process.stdout)
 
-    def ask(self, verb: str, address: str) -> None:
-        """Have it ask for an address. Raises `LabError` when it has ended."""
-        assert self._process.stdin is not None  # noqa: S101 - it was asked for
+    def say(self, line: str) -> None:
+        """Write a line to its standard input. Raises `LabError` when it has ended."""
+        assert self.process.stdin is not None  # noqa: S101 - it was asked for
         try:
             with self._lock:
-                self._process.stdin.write(f"{verb} {address}\n".encode())
-                self._process.stdin.flush()
+                self.process.stdin.write(f"{line}\n".encode())
+                self.process.stdin.flush()
         except (BrokenPipeError, ValueError) as error:
-            raise LabError(f"the asker {self._argv[3]} ended by itself ({self._process.poll()})") from error
+            raise self._ended() from error
+
+    def hear(self) -> dict[str, Any]:
+        """Wait for its next row, a JSON object. Raises `LabError` when it has ended."""
+        assert self.process.stdout is not None  # noqa: S101 - it was asked for
+        line = self.process.stdout.readline()
+        if not line:
+            raise self._ended()
+        found: dict[str, Any] = json.loads(line)
+        return found
+
+    def _ended(self) -> LabError:
+        return LabError(f"the prober {self.name} ended by itself with {self.process.wait(_END)}")
 
     def __exit__(self, *_: object) -> None:
-        """End it."""
-        process = self._process
+        """Terminate it, and wait for what it still has to say."""
+        self.process.terminate()
         try:
-            if process.stdin:
-                process.stdin.close()
-            process.wait(_END)
-        except (BrokenPipeError, subprocess.TimeoutExpired):
-            process.kill()
-            process.wait()
-        self._reader.join(_END)
-        if process.stdout:
-            process.stdout.close()
+            self.process.wait(_END)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self._thread.join(_END)
+        assert self.process.stdin is not None  # noqa: S101 - it was asked for
+        assert self.process.stdout is not None  # noqa: S101 - likewise
+        with contextlib.suppress(BrokenPipeError):  # it ended before it read what was said last
+            self.process.stdin.close()
+        self.process.stdout.close()
+
+
+def each_row(told: Callable[[list[Any]], None]) -> Callable[[IO[bytes]], None]:
+    """Reader of a standard output of JSON rows, one a line."""
+
+    def read(out: IO[bytes]) -> None:
+        for line in out:
+            told(json.loads(line))
+
+    return read

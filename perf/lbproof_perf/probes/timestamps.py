@@ -38,6 +38,15 @@ def arrived(ancillary: Sequence[tuple[int, int, bytes]]) -> int:
     raise ValueError("a frame without the kernel's time stamp")
 
 
+def stamped(sock: socket.socket, offset: float, size: int = 2048) -> tuple[bytes, float, int]:
+    """One frame of a packet socket that stamps: its bytes, the monotonic moment of arrival, its packet type.
+
+    `offset` is that of `clock_offset`.
+    """
+    data, ancillary, _, address = sock.recvmsg(size, ROOM)
+    return data, arrived(ancillary) / 1e9 - offset, address[2]
+
+
 def clock_offset() -> float:
     """Seconds by which CLOCK_REALTIME, which the kernel stamps with, is ahead of CLOCK_MONOTONIC; to a microsecond."""
     best, found = math.inf, 0.0

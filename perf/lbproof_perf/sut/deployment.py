@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from lbproof.adapters.base import python_modules_of
 from lbproof.context import CheckContext, RunContext
 from lbproof.context.manifests import TARGET_PORT
-from lbproof.lab import provide
+from lbproof.lab import registry
 from lbproof.lab.base import LabError
+from lbproof.lab.netns.provider import NetnsProvider
+from lbproof.lab.provider import LabRequest
 from lbproof.witnesses.journal import Journal
 from lbproof.witnesses.kube import Kube
 from lbproof.witnesses.wait import Waiter
@@ -133,7 +135,8 @@ def opened(
     Raises `LabError` when a lab cannot be had.
     """
     adapter = arm.make()
-    wanted = provide.Wanted(
+    request = LabRequest(
+        name=registry.free_name("run"),
         programs=adapter.components,
         files=adapter.files,
         python_modules=python_modules_of(adapter),
@@ -144,7 +147,7 @@ def opened(
         say(f"{arm.name}: {line}")
 
     with ExitStack() as stack:
-        lab, programs = provide.boot(topology, wanted, say_line, lifeline=True)
+        lab, programs = NetnsProvider().boot_topology(topology, request, say_line, lifeline=True)
         stack.callback(lab.down)
         journal = Journal(None)
         run = RunContext(

@@ -1,4 +1,4 @@
-"""What is seen of Services and their addresses in one lab: the API by one watch, the wire by two askers.
+"""What is seen of Services and their addresses in one lab: the API by one watch, the wire by one prober.
 
 Every moment is `time.monotonic()`, which all processes of the machine share. The watch is one thread that reads the raw
 stream; an address that it sees is asked for by ARP at once, and where HTTP is wanted, from its first answer on, since a
@@ -19,7 +19,7 @@ from lbproof.context import ingress
 from lbproof.lab.base import LabError
 from lbproof.witnesses.kube import ApiError, ApiUnreachable, Kube
 from lbproof_perf.probes.arp_frames import opened
-from lbproof_perf.probes.prober import Prober
+from lbproof_perf.probes.prober import Prober, each_row
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -84,14 +84,15 @@ class ServiceObserver:
         subnet = ipaddress.ip_network(self._deployment.lab.segment.subnet)
         with ExitStack() as stack:
             wire = stack.enter_context(contextlib.closing(opened(client, MAC)))
-            arp = (str(wire.fileno()), MAC, str(subnet.broadcast_address - 1))
-            self._arp = stack.enter_context(
-                Prober("lbproof_perf.probes.service_arp", arp, self._answered, descriptors=[wire.fileno()])
+            arguments = (str(wire.fileno()), MAC, str(subnet.broadcast_address - 1), str(PORT), PATH)
+            prober = Prober(
+                "lbproof_perf.probes.services",
+                arguments,
+                each_row(self._answered),
+                descriptors=[wire.fileno()],
+                inside=client.inside(),
             )
-            http = (str(PORT), PATH)
-            self._http = stack.enter_context(
-                Prober("lbproof_perf.probes.service_http", http, self._got, inside=client.inside())
-            )
+            self._prober = stack.enter_context(prober)
             self._kube = Kube(self._deployment.lab.kubeconfig)
             stack.callback(self._kube.close)
             _, self._version = self._kube.list_with_version(self._path)
@@ -116,11 +117,11 @@ class ServiceObserver:
         for address in addresses:
             with self._changed:
                 self.seen.arp.pop(address, None)
-            self._arp.ask("first", address)
+            self._prober.say(f"first {address}")
 
     def expect_silence(self, address: str) -> None:
         """Ask for the last ARP answer of an address from now on."""
-        self._arp.ask("last", address)
+        self._prober.say(f"last {address}")
 
     def until(self, true: Callable[[ServiceObservations], bool], deadline: float) -> bool:
         """Wait for sightings until something is true of them; False when it is not by `deadline` (`time.monotonic()`).
@@ -158,12 +159,14 @@ class ServiceObserver:
                 return
             self.seen.addresses[name], self.seen.assigned[name] = found[0], Observation(now)
             self._changed.notify_all()
-        self._arp.ask("first", found[0])
+        self._prober.say(f"first {found[0]}")
 
     def _answered(self, row: list[Any]) -> None:
         verb, address, moment, step, *who = row
         with self._changed:
-            if verb == "last":
+            if verb == "http":
+                self.seen.http.setdefault(address, Observation(moment, step))
+            elif verb == "last":
                 self.seen.silent[address] = None if moment is None else Observation(moment, step)
             elif verb == "still":
                 self.seen.watched.add(address)
@@ -172,10 +175,4 @@ class ServiceObserver:
             wanted = verb == "first" and address in {self.seen.addresses.get(name) for name in self._served}
             self._changed.notify_all()
         if wanted and address not in self.seen.http:
-            self._http.ask("first", address)
-
-    def _got(self, row: list[Any]) -> None:
-        _, address, moment, step = row
-        with self._changed:
-            self.seen.http.setdefault(address, Observation(moment, step))
-            self._changed.notify_all()
+            self._prober.say(f"http {address}")

@@ -121,7 +121,7 @@ class SystemUnderTest:
             if kind.over:
                 kind.over(self.deployment)
             warnings += wide_bracket(fault)
-            if not probe.quiet_after(fault.began, _RECOVERY, kind.watch):
+            if not probe.quiet(_RECOVERY, after=fault.began, span=kind.watch):
                 warnings.append(f"no recovery within {_RECOVERY:g} s")
             ends = time.monotonic()
             undone = self._heal(probe, fault) if kind.heals else None

@@ -1,8 +1,8 @@
 """What an implementation costs: processor seconds and private memory of its processes, and its requests to the API.
 
 Processes are found by their pods, their children included, and read from the lab's own /proc. Requests are counted
-where they arrive, in the API server's audit log (`Topology.audit`), and attributed by the pod that the token of each is
-bound to; a watch counts once, when it begins.
+where they arrive, in the API server's audit log (`NetnsTopology.audit`), and attributed by the pod that the token of
+each is bound to; a watch counts once, when it begins.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lbproof.lab.base import LabError
-from lbproof.lab.netns import NetnsLab
+from lbproof.lab.netns.lab import NetnsLab
 from lbproof_perf.probes.proc import stat
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from lbproof.lab.base import LabError
 
 
 def listening(port: int) -> socket.socket:
-    """A listening socket of this machine's loopback. `LabError` when the port is taken."""
+    """Return a listening socket of this machine's loopback. Raises `LabError` when the port is taken."""
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -32,19 +32,19 @@ async def _copy(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> Non
             sink.write(data)
             await sink.drain()
     except OSError:
-        pass  # one side is gone: the other is closed below, which is all that it can be told
+        pass  # one side has closed its connection: close the other
     finally:
         sink.close()
 
 
 async def serve(listener: socket.socket, host: str, port: int) -> None:
-    """Pipe what comes to a socket to an address, as this thread's namespace reaches it, until cancelled."""
+    """Pipe connections of a socket to an address in this thread's namespace, until cancelled."""
 
     async def pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             there, back = await asyncio.open_connection(host, port)
         except OSError:
-            writer.transport.abort()  # refused there, refused here
+            writer.transport.abort()  # refuse the connection, as the target did
             return
         await asyncio.gather(_copy(reader, back), _copy(there, writer))
 

@@ -1,4 +1,4 @@
-"""Short programs of this machine: their output, their end with their parent, and the end of a log."""
+"""Short programs of this machine: their output, and their end with their parent."""
 
 from __future__ import annotations
 
@@ -9,37 +9,26 @@ from lbproof.lab.base import LabError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
 
 def killed_with_parent(argv: Sequence[str]) -> list[str]:
-    """Command line of a program that the kernel kills when the thread that started it ends, for whatever reason."""
+    """Return the command line of a program that the kernel kills when the thread that started it ends."""
     return ["setpriv", "--pdeathsig", "KILL", "--", *argv]
 
 
 def in_netns(path: str, argv: Sequence[str]) -> list[str]:
-    """Command line that runs a program in the network namespace at a path."""
+    """Return the command line that runs a program in the network namespace at a path."""
     return ["nsenter", f"--net={path}", "--", *argv]
 
 
 def output(argv: Sequence[str], *, text: str | None = None, netns: str | None = None, shown: str | None = None) -> str:
-    """Standard output and standard error of a short program, in the network namespace at the path `netns` if given.
+    """Run a short program and return its standard output and standard error.
 
-    `text` is its standard input. Raises `LabError` with the output when it fails; `shown` replaces the command line in
-    the message.
+    `netns` is the path of its network namespace, `text` its standard input. Raises `LabError` with the output when the
+    program fails; `shown` replaces the command line in the message.
     """
     call = in_netns(netns, argv) if netns else list(argv)
     done = subprocess.run(call, input=text, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     if done.returncode:
         raise LabError(f"`{shown or ' '.join(argv)}` failed ({done.returncode}): {done.stdout.strip()}")
     return done.stdout
-
-
-def tail(log: Path, lines: int = 8) -> str:
-    """The last lines of a log, indented for an error message."""
-    if not log.exists():
-        return "    (no log)"
-    with log.open("rb") as file:
-        file.seek(max(0, log.stat().st_size - 16384))
-        last = file.read().decode(errors="replace").splitlines()[-lines:]
-    return "\n".join(f"    {line[:300]}" for line in last) or "    (its log is empty)"

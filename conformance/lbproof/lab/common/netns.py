@@ -1,7 +1,7 @@
-"""Entering namespaces: per thread, and back again.
+"""Entering and leaving namespaces, per thread.
 
-A network namespace belongs to the thread and a socket stays in the one that it was made in, so a probe needs no process
-of its own. Python 3.11 has no `os.setns`, hence libc.
+A network namespace belongs to a thread, and a socket stays in the namespace in which it was created, so a probe needs
+no process of its own. Python 3.11 has no `os.setns`, hence libc.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def enter(path: Path | str) -> None:
-    """Move this thread into the namespace behind `path`, for good. `OSError` when that cannot be."""
+    """Move this thread into the namespace at `path`. Raises `OSError`."""
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         _setns(fd, str(path))
@@ -29,10 +29,10 @@ def enter(path: Path | str) -> None:
 
 @contextmanager
 def entered(path: Path | str, kind: str = "net") -> Iterator[None]:
-    """This thread is in the namespace behind `path` inside the block, as is a thread that it starts there.
+    """Move this thread into the namespace at `path` during the block, and threads that it starts there.
 
-    `kind` is the file of /proc/PID/ns that says where to go back to: `net`, or `pid_for_children`, with which it is the
-    processes started inside the block that are born in a PID namespace.
+    `kind` is a file of /proc/PID/ns: `net`, or `pid_for_children`, which affects the processes started during the block
+    instead of this thread.
     """
     back = os.open(f"/proc/thread-self/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC)
     try:

@@ -1,4 +1,4 @@
-"""A place in a netns lab, seen from the suite's process."""
+"""Vantages that are network namespaces of this machine."""
 
 from __future__ import annotations
 
@@ -18,31 +18,34 @@ if TYPE_CHECKING:
     from lbproof.lab.base import Node
 
 _STARTER = ThreadPoolExecutor(max_workers=1, thread_name_prefix="vantage-starter")
-"""The thread that starts programs. They are told to die with their parent, which to the kernel is a thread: this one
-lives as long as the process, whatever thread asks."""
+"""Thread that starts all programs: they die with their parent, which to the kernel is a thread (prctl(2),
+PR_SET_PDEATHSIG), and this one lives as long as the process."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NamespaceVantage:
-    """A network namespace of a lab as a place to send from and watch at."""
+    """Network namespace of a lab."""
 
     name: str
     address: str
     mac: str
     netns: str
-    """Path of the namespace as this process reaches it."""
+    """Path of the network namespace in this process's mount namespace."""
     pidns: str
-    """Path of the lab's PID namespace: what is started here is born in it, and so dies with the lab."""
+    """Path of the lab's PID namespace, in which programs are started, so that they die with the lab."""
     interface: str = "eth0"
 
     def inside(self) -> AbstractContextManager[None]:
-        """Sockets that this thread makes inside stay here."""
+        """Create this thread's sockets in the namespace within the block."""
         return entered(self.netns)
 
     def popen(
         self, argv: Sequence[str], *, stdout: int | None = None, stderr: int | None = None
     ) -> subprocess.Popen[bytes]:
-        """Start a program of this machine here, in a session of its own; it dies with the lab and with this process."""
+        """Start a program of this machine in the namespace, in its own session; it dies with the lab or this process.
+
+        Raises `OSError` when it cannot be started.
+        """
 
         def start() -> subprocess.Popen[bytes]:
             with ExitStack() as there:
@@ -61,35 +64,35 @@ class NamespaceVantage:
 
 
 class Places(Protocol):
-    """What a lab has whose places are namespaces: each by the name that a person types."""
+    """Vantages of a lab with namespaces, each by the name that a user types."""
 
     name: str
 
     @property
     def nodes(self) -> tuple[Node, ...]:
-        """Control plane first, then workers in order."""
+        """Nodes: control plane first, then workers in order."""
         ...
 
     def client(self) -> NamespaceVantage:
-        """The outside client on the segment."""
+        """Return the outside client on the segment."""
         ...
 
     def routed_client(self) -> NamespaceVantage:
-        """The client behind the router."""
+        """Return the client behind the router."""
         ...
 
     def node(self, name: str) -> NamespaceVantage:
-        """A node."""
+        """Return a node."""
         ...
 
     def pod(self, namespace: str, name: str) -> NamespaceVantage:
-        """A running pod."""
+        """Return a running pod."""
         ...
 
     def exec_argv(self, where: str, argv: Sequence[str]) -> list[str]:
-        """The command line that runs a program of this machine at a place: a node, `client`, `far`, or NAMESPACE/POD.
+        """Return the command line that runs a program of this machine at a node, `client`, `far`, or `NAMESPACE/POD`.
 
-        `LabError` for an unknown place.
+        Raises `LabError` for an unknown place.
         """
         place = self._place(where)
         return ["nsenter", f"--net={place.netns}", f"--pid={place.pidns}", "--", *argv]

@@ -1,8 +1,8 @@
-"""The programs that a lab runs and where they come from: the real ones, pinned, whatever the machine can reach.
+"""Components: pinned releases of the real programs that a lab runs, and their sources.
 
-Sources in order, each said on screen: a folder that the user names, the cache, the official release checked against
-its published checksum, and a build from Go modules. agnhost and MetalLB are published as images alone, so they are
-always built; nginx is the distribution's. What is made is made whole or not at all.
+Sources in order, each shown on screen: a folder that the user names, the cache, the official release checked against
+its published checksum, and a build from Go modules. agnhost and MetalLB are published as images only, so they are
+always built; nginx comes from the distribution. A component is stored complete or not at all.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from lbproof.lab.components import cache, debian
 from lbproof.lab.components.base import ComponentError, ComponentOptions, no_space
 from lbproof.lab.components.catalogue import LAB, VERSIONS, Build, Component, GoTree, Release, catalogue
 from lbproof.lab.components.fill import Filling
-from lbproof.lab.components.kind import complete
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -31,7 +30,6 @@ __all__ = [
     "Release",
     "binds_of",
     "catalogue",
-    "complete",
     "ensure",
     "find",
 ]
@@ -40,12 +38,12 @@ __all__ = [
 def find(
     name: str, options: ComponentOptions | None = None, *, known: Mapping[str, Component] | None = None
 ) -> Path | None:
-    """Where a component is already: in the folder that was named, on the machine or in the cache; fetches nothing.
+    """Return the path of a component in the given folder, on this machine or in the cache; fetch nothing.
 
-    Raises `ComponentError` for a name that there is not, and for a folder that cannot be one of components.
+    `known` is the catalogue. Raises `ComponentError` for an unknown name, and for a folder without components.
     """
     options = options or ComponentOptions()
-    known = known or complete(options.kubernetes)
+    known = known or catalogue(options.kubernetes)
     component = _component(name, known)
     return _given(component, options.given, known) or _here(component, options.cache)
 
@@ -57,12 +55,12 @@ def ensure(
     options: ComponentOptions | None = None,
     known: Mapping[str, Component] | None = None,
 ) -> dict[str, Path]:
-    """The paths of components by their names, after what is missing has been downloaded or built into the cache.
+    """Download or build the missing components into the cache; return the path of each by its name.
 
-    `known` is the catalogue. Raises `ComponentError` with one line when one cannot be had.
+    `known` is the catalogue. Raises `ComponentError` with one line when a component is unavailable.
     """
     options = options or ComponentOptions()
-    known = known or complete(options.kubernetes)
+    known = known or catalogue(options.kubernetes)
     wanted = [_component(name, known) for name in dict.fromkeys(names)]
     found = {one.name: find(one.name, options, known=known) for one in wanted}
     if not all(found.values()):
@@ -79,14 +77,16 @@ def ensure(
 
 
 def binds_of(name: str, path: Path) -> tuple[str, ...]:
-    """Folders that a program needs to see besides itself when it runs with a root of its own; none for a static one."""
-    return debian.libraries(path) if _component(name, complete()).debian else ()
+    """Return the folders that a program needs in a root of its own, besides itself; none for a static program."""
+    return debian.libraries(path) if _component(name, catalogue()).debian else ()
 
 
-def source_of(name: str, options: ComponentOptions | None = None) -> str:
-    """Where a missing component would come from, as a clause; asks nobody."""
+def source_of(
+    name: str, options: ComponentOptions | None = None, *, known: Mapping[str, Component] | None = None
+) -> str:
+    """Return where a missing component would come from, as a clause, without any request."""
     options = options or ComponentOptions()
-    component = _component(name, complete(options.kubernetes))
+    component = _component(name, known or catalogue(options.kubernetes))
     if component.debian:
         return f"Debian's package {component.debian[0]}, unpacked without being installed"
     sources = [f"download from {options.mirror or component.release.host}"] if component.release else []

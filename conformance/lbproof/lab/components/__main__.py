@@ -1,7 +1,6 @@
 """`python -m lbproof.lab.components [--all | NAME...]`: bring components into the cache.
 
-When none is named, those that every netns lab runs. `--all` brings those of implementations and benchmarks too; what
-kind takes has to be named.
+Without a name, those of a lab without images (`LAB`). `--all` brings those of implementations and benchmarks too.
 """
 
 from __future__ import annotations
@@ -13,8 +12,8 @@ from lbproof.lab.components import LAB, ComponentError, catalogue, ensure
 
 
 def main(names: list[str]) -> int:
-    """Bring them: progress on stderr, paths on stdout. 69 when one cannot be had, 130 when interrupted."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that what was begun is removed
+    """Print progress on stderr and paths on stdout; return 69 when one is unavailable, 130 when interrupted."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # removes incomplete components
     wanted = catalogue() if names == ["--all"] else names or LAB
     try:
         paths = ensure(wanted, progress=lambda line: print(line, file=sys.stderr, flush=True))  # noqa: T201 - a command

@@ -1,7 +1,7 @@
-"""What the sources of components share: the options, the two kinds of error, and the word for a full disk.
+"""Options and errors of all sources of components.
 
-A source that cannot give a component raises `SourceError`, and the next source is tried. `ComponentError` ends it all:
-nothing else would work, and its one line says what to do.
+A source that cannot provide a component raises `SourceError`, and the next source is tried. `ComponentError` ends the
+search, because no other source would work; its one line says what to do.
 """
 
 from __future__ import annotations

@@ -71,7 +71,7 @@ class Component:
 
 KUBERNETES = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy", "kubectl")
 LAB = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy", "agnhost", "nginx")
-"""What every netns lab runs: a cluster and the workloads of the suite. An adapter names what it needs beside them."""
+"""Components of a lab without images: a cluster and the workloads of the suite. An adapter names its own."""
 GOMOD = _HERE / "gomod"
 """The Go module that is ours: it pins what it builds, and holds programs of ours."""
 OURS = GoTree(folder=GOMOD)

@@ -1,4 +1,4 @@
-"""The steps of a kind lab's boot that take no lab yet, and what undoes them."""
+"""Steps of a kind lab's boot before there is a lab object, and their undo."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
     from lbproof.lab.base import Topology
 
 _NARROW = 20
-"""Bits of a route's prefix from which on it is of a network near by."""
+"""Minimum prefix length of a route to a local network; a shorter prefix is a wide area, as of a VPN."""
 
 
 def require_ipvs() -> None:
-    """Raise `LabError` where the kernel has no IPVS: kube-proxy would end, and Services would lead nowhere."""
+    """Raise `LabError` when the kernel lacks IPVS, without which kube-proxy ends and Services do not work."""
     if Path("/proc/net/ip_vs").exists():
         return
     modprobe = shutil.which("modprobe")
@@ -46,7 +46,7 @@ def require_ipvs() -> None:
 def claim(
     name: str, topology: Topology, engine: Engine, listener: socket.socket | None
 ) -> tuple[subprocess.Popen[bytes], int]:
-    """Take the name and start the supervisor; gives it and our end of its lifeline."""
+    """Claim the name and start the supervisor; return its process and this end of its lifeline."""
     with registry.claim(name) as state:
         (state / "log").mkdir()
         lifeline, own_end = os.pipe()
@@ -67,7 +67,7 @@ def claim(
 
 
 def undo(engine: Engine, name: str, process: subprocess.Popen[bytes], own_end: int, *, keep: bool) -> None:
-    """A boot that failed leaves nothing, except its logs when the error points at them."""
+    """Remove everything of a failed boot, except its logs if `keep`, because the error message names them."""
     process.kill()
     process.wait()
     os.close(own_end)
@@ -77,10 +77,10 @@ def undo(engine: Engine, name: str, process: subprocess.Popen[bytes], own_end: i
 
 
 def network(engine: Engine, lab: str, *, dual: bool) -> plan.Subnet:
-    """The lab's own bridge network, on the first subnet that is free. `LabError` when none is.
+    """Create the lab's bridge network on the first unused subnet. Raises `LabError` when all are used.
 
-    The engine refuses a subnet of another of its networks, but not one that the machine itself has a route to; a wide
-    one, as of a VPN, is no reason against a part of it.
+    The engine refuses a subnet of another of its networks, but not one to which this machine has a route. A route to a
+    wide network, as of a VPN, does not count.
     """
     last = ""
     rows = json.loads(output(engine.inside(["ip", "-j", "route"])))
@@ -107,13 +107,13 @@ def network(engine: Engine, lab: str, *, dual: bool) -> plan.Subnet:
 
 
 def server(kubeconfig: Path) -> str:
-    """`HOST:PORT` of the API server that a kubeconfig names."""
+    """Return `HOST:PORT` of the API server in a kubeconfig."""
     found = yaml.safe_load(kubeconfig.read_text(encoding="utf-8"))
     return str(found["clusters"][0]["cluster"]["server"]).removeprefix("https://")
 
 
 def serve_at(kubeconfig: Path, server: str) -> None:
-    """Let a kubeconfig name another `HOST:PORT`."""
+    """Set `HOST:PORT` of the API server in a kubeconfig."""
     found = yaml.safe_load(kubeconfig.read_text(encoding="utf-8"))
     found["clusters"][0]["cluster"]["server"] = f"https://{server}"
     kubeconfig.write_text(yaml.safe_dump(found), encoding="utf-8")
@@ -121,7 +121,7 @@ def serve_at(kubeconfig: Path, server: str) -> None:
 
 @contextlib.contextmanager
 def told(log: Path, say: Callable[[str], None]) -> Iterator[None]:
-    """Say each stage that kind ends, as it writes its log."""
+    """Report each completed stage of kind, read from its log, during the block."""
     over = threading.Event()
 
     def follow() -> None:

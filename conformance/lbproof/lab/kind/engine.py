@@ -1,4 +1,4 @@
-"""The Docker engine that a kind lab stands on: found, never started; asked by its own command."""
+"""Docker engine of a kind lab, by its command `docker`. It is found, never started."""
 
 from __future__ import annotations
 
@@ -24,28 +24,28 @@ CLUSTER_LABEL = "io.x-k8s.kind.cluster"
 _CREDENTIALS = struct.Struct("iII")
 """`struct ucred` of <sys/socket.h>: process, user and group."""
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY")
-"""kind copies these into its nodes, where a proxy of this machine's loopback is none."""
+"""Variables that kind copies into its nodes, where a proxy on the loopback of this machine does not exist."""
 REMEDY = 'start Docker, or, on a machine that has none, in a checkout of lbproof: eval "$(make -s kind-engine)"'
 
 
 class NoEngineError(LabError):
-    """There is no Docker engine that answers."""
+    """No Docker engine answers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Engine:
-    """A Docker engine that answers, and whose containers are processes of this machine."""
+    """Docker engine that answers, and whose containers are processes of this machine."""
 
     host: str
-    """As DOCKER_HOST says it: `unix:///run/docker.sock`."""
+    """Value of DOCKER_HOST: `unix:///run/docker.sock`."""
     pid: int
-    """The engine's process, or that which made its socket: where the engine's network is."""
+    """Process of the engine, or the one that created its socket; it is in the engine's network namespace."""
 
     @classmethod
     def find(cls, host: str = "") -> Engine:
-        """The engine at a place (as DOCKER_HOST says it), else the one that `docker` would talk to.
+        """Return the engine at `host` (a value of DOCKER_HOST), else the one that `docker` would use.
 
-        `LabError` when there is none that a lab can use.
+        Raises `LabError` when there is none that a lab can use.
         """
         if shutil.which("docker") is None:
             raise NoEngineError("there is no `docker` on PATH")
@@ -61,22 +61,22 @@ class Engine:
 
     @property
     def netns(self) -> str:
-        """The network namespace that its bridges are in."""
+        """Network namespace of its bridges."""
         return f"/proc/{self.pid}/ns/net"
 
     @property
     def apart(self) -> bool:
-        """Whether that is another than this process's, so that a port it publishes is not one of this machine's."""
+        """Whether its network namespace is not that of this process, which then cannot reach its published ports."""
         return Path(self.netns).stat().st_ino != Path("/proc/self/ns/net").stat().st_ino
 
     def inside(self, argv: Sequence[str]) -> list[str]:
-        """A command line that runs where the engine's network is, with this engine and no proxy."""
+        """Return the command line that runs a program in the engine's network, with this engine and without a proxy."""
         enter = ["nsenter", f"--net={self.netns}", "--"] if self.apart else []
         unset = [word for name in _PROXIES for word in ("-u", name, "-u", name.lower())]
         return [*enter, "env", *unset, f"DOCKER_HOST={self.host}", *argv]
 
     def run(self, *arguments: str) -> str:
-        """Output of a docker command. `LabError` with its last line when it fails."""
+        """Run a docker command and return its output. Raises `LabError` with its last line when it fails."""
         done = subprocess.run(
             ["docker", "--host", self.host, *arguments],
             stdin=subprocess.DEVNULL,
@@ -90,20 +90,20 @@ class Engine:
         return done.stdout.strip()
 
     def inspect(self, *containers: str) -> list[dict[str, Any]]:
-        """What the engine knows of containers. `LabError` when one is not there."""
+        """Return the engine's descriptions of containers. Raises `LabError` when one does not exist."""
         rows: list[dict[str, Any]] = json.loads(self.run("container", "inspect", *containers))
         return rows
 
     def has_image(self, reference: str) -> bool:
-        """Whether the engine holds an image."""
+        """Return whether the engine has an image."""
         return bool(self.run("image", "ls", "--quiet", reference))
 
     def containers(self, label: str) -> list[str]:
-        """Names of the containers with a label (`key=value`), stopped ones too."""
+        """Return the names of the containers with a label (`key=value`), including stopped ones."""
         return self.run("ps", "--all", "--filter", f"label={label}", "--format", "{{.Names}}").split()
 
     def networks(self, label: str) -> list[str]:
-        """Names of the networks with a label."""
+        """Return the names of the networks with a label."""
         return self.run("network", "ls", "--filter", f"label={label}", "--format", "{{.Name}}").split()
 
 
@@ -114,7 +114,7 @@ def _of_context() -> str:
 
 
 def _peer(path: Path) -> int:
-    """The process behind a socket, as this machine numbers it."""
+    """Return the process that listens at a socket."""
     try:
         with socket.socket(socket.AF_UNIX) as peer:
             peer.connect(str(path))

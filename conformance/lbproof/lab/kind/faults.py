@@ -1,4 +1,4 @@
-"""What can be done to a kind lab: each fault takes effect before the call returns, and knows its undo."""
+"""Faults of a kind lab: each takes effect before the call returns, and has its undo."""
 
 from __future__ import annotations
 
@@ -35,20 +35,20 @@ _ASIDE = "etc/kubernetes/kube-apiserver.yaml.stopped"
 
 
 class Faults:
-    """The faults of one lab."""
+    """Faults of one lab."""
 
     def __init__(self, *, engine: Engine, lab: str, machines: Machines, subnet: Subnet, cluster: Kube) -> None:
-        """Nothing is wrong yet."""
+        """Cause no fault yet."""
         self._engine, self._lab, self._machines = engine, lab, machines
         self._subnet, self._cluster = subnet, cluster
         self._numbers = itertools.count(time.monotonic_ns())
 
     def node_crash(self, node: str) -> Fault:
-        """The cable goes dead, then SIGKILL to all of the node."""
+        """Take the link of a node down, then send SIGKILL to its init, which ends all its processes."""
         machine = self._machines.get(node)
         port = self._machines.port(node)
         before = time.monotonic()
-        self._machines.cable(port, up=False)
+        self._machines.set_link(port, up=False)
         began = time.monotonic()
         _signal([machine.pid])
         self._engine.run("wait", node)
@@ -58,18 +58,18 @@ class Faults:
             target=f"node {node}",
             before=before,
             began=began,
-            undo_with=lambda: self._power_on(node),
+            undo_with=lambda: self._reboot(node),
         )
 
-    def _power_on(self, node: str) -> None:
+    def _reboot(self, node: str) -> None:
         since = datetime.now(UTC).replace(microsecond=0)
         self._engine.run("start", node)
-        self._machines.powered(node)
-        self._machines.lead_home(node, self._subnet)
+        self._machines.restarted(node)
+        self._machines.add_route(node, self._subnet)
         self._await(f"node {node} has booted", lambda: self._waits_for(node, since))
 
     def _waits_for(self, node: str, since: datetime) -> str:
-        """What a node still lacks since its power is back: its lease, readiness or one of its own pods."""
+        """Return what a restarted node still lacks: its lease, readiness or one of its own pods."""
         lease = self._cluster.get(f"/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/{node}")
         if _time(lease["spec"]["renewTime"]) < since:
             return "its kubelet"
@@ -81,25 +81,25 @@ class Faults:
         return ", ".join(lagging)
 
     def link_down(self, node: str) -> Fault:
-        """The engine's end of the cable goes down, so the node's end loses its carrier."""
+        """Take a node's link down at the engine's bridge, so that the node loses its carrier."""
         port = self._machines.port(node)
         before = time.monotonic()
-        self._machines.cable(port, up=False)
+        self._machines.set_link(port, up=False)
         return Fault(
             kind="cable",
             target=f"node {node}",
             before=before,
             began=time.monotonic(),
-            undo_with=lambda: self._machines.cable(port, up=True),
+            undo_with=lambda: self._machines.set_link(port, up=True),
         )
 
     def blackhole(self, node: str) -> Fault:
-        """The segment forwards nothing from and to the node's port, which stays up."""
+        """Drop all frames from and to a node's port at the bridge, which stays up."""
         port = self._machines.port(node)
         return self._forbid("silent-cut", f"node {node}", [f'{way} "{port}" drop' for way in ("iifname", "oifname")])
 
     def partition(self, one: str, other: str) -> Fault:
-        """The segment forwards nothing between two nodes."""
+        """Drop all frames between two nodes at the bridge."""
         if one == other:
             raise LabError(f"a partition takes two nodes, not {one} twice")
         ports = [self._machines.port(name) for name in (one, other)]
@@ -107,7 +107,7 @@ class Faults:
         return self._forbid("partition", f"{one} | {other}", rules)
 
     def freeze(self, node: str) -> Fault:
-        """The freezer of the node's cgroup; its kernel goes on."""
+        """Freeze the cgroup of a node; its network stack still works."""
         self._machines.get(node)
         before = time.monotonic()
         self._engine.run("pause", node)
@@ -120,7 +120,7 @@ class Faults:
         )
 
     def freeze_pod(self, namespace: str, pod: str) -> Fault:
-        """SIGSTOP to a pod's processes but its sandbox."""
+        """Send SIGSTOP to a pod's processes, except its sandbox."""
         seen = self.pod(namespace, pod)
         programs = self._programs(seen)
         before = time.monotonic()
@@ -130,12 +130,12 @@ class Faults:
             target=_where(seen),
             before=before,
             began=time.monotonic(),
-            # those of the moment: what ended meanwhile may have given its number to another process
+            # looked up again, because PIDs are reused
             undo_with=lambda: _signal(_programs(seen), signal.SIGCONT),
         )
 
     def kill(self, namespace: str, pod: str) -> Fault:
-        """SIGKILL to a pod's processes but its sandbox."""
+        """Send SIGKILL to a pod's processes, except its sandbox."""
         seen = self.pod(namespace, pod)
         programs = self._programs(seen)
         before = time.monotonic()
@@ -144,7 +144,7 @@ class Faults:
 
     @staticmethod
     def _programs(seen: dict[str, Any]) -> list[int]:
-        """The processes of a pod but its sandbox. `LabError` when there are none."""
+        """Return the processes of a pod, except its sandbox. Raises `LabError` when there are none."""
         found = _programs(seen)
         if not found:
             meta = seen["metadata"]
@@ -152,7 +152,7 @@ class Faults:
         return found
 
     def pod(self, namespace: str, name: str) -> dict[str, Any]:
-        """A pod that runs, as the API server has it. `LabError` when there is none."""
+        """Return the object of a running pod. Raises `LabError` when there is none."""
         try:
             seen = self._cluster.get(f"/api/v1/namespaces/{namespace}/pods/{name}")
         except ApiError as error:
@@ -162,7 +162,7 @@ class Faults:
         return seen
 
     def stop_api(self) -> Fault:
-        """The kubelet is left without the API server's manifest, then SIGKILL."""
+        """Move the manifest of the API server out of the kubelet's folder, then send SIGKILL to the server."""
         control = self._machines.nodes()[0].name
         root = Path(f"/proc/{self._machines.get(control).pid}/root")
         if not (root / _MANIFEST).exists():
@@ -182,7 +182,7 @@ class Faults:
         return Fault(kind="stop-api", target="kube-apiserver", before=before, began=began, undo_with=start)
 
     def _servers(self, node: str) -> list[int]:
-        """The processes of a node's API server: a static pod's cgroup bears the hash of its manifest."""
+        """Return the processes of a node's API server: the cgroup of a static pod contains the hash of its manifest."""
         pods = self._cluster.list("/api/v1/namespaces/kube-system/pods", labelSelector="component=kube-apiserver")
         uids = [
             pod["metadata"].get("annotations", {}).get("kubernetes.io/config.hash", pod["metadata"]["uid"])
@@ -196,7 +196,7 @@ class Faults:
         return "" if status == HTTPStatus.OK else f"it, which says {status}"
 
     def drop(self, node: str, share: float) -> Fault:
-        """A share of the frames that the segment forwards to the node is lost."""
+        """Drop a share of the frames to a node at the bridge."""
         if not 0 <= share <= 1:
             raise LabError(f"a share of {share:g}: it is from 0 to 1")
         rule = f'oifname "{self._machines.port(node)}" numgen random mod {_SCALE} < {round(share * _SCALE)} drop'
@@ -229,7 +229,7 @@ class Faults:
 
 
 def _ignore(_: str) -> None:
-    """An undo has no result."""
+    """Discard the output of a command, because an undo has no result."""
 
 
 def _signal(pids: Sequence[int], number: signal.Signals = signal.SIGKILL) -> None:
@@ -251,7 +251,7 @@ def _time(text: str) -> datetime:
 
 
 def _own(pod: dict[str, Any]) -> bool:
-    """Whether a pod belongs to its node: a DaemonSet's or a static one, which nothing moves elsewhere."""
+    """Return whether a pod is bound to its node: one of a DaemonSet, or a static one."""
     owners = {owner["kind"] for owner in pod["metadata"].get("ownerReferences", [])}
     return bool(owners & {"DaemonSet", "Node"}) and "deletionTimestamp" not in pod["metadata"]
 

@@ -1,4 +1,4 @@
-"""Which image the nodes are made of, and how an implementation's own images come into them."""
+"""Image of the nodes, and loading of an implementation's images into them."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
     from lbproof.lab.kind.machines import Machine
 
 PUBLISHED = f"kindest/node:v{VERSIONS['kindest-node']}"
-"""The image that this version of kind is released with, by its digest."""
+"""Image that was released with this version of kind, by its digest."""
 BUILT = f"lbproof/node:v{VERSIONS['kubernetes']}"
-"""What `kind-configs/node-image/build` loads."""
+"""Image that `kind-configs/node-image/build` loads."""
 
 
 def of_nodes(engine: Engine, given: str, progress: Callable[[str], None]) -> str:
-    """The nodes' image: the one that is given, else the published one, else the built one; says which.
+    """Return the image of the nodes: the given one, else the published one, else the built one; report which.
 
-    `LabError` when the engine has none and can pull none.
+    Raises `LabError` when the engine has none and can pull none.
     """
     if given:
         _have(engine, given, progress)
@@ -43,7 +43,7 @@ def of_nodes(engine: Engine, given: str, progress: Callable[[str], None]) -> str
 
 
 def published(engine: Engine, progress: Callable[[str], None]) -> str:
-    """The published nodes' image, now in the engine. `LabError` when it cannot be pulled."""
+    """Pull the published image if the engine lacks it; return it. Raises `LabError` when it cannot be pulled."""
     _have(engine, PUBLISHED, progress)
     return PUBLISHED
 
@@ -66,9 +66,9 @@ def bring(
     worker: Machine,
     progress: Callable[[str], None],
 ) -> None:
-    """Images that manifests name: from the engine into every node, else there already, else pulled by a node.
+    """Load the images that manifests name from the engine into every node; let a node pull those that are in neither.
 
-    `LabError` with the image's name when it can be had in no way.
+    Raises `LabError` with the image's name when it is unavailable.
     """
     for reference in dict.fromkeys(references):
         if engine.has_image(reference):

@@ -1,11 +1,10 @@
-"""The kind lab as the suite holds it."""
+"""The kind lab, as used by the suite."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import os
-import shutil
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -14,13 +13,14 @@ from typing import TYPE_CHECKING, Any, Self
 import yaml
 
 from lbproof.lab import registry
-from lbproof.lab.base import Capability, Fault, Image, LabError, Node, Topology
+from lbproof.lab.base import Capability, Fault, Image, LabError, Node, Topology, silent
 from lbproof.lab.common import api_proxy
-from lbproof.lab.common.commands import killed_with_parent, output, tail
+from lbproof.lab.common.commands import killed_with_parent, output
 from lbproof.lab.common.conditions import is_ready
+from lbproof.lab.common.logs import export, tail
 from lbproof.lab.common.vantage import NamespaceVantage, Places
 from lbproof.lab.components import VERSIONS
-from lbproof.lab.kind import boot, plan, supervisor
+from lbproof.lab.kind import boot, leftovers, plan, supervisor
 from lbproof.lab.kind.engine import Engine
 from lbproof.lab.kind.faults import Faults
 from lbproof.lab.kind.images import bring
@@ -33,25 +33,22 @@ if TYPE_CHECKING:
 
     from pytest_kind import KindCluster
 
+    from lbproof.lab.registry import LabInfo
+
 _READY_WITHIN = 180
-_LOG_BYTES = 256 * 1024
 _JOURNAL_LINES = "3000"
 _OWN_PIDS = ("unshare", "--pid", "--fork", "--kill-child=KILL", "--")
 
 
-def _silent(_: str) -> None:
-    """Nobody wants to hear of the progress."""
-
-
 class KindLab(Places):
-    """A running kind lab."""
+    """Running kind lab."""
 
     provider = "kind"
 
     def __init__(
         self, name: str, topology: Topology, *, engine: Engine, subnet: plan.Subnet, image: str, family: str
     ) -> None:
-        """Use `up` or `attach`."""
+        """Use `up`, `of` or `attach`."""
         self.name, self.topology = name, topology
         self.state = registry.directory(name)
         self.kubeconfig = self.state / "kubeconfig"
@@ -73,18 +70,19 @@ class KindLab(Places):
         kind: Path,
         image: str,
         config: Path | None = None,
-        progress: Callable[[str], None] = _silent,
+        api_port: int = 0,
+        progress: Callable[[str], None] = silent,
         lifeline: bool = True,
     ) -> Self:
-        """Boot a lab until all nodes are Ready. `LabError` when the name is taken, or it does not boot.
+        """Boot a lab until all nodes are Ready. Raises `LabError` when the name is taken, or it does not boot.
 
-        `kind` is the program, `image` the nodes' image, which the engine has; `config` a topology file, which then
-        counts instead of `topology`. With a lifeline the lab goes when this process does.
+        `kind` is the program, `image` the nodes' image in the engine; `config` is a topology file that replaces
+        `topology`. `api_port` is the port of this machine's loopback for the API server; 0 takes a free one. With a
+        lifeline the lab ends with this process.
         """
         engine = Engine.find()
         v1 = not Path("/sys/fs/cgroup/cgroup.controllers").exists()
-        given = topology.api_port
-        port = 0 if engine.apart else given
+        port = 0 if engine.apart else api_port
         written = (
             plan.of_file(config, api_port=port, cgroup_v1=v1)
             if config
@@ -96,7 +94,7 @@ class KindLab(Places):
         family = plan.family_of(written)
         if topology.proxy_mode == "ipvs":
             boot.require_ipvs()
-        listener = api_proxy.listening(given) if engine.apart else None
+        listener = api_proxy.listening(api_port) if engine.apart else None
         process, own_end = boot.claim(name, topology, engine, listener)
         try:
             subnet = boot.network(engine, name, dual=family != "ipv4")
@@ -123,7 +121,7 @@ class KindLab(Places):
         (self.state / "kind.json").write_text(json.dumps(row), encoding="utf-8")
 
     def _create(self, kind: Path, config: Mapping[str, Any], progress: Callable[[str], None], port: int) -> None:
-        """The cluster by pytest-kind, its kubeconfig as this machine can use it, and what stands around it."""
+        """Create the cluster by pytest-kind, a kubeconfig for this machine, and the containers around the cluster."""
         file = self.state / "cluster.yaml"
         file.write_text(yaml.safe_dump(dict(config), sort_keys=False), encoding="utf-8")
         self._lead_kind(kind)
@@ -142,12 +140,12 @@ class KindLab(Places):
             boot.serve_at(self.kubeconfig, f"127.0.0.1:{port}")
             (self.state / "api-target.part").write_text(f"{host} {there}", encoding="utf-8")
             (self.state / "api-target.part").rename(self.state / supervisor.API_TARGET)
-        # kind has the engine start a node again once, which a power cut must not be undone by
+        # kind lets the engine restart a node once, which would undo a node crash
         self._engine.run("update", "--restart=no", *(node.name for node in self.nodes))
         progress(f"lab {self.name}: client, router and far client")
         self._machines.start_around(self._image, self._subnet)
         for node in self.nodes:
-            self._machines.lead_home(node.name, self._subnet)
+            self._machines.add_route(node.name, self._subnet)
 
     @property
     def _kind_log(self) -> Path:
@@ -156,8 +154,8 @@ class KindLab(Places):
     def _lead_kind(self, program: Path) -> None:
         """Write the command by which pytest-kind runs `kind`: with this lab's engine and network, and a log.
 
-        Its processes, and the many `docker` that it starts, end with this one, whatever ends it: what they went on to
-        make behind a removal would be left.
+        Its processes, including each `docker` that it starts, end with this process, however that ends: otherwise they
+        could create containers after a removal.
         """
         wrapper = self.state / "kind"
         network = f"KIND_EXPERIMENTAL_DOCKER_NETWORK={plan.cluster_name(self.name)}"
@@ -167,12 +165,12 @@ class KindLab(Places):
         wrapper.chmod(0o700)
 
     def _kind(self) -> KindCluster:
-        """pytest-kind's cluster, which need not be there yet."""
+        """Return pytest-kind's cluster object; the cluster may not exist yet."""
         try:
             from pytest_kind import KindCluster  # noqa: PLC0415 - an extra: `lbproof[kind]`
         except ImportError:
             raise LabError("pytest-kind is not installed: pip install 'lbproof[kind]'") from None
-        with contextlib.chdir(self.state):  # it makes a folder where it stands
+        with contextlib.chdir(self.state):  # it creates a folder in the current directory
             return KindCluster(
                 plan.cluster_name(self.name),
                 kubeconfig=self.kubeconfig,
@@ -181,7 +179,7 @@ class KindLab(Places):
             )
 
     def _wait(self, progress: Callable[[str], None]) -> None:
-        """All nodes Ready, and kube-system's workloads with them: kind waits for neither by itself."""
+        """Wait until all nodes and all pods of kube-system are Ready, which kind does not."""
         try:
             eventually(
                 self._unready,
@@ -206,18 +204,22 @@ class KindLab(Places):
 
     @classmethod
     def attach(cls, name: str) -> Self:
-        """A lab that runs already. `LabError` when there is none of that name."""
-        info = registry.find(name)
-        row = json.loads((registry.directory(name) / "kind.json").read_text(encoding="utf-8"))
+        """Return the running lab of a name. Raises `LabError` when there is none."""
+        return cls.of(registry.find(name))
+
+    @classmethod
+    def of(cls, info: LabInfo) -> Self:
+        """Return a running lab by its record. Raises `LabError` when its engine does not answer."""
+        row = json.loads((info.directory / "kind.json").read_text(encoding="utf-8"))
         subnet = plan.Subnet.of(row["subnet"])
-        engine = Engine.find(info.engine)
-        return cls(name, info.topology, engine=engine, subnet=subnet, image=row["image"], family=row["family"])
+        engine = Engine.find(str(info.record.get("engine", "")))
+        return cls(info.name, info.topology, engine=engine, subnet=subnet, image=row["image"], family=row["family"])
 
     def down(self) -> None:
-        """Remove everything that the lab made."""
+        """Remove everything that the lab created."""
         if self._cluster:
             self._cluster.close()
-        registry.remove(self.name)
+        registry.remove(self.name, leftovers.remove_lab)
         if self._lifeline is not None:
             os.close(self._lifeline)
             self._lifeline = None
@@ -227,22 +229,22 @@ class KindLab(Places):
     # what it is
     @property
     def cluster(self) -> Kube:
-        """A client of its API server."""
+        """Client of its API server."""
         if self._cluster is None:
             self._cluster = Kube(self.kubeconfig)
         return self._cluster
 
     @property
     def nodes(self) -> tuple[Node, ...]:
-        """Control plane first, then workers in order; a node that lost its power is not among them."""
+        """Nodes: control plane first, then workers in order."""
         return self._machines.nodes()
 
     def can(self, capability: Capability) -> bool:
-        """It can do everything."""
+        """Return True: it has all capabilities."""
         return capability in Capability
 
     def describe(self) -> Mapping[str, str]:
-        """The environment, for a report."""
+        """Return facts for the report."""
         return {
             "provider": self.provider,
             "kubernetes": str(self.cluster.get("/version")["gitVersion"]),
@@ -259,21 +261,21 @@ class KindLab(Places):
 
     # vantages
     def client(self) -> NamespaceVantage:
-        """The outside client on the segment."""
+        """Return the outside client on the segment."""
         return self._machines.get(self._machines.around("client")).vantage("client")
 
     def routed_client(self) -> NamespaceVantage:
-        """The client behind the router."""
+        """Return the client behind the router."""
         return self._machines.far(self._subnet)
 
     def node(self, name: str) -> NamespaceVantage:
-        """A node. `KeyError` for an unknown name."""
+        """Return a node. Raises `KeyError` for an unknown name."""
         if name not in {node.name for node in self.nodes}:
             raise KeyError(name)
         return self._machines.get(name).vantage(f"node {name}")
 
     def pod(self, namespace: str, name: str) -> NamespaceVantage:
-        """A running pod. `LabError` when it does not run."""
+        """Return a running pod. Raises `LabError` when it does not run."""
         seen = self._faults.pod(namespace, name)
         pids = processes_of(seen["metadata"]["uid"])
         if not pids:
@@ -295,47 +297,47 @@ class KindLab(Places):
         )
 
     def node_crash(self, node: str) -> Fault:
-        """Every process of the node dies and its link goes down, at once."""
+        """Kill all processes of a node and take its link down, at once."""
         return self._faults.node_crash(node)
 
     def link_down(self, node: str) -> Fault:
-        """The node's link to the segment goes down."""
+        """Take a node's link to the segment down."""
         return self._faults.link_down(node)
 
     def blackhole(self, node: str) -> Fault:
-        """The segment carries nothing to and from the node."""
+        """Drop all frames between the segment and a node."""
         return self._faults.blackhole(node)
 
     def partition(self, one: str, other: str) -> Fault:
-        """Two nodes stop hearing each other."""
+        """Drop all frames between two nodes."""
         return self._faults.partition(one, other)
 
     def freeze(self, node: str) -> Fault:
-        """Every process of the node stops."""
+        """Stop all processes of a node."""
         return self._faults.freeze(node)
 
     def freeze_pod(self, namespace: str, pod: str) -> Fault:
-        """Every process of one pod stops."""
+        """Stop all processes of a pod."""
         return self._faults.freeze_pod(namespace, pod)
 
     def kill(self, namespace: str, pod: str) -> Fault:
-        """SIGKILL to a pod's processes."""
+        """Send SIGKILL to a pod's processes."""
         return self._faults.kill(namespace, pod)
 
     def stop_api(self) -> Fault:
-        """The API server stops."""
+        """Stop the API server."""
         return self._faults.stop_api()
 
     def drop(self, node: str, share: float) -> Fault:
-        """A share of the packets that reach the node from the segment is dropped."""
+        """Drop a share of the packets that arrive at a node from the segment."""
         return self._faults.drop(node, share)
 
-    # the rest
+    # images, programs, logs
     def bring_images(
         self,
         references: Iterable[str],
-        stands_for: Callable[[], Iterable[Image]],  # noqa: ARG002 - here an image is an image
-        progress: Callable[[str], None] = _silent,
+        stands_for: Callable[[], Iterable[Image]],  # noqa: ARG002 - its images are real
+        progress: Callable[[str], None] = silent,
     ) -> None:
         """Load the images that manifests name into the nodes, or have a node pull them."""
         bring(
@@ -347,34 +349,28 @@ class KindLab(Places):
         )
 
     def _load(self, reference: str) -> None:
-        """Copy an image of the engine into every node that lacks it. `LabError` when kind cannot."""
+        """Copy an image of the engine into every node that lacks it. Raises `LabError` when kind fails."""
         try:
             self._kind().load_docker_image(reference)
         except subprocess.CalledProcessError:
             raise LabError(f"kind could not load {reference} into the nodes: {tail(self._kind_log, 3)}") from None
 
     def run(self, node: str, argv: Sequence[str]) -> str:
-        """The output of a program of a node's own, run on it. `LabError` when it fails."""
+        """Run a program of a node on it and return its output. Raises `LabError` when it fails."""
         inside = f"nsenter --target={self._machines.get(node).pid} --mount --uts --ipc --net --pid --".split()
         return output([*inside, *argv], shown=f"{' '.join(argv)}` on `{node}")
 
     def export_logs(self, directory: Path) -> None:
-        """Copy the end of every log: kind's, and of each node its journal and its containers'."""
+        """Copy the end of each log: of kind, and the journal and the container logs of each node."""
         directory.mkdir(parents=True, exist_ok=True)
         for log in sorted((self.state / "log").iterdir()):
-            _copy_end(log, directory / log.name)
+            export(log, directory / log.name)
         for node in self.nodes:
-            with contextlib.suppress(LabError):  # one without power has its say in the others' logs
+            with contextlib.suppress(LabError):  # a crashed node cannot be entered
                 root = Path(f"/proc/{self._machines.get(node.name).pid}/root")
                 units = ("--unit=kubelet", "--unit=containerd", f"--lines={_JOURNAL_LINES}")
                 journal = self.run(node.name, ["journalctl", "--no-pager", *units])
                 (directory / f"{node.name}.journal.log").write_text(journal, encoding="utf-8")
                 for log in sorted((root / "var/log/pods").glob("*/*/*.log")):
                     pod, container, number = log.parts[-3:]
-                    _copy_end(log, directory / f"{node.name}.{pod}.{container}.{number}")
-
-
-def _copy_end(log: Path, copy: Path) -> None:
-    with contextlib.suppress(FileNotFoundError), log.open("rb") as source, copy.open("wb") as sink:
-        source.seek(max(0, log.stat().st_size - _LOG_BYTES))
-        shutil.copyfileobj(source, sink)
+                    export(log, directory / f"{node.name}.{pod}.{container}.{number}")

@@ -1,4 +1,4 @@
-"""What a kind lab has in a Docker engine and in its network, found by name and label alone, and its removal."""
+"""Removal of what a kind lab has in a Docker engine and in the engine's network, found by name and label only."""
 
 from __future__ import annotations
 
@@ -7,24 +7,43 @@ import subprocess
 import threading
 import time
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from lbproof.lab.base import LabError
-from lbproof.lab.kind.engine import CLUSTER_LABEL, LABEL, Engine
+from lbproof.lab.common.processes import end
+from lbproof.lab.kind.engine import CLUSTER_LABEL, LABEL, Engine, NoEngineError
 from lbproof.lab.kind.plan import cluster_name
+
+if TYPE_CHECKING:
+    from lbproof.lab.registry import LabInfo
 
 _WITHIN = 60
 _EVERY = 0.3
 _LOOKS = 3
-"""So many times in a row nothing is found: a request that the engine had taken on may still come to its end."""
+"""Number of consecutive searches that must find nothing, because the engine may still complete earlier requests."""
 
 
 def table_prefix(lab: str) -> str:
-    """How the names of a lab's packet filter tables begin, in the engine's network."""
+    """Return the prefix of the names of a lab's nft tables in the engine's network."""
     return f"{cluster_name(lab)}-fault-"
 
 
+def remove_lab(info: LabInfo) -> str:
+    """End a lab's supervisor and remove the lab from its engine; return what was removed, as a clause.
+
+    Raises `LabError` when something cannot be removed; an engine that does not answer is part of the clause.
+    """
+    if info.alive:
+        end(info.pid)
+    try:
+        removed = remove(Engine.find(str(info.record.get("engine", ""))), info.name)
+    except NoEngineError as error:
+        return f"{error}; what is still in it can be removed when it does"
+    return ", ".join(removed) or "nothing in the Docker engine"
+
+
 def remove(engine: Engine, lab: str) -> list[str]:
-    """Remove everything of a lab from an engine; gives what it was. `LabError` when something cannot be removed."""
+    """Remove everything of a lab from an engine; return what it was. Raises `LabError` when something remains."""
     containers = sorted({name for label in _labels(lab) for name in engine.containers(label)})
     if containers:
         with suppress(LabError):  # paused ones cannot be removed by every version
@@ -44,9 +63,9 @@ def remove(engine: Engine, lab: str) -> list[str]:
 
 
 def remove_all(engine: Engine, lab: str) -> None:
-    """Remove what a boot that was cut short had made, until the engine has stopped making more of it.
+    """Remove what an interrupted boot created, until the engine creates no more of it.
 
-    `LabError` when something is left after a while.
+    Raises `LabError` when something remains after a timeout.
     """
     until, nothing = time.monotonic() + _WITHIN, 0
     while nothing < _LOOKS:
@@ -60,7 +79,7 @@ def remove_all(engine: Engine, lab: str) -> None:
 
 
 def labs_of(engine: Engine) -> set[str]:
-    """Names of the labs that an engine holds something of."""
+    """Return the names of all labs that have something in an engine."""
     shown = [f'{{{{.Label "{LABEL}"}}}}']
     listed = [
         engine.run(*what, "--filter", f"label={LABEL}", "--format", *shown)

@@ -1,4 +1,4 @@
-"""The containers of a kind lab: which is which, their processes and links, and the parts around the cluster."""
+"""Containers of a kind lab: nodes, client and router, with their processes and links."""
 
 from __future__ import annotations
 
@@ -23,58 +23,58 @@ _NUMBER = re.compile(r"(\d*)$")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
-    """A running container as a place of the lab's segment."""
+    """Container on the segment of a lab."""
 
     name: str
     pid: int
-    """Its process 1 as this machine numbers it."""
+    """Its init in the PID namespace of this machine."""
     address: str
     mac: str
     role: str = ""
-    """kind's: `control-plane` or `worker`; empty for what is no node."""
+    """Role in kind: `control-plane` or `worker`; empty for a container that is not a node."""
 
     @property
     def netns(self) -> str:
-        """Its network namespace."""
+        """Path of its network namespace."""
         return f"/proc/{self.pid}/ns/net"
 
     def vantage(self, name: str) -> NamespaceVantage:
-        """As a place to send from and watch at."""
+        """Return it as a vantage."""
         return NamespaceVantage(
             name=name, address=self.address, mac=self.mac, netns=self.netns, pidns=f"/proc/{self.pid}/ns/pid"
         )
 
     def node(self) -> Node:
-        """As a node of the cluster."""
+        """Return it as a node of the cluster."""
         role = Role.CONTROL_PLANE if self.role == "control-plane" else Role.WORKER
         return Node(name=self.name, role=role, address=self.address, mac=self.mac)
 
 
 class Machines:
-    """The containers of one lab, looked up once and again after a fault."""
+    """Containers of one lab, looked up at first use and again after a fault."""
 
     def __init__(self, engine: Engine, lab: str) -> None:
-        """Nothing is looked up yet."""
+        """Look up nothing yet."""
         self._engine, self._lab = engine, lab
         self._network = cluster_name(lab)
         self._known: dict[str, Machine] = {}
         self._nodes: tuple[Node, ...] = ()
 
     def get(self, name: str) -> Machine:
-        """A running container. `LabError` when it does not run."""
+        """Return a running container. Raises `LabError` when it does not run."""
         if name not in self._known:
             row = self._engine.inspect(name)[0]
             if not row["State"]["Pid"]:
-                raise LabError(f"{name} has no power")
+                raise LabError(f"{name} has crashed")
             self._known[name] = self._machine(row)
         return self._known[name]
 
     def forget(self, name: str) -> None:
-        """What is known of a container no longer holds: it has lost its power."""
+        """Discard what is known of a container, because it has crashed."""
         self._known.pop(name, None)
 
     def nodes(self) -> tuple[Node, ...]:
-        """Kind's nodes, control plane first, then workers in order; one without power as it was before."""
+        """Return the nodes, control plane first, then workers in order; a crashed one as it was before."""
         if not self._nodes:
             names = self._engine.containers(f"{CLUSTER_LABEL}={self._network}")
             rows = self._engine.inspect(*names) if names else []
@@ -83,8 +83,8 @@ class Machines:
             self._nodes = tuple(machine.node() for machine in found if machine.role in {"control-plane", "worker"})
         return self._nodes
 
-    def powered(self, name: str) -> None:
-        """A node has power again: its process is another, and with some engines its hardware address."""
+    def restarted(self, name: str) -> None:
+        """Look up a restarted node: its process has changed, and with some engines its hardware address."""
         self.forget(name)
         again = self.get(name).node()
         before = next(node for node in self.nodes() if node.name == name)
@@ -105,7 +105,7 @@ class Machines:
     # --- around the cluster
 
     def start_around(self, image: str, subnet: Subnet) -> None:
-        """Start the client, the router and the far client: containers that only sleep, for their namespaces."""
+        """Start client, router and routed client: containers that only sleep and provide their namespaces."""
         for part, address in (("client", subnet.client), ("router", subnet.router), ("far", "")):
             network = ["--network", self._network, "--ip", address] if address else ["--network", "none"]
             forwards = ["--sysctl", "net.ipv4.ip_forward=1"] if part == "router" else []
@@ -134,40 +134,40 @@ class Machines:
             output(["ip", *line.split()], netns=far.netns)
 
     def around(self, part: str) -> str:
-        """The container's name of `client`, `router` or `far`."""
+        """Return the name of the container for `client`, `router` or `far`."""
         return f"{self._network}-{part}"
 
     def far(self, subnet: Subnet) -> NamespaceVantage:
-        """The client behind the router."""
+        """Return the client behind the router."""
         machine = self.get(self.around("far"))
         mac = link_of(machine.netns)["address"]
         return NamespaceVantage(
             name="far", address=subnet.far, mac=mac, netns=machine.netns, pidns=f"/proc/{machine.pid}/ns/pid"
         )
 
-    def lead_home(self, node: str, subnet: Subnet) -> None:
-        """Tell a node the way to the network behind the router; it forgets it with its power."""
+    def add_route(self, node: str, subnet: Subnet) -> None:
+        """Add a node's route to the network behind the router, which a crash removes."""
         output(["ip", "route", "replace", subnet.far_cidr, "via", subnet.router], netns=self.get(node).netns)
 
     def port(self, node: str) -> str:
-        """The engine's end of a node's cable."""
+        """Return the interface of a node's link at the engine's bridge."""
         index = link_of(self.get(node).netns)["link_index"]
         links = json.loads(output(self._engine.inside(["ip", "-j", "link", "show"])))
         return next(str(link["ifname"]) for link in links if link["ifindex"] == index)
 
-    def cable(self, port: str, *, up: bool) -> None:
-        """Plug a node in or out, at the engine's end."""
+    def set_link(self, port: str, *, up: bool) -> None:
+        """Set a node's link up or down, at the engine's bridge."""
         output(self._engine.inside(["ip", "link", "set", port, "up" if up else "down"]))
 
 
 def link_of(netns: str) -> dict[str, Any]:
-    """The interface eth0 of a namespace as `ip` tells it."""
+    """Return the interface eth0 of a namespace, as `ip -j link` prints it."""
     rows: list[dict[str, Any]] = json.loads(output(["ip", "-j", "link", "show", "eth0"], netns=netns))
     return rows[0]
 
 
 def processes_of(uid: str) -> dict[int, str]:
-    """The processes of a pod, as this machine numbers them, and their names; its cgroup holds the pod's UID."""
+    """Return the processes of a pod, whose cgroup contains the pod's UID: PID on this machine → name."""
     spellings = (f"pod{uid}", f"pod{uid.replace('-', '_')}")
     found = {}
     for process in Path("/proc").iterdir():

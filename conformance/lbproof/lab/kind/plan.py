@@ -1,4 +1,4 @@
-"""What a kind lab is called, where its addresses lie, and the file that kind is given. Pure."""
+"""Names, addresses and the configuration file of a kind lab. Pure."""
 
 from __future__ import annotations
 
@@ -15,83 +15,83 @@ if TYPE_CHECKING:
     from lbproof.lab.base import Topology
 
 FIRST = 172
-"""Third number of the first subnet to try; with it the article's addresses are what they are in the article."""
+"""Third byte of the first subnet to try, which is that of the article."""
 SUBNETS = 40
-"""How many are tried: two labs side by side take two, and one may be a network of this machine."""
+"""Number of subnets to try: each lab takes one, and others may be networks of this machine."""
 _FLAGS = {
     f"--{mode}-{flag}": (mode, field)
     for mode in ("iptables", "nftables", "ipvs")
     for flag, field in (("min-sync-period", "minSyncPeriod"), ("sync-period", "syncPeriod"))
 }
-"""kube-proxy's flags as fields of its configuration, which is all that kind takes."""
+"""Flag of kube-proxy → field of its configuration, because kind takes a configuration only."""
 _USUAL_GRACE = 50
 
 
 def cluster_name(lab: str) -> str:
-    """Kind's name of a lab's cluster, which is its network's name as well and begins its containers'."""
+    """Return the name of a lab's cluster in kind and of its network, which is the prefix of its containers."""
     return f"lbproof-{lab}"
 
 
 class Subnet:
-    """A lab's /24: the engine numbers nodes within .128 to .159; the rest is as in the embedded lab."""
+    """IPv4 network (/24) of a lab: the engine gives .128 to .159 to nodes; the rest is as in the embedded lab."""
 
     def __init__(self, number: int) -> None:
-        """`number` is the third of the four."""
+        """`number` is the third byte of the addresses."""
         self.number = number
         self.lan = f"192.168.{number}."
 
     @classmethod
     def all(cls) -> Iterator[Subnet]:
-        """Those to try, in order."""
+        """Return the subnets to try, in order."""
         return (cls(number) for number in range(FIRST, FIRST + SUBNETS))
 
     @classmethod
     def of(cls, cidr: str) -> Subnet:
-        """That of a network that is there."""
+        """Return the subnet of an existing network."""
         return cls(int(cidr.split(".")[2]))
 
     @property
     def cidr(self) -> str:
-        """All of it."""
+        """Network of the segment."""
         return f"{self.lan}0/24"
 
     @property
     def nodes(self) -> str:
-        """What the engine gives to containers by itself."""
+        """Range from which the engine chooses addresses of containers."""
         return f"{self.lan}128/27"
 
     @property
     def client(self) -> str:
-        """The outside client."""
+        """Address of the outside client."""
         return f"{self.lan}50"
 
     @property
     def router(self) -> str:
-        """The router's leg on the segment; .1 is the engine's own bridge."""
+        """Address of the router on the segment; .1 is the engine's bridge."""
         return f"{self.lan}20"
 
     @property
     def far(self) -> str:
-        """The client behind the router."""
+        """Address of the client behind the router."""
         return f"10.99.{self.number}.10"
 
     @property
     def far_router(self) -> str:
-        """The router's other leg."""
+        """Address of the router in the network behind it."""
         return f"10.99.{self.number}.1"
 
     @property
     def far_cidr(self) -> str:
-        """The network behind the router."""
+        """Network behind the router."""
         return f"10.99.{self.number}.0/24"
 
     @property
     def ipv6(self) -> str:
-        """The segment's IPv6 network, for topologies that have one (RFC 4193)."""
+        """IPv6 network of the segment, for topologies that have one (RFC 4193)."""
         return f"fd00:192:168:{self.number}::/64"
 
     def segment(self, family: str) -> Segment:
-        """As the suite sees it. Nothing of it is free for a cluster of `ipv6` alone: no Service of it takes IPv4."""
+        """Return the segment; that of an IPv6-only cluster has no free addresses, as its Services get no IPv4."""
         if family == "ipv6":
             return Segment(subnet=self.cidr, free=())
         return Segment(
@@ -102,9 +102,9 @@ class Subnet:
 
 
 def config(topology: Topology, *, api_port: int = 0, cgroup_v1: bool = False) -> dict[str, Any]:
-    """Kind's `Cluster` for a topology (https://kind.sigs.k8s.io/docs/user/configuration/).
+    """Return kind's `Cluster` for a topology (https://kind.sigs.k8s.io/docs/user/configuration/).
 
-    `LabError` for an argument of kube-proxy that kind has no way to take.
+    Raises `LabError` for an argument of kube-proxy that has no field in its configuration.
     """
     workers = [{"role": "worker"} for _ in range(topology.workers)]
     found: dict[str, Any] = {
@@ -124,7 +124,7 @@ def config(topology: Topology, *, api_port: int = 0, cgroup_v1: bool = False) ->
 
 
 def of_file(path: Path, *, api_port: int = 0, cgroup_v1: bool = False) -> dict[str, Any]:
-    """A topology file as kind takes it, and what this machine needs besides. `LabError` when it cannot be read."""
+    """Read a topology file and add what this machine requires. Raises `LabError` when it cannot be read."""
     try:
         found = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -142,17 +142,17 @@ def of_file(path: Path, *, api_port: int = 0, cgroup_v1: bool = False) -> dict[s
 
 
 def workers_of(config: Mapping[str, Any]) -> int:
-    """Worker nodes of a kind configuration."""
+    """Return the number of workers in a configuration of kind."""
     return sum(node.get("role") == "worker" for node in config.get("nodes", []))
 
 
 def proxy_mode_of(config: Mapping[str, Any]) -> str:
-    """kube-proxy's mode in a kind configuration."""
+    """Return the mode of kube-proxy in a configuration of kind."""
     return str(config.get("networking", {}).get("kubeProxyMode", "iptables"))
 
 
 def family_of(config: Mapping[str, Any]) -> str:
-    """`ipv4`, `ipv6` or `dual`."""
+    """Return `ipv4`, `ipv6` or `dual`."""
     return str(config.get("networking", {}).get("ipFamily", "ipv4"))
 
 

@@ -1,11 +1,7 @@
 """The embedded lab: a Kubernetes cluster of plain processes in network namespaces.
 
-The control plane and kube-proxy are the real programs; only the kubelet and the container runtime are stand-ins. A lab
-is one process tree under a supervisor (`supervisor.py`), process 1 of a PID namespace with its own mount and network
-namespaces: when the supervisor ends, for whatever reason, the kernel ends every process and frees every namespace, link
-and mount. What the host side needs is in `lab.py`.
+The control plane and kube-proxy are the real programs; the kubelet and the container runtime are replaced. A lab is one
+process tree under a supervisor (`supervisor.py`), the init of a PID namespace with mount and network namespaces too:
+when it ends, for whatever reason, the kernel ends all processes and frees all namespaces, links and mounts. `lab.py` is
+the side of the suite, `provider.py` the entry point.
 """
-
-from lbproof.lab.netns.lab import NetnsLab
-
-__all__ = ["NetnsLab"]

@@ -92,7 +92,7 @@ class Api:
     def _connect(self, timeout: float) -> http.client.HTTPSConnection:
         connection = http.client.HTTPSConnection(self._host, self._port, context=self._tls, timeout=timeout)
         connection.connect()
-        # a peer that lost its power sends no end: without keepalive a watch would wait for ever
+        # a crashed peer sends no FIN: without keepalive a watch would wait forever
         for option, value in (
             (socket.TCP_KEEPIDLE, 2),
             (socket.TCP_KEEPINTVL, 1),

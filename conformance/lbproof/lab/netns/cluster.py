@@ -1,4 +1,4 @@
-"""The cluster inside the supervisor: every node with its components and its kubelet, and the way to all Ready."""
+"""Cluster inside the supervisor: nodes with their components and kubelets, and the boot until all are Ready."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from lbproof.lab.base import Image, LabError, Topology
-from lbproof.lab.common.commands import tail
+from lbproof.lab.base import Image, LabError
 from lbproof.lab.common.conditions import is_node_usable
+from lbproof.lab.common.logs import tail
 from lbproof.lab.common.netns import entered
 from lbproof.lab.netns import control, network, pki, plan, processes
 from lbproof.lab.netns.api import UNREACHABLE, Api, ApiError
@@ -27,12 +27,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from lbproof.lab.netns.plan import Place
+    from lbproof.lab.netns.topology import NetnsTopology
 
 POLL = 0.03
-"""Seconds between looks at something that is waited for during boot."""
+"""Seconds between polls during boot."""
 _CONFLICT = 409
 _VARIABLES = ("PATH", "HOME", "TMPDIR")
-"""What a component of the cluster gets of the environment: etcd, for one, ends at an ETCD_NAME of the user."""
+"""Environment variables that components inherit; others could change them, as ETCD_NAME of the user does etcd."""
 _PROXY_BINDING = {
     "metadata": {"name": "lbproof:kube-proxy"},
     "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "system:node-proxier"},
@@ -43,7 +44,7 @@ _PROXY_HEALTH = Probe({"httpGet": {"path": "/healthz", "port": 10256}, "timeoutS
 
 @dataclass(slots=True, kw_only=True)
 class Machine:
-    """A node while it has power."""
+    """Running node."""
 
     place: Place
     components: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
@@ -51,18 +52,18 @@ class Machine:
 
 
 class Cluster:
-    """All of a lab that lives inside the supervisor."""
+    """Part of a lab that runs inside the supervisor."""
 
     def __init__(
-        self, state: Path, topology: Topology, programs: Mapping[str, Path], more_images: list[Image], port: int
+        self, state: Path, topology: NetnsTopology, programs: Mapping[str, Path], more_images: list[Image], port: int
     ) -> None:
-        """Nothing runs yet; `boot` does the work. `port` is the machine's, which leads to the API server."""
+        """Start nothing. `port` is the port of this machine that leads to the API server."""
         self._port = port
         self.state, self.topology, self.programs = state, topology, programs
         self.places = {place.node.name: place for place in plan.places(topology)}
         self.control = next(iter(self.places))
         self.machines: dict[str, Machine] = {}
-        """Those that have power, by node."""
+        """Running nodes by name."""
         self._dark: dict[str, Machine] = {}
         self.version = ""
         self.log, self.work, self.pki = state / "log", state / "work", state / "pki"
@@ -71,7 +72,7 @@ class Cluster:
 
     # boot
     def boot(self, stage: Callable[[str], None]) -> None:
-        """Everything from the bridge to all nodes Ready; `stage` is told what has been done. `LabError` if it fails."""
+        """Boot until all nodes are Ready; call `stage` after each stage. Raises `LabError`."""
         first, *rest = self.places.values()
         tokens = self._prepare()
         network.segment()
@@ -124,7 +125,7 @@ class Cluster:
             log=self.log,
             ca=ca,
             token=tokens["kubelet"],
-            # a kubelet renews every 10 s, and four times at least within the grace
+            # a kubelet renews its lease every 10 s, here at least four times within the grace period
             lease_every=min(10.0, self.topology.node_grace / 4),
             images=self._images,
         )
@@ -139,7 +140,7 @@ class Cluster:
         return machine
 
     def _start(self, machine: Machine, component: str) -> None:
-        """Start a component on a node, as `component-NODE.log` says."""
+        """Start a component on a node; its log is `COMPONENT-NODE.log`."""
         place = machine.place
         kubeconfig = self.pki / f"{component}.kubeconfig"
         if component == "kube-proxy" and self.topology.proxy_mode == "none":
@@ -166,7 +167,7 @@ class Cluster:
 
     # waiting
     def _await(self, what: str, holds: Callable[[], bool], within: float) -> None:
-        """Poll until `consistently`; `LabError` when a component dies meanwhile or the time is over."""
+        """Poll until `holds` returns True. Raises `LabError` when a component ends or the time is over."""
         until = time.monotonic() + within
         while not holds():
             self._all_alive(what)
@@ -215,11 +216,11 @@ class Cluster:
             if error.status != _CONFLICT:
                 raise
 
-    # power
+    # crash and reboot
     def off(self, name: str) -> tuple[float, float]:
-        """Cut a node's power: first its cable goes dead, then everything on it.
+        """Crash a node: take its link down, then kill all its processes.
 
-        Gives `time.monotonic()` before and after its cable went dead.
+        Return `time.monotonic()` before and after the link went down.
         """
         machine = self._dark[name] = self.machines.pop(name)
         before = time.monotonic()
@@ -232,7 +233,7 @@ class Cluster:
         return before, began
 
     def on(self, name: str) -> None:
-        """A node boots: nothing of its kernel's state is left from before; waits until it is Ready."""
+        """Boot a crashed node, without its previous kernel state, and wait until it is Ready."""
         place, before = self.places[name], self._dark.pop(name)
         network.forget_node(place, [pod.netns for pod in before.kubelet.pods.values() if not pod.host_network])
         self._wire(place)
@@ -254,19 +255,19 @@ class Cluster:
             return False
 
     def stop_api(self) -> tuple[float, float]:
-        """The API server dies; gives `time.monotonic()` before and after."""
+        """Kill the API server; return `time.monotonic()` before and after."""
         process = self.machines[self.control].components.pop("kube-apiserver")
         before = time.monotonic()
         processes.end([process])
         return before, time.monotonic()
 
     def start_api(self) -> None:
-        """The API server runs again and is ready."""
+        """Start the API server and wait until it is ready."""
         self._start(self.machines[self.control], "kube-apiserver")
         self._await("the API server", lambda: self._answers("/readyz"), 60)
 
     def pod(self, namespace: str, name: str) -> Any:  # noqa: ANN401 - Pod, without its import
-        """A running pod. `LabError` when there is none."""
+        """Return a running pod. Raises `LabError` when there is none."""
         for machine in self.machines.values():
             for pod in list(machine.kubelet.pods.values()):
                 if (pod.namespace, pod.name) == (namespace, name) and pod.running:
@@ -274,11 +275,11 @@ class Cluster:
         raise LabError(f"no pod {namespace}/{name} runs in this lab")
 
     def map_images(self, images: list[dict[str, Any]]) -> None:
-        """Images from now on, before all that are known."""
+        """Add images, which win over all earlier ones."""
         self._images.extend(image_of(row) for row in images)
 
 
 def image_of(row: dict[str, Any]) -> Image:
-    """An `Image` that came as JSON."""
+    """Create an `Image` from its JSON."""
     known: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in row.items()}
     return Image(**known)

@@ -131,7 +131,7 @@ class Faults:
             raise LabError(f"no node {node} in this lab; it has {', '.join(self._cluster.places)}")
         machine = self._cluster.machines.get(node)
         if machine is None:
-            raise LabError(f"node {node} has no power")
+            raise LabError(f"node {node} has crashed")
         return machine
 
     @staticmethod

@@ -33,7 +33,7 @@ RETRY = 0.2
 
 
 class Kubelet:
-    """One node's agent, from when the node has power until it loses it."""
+    """Agent of one node, from its boot until its crash."""
 
     def __init__(self, place: Place, inside: Inside) -> None:
         """Nothing is done yet."""
@@ -53,7 +53,7 @@ class Kubelet:
         self._thread(self._watch)
 
     def stop(self) -> None:
-        """The node has no power: its pods' processes die and nothing more is said."""
+        """Crash with the node: kill the processes of its pods and report nothing more."""
         self._off.set()
         for pod in list(self.pods.values()):
             pod.lose()

@@ -1,4 +1,4 @@
-"""The netns lab as the suite holds it: starts a supervisor, or finds one, and asks it over its socket."""
+"""The netns lab, as used by the suite: starts a supervisor, or finds one, and sends requests to its socket."""
 
 from __future__ import annotations
 
@@ -12,35 +12,31 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Self
 
 from lbproof.lab import registry
-from lbproof.lab.base import Capability, Fault, LabError, Node, Topology, environment
+from lbproof.lab.base import Capability, Fault, LabError, Node, Topology, environment, silent
 from lbproof.lab.common import api_proxy
-from lbproof.lab.common.commands import output, tail
+from lbproof.lab.common.commands import output
+from lbproof.lab.common.logs import export, tail
 from lbproof.lab.common.vantage import NamespaceVantage, Places
-from lbproof.lab.netns import plan, processes, rpc
+from lbproof.lab.netns import leftovers, plan, processes, rpc
+from lbproof.lab.netns.topology import NetnsTopology
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from lbproof.lab.base import Image
-
-_UNSHARE = ("unshare", "--net", "--mount", "--pid", "--fork", "--kill-child=SIGKILL", "--mount-proc")
-_LOG_BYTES = 256 * 1024
-"""How much of each log's end is exported."""
-
-
-def _silent(_: str) -> None:
-    """Nobody wants to hear of the progress."""
+    from lbproof.lab.registry import LabInfo
 
 
 class NetnsLab(Places):
-    """A running netns lab."""
+    """Running netns lab."""
 
     provider = "netns"
 
     def __init__(self, name: str, topology: Topology) -> None:
-        """Use `up` or `attach`."""
-        self.name, self.topology = name, topology
+        """Use `up`, `of` or `attach`."""
+        self.name = name
+        self.topology = topology if isinstance(topology, NetnsTopology) else NetnsTopology.of(asdict(topology))
         self.state = registry.directory(name)
         self.kubeconfig = self.state / "kubeconfig"
         self._nodes: tuple[Node, ...] = tuple(place.node for place in plan.places(topology))
@@ -57,19 +53,21 @@ class NetnsLab(Places):
         *,
         programs: Mapping[str, Path],
         images: Iterable[Image] = (),
-        progress: Callable[[str], None] = _silent,
+        api_port: int = 0,
+        progress: Callable[[str], None] = silent,
         lifeline: bool = True,
     ) -> Self:
-        """Boot a lab until all nodes are Ready. `LabError` when the name or the port is taken, or it does not boot.
+        """Boot a lab until all nodes are Ready. Raises `LabError` when the name or the port is taken, or it fails.
 
         `programs` are paths by component name (etcd, kube-apiserver, kube-controller-manager, kube-scheduler,
-        kube-proxy, agnhost, nginx, …). With a lifeline the lab goes when this process does, by whatever cause;
-        without, it stays until it is taken down. Progress is a line a stage.
+        kube-proxy, agnhost, nginx, …). `api_port` is the port of this machine's loopback for the API server; 0 takes a
+        free one. With a lifeline the lab ends with this process, however that ends; without, it runs until it is taken
+        down. Progress is a line for each stage.
         """
         lab = cls(name, topology)
-        with api_proxy.listening(topology.api_port) as listener:
+        with api_proxy.listening(api_port) as listener:
             request = {
-                "topology": asdict(topology),
+                "topology": asdict(lab.topology),
                 "programs": {component: str(path) for component, path in programs.items()},
                 "images": [asdict(image) for image in images],
                 "port": listener.getsockname()[1],
@@ -79,9 +77,9 @@ class NetnsLab(Places):
             with os.fdopen(reports, encoding="utf-8") as lines:
                 lab._boot(lines, progress)
         except BaseException as error:
-            os.close(own_end)  # the supervisor sees the end of its lifeline, should it still be there
+            os.close(own_end)  # ends the supervisor, if it still runs
             lab._reap()
-            if not isinstance(error, LabError):  # then its logs, which the message points at, stay
+            if not isinstance(error, LabError):  # whose message names the logs
                 shutil.rmtree(lab.state, ignore_errors=True)
             raise
         if lifeline:
@@ -92,7 +90,7 @@ class NetnsLab(Places):
         return lab
 
     def _spawn(self, request: Mapping[str, Any], listener: socket.socket) -> tuple[int, int]:
-        """Start the supervisor; gives where its reports arrive and our end of its lifeline."""
+        """Start the supervisor; return the descriptors of its reports and of this end of its lifeline."""
         with registry.claim(self.name) as state:
             reports, to_us = os.pipe()
             lifeline, own_end = os.pipe()
@@ -103,7 +101,7 @@ class NetnsLab(Places):
             with (state / "log" / "supervisor.log").open("wb") as log:
                 self._starting = subprocess.Popen(
                     [
-                        *_UNSHARE,
+                        *processes.UNSHARE,
                         *("--propagation", "private", sys.executable, "-P", "-m", "lbproof.lab.netns.supervisor"),
                         *(str(state), *(str(descriptor) for descriptor in given)),
                     ],
@@ -114,7 +112,7 @@ class NetnsLab(Places):
                     env=environment(),
                     start_new_session=True,
                 )
-            registry.record(self.name, self._starting.pid, self.topology)
+            registry.record(self.name, self._starting.pid, self.topology, provider=self.provider)
         os.close(to_us)
         os.close(lifeline)
         return reports, own_end
@@ -132,35 +130,39 @@ class NetnsLab(Places):
 
     @classmethod
     def attach(cls, name: str) -> Self:
-        """A lab that runs already. `LabError` when there is none of that name."""
-        info = registry.find(name)
-        return cls(name, info.topology)
+        """Return the running lab of a name. Raises `LabError` when there is none."""
+        return cls.of(registry.find(name))
+
+    @classmethod
+    def of(cls, info: LabInfo) -> Self:
+        """Return a running lab by its record."""
+        return cls(info.name, NetnsTopology.of(info.record["topology"]))
 
     def down(self) -> None:
-        """Remove everything that the lab made."""
-        registry.remove(self.name)
+        """Remove everything that the lab created."""
+        registry.remove(self.name, leftovers.remove)
         if self._lifeline is not None:
             os.close(self._lifeline)
             self._lifeline = None
         self._reap()
 
     def _reap(self) -> None:
-        """The supervisor's `unshare` was our child, if we started it."""
+        """Wait for the supervisor's `unshare`, if this process started it."""
         if self._starting:
             self._starting.wait()
 
     # what it is
     @property
     def nodes(self) -> tuple[Node, ...]:
-        """Control plane first, then workers in order."""
+        """Nodes: control plane first, then workers in order."""
         return self._nodes
 
     def can(self, capability: Capability) -> bool:
-        """It can do everything."""
+        """Return True: it has all capabilities."""
         return capability in Capability
 
     def describe(self) -> Mapping[str, str]:
-        """The environment, for a report."""
+        """Return facts for the report."""
         return {
             "provider": self.provider,
             "kubernetes": str(rpc.call(self._socket, "status")["version"]),
@@ -175,39 +177,43 @@ class NetnsLab(Places):
 
     # vantages
     def client(self) -> NamespaceVantage:
-        """The outside client on the segment."""
+        """Return the outside client on the segment."""
         return self._vantage("client", "client", plan.CLIENT)
 
     def routed_client(self) -> NamespaceVantage:
-        """The client behind the router."""
+        """Return the client behind the router."""
         return self._vantage("far", "far", plan.FAR)
 
     def node(self, name: str) -> NamespaceVantage:
-        """A node. `KeyError` for an unknown name."""
+        """Return a node. Raises `KeyError` for an unknown name."""
         node = {node.name: node for node in self.nodes}[name]
         return self._vantage(f"node {name}", name, node.address)
 
     def pod(self, namespace: str, name: str) -> NamespaceVantage:
-        """A running pod. `LabError` when it does not run."""
+        """Return a running pod. Raises `LabError` when it does not run."""
         found = rpc.call(self._socket, "pod", namespace=namespace, name=name)
         return self._vantage(f"pod {name}", found["netns"], found["address"], found["mac"])
 
     def pod_processes(self, namespace: str, name: str) -> list[Path]:
-        """For each container of a running pod, its first process's folder in the lab's /proc.
+        """Return the folder in the lab's /proc of the first process of each container of a running pod.
 
-        `LabError` when no such pod runs.
+        Raises `LabError` when no such pod runs.
         """
         found = rpc.call(self._socket, "pod", namespace=namespace, name=name)
-        root = registry.find(self.name).process
-        return [Path(f"{root}/root/proc/{pid}") for pid in found["pids"]]
+        return [Path(f"{self._process}/root/proc/{pid}") for pid in found["pids"]]
 
     @property
     def audit_log(self) -> Path:
-        """Where the API server's audit log is, when the topology has one."""
+        """Audit log of the API server, if the topology has one."""
         return self.state / "log" / plan.AUDIT_LOG
 
+    @property
+    def _process(self) -> str:
+        """Directory of the lab's init in /proc. Raises `LabError` when the lab has ended."""
+        return f"/proc/{leftovers.init_of(registry.find(self.name))}"
+
     def _vantage(self, name: str, netns: str, address: str, mac: str | None = None) -> NamespaceVantage:
-        root = registry.find(self.name).process
+        root = self._process
         return NamespaceVantage(
             name=name,
             address=address,
@@ -218,39 +224,39 @@ class NetnsLab(Places):
 
     # faults
     def node_crash(self, node: str) -> Fault:
-        """Every process of the node dies and its link goes down, at once."""
+        """Kill all processes of a node and take its link down, at once."""
         return self._fault("power-cut", "node_crash", node=node)
 
     def link_down(self, node: str) -> Fault:
-        """The node's link to the segment goes down."""
+        """Take a node's link to the segment down."""
         return self._fault("cable", "link_down", node=node)
 
     def blackhole(self, node: str) -> Fault:
-        """The segment carries nothing to and from the node."""
+        """Drop all frames between the segment and a node."""
         return self._fault("silent-cut", "blackhole", node=node)
 
     def partition(self, one: str, other: str) -> Fault:
-        """Two nodes stop hearing each other."""
+        """Drop all frames between two nodes."""
         return self._fault("partition", "partition", one=one, other=other)
 
     def freeze(self, node: str) -> Fault:
-        """Every process of the node stops."""
+        """Stop all processes of a node."""
         return self._fault("freeze", "freeze", node=node)
 
     def freeze_pod(self, namespace: str, pod: str) -> Fault:
-        """Every process of one pod stops."""
+        """Stop all processes of a pod."""
         return self._fault("freeze-pod", "freeze_pod", namespace=namespace, pod=pod)
 
     def kill(self, namespace: str, pod: str) -> Fault:
-        """SIGKILL to a pod's processes."""
+        """Send SIGKILL to a pod's processes."""
         return self._fault("kill", "kill", namespace=namespace, pod=pod)
 
     def stop_api(self) -> Fault:
-        """The API server stops."""
+        """Stop the API server."""
         return self._fault("stop-api", "stop_api")
 
     def drop(self, node: str, share: float) -> Fault:
-        """A share of the packets that reach the node from the segment is dropped."""
+        """Drop a share of the packets that arrive at a node from the segment."""
         return self._fault("drop", "drop", node=node, share=share)
 
     def _fault(self, kind: str, command: str, **arguments: Any) -> Fault:  # noqa: ANN401 - it is JSON
@@ -263,27 +269,25 @@ class NetnsLab(Places):
             undo_with=lambda: rpc.call(self._socket, "undo", number=done["number"]),
         )
 
-    # the rest
+    # images, programs, logs
     def bring_images(
         self,
-        references: Iterable[str],  # noqa: ARG002 - a program stands for each
+        references: Iterable[str],  # noqa: ARG002 - programs replace them
         stands_for: Callable[[], Iterable[Image]],
-        progress: Callable[[str], None] = _silent,  # noqa: ARG002 - it takes no time
+        progress: Callable[[str], None] = silent,  # noqa: ARG002 - it takes no time
     ) -> None:
-        """What images stand for from now on; the last that matches counts."""
+        """Map images to programs from now on; the last match wins."""
         rpc.call(self._socket, "map_images", images=[asdict(image) for image in stands_for()])
 
     def run(self, node: str, argv: Sequence[str]) -> str:
-        """The output of a program run on a node. `LabError` when it fails."""
+        """Run a program on a node and return its output. Raises `LabError` when it fails."""
         return output(self.exec_argv(node, argv), shown=f"{' '.join(argv)}` on `{node}")
 
     def export_logs(self, directory: Path) -> None:
-        """Copy the end of every log of the lab, components and containers, below a directory."""
+        """Copy the end of each log, of components and containers, into a directory."""
         directory.mkdir(parents=True, exist_ok=True)
         for log in sorted((self.state / "log").iterdir()):
-            with log.open("rb") as source, (directory / log.name).open("wb") as copy:
-                source.seek(max(0, log.stat().st_size - _LOG_BYTES))
-                shutil.copyfileobj(source, copy)
+            export(log, directory / log.name)
 
     @property
     def _socket(self) -> Path:

@@ -1,4 +1,4 @@
-"""Which node has which name, address and pod network: the article's cluster, for any number of workers. Pure."""
+"""Names, addresses and pod networks of the nodes: the article's cluster, for any number of workers. Pure."""
 
 from __future__ import annotations
 
@@ -30,39 +30,39 @@ _WORKER_HOSTS = (*range(151, 160), *range(2, 50), *range(51, 141), *range(142, 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """A node and what only this lab knows of it."""
+    """Node with its place in this lab."""
 
     node: Node
     index: int
-    """Its place in the list: 0 is the control plane."""
+    """Index in the list of nodes; 0 is the control plane."""
 
     @property
     def port(self) -> str:
-        """The bridge's end of its cable."""
+        """Interface of its link at the bridge."""
         return f"v-{self.node.name}"
 
     @property
     def pod_cidr(self) -> str:
-        """The pods' addresses on this node."""
+        """Network of the pods on this node."""
         return f"10.244.{self.index}.0/24"
 
     @property
     def gateway(self) -> str:
-        """The node's own address towards its pods."""
+        """Address of the node in the network of its pods."""
         return self.pod_address(1)
 
     def pod_address(self, host: int) -> str:
-        """The address of a pod, by its number on the node (2 to 254)."""
+        """Return the address of a pod by its number on the node (2 to 254)."""
         return f"10.244.{self.index}.{host}"
 
 
 def mac_of(address: str) -> str:
-    """The hardware address that goes with an address: it holds its four bytes, so a frame names its sender."""
+    """Return the hardware address for an IPv4 address: it contains the four bytes, so a frame shows its sender."""
     return "02:00:" + ":".join(f"{int(part):02x}" for part in address.split("."))
 
 
 def places(topology: Topology) -> tuple[Place, ...]:
-    """The nodes of a topology, control plane first. `LabError` when the segment has no room for so many."""
+    """Return the nodes of a topology, control plane first. Raises `LabError` for more than the segment has room for."""
     if not 0 <= topology.workers <= len(_WORKER_HOSTS):
         raise LabError(f"{topology.workers} workers: the netns lab has room for 0 to {len(_WORKER_HOSTS)}")
     hosts = [CONTROL_PLANE, *(f"{LAN}{host}" for host in _WORKER_HOSTS[: topology.workers])]

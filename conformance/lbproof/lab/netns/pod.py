@@ -120,7 +120,7 @@ class Pod:
         self.wake()
 
     def lose(self) -> None:
-        """Its node lost its power: kill everything at once and forget it."""
+        """Crash with its node: kill all processes at once and forget them."""
         self._word.lost = True
         self.signal(signal.SIGKILL)
         self.wake()
@@ -377,7 +377,7 @@ class Pod:
     def _terminate(self) -> None:
         """SIGTERM, the grace, SIGKILL; then nothing of the pod is left here, and the API hears so.
 
-        With the node's power gone there is no grace and nobody to tell.
+        After a crash of the node there is no grace period and no report.
         """
         processes = [row.process for row in (*self._init, *self._containers) if row.process]
         for process in processes:

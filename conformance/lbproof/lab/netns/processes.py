@@ -1,4 +1,4 @@
-"""Starting programs in network namespaces, each in a session of its own and with a log, and ending them."""
+"""Programs in network namespaces: start, each in its own session and with a log; signal; end."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
+UNSHARE = ("unshare", "--net", "--mount", "--pid", "--fork", "--kill-child=SIGKILL", "--mount-proc")
+"""Command that starts a program as the init of new network, mount and PID namespaces, which end with the command."""
 NAMESPACES = "/run/netns"
-"""Where the namespaces have their names; a file system of the lab's own, seen in its mount namespace alone."""
+"""Folder of named network namespaces; a file system that is mounted in the lab's mount namespace only."""
 
 
 def namespace(name: str) -> str:
-    """The path of a named network namespace, inside the lab."""
+    """Return the path of a named network namespace, inside the lab."""
     return f"{NAMESPACES}/{name}"
 
 
@@ -28,7 +30,7 @@ def start(
 ) -> subprocess.Popen[bytes]:
     """Start a program in a named namespace; its output is appended to `log`.
 
-    `program` is what runs when it is not `argv[0]`: a multi-call binary goes by the name that it is called by.
+    `program` is the file to execute if it is not `argv[0]`, for a binary that behaves by the name of its call.
     """
     with log.open("ab") as output, entered(namespace(netns)):
         return subprocess.Popen(
@@ -44,7 +46,7 @@ def start(
 
 
 def start_here(argv: Sequence[str], *, log: Path, descriptor: int) -> subprocess.Popen[bytes]:
-    """Start a program in this process's own namespaces; it inherits one descriptor."""
+    """Start a program in the namespaces of this process; it inherits one descriptor."""
     with log.open("ab") as output:
         return subprocess.Popen(
             argv,
@@ -57,14 +59,14 @@ def start_here(argv: Sequence[str], *, log: Path, descriptor: int) -> subprocess
 
 
 def send(processes: Iterable[subprocess.Popen[bytes]], number: signal.Signals) -> None:
-    """Send a signal to everything in these processes' groups, the leader alive or not."""
+    """Send a signal to the process groups of these processes, also when a leader has ended."""
     for process in processes:
-        with suppress(ProcessLookupError):  # the whole group has ended by itself
+        with suppress(ProcessLookupError):  # the whole group has ended
             os.killpg(process.pid, number)
 
 
 def end(processes: Iterable[subprocess.Popen[bytes]]) -> None:
-    """SIGKILL to these processes' groups, and wait until they are gone."""
+    """Send SIGKILL to the process groups of these processes, and wait until the processes have ended."""
     ended = list(processes)
     send(ended, signal.SIGKILL)
     for process in ended:

@@ -1,9 +1,9 @@
-"""Supervisor of a netns lab: process 1 of its PID namespace. When it ends, everything in the lab ends.
+"""Supervisor of a netns lab: init of its PID namespace. When it ends, everything in the lab ends.
 
-Two processes. The first is the namespace's init: it takes in and reaps what others leave, passes SIGTERM on, and ends
-when the second does; then the kernel kills the rest. The second boots the cluster, plays the kubelets and answers the
-suite. It watches a lifeline to whoever started it: its end of file (the starter died, even by SIGKILL) takes the lab
-down; one byte on it sets the lab free to outlive its starter.
+It consists of two processes. The first is the init: it reaps orphaned processes, forwards SIGTERM, and ends when the
+second ends; then the kernel kills the rest. The second boots the cluster, acts as the kubelets and answers the suite's
+requests. It reads a pipe, the lifeline: end of file (the starter died, even by SIGKILL) takes the lab down; one byte
+lets the lab outlive its starter.
 
 Called as `python -m lbproof.lab.netns.supervisor STATE LISTEN REPORT LIFELINE`: the state directory, three descriptors.
 """
@@ -21,11 +21,12 @@ import time
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NoReturn
 
-from lbproof.lab.base import LabError, Topology
+from lbproof.lab.base import LabError
 from lbproof.lab.common.commands import output
 from lbproof.lab.netns import plan, processes, rpc
 from lbproof.lab.netns.cluster import Cluster, image_of
 from lbproof.lab.netns.faults import Faults
+from lbproof.lab.netns.topology import NetnsTopology
 
 if TYPE_CHECKING:
     import subprocess
@@ -36,7 +37,7 @@ _log = logging.getLogger(__name__)
 
 
 def _init(supervisor: int) -> NoReturn:
-    """Process 1: reap until the supervisor ends, and end with it."""
+    """Reap processes as init until the supervisor ends, and end with it."""
 
     def pass_on(number: int, _: FrameType | None) -> None:
         os.kill(supervisor, number)
@@ -49,18 +50,17 @@ def _init(supervisor: int) -> NoReturn:
 
 
 class Supervisor:
-    """The second process."""
+    """Second process: cluster, kubelets, requests of the suite."""
 
     def __init__(self, state: Path, listen: int, report: int, lifeline: int) -> None:
-        """The request is in the state directory, where the starter put it."""
+        """Read the request that the starter has written into the state directory."""
         self._state, self._listen, self._lifeline = state, listen, lifeline
         self._report: IO[str] = os.fdopen(report, "w", encoding="utf-8")
         self._over = threading.Event()
         request = json.loads((state / "request.json").read_text(encoding="utf-8"))
-        topology = {**request["topology"], "proxy_args": tuple(request["topology"]["proxy_args"])}
         self._cluster = Cluster(
             state,
-            Topology(**topology),
+            NetnsTopology.of(request["topology"]),
             {name: Path(path) for name, path in request["programs"].items()},
             [image_of(row) for row in request["images"]],
             request["port"],
@@ -69,7 +69,7 @@ class Supervisor:
         self._api_proxy: subprocess.Popen[bytes] | None = None
 
     def run(self) -> int:
-        """Boot, stay until told to go, and leave nothing; the exit code."""
+        """Boot, run until the lab is taken down, and remove everything; return the exit code."""
         signal.signal(signal.SIGTERM, lambda *_: self._over.set())
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         threading.Thread(target=self._watch_lifeline, name="lifeline", daemon=True).start()
@@ -78,7 +78,7 @@ class Supervisor:
         except LabError as error:
             self._say(error=str(error))
             return 1
-        except Exception as error:  # noqa: BLE001 - the process's edge: the starter must hear of a fault of ours
+        except Exception as error:  # noqa: BLE001 - reported to the starter, which would wait otherwise
             _log.exception("boot")
             self._say(
                 error=f"the supervisor failed: {type(error).__name__}: {error}; see {self._state}/log/supervisor.log"
@@ -126,7 +126,7 @@ class Supervisor:
         os._exit(1)
 
     def _leave(self) -> None:
-        """What the kernel would do at our end, but before it, so that the state directory can go as well."""
+        """End all processes before the kernel would, so that the state directory can be removed."""
         for machine in list(self._cluster.machines.values()):
             machine.kubelet.stop()
             processes.end(machine.components.values())
@@ -150,7 +150,7 @@ class Supervisor:
 
 
 def main() -> NoReturn:
-    """Become init and supervisor."""
+    """Fork into init and supervisor."""
     state, *descriptors = sys.argv[1:]
     supervisor = os.fork()
     if supervisor:
@@ -160,7 +160,7 @@ def main() -> NoReturn:
     )
     code = Supervisor(Path(state), *(int(number) for number in descriptors)).run()
     logging.shutdown()
-    # daemon threads are at work in system calls: nothing of the interpreter's end is needed
+    # skips the interpreter's finalization, which would wait for daemon threads in system calls
     os._exit(code)
 
 

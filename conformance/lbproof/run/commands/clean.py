@@ -10,7 +10,7 @@ import click
 @click.option("--all", "everything", is_flag=True, help="also remove labs that are up")
 def clean(everything: bool) -> None:
     """Remove remains of labs that ended abnormally, and nothing that lbproof did not create."""
-    from lbproof.lab import registry
+    from lbproof.lab import provide
 
-    if not registry.clean(everything=everything, progress=click.echo):
+    if not provide.clean(everything=everything, progress=click.echo):
         click.echo("nothing to remove")

@@ -5,14 +5,16 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
+from lbproof.run.commands.lab_command import LabCommand, lab_options
+from lbproof.run.flags import doctor_flags
 from lbproof.spec import Exit
 
 
-@click.command()
-@click.option("--provider", default="netns", show_default=True, type=click.Choice(["netns", "kind"]), help="which lab")
+@click.command(cls=LabCommand, lab_flags=doctor_flags)
 @click.option(
     "--implementation",
     default="reference",
@@ -21,17 +23,19 @@ from lbproof.spec import Exit
     help="adapter of the implementation to judge",
 )
 @click.option("--components", type=click.Path(path_type=Path), help="folder with the Kubernetes programs")
-def doctor(provider: str, implementation: str, components: Path | None) -> None:
+def doctor(implementation: str, components: Path | None, **given: Any) -> None:  # noqa: ANN401 - click's values
     """List what a run needs: what this machine has, what it lacks, and how to install it."""
     from lbproof.adapters.base import load, python_modules_of
     from lbproof.lab import doctor as examination
-    from lbproof.lab.components import ComponentOptions
+    from lbproof.lab.provider import LabRequest
 
-    options, modules = (
-        ComponentOptions(directory=components),
-        python_modules_of(load(implementation, "--implementation")),
+    options = lab_options(given)
+    request = LabRequest(
+        options=options.lab_options(),
+        components=components,
+        python_modules=python_modules_of(load(implementation, "--implementation")),
     )
-    findings = examination.examine_kind(options) if provider == "kind" else examination.examine(options, modules)
+    findings = options.lab_provider.examine(request)
     for line in examination.lines(findings):
         click.echo(line)
     sys.exit(int(Exit.CONFORMANT if examination.usable(findings) else Exit.NO_ENVIRONMENT))

@@ -10,6 +10,8 @@ from typing import Any
 import click
 
 from lbproof.run.commands.console import progress
+from lbproof.run.commands.lab_command import LabCommand, lab_options
+from lbproof.run.flags import lab_flags
 
 
 @click.group()
@@ -17,54 +19,37 @@ def lab() -> None:
     """Boot, inspect and remove labs."""
 
 
-@lab.command("up")
+@lab.command("up", cls=LabCommand, lab_flags=lab_flags)
 @click.option("--name", default="lab", show_default=True, help="name of the lab; several labs can be up")
-@click.option("--workers", default=3, show_default=True, type=click.IntRange(1, 50))
-@click.option(
-    "--proxy-mode", default="iptables", show_default=True, type=click.Choice(["iptables", "nftables", "none"])
-)
-@click.option("--proxy-arg", "proxy_args", multiple=True, metavar="FLAG", help="another flag for kube-proxy")
-@click.option(
-    "--api-port", default=0, type=click.IntRange(0, 65535), help="port that leads to the API (default: a free one)"
-)
 @click.option("--components", type=click.Path(path_type=Path), help="folder with the Kubernetes programs")
 @click.option("--implementation", metavar="NAME", help="also install this implementation")
-@click.option("--provider", default="netns", show_default=True, type=click.Choice(["netns", "kind"]))
-@click.option(
-    "--topology", "file", type=click.Path(path_type=Path), help="topology file for kind, instead of the above"
-)
-@click.option("--node-image", default="", help="image of kind's nodes (default: the published, else the built one)")
 def lab_up(
     *,
     name: str,
     components: Path | None,
     implementation: str | None,
-    provider: str,
-    file: Path | None,
-    node_image: str,
-    **topology: Any,  # noqa: ANN401 - click's values
+    **given: Any,  # noqa: ANN401 - click's values
 ) -> None:
     """Boot a lab that stays up until `lbproof lab down`."""
     from lbproof.adapters.base import load, python_modules_of
     from lbproof.context import RunContext
     from lbproof.lab import provide
-    from lbproof.lab.base import Topology
+    from lbproof.lab.provider import LabRequest
     from lbproof.witnesses.journal import Journal
     from lbproof.witnesses.kube import Kube
     from lbproof.witnesses.wait import Waiter
 
     adapter = load(implementation, "--implementation") if implementation else None
-    wanted = provide.Wanted(
-        provider=provider,
+    options = lab_options(given)
+    request = LabRequest(
         name=name,
+        options=options.lab_options(),
         programs=adapter.components if adapter else (),
         files=adapter.files if adapter else (),
         python_modules=python_modules_of(adapter) if adapter else {},
         components=components,
-        node_image=node_image,
-        topology_file=file,
     )
-    made, programs = provide.boot(Topology(**topology), wanted, progress, lifeline=False)
+    made, programs = provide.boot(options.lab_provider, request, progress, lifeline=False)
     if adapter:
         journal = Journal(None)
         RunContext(
@@ -82,9 +67,9 @@ def lab_up(
 @click.argument("name", default="lab")
 def lab_down(name: str) -> None:
     """Remove a lab and everything that it created."""
-    from lbproof.lab import registry
+    from lbproof.lab import provide
 
-    registry.clean(name, progress=click.echo)
+    provide.clean(name, progress=click.echo)
 
 
 @lab.command("list")

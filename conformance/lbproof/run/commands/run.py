@@ -13,28 +13,16 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from lbproof.run.commands.console import fail
-from lbproof.run.flags import FLAGS
+from lbproof.run.commands.lab_command import LabCommand
+from lbproof.run.flags import all_flags
 from lbproof.spec import Exit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from types import FrameType
 
 
-def _run_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    for name, spec in reversed(FLAGS):
-        many = spec.get("action") == "append"
-        command = click.option(f"--{name}", multiple=many, default=None, **_click(spec))(command)
-    return command
-
-
-def _click(spec: dict[str, Any]) -> dict[str, Any]:
-    kinds = {Path: click.Path(path_type=Path), int: int}
-    return {"help": spec["help"], "metavar": spec["metavar"], "type": kinds.get(spec.get("type", str), str)}
-
-
-@click.command()
-@_run_options
+@click.command(cls=LabCommand, lab_flags=all_flags)
 @click.option("--keep", is_flag=True, default=None, help="leave the lab running")
 @click.argument("pytest_args", nargs=-1, type=click.UNPROCESSED)
 def run(pytest_args: Sequence[str], **flags: Any) -> None:  # noqa: ANN401 - click's values

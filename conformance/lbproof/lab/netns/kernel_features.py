@@ -1,7 +1,7 @@
-"""What the kernel can do, tried for real in throw-away namespaces. Run as a program of the standard library alone.
+"""Features of the kernel, each tried in temporary namespaces. Runs as a program with the standard library only.
 
-Started by `unshare` in new network, mount and PID namespaces, so nothing that it makes outlives it or touches the
-machine. Prints one line of JSON: what was tried → why it failed, empty when it worked.
+Started by `unshare` in new network, mount and PID namespaces, so nothing that it creates outlives it or changes this
+machine. Prints one line of JSON: feature → reason why it failed, empty when it worked.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ COMMANDS = {
     ],
     "connection tracking": ["conntrack -L"],
 }
-"""What the lab's nodes and kube-proxy do, in small."""
+"""Feature → commands that use it as the lab's nodes and kube-proxy do."""
 FEATURES = ("AF_PACKET", *COMMANDS)
 
 
 def programs(feature: str) -> list[str]:
-    """The programs that trying a feature takes."""
+    """Return the programs that are needed to try a feature."""
     return [command.partition(" ")[0] for command in COMMANDS.get(feature, [])]
 
 
 def reason(command: str) -> str:
-    """Why a command failed, empty when it worked."""
+    """Return the reason why a command failed; empty when it worked."""
     try:
         done = subprocess.run(command.split(), capture_output=True, text=True, check=False)
     except FileNotFoundError:
@@ -53,7 +53,7 @@ def reason(command: str) -> str:
 
 
 def packet_socket() -> str:
-    """Why no raw packet socket can be had, empty when it can."""
+    """Return the reason why no raw packet socket can be opened; empty when it can."""
     try:
         socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x0806)).close()
     except OSError as error:
@@ -62,7 +62,7 @@ def packet_socket() -> str:
 
 
 def main() -> None:
-    """Try everything and print what failed."""
+    """Try all features and print the reasons."""
     found = {"AF_PACKET": packet_socket()}
     for name, commands in COMMANDS.items():
         found[name] = next(filter(None, map(reason, commands)), "")

@@ -1,7 +1,4 @@
-"""The components that kind takes besides the netns lab's: kind itself, and what a node image of it is made of.
-
-They stand apart from `catalogue`, so that nobody who runs the netns lab waits for them.
-"""
+"""Components for kind, besides those of `catalogue`: kind itself, and the parts of a node image."""
 
 from __future__ import annotations
 
@@ -13,17 +10,17 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 NODE_OF_OURS = "1"
-"""Version of the programs for nodes that are ours (`pause`, `lbproof-cni`); grows with each change of them."""
+"""Version of lbproof's own programs for nodes (`pause`, `lbproof-cni`), increased with each change of them."""
 _CONTAINERD = ("containerd", "ctr", "containerd-shim-runc-v2")
 
 
 def kind_sources() -> GoTree:
-    """The module of kind, which also holds the files of kind's own node image."""
+    """Return the Go module of kind, which also contains the files of kind's own node image."""
     return _module("kind", "sigs.k8s.io/kind")
 
 
 def complete(kubernetes: str = VERSIONS["kubernetes"]) -> Mapping[str, Component]:
-    """Every component that there is: those of `catalogue` and those of kind."""
+    """Return the components of `catalogue` and those for kind."""
     found = [_kind(), *_kubernetes(kubernetes), *_containerd()]
     found += [
         Component(

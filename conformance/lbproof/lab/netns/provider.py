@@ -1,0 +1,97 @@
+"""Provider of the netns labs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lbproof.lab.common.capacity import capacity
+from lbproof.lab.common.options import API_PORT, CLUSTER, shape
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator, Mapping
+    from pathlib import Path
+
+    from lbproof.lab.base import Topology
+    from lbproof.lab.doctor import Finding
+    from lbproof.lab.netns.lab import NetnsLab
+    from lbproof.lab.option import Option
+    from lbproof.lab.provider import LabRequest
+    from lbproof.lab.registry import LabInfo
+
+# ruff: noqa: PLC0415 - `--help` loads this module and waits for none of the others
+_BYTES_PER_LAB = 2 * 1024**3
+
+
+class NetnsProvider:
+    """Clusters of plain processes in network namespaces."""
+
+    name = "netns"
+    description = "Kubernetes as plain processes in network namespaces; boots in seconds, needs root alone"
+    options: tuple[Option, ...] = CLUSTER
+    budgets: Mapping[str, float] = {}
+    parallel = True
+
+    def capacity(self) -> int:
+        """Return the number of labs that this machine carries side by side."""
+        return capacity(_BYTES_PER_LAB)
+
+    def examine(self, request: LabRequest) -> list[Finding]:
+        """Check this machine for what a lab needs."""
+        from lbproof.lab.components import ComponentOptions
+        from lbproof.lab.netns import doctor
+
+        return doctor.examine(ComponentOptions(directory=request.components), request.python_modules)
+
+    def boot(
+        self, request: LabRequest, progress: Callable[[str], None], *, lifeline: bool
+    ) -> tuple[NetnsLab, Mapping[str, Path]]:
+        """Boot a lab with the requested options."""
+        from lbproof.lab.netns.topology import NetnsTopology
+
+        topology = NetnsTopology(**shape(request.options))
+        return self.boot_topology(
+            topology, request, progress, lifeline=lifeline, api_port=request.options[API_PORT.key]
+        )
+
+    def boot_topology(
+        self,
+        topology: Topology,
+        request: LabRequest,
+        progress: Callable[[str], None],
+        *,
+        lifeline: bool,
+        api_port: int = 0,
+    ) -> tuple[NetnsLab, Mapping[str, Path]]:
+        """Boot a lab with a topology that options cannot describe."""
+        from lbproof.lab.netns.lab import NetnsLab
+
+        paths = self.bring(request, progress)
+        lab = NetnsLab.up(
+            request.name, topology, programs=paths, progress=progress, lifeline=lifeline, api_port=api_port
+        )
+        return lab, paths
+
+    def bring(self, request: LabRequest, progress: Callable[[str], None]) -> Mapping[str, Path]:
+        """Make the components of the lab and of the implementation available, which runs as programs."""
+        from lbproof.lab.components import LAB, ComponentOptions, ensure
+        from lbproof.lab.netns import doctor
+
+        doctor.require(request.python_modules)
+        names = (*LAB, *request.programs, *request.files)
+        return ensure(names, progress=progress, options=ComponentOptions(directory=request.components))
+
+    def attach(self, info: LabInfo) -> NetnsLab:
+        """Return a running lab."""
+        from lbproof.lab.netns.lab import NetnsLab
+
+        return NetnsLab.of(info)
+
+    def remove(self, info: LabInfo) -> str:
+        """End a lab; the kernel then removes everything of it but its directory."""
+        from lbproof.lab.netns import leftovers
+
+        return leftovers.remove(info)
+
+    def remove_orphans(self, known: Collection[str]) -> Iterator[str]:  # noqa: ARG002 - there are none
+        """Remove nothing: a lab leaves nothing but its directory."""
+        yield from ()
