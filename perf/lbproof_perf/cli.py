@@ -182,8 +182,8 @@ def _keep_thresholds(store: ResultStore, text: str) -> None:
 
 def _show(store: ResultStore) -> bool:
     """Print what a run says at its end; whether a threshold was lost."""
-    from lbproof_perf.report.objectives import Outcome
     from lbproof_perf.report.terminal import table
+    from lbproof_perf.report.thresholds import Outcome
     from lbproof_perf.report.write import read
 
     found, checked = read(store, benchmarks.known())

@@ -36,7 +36,7 @@ def test_a_cut_without_recovery_is_counted_and_longer_than_any(tmp_path: Path) -
     one = figures.summarize(made, KNOWN).find("failover", "reference", "power-cut", "first_answer_seconds")
 
     assert one is not None
-    assert (one.count, one.missing, one.at("p50"), one.at("max")) == (4, 1, 0.2, math.inf)
+    assert (one.count, one.without, one.at("p50"), one.at("max")) == (4, 1, 0.2, math.inf)
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_the_services_of_a_burst_are_a_figure(tmp_path: Path) -> None:
     http = found.find("allocate", "metallb", "burst-1000", "http_seconds")
 
     assert http is not None
-    assert (http.count, http.missing, http.samples, http.trials) == (2000, 3, True, 2)
+    assert (http.count, http.without, http.of_samples, http.trials) == (2000, 3, True, 2)
 
 
 @pytest.mark.parametrize(

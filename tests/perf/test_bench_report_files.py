@@ -200,6 +200,14 @@ def test_a_marked_outage_alone_is_no_headline(tmp_path: Path) -> None:
         assert f"{sum(with_warnings)} of 5 marked" in said.text
 
 
+def test_a_question_that_no_arm_answers_is_left_out(tmp_path: Path) -> None:
+    """Services without an ARP answer among their figures give no empty box."""
+    made = ResultStore(tmp_path)
+    made.add(TrialId(bench="allocate", arm="reference", case="burst-10"), {"api_requests": 30})
+
+    assert answers.answers_of(figures.summarize(made, KNOWN)) == []
+
+
 def test_no_text_of_a_run_becomes_markup(tmp_path: Path) -> None:
     """A name or a mark cannot put anything into the page."""
     made = ResultStore(tmp_path)
@@ -268,7 +276,7 @@ def test_the_metrics_follow_the_grammar(written: ResultStore) -> None:
     """A collector that is strict takes them."""
     samples = _check_open_metrics(_text(written, "metrics.prom"))
 
-    assert samples['lbproof_bench_trials{bench="failover",arm="reference",case="power-cut"}'] == "6.0"
+    assert samples['lbproof_bench_trials{arm="reference",bench="failover",case="power-cut"}'] == "6.0"
     worst = 'lbproof_bench_failover_first_answer_seconds{arm="metallb",case="power-cut",quantile="1"}'
     assert samples[worst] == "+Inf"
 

@@ -147,7 +147,7 @@ def test_more_is_better_where_it_is(tmp_path: Path) -> None:
     found = compare.compare(made, made, KNOWN, arms=("reference", "metallb"))
 
     assert found.rows[0].verdict is Verdict.WORSE
-    assert compare.times_worse(found.rows[0]) == pytest.approx(2, rel=0.1)
+    assert found.rows[0].times_worse == pytest.approx(2, rel=0.1)
 
 
 def test_a_run_that_stopped_recovering_is_worse(tmp_path: Path) -> None:

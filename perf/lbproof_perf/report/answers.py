@@ -16,8 +16,6 @@ from lbproof_perf.report.formatting import ratio_text, value_text
 from lbproof_perf.stats import quantiles
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from lbproof_perf.report.figures import Figures, Summary
 
 _TIERS = ("pod", "clusterip", "nodeport", "loadbalancer")
@@ -49,7 +47,7 @@ class Answer:
 def answers_of(figures: Figures) -> list[Answer]:
     """The answers that a run's figures give; a question that was not measured is left out."""
     asked = (about.answer for about in figures.known.values() if about.answer)
-    return [answer for ask in asked if (answer := ask(figures))]
+    return [answer for ask in asked if (answer := ask(figures)) and answer.arms]
 
 
 def tiers(figures: Figures) -> Answer | None:
@@ -96,17 +94,14 @@ def _distribution(one: Summary) -> str:
     ended = [value for value in one.values if math.isfinite(value)]
     tail = f"p99 {one.text('p99')}, " if "p99" in one.quantiles else ""
     text = f"{tail}longest {value_text(max(ended, default=None), one.name)}"
-    lost = f", {one.missing} without recovery" if one.missing else ""
+    lost = f", {one.without} without recovery" if one.without else ""
     return f"{text}, {one.count} run{'s' * (one.count != 1)}{lost}{_against(one)}"
 
 
 def _arm_answer(figures: Figures, one: Summary, text: str) -> ArmAnswer:
     """An arm's answer: the median, or the worst where there are too few values for one; nothing of marked trials."""
-    trials = next(
-        group.trials
-        for group in figures.groups
-        if (group.bench, group.arm, group.case) == (one.bench, one.arm, one.case)
-    )
+    (group,) = figures.groups_of(one.bench, one.case, one.arm)
+    trials = group.trials
     with_warnings = [trial for trial in trials if trial.warnings]
     words, figure = one.describe("p50")
     told = "; ".join(filter(None, (words, text)))
@@ -122,8 +117,7 @@ def _unmarked(figures: Figures, one: Summary) -> Summary | None:
     """A figure of one value a trial, of the trials without a mark alone; None where there is none."""
     values = [
         quantiles.array([trial.values[one.name]])[0]
-        for group in figures.groups
-        if (group.bench, group.arm, group.case) == (one.bench, one.arm, one.case)
+        for group in figures.groups_of(one.bench, one.case, one.arm)
         for trial in group.trials
         if not trial.warnings and one.name in trial.values
     ]
@@ -136,8 +130,8 @@ def _unmarked_text(figures: Figures, one: Summary) -> str:
 
 
 def _against(one: Summary) -> str:
-    ratio = one.ratios.get("p50")
-    if ratio is None or math.isnan(ratio.value.value):
+    ratio = one.median_ratio
+    if ratio is None:
         return ""
     low, value, high = (ratio_text(number) for number in (ratio.value.low, ratio.value.value, ratio.value.high))
     return f"; {value} of {ratio.to}'s median" + (f" ({low} to {high})" if low != high else "")
@@ -170,30 +164,26 @@ def scale(figures: Figures) -> Answer | None:
     """Cost with many Services."""
     answers, most = [], 0.0
     for arm in figures.arms("scale"):
-        controller = dict(_by_services(figures, arm, "rest_controller_cpu_cores"))
-        speakers = dict(_by_services(figures, arm, "rest_speakers_cpu_cores"))
-        points = [(at, value + speakers[at]) for at, value in controller.items() if at in speakers]
+        controller = _by_services(figures, arm, "rest_controller_cpu_cores")
+        speakers = _by_services(figures, arm, "rest_speakers_cpu_cores")
+        points = [(at, one.at("p50") + speakers[at].at("p50")) for at, one in controller.items() if at in speakers]
         if not points:
             continue
         most, cores = max(points)
         told = [f"cores of controller and speakers at rest; {plots.slope_text(points, 1000, 'cores')}"]
-        if (length := dict(_by_services(figures, arm, "outage_seconds")).get(most)) is not None:
-            told.append(f"outage {value_text(length, 'seconds')}")
-        memory = [dict(_by_services(figures, arm, f"rest_{who}_bytes")).get(most) for who in ("controller", "speakers")]
-        told += [f"memory {value_text(sum(memory), 'bytes')}" for memory in [list(filter(None, memory))] if memory]
-        one = figures.find("scale", arm, f"services-{most:.0f}", "rest_controller_cpu_cores")
-        assert one is not None  # noqa: S101 - its points were made from it
-        found = _arm_answer(figures, one, "; ".join(told))
+        if length := _by_services(figures, arm, "outage_seconds").get(most):
+            told.append(f"outage {value_text(length.at('p50'), 'seconds')}")
+        memory = [_by_services(figures, arm, f"rest_{who}_bytes").get(most) for who in ("controller", "speakers")]
+        if kept := [one.at("p50") for one in memory if one]:
+            told.append(f"memory {value_text(sum(kept), 'bytes')}")
+        found = _arm_answer(figures, controller[most], "; ".join(told))
         measured = found.figure if found.figure == "not measured" else f"{value_text(cores, 'cores')} cores"
         answers.append(replace(found, figure=measured))
-    if not answers:
-        return None
     about = f"{most:,.0f} Services, the most that were measured"
     return Answer(question="How far does it scale?", bench="scale", about=about, arms=tuple(answers))
 
 
-def _by_services(figures: Figures, arm: str, name: str) -> Iterator[tuple[float, float]]:
-    for one in figures.of("scale", arm=arm, name=name):
-        kind, _, count = one.case.partition("-")
-        if kind == "services" and count.isdigit():
-            yield float(count), one.at("p50")
+def _by_services(figures: Figures, arm: str, name: str) -> dict[float, Summary]:
+    """Number of Services → the figure with so many."""
+    found = ((one.case.partition("-"), one) for one in figures.of("scale", arm=arm, name=name))
+    return {float(count): one for (kind, _, count), one in found if kind == "services" and count.isdigit()}

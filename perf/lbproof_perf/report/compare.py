@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lbproof.spec import Exit
-from lbproof_perf.report import figures, objectives
+from lbproof_perf.report.figures import QUANTILES, summarize
 from lbproof_perf.report.formatting import ratio_text, value_text
 from lbproof_perf.report.spec import Better
+from lbproof_perf.report.thresholds import Outcome, check
 from lbproof_perf.stats import differences, quantiles
 from lbproof_perf.stats.differences import Side
 from lbproof_perf.stats.quantiles import Interval
@@ -40,14 +41,11 @@ FEW = 5
 (`quantiles.needed`)."""
 
 
-_UNDEFINED = Interval(low=math.nan, value=math.nan, high=math.nan)
-
-
 class Verdict(StrEnum):
-    """What is said of a figure."""
+    """What is said of a figure, in the order in which they are listed."""
 
-    BETTER = "better"
     WORSE = "worse"
+    BETTER = "better"
     SAME = "same"
     """No difference beyond noise."""
     TOO_FEW = "too few"
@@ -66,44 +64,45 @@ class Held(StrEnum):
     """Not measured on both sides, too few values, or beyond what is allowed by no more than noise."""
 
 
-_HELD = {
-    objectives.Outcome.HELD: Held.HELD,
-    objectives.Outcome.LOST: Held.BROKEN,
-    objectives.Outcome.NOT_MEASURED: Held.UNDECIDED,
-}
+_HELD = {Outcome.HELD: Held.HELD, Outcome.LOST: Held.BROKEN, Outcome.NOT_MEASURED: Held.UNDECIDED}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One figure on both sides."""
+    """A quantile of one figure on both sides."""
 
-    key: str
-    """`failover.reference.power-cut.first_answer_seconds.p50`; where arms are compared, `reference/metallb`."""
-    called: frozenset[str]
-    """What a threshold may call it: its key, and where arms are compared that of either arm."""
-    name: str
-    better: Better
-    counts: tuple[int, int]
-    values: tuple[float, float]
-    """The figure itself, on both sides."""
-    texts: tuple[str, str]
-    """The same with its unit; of too few values for the quantile, the worst of them: `max of 3: 144 ms`."""
-    enough: bool
-    """Whether both sides have as many values as the quantile takes; where one has not, nothing is judged."""
+    one: Summary
+    other: Summary
+    quantile: str
     control: str
     """The arm that both were divided by; empty within a run."""
     ratio: Interval
-    """The second side over the first, both divided by their control where there is one."""
+    """The second side over the first, both divided by their control where there is one; NaN of too few values."""
     chance: float
     """Of so large a difference between equals, corrected; 1 where it was not judged."""
     verdict: Verdict
+
+    @property
+    def key(self) -> str:
+        """`failover.reference.power-cut.first_answer_seconds.p50`; where arms are compared, `reference/metallb`."""
+        return _keys(self.one, self.other, self.quantile)[0]
+
+    @property
+    def times_worse(self) -> float:
+        """How many times worse the second side is: the ratio, or its inverse where more is better."""
+        if self.one.better is not Better.MORE:
+            return self.ratio.value
+        return math.inf if self.ratio.value == 0 else 1 / self.ratio.value
+
+    def covered_by(self, threshold: Threshold) -> bool:
+        """Whether a threshold is of this figure: by its key, and where arms are compared by that of either arm."""
+        return any(threshold.covers(key) for key in _keys(self.one, self.other, self.quantile))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checked:
     """A threshold and one figure that it covers."""
 
-    threshold: Threshold
     key: str
     """Empty where no figure on both sides is covered."""
     text: str
@@ -125,22 +124,19 @@ class Comparison:
 
         A figure that a threshold covers is judged by the threshold alone.
         """
-        covered = {one.key for one in self.checked if one.key}
-        if any(row.verdict is Verdict.WORSE and row.key not in covered for row in self.rows):
+        covered = {one.key for one in self.checked}
+        held = {one.held for one in self.checked}
+        if Held.BROKEN in held or any(row.verdict is Verdict.WORSE and row.key not in covered for row in self.rows):
             return Exit.NOT_CONFORMANT
-        if any(one.held is Held.BROKEN for one in self.checked):
-            return Exit.NOT_CONFORMANT
-        judged = any(row.verdict in {Verdict.BETTER, Verdict.WORSE, Verdict.SAME} for row in self.rows)
-        if not judged or any(one.held is Held.UNDECIDED for one in self.checked):
-            return Exit.INCONCLUSIVE
-        return Exit.CONFORMANT
+        judged = any(row.verdict not in {Verdict.TOO_FEW, Verdict.SHOWN} for row in self.rows)
+        return Exit.CONFORMANT if judged and Held.UNDECIDED not in held else Exit.INCONCLUSIVE
 
 
 def compare(
     one: ResultStore,
     other: ResultStore,
     known: Mapping[str, BenchmarkReport],
-    thresholds: Iterable[Threshold] = (),
+    thresholds: Sequence[Threshold] = (),
     *,
     arms: tuple[str, str] | None = None,
 ) -> Comparison:
@@ -149,45 +145,40 @@ def compare(
     Where both books are of one folder the figures are compared as they are, else as ratios to each run's control arm.
     """
     within = one.folder.resolve() == other.folder.resolve()
-    wanted = tuple(thresholds)
-    found = figures.summarize(one, known), figures.summarize(one if within else other, known)
-    rows = _corrected([_row(pair, found, within=within) for pair in _pairs(found, arms, wanted)])
-    words = [store.folder.name for store in (one, other)]
-    sides = tuple(f"{arm} of {word}" for arm, word in zip(arms, words, strict=True)) if arms else tuple(words)
-    return Comparison(sides=(sides[0], sides[1]), rows=tuple(rows), checked=tuple(_checked(rows, wanted, found[1])))
+    found = summarize(one, known), summarize(one if within else other, known)
+    rows = _corrected([_row(pair, found, within=within) for pair in _pairs(found, arms, thresholds)])
+    names = one.folder.name, other.folder.name
+    sides = (f"{arms[0]} of {names[0]}", f"{arms[1]} of {names[1]}") if arms else names
+    return Comparison(sides=sides, rows=tuple(rows), checked=tuple(_checked(rows, thresholds, found[1])))
 
 
 def lines(comparison: Comparison) -> list[str]:
     """A comparison for a terminal: what differs and what was broken first, then all figures."""
-    text_lines = [f"{comparison.sides[1]}, judged against {comparison.sides[0]}"]
-    text_lines += [f"threshold {one.held}: {one.text}" for one in comparison.checked]
-    counts = {verdict: sum(row.verdict is verdict for row in comparison.rows) for verdict in Verdict}
-    text_lines.append(
-        ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count) or "nothing in common"
-    )
-    order = [Verdict.WORSE, Verdict.BETTER, Verdict.SAME, Verdict.TOO_FEW, Verdict.SHOWN]
-    text_lines += [_format_row(row) for row in sorted(comparison.rows, key=lambda row: order.index(row.verdict))]
-    return text_lines
+    verdicts = [row.verdict for row in comparison.rows]
+    counts = ", ".join(f"{verdicts.count(verdict)} {verdict}" for verdict in Verdict if verdict in verdicts)
+    order = list(Verdict)
+    return [
+        f"{comparison.sides[1]}, judged against {comparison.sides[0]}",
+        *(f"threshold {one.held}: {one.text}" for one in comparison.checked),
+        counts or "nothing in common",
+        *map(_format_row, sorted(comparison.rows, key=lambda row: order.index(row.verdict))),
+    ]
 
 
 _Pair = tuple["Summary", "Summary", str]
 
 
 def _pairs(
-    found: tuple[Figures, Figures], arms: tuple[str, str] | None, thresholds: Sequence[Threshold]
+    found: tuple[Figures, Figures], arms: tuple[str, str] | None, thresholds: Iterable[Threshold]
 ) -> Iterator[_Pair]:
     """The figures that both sides have, with the quantile that is compared."""
-    others = {(one.bench, one.arm, one.case, one.name): one for one in found[1].summaries}
     for one in found[0].summaries:
-        if arms and one.arm != arms[0]:
+        other = found[1].find(one.bench, arms[1] if arms else one.arm, one.case, one.name)
+        if other is None or (arms and one.arm != arms[0]):
             continue
-        other = others.get((one.bench, arms[1] if arms else one.arm, one.case, one.name))
-        if other is None:
-            continue
-        for quantile in figures.QUANTILES:
+        for quantile, q in QUANTILES.items():
             asked = any(threshold.covers(key) for threshold in thresholds for key in _keys(one, other, quantile))
-            enough = quantiles.enough(min(one.count, other.count), figures.QUANTILES[quantile])
-            if asked or quantile == "p50" or (quantile == "p99" and enough):
+            if asked or quantile == "p50" or (quantile == "p99" and quantiles.enough(_fewer(one, other), q)):
                 yield one, other, quantile
 
 
@@ -197,115 +188,102 @@ def _keys(one: Summary, other: Summary, quantile: str) -> list[str]:
     return [f"{one.bench}.{arm}.{one.case}.{one.name}.{quantile}", f"{one.key}.{quantile}", f"{other.key}.{quantile}"]
 
 
+def _fewer(one: Summary, other: Summary) -> int:
+    return min(one.count, other.count)
+
+
 def _row(pair: _Pair, found: tuple[Figures, Figures], *, within: bool) -> Row:
     one, other, quantile = pair
-    q = figures.QUANTILES[quantile]
-    control = "" if within else _control(pair, found)
+    q = QUANTILES[quantile]
+    control = "" if within else _control(one, other, found)
+    divisors = [figured.find(one.bench, control, one.case, one.name) if control else None for figured in found]
     sides = [
-        Side(values=np.array(mine.values), control=_values(figured, mine, control))
-        for mine, figured in zip((one, other), found, strict=True)
+        Side(values=np.array(mine.values), control=None if divisor is None else np.array(divisor.values))
+        for mine, divisor in zip((one, other), divisors, strict=True)
     ]
-    enough = quantiles.enough(min(one.count, other.count), q)
-    judged = _judged(pair, control, sides, q, within=within)
-    keys = _keys(one, other, quantile)
+    verdict = _judgeable(one, sides, q, within=within)
     return Row(
-        key=keys[0],
-        called=frozenset(keys),
-        name=one.name,
-        better=one.metric.better,
-        counts=(one.count, other.count),
-        values=(one.at(quantile), other.at(quantile)),
-        texts=(one.text(quantile), other.text(quantile)),
-        enough=enough,
+        one=one,
+        other=other,
+        quantile=quantile,
         control=control,
-        ratio=differences.ratio(sides[1], sides[0], q) if enough else _UNDEFINED,
-        chance=differences.chance(sides[1], sides[0], q) if judged is Verdict.SAME else 1.0,
-        verdict=judged,
+        ratio=differences.ratio(sides[1], sides[0], q)
+        if quantiles.enough(_fewer(one, other), q)
+        else Interval(low=math.nan, value=math.nan, high=math.nan),
+        chance=differences.chance(sides[1], sides[0], q) if verdict is Verdict.SAME else 1.0,
+        verdict=verdict,
     )
 
 
-def _control(pair: _Pair, found: tuple[Figures, Figures]) -> str:
+def _control(one: Summary, other: Summary, found: tuple[Figures, Figures]) -> str:
     """The arm that both runs measured the same figure of, to divide by; empty where there is none."""
-    one = pair[0]
     there = [{summary.arm for summary in figured.of(one.bench, case=one.case, name=one.name)} for figured in found]
     control = found[0].about(one.bench).control_of(there[0] & there[1])
-    return "" if control in {one.arm, pair[1].arm} else control
+    return "" if control in {one.arm, other.arm} else control
 
 
-def _values(found: Figures, of: Summary, control: str) -> quantiles.Floats | None:
-    summary = found.find(of.bench, control, of.case, of.name) if control else None
-    return None if summary is None else np.array(summary.values)
-
-
-def _judged(pair: _Pair, control: str, sides: Sequence[Side], q: float, *, within: bool) -> Verdict:
+def _judgeable(one: Summary, sides: Sequence[Side], q: float, *, within: bool) -> Verdict:
     """`same` where a test may say more; else why none is made."""
-    one, other, _ = pair
-    if one.samples or one.metric.better is Better.NEITHER or not (within or control):
+    controls = [side.control for side in sides if side.control is not None]
+    if one.of_samples or one.better is Better.NEITHER or not (within or controls):
         return Verdict.SHOWN
-    divisors = [quantiles.quantile(side.control, q) for side in sides if side.control is not None]
-    if any(not 0 < divisor < math.inf for divisor in divisors):
+    if any(not 0 < quantiles.quantile(control, q) < math.inf for control in controls):
         return Verdict.SHOWN
-    counts = [one.count, other.count, *(len(side.control) for side in sides if side.control is not None)]
-    return Verdict.SAME if min(counts) >= FEW and quantiles.enough(min(counts), q) else Verdict.TOO_FEW
+    fewest = min(map(len, [*controls, *(side.values for side in sides)]))
+    return Verdict.SAME if fewest >= FEW and quantiles.enough(fewest, q) else Verdict.TOO_FEW
 
 
 def _corrected(rows: Sequence[Row]) -> list[Row]:
     """The rows with their chances corrected for the number of tests, and the verdicts that follow."""
-    tested = [row for row in rows if row.verdict is Verdict.SAME]
-    corrected = dict(zip((row.key for row in tested), differences.holm([row.chance for row in tested]), strict=True))
-    return [_decided(row, corrected[row.key]) if row.key in corrected else row for row in rows]
+    corrected = iter(differences.holm([row.chance for row in rows if row.verdict is Verdict.SAME]))
+    return [_decided(row, next(corrected)) if row.verdict is Verdict.SAME else row for row in rows]
 
 
 def _decided(row: Row, chance: float) -> Row:
     verdict = Verdict.SAME
     if chance <= CHANCE and row.ratio.value != 1:
-        verdict = Verdict.WORSE if times_worse(row) > 1 else Verdict.BETTER
+        verdict = Verdict.WORSE if row.times_worse > 1 else Verdict.BETTER
     return replace(row, chance=chance, verdict=verdict)
 
 
-def times_worse(row: Row) -> float:
-    """How many times worse the second side is: the ratio, or its inverse where more is better."""
-    if row.better is not Better.MORE:
-        return row.ratio.value
-    return math.inf if row.ratio.value == 0 else 1 / row.ratio.value
-
-
-def _checked(rows: Sequence[Row], thresholds: Sequence[Threshold], side: Figures) -> Iterator[Checked]:
+def _checked(rows: Sequence[Row], thresholds: Iterable[Threshold], side: Figures) -> Iterator[Checked]:
     for threshold in thresholds:
         if threshold.least is not None or threshold.times is not None:
-            for one in objectives.check(side, [replace(threshold, most=None)]):
+            for one in check(side, [threshold.model_copy(update={"most": None})]):
                 text = f"{one.key} is {one.seen or 'not measured'}, {one.limit}"
-                yield Checked(threshold=threshold, key=one.key, text=text, held=_HELD[one.outcome])
+                yield Checked(key=one.key, text=text, held=_HELD[one.outcome])
             if threshold.most is None and threshold.ratio is None:
                 continue
-        covered = [row for row in rows if any(threshold.covers(key) for key in row.called)]
+        covered = [row for row in rows if row.covered_by(threshold)]
         if not covered:
             text = f"{threshold.pattern}: no figure of that name on both sides"
-            yield Checked(threshold=threshold, key="", text=text, held=Held.UNDECIDED)
+            yield Checked(key="", text=text, held=Held.UNDECIDED)
         for row in covered:
             if threshold.most is not None:
-                held = Held.HELD if row.values[1] <= threshold.most else Held.BROKEN
-                q = figures.QUANTILES[row.key.rpartition(".")[2]]
-                held = held if quantiles.enough(row.counts[1], q) else Held.UNDECIDED
-                text = f"{row.key} is {row.texts[1]}, at most {value_text(threshold.most, row.name)}"
-                yield Checked(threshold=threshold, key=row.key, text=text, held=held)
+                held = Held.HELD if row.other.at(row.quantile) <= threshold.most else Held.BROKEN
+                held = held if row.quantile in row.other.quantiles else Held.UNDECIDED
+                limit = value_text(threshold.most, row.other.name)
+                text = f"{row.key} is {row.other.text(row.quantile)}, at most {limit}"
+                yield Checked(key=row.key, text=text, held=held)
             if threshold.ratio is not None:
-                seen = f"{ratio_text(times_worse(row))} as bad" if row.enough else f"of too few values ({row.texts[1]})"
+                few = f"of too few values ({row.other.text(row.quantile)})"
+                enough = quantiles.enough(_fewer(row.one, row.other), QUANTILES[row.quantile])
+                seen = f"{ratio_text(row.times_worse)} as bad" if enough else few
                 text = f"{row.key} is {seen}, at most {ratio_text(threshold.ratio)}"
-                yield Checked(threshold=threshold, key=row.key, text=text, held=_allowed(row, threshold.ratio))
+                yield Checked(key=row.key, text=text, held=_allowed(row, threshold.ratio))
 
 
 def _allowed(row: Row, ratio: float) -> Held:
     if row.verdict in {Verdict.TOO_FEW, Verdict.SHOWN} or math.isnan(row.ratio.value):
         return Held.UNDECIDED
-    if times_worse(row) <= ratio:
+    if row.times_worse <= ratio:
         return Held.HELD
     return Held.BROKEN if row.verdict is Verdict.WORSE else Held.UNDECIDED
 
 
 def _format_row(row: Row) -> str:
-    before, after = row.texts
-    text = f"{row.verdict:>8}  {row.key}: {before} → {after} (n {row.counts[0]}, {row.counts[1]})"
+    before, after = row.one.text(row.quantile), row.other.text(row.quantile)
+    text = f"{row.verdict:>8}  {row.key}: {before} → {after} (n {row.one.count}, {row.other.count})"
     if math.isnan(row.ratio.value):
         return text
     low, value, high = (ratio_text(number) for number in (row.ratio.low, row.ratio.value, row.ratio.high))

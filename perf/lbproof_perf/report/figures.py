@@ -22,13 +22,13 @@ from lbproof_perf.report import formatting
 from lbproof_perf.report.spec import BenchmarkReport, Better
 from lbproof_perf.stats import quantiles
 from lbproof_perf.stats.differences import Side, ratio
-from lbproof_perf.stats.quantiles import Interval
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from lbproof_perf.report.spec import Metric
     from lbproof_perf.results import ResultStore, Trial
+    from lbproof_perf.stats.quantiles import Interval
 
 QUANTILES: Mapping[str, float] = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
 """Name of a quantile → the share of values that do not exceed it."""
@@ -61,13 +61,23 @@ class Summary:
     has too few values."""
     trials: int
     """How many trials the values are from."""
-    samples: bool
+    of_samples: bool
     """Whether the values are samples within trials, not one a trial."""
 
     @property
     def name(self) -> str:
         """Name of the metric."""
         return self.metric.name
+
+    @property
+    def unit(self) -> str:
+        """Unit of the metric."""
+        return self.metric.unit
+
+    @property
+    def better(self) -> Better:
+        """In which direction the metric is better."""
+        return self.metric.better
 
     @property
     def key(self) -> str:
@@ -80,9 +90,15 @@ class Summary:
         return len(self.values)
 
     @property
-    def missing(self) -> int:
+    def without(self) -> int:
         """How many of them did not come about."""
         return sum(math.isinf(value) for value in self.values)
+
+    @property
+    def median_ratio(self) -> Ratio | None:
+        """The ratio of the medians; None where there is none or it is not defined (0 over 0)."""
+        ratio = self.ratios.get("p50")
+        return None if ratio is None or math.isnan(ratio.value.value) else ratio
 
     def at(self, quantile: str) -> float:
         """The value at the place of a quantile: `p50`.
@@ -95,7 +111,7 @@ class Summary:
         """A quantile with its unit, after no words; of fewer values than it takes `max of 3` and the worst of them."""
         if quantiles.enough(self.count, QUANTILES[quantile]):
             return "", formatting.value_text(self.at(quantile), self.name)
-        least = self.metric.better is Better.MORE
+        least = self.better is Better.MORE
         worst = min(self.values) if least else max(self.values)
         return f"{'min' if least else 'max'} of {self.count}", formatting.value_text(worst, self.name)
 
@@ -112,8 +128,11 @@ class Group:
     arm: str
     case: str
     trials: tuple[Trial, ...]
-    warnings: tuple[tuple[int, str], ...]
-    """Number of a trial and why to look twice at it."""
+
+    @property
+    def warnings(self) -> list[tuple[int, str]]:
+        """Number of a trial and why to look twice at it."""
+        return [(trial.id.number, warning) for trial in self.trials for warning in trial.warnings]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,6 +157,10 @@ class Figures:
             for one in self.summaries
             if one.bench == bench and arm in ("", one.arm) and case in ("", one.case) and name in ("", one.name)
         ]
+
+    def groups_of(self, bench: str, case: str, arm: str = "") -> list[Group]:
+        """The trials of a case, perhaps of one arm."""
+        return [group for group in self.groups if (group.bench, group.case) == (bench, case) and arm in ("", group.arm)]
 
     @property
     def benches(self) -> list[str]:
@@ -176,11 +199,13 @@ def summarize(store: ResultStore, known: Mapping[str, BenchmarkReport]) -> Figur
                 metric=about.metric(name),
                 values=tuple(map(float, values)),
                 quantiles={
-                    label: _interval(values, q) for label, q in QUANTILES.items() if quantiles.enough(len(values), q)
+                    label: quantiles.interval(values, q)
+                    for label, q in QUANTILES.items()
+                    if quantiles.enough(len(values), q)
                 },
                 ratios={} if against is None else _ratios(control, values, against),
                 trials=len(parts),
-                samples=name in about.samples.values(),
+                of_samples=name in about.samples.values(),
             )
         )
     return replace(empty, summaries=tuple(summaries))
@@ -209,16 +234,7 @@ def _groups(trials: Sequence[Trial]) -> Iterator[Group]:
     for trial in trials:
         found[trial.id.bench, trial.id.arm, trial.id.case].append(trial)
     for (bench, arm, case), made in found.items():
-        warnings = tuple((trial.id.number, warning) for trial in made for warning in trial.warnings)
-        yield Group(bench=bench, arm=arm, case=case, trials=tuple(made), warnings=warnings)
-
-
-def _interval(values: quantiles.Floats, q: float) -> Interval:
-    """A quantile with its interval; that of the highest value is itself, since resampling can find no higher one."""
-    if q < 1:
-        return quantiles.interval(values, q)
-    highest = float(values.max())
-    return Interval(low=highest, value=highest, high=highest)
+        yield Group(bench=bench, arm=arm, case=case, trials=tuple(made))
 
 
 def _ratios(control: str, values: quantiles.Floats, against: quantiles.Floats) -> dict[str, Ratio]:

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from lbproof_perf.report import answers, formatting, sections
-from lbproof_perf.report.objectives import Outcome, of_run
-from lbproof_perf.report.tones import tones
+from lbproof_perf.report import answers, formatting, views
+from lbproof_perf.report.thresholds import Outcome, of_run
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from lbproof_perf.report.figures import Figures, Summary
-    from lbproof_perf.report.objectives import Objective
-    from lbproof_perf.report.panels import Plot
+    from lbproof_perf.report.thresholds import Objective
+    from lbproof_perf.report.views import Plot
     from lbproof_perf.results import ResultStore, Trial
 
 GLYPHS = {Outcome.HELD: "✓", Outcome.LOST: "✗", Outcome.NOT_MEASURED: "?"}
@@ -46,8 +44,8 @@ def of(store: ResultStore, figures: Figures, checked: Sequence[Objective]) -> st
         counts=counts,
         glyphs=GLYPHS,
         classes=CLASSES,
-        sections=list(sections.of(store, figures)),
-        arms=tones(group.arm for group in figures.groups),
+        benchmarks=views.of(store, figures),
+        arms=views.tones(group.arm for group in figures.groups),
         trials=len(store.trials),
         with_warnings=sum(bool(trial.warnings) for trial in store.trials),
         command=facts.pop("command", ""),
@@ -78,8 +76,8 @@ def _cell(one: Summary, label: str) -> str:
 
 def _ratio(one: Summary) -> str:
     """The ratio of the medians and to what; empty where none is defined."""
-    ratio = one.ratios.get("p50")
-    if ratio is None or math.isnan(ratio.value.value):
+    ratio = one.median_ratio
+    if ratio is None:
         return ""
     low, value, high = (
         formatting.ratio_text(number) for number in (ratio.value.low, ratio.value.value, ratio.value.high)

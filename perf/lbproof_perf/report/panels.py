@@ -2,62 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lbproof_perf.report import formatting, plots, timeline
+from lbproof_perf.report.views import Plot
 from lbproof_perf.stats import quantiles
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from lbproof_perf.report.figures import Figures, Summary
-    from lbproof_perf.results import ResultStore, Trial
+    from lbproof_perf.report.figures import Summary
+    from lbproof_perf.report.views import BenchmarkView, CaseView
 
 _STAGES = {"assigned_seconds": "", "arp_seconds": "dashed", "http_seconds": "dotted"}
 """CheckContext of a new Service → style of its curve."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plot:
-    """A picture and its caption."""
-
-    caption: str
-    svg: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CaseView:
-    """What a plot of one case is made of."""
-
-    store: ResultStore
-    case: str
-    text: str
-    """The case for a reader."""
-    main: str
-    """The metric that is shown first."""
-    summaries: Sequence[Summary]
-    trials: Sequence[Trial]
-    tones: Mapping[str, str]
-    """Arm → CSS class of its colour."""
-
-    @property
-    def arms(self) -> list[str]:
-        """The arms that were measured, in their order."""
-        return list(dict.fromkeys(trial.id.arm for trial in self.trials))
-
-    def named(self, metric: str) -> list[Summary]:
-        """The summaries of a metric, one an arm."""
-        return [one for one in self.summaries if one.name == metric]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OverviewView:
-    """What a plot over all cases is made of."""
-
-    bench: str
-    figures: Figures
-    tones: Mapping[str, str]
 
 
 def only(case: str, plot: Callable[[CaseView], Iterator[Plot]]) -> Callable[[CaseView], Iterator[Plot]]:
@@ -67,12 +25,13 @@ def only(case: str, plot: Callable[[CaseView], Iterator[Plot]]) -> Callable[[Cas
 
 def strips(view: CaseView) -> Iterator[Plot]:
     """Every value of the main metric as a dot, a lane an arm."""
-    found = view.named(view.main)
+    main = view.about.main[0] if view.about.main else ""
+    found = view.named(main)
     lanes = [_lane(one, one.arm, view.tones) for one in found]
     if any(len(lane.values) > 1 for lane in lanes) and any(any(lane.values) for lane in lanes):
         title = f"{view.text}: {found[0].metric.text}"
         caption = f"{title}. A dot a run; the bar is the median of five runs or more, with its 95 % interval."
-        yield Plot(caption=caption, svg=plots.strips(lanes, name=view.main, title=title))
+        yield Plot(caption=caption, svg=plots.strips(lanes, name=main, title=title))
 
 
 def percentile_curve(metric: str) -> Callable[[CaseView], Iterator[Plot]]:
@@ -154,31 +113,31 @@ def timelines(view: CaseView) -> Iterator[Plot]:
             yield Plot(caption=caption, svg=svg)
 
 
-def slopes(prefix: str, across: str, *, metrics: Sequence[str] = ()) -> Callable[[OverviewView], Iterator[Plot]]:
+def slopes(prefix: str, across: str, *, metrics: Sequence[str] = ()) -> Callable[[BenchmarkView], Iterator[Plot]]:
     """Medians against the number at the end of a case's name, with a straight line; all metrics if none is named."""
 
-    def draw(view: OverviewView) -> Iterator[Plot]:
-        found = [one for one in view.figures.of(view.bench) if one.case.removeprefix(prefix).isdigit()]
+    def draw(view: BenchmarkView) -> Iterator[Plot]:
+        found = [one for one in view.figures.of(view.about.name) if one.case.removeprefix(prefix).isdigit()]
         found = [one for one in found if one.case.startswith(prefix)]
         per = 1.0 if across == "nodes" else 1000.0
         for name in metrics or dict.fromkeys(one.name for one in found):
             lines = []
-            for arm in view.figures.arms(view.bench):
+            for arm in view.figures.arms(view.about.name):
                 mine = [one for one in found if (one.arm, one.name) == (arm, name)]
                 points = sorted((float(one.case.removeprefix(prefix)), one.at("p50")) for one in mine)
                 if len(points) > 1:
                     lines.append(plots.Line(name=arm, tone=view.tones[arm], points=points))
             if lines:
-                title = f"{view.figures.about(view.bench).metric(name).text} against {across}"
+                title = f"{view.about.metric(name).text} against {across}"
                 svg = plots.slopes(lines, across=across, per=per, name=name, title=title)
                 yield Plot(caption=f"{title}.", svg=svg)
 
     return draw
 
 
-def tier_rates(view: OverviewView) -> Iterator[Plot]:
+def tier_rates(view: BenchmarkView) -> Iterator[Plot]:
     """Requests a second of every tier, a picture a user."""
-    found = view.figures.of(view.bench, name="requests_per_second")
+    found = view.figures.of(view.about.name, name="requests_per_second")
     for user in dict.fromkeys(one.case.partition("-")[2] for one in found if "-" in one.case):
         lanes = [
             _lane(one, f"{one.case.partition('-')[0]}, {one.arm}", view.tones)

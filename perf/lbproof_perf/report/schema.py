@@ -7,34 +7,54 @@ that was seen. A ratio that is not defined (0 over 0) is left out.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
 
-from lbproof_perf.report.objectives import Outcome  # noqa: TC001 - pydantic reads it while it runs
 from lbproof_perf.report.spec import Better  # noqa: TC001 - pydantic reads it while it runs
+from lbproof_perf.report.thresholds import Outcome  # noqa: TC001 - pydantic reads it while it runs
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
-    from lbproof_perf.report.figures import Figures, Summary
-    from lbproof_perf.report.objectives import Objective
-    from lbproof_perf.stats.quantiles import Interval
+    from lbproof_perf.report.figures import Figures, Ratio
+    from lbproof_perf.report.thresholds import Objective
 
 SCHEMA = 2
 """2: an outage begins with its first lost probe, and a figure has only the quantiles that it has enough values for."""
 
 
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _rows(ratios: Mapping[str, Ratio] | list[Any]) -> list[Any]:
+    """A summary's ratios as rows of the file, without those that are not defined."""
+    if not isinstance(ratios, Mapping):
+        return ratios
+    return [
+        {"quantile": label, "to": ratio.to, "ratio": ratio.value}
+        for label, ratio in ratios.items()
+        if not math.isnan(ratio.value.value)
+    ]
+
+
+_Number = Annotated[float | None, BeforeValidator(_finite)]
+
+
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    """Made of the attributes of figures, summaries and objectives, or read from the file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, from_attributes=True)
 
 
 class Bounded(_Strict):
     """A quantile with its 95 % interval; null where it did not come about."""
 
-    value: float | None
-    low: float | None
-    high: float | None
+    value: _Number
+    low: _Number
+    high: _Number
 
 
 class Against(_Strict):
@@ -62,7 +82,7 @@ class Figure(_Strict):
     """How many of the values did not come about."""
     quantiles: dict[str, Bounded]
     """`p50` from 5 values on, `p90` from 10, `p99` from 100; `max` always."""
-    ratios: list[Against]
+    ratios: Annotated[list[Against], BeforeValidator(_rows)]
 
 
 class Mark(_Strict):
@@ -78,13 +98,13 @@ class Mark(_Strict):
 class Aimed(_Strict):
     """A threshold, and what was seen."""
 
-    name: str
+    name: str = Field(validation_alias=AliasChoices("name", "key"))
     bench: str
     text: str
-    aim: str
+    aim: str = Field(validation_alias=AliasChoices("aim", "limit"))
     seen: str
     outcome: Outcome
-    reason: str
+    reason: str = ""
     """Empty; runs before version 0.2 had it."""
 
 
@@ -105,52 +125,11 @@ def of(figures: Figures, checked: Sequence[Objective], environment: Mapping[str,
         schema_version=SCHEMA,
         trials=sum(len(group.trials) for group in figures.groups),
         environment={name: str(value) for name, value in environment.items()},
-        aims=[
-            Aimed(
-                name=row.key,
-                bench=row.bench,
-                text=row.text,
-                aim=row.limit,
-                seen=row.seen,
-                outcome=row.outcome,
-                reason="",
-            )
-            for row in checked
-        ],
-        figures=[_figure(one) for one in figures.summaries],
+        aims=[Aimed.model_validate(row) for row in checked],
+        figures=[Figure.model_validate(one) for one in figures.summaries],
         marks=[
             Mark(bench=group.bench, arm=group.arm, case=group.case, number=number, text=text)
             for group in figures.groups
             for number, text in group.warnings
         ],
     )
-
-
-def json_schema() -> dict[str, Any]:
-    """The JSON Schema of `bench.json`."""
-    return Report.model_json_schema()
-
-
-def _figure(one: Summary) -> Figure:
-    return Figure(
-        bench=one.bench,
-        arm=one.arm,
-        case=one.case,
-        name=one.name,
-        unit=one.metric.unit,
-        better=one.metric.better,
-        of_samples=one.samples,
-        count=one.count,
-        without=one.missing,
-        quantiles={label: _bounded(found) for label, found in one.quantiles.items()},
-        ratios=[
-            Against(quantile=label, to=ratio.to, ratio=_bounded(ratio.value))
-            for label, ratio in one.ratios.items()
-            if not math.isnan(ratio.value.value)
-        ],
-    )
-
-
-def _bounded(found: Interval) -> Bounded:
-    low, value, high = (one if math.isfinite(one) else None for one in (found.low, found.value, found.high))
-    return Bounded(value=value, low=low, high=high)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from lbproof_perf.report.answers import Answer
     from lbproof_perf.report.figures import Figures
-    from lbproof_perf.report.panels import CaseView, OverviewView, Plot
+    from lbproof_perf.report.views import BenchmarkView, CaseView, Plot
 
 
 class Better(StrEnum):
@@ -75,7 +75,7 @@ class BenchmarkReport:
     cases: Mapping[str, str] = field(default_factory=dict)
     """Case → what was done."""
     case_plots: tuple[Callable[[CaseView], Iterator[Plot]], ...] = ()
-    overview_plots: tuple[Callable[[OverviewView], Iterator[Plot]], ...] = ()
+    overview_plots: tuple[Callable[[BenchmarkView], Iterator[Plot]], ...] = ()
     """Plots over all cases."""
     answer: Callable[[Figures], Answer | None] | None = None
     """The answer to the question at the top of the report."""

@@ -5,18 +5,17 @@ A quantile that there are too few values for is `-` (`statistics.needed`); the l
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
-from lbproof_perf.report import figures, objectives
+from lbproof_perf.report import figures, thresholds
 from lbproof_perf.report.formatting import ratio_text, value_text
-from lbproof_perf.report.objectives import Outcome
+from lbproof_perf.report.thresholds import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from lbproof_perf.report.figures import Figures, Summary
-    from lbproof_perf.report.objectives import Objective
+    from lbproof_perf.report.thresholds import Objective
 
 GLYPHS = {Outcome.HELD: "+", Outcome.LOST: "-", Outcome.NOT_MEASURED: "?"}
 _HEADS = ("figure", "arm", "n", "never", "p50", "p90", "p99", "longest", "of the control")
@@ -29,7 +28,7 @@ def table(found: Figures, checked: Sequence[Objective]) -> list[str]:
     rows = [("head", _HEADS), *_rows(found)]
     cells = [row for kind, row in rows if kind != "case"]
     widths = [max(len(row[at]) for row in cells) for at in range(len(_HEADS))]
-    asked, left = objectives.of_run(checked, found)
+    asked, left = thresholds.of_run(checked, found)
     first = [*map(_format_objective, asked), *filter(None, [left])]
     return [*first, "", *(row[0] if kind == "case" else _aligned(row, widths) for kind, row in rows)]
 
@@ -49,9 +48,9 @@ def _rows(found: Figures) -> Iterator[tuple[str, tuple[str, ...]]]:
 
 def _cells(one: Summary) -> tuple[str, ...]:
     quantiles = (value_text(one.at(label), one.name) if label in one.quantiles else "-" for label in figures.QUANTILES)
-    ratio = one.ratios.get("p50")
-    against = f"{ratio_text(ratio.value.value)} of {ratio.to}" if ratio and not math.isnan(ratio.value.value) else ""
-    return (f"  {one.metric.text}", one.arm, str(one.count), str(one.missing or ""), *quantiles, against)
+    ratio = one.median_ratio
+    against = f"{ratio_text(ratio.value.value)} of {ratio.to}" if ratio else ""
+    return (f"  {one.metric.text}", one.arm, str(one.count), str(one.without or ""), *quantiles, against)
 
 
 def _aligned(row: tuple[str, ...], widths: list[int]) -> str:

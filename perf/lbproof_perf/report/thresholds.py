@@ -1,63 +1,57 @@
-"""Thresholds of figures, from a TOML file: a pattern of figures and what is allowed of them.
+"""Thresholds of figures, from a TOML file, and what one run says of each: held, lost or not measured.
 
-    "failover.*.power-cut.first_answer_seconds.p50" = {ratio = 1.2}
-    "moves.reference.planned.lost.max" = {most = 0, trials = 20}
-    "allocate.reference.burst-100.arp_seconds.p99" = {times = 1, of = "metallb"}
-
-A pattern is `bench.arm.case.figure.quantile`, any part of it with the wildcards of a shell. Within one run: `most` and
-`least` bound the value in the figure's own unit; `times` bounds its ratio to the figure that `of` names, which is
-another arm of the same case or a whole key; `trials` is the number of trials that it takes at least. Between two runs,
-or two arms: `ratio` says how many times worse the figure may become. `text` describes the threshold for a reader. A key
-that is unknown is an error.
+docs/figures.md describes the file. Too few trials are no success: what holds so far but was measured too seldom is
+`not measured`, and says how often. A key that is unknown is an error.
 """
 
 from __future__ import annotations
 
+import math
 import tomllib
 from dataclasses import dataclass
+from enum import StrEnum
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from lbproof.spec import BadOption, UnknownName
 from lbproof_perf.report.figures import QUANTILES
+from lbproof_perf.report.formatting import range_text, ratio_text, value_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from lbproof_perf.report.figures import Figures, Summary
     from lbproof_perf.report.spec import BenchmarkReport
 
-NUMBERS = ("ratio", "most", "times", "trials")
-KEYS = (*NUMBERS, "least", "of", "text")
 FILE = "thresholds.toml"
 """Its name in a run's folder."""
 _PARTS = 5
 _SEE = "docs/figures.md"
+_Positive = Annotated[float, Field(ge=0)]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Threshold:
+class Threshold(BaseModel):
     """What is allowed of the figures that a pattern names."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     pattern: str
     """`failover.*.power-cut.first_answer_seconds.p50`."""
-    ratio: float | None = None
+    ratio: _Positive | None = None
     """How many times worse; 1.2 allows a fifth."""
-    most: float | None = None
+    most: _Positive | None = None
     """The largest value."""
     least: float | None = None
     """The smallest value."""
-    times: float | None = None
+    times: _Positive | None = None
     """The largest ratio to `of`."""
     of: str = ""
     """An arm, or a key of five parts."""
-    trials: int = 1
+    trials: _Positive = 1
     text: str = ""
-
-    @property
-    def bench(self) -> str:
-        """The benchmark, perhaps with wildcards."""
-        return self.pattern.partition(".")[0]
 
     @property
     def absolute(self) -> bool:
@@ -67,6 +61,41 @@ class Threshold:
     def covers(self, key: str) -> bool:
         """Whether the pattern names the figure."""
         return fnmatchcase(key, self.pattern)
+
+    def limit(self, name: str) -> str:
+        """The bounds for a reader, in the unit of the figure `name`: `at most 150 ms, 20 trials`."""
+        parts = []
+        if self.least is not None:
+            parts.append(f"at least {value_text(self.least, name)}")
+        if self.most is not None:
+            parts.append(f"at most {value_text(self.most, name)}")
+        if self.times is not None:
+            parts.append(f"at most {ratio_text(self.times)} of {self.of}")
+        if self.trials > 1:
+            parts.append(f"{self.trials:g} trials")
+        return ", ".join(parts)
+
+
+class Outcome(StrEnum):
+    """Result of a threshold."""
+
+    HELD = "held"
+    LOST = "lost"
+    NOT_MEASURED = "not measured"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Objective:
+    """A threshold and one figure that it covers."""
+
+    bench: str
+    key: str
+    """Of the figure; the threshold's pattern where no figure is covered."""
+    text: str
+    limit: str
+    """`at most 150 ms`."""
+    seen: str
+    outcome: Outcome
 
 
 def read(path: Path, known: Mapping[str, BenchmarkReport]) -> tuple[Threshold, ...]:
@@ -98,16 +127,15 @@ def _flat(table: Mapping[str, Any], prefix: str, where: str) -> Iterator[tuple[s
 
 def _threshold(pattern: str, allowed: Mapping[str, Any], where: str, known: Mapping[str, BenchmarkReport]) -> Threshold:
     _check_pattern(pattern, repr(pattern), where, known)
-    for key, value in allowed.items():
-        if key not in KEYS:
-            raise UnknownName("threshold", key, f"{pattern!r} in {where}", KEYS, _SEE)
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        if key in {"of", "text"}:
-            if not isinstance(value, str):
-                raise BadOption(f"{pattern!r} in {where}: {key} = {value!r}; it takes a text")
-        elif not number or (key in NUMBERS and value < 0):
-            raise BadOption(f"{pattern!r} in {where}: {key} = {value!r}; it takes a number from 0")
-    found = Threshold(pattern=pattern, **allowed)
+    try:
+        found = Threshold.model_validate({"pattern": pattern, **allowed})
+    except ValidationError as error:
+        key = str(error.errors()[0]["loc"][0])
+        fields = Threshold.model_fields.keys() - {"pattern"}
+        if key not in fields:
+            raise UnknownName("threshold", key, f"{pattern!r} in {where}", sorted(fields), _SEE) from None
+        kind = "a text" if key in {"of", "text"} else "a number from 0"
+        raise BadOption(f"{pattern!r} in {where}: {key} = {allowed[key]!r}; it takes {kind}") from None
     if not found.absolute and found.ratio is None:
         raise BadOption(f"{pattern!r} in {where} allows nothing: it takes {{ratio = 1.2}} or {{most = 0}}")
     if (found.times is None) is not (found.of == ""):
@@ -130,3 +158,78 @@ def _check_pattern(pattern: str, what: str, where: str, known: Mapping[str, Benc
     ):
         if not any(fnmatchcase(one, part) for one in names):
             raise UnknownName(kind, part, f"{what} in {where}", sorted(names), _SEE)
+
+
+def check(figures: Figures, thresholds: Sequence[Threshold]) -> list[Objective]:
+    """Every threshold that can be checked within one run, for each figure that it covers."""
+    return [one for threshold in thresholds if threshold.absolute for one in _check(figures, threshold)]
+
+
+def of_run(objectives: Sequence[Objective], figures: Figures) -> tuple[list[Objective], str]:
+    """Those of the benchmarks that were run, and a sentence about those of others (empty for none)."""
+    asked = [one for one in objectives if one.bench in figures.benches or any(c in one.bench for c in "*?[")]
+    left = dict.fromkeys(one.bench for one in objectives if one not in asked)
+    return asked, f"Not run, so their thresholds are open: {', '.join(left)}." if left else ""
+
+
+def _check(figures: Figures, threshold: Threshold) -> Iterator[Objective]:
+    def objective(figure: Sequence[str], seen: str, outcome: Outcome) -> Objective:
+        bench, arm, case, name, label = figure
+        about = figures.about(bench)
+        text = threshold.text or f"{about.case_text(case)}: {about.metric(name).text}, {label}"
+        return Objective(
+            bench=bench,
+            key=".".join(figure),
+            text=f"{arm}: {text}",
+            limit=threshold.limit(name),
+            seen=seen,
+            outcome=outcome,
+        )
+
+    covered = [
+        (one, label) for one in figures.summaries for label in QUANTILES if threshold.covers(f"{one.key}.{label}")
+    ]
+    if not covered:
+        yield objective(threshold.pattern.split("."), "", Outcome.NOT_MEASURED)
+    for one, label in covered:
+        seen, held = _judge(figures, threshold, one, label)
+        outcome = Outcome.NOT_MEASURED if held is None else Outcome.HELD if held else Outcome.LOST
+        if held and one.trials < threshold.trials:
+            outcome, seen = Outcome.NOT_MEASURED, f"{seen}: {one.trials} of at least {threshold.trials:g} trials"
+        yield objective((one.bench, one.arm, one.case, one.name, label), seen, outcome)
+
+
+def _judge(figures: Figures, threshold: Threshold, one: Summary, label: str) -> tuple[str, bool | None]:
+    """What was seen, and whether it is within the threshold; None where too little was measured."""
+    seen = _interval_text(one, label)
+    known = label in one.quantiles
+    value = one.at(label)
+    bounds = [] if threshold.most is None else [value <= threshold.most]
+    bounds += [] if threshold.least is None else [value >= threshold.least]
+    if threshold.times is not None:
+        other, its = _reference(figures, threshold, one, label)
+        if other is None or its not in other.quantiles or not known:
+            beside = f"{threshold.of} not measured" if other is None else _interval_text(other, its)
+            return f"{seen}; {beside}", None
+        base = other.at(its)
+        bounds.append(math.isfinite(value) and value <= threshold.times * base)
+        seen = f"{ratio_text(value / base) if base else 'undefined'}: {seen}; {_interval_text(other, its)}"
+    return seen, all(bounds) if known else None
+
+
+def _reference(figures: Figures, threshold: Threshold, one: Summary, label: str) -> tuple[Summary | None, str]:
+    """The figure that `of` names, and its quantile."""
+    if "." not in threshold.of:
+        return figures.find(one.bench, threshold.of, one.case, one.name), label
+    key, _, its = threshold.of.rpartition(".")
+    return next((other for other in figures.summaries if other.key == key), None), its
+
+
+def _interval_text(one: Summary, label: str) -> str:
+    """A quantile with its interval; of too few values for it, the worst of them."""
+    text, found = one.text(label), one.quantiles.get(label)
+    if label == "max":
+        return f"max of {one.count}: {text}"
+    if found is None or found.low == found.high:
+        return text
+    return f"{text} ({range_text(found.low, found.high, one.name)})"

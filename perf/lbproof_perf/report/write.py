@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from lbproof_perf.report import figures, html, metrics, objectives, schema, thresholds
+from lbproof_perf.report import figures, html, metrics, schema, thresholds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
     from lbproof_perf.report.figures import Figures
-    from lbproof_perf.report.objectives import Objective
     from lbproof_perf.report.spec import BenchmarkReport
+    from lbproof_perf.report.thresholds import Objective
     from lbproof_perf.results import ResultStore
 
 PAGE, JSON, SCHEMA, METRICS = "report.html", "bench.json", "bench.schema.json", "metrics.prom"
@@ -25,7 +25,7 @@ def read(store: ResultStore, known: Mapping[str, BenchmarkReport]) -> tuple[Figu
     Raises `BadOption` or `UnknownName` for thresholds that cannot be.
     """
     found, path = figures.summarize(store, known), store.folder / thresholds.FILE
-    return found, objectives.check(found, thresholds.read(path, known)) if path.exists() else []
+    return found, thresholds.check(found, thresholds.read(path, known)) if path.exists() else []
 
 
 def write(store: ResultStore, known: Mapping[str, BenchmarkReport]) -> list[Path]:
@@ -34,7 +34,7 @@ def write(store: ResultStore, known: Mapping[str, BenchmarkReport]) -> list[Path
     texts = {
         PAGE: html.of(store, found, checked),
         JSON: schema.of(found, checked, store.environment).model_dump_json(indent=1) + "\n",
-        SCHEMA: json.dumps(schema.json_schema(), indent=1) + "\n",
+        SCHEMA: json.dumps(schema.Report.model_json_schema(), indent=1) + "\n",
         METRICS: metrics.of(found, checked, store.environment),
     }
     for name, text in texts.items():

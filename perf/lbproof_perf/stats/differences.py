@@ -86,11 +86,10 @@ def chance(of: Side, to: Side, q: float) -> float:
 
 def holm(chances: Sequence[float]) -> list[float]:
     """The chances corrected for there being so many of them (Holm, 1979), in the order given."""
-    order = sorted(range(len(chances)), key=lambda at: chances[at])
-    corrected, worst = [0.0] * len(chances), 0.0
-    for rank, at in enumerate(order):
-        worst = corrected[at] = max(worst, min(1.0, chances[at] * (len(chances) - rank)))
-    return corrected
+    found = np.array(chances)
+    order = np.argsort(found, kind="stable")
+    found[order] = np.maximum.accumulate(np.minimum(1.0, found[order] * np.arange(len(found), 0, -1)))
+    return [float(chance) for chance in found]
 
 
 def _drawn(side: Side, q: float, random: np.random.Generator) -> Floats:

@@ -74,9 +74,13 @@ def enough(count: int, q: float) -> bool:
 def interval(values: Iterable[float | None] | Floats, q: float, *, resamples: int = RESAMPLES) -> Interval:
     """A quantile with its bootstrap interval.
 
-    With few values a high quantile's interval ends at the highest: it says no more than was seen.
+    With few values a high quantile's interval ends at the highest: it says no more than was seen. That of the highest
+    is the highest itself, since resampling can find no higher one.
     """
     found = array(values)
+    if q >= 1:
+        highest = quantile(found, 1)
+        return Interval(low=highest, value=highest, high=highest)
     drawn = resampled(found, q, np.random.default_rng(_SEED), resamples)
     low, high = ends(drawn)
     return Interval(low=low, value=quantile(found, q), high=high)

@@ -8,8 +8,8 @@ import pytest
 from tests.perf.synthetic_results import KNOWN, store
 
 from lbproof.spec import BadOption, UnknownName
-from lbproof_perf.report import figures, objectives, thresholds
-from lbproof_perf.report.objectives import Outcome
+from lbproof_perf.report import figures, thresholds
+from lbproof_perf.report.thresholds import Outcome
 from lbproof_perf.results import ResultStore, TrialId
 
 OURS = thresholds.read(Path("perf/thresholds.toml"), KNOWN)
@@ -21,18 +21,18 @@ def _cut(made: ResultStore, arm: str, *seconds: float | None) -> None:
         made.add(TrialId(bench="failover", arm=arm, case="power-cut", number=number), {"first_answer_seconds": value})
 
 
-def _one(made: ResultStore, key: str, **allowed: float | str) -> objectives.Objective:
-    (found,) = objectives.check(figures.summarize(made, KNOWN), thresholds.parse({key: allowed}, "test", KNOWN))
+def _one(made: ResultStore, key: str, **allowed: float | str) -> thresholds.Objective:
+    (found,) = thresholds.check(figures.summarize(made, KNOWN), thresholds.parse({key: allowed}, "test", KNOWN))
     return found
 
 
 def _outcomes(made: ResultStore) -> set[Outcome]:
-    return {one.outcome for one in objectives.check(figures.summarize(made, KNOWN), OURS)}
+    return {one.outcome for one in thresholds.check(figures.summarize(made, KNOWN), OURS)}
 
 
 def test_our_thresholds_are_held_by_a_run_that_holds_them(tmp_path: Path) -> None:
     """Every pattern of the repository's file names a figure that a run has."""
-    found = objectives.check(figures.summarize(store(tmp_path, cuts=100, arms=ARMS), KNOWN), OURS)
+    found = thresholds.check(figures.summarize(store(tmp_path, cuts=100, arms=ARMS), KNOWN), OURS)
 
     assert [(one.key, one.seen) for one in found if one.outcome is not Outcome.HELD] == []
 
@@ -41,7 +41,7 @@ def test_one_trial_of_each_holds_none_of_ours(tmp_path: Path) -> None:
     """However good it is; but that of two announcers, which every fault counts for."""
     made = store(tmp_path, cuts=100, arms=ARMS)
     made.trials = [trial for trial in made.trials if trial.id.number == 1]
-    found = objectives.check(figures.summarize(made, KNOWN), OURS)
+    found = thresholds.check(figures.summarize(made, KNOWN), OURS)
 
     assert {one.key.split(".")[3] for one in found if one.outcome is Outcome.HELD} <= {"two_announcers_seconds"}
     assert Outcome.LOST not in {one.outcome for one in found}
