@@ -18,7 +18,7 @@ kind-conformance: setup ## the same on a cluster of containers by kind; builds t
 test: setup-test ## the project's own tests: lint, types, pytest, mutants; what needs kind is make test-kind
 	@tools/stage lint $(MAKE) --no-print-directory lint
 	@tools/stage types $(MAKE) --no-print-directory types
-	@tools/stage tests tools/tests $(PYTEST_ARGS)
+	@tools/tests $(PYTEST_ARGS)
 	@tools/stage mutants $(BIN)/python -m pytest tests/mutants
 
 test-kind: setup-test ## the tests on clusters by kind, where a Docker engine can be had
