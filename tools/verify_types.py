@@ -15,10 +15,13 @@ MODULES = (
     "lbproof.adapters.base",
     "lbproof.lab.base",
     "lbproof.lab.common.options",
+    "lbproof.lab.common.processes",
+    "lbproof.lab.common.vantage",
     "lbproof.lab.doctor",
     "lbproof.lab.option",
     "lbproof.lab.provider",
     "lbproof.lab.registry",
+    "lbproof.witnesses.vantage",
 )
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from lbproof.adapters.base import Cause, EventPattern, Object
     from lbproof.context.objects import Service
     from lbproof.lab.base import Lab, Node
+    from lbproof.spec.events import Witness
     from lbproof.witnesses.kube import Kube
     from lbproof.witnesses.vantage import Vantage
     from lbproof.witnesses.wait import Waiter
@@ -211,6 +212,6 @@ class Observations:
         found = self.interfaces_with(address)
         assert not found, f"{address} is on {', '.join(found)}, expected on no interface"  # noqa: S101 - a verdict
 
-    def saw(self, witness: str, what: str, value: object) -> None:
+    def saw(self, witness: Witness, what: str, value: object) -> None:
         """Write an observation to the events of the run."""
         self.run.journal.write("saw", witness=witness, what=what, value=value)

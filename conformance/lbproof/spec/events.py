@@ -21,6 +21,10 @@ Json = Any
 """Any JSON value, as returned by `json.loads`."""
 
 
+Witness = Literal["api", "arp", "http", "tcp", "capture", "events", "lab"]
+"""Source of an observation."""
+
+
 class RunStarted(TypedDict):
     """`run.started`: implementation, specification and environment of the run."""
 
@@ -69,7 +73,7 @@ class Saw(TypedDict):
     """`saw`: an observation of one witness."""
 
     case: str | None
-    witness: Literal["api", "arp", "http", "tcp", "capture", "events", "lab"]
+    witness: Witness
     what: str
     """Description in one line: `client asks who-has 192.168.172.170`."""
     value: Json

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 SPEC_VERSION = "1.0"
 """Version of the specification, raised when a requirement is added or its meaning changes."""
+_FIRST_VERSION = "1.0"
+"""Version of every requirement whose table has no `since`. It never changes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +37,8 @@ class Requirement:
     """Features that must be claimed, otherwise the verdict is `unsupported`."""
     sources: tuple[str, ...]
     """Source of the requirement: an API field, KEP, RFC, or agreement of several vendors."""
-    since: str = SPEC_VERSION
+    since: str = _FIRST_VERSION
+    """Version of the specification that has it for the first time."""
     cases: Mapping[str, str] = field(default_factory=dict)
     """Letter → statement of the case; empty for a requirement with a single verdict."""
     case_needs: Mapping[str, frozenset[str]] = field(default_factory=dict)
@@ -74,7 +77,7 @@ def _read() -> tuple[dict[str, Area], dict[str, Requirement]]:
                 level=Level(row["level"]),
                 needs=_known_features(row.get("needs", ["core"]), key),
                 sources=tuple(row["sources"]),
-                since=row.get("since", SPEC_VERSION),
+                since=row.get("since", _FIRST_VERSION),
                 cases=row.get("cases", {}),
                 case_needs={
                     letter: _known_features(needs, f"{key}{letter}")

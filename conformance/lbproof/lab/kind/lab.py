@@ -38,6 +38,23 @@ if TYPE_CHECKING:
 _READY_WITHIN = 180
 _JOURNAL_LINES = "3000"
 _OWN_PIDS = ("unshare", "--pid", "--fork", "--kill-child=KILL", "--")
+_CAPABILITIES = frozenset(
+    {
+        Capability.ROUTED_CLIENT,
+        Capability.NODE_VANTAGE,
+        Capability.POD_VANTAGE,
+        Capability.CAPTURE,
+        Capability.NODE_CRASH,
+        Capability.LINK_DOWN,
+        Capability.BLACKHOLE,
+        Capability.PARTITION,
+        Capability.FREEZE,
+        Capability.FREEZE_POD,
+        Capability.KILL,
+        Capability.STOP_API,
+        Capability.DROP,
+    }
+)
 
 
 class KindLab(Places):
@@ -240,8 +257,8 @@ class KindLab(Places):
         return self._machines.nodes()
 
     def can(self, capability: Capability) -> bool:
-        """Return True: it has all capabilities."""
-        return capability in Capability
+        """Return whether the lab has a capability."""
+        return capability in _CAPABILITIES
 
     def describe(self) -> Mapping[str, str]:
         """Return facts for the report."""

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import signal
 import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from lbproof.lab.base import LabError
+from lbproof.lab.base import Capability, LabError
 from lbproof.lab.netns import network, processes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from lbproof.lab.netns.cluster import Cluster, Machine
 
@@ -31,12 +32,9 @@ class Faults:
         self._lock = threading.Lock()
 
     def commands(self) -> dict[str, Callable[..., Any]]:
-        """The faults as commands of the supervisor."""
-        named = (
-            *(self.node_crash, self.link_down, self.blackhole, self.partition),
-            *(self.freeze, self.freeze_pod, self.kill, self.stop_api, self.drop),
-        )
-        return {**{fault.__name__: fault for fault in named}, "undo": self.undo}
+        """Return the commands of the supervisor: each fault by its kind (`FAULTS`), and `undo`."""
+        faults = {kind.value: functools.partial(act, self) for kind, act in FAULTS.items()}
+        return {**faults, "undo": self.undo}
 
     def undo(self, number: int) -> None:
         """Put a fault right; one that has been is left alone."""
@@ -146,6 +144,20 @@ class Faults:
             self._undo[number] = undo
         before, began = moments
         return {"number": number, "target": target, "before": before, "began": began}
+
+
+FAULTS: Mapping[Capability, Callable[..., dict[str, Any]]] = {
+    Capability.NODE_CRASH: Faults.node_crash,
+    Capability.LINK_DOWN: Faults.link_down,
+    Capability.BLACKHOLE: Faults.blackhole,
+    Capability.PARTITION: Faults.partition,
+    Capability.FREEZE: Faults.freeze,
+    Capability.FREEZE_POD: Faults.freeze_pod,
+    Capability.KILL: Faults.kill,
+    Capability.STOP_API: Faults.stop_api,
+    Capability.DROP: Faults.drop,
+}
+"""Capability → function that injects the fault. Its value is the kind of the fault and the supervisor's command."""
 
 
 def _timed(act: Callable[[], None]) -> tuple[float, float]:

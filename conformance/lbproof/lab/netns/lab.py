@@ -18,6 +18,7 @@ from lbproof.lab.common.commands import output
 from lbproof.lab.common.logs import export, tail
 from lbproof.lab.common.vantage import NamespaceVantage, Places
 from lbproof.lab.netns import leftovers, plan, processes, rpc
+from lbproof.lab.netns.faults import FAULTS
 from lbproof.lab.netns.topology import NetnsTopology
 
 if TYPE_CHECKING:
@@ -26,6 +27,13 @@ if TYPE_CHECKING:
 
     from lbproof.lab.base import Image
     from lbproof.lab.registry import LabInfo
+
+_CAPABILITIES = FAULTS.keys() | {
+    Capability.ROUTED_CLIENT,
+    Capability.NODE_VANTAGE,
+    Capability.POD_VANTAGE,
+    Capability.CAPTURE,
+}
 
 
 class NetnsLab(Places):
@@ -158,8 +166,8 @@ class NetnsLab(Places):
         return self._nodes
 
     def can(self, capability: Capability) -> bool:
-        """Return True: it has all capabilities."""
-        return capability in Capability
+        """Return whether the lab has a capability."""
+        return capability in _CAPABILITIES
 
     def describe(self) -> Mapping[str, str]:
         """Return facts for the report."""
@@ -225,44 +233,44 @@ class NetnsLab(Places):
     # faults
     def node_crash(self, node: str) -> Fault:
         """Kill all processes of a node and take its link down, at once."""
-        return self._fault("power-cut", "node_crash", node=node)
+        return self._fault(Capability.NODE_CRASH, node=node)
 
     def link_down(self, node: str) -> Fault:
         """Take a node's link to the segment down."""
-        return self._fault("cable", "link_down", node=node)
+        return self._fault(Capability.LINK_DOWN, node=node)
 
     def blackhole(self, node: str) -> Fault:
         """Drop all frames between the segment and a node."""
-        return self._fault("silent-cut", "blackhole", node=node)
+        return self._fault(Capability.BLACKHOLE, node=node)
 
     def partition(self, one: str, other: str) -> Fault:
         """Drop all frames between two nodes."""
-        return self._fault("partition", "partition", one=one, other=other)
+        return self._fault(Capability.PARTITION, one=one, other=other)
 
     def freeze(self, node: str) -> Fault:
         """Stop all processes of a node."""
-        return self._fault("freeze", "freeze", node=node)
+        return self._fault(Capability.FREEZE, node=node)
 
     def freeze_pod(self, namespace: str, pod: str) -> Fault:
         """Stop all processes of a pod."""
-        return self._fault("freeze-pod", "freeze_pod", namespace=namespace, pod=pod)
+        return self._fault(Capability.FREEZE_POD, namespace=namespace, pod=pod)
 
     def kill(self, namespace: str, pod: str) -> Fault:
         """Send SIGKILL to a pod's processes."""
-        return self._fault("kill", "kill", namespace=namespace, pod=pod)
+        return self._fault(Capability.KILL, namespace=namespace, pod=pod)
 
     def stop_api(self) -> Fault:
         """Stop the API server."""
-        return self._fault("stop-api", "stop_api")
+        return self._fault(Capability.STOP_API)
 
     def drop(self, node: str, share: float) -> Fault:
         """Drop a share of the packets that arrive at a node from the segment."""
-        return self._fault("drop", "drop", node=node, share=share)
+        return self._fault(Capability.DROP, node=node, share=share)
 
-    def _fault(self, kind: str, command: str, **arguments: Any) -> Fault:  # noqa: ANN401 - it is JSON
-        done = rpc.call(self._socket, command, **arguments)
+    def _fault(self, kind: Capability, **arguments: Any) -> Fault:  # noqa: ANN401 - it is JSON
+        done = rpc.call(self._socket, kind.value, **arguments)
         return Fault(
-            kind=kind,
+            kind=kind.value,
             target=done["target"],
             began=done["began"],
             before=done.get("before"),
