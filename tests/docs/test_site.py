@@ -77,7 +77,7 @@ def test_the_options_page_is_complete(made: dict[str, str]) -> None:
     """Each key of an options file has a flag, and each flag but `--options` a key."""
     page = made[f"{FOLDER}/options.md"]
 
-    assert {key_of(name) for name, _ in all_flags()} - {"options"} | {"keep"} == set(options_model().model_fields)
+    assert {key_of(name) for name, _ in all_flags()} - {"options"} == set(options_model().model_fields)
     assert [key for key in options_model().model_fields if f"| `{key}` |" not in page] == []
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import lbproof.checks
-from lbproof.spec import AREAS, BUDGETS, FEATURES, PROFILES, REQUIREMENTS, Level, UnknownName, select
+import lbproof.spec
+from lbproof.spec import AREAS, BUDGETS, FEATURES, PROFILES, REQUIREMENTS, SPEC_VERSION, Level, UnknownName, select
 from lbproof.spec.requirements import needs_of, of_case, sentence
 
 CASES = [case for r in REQUIREMENTS.values() for case in r.case_ids]
@@ -39,6 +41,23 @@ def test_every_case_has_one_check_and_every_check_a_case() -> None:
 
     assert sorted(checks) == sorted(CASES)
     assert {case: names for case, names in checks.items() if len(names) > 1} == {}
+
+
+def test_a_new_version_of_the_specification_changes_no_older_requirement() -> None:
+    """A requirement is of version 1.0 unless its table says `since`, and none is later than the specification."""
+    tables = [
+        (key, row)
+        for path in (Path(lbproof.spec.__file__).parent / "requirements").glob("*.toml")
+        for key, row in tomllib.loads(path.read_text()).items()
+        if key != "area"
+    ]
+
+    assert {key: REQUIREMENTS[key].since for key, _ in tables} == {key: row.get("since", "1.0") for key, row in tables}
+    assert max(_version(r.since) for r in REQUIREMENTS.values()) <= _version(SPEC_VERSION)
+
+
+def _version(text: str) -> tuple[int, ...]:
+    return tuple(map(int, text.split(".")))
 
 
 def test_ids_are_of_their_area_and_texts_are_sentences() -> None:

@@ -10,16 +10,27 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lbproof.spec import DEFAULT_PROFILE, PROFILES
+
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from lbproof.lab.option import Option
     from lbproof.lab.providers import Installed
 
 PROVIDER, LABS = "provider", "labs"
+
+
+def _names(names: Iterable[str], default: str) -> str:
+    """Return names for a help text; the default is marked."""
+    return ", ".join(f"{name} (default)" if name == default else name for name in names)
+
+
 FLAGS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("implementation", {"metavar": "NAME", "help": "adapter of the implementation to judge (default: reference)"}),
     (PROVIDER, {}),
     ("lab", {"metavar": "NAME", "help": "use this running lab instead of booting one"}),
-    ("profile", {"metavar": "NAME", "help": "profile to judge: core, layer2, article, full (default)"}),
+    ("profile", {"metavar": "NAME", "help": f"profile to judge: {_names(PROFILES, DEFAULT_PROFILE)}"}),
     ("requirement", {"metavar": "ID", "action": "append", "help": "judge only this ID, case or area; repeatable"}),
     ("skip", {"metavar": "ID", "action": "append", "help": "exclude this ID, case or area; repeatable"}),
     (
@@ -37,8 +48,9 @@ FLAGS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("components", {"metavar": "DIR", "type": Path, "help": "folder with the Kubernetes programs"}),
     ("results", {"metavar": "DIR", "type": Path, "help": "folder for the runs (default: lbproof-results)"}),
     ("options", {"metavar": "FILE", "type": Path, "help": "options file (TOML); flags override it"}),
+    ("keep", {"action": "store_true", "help": "leave the lab running"}),
 )
-"""Option name → arguments for argparse; `--keep` is a switch and not included. `all_flags` completes `--provider`."""
+"""Option name → arguments for argparse. `all_flags` completes `--provider`."""
 
 _KEYS = {"requirement": "requirements", "feature": "features", "budget": "budgets"}
 
@@ -49,7 +61,7 @@ def providers() -> Installed:
     from lbproof.lab.providers import installed  # noqa: PLC0415 - see above
 
     words = {word for name, _ in FLAGS for word in (name, key_of(name))}
-    return installed(frozenset({*words, "help", "keep", "name"}))
+    return installed(frozenset({*words, "help", "name"}))
 
 
 def all_flags() -> tuple[tuple[str, dict[str, Any]], ...]:
@@ -74,7 +86,7 @@ def lab_flags() -> tuple[tuple[str, dict[str, Any]], ...]:
 
 
 def _provider_flag() -> tuple[str, dict[str, Any]]:
-    names = ", ".join(f"{name} (default)" if name == providers().default else name for name in providers().usable)
+    names = _names(providers().usable, providers().default)
     return PROVIDER, {"metavar": "NAME", "help": f"lab provider: {names}"}
 
 

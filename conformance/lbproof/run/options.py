@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from lbproof.lab.providers import DEFAULT
 from lbproof.run.flags import PROVIDER, flag_of, providers
 from lbproof.spec import (
+    DEFAULT_PROFILE,
     PROFILES,
     REQUIREMENTS,
     BadOption,
@@ -44,7 +45,7 @@ class Options(BaseModel):
     provider: str = DEFAULT
     lab: str = ""
     """Name of a running lab to use; when empty, a new lab is booted and later removed."""
-    profile: str = "full"
+    profile: str = DEFAULT_PROFILE
     requirements: tuple[str, ...] = ()
     """IDs, cases or areas; empty means the whole profile."""
     skip: tuple[str, ...] = ()

@@ -43,7 +43,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("lbproof", "prove a Kubernetes LoadBalancer (lbproof)")
     for name, spec in all_flags():
         group.addoption(f"--lb-{name}", dest=f"lb_{name.replace('-', '_')}", default=None, **spec)
-    group.addoption("--lb-keep", dest="lb_keep", action="store_true", default=None, help="leave the lab running")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -75,7 +74,7 @@ def options_of(config: pytest.Config) -> Options:
     """Read and validate the options of this session once. Raises `pytest.UsageError` with a one-line message."""
     if OPTIONS not in config.stash:
         flags: dict[str, Any] = {}
-        for name, _ in (*all_flags(), ("keep", {})):
+        for name, _ in all_flags():
             value = config.getoption(f"lb_{name.replace('-', '_')}")
             if value is None or name in {"options", "budget"}:
                 continue

@@ -4,7 +4,7 @@ Documents, the report, `lbproof list` and badges are generated from it. This pac
 """
 
 from lbproof.spec.budgets import BUDGETS, Budget, check_budgets
-from lbproof.spec.features import FEATURES, PROFILES, Feature, Profile, check_features
+from lbproof.spec.features import DEFAULT_PROFILE, FEATURES, PROFILES, Feature, Profile, check_features
 from lbproof.spec.names import BadOption, UnknownName, check_name, nearest
 from lbproof.spec.requirements import AREAS, REQUIREMENTS, SPEC_VERSION, Requirement, select
 from lbproof.spec.scope import Scope, is_reached, scope_of
@@ -13,6 +13,7 @@ from lbproof.spec.words import NOT_REACHED, Conclusion, Exit, Level, Untestable,
 __all__ = [
     "AREAS",
     "BUDGETS",
+    "DEFAULT_PROFILE",
     "FEATURES",
     "NOT_REACHED",
     "PROFILES",

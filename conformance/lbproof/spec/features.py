@@ -81,6 +81,8 @@ PROFILES = {
         ),
     )
 }
+DEFAULT_PROFILE = "full"
+"""Profile of a run that names none."""
 
 
 def check_features(names: Iterable[str], where: str) -> None:

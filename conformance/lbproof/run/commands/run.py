@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 
 @click.command(cls=LabCommand, lab_flags=all_flags)
-@click.option("--keep", is_flag=True, default=None, help="leave the lab running")
 @click.argument("pytest_args", nargs=-1, type=click.UNPROCESSED)
 def run(pytest_args: Sequence[str], **flags: Any) -> None:  # noqa: ANN401 - click's values
     """Judge an implementation: boot a lab, install it, run the checks, write the report.
