@@ -6,10 +6,11 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.report.counts import ALL, LAYER2_MUSTS, LAYER2_MUSTS_UNCLAIMED, count
 
 from lbproof.report import bundle, model
 from lbproof.report.verify import checksums
-from lbproof.spec import REQUIREMENTS, Conclusion
+from lbproof.spec import REQUIREMENTS, SPEC_VERSION, Conclusion, Level
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -275,22 +276,32 @@ def test_sums_that_are_no_text_are_no_sums(failed: Path) -> None:
 # --- the badge
 
 
+def all_of(profile: str, *claimed: str) -> str:
+    """What a badge says when everything passed that is claimed of a profile."""
+    counts = {level: count(profile, level, claimed=claimed, in_part=False) for level in Level}
+    return " · ".join(f"{level} {number}/{number}" for level, number in counts.items() if number)
+
+
 @pytest.mark.parametrize(
     ("name", "message", "colour"),
     [
-        ("whole", "MUST 17/17 · SHOULD 2/2 · MAY 5/5", "brightgreen"),
-        ("passed", "partial 3/60", "blue"),
-        ("unclaimed", "MUST 6/6 · SHOULD 1/1 · 20/26 MUST unsupported", "red"),
-        ("failed", "MUST 1/4 · partial 3/60", "red"),
-        ("untestable", "MUST 1/2 · partial 1/60", "yellow"),
-        ("interrupted", "MUST 1/2 · partial 1/60", "yellow"),
+        ("whole", all_of("core", "core", "events", "explicit-ip", "pool"), "brightgreen"),
+        ("passed", f"partial 3/{ALL}", "blue"),
+        (
+            "unclaimed",
+            f"{all_of('layer2', 'core')} · {LAYER2_MUSTS_UNCLAIMED}/{LAYER2_MUSTS} MUST unsupported",
+            "red",
+        ),
+        ("failed", f"MUST 1/4 · partial 3/{ALL}", "red"),
+        ("untestable", f"MUST 1/2 · partial 1/{ALL}", "yellow"),
+        ("interrupted", f"MUST 1/2 · partial 1/{ALL}", "yellow"),
     ],
 )
 def test_a_badge_holds_the_numbers(sample: Callable[[str], Sample], name: str, message: str, colour: str) -> None:
     """Requirements of each level that passed, of how many; the colour is the conclusion."""
     assert bundle.badge(model.read(sample(name).folder)) == {
         "schemaVersion": 1,
-        "label": "lbproof 1.0",
+        "label": f"lbproof {SPEC_VERSION}",
         "message": message,
         "color": colour,
     }

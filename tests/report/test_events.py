@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from lbproof.report import model
-from lbproof.spec import Conclusion, Level, Verdict
+from lbproof.spec import SPEC_VERSION, Conclusion, Level, Verdict
 from lbproof.spec.events import FORMAT
 
 if TYPE_CHECKING:
@@ -231,7 +231,7 @@ def test_an_event_that_is_not_of_its_form_is_refused(
 def test_a_case_of_no_specification_is_refused(tmp_path: Path, begin: Callable[..., Story]) -> None:
     """The file and the case are named."""
     for folder, story in (("selected", begin("POOL-99")), ("judged", begin("POOL-01").judged("x"))):
-        assert "is not in specification 1.0" in refused(story.write(tmp_path / folder))
+        assert f"is not in specification {SPEC_VERSION}" in refused(story.write(tmp_path / folder))
         assert str(tmp_path / folder / "events.ndjson") in refused(tmp_path / folder)
 
 
