@@ -82,7 +82,7 @@ class _Benchmarks(click.Group):
 
 @click.group(cls=_Benchmarks, context_settings=CONTEXT)
 def bench() -> None:
-    """Measure implementations side by side in one run. `lbproof.run.bench` has the text that a user reads."""
+    """Measure implementations side by side in one run. `lbproof.run.commands.bench` has the help text."""
 
 
 def _run_all(**values: Any) -> None:  # noqa: ANN401 - click's values

@@ -1,7 +1,7 @@
-"""One run's folder: every trial is a line of `trials.ndjson`, what it saw lies compressed beside it.
+"""Folder of a run: each trial is a line of `trials.ndjson`; its raw samples are compressed in a file below `raw/`.
 
-The lines are the spine: figures, report and metrics are read from them, and a run that was stopped goes on where it
-was, since a trial that is there is not made again. A line is written whole and last, after its raw data.
+Figures, report and metrics are made from these lines. A run that was stopped can be continued: a trial with a line is
+not made again. A line is written at once and last, after the raw samples.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ _TRIALS, _ENVIRONMENT, _RAW = "trials.ndjson", "environment.json", "raw"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialId:
-    """One thing to measure, and which repetition of it."""
+    """Identity of a trial: what is measured, and the number of the repetition."""
 
     bench: str
-    """`failover`, `moves`, `hogs`, `allocate`, `allocator`, `scale`, `arp`, `load`, `ruler`."""
+    """Name of the benchmark (`Benchmark.name`)."""
     arm: str
     """Name of what is measured (`lbproof_perf.sut.arms`), or of the tool where a tool is measured."""
     case: str
@@ -48,7 +48,7 @@ class TrialId:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
-    """What came of a step."""
+    """Result of a trial."""
 
     id: TrialId
     values: Mapping[str, float | None]
@@ -85,7 +85,7 @@ class ResultStore:
 
     @classmethod
     def read(cls, folder: Path) -> Self:
-        """A run's book, to be read. Raises `BadOption` where there is none."""
+        """Return the trials of a run. Raises `BadOption` when the folder has none."""
         if not (folder / _TRIALS).is_file():
             raise BadOption(f"{folder} holds no benchmark: {_TRIALS} is missing")
         return cls(folder)
@@ -105,7 +105,7 @@ class ResultStore:
                     file.truncate(file.tell() - len(line))  # a run that was killed while it wrote
 
     def has(self, trial_id: TrialId) -> bool:
-        """Whether the step was made already."""
+        """Return whether the trial was made already."""
         return any(trial.id == trial_id for trial in self.trials)
 
     def of(self, bench: str, arm: str | None = None, case: str | None = None) -> list[Trial]:

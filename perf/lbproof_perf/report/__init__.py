@@ -1,1 +1,1 @@
-"""Readers of a benchmark's book: figures, aims, page, JSON, metrics and terminal. They measure nothing themselves."""
+"""Reports made from the trials of a run: figures, thresholds, page, JSON, metrics, terminal. They measure nothing."""

@@ -1,8 +1,8 @@
-"""From a book to what is said of it: a summary a figure, with intervals and the ratio to the control arm.
+"""Summaries of a run's trials (`ResultStore`): one for each metric, with intervals and the ratio to the control arm.
 
 Page, JSON, metrics, terminal and `lbproof compare` all read these, so that they agree.
-Everything here is pure, and the same book gives the same figures. A value that did not come about is longer than any
-that did, so a quantile may be infinite (`statistics`).
+All functions are pure: the same trials give the same figures. A missing value counts as longer than any that was
+measured, so a quantile may be infinite (`lbproof_perf.stats.quantiles`).
 
 Beside the values of the trials stand those of their arrays (`BenchmarkReport.samples`): each Service of a burst, each
 ARP request. The samples of one trial are not independent of each other, as trials are: their intervals say how well
@@ -137,10 +137,10 @@ class Group:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
-    """All that is said of a book."""
+    """All summaries of a run."""
 
     summaries: tuple[Summary, ...]
-    """In the order of benchmark, case, figure, arm, as the book first names them."""
+    """In the order of benchmark, case, figure, arm, as the trials first name them."""
     groups: tuple[Group, ...]
     known: Mapping[str, BenchmarkReport]
     """Every benchmark that is known, in the order of the report."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from lbproof_perf.report.views import BenchmarkView, CaseView
 
 _STAGES = {"assigned_seconds": "", "arp_seconds": "dashed", "http_seconds": "dotted"}
-"""CheckContext of a new Service → style of its curve."""
+"""Metric of a stage of a new Service, in order → CSS class of its curve."""
 
 
 def only(case: str, plot: Callable[[CaseView], Iterator[Plot]]) -> Callable[[CaseView], Iterator[Plot]]:

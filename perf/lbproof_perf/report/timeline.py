@@ -1,7 +1,7 @@
 """One outage over time, from the arrays of its trial: the fault shaded, who answers ARP, what was lost, and its parts.
 
-However long an outage was, a picture has as many columns as the eye can tell apart: of each, the worst that happened
-in it is shown, so that a single lost probe is never painted over.
+The number of columns is fixed, however long the outage was. A column shows the worst of its probes, so that a single
+lost probe stays visible.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def outage(trial: Trial, arrays: Mapping[str, NDArray[Any]], case: str) -> str:
 
 
 def _begin(arrays: Mapping[str, NDArray[Any]]) -> float:
-    """When the outage began, as `probe.outage` reads it; of a book whose faults have one moment alone, that moment."""
+    """Return when the outage began, as `outage_probe.outage` does; the moment of the fault if only one was measured."""
     if "fault_before" not in arrays:
         return float(arrays["fault_at"].ravel()[0])
     earliest = float(arrays["fault_before"].ravel()[0])

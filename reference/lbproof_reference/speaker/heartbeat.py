@@ -24,7 +24,7 @@ CHUNK = 48
 """Claims per message: a message with as many IPv6 addresses and the longest names fits 1,500 bytes."""
 
 _MAGIC = b"LBP2"
-_HEAD = struct.Struct("!4s8sBHQQHB")  # magic, cluster, leaving, hold ms, boot, sequence, chunk, claims
+_HEAD = struct.Struct("!4s8sBHQQHB")  # magic, cluster, leaving, dead interval ms, boot, sequence, chunk, claims
 _CLAIM = struct.Struct("!HI")  # standing, epoch
 _MAC_BYTES = 32
 
