@@ -1,0 +1,47 @@
+"""The faults of the netns lab, its supervisor's commands and its capabilities agree; no lab is booted."""
+
+from __future__ import annotations
+
+from inspect import signature
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+
+from lbproof.lab.base import Capability, Topology
+from lbproof.lab.netns import rpc
+from lbproof.lab.netns.faults import FAULTS, Faults
+from lbproof.lab.netns.lab import NetnsLab
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from lbproof.lab.netns.cluster import Cluster
+
+
+@pytest.mark.parametrize("kind", FAULTS)
+def test_each_fault_of_the_lab_is_a_command_of_its_supervisor(
+    kind: Capability, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lab sends the command of the table, with the arguments that its function takes."""
+    sent: list[tuple[str, dict[str, Any]]] = []
+
+    def call(_: Path, command: str, **arguments: Any) -> dict[str, Any]:  # noqa: ANN401 - it is JSON
+        sent.append((command, arguments))
+        return {"number": 1, "target": "node w01", "began": 0.0}
+
+    monkeypatch.setattr(rpc, "call", call)
+    inject = getattr(NetnsLab("unbooted", Topology()), kind.name.lower())
+
+    fault = inject(*("w01" for _ in signature(inject).parameters))
+
+    ((command, arguments),) = sent
+    assert (fault.kind, command) == (kind.value, kind.value)
+    assert signature(Faults(cast("Cluster", None)).commands()[command]).bind(**arguments)
+
+
+def test_the_lab_claims_only_capabilities_that_it_names() -> None:
+    """A capability that is added to the protocol is not claimed by itself."""
+    lab = NetnsLab("unbooted", Topology())
+
+    assert all(lab.can(capability) for capability in Capability)
+    assert not lab.can(cast("Capability", "later"))
