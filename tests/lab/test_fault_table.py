@@ -36,7 +36,7 @@ def test_each_fault_of_the_lab_is_a_command_of_its_supervisor(
 
     ((command, arguments),) = sent
     assert (fault.kind, command) == (kind.value, kind.value)
-    assert signature(Faults(cast("Cluster", None)).commands()[command]).bind(**arguments)
+    assert signature(Faults(cast("Cluster", None)).commands()[command]).bind(**arguments).arguments == arguments
 
 
 def test_the_lab_claims_only_capabilities_that_it_names() -> None:
