@@ -12,7 +12,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Option:
-    """One option. Providers may share one by declaring the same object; two different ones need two names."""
+    """One option. Providers share one by declaring an equal option; different ones need different names."""
 
     name: str
     """Flag without the leading hyphens (`node-image`)."""

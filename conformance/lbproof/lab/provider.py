@@ -47,7 +47,7 @@ class LabProvider(Protocol):
     options: tuple[Option, ...]
     """Options of `lbproof run` and `lbproof lab up` that this provider takes."""
     budgets: Mapping[str, float]
-    """Budgets that take longer in its labs than the default, for every implementation, in seconds."""
+    """Budgets that take longer in its labs than the default, in seconds; the adapter's own value of a budget wins."""
     parallel: bool
     """Whether a run can use several of its labs side by side."""
 
@@ -73,7 +73,10 @@ class LabProvider(Protocol):
         ...
 
     def bring(self, request: LabRequest, progress: Callable[[str], None]) -> Mapping[str, Path]:
-        """Make the components available that the implementation needs in a running lab; return their paths by name."""
+        """Make the components available that the implementation needs in a lab; return their paths by name.
+
+        lbproof calls it for a running lab. `boot` calls it itself, or returns the same paths.
+        """
         ...
 
     def attach(self, info: LabInfo) -> Lab:
