@@ -40,8 +40,10 @@ class Labs:
         try:
             yield lab.name()
         finally:
-            lab.renew()
-            self._free.put(lab)
+            try:
+                lab.renew()
+            finally:
+                self._free.put(lab)  # `close` waits for every lab
 
     def close(self) -> None:
         """Take all labs down, after the runs in them."""

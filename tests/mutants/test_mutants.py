@@ -101,3 +101,12 @@ def test_each_case_that_is_named_for_it_catches_it(mutant: Mutant, runs: Runs) -
 
     assert verdicts == dict.fromkeys(mutant.cases, "failed")
     assert code == (0 if all(of_case(case).level is Level.SHOULD for case in mutant.cases) else 1)
+
+
+@pytest.mark.timeout(600)
+def test_the_unbroken_reference_passes_every_case(tmp_path: Path) -> None:
+    """The reference without a fault passes every case within the same budgets, so no mutant fails by them alone."""
+    code, verdicts = judged("reference", [], tmp_path, limit=590)
+
+    assert {case: verdict for case, verdict in verdicts.items() if verdict != "passed"} == {}
+    assert code == 0
