@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -79,7 +80,7 @@ def test_every_vantage_reaches_a_pod_by_its_own_way(lab: KindLab, serving: dict[
 
     assert [node.role for node in lab.nodes] == [Role.CONTROL_PLANE, Role.WORKER]
     assert kubelet == ["open", "open", "open"]
-    assert pod.address == serving["status"]["podIP"]
+    assert str(pod.address) == serving["status"]["podIP"]
     assert answer.status == 200
     assert {reply.mac for reply in arp.ask(lab.client(), worker.address)} == {worker.mac}
     with pytest.raises(KeyError):
@@ -177,7 +178,7 @@ def test_a_share_of_packets_is_lost(lab: KindLab) -> None:
 def test_a_frozen_nodes_kernel_goes_on(lab: KindLab, serving: dict[str, Any]) -> None:
     """Its address answers ARP, its programs answer nobody; thawed, they go on where they stood."""
     control, worker = (node.name for node in lab.nodes)
-    address = serving["status"]["podIP"]
+    address = ip_address(serving["status"]["podIP"])
     fault = lab.freeze(worker)
     kernel = hears(lab.client(), lab, worker)
     with pytest.raises(http.Unreached) as stopped:
@@ -193,7 +194,7 @@ def test_a_frozen_nodes_kernel_goes_on(lab: KindLab, serving: dict[str, Any]) ->
 def test_a_frozen_pod_leaves_its_node_alone(lab: KindLab, serving: dict[str, Any]) -> None:
     """Its processes answer nobody; thawed, the same processes go on where they stood."""
     control, worker = (node.name for node in lab.nodes)
-    address = serving["status"]["podIP"]
+    address = ip_address(serving["status"]["podIP"])
     fault = lab.freeze_pod("default", "web")
     with pytest.raises(http.Unreached) as stopped:
         http.get(lab.node(control), address, 8080, "/hostname", timeout=0.5)

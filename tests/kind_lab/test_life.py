@@ -87,7 +87,7 @@ def test_two_labs_do_not_see_each_other(engine: Engine, lab: KindLab, name: str)
 
     assert other.returncode == 0, said
     assert beside.alive
-    assert lab.segment.subnet not in segment
+    assert str(lab.segment.subnets[0]) not in segment
     assert f"container lbproof-{name}-worker" in removed[0]
     assert containers_and_network(engine, name) == []
     assert volumes(engine) == before

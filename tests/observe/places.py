@@ -10,12 +10,15 @@ import json
 import os
 import subprocess
 from contextlib import ExitStack, contextmanager
+from ipaddress import IPv4Address, ip_network
 from typing import TYPE_CHECKING, Self
 
 from lbproof.lab.common.vantage import NamespaceVantage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from lbproof.spec.families import IPAddress
 
 PORT = 8000
 _NUMBERS = itertools.count(1)
@@ -54,7 +57,11 @@ class Segment:
         ip("-n", netns, "link", "set", "eth0", "address", mac, "up")
         ip("-n", netns, "addr", "add", f"{address}/24", "dev", "eth0")
         self.hosts[host] = NamespaceVantage(
-            name=host, address=address, mac=mac, netns=f"/run/netns/{netns}", pidns="/proc/self/ns/pid"
+            name=host,
+            addresses=(IPv4Address(address),),
+            mac=mac,
+            netns=f"/run/netns/{netns}",
+            pidns="/proc/self/ns/pid",
         )
 
     def _netns(self, name: str) -> str:
@@ -67,9 +74,9 @@ class Segment:
         self._undo.close()
 
     @contextmanager
-    def address(self, host: str, address: str) -> Iterator[None]:
+    def address(self, host: str, address: IPAddress) -> Iterator[None]:
         """A host has one address more inside the block."""
-        words = (f"{address}/32", "dev", "eth0")
+        words = (str(ip_network(address)), "dev", "eth0")
         ip("-n", f"{self._tag}-{host}", "addr", "add", *words)
         try:
             yield

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from contextlib import closing
 from dataclasses import replace
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Network
 from typing import TYPE_CHECKING
 
 import pytest
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from lbproof.witnesses.vantage import Vantage
 
-FREE = "10.77.0.9"
+FREE = IPv4Address("10.77.0.9")
 """An address that no host has."""
 
 
@@ -36,7 +36,7 @@ def wire(web: Vantage) -> Iterator[socket.socket]:
     opened.close()
 
 
-def reply(web: Vantage, *, to: str, target: str) -> bytes:
+def reply(web: Vantage, *, to: str, target: IPv4Address) -> bytes:
     """`FREE` is at `web`."""
     return encode(
         Frame(
@@ -74,7 +74,7 @@ def test_every_one_who_answers_is_heard(segment: Segment, client: Vantage) -> No
 
 def test_a_probe_is_answered_as_well(client: Vantage, web: Vantage) -> None:
     """Asked from 0.0.0.0, as before an address is taken (RFC 5227)."""
-    assert [answer.mac for answer in arp.ask(client, web.address, sender=str(IPv4Address(0)))] == [web.mac]
+    assert [answer.mac for answer in arp.ask(client, web.address, sender=IPv4Address(0))] == [web.mac]
 
 
 def test_an_announcement_is_no_answer(client: Vantage, web: Vantage, wire: socket.socket) -> None:
@@ -82,7 +82,7 @@ def test_an_announcement_is_no_answer(client: Vantage, web: Vantage, wire: socke
     with arp.Listener(client) as heard:
         wire.send(reply(web, to=BROADCAST, target=FREE))
         wire.send(reply(web, to=client.mac, target=FREE))
-        wire.send(reply(web, to="02:00:00:00:77:03", target="10.77.0.3"))
+        wire.send(reply(web, to="02:00:00:00:77:03", target=IPv4Address("10.77.0.3")))
         answers = arp.ask(client, FREE)
 
     assert len(heard.gratuitous(FREE)) == 2
@@ -92,11 +92,11 @@ def test_an_announcement_is_no_answer(client: Vantage, web: Vantage, wire: socke
 def test_many_are_asked_at_once(segment: Segment, client: Vantage, web: Vantage) -> None:
     """A sweep of a whole network finds who has which address, and nobody behind the rest."""
     with segment.address("twin", FREE):
-        found = arp.sweep(client, [f"10.77.0.{last}" for last in range(2, 255)])
+        found = arp.sweep(client, list(IPv4Network("10.77.0.0/24"))[2:255])
 
     assert {address: macs for address, macs in found.items() if macs} == {
         web.address: {web.mac},
-        "10.77.0.3": {segment.hosts["twin"].mac},
+        IPv4Address("10.77.0.3"): {segment.hosts["twin"].mac},
         FREE: {segment.hosts["twin"].mac},
     }
     assert len(found) == 253

@@ -52,9 +52,9 @@ def test_another_reader_finds_the_exchange_in_the_file(client: Vantage, web: Van
     kept.write(tmp_path / "client.pcap")
     packets = rdpcap(str(tmp_path / "client.pcap"))
 
-    about = [p[ARP] for p in packets if ARP in p and p[ARP].pdst in {web.address, client.address}]
+    about = [p[ARP] for p in packets if ARP in p and p[ARP].pdst in {str(web.address), str(client.address)}]
     flags = [str(p[TCP].flags) for p in packets if TCP in p]
-    assert [(p.op, p.psrc) for p in about][:2] == [(1, client.address), (2, web.address)]
+    assert [(p.op, p.psrc) for p in about][:2] == [(1, str(client.address)), (2, str(web.address))]
     assert flags[flags.index("S") :][:3] == ["S", "SA", "A"]
     assert all(before - 0.001 <= float(p.time) <= time.time() + 0.001 for p in packets)
 
@@ -99,7 +99,7 @@ def test_a_long_frame_is_cut_and_its_length_is_kept(client: Vantage, web: Vantag
         with web.inside():
             sending = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         with sending:
-            sending.sendto(bytes(1000), (client.address, 9))
+            sending.sendto(bytes(1000), (str(client.address), 9))
         eventually(lambda: [f for _, f in kept.frames() if len(f) == capture.SNAP], bool, what="it is kept", within=5)
     kept.write(tmp_path / "client.pcap")
     found = [packet for packet in rdpcap(str(tmp_path / "client.pcap")) if UDP in packet and packet[UDP].dport == 9]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,7 +12,7 @@ from lbproof.witnesses import neighbours
 if TYPE_CHECKING:
     from lbproof.witnesses.vantage import Vantage
 
-OTHER = "10.77.0.33"
+OTHER = IPv4Address("10.77.0.33")
 MAC = "02:00:00:00:99:99"
 
 

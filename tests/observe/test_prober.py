@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 import time
+from ipaddress import IPv4Address
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -192,8 +193,8 @@ def test_the_timeline_is_written_in_the_time_of_the_run() -> None:
     journal = Journal(None)
     rows: list[dict[str, Any]] = []
     journal.listeners.append(rows.append)
-    nowhere = NamespaceVantage(name="nowhere", address="", mac="", netns="", pidns="")
-    running = Prober(nowhere, "10.0.0.7")
+    nowhere = NamespaceVantage(name="nowhere", addresses=(), mac="", netns="", pidns="")
+    running = Prober(nowhere, IPv4Address("10.0.0.7"))
     running._samples = [  # noqa: SLF001 - as its process would have told
         Sample(journal.began + 2, None, "silent"),
         Sample(journal.began + 1, 0.001, "web"),

@@ -19,6 +19,7 @@ from lbproof.context.observations import Observations
 from lbproof.context.run import NAMESPACE, RunContext
 from lbproof.context.undo import Undo
 from lbproof.lab.base import Capability
+from lbproof.spec.families import plain
 from lbproof.witnesses.capture import Capture
 from lbproof.witnesses.frames import Op
 from lbproof.witnesses.wait import EventuallyFailed
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from lbproof.adapters.base import Object, Workload
     from lbproof.lab.base import Fault
+    from lbproof.spec.families import IPAddress
 
 AT_REST = 6
 """Number of addresses used to verify that all announcers see each other again."""
@@ -60,7 +62,7 @@ class CheckContext(Observations):
 
     # --- objects
 
-    def pool(self, blocks: int | Sequence[str] = 4, *, addresses: Sequence[str] = (), **kind: bool) -> Pool:
+    def pool(self, blocks: int | Sequence[str] = 4, *, addresses: Sequence[IPAddress] = (), **kind: bool) -> Pool:
         """Create a pool of that many free addresses, or of the given blocks (`addresses` then lists their addresses).
 
         `kind`: `auto_assign`, `include_edges`, `advertised`, as in `Adapter.pool`.
@@ -100,7 +102,7 @@ class CheckContext(Observations):
         name: str = "web",
         *,
         serving: bool = False,
-        ask: str = "",
+        ask: IPAddress | str = "",
         how: Ask = Ask.ANNOTATION,
         pool: Pool | str = "",
         change: Callable[[Object], None] | None = None,
@@ -108,8 +110,9 @@ class CheckContext(Observations):
     ) -> Service:
         """Create a Service of type LoadBalancer; it is deleted when the check ends.
 
-        `serving`: select the shared workload; otherwise without endpoints. `ask`: the address to request, and
-        `how`. `pool`: the pool to request. `change`: called with the manifest before it is created.
+        `serving`: select the shared workload; otherwise without endpoints. `ask`: the address to request, as
+        text if it is none, and `how`. `pool`: the pool to request. `change`: called with the manifest before it is
+        created.
         """
         namespace = NAMESPACE if serving else self.namespace
         if serving:
@@ -117,8 +120,9 @@ class CheckContext(Observations):
             fields.setdefault("selector", {"app": self.run.web})
         made = manifests.service(namespace, name, **fields)
         if ask:
-            self.run.adapter.ask(made, ask, how)
-            self.used.append(ask)
+            self.run.adapter.ask(made, str(ask), how)
+            if not isinstance(ask, str):
+                self.used.append(ask)
         if pool:
             self.run.adapter.ask_pool(made, pool if isinstance(pool, str) else pool.name)
         if change:
@@ -201,7 +205,9 @@ class CheckContext(Observations):
         about, names = set(self.used), self.mac_names() | {self.client.mac: self.client.name}
         heard = [f for f in self._capture.arp() if {f.sender_ip, f.target_ip} & about][-most:]
         if heard:
-            rows = [asdict(f) | {"op": Op(f.op).name.lower(), "node": names.get(f.sender_mac, "")} for f in heard]
+            rows = [
+                plain(asdict(f)) | {"op": Op(f.op).name.lower(), "node": names.get(f.sender_mac, "")} for f in heard
+            ]
             for row in rows:
                 row["t"] = self.run.journal.t(row["t"])
             self.run.journal.write("exchange", title="ARP at the client", vantage=self.client.name, frames=rows)

@@ -14,6 +14,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
+from lbproof.spec.families import Family
 from lbproof.witnesses.frames import ETHERTYPE_ARP, Frame, Op, decode, encode, request
 from lbproof.witnesses.packets import LARGEST, heard, opened
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Iterator, Sequence
 
+    from lbproof.spec.families import IPAddress
     from lbproof.witnesses.vantage import Vantage
 
 WAIT = 0.15
@@ -51,7 +53,7 @@ def _replies(wire: socket.socket, me: str, until: float) -> Iterator[Frame]:
 
 
 def ask(
-    vantage: Vantage, target: str, *, wait: float = WAIT, count: int = 1, sender: str | None = None
+    vantage: Vantage, target: IPAddress, *, wait: float = WAIT, count: int = 1, sender: IPAddress | None = None
 ) -> list[Answer]:
     """Send `count` ARP requests for an address; return all replies that arrive within `wait` seconds of each.
 
@@ -59,7 +61,7 @@ def ask(
     the vantage's own by default, `0.0.0.0` for a probe (RFC 5227).
     """
     found: list[Answer] = []
-    asking = encode(request(mac=vantage.mac, address=sender or vantage.address, target=target))
+    asking = encode(request(mac=vantage.mac, address=sender or vantage.address_for(Family.IPV4), target=target))
     with closing(opened(vantage, ETHERTYPE_ARP)) as wire:
         for _ in range(count):
             asked = time.monotonic()
@@ -72,12 +74,13 @@ def ask(
     return found
 
 
-def sweep(vantage: Vantage, targets: Sequence[str], *, wait: float = WAIT) -> dict[str, set[str]]:
+def sweep(vantage: Vantage, targets: Sequence[IPAddress], *, wait: float = WAIT) -> dict[IPAddress, set[str]]:
     """Probe many addresses at once: address → MACs that answered for it, possibly none."""
-    found: dict[str, set[str]] = {target: set() for target in targets}
+    found: dict[IPAddress, set[str]] = {target: set() for target in targets}
+    own = vantage.address_for(Family.IPV4)
     with closing(opened(vantage, ETHERTYPE_ARP)) as wire:
         for target in targets:
-            wire.send(encode(request(mac=vantage.mac, address=vantage.address, target=target)))
+            wire.send(encode(request(mac=vantage.mac, address=own, target=target)))
         for reply in _replies(wire, vantage.mac, time.monotonic() + wait):
             if reply.sender_ip in found:
                 found[reply.sender_ip].add(reply.sender_mac)
@@ -96,7 +99,7 @@ class Census:
     """Number of requests that more than one MAC answered."""
 
 
-def census(vantage: Vantage, target: str, *, asks: int, over: float) -> Census:
+def census(vantage: Vantage, target: IPAddress, *, asks: int, over: float) -> Census:
     """Send `asks` requests, spread evenly over `over` seconds."""
     answers: dict[str, int] = {}
     unanswered = doubly = 0
@@ -127,7 +130,7 @@ class Listener:
         """Return the frames recorded so far, in order."""
         return list(self._frames)
 
-    def gratuitous(self, address: str) -> list[Frame]:
+    def gratuitous(self, address: IPAddress) -> list[Frame]:
         """Return the recorded announcements of an address."""
         return [frame for frame in self.frames if frame.gratuitous and frame.sender_ip == address]
 

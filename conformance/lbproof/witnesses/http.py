@@ -9,9 +9,12 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from lbproof.spec.families import Family, family_of, host_port
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from lbproof.spec.families import IPAddress
     from lbproof.witnesses.vantage import Vantage
 
 OK = 200
@@ -49,12 +52,12 @@ class Unreached(OSError):  # noqa: N818 - an observation, which checks expect
         self.kind = kind
 
 
-def _connect(vantage: Vantage, host: str, port: int, timeout: float) -> socket.socket:
+def _connect(vantage: Vantage, host: IPAddress, port: int, timeout: float) -> socket.socket:
     with vantage.inside():
-        opened = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        opened = socket.socket(socket.AF_INET6 if family_of(host) is Family.IPV6 else socket.AF_INET)
     opened.settimeout(timeout)
     try:
-        opened.connect((host, port))
+        opened.connect((str(host), port))
     except BaseException:
         opened.close()
         raise
@@ -66,11 +69,11 @@ def kind_of(error: OSError) -> str:
     return "silent" if isinstance(error, TimeoutError) else _KINDS.get(error.errno or 0, "unreachable")
 
 
-def get(vantage: Vantage, host: str, port: int, path: str = "/", *, timeout: float = 1.0) -> Answer:
+def get(vantage: Vantage, host: IPAddress, port: int, path: str = "/", *, timeout: float = 1.0) -> Answer:
     """Send an HTTP/1.1 GET over a new connection. Raises `Unreached`; `timeout` applies to connect and each read."""
     began = time.monotonic()
-    what = f"GET http://{host}:{port}{path} from {vantage.name}"
-    connection = http.client.HTTPConnection(host, port, timeout=timeout)
+    what = f"GET http://{host_port(host, port)}{path} from {vantage.name}"
+    connection = http.client.HTTPConnection(str(host), port, timeout=timeout)
     try:
         connection.sock = _connect(vantage, host, port, timeout)
         connection.request("GET", path, headers={"Connection": "close"})
@@ -95,7 +98,7 @@ def patience() -> Iterator[float]:
         yield 1.0
 
 
-def connects(vantage: Vantage, host: str, port: int, *, timeout: float = 0.5) -> str:
+def connects(vantage: Vantage, host: IPAddress, port: int, *, timeout: float = 0.5) -> str:
     """Try to connect; return `open`, or the `kind` of an `Unreached`."""
     try:
         _connect(vantage, host, port, timeout).close()

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from lbproof.spec.families import IPAddress
     from lbproof.witnesses.vantage import Vantage
 
 
@@ -29,19 +30,19 @@ def _ip(vantage: Vantage, *words: str) -> str:
     return out.decode()
 
 
-def entry(vantage: Vantage, address: str) -> Entry | None:
+def entry(vantage: Vantage, address: IPAddress) -> Entry | None:
     """Return the entry for an address; None when there is none."""
-    for row in json.loads(_ip(vantage, "-j", "neigh", "show", "to", address, "dev", vantage.interface) or "[]"):
+    for row in json.loads(_ip(vantage, "-j", "neigh", "show", "to", str(address), "dev", vantage.interface) or "[]"):
         return Entry(mac=row.get("lladdr", ""), states=tuple(row.get("state", ())))
     return None
 
 
-def pin(vantage: Vantage, address: str, mac: str, state: str = "reachable") -> None:
+def pin(vantage: Vantage, address: IPAddress, mac: str, state: str = "reachable") -> None:
     """Set the entry for an address as after recent traffic with it."""
-    _ip(vantage, "neigh", "replace", address, "lladdr", mac, "dev", vantage.interface, "nud", state)
+    _ip(vantage, "neigh", "replace", str(address), "lladdr", mac, "dev", vantage.interface, "nud", state)
 
 
-def forget(vantage: Vantage, address: str) -> None:
+def forget(vantage: Vantage, address: IPAddress) -> None:
     """Remove the entry for an address, if it exists."""
     if entry(vantage, address):
-        _ip(vantage, "neigh", "del", address, "dev", vantage.interface)
+        _ip(vantage, "neigh", "del", str(address), "dev", vantage.interface)

@@ -21,12 +21,14 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
+from lbproof.spec.families import host_port
 from lbproof.witnesses.http import kind_of
 from lbproof.witnesses.wait import EventuallyFailed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from lbproof.spec.families import IPAddress
     from lbproof.witnesses.journal import Journal
     from lbproof.witnesses.vantage import Vantage
 
@@ -94,7 +96,7 @@ class Prober:
     """Context manager that sends requests from a vantage."""
 
     def __init__(
-        self, vantage: Vantage, host: str, port: int = 80, *, path: str = "/hostname", period: float = PERIOD
+        self, vantage: Vantage, host: IPAddress, port: int = 80, *, path: str = "/hostname", period: float = PERIOD
     ) -> None:
         """Send nothing before it is entered."""
         self.vantage, self.host, self.port, self.period = vantage, host, port, period
@@ -109,7 +111,7 @@ class Prober:
 
     def __enter__(self) -> Self:
         """Start, and wait for the first answer. Raises `EventuallyFailed` when there is none within `START`."""
-        argv = [sys.executable, "-m", __name__, self.host, str(self.port)]
+        argv = [sys.executable, "-m", __name__, str(self.host), str(self.port)]
         argv += ["--path", self._path, "--period", str(self.period)]
         self._process = self.vantage.popen(argv, stdout=subprocess.PIPE)
         self._reader = threading.Thread(target=self._read, name=f"prober at {self.vantage.name}", daemon=True)
@@ -118,7 +120,7 @@ class Prober:
             self.__exit__()
             rows = self.samples or [Sample(0, None, "no request was made")]
             seen = {s.who: round(s.due - rows[0].due, 3) for s in reversed(rows)}
-            what = f"{self.host}:{self.port} answers {self.vantage.name}"
+            what = f"{host_port(self.host, self.port)} answers {self.vantage.name}"
             raise EventuallyFailed(what, f"not within {START:g} s", sorted((t, who) for who, t in seen.items()))
         return self
 

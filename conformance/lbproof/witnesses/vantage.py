@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from contextlib import AbstractContextManager
 
+    from lbproof.spec.families import Family, IPAddress
+
 
 class Vantage(Protocol):
     """Place in the lab: the external client, a client behind a router, a node, a pod."""
@@ -23,8 +25,22 @@ class Vantage(Protocol):
         ...
 
     @property
-    def address(self) -> str:
-        """IPv4 address of the vantage."""
+    def addresses(self) -> tuple[IPAddress, ...]:
+        """Addresses of the vantage, one of each family, that of the lab's primary family first."""
+        ...
+
+    @property
+    def address(self) -> IPAddress:
+        """First of the addresses."""
+        ...
+
+    @property
+    def families(self) -> tuple[Family, ...]:
+        """Families of the addresses, in order."""
+        ...
+
+    def address_for(self, family: Family) -> IPAddress:
+        """Return the address of a family. Raises an error of the lab when there is none."""
         ...
 
     @property

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import ipaddress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,6 +10,7 @@ import pytest
 from lbproof.checks.article.scene import ADDRESS, NODE_PORT
 from lbproof.context import manifests, proves
 from lbproof.lab.base import Capability, Role
+from lbproof.spec.families import Family
 from lbproof.witnesses import arp, http
 from lbproof.witnesses.kube import ApiError
 
@@ -112,7 +112,7 @@ def test_its_two_limits(check: CheckContext, scene: Scene) -> None:
     scene.assigned("nginxlb")
     check.run.need(Capability.ROUTED_CLIENT)
 
-    assert ipaddress.ip_address(ADDRESS) in ipaddress.ip_network(check.lab.segment.subnet)
+    assert ADDRESS in check.lab.segment.subnet_for(Family.IPV4)
     scene.answers(check.lab.routed_client(), ADDRESS, PORT)
     assert http.connects(check.lab.routed_client(), ADDRESS, 80) != "open"
 

@@ -16,11 +16,12 @@ if TYPE_CHECKING:
 
     from lbproof.context import CheckContext
     from lbproof.lab.base import Fault, Node
+    from lbproof.spec.families import IPAddress
 
 CENSUS = 10
 
 
-def serving(check: CheckContext) -> str:
+def serving(check: CheckContext) -> IPAddress:
     """Create a Service whose backend is on the control plane and therefore survives faults of the announcer."""
     backend = check.web("backend", nodes=[check.lab.nodes[0].name])
     check.pool(1)
@@ -31,7 +32,7 @@ def serving(check: CheckContext) -> str:
 
 
 @contextmanager
-def probing(check: CheckContext, address: str, title: str) -> Iterator[Prober]:
+def probing(check: CheckContext, address: IPAddress, title: str) -> Iterator[Prober]:
     """Send requests during the block; the timeline is reported whether or not the check passes."""
     with Prober(check.client, address) as prober:
         check.wait.eventually(
@@ -47,7 +48,7 @@ def probing(check: CheckContext, address: str, title: str) -> Iterator[Prober]:
             prober.write(check.run.journal, title)
 
 
-def answers_again(check: CheckContext, prober: Prober, fault: Fault, address: str) -> None:
+def answers_again(check: CheckContext, prober: Prober, fault: Fault, address: IPAddress) -> None:
     """Wait for the end of the outage, if any, and record its figures."""
     check.wait.eventually(
         lambda: first_outage(prober.samples, fault.earliest),
@@ -60,7 +61,7 @@ def answers_again(check: CheckContext, prober: Prober, fault: Fault, address: st
     check.saw("http", f"longest outage of {address}", {"milliseconds": round(seconds * 1000)})
 
 
-def one_answers(check: CheckContext, address: str, *, but: str = "") -> Node:
+def one_answers(check: CheckContext, address: IPAddress, *, but: str = "") -> Node:
     """Wait until a node answers for the address, and verify that it is exactly one."""
     announcer = check.announcer(address, but=but, budget="one_answerer")
     seen = arp.census(check.client, address, asks=CENSUS, over=check.wait.budget("stays_silent"))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import ipaddress
 from typing import TYPE_CHECKING
 
 from lbproof.adapters.base import Cause
 from lbproof.context import proves
+from lbproof.spec.families import family_of
 from lbproof.witnesses import arp
 
 if TYPE_CHECKING:
@@ -59,8 +59,9 @@ def test_nobody_answers_for_addresses_of_nobody(check: CheckContext) -> None:
 def test_another_host_answers_for_itself_alone(check: CheckContext) -> None:
     """Only the router, and no node, answers for the router's address."""
     check.pool(1)
-    check.announcer(check.assigned(check.service(serving=True)))
-    router = str(ipaddress.ip_network(check.lab.segment.subnet)[1])
+    address = check.assigned(check.service(serving=True))
+    check.announcer(address)
+    router = check.lab.segment.subnet_for(family_of(address))[1]
 
     answers = {answer.mac for _ in range(5) for answer in arp.ask(check.client, router)}
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from lbproof.context import CheckContext
+    from lbproof.spec.families import IPAddress
     from lbproof.witnesses.vantage import Vantage
 
 HOST_PORTS = (22, 10250)
@@ -69,14 +70,14 @@ def test_only_declared_ports_answer(check: CheckContext, case: str) -> None:
         _unused(check, address)
 
 
-def _unused(check: CheckContext, address: str) -> None:
+def _unused(check: CheckContext, address: IPAddress) -> None:
     """An unused port is not open, and a packet to it is not sent back to the segment with a lower TTL, as in a loop."""
     vantage = check.client
     with Capture(vantage) as capture:
         with vantage.inside(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sending:
             sending.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, TTL)
             for _ in range(PACKETS):
-                sending.sendto(b"lbproof", (address, UNUSED))
+                sending.sendto(b"lbproof", (str(address), UNUSED))
         check.not_served(check.client, address, UNUSED)
     seen = [ttl for _, frame in capture.frames() if (ttl := _ttl_to(frame, address)) is not None]
 
@@ -85,9 +86,9 @@ def _unused(check: CheckContext, address: str) -> None:
     assert set(seen) == {TTL}, f"packets to port {UNUSED} of {address} came back to the segment, with TTLs {set(seen)}"
 
 
-def _ttl_to(frame: bytes, address: str) -> int | None:
+def _ttl_to(frame: bytes, address: IPAddress) -> int | None:
     """Return the TTL of an IPv4 packet to an address; None for any other frame."""
     if frame[12:14] != b"\x08\x00" or len(frame) < _ETHERNET + _IP_HEADER.size:
         return None
     fields = _IP_HEADER.unpack_from(frame, _ETHERNET)
-    return fields[5] if fields[9] == socket.inet_aton(address) else None
+    return fields[5] if fields[9] == address.packed else None

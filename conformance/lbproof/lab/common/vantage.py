@@ -8,14 +8,15 @@ from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from lbproof.lab.base import LabError, environment
+from lbproof.lab.base import Host, LabError, environment
 from lbproof.lab.common.commands import killed_with_parent
 from lbproof.lab.common.netns import entered
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lbproof.lab.base import Node
+    from lbproof.lab.base import Node, Segment
+    from lbproof.spec.families import IPAddress
 
 _STARTER = ThreadPoolExecutor(max_workers=1, thread_name_prefix="vantage-starter")
 """Thread that starts all programs: they die with their parent, which to the kernel is a thread (prctl(2),
@@ -23,11 +24,12 @@ PR_SET_PDEATHSIG), and this one lives as long as the process."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NamespaceVantage:
+class NamespaceVantage(Host):
     """Network namespace of a lab."""
 
     name: str
-    address: str
+    addresses: tuple[IPAddress, ...]
+    """Its addresses, that of the lab's primary family first."""
     mac: str
     netns: str
     """Path of the network namespace in this process's mount namespace."""
@@ -67,6 +69,12 @@ class Places(Protocol):
     """Vantages of a lab with namespaces, each by the name that a user types."""
 
     name: str
+    segments: tuple[Segment, ...]
+
+    @property
+    def segment(self) -> Segment:
+        """First segment: that of the nodes and the outside client."""
+        return self.segments[0]
 
     @property
     def nodes(self) -> tuple[Node, ...]:

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 from dataclasses import replace
+from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
     from pytest_kind import KindCluster
 
+    from lbproof.lab.base import Segment
     from lbproof.lab.registry import LabInfo
 
 _READY_WITHIN = 180
@@ -69,7 +71,7 @@ class KindLab(Places):
         self.name, self.topology = name, topology
         self.state = registry.directory(name)
         self.kubeconfig = self.state / "kubeconfig"
-        self.segment = subnet.segment(family)
+        self.segments: tuple[Segment, ...] = (subnet.segment(family),)
         self._family = family
         self._engine, self._subnet, self._image = engine, subnet, image
         self._machines = Machines(engine, name)
@@ -300,7 +302,7 @@ class KindLab(Places):
         pid = min(pids)
         return NamespaceVantage(
             name=f"pod {name}",
-            address=seen["status"]["podIP"],
+            addresses=(ip_address(seen["status"]["podIP"]),),
             mac=link_of(f"/proc/{pid}/ns/net")["address"],
             netns=f"/proc/{pid}/ns/net",
             pidns=f"/proc/{pid}/ns/pid",

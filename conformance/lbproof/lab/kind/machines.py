@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,13 +42,17 @@ class Machine:
     def vantage(self, name: str) -> NamespaceVantage:
         """Return it as a vantage."""
         return NamespaceVantage(
-            name=name, address=self.address, mac=self.mac, netns=self.netns, pidns=f"/proc/{self.pid}/ns/pid"
+            name=name,
+            addresses=(ip_address(self.address),),
+            mac=self.mac,
+            netns=self.netns,
+            pidns=f"/proc/{self.pid}/ns/pid",
         )
 
     def node(self) -> Node:
         """Return it as a node of the cluster."""
         role = Role.CONTROL_PLANE if self.role == "control-plane" else Role.WORKER
-        return Node(name=self.name, role=role, address=self.address, mac=self.mac)
+        return Node(name=self.name, role=role, addresses=(ip_address(self.address),), mac=self.mac)
 
 
 class Machines:
@@ -142,7 +147,11 @@ class Machines:
         machine = self.get(self.around("far"))
         mac = link_of(machine.netns)["address"]
         return NamespaceVantage(
-            name="far", address=subnet.far, mac=mac, netns=machine.netns, pidns=f"/proc/{machine.pid}/ns/pid"
+            name="far",
+            addresses=(ip_address(subnet.far),),
+            mac=mac,
+            netns=machine.netns,
+            pidns=f"/proc/{machine.pid}/ns/pid",
         )
 
     def add_route(self, node: str, subnet: Subnet) -> None:
