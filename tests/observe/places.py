@@ -71,6 +71,8 @@ class Segment:
 
     def __exit__(self, *_: object) -> None:
         """Remove it."""
+        for host in self.hosts.values():
+            host.probes.close()
         self._undo.close()
 
     @contextmanager

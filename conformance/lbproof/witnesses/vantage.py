@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from lbproof.spec.families import Family, IPAddress
+    from lbproof.witnesses.probe import Probe
 
 
 class Vantage(Protocol):
@@ -51,6 +52,21 @@ class Vantage(Protocol):
     @property
     def mac(self) -> str:
         """Hardware address of `interface`, in lower case with colons."""
+        ...
+
+    def probe(self) -> Probe:
+        """Return the probe of this vantage, which all its users share; it is started at the first use.
+
+        A probe that was started before the vantage was replaced, such as that of a node before its crash, is replaced
+        as well. Raises `ProbeError` when it cannot be started, or has died since its last use.
+        """
+        ...
+
+    def start_probe(self) -> Probe:
+        """Start another probe, for a measurement that shares neither interpreter nor queue; the caller closes it.
+
+        It ends with the lab at the latest. Raises `ProbeError` when it cannot be started.
+        """
         ...
 
     def inside(self) -> AbstractContextManager[None]:
