@@ -11,7 +11,7 @@ import pytest
 from lbproof.context.manifests import AGNHOST
 from lbproof.lab.base import LabError, Role
 from lbproof.lab.kind.lab import KindLab
-from lbproof.witnesses import arp, http
+from lbproof.witnesses import http, neighbour
 from lbproof.witnesses.kube import ApiUnreachable
 from lbproof.witnesses.wait import eventually
 
@@ -65,7 +65,7 @@ def when_ready(lab: KindLab, restarts: int = 0) -> dict[str, Any]:
 
 def hears(vantage: Vantage, lab: KindLab, node: str) -> bool:
     """Whether a node's kernel answers for its address."""
-    return bool(arp.ask(vantage, next(n.address for n in lab.nodes if n.name == node), wait=0.1))
+    return bool(neighbour.ask(vantage, next(n.address for n in lab.nodes if n.name == node), wait=0.1))
 
 
 def test_every_vantage_reaches_a_pod_by_its_own_way(lab: KindLab, serving: dict[str, Any]) -> None:
@@ -82,7 +82,7 @@ def test_every_vantage_reaches_a_pod_by_its_own_way(lab: KindLab, serving: dict[
     assert kubelet == ["open", "open", "open"]
     assert str(pod.address) == serving["status"]["podIP"]
     assert answer.status == 200
-    assert {reply.mac for reply in arp.ask(lab.client(), worker.address)} == {worker.mac}
+    assert {reply.mac for reply in neighbour.ask(lab.client(), worker.address)} == {worker.mac}
     with pytest.raises(KeyError):
         lab.node("w09")
     with pytest.raises(LabError, match="no place 'w09' in lab"):

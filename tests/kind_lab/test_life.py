@@ -12,7 +12,7 @@ import pytest
 
 from lbproof.lab import provide, registry
 from lbproof.lab.kind import leftovers
-from lbproof.witnesses import arp
+from lbproof.witnesses import neighbour
 from lbproof.witnesses.wait import eventually
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def test_two_labs_do_not_see_each_other(engine: Engine, lab: KindLab, name: str)
     assert volumes(engine) == before
     assert spared[0] == [foreign]
     assert spared[1]
-    assert arp.ask(lab.client(), lab.nodes[1].address)
+    assert neighbour.ask(lab.client(), lab.nodes[1].address)
     assert lab.cluster.request("GET", "/readyz")[0] == 200
 
 

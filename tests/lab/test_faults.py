@@ -13,7 +13,7 @@ from lbproof.lab import registry
 from lbproof.lab.base import LabError, Topology
 from lbproof.lab.netns import leftovers
 from lbproof.lab.netns.lab import NetnsLab
-from lbproof.witnesses import arp, http
+from lbproof.witnesses import http, neighbour
 from lbproof.witnesses.kube import ApiUnreachable, Kube
 from lbproof.witnesses.wait import consistently, eventually
 
@@ -29,7 +29,7 @@ PODS = "/api/v1/namespaces/default/pods"
 
 def hears(vantage: Vantage, lab: NetnsLab, node: str) -> bool:
     """Whether a node's kernel answers for its address."""
-    return bool(arp.ask(vantage, lab.node(node).address, wait=0.05))
+    return bool(neighbour.ask(vantage, lab.node(node).address, wait=0.05))
 
 
 def node_ready(kube: Kube, node: str) -> str:

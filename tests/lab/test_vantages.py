@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from lbproof.lab.base import Capability, LabError
-from lbproof.witnesses import arp, http
+from lbproof.witnesses import http, neighbour
 from lbproof.witnesses.wait import eventually
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def test_every_tier_answers_where_it_should(lab: NetnsLab, kube: Kube, node_port
 
 def test_an_arp_answer_names_its_node(lab: NetnsLab) -> None:
     """Each node answers for its own address, with the hardware address that the lab gives it."""
-    found = arp.sweep(lab.client(), [node.address for node in lab.nodes])
+    found = neighbour.sweep(lab.client(), [node.address for node in lab.nodes])
 
     assert found == {node.address: {node.mac} for node in lab.nodes}
 

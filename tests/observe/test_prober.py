@@ -155,7 +155,7 @@ def test_a_cut_cable_is_an_outage_of_its_length(segment: Segment, client: Vantag
 def test_it_ends_with_its_block(client: Vantage, web: Vantage) -> None:
     """The process is gone, every request is over, and none came after."""
     with Prober(client, web.address, PORT) as running:
-        process = running._process  # noqa: SLF001 - its end is what is tested
+        process = running.probe.process
         assert process.poll() is None
     before = len(running.samples)
 
@@ -173,7 +173,7 @@ def test_what_never_answers_is_a_failure_that_says_what_was_seen(
     with pytest.raises(EventuallyFailed, match=r"10\.77\.0\.2:9 answers client: not within 0\.5 s; .* refused"), asking:
         pass
 
-    assert asking._process.returncode is not None  # noqa: SLF001 - its end is what is tested
+    assert asking.probe.process.returncode is not None
 
 
 @pytest.mark.usefixtures("server")

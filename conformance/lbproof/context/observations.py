@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from lbproof.context.run import NAMESPACE, RunContext
 from lbproof.lab.base import Capability
-from lbproof.witnesses import arp, http
+from lbproof.witnesses import http, neighbour
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from lbproof.witnesses.wait import Waiter
 
 _SHORT = 0.08
-"""Timeout in seconds for ARP replies where the request is repeated three times in a row."""
+"""Timeout in seconds for replies where the request is repeated three times in a row."""
 
 
 class Observations:
@@ -119,9 +119,9 @@ class Observations:
         """Map hardware addresses to node names."""
         return {node.mac: node.name for node in self.lab.nodes}
 
-    def answerers(self, address: IPAddress, *, wait: float = arp.WAIT) -> set[str]:
-        """Send ARP requests for an address; return the names of the nodes that reply, or the MAC of any other host."""
-        seen = arp.ask(self.client, address, wait=wait)
+    def answerers(self, address: IPAddress, *, wait: float = neighbour.WAIT) -> set[str]:
+        """Ask for an address by ARP or NDP; return the names of the nodes that reply, or the MAC of any other host."""
+        seen = neighbour.ask(self.client, address, wait=wait)
         names = self.mac_names()
         return {names.get(answer.mac, answer.mac) for answer in seen}
 
@@ -161,7 +161,7 @@ class Observations:
 
     def _sweep(self, addresses: Sequence[IPAddress]) -> dict[IPAddress, list[str]]:
         names = self.mac_names()
-        found = arp.sweep(self.client, addresses)
+        found = neighbour.sweep(self.client, addresses)
         return {address: sorted(names.get(mac, mac) for mac in macs) for address, macs in found.items() if macs}
 
     def serves(

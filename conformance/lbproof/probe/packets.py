@@ -24,7 +24,7 @@ _STATISTICS = struct.Struct("@II")
 """Frames that passed the filter, frames of these that were dropped."""
 _ANCILLARY = 64
 """Bytes of ancillary data that a time stamp takes."""
-_REFRESH = 1.0
+_REFRESH = 0.1
 """Seconds between two readings of the offset of CLOCK_REALTIME."""
 
 

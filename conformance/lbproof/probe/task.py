@@ -47,9 +47,13 @@ class Task:
 
     # --- output
 
-    def ready(self) -> None:
-        """Report that everything from now on is observed."""
-        self._send({"id": self._number, "ready": time.monotonic()})
+    def ready(self, token: int = 0) -> None:
+        """Send all records so far, and report that everything from now on is observed.
+
+        Also the answer to a message that came with a token.
+        """
+        self.flush()
+        self._send({"id": self._number, "ready": time.monotonic(), "token": token})
 
     def emit(self, *records: Any) -> None:  # noqa: ANN401 - JSON
         """Send records, in batches: at the latest when the task waits, and at most every `FLUSH` seconds before."""

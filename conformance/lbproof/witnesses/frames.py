@@ -48,6 +48,20 @@ class Frame:
         """Whether sender and target are the same address: an announcement (RFC 5227 section 2.3)."""
         return self.sender_ip == self.target_ip
 
+    @property
+    def is_reply(self) -> bool:
+        """Whether it is an ARP reply, asked for or not."""
+        return self.op == Op.REPLY
+
+    @property
+    def announcement_fault(self) -> str:
+        """Reason why a neighbour may ignore this announcement; empty when there is none."""
+        if self.ether_dst != BROADCAST:
+            return f"went to {self.ether_dst}, expected {BROADCAST}"
+        if self.target_mac not in {NOBODY, BROADCAST, self.sender_mac}:
+            return f"has the target hardware address {self.target_mac}"
+        return ""
+
 
 def mac_bytes(mac: str) -> bytes:
     """Convert `02:00:c0:a8:ac:97` to six bytes."""

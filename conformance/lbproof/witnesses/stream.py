@@ -56,6 +56,7 @@ class Stream:
         self._records: list[Any] = []
         self._count = 0
         self._ready: float | None = None
+        self._token = self._answered = 0
         self._error: ProbeError | None = None
         self._result: Result | None = None
 
@@ -67,6 +68,11 @@ class Stream:
         with self._changed:
             self._raise()
             return list(self._records)
+
+    def check(self) -> None:
+        """Raise `ProbeError` when the request has failed."""
+        with self._changed:
+            self._raise()
 
     @property
     def ended(self) -> bool:
@@ -112,6 +118,23 @@ class Stream:
             self._raise()
         self._write({"id": self.number, "tell": message})
 
+    def exchange(self, within: float = END) -> list[Any]:
+        """Ask the running task for what it has, and wait for that; return the records until then, which are not kept.
+
+        For tasks that document it; one exchange at a time.
+        """
+        with self._changed:
+            self._raise()
+            self._token += 1
+            token = self._token
+        self._write({"id": self.number, "tell": {"token": token}})
+        self._wait(lambda: self._answered == token or self._result is not None, within, "no answer")
+        with self._changed:
+            if self._answered != token:
+                raise ProbeError(f"{self.what}: it ended before it answered")
+            found, self._records = self._records, []
+        return found
+
     def cancel(self, within: float = END) -> Result:
         """Ask the task to end, and wait for that."""
         with self._changed:
@@ -134,9 +157,10 @@ class Stream:
     def take(self, message: Mapping[Any, Any]) -> bool:
         """Take one answer; return whether it was the last one. A wrong one makes the stream fail."""
         match message:
-            case {"ready": float(moment)}:
+            case {"ready": float(moment), "token": int(token)}:
                 with self._changed:
                     self._ready = moment
+                    self._answered = token
                     self._changed.notify_all()
             case {"n": int(first), "records": list(records)}:
                 self._take_records(first, records)

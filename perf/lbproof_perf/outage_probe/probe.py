@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import IO, TYPE_CHECKING, Self
 
 from lbproof.spec.families import Family, IPAddress
-from lbproof.witnesses import capture, packets
+from lbproof.witnesses import packets
 from lbproof_perf.outage_probe.outage import announcers
 from lbproof_perf.outage_probe.reading import Reading, quiet, reading, table
 from lbproof_perf.outage_probe.sender import Sending
@@ -71,7 +71,7 @@ class OutageProbe:
     def start(self, begin: float = 0.0) -> None:
         """Start to ask at a moment of `time.monotonic()`; the capture starts now."""
         asked = Sending(address=str(self.address), port=self._port, begin=begin, **self._periods)
-        with closing(packets.opened(self.vantage, capture.ALL, stamp)) as wire:
+        with closing(packets.opened(self.vantage, packets.ALL, stamp)) as wire:
             self._run("capture", [str(self.address), str(wire.fileno())], [wire.fileno()])
         if not self._census_from or not asked.census:
             self._run("sender", [json.dumps(asdict(asked))])

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from lbproof.adapters.base import Cause
 from lbproof.context import proves
 from lbproof.spec.families import family_of
-from lbproof.witnesses import arp
+from lbproof.witnesses import neighbour
 
 if TYPE_CHECKING:
     from lbproof.context import CheckContext
@@ -63,7 +63,7 @@ def test_another_host_answers_for_itself_alone(check: CheckContext) -> None:
     check.announcer(address)
     router = check.lab.segment.subnet_for(family_of(address))[1]
 
-    answers = {answer.mac for _ in range(5) for answer in arp.ask(check.client, router)}
+    answers = {answer.mac for _ in range(5) for answer in neighbour.ask(check.client, router)}
 
     nodes = {mac: name for mac, name in check.mac_names().items() if mac in answers}
     assert len(answers) == 1, f"{router} is answered for by {sorted(answers)}, expected one host"

@@ -44,7 +44,7 @@ def test_a_released_address_is_quiet(check: CheckContext) -> None:
     check.goes_silent(address)
     check.on_no_interface(address)
     check.undo.later("the client's neighbour entry", lambda: neighbours.forget(check.client, address))
-    neighbours.pin(check.client, address, old.mac, "permanent")
+    neighbours.pin(check.client, address, old.mac, "PERMANENT")
     with Capture(check.client) as capture:
         check.not_served(check.client, address, 80)
         own = mac_bytes(check.client.mac)

@@ -91,6 +91,8 @@ class Places(Protocol):
     """Vantages of a lab with namespaces, each by the name that a user types."""
 
     name: str
+    probes: Probes
+    """Probes of its vantages."""
     segments: tuple[Segment, ...]
 
     @property

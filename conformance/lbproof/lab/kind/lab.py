@@ -19,6 +19,7 @@ from lbproof.lab.common import api_proxy
 from lbproof.lab.common.commands import killed_with_parent, output
 from lbproof.lab.common.conditions import is_ready
 from lbproof.lab.common.logs import export, tail
+from lbproof.lab.common.probes import Probes
 from lbproof.lab.common.vantage import NamespaceVantage, Places
 from lbproof.lab.components import VERSIONS
 from lbproof.lab.kind import boot, leftovers, plan, supervisor
@@ -74,6 +75,7 @@ class KindLab(Places):
         self.segments: tuple[Segment, ...] = (subnet.segment(family),)
         self._family = family
         self._engine, self._subnet, self._image = engine, subnet, image
+        self.probes = Probes()
         self._machines = Machines(engine, name)
         self._lifeline: int | None = None
         self._supervisor: subprocess.Popen[bytes] | None = None
@@ -236,6 +238,7 @@ class KindLab(Places):
 
     def down(self) -> None:
         """Remove everything that the lab created."""
+        self.probes.close()
         if self._cluster:
             self._cluster.close()
         registry.remove(self.name, leftovers.remove_lab)
@@ -281,17 +284,17 @@ class KindLab(Places):
     # vantages
     def client(self) -> NamespaceVantage:
         """Return the outside client on the segment."""
-        return self._machines.get(self._machines.around("client")).vantage("client")
+        return self._machines.get(self._machines.around("client")).vantage("client", self.probes)
 
     def routed_client(self) -> NamespaceVantage:
         """Return the client behind the router."""
-        return self._machines.far(self._subnet)
+        return self._machines.far(self._subnet, self.probes)
 
     def node(self, name: str) -> NamespaceVantage:
         """Return a node. Raises `KeyError` for an unknown name."""
         if name not in {node.name for node in self.nodes}:
             raise KeyError(name)
-        return self._machines.get(name).vantage(f"node {name}")
+        return self._machines.get(name).vantage(f"node {name}", self.probes)
 
     def pod(self, namespace: str, name: str) -> NamespaceVantage:
         """Return a running pod. Raises `LabError` when it does not run."""
@@ -306,6 +309,7 @@ class KindLab(Places):
             mac=link_of(f"/proc/{pid}/ns/net")["address"],
             netns=f"/proc/{pid}/ns/net",
             pidns=f"/proc/{pid}/ns/pid",
+            probes=self.probes,
         )
 
     # faults

@@ -16,6 +16,7 @@ from lbproof.lab.kind.engine import CLUSTER_LABEL, LABEL
 from lbproof.lab.kind.plan import cluster_name
 
 if TYPE_CHECKING:
+    from lbproof.lab.common.probes import Probes
     from lbproof.lab.kind.engine import Engine
     from lbproof.lab.kind.plan import Subnet
 
@@ -39,14 +40,15 @@ class Machine:
         """Path of its network namespace."""
         return f"/proc/{self.pid}/ns/net"
 
-    def vantage(self, name: str) -> NamespaceVantage:
-        """Return it as a vantage."""
+    def vantage(self, name: str, probes: Probes) -> NamespaceVantage:
+        """Return it as a vantage whose probe is one of `probes`."""
         return NamespaceVantage(
             name=name,
             addresses=(ip_address(self.address),),
             mac=self.mac,
             netns=self.netns,
             pidns=f"/proc/{self.pid}/ns/pid",
+            probes=probes,
         )
 
     def node(self) -> Node:
@@ -142,7 +144,7 @@ class Machines:
         """Return the name of the container for `client`, `router` or `far`."""
         return f"{self._network}-{part}"
 
-    def far(self, subnet: Subnet) -> NamespaceVantage:
+    def far(self, subnet: Subnet, probes: Probes) -> NamespaceVantage:
         """Return the client behind the router."""
         machine = self.get(self.around("far"))
         mac = link_of(machine.netns)["address"]
@@ -152,6 +154,7 @@ class Machines:
             mac=mac,
             netns=machine.netns,
             pidns=f"/proc/{machine.pid}/ns/pid",
+            probes=probes,
         )
 
     def add_route(self, node: str, subnet: Subnet) -> None:

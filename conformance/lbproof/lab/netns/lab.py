@@ -17,6 +17,7 @@ from lbproof.lab.base import Capability, Fault, LabError, Node, Topology, enviro
 from lbproof.lab.common import api_proxy
 from lbproof.lab.common.commands import output
 from lbproof.lab.common.logs import export, tail
+from lbproof.lab.common.probes import Probes
 from lbproof.lab.common.vantage import NamespaceVantage, Places
 from lbproof.lab.netns import leftovers, plan, processes, rpc
 from lbproof.lab.netns.faults import FAULTS
@@ -49,6 +50,7 @@ class NetnsLab(Places):
         self.topology = topology if isinstance(topology, NetnsTopology) else NetnsTopology.of(asdict(topology))
         self.state = registry.directory(name)
         self.kubeconfig = self.state / "kubeconfig"
+        self.probes = Probes()
         self._nodes: tuple[Node, ...] = tuple(place.node for place in plan.places(topology))
         self.segments: tuple[Segment, ...] = (plan.SEGMENT,)
         self._lifeline: int | None = None
@@ -150,6 +152,7 @@ class NetnsLab(Places):
 
     def down(self) -> None:
         """Remove everything that the lab created."""
+        self.probes.close()
         registry.remove(self.name, leftovers.remove)
         if self._lifeline is not None:
             os.close(self._lifeline)
@@ -230,6 +233,7 @@ class NetnsLab(Places):
             mac=mac or plan.mac_of(address),
             netns=f"{root}/root{processes.namespace(netns)}",
             pidns=f"{root}/ns/pid",
+            probes=self.probes,
         )
 
     # faults

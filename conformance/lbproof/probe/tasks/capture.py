@@ -2,8 +2,8 @@
 
 Arguments: `interface`; `most`, size of the ring buffer in bytes; `snap`, bytes of a frame that are kept.
 
-Told `{"read": N}`, it emits a record `[t, length, base64]` for each frame that it keeps, and then
-`{"read": N, "frames": count, "dropped": by the kernel, "overwritten": oldest frames that the ring has lost}`.
+Told `{"token": N}`, it emits a record `[t, length, base64]` for each frame that it keeps, and then
+`{"dropped": by the kernel, "overwritten": oldest frames that the ring has lost}`.
 """
 
 from __future__ import annotations
@@ -55,9 +55,8 @@ def run(task: Task) -> None:
             for told in task.told():
                 _drain(wire, ring)  # what arrived before the question
                 task.emit(*([t, length, text_of(frame)] for t, length, frame in ring.frames))
-                counts = {"dropped": wire.count_dropped(), "overwritten": ring.overwritten}
-                task.emit({"read": told["read"], "frames": len(ring.frames), **counts})
-                task.flush()
+                task.emit({"dropped": wire.count_dropped(), "overwritten": ring.overwritten})
+                task.ready(told["token"])
         task.dropped = wire.count_dropped()
 
 

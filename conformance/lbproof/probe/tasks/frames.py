@@ -4,6 +4,8 @@ Arguments: `interface`; `protocol`, an EtherType or 3 for all; `filter`, classic
 or empty; `send`, a list of `[seconds after the start, base64]` in order of time; `seconds` until the end, null until it
 is cancelled.
 
+Told `{"token": N}`, it answers when it has emitted every frame that has arrived.
+
 Records: `["sent", t, index]`, and `["frame", t, packet type, base64]` with the kernel's time of arrival and, for
 instance, 4 for a frame that the vantage itself sends (PACKET_OUTGOING).
 """
@@ -40,14 +42,20 @@ def run(task: Task) -> None:
             until = min(end, began + plan[index][0] if index < len(plan) else math.inf)
             if task.wait(None if until == math.inf else until - now, wire):
                 _receive(task, wire)
+            for told in task.told():
+                while _receive(task, wire):
+                    pass
+                task.ready(told["token"])
         task.dropped = wire.count_dropped()
 
 
-def _receive(task: Task, wire: PacketSocket) -> None:
+def _receive(task: Task, wire: PacketSocket) -> bool:
+    """Emit the next frame; return whether there was one."""
     try:
         t, kind, frame = wire.receive()
     except OSError as error:  # a fault takes the interface down: the socket goes on when it is up again
         if error.errno not in {errno.ENETDOWN, errno.EAGAIN}:
             raise
-    else:
-        task.emit(["frame", t, kind, text_of(frame)])
+        return False
+    task.emit(["frame", t, kind, text_of(frame)])
+    return True
