@@ -243,6 +243,7 @@ class CheckContext(Observations):
 
     def close(self, *, rest: bool = True) -> None:
         """Undo everything; with `rest`, also wait for recovery from faults."""
+        self.run.note_clocks()
         try:
             self.start_over()
             if rest and self._faulted:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from lbproof.adapters.base import Adapter, Object, Workload
     from lbproof.lab.base import Lab
     from lbproof.spec.families import IPAddress
+    from lbproof.witnesses.clock import Clock
     from lbproof.witnesses.journal import Journal
     from lbproof.witnesses.kube import Kube
     from lbproof.witnesses.vantage import Vantage
@@ -76,6 +77,7 @@ class RunContext:
         """Index of the next free address of each family."""
         self._reserved: set[IPAddress] = set()
         self._namespaces: list[str] = []
+        self._clocks: dict[str, Clock] = {}
 
     def install(self, progress: Callable[[str], None]) -> None:
         """Install the implementation and wait until its workloads are ready."""
@@ -292,6 +294,13 @@ class RunContext:
     def _unusable_nodes(self) -> list[str]:
         nodes = self.cluster.list("/api/v1/nodes")
         return [node["metadata"]["name"] for node in nodes if not is_node_usable(node)]
+
+    def note_clocks(self) -> None:
+        """Write the clock of each vantage to the events of the run, if it is new or measured anew."""
+        for vantage, clock in self.lab.clocks().items():
+            if self._clocks.get(vantage) != clock:
+                self._clocks[vantage] = clock
+                self.journal.write("probe", vantage=vantage, offset=clock.offset, uncertainty=clock.uncertainty)
 
     def need(self, capability: Capability) -> None:
         """Raise `CannotShow` when the lab lacks a capability."""

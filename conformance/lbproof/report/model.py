@@ -131,6 +131,8 @@ class Run:
     finished: Event | None
     lab_waits: list[Event]
     """Waits during boot and installation, which belong to no case."""
+    clocks: dict[str, Event] = field(default_factory=dict)
+    """Vantage → last event `probe`, with the offset and the uncertainty of its clock in seconds."""
     folder: Path | None = None
     """Folder that it was read from; None if the events are not from a file."""
 
@@ -373,6 +375,7 @@ def of_events(events: list[Event]) -> Run:
         events=len(events),
         until=max(e["t"] for e in events),
         finished=finished,
+        clocks={e["vantage"]: e for e in events if e["event"] == "probe"},
         lab_waits=[e for e in events if e["event"] == "waited" and e["case"] is None],
     )
 
