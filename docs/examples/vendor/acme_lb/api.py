@@ -43,7 +43,8 @@ class Api:
             return {}
         if answer.status >= http.HTTPStatus.BAD_REQUEST:
             raise OSError(f"{method} {path}: {answer.status} {text[:300]!r}")
-        return json.loads(text)
+        found: dict[str, Any] = json.loads(text)
+        return found
 
 
 class Lease:
