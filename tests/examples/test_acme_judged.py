@@ -16,7 +16,8 @@ from lbproof.lab import registry
 from lbproof.lab.netns.provider import NetnsProvider
 from lbproof.lab.netns.topology import NetnsTopology
 from lbproof.lab.provider import LabRequest
-from lbproof.witnesses import arp
+from lbproof.spec.families import Family
+from lbproof.witnesses import neighbour
 from lbproof.witnesses.kube import Kube
 from lbproof.witnesses.wait import eventually
 
@@ -58,13 +59,13 @@ def test_it_passes_what_it_claims(lab: NetnsLab, tmp_path: Path) -> None:
 def test_a_frozen_leader_is_replaced_and_says_nothing_more(lab: NetnsLab) -> None:
     """Its kernel, which goes on answering, removes the address in time: never do two nodes answer."""
     kube, names = Kube(lab.kubeconfig), {node.mac: node.name for node in lab.nodes}
-    address = lab.segment.free[0]
+    address = lab.segment.free_for(Family.IPV4)[0]
     kube.patch(f"{NAMESPACE}/configmaps/pools", {"data": {"only": str(address)}})
     kube.create("/api/v1/namespaces/default/services", manifests.service("default", "web"))
     seen: list[set[str]] = []
 
     def answerers() -> set[str]:
-        seen.append({names[answer.mac] for answer in arp.ask(lab.client(), address)})
+        seen.append({names[answer.mac] for answer in neighbour.ask(lab.client(), address)})
         return seen[-1]
 
     (old,) = eventually(answerers, bool, what="somebody answers", within=20).value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from lbproof.context.manifests import AGNHOST
 from lbproof.lab.base import LabError, Role
 from lbproof.lab.kind.lab import KindLab
-from lbproof.witnesses import arp, http
+from lbproof.witnesses import http, neighbour
 from lbproof.witnesses.kube import ApiUnreachable
 from lbproof.witnesses.wait import eventually
 
@@ -64,7 +65,7 @@ def when_ready(lab: KindLab, restarts: int = 0) -> dict[str, Any]:
 
 def hears(vantage: Vantage, lab: KindLab, node: str) -> bool:
     """Whether a node's kernel answers for its address."""
-    return bool(arp.ask(vantage, next(n.address for n in lab.nodes if n.name == node), wait=0.1))
+    return bool(neighbour.ask(vantage, next(n.address for n in lab.nodes if n.name == node), wait=0.1))
 
 
 def test_every_vantage_reaches_a_pod_by_its_own_way(lab: KindLab, serving: dict[str, Any]) -> None:
@@ -79,9 +80,9 @@ def test_every_vantage_reaches_a_pod_by_its_own_way(lab: KindLab, serving: dict[
 
     assert [node.role for node in lab.nodes] == [Role.CONTROL_PLANE, Role.WORKER]
     assert kubelet == ["open", "open", "open"]
-    assert pod.address == serving["status"]["podIP"]
+    assert str(pod.address) == serving["status"]["podIP"]
     assert answer.status == 200
-    assert {reply.mac for reply in arp.ask(lab.client(), worker.address)} == {worker.mac}
+    assert {reply.mac for reply in neighbour.ask(lab.client(), worker.address)} == {worker.mac}
     with pytest.raises(KeyError):
         lab.node("w09")
     with pytest.raises(LabError, match="no place 'w09' in lab"):
@@ -177,7 +178,7 @@ def test_a_share_of_packets_is_lost(lab: KindLab) -> None:
 def test_a_frozen_nodes_kernel_goes_on(lab: KindLab, serving: dict[str, Any]) -> None:
     """Its address answers ARP, its programs answer nobody; thawed, they go on where they stood."""
     control, worker = (node.name for node in lab.nodes)
-    address = serving["status"]["podIP"]
+    address = ip_address(serving["status"]["podIP"])
     fault = lab.freeze(worker)
     kernel = hears(lab.client(), lab, worker)
     with pytest.raises(http.Unreached) as stopped:
@@ -193,7 +194,7 @@ def test_a_frozen_nodes_kernel_goes_on(lab: KindLab, serving: dict[str, Any]) ->
 def test_a_frozen_pod_leaves_its_node_alone(lab: KindLab, serving: dict[str, Any]) -> None:
     """Its processes answer nobody; thawed, the same processes go on where they stood."""
     control, worker = (node.name for node in lab.nodes)
-    address = serving["status"]["podIP"]
+    address = ip_address(serving["status"]["podIP"])
     fault = lab.freeze_pod("default", "web")
     with pytest.raises(http.Unreached) as stopped:
         http.get(lab.node(control), address, 8080, "/hostname", timeout=0.5)

@@ -12,7 +12,7 @@ import pytest
 
 from lbproof.lab import provide, registry
 from lbproof.lab.kind import leftovers
-from lbproof.witnesses import arp
+from lbproof.witnesses import neighbour
 from lbproof.witnesses.wait import eventually
 
 if TYPE_CHECKING:
@@ -87,13 +87,13 @@ def test_two_labs_do_not_see_each_other(engine: Engine, lab: KindLab, name: str)
 
     assert other.returncode == 0, said
     assert beside.alive
-    assert lab.segment.subnet not in segment
+    assert str(lab.segment.subnets[0]) not in segment
     assert f"container lbproof-{name}-worker" in removed[0]
     assert containers_and_network(engine, name) == []
     assert volumes(engine) == before
     assert spared[0] == [foreign]
     assert spared[1]
-    assert arp.ask(lab.client(), lab.nodes[1].address)
+    assert neighbour.ask(lab.client(), lab.nodes[1].address)
     assert lab.cluster.request("GET", "/readyz")[0] == 200
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import time
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,7 +13,7 @@ from lbproof.lab import registry
 from lbproof.lab.base import LabError, Topology
 from lbproof.lab.netns import leftovers
 from lbproof.lab.netns.lab import NetnsLab
-from lbproof.witnesses import arp, http
+from lbproof.witnesses import http, neighbour
 from lbproof.witnesses.kube import ApiUnreachable, Kube
 from lbproof.witnesses.wait import consistently, eventually
 
@@ -28,7 +29,7 @@ PODS = "/api/v1/namespaces/default/pods"
 
 def hears(vantage: Vantage, lab: NetnsLab, node: str) -> bool:
     """Whether a node's kernel answers for its address."""
-    return bool(arp.ask(vantage, lab.node(node).address, wait=0.05))
+    return bool(neighbour.ask(vantage, lab.node(node).address, wait=0.05))
 
 
 def node_ready(kube: Kube, node: str) -> str:
@@ -94,7 +95,7 @@ def test_a_pulled_cable_takes_the_carrier_and_the_lease(lab: NetnsLab, kube: Kub
     assert fault.earliest < fault.began
     carrier = lab.run("w02", ["cat", "/sys/class/net/eth0/operstate"])
     link = lab.run("w02", ["ip", "-br", "link", "show", "eth0"])
-    alive = http.get(lab.node("w02"), pod["status"]["podIP"], 8080, "/hostname").status
+    alive = http.get(lab.node("w02"), ip_address(pod["status"]["podIP"]), 8080, "/hostname").status
     eventually(lambda: node_ready(kube, "w02"), lambda seen: seen == "Unknown", what="w02 is given up", within=20)
     fault.undo()
     eventually(lambda: node_ready(kube, "w02"), lambda seen: seen == "True", what="w02 is back", within=10)
@@ -112,7 +113,7 @@ def test_a_silent_cut_leaves_the_carrier(lab: NetnsLab, kube: Kube, serving: Cal
     link = lab.run("w02", ["ip", "-br", "link", "show", "eth0"])
     reached = [hears(lab.client(), lab, "w02"), hears(lab.node("w02"), lab, "w01")]
     others = hears(lab.client(), lab, "w01")
-    alive = http.get(lab.node("w02"), pod["status"]["podIP"], 8080, "/hostname").status
+    alive = http.get(lab.node("w02"), ip_address(pod["status"]["podIP"]), 8080, "/hostname").status
     fault.undo()
     fault.undo()
 
@@ -150,9 +151,9 @@ def test_a_frozen_node_s_kernel_goes_on(lab: NetnsLab, serving: Callable[..., An
     assert fault.earliest < fault.began
     kernel = hears(lab.client(), lab, "w02")
     with pytest.raises(http.Unreached) as stopped:
-        http.get(lab.node("w01"), pod["status"]["podIP"], 8080, "/hostname", timeout=0.3)
+        http.get(lab.node("w01"), ip_address(pod["status"]["podIP"]), 8080, "/hostname", timeout=0.3)
     fault.undo()
-    answer = http.get(lab.node("w01"), pod["status"]["podIP"], 8080, "/hostname")
+    answer = http.get(lab.node("w01"), ip_address(pod["status"]["podIP"]), 8080, "/hostname")
 
     assert kernel
     assert stopped.value.kind == "silent"
@@ -161,7 +162,7 @@ def test_a_frozen_node_s_kernel_goes_on(lab: NetnsLab, serving: Callable[..., An
 
 def test_a_frozen_pod_leaves_its_node_alone(lab: NetnsLab, kube: Kube, serving: Callable[..., Any]) -> None:
     """Its processes answer nobody while a neighbour's do; thawed, the same processes go on where they stood."""
-    frozen, neighbour = (serving(name, node="w02")["status"]["podIP"] for name in ("stands", "runs"))
+    frozen, neighbour = (ip_address(serving(name, node="w02")["status"]["podIP"]) for name in ("stands", "runs"))
     fault = lab.freeze_pod("default", "stands")
     assert fault.earliest < fault.began
     with pytest.raises(http.Unreached) as stopped:
@@ -190,7 +191,7 @@ def test_a_frozen_pod_can_be_killed(
     after = pod_when("stood", lambda seen: ready(seen) and restarts(seen) == 1, within=10)
     fault.undo()
 
-    assert http.get(lab.node("w02"), after["status"]["podIP"], 8080, "/hostname").status == 200
+    assert http.get(lab.node("w02"), ip_address(after["status"]["podIP"]), 8080, "/hostname").status == 200
 
 
 def test_a_killed_pod_is_started_again_by_its_node(
@@ -217,7 +218,7 @@ def test_the_api_server_stops_and_starts(lab: NetnsLab, kube: Kube, serving: Cal
         kube.get(NODES)
     lab.kill("default", "outlives")
     alive = eventually(
-        lambda: http.get(lab.node("w02"), pod["status"]["podIP"], 8080, "/hostname").status,
+        lambda: http.get(lab.node("w02"), ip_address(pod["status"]["podIP"]), 8080, "/hostname").status,
         lambda seen: seen == 200,
         what="its node starts it again",
         within=5,

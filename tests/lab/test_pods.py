@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 from lbproof.witnesses import http
@@ -63,7 +64,7 @@ def test_nginx_is_the_real_one_and_names_its_pod(
     """The image `nginx` is this machine's nginx with its libraries."""
     pod("web", container={"image": "nginx:1.24.0", "readinessProbe": {"httpGet": {"path": "/", "port": 80}}})
     seen = pod_when("web", lambda seen: main_of(seen).get("ready"))
-    answer = http.get(lab.node("w02"), seen["status"]["podIP"], 80)
+    answer = http.get(lab.node("w02"), ip_address(seen["status"]["podIP"]), 80)
 
     assert answer.body == b"web\n"
 
@@ -235,7 +236,7 @@ def test_a_failing_probe_takes_readiness_away(
     )
     probe = {"httpGet": {"path": "/", "port": 80}, "periodSeconds": 1, "failureThreshold": 1}
     pod("moody", container=python(code, readinessProbe=probe))
-    address = pod_when("moody", lambda seen: main_of(seen).get("ready"))["status"]["podIP"]
+    address = ip_address(pod_when("moody", lambda seen: main_of(seen).get("ready"))["status"]["podIP"])
     http.get(lab.node("w01"), address, 80, "/sick")
     pod_when("moody", lambda seen: not main_of(seen)["ready"], within=5)
     http.get(lab.node("w01"), address, 80, "/well")

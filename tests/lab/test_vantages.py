@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import threading
+from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from lbproof.lab.base import Capability, LabError
-from lbproof.witnesses import arp, http
+from lbproof.witnesses import http, neighbour
 from lbproof.witnesses.wait import eventually
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def test_every_tier_answers_where_it_should(lab: NetnsLab, kube: Kube, node_port
 
 def test_an_arp_answer_names_its_node(lab: NetnsLab) -> None:
     """Each node answers for its own address, with the hardware address that the lab gives it."""
-    found = arp.sweep(lab.client(), [node.address for node in lab.nodes])
+    found = neighbour.sweep(lab.client(), [node.address for node in lab.nodes])
 
     assert found == {node.address: {node.mac} for node in lab.nodes}
 
@@ -97,7 +98,7 @@ def test_a_program_started_at_a_vantage_is_the_lab_s(lab: NetnsLab) -> None:
         sleeper.terminate()
         code = sleeper.wait(5)
 
-    assert vantage.address in shown
+    assert str(vantage.address) in shown
     assert pidns == Path(vantage.pidns).readlink()
     assert code == -15
 
@@ -106,10 +107,10 @@ def test_a_pod_is_a_vantage(lab: NetnsLab, serving: Callable[..., Any]) -> None:
     """A pod reaches another pod on another node and is asked from its own address."""
     here, there = serving("here"), serving("there", node="w02")
     vantage = lab.pod("default", "here")
-    answer = http.get(vantage, there["status"]["podIP"], 8080, "/clientip")
+    answer = http.get(vantage, ip_address(there["status"]["podIP"]), 8080, "/clientip")
 
-    assert vantage.address == here["status"]["podIP"]
-    assert answer.body.decode().startswith(vantage.address)
+    assert str(vantage.address) == here["status"]["podIP"]
+    assert answer.body.decode().startswith(str(vantage.address))
     with pytest.raises(LabError, match="no pod default/nowhere runs"):
         lab.pod("default", "nowhere")
 
@@ -119,7 +120,7 @@ def test_a_place_is_entered_by_a_command_line(lab: NetnsLab) -> None:
     argv = lab.exec_argv("far", ["ip", "-4", "-o", "addr", "show", "eth0"])
     shown = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
 
-    assert lab.routed_client().address in shown
+    assert str(lab.routed_client().address) in shown
     assert "MASQUERADE" in lab.run("w01", ["iptables", "-t", "nat", "-S", "POSTROUTING"])
     with pytest.raises(LabError, match="client, far, m01, w01, w02, and NAMESPACE/POD"):
         lab.exec_argv("w09", ["true"])

@@ -94,7 +94,7 @@ class _Lab:
     @staticmethod
     def _addresses(lab: NetnsLab) -> str:
         """Return the addresses of all nodes on the segment."""
-        show = ["ip", "-oneline", "address", "show", "to", str(lab.segment.subnet)]
+        show = ["ip", "-oneline", "address", "show", "to", str(lab.segment.subnets[0])]
         return "\n".join(lab.run(node.name, show) for node in lab.nodes)
 
 

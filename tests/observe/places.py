@@ -10,12 +10,15 @@ import json
 import os
 import subprocess
 from contextlib import ExitStack, contextmanager
+from ipaddress import IPv4Address, IPv6Address, ip_network
 from typing import TYPE_CHECKING, Self
 
 from lbproof.lab.common.vantage import NamespaceVantage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from lbproof.spec.families import IPAddress
 
 PORT = 8000
 _NUMBERS = itertools.count(1)
@@ -28,7 +31,7 @@ def ip(*words: str) -> None:
 
 
 class Segment:
-    """A bridge and hosts `client`, `web` and `twin` at 10.77.0.1, .2 and .3."""
+    """A bridge and hosts `client`, `web` and `twin` at 10.77.0.1, .2 and .3, and fd00:77::1, ::2 and ::3."""
 
     def __init__(self) -> None:
         """Nothing is made before it is entered."""
@@ -49,12 +52,22 @@ class Segment:
 
     def _host(self, lan: str, host: str, address: str, mac: str) -> None:
         netns = self._netns(host)
+        # an IPv6 address is usable at once, and outlives its interface's being down, as an IPv4 address does
+        for setting in ("accept_dad=0", "keep_addr_on_down=1"):
+            ip("netns", "exec", netns, "sysctl", "-qw", f"net.ipv6.conf.all.{setting}")
+            ip("netns", "exec", netns, "sysctl", "-qw", f"net.ipv6.conf.default.{setting}")
         ip("-n", lan, "link", "add", host, "type", "veth", "peer", "eth0", "netns", netns)
         ip("-n", lan, "link", "set", host, "master", "br0", "up")
         ip("-n", netns, "link", "set", "eth0", "address", mac, "up")
         ip("-n", netns, "addr", "add", f"{address}/24", "dev", "eth0")
+        second = f"fd00:77::{address.rpartition('.')[2]}"
+        ip("-n", netns, "addr", "add", f"{second}/64", "dev", "eth0", "nodad")
         self.hosts[host] = NamespaceVantage(
-            name=host, address=address, mac=mac, netns=f"/run/netns/{netns}", pidns="/proc/self/ns/pid"
+            name=host,
+            addresses=(IPv4Address(address), IPv6Address(second)),
+            mac=mac,
+            netns=f"/run/netns/{netns}",
+            pidns="/proc/self/ns/pid",
         )
 
     def _netns(self, name: str) -> str:
@@ -64,12 +77,14 @@ class Segment:
 
     def __exit__(self, *_: object) -> None:
         """Remove it."""
+        for host in self.hosts.values():
+            host.probes.close()
         self._undo.close()
 
     @contextmanager
-    def address(self, host: str, address: str) -> Iterator[None]:
+    def address(self, host: str, address: IPAddress) -> Iterator[None]:
         """A host has one address more inside the block."""
-        words = (f"{address}/32", "dev", "eth0")
+        words = (str(ip_network(address)), "dev", "eth0")
         ip("-n", f"{self._tag}-{host}", "addr", "add", *words)
         try:
             yield

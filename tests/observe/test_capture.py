@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import os
+import signal
 import socket
 import time
 from contextlib import closing
@@ -13,9 +16,12 @@ from scapy.layers.l2 import ARP, Ether
 from scapy.utils import rdpcap
 from tests.observe.places import PORT
 
-from lbproof.witnesses import arp, capture, http, neighbours
+from lbproof.lab.common.probes import Probes
+from lbproof.spec.families import Family
+from lbproof.witnesses import capture, http, neighbour, neighbours
 from lbproof.witnesses.capture import Capture
 from lbproof.witnesses.packets import opened
+from lbproof.witnesses.stream import ProbeError
 from lbproof.witnesses.wait import eventually
 
 if TYPE_CHECKING:
@@ -42,6 +48,12 @@ def payloads(kept: Capture) -> list[bytes]:
     return [frame[14:] for _, frame in kept.frames() if frame[12:14] == TEST_TYPE.to_bytes(2, "big")]
 
 
+def evidence(kept: Capture) -> list[bytes]:
+    """What of those is left, whether or not some are lost."""
+    rows = kept.captured().rows
+    return [frame[14:] for _, _, frame in rows if frame[12:14] == TEST_TYPE.to_bytes(2, "big")]
+
+
 @pytest.mark.usefixtures("server")
 def test_another_reader_finds_the_exchange_in_the_file(client: Vantage, web: Vantage, tmp_path: Path) -> None:
     """The client's question by ARP, the answer, and the handshake, both ways and at the time of day that it was."""
@@ -49,12 +61,12 @@ def test_another_reader_finds_the_exchange_in_the_file(client: Vantage, web: Van
     with Capture(client) as kept:
         neighbours.forget(client, web.address)
         http.get(client, web.address, PORT, "/hostname")
-    kept.write(tmp_path / "client.pcap")
+    kept.captured().write(tmp_path / "client.pcap")
     packets = rdpcap(str(tmp_path / "client.pcap"))
 
-    about = [p[ARP] for p in packets if ARP in p and p[ARP].pdst in {web.address, client.address}]
+    about = [p[ARP] for p in packets if ARP in p and p[ARP].pdst in {str(web.address), str(client.address)}]
     flags = [str(p[TCP].flags) for p in packets if TCP in p]
-    assert [(p.op, p.psrc) for p in about][:2] == [(1, client.address), (2, web.address)]
+    assert [(p.op, p.psrc) for p in about][:2] == [(1, str(client.address)), (2, str(web.address))]
     assert flags[flags.index("S") :][:3] == ["S", "SA", "A"]
     assert all(before - 0.001 <= float(p.time) <= time.time() + 0.001 for p in packets)
 
@@ -62,11 +74,15 @@ def test_another_reader_finds_the_exchange_in_the_file(client: Vantage, web: Van
 def test_the_arp_packets_can_be_had_without_a_file(client: Vantage, web: Vantage) -> None:
     """What the report shows of an exchange."""
     with Capture(client) as kept:
-        arp.ask(client, web.address)
+        neighbour.ask(client, web.address)
 
-    assert [(f.op, f.sender_ip) for f in kept.arp() if f.sender_ip in {client.address, web.address}] == [
-        (1, client.address),
-        (2, web.address),
+    assert [
+        (f.is_reply, f.sender_ip)
+        for f in kept.captured().neighbour_messages(Family.IPV4)
+        if f.sender_ip in {client.address, web.address}
+    ] == [
+        (False, client.address),
+        (True, web.address),
     ]
 
 
@@ -80,17 +96,48 @@ def test_a_burst_is_kept_whole(client: Vantage, web: Vantage) -> None:
     assert payloads(kept) == sent
 
 
-def test_the_end_of_the_story_is_what_is_kept(client: Vantage, web: Vantage, monkeypatch: pytest.MonkeyPatch) -> None:
-    """When there is more than is kept, the oldest frames go first, and the bound holds."""
-    monkeypatch.setattr(capture, "MOST", 4000)
+def test_the_end_of_the_story_is_what_is_kept(client: Vantage, web: Vantage) -> None:
+    """When there is more than is kept, the oldest frames go first, and the bound holds. A verdict cannot rest on it."""
     sent = [number.to_bytes(4, "big") + bytes(96) for number in range(100)]
-    with Capture(client) as kept:
+    with Capture(client, most=4000) as kept:
         frames_to(client, web, sent)
-        eventually(lambda: payloads(kept)[-1:], [sent[-1]].__eq__, what="the last frame is kept", within=5)
+        eventually(lambda: evidence(kept)[-1:], [sent[-1]].__eq__, what="the last frame is kept", within=5)
+    found = kept.captured()
 
-    assert sum(len(frame) for _, frame in kept.frames()) <= 4000
-    assert payloads(kept) == sent[-len(payloads(kept)) :]
-    assert len(payloads(kept)) > 20
+    assert sum(len(frame) for _, _, frame in found.rows) <= 4000
+    assert evidence(kept) == sent[-len(evidence(kept)) :]
+    assert len(evidence(kept)) > 20
+    assert found.lost == len(sent) - len(evidence(kept))
+    with pytest.raises(ProbeError, match=f"capture at client: {found.lost} frames were lost"):
+        kept.frames()
+
+
+def test_frames_that_the_kernel_drops_are_counted(segment: Segment, client: Vantage, web: Vantage) -> None:
+    """A capture that stands still loses frames: a note for evidence, an error for a verdict."""
+    other = dataclasses.replace(segment.hosts["client"], probes=Probes())
+    with Capture(other) as kept:
+        os.kill(other.probe().process.pid, signal.SIGSTOP)
+        frames_to(client, web, [bytes(1400)] * 12_000)
+        os.kill(other.probe().process.pid, signal.SIGCONT)
+        eventually(lambda: kept.captured().lost, bool, what="the loss is told", within=10)
+
+        with pytest.raises(ProbeError, match=r"capture at client: [0-9]+ frames were lost"):
+            kept.frames()
+    other.probes.close()
+
+
+def test_a_capture_that_died_says_so(segment: Segment) -> None:
+    """It is never taken for silence."""
+    other = dataclasses.replace(segment.hosts["client"], probes=Probes())
+    kept = Capture(other)
+    kept.open()
+    os.kill(other.probe().process.pid, signal.SIGKILL)
+
+    with pytest.raises(ProbeError, match="task capture at client"):
+        kept.frames()
+    with pytest.raises(ProbeError, match="task capture at client"):
+        kept.close()
+    other.probes.close()
 
 
 def test_a_long_frame_is_cut_and_its_length_is_kept(client: Vantage, web: Vantage, tmp_path: Path) -> None:
@@ -99,9 +146,9 @@ def test_a_long_frame_is_cut_and_its_length_is_kept(client: Vantage, web: Vantag
         with web.inside():
             sending = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         with sending:
-            sending.sendto(bytes(1000), (client.address, 9))
+            sending.sendto(bytes(1000), (str(client.address), 9))
         eventually(lambda: [f for _, f in kept.frames() if len(f) == capture.SNAP], bool, what="it is kept", within=5)
-    kept.write(tmp_path / "client.pcap")
+    kept.captured().write(tmp_path / "client.pcap")
     found = [packet for packet in rdpcap(str(tmp_path / "client.pcap")) if UDP in packet and packet[UDP].dport == 9]
 
     assert [packet.wirelen for packet in found] == [14 + 20 + 8 + 1000]
@@ -112,11 +159,14 @@ def test_a_capture_outlives_the_loss_of_its_interface(segment: Segment, client: 
     """A fault that takes the interface down is what is being watched, and not the end of it."""
     with Capture(web) as kept:
         with segment.interface_down("web"):
-            assert arp.ask(client, web.address) == []
-        eventually(lambda: arp.ask(client, web.address), bool, what="web answers again", within=5)
+            assert neighbour.ask(client, web.address) == []
+        eventually(lambda: neighbour.ask(client, web.address), bool, what="web answers again", within=5)
 
         eventually(
-            lambda: [f.target_ip for f in kept.arp()], lambda seen: web.address in seen, what="it is heard", within=5
+            lambda: [f.target_ip for f in kept.captured().neighbour_messages(Family.IPV4)],
+            lambda seen: web.address in seen,
+            what="it is heard",
+            within=5,
         )
 
 
@@ -125,7 +175,7 @@ def test_what_was_kept_can_be_written_while_more_comes(client: Vantage, web: Van
     with Capture(client) as kept:
         frames_to(client, web, [b"first"])
         eventually(lambda: payloads(kept), bool, what="it is kept", within=5)
-        kept.write(tmp_path / "client.pcap")
+        kept.captured().write(tmp_path / "client.pcap")
         frames_to(client, web, [b"second"])
         eventually(lambda: len(payloads(kept)), (2).__eq__, what="more is kept", within=5)
 

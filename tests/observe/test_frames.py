@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv4Address
+
 from hypothesis import given
 from hypothesis import strategies as st
 from scapy.layers.l2 import ARP, Ether
@@ -9,7 +11,7 @@ from scapy.layers.l2 import ARP, Ether
 from lbproof.witnesses.frames import Frame, Op, decode, encode, request
 
 macs = st.binary(min_size=6, max_size=6).map(lambda raw: raw.hex(":"))
-ips = st.ip_addresses(v=4).map(str)
+ips = st.ip_addresses(v=4)
 frames = st.builds(
     Frame,
     ether_dst=macs,
@@ -30,15 +32,17 @@ def test_an_independent_decoder_reads_what_we_wrote(frame: Frame) -> None:
 
     assert (ether.dst, ether.src, ether.type) == (frame.ether_dst, frame.ether_src, 0x0806)
     assert (arp.hwtype, arp.ptype, arp.hwlen, arp.plen, arp.op) == (1, 0x0800, 6, 4, frame.op)
-    assert (arp.hwsrc, arp.psrc) == (frame.sender_mac, frame.sender_ip)
-    assert (arp.hwdst, arp.pdst) == (frame.target_mac, frame.target_ip)
+    assert (arp.hwsrc, arp.psrc) == (frame.sender_mac, str(frame.sender_ip))
+    assert (arp.hwdst, arp.pdst) == (frame.target_mac, str(frame.target_ip))
 
 
 @given(sender=ips, target=ips, mac=macs, padding=st.binary(max_size=18))
-def test_we_read_what_an_independent_encoder_wrote(sender: str, target: str, mac: str, padding: bytes) -> None:
+def test_we_read_what_an_independent_encoder_wrote(
+    sender: IPv4Address, target: IPv4Address, mac: str, padding: bytes
+) -> None:
     """A frame of scapy's is read, also when it is padded to the least length of Ethernet."""
     written = Ether(src=mac, dst="ff:ff:ff:ff:ff:ff") / ARP(
-        op="is-at", hwsrc=mac, psrc=sender, hwdst="02:00:00:00:00:01", pdst=target
+        op="is-at", hwsrc=mac, psrc=str(sender), hwdst="02:00:00:00:00:01", pdst=str(target)
     )
     found = decode(bytes(written) + padding, 7.5)
 
@@ -65,7 +69,8 @@ def test_what_is_not_arp_is_nothing(data: bytes) -> None:
 
 def test_arp_for_another_network_is_nothing() -> None:
     """A packet whose addresses are not IPv4's over Ethernet is not read as if they were."""
-    good = encode(request(mac="02:00:00:00:00:01", address="10.0.0.1", target="10.0.0.2"))
+    ours, theirs = IPv4Address("10.0.0.1"), IPv4Address("10.0.0.2")
+    good = encode(request(mac="02:00:00:00:00:01", address=ours, target=theirs))
 
     assert decode(good) is not None
     assert decode(good[:16] + b"\x86\xdd" + good[18:]) is None

@@ -6,6 +6,7 @@ import socket
 import struct
 import threading
 from contextlib import contextmanager
+from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 
 import pytest
@@ -28,7 +29,7 @@ RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 def answering(web: Vantage, answer: Callable[[socket.socket], object]) -> Iterator[None]:
     """A server on `web` that takes one connection and treats it like this."""
     with web.inside():
-        listening = socket.create_server((web.address, OTHER))
+        listening = socket.create_server((str(web.address), OTHER))
 
     def serve() -> None:
         connection, _ = listening.accept()
@@ -66,7 +67,7 @@ def test_a_closed_port_refuses(client: Vantage, web: Vantage) -> None:
 def test_an_address_that_nobody_has_is_silent(client: Vantage) -> None:
     """The kernel asks by ARP for three seconds; the client gives up before."""
     with pytest.raises(http.Unreached) as seen:
-        http.get(client, "10.77.0.99", PORT, timeout=0.2)
+        http.get(client, IPv4Address("10.77.0.99"), PORT, timeout=0.2)
 
     assert seen.value.kind == "silent"
 
@@ -74,7 +75,7 @@ def test_an_address_that_nobody_has_is_silent(client: Vantage) -> None:
 def test_a_network_with_no_route_is_unreachable(client: Vantage) -> None:
     """A host with no router knows at once."""
     with pytest.raises(http.Unreached) as seen:
-        http.get(client, "192.0.2.1", PORT)
+        http.get(client, IPv4Address("192.0.2.1"), PORT)
 
     assert seen.value.kind == "unreachable"
 
@@ -127,8 +128,8 @@ def test_a_connection_is_judged_without_a_request(client: Vantage, web: Vantage)
     seen = [
         http.connects(client, web.address, PORT),
         http.connects(client, web.address, CLOSED),
-        http.connects(client, "10.77.0.99", PORT, timeout=0.1),
-        http.connects(client, "192.0.2.1", PORT),
+        http.connects(client, IPv4Address("10.77.0.99"), PORT, timeout=0.1),
+        http.connects(client, IPv4Address("192.0.2.1"), PORT),
     ]
 
     assert seen == ["open", "refused", "silent", "unreachable"]

@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 import time
+from ipaddress import IPv4Address
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -154,7 +155,7 @@ def test_a_cut_cable_is_an_outage_of_its_length(segment: Segment, client: Vantag
 def test_it_ends_with_its_block(client: Vantage, web: Vantage) -> None:
     """The process is gone, every request is over, and none came after."""
     with Prober(client, web.address, PORT) as running:
-        process = running._process  # noqa: SLF001 - its end is what is tested
+        process = running.probe.process
         assert process.poll() is None
     before = len(running.samples)
 
@@ -172,7 +173,7 @@ def test_what_never_answers_is_a_failure_that_says_what_was_seen(
     with pytest.raises(EventuallyFailed, match=r"10\.77\.0\.2:9 answers client: not within 0\.5 s; .* refused"), asking:
         pass
 
-    assert asking._process.returncode is not None  # noqa: SLF001 - its end is what is tested
+    assert asking.probe.process.returncode is not None
 
 
 @pytest.mark.usefixtures("server")
@@ -192,8 +193,8 @@ def test_the_timeline_is_written_in_the_time_of_the_run() -> None:
     journal = Journal(None)
     rows: list[dict[str, Any]] = []
     journal.listeners.append(rows.append)
-    nowhere = NamespaceVantage(name="nowhere", address="", mac="", netns="", pidns="")
-    running = Prober(nowhere, "10.0.0.7")
+    nowhere = NamespaceVantage(name="nowhere", addresses=(), mac="", netns="", pidns="")
+    running = Prober(nowhere, IPv4Address("10.0.0.7"))
     running._samples = [  # noqa: SLF001 - as its process would have told
         Sample(journal.began + 2, None, "silent"),
         Sample(journal.began + 1, 0.001, "web"),

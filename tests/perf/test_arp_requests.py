@@ -8,6 +8,7 @@ import subprocess
 import threading
 import time
 from contextlib import closing, contextmanager
+from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
 
     from lbproof.lab.common.vantage import NamespaceVantage
 
-MAC, ADDRESS, STRANGER = "02:00:00:00:00:99", f"{hosts.NETWORK}.253", f"{hosts.NETWORK}.99"
+MAC = "02:00:00:00:00:99"
+ADDRESS, STRANGER = IPv4Address(f"{hosts.NETWORK}.253"), IPv4Address(f"{hosts.NETWORK}.99")
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +57,7 @@ def test_each_answer_is_timed_and_a_missing_one_is_none(
     assert (took[[0, 2]] > 0).all()
     with client.inside():
         table = subprocess.run(["ip", "neigh", "show"], capture_output=True, text=True, check=True)
-    assert server.address not in table.stdout
+    assert str(server.address) not in table.stdout
 
 
 def test_it_ends_where_it_is_told_to(requester: ArpRequester, pair: tuple[NamespaceVantage, NamespaceVantage]) -> None:
@@ -81,7 +83,7 @@ def test_every_answer_to_a_volley_is_counted(
 def test_an_answer_that_comes_late_is_not_taken_for_the_next_one() -> None:
     """What answers a question before is passed over; then the right one counts, or none does."""
     talk, peer = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
-    late, right = "10.0.0.1", "10.0.0.2"
+    late, right = IPv4Address("10.0.0.1"), IPv4Address("10.0.0.2")
     with talk, peer:
         stamp(talk)
         patience(talk, 0.05)
@@ -99,7 +101,7 @@ def test_an_answer_that_comes_late_is_not_taken_for_the_next_one() -> None:
                     )
                 )
             )
-        targets = [socket.inet_aton(right)] * 2
+        targets = [right.packed] * 2
         frame = bytearray(encode(request(mac=MAC, address=ADDRESS, target=ADDRESS)))
         took = ask_each(talk, frame, targets, within=math.inf, stop=False)
 
@@ -108,16 +110,16 @@ def test_an_answer_that_comes_late_is_not_taken_for_the_next_one() -> None:
 
 
 def test_an_asker_that_is_gone_is_said_to_be(pair: tuple[NamespaceVantage, NamespaceVantage]) -> None:
-    """It ends at what is no address, and that is an error of the lab's and no endless wait."""
+    """It ends at what is no IPv4 address, and that is an error of the lab's and no endless wait."""
     with ArpRequester(pair[0], mac=MAC, address=ADDRESS) as requester:
         with pytest.raises(LabError, match="arp_requests at host 1 ended by itself with 1"):
-            requester.ask(["nowhere"])
+            requester.ask([IPv6Address("::1")])
         with pytest.raises(LabError, match="arp_requests at host 1 ended by itself with 1"):
             requester.ask([STRANGER])
 
 
 @contextmanager
-def saying(host: NamespaceVantage, target: str) -> Iterator[list[float]]:
+def saying(host: NamespaceVantage, target: IPv4Address) -> Iterator[list[float]]:
     """A host says every 10 ms that it asks for `target` from `STRANGER`: an announcement where they are one."""
     frame = Frame(
         ether_dst=BROADCAST,
@@ -159,7 +161,7 @@ def test_quiet_comes_when_the_announcements_end(pair: tuple[NamespaceVantage, Na
 def test_what_is_asked_is_no_announcement(pair: tuple[NamespaceVantage, NamespaceVantage]) -> None:
     """Questions go on all the time, and are no noise of an implementation's."""
     client, server = pair
-    with saying(server, client.address) as sent:
+    with saying(server, IPv4Address(client.address)) as sent:
         quiet(client, seconds=0.3, within=5)
 
     assert len(sent) > 5

@@ -24,6 +24,7 @@ from lbproof_perf.sut.keepalived import Keepalived, configuration, version_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from lbproof.spec.families import IPAddress
     from lbproof_perf.sut.deployment import Deployment
 
 
@@ -41,17 +42,17 @@ def control() -> Iterator[Deployment]:
 
 
 @pytest.fixture(scope="module")
-def address(control: Deployment) -> str:
+def address(control: Deployment) -> IPAddress:
     """An address that keepalived announces, of a Service whose backend no cut takes away."""
     app = control.check.web("backend", nodes=[control.lab.nodes[0].name])
     return control.expose("control", {"app": app})
 
 
-def echoed(control: Deployment, address: str, text: str) -> str:
+def echoed(control: Deployment, address: IPAddress, text: str) -> str:
     """What the address answers to a UDP datagram at the client."""
     with control.lab.client().inside(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.settimeout(2)
-        probe.sendto(f"echo {text}".encode(), (address, 80))
+        probe.sendto(f"echo {text}".encode(), (str(address), 80))
         return probe.recv(100).decode()
 
 
@@ -126,7 +127,7 @@ def test_a_program_that_is_another_is_named(program: Path) -> None:
         version_of(Path("/bin/true"))
 
 
-def test_it_serves_an_address_as_an_implementation_does(control: Deployment, address: str) -> None:
+def test_it_serves_an_address_as_an_implementation_does(control: Deployment, address: IPAddress) -> None:
     """HTTP and UDP are answered at it, one node answers ARP, and that node has it on its interface."""
     served = control.check.serves(control.check.client, address)
     echo = echoed(control, address, "beep")
@@ -139,7 +140,7 @@ def test_it_serves_an_address_as_an_implementation_does(control: Deployment, add
     assert holders == [f"{answerers.pop()}/eth0"]
 
 
-def test_it_moves_when_its_node_dies_and_stays_when_that_is_back(control: Deployment, address: str) -> None:
+def test_it_moves_when_its_node_dies_and_stays_when_that_is_back(control: Deployment, address: IPAddress) -> None:
     """A power cut takes keepalived with its node; the reboot starts it again, and it takes nothing from the other."""
     check, adapter = control.check, control.run.adapter
     before = check.announcer(address, budget="one_answerer")

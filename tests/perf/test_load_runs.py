@@ -86,7 +86,14 @@ def server(segment: Segment) -> Iterator[subprocess.Popen[bytes]]:
 
 def load(user: str, segment: Segment, **more: float | str) -> run.Load:
     """A load of one second."""
-    made = {"user": user, "host": segment.hosts["web"].address, "port": 8000, "udp_port": 8000, "seconds": 1, **more}
+    made = {
+        "user": user,
+        "host": str(segment.hosts["web"].address),
+        "port": 8000,
+        "udp_port": 8000,
+        "seconds": 1,
+        **more,
+    }
     return run.Load(**made)  # type: ignore[arg-type] # the keywords are those of the dataclass
 
 
@@ -198,7 +205,7 @@ def test_requests_leave_while_the_server_stands_still(
 ) -> None:
     """A closed loop would ask once in half a second of standstill; a schedule goes on, and counts all of the wait."""
     address = segment.hosts["web"].address
-    process = client.popen([sys.executable, "-c", ENGINE, address], stdout=subprocess.PIPE)
+    process = client.popen([sys.executable, "-c", ENGINE, str(address)], stdout=subprocess.PIPE)
     assert process.stdout is not None
     assert process.stdout.readline() == b"going\n"
     server.send_signal(signal.SIGSTOP)

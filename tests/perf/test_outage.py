@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -75,7 +76,7 @@ def test_an_outage_is_split_in_its_parts() -> None:
 def watched(found: Reading, *, before: float | None, began: float) -> Watched:
     """A power cut of the old node whose moment was read before and after, and what the ruler saw of it."""
     fault = Fault(kind="power-cut", target="node w01", before=before, began=began, undo_with=lambda: None)
-    announcer = Node(name="w01", role=Role.WORKER, address="192.0.2.11", mac=OLD, interface="eth0")
+    announcer = Node(name="w01", role=Role.WORKER, addresses=(IPv4Address("192.0.2.11"),), mac=OLD, interface="eth0")
     return Watched(case="power-cut", fault=fault, announcer=announcer, found=found, end=math.inf)
 
 

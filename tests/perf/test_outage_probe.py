@@ -8,6 +8,7 @@ import subprocess
 import threading
 import time
 from contextlib import closing
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -85,7 +86,7 @@ def test_the_census_touches_no_neighbour_table(pair: tuple[NamespaceVantage, Nam
     """
     client, server = pair
     silent = Streams(udp=0, tcp=0)
-    wrong = ("ip", "neigh", "replace", server.address, "lladdr", STRANGER, "dev", "eth0", "nud", "stale")
+    wrong = ("ip", "neigh", "replace", str(server.address), "lladdr", STRANGER, "dev", "eth0", "nud", "stale")
     assert client.popen(wrong).wait() == 0
 
     with OutageProbe(client, server.address, census_from=f"{hosts.NETWORK}.254", streams=silent) as probe:
@@ -102,7 +103,7 @@ def test_announcements_are_told_by_whether_a_neighbour_takes_them(
 ) -> None:
     """A gratuitous request counts, a reply to broadcast is one that a Linux neighbour may ignore."""
     client, server = pair
-    address = server.address
+    address = IPv4Address(server.address)
 
     def said(op: Op, target_mac: str) -> bytes:
         return encode(
@@ -137,7 +138,7 @@ def test_what_is_lost_is_told_while_the_ruler_runs(pair: tuple[NamespaceVantage,
     """Nobody has the address: probes count as lost after their second, and all is not well."""
     client, _ = pair
 
-    with OutageProbe(client, f"{hosts.NETWORK}.77", streams=Streams(udp=0.01, tcp=0.1, census=0)) as probe:
+    with OutageProbe(client, IPv4Address(f"{hosts.NETWORK}.77"), streams=Streams(udp=0.01, tcp=0.1, census=0)) as probe:
         assert probe.until(lambda found, _: bool(found.udp.lost.any() and found.tcp.lost.any()), 10)
         assert not probe.quiet(0.6)
 
@@ -148,7 +149,7 @@ def test_all_is_well_only_where_somebody_answers_arp(
 ) -> None:
     """Traffic that still flows by an old neighbour entry is no sign that a new client would be served."""
     client, _ = pair
-    address, census = f"{hosts.NETWORK}.{host}", f"{hosts.NETWORK}.254"
+    address, census = IPv4Address(f"{hosts.NETWORK}.{host}"), f"{hosts.NETWORK}.254"
 
     with OutageProbe(client, address, census_from=census, streams=Streams(udp=0, tcp=0)) as probe:
         assert probe.until(lambda found, _: len(found.asked) > 100, 10)

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from contextlib import ExitStack
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -132,7 +133,7 @@ def test_arp_is_seen_to_begin_and_to_end(segment: Segment, asker: tuple[Prober, 
     ask, told = asker
     ask.say("first 10.77.0.9")
     before = time.monotonic()
-    with segment.address("twin", "10.77.0.9"):
+    with segment.address("twin", IPv4Address("10.77.0.9")):
         eventually(lambda: told, bool, what="a first answer", within=10)
         verb, address, moment, _, mac = told.pop()
         ask.say("last 10.77.0.9")
@@ -169,13 +170,13 @@ def test_only_a_200_counts(segment: Segment, asker: tuple[Prober, list[Any]]) ->
     web = segment.hosts["web"]
     ask.say(f"http {web.address}")
     with web.inside():
-        server = http.server.ThreadingHTTPServer((web.address, 8001), FakeWeb)
+        server = http.server.ThreadingHTTPServer((str(web.address), 8001), FakeWeb)
     with server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         eventually(lambda: told, bool, what="a 200", within=10)
         server.shutdown()
 
-    assert [row[:2] for row in told] == [["http", web.address]]
+    assert [row[:2] for row in told] == [["http", str(web.address)]]
     assert FakeWeb.left < 0
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import signal
+from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,8 +38,13 @@ class FakeLab:
     """
 
     name, provider = "fake", "netns"
-    nodes = (Node(name="m01", role=Role.CONTROL_PLANE, address="192.0.2.1", mac="02:00:00:00:00:01"),)
-    segment = Segment(subnet="192.0.2.0/24", free=("192.0.2.170", "192.0.2.171"))
+    nodes = (Node(name="m01", role=Role.CONTROL_PLANE, addresses=(IPv4Address("192.0.2.1"),), mac="02:00:00:00:00:01"),)
+    segment = Segment(
+        name="lan",
+        subnets=(IPv4Network("192.0.2.0/24"),),
+        free=(IPv4Address("192.0.2.170"), IPv4Address("192.0.2.171")),
+    )
+    segments = (segment,)
 
     def __init__(self) -> None:
         self.kubeconfig = Path(os.environ["FAKE_CHECKS"]) / "kubeconfig"

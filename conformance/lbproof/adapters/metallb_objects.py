@@ -7,6 +7,7 @@ implementation.
 from __future__ import annotations
 
 from contextlib import contextmanager
+from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
 from lbproof.adapters.base import Ask, Object, Workload
@@ -36,8 +37,8 @@ class MetalLBObjects:
         include_edges: bool = True,
         advertised: bool = True,
     ) -> list[Object]:
-        """Return an IPAddressPool, and an L2Advertisement for it alone. A single address is written as /32."""
-        blocks = [block if {"/", "-"} & set(block) else f"{block}/32" for block in blocks]
+        """Return an IPAddressPool, and an L2Advertisement for it alone. A single address becomes /32 or /128."""
+        blocks = [block if {"/", "-"} & set(block) else str(ip_network(block)) for block in blocks]
         meta = {"name": name, "namespace": self.namespace}
         spec = {"addresses": blocks, "autoAssign": auto_assign, "avoidBuggyIPs": not include_edges}
         pool: Object = {"apiVersion": API, "kind": "IPAddressPool", "metadata": meta, "spec": spec}

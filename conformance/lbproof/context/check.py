@@ -9,7 +9,6 @@ import functools
 import secrets
 import threading
 from contextlib import contextmanager
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from lbproof.adapters.base import Ask
@@ -19,8 +18,10 @@ from lbproof.context.observations import Observations
 from lbproof.context.run import NAMESPACE, RunContext
 from lbproof.context.undo import Undo
 from lbproof.lab.base import Capability
+from lbproof.spec.families import Family
+from lbproof.witnesses import neighbour
 from lbproof.witnesses.capture import Capture
-from lbproof.witnesses.frames import Op
+from lbproof.witnesses.stream import ProbeError
 from lbproof.witnesses.wait import EventuallyFailed
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from lbproof.adapters.base import Object, Workload
     from lbproof.lab.base import Fault
+    from lbproof.spec.families import IPAddress
 
 AT_REST = 6
 """Number of addresses used to verify that all announcers see each other again."""
@@ -47,7 +49,7 @@ class CheckContext(Observations):
         self._faulted = False
         self._capture = Capture(self.client) if capture and run.lab.can(Capability.CAPTURE) else None
         if self._capture:
-            self._capture.__enter__()
+            self._capture.open()
 
     @functools.cached_property
     def namespace(self) -> str:
@@ -60,7 +62,7 @@ class CheckContext(Observations):
 
     # --- objects
 
-    def pool(self, blocks: int | Sequence[str] = 4, *, addresses: Sequence[str] = (), **kind: bool) -> Pool:
+    def pool(self, blocks: int | Sequence[str] = 4, *, addresses: Sequence[IPAddress] = (), **kind: bool) -> Pool:
         """Create a pool of that many free addresses, or of the given blocks (`addresses` then lists their addresses).
 
         `kind`: `auto_assign`, `include_edges`, `advertised`, as in `Adapter.pool`.
@@ -100,7 +102,7 @@ class CheckContext(Observations):
         name: str = "web",
         *,
         serving: bool = False,
-        ask: str = "",
+        ask: IPAddress | str = "",
         how: Ask = Ask.ANNOTATION,
         pool: Pool | str = "",
         change: Callable[[Object], None] | None = None,
@@ -108,8 +110,9 @@ class CheckContext(Observations):
     ) -> Service:
         """Create a Service of type LoadBalancer; it is deleted when the check ends.
 
-        `serving`: select the shared workload; otherwise without endpoints. `ask`: the address to request, and
-        `how`. `pool`: the pool to request. `change`: called with the manifest before it is created.
+        `serving`: select the shared workload; otherwise without endpoints. `ask`: the address to request, as
+        text if it is none, and `how`. `pool`: the pool to request. `change`: called with the manifest before it is
+        created.
         """
         namespace = NAMESPACE if serving else self.namespace
         if serving:
@@ -117,8 +120,9 @@ class CheckContext(Observations):
             fields.setdefault("selector", {"app": self.run.web})
         made = manifests.service(namespace, name, **fields)
         if ask:
-            self.run.adapter.ask(made, ask, how)
-            self.used.append(ask)
+            self.run.adapter.ask(made, str(ask), how)
+            if not isinstance(ask, str):
+                self.used.append(ask)
         if pool:
             self.run.adapter.ask_pool(made, pool if isinstance(pool, str) else pool.name)
         if change:
@@ -192,19 +196,31 @@ class CheckContext(Observations):
         self.run.rolled_out(workload)
 
     def keep_frames(self, folder: Path, note: Callable[[str, str, Path], None], most: int) -> None:
-        """Write the client's capture to a file, and ARP frames for this check's addresses to the events of the run."""
+        """Write the client's capture to a file, and what it has of this check's addresses to the events of the run."""
         if self._capture is None:
             return
+        captured = self._capture.captured()
         path = folder / "client.pcap"
-        self._capture.write(path)
+        captured.write(path)
         note("pcap", "Frames at the client", path)
+        if captured.lost:
+            self.saw("capture", "frames that the capture at the client lost", captured.lost)
         about, names = set(self.used), self.mac_names() | {self.client.mac: self.client.name}
-        heard = [f for f in self._capture.arp() if {f.sender_ip, f.target_ip} & about][-most:]
-        if heard:
-            rows = [asdict(f) | {"op": Op(f.op).name.lower(), "node": names.get(f.sender_mac, "")} for f in heard]
-            for row in rows:
-                row["t"] = self.run.journal.t(row["t"])
-            self.run.journal.write("exchange", title="ARP at the client", vantage=self.client.name, frames=rows)
+        for family, title in ((Family.IPV4, "ARP at the client"), (Family.IPV6, "NDP at the client")):
+            heard = [m for m in captured.neighbour_messages(family) if {m.sender_ip, m.target_ip} & about][-most:]
+            rows = [
+                neighbour.row(message) | {"t": self.run.journal.t(message.t), "node": names.get(message.sender_mac, "")}
+                for message in heard
+            ]
+            if rows:
+                self.run.journal.write("exchange", title=title, vantage=self.client.name, frames=rows)
+
+    def _end_capture(self, capture: Capture) -> None:
+        """Stop the capture. Its failure is a note: it is evidence alone."""
+        try:
+            capture.close()
+        except ProbeError as error:
+            self.saw("capture", "the capture at the client failed", str(error))
 
     def _come_to_rest(self) -> None:
         """Wait after a fault until new addresses have one announcer each, so that the next check starts undisturbed.
@@ -236,4 +252,4 @@ class CheckContext(Observations):
                 self.undo.close()
             finally:
                 if self._capture:
-                    self._capture.__exit__()
+                    self._end_capture(self._capture)

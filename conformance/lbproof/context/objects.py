@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from lbproof.adapters.base import Object
+    from lbproof.spec.families import IPAddress
     from lbproof.witnesses.kube import Kube
+
+
+class BadStatus(AssertionError):  # noqa: N818 - a verdict, as pytest's own failures are
+    """The status of a Service has an IP that is not an address: the implementation fails."""
 
 
 class Service:
@@ -29,8 +35,8 @@ class Service:
         """Read the current object."""
         return self.cluster.get(self.path)
 
-    def addresses(self) -> list[str]:
-        """Return the IPs in its status."""
+    def addresses(self) -> list[IPAddress]:
+        """Return the IPs in its status. Raises `BadStatus`."""
         return ingress(self.read())
 
     def annotations(self) -> dict[str, str]:
@@ -55,25 +61,29 @@ class Service:
         port: int = self.read()["spec"]["ports"][0]["nodePort"]
         return port
 
-    def cluster_ip(self) -> str:
-        """Return its cluster IP."""
-        address: str = self.read()["spec"]["clusterIP"]
-        return address
+    def cluster_ip(self) -> IPAddress:
+        """Return its first cluster IP."""
+        return ip_address(self.read()["spec"]["clusterIP"])
 
 
 def _when(event: Object) -> str:
     return str(event.get("lastTimestamp") or event.get("eventTime") or event["metadata"]["creationTimestamp"])
 
 
-def ingress(service: Object) -> list[str]:
-    """Return the IPs in a Service's `status.loadBalancer.ingress`."""
-    return [row["ip"] for row in service.get("status", {}).get("loadBalancer", {}).get("ingress", []) if "ip" in row]
+def ingress(service: Object) -> list[IPAddress]:
+    """Return the IPs in a Service's `status.loadBalancer.ingress`. Raises `BadStatus`."""
+    rows = service.get("status", {}).get("loadBalancer", {}).get("ingress", [])
+    try:
+        return [ip_address(row["ip"]) for row in rows if "ip" in row]
+    except ValueError as error:
+        meta = service["metadata"]
+        raise BadStatus(f"the status of {meta['namespace']}/{meta['name']} has an IP that is none: {error}") from None
 
 
 class Pool:
     """A pool of a check."""
 
-    def __init__(self, name: str, addresses: Sequence[str]) -> None:
+    def __init__(self, name: str, addresses: Sequence[IPAddress]) -> None:
         """`addresses`: every address that may be assigned from it."""
         self.name = name
         self.addresses = list(addresses)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from lbproof.context.run import NAMESPACE, RunContext
 from lbproof.lab.base import Capability
-from lbproof.witnesses import arp, http
+from lbproof.witnesses import http, neighbour
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,12 +19,13 @@ if TYPE_CHECKING:
     from lbproof.context.objects import Service
     from lbproof.lab.base import Lab, Node
     from lbproof.spec.events import Witness
+    from lbproof.spec.families import IPAddress
     from lbproof.witnesses.kube import Kube
     from lbproof.witnesses.vantage import Vantage
     from lbproof.witnesses.wait import Waiter
 
 _SHORT = 0.08
-"""Timeout in seconds for ARP replies where the request is repeated three times in a row."""
+"""Timeout in seconds for replies where the request is repeated three times in a row."""
 
 
 class Observations:
@@ -33,7 +34,7 @@ class Observations:
     def __init__(self, run: RunContext) -> None:
         """Start without observations."""
         self.run = run
-        self.used: list[str] = []
+        self.used: list[IPAddress] = []
         """Addresses that this check put into pools, requested or was assigned; its evidence is filtered by them."""
 
     @property
@@ -67,7 +68,7 @@ class Observations:
             budget="reclaimed",
         )
 
-    def assigned(self, service: Service) -> str:
+    def assigned(self, service: Service) -> IPAddress:
         """Wait for an address in a Service's status and return it."""
         found = self.wait.eventually(
             service.addresses, bool, what=f"{service} is given an address", budget="address_assigned"
@@ -118,13 +119,13 @@ class Observations:
         """Map hardware addresses to node names."""
         return {node.mac: node.name for node in self.lab.nodes}
 
-    def answerers(self, address: str, *, wait: float = arp.WAIT) -> set[str]:
-        """Send ARP requests for an address; return the names of the nodes that reply, or the MAC of any other host."""
-        seen = arp.ask(self.client, address, wait=wait)
+    def answerers(self, address: IPAddress, *, wait: float = neighbour.WAIT) -> set[str]:
+        """Ask for an address by ARP or NDP; return the names of the nodes that reply, or the MAC of any other host."""
+        seen = neighbour.ask(self.client, address, wait=wait)
         names = self.mac_names()
         return {names.get(answer.mac, answer.mac) for answer in seen}
 
-    def announcer(self, address: str, *, but: str = "", budget: str = "announced") -> Node:
+    def announcer(self, address: IPAddress, *, but: str = "", budget: str = "announced") -> Node:
         """Wait until exactly one node answers for an address, three times in a row, and return that node.
 
         `but`: name of a node that is not accepted.
@@ -141,41 +142,41 @@ class Observations:
             raise AssertionError(f"{address} is answered for by {seen[0]}, which is the MAC of no node")
         return by_name[seen[0]]
 
-    def goes_silent(self, *addresses: str) -> None:
+    def goes_silent(self, *addresses: IPAddress) -> None:
         """Wait until no host answers for the addresses, then verify that this lasts."""
-        what = ", ".join(addresses)
+        what = ", ".join(map(str, addresses))
         self.wait.eventually(
             lambda: self._sweep(addresses), lambda seen: not seen, what=f"nobody answers for {what}", budget="silent"
         )
         self.stays_silent(*addresses)
 
-    def stays_silent(self, *addresses: str) -> None:
+    def stays_silent(self, *addresses: IPAddress) -> None:
         """Verify that no host answers for the addresses."""
         self.wait.consistently(
             lambda: self._sweep(addresses),
             lambda seen: not seen,
-            what=f"nobody answers for {', '.join(addresses)}",
+            what=f"nobody answers for {', '.join(map(str, addresses))}",
             budget="stays_silent",
         )
 
-    def _sweep(self, addresses: Sequence[str]) -> dict[str, list[str]]:
+    def _sweep(self, addresses: Sequence[IPAddress]) -> dict[IPAddress, list[str]]:
         names = self.mac_names()
-        found = arp.sweep(self.client, addresses)
+        found = neighbour.sweep(self.client, addresses)
         return {address: sorted(names.get(mac, mac) for mac in macs) for address, macs in found.items() if macs}
 
     def serves(
-        self, vantage: Vantage, address: str, port: int = 80, *, in_a_row: int = 1, budget: str = "serves"
+        self, vantage: Vantage, address: IPAddress, port: int = 80, *, in_a_row: int = 1, budget: str = "serves"
     ) -> str:
         """Wait until a vantage is served at an address; return the name of the pod that answered last."""
         what = f"{vantage.name} is served"
         return self.run.served(vantage, address, port, "/hostname", what=what, in_a_row=in_a_row, budget=budget).text
 
-    def ask_pod(self, vantage: Vantage, address: str, port: int = 80, *, timeout: float = 1.0) -> str:
+    def ask_pod(self, vantage: Vantage, address: IPAddress, port: int = 80, *, timeout: float = 1.0) -> str:
         """Send one request and return the name of the backend pod. Raises `http.Unreached`."""
         answer = http.get(vantage, address, port, "/hostname", timeout=timeout)
         return answer.text if answer.status == http.OK else ""
 
-    def not_served(self, vantage: Vantage, address: str, *ports: int) -> None:
+    def not_served(self, vantage: Vantage, address: IPAddress, *ports: int) -> None:
         """Verify that no connection to these ports of an address is established."""
         self.wait.consistently(
             lambda: {port: http.connects(vantage, address, port, timeout=0.25) for port in ports},
@@ -184,7 +185,7 @@ class Observations:
             budget="stays_silent",
         )
 
-    def ask_pod_or_why(self, vantage: Vantage, address: str, port: int = 80) -> str:
+    def ask_pod_or_why(self, vantage: Vantage, address: IPAddress, port: int = 80) -> str:
         """Return the name of the pod that answers one request, or the reason for no answer."""
         try:
             return self.ask_pod(vantage, address, port)
@@ -196,7 +197,7 @@ class Observations:
         self.run.need(Capability.POD_VANTAGE)
         return self.lab.pod(NAMESPACE, name)
 
-    def interfaces_with(self, address: str) -> list[str]:
+    def interfaces_with(self, address: IPAddress) -> list[str]:
         """List `node/interface` for each interface that has an address, except IPVS's own, which answers no ARP."""
         self.run.need(Capability.NODE_VANTAGE)
         return [
@@ -204,10 +205,10 @@ class Observations:
             for node in self.lab.nodes
             for link in json.loads(self.lab.run(node.name, ["ip", "-j", "addr", "show"]))
             for has in link.get("addr_info", [])
-            if has.get("local") == address and link["ifname"] != "kube-ipvs0"
+            if has.get("local") == str(address) and link["ifname"] != "kube-ipvs0"
         ]
 
-    def on_no_interface(self, address: str) -> None:
+    def on_no_interface(self, address: IPAddress) -> None:
         """Assert that no interface of any node has the address."""
         found = self.interfaces_with(address)
         assert not found, f"{address} is on {', '.join(found)}, expected on no interface"  # noqa: S101 - a verdict

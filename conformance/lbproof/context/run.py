@@ -8,7 +8,7 @@ no check finds an ARP cache entry of the previous one.
 from __future__ import annotations
 
 import functools
-from collections import deque
+from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -18,15 +18,17 @@ from lbproof.context.undo import Undo
 from lbproof.lab.base import Capability, LabError
 from lbproof.lab.common.conditions import is_node_usable
 from lbproof.spec import Untestable
+from lbproof.spec.families import Family, host_port
 from lbproof.witnesses import http
 from lbproof.witnesses.kube import ApiError
 from lbproof.witnesses.wait import EventuallyFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from lbproof.adapters.base import Adapter, Object, Workload
     from lbproof.lab.base import Lab
+    from lbproof.spec.families import IPAddress
     from lbproof.witnesses.journal import Journal
     from lbproof.witnesses.kube import Kube
     from lbproof.witnesses.vantage import Vantage
@@ -70,7 +72,9 @@ class RunContext:
         self.undo = Undo()
         self.kept: dict[str, Any] = {}
         """Background activities that check modules started before the first check, by name."""
-        self._free = deque(lab.segment.free)
+        self._next = dict.fromkeys(Family, 0)
+        """Index of the next free address of each family."""
+        self._reserved: set[IPAddress] = set()
         self._namespaces: list[str] = []
 
     def install(self, progress: Callable[[str], None]) -> None:
@@ -82,9 +86,10 @@ class RunContext:
         for workload in (self.adapter.controller, self.adapter.announcer):
             progress(f"{self.adapter.name}: waiting for {workload.kind} {workload.name}")
             self.rolled_out(workload)
-        for made in self.adapter.pool("lbproof-probe", self.lab.segment.free[:1]) if self.lab.segment.free else []:
-            self.write(made)
-            self.remove(made)
+        for address in self.lab.segment.free_for(Family.IPV4)[:1]:
+            for made in self.adapter.pool("lbproof-probe", [str(address)]):
+                self.write(made)
+                self.remove(made)
 
     def make(self, manifest: Object) -> Object:
         """Apply an object, after waiting for the deletion of one of the same name that is still terminating.
@@ -183,21 +188,37 @@ class RunContext:
             self.cluster.path_of(made["apiVersion"], made["kind"], meta.get("namespace"), meta["name"])
         )
 
-    def addresses(self, count: int) -> list[str]:
-        """Return `count` consecutive free addresses of the segment.
+    def addresses(self, count: int, family: Family = Family.IPV4) -> list[IPAddress]:
+        """Return `count` consecutive free addresses of the segment, after those of the previous call.
 
         Raises `CannotShow` when the segment has no such block.
         """
-        if count > len(self._free):
-            raise CannotShow(
-                Untestable.NO_FREE_ADDRESS, f"{count} wanted, {len(self._free)} on {self.lab.segment.subnet}"
-            )
-        ordered = self.lab.segment.free
-        if ordered.index(self._free[0]) + count > len(ordered):
-            self._free = deque(ordered)
-        block = list(self._free)[:count]
-        self._free.rotate(-count)
-        return block
+        free, begin = self.lab.segment.free_for(family), self._next[family]
+        for start in (*range(begin, len(free)), *range(begin)):
+            block = free[start : start + count]
+            consecutive = len(block) == count and int(block[-1]) - int(block[0]) == count - 1
+            if consecutive and self._reserved.isdisjoint(block):
+                self._next[family] = (start + count) % len(free)
+                return list(block)
+        subnets = ", ".join(map(str, self.lab.segment.subnets))
+        detail = f"{count} of {family.label} in a row wanted, {len(free)} on {subnets}"
+        raise CannotShow(Untestable.NO_FREE_ADDRESS, detail)
+
+    @contextmanager
+    def reserved(self, block: Sequence[IPAddress]) -> Iterator[None]:
+        """Keep particular free addresses of the segment out of `addresses` during the block.
+
+        Raises `CannotShow` when one is not a free address of the segment.
+        """
+        taken = set(block)
+        if not taken <= set(self.lab.segment.free):
+            subnets = ", ".join(map(str, self.lab.segment.subnets))
+            raise CannotShow(Untestable.NO_FREE_ADDRESS, f"{block[0]} to {block[-1]} are not all free on {subnets}")
+        self._reserved |= taken
+        try:
+            yield
+        finally:
+            self._reserved -= taken
 
     @functools.cached_property
     def web(self) -> str:
@@ -219,7 +240,7 @@ class RunContext:
         self.remove(plain)
         return WEB
 
-    def _plain_path(self, vantage: Vantage, address: str, port: int) -> None:
+    def _plain_path(self, vantage: Vantage, address: IPAddress, port: int) -> None:
         try:
             self.served(vantage, address, port, "/hostname", what=f"{vantage.name} reaches a plain pod")
         except EventuallyFailed as error:
@@ -228,7 +249,7 @@ class RunContext:
     def served(
         self,
         vantage: Vantage,
-        address: str,
+        address: IPAddress,
         port: int,
         path: str = "/",
         *,
@@ -241,7 +262,7 @@ class RunContext:
         return self.wait.eventually(
             lambda: http.get(vantage, address, port, path, timeout=next(timeouts)),
             lambda answer: answer.status == http.OK and answer.text,
-            what=f"{what} at {address}:{port}",
+            what=f"{what} at {host_port(address, port)}",
             budget=budget,
             in_a_row=in_a_row,
             ignore=(http.Unreached,),

@@ -38,6 +38,7 @@ class ServiceWatch:
         self._path = f"/api/v1/namespaces/{namespace}/services"
         self._marker = f"marker-{secrets.token_hex(4)}"
         self._ended = "the watch has not begun"
+        self._failure: AssertionError | None = None
         self._thread = threading.Thread(target=self._follow, name=f"watch of {namespace}", daemon=True)
 
     def _follow(self) -> None:
@@ -50,6 +51,8 @@ class ServiceWatch:
                 self._changed(event["type"], event["object"])
         except (ApiError, ApiUnreachable) as error:
             self._ended = str(error)
+        except AssertionError as failure:  # of `changed`, about the implementation
+            self._failure = failure
 
     def __enter__(self) -> Self:
         """Start the watch."""
@@ -58,10 +61,15 @@ class ServiceWatch:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        """Stop after all changes up to now were seen. Raises `WatchBroke` when they were not."""
+        """Stop after all changes up to now were seen. Raises `WatchBroke` when they were not.
+
+        An `AssertionError` of `changed` is raised here.
+        """
         marker = manifests.service(self._namespace, self._marker, type="ClusterIP", clusterIP="None")
         self._cluster.create(self._path, marker)
         self._thread.join(_MARKER_SEEN_WITHIN)
         self._cluster.delete(f"{self._path}/{self._marker}")
+        if kind is None and self._failure:
+            raise self._failure
         if kind is None and (self._thread.is_alive() or self._ended):
             raise WatchBroke(self._ended or f"not everything was seen within {_MARKER_SEEN_WITHIN} s")

@@ -11,10 +11,13 @@ from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
+from lbproof.spec.families import Family, family_of
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
+    from lbproof.spec.families import IPAddress, IPNetwork
     from lbproof.witnesses.vantage import Vantage
 
 
@@ -62,29 +65,65 @@ class Role(StrEnum):
     WORKER = "worker"
 
 
+class Host:
+    """Host with a name and one address of each family that it has: base class of nodes and vantages."""
+
+    __slots__ = ()
+
+    name: str
+    addresses: tuple[IPAddress, ...]
+
+    @property
+    def address(self) -> IPAddress:
+        """Address of the lab's primary family."""
+        return self.addresses[0]
+
+    @property
+    def families(self) -> tuple[Family, ...]:
+        """Families of its addresses, in order."""
+        return tuple(family_of(address) for address in self.addresses)
+
+    def address_for(self, family: Family) -> IPAddress:
+        """Return its address of a family. Raises `LabError` when it has none."""
+        for address in self.addresses:
+            if family_of(address) is family:
+                return address
+        raise LabError(f"{self.name} has no {family.label} address: it has {', '.join(map(str, self.addresses))}")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Node:
+class Node(Host):
     """Node of the cluster, as seen on its segment."""
 
     name: str
     role: Role
-    address: str
-    """IPv4 on the segment."""
+    addresses: tuple[IPAddress, ...]
+    """Addresses on the segment, that of the lab's primary family first."""
     mac: str
-    """Hardware address of the interface on the segment, in lower case with colons; ARP replies carry it."""
+    """Hardware address of the interface on the segment, in lower case with colons; ARP and NDP replies carry it."""
     interface: str = "eth0"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Segment:
-    """Layer 2 segment of the nodes and the outside client."""
+    """Layer 2 segment."""
 
-    subnet: str
-    """CIDR of the nodes (`192.168.172.0/24`)."""
-    free: tuple[str, ...]
-    """Unused addresses of the segment, for pools, in order."""
-    reserved: tuple[str, ...] = ()
-    """Unused addresses that are reserved for the article's pool."""
+    name: str
+    subnets: tuple[IPNetwork, ...]
+    """A subnet of each family, that of the lab's primary family first."""
+    free: tuple[IPAddress, ...]
+    """Unused addresses for pools, of all families; those of one family in order."""
+
+    def free_for(self, family: Family) -> tuple[IPAddress, ...]:
+        """Return the unused addresses of a family, in order; none when the segment has no subnet of it."""
+        return tuple(address for address in self.free if family_of(address) is family)
+
+    def subnet_for(self, family: Family) -> IPNetwork:
+        """Return the subnet of a family. Raises `LabError` when there is none."""
+        for subnet in self.subnets:
+            if family_of(subnet) is family:
+                return subnet
+        raise LabError(f"segment {self.name} has no {family.label} subnet: it has {', '.join(map(str, self.subnets))}")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -170,7 +209,12 @@ class Lab(Protocol):
     """Name of its provider."""
     kubeconfig: Path
     """Kubeconfig for clients on this machine."""
-    segment: Segment
+    segments: tuple[Segment, ...]
+
+    @property
+    def segment(self) -> Segment:
+        """First segment: that of the nodes and the outside client."""
+        ...
 
     @property
     def topology(self) -> Topology:

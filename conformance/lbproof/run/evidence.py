@@ -13,6 +13,7 @@ from lbproof.context.run import NAMESPACE
 from lbproof.files import write_whole
 from lbproof.lab.base import LabError
 from lbproof.witnesses.kube import ApiError, ApiUnreachable
+from lbproof.witnesses.stream import ProbeError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -65,7 +66,7 @@ def _events(check: CheckContext) -> list[Any]:
 def _try(check: CheckContext, what: str, act: Callable[[], object]) -> None:
     try:
         act()
-    except (ApiError, ApiUnreachable, LabError, OSError) as error:
+    except (ApiError, ApiUnreachable, LabError, ProbeError, OSError) as error:
         check.run.journal.write("saw", witness="lab", what=f"{what} could not be kept", value=str(error))
 
 

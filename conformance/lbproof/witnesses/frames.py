@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-import socket
 import struct
 from dataclasses import dataclass
 from enum import IntEnum
+from ipaddress import IPv4Address
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lbproof.spec.families import IPAddress
 
 ETHERTYPE_ARP = 0x0806
 BROADCAST = "ff:ff:ff:ff:ff:ff"
@@ -27,15 +31,15 @@ class Op(IntEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Frame:
-    """ARP packet with its Ethernet addresses. MACs in lower case with colons, IPs dotted."""
+    """ARP packet with its Ethernet addresses. MACs in lower case with colons."""
 
     ether_dst: str
     ether_src: str
     op: int
     sender_mac: str
-    sender_ip: str
+    sender_ip: IPv4Address
     target_mac: str
-    target_ip: str
+    target_ip: IPv4Address
     t: float = 0.0
     """Time of reception (`time.monotonic()`)."""
 
@@ -43,6 +47,20 @@ class Frame:
     def gratuitous(self) -> bool:
         """Whether sender and target are the same address: an announcement (RFC 5227 section 2.3)."""
         return self.sender_ip == self.target_ip
+
+    @property
+    def is_reply(self) -> bool:
+        """Whether it is an ARP reply, asked for or not."""
+        return self.op == Op.REPLY
+
+    @property
+    def announcement_fault(self) -> str:
+        """Reason why a neighbour may ignore this announcement; empty when there is none."""
+        if self.ether_dst != BROADCAST:
+            return f"went to {self.ether_dst}, expected {BROADCAST}"
+        if self.target_mac not in {NOBODY, BROADCAST, self.sender_mac}:
+            return f"has the target hardware address {self.target_mac}"
+        return ""
 
 
 def mac_bytes(mac: str) -> bytes:
@@ -56,9 +74,9 @@ def encode(frame: Frame) -> bytes:
         *_FIXED,
         frame.op,
         mac_bytes(frame.sender_mac),
-        socket.inet_aton(frame.sender_ip),
+        frame.sender_ip.packed,
         mac_bytes(frame.target_mac),
-        socket.inet_aton(frame.target_ip),
+        frame.target_ip.packed,
     )
 
 
@@ -75,15 +93,17 @@ def decode(data: bytes, t: float = 0.0) -> Frame | None:
         ether_src=source.hex(":"),
         op=op,
         sender_mac=sender_mac.hex(":"),
-        sender_ip=socket.inet_ntoa(sender_ip),
+        sender_ip=IPv4Address(sender_ip),
         target_mac=target_mac.hex(":"),
-        target_ip=socket.inet_ntoa(target_ip),
+        target_ip=IPv4Address(target_ip),
         t=t,
     )
 
 
-def request(*, mac: str, address: str, target: str) -> Frame:
-    """Build an ARP request for `target`, with sender `address` at `mac`."""
+def request(*, mac: str, address: IPAddress, target: IPAddress) -> Frame:
+    """Build an ARP request for `target`, with sender `address` at `mac`. Raises `TypeError` for IPv6."""
+    if not isinstance(address, IPv4Address) or not isinstance(target, IPv4Address):
+        raise TypeError(f"ARP has no question from {address} for {target}: both must be IPv4")
     return Frame(
         ether_dst=BROADCAST,
         ether_src=mac,

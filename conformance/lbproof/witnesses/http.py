@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-import errno
-import http.client
-import socket
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from lbproof.probe.protocol import bytes_of
+from lbproof.spec.families import host_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from lbproof.spec.families import IPAddress
     from lbproof.witnesses.vantage import Vantage
 
 OK = 200
-_KINDS = {
-    errno.ECONNREFUSED: "refused",
-    errno.ECONNRESET: "reset",
-    errno.EPIPE: "reset",
-    errno.EHOSTUNREACH: "unreachable",
-    errno.ENETUNREACH: "unreachable",
-    errno.ETIMEDOUT: "silent",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,39 +41,13 @@ class Unreached(OSError):  # noqa: N818 - an observation, which checks expect
         self.kind = kind
 
 
-def _connect(vantage: Vantage, host: str, port: int, timeout: float) -> socket.socket:
-    with vantage.inside():
-        opened = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    opened.settimeout(timeout)
-    try:
-        opened.connect((host, port))
-    except BaseException:
-        opened.close()
-        raise
-    return opened
-
-
-def kind_of(error: OSError) -> str:
-    """Classify a failure, as `Unreached.kind`."""
-    return "silent" if isinstance(error, TimeoutError) else _KINDS.get(error.errno or 0, "unreachable")
-
-
-def get(vantage: Vantage, host: str, port: int, path: str = "/", *, timeout: float = 1.0) -> Answer:
+def get(vantage: Vantage, host: IPAddress, port: int, path: str = "/", *, timeout: float = 1.0) -> Answer:
     """Send an HTTP/1.1 GET over a new connection. Raises `Unreached`; `timeout` applies to connect and each read."""
-    began = time.monotonic()
-    what = f"GET http://{host}:{port}{path} from {vantage.name}"
-    connection = http.client.HTTPConnection(host, port, timeout=timeout)
-    try:
-        connection.sock = _connect(vantage, host, port, timeout)
-        connection.request("GET", path, headers={"Connection": "close"})
-        response = connection.getresponse()
-        return Answer(status=response.status, body=response.read(), seconds=time.monotonic() - began)
-    except http.client.HTTPException as error:  # includes a connection closed without data, which is an OSError as well
-        raise Unreached("not-http", what) from error
-    except OSError as error:
-        raise Unreached(kind_of(error), what) from error
-    finally:
-        connection.close()
+    asked = {"host": str(host), "port": port, "path": path, "timeout": timeout}
+    (found,) = vantage.probe().call("http", within=2 * timeout, **asked).records
+    if "kind" in found:
+        raise Unreached(found["kind"], f"GET http://{host_port(host, port)}{path} from {vantage.name}")
+    return Answer(status=found["status"], body=bytes_of(found["body"]), seconds=found["seconds"])
 
 
 def patience() -> Iterator[float]:
@@ -95,10 +61,7 @@ def patience() -> Iterator[float]:
         yield 1.0
 
 
-def connects(vantage: Vantage, host: str, port: int, *, timeout: float = 0.5) -> str:
+def connects(vantage: Vantage, host: IPAddress, port: int, *, timeout: float = 0.5) -> str:
     """Try to connect; return `open`, or the `kind` of an `Unreached`."""
-    try:
-        _connect(vantage, host, port, timeout).close()
-    except OSError as error:
-        return kind_of(error)
-    return "open"
+    (found,) = vantage.probe().call("connect", within=timeout, host=str(host), port=port, timeout=timeout).records
+    return str(found["kind"])

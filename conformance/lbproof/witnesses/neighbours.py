@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lbproof.spec.families import IPAddress
     from lbproof.witnesses.vantage import Vantage
+
+_WITHIN = 1.0
+"""Seconds that the kernel may take."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,27 +25,23 @@ class Entry:
     """`REACHABLE`, `STALE`, `DELAY`, `PROBE`, `FAILED`, `INCOMPLETE`, `PERMANENT`."""
 
 
-def _ip(vantage: Vantage, *words: str) -> str:
-    process = vantage.popen(["ip", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    out, err = process.communicate(timeout=10)
-    if process.returncode:
-        raise OSError(f"ip {' '.join(words)} at {vantage.name}: {err.decode(errors='replace').strip()}")
-    return out.decode()
-
-
-def entry(vantage: Vantage, address: str) -> Entry | None:
+def entry(vantage: Vantage, address: IPAddress) -> Entry | None:
     """Return the entry for an address; None when there is none."""
-    for row in json.loads(_ip(vantage, "-j", "neigh", "show", "to", address, "dev", vantage.interface) or "[]"):
-        return Entry(mac=row.get("lladdr", ""), states=tuple(row.get("state", ())))
+    for row in _table(vantage, address, "show"):
+        return Entry(mac=row["mac"], states=tuple(row["states"]))
     return None
 
 
-def pin(vantage: Vantage, address: str, mac: str, state: str = "reachable") -> None:
-    """Set the entry for an address as after recent traffic with it."""
-    _ip(vantage, "neigh", "replace", address, "lladdr", mac, "dev", vantage.interface, "nud", state)
+def pin(vantage: Vantage, address: IPAddress, mac: str, state: str = "REACHABLE") -> None:
+    """Set the entry for an address as after recent traffic with it. Raises `ProbeError` when the kernel refuses."""
+    _table(vantage, address, "set", mac=mac, state=state)
 
 
-def forget(vantage: Vantage, address: str) -> None:
+def forget(vantage: Vantage, address: IPAddress) -> None:
     """Remove the entry for an address, if it exists."""
-    if entry(vantage, address):
-        _ip(vantage, "neigh", "del", address, "dev", vantage.interface)
+    _table(vantage, address, "forget")
+
+
+def _table(vantage: Vantage, address: IPAddress, do: str, **arguments: str) -> Sequence[Any]:
+    where = {"interface": vantage.interface, "address": str(address)}
+    return vantage.probe().call("neighbours", within=_WITHIN, do=do, **where, **arguments).records

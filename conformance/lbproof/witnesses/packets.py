@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from lbproof.witnesses.vantage import Vantage
 
+ALL = 0x0003
+"""ETH_P_ALL of <linux/if_ether.h>."""
 LARGEST = 1 << 16
 """Size of the largest frame in bytes, including segments that the kernel has not split yet."""
 ROOM = 8 << 20

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from contextlib import AbstractContextManager
 
+    from lbproof.spec.families import Family, IPAddress
+    from lbproof.witnesses.probe import Probe
+
 
 class Vantage(Protocol):
     """Place in the lab: the external client, a client behind a router, a node, a pod."""
@@ -23,8 +26,22 @@ class Vantage(Protocol):
         ...
 
     @property
-    def address(self) -> str:
-        """IPv4 address of the vantage."""
+    def addresses(self) -> tuple[IPAddress, ...]:
+        """Addresses of the vantage, one of each family, that of the lab's primary family first."""
+        ...
+
+    @property
+    def address(self) -> IPAddress:
+        """First of the addresses."""
+        ...
+
+    @property
+    def families(self) -> tuple[Family, ...]:
+        """Families of the addresses, in order."""
+        ...
+
+    def address_for(self, family: Family) -> IPAddress:
+        """Return the address of a family. Raises an error of the lab when there is none."""
         ...
 
     @property
@@ -35,6 +52,21 @@ class Vantage(Protocol):
     @property
     def mac(self) -> str:
         """Hardware address of `interface`, in lower case with colons."""
+        ...
+
+    def probe(self) -> Probe:
+        """Return the probe of this vantage, which all its users share; it is started at the first use.
+
+        A probe that was started before the vantage was replaced, such as that of a node before its crash, is replaced
+        as well. Raises `ProbeError` when it cannot be started, or has died since its last use.
+        """
+        ...
+
+    def start_probe(self) -> Probe:
+        """Start another probe, for a measurement that shares neither interpreter nor queue; the caller closes it.
+
+        It ends with the lab at the latest. Raises `ProbeError` when it cannot be started.
+        """
         ...
 
     def inside(self) -> AbstractContextManager[None]:

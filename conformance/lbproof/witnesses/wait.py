@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from lbproof.spec import BUDGETS, Budget, UnknownName
+from lbproof.spec.families import plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -68,6 +69,11 @@ class _Testimony:
             self.observed.append((round(self.elapsed(), 3), text))
 
 
+def shown(value: object) -> str:
+    """Return an observed value as text, with its addresses as such."""
+    return str(plain(value))
+
+
 def _pause(seconds: float) -> None:
     threading.Event().wait(seconds)
 
@@ -81,7 +87,7 @@ def eventually(
     in_a_row: int = 1,
     every: float = EVERY,
     ignore: tuple[type[Exception], ...] = (),
-    show: Callable[[T], str] = str,
+    show: Callable[[T], str] = shown,
     clock: Callable[[], float] = time.monotonic,
     pause: Callable[[float], None] = _pause,
 ) -> Waited[T]:
@@ -114,7 +120,7 @@ def consistently(
     during: float,
     since: float | None = None,
     every: float = EVERY * 2,
-    show: Callable[[T], str] = str,
+    show: Callable[[T], str] = shown,
     clock: Callable[[], float] = time.monotonic,
     pause: Callable[[float], None] = _pause,
 ) -> Waited[T]:
@@ -156,7 +162,7 @@ class Waiter:
         in_a_row: int = 1,
         every: float = EVERY,
         ignore: tuple[type[Exception], ...] = (),
-        show: Callable[[T], str] = str,
+        show: Callable[[T], str] = shown,
     ) -> T:
         """Run `eventually` with a named budget; return the last value."""
         within = self.budget(budget)
@@ -179,7 +185,7 @@ class Waiter:
         budget: str,
         since: float | None = None,
         every: float = EVERY * 2,
-        show: Callable[[T], str] = str,
+        show: Callable[[T], str] = shown,
     ) -> T:
         """Run `consistently` for a named budget; return the last value."""
         during = self.budget(budget)

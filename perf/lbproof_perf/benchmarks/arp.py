@@ -17,9 +17,10 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
+from ipaddress import IPv4Address
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -36,11 +37,14 @@ from lbproof_perf.stats.quantiles import quantile
 from lbproof_perf.sut import usage
 from lbproof_perf.sut.arp_services import QUIET, Stock
 
+T = TypeVar("T")
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
+    from lbproof.spec.families import IPAddress
     from lbproof_perf.benchmarks.base import BenchContext
     from lbproof_perf.sut.deployment import Deployment
 
@@ -172,7 +176,7 @@ class _Rounds:
         self._detail: dict[str, Any] = {"beside": self._arm, "received": "SO_TIMESTAMPNS"}
         self._meter = usage.UsageMeter(deployment)
 
-    def begin(self, address: str) -> None:
+    def begin(self, address: IPAddress) -> None:
         """Find the announcing node, and wait until the API server is told nothing any more.
 
         Raises `EventuallyFailed` when not exactly one node answers for the address.
@@ -188,7 +192,7 @@ class _Rounds:
             if not self._context.store.has(trial_id):
                 self._context.store.add(trial_id, dict.fromkeys(_OURS), warnings=(why,), detail=self._detail)
 
-    def addresses(self, number: int, ours: Sequence[str]) -> None:
+    def addresses(self, number: int, ours: Sequence[IPAddress]) -> None:
         """A round: the latencies there and back, then the rates; of these addresses and of the kernel's own."""
         case = f"addresses-{len(ours)}"
         if self._made(case, number):
@@ -221,12 +225,12 @@ class _Rounds:
             }
             self._keep(self._trial_id(name, case, number), values, took[name], detail)
 
-    def flood(self, number: int, ours: Sequence[str]) -> None:
+    def flood(self, number: int, ours: Sequence[IPAddress]) -> None:
         """Questions for nobody's addresses: what they cost the announcer, and those who ask for somebody's."""
         if self._made(FLOOD, number):
             return
         rate, seconds = self._plan.flood_rate, self._plan.flood_seconds
-        foreign = [f"{_NOBODYS}.{at // 250}.{at % 250 + 1}" for at in range(_STRANGERS)]
+        foreign = [IPv4Address(f"{_NOBODYS}.{at // 250}.{at % 250 + 1}") for at in range(_STRANGERS)]
         before = self._reading()
         threading.Event().wait(seconds)  # what else it does: its heartbeats, what it still tells the API
         otherwise = self._since(before) / seconds
@@ -244,12 +248,12 @@ class _Rounds:
             detail = {"foreign_per_second": done.sent / done.seconds, "gross_cores": gross}
             self._keep(self._trial_id(name, FLOOD, number), values, took, detail)
 
-    def _targets(self, ours: Sequence[str]) -> dict[str, list[str]]:
+    def _targets(self, ours: Sequence[IPAddress]) -> dict[str, list[IPAddress]]:
         """Responder → the addresses that it is asked for in a round."""
         asks = self._plan.asks
         return {self._arm: spread(ours, asks), KERNEL: [self._node.address] * asks}
 
-    def _rate(self, targets: Sequence[str], rate: float) -> dict[str, float]:
+    def _rate(self, targets: Sequence[IPAddress], rate: float) -> dict[str, float]:
         self._requester.begin_volleys(targets, rate=rate, seconds=self._plan.rate_seconds)
         done = self._requester.end_volleys()
         return {
@@ -298,7 +302,7 @@ def _latencies(took: Floats) -> dict[str, float]:
     return {"p50_seconds": quantile(took, 0.5), "p99_seconds": quantile(took, 0.99)}
 
 
-def spread(addresses: Sequence[str], asks: int) -> list[str]:
+def spread(addresses: Sequence[T], asks: int) -> list[T]:
     """So many questions over the addresses, none of them twice before all had their turn, far ones in a row."""
     stride = max(1, int(len(addresses) * 0.618))
     while np.gcd(stride, len(addresses)) != 1:

@@ -108,7 +108,7 @@ def _say(context: BenchContext) -> None:
 
 @contextmanager
 def _server(host: NamespaceVantage) -> Iterator[Server]:
-    argv = [sys.executable, "-m", "lbproof_perf.outage_probe.echo", host.address, str(_PORT)]
+    argv = [sys.executable, "-m", "lbproof_perf.outage_probe.echo", str(host.address), str(_PORT)]
     with host.inside():
         process = subprocess.Popen(
             killed_with_parent(argv), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1

@@ -166,7 +166,7 @@ class Growing:
         """What is kept of a power cut of an announcer, after which all speakers and the controller are killed."""
         names = set(self._names)
         found = [row for row in self._kube.list(SERVICES) if row["metadata"]["name"] in names]
-        addresses = [address for row in found for address in ingress(row)]
+        addresses = [str(address) for row in found for address in ingress(row)]
         with JitterLog() as jitter:
             system = SystemUnderTest(deployment=self._bench.deployment, address=self._outage, jitter=jitter)
             (seen,) = system.watch("power-cut")

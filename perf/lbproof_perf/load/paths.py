@@ -10,11 +10,13 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 from enum import StrEnum
+from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING
 
 from lbproof.context.manifests import TARGET_PORT
 from lbproof.context.run import NAMESPACE
 from lbproof.lab.base import LabError, Role
+from lbproof.spec.families import IPAddress, family_of
 from lbproof_perf.sut.deployment import PORTS, ip_at
 
 if TYPE_CHECKING:
@@ -73,20 +75,20 @@ def laid(check: CheckContext) -> Paths:
     spec = service.read()["spec"]
     tcp, udp = (int(port["nodePort"]) for port in spec["ports"])
     _route(check, pod.address, backend)
-    _route(check, spec["clusterIP"], announcer)
+    _route(check, service.cluster_ip(), announcer)
     endpoints = {
-        Tier.POD: Endpoint(host=pod.address, port=TARGET_PORT, udp_port=TARGET_PORT),
+        Tier.POD: Endpoint(host=str(pod.address), port=TARGET_PORT, udp_port=TARGET_PORT),
         Tier.CLUSTER_IP: Endpoint(host=spec["clusterIP"], port=PORT, udp_port=PORT),
-        Tier.NODE_PORT: Endpoint(host=announcer.address, port=tcp, udp_port=udp),
-        Tier.LOAD_BALANCER: Endpoint(host=address, port=PORT, udp_port=PORT),
+        Tier.NODE_PORT: Endpoint(host=str(announcer.address), port=tcp, udp_port=udp),
+        Tier.LOAD_BALANCER: Endpoint(host=str(address), port=PORT, udp_port=PORT),
     }
     for endpoint in endpoints.values():
-        check.serves(check.client, endpoint.host, endpoint.port, in_a_row=3)
+        check.serves(check.client, ip_address(endpoint.host), endpoint.port, in_a_row=3)
     return Paths(endpoints=endpoints, backend=backend.name, pod=pod, announcer=announcer.name)
 
 
-def _route(check: CheckContext, address: str, via: Node) -> None:
+def _route(check: CheckContext, address: IPAddress, via: Node) -> None:
     """The client reaches an address of the cluster's own by a node; undone with the check."""
-    route = (f"{address}/32", "via", via.address)
+    route = (str(ip_network(address)), "via", str(via.address_for(family_of(address))))
     ip_at(check.client, "route", "replace", *route)
     check.undo.later(f"route to {address}", functools.partial(ip_at, check.client, "route", "del", *route))

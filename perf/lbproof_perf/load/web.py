@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,7 +47,7 @@ def opened(vantage: Vantage, load: Load, port: int) -> Iterator[tuple[str, Calla
     ):  # fmt: skip
         wait_for(process, Path(made, "log"), _LISTENS)
         eventually(  # it says so a little before it does
-            lambda: http.connects(vantage, "127.0.0.1", _PORT),
+            lambda: http.connects(vantage, IPv4Address("127.0.0.1"), _PORT),
             lambda seen: seen == "open",
             what="Locust's web UI listens",
             within=START,

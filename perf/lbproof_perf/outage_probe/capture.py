@@ -36,7 +36,7 @@ class Capture:
 
     def __init__(self, address: str, out: Out) -> None:
         """For the traffic of one IPv4 address."""
-        self._address, self._packed, self._out = address, socket.inet_aton(address), out
+        self._packed, self._out = socket.inet_aton(address), out
         self._towards: bytes | None = None
 
     def frame(self, data: bytes, at: float, kind: int) -> None:
@@ -48,7 +48,7 @@ class Capture:
                 self._out.put(Kind.TURNED, at, mac=destination)
         elif ethertype == _ARP:
             frame = decode(data)
-            if frame and frame.gratuitous and frame.sender_ip == self._address:
+            if frame and frame.gratuitous and frame.sender_ip.packed == self._packed:
                 taken = frame.op == Op.REQUEST or frame.target_mac == frame.sender_mac
                 self._out.put(Kind.ANNOUNCED if taken else Kind.GARP_IGNORED, at, mac=data[22:28])
         elif ethertype == _EXPERIMENTAL or (ethertype == _IPV4 and data[23:24] == _VRRP):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import subprocess
 from contextlib import ExitStack, contextmanager
+from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from lbproof.lab.base import LabError
@@ -40,7 +41,7 @@ def two_hosts() -> Iterator[tuple[NamespaceVantage, NamespaceVantage]]:
             made.append(
                 NamespaceVantage(
                     name=f"host {number}",
-                    address=f"{NETWORK}.{number}",
+                    addresses=(ip_address(f"{NETWORK}.{number}"),),
                     mac=mac,
                     netns=path,
                     pidns="/proc/self/ns/pid",

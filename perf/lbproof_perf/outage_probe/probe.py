@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import threading
 import time
@@ -10,7 +9,8 @@ from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, replace
 from typing import IO, TYPE_CHECKING, Self
 
-from lbproof.witnesses import capture, packets
+from lbproof.spec.families import Family, IPAddress
+from lbproof.witnesses import packets
 from lbproof_perf.outage_probe.outage import announcers
 from lbproof_perf.outage_probe.reading import Reading, quiet, reading, table
 from lbproof_perf.outage_probe.sender import Sending
@@ -44,7 +44,7 @@ class OutageProbe:
     def __init__(  # noqa: D417 - `vantage` and `address` are what they say
         self,
         vantage: Vantage,
-        address: str,
+        address: IPAddress,
         *,
         census_from: str = "",
         macs: Sequence[str] = (),
@@ -70,9 +70,9 @@ class OutageProbe:
 
     def start(self, begin: float = 0.0) -> None:
         """Start to ask at a moment of `time.monotonic()`; the capture starts now."""
-        asked = Sending(address=self.address, port=self._port, begin=begin, **self._periods)
-        with closing(packets.opened(self.vantage, capture.ALL, stamp)) as wire:
-            self._run("capture", [self.address, str(wire.fileno())], [wire.fileno()])
+        asked = Sending(address=str(self.address), port=self._port, begin=begin, **self._periods)
+        with closing(packets.opened(self.vantage, packets.ALL, stamp)) as wire:
+            self._run("capture", [str(self.address), str(wire.fileno())], [wire.fileno()])
         if not self._census_from or not asked.census:
             self._run("sender", [json.dumps(asdict(asked))])
             return
@@ -133,12 +133,12 @@ class OutageProbe:
         self._stack.close()
 
 
-def at_client(lab: Lab, address: str, streams: Streams | None = None) -> OutageProbe:
+def at_client(lab: Lab, address: IPAddress, streams: Streams | None = None) -> OutageProbe:
     """An outage probe at the outside client on the segment, with a census from the subnet's last address."""
-    last = str(ipaddress.ip_network(lab.segment.subnet)[-2])
+    last = str(lab.segment.subnet_for(Family.IPV4)[-2])
     return OutageProbe(lab.client(), address, census_from=last, macs=[node.mac for node in lab.nodes], streams=streams)
 
 
-def at_far(lab: Lab, address: str) -> OutageProbe:
+def at_far(lab: Lab, address: IPAddress) -> OutageProbe:
     """An outage probe at the client behind a router, which no ARP reaches: there is no census."""
     return OutageProbe(lab.routed_client(), address, macs=[node.mac for node in lab.nodes])

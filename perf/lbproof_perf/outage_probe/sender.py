@@ -21,6 +21,7 @@ import socket
 import sys
 import time
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from lbproof.witnesses.frames import encode, request
@@ -83,8 +84,9 @@ class Probe:
             self._arp = socket.socket(fileno=asked.descriptor)
             self._poll.register(self._arp, select.EPOLLIN)
             mac, address = asked.census_from
-            self._target = socket.inet_aton(asked.address)
-            self._question = encode(request(mac=mac, address=address, target=asked.address))
+            target = ip_address(asked.address)
+            self._target = target.packed
+            self._question = encode(request(mac=mac, address=ip_address(address), target=target))
         self._offset = clock_offset()
         begin = max(asked.begin, time.monotonic() + 0.01)
         streams = ((asked.udp, self._ask_udp), (asked.tcp, self._ask_tcp), (asked.census, self._ask_arp))

@@ -23,6 +23,7 @@ import threading
 import time
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from lbproof.spec.families import IPAddress
     from lbproof.witnesses.vantage import Vantage
 
 PATIENCE = 0.25
@@ -68,7 +70,7 @@ class Volleys:
 class ArpRequester:
     """Context manager that sends ARP requests from a vantage."""
 
-    def __init__(self, vantage: Vantage, *, mac: str, address: str) -> None:
+    def __init__(self, vantage: Vantage, *, mac: str, address: IPAddress) -> None:
         """Requests come from `mac` and `address`, which must be nobody else's. Nothing is started yet."""
         self._vantage, self._mac, self._address = vantage, mac, address
 
@@ -76,7 +78,7 @@ class ArpRequester:
         """Open the sockets at the vantage, and start the process that uses them. `OSError` when that cannot be."""
         with ExitStack() as until_started:
             descriptors = [until_started.enter_context(opened(self._vantage, self._mac)).fileno() for _ in range(2)]
-            arguments = [*map(str, descriptors), self._mac, self._address]
+            arguments = [*map(str, descriptors), self._mac, str(self._address)]
             name = f"arp_requests at {self._vantage.name}"
             self._prober = Prober(__name__, arguments, name=name, descriptors=descriptors).__enter__()
         return self
@@ -91,19 +93,19 @@ class ArpRequester:
         return self._prober.process.pid
 
     def ask(
-        self, targets: Sequence[str], *, within: float = math.inf, patience: float = PATIENCE, stop: bool = False
+        self, targets: Sequence[IPAddress], *, within: float = math.inf, patience: float = PATIENCE, stop: bool = False
     ) -> NDArray[np.float64]:
         """Ask for each address in turn; seconds to each answer, NaN where none came within `patience` seconds.
 
         No more is asked after `within` seconds in all, or with `stop` after the first that is unanswered. Raises
         `LabError` when the process has ended.
         """
-        self._say(do="ask", targets=list(targets), within=within, patience=patience, stop=stop)
+        self._say(do="ask", targets=list(map(str, targets)), within=within, patience=patience, stop=stop)
         return np.array(self._prober.hear()["took"], dtype=np.float64)
 
-    def begin_volleys(self, targets: Sequence[str], *, rate: float, seconds: float) -> None:
+    def begin_volleys(self, targets: Sequence[IPAddress], *, rate: float, seconds: float) -> None:
         """Begin to ask for the addresses in turn, over and over: `rate` requests a second, for so many seconds."""
-        self._say(do="volleys", targets=list(targets), rate=rate, seconds=seconds)
+        self._say(do="volleys", targets=list(map(str, targets)), rate=rate, seconds=seconds)
 
     def end_volleys(self) -> Volleys:
         """Wait for the last volley, and tell."""
@@ -204,7 +206,7 @@ def main(talk: socket.socket, count: socket.socket, mac: str, address: str) -> N
     """Do what is said on the standard input, until it ends."""
     talk.setblocking(True)
     count.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 0)  # it is never read
-    frame = bytearray(encode(request(mac=mac, address=address, target=address)))
+    frame = bytearray(encode(request(mac=mac, address=ip_address(address), target=ip_address(address))))
     for line in sys.stdin:
         said = json.loads(line)
         packed = [socket.inet_aton(target) for target in said["targets"]]

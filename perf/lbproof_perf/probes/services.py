@@ -37,6 +37,7 @@ import sys
 import time
 from collections import OrderedDict
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import TypeVar
 
 from lbproof.witnesses.frames import encode, request
@@ -135,7 +136,7 @@ class ServiceProber:
     def __init__(self, wire: socket.socket, mac: str, address: str, port: int, path: str) -> None:
         """Ask by ARP at `wire`, from `mac` and `address`, and by HTTP for `path` at `port`."""
         self._wire, self._port = wire, port
-        self._frame = encode(request(mac=mac, address=address, target=address))
+        self._frame = encode(request(mac=mac, address=ip_address(address), target=ip_address(address)))
         self._poll = select.epoll()
         self._poll.register(wire, select.EPOLLIN)
         self._arp = Asking(ARP_BATCH)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from lbproof.adapters.base import Object
+    from lbproof.spec.families import IPAddress
     from lbproof.witnesses.vantage import Vantage
     from lbproof_perf.probes.arp_requests import ArpRequester
     from lbproof_perf.sut.deployment import Deployment
@@ -61,14 +62,14 @@ class Stock:
         self._deployment, self._run = deployment, deployment.run
         self._backend = deployment.check.web("backend", nodes=[deployment.lab.nodes[0].name])
         self._steps: list[_Step] = []
-        self._addresses: list[str] = []
+        self._addresses: list[IPAddress] = []
 
     @property
     def counts(self) -> list[int]:
         """How many addresses there are in all after each step."""
         return [step.count for step in self._steps]
 
-    def addresses(self, count: int) -> list[str]:
+    def addresses(self, count: int) -> list[IPAddress]:
         """The first so many, in order."""
         return self._addresses[:count]
 
@@ -113,7 +114,7 @@ class Stock:
                 step.announced = not step.announced
         ours, others = self.addresses(count), [self._addresses[step - 1] for step in self.counts if step > count]
 
-        def settled(addresses: Sequence[str], answered: int, what: str) -> None:
+        def settled(addresses: Sequence[IPAddress], answered: int, what: str) -> None:
             eventually(
                 # up to the first that is not answered for
                 lambda: int(np.isfinite(requester.ask(addresses, patience=_SOON, stop=True)).sum()),
@@ -127,7 +128,7 @@ class Stock:
         settled(others, 0, "nobody answers for what is not advertised")
         quiet(self._deployment.lab.client(), seconds=quiet_for, within=_LOUD)
 
-    def _make_pool(self, name: str, begin: int, end: int) -> tuple[Object, list[str]]:
+    def _make_pool(self, name: str, begin: int, end: int) -> tuple[Object, list[IPAddress]]:
         """A pool that is not announced yet: what announces it, and its addresses."""
         pools, carriers, addresses = self._deployment.wide(name, begin, end)
         if len(carriers) != 1:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from lbproof.adapters.base import Object
     from lbproof.lab.base import Lab, Topology
+    from lbproof.spec.families import IPAddress
     from lbproof.witnesses.vantage import Vantage
     from lbproof_perf.sut.arms import Arm
 
@@ -55,7 +56,7 @@ class Exposes(Protocol):
 
     def expose(
         self, check: CheckContext, name: str, *, selector: Mapping[str, str], ports: Sequence[Mapping[str, Any]]
-    ) -> str:
+    ) -> IPAddress:
         """Make a Service in the suite's namespace, and give its address once one node announces it."""
         ...
 
@@ -69,7 +70,7 @@ class Deployment:
     run: RunContext
     check: CheckContext
 
-    def expose(self, name: str, selector: Mapping[str, str], ports: Sequence[Mapping[str, Any]] = PORTS) -> str:
+    def expose(self, name: str, selector: Mapping[str, str], ports: Sequence[Mapping[str, Any]] = PORTS) -> IPAddress:
         """Make a Service in front of pods of the suite's namespace (`check.web`); gives its address, which serves.
 
         The pods must be ready: some implementations announce nothing without. An arm without a controller does it in
@@ -103,7 +104,7 @@ class Deployment:
         """Have the client's kernel forget who had the addresses of wide pools. Raises `LabError`."""
         ip_at(self.lab.client(), "neigh", "flush", "to", str(WIDE), "dev", self.lab.client().interface)
 
-    def wide(self, name: str, begin: int, end: int) -> tuple[list[Object], list[Object], list[str]]:
+    def wide(self, name: str, begin: int, end: int) -> tuple[list[Object], list[Object], list[IPAddress]]:
         """A pool of the addresses from `begin` to `end` of `WIDE`: what makes it, what announces it, and they.
 
         What announces it names the nodes' interface, since the addresses lie in no subnet of it. Nothing is written
@@ -120,7 +121,7 @@ class Deployment:
                 made["spec"]["interfaces"] = [self.lab.nodes[0].interface]
                 carriers.append(made)
             self.check.undo.later(f"{made['kind']} {name}", functools.partial(self.run.remove, made))
-        return pools, carriers, [str(first + at) for at in range(begin, end)]
+        return pools, carriers, [first + at for at in range(begin, end)]
 
 
 def ip_at(vantage: Vantage, *words: str) -> None:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from lbproof.adapters.base import Object
     from lbproof.context import CheckContext
     from lbproof.lab.base import Node
+    from lbproof.spec.families import IPAddress
 
 _MANIFEST = Path(__file__).with_name("keepalived.yaml")
 _HIGHEST, _STEP, _LOWEST = 250, 10, 1
@@ -116,18 +117,18 @@ class Keepalived:
 
     def expose(
         self, check: CheckContext, name: str, *, selector: Mapping[str, str], ports: Sequence[Mapping[str, Any]]
-    ) -> str:
+    ) -> IPAddress:
         """Take a free address of the segment, and make a Service in the suite's namespace that has it; gives it.
 
         One node announces it when this returns. The address stays until the lab goes.
         """
         (address,) = check.run.addresses(1)
-        self._addresses.append(address)
+        self._addresses.append(str(address))
         workers = [node for node in check.lab.nodes if node.role is Role.WORKER]
         for manifest in self.configured(workers):
             check.cluster.apply(manifest)
         check.run.rolled_out(self.announcer)
-        check.service(name, serving=True, type="ClusterIP", externalIPs=[address], selector=selector, ports=ports)
+        check.service(name, serving=True, type="ClusterIP", externalIPs=[str(address)], selector=selector, ports=ports)
         check.used.append(address)
         check.announcer(address, budget="one_answerer")
         return address

@@ -8,7 +8,6 @@ kernel that asked for a neighbour before it was there would wait a second before
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import threading
 import time
 from contextlib import ExitStack
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from lbproof.context import ingress
 from lbproof.lab.base import LabError
+from lbproof.spec.families import Family
 from lbproof.witnesses.kube import ApiError, ApiUnreachable, Kube
 from lbproof_perf.probes.arp_frames import opened
 from lbproof_perf.probes.prober import Prober, each_row
@@ -79,7 +79,7 @@ class ServiceObserver:
     def __enter__(self) -> Self:
         """Watch from now on."""
         client = self._deployment.lab.client()
-        subnet = ipaddress.ip_network(self._deployment.lab.segment.subnet)
+        subnet = self._deployment.lab.segment.subnet_for(Family.IPV4)
         with ExitStack() as stack:
             wire = stack.enter_context(contextlib.closing(opened(client, MAC)))
             arguments = (str(wire.fileno()), MAC, str(subnet.broadcast_address - 1), str(PORT), PATH)
@@ -155,7 +155,7 @@ class ServiceObserver:
         with self._changed:
             if name not in self._names or name in self.seen.assigned:
                 return
-            self.seen.addresses[name], self.seen.assigned[name] = found[0], Observation(now)
+            self.seen.addresses[name], self.seen.assigned[name] = str(found[0]), Observation(now)
             self._changed.notify_all()
         self._prober.say(f"first {found[0]}")
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from lbproof.lab.base import Lab, Node
+    from lbproof.spec.families import IPAddress
     from lbproof_perf.outage_probe.reading import Reading
     from lbproof_perf.sut.arms import Arm
     from lbproof_perf.sut.deployment import Deployment
@@ -85,7 +86,7 @@ class SystemUnderTest:
     """One arm's address under faults."""
 
     deployment: Deployment
-    address: str
+    address: IPAddress
     jitter: JitterLog
 
     @property
@@ -145,7 +146,7 @@ class SystemUnderTest:
         """A client that has no neighbour entry and asks for the first time just after the fault."""
         probe = at_client(self._lab, self.address)
         client = self._lab.client()
-        deployment.ip_at(client, "neigh", "flush", "to", self.address, "dev", client.interface)
+        deployment.ip_at(client, "neigh", "flush", "to", str(self.address), "dev", client.interface)
         begin = time.monotonic() + _START
         stack.callback(probe.__exit__)
         probe.start(begin)

@@ -6,9 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lbproof.checks.article.scene import ADDRESS, Scene
-from lbproof.context import CannotShow
-from lbproof.spec import Untestable
+from lbproof.checks.article.scene import POOL, Scene
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,9 +16,8 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="package")
 def scene(run: RunContext) -> Iterator[Scene]:
-    """The article's cluster: its Deployment and its pool."""
-    if ADDRESS not in run.lab.segment.reserved:
-        raise CannotShow(Untestable.NO_FREE_ADDRESS, f"the article's pool is not of {run.lab.segment.subnet}")
-    made = Scene(run)
-    yield made
-    made.close()
+    """The article's cluster: its Deployment and its pool, where the pool's addresses are free."""
+    with run.reserved(POOL):
+        made = Scene(run)
+        yield made
+        made.close()

@@ -7,6 +7,7 @@ exist in both. Objects are created once for all claims of a part and removed aft
 from __future__ import annotations
 
 from importlib.resources import files
+from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 
 from lbproof.context import Service
@@ -16,10 +17,13 @@ from lbproof.witnesses.kube import load_manifests
 
 if TYPE_CHECKING:
     from lbproof.context import RunContext
+    from lbproof.spec.families import IPAddress
     from lbproof.witnesses.vantage import Vantage
 
 NAMESPACE = "default"
-ADDRESS = "192.168.172.161"
+POOL = tuple(IPv4Address("192.168.172.160") + number for number in range(10))
+"""Addresses of the article's pool."""
+ADDRESS = POOL[1]
 NODE_PORT = 32232
 REPLICAS = 3
 
@@ -63,7 +67,7 @@ class Scene:
         """Return one of the article's Services."""
         return Service(self.cluster, NAMESPACE, name)
 
-    def assigned(self, name: str) -> str:
+    def assigned(self, name: str) -> IPAddress:
         """Wait for the address of one of the article's Services and return it."""
         service = self.service(name)
         found = self.run.wait.eventually(
@@ -96,11 +100,11 @@ class Scene:
             and any(c["type"] == "Ready" and c["status"] == "True" for c in pod["status"].get("conditions", []))
         ]
 
-    def answers(self, vantage: Vantage, address: str, port: int) -> None:
+    def answers(self, vantage: Vantage, address: IPAddress, port: int) -> None:
         """Wait until nginx answers at an address."""
         self.run.served(vantage, address, port, what=f"nginx answers {vantage.name}")
 
-    def spread(self, vantage: Vantage, address: str, port: int) -> None:
+    def spread(self, vantage: Vantage, address: IPAddress, port: int) -> None:
         """Wait until each of the three pods has answered at an address."""
         seen: set[bytes] = set()
 

@@ -56,7 +56,7 @@ def test_a_foreign_service_is_left_as_it_is(check: CheckContext) -> None:
     """A Service of another class gets no address although some are free, no change, no Event and no ARP answer."""
     pool = check.pool(2)
     service = check.service(serving=True, loadBalancerClass=FOREIGN)
-    claimed = {"loadBalancer": {"ingress": [{"ip": pool.addresses[1]}]}}
+    claimed = {"loadBalancer": {"ingress": [{"ip": str(pool.addresses[1])}]}}
     before = untouched(service.read())
     check.stays_pending(service)
     assert untouched(service.read()) == before

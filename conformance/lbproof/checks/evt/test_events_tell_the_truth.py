@@ -22,7 +22,7 @@ def test_allocation_names_the_address(check: CheckContext) -> None:
     service = check.service()
     address = check.assigned(service)
 
-    check.event(service, check.run.adapter.event_patterns.allocated, says=address)
+    check.event(service, check.run.adapter.event_patterns.allocated, says=str(address))
 
 
 @proves("EVT-01", "b")
@@ -36,7 +36,7 @@ def test_refusal_names_the_cause(check: CheckContext) -> None:
     foreign = check.refused(check.service("outside", ask=outside), Cause.NOT_IN_POOL)["message"]
 
     assert full.replace("late", "") != foreign.replace("outside", ""), f"both refusals say {full!r}"
-    assert outside in foreign, f"the refusal of {outside} does not name it: {foreign!r}"
+    assert str(outside) in foreign, f"the refusal of {outside} does not name it: {foreign!r}"
 
 
 @proves("EVT-02", disruptive=True)

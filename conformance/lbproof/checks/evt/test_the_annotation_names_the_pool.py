@@ -32,7 +32,7 @@ def test_the_annotation_names_the_pool(check: CheckContext, case: str) -> None:
     says(check, service, pool)
     if case == "b":
         asked: Object = {"metadata": {"annotations": {}}, "spec": {}}
-        check.run.adapter.ask(asked, other.addresses[0], Ask.ANNOTATION)
+        check.run.adapter.ask(asked, str(other.addresses[0]), Ask.ANNOTATION)
         service.patch(**asked)
         check.wait.eventually(
             service.addresses,

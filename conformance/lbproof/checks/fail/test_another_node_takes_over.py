@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from lbproof.context import proves
 from lbproof.lab.base import Capability
-from lbproof.witnesses import arp
+from lbproof.witnesses import neighbour
 from lbproof.witnesses.prober import Prober, first_outage, longest, steady
 
 if TYPE_CHECKING:
@@ -16,11 +16,12 @@ if TYPE_CHECKING:
 
     from lbproof.context import CheckContext
     from lbproof.lab.base import Fault, Node
+    from lbproof.spec.families import IPAddress
 
 CENSUS = 10
 
 
-def serving(check: CheckContext) -> str:
+def serving(check: CheckContext) -> IPAddress:
     """Create a Service whose backend is on the control plane and therefore survives faults of the announcer."""
     backend = check.web("backend", nodes=[check.lab.nodes[0].name])
     check.pool(1)
@@ -31,7 +32,7 @@ def serving(check: CheckContext) -> str:
 
 
 @contextmanager
-def probing(check: CheckContext, address: str, title: str) -> Iterator[Prober]:
+def probing(check: CheckContext, address: IPAddress, title: str) -> Iterator[Prober]:
     """Send requests during the block; the timeline is reported whether or not the check passes."""
     with Prober(check.client, address) as prober:
         check.wait.eventually(
@@ -47,7 +48,7 @@ def probing(check: CheckContext, address: str, title: str) -> Iterator[Prober]:
             prober.write(check.run.journal, title)
 
 
-def answers_again(check: CheckContext, prober: Prober, fault: Fault, address: str) -> None:
+def answers_again(check: CheckContext, prober: Prober, fault: Fault, address: IPAddress) -> None:
     """Wait for the end of the outage, if any, and record its figures."""
     check.wait.eventually(
         lambda: first_outage(prober.samples, fault.earliest),
@@ -60,10 +61,10 @@ def answers_again(check: CheckContext, prober: Prober, fault: Fault, address: st
     check.saw("http", f"longest outage of {address}", {"milliseconds": round(seconds * 1000)})
 
 
-def one_answers(check: CheckContext, address: str, *, but: str = "") -> Node:
+def one_answers(check: CheckContext, address: IPAddress, *, but: str = "") -> Node:
     """Wait until a node answers for the address, and verify that it is exactly one."""
     announcer = check.announcer(address, but=but, budget="one_answerer")
-    seen = arp.census(check.client, address, asks=CENSUS, over=check.wait.budget("stays_silent"))
+    seen = neighbour.census(check.client, address, asks=CENSUS, over=check.wait.budget("stays_silent"))
     names = {check.mac_names().get(mac, mac): count for mac, count in seen.answers.items()}
     check.saw("arp", f"{seen.asked} requests for {address}", {"answers": names, "unanswered": seen.unanswered})
     assert set(names) == {announcer.name}, f"{address} is answered for by {names}, expected {announcer.name} alone"
@@ -95,16 +96,16 @@ def test_a_killed_announcer_is_replaced(check: CheckContext) -> None:
 
     with (
         probing(check, address, f"requests to {address} while the announcer on {old.name} is killed") as prober,
-        arp.Listener(check.client) as listener,
+        neighbour.Listener(check.client) as listener,
     ):
         with check.fault(Capability.KILL, functools.partial(check.lab.kill, announcer.namespace, pod)) as fault:
             new = one_answers(check, address)
             check.serves(check.client, address, in_a_row=3, budget="failover")
-            moved = [f.t for f in listener.gratuitous(address) if f.sender_mac == new.mac and f.t > fault.began]
+            moved = [f.t for f in listener.announcements(address) if f.sender_mac == new.mac and f.t > fault.began]
             # only up to here: the old announcer may take the address back once it runs again
             stale = [
                 f
-                for f in listener.frames
+                for f in listener.messages
                 if f.sender_ip == address and f.sender_mac == old.mac and f.t > min(moved, default=0)
             ]
         check.settled_after_fault()

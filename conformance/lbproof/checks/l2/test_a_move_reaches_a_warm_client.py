@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from lbproof.context import proves
 from lbproof.lab.base import Capability
-from lbproof.witnesses import arp, neighbours
+from lbproof.witnesses import neighbour, neighbours
 
 if TYPE_CHECKING:
     from lbproof.context import CheckContext
@@ -20,7 +20,7 @@ def test_a_move_reaches_a_warm_client(check: CheckContext) -> None:
     address = check.assigned(check.service(serving=True))
     old = check.announcer(address)
     check.undo.later("the client's neighbour entry", lambda: neighbours.forget(check.client, address))
-    with arp.Listener(check.client) as listener:
+    with neighbour.Listener(check.client) as listener:
         neighbours.pin(check.client, address, old.mac)
         with check.fault(Capability.NODE_CRASH, functools.partial(check.lab.node_crash, old.name)):
             new = check.announcer(address, but=old.name, budget="failover")
@@ -30,8 +30,8 @@ def test_a_move_reaches_a_warm_client(check: CheckContext) -> None:
                 what=f"the client's entry for {address} moves from {old.name} ({old.mac}) to {new.name} ({new.mac})",
                 budget="announced",
             )
-            moved = [frame for frame in listener.gratuitous(address) if frame.sender_mac == new.mac]
-            after = [f for f in listener.frames if f.sender_ip == address and f.t > moved[0].t] if moved else []
+            moved = [frame for frame in listener.announcements(address) if frame.sender_mac == new.mac]
+            after = [f for f in listener.messages if f.sender_ip == address and f.t > moved[0].t] if moved else []
         check.settled_after_fault()
 
     assert moved, f"{new.name} took {address} over without a gratuitous ARP"

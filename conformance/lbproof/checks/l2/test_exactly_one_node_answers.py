@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lbproof.context import proves
-from lbproof.witnesses import arp
+from lbproof.witnesses import neighbour
 
 if TYPE_CHECKING:
     from lbproof.context import CheckContext
@@ -20,7 +20,7 @@ def test_exactly_one_node_answers(check: CheckContext) -> None:
     address = check.assigned(check.service(serving=True))
     announcer = check.announcer(address)
 
-    seen = arp.census(check.client, address, asks=ASKS, over=check.wait.budget("one_answerer_watch"))
+    seen = neighbour.census(check.client, address, asks=ASKS, over=check.wait.budget("one_answerer_watch"))
     check.saw("arp", f"{seen.asked} requests for {address}", {"answers": seen.answers, "unanswered": seen.unanswered})
 
     names = {check.mac_names().get(mac, mac): count for mac, count in seen.answers.items()}

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import ipaddress
 from typing import TYPE_CHECKING
 
 from lbproof.adapters.base import Cause
 from lbproof.context import proves
-from lbproof.witnesses import arp
+from lbproof.spec.families import family_of
+from lbproof.witnesses import neighbour
 
 if TYPE_CHECKING:
     from lbproof.context import CheckContext
@@ -59,10 +59,11 @@ def test_nobody_answers_for_addresses_of_nobody(check: CheckContext) -> None:
 def test_another_host_answers_for_itself_alone(check: CheckContext) -> None:
     """Only the router, and no node, answers for the router's address."""
     check.pool(1)
-    check.announcer(check.assigned(check.service(serving=True)))
-    router = str(ipaddress.ip_network(check.lab.segment.subnet)[1])
+    address = check.assigned(check.service(serving=True))
+    check.announcer(address)
+    router = check.lab.segment.subnet_for(family_of(address))[1]
 
-    answers = {answer.mac for _ in range(5) for answer in arp.ask(check.client, router)}
+    answers = {answer.mac for _ in range(5) for answer in neighbour.ask(check.client, router)}
 
     nodes = {mac: name for mac, name in check.mac_names().items() if mac in answers}
     assert len(answers) == 1, f"{router} is answered for by {sorted(answers)}, expected one host"

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 
 from lbproof.context import proves
+from lbproof.spec.families import Family
 
 if TYPE_CHECKING:
     from lbproof.context import CheckContext, Pool
 
-LAST_BLOCK = tuple(f"198.51.100.{n}" for n in range(252, 256))
+LAST_BLOCK = tuple(IPv4Address("198.51.100.252") + n for n in range(4))
 """End of a documentation network (RFC 5737), not on the segment; its last address looks like a broadcast address."""
 
 
@@ -17,9 +19,9 @@ def fills(check: CheckContext, pool: Pool) -> None:
     """Verify that each address is assigned to one of as many Services, and that one more Service gets none."""
     services = [check.service(f"web-{n}") for n in range(len(pool.addresses) + 1)]
     check.wait.eventually(
-        lambda: sorted(address for service in services for address in service.addresses()),
-        lambda given: given == sorted(pool.addresses),
-        what=f"{len(services)} Services are given exactly the addresses {', '.join(pool.addresses)}",
+        lambda: sorted(str(address) for service in services for address in service.addresses()),
+        lambda given: given == sorted(map(str, pool.addresses)),
+        what=f"{len(services)} Services are given exactly the addresses {', '.join(map(str, pool.addresses))}",
         budget="address_assigned",
     )
     waiting = next(service for service in services if not service.addresses())
@@ -29,16 +31,16 @@ def fills(check: CheckContext, pool: Pool) -> None:
 @proves("POOL-03", "abcd")
 def test_every_form_of_a_pool_fills_exactly(check: CheckContext, case: str) -> None:
     """A CIDR, a range, one address, two blocks: all their addresses are assigned, and no others."""
-    free = check.lab.segment.free
     if case == "a":
-        start = next(n for n, address in enumerate(free) if int(address.rsplit(".", 1)[1]) % 4 == 0)
+        free = check.lab.segment.free_for(Family.IPV4)
+        start = next(n for n, address in enumerate(free) if int(address) % 4 == 0)
         fills(check, check.pool([f"{free[start]}/30"], addresses=free[start : start + 4]))
     elif case == "b":
         block = check.run.addresses(3)
         fills(check, check.pool([f"{block[0]}-{block[-1]}"], addresses=block))
     elif case == "c":
         block = check.run.addresses(1)
-        fills(check, check.pool(block, addresses=block))
+        fills(check, check.pool([str(block[0])], addresses=block))
     else:
         block = check.run.addresses(5)
         apart = [block[0], block[1], block[4]]

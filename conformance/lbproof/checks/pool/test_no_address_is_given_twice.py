@@ -12,6 +12,7 @@ from lbproof.context.service_watch import ServiceWatch
 if TYPE_CHECKING:
     from lbproof.adapters.base import Object
     from lbproof.context import CheckContext, Service
+    from lbproof.spec.families import IPAddress
 
 PARALLEL = 50
 ROUNDS = 4
@@ -24,7 +25,7 @@ def test_one_after_the_other(check: CheckContext) -> None:
     check.pool(5)
     given = Counter(check.assigned(check.service(f"web-{n}")) for n in range(5))
 
-    assert max(given.values()) == 1, f"given twice: {[address for address, times in given.items() if times > 1]}"
+    assert max(given.values()) == 1, f"given twice: {[str(address) for address, times in given.items() if times > 1]}"
 
 
 @proves("POOL-02", "b")
@@ -45,7 +46,7 @@ def test_fifty_in_parallel(check: CheckContext) -> None:
 
     assert not statuses.shared, f"held by two Services at once: {statuses.shared}"
     assert set(given) <= set(pool.addresses)
-    assert max(given.values()) == 1, f"given twice: {[address for address, times in given.items() if times > 1]}"
+    assert max(given.values()) == 1, f"given twice: {[str(address) for address, times in given.items() if times > 1]}"
 
 
 @proves("POOL-02", "c")
@@ -72,8 +73,9 @@ class _Statuses:
     """Current holders of addresses, and all conflicts, in the event order of the API server."""
 
     def __init__(self) -> None:
-        self.now: dict[str, list[str]] = {}
+        self.now: dict[str, list[IPAddress]] = {}
         self.shared: list[tuple[str, list[str]]] = []
+        """Address and the Services that held it."""
 
     def changed(self, kind: str, service: Object) -> None:
         name = service["metadata"]["name"]
@@ -84,4 +86,4 @@ class _Statuses:
         for address in self.now[name]:
             holders = [other for other, held in self.now.items() if address in held]
             if len(holders) > 1:
-                self.shared.append((address, holders))
+                self.shared.append((str(address), holders))

@@ -44,9 +44,9 @@ def test_a_released_address_is_quiet(check: CheckContext) -> None:
     check.goes_silent(address)
     check.on_no_interface(address)
     check.undo.later("the client's neighbour entry", lambda: neighbours.forget(check.client, address))
-    neighbours.pin(check.client, address, old.mac, "permanent")
+    neighbours.pin(check.client, address, old.mac, "PERMANENT")
     with Capture(check.client) as capture:
         check.not_served(check.client, address, 80)
         own = mac_bytes(check.client.mac)
-        back = [f for _, f in capture.frames() if f[6:12] != own and f[30:34] == bytes(map(int, address.split(".")))]
+        back = [f for _, f in capture.frames() if f[6:12] != own and f[30:34] == address.packed]
     assert not back, f"{len(back)} packets to {address} were sent back to the segment: a forwarding loop"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv6Address
 from typing import TYPE_CHECKING
 
 from lbproof.adapters.base import Ask, Cause
@@ -11,6 +12,7 @@ from lbproof.witnesses.kube import ApiError
 if TYPE_CHECKING:
     from lbproof.adapters.base import Object
     from lbproof.context import CheckContext, Service
+    from lbproof.spec.families import IPAddress
 
 UNPROCESSABLE = 422
 
@@ -71,19 +73,19 @@ def test_an_unusable_request_is_refused(check: CheckContext, case: str) -> None:
     assert given in pool.addresses
 
 
-def _unusable(check: CheckContext, case: str, free: list[str], other: str) -> Service | None:
+def _unusable(check: CheckContext, case: str, free: list[IPAddress], other: str) -> Service | None:
     """Create a Service with an unsatisfiable request; None when the API server itself rejected it."""
     adapter = check.run.adapter
 
     def both(service: Object) -> None:
-        adapter.ask(service, free[0], Ask.ANNOTATION)
-        adapter.ask(service, free[1], Ask.FIELD)
+        adapter.ask(service, str(free[0]), Ask.ANNOTATION)
+        adapter.ask(service, str(free[1]), Ask.FIELD)
 
     try:
         if case == "a":
             return check.service("wrong", ask="192.168.1000.1")
         if case == "b":
-            return check.service("wrong", ask="2001:db8::1")
+            return check.service("wrong", ask=IPv6Address("2001:db8::1"))
         if case == "c":
             return check.service("wrong", change=both)
         return check.service("wrong", ask=free[0], pool=other)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import socket
 import struct
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from lbproof.context import CannotShow, proves
@@ -12,12 +10,11 @@ from lbproof.context.manifests import TARGET_PORT
 from lbproof.lab.base import Capability
 from lbproof.spec import Untestable
 from lbproof.witnesses.capture import Capture
+from lbproof.witnesses.transport import listening, send_datagrams
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from lbproof.context import CheckContext
-    from lbproof.witnesses.vantage import Vantage
+    from lbproof.spec.families import IPAddress
 
 HOST_PORTS = (22, 10250)
 UNUSED = 4711
@@ -25,27 +22,6 @@ PACKETS = 5
 TTL = 64
 _IP_HEADER = struct.Struct("!BBHHHBBH4s4s")
 _ETHERNET = 14
-
-
-@contextmanager
-def listeners(vantage: Vantage) -> Iterator[None]:
-    """Start servers on all addresses of a node, like sshd and kubelet; ports in use already have a server."""
-    opened = []
-    for port in HOST_PORTS:
-        with vantage.inside():
-            listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        try:
-            listening.bind(("0.0.0.0", port))  # noqa: S104 - a host listener, deliberately on all addresses
-            listening.listen()
-        except OSError:
-            listening.close()
-            continue
-        opened.append(listening)
-    try:
-        yield
-    finally:
-        for listening in opened:
-            listening.close()
 
 
 @proves("TIER-06")
@@ -63,20 +39,17 @@ def test_only_declared_ports_answer(check: CheckContext, case: str) -> None:
     elif case == "b":
         check.not_served(check.client, address, TARGET_PORT)
     elif case == "c":
-        with listeners(check.lab.node(announcer.name)):
+        with listening(check.lab.node(announcer.name), HOST_PORTS):
             check.not_served(check.client, address, *HOST_PORTS)
     else:
         _unused(check, address)
 
 
-def _unused(check: CheckContext, address: str) -> None:
+def _unused(check: CheckContext, address: IPAddress) -> None:
     """An unused port is not open, and a packet to it is not sent back to the segment with a lower TTL, as in a loop."""
     vantage = check.client
     with Capture(vantage) as capture:
-        with vantage.inside(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sending:
-            sending.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, TTL)
-            for _ in range(PACKETS):
-                sending.sendto(b"lbproof", (address, UNUSED))
+        send_datagrams(vantage, address, UNUSED, b"lbproof", count=PACKETS, ttl=TTL)
         check.not_served(check.client, address, UNUSED)
     seen = [ttl for _, frame in capture.frames() if (ttl := _ttl_to(frame, address)) is not None]
 
@@ -85,9 +58,9 @@ def _unused(check: CheckContext, address: str) -> None:
     assert set(seen) == {TTL}, f"packets to port {UNUSED} of {address} came back to the segment, with TTLs {set(seen)}"
 
 
-def _ttl_to(frame: bytes, address: str) -> int | None:
+def _ttl_to(frame: bytes, address: IPAddress) -> int | None:
     """Return the TTL of an IPv4 packet to an address; None for any other frame."""
     if frame[12:14] != b"\x08\x00" or len(frame) < _ETHERNET + _IP_HEADER.size:
         return None
     fields = _IP_HEADER.unpack_from(frame, _ETHERNET)
-    return fields[5] if fields[9] == socket.inet_aton(address) else None
+    return fields[5] if fields[9] == address.packed else None

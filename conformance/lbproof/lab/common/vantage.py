@@ -5,17 +5,20 @@ from __future__ import annotations
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import dataclass, field
+from typing import IO, TYPE_CHECKING, Protocol
 
-from lbproof.lab.base import LabError, environment
+from lbproof.lab.base import Host, LabError, environment
 from lbproof.lab.common.commands import killed_with_parent
 from lbproof.lab.common.netns import entered
+from lbproof.lab.common.probes import Probes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lbproof.lab.base import Node
+    from lbproof.lab.base import Node, Segment
+    from lbproof.spec.families import IPAddress
+    from lbproof.witnesses.probe import Probe
 
 _STARTER = ThreadPoolExecutor(max_workers=1, thread_name_prefix="vantage-starter")
 """Thread that starts all programs: they die with their parent, which to the kernel is a thread (prctl(2),
@@ -23,24 +26,45 @@ PR_SET_PDEATHSIG), and this one lives as long as the process."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NamespaceVantage:
+class NamespaceVantage(Host):
     """Network namespace of a lab."""
 
     name: str
-    address: str
+    addresses: tuple[IPAddress, ...]
+    """Its addresses, that of the lab's primary family first."""
     mac: str
     netns: str
     """Path of the network namespace in this process's mount namespace."""
     pidns: str
     """Path of the lab's PID namespace, in which programs are started, so that they die with the lab."""
     interface: str = "eth0"
+    probes: Probes = field(default_factory=Probes, repr=False, compare=False)
+    """Probes of the lab."""
+
+    def probe(self) -> Probe:
+        """Return the probe of the namespace, started at the first use."""
+        return self.probes.shared(self.name, self.netns, self._start)
+
+    def start_probe(self) -> Probe:
+        """Start another probe in the namespace; the caller closes it."""
+        return self.probes.start(self.name, self._start)
+
+    def _start(
+        self, argv: Sequence[str], *, stdin: int, stdout: int, stderr: IO[bytes] | int
+    ) -> subprocess.Popen[bytes]:
+        return self.popen(argv, stdin=stdin, stdout=stdout, stderr=stderr)
 
     def inside(self) -> AbstractContextManager[None]:
         """Create this thread's sockets in the namespace within the block."""
         return entered(self.netns)
 
     def popen(
-        self, argv: Sequence[str], *, stdout: int | None = None, stderr: int | None = None
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: int = subprocess.DEVNULL,
+        stdout: int | None = None,
+        stderr: IO[bytes] | int | None = None,
     ) -> subprocess.Popen[bytes]:
         """Start a program of this machine in the namespace, in its own session; it dies with the lab or this process.
 
@@ -53,7 +77,7 @@ class NamespaceVantage:
                 there.enter_context(entered(self.pidns, kind="pid_for_children"))
                 return subprocess.Popen(
                     killed_with_parent(argv),
-                    stdin=subprocess.DEVNULL,
+                    stdin=stdin,
                     stdout=stdout,
                     stderr=stderr,
                     start_new_session=True,
@@ -67,6 +91,14 @@ class Places(Protocol):
     """Vantages of a lab with namespaces, each by the name that a user types."""
 
     name: str
+    probes: Probes
+    """Probes of its vantages."""
+    segments: tuple[Segment, ...]
+
+    @property
+    def segment(self) -> Segment:
+        """First segment: that of the nodes and the outside client."""
+        return self.segments[0]
 
     @property
     def nodes(self) -> tuple[Node, ...]:

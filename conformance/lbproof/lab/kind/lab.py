@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 from dataclasses import replace
+from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -18,6 +19,7 @@ from lbproof.lab.common import api_proxy
 from lbproof.lab.common.commands import killed_with_parent, output
 from lbproof.lab.common.conditions import is_ready
 from lbproof.lab.common.logs import export, tail
+from lbproof.lab.common.probes import Probes
 from lbproof.lab.common.vantage import NamespaceVantage, Places
 from lbproof.lab.components import VERSIONS
 from lbproof.lab.kind import boot, leftovers, plan, supervisor
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 
     from pytest_kind import KindCluster
 
+    from lbproof.lab.base import Segment
     from lbproof.lab.registry import LabInfo
 
 _READY_WITHIN = 180
@@ -69,9 +72,10 @@ class KindLab(Places):
         self.name, self.topology = name, topology
         self.state = registry.directory(name)
         self.kubeconfig = self.state / "kubeconfig"
-        self.segment = subnet.segment(family)
+        self.segments: tuple[Segment, ...] = (subnet.segment(family),)
         self._family = family
         self._engine, self._subnet, self._image = engine, subnet, image
+        self.probes = Probes()
         self._machines = Machines(engine, name)
         self._lifeline: int | None = None
         self._supervisor: subprocess.Popen[bytes] | None = None
@@ -234,6 +238,7 @@ class KindLab(Places):
 
     def down(self) -> None:
         """Remove everything that the lab created."""
+        self.probes.close()
         if self._cluster:
             self._cluster.close()
         registry.remove(self.name, leftovers.remove_lab)
@@ -279,17 +284,17 @@ class KindLab(Places):
     # vantages
     def client(self) -> NamespaceVantage:
         """Return the outside client on the segment."""
-        return self._machines.get(self._machines.around("client")).vantage("client")
+        return self._machines.get(self._machines.around("client")).vantage("client", self.probes)
 
     def routed_client(self) -> NamespaceVantage:
         """Return the client behind the router."""
-        return self._machines.far(self._subnet)
+        return self._machines.far(self._subnet, self.probes)
 
     def node(self, name: str) -> NamespaceVantage:
         """Return a node. Raises `KeyError` for an unknown name."""
         if name not in {node.name for node in self.nodes}:
             raise KeyError(name)
-        return self._machines.get(name).vantage(f"node {name}")
+        return self._machines.get(name).vantage(f"node {name}", self.probes)
 
     def pod(self, namespace: str, name: str) -> NamespaceVantage:
         """Return a running pod. Raises `LabError` when it does not run."""
@@ -300,10 +305,11 @@ class KindLab(Places):
         pid = min(pids)
         return NamespaceVantage(
             name=f"pod {name}",
-            address=seen["status"]["podIP"],
+            addresses=(ip_address(seen["status"]["podIP"]),),
             mac=link_of(f"/proc/{pid}/ns/net")["address"],
             netns=f"/proc/{pid}/ns/net",
             pidns=f"/proc/{pid}/ns/pid",
+            probes=self.probes,
         )
 
     # faults

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from lbproof.lab.kind.engine import CLUSTER_LABEL, LABEL
 from lbproof.lab.kind.plan import cluster_name
 
 if TYPE_CHECKING:
+    from lbproof.lab.common.probes import Probes
     from lbproof.lab.kind.engine import Engine
     from lbproof.lab.kind.plan import Subnet
 
@@ -38,16 +40,21 @@ class Machine:
         """Path of its network namespace."""
         return f"/proc/{self.pid}/ns/net"
 
-    def vantage(self, name: str) -> NamespaceVantage:
-        """Return it as a vantage."""
+    def vantage(self, name: str, probes: Probes) -> NamespaceVantage:
+        """Return it as a vantage whose probe is one of `probes`."""
         return NamespaceVantage(
-            name=name, address=self.address, mac=self.mac, netns=self.netns, pidns=f"/proc/{self.pid}/ns/pid"
+            name=name,
+            addresses=(ip_address(self.address),),
+            mac=self.mac,
+            netns=self.netns,
+            pidns=f"/proc/{self.pid}/ns/pid",
+            probes=probes,
         )
 
     def node(self) -> Node:
         """Return it as a node of the cluster."""
         role = Role.CONTROL_PLANE if self.role == "control-plane" else Role.WORKER
-        return Node(name=self.name, role=role, address=self.address, mac=self.mac)
+        return Node(name=self.name, role=role, addresses=(ip_address(self.address),), mac=self.mac)
 
 
 class Machines:
@@ -137,12 +144,17 @@ class Machines:
         """Return the name of the container for `client`, `router` or `far`."""
         return f"{self._network}-{part}"
 
-    def far(self, subnet: Subnet) -> NamespaceVantage:
+    def far(self, subnet: Subnet, probes: Probes) -> NamespaceVantage:
         """Return the client behind the router."""
         machine = self.get(self.around("far"))
         mac = link_of(machine.netns)["address"]
         return NamespaceVantage(
-            name="far", address=subnet.far, mac=mac, netns=machine.netns, pidns=f"/proc/{machine.pid}/ns/pid"
+            name="far",
+            addresses=(ip_address(subnet.far),),
+            mac=mac,
+            netns=machine.netns,
+            pidns=f"/proc/{machine.pid}/ns/pid",
+            probes=probes,
         )
 
     def add_route(self, node: str, subnet: Subnet) -> None:

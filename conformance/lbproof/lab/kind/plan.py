@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv4Address, ip_network
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -92,13 +93,8 @@ class Subnet:
 
     def segment(self, family: str) -> Segment:
         """Return the segment; that of an IPv6-only cluster has no free addresses, as its Services get no IPv4."""
-        if family == "ipv6":
-            return Segment(subnet=self.cidr, free=())
-        return Segment(
-            subnet=self.cidr,
-            free=tuple(f"{self.lan}{host}" for host in range(170, 240)),
-            reserved=tuple(f"{self.lan}{host}" for host in range(160, 170)),
-        )
+        free = () if family == "ipv6" else tuple(IPv4Address(f"{self.lan}{host}") for host in range(160, 240))
+        return Segment(name="lan", subnets=(ip_network(self.cidr),), free=free)
 
 
 def config(topology: Topology, *, api_port: int = 0, cgroup_v1: bool = False) -> dict[str, Any]:

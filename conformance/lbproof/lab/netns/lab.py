@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import asdict
+from ipaddress import ip_address
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Self
 
@@ -16,6 +17,7 @@ from lbproof.lab.base import Capability, Fault, LabError, Node, Topology, enviro
 from lbproof.lab.common import api_proxy
 from lbproof.lab.common.commands import output
 from lbproof.lab.common.logs import export, tail
+from lbproof.lab.common.probes import Probes
 from lbproof.lab.common.vantage import NamespaceVantage, Places
 from lbproof.lab.netns import leftovers, plan, processes, rpc
 from lbproof.lab.netns.faults import FAULTS
@@ -25,8 +27,9 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from lbproof.lab.base import Image
+    from lbproof.lab.base import Image, Segment
     from lbproof.lab.registry import LabInfo
+    from lbproof.spec.families import IPAddress
 
 _CAPABILITIES = FAULTS.keys() | {
     Capability.ROUTED_CLIENT,
@@ -47,8 +50,9 @@ class NetnsLab(Places):
         self.topology = topology if isinstance(topology, NetnsTopology) else NetnsTopology.of(asdict(topology))
         self.state = registry.directory(name)
         self.kubeconfig = self.state / "kubeconfig"
+        self.probes = Probes()
         self._nodes: tuple[Node, ...] = tuple(place.node for place in plan.places(topology))
-        self.segment = plan.SEGMENT
+        self.segments: tuple[Segment, ...] = (plan.SEGMENT,)
         self._lifeline: int | None = None
         self._starting: subprocess.Popen[bytes] | None = None
 
@@ -148,6 +152,7 @@ class NetnsLab(Places):
 
     def down(self) -> None:
         """Remove everything that the lab created."""
+        self.probes.close()
         registry.remove(self.name, leftovers.remove)
         if self._lifeline is not None:
             os.close(self._lifeline)
@@ -220,14 +225,15 @@ class NetnsLab(Places):
         """Directory of the lab's init in /proc. Raises `LabError` when the lab has ended."""
         return f"/proc/{leftovers.init_of(registry.find(self.name))}"
 
-    def _vantage(self, name: str, netns: str, address: str, mac: str | None = None) -> NamespaceVantage:
+    def _vantage(self, name: str, netns: str, address: IPAddress | str, mac: str | None = None) -> NamespaceVantage:
         root = self._process
         return NamespaceVantage(
             name=name,
-            address=address,
+            addresses=(ip_address(address),),
             mac=mac or plan.mac_of(address),
             netns=f"{root}/root{processes.namespace(netns)}",
             pidns=f"{root}/ns/pid",
+            probes=self.probes,
         )
 
     # faults

@@ -101,7 +101,7 @@ def _host(name: str, address: str, gateway: str | None) -> None:
 def node(place: Place, others: Iterable[Place]) -> None:
     """A node's namespace, its cable, its routes to the other nodes' pods and their masquerade."""
     name = place.node.name
-    _host(name, place.node.address, plan.ROUTER)
+    _host(name, str(place.node.address), plan.ROUTER)
     sysctl(
         {
             "net/ipv4/ip_forward": 1,

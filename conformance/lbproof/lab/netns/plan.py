@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from ipaddress import IPv4Address, ip_address, ip_network
 from typing import TYPE_CHECKING
 
 from lbproof.lab.base import LabError, Node, Role, Segment
 
 if TYPE_CHECKING:
     from lbproof.lab.base import Topology
+    from lbproof.spec.families import IPAddress
 
 LAN = "192.168.172."
 ROUTER, CLIENT, CONTROL_PLANE = LAN + "1", LAN + "50", LAN + "141"
@@ -20,9 +22,9 @@ AUDIT_LOG = "audit.log"
 """The API server's audit log, among the lab's logs."""
 
 SEGMENT = Segment(
-    subnet=LAN + "0/24",
-    free=tuple(f"{LAN}{host}" for host in range(170, 240)),
-    reserved=tuple(f"{LAN}{host}" for host in range(160, 170)),
+    name="lan",
+    subnets=(ip_network(LAN + "0/24"),),
+    free=tuple(IPv4Address(f"{LAN}{host}") for host in range(160, 240)),
 )
 
 _WORKER_HOSTS = (*range(151, 160), *range(2, 50), *range(51, 141), *range(142, 151), *range(240, 255))
@@ -56,9 +58,9 @@ class Place:
         return f"10.244.{self.index}.{host}"
 
 
-def mac_of(address: str) -> str:
+def mac_of(address: IPAddress | str) -> str:
     """Return the hardware address for an IPv4 address: it contains the four bytes, so a frame shows its sender."""
-    return "02:00:" + ":".join(f"{int(part):02x}" for part in address.split("."))
+    return "02:00:" + ":".join(f"{int(part):02x}" for part in str(address).split("."))
 
 
 def places(topology: Topology) -> tuple[Place, ...]:
@@ -72,7 +74,7 @@ def places(topology: Topology) -> tuple[Place, ...]:
             node=Node(
                 name=f"w{index:02}" if index else "m01",
                 role=Role.WORKER if index else Role.CONTROL_PLANE,
-                address=address,
+                addresses=(ip_address(address),),
                 mac=mac_of(address),
             ),
         )

@@ -82,13 +82,13 @@ class Pod:
         self.name: str = metadata["name"]
         self.host_network: bool = spec.get("hostNetwork", False)
         self.netns = host.place.node.name if self.host_network else f"p-{self.uid[:8]}"
-        self.address = host.place.node.address if self.host_network else ""
+        self.address = str(host.place.node.address) if self.host_network else ""
         self._directory = host.inside.work / "pods" / self.uid
         self._word = _Word()
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._wake_lock = threading.Lock()
         self._path = f"/api/v1/namespaces/{self.namespace}/pods/{self.name}"
-        self._source = Source(host.api, obj, host.place.node.address)
+        self._source = Source(host.api, obj, str(host.place.node.address))
         self._set = self._mounted = False
         self._refresh_at = 0.0
         self._posted: dict[str, Any] = dict(obj.get("status", {}))
@@ -341,8 +341,8 @@ class Pod:
         done = all(row.state.exited and row.state.exited["exitCode"] == 0 for row in self._init)
         said: dict[str, Any] = {
             "phase": status.phase([row.state for row in self._containers], policy),
-            "hostIP": self.host.place.node.address,
-            "hostIPs": [{"ip": self.host.place.node.address}],
+            "hostIP": str(self.host.place.node.address),
+            "hostIPs": [{"ip": str(self.host.place.node.address)}],
             "podIP": self.address,
             "podIPs": [{"ip": self.address}],
             "startTime": self._posted["startTime"],

@@ -50,7 +50,7 @@ def node_status(place: Place, version: str, at: str) -> dict[str, Any]:
     return {
         "status": {
             "addresses": [
-                {"type": "InternalIP", "address": place.node.address},
+                {"type": "InternalIP", "address": str(place.node.address)},
                 {"type": "Hostname", "address": name},
             ],
             "capacity": room,

@@ -1,0 +1,110 @@
+"""Packet sockets (packet(7)): exactly one interface, an optional filter, time of arrival and losses from the kernel."""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import socket
+import struct
+import time
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+LARGEST = 1 << 16
+"""Size of the largest frame in bytes, including segments that the kernel has not split yet."""
+ROOM = 8 << 20
+"""Receive buffer in bytes; the kernel's default overflows after some 300 frames."""
+# <asm-generic/socket.h>, <linux/if_packet.h>; Python has no names for them
+_SO_ATTACH_FILTER, _SO_RCVBUFFORCE, _SO_TIMESTAMPNS = 26, 33, 35
+_SOL_PACKET, _PACKET_ADD_MEMBERSHIP, _PACKET_STATISTICS, _PACKET_MR_ALLMULTI = 263, 1, 6, 2
+_TIMESPEC = struct.Struct("@qq")
+_STATISTICS = struct.Struct("@II")
+"""Frames that passed the filter, frames of these that were dropped."""
+_ANCILLARY = 64
+"""Bytes of ancillary data that a time stamp takes."""
+_REFRESH = 0.1
+"""Seconds between two readings of the offset of CLOCK_REALTIME."""
+
+
+class PacketSocket:
+    """Non-blocking packet socket; a context manager."""
+
+    def __init__(self, interface: str, protocol: int, program: Sequence[Sequence[int]] = ()) -> None:
+        """Open it for one EtherType or ETH_P_ALL (3). `program`: classic BPF as `(code, jt, jf, k)`.
+
+        It is created with protocol 0, so that it receives nothing, in particular from other interfaces, before it is
+        bound. It also receives multicast frames of groups that the host has not joined. Raises `OSError`.
+        """
+        self.dropped = 0
+        """Number of frames that the kernel dropped so far, as of the last `count_dropped`."""
+        self._offset, self._offset_read = 0.0, -math.inf
+        self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+        try:
+            self._socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, ROOM)
+            self._socket.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+            if program:
+                self._attach(program)
+            self._socket.bind((interface, protocol))
+            everything = struct.pack("@iHH8x", socket.if_nametoindex(interface), _PACKET_MR_ALLMULTI, 0)
+            self._socket.setsockopt(_SOL_PACKET, _PACKET_ADD_MEMBERSHIP, everything)
+            self._socket.setblocking(False)
+        except OSError as error:
+            self._socket.close()
+            raise OSError(error.errno, f"{interface}: {error.strerror}") from error
+
+    def _attach(self, program: Sequence[Sequence[int]]) -> None:
+        code = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *step) for step in program))
+        pointer = struct.pack("@HL", len(program), ctypes.addressof(code))
+        self._socket.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, pointer)
+
+    def fileno(self) -> int:
+        """Return the file descriptor."""
+        return self._socket.fileno()
+
+    def send(self, frame: bytes) -> None:
+        """Send a frame with its Ethernet header. Raises `OSError`, for example ENETDOWN."""
+        self._socket.send(frame)
+
+    def receive(self) -> tuple[float, int, bytes]:
+        """Return a frame: time of arrival (`time.monotonic()`), packet type (PACKET_HOST, ...), and its bytes.
+
+        Raises `BlockingIOError` when there is none, and other `OSError` once after the interface went down.
+        """
+        data, ancillary, _, address = self._socket.recvmsg(LARGEST, _ANCILLARY)
+        stamp = next(value for level, kind, value in ancillary if (level, kind) == (socket.SOL_SOCKET, _SO_TIMESTAMPNS))
+        seconds, nanoseconds = _TIMESPEC.unpack_from(stamp)
+        return seconds + nanoseconds / 1e9 - self._realtime_offset(), address[2], data
+
+    def _realtime_offset(self) -> float:
+        now = time.monotonic()
+        if now - self._offset_read >= _REFRESH:
+            self._offset, self._offset_read = realtime_offset(), now
+        return self._offset
+
+    def count_dropped(self) -> int:
+        """Return the number of frames that the kernel has dropped since the socket was opened."""
+        raw = self._socket.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, _STATISTICS.size)
+        self.dropped += _STATISTICS.unpack(raw)[1]  # reading resets it
+        return self.dropped
+
+    def __enter__(self) -> Self:
+        """Return the socket."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close it."""
+        self._socket.close()
+
+
+def realtime_offset() -> float:
+    """Return by how many seconds CLOCK_REALTIME, the clock of the stamps, is ahead of CLOCK_MONOTONIC, to some µs."""
+    best, found = math.inf, 0.0
+    for _ in range(10):
+        before = time.monotonic()
+        real = time.time()
+        after = time.monotonic()
+        if after - before < best:
+            best, found = after - before, real - (before + after) / 2
+    return found

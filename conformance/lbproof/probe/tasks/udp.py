@@ -1,0 +1,48 @@
+"""Task `udp`: send datagrams from one socket, and receive what comes back.
+
+Arguments: `host` (address), `port`, `payload` (base64), `count`, `ttl` (hop limit), `wait` (seconds after the last).
+Records: `["sent", t]`, `["received", t, base64]`, and `["failed", t, kind]` for an error of the network, such as an
+ICMP port unreachable (`lbproof.probe.connection`).
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from typing import TYPE_CHECKING
+
+from lbproof.probe.connection import family_of, kind_of
+from lbproof.probe.protocol import bytes_of, text_of
+
+if TYPE_CHECKING:
+    from lbproof.probe.task import Task
+
+
+def run(task: Task) -> None:
+    """Send all at once, and receive until the time is over."""
+    asked = task.arguments
+    payload = bytes_of(asked["payload"])
+    family = family_of(asked["host"])
+    with socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as opened:
+        if family == socket.AF_INET6:
+            opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS, asked["ttl"])
+        else:
+            opened.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, asked["ttl"])
+        opened.connect((asked["host"], asked["port"]))
+        for _ in range(asked["count"]):
+            try:
+                opened.send(payload)
+                task.emit(["sent", time.monotonic()])
+            except OSError as error:
+                task.emit(["failed", time.monotonic(), kind_of(error)])
+        until = time.monotonic() + asked["wait"]
+        while not task.stopping and (left := until - time.monotonic()) > 0:
+            if task.wait(left, opened):
+                _receive(task, opened)
+
+
+def _receive(task: Task, opened: socket.socket) -> None:
+    try:
+        task.emit(["received", time.monotonic(), text_of(opened.recv(1 << 16))])
+    except OSError as error:
+        task.emit(["failed", time.monotonic(), kind_of(error)])

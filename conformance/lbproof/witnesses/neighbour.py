@@ -1,0 +1,224 @@
+"""Who answers for an address on the segment: questions by ARP or NDP, as the address says, with raw frames.
+
+Raw frames are used instead of the kernel's neighbour table. Announcements do not count as answers, since
+implementations send them for seconds after an assignment. Only unicast replies to the sender of the request count, and
+for a request from the unspecified address, which cannot be answered by unicast in NDP, the reply to all nodes.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections import Counter
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
+
+from lbproof.probe.protocol import bytes_of, text_of
+from lbproof.spec.families import Family, family_of
+from lbproof.witnesses import frames, ndp
+from lbproof.witnesses.stream import ProbeError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from lbproof.spec.families import IPAddress
+    from lbproof.witnesses.stream import Stream
+    from lbproof.witnesses.vantage import Vantage
+
+Message: TypeAlias = frames.Frame | ndp.Message
+"""ARP packet or NDP message."""
+
+WAIT = 0.15
+"""Reply timeout in seconds: a reply takes far less than 1 ms on a segment, but tens of ms on an overloaded machine."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """Reply to one of the suite's requests."""
+
+    mac: str
+    """Hardware address at which the address is said to be."""
+    ether_src: str
+    """Ethernet source, equal to `mac` in a correct reply."""
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Reply:
+    """Reply, with the number of the last request before it."""
+
+    asked: int
+    seconds: float
+    """Seconds since that request."""
+    message: Message
+
+
+def ask(
+    vantage: Vantage, target: IPAddress, *, wait: float = WAIT, count: int = 1, sender: IPAddress | None = None
+) -> list[Answer]:
+    """Ask for an address `count` times; return all replies that arrive within `wait` seconds of each request.
+
+    Always waits for the full time, so that a reply of a second node is received too. `sender` is the sender address:
+    the vantage's own by default, the unspecified one for a probe (RFC 5227 section 2.1.1, RFC 4862 section 5.4.2).
+    """
+    return [
+        Answer(mac=reply.message.sender_mac, ether_src=reply.message.ether_src, seconds=reply.seconds)
+        for reply in _ask(vantage, [target] * count, every=wait, wait=wait, sender=sender)
+        if reply.message.sender_ip == target
+    ]
+
+
+def sweep(vantage: Vantage, targets: Sequence[IPAddress], *, wait: float = WAIT) -> dict[IPAddress, set[str]]:
+    """Ask for many addresses at once: address → MACs that answered for it, possibly none."""
+    found: dict[IPAddress, set[str]] = {target: set() for target in targets}
+    for family in Family:
+        asked = [target for target in targets if family_of(target) is family]
+        for reply in _ask(vantage, asked, every=0.0, wait=wait) if asked else ():
+            if reply.message.sender_ip in found:
+                found[reply.message.sender_ip].add(reply.message.sender_mac)
+    return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Census:
+    """Result of repeated requests for one address."""
+
+    asked: int
+    answers: dict[str, int]
+    """MAC → number of requests that it answered."""
+    unanswered: int
+    doubly: int
+    """Number of requests that more than one MAC answered."""
+
+
+def census(vantage: Vantage, target: IPAddress, *, asks: int, over: float) -> Census:
+    """Send `asks` requests, spread evenly over `over` seconds, or further apart where a reply takes longer."""
+    every = max(over / asks, WAIT)
+    macs: list[set[str]] = [set() for _ in range(asks)]
+    for reply in _ask(vantage, [target] * asks, every=every, wait=every):
+        if reply.message.sender_ip == target and reply.seconds <= WAIT:
+            macs[reply.asked].add(reply.message.sender_mac)
+    return Census(
+        asked=asks,
+        answers=dict(Counter(mac for who in macs for mac in who)),
+        unanswered=sum(not who for who in macs),
+        doubly=sum(len(who) > 1 for who in macs),
+    )
+
+
+def _ask(
+    vantage: Vantage, targets: Sequence[IPAddress], *, every: float, wait: float, sender: IPAddress | None = None
+) -> Iterator[_Reply]:
+    """Ask for addresses of one family, `every` so many seconds, and yield the replies until `wait` after the last.
+
+    Raises `ProbeError` when the kernel dropped frames.
+    """
+    family = family_of(targets[0])
+    own = sender or vantage.address_for(family)
+    send = [(every * turn, text_of(_question(vantage.mac, own, target))) for turn, target in enumerate(targets)]
+    seconds = every * (len(targets) - 1) + wait
+    found = vantage.probe().call("frames", within=seconds, send=send, seconds=seconds, **_socket(vantage, family))
+    if found.dropped:
+        raise ProbeError(f"questions at {vantage.name}: the kernel dropped {found.dropped} frames")
+    # by time: a reply may be read only after the next request has left
+    for asked, began, frame in _in_turn(found.records):
+        t, _, data = frame
+        message = decode(family, bytes_of(data), t)
+        if message and _is_answer(message, vantage.mac, own):
+            yield _Reply(asked=asked, seconds=t - began, message=message)
+
+
+def _in_turn(records: Sequence[Any]) -> Iterator[tuple[int, float, list[Any]]]:
+    """Yield for each frame the number and the moment of the last request before it, and its record."""
+    asked, began = -1, 0.0
+    for kind, t, *rest in sorted(records, key=lambda record: record[1]):
+        if kind == "sent":
+            asked, began = rest[0], t
+        elif asked >= 0:
+            yield asked, began, [t, *rest]
+
+
+def _question(mac: str, own: IPAddress, target: IPAddress) -> bytes:
+    if isinstance(target, IPv4Address):
+        return frames.encode(frames.request(mac=mac, address=own, target=target))
+    if not isinstance(own, IPv6Address):
+        raise TypeError(f"NDP has no question from {own} for {target}: both must be IPv6")
+    return ndp.encode(ndp.solicitation(mac=mac, address=own, target=target))
+
+
+def decode(family: Family, data: bytes, t: float) -> Message | None:
+    """Decode an ARP packet or an NDP message; None for any other frame."""
+    return frames.decode(data, t) if family is Family.IPV4 else ndp.decode(data, t)
+
+
+def _is_answer(message: Message, mac: str, own: IPAddress) -> bool:
+    if not message.is_reply:
+        return False
+    if own == ndp.UNSPECIFIED:
+        return message.gratuitous
+    return message.ether_dst == mac and not message.gratuitous
+
+
+def _socket(vantage: Vantage, family: Family) -> dict[str, Any]:
+    """Return the arguments of `frames` for the questions and answers of a family."""
+    if family is Family.IPV4:
+        return {"interface": vantage.interface, "protocol": frames.ETHERTYPE_ARP, "filter": ()}
+    return {"interface": vantage.interface, "protocol": ndp.ETHERTYPE_IPV6, "filter": ndp.FILTER}
+
+
+def row(message: Message) -> dict[str, Any]:
+    """Return a message as a row of the event `exchange`, without `t` and `node`; NDP in the terms of ARP."""
+    return {
+        "op": "reply" if message.is_reply else "request",
+        "sender_mac": message.sender_mac,
+        "sender_ip": str(message.sender_ip),
+        "target_mac": message.target_mac,
+        "target_ip": str(message.target_ip),
+        "ether_src": message.ether_src,
+        "ether_dst": message.ether_dst,
+    }
+
+
+class Listener:
+    """Context manager that records every ARP packet and NDP message at a vantage, of the families that it has."""
+
+    def __init__(self, vantage: Vantage) -> None:
+        """Record nothing before it is entered."""
+        self.vantage = vantage
+        self._streams: list[Stream] = []
+        self._messages: list[Message] = []
+
+    @property
+    def messages(self) -> list[Message]:
+        """Return what has arrived so far, in order of time. Raises `ProbeError` when something may be missing."""
+        for stream in self._streams:
+            stream.exchange()
+        return sorted(self._messages, key=lambda message: message.t)
+
+    def announcements(self, address: IPAddress) -> list[Message]:
+        """Return the recorded announcements of an address: gratuitous ARP, unsolicited advertisements."""
+        return [message for message in self.messages if message.gratuitous and message.sender_ip == address]
+
+    def __enter__(self) -> Self:
+        """Start to record."""
+        probe = self.vantage.probe()
+
+        def keep(family: Family, record: list[Any]) -> None:
+            t, _, data = record[1:]
+            if message := decode(family, bytes_of(data), probe.clock.local(t)):
+                self._messages.append(message)
+
+        for family in self.vantage.families:
+            each = functools.partial(keep, family)
+            asked = _socket(self.vantage, family)
+            self._streams.append(probe.request("frames", each=each, send=(), seconds=None, **asked))
+        for stream in self._streams:
+            stream.wait_ready()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop. Raises `ProbeError` when frames were lost; recorded ones stay available otherwise."""
+        streams, self._streams = self._streams, []
+        dropped = sum(stream.cancel().dropped for stream in streams)
+        if dropped:
+            raise ProbeError(f"listener at {self.vantage.name}: the kernel dropped {dropped} frames")

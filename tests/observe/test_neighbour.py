@@ -1,0 +1,199 @@
+"""Who answers for an address, seen from a host of a real segment whose other hosts' kernels answer."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv4Network, IPv6Address
+from typing import TYPE_CHECKING
+
+import pytest
+
+from lbproof.probe.protocol import text_of
+from lbproof.spec.families import Family, family_of
+from lbproof.witnesses import ndp, neighbour
+from lbproof.witnesses.frames import BROADCAST, Frame, Op, encode
+from lbproof.witnesses.stream import ProbeError
+from lbproof.witnesses.wait import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.observe.places import Segment
+
+    from lbproof.spec.families import IPAddress
+    from lbproof.witnesses.vantage import Vantage
+
+FREE = IPv4Address("10.77.0.9")
+"""An address that no host has."""
+FREE6 = IPv6Address("fd00:77::9")
+FAMILIES = pytest.mark.parametrize("family", Family, ids=lambda family: family.label)
+
+
+@pytest.fixture
+def wire(web: Vantage) -> Iterator[socket.socket]:
+    """A socket on `web` that sends whatever it is given."""
+    with web.inside():
+        opened = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+    opened.bind((web.interface, 0))
+    yield opened
+    opened.close()
+
+
+def reply(web: Vantage, *, to: str, target: IPv4Address) -> bytes:
+    """`FREE` is at `web`."""
+    return encode(
+        Frame(
+            ether_dst=to,
+            ether_src=web.mac,
+            op=Op.REPLY,
+            sender_mac=web.mac,
+            sender_ip=FREE,
+            target_mac=to,
+            target_ip=target,
+        )
+    )
+
+
+def free(family: Family) -> IPAddress:
+    """An address that no host has."""
+    return FREE if family is Family.IPV4 else FREE6
+
+
+@FAMILIES
+def test_the_owner_answers(client: Vantage, web: Vantage, family: Family) -> None:
+    """One answer to each request, with the owner's hardware address, well within the wait."""
+    answers = neighbour.ask(client, web.address_for(family), count=3)
+
+    assert [(answer.mac, answer.ether_src) for answer in answers] == [(web.mac, web.mac)] * 3
+    assert all(0 < answer.seconds < neighbour.WAIT for answer in answers)
+
+
+@FAMILIES
+def test_nobody_answers_for_a_free_address(client: Vantage, family: Family) -> None:
+    """Silence is an empty list."""
+    assert neighbour.ask(client, free(family)) == []
+
+
+@FAMILIES
+def test_every_one_who_answers_is_heard(segment: Segment, client: Vantage, family: Family) -> None:
+    """Two hosts with one address are two answers to one request."""
+    with segment.address("web", free(family)), segment.address("twin", free(family)):
+        answers = neighbour.ask(client, free(family))
+
+    assert {answer.mac for answer in answers} == {segment.hosts["web"].mac, segment.hosts["twin"].mac}
+
+
+@pytest.mark.parametrize("sender", [IPv4Address(0), IPv6Address(0)], ids=str)
+def test_a_probe_is_answered_as_well(client: Vantage, web: Vantage, sender: IPAddress) -> None:
+    """Asked from the unspecified address, as before an address is taken (RFC 5227, RFC 4862)."""
+    found = neighbour.ask(client, web.address_for(family_of(sender)), sender=sender)
+
+    assert [answer.mac for answer in found] == [web.mac]
+
+
+def test_an_unsolicited_advertisement_is_no_answer(client: Vantage, web: Vantage, wire: socket.socket) -> None:
+    """It is heard as an announcement, which nobody has asked for."""
+    with neighbour.Listener(client) as heard:
+        wire.send(ndp.encode(ndp.announcement(mac=web.mac, address=FREE6)))
+        answers = neighbour.ask(client, FREE6)
+
+    assert [(message.sender_mac, message.announcement_fault) for message in heard.announcements(FREE6)] == [
+        (web.mac, "")
+    ]
+    assert answers == []
+
+
+def test_an_announcement_is_no_answer(client: Vantage, web: Vantage, wire: socket.socket) -> None:
+    """Neither to all nor to the one who asks: only a reply to the request counts."""
+    with neighbour.Listener(client) as heard:
+        wire.send(reply(web, to=BROADCAST, target=FREE))
+        wire.send(reply(web, to=client.mac, target=FREE))
+        wire.send(reply(web, to="02:00:00:00:77:03", target=IPv4Address("10.77.0.3")))
+        answers = neighbour.ask(client, FREE)
+
+    assert len(heard.announcements(FREE)) == 2
+    assert answers == []
+
+
+def test_many_are_asked_at_once(segment: Segment, client: Vantage, web: Vantage) -> None:
+    """A sweep of a whole network finds who has which address, and nobody behind the rest."""
+    with segment.address("twin", FREE):
+        wanted = list(IPv4Network("10.77.0.0/24"))[2:255]
+        found = neighbour.sweep(client, [*wanted, FREE6, *(host.addresses[1] for host in segment.hosts.values())])
+
+    assert {address: macs for address, macs in found.items() if macs} == {
+        web.address: {web.mac},
+        IPv4Address("10.77.0.3"): {segment.hosts["twin"].mac},
+        FREE: {segment.hosts["twin"].mac},
+        web.address_for(Family.IPV6): {web.mac},
+        IPv6Address("fd00:77::3"): {segment.hosts["twin"].mac},
+    }
+    assert len(found) == 253 + 4
+
+
+def test_a_census_counts_who_answered_and_how_often(segment: Segment, client: Vantage) -> None:
+    """Who answered every request, and how many requests two answered."""
+    web, twin = segment.hosts["web"].mac, segment.hosts["twin"].mac
+    with segment.address("web", FREE):
+        alone = neighbour.census(client, FREE, asks=2, over=0.4)
+        with segment.address("twin", FREE):
+            both = neighbour.census(client, FREE, asks=2, over=0.4)
+    nobody = neighbour.census(client, FREE, asks=2, over=0.4)
+
+    assert alone == neighbour.Census(asked=2, answers={web: 2}, unanswered=0, doubly=0)
+    assert both == neighbour.Census(asked=2, answers={web: 2, twin: 2}, unanswered=0, doubly=2)
+    assert nobody == neighbour.Census(asked=2, answers={}, unanswered=2, doubly=0)
+
+
+def test_a_listener_hears_requests_and_replies_in_order(client: Vantage, web: Vantage) -> None:
+    """Others' broadcasts and what is meant for the vantage, with the moment of each."""
+    with neighbour.Listener(web) as heard:
+        neighbour.ask(client, web.address)
+
+    asked = [m for m in heard.messages if isinstance(m, Frame) and not m.is_reply and m.sender_mac == client.mac]
+    assert [(m.ether_dst, m.target_ip) for m in asked] == [(BROADCAST, web.address)]
+    assert [m.t for m in heard.messages] == sorted(m.t for m in heard.messages)
+
+
+def test_what_was_sent_before_is_heard_at_once(client: Vantage, web: Vantage) -> None:
+    """Nothing that arrived before the question is missing in its answer, however often it is asked."""
+    with neighbour.Listener(client) as heard, web.start_probe() as sending:
+        frame = text_of(reply(web, to=BROADCAST, target=FREE))
+        for count in range(1, 30):
+            sending.call("frames", within=0, interface="eth0", protocol=3, filter=[], send=[(0, frame)], seconds=0.005)
+            assert len(heard.announcements(FREE)) == count
+
+
+def test_a_listener_whose_probe_dies_says_so(client: Vantage) -> None:
+    """It is never taken for silence."""
+    heard = neighbour.Listener(client)
+    heard.__enter__()
+    os.kill(client.probe().process.pid, signal.SIGKILL)
+
+    with pytest.raises(ProbeError, match="task frames at client"):
+        _ = heard.messages
+    with pytest.raises(ProbeError, match="task frames at client"):
+        heard.__exit__()
+    with pytest.raises(ProbeError, match="it ended with -9"):
+        client.probe()
+
+
+def test_a_listener_outlives_the_loss_of_its_interface(segment: Segment, client: Vantage, web: Vantage) -> None:
+    """A fault that takes the interface down is what is being watched, and not the end of it."""
+    with neighbour.Listener(web) as heard:
+        with segment.interface_down("web"):
+            assert neighbour.ask(client, FREE) == []
+        eventually(lambda: neighbour.ask(client, web.address), bool, what="web answers again", within=5)
+
+        assert any(frame.target_ip == web.address for frame in heard.messages)
+
+
+def test_an_interface_that_is_not_there_is_named(segment: Segment) -> None:
+    """The error says which interface, and of which vantage."""
+    elsewhere = replace(segment.hosts["web"], interface="eth7")
+
+    with pytest.raises(ProbeError, match="task frames at web: eth7: No such device"):
+        neighbour.ask(elsewhere, FREE)

@@ -1,0 +1,165 @@
+"""Probes of vantages that are network namespaces: where they run, whom they serve, and when they are replaced."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from ipaddress import IPv4Address
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.observe.places import Segment, ip
+
+from lbproof.lab.common.vantage import NamespaceVantage
+from lbproof.probe.protocol import text_of
+from lbproof.witnesses.stream import ProbeError
+from lbproof.witnesses.wait import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from lbproof.witnesses.probe import Probe
+    from lbproof.witnesses.stream import Stream
+
+TEST_TYPE = 0x88B5
+"""The EtherType for experiments (IEEE 802, local experimental 1)."""
+
+
+@pytest.fixture
+def place() -> Iterator[NamespaceVantage]:
+    """A namespace with nothing in it."""
+    name = f"lbo{os.getpid() % 100000}-place"
+    ip("netns", "add", name)
+    found = NamespaceVantage(
+        name="place",
+        addresses=(IPv4Address("127.0.0.1"),),
+        mac="",
+        netns=f"/run/netns/{name}",
+        pidns="/proc/self/ns/pid",
+    )
+    yield found
+    found.probes.close()
+    ip("netns", "del", name)
+
+
+def namespace(probe: Probe) -> str:
+    """The network namespace that a probe is in."""
+    return str(Path(f"/proc/{probe.process.pid}/ns/net").readlink())
+
+
+def listening(probe: Probe, send: list[tuple[float, str]] | None = None) -> Stream:
+    """Every frame of the test's type, until it is cancelled."""
+    found = probe.request("frames", interface="eth0", protocol=TEST_TYPE, filter=[], send=send or [], seconds=None)
+    found.wait_ready()
+    return found
+
+
+def test_a_vantage_has_one_probe_in_its_namespace(place: NamespaceVantage) -> None:
+    """Everyone who asks is given the same one, and it is not in this namespace."""
+    probe = place.probe()
+
+    assert place.probe() is probe
+    assert namespace(probe) != str(Path("/proc/self/ns/net").readlink())
+
+
+def test_a_measurement_has_a_probe_of_its_own(place: NamespaceVantage) -> None:
+    """In the same namespace, in another process."""
+    with place.start_probe() as own:
+        assert own.process.pid != place.probe().process.pid
+        assert namespace(own) == namespace(place.probe())
+    assert own.process.returncode == 0
+
+
+def test_a_replaced_namespace_has_a_new_probe(place: NamespaceVantage) -> None:
+    """As of a node that crashed and is back: the name is the same, the place is not."""
+    before = place.probe()
+    where = namespace(before)
+    name = place.netns.rpartition("/")[2]
+    ip("netns", "del", name)
+    ip("netns", "add", name)
+    after = place.probe()
+
+    assert namespace(after) != where
+    assert before.process.returncode is not None
+
+
+def test_a_namespace_that_is_gone_is_said_to_be(place: NamespaceVantage) -> None:
+    """While a node has crashed there is nothing to ask from."""
+    gone = NamespaceVantage(name="gone", addresses=(), mac="", netns=f"{place.netns}x", pidns=place.pidns)
+
+    with pytest.raises(ProbeError, match=r"probe at gone: its namespace is not there: .*No such file"):
+        gone.probe()
+
+
+def test_a_probe_that_died_is_told_once_and_replaced(place: NamespaceVantage) -> None:
+    """Its death is no verdict, and not the end of the run."""
+    dead = place.probe()
+    os.kill(dead.process.pid, signal.SIGKILL)
+    eventually(lambda: dead.alive, lambda alive: not alive, what="it dies", within=5)
+
+    with pytest.raises(ProbeError, match="probe at place: it ended with -9"):
+        place.probe()
+    assert place.probe().alive
+
+
+def test_the_end_of_the_lab_ends_all(place: NamespaceVantage) -> None:
+    """Shared ones and others."""
+    found = [place.probe(), place.start_probe()]
+    place.probes.close()
+
+    assert [probe.process.returncode for probe in found] == [0, 0]
+
+
+def test_it_dies_with_the_process_namespace_of_its_lab(place: NamespaceVantage) -> None:
+    """Its init is the lab's."""
+    with subprocess.Popen(["unshare", "--pid", "--fork", "--kill-child=KILL", "sleep", "60"]) as lab:
+        children = Path(f"/proc/{lab.pid}/task/{lab.pid}/children")
+
+        def init() -> str:
+            return children.read_text(encoding="ascii").strip()
+
+        eventually(init, bool, what="it has an init", within=5)
+        inside = NamespaceVantage(
+            name="inside", addresses=(), mac="", netns=place.netns, pidns=f"/proc/{init()}/ns/pid"
+        )
+        probe = inside.probe()
+        lab.kill()
+        eventually(lambda: probe.alive, lambda alive: not alive, what="it dies", within=5)
+        probe.close()
+
+    assert probe.process.returncode == -signal.SIGKILL
+
+
+def test_frames_leave_on_a_schedule_and_arrive(segment: Segment) -> None:
+    """Each has the moment of its sending at one vantage and of its arrival at the other."""
+    client, web = segment.hosts["client"], segment.hosts["web"]
+    frame = bytes.fromhex((web.mac + client.mac).replace(":", "")) + TEST_TYPE.to_bytes(2, "big") + bytes(46)
+    with listening(web.probe()) as heard:
+        asked = {"interface": "eth0", "protocol": TEST_TYPE, "filter": []}
+        plan = [(0.0, text_of(frame)), (0.1, text_of(frame))]
+        sent = client.probe().call("frames", within=0.2, send=plan, seconds=0.2, **asked)
+        arrived = heard.wait_records(2, within=5)
+    left = [record[1] for record in sent.records if record[0] == "sent"]
+
+    assert [record[2] for record in sent.records if record[0] == "sent"] == [0, 1]
+    assert left[1] - left[0] >= 0.1
+    assert [record[3] for record in arrived] == [text_of(frame)] * 2
+    assert all(0 <= record[1] - t < 0.1 for record, t in zip(arrived, left, strict=True))
+
+
+def test_what_the_kernel_drops_is_counted(segment: Segment) -> None:
+    """A probe that stands still loses frames, and says how many."""
+    client, web = segment.hosts["client"], segment.hosts["web"]
+    frame = bytes.fromhex((web.mac + client.mac).replace(":", "")) + TEST_TYPE.to_bytes(2, "big") + bytes(1400)
+    with web.start_probe() as slow:
+        heard = listening(slow)
+        os.kill(slow.process.pid, signal.SIGSTOP)
+        asked = {"interface": "eth0", "protocol": TEST_TYPE, "filter": []}
+        client.probe().call("frames", within=10, send=[(0.0, text_of(frame))] * 12_000, seconds=1.5, **asked)
+        os.kill(slow.process.pid, signal.SIGCONT)
+        found = heard.cancel()
+
+    assert found.dropped > 0
+    assert len(found.records) < 12_000
