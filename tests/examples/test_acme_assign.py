@@ -44,7 +44,19 @@ def test_a_block_is_a_network_a_range_or_an_address(text: str, first: str, last:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "192.0.2.300/28", "192.0.2.1/28", "192.0.2.9-192.0.2.1", "192.0.2.1-2001:db8::1", "2001:db8::/64"]
+    "text",
+    [
+        "",
+        "192.0.2.300/28",
+        "192.0.2.1/28",
+        "192.0.2.9-192.0.2.1",
+        "192.0.2.1-2001:db8::1",
+        "2001:db8::/64",
+        "0.0.0.0/0",
+        "224.0.0.1",
+        "127.0.0.1",
+        "192.0.2.1-255.255.255.255",
+    ],
 )
 def test_a_malformed_pool_is_named_and_the_others_are_read(text: str) -> None:
     """The line begins with the key of the pool."""

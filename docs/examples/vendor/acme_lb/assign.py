@@ -56,13 +56,17 @@ def read_pools(data: Mapping[str, str]) -> tuple[list[range], list[str]]:
 
 def block(text: str) -> range:
     """Return the addresses of `192.0.2.64/28`, `192.0.2.10-192.0.2.19` or `192.0.2.1`. Raises ValueError."""
-    if "-" not in text:
+    if "-" in text:
+        first, last = (IPv4Address(end.strip()) for end in text.split("-", 1))
+    else:
         network = IPv4Network(text)
-        return range(int(network[0]), int(network[-1]) + 1)
-    first, last = (int(IPv4Address(end.strip())) for end in text.split("-", 1))
+        first, last = network[0], network[-1]
     if first > last:
         raise ValueError(f"{text} ends before it begins")
-    return range(first, last + 1)
+    for end in (first, last):
+        if end.is_unspecified or end.is_loopback or end.is_multicast or end.is_reserved:
+            raise ValueError(f"{text}: {end} is not the address of a host")
+    return range(int(first), int(last) + 1)
 
 
 def assign(services: Sequence[Service], blocks: Sequence[range], *, complete: bool) -> dict[Service, int]:

@@ -32,9 +32,12 @@ class Interface:
                 self.change(DELETE, address, 0)
         now = time.monotonic()
         for address in wanted if now >= self.due else wanted - self.has:
-            self.change(NEW, address, seconds)
-            self.has.add(address)
-            self.announce(IPv4Address(address).packed)
+            try:
+                self.change(NEW, address, seconds)
+                self.has.add(address)
+                self.announce(IPv4Address(address).packed)
+            except OSError as error:  # it stops no other address
+                print(error, flush=True)
         self.due = now + again if now >= self.due else self.due
 
     def change(self, kind: int, address: int, seconds: int) -> None:
