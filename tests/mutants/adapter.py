@@ -11,8 +11,9 @@ from tests.mutants.catalogue import MUTANTS, Mutant
 from lbproof.adapters.reference import Reference
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
+    from lbproof.adapters.base import Site
     from lbproof.lab.base import Image
 
 ROOT = Path(__file__).parents[2]
@@ -23,19 +24,19 @@ class Broken(Reference):
 
     def __init__(self, mutant: Mutant) -> None:
         """Use the reference's adapter with another program."""
-        self.mutant = mutant
+        self._mutant = mutant
         self.name = f"mutant-{mutant.name}"
 
-    def images(self, programs: Mapping[str, Path]) -> list[Image]:
+    def images(self, site: Site) -> list[Image]:
         """Return the reference's image with the mutant as its program."""
         return [
             replace(
                 image,
-                args=("-m", "tests.mutants", self.mutant.name),
+                args=("-m", "tests.mutants", self._mutant.name),
                 binds=(*image.binds, str(ROOT)),
                 env={**image.env, "PYTHONPATH": f"{image.env['PYTHONPATH']}:{ROOT}"},
             )
-            for image in super().images(programs)
+            for image in super().images(site)
         ]
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from lbproof.lab.netns.lab import NetnsLab
 
-NAMESPACE = Reference.controller.namespace
+NAMESPACE = Reference.workloads[0].namespace
 
 
 class Labs:

@@ -7,13 +7,17 @@ import signal
 import subprocess
 from ipaddress import IPv4Address
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.observe.places import Segment, ip
 
+from lbproof.context import RunContext
 from lbproof.lab.common.vantage import NamespaceVantage
 from lbproof.probe.protocol import text_of
+from lbproof.witnesses.clock import Clock
+from lbproof.witnesses.journal import Journal
 from lbproof.witnesses.stream import ProbeError
 from lbproof.witnesses.wait import eventually
 
@@ -70,6 +74,34 @@ def test_a_measurement_has_a_probe_of_its_own(place: NamespaceVantage) -> None:
         assert own.process.pid != place.probe().process.pid
         assert namespace(own) == namespace(place.probe())
     assert own.process.returncode == 0
+
+
+def test_the_clock_of_each_vantage_is_told(place: NamespaceVantage) -> None:
+    """As its last probe measured it."""
+    assert place.probes.clocks() == {}
+    place.probe()
+
+    assert place.probes.clocks() == {"place": Clock(offset=0, uncertainty=0)}
+
+
+def test_a_clock_is_written_down_once() -> None:
+    """And again when it is measured anew."""
+    journal = Journal(None)
+    rows: list[dict[str, Any]] = []
+    journal.listeners.append(rows.append)
+    found = {"place": Clock(offset=1.5, uncertainty=0.1)}
+    lab: Any = SimpleNamespace(clocks=lambda: found, segment=SimpleNamespace(free=()))
+    nothing: Any = None
+    run = RunContext(lab=lab, cluster=nothing, adapter=nothing, journal=journal, waiter=nothing, programs={})
+    run.note_clocks()
+    run.note_clocks()
+    found["place"] = Clock(offset=1.6, uncertainty=0.1)
+    run.note_clocks()
+
+    assert [(row["event"], row["vantage"], row["offset"], row["uncertainty"]) for row in rows] == [
+        ("probe", "place", 1.5, 0.1),
+        ("probe", "place", 1.6, 0.1),
+    ]
 
 
 def test_a_replaced_namespace_has_a_new_probe(place: NamespaceVantage) -> None:

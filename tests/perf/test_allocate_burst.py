@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
-    from lbproof.witnesses.kube import Kube
+    from lbproof.context import RunContext
     from lbproof_perf.sut.service_observer import ServiceObserver
 
 
@@ -73,7 +74,8 @@ def services(count: int, mute: str = "") -> tuple[Services, FakeKube]:
     kube = FakeKube()
     observer = FakeEyes(kube, mute)
     names = [f"s{at}" for at in range(count)]
-    return Services(cast("Kube", kube), cast("ServiceObserver", observer), names, "web"), kube
+    run = cast("RunContext", SimpleNamespace(cluster=kube, opt_in=lambda service: service))
+    return Services(run, cast("ServiceObserver", observer), names, "web"), kube
 
 
 def test_all_is_kept_of_each_service() -> None:

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lbproof.adapters.base import Ask
-from lbproof.context import manifests
+from lbproof.adapters.base import WorkloadRole
+from lbproof.adapters.validation import validate
 from lbproof.lab.base import Capability, LabError, Topology
 from lbproof.lab.components import debian, ensure
 from lbproof.witnesses import http
@@ -110,14 +110,9 @@ def test_more_nodes_than_priorities_are_refused() -> None:
         configuration(["198.18.0.1"], ["w"] * 251, interface="eth0", advertisement=1)
 
 
-def test_a_control_says_that_it_is_no_implementation() -> None:
-    """Whoever asks it for what only a controller gives is told in one line."""
-    one = Keepalived()
-    service = manifests.service("lbproof", "web")
-
-    assert one.pool("any", ["198.18.0.0/24"]) == []
-    with pytest.raises(LabError, match="is a control and gives no addresses"):
-        one.ask(service, "198.18.0.1", Ask.FIELD)
+def test_a_control_claims_nothing() -> None:
+    """It is an adapter in order, and of none of its members that only a controller has anything is asked."""
+    assert validate(Keepalived(), "keepalived").features == frozenset()
 
 
 def test_a_program_that_is_another_is_named(program: Path) -> None:
@@ -142,13 +137,13 @@ def test_it_serves_an_address_as_an_implementation_does(control: Deployment, add
 
 def test_it_moves_when_its_node_dies_and_stays_when_that_is_back(control: Deployment, address: IPAddress) -> None:
     """A power cut takes keepalived with its node; the reboot starts it again, and it takes nothing from the other."""
-    check, adapter = control.check, control.run.adapter
+    check = control.check
     before = check.announcer(address, budget="one_answerer")
     with check.fault(Capability.NODE_CRASH, functools.partial(control.lab.node_crash, before.name)):
         after = check.announcer(address, but=before.name, budget="one_answerer")
         served = http.get(check.client, address, 80, "/hostname", timeout=2).status
     control.run.nodes_ready()
-    control.run.rolled_out(adapter.announcer)
+    control.run.workloads.rolled_out()
     check.wait.consistently(
         lambda: sorted(check.answerers(address)),
         lambda who: who == [after.name],
@@ -157,4 +152,4 @@ def test_it_moves_when_its_node_dies_and_stays_when_that_is_back(control: Deploy
     )
 
     assert served == 200
-    assert set(control.run.pods(adapter.announcer)) == {before.name, after.name}
+    assert {node for node, _, _ in control.run.workloads.pods(WorkloadRole.ANNOUNCER)} == {before.name, after.name}

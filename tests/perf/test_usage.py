@@ -13,7 +13,7 @@ import pytest
 
 from lbproof_perf.sut.usage import cpu_between, private_bytes, read, requests, restless
 
-PARTS = {"controller": ("metallb-system", "controller-"), "speakers": ("metallb-system", "speaker-")}
+PARTS = {"controller": [("metallb-system", "controller-")], "speakers": [("metallb-system", "speaker-")]}
 BUSY = """
 import sys, time
 def burn():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lbproof.spec import PROFILES, REQUIREMENTS, Level
+from lbproof.spec import PROFILES, REQUIREMENTS, Level, lacking
 from lbproof.spec.requirements import needs_of
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def count(
     claims = features if claimed is None else set(claimed)
     enough = any if in_part else all
     cases = [
-        [needs_of(case) <= claims for case in requirement.case_ids if needs_of(case) <= features]
+        [not lacking(needs_of(case), claims) for case in requirement.case_ids if not lacking(needs_of(case), features)]
         for requirement in REQUIREMENTS.values()
         if level in {None, requirement.level}
     ]

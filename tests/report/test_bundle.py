@@ -285,7 +285,11 @@ def all_of(profile: str, *claimed: str) -> str:
 @pytest.mark.parametrize(
     ("name", "message", "colour"),
     [
-        ("whole", all_of("core", "core", "events", "explicit-ip", "pool"), "brightgreen"),
+        (
+            "whole",
+            all_of("core", "core", "default-class", "explicit-ip-annotation", "pool", "refusal-reason"),
+            "brightgreen",
+        ),
         ("passed", f"partial 3/{ALL}", "blue"),
         (
             "unclaimed",

@@ -56,6 +56,16 @@ def test_every_link_leads_somewhere(each: Sample, shown: Callable[[Path], Page])
     assert {link[1:] for link in told.links if link.startswith("#")} <= set(told.ids)
 
 
+def test_the_clock_of_each_vantage_is_stated(begin: Callable[..., Story]) -> None:
+    """Whether it is the suite's, or its offset and uncertainty."""
+    story = begin("L2-01").add("probe", vantage="client", offset=0.0, uncertainty=0.0)
+    story.add("probe", vantage="agent", offset=-1.25, uncertainty=0.0005)
+    source = html.of(model.of_events(story.judged("L2-01").rows))
+
+    assert "<th>clock of client</th><td>the suite&#39;s</td>" in source.replace("suite's", "suite&#39;s")
+    assert "<th>clock of agent</th><td>-1.250000 s ± 0.000500 s to the suite" in source
+
+
 def test_evidence_is_linked_where_it_lies(sample: Callable[[str], Sample], shown: Callable[[Path], Page]) -> None:
     """A click opens the capture."""
     failed = sample("failed")

@@ -25,6 +25,22 @@ def made(folder: Path) -> dict[str, Any]:
     return found
 
 
+def test_the_clock_of_each_vantage(begin: Callable[..., Story]) -> None:
+    """The last one that was measured; a run of an earlier version has none."""
+    story = begin("L2-01")
+    story.add("probe", vantage="client", offset=0.0, uncertainty=0.0)
+    story.add("probe", vantage="agent", offset=7.5, uncertainty=0.2)
+    story.add("probe", vantage="agent", offset=7.4, uncertainty=0.1)
+    told = jsonreport.of(model.of_events(story.judged("L2-01").rows))
+    old = jsonreport.of(model.of_events(begin("L2-01").judged("L2-01").rows))
+
+    assert {vantage: (clock.offset, clock.uncertainty) for vantage, clock in told.clocks.items()} == {
+        "client": (0.0, 0.0),
+        "agent": (7.4, 0.1),
+    }
+    assert old.clocks == {}
+
+
 def test_the_fields_that_programs_rely_on(sample: Callable[[str], Sample]) -> None:
     """None is renamed, none changes what it means."""
     report = made(sample("failed").folder)

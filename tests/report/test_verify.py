@@ -13,7 +13,7 @@ from tests.report.counts import ALL, LAYER2_MUSTS, LAYER2_MUSTS_UNCLAIMED, count
 from lbproof.report import bundle, model, verify
 from lbproof.report.verify import SUMS, checksums
 from lbproof.run.cli import cli
-from lbproof.spec import SPEC_VERSION, Conclusion
+from lbproof.spec import SPEC_VERSION, VERSIONS, Conclusion
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from tests.report.conftest import Sample, Story
 
+KNOWN = " and ".join(VERSIONS)
 Edit = Any
 """A function that changes JSON in place."""
 
@@ -78,7 +79,7 @@ FORGERIES: list[tuple[str, Edit, str]] = [
     (
         "spec",
         lambda told: told.update(spec="9.9"),
-        f"report.json: spec '9.9' is not known; this lbproof knows {SPEC_VERSION}: use the lbproof of that version",
+        f"report.json: spec '9.9' is not known; this lbproof knows {KNOWN}: use the lbproof of that version",
     ),
     (
         "profile",

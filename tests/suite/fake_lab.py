@@ -54,6 +54,9 @@ class FakeLab:
     def can(self, _ability: object) -> bool:
         return False
 
+    def clocks(self) -> Mapping[str, Any]:
+        return {}
+
     def describe(self) -> Mapping[str, str]:
         return {"kubernetes": "none"}
 

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from tests.suite.acme import Acme
 
 from lbproof.context import CannotShow, RunContext, ingress
 from lbproof.context.objects import BadStatus
@@ -27,7 +28,7 @@ def run_in(*free: IPAddress) -> RunContext:
     segment = Segment(name="lan", subnets=(IPv4Network("192.0.2.0/24"), IPv6Network("2001:db8::/64")), free=free)
     other = cast("Any", None)
     lab = cast("Any", SimpleNamespace(segment=segment))
-    return RunContext(lab=lab, cluster=other, adapter=other, journal=other, waiter=other, programs={})
+    return RunContext(lab=lab, cluster=other, adapter=Acme(), journal=other, waiter=other, programs={})
 
 
 def block(first: IPAddress, count: int) -> list[IPAddress]:

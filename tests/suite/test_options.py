@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from lbproof.run.options import read
-from lbproof.spec import BadOption, UnknownName
+from lbproof.spec import BadOption, UnknownName, claims
 
-CLAIMED = frozenset({"core", "pool", "l2", "explicit-ip", "events"})
+CLAIMED = claims({"core", "pool", "l2", "explicit-ip", "events"})
 
 
 def test_a_flag_wins_over_the_file(tmp_path: Path) -> None:
@@ -86,7 +86,7 @@ def test_what_is_not_claimed_and_what_is_left_out_are_two_facts() -> None:
 
 def test_a_profile_is_the_requirements_that_its_features_reach() -> None:
     """`core` holds nothing of the wire."""
-    run, not_run = read(None, {"profile": "core"}).cases(CLAIMED | {"class", "pool-annotation"})
+    run, not_run = read(None, {"profile": "core"}).cases(CLAIMED | {"class", "pool-mark"})
 
     assert not [case for case in [*run, *not_run] if case.startswith(("L2", "FAIL", "ARTICLE"))]
     assert "POOL-01" in run

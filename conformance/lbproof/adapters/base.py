@@ -1,25 +1,26 @@
-"""Interface of an adapter: how to install an implementation, create pools, request addresses and read its Events.
+"""Interface of an adapter: how to install an implementation, give it pools, ask for addresses and read what it reports.
 
-An adapter contains names and manifests, never verdicts: the same checks run on every implementation. A vendor's adapter
-is a class with these members, registered under the entry point `lbproof.adapters`.
+An adapter contains names, patterns and objects, never verdicts: the same checks run on every implementation. It is a
+class derived from `Adapter`, registered under the entry point `lbproof.adapters`. A member that belongs to a feature
+(`FEATURE_MEMBERS`) is needed where the feature is claimed, and never used where it is not.
 """
 
 from __future__ import annotations
 
-import re
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from importlib import import_module
-from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Any, Protocol
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from lbproof.spec import UnknownName, check_budgets, check_features
+from lbproof.adapters.reports import AnnouncerStatus, ConditionPattern, EventPattern, MetadataKey
+from lbproof.lab.base import Image, Node
+from lbproof.spec import BadOption
+from lbproof.spec.families import IPAddress, IPNetwork
+from lbproof.spec.names import nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-    from contextlib import AbstractContextManager
-
-    from lbproof.lab.base import Image
     from lbproof.witnesses.kube import Kube
 
 Object = dict[str, Any]
@@ -27,164 +28,194 @@ Object = dict[str, Any]
 
 
 class Ask(StrEnum):
-    """Method by which a Service requests an address."""
+    """Way in which a Service requests an address."""
 
     ANNOTATION = "annotation"
+    """The annotation `Adapter.address_annotation`."""
     FIELD = "field"
+    """`spec.loadBalancerIP`."""
 
 
 class Cause(StrEnum):
     """Reason why a request cannot be satisfied."""
 
     POOL_EXHAUSTED = "pool-exhausted"
-    NO_POOL = "no-pool"
     NOT_IN_POOL = "not-in-pool"
     IN_USE = "in-use"
     BAD_REQUEST = "bad-request"
 
 
+class WorkloadRole(StrEnum):
+    """What a workload does, for the checks that restart or kill it."""
+
+    CONTROLLER = "controller"
+    """Gives addresses to Services."""
+    ANNOUNCER = "announcer"
+    """Answers for addresses on the segment."""
+
+
+WORKLOAD_KINDS = ("Deployment", "DaemonSet", "StatefulSet", "StaticPod")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workload:
-    """Deployment or DaemonSet of the implementation."""
+    """Workload of the implementation. Its pods are ready when those that its kind demands are new and Ready."""
 
     kind: str
-    """`Deployment` or `DaemonSet`."""
+    """One of `WORKLOAD_KINDS`. A static pod is one or more pods that kubelets start from files; one suffices."""
     namespace: str
     name: str
     selector: Mapping[str, str]
     """Labels of its pods."""
+    roles: Collection[WorkloadRole] = ()
+    """Both for a single workload, none for one that only has to be ready."""
+
+    def __post_init__(self) -> None:
+        """Raise `BadOption` for an unknown kind or role, and for an empty selector, which all pods would match."""
+        if self.kind not in WORKLOAD_KINDS:
+            guess = nearest(self.kind, WORKLOAD_KINDS)
+            hint = f"did you mean {guess!r}? It is" if guess else "it is"
+            raise BadOption(f"workload {self.name}: unknown kind {self.kind!r}; {hint} {', '.join(WORKLOAD_KINDS)}")
+        if unknown := [role for role in self.roles if role not in list(WorkloadRole)]:
+            raise BadOption(f"workload {self.name}: unknown role {unknown[0]!r}; it is {', '.join(WorkloadRole)}")
+        if not self.selector:
+            raise BadOption(f"workload {self.name}: an empty selector matches every pod of {self.namespace}")
+
+
+@dataclass(frozen=True, slots=True)
+class AddressRange:
+    """Block from a first to a last address; a check of malformed pools (CRD-01) also makes reversed and mixed ones."""
+
+    first: IPAddress
+    last: IPAddress
+
+    def __str__(self) -> str:
+        """`first-last`."""
+        return f"{self.first}-{self.last}"
+
+
+Block: TypeAlias = IPNetwork | IPAddress | AddressRange | str
+"""Addresses of a pool. A string is no valid block and is written as it is (CRD-01)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EventPattern:
-    """Pattern of an Event: both expressions must match (`re.search`), in its reason and its message."""
+class PoolSpec:
+    """Pool that the suite wants."""
 
-    type: str
-    """`Normal` or `Warning`."""
-    reason: str
-    message: str = ""
-
-    def matches(self, event: Object) -> bool:
-        """Return whether a `v1` Event matches."""
-        return (
-            event.get("type") == self.type
-            and bool(re.search(self.reason, event.get("reason") or ""))
-            and bool(re.search(self.message, event.get("message") or ""))
-        )
+    name: str
+    """Lower-case letters, digits and `-`."""
+    blocks: tuple[Block, ...]
+    auto_assign: bool = True
+    """Serve Services that name no pool. Always true without the feature `auto-assign`."""
+    include_edges: bool = True
+    """Also assign the first and the last address of a network. Always true without the feature `include-edges`."""
+    advertised: bool = True
+    """Announce its addresses. Always true without the feature `advertised`."""
+    interfaces: tuple[str, ...] = ()
+    """Interfaces of the nodes on which its addresses are announced though they are in no subnet there (benchmarks)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EventPatterns:
-    """Patterns of an implementation's Events and annotations."""
+class Site:
+    """Cluster in which an implementation is installed."""
 
-    allocated: EventPattern
-    """Event of an assignment; its message names the address."""
-    refused: Mapping[Cause, EventPattern]
-    announcing: EventPattern
-    """Event of an announcement; its message names the node in double quotes."""
-    pool_annotations: tuple[str, ...]
-    """Annotations of a Service that name its pool; one of them is sufficient."""
+    paths: Mapping[str, Path]
+    """Paths of the adapter's `components` (in a lab without images) and `files`, by name."""
+    nodes: tuple[Node, ...]
+    """Nodes, the control plane first."""
+    subnets: tuple[IPNetwork, ...]
+    """Subnets of the nodes' segment, the lab's primary family first."""
+    interface: str
+    """Interface of the nodes on that segment."""
+    api_server: str
+    """`address:port` of the API server, as the nodes reach it without a Service."""
+    proxy_mode: str
+    """Mode of kube-proxy: `iptables`, `nftables`, `ipvs`, or `none` without kube-proxy."""
+    class_only: bool = False
+    """Serve only Services of the class `Adapter.own_class` (feature `class`)."""
 
 
-class Adapter(Protocol):
-    """Adapter of one implementation."""
+_NONE: Mapping[str, Any] = MappingProxyType({})
 
+
+class Adapter:
+    """Adapter of one implementation. Members without a value here have none by default."""
+
+    # identity and claims
     name: str
     """Name for `--implementation` and the report."""
     version: str
     features: frozenset[str]
     """Claimed features (`lbproof list --features`)."""
-    budgets: Mapping[str, float]
-    """Budgets above the default, in seconds; at most the ceiling."""
-    components: tuple[str, ...]
-    """Programs that replace its images in a lab without images (`lbproof doctor` lists them)."""
-    files: tuple[str, ...]
-    """Components from which its manifests are built, in every lab."""
-    namespace: str
-    """Namespace of the implementation and its pools."""
-    controller: Workload
-    announcer: Workload
-    event_patterns: EventPatterns
-    resources: tuple[str, ...]
-    """Names of its CustomResourceDefinitions."""
-    pool_path: str
-    """API path of the collection of pools."""
+    budgets: Mapping[str, float] = _NONE
+    """Budgets that differ from the default, in seconds; at most the ceiling (`lbproof list --budgets`)."""
 
-    def images(self, programs: Mapping[str, Any]) -> Sequence[Image]:
-        """Map images to programs for a lab without images; `programs` is name → path of its `components`."""
-        ...
+    # installation
+    workloads: tuple[Workload, ...]
+    """Workloads that must be ready before the first check."""
+    components: tuple[str, ...] = ()
+    """Programs of lbproof's catalogue that replace its images in a lab without images."""
+    files: tuple[str, ...] = ()
+    """Components of lbproof's catalogue from which its manifests are built, in every lab."""
+    python_modules: Mapping[str, str] = _NONE
+    """Python modules that its programs import in a lab without images: module → pip requirement."""
+    proxy_mode: str = ""
+    """Mode of kube-proxy that a new lab gets unless the operator chooses one; empty for the lab's default."""
 
-    def manifests(self, programs: Mapping[str, Any]) -> list[Object]:
-        """Return the objects to install, in order; `programs` is name → path of its `files`."""
-        ...
+    def images(self, site: Site) -> Sequence[Image]:  # noqa: ARG002 - for those who override it
+        """Map images to programs for a lab without images."""
+        return ()
 
-    def pool(
-        self,
-        name: str,
-        blocks: Sequence[str],
-        *,
-        auto_assign: bool = True,
-        include_edges: bool = True,
-        advertised: bool = True,
-    ) -> list[Object]:
-        """Return the objects of a pool of CIDRs and ranges.
+    def manifests(self, site: Site) -> list[Object]:
+        """Return the objects to install, in order."""
+        raise NotImplementedError
 
-        `auto_assign`: serve Services that name no pool. `include_edges`: also assign the first and the last address
-        of a network. `advertised`: announce on the segment.
+    # Services
+    service_opt_in: Mapping[str, Any] = _NONE
+    """JSON merge patch (RFC 7386) for each LoadBalancer that the suite creates: an annotation, a label or a class."""
+    address_annotation: str
+    """Annotation by which a Service asks for an address, or for several, separated by commas."""
+    pool_request: MetadataKey
+    """Annotation or label by which a Service names its pool."""
+    own_class: str
+    """`spec.loadBalancerClass` that it serves when `Site.class_only`."""
+
+    # pools
+    def pools(self, alive: Sequence[PoolSpec], site: Site) -> list[Object]:
+        """Return the objects of all pools that exist at a moment, in the order of creation.
+
+        The suite applies those that are new or changed and deletes those that are no longer returned. The same
+        arguments give the same objects. A malformed block is written as it is.
         """
-        ...
+        raise NotImplementedError
 
-    def ask(self, service: Object, addresses: str, how: Ask) -> None:
-        """Add a request for an address to a Service's manifest."""
-        ...
+    def pool_name(self, pool: PoolSpec) -> str:
+        """Return the name by which Services and the implementation know a pool."""
+        return pool.name
 
-    def ask_pool(self, service: Object, pool: str) -> None:
-        """Add the name of a pool to a Service's manifest."""
-        ...
+    def pool_error(self, cluster: Kube, pool: PoolSpec) -> str:  # noqa: ARG002 - as `images`
+        """Return what is reported about a pool that was accepted but is unusable; empty when nothing is."""
+        return ""
 
-    def pool_error(self, cluster: Kube, pool: str) -> str:
-        """Return the reported error of an accepted but unusable pool; empty when there is none."""
-        ...
-
-    def with_class(self, cluster: Kube, rolled_out: Callable[[Workload], None]) -> AbstractContextManager[str]:
-        """Serve only one class during the block; yield its name. `rolled_out` waits for the rollout of a workload."""
-        ...
-
-
-def python_modules_of(adapter: Adapter) -> Mapping[str, str]:
-    """Return the Python modules that its programs import in a lab without images: module → pip requirement.
-
-    Only an implementation in Python has them, in its member `python_modules`.
-    """
-    found: Mapping[str, str] = getattr(adapter, "python_modules", {})
-    return found
+    # what it reports on a Service
+    allocation: EventPattern
+    """Event of an assignment; its message names the address."""
+    refusals: Mapping[Cause, EventPattern | ConditionPattern]
+    """Event or condition of a refusal, by cause; those of a requested address only where such requests are claimed."""
+    pool_marks: tuple[MetadataKey, ...]
+    """Annotations and labels that name the pool of the address; one of them is sufficient."""
+    announcer_status: AnnouncerStatus
+    """Where the node that announces is named."""
 
 
-def adapters() -> dict[str, Callable[[], Adapter]]:
-    """Return all installed adapters by name: those of lbproof and those registered by vendors."""
-    return {point.name: point.load for point in entry_points(group="lbproof.adapters")}
-
-
-def load(name: str, where: str) -> Adapter:
-    """Load the adapter with a name, or at `package.module:attribute`.
-
-    Raises `UnknownName` with the nearest valid name, also for an unknown feature or budget of the adapter, and
-    `BadOption` for a budget above its ceiling.
-    """
-    module, colon, attribute = name.partition(":")
-    if colon:
-        try:
-            make: Any = getattr(import_module(module), attribute)
-        except (ImportError, AttributeError) as error:
-            raise UnknownName(
-                "implementation", name, f"{where} ({error})", adapters(), "lbproof list --implementations"
-            ) from error
-    else:
-        known = adapters()
-        if name not in known:
-            raise UnknownName("implementation", name, where, known, "lbproof list --implementations")
-        make = known[name]()
-    adapter: Adapter = make()
-    check_features(sorted(adapter.features, key=str), f"adapter {name}")
-    check_budgets(adapter.budgets, f"adapter {name}")
-    return adapter
+FEATURE_MEMBERS: Mapping[str, str] = {
+    "pool": "pools",
+    "pool-select": "pool_request",
+    "pool-mark": "pool_marks",
+    "explicit-ip-annotation": "address_annotation",
+    "class": "own_class",
+    "allocation-event": "allocation",
+    "refusal-reason": "refusals",
+    "announcer-status": "announcer_status",
+}
+"""Feature → member that it needs."""

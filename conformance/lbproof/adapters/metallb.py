@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lbproof.adapters.base import Cause, EventPattern, EventPatterns, Object, Workload
-from lbproof.adapters.metallb_objects import MetalLBObjects
+from lbproof.adapters.base import Cause, Object, Site, Workload, WorkloadRole
+from lbproof.adapters.metallb_objects import NAMESPACE, MetalLBObjects
+from lbproof.adapters.reports import AnnouncerEvent, EventPattern, MetadataKey
 from lbproof.lab.base import Image
 from lbproof.witnesses.kube import load_manifests
 
@@ -25,62 +25,67 @@ class MetalLB(MetalLBObjects):
         {
             "core",
             "pool",
+            "pool-select",
+            "pool-mark",
+            "auto-assign",
+            "include-edges",
+            "advertised",
             "l2",
             "l2-nonic",
             "garp",
-            "explicit-ip",
+            "explicit-ip-annotation",
+            "explicit-ip-field",
             "class",
-            "events",
-            "pool-annotation",
-            "announcer-events",
+            "default-class",
+            "allocation-event",
+            "refusal-reason",
+            "announcer-status",
             "article",
         }
     )
-    budgets: Mapping[str, float] = {}
     components = ("metallb-controller", "metallb-speaker")
     files = ("metallb-manifest",)
-    controller = Workload(
-        kind="Deployment",
-        namespace="metallb-system",
-        name="controller",
-        selector={"app": "metallb", "component": "controller"},
+    workloads = (
+        Workload(
+            kind="Deployment",
+            namespace=NAMESPACE,
+            name="controller",
+            selector={"app": "metallb", "component": "controller"},
+            roles={WorkloadRole.CONTROLLER},
+        ),
+        Workload(
+            kind="DaemonSet",
+            namespace=NAMESPACE,
+            name="speaker",
+            selector={"app": "metallb", "component": "speaker"},
+            roles={WorkloadRole.ANNOUNCER},
+        ),
     )
-    announcer = Workload(
-        kind="DaemonSet",
-        namespace="metallb-system",
-        name="speaker",
-        selector={"app": "metallb", "component": "speaker"},
+    allocation = EventPattern(type="Normal", reason="^IPAllocated$")
+    refusals: Mapping[Cause, EventPattern] = {
+        Cause.POOL_EXHAUSTED: EventPattern(type="Warning", reason=_REFUSED, message="no available IPs"),
+        Cause.NOT_IN_POOL: EventPattern(type="Warning", reason=_REFUSED, message="not allowed in config"),
+        Cause.IN_USE: EventPattern(
+            type="Warning", reason=_REFUSED, message="address also in use by|can't change sharing"
+        ),
+        Cause.BAD_REQUEST: EventPattern(type="Warning", reason=f"{_REFUSED}|LoadBalancerFailed"),
+    }
+    announcer_status = AnnouncerEvent(
+        event=EventPattern(type="Normal", reason="^nodeAssigned$", message='from node "(?P<node>[^"]+)"')
     )
-    event_patterns = EventPatterns(
-        allocated=EventPattern(type="Normal", reason="^IPAllocated$"),
-        refused={
-            Cause.POOL_EXHAUSTED: EventPattern(type="Warning", reason=_REFUSED, message="no available IPs"),
-            Cause.NO_POOL: EventPattern(type="Warning", reason=_REFUSED, message="no available IPs|unknown pool"),
-            Cause.NOT_IN_POOL: EventPattern(type="Warning", reason=_REFUSED, message="not allowed in config"),
-            Cause.IN_USE: EventPattern(
-                type="Warning", reason=_REFUSED, message="address also in use by|can't change sharing"
-            ),
-            Cause.BAD_REQUEST: EventPattern(type="Warning", reason=f"{_REFUSED}|LoadBalancerFailed"),
-        },
-        announcing=EventPattern(type="Normal", reason="^nodeAssigned$"),
-        pool_annotations=("metallb.io/ip-allocated-from-pool", "metallb.universe.tf/ip-allocated-from-pool"),
-    )
-    resources: tuple[str, ...] = (
-        "bfdprofiles.metallb.io",
-        "bgpadvertisements.metallb.io",
-        "bgppeers.metallb.io",
-        "communities.metallb.io",
-        "ipaddresspools.metallb.io",
-        "l2advertisements.metallb.io",
+    pool_marks = (
+        MetadataKey(annotation="metallb.io/ip-allocated-from-pool"),
+        MetadataKey(annotation="metallb.universe.tf/ip-allocated-from-pool"),
     )
 
-    def images(self, programs: Mapping[str, Path]) -> list[Image]:
+    def images(self, site: Site) -> list[Image]:
         """Map its two images to static binaries."""
+        controller, speaker = site.paths["metallb-controller"], site.paths["metallb-speaker"]
         return [
-            Image(pattern="metallb/controller", program=str(programs["metallb-controller"]), path="/controller"),
-            Image(pattern="metallb/speaker", program=str(programs["metallb-speaker"]), path="/speaker"),
+            Image(pattern="metallb/controller", program=str(controller), path="/controller"),
+            Image(pattern="metallb/speaker", program=str(speaker), path="/speaker"),
         ]
 
-    def manifests(self, programs: Mapping[str, Path]) -> list[Object]:
-        """Return the published manifest, unchanged."""
-        return load_manifests(Path(programs["metallb-manifest"]).read_text())
+    def manifests(self, site: Site) -> list[Object]:
+        """Return the published manifest, unchanged but for the class."""
+        return self._of_class(load_manifests(site.paths["metallb-manifest"].read_text()), site)

@@ -6,94 +6,80 @@ implementation.
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-from ipaddress import ip_network
+import copy
+from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING
 
-from lbproof.adapters.base import Ask, Object, Workload
+from lbproof.adapters.base import Adapter, Object, WorkloadRole
+from lbproof.adapters.reports import MetadataKey
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Sequence
 
+    from lbproof.adapters.base import Block, PoolSpec, Site
     from lbproof.witnesses.kube import Kube
 
 API = "metallb.io/v1beta1"
+NAMESPACE = "metallb-system"
 
 
-class MetalLBObjects:
+class MetalLBObjects(Adapter):
     """`IPAddressPool`, `L2Advertisement` and the annotations of `metallb.io`."""
 
-    namespace = "metallb-system"
-    pool_path = f"/apis/{API}/namespaces/metallb-system/ipaddresspools"
-    controller: Workload
-    announcer: Workload
+    address_annotation = "metallb.io/loadBalancerIPs"
+    pool_request = MetadataKey(annotation="metallb.io/address-pool")
+    own_class = "lbproof.test/served"
 
-    def pool(
-        self,
-        name: str,
-        blocks: Sequence[str],
-        *,
-        auto_assign: bool = True,
-        include_edges: bool = True,
-        advertised: bool = True,
-    ) -> list[Object]:
-        """Return an IPAddressPool, and an L2Advertisement for it alone. A single address becomes /32 or /128."""
-        blocks = [block if {"/", "-"} & set(block) else str(ip_network(block)) for block in blocks]
-        meta = {"name": name, "namespace": self.namespace}
-        spec = {"addresses": blocks, "autoAssign": auto_assign, "avoidBuggyIPs": not include_edges}
-        pool: Object = {"apiVersion": API, "kind": "IPAddressPool", "metadata": meta, "spec": spec}
-        carrier: Object = {
-            "apiVersion": API,
-            "kind": "L2Advertisement",
-            "metadata": meta,
-            "spec": {"ipAddressPools": [name]},
-        }
-        return [pool, carrier] if advertised else [pool]
+    def pools(self, alive: Sequence[PoolSpec], site: Site) -> list[Object]:  # noqa: ARG002 - it needs to know nothing of it
+        """Return an IPAddressPool for each pool, and an L2Advertisement for it alone."""
+        return [made for pool in alive for made in (_pool(pool), *([_advertisement(pool)] if pool.advertised else []))]
 
-    def ask(self, service: Object, addresses: str, how: Ask) -> None:
-        """Set `metallb.io/loadBalancerIPs` or `spec.loadBalancerIP`."""
-        if how is Ask.FIELD:
-            service["spec"]["loadBalancerIP"] = addresses
-        else:
-            service["metadata"].setdefault("annotations", {})["metallb.io/loadBalancerIPs"] = addresses
-
-    def ask_pool(self, service: Object, pool: str) -> None:
-        """Set `metallb.io/address-pool`."""
-        service["metadata"].setdefault("annotations", {})["metallb.io/address-pool"] = pool
-
-    def pool_error(self, cluster: Kube, pool: str) -> str:
+    def pool_error(self, cluster: Kube, pool: PoolSpec) -> str:
         """Return a False condition `Valid` of the pool, or a Warning Event about it."""
-        found = cluster.get(f"{self.pool_path}/{pool}")
+        found = cluster.get(f"/apis/{API}/namespaces/{NAMESPACE}/ipaddresspools/{pool.name}")
         for condition in found.get("status", {}).get("conditions", []):
             if condition["type"] == "Valid" and condition["status"] == "False":
                 return f"{condition.get('reason')}: {condition.get('message')}"
-        for event in cluster.list(f"/api/v1/namespaces/{self.namespace}/events"):
-            about = event["involvedObject"]
-            if about.get("kind") == "IPAddressPool" and about.get("name") == pool and event.get("type") == "Warning":
+        for event in cluster.events_about(found):
+            if event.get("type") == "Warning":
                 return f"{event.get('reason')}: {event.get('message')}"
         return ""
 
-    @contextmanager
-    def with_class(self, cluster: Kube, rolled_out: Callable[[Workload], None]) -> Iterator[str]:
-        """Run controller and announcer with `--lb-class`, then restore them."""
-        name = "lbproof.test/served"
-        workloads = (self.controller, self.announcer)
-        before = {}
-        try:
-            for workload in workloads:
-                path = f"/apis/apps/v1/namespaces/{workload.namespace}/{workload.kind.lower()}s/{workload.name}"
-                containers = cluster.get(path)["spec"]["template"]["spec"]["containers"]
-                before[path] = containers[0].get("args", [])
-                _set_args(cluster, path, [*before[path], f"--lb-class={name}"])
-            for workload in workloads:
-                rolled_out(workload)
-            yield name
-        finally:
-            for path, args in before.items():
-                _set_args(cluster, path, args)
-            for workload in workloads:
-                rolled_out(workload)
+    def _of_class(self, objects: Sequence[Object], site: Site) -> list[Object]:
+        """Return the objects to install, with `--lb-class` at controller and announcer when only a class is served."""
+        made = copy.deepcopy(list(objects))
+        if site.class_only:
+            names = {workload.name for workload in self.workloads if set(workload.roles) & set(WorkloadRole)}
+            for workload in made:
+                if workload["kind"] in {"Deployment", "DaemonSet"} and workload["metadata"]["name"] in names:
+                    container = workload["spec"]["template"]["spec"]["containers"][0]
+                    container["args"] = [*container.get("args", []), f"--lb-class={self.own_class}"]
+        return made
 
 
-def _set_args(cluster: Kube, path: str, args: list[str]) -> None:
-    cluster.patch(path, [{"op": "replace", "path": "/spec/template/spec/containers/0/args", "value": args}], "json")
+def _pool(pool: PoolSpec) -> Object:
+    return {
+        "apiVersion": API,
+        "kind": "IPAddressPool",
+        "metadata": {"name": pool.name, "namespace": NAMESPACE},
+        "spec": {
+            "addresses": [_text(block) for block in pool.blocks],
+            "autoAssign": pool.auto_assign,
+            "avoidBuggyIPs": not pool.include_edges,
+        },
+    }
+
+
+def _text(block: Block) -> str:
+    """Return a block as MetalLB reads it, which takes a single address as a network of its own."""
+    return f"{block}/{block.max_prefixlen}" if isinstance(block, IPv4Address | IPv6Address) else str(block)
+
+
+def _advertisement(pool: PoolSpec) -> Object:
+    interfaces = {"interfaces": list(pool.interfaces)} if pool.interfaces else {}
+    return {
+        "apiVersion": API,
+        "kind": "L2Advertisement",
+        "metadata": {"name": pool.name, "namespace": NAMESPACE},
+        "spec": {"ipAddressPools": [pool.name], **interfaces},
+    }

@@ -5,21 +5,20 @@ The reference is not imported. The interpreter that runs the suite locates its i
 
 from __future__ import annotations
 
-import sys
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lbproof.adapters.base import Cause, EventPattern, EventPatterns, Object, Workload
-from lbproof.adapters.metallb_objects import MetalLBObjects
+from lbproof.adapters.base import Cause, Object, Site, Workload, WorkloadRole
+from lbproof.adapters.metallb_objects import NAMESPACE, MetalLBObjects
+from lbproof.adapters.programs import python_image
+from lbproof.adapters.reports import AnnouncerEvent, EventPattern, MetadataKey
 from lbproof.lab.base import Image, LabError
 from lbproof.witnesses.kube import load_manifests
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-_REFUSED = "^AllocationFailed$"
 
 
 class Reference(MetalLBObjects):
@@ -31,64 +30,67 @@ class Reference(MetalLBObjects):
         {
             "core",
             "pool",
+            "pool-select",
+            "pool-mark",
+            "auto-assign",
+            "include-edges",
+            "advertised",
             "l2",
             "l2-nonic",
             "garp",
-            "explicit-ip",
+            "explicit-ip-annotation",
+            "explicit-ip-field",
             "class",
-            "events",
-            "pool-annotation",
-            "announcer-events",
+            "default-class",
+            "allocation-event",
+            "refusal-reason",
+            "announcer-status",
             "article",
         }
     )
-    budgets: Mapping[str, float] = {}
-    components: tuple[str, ...] = ()
-    files: tuple[str, ...] = ()
     python_modules: Mapping[str, str] = dict.fromkeys(("httpx", "pyroute2", "structlog"), "lbproof[reference]")
-    controller = Workload(
-        kind="Deployment",
-        namespace="metallb-system",
-        name="controller",
-        selector={"app": "lbproof-reference", "component": "controller"},
+    workloads = (
+        Workload(
+            kind="Deployment",
+            namespace=NAMESPACE,
+            name="controller",
+            selector={"app": "lbproof-reference", "component": "controller"},
+            roles={WorkloadRole.CONTROLLER},
+        ),
+        Workload(
+            kind="DaemonSet",
+            namespace=NAMESPACE,
+            name="speaker",
+            selector={"app": "lbproof-reference", "component": "speaker"},
+            roles={WorkloadRole.ANNOUNCER},
+        ),
     )
-    announcer = Workload(
-        kind="DaemonSet",
-        namespace="metallb-system",
-        name="speaker",
-        selector={"app": "lbproof-reference", "component": "speaker"},
+    allocation = EventPattern(type="Normal", reason="^IPAllocated$")
+    refusals: Mapping[Cause, EventPattern] = {
+        cause: EventPattern(type="Warning", reason="^AllocationFailed$") for cause in Cause
+    }
+    announcer_status = AnnouncerEvent(
+        event=EventPattern(type="Normal", reason="^nodeAssigned$", message='from node "(?P<node>[^"]+)"')
     )
-    event_patterns = EventPatterns(
-        allocated=EventPattern(type="Normal", reason="^IPAllocated$"),
-        refused={cause: EventPattern(type="Warning", reason=_REFUSED) for cause in Cause},
-        announcing=EventPattern(type="Normal", reason="^nodeAssigned$"),
-        pool_annotations=("metallb.io/ip-allocated-from-pool",),
-    )
-    resources: tuple[str, ...] = ("ipaddresspools.metallb.io", "l2advertisements.metallb.io")
-    module = "lbproof_reference"
+    pool_marks = (MetadataKey(annotation="metallb.io/ip-allocated-from-pool"),)
+    _module = "lbproof_reference"
     """Module for `python -m`; a mutant of the reference is another module."""
 
-    def images(self, programs: Mapping[str, Path]) -> list[Image]:  # noqa: ARG002 - it needs no component
-        """Map its image to the interpreter of this process and its packages, read-only."""
+    def images(self, site: Site) -> list[Image]:  # noqa: ARG002 - it needs no component
+        """Map its image to the interpreter of this process."""
         home = self._home()
-        binds = {"/usr", "/lib", "/lib64", "/bin", "/etc/ld.so.cache", sys.prefix, sys.base_prefix, str(home)}
-        return [
-            Image(
-                pattern="lbproof/reference",
-                program=sys.executable,
-                args=("-m", self.module),
-                binds=tuple(sorted(path for path in binds if Path(path).exists())),
-                env={"PYTHONPATH": str(home), "PYTHONDONTWRITEBYTECODE": "1"},
-            )
-        ]
+        env = {"PYTHONPATH": str(home)}
+        return [python_image("lbproof/reference", ["-m", self._module], binds=[home], env=env)]
 
-    def manifests(self, programs: Mapping[str, Path]) -> list[Object]:  # noqa: ARG002 - they are files
+    def manifests(self, site: Site) -> list[Object]:
         """Return the objects of its `manifests` folder, in the order of the file names."""
         home = self._home()
         for folder in (home / "lbproof_reference" / "manifests", home / "manifests"):
             files = sorted(folder.glob("*.yaml"))
             if files:
-                return [document for file in files for document in load_manifests(file.read_text())]
+                return self._of_class(
+                    [document for file in files for document in load_manifests(file.read_text())], site
+                )
         raise LabError(f"the reference's manifests are missing below {home}: install lbproof again")
 
     def _home(self) -> Path:

@@ -9,9 +9,10 @@ import functools
 import secrets
 import threading
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from lbproof.adapters.base import Ask
+from lbproof.adapters.base import AddressRange, PoolSpec
 from lbproof.context import manifests
 from lbproof.context.objects import Pool, Service
 from lbproof.context.observations import Observations
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from lbproof.adapters.base import Object, Workload
+    from lbproof.adapters.base import Ask, Block, Object
     from lbproof.lab.base import Fault
     from lbproof.spec.families import IPAddress
 
@@ -62,26 +63,31 @@ class CheckContext(Observations):
 
     # --- objects
 
-    def pool(self, blocks: int | Sequence[str] = 4, *, addresses: Sequence[IPAddress] = (), **kind: bool) -> Pool:
+    def pool(
+        self,
+        blocks: int | Sequence[Block] = 4,
+        *,
+        addresses: Sequence[IPAddress] = (),
+        **kind: Any,  # noqa: ANN401
+    ) -> Pool:
         """Create a pool of that many free addresses, or of the given blocks (`addresses` then lists their addresses).
 
-        `kind`: `auto_assign`, `include_edges`, `advertised`, as in `Adapter.pool`.
+        `kind`: further fields of `PoolSpec`.
         """
         if isinstance(blocks, int):
             addresses = self.run.addresses(blocks)
-            blocks = [f"{addresses[0]}-{addresses[-1]}"]
+            blocks = [AddressRange(addresses[0], addresses[-1])]
         self._pools += 1
-        pool = Pool(f"{self.case.lower()}-{self._pools}", addresses)
+        pool = Pool(PoolSpec(name=f"{self.case.lower()}-{self._pools}", blocks=tuple(blocks), **kind), addresses)
         self.used += addresses
-        for made in self.run.adapter.pool(pool.name, blocks, **kind):
-            self.run.write(made)
-            self.undo.later(f"{made['kind']} {pool.name}", functools.partial(self.run.remove, made))
+        self.run.pools.put(pool.spec)
+        self.undo.later(f"pool {pool.name}", functools.partial(self.run.pools.drop, pool.name))
         return pool
 
-    def change_pool(self, pool: Pool, blocks: Sequence[str]) -> None:
-        """Replace the blocks of a pool."""
-        for made in self.run.adapter.pool(pool.name, blocks):
-            self.run.write(made)
+    def change_pool(self, pool: Pool, **fields: Any) -> None:  # noqa: ANN401 - of `PoolSpec`
+        """Change fields of a pool, such as its blocks."""
+        pool.spec = replace(pool.spec, **fields)
+        self.run.pools.put(pool.spec)
 
     def start_over(self) -> None:
         """Undo everything created so far and start again without objects."""
@@ -103,28 +109,28 @@ class CheckContext(Observations):
         *,
         serving: bool = False,
         ask: IPAddress | str = "",
-        how: Ask = Ask.ANNOTATION,
-        pool: Pool | str = "",
+        how: Ask | None = None,
+        pool: Pool | None = None,
         change: Callable[[Object], None] | None = None,
         **fields: Any,  # noqa: ANN401 - fields of ServiceSpec
     ) -> Service:
         """Create a Service of type LoadBalancer; it is deleted when the check ends.
 
         `serving`: select the shared workload; otherwise without endpoints. `ask`: the address to request, as
-        text if it is none, and `how`. `pool`: the pool to request. `change`: called with the manifest before it is
-        created.
+        text if it is none, and `how`, by a way that is claimed unless given. `pool`: the pool to request.
+        `change`: called with the manifest before it is created.
         """
         namespace = NAMESPACE if serving else self.namespace
         if serving:
             name = f"{self.case.lower()}-{name}"
             fields.setdefault("selector", {"app": self.run.web})
-        made = manifests.service(namespace, name, **fields)
+        made = self.run.opt_in(manifests.service(namespace, name, **fields))
         if ask:
-            self.run.adapter.ask(made, str(ask), how)
+            self.run.ask(made, str(ask), how)
             if not isinstance(ask, str):
                 self.used.append(ask)
         if pool:
-            self.run.adapter.ask_pool(made, pool if isinstance(pool, str) else pool.name)
+            self.run.ask_pool(made, pool.spec)
         if change:
             change(made)
         self.cluster.create(f"/api/v1/namespaces/{namespace}/services", made)
@@ -181,19 +187,9 @@ class CheckContext(Observations):
     def settled_after_fault(self) -> None:
         """Wait until all nodes and the implementation are ready again after a fault was undone."""
         self.run.nodes_ready()
-        self.run.rolled_out(self.run.adapter.announcer)
-        self.run.rolled_out(self.run.adapter.controller)
+        self.run.workloads.rolled_out()
         if "web" in vars(self.run):
             self.run.ready(NAMESPACE, self.run.web)
-
-    def restart(self, workload: Workload) -> None:
-        """Delete every pod of a workload, as an upgrade does, and wait until the replacements are ready."""
-        before = self.run.pods(workload)
-        for pod in before.values():
-            self.cluster.delete(f"/api/v1/namespaces/{workload.namespace}/pods/{pod}")
-        for pod in before.values():
-            self.gone(f"/api/v1/namespaces/{workload.namespace}/pods/{pod}")
-        self.run.rolled_out(workload)
 
     def keep_frames(self, folder: Path, note: Callable[[str, str, Path], None], most: int) -> None:
         """Write the client's capture to a file, and what it has of this check's addresses to the events of the run."""
@@ -243,6 +239,7 @@ class CheckContext(Observations):
 
     def close(self, *, rest: bool = True) -> None:
         """Undo everything; with `rest`, also wait for recovery from faults."""
+        self.run.note_clocks()
         try:
             self.start_over()
             if rest and self._faulted:

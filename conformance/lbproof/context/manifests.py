@@ -6,10 +6,11 @@ The workload runs agnhost's `netexec`, the Kubernetes project's test server: `/h
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     from lbproof.adapters.base import Object
 
@@ -27,6 +28,20 @@ def images_of(objects: Iterable[Object]) -> list[str]:
         for container in (*pod.get("initContainers", []), *pod.get("containers", [])):
             found[container["image"]] = None
     return list(found)
+
+
+def merged(made: Object, patch: Mapping[str, Any]) -> Object:
+    """Return an object with a JSON merge patch applied (RFC 7386)."""
+    found = dict(made)
+    for key, value in patch.items():
+        if value is None:
+            found.pop(key, None)
+        elif isinstance(value, Mapping):
+            inner = found.get(key)
+            found[key] = merged(inner if isinstance(inner, dict) else {}, value)
+        else:
+            found[key] = value
+    return found
 
 
 def namespace(name: str) -> Object:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lbproof.adapters.base import Object
+    from lbproof.adapters.base import Object, PoolSpec
     from lbproof.spec.families import IPAddress
     from lbproof.witnesses.kube import Kube
 
@@ -46,11 +46,7 @@ class Service:
 
     def events(self) -> list[Object]:
         """Return the Events about it, oldest first."""
-        uid = self.read()["metadata"]["uid"]
-        found = self.cluster.list(
-            f"/api/v1/namespaces/{self.namespace}/events", fieldSelector=f"involvedObject.uid={uid}"
-        )
-        return sorted(found, key=_when)
+        return self.cluster.events_about(self.read())
 
     def patch(self, **body: Any) -> Object:  # noqa: ANN401 - any part of a Service
         """Apply a JSON merge patch."""
@@ -66,10 +62,6 @@ class Service:
         return ip_address(self.read()["spec"]["clusterIP"])
 
 
-def _when(event: Object) -> str:
-    return str(event.get("lastTimestamp") or event.get("eventTime") or event["metadata"]["creationTimestamp"])
-
-
 def ingress(service: Object) -> list[IPAddress]:
     """Return the IPs in a Service's `status.loadBalancer.ingress`. Raises `BadStatus`."""
     rows = service.get("status", {}).get("loadBalancer", {}).get("ingress", [])
@@ -83,7 +75,8 @@ def ingress(service: Object) -> list[IPAddress]:
 class Pool:
     """A pool of a check."""
 
-    def __init__(self, name: str, addresses: Sequence[IPAddress]) -> None:
+    def __init__(self, spec: PoolSpec, addresses: Sequence[IPAddress]) -> None:
         """`addresses`: every address that may be assigned from it."""
-        self.name = name
+        self.spec = spec
+        self.name = spec.name
         self.addresses = list(addresses)

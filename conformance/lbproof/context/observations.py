@@ -15,7 +15,8 @@ from lbproof.witnesses import http, neighbour
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lbproof.adapters.base import Cause, EventPattern, Object
+    from lbproof.adapters.base import Cause, Object
+    from lbproof.adapters.reports import EventPattern
     from lbproof.context.objects import Service
     from lbproof.lab.base import Lab, Node
     from lbproof.spec.events import Witness
@@ -109,9 +110,36 @@ class Observations:
         )
         return seen[-1]
 
-    def refused(self, service: Service, cause: Cause) -> Object:
-        """Wait for the Event that explains why a Service has no address."""
-        return self.event(service, self.run.adapter.event_patterns.refused[cause], budget="refusal_visible")
+    def refused(self, service: Service, cause: Cause) -> str:
+        """Wait for the Event or condition that explains why a Service has no address, and return its text.
+
+        An implementation that does not claim to explain (`refusal-reason`) must leave the Service without an address.
+        """
+        if not self.run.claims("refusal-reason"):
+            self.stays_pending(service)
+            return ""
+        pattern = self.run.adapter.refusals[cause]
+
+        def found() -> list[str]:
+            now = service.read()
+            return pattern.texts(now, self.cluster.events_about(now))
+
+        return self.wait.eventually(
+            found,
+            bool,
+            what=f"{service} has {pattern}, which says why it has no address",
+            budget="refusal_visible",
+            show=lambda texts: f"{len(texts)} such of {[e.get('reason') for e in service.events()]}",
+        )[-1]
+
+    def named_announcers(self, service: Service) -> list[str]:
+        """Return the nodes that the implementation names as announcers of a Service, oldest first."""
+        return self.run.adapter.announcer_status.named(self.cluster, service.read())
+
+    def pool_marks(self, service: Service) -> list[str | None]:
+        """Return the values of the annotations and labels that name a Service's pool."""
+        found = service.read()
+        return [key.value(found) for key in self.run.adapter.pool_marks]
 
     # --- network
 

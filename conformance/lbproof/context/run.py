@@ -9,26 +9,34 @@ from __future__ import annotations
 
 import functools
 from contextlib import contextmanager
-from dataclasses import dataclass
-from http import HTTPStatus
+from dataclasses import replace
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
+from lbproof.adapters import rendering
+from lbproof.adapters.base import Ask, PoolSpec, Site
+from lbproof.adapters.rendering import AdapterError
+from lbproof.adapters.reports import MetadataKey
 from lbproof.context import manifests
+from lbproof.context.cannot import CannotShow
+from lbproof.context.pools import Pools
 from lbproof.context.undo import Undo
+from lbproof.context.workloads import Workloads
 from lbproof.lab.base import Capability, LabError
 from lbproof.lab.common.conditions import is_node_usable
-from lbproof.spec import Untestable
+from lbproof.spec import Untestable, claims, lacking
 from lbproof.spec.families import Family, host_port
 from lbproof.witnesses import http
-from lbproof.witnesses.kube import ApiError
 from lbproof.witnesses.wait import EventuallyFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
-    from lbproof.adapters.base import Adapter, Object, Workload
+    from lbproof.adapters.base import Adapter, Object
     from lbproof.lab.base import Lab
     from lbproof.spec.families import IPAddress
+    from lbproof.witnesses.clock import Clock
     from lbproof.witnesses.journal import Journal
     from lbproof.witnesses.kube import Kube
     from lbproof.witnesses.vantage import Vantage
@@ -38,15 +46,6 @@ NAMESPACE = "lbproof"
 """Namespace of the shared workload, and prefix of each check's own namespace."""
 WEB = "web"
 WEB_REPLICAS = 3
-
-
-class CannotShow(Exception):  # noqa: N818 - a verdict, not an error
-    """The lab cannot show the requirement: the verdict is `untestable`, for one of a closed list of reasons."""
-
-    def __init__(self, reason: Untestable, detail: str = "") -> None:
-        """`detail` says what is missing in this lab."""
-        super().__init__(f"{reason.value}{': ' + detail if detail else ''}")
-        self.reason = reason
 
 
 class RunContext:
@@ -60,36 +59,100 @@ class RunContext:
         adapter: Adapter,
         journal: Journal,
         waiter: Waiter,
-        programs: Mapping[str, object],
+        programs: Mapping[str, Path],
+        claimed: frozenset[str] | None = None,
     ) -> None:
-        """Create nothing yet; `install` does."""
+        """Create nothing yet; `install` does. `claimed`: features that are judged, those of the adapter by default."""
         self.lab = lab
         self.cluster = cluster
         self.adapter = adapter
+        self.claimed = claims(adapter.features) if claimed is None else claimed
         self.journal = journal
         self.wait = waiter
         self.programs = programs
         self.undo = Undo()
         self.kept: dict[str, Any] = {}
         """Background activities that check modules started before the first check, by name."""
+        self.workloads = Workloads(lab, cluster, adapter, waiter)
+        self.pools = Pools(self)
         self._next = dict.fromkeys(Family, 0)
         """Index of the next free address of each family."""
         self._reserved: set[IPAddress] = set()
         self._namespaces: list[str] = []
+        self._clocks: dict[str, Clock] = {}
+
+    @functools.cached_property
+    def site(self) -> Site:
+        """Description of the cluster for the adapter."""
+        slices = self.cluster.get("/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/kubernetes")
+        address, port = slices["endpoints"][0]["addresses"][0], slices["ports"][0]["port"]
+        return Site(
+            paths=self.programs,
+            nodes=self.lab.nodes,
+            subnets=self.lab.segment.subnets,
+            interface=self.lab.nodes[0].interface,
+            api_server=host_port(ip_address(address), port),
+            proxy_mode=self.lab.topology.proxy_mode,
+        )
 
     def install(self, progress: Callable[[str], None]) -> None:
-        """Install the implementation and wait until its workloads are ready."""
-        objects = self.adapter.manifests(self.programs)
-        self.lab.bring_images(manifests.images_of(objects), lambda: self.adapter.images(self.programs), progress)
+        """Install the implementation and wait until its workloads are ready and its pools are accepted."""
+        objects = rendering.manifests(self.adapter, self.site)
+        images = manifests.images_of(objects)
+        self.lab.bring_images(images, lambda: rendering.images(self.adapter, self.site), progress)
         for manifest in objects:
             self.make(manifest)
-        for workload in (self.adapter.controller, self.adapter.announcer):
+        for workload in self.workloads.all:
             progress(f"{self.adapter.name}: waiting for {workload.kind} {workload.name}")
-            self.rolled_out(workload)
-        for address in self.lab.segment.free_for(Family.IPV4)[:1]:
-            for made in self.adapter.pool("lbproof-probe", [str(address)]):
-                self.write(made)
-                self.remove(made)
+            self.workloads.rolled_out(workload)
+        if self.claims("pool"):
+            self.pools.match()
+            for address in self.lab.segment.free_for(Family.IPV4)[:1]:
+                self.pools.put(PoolSpec(name="lbproof-probe", blocks=(address,)))
+                self.pools.drop("lbproof-probe")
+
+    @contextmanager
+    def only_own_class(self) -> Iterator[str]:
+        """Have the implementation serve only Services of its own class during the block; yield the class."""
+        before = rendering.manifests(self.adapter, self.site)
+        during = rendering.manifests(self.adapter, replace(self.site, class_only=True))
+        changed = [made for made in during if made not in before]
+        if not changed:
+            raise AdapterError(f"adapter {self.adapter.name}: manifests() is the same with and without class_only")
+        try:
+            self._change(changed)
+            yield self.adapter.own_class
+        finally:
+            names = [Pools.key(made) for made in changed]
+            self._change([made for made in before if Pools.key(made) in names])
+
+    def _change(self, objects: Iterable[Object]) -> None:
+        for made in objects:
+            self.make(made)
+        self.workloads.rolled_out()
+
+    def claims(self, *needs: str) -> bool:
+        """Return whether features are claimed; any feature of an alias suffices for it."""
+        return not lacking(needs, self.claimed)
+
+    def ask(self, service: Object, addresses: str, how: Ask | None = None) -> None:
+        """Add a request for an address to a Service's manifest, by a way that is claimed unless `how` says which."""
+        if how is None:
+            how = Ask.ANNOTATION if self.claims("explicit-ip-annotation") else Ask.FIELD
+        if how is Ask.FIELD:
+            service["spec"]["loadBalancerIP"] = addresses
+        else:
+            MetadataKey(annotation=self.adapter.address_annotation).set(service, addresses)
+
+    def ask_pool(self, service: Object, pool: PoolSpec) -> None:
+        """Add the name of a pool to a Service's manifest."""
+        self.adapter.pool_request.set(service, self.adapter.pool_name(pool))
+
+    def opt_in(self, service: Object) -> Object:
+        """Return a manifest with what the implementation demands of each LoadBalancer, where it says nothing else."""
+        if service["kind"] != "Service" or service["spec"].get("type") != "LoadBalancer":
+            return service
+        return manifests.merged(manifests.merged({}, self.adapter.service_opt_in), service)
 
     def make(self, manifest: Object) -> Object:
         """Apply an object, after waiting for the deletion of one of the same name that is still terminating.
@@ -97,11 +160,13 @@ class RunContext:
         In a lab that is reused, objects deleted by the previous run may still exist: the API server rejects new objects
         in a terminating namespace (403), and changes applied to a terminating object are lost (404).
         """
-        meta = manifest["metadata"]
-        self._wait_if_terminating(
-            self.cluster.path_of(manifest["apiVersion"], manifest["kind"], meta.get("namespace"), meta["name"])
-        )
+        self._wait_if_terminating(self.path_of(manifest))
         return self.cluster.apply(manifest)
+
+    def path_of(self, made: Object) -> str:
+        """Return the API path of an object."""
+        meta = made["metadata"]
+        return self.cluster.path_of(made["apiVersion"], made["kind"], meta.get("namespace"), meta["name"])
 
     def namespace(self, name: str) -> None:
         """Create a namespace that all checks share; `close` deletes it and waits until it is gone."""
@@ -112,11 +177,8 @@ class RunContext:
 
     def _wait_if_terminating(self, path: str) -> None:
         def state() -> str:
-            try:
-                found = self.cluster.get(path)
-            except ApiError as error:
-                if error.status != HTTPStatus.NOT_FOUND:
-                    raise
+            found = self.cluster.find(path)
+            if found is None:
                 return "absent"
             return "terminating" if "deletionTimestamp" in found["metadata"] else "there"
 
@@ -129,64 +191,17 @@ class RunContext:
                 every=0.1,
             )
 
-    def write(self, made: Object) -> None:
-        """Apply an object of one of the implementation's kinds.
-
-        Its admission webhook may start to answer shortly after its pod is ready, and until then the API server fails
-        (5xx): such errors are retried. A rejection (4xx) is raised immediately.
-        """
-        refusal: list[ApiError] = []
-
-        def attempt() -> str:
-            try:
-                self.make(made)
-            except ApiError as error:
-                if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-                    return str(error)
-                refusal.append(error)
-            return "written"
-
-        self.wait.eventually(
-            attempt,
-            lambda outcome: outcome == "written",
-            what=f"the API server takes {made['kind']} {made['metadata']['name']}",
-            budget="restarted",
-            every=0.1,
-        )
-        if refusal:
-            raise refusal[0]
-
-    def rolled_out(self, workload: Workload) -> None:
-        """Wait until every pod of a workload has the newest template and is ready; the budget applies to each pod."""
-        path = f"/apis/apps/v1/namespaces/{workload.namespace}/{workload.kind.lower()}s/{workload.name}"
-        state = _Rollout(updated=-1)
-        while not state.ready:
-            state = self.wait.eventually(
-                lambda: _rollout(self.cluster.get(path), self._pods(workload)),
-                functools.partial(_further, state),
-                what=f"{workload.kind} {workload.namespace}/{workload.name} is ready, or one more pod of it is new",
-                budget="restarted",
-                show=lambda seen: seen.text,
+    def remove(self, made: Object, *, gone: str = "") -> None:
+        """Delete an object, if it exists; with the budget `gone`, wait until its finalizers have let it go."""
+        path = self.path_of(made)
+        self.cluster.discard(path)
+        if gone:
+            self.wait.eventually(
+                lambda: "there" if self.cluster.exists(path) else "gone",
+                lambda state: state == "gone",
+                what=f"{path} is gone",
+                budget=gone,
             )
-
-    def _pods(self, workload: Workload) -> list[Object]:
-        selector = ",".join(f"{key}={value}" for key, value in workload.selector.items())
-        return self.cluster.list(f"/api/v1/namespaces/{workload.namespace}/pods", labelSelector=selector)
-
-    def pods(self, workload: Workload) -> dict[str, str]:
-        """Map each node to the name of the workload's running pod on it."""
-        return {
-            pod["spec"]["nodeName"]: pod["metadata"]["name"]
-            for pod in self._pods(workload)
-            if pod["status"].get("phase") == "Running" and "deletionTimestamp" not in pod["metadata"]
-        }
-
-    def remove(self, made: Object) -> None:
-        """Delete an object, if it exists."""
-        meta = made["metadata"]
-        self.cluster.discard(
-            self.cluster.path_of(made["apiVersion"], made["kind"], meta.get("namespace"), meta["name"])
-        )
 
     def addresses(self, count: int, family: Family = Family.IPV4) -> list[IPAddress]:
         """Return `count` consecutive free addresses of the segment, after those of the previous call.
@@ -293,6 +308,13 @@ class RunContext:
         nodes = self.cluster.list("/api/v1/nodes")
         return [node["metadata"]["name"] for node in nodes if not is_node_usable(node)]
 
+    def note_clocks(self) -> None:
+        """Write the clock of each vantage to the events of the run, if it is new or measured anew."""
+        for vantage, clock in self.lab.clocks().items():
+            if self._clocks.get(vantage) != clock:
+                self._clocks[vantage] = clock
+                self.journal.write("probe", vantage=vantage, offset=clock.offset, uncertainty=clock.uncertainty)
+
     def need(self, capability: Capability) -> None:
         """Raise `CannotShow` when the lab lacks a capability."""
         if not self.lab.can(capability):
@@ -319,35 +341,6 @@ def require(found: object, what: str) -> None:
     """Raise `LabError` when something that the lab must provide is missing."""
     if not found:
         raise LabError(what)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Rollout:
-    """Rollout progress of a workload."""
-
-    updated: int
-    """Number of pods of the newest template."""
-    ready: bool = False
-    text: str = "not yet seen by its controller"
-
-
-def _further(before: _Rollout, now: _Rollout) -> bool:
-    return now.ready or now.updated > before.updated
-
-
-def _rollout(workload: Object, pods: list[Object]) -> _Rollout:
-    status, generation = workload.get("status", {}), workload["metadata"]["generation"]
-    if status.get("observedGeneration") != generation:
-        return _Rollout(updated=-1)
-    wanted = status.get("desiredNumberScheduled", workload["spec"].get("replicas", 1))
-    updated = status.get("updatedNumberScheduled", status.get("updatedReplicas", 0))
-    ready = status.get("numberReady", status.get("readyReplicas", 0))
-    leaving = sum("deletionTimestamp" in pod["metadata"] for pod in pods)
-    return _Rollout(
-        updated=updated,
-        ready=wanted > 0 and (updated, ready, leaving, len(pods)) == (wanted, wanted, 0, wanted),
-        text=f"{wanted} wanted, {updated} updated, {ready} ready, {leaving} leaving",
-    )
 
 
 def _deployment(deployment: Object) -> str:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from lbproof.spec.families import IPAddress, IPNetwork
+    from lbproof.witnesses.clock import Clock
     from lbproof.witnesses.vantage import Vantage
 
 
@@ -249,6 +250,10 @@ class Lab(Protocol):
 
     def pod(self, namespace: str, name: str) -> Vantage:
         """Return a running pod. Raises `LabError` when it does not run."""
+        ...
+
+    def clocks(self) -> Mapping[str, Clock]:
+        """Return the clock of each vantage at which a probe was started so far, by the vantage's name."""
         ...
 
     def exec_argv(self, where: str, argv: Sequence[str]) -> list[str]:

@@ -9,18 +9,22 @@ from typing import TYPE_CHECKING, Protocol
 
 from lbproof.report import jsonreport
 from lbproof.spec import (
+    ALIASES,
     BUDGETS,
     FEATURES,
     PROFILES,
     REQUIREMENTS,
     SPEC_VERSION,
+    VERSIONS,
     Conclusion,
     Exit,
     Scope,
     Untestable,
     Verdict,
+    claims,
     conclude,
     is_reached,
+    lacking,
     scope_of,
     worst,
 )
@@ -46,8 +50,9 @@ def problems(told: jsonreport.Report) -> Iterator[str]:
 
 def unknown(told: jsonreport.Report) -> Iterator[str]:
     """Report an unknown specification version or profile, which prevents any other validation."""
-    if told.spec != SPEC_VERSION:
-        yield f"spec {told.spec!r} is not known; this lbproof knows {SPEC_VERSION}: use the lbproof of that version"
+    if told.spec not in VERSIONS:
+        known = " and ".join(VERSIONS)
+        yield f"spec {told.spec!r} is not known; this lbproof knows {known}: use the lbproof of that version"
     elif told.profile not in PROFILES:
         yield f"profile {told.profile!r} is not in specification {told.spec}, which has {', '.join(PROFILES)}"
 
@@ -60,7 +65,8 @@ def _head(told: jsonreport.Report) -> Iterator[str]:
         elif not said.isprintable():
             yield f"implementation.{name}: {said!r} contains unprintable characters"
     claimed = told.implementation.claimed
-    yield from (f"implementation.claimed: {name} is not a feature" for name in claimed if name not in FEATURES)
+    known = FEATURES.keys() | ALIASES
+    yield from (f"implementation.claimed: {name} is not a feature" for name in claimed if name not in known)
     yield from (
         f"implementation.claimed: {name} is duplicated" for name, count in Counter(claimed).items() if count > 1
     )
@@ -106,13 +112,13 @@ def _outside(row: jsonreport.Requirement, told: jsonreport.Report) -> Iterator[s
     judged = scope(told)
     features = PROFILES[told.profile].features
     outside = [case.id for case in row.cases if case.id in REQUIREMENTS[row.id].case_ids]
-    outside = [name for name in outside if not needs_of(name) <= features]
+    outside = [name for name in outside if lacking(needs_of(name), features)]
     if judged.whole and outside:
         yield f"{', '.join(outside)}: not in profile {told.profile}, although the scope is the whole profile"
 
 
 def _requirement(row: jsonreport.Requirement, told: jsonreport.Report) -> Iterator[str]:
-    wanted = REQUIREMENTS[row.id]
+    wanted = REQUIREMENTS[row.id].worded(told.spec)
     if row.level is not wanted.level:
         yield f"{row.id}: is a {row.level}, but in the specification a {wanted.level}"
     said = {
@@ -138,9 +144,9 @@ def _requirement(row: jsonreport.Requirement, told: jsonreport.Report) -> Iterat
 
 
 def _case(case: jsonreport.Case, told: jsonreport.Report) -> Iterator[str]:
-    if case.sentence != sentence(case.id):
-        yield f"{case.id}: sentence is {case.sentence!r}, but in the specification {sentence(case.id)!r}"
-    missing = sorted(needs_of(case.id) - set(told.implementation.claimed))
+    if case.sentence != (right := sentence(case.id, told.spec)):
+        yield f"{case.id}: sentence is {case.sentence!r}, but in the specification {right!r}"
+    missing = lacking(needs_of(case.id), _claimed(told))
     if missing and case.verdict is not Verdict.UNSUPPORTED:
         yield f"{case.id}: is {case.verdict}, but needs features that are not claimed: {', '.join(missing)}"
     elif not missing and case.verdict is Verdict.UNSUPPORTED:
@@ -212,7 +218,11 @@ def scope(told: jsonreport.Report) -> Scope:
     """Derive the scope of a report from its verdicts."""
     cases = [case for row in told.requirements for case in row.cases]
     reached = {case.id: case.verdict for case in cases if is_reached(case.verdict, case.reason)}
-    return scope_of(told.profile, told.implementation.claimed, reached)
+    return scope_of(told.profile, _claimed(told), reached)
+
+
+def _claimed(told: jsonreport.Report) -> frozenset[str]:
+    return claims(told.implementation.claimed, told.spec)
 
 
 def _conclusion(told: jsonreport.Report) -> Iterator[str]:
@@ -221,8 +231,10 @@ def _conclusion(told: jsonreport.Report) -> Iterator[str]:
     right = jsonreport.scope(judged)
     if told.scope is not None:
         for name in jsonreport.Scope.model_fields:
-            if getattr(told.scope, name) != getattr(right, name):
-                found = getattr(told.scope, name)
+            found = getattr(told.scope, name)
+            if name == "not_claimed" and told.spec != SPEC_VERSION:  # by the names of its version
+                found = sorted(claims(found, told.spec))
+            if found != getattr(right, name):
                 yield f"scope: {name} is {found}, but the verdicts give {getattr(right, name)}"
     elif told.schema_version > 1:
         yield "scope: is missing"

@@ -93,6 +93,15 @@ class Scope(_Strict):
     """Features that the profile requires and the implementation does not claim."""
 
 
+class Clock(_Strict):
+    """Monotonic clock of a vantage, in seconds."""
+
+    offset: float
+    """How far it is ahead of the suite's clock, to which all times are converted."""
+    uncertainty: float
+    """Of the offset; 0 when both are the same clock."""
+
+
 class Report(_Strict):
     """Report of one run."""
 
@@ -111,6 +120,8 @@ class Report(_Strict):
     note: str
     counts: dict[Verdict, int]
     environment: dict[str, str]
+    clocks: dict[str, Clock] = {}
+    """Clock of each vantage that was used; empty in reports of earlier versions."""
     requirements: list[Requirement]
 
 
@@ -134,6 +145,10 @@ def of(run: model.Run) -> Report:
         note=run.note,
         counts=run.counts(),
         environment=run.environment,
+        clocks={
+            vantage: Clock(offset=event["offset"], uncertainty=event["uncertainty"])
+            for vantage, event in run.clocks.items()
+        },
         requirements=[_requirement(result) for result in run.results],
     )
 

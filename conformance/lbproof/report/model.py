@@ -28,13 +28,14 @@ from lbproof.spec import (
     Scope,
     UnknownName,
     Verdict,
+    claims,
     conclude,
     is_reached,
     scope_of,
     worst,
 )
 from lbproof.spec.events import FORMAT, NAMES
-from lbproof.spec.requirements import of_case, sentence
+from lbproof.spec.requirements import sentence
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -66,6 +67,8 @@ class Case:
     flaky: bool = False
     began: bool = False
     """Whether its check was started."""
+    sentence: str = ""
+    """What the case shows."""
     node: str = ""
     """pytest's node ID; empty when no check of it ran."""
     waits: list[Event] = field(default_factory=list)
@@ -74,11 +77,6 @@ class Case:
     timelines: list[Event] = field(default_factory=list)
     exchanges: list[Event] = field(default_factory=list)
     evidence: list[Event] = field(default_factory=list)
-
-    @property
-    def sentence(self) -> str:
-        """What the case shows."""
-        return sentence(self.id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,6 +129,8 @@ class Run:
     finished: Event | None
     lab_waits: list[Event]
     """Waits during boot and installation, which belong to no case."""
+    clocks: dict[str, Event] = field(default_factory=dict)
+    """Vantage → last event `probe`, with the offset and the uncertainty of its clock in seconds."""
     folder: Path | None = None
     """Folder that it was read from; None if the events are not from a file."""
 
@@ -149,7 +149,7 @@ class Run:
     def scope(self) -> Scope:
         """Judged part of the profile."""
         reached = {case.id: case.verdict for case in self.cases if is_reached(case.verdict, case.reason)}
-        return scope_of(self.started["profile"], self.started["claimed"], reached)
+        return scope_of(self.started["profile"], claims(self.started["claimed"], self.started["spec"]), reached)
 
     @property
     def conclusion(self) -> Conclusion:
@@ -346,8 +346,8 @@ def of_events(events: list[Event]) -> Run:
             str(UnknownName("profile", started["profile"], "run.started", PROFILES, "lbproof list --profiles"))
         )
     cases: dict[str, Case] = {}
-    for case in started["selected"]:
-        cases[case] = Case(id=case, verdict=Verdict.ERROR, reason=f"{NOT_REACHED}the run was killed")
+    for name in started["selected"]:
+        cases[name] = Case(id=name, verdict=Verdict.ERROR, reason=f"{NOT_REACHED}the run was killed")
     for event in events:
         if event["event"] == "check.started" and event["case"] in cases:
             cases[event["case"]].began = True
@@ -355,13 +355,13 @@ def of_events(events: list[Event]) -> Run:
             _judge(cases.setdefault(event["case"], Case(id=event["case"], verdict=Verdict.ERROR)), event)
         elif event["event"] in _OF_A_CASE and event.get("case") in cases:
             getattr(cases[event["case"]], _OF_A_CASE[event["event"]]).append(event)
-    for case in cases:
+    for name, case in cases.items():
         try:
-            of_case(case)
+            case.sentence = sentence(name, started["spec"])
         except KeyError:
-            raise BadRun(f"{case} is not in specification {started['spec']}") from None
+            raise BadRun(f"{name} is not in specification {started['spec']}") from None
     results = [
-        Result(requirement=r, cases=tuple(cases[i] for i in r.case_ids if i in cases))
+        Result(requirement=r.worded(started["spec"]), cases=tuple(cases[i] for i in r.case_ids if i in cases))
         for r in REQUIREMENTS.values()
         if any(i in cases for i in r.case_ids)
     ]
@@ -373,6 +373,7 @@ def of_events(events: list[Event]) -> Run:
         events=len(events),
         until=max(e["t"] for e in events),
         finished=finished,
+        clocks={e["vantage"]: e for e in events if e["event"] == "probe"},
         lab_waits=[e for e in events if e["event"] == "waited" and e["case"] is None],
     )
 

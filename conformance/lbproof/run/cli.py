@@ -13,6 +13,7 @@ import click
 
 from lbproof import __version__
 from lbproof.files import of_environment
+from lbproof.run.commands.adapter import adapter
 from lbproof.run.commands.bench import bench, compare
 from lbproof.run.commands.clean import clean
 from lbproof.run.commands.console import fail
@@ -40,7 +41,7 @@ def cli() -> None:
     """  # noqa: D301 - click does not rewrap a paragraph marked with \b
 
 
-for command in (run, list_, doctor, lab, bench, compare, report, clean):
+for command in (run, list_, doctor, adapter, lab, bench, compare, report, clean):
     cli.add_command(command)
 
 

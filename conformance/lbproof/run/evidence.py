@@ -47,15 +47,17 @@ def _write(path: Path, take: Callable[[CheckContext], object], check: CheckConte
 
 
 def _objects(check: CheckContext) -> dict[str, Any]:
-    cluster, adapter = check.cluster, check.run.adapter
+    cluster, run = check.cluster, check.run
     paths = {
         "services": "/api/v1/services",
-        "pools": adapter.pool_path,
         "nodes": "/api/v1/nodes",
         "endpointslices": f"/apis/discovery.k8s.io/v1/namespaces/{NAMESPACE}/endpointslices",
-        "implementation": f"/api/v1/namespaces/{adapter.namespace}/pods",
     }
-    return {name: cluster.list(path) for name, path in paths.items()}
+    namespaces = dict.fromkeys(workload.namespace for workload in run.workloads.all)
+    return {name: cluster.list(path) for name, path in paths.items()} | {
+        "pools": [cluster.find(run.path_of(made)) for made in run.pools.objects],
+        "implementation": [pod for name in namespaces for pod in cluster.list(f"/api/v1/namespaces/{name}/pods")],
+    }
 
 
 def _events(check: CheckContext) -> list[Any]:

@@ -8,7 +8,6 @@ import platform
 from typing import TYPE_CHECKING
 
 from lbproof import __version__
-from lbproof.adapters.base import python_modules_of
 from lbproof.context import RunContext, manifests
 from lbproof.lab import provide
 from lbproof.lab.base import LabError
@@ -29,9 +28,9 @@ if TYPE_CHECKING:
 class RunLab:
     """Lab in which a run, or one of its workers, executes checks."""
 
-    def __init__(self, options: Options, adapter: Adapter) -> None:
-        """Boot nothing yet."""
-        self.options, self.adapter = options, adapter
+    def __init__(self, options: Options, adapter: Adapter, claimed: frozenset[str]) -> None:
+        """Boot nothing yet. `claimed`: features that are judged."""
+        self.options, self.adapter, self.claimed = options, adapter, claimed
         self._lab: Lab | None = None
         self._context: RunContext | None = None
 
@@ -64,6 +63,7 @@ class RunLab:
             lab=self._lab,
             cluster=cluster,
             adapter=self.adapter,
+            claimed=self.claimed,
             journal=journal,
             waiter=Waiter(journal, budgets),
             programs=self._programs,
@@ -90,10 +90,10 @@ class RunLab:
     def _provide(self, progress: Callable[[str], None]) -> tuple[Lab, Mapping[str, Path]]:
         asked = self.options
         request = LabRequest(
-            options=asked.lab_options(),
+            options=asked.lab_options(proxy_mode=self.adapter.proxy_mode),
             programs=self.adapter.components,
             files=self.adapter.files,
-            python_modules=python_modules_of(self.adapter),
+            python_modules=self.adapter.python_modules,
             components=asked.components,
         )
         if asked.lab:

@@ -24,6 +24,7 @@ from lbproof.spec import (
     check_budgets,
     check_features,
     check_name,
+    lacking,
     select,
 )
 from lbproof.spec.requirements import needs_of
@@ -99,9 +100,16 @@ class Options(BaseModel):
         """Chosen provider."""
         return providers().usable[self.provider]
 
-    def lab_options(self) -> dict[str, Any]:
-        """Return the values of the chosen provider's options by their keys."""
-        return {option.key: getattr(self, option.key) for option in self.lab_provider.options}
+    def lab_options(self, **wishes: Any) -> dict[str, Any]:  # noqa: ANN401 - of the options' types
+        """Return the values of the chosen provider's options by their keys.
+
+        `wishes`: key → value that replaces the default of an option that was not given.
+        """
+        return {
+            option.key: (option.key not in self.model_fields_set and wishes.get(option.key))
+            or getattr(self, option.key)
+            for option in self.lab_provider.options
+        }
 
     def one_lab(self) -> dict[str, str]:
         """Return the options that allow one lab only, each with the reason."""
@@ -128,9 +136,9 @@ class Options(BaseModel):
         not_run: dict[str, str] = {}
         for case in wanted:
             needs = needs_of(case)
-            if not self.requirements and not needs <= profile:
+            if not self.requirements and lacking(needs, profile):
                 continue
-            missing = sorted(needs - claimed)
+            missing = lacking(needs, claimed)
             if missing:
                 not_run[case] = f"unsupported: {', '.join(missing)} not claimed"
             elif case in skipped:

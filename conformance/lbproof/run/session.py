@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 import pytest
 
 from lbproof import __version__
-from lbproof.adapters.base import load
+from lbproof.adapters.installed import load
 from lbproof.context import CheckContext, RunContext
 from lbproof.files import of_environment
 from lbproof.lab import provide, registry
@@ -33,6 +33,7 @@ from lbproof.spec import (
     Exit,
     UnknownName,
     Verdict,
+    claims,
     conclude,
     scope_of,
 )
@@ -87,7 +88,7 @@ class Session:
             self.adapter = load(options.implementation, "--implementation")
         except (UnknownName, BadOption) as error:
             raise pytest.UsageError(str(error)) from None
-        self.claimed = frozenset(options.features or self.adapter.features)
+        self.claimed = claims(options.features or self.adapter.features)
         self.order, self.not_run = options.cases(self.claimed)
         self.selected: list[str] = []
         """Cases of `order` that pytest kept (`-k`, `-m` and node IDs can deselect more)."""
@@ -98,7 +99,7 @@ class Session:
         self.directory: Path | None = None
         self.stopped_by: BaseException | None = None
         """Reason why the run ended before its last check."""
-        self.lab = RunLab(options, self.adapter)
+        self.lab = RunLab(options, self.adapter, self.claimed)
         self.labs = 1
         """Number of parallel labs."""
         self.workers: ParallelLabs | None = None

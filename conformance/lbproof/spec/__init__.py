@@ -4,13 +4,24 @@ Documents, the report, `lbproof list` and badges are generated from it. This pac
 """
 
 from lbproof.spec.budgets import BUDGETS, Budget, check_budgets
-from lbproof.spec.features import DEFAULT_PROFILE, FEATURES, PROFILES, Feature, Profile, check_features
+from lbproof.spec.features import (
+    ALIASES,
+    DEFAULT_PROFILE,
+    FEATURES,
+    PROFILES,
+    Feature,
+    Profile,
+    check_features,
+    claims,
+    lacking,
+)
 from lbproof.spec.names import BadOption, UnknownName, check_name, nearest
-from lbproof.spec.requirements import AREAS, REQUIREMENTS, SPEC_VERSION, Requirement, select
+from lbproof.spec.requirements import AREAS, REQUIREMENTS, SPEC_VERSION, VERSIONS, Requirement, select
 from lbproof.spec.scope import Scope, is_reached, scope_of
 from lbproof.spec.words import NOT_REACHED, Conclusion, Exit, Level, Untestable, Verdict, conclude, worst
 
 __all__ = [
+    "ALIASES",
     "AREAS",
     "BUDGETS",
     "DEFAULT_PROFILE",
@@ -19,6 +30,7 @@ __all__ = [
     "PROFILES",
     "REQUIREMENTS",
     "SPEC_VERSION",
+    "VERSIONS",
     "BadOption",
     "Budget",
     "Conclusion",
@@ -34,8 +46,10 @@ __all__ = [
     "check_budgets",
     "check_features",
     "check_name",
+    "claims",
     "conclude",
     "is_reached",
+    "lacking",
     "nearest",
     "scope_of",
     "select",

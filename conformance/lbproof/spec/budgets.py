@@ -35,6 +35,12 @@ _ALL = (
     Budget(name="silent", text="address released → no more ARP answers for it", default=5, ceiling=30),
     Budget(name="reclaimed", text="Service deleted → its address can be given again", default=5, ceiling=30),
     Budget(name="pool_applied", text="pool created or changed → taken into account", default=5, ceiling=30),
+    Budget(
+        name="pool_removed",
+        text="object of a pool deleted → gone, after its finalizers",
+        default=10,
+        ceiling=30,
+    ),
     Budget(name="event_seen", text="something happened → its Event can be read", default=5, ceiling=30),
     Budget(name="annotation_seen", text="address assigned or released → the annotation says so", default=5, ceiling=30),
     Budget(name="failover", text="announcer lost → first answer through another node", default=15, ceiling=40),

@@ -4,7 +4,7 @@ The suite only appends. All output (terminal, `report.json`, `junit.xml`, `repor
 also by a later version, and also after the run was killed. Every line has
 
 - `event`: one of the names below,
-- `t`: seconds since the run began (a monotonic clock; all vantages of a lab share it),
+- `t`: seconds since the run began (the suite's monotonic clock, to which moments at vantages are converted),
 - `at`: the wall clock, RFC 3339 in UTC with milliseconds.
 
 Fields are only ever added. `FORMAT` is raised when one changes its meaning.
@@ -131,6 +131,16 @@ class Exchange(TypedDict):
     names the lab's host that owns the sender's MAC, or is empty."""
 
 
+class ProbeStarted(TypedDict):
+    """`probe`: the clock of a vantage, as measured when a probe was started there. Times in events are converted."""
+
+    vantage: str
+    offset: float
+    """Seconds by which its monotonic clock is ahead of the suite's."""
+    uncertainty: float
+    """Seconds, half of the shortest round trip; 0 when both are the same clock."""
+
+
 class Evidence(TypedDict):
     """`evidence`: a file of evidence in the run's folder."""
 
@@ -179,6 +189,7 @@ NAMES = {
     "fault": FaultEvent,
     "timeline": Timeline,
     "exchange": Exchange,
+    "probe": ProbeStarted,
     "evidence": Evidence,
     "check.finished": CheckFinished,
     "run.finished": RunFinished,

@@ -1,6 +1,7 @@
 """Features that an implementation may claim, and profiles: named sets of them.
 
-The claimed features select the requirements that run and must pass. `core` is always claimed.
+The claimed features select the requirements that run and must pass. `core` is always claimed. `FEATURES` has the
+present names; `ALIASES` has names for several, which users and reports of specification 1.0 have.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 from lbproof.spec.names import check_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable, Mapping
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,13 +45,53 @@ FEATURES = _features(
     l2_nonic="an announced address is on no interface of any node",
     garp="gratuitous ARP on assignment and on a move",
     pool="addresses come from pools that the operator declares",
-    explicit_ip="a Service may ask for an address of its own",
+    auto_assign="a pool can be kept for the Services that name it or an address of it",
+    include_edges="a pool can keep back the first and the last address of a network",
+    advertised="a pool can be declared without being announced",
+    pool_select="a Service may name the pool of its address",
+    pool_mark="an annotation or a label on the Service names the pool that holds its address",
+    explicit_ip_annotation="a Service may ask for an address of its own by an annotation",
+    explicit_ip_field="a Service may ask for an address of its own by spec.loadBalancerIP",
+    default_class="a Service without spec.loadBalancerClass is served",
     **{"class": "spec.loadBalancerClass is honoured"},
-    events="allocation, refusal and announcement leave Events on the Service",
-    pool_annotation="an annotation on the Service names the pool that holds its address",
-    announcer_events="an Event names the node that announces",
+    allocation_event="an Event on the Service names the address that it is given",
+    refusal_reason="an Event or a condition on the Service says why it is given none",
+    announcer_status="an Event, an annotation, a Lease or another object names the node that announces",
     article="the article's cluster and claims",
 )
+
+ALIASES: Mapping[str, tuple[str, ...]] = {
+    "explicit-ip": ("explicit-ip-annotation", "explicit-ip-field"),
+    "events": ("allocation-event", "refusal-reason"),
+    "pool-annotation": ("pool-mark",),
+    "announcer-events": ("announcer-status",),
+}
+"""Name → features. Claiming it claims all of them; a requirement that needs it needs any one of them."""
+_IMPLIED_IN_1_0: Mapping[str, tuple[str, ...]] = {
+    "core": ("default-class",),
+    "pool": ("auto-assign", "include-edges", "advertised", "pool-select"),
+}
+"""Feature of specification 1.0 → features that were a part of it and could not be declined."""
+
+
+def claims(names: Iterable[str], spec: str = "") -> frozenset[str]:
+    """Return the features that are claimed by names, in which an alias stands for all its features.
+
+    `spec`: version of the specification of a report whose claims these are; empty for the present one.
+    """
+    found: set[str] = set()
+    for name in names:
+        found.update(ALIASES.get(name, (name,)))
+        found.update(_IMPLIED_IN_1_0.get(name, ()) if spec == "1.0" else ())
+    return frozenset(found)
+
+
+def lacking(needs: Iterable[str], claimed: Collection[str]) -> list[str]:
+    """Return the needs that claimed features do not meet, in alphabetical order; any feature of an alias meets it."""
+    return sorted(need for need in needs if not any(one in claimed for one in ALIASES.get(need, (need,))))
+
+
+_LAYER2 = frozenset({"l2", "l2-nonic", "garp", "advertised", "announcer-status"})
 
 PROFILES = {
     profile.name: profile
@@ -58,7 +99,7 @@ PROFILES = {
         Profile(
             name="core",
             text="what holds on any cluster: the API and the data path",
-            features=frozenset({"core", "pool", "explicit-ip", "class", "events", "pool-annotation"}),
+            features=frozenset(FEATURES) - _LAYER2 - {"article"},
             requires=frozenset({"core", "pool"}),
         ),
         Profile(
@@ -86,6 +127,6 @@ DEFAULT_PROFILE = "full"
 
 
 def check_features(names: Iterable[str], where: str) -> None:
-    """Validate names of features. Raises `UnknownName` for the first unknown one."""
+    """Validate names of features and aliases. Raises `UnknownName` for the first unknown one."""
     for name in names:
-        check_name("feature", name, where, FEATURES, "lbproof list --features")
+        check_name("feature", name, where, {**FEATURES, **ALIASES}, "lbproof list --features")

@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import re
 import tomllib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
-from lbproof.spec.features import FEATURES
+from lbproof.spec.features import check_features
 from lbproof.spec.names import UnknownName
 from lbproof.spec.words import Level
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-SPEC_VERSION = "1.0"
-"""Version of the specification, raised when a requirement is added or its meaning changes."""
+SPEC_VERSION = "1.1"
+"""Version of the specification, raised when a requirement is added, or when its meaning or its needs change."""
+VERSIONS = ("1.0", SPEC_VERSION)
+"""Versions whose reports can be read."""
 _FIRST_VERSION = "1.0"
 """Version of every requirement whose table has no `since`. It never changes."""
 
@@ -34,7 +36,7 @@ class Requirement:
     text: str
     level: Level
     needs: frozenset[str]
-    """Features that must be claimed, otherwise the verdict is `unsupported`."""
+    """Features that must be claimed, otherwise the verdict is `unsupported`; of an alias, one feature suffices."""
     sources: tuple[str, ...]
     """Source of the requirement: an API field, KEP, RFC, or agreement of several vendors."""
     since: str = _FIRST_VERSION
@@ -43,11 +45,22 @@ class Requirement:
     """Letter → statement of the case; empty for a requirement with a single verdict."""
     case_needs: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """Letter → additional features that this case needs."""
+    earlier: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """Earlier version of the specification → its wording where it was another: `text`, or a letter."""
 
     @property
     def case_ids(self) -> tuple[str, ...]:
         """Return the IDs with a verdict each: `POOL-03a`, …, or the requirement's own ID when it has no cases."""
         return tuple(f"{self.id}{letter}" for letter in self.cases) or (self.id,)
+
+    def worded(self, spec: str) -> Requirement:
+        """Return the requirement in the wording of a version of the specification."""
+        was = self.earlier.get(spec, {})
+        return replace(
+            self,
+            text=was.get("text", self.text),
+            cases={letter: was.get(letter, text) for letter, text in self.cases.items()},
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +96,7 @@ def _read() -> tuple[dict[str, Area], dict[str, Requirement]]:
                     letter: _known_features(needs, f"{key}{letter}")
                     for letter, needs in row.get("case_needs", {}).items()
                 },
+                earlier=row.get("in", {}),
             )
     ordered = {area.name: area for _, area in sorted(areas, key=lambda pair: pair[0])}
     rank = list(ordered)
@@ -90,10 +104,9 @@ def _read() -> tuple[dict[str, Area], dict[str, Requirement]]:
 
 
 def _known_features(names: Iterable[str], where: str) -> frozenset[str]:
-    for name in names:
-        if name not in FEATURES:
-            raise UnknownName("feature", name, where, FEATURES, "lbproof list --features")
-    return frozenset(names)
+    found = frozenset(names)
+    check_features(sorted(found), where)
+    return found
 
 
 AREAS, REQUIREMENTS = _read()
@@ -140,8 +153,8 @@ def needs_of(case_id: str) -> frozenset[str]:
     return requirement.needs | requirement.case_needs.get(case_id[len(requirement.id) :], frozenset())
 
 
-def sentence(case_id: str) -> str:
-    """Return the statement of a case as one sentence."""
-    requirement = of_case(case_id)
+def sentence(case_id: str, spec: str = SPEC_VERSION) -> str:
+    """Return the statement of a case as one sentence, in the wording of a version of the specification."""
+    requirement = of_case(case_id).worded(spec)
     letter = case_id[len(requirement.id) :]
     return requirement.cases[letter] if letter else requirement.text

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lbproof.spec.features import PROFILES
+from lbproof.spec.features import PROFILES, lacking
 from lbproof.spec.requirements import REQUIREMENTS, needs_of
 from lbproof.spec.words import NOT_REACHED, Level, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Mapping
 
 _JUDGED = {Verdict.PASSED, Verdict.FAILED}
 
@@ -54,23 +54,23 @@ def is_reached(verdict: Verdict, reason: str) -> bool:
     return verdict is not Verdict.SKIPPED and not (verdict is Verdict.ERROR and reason.startswith(NOT_REACHED))
 
 
-def scope_of(profile: str, claimed: Iterable[str], reached: Mapping[str, Verdict]) -> Scope:
-    """Return the scope of a run from the verdicts of its reached cases (`is_reached`), by case ID.
+def scope_of(profile: str, claimed: Collection[str], reached: Mapping[str, Verdict]) -> Scope:
+    """Return the scope of a run from its claimed features and the verdicts of its reached cases (`is_reached`).
 
     Raises `KeyError` for a profile that is not in the specification.
     """
-    wanted, claims = PROFILES[profile], frozenset(claimed)
+    wanted = PROFILES[profile]
     judged = in_part = unsupported = musts = unsupported_musts = of = 0
     whole = True
     for requirement in REQUIREMENTS.values():
-        cases = [case for case in requirement.case_ids if needs_of(case) <= wanted.features]
+        cases = [case for case in requirement.case_ids if not lacking(needs_of(case), wanted.features)]
         if not cases:
             continue
         of += 1
         must = requirement.level is Level.MUST
         musts += must
         whole = whole and all(case in reached for case in cases)
-        supported = [case for case in cases if needs_of(case) <= claims]
+        supported = [case for case in cases if not lacking(needs_of(case), claimed)]
         done = sum(reached.get(case) in _JUDGED for case in supported)
         if not supported:
             unsupported += 1
@@ -86,7 +86,7 @@ def scope_of(profile: str, claimed: Iterable[str], reached: Mapping[str, Verdict
         unsupported=unsupported,
         of=of,
         whole=whole,
-        not_claimed=tuple(sorted(wanted.requires - claims)),
+        not_claimed=tuple(lacking(wanted.requires, claimed)),
         unsupported_musts=unsupported_musts,
         musts=musts,
     )

@@ -62,6 +62,7 @@ class Untestable(Enum):
     TOO_FEW_NODES = "the cluster has too few nodes"
     PATH_BROKEN = "the path to a plain pod is broken, so nothing can be said about the LoadBalancer"
     NO_FREE_ADDRESS = "the segment has no free address block"
+    NO_WORKLOAD = "the implementation has no workload in the cluster that could be restarted or killed for it"
     NOT_PROVOKED = "what is to be judged did not come about"
 
 

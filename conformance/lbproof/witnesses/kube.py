@@ -150,9 +150,21 @@ class Kube:
         """Delete an object; `options` are fields of DeleteOptions."""
         return self._call("DELETE", path, options or None)
 
+    def find(self, path: str) -> Object | None:
+        """Read one object; None when there is none."""
+        found: Objects = []
+        _but_not_found(lambda: found.append(self.get(path)))
+        return found[0] if found else None
+
     def exists(self, path: str) -> bool:
         """Return whether an object exists at an API path."""
-        return _but_not_found(lambda: self.get(path))
+        return self.find(path) is not None
+
+    def events_about(self, made: Object) -> Objects:
+        """Return the Events about an object that was read, oldest first."""
+        meta = made["metadata"]
+        path = f"/api/v1/namespaces/{meta.get('namespace', 'default')}/events"
+        return sorted(self.list(path, fieldSelector=f"involvedObject.uid={meta['uid']}"), key=_when)
 
     def discard(self, path: str) -> None:
         """Delete an object, if it exists."""
@@ -218,6 +230,10 @@ class Kube:
     def close(self) -> None:
         """Close the connections."""
         self._pool.clear()
+
+
+def _when(event: Object) -> str:
+    return str(event.get("lastTimestamp") or event.get("eventTime") or event["metadata"]["creationTimestamp"])
 
 
 def _but_not_found(act: Callable[[], object]) -> bool:

@@ -1,10 +1,11 @@
-"""How lbproof installs Acme LB, gives it pools and asks it for an address."""
+"""How lbproof installs Acme LB, gives it pools, asks it for an address and finds its leader."""
 
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from lbproof.adapters.base import Ask, Cause, EventPattern, EventPatterns, Object, Workload
+from lbproof.adapters.base import Adapter, Object, PoolSpec, Site, Workload, WorkloadRole
+from lbproof.adapters.programs import python_image
+from lbproof.adapters.reports import AnnouncerLease
 from lbproof.lab.base import Image
 from lbproof.witnesses.kube import Kube, load_manifests
 
@@ -12,66 +13,44 @@ HOME = Path(__file__).parent
 RELEASED = "acme/lb:1.0"
 """The image that the manifests name."""
 IMAGE = "acme/lb:under-test"
-NEVER = EventPattern(type="Normal", reason="^$", message="^$")
+NAMESPACE = "acme-lb"
 
 
-class Acme:
-    """Acme LB."""
+class Acme(Adapter):
+    """Acme LB writes nothing on a Service but its address, and knows neither classes nor a choice of pools."""
 
     name = "acme"
     version = "1.0"
-    features = frozenset({"core", "pool", "l2", "garp", "explicit-ip"})
-    budgets: Mapping[str, float] = {}
-    components: tuple[str, ...] = ()
-    files: tuple[str, ...] = ()
-    namespace = "acme-lb"
-    pool_path = "/api/v1/namespaces/acme-lb/configmaps"
-    resources: tuple[str, ...] = ()
-    controller = announcer = Workload(
-        kind="DaemonSet", namespace="acme-lb", name="acme-lb", selector={"app": "acme-lb"}
+    features = frozenset({"core", "default-class", "pool", "l2", "garp", "explicit-ip-annotation", "announcer-status"})
+    workloads = (
+        Workload(
+            kind="DaemonSet",
+            namespace=NAMESPACE,
+            name="acme-lb",
+            selector={"app": "acme-lb"},
+            roles={WorkloadRole.CONTROLLER, WorkloadRole.ANNOUNCER},
+        ),
     )
-    event_patterns = EventPatterns(
-        allocated=NEVER, refused=dict.fromkeys(Cause, NEVER), announcing=NEVER, pool_annotations=()
-    )
+    address_annotation = "acme.example/address"
+    announcer_status = AnnouncerLease(namespace=NAMESPACE, name="leader")
 
-    def __init__(self) -> None:
-        self.alive: dict[str, str] = {}
+    def images(self, site: Site) -> Sequence[Image]:
+        """In the embedded lab, which runs no images, this process's interpreter runs the same program."""
+        return [python_image("acme/lb", ["-m", "acme_lb"], binds=[HOME], env={"PYTHONPATH": str(HOME)})]
 
-    def images(self, programs: Mapping[str, Path]) -> list[Image]:
-        paths = {"/usr", "/lib", "/lib64", "/bin", "/etc/ld.so.cache", sys.prefix, sys.base_prefix, str(HOME)}
-        return [
-            Image(
-                pattern="acme/lb",
-                program=sys.executable,
-                args=("-m", "acme_lb"),
-                binds=tuple(sorted(path for path in paths if Path(path).exists())),
-                env={"PYTHONPATH": str(HOME), "PYTHONDONTWRITEBYTECODE": "1"},
-            )
-        ]
+    def manifests(self, site: Site) -> list[Object]:
+        """What we release, with the image under test in place of the released one, for the interface of this cluster."""
+        text = (HOME / "deploy/acme-lb.yaml").read_text().replace(RELEASED, IMAGE)
+        return load_manifests(text.replace("value: eth0", f"value: {site.interface}"))
 
-    def manifests(self, programs: Mapping[str, Path]) -> list[Object]:
-        """What we release, with the image under test in place of the released one."""
-        texts = [file.read_text().replace(RELEASED, IMAGE) for file in sorted((HOME / "deploy").glob("*.yaml"))]
-        return [document for text in texts for document in load_manifests(text)]
+    def pools(self, alive: Sequence[PoolSpec], site: Site) -> list[Object]:
+        """One ConfigMap with a key for each pool, also when there is none."""
+        data = {pool.name: ", ".join(map(str, pool.blocks)) for pool in alive}
+        meta = {"name": "pools", "namespace": NAMESPACE}
+        return [{"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": data}]
 
-    def pool(self, name: str, blocks: Sequence[str], **kind: bool) -> list[Object]:
-        case = name.rpartition("-")[0]
-        self.alive = {other: text for other, text in self.alive.items() if other.rpartition("-")[0] == case}
-        self.alive[name] = ", ".join(blocks)
-        meta = {"name": "pools", "namespace": "acme-lb"}
-        return [{"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": dict(self.alive)}]
-
-    def ask(self, service: Object, addresses: str, how: Ask) -> None:
-        service["metadata"].setdefault("annotations", {})["acme.example/address"] = addresses
-
-    def ask_pool(self, service: Object, pool: str) -> None:
-        """Acme LB has no choice of pools."""
-
-    def pool_error(self, cluster: Kube, pool: str) -> str:
-        """Acme LB lists malformed pools in an annotation of the ConfigMap."""
-        found = cluster.get(f"{self.pool_path}/pools")["metadata"].get("annotations", {})
+    def pool_error(self, cluster: Kube, pool: PoolSpec) -> str:
+        """An annotation of the ConfigMap has `NAME: ERROR` of each pool that is malformed."""
+        found = cluster.get(f"/api/v1/namespaces/{NAMESPACE}/configmaps/pools")["metadata"].get("annotations", {})
         lines = found.get("acme.example/invalid-pools", "").split("; ")
-        return next((line for line in lines if line.startswith(f"{pool}: ")), "")
-
-    def with_class(self, cluster: Kube, rolled_out: object) -> None:
-        raise NotImplementedError
+        return next((line for line in lines if line.startswith(f"{pool.name}: ")), "")

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from lbproof.adapters.base import WorkloadRole
 from lbproof.lab.netns.lab import NetnsLab
 from lbproof.lab.netns.topology import NetnsTopology
 from lbproof.witnesses.wait import EventuallyFailed
@@ -293,9 +294,9 @@ class _Rounds:
         return usage.cpu_between(before, self._reading())
 
     def _processes(self) -> list[Path]:
-        deployment, workload = self._deployment, self._deployment.run.adapter.announcer
+        deployment = self._deployment
         assert isinstance(deployment.lab, NetnsLab)  # noqa: S101 - else there would be no `UsageMeter`
-        return deployment.lab.pod_processes(workload.namespace, deployment.run.pods(workload)[self._node.name])
+        return deployment.lab.pod_processes(*deployment.run.workloads.pod_on(WorkloadRole.ANNOUNCER, self._node.name))
 
 
 def _latencies(took: Floats) -> dict[str, float]:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lbproof.adapters.base import WorkloadRole
 from lbproof.context import ingress
 from lbproof.lab.netns.topology import NetnsTopology
 from lbproof_perf.benchmarks.base import BenchContext, Benchmark, Size, turns
@@ -156,7 +157,7 @@ class Growing:
         names, kept = self._names + self._new(count), len(self._names)
 
         def one(at: int) -> None:
-            self._kube.create(SERVICES, service(names[kept + at], self._bench.backend))
+            self._kube.create(SERVICES, service(self._run, names[kept + at], self._bench.backend))
             self._kube.discard(f"{SERVICES}/{names[at]}")
 
         at_pace(range(count), one, rate)
@@ -185,12 +186,12 @@ class Growing:
         run, observer = self._run, self._bench.observer
         (name,) = self._new(1)
         observer.begin([name], [])
-        for workload in (run.adapter.announcer, run.adapter.controller):
-            for pod in run.pods(workload).values():
-                run.lab.kill(workload.namespace, pod)
+        roles = (WorkloadRole.ANNOUNCER, WorkloadRole.CONTROLLER)
+        for namespace, pod in dict.fromkeys(pod[1:] for role in roles for pod in run.workloads.pods(role)):
+            run.lab.kill(namespace, pod)
         began = time.monotonic()
         observer.expect_answer(addresses)
-        self._kube.create(SERVICES, service(name, self._bench.backend))
+        self._kube.create(SERVICES, service(self._run, name, self._bench.backend))
         self._names.append(name)
         wanted = set(addresses)
         observer.until(lambda seen: name in seen.assigned and wanted <= seen.arp.keys(), began + CEILING)

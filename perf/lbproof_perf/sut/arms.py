@@ -10,16 +10,15 @@ import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lbproof.adapters.base import adapters, load
+from lbproof.adapters.installed import adapters, load
 from lbproof.adapters.reference import Reference
 from lbproof.spec import UnknownName
 from lbproof_perf.sut.keepalived import Keepalived
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from pathlib import Path
 
-    from lbproof.adapters.base import Adapter, Object
+    from lbproof.adapters.base import Adapter, Object, Site
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,9 +36,9 @@ class ReferenceFast(Reference):
 
     name = "reference-fast"
 
-    def manifests(self, programs: Mapping[str, Path]) -> list[Object]:
+    def manifests(self, site: Site) -> list[Object]:
         """Its manifests with `--profile=fast` at the speaker."""
-        objects = super().manifests(programs)
+        objects = super().manifests(site)
         for made in objects:
             if made["kind"] == "DaemonSet":
                 made["spec"]["template"]["spec"]["containers"][0]["args"].append("--profile=fast")

@@ -1,8 +1,7 @@
 """The addresses that are asked for: real Services in a lab, of which a first few, some or all are announced.
 
-They are made once and lie in a pool a step. What changes between two rounds is how many of the steps are announced, by
-the object that carries a pool to the segment: so a round with one address and a round with thousands alternate in one
-lab, within seconds of each other.
+They are made once and lie in a pool a step. What changes between two rounds is how many of the pools are announced: so
+a round with one address and a round with thousands alternate in one lab, within seconds of each other.
 """
 
 from __future__ import annotations
@@ -11,13 +10,14 @@ import math
 import select
 import time
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lbproof.context.objects import ingress
 from lbproof.lab.base import LabError
+from lbproof.spec import lacking
 from lbproof.witnesses.frames import ETHERTYPE_ARP, decode
 from lbproof.witnesses.packets import LARGEST, opened
 from lbproof.witnesses.wait import eventually
@@ -26,7 +26,7 @@ from lbproof_perf.sut.services import SERVICES, at_pace, service
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lbproof.adapters.base import Object
+    from lbproof.adapters.base import PoolSpec
     from lbproof.spec.families import IPAddress
     from lbproof.witnesses.vantage import Vantage
     from lbproof_perf.probes.arp_requests import ArpRequester
@@ -49,9 +49,8 @@ _SETTLE = 120.0
 class _Step:
     count: int
     """How many addresses there are in all after it."""
-    carrier: Object
-    """What announces its pool."""
-    announced: bool = False
+    pool: PoolSpec
+    """Its addresses, announced or not."""
 
 
 class Stock:
@@ -60,6 +59,11 @@ class Stock:
     def __init__(self, deployment: Deployment) -> None:
         """There is no Service yet, and one pod that they may lead to, on the control plane, which announces nothing."""
         self._deployment, self._run = deployment, deployment.run
+        if missing := lacking(("advertised", "pool-select"), self._run.claimed):
+            raise LabError(
+                f"{deployment.arm.name}: ARP is measured by pools that Services name and that are announced or "
+                f"not, and it does not claim {', '.join(missing)}"
+            )
         self._backend = deployment.check.web("backend", nodes=[deployment.lab.nodes[0].name])
         self._steps: list[_Step] = []
         self._addresses: list[IPAddress] = []
@@ -80,17 +84,17 @@ class Stock:
         `EventuallyFailed` when an address is missing after `within` seconds; there is no such step then.
         """
         began = time.monotonic()
-        pool, have = f"arp-{count}", len(self._addresses)
-        carrier, addresses = self._make_pool(pool, have, count)
+        have = len(self._addresses)
+        pool = self._deployment.wide(f"arp-{count}", have, count, advertised=False)
 
         def make(number: int) -> None:
             if time.monotonic() < began + within:
-                made = service(f"arp-{number}", self._backend if endpoints else None)
-                self._run.adapter.ask_pool(made, pool)
+                made = service(self._run, f"arp-{number}", self._backend if endpoints else None)
+                self._run.ask_pool(made, pool.spec)
                 self._run.cluster.create(SERVICES, made)
 
         at_pace(range(have, count), make, math.inf, threads=_AT_ONCE)
-        wanted = set(addresses)
+        wanted = set(pool.addresses)
         eventually(
             lambda: sum(not wanted.isdisjoint(ingress(row)) for row in self._run.cluster.list(SERVICES)),
             lambda given: given == len(wanted),
@@ -98,8 +102,8 @@ class Stock:
             within=max(0.0, began + within - time.monotonic()),
             every=_LOOK,
         )
-        self._steps.append(_Step(count, carrier))
-        self._addresses += addresses
+        self._steps.append(_Step(count, pool.spec))
+        self._addresses += pool.addresses
         return time.monotonic() - began
 
     def announce(self, count: int, requester: ArpRequester, *, quiet_for: float) -> None:
@@ -108,10 +112,9 @@ class Stock:
         Returns when no announcement was heard for `quiet_for` seconds. Raises `EventuallyFailed`.
         """
         for step in self._steps:
-            if step.announced != (step.count <= count):
-                change = self._run.remove if step.announced else self._run.write
-                change(step.carrier)
-                step.announced = not step.announced
+            if step.pool.advertised != (step.count <= count):
+                step.pool = replace(step.pool, advertised=not step.pool.advertised)
+                self._run.pools.put(step.pool)
         ours, others = self.addresses(count), [self._addresses[step - 1] for step in self.counts if step > count]
 
         def settled(addresses: Sequence[IPAddress], answered: int, what: str) -> None:
@@ -127,16 +130,6 @@ class Stock:
         settled(ours, len(ours), f"all of {len(ours)} addresses are answered for")
         settled(others, 0, "nobody answers for what is not advertised")
         quiet(self._deployment.lab.client(), seconds=quiet_for, within=_LOUD)
-
-    def _make_pool(self, name: str, begin: int, end: int) -> tuple[Object, list[IPAddress]]:
-        """A pool that is not announced yet: what announces it, and its addresses."""
-        pools, carriers, addresses = self._deployment.wide(name, begin, end)
-        if len(carriers) != 1:
-            arm = self._deployment.arm.name
-            raise LabError(f"{arm}: {len(carriers)} objects announce a pool; one can be put on and off")
-        for made in pools:
-            self._run.write(made)
-        return carriers[0], addresses
 
 
 def quiet(vantage: Vantage, *, seconds: float, within: float) -> None:

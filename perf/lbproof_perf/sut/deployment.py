@@ -8,8 +8,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from lbproof.adapters.base import python_modules_of
-from lbproof.context import CheckContext, RunContext
+from lbproof.adapters.base import AddressRange, PoolSpec
+from lbproof.context import CheckContext, Pool, RunContext
 from lbproof.context.manifests import TARGET_PORT
 from lbproof.lab import registry
 from lbproof.lab.base import LabError
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from lbproof.adapters.base import Object
     from lbproof.lab.base import Lab, Topology
     from lbproof.spec.families import IPAddress
     from lbproof.witnesses.vantage import Vantage
@@ -74,17 +73,18 @@ class Deployment:
         """Make a Service in front of pods of the suite's namespace (`check.web`); gives its address, which serves.
 
         The pods must be ready: some implementations announce nothing without. An arm without a controller does it in
-        its own way (`Exposes`); any other is given a pool of one free address, which the Service names. The address is
-        asked by HTTP before it is given: a UDP flow that begins before kube-proxy knows it is remembered by the node's
-        conntrack and never served. Raises `WaitFailed` when no address comes, not exactly one node answers for it, or
-        it does not serve.
+        its own way (`Exposes`); any other is given a pool of one free address, which the Service names if it can. The
+        address is asked by HTTP before it is given: a UDP flow that begins before kube-proxy knows it is remembered by
+        the node's conntrack and never served. Raises `WaitFailed` when no address comes, not exactly one node answers
+        for it, or it does not serve.
         """
         adapter = self.run.adapter
         if isinstance(adapter, Exposes):
             address = adapter.expose(self.check, name, selector=selector, ports=ports)
         else:
             pool = self.check.pool(1)
-            service = self.check.service(name, serving=True, pool=pool, selector=selector, ports=ports)
+            named = pool if self.run.claims("pool-select") else None
+            service = self.check.service(name, serving=True, pool=named, selector=selector, ports=ports)
             address = self.check.assigned(service)
             self.check.announcer(address, budget="one_answerer")
         self.check.serves(self.check.client, address)
@@ -95,33 +95,29 @@ class Deployment:
 
         They are announced on the segment, and the client looks for them there.
         """
-        pools, carriers, _ = self.wide(f"wide-{count}", 0, count)
-        for made in (*pools, *carriers):
-            self.run.write(made)
+        self.wide(f"wide-{count}", 0, count)
         ip_at(self.lab.client(), "route", "replace", str(WIDE), "dev", self.lab.client().interface)
 
     def forget_neighbours(self) -> None:
         """Have the client's kernel forget who had the addresses of wide pools. Raises `LabError`."""
         ip_at(self.lab.client(), "neigh", "flush", "to", str(WIDE), "dev", self.lab.client().interface)
 
-    def wide(self, name: str, begin: int, end: int) -> tuple[list[Object], list[Object], list[IPAddress]]:
-        """A pool of the addresses from `begin` to `end` of `WIDE`: what makes it, what announces it, and they.
+    def wide(self, name: str, begin: int, end: int, *, advertised: bool = True) -> Pool:
+        """Make a pool of the addresses from `begin` to `end` of `WIDE`; it is removed with the check.
 
-        What announces it names the nodes' interface, since the addresses lie in no subnet of it. Nothing is written
-        yet; what is will be removed with the check.
+        They are announced on the nodes' interface, in no subnet of which they lie.
         """
-        adapter, first = self.run.adapter, WIDE.network_address + 1
-        blocks = [f"{first + begin}-{first + end - 1}"]
-        kinds = {made["kind"] for made in adapter.pool(name, blocks, advertised=False)}
-        pools, carriers = [], []
-        for made in adapter.pool(name, blocks):
-            if made["kind"] in kinds:
-                pools.append(made)
-            else:
-                made["spec"]["interfaces"] = [self.lab.nodes[0].interface]
-                carriers.append(made)
-            self.check.undo.later(f"{made['kind']} {name}", functools.partial(self.run.remove, made))
-        return pools, carriers, [first + at for at in range(begin, end)]
+        first = WIDE.network_address + 1
+        addresses = [first + at for at in range(begin, end)]
+        spec = PoolSpec(
+            name=name,
+            blocks=(AddressRange(addresses[0], addresses[-1]),),
+            advertised=advertised,
+            interfaces=(self.run.site.interface,),
+        )
+        self.check.undo.later(f"pool {name}", functools.partial(self.run.pools.drop, name))
+        self.run.pools.put(spec)
+        return Pool(spec, addresses)
 
 
 def ip_at(vantage: Vantage, *words: str) -> None:
@@ -143,7 +139,7 @@ def opened(
         name=registry.free_name("run"),
         programs=adapter.components,
         files=adapter.files,
-        python_modules=python_modules_of(adapter),
+        python_modules=adapter.python_modules,
         components=components,
     )
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from lbproof.adapters.base import WorkloadRole
 from lbproof.lab.base import Fault, Node
 
 if TYPE_CHECKING:
@@ -42,13 +43,12 @@ class Kind:
 
 
 def _speaker(deployment: Deployment, node: Node) -> tuple[str, str]:
-    workload = deployment.run.adapter.announcer
-    return workload.namespace, deployment.run.pods(workload)[node.name]
+    return deployment.run.workloads.pod_on(WorkloadRole.ANNOUNCER, node.name)
 
 
 def _controller(deployment: Deployment) -> tuple[str, str]:
-    workload = deployment.run.adapter.controller
-    return workload.namespace, next(iter(deployment.run.pods(workload).values()))
+    _, namespace, pod = deployment.run.workloads.pods(WorkloadRole.CONTROLLER)[0]
+    return namespace, pod
 
 
 def _by_api(kind: str, target: str, act: Callable[[], object], undo: Callable[[], object] | None = None) -> Fault:
@@ -101,7 +101,7 @@ def _drain(deployment: Deployment, node: Node) -> Fault:
 
 def restart_speakers(deployment: Deployment) -> Fault:
     """`kubectl rollout restart` of the announcers' DaemonSet."""
-    workload = deployment.run.adapter.announcer
+    (workload,) = deployment.run.workloads.of(WorkloadRole.ANNOUNCER)
     path = f"/apis/apps/v1/namespaces/{workload.namespace}/{workload.kind.lower()}s/{workload.name}"
     note = {"kubectl.kubernetes.io/restartedAt": datetime.now(UTC).isoformat()}
     patch = {"spec": {"template": {"metadata": {"annotations": note}}}}
@@ -144,7 +144,7 @@ KINDS: Mapping[str, Kind] = {
     "rolling-restart": Kind(
         "the speakers are restarted one after the other",
         lambda it, _: restart_speakers(it),
-        over=lambda it: it.run.rolled_out(it.run.adapter.announcer),
+        over=lambda it: it.run.workloads.rolled_out(*it.run.workloads.of(WorkloadRole.ANNOUNCER)),
     ),
 }
 """Case → what it does."""

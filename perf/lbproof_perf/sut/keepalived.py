@@ -14,9 +14,9 @@ from __future__ import annotations
 import hashlib
 import subprocess
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
-from lbproof.adapters.base import EventPattern, EventPatterns, Workload
+from lbproof.adapters.base import Adapter, Workload, WorkloadRole
 from lbproof.lab.base import Image, LabError, Role
 from lbproof.lab.components import debian
 from lbproof.lab.netns.images import SYSTEM
@@ -26,15 +26,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
-    from lbproof.adapters.base import Object
+    from lbproof.adapters.base import Object, Site
     from lbproof.context import CheckContext
     from lbproof.lab.base import Node
     from lbproof.spec.families import IPAddress
 
 _MANIFEST = Path(__file__).with_name("keepalived.yaml")
 _HIGHEST, _STEP, _LOWEST = 250, 10, 1
-_NEVER = EventPattern(type="Normal", reason="^$")
-"""It writes no Events."""
 ROUTER = 51
 """The virtual router's number on the segment (1 to 255)."""
 
@@ -74,21 +72,21 @@ def configuration(
     return "\n".join(lines) + "\n"
 
 
-class Keepalived:
-    """keepalived in one configuration: an adapter's members, and `expose` for what a controller would do."""
+class Keepalived(Adapter):
+    """keepalived in one configuration: an adapter without features, and `expose` for what a controller would do."""
 
     version = "of this machine"
     features: frozenset[str] = frozenset()
-    budgets: Mapping[str, float] = {}
-    components: tuple[str, ...] = ("keepalived",)
-    files: tuple[str, ...] = ()
-    namespace = "keepalived"
-    announcer = Workload(kind="DaemonSet", namespace=namespace, name="keepalived", selector={"app": "keepalived"})
-    controller = announcer
-    """There is none: what is done to the controller cannot be done to it."""
-    event_patterns = EventPatterns(allocated=_NEVER, refused={}, announcing=_NEVER, pool_annotations=())
-    resources: tuple[str, ...] = ()
-    pool_path = ""
+    components = ("keepalived",)
+    workloads = (
+        Workload(
+            kind="DaemonSet",
+            namespace="keepalived",
+            name="keepalived",
+            selector={"app": "keepalived"},
+            roles={WorkloadRole.ANNOUNCER},
+        ),
+    )
 
     def __init__(self, name: str = "keepalived", *, advertisement: float = 1.0, real_time: int = 0) -> None:
         """`advertisement` and `real_time` as in `configuration`; as they are here, they are keepalived's defaults."""
@@ -96,9 +94,9 @@ class Keepalived:
         self._advertisement, self._real_time = advertisement, real_time
         self._addresses: list[str] = []
 
-    def images(self, programs: Mapping[str, Path]) -> list[Image]:
+    def images(self, site: Site) -> list[Image]:
         """The program and the libraries of this machine, and its own where it is not installed."""
-        program = Path(programs["keepalived"])
+        program = site.paths["keepalived"]
         self.version = version_of(program)
         tree = debian.tree_of(program)
         binds = (*SYSTEM, str(tree)) if tree else SYSTEM
@@ -111,7 +109,7 @@ class Keepalived:
             )
         ]
 
-    def manifests(self, programs: Mapping[str, Path]) -> list[Object]:  # noqa: ARG002 - they are a file of ours
+    def manifests(self, site: Site) -> list[Object]:  # noqa: ARG002 - they are a file of ours
         """A namespace, a configuration without an address, a DaemonSet on the workers."""
         return load_manifests(_MANIFEST.read_text(encoding="utf-8"))
 
@@ -125,15 +123,15 @@ class Keepalived:
         (address,) = check.run.addresses(1)
         self._addresses.append(str(address))
         workers = [node for node in check.lab.nodes if node.role is Role.WORKER]
-        for manifest in self.configured(workers):
+        for manifest in self.configured(check.run.site, workers):
             check.cluster.apply(manifest)
-        check.run.rolled_out(self.announcer)
+        check.run.workloads.rolled_out()
         check.service(name, serving=True, type="ClusterIP", externalIPs=[str(address)], selector=selector, ports=ports)
         check.used.append(address)
         check.announcer(address, budget="one_answerer")
         return address
 
-    def configured(self, workers: Sequence[Node]) -> list[Object]:
+    def configured(self, site: Site, workers: Sequence[Node]) -> list[Object]:
         """The manifests with what is announced now: the DaemonSet bears the configuration's hash, as a chart's does."""
         interfaces = {node.interface for node in workers}
         if len(interfaces) != 1:
@@ -145,7 +143,7 @@ class Keepalived:
             advertisement=self._advertisement,
             real_time=self._real_time,
         )
-        made = self.manifests({})
+        made = self.manifests(site)
         for manifest in made:
             if manifest["kind"] == "ConfigMap":
                 manifest["data"] = {"keepalived.conf": text}
@@ -153,16 +151,6 @@ class Keepalived:
                 digest = hashlib.sha256(text.encode()).hexdigest()
                 manifest["spec"]["template"]["metadata"]["annotations"] = {"checksum/configuration": digest}
         return made
-
-    def pool(self, *_: object, **__: object) -> list[Object]:
-        """Nothing: it has no pools."""
-        return []
-
-    def _lacks(self, *_: object, **__: object) -> NoReturn:
-        """Raise `LabError`: nobody gives addresses, so nobody would answer."""
-        raise LabError(f"{self.name} is a control and gives no addresses: use `Deployment.expose`")
-
-    ask = ask_pool = pool_error = with_class = _lacks
 
 
 def version_of(program: Path) -> str:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from lbproof.witnesses.kube import Kube
+    from lbproof.context import RunContext
     from lbproof_perf.sut.deployment import Deployment
     from lbproof_perf.sut.service_observer import Observation, ServiceObservations
 
@@ -87,10 +87,11 @@ class Services:
     """The Services of one trial: how they are made, and what is seen of them."""
 
     def __init__(
-        self, kube: Kube, observer: ServiceObserver, names: Sequence[str], backend: str, *, http: bool = True
+        self, run: RunContext, observer: ServiceObserver, names: Sequence[str], backend: str, *, http: bool = True
     ) -> None:
         """Nothing is made yet. `backend` is the label `app` of what they lead to; `http`: whether it is asked."""
-        self._kube, self._observer, self._backend = kube, observer, backend
+        self._run, self._kube = run, run.cluster
+        self._observer, self._backend = observer, backend
         self.names = list(names)
         self.sampled = _spread(len(self.names), SAMPLE)
         self._http = [self.names[at] for at in self.sampled] if http else []
@@ -180,7 +181,7 @@ class Services:
         return np.array([row.at if row else math.nan for row in rows], dtype=np.float64)
 
     def _create(self, at: int) -> None:
-        made = service(self.names[at], self._backend)
+        made = service(self._run, self.names[at], self._backend)
         self.sent[at] = time.monotonic()
         self._kube.create(SERVICES, made)
         self.created[at] = time.monotonic()
@@ -208,7 +209,7 @@ class ServiceBench:
 
     def services(self, names: Sequence[str], *, http: bool = True) -> Services:
         """Services of these names, which are not made yet."""
-        return Services(self.deployment.check.cluster, self.observer, names, self.backend, http=http)
+        return Services(self.deployment.run, self.observer, names, self.backend, http=http)
 
 
 @contextmanager
@@ -221,13 +222,13 @@ def service_bench(deployment: Deployment, most: int) -> Iterator[ServiceBench]:
         yield ServiceBench(deployment=deployment, backend=backend, observer=observer, meter=meter)
 
 
-def service(name: str, backend: str | None) -> dict[str, Any]:
+def service(run: RunContext, name: str, backend: str | None) -> dict[str, Any]:
     """A LoadBalancer Service without node ports: there are 2,768 of those, and giving one is not what is measured.
 
     `backend`: label `app` of its pods; without, it has no endpoints.
     """
     selector = {"app": backend} if backend else None
-    return manifests.service(NAMESPACE, name, selector=selector, allocateLoadBalancerNodePorts=False)
+    return run.opt_in(manifests.service(NAMESPACE, name, selector=selector, allocateLoadBalancerNodePorts=False))
 
 
 def at_pace(indices: Iterable[int], act: Callable[[int], None], rate: float, threads: int = THREADS) -> None:

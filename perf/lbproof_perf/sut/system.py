@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lbproof.adapters.base import WorkloadRole
 from lbproof.lab.base import Fault, LabError, Topology
 from lbproof.witnesses.wait import EventuallyFailed, eventually
 from lbproof_perf.outage_probe.jitter import JitterLog
@@ -206,7 +207,7 @@ class SystemUnderTest:
             )
         except EventuallyFailed:
             restart_speakers(self.deployment)
-            check.run.rolled_out(check.run.adapter.announcer)
+            check.run.workloads.rolled_out(*check.run.workloads.of(WorkloadRole.ANNOUNCER))
 
 
 class LabPool(ExitStack):

@@ -13,17 +13,19 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from lbproof.adapters.base import WorkloadRole
 from lbproof.lab.base import LabError
 from lbproof.lab.netns.lab import NetnsLab
 from lbproof_perf.probes.proc import stat
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from lbproof_perf.sut.deployment import Deployment
 
 PARTS = ("controller", "speakers")
+"""All workloads that do not announce, and those that do; one that does both counts among the latter."""
 _QUIET, _SETTLES = 0.8, 60.0
 """Seconds without a request after which an implementation is at rest, and seconds that this is waited for."""
 _LOOK = 0.1
@@ -74,8 +76,9 @@ class UsageMeter:
             raise LabError(f"lab {deployment.lab.name}: usage is read in a netns lab with an audit log alone")
         self._lab = deployment.lab
         self._run = deployment.run
-        adapter = deployment.run.adapter
-        self._workloads = dict(zip(PARTS, (adapter.controller, adapter.announcer), strict=True))
+        announce = [one for one in self._run.workloads.all if WorkloadRole.ANNOUNCER in one.roles]
+        others = [one for one in self._run.workloads.all if one not in announce]
+        self._workloads = dict(zip(PARTS, (others, announce), strict=True))
 
     def snapshot(self) -> UsageSnapshot:
         """Where the counters stand now."""
@@ -96,7 +99,7 @@ class UsageMeter:
         with self._lab.audit_log.open("rb") as log:
             log.seek(begin.log_bytes)
             lines = log.read(end.log_bytes - begin.log_bytes).splitlines()
-        prefixes = {part: (row.namespace, f"{row.name}-") for part, row in self._workloads.items()}
+        prefixes = {part: [(row.namespace, f"{row.name}-") for row in rows] for part, rows in self._workloads.items()}
         made = requests(lines, prefixes)
         return {
             part: Used(
@@ -109,9 +112,8 @@ class UsageMeter:
         }
 
     def _processes(self, part: str) -> list[Path]:
-        workload = self._workloads[part]
-        pods = self._run.pods(workload).values()
-        return [path for pod in pods for path in self._lab.pod_processes(workload.namespace, pod)]
+        pods = self._run.workloads.running(*self._workloads[part])
+        return [path for _, namespace, pod in pods for path in self._lab.pod_processes(namespace, pod)]
 
 
 def rates(used: Mapping[str, Used], prefix: str = "") -> dict[str, float | None]:
@@ -176,11 +178,11 @@ def private_bytes(smaps_rollup: str) -> int:
     return sum(int(row[1]) * 1024 for row in rows if row[0] in {"Private_Clean:", "Private_Dirty:"})
 
 
-def requests(lines: Iterable[bytes], parts: Mapping[str, tuple[str, str]]) -> dict[str, int]:
+def requests(lines: Iterable[bytes], parts: Mapping[str, Sequence[tuple[str, str]]]) -> dict[str, int]:
     """How many requests each part made, from lines of an audit log (`audit.k8s.io/v1`).
 
-    `parts`: part → (namespace, how its pods' names begin). A request counts when it is answered, a watch when it
-    begins.
+    `parts`: part → (namespace, how the names of its pods begin) of each workload. A request counts when it is answered,
+    a watch when it begins.
     """
     counts = dict.fromkeys(parts, 0)
     for line in lines:
@@ -189,7 +191,8 @@ def requests(lines: Iterable[bytes], parts: Mapping[str, tuple[str, str]]) -> di
         if event["stage"] != ("ResponseStarted" if watch else "ResponseComplete"):
             continue
         pod = (event["user"].get("extra", {}).get(_POD) or [""])[0]
-        for part, (namespace, begins) in parts.items():
-            if pod.startswith(begins) and event["user"]["username"].startswith(f"system:serviceaccount:{namespace}:"):
+        user = event["user"]["username"]
+        for part, workloads in parts.items():
+            if any(pod.startswith(name) and user.startswith(f"system:serviceaccount:{ns}:") for ns, name in workloads):
                 counts[part] += 1
     return counts

@@ -6,6 +6,7 @@ exist in both. Objects are created once for all claims of a part and removed aft
 
 from __future__ import annotations
 
+import functools
 from importlib.resources import files
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
@@ -45,8 +46,11 @@ class Scene:
     def _apply(self, name: str, undo: Undo) -> None:
         text = (files("lbproof.checks.article") / "manifests" / name).read_text()
         for made in load_manifests(text):
-            self.run.make(made)
-            undo.later(f"{made['kind']} {made['metadata']['name']}", lambda made=made: self.run.remove(made))  # type: ignore[misc]
+            self.run.make(self.run.opt_in(made))
+            undo.later(
+                f"{made['kind']} {made['metadata']['name']}",
+                functools.partial(self.run.remove, made, gone="pool_removed"),
+            )
 
     def show(self, part: str) -> None:
         """Switch to `before` (no LoadBalancer), part `one` or part `two`, in this order."""

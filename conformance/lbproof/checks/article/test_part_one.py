@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from lbproof.adapters import rendering
+from lbproof.adapters.base import WorkloadRole
+from lbproof.adapters.reports import EventPattern
 from lbproof.checks.article.scene import ADDRESS, NAMESPACE, NODE_PORT, POOL, REPLICAS
 from lbproof.context import CannotShow, ingress, proves
 from lbproof.lab.base import LabError
@@ -16,6 +19,10 @@ if TYPE_CHECKING:
     from lbproof.checks.article.scene import Scene
     from lbproof.context import CheckContext
 
+CUSTOM = {"ipaddresspools.metallb.io", "l2advertisements.metallb.io"}
+"""Custom resources of the article's pool and its advertisement."""
+ALLOCATED = EventPattern(type="Normal", reason="^IPAllocated$")
+ANNOUNCED = EventPattern(type="Normal", reason="^nodeAssigned$")
 OUTSIDE = IPv4Address("192.168.172.171")
 """Address of the nodes' subnet that is in no pool."""
 
@@ -23,17 +30,20 @@ OUTSIDE = IPv4Address("192.168.172.171")
 @proves("ARTICLE-01")
 def test_installing_gives_what_the_article_lists(check: CheckContext) -> None:
     """The installation has the CRDs, the controller's Deployment, and a speaker on every node including the master."""
-    adapter = check.run.adapter
+    workloads = check.run.workloads
+    brought = rendering.manifests(check.run.adapter, check.run.site)
+    wanted = CUSTOM | {made["metadata"]["name"] for made in brought if made["kind"] == "CustomResourceDefinition"}
     there = {
         row["metadata"]["name"] for row in check.cluster.list("/apis/apiextensions.k8s.io/v1/customresourcedefinitions")
     }
-    missing = set(adapter.resources) - there
-    speakers = check.run.pods(adapter.announcer)
+    missing = wanted - there
+    (controller,), (speaker,) = workloads.of(WorkloadRole.CONTROLLER), workloads.of(WorkloadRole.ANNOUNCER)
+    speakers = [node for node, _, _ in workloads.pods(WorkloadRole.ANNOUNCER)]
 
     assert not missing, f"custom resources that are missing: {missing}"
-    assert adapter.controller.kind == "Deployment"
-    assert len(check.run.pods(adapter.controller)) == 1
-    assert adapter.announcer.kind == "DaemonSet"
+    assert controller.kind == "Deployment"
+    assert len(workloads.pods(WorkloadRole.CONTROLLER)) == 1
+    assert speaker.kind == "DaemonSet"
     assert sorted(speakers) == sorted(node.name for node in check.lab.nodes)
 
 
@@ -41,9 +51,10 @@ def test_installing_gives_what_the_article_lists(check: CheckContext) -> None:
 @pytest.mark.usefixtures("scene")
 def test_pools_live_with_the_implementation(check: CheckContext) -> None:
     """The pool and its advertisement can be read from the implementation's namespace."""
-    found = check.cluster.get(f"{check.run.adapter.pool_path}/lb-ip-pool")
+    (controller,) = check.run.workloads.of(WorkloadRole.CONTROLLER)
+    path = check.cluster.path_of("metallb.io/v1beta1", "IPAddressPool", controller.namespace, "lb-ip-pool")
+    found = check.cluster.get(path)
 
-    assert found["metadata"]["namespace"] == check.run.adapter.namespace
     assert found["spec"]["addresses"] == ["192.168.172.160-192.168.172.169"]
 
 
@@ -151,17 +162,16 @@ def test_describe_shows_what_happened(check: CheckContext, scene: Scene) -> None
     scene.show("two")
     service = scene.service("nginxlb")
     scene.assigned("nginxlb")
-    words = check.run.adapter.event_patterns
     announcer = check.announcer(ADDRESS)
 
     check.wait.eventually(
-        lambda: [service.annotations().get(name) for name in words.pool_annotations],
+        lambda: check.pool_marks(service),
         lambda values: "lb-ip-pool" in values,
         what=f"an annotation of {service} says lb-ip-pool",
         budget="annotation_seen",
     )
-    check.event(service, words.allocated, says=f'Assigned IP ["{ADDRESS}"]')
-    check.event(service, words.announcing, says=f'announcing from node "{announcer.name}" with protocol "layer2"')
+    check.event(service, ALLOCATED, says=f'Assigned IP ["{ADDRESS}"]')
+    check.event(service, ANNOUNCED, says=f'announcing from node "{announcer.name}" with protocol "layer2"')
     assert ingress(service.read()) == [ADDRESS]
 
 

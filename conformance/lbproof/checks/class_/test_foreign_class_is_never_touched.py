@@ -32,7 +32,7 @@ class ForeignService:
         """Create the Service, write its status as its own controller would, and start the watch."""
         self.cluster = run.cluster
         run.namespace(NAMESPACE)
-        self.cluster.apply(manifests.service(NAMESPACE, "foreign", loadBalancerClass=FOREIGN))
+        self.cluster.apply(run.opt_in(manifests.service(NAMESPACE, "foreign", loadBalancerClass=FOREIGN)))
         self.path = f"/api/v1/namespaces/{NAMESPACE}/services/foreign"
         self.before = untouched(self.cluster.patch(f"{self.path}/status", {"status": STATUS}))
         self.changes: list[str] = []

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING
 
+from lbproof.adapters.base import AddressRange
 from lbproof.context import proves
 from lbproof.witnesses.kube import ApiError
 
 if TYPE_CHECKING:
+    from lbproof.adapters.base import Block
     from lbproof.context import CheckContext
 
-MALFORMED = {
+MALFORMED: dict[str, Block] = {
     "a": "192.168.172.300/28",
-    "b": "192.168.172.239-192.168.172.230",
-    "c": "192.168.172.230-2001:db8::1",
+    "b": AddressRange(IPv4Address("192.168.172.239"), IPv4Address("192.168.172.230")),
+    "c": AddressRange(IPv4Address("192.168.172.230"), IPv6Address("2001:db8::1")),
 }
 REFUSED = range(400, 500)
 
@@ -35,7 +38,7 @@ def test_a_malformed_pool_harms_nobody(check: CheckContext, case: str) -> None:
         assert refusal.status in REFUSED, f"the API server broke on the pool: {refusal}"
     else:
         said = check.wait.eventually(
-            lambda: check.run.adapter.pool_error(check.cluster, bad.name),
+            lambda: check.run.adapter.pool_error(check.cluster, bad.spec),
             bool,
             what=f"something is said about the pool of {MALFORMED[case]}",
             budget="pool_applied",

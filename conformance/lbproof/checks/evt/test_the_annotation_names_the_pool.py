@@ -1,10 +1,9 @@
-"""Annotation that names the pool of a Service's address."""
+"""Annotation or label that names the pool of a Service's address."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lbproof.adapters.base import Ask
 from lbproof.context import proves
 
 if TYPE_CHECKING:
@@ -13,26 +12,27 @@ if TYPE_CHECKING:
 
 
 def says(check: CheckContext, service: Service, pool: Pool | None) -> None:
-    """Wait until the annotation names a pool, or is removed."""
-    wanted = pool.name if pool else None
+    """Wait until an annotation or label names a pool, or all are removed."""
+    wanted = check.run.adapter.pool_name(pool.spec) if pool else None
     check.wait.eventually(
-        lambda: [service.annotations().get(name) for name in check.run.adapter.event_patterns.pool_annotations],
+        lambda: check.pool_marks(service),
         lambda values: wanted in values if wanted else not any(values),
-        what=f"the annotation of {service} names {wanted or 'no pool'}",
+        what=f"the pool's mark on {service} names {wanted or 'no pool'}",
         budget="annotation_seen",
     )
 
 
 @proves("EVT-03")
 def test_the_annotation_names_the_pool(check: CheckContext, case: str) -> None:
-    """The annotation names the pool, follows a change of pool, and is removed with the type LoadBalancer."""
-    pool, other = check.pool(1), check.pool(1, auto_assign=False)
+    """The mark names the pool, follows a change of pool, and is removed with the type LoadBalancer."""
+    pool = check.pool(1)
     service = check.service()
     check.assigned(service)
     says(check, service, pool)
     if case == "b":
-        asked: Object = {"metadata": {"annotations": {}}, "spec": {}}
-        check.run.adapter.ask(asked, str(other.addresses[0]), Ask.ANNOTATION)
+        other = check.pool(1, auto_assign=False)
+        asked: Object = {"metadata": {}, "spec": {}}
+        check.run.ask(asked, str(other.addresses[0]))
         service.patch(**asked)
         check.wait.eventually(
             service.addresses,

@@ -6,6 +6,7 @@ import functools
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from lbproof.adapters.base import WorkloadRole
 from lbproof.context import proves
 from lbproof.lab.base import Capability
 from lbproof.witnesses import neighbour
@@ -91,14 +92,13 @@ def test_a_killed_announcer_is_replaced(check: CheckContext) -> None:
     check.run.need(Capability.KILL)
     address = serving(check)
     old = check.announcer(address)
-    announcer = check.run.adapter.announcer
-    pod = check.run.pods(announcer)[old.name]
+    namespace, pod = check.run.workloads.pod_on(WorkloadRole.ANNOUNCER, old.name)
 
     with (
         probing(check, address, f"requests to {address} while the announcer on {old.name} is killed") as prober,
         neighbour.Listener(check.client) as listener,
     ):
-        with check.fault(Capability.KILL, functools.partial(check.lab.kill, announcer.namespace, pod)) as fault:
+        with check.fault(Capability.KILL, functools.partial(check.lab.kill, namespace, pod)) as fault:
             new = one_answers(check, address)
             check.serves(check.client, address, in_a_row=3, budget="failover")
             moved = [f.t for f in listener.announcements(address) if f.sender_mac == new.mac and f.t > fault.began]

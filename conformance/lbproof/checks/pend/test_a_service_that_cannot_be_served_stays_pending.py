@@ -40,13 +40,13 @@ def test_a_service_that_cannot_be_served_stays_pending(check: CheckContext, case
 
 @proves("PEND-02")
 def test_the_reason_is_on_the_service(check: CheckContext) -> None:
-    """A Warning Event explains why a Service with a full pool is Pending."""
+    """An Event or a condition explains why a Service with a full pool is Pending."""
     check.pool(1)
     check.assigned(check.service("one"))
 
-    event = check.refused(check.service("late"), Cause.POOL_EXHAUSTED)
+    reason = check.refused(check.service("late"), Cause.POOL_EXHAUSTED)
 
-    assert event["message"].strip(), "the Event says nothing"
+    assert reason.strip(), "the reason is empty"
 
 
 @proves("PEND-05")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lbproof.adapters.base import Cause
+from lbproof.adapters.base import AddressRange, Cause
 from lbproof.context import proves
 
 if TYPE_CHECKING:
@@ -30,16 +30,16 @@ def test_a_freed_address_goes_to_who_waits(check: CheckContext, case: str) -> No
 def test_a_pool_that_grows_serves_who_waits(check: CheckContext, case: str) -> None:
     """A Pending Service gets an address when a pool is added or extended; other Services keep theirs."""
     block = check.run.addresses(3)
-    first = check.pool([f"{block[0]}-{block[0]}"], addresses=block[:1])
+    first = check.pool([AddressRange(block[0], block[0])], addresses=block[:1])
     holder = check.service("holder")
     held = check.assigned(holder)
     waiting = check.service("waiting")
     check.refused(waiting, Cause.POOL_EXHAUSTED)
 
     if case == "a":
-        check.pool([f"{block[1]}-{block[2]}"], addresses=block[1:])
+        check.pool([AddressRange(block[1], block[2])], addresses=block[1:])
     else:
-        check.change_pool(first, [f"{block[0]}-{block[2]}"])
+        check.change_pool(first, blocks=(AddressRange(block[0], block[2]),))
 
     given = check.wait.eventually(
         waiting.addresses, bool, what=f"{waiting} is given an address of the grown pool", budget="pool_applied"

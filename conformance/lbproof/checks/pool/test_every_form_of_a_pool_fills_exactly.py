@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, ip_network
 from typing import TYPE_CHECKING
 
+from lbproof.adapters.base import AddressRange
 from lbproof.context import proves
 from lbproof.spec.families import Family
 
@@ -34,23 +35,23 @@ def test_every_form_of_a_pool_fills_exactly(check: CheckContext, case: str) -> N
     if case == "a":
         free = check.lab.segment.free_for(Family.IPV4)
         start = next(n for n, address in enumerate(free) if int(address) % 4 == 0)
-        fills(check, check.pool([f"{free[start]}/30"], addresses=free[start : start + 4]))
+        fills(check, check.pool([ip_network((free[start], 30))], addresses=free[start : start + 4]))
     elif case == "b":
         block = check.run.addresses(3)
-        fills(check, check.pool([f"{block[0]}-{block[-1]}"], addresses=block))
+        fills(check, check.pool([AddressRange(block[0], block[-1])], addresses=block))
     elif case == "c":
         block = check.run.addresses(1)
-        fills(check, check.pool([str(block[0])], addresses=block))
+        fills(check, check.pool(block, addresses=block))
     else:
         block = check.run.addresses(5)
         apart = [block[0], block[1], block[4]]
-        fills(check, check.pool([f"{block[0]}-{block[1]}", f"{block[4]}-{block[4]}"], addresses=apart))
+        fills(check, check.pool([AddressRange(block[0], block[1]), AddressRange(block[4], block[4])], addresses=apart))
 
 
 @proves("POOL-03", "e")
 def test_the_ends_of_a_network_are_given_as_declared(check: CheckContext) -> None:
     """The last address of a network is assigned if its edges are included in the pool, and not if they are excluded."""
-    blocks = [f"{LAST_BLOCK[0]}/30"]
+    blocks = [ip_network((LAST_BLOCK[0], 30))]
     whole = check.pool(blocks, addresses=LAST_BLOCK, include_edges=True)
     fills(check, whole)
     check.start_over()

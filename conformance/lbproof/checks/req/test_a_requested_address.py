@@ -63,8 +63,7 @@ def test_an_address_of_another_is_refused(check: CheckContext) -> None:
 def test_an_unusable_request_is_refused(check: CheckContext, case: str) -> None:
     """A Service with an invalid request gets no address and a reason; one with a valid request is served."""
     pool = check.pool(2)
-    other = check.pool(1, auto_assign=False)
-    wrong = _unusable(check, case, pool.addresses, other.name)
+    wrong = _unusable(check, case, pool.addresses)
 
     if wrong is not None:
         check.refused(wrong, Cause.BAD_REQUEST)
@@ -73,13 +72,12 @@ def test_an_unusable_request_is_refused(check: CheckContext, case: str) -> None:
     assert given in pool.addresses
 
 
-def _unusable(check: CheckContext, case: str, free: list[IPAddress], other: str) -> Service | None:
+def _unusable(check: CheckContext, case: str, free: list[IPAddress]) -> Service | None:
     """Create a Service with an unsatisfiable request; None when the API server itself rejected it."""
-    adapter = check.run.adapter
 
     def both(service: Object) -> None:
-        adapter.ask(service, str(free[0]), Ask.ANNOTATION)
-        adapter.ask(service, str(free[1]), Ask.FIELD)
+        check.run.ask(service, str(free[0]), Ask.ANNOTATION)
+        check.run.ask(service, str(free[1]), Ask.FIELD)
 
     try:
         if case == "a":
@@ -88,7 +86,7 @@ def _unusable(check: CheckContext, case: str, free: list[IPAddress], other: str)
             return check.service("wrong", ask=IPv6Address("2001:db8::1"))
         if case == "c":
             return check.service("wrong", change=both)
-        return check.service("wrong", ask=free[0], pool=other)
+        return check.service("wrong", ask=free[0], pool=check.pool(1, auto_assign=False))
     except ApiError as error:
         if error.status != UNPROCESSABLE:
             raise

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from lbproof.adapters.base import Cause
+from lbproof.adapters.base import Cause, WorkloadRole
 from lbproof.context import ingress, proves
 from lbproof.context.service_watch import ServiceWatch
 
@@ -42,7 +42,7 @@ def test_a_restart_moves_nothing(check: CheckContext) -> None:
         check.assigned(service)
     check.delete(services.pop(0))
     with watched(check, services) as changes:
-        check.restart(check.run.adapter.controller)
+        check.run.workloads.restart(WorkloadRole.CONTROLLER)
         # a restarted controller that assigns an address has also processed the other Services
         check.assigned(check.service("after"))
         check.keep_assigned(*services)
@@ -62,7 +62,7 @@ def test_five_restarts_with_a_full_pool_move_nothing(check: CheckContext) -> Non
         check.refused(service, Cause.POOL_EXHAUSTED)
     with watched(check, [*holders, *waiting]) as changes:
         for _ in range(RESTARTS):
-            check.restart(check.run.adapter.controller)
+            check.run.workloads.restart(WorkloadRole.CONTROLLER)
         check.keep_assigned(*holders)
 
     assert not changes, f"changed hands by restarts of the controller: {changes}"

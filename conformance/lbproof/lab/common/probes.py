@@ -11,6 +11,7 @@ from lbproof.witnesses.probe import Probe
 from lbproof.witnesses.stream import ProbeError
 
 if TYPE_CHECKING:
+    from lbproof.witnesses.clock import Clock
     from lbproof.witnesses.probe import StartProcess
 
 
@@ -31,6 +32,12 @@ class Probes:
         self._lock = threading.Lock()
         self._shared: dict[str, _Shared] = {}
         self._own: list[Probe] = []
+        self._clocks: dict[str, Clock] = {}
+
+    def clocks(self) -> dict[str, Clock]:
+        """Return the clock of each vantage at which a probe was started, as measured last."""
+        with self._lock:
+            return dict(self._clocks)
 
     def shared(self, vantage: str, netns: str, start: StartProcess) -> Probe:
         """Return the probe of a vantage whose namespace is at `netns`; start it if there is none in that namespace.
@@ -49,6 +56,7 @@ class Probes:
                     found.probe.require_alive()
             probe = Probe(vantage, start)
             self._shared[vantage] = _Shared(place, probe)
+            self._clocks[vantage] = probe.clock
             return probe
 
     def start(self, vantage: str, start: StartProcess) -> Probe:
@@ -57,6 +65,7 @@ class Probes:
         with self._lock:
             self._own = [one for one in self._own if one.alive]
             self._own.append(probe)
+            self._clocks[vantage] = probe.clock
         return probe
 
     def close(self) -> None:

@@ -14,10 +14,11 @@ from lbproof.lab.common.netns import entered
 from lbproof.lab.common.probes import Probes
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from lbproof.lab.base import Node, Segment
     from lbproof.spec.families import IPAddress
+    from lbproof.witnesses.clock import Clock
     from lbproof.witnesses.probe import Probe
 
 _STARTER = ThreadPoolExecutor(max_workers=1, thread_name_prefix="vantage-starter")
@@ -94,6 +95,10 @@ class Places(Protocol):
     probes: Probes
     """Probes of its vantages."""
     segments: tuple[Segment, ...]
+
+    def clocks(self) -> Mapping[str, Clock]:
+        """Return the clock of each vantage at which a probe was started."""
+        return self.probes.clocks()
 
     @property
     def segment(self) -> Segment:

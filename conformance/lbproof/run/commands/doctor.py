@@ -25,7 +25,7 @@ from lbproof.spec import Exit
 @click.option("--components", type=click.Path(path_type=Path), help="folder with the Kubernetes programs")
 def doctor(implementation: str, components: Path | None, **given: Any) -> None:  # noqa: ANN401 - click's values
     """List what a run needs: what this machine has, what it lacks, and how to install it."""
-    from lbproof.adapters.base import load, python_modules_of
+    from lbproof.adapters.installed import load
     from lbproof.lab import doctor as examination
     from lbproof.lab.provider import LabRequest
 
@@ -33,7 +33,7 @@ def doctor(implementation: str, components: Path | None, **given: Any) -> None: 
     request = LabRequest(
         options=options.lab_options(),
         components=components,
-        python_modules=python_modules_of(load(implementation, "--implementation")),
+        python_modules=load(implementation, "--implementation").python_modules,
     )
     findings = options.lab_provider.examine(request)
     for line in examination.lines(findings):

@@ -31,7 +31,7 @@ def lab_up(
     **given: Any,  # noqa: ANN401 - click's values
 ) -> None:
     """Boot a lab that stays up until `lbproof lab down`."""
-    from lbproof.adapters.base import load, python_modules_of
+    from lbproof.adapters.installed import load
     from lbproof.context import RunContext
     from lbproof.lab import provide
     from lbproof.lab.provider import LabRequest
@@ -43,10 +43,10 @@ def lab_up(
     options = lab_options(given)
     request = LabRequest(
         name=name,
-        options=options.lab_options(),
+        options=options.lab_options(proxy_mode=adapter.proxy_mode if adapter else ""),
         programs=adapter.components if adapter else (),
         files=adapter.files if adapter else (),
-        python_modules=python_modules_of(adapter) if adapter else {},
+        python_modules=adapter.python_modules if adapter else {},
         components=components,
     )
     made, programs = provide.boot(options.lab_provider, request, progress, lifeline=False)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lbproof.spec import AREAS, BUDGETS, FEATURES, PROFILES, select
+from lbproof.spec import ALIASES, AREAS, BUDGETS, FEATURES, PROFILES, select
 from lbproof.spec.requirements import of_case, sentence
 
 if TYPE_CHECKING:
@@ -53,7 +53,8 @@ def _list_requirements(cases: Sequence[str]) -> None:
 
 def _rows(what: str | None, patterns: tuple[str, ...]) -> list[dict[str, Any]]:
     if what == "features":
-        return [{"name": f.name, "text": f.text} for f in FEATURES.values()]
+        known = [{"name": f.name, "text": f.text} for f in FEATURES.values()]
+        return known + [{"name": name, "text": f"short for {' and '.join(of)}"} for name, of in ALIASES.items()]
     if what == "profiles":
         return [
             {
@@ -76,7 +77,7 @@ def _rows(what: str | None, patterns: tuple[str, ...]) -> list[dict[str, Any]]:
             for b in BUDGETS.values()
         ]
     if what == "implementations":
-        from lbproof.adapters.base import adapters
+        from lbproof.adapters.installed import adapters
 
         return [{"name": name, "text": f"{make().version}"} for name, make in _made(adapters())]
     cases = select(patterns or AREAS, "the command line")

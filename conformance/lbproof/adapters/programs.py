@@ -1,0 +1,61 @@
+"""Programs that an adapter runs, or that stand for its images in a lab without images."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from lbproof.lab.base import Image, LabError
+from lbproof.witnesses.kube import load_manifests
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+_PATIENCE = 120.0
+"""Seconds that a program may take."""
+
+
+def rendered(argv: Sequence[str | Path], *, stdin: str = "") -> list[dict[str, Any]]:
+    """Run a program that prints objects as YAML (`helm template …`, `kubectl kustomize …`); return the objects.
+
+    Raises `LabError` in one line when the program is missing, fails, or prints something else.
+    """
+    words = [str(word) for word in argv]
+    shown = " ".join(words[:3])
+    try:
+        done = subprocess.run(words, input=stdin, capture_output=True, text=True, check=False, timeout=_PATIENCE)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        why = f"takes longer than {_PATIENCE:g} s" if isinstance(error, subprocess.TimeoutExpired) else error.strerror
+        raise LabError(f"`{shown}`: {why}") from None
+    if done.returncode:
+        last = (done.stderr.strip() or done.stdout.strip() or "it says nothing").splitlines()[-1]
+        raise LabError(f"`{shown}` ended with exit code {done.returncode}: {last}")
+    try:
+        objects = load_manifests(done.stdout)
+    except yaml.YAMLError as error:
+        raise LabError(f"`{shown}` printed no YAML: {' '.join(str(error).split())}") from None
+    if not objects or not all(isinstance(made, dict) for made in objects):
+        raise LabError(f"`{shown}` printed no objects")
+    return objects
+
+
+def python_image(
+    pattern: str, argv: Sequence[str | Path], *, binds: Sequence[Path] = (), env: Mapping[str, str] | None = None
+) -> Image:
+    """Return an image that is this process's Python interpreter with arguments, such as a script or `-m` and a module.
+
+    `pattern` as in `Image`. The interpreter, its packages, the system's libraries and `binds` are mounted read-only.
+    """
+    system = ("/usr", "/lib", "/lib64", "/bin", "/etc/ld.so.cache", sys.prefix, sys.base_prefix)
+    found = {path for path in (*system, *map(str, binds)) if Path(path).exists()}
+    return Image(
+        pattern=pattern,
+        program=sys.executable,
+        args=tuple(map(str, argv)),
+        binds=tuple(sorted(found)),
+        env={"PYTHONDONTWRITEBYTECODE": "1", **(env or {})},
+    )

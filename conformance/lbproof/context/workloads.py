@@ -1,0 +1,156 @@
+"""Workloads of the implementation: readiness by their kind, pods by their role, restarts."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lbproof.context.cannot import CannotShow
+from lbproof.lab.base import Capability
+from lbproof.lab.common.conditions import is_ready
+from lbproof.spec import Untestable
+
+if TYPE_CHECKING:
+    from lbproof.adapters.base import Adapter, Object, Workload, WorkloadRole
+    from lbproof.lab.base import Lab
+    from lbproof.witnesses.kube import Kube
+    from lbproof.witnesses.wait import Waiter
+
+
+class Workloads:
+    """Workloads that an adapter names, in a cluster."""
+
+    def __init__(self, lab: Lab, cluster: Kube, adapter: Adapter, waiter: Waiter) -> None:
+        """Read nothing yet."""
+        self._lab, self._cluster, self._wait = lab, cluster, waiter
+        self.all = adapter.workloads
+
+    def of(self, role: WorkloadRole) -> list[Workload]:
+        """Return the workloads with a role. Raises `CannotShow` when there is none."""
+        found = [workload for workload in self.all if role in workload.roles]
+        if not found:
+            raise CannotShow(Untestable.NO_WORKLOAD, f"none is {role}")
+        return found
+
+    def rolled_out(self, *workloads: Workload) -> None:
+        """Wait until every pod of the workloads (of all by default) is of the newest template and ready.
+
+        The budget applies to each pod.
+        """
+        for workload in workloads or self.all:
+            state = _Rollout(updated=-1)
+            while not state.ready:
+                state = self._wait.eventually(
+                    functools.partial(self._rollout, workload),
+                    functools.partial(_further, state),
+                    what=f"{workload.kind} {workload.namespace}/{workload.name} is ready, or one more pod of it is new",
+                    budget="restarted",
+                    show=lambda seen: seen.text,
+                )
+
+    def _rollout(self, workload: Workload) -> _Rollout:
+        pods = self._pods(workload)
+        if workload.kind == "StaticPod":
+            ready = sum(is_ready(pod) for pod in pods)
+            return _Rollout(updated=ready, ready=0 < ready == len(pods), text=f"{len(pods)} there, {ready} ready")
+        path = f"/apis/apps/v1/namespaces/{workload.namespace}/{workload.kind.lower()}s/{workload.name}"
+        return _rollout(self._cluster.get(path), pods)
+
+    def _pods(self, workload: Workload) -> list[Object]:
+        selector = ",".join(f"{key}={value}" for key, value in workload.selector.items())
+        return self._cluster.list(f"/api/v1/namespaces/{workload.namespace}/pods", labelSelector=selector)
+
+    def pods(self, role: WorkloadRole) -> list[tuple[str, str, str]]:
+        """Return node, namespace and name of each running pod with a role. Raises `CannotShow` as `of` does."""
+        return self.running(*self.of(role))
+
+    def running(self, *workloads: Workload) -> list[tuple[str, str, str]]:
+        """Return node, namespace and name of each running pod of some workloads."""
+        return [
+            (pod["spec"]["nodeName"], workload.namespace, pod["metadata"]["name"])
+            for workload in workloads
+            for pod in self._pods(workload)
+            if pod["status"].get("phase") == "Running" and "deletionTimestamp" not in pod["metadata"]
+        ]
+
+    def pod_on(self, role: WorkloadRole, node: str) -> tuple[str, str]:
+        """Return namespace and name of the running pod with a role on a node. Raises `CannotShow` without one."""
+        for where, namespace, name in self.pods(role):
+            if where == node:
+                return namespace, name
+        raise CannotShow(Untestable.NO_WORKLOAD, f"no {role} runs on {node}")
+
+    def restart(self, role: WorkloadRole) -> None:
+        """Replace every pod with a role, as an upgrade does, and wait until the new ones are ready.
+
+        Static pods cannot be replaced by the API: their processes are killed, and their kubelet starts them again.
+        """
+        workloads = self.of(role)
+        for workload in workloads:
+            restart = self._kill if workload.kind == "StaticPod" else self._delete
+            restart(workload)
+        self.rolled_out(*workloads)
+
+    def _delete(self, workload: Workload) -> None:
+        paths = [f"/api/v1/namespaces/{workload.namespace}/pods/{_name(pod)}" for pod in self._pods(workload)]
+        for path in paths:
+            self._cluster.discard(path)
+        for path in paths:
+            self._wait.eventually(
+                lambda path=path: "there" if self._cluster.exists(path) else "gone",  # type: ignore[misc]
+                lambda state: state == "gone",
+                what=f"{path} is gone",
+                budget="reclaimed",
+            )
+
+    def _kill(self, workload: Workload) -> None:
+        if not self._lab.can(Capability.KILL):
+            raise CannotShow(Untestable.NO_SUCH_FAULT, Capability.KILL.value)
+        before = {_name(pod): _restarts(pod) for pod in self._pods(workload)}
+        for name in before:
+            self._lab.kill(workload.namespace, name)
+        self._wait.eventually(
+            lambda: {_name(pod): _restarts(pod) for pod in self._pods(workload)},
+            lambda now: all(now.get(name, 0) > count for name, count in before.items()),
+            what=f"the kubelets have started {workload.namespace}/{workload.name} again",
+            budget="restarted",
+        )
+
+
+def _name(pod: Object) -> str:
+    name: str = pod["metadata"]["name"]
+    return name
+
+
+def _restarts(pod: Object) -> int:
+    return sum(row.get("restartCount", 0) for row in pod["status"].get("containerStatuses", []))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Rollout:
+    """Rollout progress of a workload."""
+
+    updated: int
+    """Number of pods of the newest template."""
+    ready: bool = False
+    text: str = "not yet seen by its controller"
+
+
+def _further(before: _Rollout, now: _Rollout) -> bool:
+    return now.ready or now.updated > before.updated
+
+
+def _rollout(workload: Object, pods: list[Object]) -> _Rollout:
+    status, generation = workload.get("status", {}), workload["metadata"]["generation"]
+    if status.get("observedGeneration") != generation:
+        return _Rollout(updated=-1)
+    wanted = status.get("desiredNumberScheduled", workload["spec"].get("replicas", 1))
+    updated = status.get("updatedNumberScheduled", status.get("updatedReplicas", 0))
+    ready = status.get("numberReady", status.get("readyReplicas", 0))
+    leaving = sum("deletionTimestamp" in pod["metadata"] for pod in pods)
+    return _Rollout(
+        updated=updated,
+        ready=wanted > 0 and (updated, ready, leaving, len(pods)) == (wanted, wanted, 0, wanted),
+        text=f"{wanted} wanted, {updated} updated, {ready} ready, {leaving} leaving",
+    )

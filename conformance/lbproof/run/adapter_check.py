@@ -1,0 +1,195 @@
+"""Verification of an adapter without a cluster: what it renders and what it says; a line for each step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from fnmatch import fnmatch
+from ipaddress import ip_address, ip_network
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lbproof.adapters import rendering
+from lbproof.adapters.base import AddressRange, PoolSpec, Site
+from lbproof.adapters.rendering import AdapterError
+from lbproof.adapters.validation import members
+from lbproof.context import manifests
+from lbproof.context.pools import Pools
+from lbproof.lab.base import LabError, Node, Role
+from lbproof.run.failures import first_line
+from lbproof.spec import claims
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from lbproof.adapters.base import Adapter, Block
+
+SUBNET = ip_network("192.168.172.0/24")
+FIRST = ip_address("192.168.172.170")
+BLOCKS: Mapping[str, tuple[Block, ...]] = {
+    "a network": (ip_network("192.168.172.172/30"),),
+    "a range": (AddressRange(FIRST, FIRST + 5),),
+    "an address": (FIRST,),
+    "two blocks": (AddressRange(FIRST, FIRST + 1), ip_network("192.168.172.180/30")),
+    "an IPv6 range": (AddressRange(ip_address("fd00::10"), ip_address("fd00::1f")),),
+    "a reversed range": (AddressRange(FIRST + 5, FIRST),),
+    "no block": ("192.168.172.300/28",),
+}
+"""Forms of a pool that checks use."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """Result of one step."""
+
+    what: str
+    ok: bool
+    text: str
+    seconds: float | None = None
+    """Duration of a step in a lab."""
+
+    def __str__(self) -> str:
+        """`✓ pools    7 forms of a pool`."""
+        took = "" if self.seconds is None else f"{self.seconds:5.1f} s  "
+        return f"{'✓' if self.ok else '✗'} {self.what:10} {took}{self.text}"
+
+
+def example_site(paths: Mapping[str, Path]) -> Site:
+    """Return the site of a cluster that does not exist: the article's."""
+    nodes = tuple(
+        Node(
+            name=name,
+            role=Role.CONTROL_PLANE if name == "m01" else Role.WORKER,
+            addresses=(SUBNET[150 + at],),
+            mac=f"02:00:00:00:00:{at:02x}",
+        )
+        for at, name in enumerate(("m01", "w01", "w02", "w03"), 1)
+    )
+    return Site(
+        paths=paths,
+        nodes=nodes,
+        subnets=(SUBNET,),
+        interface="eth0",
+        api_server=f"{nodes[0].address}:6443",
+        proxy_mode="iptables",
+    )
+
+
+def offline(adapter: Adapter, paths: Mapping[str, Path]) -> Iterator[Line]:
+    """Verify what can be verified without a cluster; `paths` are those of its components and files."""
+    site, claimed = example_site(paths), claims(adapter.features)
+    steps: dict[str, Callable[[Adapter, Site], str]] = {
+        "manifests": _manifests,
+        "images": _images,
+        **({"class": _class} if "class" in claimed else {}),
+        **({"pools": _pools} if "pool" in claimed else {}),
+        "service": _service,
+        "reports": _reports,
+    }
+    yield Line(what="members", ok=True, text=f"{len(members())} members; claims {', '.join(sorted(claimed))}")
+    for what, step in steps.items():
+        try:
+            yield Line(what=what, ok=True, text=step(adapter, site))
+        except LabError as error:
+            yield Line(what=what, ok=False, text=first_line(error))
+
+
+def _manifests(adapter: Adapter, site: Site) -> str:
+    objects = rendering.manifests(adapter, site)
+    twice = {str(key) for key in map(Pools.key, objects) if [Pools.key(made) for made in objects].count(key) > 1}
+    if twice:
+        raise AdapterError(f"manifests() returns an object twice: {', '.join(sorted(twice))}")
+    there = {(made["kind"], made["metadata"].get("namespace", "default"), made["metadata"]["name"]) for made in objects}
+    labels = {
+        (made["kind"], made["metadata"]["name"]): made["spec"]["template"]["metadata"].get("labels", {})
+        for made in objects
+        if made["kind"] in {"Deployment", "DaemonSet", "StatefulSet"}
+    }
+    found = []
+    for workload in adapter.workloads:
+        name = f"{workload.kind} {workload.namespace}/{workload.name}"
+        has = labels.get((workload.kind, workload.name), workload.selector)
+        if not workload.selector.items() <= has.items():
+            raise AdapterError(f"the selector of {name}, {dict(workload.selector)}, does not match its labels, {has}")
+        made = (workload.kind, workload.namespace, workload.name) in there
+        found.append(name if made else f"{name} (not among them)")
+    return f"{len(objects)} objects; workloads: {', '.join(found) or 'none'}"
+
+
+def _images(adapter: Adapter, site: Site) -> str:
+    wanted = manifests.images_of(rendering.manifests(adapter, site))
+    programs = rendering.images(adapter, site)
+    if missing := [one.program for one in programs if not Path(one.program).exists()]:
+        raise AdapterError(f"images() names a program that does not exist: {missing[0]}")
+    if not programs:
+        return f"{len(wanted)} images and no program: for labs that run images"
+    bare = [name.rpartition("@")[0] or name for name in wanted]
+    bare = [name.rpartition(":")[0] if ":" in name.rpartition("/")[2] else name for name in bare]
+    lost = [name for name in bare if not any(fnmatch(name, f"*{one.pattern}") for one in programs)]
+    if lost:
+        raise AdapterError(f"images() has no program for {', '.join(lost)}")
+    return f"{len(wanted)} images, a program for each"
+
+
+def _class(adapter: Adapter, site: Site) -> str:
+    before, during = (rendering.manifests(adapter, replace(site, class_only=only)) for only in (False, True))
+    changed = [f"{made['kind']} {made['metadata']['name']}" for made in during if made not in before]
+    if not changed:
+        raise AdapterError("manifests() is the same with and without site.class_only")
+    return f"{adapter.own_class} changes {', '.join(changed)}"
+
+
+def _pools(adapter: Adapter, site: Site) -> str:
+    for form, blocks in BLOCKS.items():
+        alive = [PoolSpec(name="first", blocks=(FIRST + 20,)), PoolSpec(name="second", blocks=blocks)]
+        objects = rendering.pools(adapter, alive, site)
+        if objects != rendering.pools(adapter, alive, site):
+            raise AdapterError(f"pools() returns other objects when it is called again ({form})")
+        keys = [Pools.key(made) for made in objects]
+        if len(set(keys)) < len(keys):
+            raise AdapterError(f"pools() returns an object twice ({form}): {keys}")
+        if objects == rendering.pools(adapter, alive[:1], site):
+            raise AdapterError(f"pools() is the same with and without a second pool ({form})")
+    none = rendering.pools(adapter, [], site)
+    _declined(adapter, site)
+    kinds = dict.fromkeys(made["kind"] for made in objects)
+    return f"{len(BLOCKS)} forms of a pool as {', '.join(kinds)}; {len(none)} objects without a pool"
+
+
+def _declined(adapter: Adapter, site: Site) -> None:
+    """Verify that each field of a pool that can be declined changes what is rendered, where it is claimed."""
+    claimed = claims(adapter.features)
+    pool = PoolSpec(name="pool", blocks=BLOCKS["a network"])
+    declined = {
+        "auto-assign": replace(pool, auto_assign=False),
+        "include-edges": replace(pool, include_edges=False),
+        "advertised": replace(pool, advertised=False),
+    }
+    for feature, other in declined.items():
+        if feature in claimed and rendering.pools(adapter, [pool], site) == rendering.pools(adapter, [other], site):
+            field = feature.replace("-", "_")
+            raise AdapterError(f"pools() is the same for {field} true and false, but {feature} is claimed")
+
+
+def _service(adapter: Adapter, site: Site) -> str:  # noqa: ARG001 - as the other steps
+    claimed = claims(adapter.features)
+    said = {
+        "opt-in": str(dict(adapter.service_opt_in)) if adapter.service_opt_in else "none",
+        "asks by": ", ".join(
+            [adapter.address_annotation] * ("explicit-ip-annotation" in claimed)
+            + ["spec.loadBalancerIP"] * ("explicit-ip-field" in claimed)
+        )
+        or "nothing",
+        "names its pool by": str(adapter.pool_request) if "pool-select" in claimed else "nothing",
+    }
+    return "; ".join(f"{name} {text}" for name, text in said.items())
+
+
+def _reports(adapter: Adapter, site: Site) -> str:  # noqa: ARG001 - as the other steps
+    claimed = claims(adapter.features)
+    parts = [
+        f"allocation by {adapter.allocation}" if "allocation-event" in claimed else "",
+        f"{len(adapter.refusals)} causes of a refusal" if "refusal-reason" in claimed else "",
+        f"pool by {' or '.join(map(str, adapter.pool_marks))}" if "pool-mark" in claimed else "",
+        f"announcer by {type(adapter.announcer_status).__name__}" if "announcer-status" in claimed else "",
+    ]
+    return "; ".join(filter(None, parts)) or "nothing"

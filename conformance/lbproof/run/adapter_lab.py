@@ -1,0 +1,123 @@
+"""Verification of an adapter in a lab: a pool, a Service that is served, one that is refused, a release; a line each.
+
+The steps use everything that the adapter claims to report, so that a wrong pattern is found before a run of all checks.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from lbproof.adapters.base import Cause
+from lbproof.context import CannotShow, CheckContext
+from lbproof.lab.base import LabError
+from lbproof.run.adapter_check import Line
+from lbproof.run.failures import first_line
+from lbproof.witnesses.kube import ApiError, ApiUnreachable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from lbproof.context import RunContext
+
+FAILURES = (AssertionError, ApiError, ApiUnreachable, LabError, CannotShow)
+"""Exceptions that a step may end with."""
+
+
+def timed(what: str, step: Callable[[], str]) -> Line:
+    """Run a step; return its line."""
+    began = time.monotonic()
+    try:
+        text, ok = step(), True
+    except FAILURES as error:
+        text, ok = first_line(error), False
+    return Line(what=what, ok=ok, text=text, seconds=time.monotonic() - began)
+
+
+def in_lab(run: RunContext) -> Iterator[Line]:
+    """Verify the adapter of an installed implementation; end after the first step that fails, and remove everything."""
+    check = CheckContext(run, "adapter", capture=False)
+    try:
+        for what, step in _Steps(check).all():
+            line = timed(what, step)
+            yield line
+            if not line.ok:
+                return
+    finally:
+        check.close(rest=False)
+
+
+class _Steps:
+    """Steps in their order, each of which returns what it saw."""
+
+    def __init__(self, check: CheckContext) -> None:
+        self._check, self._run, self._adapter = check, check.run, check.run.adapter
+
+    def all(self) -> Iterator[tuple[str, Callable[[], str]]]:
+        steps = {
+            "pool": (self.pool, "pool"),
+            "service": (self.service, "core"),
+            "announced": (self.announced, "l2"),
+            "allocation": (self.allocation, "allocation-event"),
+            "pool mark": (self.pool_mark, "pool-mark"),
+            "announcer": (self.announcer, "announcer-status"),
+            "refusal": (self.refusal, "pool"),
+            "release": (self.release, "pool"),
+            "removal": (self.removal, "pool"),
+        }
+        for what, (step, feature) in steps.items():
+            if self._run.claims(feature):
+                yield what, step
+
+    def pool(self) -> str:
+        self._pool = self._check.pool(1)
+        objects = [f"{made['kind']} {made['metadata']['name']}" for made in self._run.pools.objects]
+        return f"{self._pool.addresses[0]} in {', '.join(objects)}"
+
+    def service(self) -> str:
+        self._service = self._check.service("first", serving=True)
+        self._address = self._check.assigned(self._service)
+        return f"{self._service} is given {self._address}"
+
+    def announced(self) -> str:
+        self._node = self._check.announcer(self._address)
+        return f"{self._node.name} answers for {self._address}"
+
+    def allocation(self) -> str:
+        event = self._check.event(self._service, self._adapter.allocation, says=str(self._address))
+        return f"{event['reason']}: {event['message']}"
+
+    def pool_mark(self) -> str:
+        name = self._adapter.pool_name(self._pool.spec)
+        self._check.wait.eventually(
+            lambda: self._check.pool_marks(self._service),
+            lambda marks: name in marks,
+            what=f"{' or '.join(map(str, self._adapter.pool_marks))} names {name}",
+            budget="annotation_seen",
+        )
+        return name
+
+    def announcer(self) -> str:
+        node = self._check.announcer(self._address).name
+        self._check.wait.eventually(
+            lambda: self._check.named_announcers(self._service),
+            lambda names: node in names,
+            what=f"{node} is named as the announcer",
+            budget="event_seen",
+        )
+        return node
+
+    def refusal(self) -> str:
+        self._waiting = self._check.service("second", serving=True)
+        reason = self._check.refused(self._waiting, Cause.POOL_EXHAUSTED)
+        return reason or f"{self._waiting} has no address, and nothing says why"
+
+    def release(self) -> str:
+        self._check.delete(self._service)
+        return f"{self._waiting} is given {self._check.assigned(self._waiting)}"
+
+    def removal(self) -> str:
+        self._check.delete(self._waiting)
+        before = len(self._run.pools.objects)
+        self._run.pools.drop(self._pool.name)
+        return f"{before - len(self._run.pools.objects)} of {before} objects for pools are gone"

@@ -1,0 +1,227 @@
+"""Adapters are validated before anything is booted: each wrong member is one line that names it."""
+
+from __future__ import annotations
+
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from tests.suite.acme import Acme
+
+from lbproof.adapters.base import FEATURE_MEMBERS, Adapter, Cause, Workload
+from lbproof.adapters.installed import adapters, load
+from lbproof.adapters.reports import (
+    AnnouncerAnnotation,
+    AnnouncerEvent,
+    AnnouncerLease,
+    ConditionPattern,
+    EventPattern,
+    MetadataKey,
+)
+from lbproof.adapters.validation import data_members, members, methods, validate
+from lbproof.spec import FEATURES, BadOption, UnknownName
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+NEEDED = sorted(set(members()) - {name for name in vars(Adapter) if name not in {"manifests", "pools"}})
+"""Members without a default."""
+WRONG: dict[str, Any] = dict.fromkeys(members(), 7)
+"""Values of another type, for every member."""
+
+
+def without(name: str) -> type[Adapter]:
+    """An adapter with every member but one."""
+    rest = {key: value for key, value in vars(Acme).items() if key != name and not key.startswith("__")}
+    return type("Acme", (Adapter,), rest)
+
+
+def refused(adapter: object) -> str:
+    """The one line by which an adapter is refused."""
+    with pytest.raises((BadOption, UnknownName)) as caught:
+        validate(adapter, "acme")
+    line = str(caught.value)
+    assert "\n" not in line
+    assert "adapter acme" in line
+    return line
+
+
+def test_the_model_has_every_member_and_is_accepted() -> None:
+    """So the tests below remove and misspell each of them."""
+    assert set(members()) <= set(vars(Acme))
+    assert validate(Acme(), "acme").name == "acme"
+
+
+@pytest.mark.parametrize("name", members())
+def test_a_member_that_is_missing_is_named_or_has_a_default(name: str) -> None:
+    """A member without a default is refused, with the feature that needs it; any other is not needed."""
+    adapter = without(name)()
+
+    if name not in NEEDED:
+        assert validate(adapter, "acme") is adapter
+        return
+    line = refused(adapter)
+    assert f"lacks the member {name}" in line
+    for feature, member in FEATURE_MEMBERS.items():
+        assert (f"the feature {feature} needs" in line) == (member == name), line
+
+
+@pytest.mark.parametrize("feature", FEATURE_MEMBERS)
+def test_a_member_is_not_needed_without_its_feature(feature: str) -> None:
+    """What is optional belongs to a feature."""
+    adapter = without(FEATURE_MEMBERS[feature])()
+    adapter.features = adapter.features - {feature}
+
+    assert validate(adapter, "acme") is adapter
+
+
+def misspelt(name: str) -> list[str]:
+    """A letter less, a letter more, two that are swapped."""
+    return [name[:-2] + name[-1], f"{name}s", f"{name[:-2]}{name[-1]}{name[-2]}"]
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"), [(name, wrong) for name in members() for wrong in misspelt(name) if wrong != name]
+)
+def test_a_member_that_is_misspelt_is_named_with_the_right_spelling(name: str, wrong: str) -> None:
+    """Also one that has a default, which would otherwise be used in silence."""
+    kind = without(name)
+    setattr(kind, wrong, vars(Acme)[name])
+
+    assert f"unknown member {wrong!r}; did you mean {name!r}?" in refused(kind())
+
+
+@pytest.mark.parametrize("name", members())
+def test_a_member_of_another_type_is_named(name: str) -> None:
+    """The member, what it is, and what is right."""
+    kind = without(name)
+    setattr(kind, name, WRONG[name])
+
+    line = refused(kind())
+    assert name in line
+    assert "7" in line
+
+
+@pytest.mark.parametrize("name", methods())
+def test_a_method_with_another_signature_is_named(name: str) -> None:
+    """How it is called is in the line."""
+    kind = without(name)
+    setattr(kind, name, lambda _self, *, word: word)
+
+    assert f"cannot be called as {name}(" in refused(kind())
+
+
+def changed(**values: object) -> Adapter:
+    """The model with other values."""
+    adapter = Acme()
+    for name, value in values.items():
+        setattr(adapter, name, value)
+    found: Adapter = adapter
+    return found
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({"features": frozenset({"core", "poool"})}, "unknown feature 'poool' in adapter acme; did you mean 'pool'?"),
+        ({"budgets": {"failver": 3}}, "unknown budget 'failver' in adapter acme; did you mean 'failover'?"),
+        ({"budgets": {"failover": 1000}}, "budget failover = 1000 in adapter acme: more than 0 and at most 40 s"),
+        ({"features": ["core"]}, "features is ['core']: input should be a valid frozenset"),
+        ({"workloads": ("speaker",)}, "workloads.0 is 'speaker'"),
+        ({"proxy_mode": "nftabels"}, "did you mean 'nftables'?"),
+        ({"service_opt_in": {"metadatas": {}}}, "did you mean 'metadata'?"),
+        ({"service_opt_in": {"metadata": {"labels": {1, 2}}}}, "service_opt_in is no JSON"),
+        ({"refusals": {}}, "refusals has no pattern for pool-exhausted, not-in-pool, in-use, bad-request"),
+        ({"refusals": {"full": EventPattern(type="Warning", reason="x")}}, "refusals."),
+        ({"version": ""}, "version is ''"),
+    ],
+)
+def test_a_value_that_is_wrong_is_named(values: dict[str, object], says: str) -> None:
+    """With the nearest right one where there is one."""
+    assert says in refused(changed(**values))
+
+
+def test_causes_of_requests_are_needed_by_who_can_be_asked() -> None:
+    """An implementation that takes no requests has nothing to say about them."""
+    asked = {"explicit-ip-annotation", "explicit-ip-field"}
+    adapter = changed(
+        features=frozenset(FEATURES) - asked,
+        refusals={Cause.POOL_EXHAUSTED: EventPattern(type="Warning", reason="Full")},
+    )
+
+    assert validate(adapter, "acme") is adapter
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: EventPattern(type="Warning", reason="["), "EventPattern: reason = '[' is not a regular expression"),
+        (lambda: EventPattern(type="warning", reason=""), "type is 'warning'; it is Normal or Warning"),
+        (lambda: ConditionPattern(type="x", status="false"), "status is 'false'"),
+        (MetadataKey, "an annotation or a label"),
+        (lambda: MetadataKey(annotation="a", label="b"), "an annotation or a label"),
+        (
+            lambda: AnnouncerEvent(event=EventPattern(type="Normal", reason="x")),
+            "AnnouncerEvent: message = '' has no group (?P<node>…)",
+        ),
+        (lambda: AnnouncerAnnotation(annotations=("a",), value="(.+)"), "has no group (?P<node>…)"),
+        (lambda: AnnouncerLease(namespace="x", name="{service}"), "'{service}' may contain {namespace} and {name}"),
+        (lambda: workload(kind="Deploymnt"), "unknown kind 'Deploymnt'; did you mean 'Deployment'?"),
+        (lambda: workload(selector={}), "an empty selector matches every pod of acme"),
+        (lambda: workload(roles={"speaker"}), "unknown role 'speaker'; it is controller, announcer"),
+    ],
+)
+def test_a_pattern_that_is_wrong_is_refused_where_it_is_made(make: Callable[[], object], says: str) -> None:
+    """At the import of the adapter's module, which becomes one line of the command."""
+    with pytest.raises(BadOption) as caught:
+        make()
+
+    assert says in str(caught.value)
+
+
+def workload(**values: Any) -> Workload:  # noqa: ANN401 - of any type, right or wrong
+    """A workload with other values."""
+    return Workload(**{"kind": "DaemonSet", "namespace": "acme", "name": "acme", "selector": {"app": "acme"}} | values)
+
+
+def module(monkeypatch: pytest.MonkeyPatch, **content: object) -> None:
+    """Put a module `acme_lb` where it can be imported."""
+    made = ModuleType("acme_lb")
+    vars(made).update(content)
+    monkeypatch.setitem(sys.modules, "acme_lb", made)
+
+
+def broken() -> Adapter:
+    """Fail as code of a stranger fails."""
+    return workload(knd="DaemonSet")  # type: ignore[return-value]
+
+
+def test_every_way_to_fail_at_loading_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A module, an attribute, a class that is none, a constructor that fails."""
+    module(monkeypatch, Acme=Acme, Broken=broken, Other=dict)
+    for name, says in {
+        "acme_lbb:Acme": "No module named 'acme_lbb'",
+        "acme_lb:Acm": "has no attribute 'Acm'",
+        "acme_lb:Other": "dict is not derived from lbproof.adapters.base.Adapter",
+        "acme_lb:Broken": "cannot be loaded: TypeError: Workload.__init__() got an unexpected keyword argument 'knd'",
+        "metalb": "did you mean 'metallb'?",
+    }.items():
+        with pytest.raises((BadOption, UnknownName)) as caught:
+            load(name, "--implementation")
+        assert says in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+    assert load("acme_lb:Acme", "--implementation").name == "acme"
+
+
+def test_every_installed_adapter_is_right() -> None:
+    """Those of lbproof."""
+    assert {load(name, "here").name for name in adapters()} >= {"reference", "metallb"}
+
+
+def test_data_and_methods_are_all_that_the_interface_has() -> None:
+    """A member that is neither would not be validated."""
+    public = {name for name in (*vars(Adapter), *Adapter.__annotations__) if not name.startswith("_")}
+
+    assert public == set(data_members()) | set(methods())
