@@ -39,7 +39,7 @@ class Acme(Adapter):
         return [python_image("acme/lb", ["-m", "acme_lb"], binds=[HOME], env={"PYTHONPATH": str(HOME)})]
 
     def manifests(self, site: Site) -> list[Object]:
-        """What we release, with the image under test in place of the released one, for the interface of this cluster."""
+        """What we release, with the image under test in place of the released one, on the interface of this cluster."""
         text = (HOME / "deploy/acme-lb.yaml").read_text().replace(RELEASED, IMAGE)
         return load_manifests(text.replace("value: eth0", f"value: {site.interface}"))
 
