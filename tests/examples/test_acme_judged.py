@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 EXAMPLE = Path(__file__).parents[2] / "docs/examples/vendor"
 NAMESPACE = "/api/v1/namespaces/acme-lb"
-CASES = ("POOL-02", "PEND-03", "REQ-01a", "REQ-03", "RECL-02", "CLASS-02a", "CRD-01", "EVT-02a", "FAIL-02", "UPGR")
+CASES = ("POOL-02a", "PEND-03", "REQ-01a", "REQ-03", "RECL-02a", "CLASS-02a", "CRD-01", "EVT-02a", "UPGR-01")
 """All that its DaemonSet, ConfigMap, annotation and Lease take part in."""
 
 
