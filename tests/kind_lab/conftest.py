@@ -49,8 +49,9 @@ def reference_image(engine: Engine) -> str:
 @pytest.fixture(scope="package")  # it is gone before the other folders' tests
 def lab(engine: Engine, node_image: str) -> Iterator[KindLab]:
     """A running cluster: a control plane and a worker."""
-    request = LabRequest(name=registry.free_name("kind"), options={"node_image": node_image})
-    made, _ = KindProvider().boot_topology(Topology(workers=1, node_grace=8), request, print, lifeline=True)
+    topology = Topology(workers=1, node_grace=8)
+    request = LabRequest(name=registry.free_name("kind"), topology=topology, options={"node_image": node_image})
+    made, _ = KindProvider().boot(request, print, lifeline=True)
     yield made
     made.down()
     assert not engine.containers(f"dev.lbproof.lab={made.name}")

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from lbproof.lab import registry
-from lbproof.lab.base import Image, Topology
+from lbproof.lab.base import SYSTEM, Image, Topology
 from lbproof.lab.components import LAB, ensure
-from lbproof.lab.netns.images import SYSTEM
 from lbproof.lab.netns.lab import NetnsLab
 from lbproof.witnesses.kube import Kube
 from lbproof.witnesses.wait import eventually

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from lbproof.adapters.reference import Reference
 from lbproof.lab import registry
+from lbproof.lab.base import Topology
 from lbproof.lab.netns.provider import NetnsProvider
-from lbproof.lab.netns.topology import NetnsTopology
 from lbproof.lab.provider import LabRequest
 from lbproof.witnesses.kube import Kube
 from lbproof.witnesses.wait import eventually
@@ -64,8 +64,12 @@ class _Lab:
         """Boot the lab unless it runs; return its name."""
         if self._lab is None:
             with self._booting:  # a name is free until its lab is recorded
-                request = LabRequest(name=registry.free_name("mutants"), python_modules=Reference.python_modules)
-                self._lab, _ = NetnsProvider().boot_topology(NetnsTopology(), request, lambda _: None, lifeline=True)
+                request = LabRequest(
+                    name=registry.free_name("mutants"),
+                    topology=Topology(),
+                    python_modules=Reference.python_modules,
+                )
+                self._lab, _ = NetnsProvider().boot(request, lambda _: None, lifeline=True)
             self._links = self._addresses(self._lab)
         return self._lab.name
 

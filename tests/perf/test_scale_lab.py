@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from lbproof.lab.base import Topology
 from lbproof.lab.netns import control
-from lbproof.lab.netns.topology import NetnsTopology
 from lbproof_perf.benchmarks import scale
 from lbproof_perf.benchmarks.base import BenchContext
 from lbproof_perf.results import ResultStore
@@ -70,4 +70,4 @@ def test_only_the_implementation_is_audited(tmp_path: Path) -> None:
     assert json.loads(json.dumps(rules))[0] == {"level": "None", "userGroups": ["system:serviceaccounts:kube-system"]}
     assert not [flag for flag in control.apiserver(tmp_path) if "audit" in flag]
     assert f"--audit-log-path={tmp_path}/log" in control.apiserver(tmp_path, tmp_path / "log")
-    assert not NetnsTopology().audit
+    assert not Topology().audit

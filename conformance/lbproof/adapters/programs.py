@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from lbproof.lab.base import Image, LabError
+from lbproof.lab.base import SYSTEM, Image, LabError
 from lbproof.witnesses.kube import load_manifests
 
 if TYPE_CHECKING:
@@ -50,8 +50,7 @@ def python_image(
 
     `pattern` as in `Image`. The interpreter, its packages, the system's libraries and `binds` are mounted read-only.
     """
-    system = ("/usr", "/lib", "/lib64", "/bin", "/etc/ld.so.cache", sys.prefix, sys.base_prefix)
-    found = {path for path in (*system, *map(str, binds)) if Path(path).exists()}
+    found = {path for path in (*SYSTEM, sys.prefix, sys.base_prefix, *map(str, binds)) if Path(path).exists()}
     return Image(
         pattern=pattern,
         program=sys.executable,

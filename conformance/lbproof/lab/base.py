@@ -57,6 +57,8 @@ class Capability(StrEnum):
     KILL = "kill"
     STOP_API = "stop-api"
     DROP = "drop"
+    POD_PROCESSES = "pod-processes"
+    AUDIT_LOG = "audit-log"
 
 
 class Role(StrEnum):
@@ -175,12 +177,18 @@ class Topology:
     """Additional flags of kube-proxy (`--iptables-min-sync-period=10ms`)."""
     node_grace: float = 50
     """Seconds without a lease until the node controller sets a node NotReady (flag of kube-controller-manager)."""
+    audit: bool = False
+    """Whether the API server logs each request of a ServiceAccount (`Lab.audit_log`), where the lab can have that."""
 
     @classmethod
     def of(cls, row: Mapping[str, Any]) -> Self:
         """Create a topology from its JSON, ignoring unknown keys."""
         known = {one.name: row[one.name] for one in fields(cls) if one.name in row}
         return cls(**{**known, "proxy_args": tuple(known.get("proxy_args", ()))})
+
+
+SYSTEM = ("/usr", "/bin", "/lib", "/lib64", "/etc/ld.so.cache", "/etc/passwd", "/etc/group", "/etc/nsswitch.conf")
+"""What a program that is not static needs of a Debian-like machine."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -261,6 +269,19 @@ class Lab(Protocol):
 
         Raises `LabError` for an unknown place.
         """
+        ...
+
+    # what benchmarks read
+    def pod_processes(self, namespace: str, name: str) -> list[Path]:
+        """Return the folder in a /proc of the first process of each container of a running pod.
+
+        Raises `LabError` when no such pod runs.
+        """
+        ...
+
+    @property
+    def audit_log(self) -> Path:
+        """Audit log of the API server (`audit.k8s.io/v1`, one event a line)."""
         ...
 
     # faults: each takes effect before the call returns

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
     from pathlib import Path
 
-    from lbproof.lab.base import Lab
+    from lbproof.lab.base import Lab, Topology
     from lbproof.lab.doctor import Finding
     from lbproof.lab.option import Option
     from lbproof.lab.registry import LabInfo
@@ -27,6 +27,8 @@ class LabRequest:
     """Name of the new lab; empty in an examination and when a running lab is used."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """Values of the provider's options by their keys, validated and complete."""
+    topology: Topology | None = None
+    """Shape of the cluster, instead of the options that describe one; benchmarks want more than options can say."""
     components: Path | None = None
     """Folder that holds components (`--components`)."""
     programs: tuple[str, ...] = ()

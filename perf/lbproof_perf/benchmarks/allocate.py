@@ -19,7 +19,7 @@ import threading
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from lbproof.lab.netns.topology import NetnsTopology
+from lbproof.lab.base import Topology
 from lbproof_perf.benchmarks.base import BenchContext, Benchmark, Size, turns
 from lbproof_perf.report import answers, panels
 from lbproof_perf.report.spec import metrics
@@ -127,7 +127,7 @@ def _set_up(context: BenchContext, setup: Setup, arms: Sequence[Arm]) -> None:
         for case in setup.cases
         for number, arm in turns(arms, case.times)
     )
-    topology = NetnsTopology(
+    topology = Topology(
         proxy_mode=setup.proxy_mode,
         proxy_args=() if setup.period == STOCK else (f"--iptables-min-sync-period={setup.period}",),
         audit=True,

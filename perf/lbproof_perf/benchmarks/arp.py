@@ -25,8 +25,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from lbproof.adapters.base import WorkloadRole
-from lbproof.lab.netns.lab import NetnsLab
-from lbproof.lab.netns.topology import NetnsTopology
+from lbproof.lab.base import Topology
 from lbproof.witnesses.wait import EventuallyFailed
 from lbproof_perf.benchmarks.base import LATENCY_METRICS, Benchmark, Size, turns
 from lbproof_perf.probes.arp_requests import ArpRequester
@@ -126,7 +125,7 @@ def run(context: BenchContext, plan: ArpPlan) -> None:
             for case, each in numbers.items()
             for number in each
         ):
-            with context.opened(arm, NetnsTopology(workers=1, proxy_mode="nftables", audit=True)) as deployment:
+            with context.opened(arm, Topology(workers=1, proxy_mode="nftables", audit=True)) as deployment:
                 _measure(context, plan, deployment, counts, first_kernel=at * len(plan.trials))
 
 
@@ -295,7 +294,6 @@ class _Rounds:
 
     def _processes(self) -> list[Path]:
         deployment = self._deployment
-        assert isinstance(deployment.lab, NetnsLab)  # noqa: S101 - else there would be no `UsageMeter`
         return deployment.lab.pod_processes(*deployment.run.workloads.pod_on(WorkloadRole.ANNOUNCER, self._node.name))
 
 

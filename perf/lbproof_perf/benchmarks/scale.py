@@ -23,7 +23,7 @@ import numpy as np
 
 from lbproof.adapters.base import WorkloadRole
 from lbproof.context import ingress
-from lbproof.lab.netns.topology import NetnsTopology
+from lbproof.lab.base import Topology
 from lbproof_perf.benchmarks.base import BenchContext, Benchmark, Size, turns
 from lbproof_perf.outage_probe.jitter import JitterLog
 from lbproof_perf.report import answers, panels
@@ -92,7 +92,7 @@ def _at(context: BenchContext, arms: Sequence[Arm], plan: ScalePlan, workers: in
     todo = context.missing(
         TrialId(bench=NAME, arm=arm.name, case=points[turn - 1].case) for turn, arm in turns(arms, len(points))
     )
-    topology = NetnsTopology(workers=workers, proxy_mode=PROXY_MODE, audit=True)
+    topology = Topology(workers=workers, proxy_mode=PROXY_MODE, audit=True)
     most = max((point.services for point in points), default=0) + _SPARE
     with context.service_benches(todo, topology, most) as benches:
         systems = {arm: Growing(bench) for arm, bench in benches.items()}

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from lbproof.adapters.base import AddressRange, PoolSpec
 from lbproof.context import CheckContext, Pool, RunContext
 from lbproof.context.manifests import TARGET_PORT
-from lbproof.lab import registry
+from lbproof.lab import provide, providers
 from lbproof.lab.base import LabError
-from lbproof.lab.netns.provider import NetnsProvider
 from lbproof.lab.provider import LabRequest
 from lbproof.witnesses.journal import Journal
 from lbproof.witnesses.kube import Kube
@@ -136,7 +135,7 @@ def opened(
     """
     adapter = arm.make()
     request = LabRequest(
-        name=registry.free_name("run"),
+        topology=topology,
         programs=adapter.components,
         files=adapter.files,
         python_modules=adapter.python_modules,
@@ -147,7 +146,8 @@ def opened(
         say(f"{arm.name}: {line}")
 
     with ExitStack() as stack:
-        lab, programs = NetnsProvider().boot_topology(topology, request, say_line, lifeline=True)
+        provider = providers.installed().usable[providers.DEFAULT]
+        lab, programs = provide.boot(provider, request, say_line, lifeline=True)
         stack.callback(lab.down)
         journal = Journal(None)
         run = RunContext(

@@ -17,9 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lbproof.adapters.base import Adapter, Workload, WorkloadRole
-from lbproof.lab.base import Image, LabError, Role
+from lbproof.lab.base import SYSTEM, Image, LabError, Role
 from lbproof.lab.components import debian
-from lbproof.lab.netns.images import SYSTEM
 from lbproof.witnesses.kube import load_manifests
 
 if TYPE_CHECKING:

@@ -1,7 +1,7 @@
 """What an implementation costs: processor seconds and private memory of its processes, and its requests to the API.
 
 Processes are found by their pods, their children included, and read from the lab's own /proc. Requests are counted
-where they arrive, in the API server's audit log (`NetnsTopology.audit`), and attributed by the pod that the token of
+where they arrive, in the API server's audit log (`Topology.audit`), and attributed by the pod that the token of
 each is bound to; a watch counts once, when it begins.
 """
 
@@ -14,8 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lbproof.adapters.base import WorkloadRole
-from lbproof.lab.base import LabError
-from lbproof.lab.netns.lab import NetnsLab
+from lbproof.lab.base import Capability, LabError
 from lbproof_perf.probes.proc import stat
 
 if TYPE_CHECKING:
@@ -68,12 +67,13 @@ class UsageSnapshot:
 
 
 class UsageMeter:
-    """Reads the counters of one arm's controller and speakers. The lab must be a netns lab with an audit log."""
+    """Reads the counters of one arm's controller and speakers. The lab must show both."""
 
     def __init__(self, deployment: Deployment) -> None:
         """Raises `LabError` for a lab whose processes or requests cannot be told apart."""
-        if not isinstance(deployment.lab, NetnsLab) or not deployment.lab.topology.audit:
-            raise LabError(f"lab {deployment.lab.name}: usage is read in a netns lab with an audit log alone")
+        for capability in (Capability.POD_PROCESSES, Capability.AUDIT_LOG):
+            if not deployment.lab.can(capability):
+                raise LabError(f"lab {deployment.lab.name}: usage cannot be read without {capability}")
         self._lab = deployment.lab
         self._run = deployment.run
         announce = [one for one in self._run.workloads.all if WorkloadRole.ANNOUNCER in one.roles]

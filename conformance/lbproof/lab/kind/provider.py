@@ -55,18 +55,12 @@ class KindProvider:
     def boot(
         self, request: LabRequest, progress: Callable[[str], None], *, lifeline: bool
     ) -> tuple[KindLab, Mapping[str, Path]]:
-        """Boot a lab with the requested options."""
-        topology = Topology(**shape(request.options))
-        return self.boot_topology(topology, request, progress, lifeline=lifeline)
-
-    def boot_topology(
-        self, topology: Topology, request: LabRequest, progress: Callable[[str], None], *, lifeline: bool
-    ) -> tuple[KindLab, Mapping[str, Path]]:
-        """Boot a lab with a topology that options cannot describe, and all other options as requested."""
+        """Boot a lab with the requested topology or options."""
         from lbproof.lab.kind import doctor, images
         from lbproof.lab.kind.engine import Engine
         from lbproof.lab.kind.lab import KindLab
 
+        topology = request.topology or Topology(**shape(request.options))
         doctor.require(progress)
         paths = _ensure(("kind", *request.files), request, progress)
         image = images.of_nodes(Engine.find(), request.options.get(NODE_IMAGE.key, ""), progress)

@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from lbproof.lab.base import Image, LabError
+from lbproof.lab.base import Image, LabError, Topology
 from lbproof.lab.common.conditions import is_node_usable
 from lbproof.lab.common.logs import tail
 from lbproof.lab.common.netns import entered
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from lbproof.lab.netns.plan import Place
-    from lbproof.lab.netns.topology import NetnsTopology
 
 POLL = 0.03
 """Seconds between polls during boot."""
@@ -55,7 +54,7 @@ class Cluster:
     """Part of a lab that runs inside the supervisor."""
 
     def __init__(
-        self, state: Path, topology: NetnsTopology, programs: Mapping[str, Path], more_images: list[Image], port: int
+        self, state: Path, topology: Topology, programs: Mapping[str, Path], more_images: list[Image], port: int
     ) -> None:
         """Start nothing. `port` is the port of this machine that leads to the API server."""
         self._port = port

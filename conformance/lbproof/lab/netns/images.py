@@ -6,14 +6,12 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lbproof.lab.base import Image
+from lbproof.lab.base import SYSTEM, Image
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 _NGINX_CONF = str(Path(__file__).with_name("nginx.conf"))
-SYSTEM = ("/usr", "/bin", "/lib", "/lib64", "/etc/ld.so.cache", "/etc/passwd", "/etc/group", "/etc/nsswitch.conf")
-"""What a program that is not static needs of a Debian-like machine."""
 
 
 def defaults(programs: Mapping[str, Path]) -> list[Image]:

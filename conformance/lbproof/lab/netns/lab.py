@@ -21,7 +21,6 @@ from lbproof.lab.common.probes import Probes
 from lbproof.lab.common.vantage import NamespaceVantage, Places
 from lbproof.lab.netns import leftovers, plan, processes, rpc
 from lbproof.lab.netns.faults import FAULTS
-from lbproof.lab.netns.topology import NetnsTopology
 
 if TYPE_CHECKING:
     import socket
@@ -36,6 +35,7 @@ _CAPABILITIES = FAULTS.keys() | {
     Capability.NODE_VANTAGE,
     Capability.POD_VANTAGE,
     Capability.CAPTURE,
+    Capability.POD_PROCESSES,
 }
 
 
@@ -47,7 +47,7 @@ class NetnsLab(Places):
     def __init__(self, name: str, topology: Topology) -> None:
         """Use `up`, `of` or `attach`."""
         self.name = name
-        self.topology = topology if isinstance(topology, NetnsTopology) else NetnsTopology.of(asdict(topology))
+        self.topology = topology
         self.state = registry.directory(name)
         self.kubeconfig = self.state / "kubeconfig"
         self.probes = Probes()
@@ -148,7 +148,7 @@ class NetnsLab(Places):
     @classmethod
     def of(cls, info: LabInfo) -> Self:
         """Return a running lab by its record."""
-        return cls(info.name, NetnsTopology.of(info.record["topology"]))
+        return cls(info.name, Topology.of(info.record["topology"]))
 
     def down(self) -> None:
         """Remove everything that the lab created."""
@@ -172,7 +172,7 @@ class NetnsLab(Places):
 
     def can(self, capability: Capability) -> bool:
         """Return whether the lab has a capability."""
-        return capability in _CAPABILITIES
+        return capability in _CAPABILITIES or (capability is Capability.AUDIT_LOG and self.topology.audit)
 
     def describe(self) -> Mapping[str, str]:
         """Return facts for the report."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from lbproof.lab.base import Topology
 from lbproof.lab.common.capacity import capacity
 from lbproof.lab.common.options import API_PORT, CLUSTER, shape
 
@@ -11,7 +12,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
     from pathlib import Path
 
-    from lbproof.lab.base import Topology
     from lbproof.lab.doctor import Finding
     from lbproof.lab.netns.lab import NetnsLab
     from lbproof.lab.option import Option
@@ -45,27 +45,12 @@ class NetnsProvider:
     def boot(
         self, request: LabRequest, progress: Callable[[str], None], *, lifeline: bool
     ) -> tuple[NetnsLab, Mapping[str, Path]]:
-        """Boot a lab with the requested options."""
-        from lbproof.lab.netns.topology import NetnsTopology
-
-        topology = NetnsTopology(**shape(request.options))
-        return self.boot_topology(
-            topology, request, progress, lifeline=lifeline, api_port=request.options[API_PORT.key]
-        )
-
-    def boot_topology(
-        self,
-        topology: Topology,
-        request: LabRequest,
-        progress: Callable[[str], None],
-        *,
-        lifeline: bool,
-        api_port: int = 0,
-    ) -> tuple[NetnsLab, Mapping[str, Path]]:
-        """Boot a lab with a topology that options cannot describe."""
+        """Boot a lab with the requested topology or options."""
         from lbproof.lab.netns.lab import NetnsLab
 
+        topology = request.topology or Topology(**shape(request.options))
         paths = self.bring(request, progress)
+        api_port = request.options.get(API_PORT.key, 0)
         lab = NetnsLab.up(
             request.name, topology, programs=paths, progress=progress, lifeline=lifeline, api_port=api_port
         )

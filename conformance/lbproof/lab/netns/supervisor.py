@@ -21,12 +21,11 @@ import time
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NoReturn
 
-from lbproof.lab.base import LabError
+from lbproof.lab.base import LabError, Topology
 from lbproof.lab.common.commands import output
 from lbproof.lab.netns import plan, processes, rpc
 from lbproof.lab.netns.cluster import Cluster, image_of
 from lbproof.lab.netns.faults import Faults
-from lbproof.lab.netns.topology import NetnsTopology
 
 if TYPE_CHECKING:
     import subprocess
@@ -60,7 +59,7 @@ class Supervisor:
         request = json.loads((state / "request.json").read_text(encoding="utf-8"))
         self._cluster = Cluster(
             state,
-            NetnsTopology.of(request["topology"]),
+            Topology.of(request["topology"]),
             {name: Path(path) for name, path in request["programs"].items()},
             [image_of(row) for row in request["images"]],
             request["port"],
