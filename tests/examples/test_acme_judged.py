@@ -13,8 +13,8 @@ import pytest
 
 from lbproof.context import manifests
 from lbproof.lab import registry
+from lbproof.lab.base import Topology
 from lbproof.lab.netns.provider import NetnsProvider
-from lbproof.lab.netns.topology import NetnsTopology
 from lbproof.lab.provider import LabRequest
 from lbproof.spec.families import Family
 from lbproof.witnesses import neighbour
@@ -35,8 +35,8 @@ CASES = ("POOL-02a", "PEND-03", "REQ-01a", "REQ-03", "RECL-02a", "CLASS-02a", "C
 @pytest.fixture(scope="module")
 def lab() -> Iterator[NetnsLab]:
     """A lab with two workers; the run below installs Acme LB in it."""
-    request = LabRequest(name=registry.free_name("acme"))
-    made, _ = NetnsProvider().boot_topology(NetnsTopology(workers=2), request, lambda _: None, lifeline=True)
+    request = LabRequest(name=registry.free_name("acme"), topology=Topology(workers=2))
+    made, _ = NetnsProvider().boot(request, lambda _: None, lifeline=True)
     yield made
     made.down()
 
