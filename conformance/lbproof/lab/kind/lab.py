@@ -65,15 +65,18 @@ class KindLab(Places):
 
     provider = "kind"
 
-    def __init__(self, name: str, topology: Topology, *, engine: Engine, subnet: plan.Subnet, image: str) -> None:
+    def __init__(
+        self, name: str, topology: Topology, *, engine: Engine, subnet: plan.Subnet, image: str, family: str
+    ) -> None:
         """Use `up`, `of` or `attach`."""
         self.name, self.topology = name, topology
         self.state = registry.directory(name)
         self.kubeconfig = self.state / "kubeconfig"
-        self.segments: tuple[Segment, ...] = (subnet.lan.segment("lan", topology.families),)
+        self.segments: tuple[Segment, ...] = (subnet.segment(family),)
+        self._family = family
         self._engine, self._subnet, self._image = engine, subnet, image
         self.probes = Probes()
-        self._machines = Machines(engine, name, topology.families)
+        self._machines = Machines(engine, name)
         self._lifeline: int | None = None
         self._supervisor: subprocess.Popen[bytes] | None = None
         self._cluster: Kube | None = None
@@ -108,15 +111,15 @@ class KindLab(Places):
         )
         if config:
             mode = plan.proxy_mode_of(written)
-            families = plan.FAMILIES[plan.family_of(written)]
-            topology = replace(topology, workers=plan.workers_of(written), proxy_mode=mode, families=families)
+            topology = replace(topology, workers=plan.workers_of(written), proxy_mode=mode)
+        family = plan.family_of(written)
         if topology.proxy_mode == "ipvs":
             boot.require_ipvs()
         listener = api_proxy.listening(api_port) if engine.apart else None
         process, own_end = boot.claim(name, topology, engine, listener)
         try:
-            subnet = boot.network(engine, name, topology.families)
-            lab = cls(name, topology, engine=engine, subnet=subnet, image=image)
+            subnet = boot.network(engine, name, dual=family != "ipv4")
+            lab = cls(name, topology, engine=engine, subnet=subnet, image=image, family=family)
             lab._supervisor = process
             lab._record(subnet)
             lab._create(kind, written, progress, listener.getsockname()[1] if listener else 0)
@@ -135,7 +138,7 @@ class KindLab(Places):
         return lab
 
     def _record(self, subnet: plan.Subnet) -> None:
-        row = {"subnet": str(subnet.lan.ipv4), "image": self._image}
+        row = {"subnet": subnet.cidr, "image": self._image, "family": self._family}
         (self.state / "kind.json").write_text(json.dumps(row), encoding="utf-8")
 
     def _create(self, kind: Path, config: Mapping[str, Any], progress: Callable[[str], None], port: int) -> None:
@@ -231,7 +234,7 @@ class KindLab(Places):
         row = json.loads((info.directory / "kind.json").read_text(encoding="utf-8"))
         subnet = plan.Subnet.of(row["subnet"])
         engine = Engine.find(str(info.record.get("engine", "")))
-        return cls(info.name, info.topology, engine=engine, subnet=subnet, image=row["image"])
+        return cls(info.name, info.topology, engine=engine, subnet=subnet, image=row["image"], family=row["family"])
 
     def down(self) -> None:
         """Remove everything that the lab created."""
@@ -267,7 +270,7 @@ class KindLab(Places):
         return {
             "provider": self.provider,
             "kubernetes": str(self.cluster.get("/version")["gitVersion"]),
-            "address families": " and ".join(family.label for family in self.topology.families),
+            "address families": {"dual": "IPv4 and IPv6"}.get(self._family, f"IPv{self._family[-1]}"),
             "kube-proxy": self.topology.proxy_mode,
             "kube-proxy arguments": " ".join(self.topology.proxy_args) or "none",
             "node grace": f"{self.topology.node_grace:g} s",
@@ -302,7 +305,7 @@ class KindLab(Places):
         pid = min(pids)
         return NamespaceVantage(
             name=f"pod {name}",
-            addresses=tuple(ip_address(row["ip"]) for row in seen["status"]["podIPs"]),
+            addresses=(ip_address(seen["status"]["podIP"]),),
             mac=link_of(f"/proc/{pid}/ns/net")["address"],
             netns=f"/proc/{pid}/ns/net",
             pidns=f"/proc/{pid}/ns/pid",
