@@ -12,7 +12,7 @@ from docs.site.tables import table
 from lbproof.environment import VARIABLES
 from lbproof.run.flags import all_flags, key_of
 from lbproof.run.options import options_model
-from lbproof.spec import BUDGETS, FEATURES, PROFILES, SPEC_VERSION
+from lbproof.spec import ALIASES, BUDGETS, FEATURES, PROFILES, SPEC_VERSION
 from lbproof_perf.load.options import LOAD_OPTIONS
 
 if TYPE_CHECKING:
@@ -33,6 +33,9 @@ def pages() -> dict[str, str]:
 def specification() -> str:
     """Features, profiles and budgets."""
     features = table(("feature", "what it means"), [(f"`{one.name}`", one.text) for one in FEATURES.values()])
+    aliases = table(
+        ("name", "stands for"), [(f"`{name}`", _names(frozenset(features))) for name, features in ALIASES.items()]
+    )
     profiles = table(
         ("profile", "what it is", "requires", "judges besides, where claimed"),
         [
@@ -53,6 +56,10 @@ The [requirements](requirements/index.md) have a page each. `lbproof list` shows
 What an implementation says that it supports. What is claimed must pass; what is not is `unsupported`.
 
 {features}
+
+These names stand for several: claiming one claims all of them, and a requirement that needs it needs any one of them.
+
+{aliases}
 
 ## Profiles
 

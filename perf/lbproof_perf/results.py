@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from lbproof.spec import BadOption
+from lbproof.witnesses.clock import Clock
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -60,6 +61,9 @@ class Trial:
     """Whatever else is needed to draw or explain it; JSON, at most some kilobytes."""
     raw: str = ""
     """File below `raw/` with the arrays that the figures were made from."""
+    clocks: Mapping[str, Clock] = field(default_factory=dict)
+    """Vantage → its clock, by which moments were converted to those of the benchmark's process. Empty where no moment
+    of a vantage is part of the figures, and in folders of earlier versions."""
     at: str = ""
     """UTC, when it was written."""
 
@@ -104,6 +108,16 @@ class ResultStore:
                         raise BadOption(f"{path}, line {len(self.trials) + 1}: not a trial: {error}") from None
                     file.truncate(file.tell() - len(line))  # a run that was killed while it wrote
 
+    @property
+    def clocks(self) -> dict[str, Clock]:
+        """Vantage → its clock; over all trials the one whose offset is least certain."""
+        found: dict[str, Clock] = {}
+        for trial in self.trials:
+            for vantage, clock in trial.clocks.items():
+                if vantage not in found or clock.uncertainty > found[vantage].uncertainty:
+                    found[vantage] = clock
+        return found
+
     def has(self, trial_id: TrialId) -> bool:
         """Return whether the trial was made already."""
         return any(trial.id == trial_id for trial in self.trials)
@@ -124,6 +138,7 @@ class ResultStore:
         warnings: tuple[str, ...] = (),
         detail: Mapping[str, Any] | None = None,
         arrays: Mapping[str, NDArray[Any]] | None = None,
+        clocks: Mapping[str, Clock] | None = None,
     ) -> Trial:
         """Keep a trial: its arrays first, then its line."""
         raw = ""
@@ -137,6 +152,7 @@ class ResultStore:
             warnings=warnings,
             detail=dict(detail or {}),
             raw=raw,
+            clocks=dict(clocks or {}),
             at=datetime.now(UTC).isoformat(timespec="seconds"),
         )
         with (self.folder / _TRIALS).open("a", encoding="utf-8") as file:
@@ -169,8 +185,9 @@ class ResultStore:
 
 def _read_trial(row: Mapping[str, Any]) -> Trial:
     """Make a trial of its row in `trials.ndjson`; `step` and `marks` are the names of the first format."""
-    rest = {key: value for key, value in row.items() if key not in {"step", "marks"}}
-    return Trial(id=TrialId(**row["step"]), warnings=tuple(row["marks"]), **rest)
+    rest = {key: value for key, value in row.items() if key not in {"step", "marks", "clocks"}}
+    clocks = {vantage: Clock(**clock) for vantage, clock in row.get("clocks", {}).items()}
+    return Trial(id=TrialId(**row["step"]), warnings=tuple(row["marks"]), clocks=clocks, **rest)
 
 
 def _trial_row(trial: Trial) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from lbproof.lab.base import LabError
 from lbproof.lab.components.catalogue import VERSIONS
 from lbproof.spec import Exit
 from lbproof.witnesses.kube import ApiError, ApiUnreachable
+from lbproof.witnesses.stream import ProbeError
 from lbproof.witnesses.wait import WaitFailed
 from lbproof_perf.benchmarks import known
 from lbproof_perf.benchmarks.base import BenchContext
@@ -67,8 +68,8 @@ def run(store: ResultStore, tasks: Sequence[Task], *, components: Path | None, s
             context = BenchContext(store=store, arms=task.arms, labs=labs, components=components, say=say_line)
             try:
                 bench.run(context, task.plan)
-            except (LabError, WaitFailed, ApiError, ApiUnreachable, RuntimeError, OSError) as error:
-                if len(tasks) == 1 and not store.of(bench.name):
+            except (LabError, WaitFailed, ApiError, ApiUnreachable, ProbeError, OSError) as error:
+                if len(tasks) == 1 and not store.of(bench.name) and not isinstance(error, ProbeError):
                     raise
                 broken.append(f"{bench.name}: {str(error).splitlines()[0]}")
                 say_line(f"broke off: {broken[-1]}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -15,6 +16,8 @@ from lbproof.lab.base import LabError
 from lbproof.lab.components import ComponentOptions
 from lbproof.lab.doctor import Finding, State
 from lbproof.lab.netns import doctor as netns_doctor
+from lbproof.lab.netns import kernel_features
+from lbproof.spec.families import Family
 
 
 def test_a_machine_that_can_have_a_lab_is_told_so_within_a_second() -> None:
@@ -40,7 +43,7 @@ def test_missing_components_are_no_reason_against_a_lab(tmp_path: Path) -> None:
 
 def test_a_program_that_is_missing_is_named_with_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """All that is missing stands in one line, with the command that brings it."""
-    for name in ("unshare", "ip", "mount", "nft", "iptables"):
+    for name in ("unshare", "ip", "mount", "nft", "iptables", "ip6tables"):
         (tmp_path / name).symlink_to(subprocess.check_output(["which", name], text=True).strip())
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(doctor, "SBIN", ())
@@ -52,6 +55,17 @@ def test_a_program_that_is_missing_is_named_with_its_package(tmp_path: Path, mon
     assert "nsenter: there is no such program; conntrack: there is no such program" in message
     assert "apt-get install --no-install-recommends util-linux; apt-get install --no-install-rec" in message
     assert "\n" not in message
+
+
+def test_a_kernel_without_ipv6_is_no_reason_against_a_lab_of_ipv4(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only a lab of both families or of IPv6 needs it, and the finding says how to do without."""
+    tried = dict.fromkeys(kernel_features.FEATURES, "") | {kernel_features.IPV6: "ip -6 …: Operation not supported"}
+    done = subprocess.CompletedProcess([], 0, stdout=json.dumps(tried), stderr="")
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: done)
+
+    netns_doctor.require({}, [Family.IPV4])
+    with pytest.raises(LabError, match=r"IPv6: .*lacks it.* not supported.*or use a lab with --families ipv4, another"):
+        netns_doctor.require({})
 
 
 def test_who_is_not_root_is_told_so() -> None:

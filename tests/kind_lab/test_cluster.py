@@ -11,6 +11,7 @@ import pytest
 from lbproof.context.manifests import AGNHOST
 from lbproof.lab.base import LabError, Role
 from lbproof.lab.kind.lab import KindLab
+from lbproof.spec.families import Family
 from lbproof.witnesses import http, neighbour
 from lbproof.witnesses.kube import ApiUnreachable
 from lbproof.witnesses.wait import eventually
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from lbproof.witnesses.vantage import Vantage
 
 PODS = "/api/v1/namespaces/default/pods"
+SERVICES = "/api/v1/namespaces/default/services"
 
 
 @pytest.fixture
@@ -36,7 +38,9 @@ def serving(lab: KindLab) -> Iterator[dict[str, Any]]:
     spec = {"nodeName": lab.nodes[1].name, "terminationGracePeriodSeconds": 1, "containers": [container]}
     # the controller manager makes a namespace's account a moment after the namespace
     made = eventually(
-        lambda: lab.cluster.request("POST", PODS, {"metadata": {"name": "web"}, "spec": spec})[0],
+        lambda: lab.cluster.request(
+            "POST", PODS, {"metadata": {"name": "web", "labels": {"app": "web"}}, "spec": spec}
+        )[0],
         lambda status: status == 201,
         what="the pod is taken",
         within=20,
@@ -89,6 +93,34 @@ def test_every_vantage_reaches_a_pod_by_its_own_way(lab: KindLab, serving: dict[
         lab.exec_argv("w09", ["true"])
     with pytest.raises(LabError, match="no pod default/none runs in this lab"):
         lab.pod("default", "none")
+
+
+@pytest.mark.parametrize("family", Family)
+def test_a_node_port_of_each_family_serves_the_clients(
+    lab: KindLab,
+    serving: dict[str, Any],  # noqa: ARG001 - it serves
+    family: Family,
+) -> None:
+    """The one on the segment and the one behind the router; each node answers for its own address by ARP or NDP."""
+    ports = [{"port": 80, "targetPort": 8080}]
+    spec = {"type": "NodePort", "selector": {"app": "web"}, "ports": ports, "ipFamilies": [family.label]}
+    port = lab.cluster.create(SERVICES, {"metadata": {"name": "np"}, "spec": spec})["spec"]["ports"][0]["nodePort"]
+    answers = {
+        eventually(
+            lambda place=place, node=node: http.get(place, node.address_for(family), port, "/hostname"),  # type: ignore[misc]
+            lambda answer: answer.status == http.OK,
+            what=f"{place.name} is served at {node.name}",
+            within=20,
+            ignore=(http.Unreached,),
+        ).value.text
+        for place in (lab.client(), lab.routed_client())
+        for node in lab.nodes
+    }
+    lab.cluster.delete(f"{SERVICES}/np")
+    found = neighbour.sweep(lab.client(), [node.address_for(family) for node in lab.nodes])
+
+    assert answers == {"web"}
+    assert found == {node.address_for(family): {node.mac} for node in lab.nodes}
 
 
 def test_another_process_finds_the_lab_by_its_name(lab: KindLab) -> None:

@@ -10,6 +10,7 @@ import yaml
 
 from lbproof.lab.base import LabError, Topology
 from lbproof.lab.kind import plan
+from lbproof.spec.families import Family
 
 CONFIGS = Path(__file__).parents[2] / "kind-configs"
 
@@ -21,7 +22,7 @@ def without_patches(config: dict[str, Any]) -> dict[str, Any]:
 
 def test_the_default_is_the_articles_cluster() -> None:
     """The topology that is booted by default and the file that a person reads do not drift apart."""
-    written = yaml.safe_load((CONFIGS / "article.yaml").read_text())
+    written = yaml.safe_load((CONFIGS / "dual-stack.yaml").read_text())
 
     assert without_patches(plan.config(Topology())) == without_patches(written)
 
@@ -88,14 +89,25 @@ def test_a_file_that_is_no_topology_is_refused_in_one_line(tmp_path: Path, text:
 
 
 def test_no_address_of_a_segment_has_two_owners() -> None:
-    """Nodes, client, router and the pools' addresses lie apart."""
+    """Nodes, client, router and the pools' addresses lie apart, in both families."""
     subnet = plan.Subnet.of("192.168.180.0/24")
-    segment = subnet.segment("dual")
-    free = set(map(str, segment.free))
-    nodes = {f"192.168.180.{host}" for host in range(128, 160)}
-    around = {subnet.client, subnet.router, "192.168.180.1"}
-    sets = [free, nodes, around]
+    free = set(subnet.lan.segment("lan", Family).free)
+    nodes = {*subnet.nodes, *(subnet.lan.ipv6[number] for number in range(2, 50))}
+    hosts = (1, plan.CLIENT, plan.ROUTER)
+    around = {address for number in hosts for address in subnet.lan.hosts(number, Family)}
+    apart = [{*free}, around]
 
-    assert sum(len(one) for one in sets) == len(set.union(*sets))
-    assert subnet.segment("ipv6").free == ()
-    assert len({one.cidr for one in plan.Subnet.all()}) == plan.SUBNETS
+    assert sum(len(one) for one in apart) == len(set.union(*apart))
+    assert nodes.isdisjoint(free)
+    assert subnet.nodes.overlaps(subnet.lan.ipv4)
+    assert {address.version for address in subnet.lan.segment("lan", [Family.IPV6]).free} == {6}
+    assert len({one.lan.ipv4 for one in plan.Subnet.all()}) == plan.SUBNETS
+
+
+def test_families_are_kind_s_ip_family() -> None:
+    """IPv4 is kind's default; the API server of an IPv6 cluster is published where this machine looks for it."""
+    configs = [plan.config(Topology(families=families)) for families in plan.FAMILIES.values()]
+
+    assert [plan.family_of(config) for config in configs] == ["ipv4", "ipv6", "dual"]
+    assert "networking" not in configs[0]
+    assert configs[1]["networking"]["apiServerAddress"] == "127.0.0.1"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import ipaddress
+from ipaddress import IPv4Address
 
 import pytest
 
 from lbproof.lab.base import LabError, Role, Topology
 from lbproof.lab.netns import plan
+from lbproof.spec.families import Family, family_of
 
 
 def test_the_default_is_the_article_s_cluster() -> None:
@@ -23,21 +24,37 @@ def test_the_default_is_the_article_s_cluster() -> None:
     assert [node.role for node in nodes] == [Role.CONTROL_PLANE, Role.WORKER, Role.WORKER, Role.WORKER]
 
 
+def test_both_addresses_of_a_host_read_like_its_number() -> None:
+    """On the segment and among the pods; without IPv4 the hardware address is still that of the number."""
+    both, *_, alone = (
+        plan.places(Topology(workers=11, families=families))[-1] for families in (tuple(Family), (Family.IPV6,))
+    )
+
+    assert list(map(str, both.node.addresses)) == ["192.168.172.3", "fd00:192:168:172::3"]
+    assert list(map(str, both.pod_addresses(254))) == ["10.244.11.254", "fd00:10:244:11::254"]
+    assert list(map(str, both.pod_ranges)) == ["10.244.11.0/24", "fd00:10:244:11::/64"]
+    assert list(map(str, alone.node.addresses)) == ["fd00:192:168:172::3"]
+    assert (alone.node.mac, alone.pod_mac(254)) == ("02:00:c0:a8:ac:03", "02:00:0a:f4:0b:fe")
+
+
 def test_a_hardware_address_holds_its_ipv4_address() -> None:
     """A frame names its sender."""
-    assert plan.mac_of("192.168.172.152") == "02:00:c0:a8:ac:98"
+    assert plan.mac_of(IPv4Address("192.168.172.152")) == "02:00:c0:a8:ac:98"
 
 
 @pytest.mark.parametrize("workers", [0, 3, 9, 10, 170])
 def test_no_address_is_given_twice_and_none_of_a_pool_is_taken(workers: int) -> None:
     """Nodes, pools, the client and the router are all apart, and all on the segment."""
-    nodes = [place.node.address for place in plan.places(Topology(workers=workers))]
-    around = [ipaddress.ip_address(one) for one in (plan.CLIENT, plan.ROUTER)]
-    everyone = [*nodes, *plan.SEGMENT.free, *around]
+    topology = Topology(workers=workers)
+    segment = plan.LAN.segment("lan", topology.families)
+    nodes = [address for place in plan.places(topology) for address in place.node.addresses]
+    around = [address for number in (plan.CLIENT, plan.ROUTER) for address in plan.LAN.hosts(number, topology.families)]
+    everyone = [*nodes, *segment.free, *around]
 
-    assert len(nodes) == workers + 1
+    assert len(nodes) == 2 * (workers + 1)
     assert len(set(everyone)) == len(everyone)
-    assert all(one in plan.SEGMENT.subnets[0] for one in everyone)
+    assert all(one in segment.subnet_for(family_of(one)) for one in everyone)
+    assert [len(segment.free_for(family)) for family in Family] == [80, 218]
 
 
 def test_more_workers_than_addresses_are_refused() -> None:

@@ -19,7 +19,7 @@ from tests.observe.places import PORT, Segment
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from lbproof.witnesses.vantage import Vantage
+    from lbproof.lab.common.vantage import NamespaceVantage
 
 
 @pytest.fixture(scope="session")
@@ -30,19 +30,19 @@ def segment() -> Iterator[Segment]:
 
 
 @pytest.fixture(scope="session")
-def client(segment: Segment) -> Vantage:
+def client(segment: Segment) -> NamespaceVantage:
     """The host that looks."""
     return segment.hosts["client"]
 
 
 @pytest.fixture(scope="session")
-def web(segment: Segment) -> Vantage:
+def web(segment: Segment) -> NamespaceVantage:
     """The host that is looked at."""
     return segment.hosts["web"]
 
 
 @pytest.fixture
-def server(web: Vantage, client: Vantage, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+def server(web: NamespaceVantage, client: NamespaceVantage, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
     """A web server on `web`, port 8000, whose `/hostname` is `web`."""
     (tmp_path / "hostname").write_text("web\n")
     argv = [sys.executable, "-m", "http.server", str(PORT), "--directory", str(tmp_path)]

@@ -7,7 +7,6 @@ import os
 import signal
 import socket
 import time
-from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,7 +19,6 @@ from lbproof.lab.common.probes import Probes
 from lbproof.spec.families import Family
 from lbproof.witnesses import capture, http, neighbour, neighbours
 from lbproof.witnesses.capture import Capture
-from lbproof.witnesses.packets import opened
 from lbproof.witnesses.stream import ProbeError
 from lbproof.witnesses.wait import eventually
 
@@ -29,16 +27,18 @@ if TYPE_CHECKING:
 
     from tests.observe.places import Segment
 
-    from lbproof.witnesses.vantage import Vantage
+    from lbproof.lab.common.vantage import NamespaceVantage
 
 TEST_TYPE = 0x88B5
 """The EtherType for experiments (IEEE 802, local experimental 1)."""
 
 
-def frames_to(client: Vantage, web: Vantage, payloads: list[bytes]) -> None:
+def frames_to(client: NamespaceVantage, web: NamespaceVantage, payloads: list[bytes]) -> None:
     """Send frames of a type that no kernel reads, as fast as they go."""
-    with closing(opened(web, TEST_TYPE)) as wire:
-        wire.setblocking(True)
+    with web.inside():
+        wire = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+    with wire:
+        wire.bind((web.interface, 0))
         for payload in payloads:
             wire.send(bytes(Ether(src=web.mac, dst=client.mac, type=TEST_TYPE)) + payload)
 
@@ -55,7 +55,9 @@ def evidence(kept: Capture) -> list[bytes]:
 
 
 @pytest.mark.usefixtures("server")
-def test_another_reader_finds_the_exchange_in_the_file(client: Vantage, web: Vantage, tmp_path: Path) -> None:
+def test_another_reader_finds_the_exchange_in_the_file(
+    client: NamespaceVantage, web: NamespaceVantage, tmp_path: Path
+) -> None:
     """The client's question by ARP, the answer, and the handshake, both ways and at the time of day that it was."""
     before = time.time()
     with Capture(client) as kept:
@@ -71,7 +73,7 @@ def test_another_reader_finds_the_exchange_in_the_file(client: Vantage, web: Van
     assert all(before - 0.001 <= float(p.time) <= time.time() + 0.001 for p in packets)
 
 
-def test_the_arp_packets_can_be_had_without_a_file(client: Vantage, web: Vantage) -> None:
+def test_the_arp_packets_can_be_had_without_a_file(client: NamespaceVantage, web: NamespaceVantage) -> None:
     """What the report shows of an exchange."""
     with Capture(client) as kept:
         neighbour.ask(client, web.address)
@@ -86,7 +88,7 @@ def test_the_arp_packets_can_be_had_without_a_file(client: Vantage, web: Vantage
     ]
 
 
-def test_a_burst_is_kept_whole(client: Vantage, web: Vantage) -> None:
+def test_a_burst_is_kept_whole(client: NamespaceVantage, web: NamespaceVantage) -> None:
     """Frames that come faster than they are read wait in the kernel and are not lost."""
     sent = [number.to_bytes(4, "big") + bytes(60) for number in range(5000)]
     with Capture(client) as kept:
@@ -96,7 +98,7 @@ def test_a_burst_is_kept_whole(client: Vantage, web: Vantage) -> None:
     assert payloads(kept) == sent
 
 
-def test_the_end_of_the_story_is_what_is_kept(client: Vantage, web: Vantage) -> None:
+def test_the_end_of_the_story_is_what_is_kept(client: NamespaceVantage, web: NamespaceVantage) -> None:
     """When there is more than is kept, the oldest frames go first, and the bound holds. A verdict cannot rest on it."""
     sent = [number.to_bytes(4, "big") + bytes(96) for number in range(100)]
     with Capture(client, most=4000) as kept:
@@ -112,7 +114,9 @@ def test_the_end_of_the_story_is_what_is_kept(client: Vantage, web: Vantage) -> 
         kept.frames()
 
 
-def test_frames_that_the_kernel_drops_are_counted(segment: Segment, client: Vantage, web: Vantage) -> None:
+def test_frames_that_the_kernel_drops_are_counted(
+    segment: Segment, client: NamespaceVantage, web: NamespaceVantage
+) -> None:
     """A capture that stands still loses frames: a note for evidence, an error for a verdict."""
     other = dataclasses.replace(segment.hosts["client"], probes=Probes())
     with Capture(other) as kept:
@@ -140,7 +144,9 @@ def test_a_capture_that_died_says_so(segment: Segment) -> None:
     other.probes.close()
 
 
-def test_a_long_frame_is_cut_and_its_length_is_kept(client: Vantage, web: Vantage, tmp_path: Path) -> None:
+def test_a_long_frame_is_cut_and_its_length_is_kept(
+    client: NamespaceVantage, web: NamespaceVantage, tmp_path: Path
+) -> None:
     """A reader sees how long it was on the wire."""
     with Capture(client) as kept:
         with web.inside():
@@ -155,7 +161,9 @@ def test_a_long_frame_is_cut_and_its_length_is_kept(client: Vantage, web: Vantag
     assert [len(packet) for packet in found] == [capture.SNAP]
 
 
-def test_a_capture_outlives_the_loss_of_its_interface(segment: Segment, client: Vantage, web: Vantage) -> None:
+def test_a_capture_outlives_the_loss_of_its_interface(
+    segment: Segment, client: NamespaceVantage, web: NamespaceVantage
+) -> None:
     """A fault that takes the interface down is what is being watched, and not the end of it."""
     with Capture(web) as kept:
         with segment.interface_down("web"):
@@ -170,7 +178,9 @@ def test_a_capture_outlives_the_loss_of_its_interface(segment: Segment, client: 
         )
 
 
-def test_what_was_kept_can_be_written_while_more_comes(client: Vantage, web: Vantage, tmp_path: Path) -> None:
+def test_what_was_kept_can_be_written_while_more_comes(
+    client: NamespaceVantage, web: NamespaceVantage, tmp_path: Path
+) -> None:
     """Evidence is taken before anything is undone, and so while the capture goes on."""
     with Capture(client) as kept:
         frames_to(client, web, [b"first"])

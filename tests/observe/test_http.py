@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import subprocess
     from collections.abc import Callable, Iterator
 
-    from lbproof.witnesses.vantage import Vantage
+    from lbproof.lab.common.vantage import NamespaceVantage
 
 CLOSED, OTHER = 9, 8001
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)
@@ -26,7 +26,7 @@ RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
 @contextmanager
-def answering(web: Vantage, answer: Callable[[socket.socket], object]) -> Iterator[None]:
+def answering(web: NamespaceVantage, answer: Callable[[socket.socket], object]) -> Iterator[None]:
     """A server on `web` that takes one connection and treats it like this."""
     with web.inside():
         listening = socket.create_server((str(web.address), OTHER))
@@ -45,7 +45,7 @@ def answering(web: Vantage, answer: Callable[[socket.socket], object]) -> Iterat
 
 
 @pytest.mark.usefixtures("server")
-def test_an_answer_has_status_body_and_time(client: Vantage, web: Vantage) -> None:
+def test_an_answer_has_status_body_and_time(client: NamespaceVantage, web: NamespaceVantage) -> None:
     """What the server said, over a connection of its own."""
     found = http.get(client, web.address, PORT, "/hostname")
     missing = http.get(client, web.address, PORT, "/nothing-here")
@@ -55,7 +55,7 @@ def test_an_answer_has_status_body_and_time(client: Vantage, web: Vantage) -> No
     assert missing.status == 404
 
 
-def test_a_closed_port_refuses(client: Vantage, web: Vantage) -> None:
+def test_a_closed_port_refuses(client: NamespaceVantage, web: NamespaceVantage) -> None:
     """A host that is there and does not listen says so at once, and the error says who asked what."""
     with pytest.raises(http.Unreached) as seen:
         http.get(client, web.address, CLOSED)
@@ -64,7 +64,7 @@ def test_a_closed_port_refuses(client: Vantage, web: Vantage) -> None:
     assert str(seen.value) == f"GET http://{web.address}:{CLOSED}/ from client: refused"
 
 
-def test_an_address_that_nobody_has_is_silent(client: Vantage) -> None:
+def test_an_address_that_nobody_has_is_silent(client: NamespaceVantage) -> None:
     """The kernel asks by ARP for three seconds; the client gives up before."""
     with pytest.raises(http.Unreached) as seen:
         http.get(client, IPv4Address("10.77.0.99"), PORT, timeout=0.2)
@@ -72,7 +72,7 @@ def test_an_address_that_nobody_has_is_silent(client: Vantage) -> None:
     assert seen.value.kind == "silent"
 
 
-def test_a_network_with_no_route_is_unreachable(client: Vantage) -> None:
+def test_a_network_with_no_route_is_unreachable(client: NamespaceVantage) -> None:
     """A host with no router knows at once."""
     with pytest.raises(http.Unreached) as seen:
         http.get(client, IPv4Address("192.0.2.1"), PORT)
@@ -80,7 +80,7 @@ def test_a_network_with_no_route_is_unreachable(client: Vantage) -> None:
     assert seen.value.kind == "unreachable"
 
 
-def test_a_server_that_says_nothing_is_silent(client: Vantage, web: Vantage) -> None:
+def test_a_server_that_says_nothing_is_silent(client: NamespaceVantage, web: NamespaceVantage) -> None:
     """A connection alone is no answer."""
     done = threading.Event()
     with answering(web, lambda _: done.wait(5)):
@@ -91,7 +91,7 @@ def test_a_server_that_says_nothing_is_silent(client: Vantage, web: Vantage) -> 
     assert seen.value.kind == "silent"
 
 
-def test_a_connection_that_is_reset_is_reset(client: Vantage, web: Vantage) -> None:
+def test_a_connection_that_is_reset_is_reset(client: NamespaceVantage, web: NamespaceVantage) -> None:
     """As when a conntrack entry is gone."""
 
     def reset(connection: socket.socket) -> None:
@@ -103,7 +103,9 @@ def test_a_connection_that_is_reset_is_reset(client: Vantage, web: Vantage) -> N
     assert seen.value.kind == "reset"
 
 
-def test_a_connection_that_is_closed_without_a_word_is_not_http(client: Vantage, web: Vantage) -> None:
+def test_a_connection_that_is_closed_without_a_word_is_not_http(
+    client: NamespaceVantage, web: NamespaceVantage
+) -> None:
     """It was served to its end, and nothing was said."""
     with answering(web, lambda _: None), pytest.raises(http.Unreached) as seen:
         http.get(client, web.address, OTHER)
@@ -111,7 +113,7 @@ def test_a_connection_that_is_closed_without_a_word_is_not_http(client: Vantage,
     assert seen.value.kind == "not-http"
 
 
-def test_another_protocol_is_not_http(client: Vantage, web: Vantage) -> None:
+def test_another_protocol_is_not_http(client: NamespaceVantage, web: NamespaceVantage) -> None:
     """As of an SSH server that answers where the Service should."""
     with (
         answering(web, lambda connection: connection.sendall(b"SSH-2.0-OpenSSH_9.2\r\n\r\n")),
@@ -123,7 +125,7 @@ def test_another_protocol_is_not_http(client: Vantage, web: Vantage) -> None:
 
 
 @pytest.mark.usefixtures("server")
-def test_a_connection_is_judged_without_a_request(client: Vantage, web: Vantage) -> None:
+def test_a_connection_is_judged_without_a_request(client: NamespaceVantage, web: NamespaceVantage) -> None:
     """Open, refused, silent or unreachable."""
     seen = [
         http.connects(client, web.address, PORT),
@@ -136,7 +138,7 @@ def test_a_connection_is_judged_without_a_request(client: Vantage, web: Vantage)
 
 
 def test_a_server_that_was_frozen_is_asked_on_a_new_connection(
-    client: Vantage, web: Vantage, server: subprocess.Popen[bytes]
+    client: NamespaceVantage, web: NamespaceVantage, server: subprocess.Popen[bytes]
 ) -> None:
     """No connection outlives its request, so the next answer is of the server as it is then."""
     assert http.get(client, web.address, PORT, "/hostname").status == http.OK

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from tests.observe.places import Segment
 
+    from lbproof.lab.common.vantage import NamespaceVantage
     from lbproof.spec.families import IPAddress
-    from lbproof.witnesses.vantage import Vantage
 
 FREE = IPv4Address("10.77.0.9")
 """An address that no host has."""
@@ -33,7 +33,7 @@ FAMILIES = pytest.mark.parametrize("family", Family, ids=lambda family: family.l
 
 
 @pytest.fixture
-def wire(web: Vantage) -> Iterator[socket.socket]:
+def wire(web: NamespaceVantage) -> Iterator[socket.socket]:
     """A socket on `web` that sends whatever it is given."""
     with web.inside():
         opened = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
@@ -42,7 +42,7 @@ def wire(web: Vantage) -> Iterator[socket.socket]:
     opened.close()
 
 
-def reply(web: Vantage, *, to: str, target: IPv4Address) -> bytes:
+def reply(web: NamespaceVantage, *, to: str, target: IPv4Address) -> bytes:
     """`FREE` is at `web`."""
     return encode(
         Frame(
@@ -63,7 +63,7 @@ def free(family: Family) -> IPAddress:
 
 
 @FAMILIES
-def test_the_owner_answers(client: Vantage, web: Vantage, family: Family) -> None:
+def test_the_owner_answers(client: NamespaceVantage, web: NamespaceVantage, family: Family) -> None:
     """One answer to each request, with the owner's hardware address, well within the wait."""
     answers = neighbour.ask(client, web.address_for(family), count=3)
 
@@ -72,13 +72,13 @@ def test_the_owner_answers(client: Vantage, web: Vantage, family: Family) -> Non
 
 
 @FAMILIES
-def test_nobody_answers_for_a_free_address(client: Vantage, family: Family) -> None:
+def test_nobody_answers_for_a_free_address(client: NamespaceVantage, family: Family) -> None:
     """Silence is an empty list."""
     assert neighbour.ask(client, free(family)) == []
 
 
 @FAMILIES
-def test_every_one_who_answers_is_heard(segment: Segment, client: Vantage, family: Family) -> None:
+def test_every_one_who_answers_is_heard(segment: Segment, client: NamespaceVantage, family: Family) -> None:
     """Two hosts with one address are two answers to one request."""
     with segment.address("web", free(family)), segment.address("twin", free(family)):
         answers = neighbour.ask(client, free(family))
@@ -87,14 +87,16 @@ def test_every_one_who_answers_is_heard(segment: Segment, client: Vantage, famil
 
 
 @pytest.mark.parametrize("sender", [IPv4Address(0), IPv6Address(0)], ids=str)
-def test_a_probe_is_answered_as_well(client: Vantage, web: Vantage, sender: IPAddress) -> None:
+def test_a_probe_is_answered_as_well(client: NamespaceVantage, web: NamespaceVantage, sender: IPAddress) -> None:
     """Asked from the unspecified address, as before an address is taken (RFC 5227, RFC 4862)."""
     found = neighbour.ask(client, web.address_for(family_of(sender)), sender=sender)
 
     assert [answer.mac for answer in found] == [web.mac]
 
 
-def test_an_unsolicited_advertisement_is_no_answer(client: Vantage, web: Vantage, wire: socket.socket) -> None:
+def test_an_unsolicited_advertisement_is_no_answer(
+    client: NamespaceVantage, web: NamespaceVantage, wire: socket.socket
+) -> None:
     """It is heard as an announcement, which nobody has asked for."""
     with neighbour.Listener(client) as heard:
         wire.send(ndp.encode(ndp.announcement(mac=web.mac, address=FREE6)))
@@ -106,7 +108,7 @@ def test_an_unsolicited_advertisement_is_no_answer(client: Vantage, web: Vantage
     assert answers == []
 
 
-def test_an_announcement_is_no_answer(client: Vantage, web: Vantage, wire: socket.socket) -> None:
+def test_an_announcement_is_no_answer(client: NamespaceVantage, web: NamespaceVantage, wire: socket.socket) -> None:
     """Neither to all nor to the one who asks: only a reply to the request counts."""
     with neighbour.Listener(client) as heard:
         wire.send(reply(web, to=BROADCAST, target=FREE))
@@ -118,7 +120,7 @@ def test_an_announcement_is_no_answer(client: Vantage, web: Vantage, wire: socke
     assert answers == []
 
 
-def test_many_are_asked_at_once(segment: Segment, client: Vantage, web: Vantage) -> None:
+def test_many_are_asked_at_once(segment: Segment, client: NamespaceVantage, web: NamespaceVantage) -> None:
     """A sweep of a whole network finds who has which address, and nobody behind the rest."""
     with segment.address("twin", FREE):
         wanted = list(IPv4Network("10.77.0.0/24"))[2:255]
@@ -134,7 +136,7 @@ def test_many_are_asked_at_once(segment: Segment, client: Vantage, web: Vantage)
     assert len(found) == 253 + 4
 
 
-def test_a_census_counts_who_answered_and_how_often(segment: Segment, client: Vantage) -> None:
+def test_a_census_counts_who_answered_and_how_often(segment: Segment, client: NamespaceVantage) -> None:
     """Who answered every request, and how many requests two answered."""
     web, twin = segment.hosts["web"].mac, segment.hosts["twin"].mac
     with segment.address("web", FREE):
@@ -148,7 +150,7 @@ def test_a_census_counts_who_answered_and_how_often(segment: Segment, client: Va
     assert nobody == neighbour.Census(asked=2, answers={}, unanswered=2, doubly=0)
 
 
-def test_a_listener_hears_requests_and_replies_in_order(client: Vantage, web: Vantage) -> None:
+def test_a_listener_hears_requests_and_replies_in_order(client: NamespaceVantage, web: NamespaceVantage) -> None:
     """Others' broadcasts and what is meant for the vantage, with the moment of each."""
     with neighbour.Listener(web) as heard:
         neighbour.ask(client, web.address)
@@ -158,7 +160,7 @@ def test_a_listener_hears_requests_and_replies_in_order(client: Vantage, web: Va
     assert [m.t for m in heard.messages] == sorted(m.t for m in heard.messages)
 
 
-def test_what_was_sent_before_is_heard_at_once(client: Vantage, web: Vantage) -> None:
+def test_what_was_sent_before_is_heard_at_once(client: NamespaceVantage, web: NamespaceVantage) -> None:
     """Nothing that arrived before the question is missing in its answer, however often it is asked."""
     with neighbour.Listener(client) as heard, web.start_probe() as sending:
         frame = text_of(reply(web, to=BROADCAST, target=FREE))
@@ -167,7 +169,7 @@ def test_what_was_sent_before_is_heard_at_once(client: Vantage, web: Vantage) ->
             assert len(heard.announcements(FREE)) == count
 
 
-def test_a_listener_whose_probe_dies_says_so(client: Vantage) -> None:
+def test_a_listener_whose_probe_dies_says_so(client: NamespaceVantage) -> None:
     """It is never taken for silence."""
     heard = neighbour.Listener(client)
     heard.__enter__()
@@ -181,7 +183,9 @@ def test_a_listener_whose_probe_dies_says_so(client: Vantage) -> None:
         client.probe()
 
 
-def test_a_listener_outlives_the_loss_of_its_interface(segment: Segment, client: Vantage, web: Vantage) -> None:
+def test_a_listener_outlives_the_loss_of_its_interface(
+    segment: Segment, client: NamespaceVantage, web: NamespaceVantage
+) -> None:
     """A fault that takes the interface down is what is being watched, and not the end of it."""
     with neighbour.Listener(web) as heard:
         with segment.interface_down("web"):

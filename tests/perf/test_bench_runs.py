@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from lbproof.lab.base import LabError
 from lbproof.run.cli import cli
 from lbproof.spec import BadOption, Exit, UnknownName
+from lbproof.witnesses.stream import ProbeError
 from lbproof_perf import benchmarks, runner
 from lbproof_perf.benchmarks import failover
 from lbproof_perf.benchmarks.base import BenchContext, Benchmark, Size
@@ -60,12 +61,12 @@ class FakePlan:
     breaks: bool = False
 
 
-def fake_bench(name: str, *, breaks_at_once: bool = False) -> Benchmark:
+def fake_bench(name: str, *, breaks_at_once: Exception | None = None) -> Benchmark:
     """A benchmark of a name that measures one thing, then breaks off if its plan says so."""
 
     def run(context: BenchContext, plan: FakePlan) -> None:
         if breaks_at_once:
-            raise LabError("not root")
+            raise breaks_at_once
         step = TrialId(bench=name, arm="reference", case="rest")
         if not context.store.has(step):
             context.store.add(step, {"api_requests_per_second": 0.0})
@@ -123,11 +124,28 @@ def test_a_run_that_is_stopped_has_its_report(tmp_path: Path) -> None:
 
 def test_nothing_measured_is_no_usable_environment(tmp_path: Path) -> None:
     """A single benchmark that cannot begin says why, as any command does."""
-    broken = fake_bench("arp", breaks_at_once=True)
+    broken = fake_bench("arp", breaks_at_once=LabError("not root"))
     with pytest.raises(LabError, match="not root"):
         runner.run(
             ResultStore(tmp_path), [runner.Task(bench=broken, arms=[], plan=FakePlan())], components=None, say=print
         )
+
+
+def test_a_probe_that_lost_records_makes_no_figure(tmp_path: Path) -> None:
+    """The measurement has failed, and says so in one line; neither the lab nor a bug in lbproof is to blame."""
+    said: list[str] = []
+    broken = fake_bench("arp", breaks_at_once=ProbeError("task solicit at client: the kernel dropped 3 replies"))
+
+    code = runner.run(
+        ResultStore(tmp_path),
+        [runner.Task(bench=broken, arms=[], plan=FakePlan())],
+        components=None,
+        say=said.append,
+    )
+
+    assert code is Exit.INCONCLUSIVE
+    assert "broke off: arp: task solicit at client: the kernel dropped 3 replies" in said[-1]
+    assert not (tmp_path / "report.html").exists()
 
 
 @pytest.mark.parametrize(

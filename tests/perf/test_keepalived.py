@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import re
-import socket
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +16,7 @@ from lbproof.adapters.base import WorkloadRole
 from lbproof.adapters.validation import validate
 from lbproof.lab.base import Capability, LabError, Topology
 from lbproof.lab.components import debian, ensure
+from lbproof.probe.protocol import bytes_of, text_of
 from lbproof.witnesses import http
 from lbproof_perf.sut import arms, deployment
 from lbproof_perf.sut.keepalived import Keepalived, configuration, version_of
@@ -50,10 +50,9 @@ def address(control: Deployment) -> IPAddress:
 
 def echoed(control: Deployment, address: IPAddress, text: str) -> str:
     """What the address answers to a UDP datagram at the client."""
-    with control.lab.client().inside(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.settimeout(2)
-        probe.sendto(f"echo {text}".encode(), (str(address), 80))
-        return probe.recv(100).decode()
+    asked = {"host": str(address), "port": 80, "payload": text_of(f"echo {text}".encode()), "count": 1, "ttl": 64}
+    found = control.lab.client().probe().call("udp", within=2, wait=2, **asked)
+    return "".join(bytes_of(record[2]).decode() for record in found.records if record[0] == "received")
 
 
 def priorities(text: str) -> dict[str, int]:

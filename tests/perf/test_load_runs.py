@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import socket
@@ -16,7 +17,7 @@ import pytest
 
 from lbproof.lab.base import LabError
 from lbproof.witnesses.wait import eventually
-from lbproof_perf.load import meter, run, web
+from lbproof_perf.load import run, web
 
 sys.path.insert(0, str(Path(__file__).parents[2]))  # for the helpers of tests, by their place in the checkout
 
@@ -25,7 +26,7 @@ from tests.observe.places import Segment
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from lbproof.witnesses.vantage import Vantage
+    from lbproof.lab.common.vantage import NamespaceVantage
 
 SERVER = """
 import asyncio, sys
@@ -68,7 +69,7 @@ def segment() -> Iterator[Segment]:
 
 
 @pytest.fixture(scope="module")
-def client(segment: Segment) -> Vantage:
+def client(segment: Segment) -> NamespaceVantage:
     """Where the load comes from."""
     return segment.hosts["client"]
 
@@ -82,6 +83,21 @@ def server(segment: Segment) -> Iterator[subprocess.Popen[bytes]]:
     yield process
     process.kill()
     process.communicate()
+
+
+def at(place: NamespaceVantage) -> run.ExecArgv:
+    """What runs a program at a place."""
+    return lambda argv: ["nsenter", f"--net={place.netns}", "--", *argv]
+
+
+def processes_at(place: NamespaceVantage) -> list[int]:
+    """The processes in a network namespace."""
+    wanted, found = Path(place.netns).stat().st_ino, []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it ended meanwhile
+            if (process / "ns/net").stat().st_ino == wanted:
+                found.append(int(process.name))
+    return found
 
 
 def load(user: str, segment: Segment, **more: float | str) -> run.Load:
@@ -99,10 +115,10 @@ def load(user: str, segment: Segment, **more: float | str) -> run.Load:
 
 @pytest.mark.parametrize("user", ["ScheduleUser", "ScheduleUdpUser"])
 def test_a_schedule_is_kept_and_reported(
-    user: str, client: Vantage, segment: Segment, server: subprocess.Popen[bytes]
+    user: str, client: NamespaceVantage, segment: Segment, server: subprocess.Popen[bytes]
 ) -> None:
     """Every request that was due is answered, under way or not yet gone; Locust's own report has them all."""
-    outcome = run.measure(client, load(user, segment, users=1, rate=200.0), servers=[server.pid])
+    outcome = run.measure(at(client), load(user, segment, users=1, rate=200.0), servers=[Path(f"/proc/{server.pid}")])
     tally = outcome.tally
 
     assert tally.failed == 0
@@ -114,9 +130,11 @@ def test_a_schedule_is_kept_and_reported(
     assert outcome.rate_per_core
 
 
-def test_a_stock_user_is_measured_too(client: Vantage, segment: Segment, server: subprocess.Popen[bytes]) -> None:
+def test_a_stock_user_is_measured_too(
+    client: NamespaceVantage, segment: Segment, server: subprocess.Popen[bytes]
+) -> None:
     """Locust's users fill the same tally by Locust's own events, and two workers add up."""
-    outcome = run.measure(client, load("KeepAliveUser", segment, users=4, processes=2))
+    outcome = run.measure(at(client), load("KeepAliveUser", segment, users=4, processes=2))
 
     assert server.poll() is None
     assert outcome.tally.answered > 10
@@ -124,33 +142,35 @@ def test_a_stock_user_is_measured_too(client: Vantage, segment: Segment, server:
     assert outcome.tally.lag.count == 0
 
 
-def test_failures_are_counted_by_what_they_are(client: Vantage, segment: Segment) -> None:
+def test_failures_are_counted_by_what_they_are(client: NamespaceVantage, segment: Segment) -> None:
     """Nobody listens there: every request failed, no latency is made of it, and a reader is told."""
-    outcome = run.measure(client, load("ScheduleUser", segment, port=9, users=1, rate=100.0))
+    outcome = run.measure(at(client), load("ScheduleUser", segment, port=9, users=1, rate=100.0))
 
     assert set(outcome.tally.failures) == {"ECONNREFUSED"}
     assert outcome.tally.answered == 0
     assert "nothing was answered" in outcome.warnings()
 
 
-def test_a_stock_user_s_failures_are_counted_too(client: Vantage, segment: Segment) -> None:
+def test_a_stock_user_s_failures_are_counted_too(client: NamespaceVantage, segment: Segment) -> None:
     """What Locust calls an exception is a failure of the tally, and no answer."""
-    outcome = run.measure(client, load("KeepAliveUser", segment, port=9, users=1))
+    outcome = run.measure(at(client), load("KeepAliveUser", segment, port=9, users=1))
 
     assert outcome.tally.failed > 0
     assert outcome.tally.answered == 0
 
 
-def test_locust_that_fails_is_told_with_its_log(client: Vantage, segment: Segment) -> None:
+def test_locust_that_fails_is_told_with_its_log(client: NamespaceVantage, segment: Segment) -> None:
     """A user that there is not is one clear error, and no process is left at the place."""
-    before = meter.processes_at([client])
+    before = processes_at(client)
     with pytest.raises(LabError, match="NobodyUser"):
-        run.measure(client, load("NobodyUser", segment))
+        run.measure(at(client), load("NobodyUser", segment))
 
-    assert meter.processes_at([client]) == before
+    assert processes_at(client) == before
 
 
-def test_an_interrupted_load_leaves_nothing(client: Vantage, segment: Segment, server: subprocess.Popen[bytes]) -> None:
+def test_an_interrupted_load_leaves_nothing(
+    client: NamespaceVantage, segment: Segment, server: subprocess.Popen[bytes]
+) -> None:
     """Master and workers are gone when what runs beside the load is interrupted."""
 
     def interrupted() -> None:
@@ -158,14 +178,14 @@ def test_an_interrupted_load_leaves_nothing(client: Vantage, segment: Segment, s
 
     assert server.poll() is None
     with pytest.raises(KeyboardInterrupt):
-        run.measure(client, load("KeepAliveUser", segment, seconds=30), during=interrupted)
+        run.measure(at(client), load("KeepAliveUser", segment, seconds=30), during=interrupted)
 
-    eventually(lambda: meter.processes_at([client]), lambda left: not left, what="all processes are gone", within=10)
+    eventually(lambda: processes_at(client), lambda left: not left, what="all processes are gone", within=10)
 
 
-def test_the_web_ui_is_reached_from_this_machine(client: Vantage, segment: Segment) -> None:
+def test_the_web_ui_is_reached_from_this_machine(client: NamespaceVantage, segment: Segment) -> None:
     """Locust's page, of a master at the client, on a port of this machine's loopback; refused once it is over."""
-    with web.opened(client, load("KeepAliveUser", segment), 0) as (url, _):
+    with web.opened(at(client), client, load("KeepAliveUser", segment), 0) as (url, _):
         with urllib.request.urlopen(url, timeout=20) as page:  # noqa: S310 - our own door
             text = page.read().decode()
         port = int(url.rpartition(":")[2])
@@ -201,7 +221,7 @@ print(json.dumps([len(sink.lags_all), max(sink.took_all), len(sink.took_all), si
 
 
 def test_requests_leave_while_the_server_stands_still(
-    client: Vantage, segment: Segment, server: subprocess.Popen[bytes]
+    client: NamespaceVantage, segment: Segment, server: subprocess.Popen[bytes]
 ) -> None:
     """A closed loop would ask once in half a second of standstill; a schedule goes on, and counts all of the wait."""
     address = segment.hosts["web"].address
@@ -218,11 +238,3 @@ def test_requests_leave_while_the_server_stands_still(
     assert left >= 120
     assert answered >= 120
     assert longest >= 0.4
-
-
-def test_processes_are_found_by_their_place(segment: Segment, server: subprocess.Popen[bytes]) -> None:
-    """The server's process is at the server's place, and not at the client's."""
-    assert eventually(
-        lambda: meter.processes_at([segment.hosts["web"]]), bool, what="the server is found", within=5
-    ).value == [server.pid]
-    assert server.pid not in meter.processes_at([segment.hosts["client"]])

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from lbproof.lab.base import Fault, Node, Role
+from lbproof.probe.rows import ROW, Kind
+from lbproof.witnesses.clock import Clock
 from lbproof.witnesses.frames import mac_bytes
 from lbproof_perf.outage_probe.outage import announcers, gaps, outage, takeovers
 from lbproof_perf.outage_probe.reading import Reading, quiet, reading, table
-from lbproof_perf.outage_probe.records import RECORD, Kind
 from lbproof_perf.sut.system import Watched, wide_bracket
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ Row = tuple[Kind, str, float, float, float]
 
 def rows_of(rows: Iterable[Row]) -> NDArray[np.void]:
     """Records as a process writes them."""
-    return table(b"".join(RECORD.pack(kind, int.from_bytes(mac_bytes(mac)), *moments) for kind, mac, *moments in rows))
+    return table(b"".join(ROW.pack(kind, int.from_bytes(mac_bytes(mac)), *moments) for kind, mac, *moments in rows))
 
 
 def seen(*, away: float = 0.13, late: float = 0.0, doubly: float = 0.0, more: Iterable[Row] = ()) -> Reading:
@@ -71,6 +72,18 @@ def test_an_outage_is_split_in_its_parts() -> None:
     assert sum(part for part in parts if part) == pytest.approx(found.first_answer_seconds)
     assert found.no_announcer_seconds == pytest.approx(0.13, abs=0.011)
     assert found.two_announcers_seconds == 0
+
+
+def test_moments_of_another_clock_are_converted() -> None:
+    """A vantage whose clock is ahead has its moments on this process's clock, and what never came stays so."""
+    ahead = Clock(offset=1000.0, uncertainty=0.001)
+    data = ROW.pack(Kind.UDP, 0, 1100.0, 1100.5, math.nan)
+
+    (row,) = table(data, ahead)
+
+    assert (row["a"], row["b"]) == (100.0, 100.5)
+    assert math.isnan(row["c"])
+    assert table(data)["a"] == 1100.0
 
 
 def watched(found: Reading, *, before: float | None, began: float) -> Watched:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
 from lbproof.spec import BadOption
+from lbproof.witnesses.clock import Clock
 from lbproof_perf.results import ResultStore, TrialId, new_folder
 
 if TYPE_CHECKING:
@@ -32,6 +34,19 @@ def test_what_was_kept_is_read_again(tmp_path: Path) -> None:
     assert store.trials[0].values == values
     assert (store.trials[0].warnings, store.trials[0].detail) == (("stalled",), {"macs": ["a"]})
     assert store.arrays(store.trials[0])["udp_due"].tolist() == [1.5]
+
+
+def test_the_clock_of_a_vantage_is_kept(tmp_path: Path) -> None:
+    """Offset and uncertainty come back with the trial; of the run it is the least certain one."""
+    close, far = Clock(offset=1.5, uncertainty=0.0001), Clock(offset=1.6, uncertainty=0.002)
+    made = ResultStore(tmp_path)
+    for number, clock in enumerate((close, far, close), start=1):
+        made.add(replace(STEP, number=number), {"lost": 1}, clocks={"client": clock})
+
+    store = ResultStore.read(tmp_path)
+
+    assert [trial.clocks for trial in store.trials] == [{"client": close}, {"client": far}, {"client": close}]
+    assert store.clocks == {"client": far}
 
 
 def test_a_line_cut_short_by_a_kill_is_taken_away(tmp_path: Path) -> None:

@@ -68,6 +68,6 @@ def test_only_the_implementation_is_audited(tmp_path: Path) -> None:
     rules = control.AUDIT_POLICY["rules"]
 
     assert json.loads(json.dumps(rules))[0] == {"level": "None", "userGroups": ["system:serviceaccounts:kube-system"]}
-    assert not [flag for flag in control.apiserver(tmp_path) if "audit" in flag]
-    assert f"--audit-log-path={tmp_path}/log" in control.apiserver(tmp_path, tmp_path / "log")
+    assert not [flag for flag in control.apiserver(Topology(), tmp_path) if "audit" in flag]
+    assert f"--audit-log-path={tmp_path}/log" in control.apiserver(Topology(), tmp_path, tmp_path / "log")
     assert not Topology().audit

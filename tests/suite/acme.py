@@ -23,7 +23,7 @@ class Acme(Adapter):
     version = "1.0"
     features = frozenset(FEATURES) - {"article"}
     budgets = {"failover": 20.0}  # noqa: RUF012 - as a vendor writes it
-    workloads = (
+    workloads: tuple[Workload, ...] = (
         Workload(
             kind="DaemonSet", namespace="acme", name="acme", selector={"app": "acme"}, roles=frozenset(WorkloadRole)
         ),

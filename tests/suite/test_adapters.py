@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sys
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +22,7 @@ from lbproof.adapters.reports import (
     MetadataKey,
 )
 from lbproof.adapters.validation import data_members, members, methods, validate
+from lbproof.run import adapter_check
 from lbproof.spec import FEATURES, BadOption, UnknownName
 
 if TYPE_CHECKING:
@@ -225,3 +228,28 @@ def test_data_and_methods_are_all_that_the_interface_has() -> None:
     public = {name for name in (*vars(Adapter), *Adapter.__annotations__) if not name.startswith("_")}
 
     assert public == set(data_members()) | set(methods())
+
+
+def test_the_model_in_the_documentation_is_right(tmp_path: Path) -> None:
+    """What docs/adapters.md shows can be copied: it is accepted, and renders all that it must."""
+    page = (Path(__file__).parents[2] / "docs/adapters.md").read_text()
+    (tmp_path / "model.py").write_text(page.split("```python\n")[1].split("```")[0])
+    (tmp_path / "mine.py").touch()
+    (tmp_path / "deploy.yaml").write_text("{apiVersion: v1, kind: Namespace, metadata: {name: mine}}")
+    spec = importlib.util.spec_from_file_location("model", tmp_path / "model.py")
+    assert spec
+    assert spec.loader
+    made = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(made)
+
+    lines = list(adapter_check.offline(validate(made.Mine(), "mine"), {}))
+
+    assert [str(line) for line in lines if not line.ok] == []
+
+
+def test_the_documentation_has_every_member_and_feature_of_a_member() -> None:
+    """A row for each in the table of members."""
+    page = (Path(__file__).parents[2] / "docs/adapters.md").read_text()
+
+    assert [name for name in members() if f"`{name}`" not in page and f"`{name}(" not in page] == []
+    assert [feature for feature in FEATURE_MEMBERS if f"`{feature}`" not in page] == []

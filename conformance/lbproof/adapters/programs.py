@@ -44,7 +44,7 @@ def rendered(argv: Sequence[str | Path], *, stdin: str = "") -> list[dict[str, A
 
 
 def python_image(
-    pattern: str, argv: Sequence[str | Path], *, binds: Sequence[Path] = (), env: Mapping[str, str] | None = None
+    pattern: str, argv: Sequence[str | Path], *, binds: Sequence[str | Path] = (), env: Mapping[str, str] | None = None
 ) -> Image:
     """Return an image that is this process's Python interpreter with arguments, such as a script or `-m` and a module.
 

@@ -177,6 +177,8 @@ class Topology:
     """Additional flags of kube-proxy (`--iptables-min-sync-period=10ms`)."""
     node_grace: float = 50
     """Seconds without a lease until the node controller sets a node NotReady (flag of kube-controller-manager)."""
+    families: tuple[Family, ...] = (Family.IPV4, Family.IPV6)
+    """Address families of nodes, pods and Services, the primary one first."""
     audit: bool = False
     """Whether the API server logs each request of a ServiceAccount (`Lab.audit_log`), where the lab can have that."""
 
@@ -184,7 +186,11 @@ class Topology:
     def of(cls, row: Mapping[str, Any]) -> Self:
         """Create a topology from its JSON, ignoring unknown keys."""
         known = {one.name: row[one.name] for one in fields(cls) if one.name in row}
-        return cls(**{**known, "proxy_args": tuple(known.get("proxy_args", ()))})
+        if "proxy_args" in known:
+            known["proxy_args"] = tuple(known["proxy_args"])
+        if "families" in known:
+            known["families"] = tuple(map(Family, known["families"]))
+        return cls(**known)
 
 
 SYSTEM = ("/usr", "/bin", "/lib", "/lib64", "/etc/ld.so.cache", "/etc/passwd", "/etc/group", "/etc/nsswitch.conf")

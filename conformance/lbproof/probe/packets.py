@@ -10,7 +10,7 @@ import time
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 LARGEST = 1 << 16
 """Size of the largest frame in bytes, including segments that the kernel has not split yet."""
@@ -22,7 +22,7 @@ _SOL_PACKET, _PACKET_ADD_MEMBERSHIP, _PACKET_STATISTICS, _PACKET_MR_ALLMULTI = 2
 _TIMESPEC = struct.Struct("@qq")
 _STATISTICS = struct.Struct("@II")
 """Frames that passed the filter, frames of these that were dropped."""
-_ANCILLARY = 64
+ANCILLARY = 64
 """Bytes of ancillary data that a time stamp takes."""
 _REFRESH = 0.1
 """Seconds between two readings of the offset of CLOCK_REALTIME."""
@@ -40,42 +40,40 @@ class PacketSocket:
         self.dropped = 0
         """Number of frames that the kernel dropped so far, as of the last `count_dropped`."""
         self._offset, self._offset_read = 0.0, -math.inf
-        self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+        self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
         try:
-            self._socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, ROOM)
-            self._socket.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+            self.socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, ROOM)
+            self.socket.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
             if program:
                 self._attach(program)
-            self._socket.bind((interface, protocol))
+            self.socket.bind((interface, protocol))
             everything = struct.pack("@iHH8x", socket.if_nametoindex(interface), _PACKET_MR_ALLMULTI, 0)
-            self._socket.setsockopt(_SOL_PACKET, _PACKET_ADD_MEMBERSHIP, everything)
-            self._socket.setblocking(False)
+            self.socket.setsockopt(_SOL_PACKET, _PACKET_ADD_MEMBERSHIP, everything)
+            self.socket.setblocking(False)
         except OSError as error:
-            self._socket.close()
+            self.socket.close()
             raise OSError(error.errno, f"{interface}: {error.strerror}") from error
 
     def _attach(self, program: Sequence[Sequence[int]]) -> None:
         code = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *step) for step in program))
         pointer = struct.pack("@HL", len(program), ctypes.addressof(code))
-        self._socket.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, pointer)
+        self.socket.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, pointer)
 
     def fileno(self) -> int:
         """Return the file descriptor."""
-        return self._socket.fileno()
+        return self.socket.fileno()
 
     def send(self, frame: bytes) -> None:
         """Send a frame with its Ethernet header. Raises `OSError`, for example ENETDOWN."""
-        self._socket.send(frame)
+        self.socket.send(frame)
 
-    def receive(self) -> tuple[float, int, bytes]:
-        """Return a frame: time of arrival (`time.monotonic()`), packet type (PACKET_HOST, ...), and its bytes.
+    def receive(self, size: int = LARGEST) -> tuple[float, int, bytes]:
+        """Return a frame: time of arrival (`time.monotonic()`), packet type (PACKET_HOST, ...), its first `size` bytes.
 
         Raises `BlockingIOError` when there is none, and other `OSError` once after the interface went down.
         """
-        data, ancillary, _, address = self._socket.recvmsg(LARGEST, _ANCILLARY)
-        stamp = next(value for level, kind, value in ancillary if (level, kind) == (socket.SOL_SOCKET, _SO_TIMESTAMPNS))
-        seconds, nanoseconds = _TIMESPEC.unpack_from(stamp)
-        return seconds + nanoseconds / 1e9 - self._realtime_offset(), address[2], data
+        data, ancillary, _, address = self.socket.recvmsg(size, ANCILLARY)
+        return arrival(ancillary) / 1e9 - self._realtime_offset(), address[2], data
 
     def _realtime_offset(self) -> float:
         now = time.monotonic()
@@ -85,9 +83,15 @@ class PacketSocket:
 
     def count_dropped(self) -> int:
         """Return the number of frames that the kernel has dropped since the socket was opened."""
-        raw = self._socket.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, _STATISTICS.size)
-        self.dropped += _STATISTICS.unpack(raw)[1]  # reading resets it
+        self.count()
         return self.dropped
+
+    def count(self) -> int:
+        """Return the number of frames that have passed the filter since the last count, read, dropped or neither."""
+        raw = self.socket.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, _STATISTICS.size)
+        passed, dropped = _STATISTICS.unpack(raw)  # reading resets them
+        self.dropped += dropped
+        return int(passed)
 
     def __enter__(self) -> Self:
         """Return the socket."""
@@ -95,7 +99,14 @@ class PacketSocket:
 
     def __exit__(self, *_: object) -> None:
         """Close it."""
-        self._socket.close()
+        self.socket.close()
+
+
+def arrival(ancillary: Iterable[tuple[int, int, bytes]]) -> int:
+    """Return the kernel's time of arrival, in nanoseconds of CLOCK_REALTIME, from what came with a frame."""
+    stamp = next(value for level, kind, value in ancillary if (level, kind) == (socket.SOL_SOCKET, _SO_TIMESTAMPNS))
+    seconds, nanoseconds = _TIMESPEC.unpack_from(stamp)
+    return int(seconds * 1_000_000_000 + nanoseconds)
 
 
 def realtime_offset() -> float:

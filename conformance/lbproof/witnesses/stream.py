@@ -81,6 +81,11 @@ class Stream:
             self._raise()
             return self._result is not None
 
+    def require_running(self) -> None:
+        """Raise `ProbeError` when the request has failed, or has ended before it was asked to."""
+        if self.ended:
+            raise ProbeError(f"{self.what}: it ended by itself")
+
     def wait_ready(self, within: float = END) -> float:
         """Wait until the task observes; return the moment at the vantage."""
         self._wait(lambda: self._ready is not None or self._result is not None, within, "not ready")

@@ -1,7 +1,7 @@
 """Interface of a vantage: a place where traffic is sent and observed.
 
-Witnesses use a vantage to open sockets and to run programs there. The lab implements it, for example by a network
-namespace, a container or a pod.
+Witnesses use a vantage by probes, which run there. The lab implements it, for example by a network namespace, a
+container or a pod.
 """
 
 from __future__ import annotations
@@ -9,10 +9,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    import subprocess
-    from collections.abc import Sequence
-    from contextlib import AbstractContextManager
-
     from lbproof.spec.families import Family, IPAddress
     from lbproof.witnesses.probe import Probe
 
@@ -67,14 +63,4 @@ class Vantage(Protocol):
 
         It ends with the lab at the latest. Raises `ProbeError` when it cannot be started.
         """
-        ...
-
-    def inside(self) -> AbstractContextManager[None]:
-        """Create this thread's sockets at the vantage within the block. Other threads are not affected."""
-        ...
-
-    def popen(
-        self, argv: Sequence[str], *, stdout: int | None = None, stderr: int | None = None
-    ) -> subprocess.Popen[bytes]:
-        """Start a program of this machine at the vantage; the caller ends it. It ends with the lab at the latest."""
         ...

@@ -166,7 +166,8 @@ def _trial(context: BenchContext, bench: ServiceBench, setup: Setup, case: Case,
     if case.services > SAMPLE:
         detail["sampled"] = f"{len(times.sampled)} of {case.services} Services are asked by HTTP and for silence"
     values = times.values() | cost(used)
-    context.keep(trial_id, values, shown=_SHOWN, warnings=warnings, detail=detail, arrays=times.arrays())
+    kept = {"detail": detail, "arrays": times.arrays(), "clocks": bench.observer.clocks}
+    context.keep(trial_id, values, shown=_SHOWN, warnings=warnings, **kept)
 
 
 def cost(used: Mapping[str, Used]) -> dict[str, float | None]:

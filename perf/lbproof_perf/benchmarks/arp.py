@@ -19,7 +19,6 @@ import threading
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 from itertools import product
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -28,8 +27,8 @@ from lbproof.adapters.base import WorkloadRole
 from lbproof.lab.base import Topology
 from lbproof.witnesses.wait import EventuallyFailed
 from lbproof_perf.benchmarks.base import LATENCY_METRICS, Benchmark, Size, turns
-from lbproof_perf.probes.arp_requests import ArpRequester
 from lbproof_perf.probes.proc import stat
+from lbproof_perf.probes.requester import Requester
 from lbproof_perf.report import panels
 from lbproof_perf.report.spec import Better, metrics
 from lbproof_perf.results import TrialId
@@ -41,6 +40,7 @@ T = TypeVar("T")
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -134,8 +134,8 @@ def _measure(
 ) -> None:
     client, free, name = deployment.lab.client(), deployment.lab.segment.free, deployment.arm.name
     with (
-        ArpRequester(client, mac=_ASKER, address=free[-1]) as requester,
-        ArpRequester(client, mac=_FLOODER, address=free[-2]) as flooder,
+        Requester(client, mac=_ASKER, address=free[-1]) as requester,
+        Requester(client, mac=_FLOODER, address=free[-2]) as flooder,
     ):
         rounds = _Rounds(context, plan, deployment, requester, flooder, first_kernel=first_kernel)
         stock = Stock(deployment)
@@ -165,8 +165,8 @@ class _Rounds:
         context: BenchContext,
         plan: ArpPlan,
         deployment: Deployment,
-        requester: ArpRequester,
-        flooder: ArpRequester,
+        requester: Requester,
+        flooder: Requester,
         *,
         first_kernel: int,
     ) -> None:
@@ -204,9 +204,10 @@ class _Rounds:
         begin = self._meter.snapshot()
         for half, name in turns(list(targets), 2):
             before = self._reading()
-            seconds[name].append(self._requester.ask(targets[name][half - 1 :: 2]))
+            found = self._requester.ask(targets[name][half - 1 :: 2])
+            seconds[name].append(found.took)
             cpu[name] += self._since(before)
-            cores[name].append(self._cores())
+            cores[name].append([found.core, *self._cores()])
         requests = sum(part.requests for part in self._meter.since(begin).values())
         took = {name: np.concatenate(halves) for name, halves in seconds.items()}
         for name, asked in targets.items():
@@ -240,7 +241,7 @@ class _Rounds:
         gross = self._since(before) / done.seconds
         for name, asked in self._targets(ours).items():
             self._flooder.begin_volleys(foreign, rate=rate, seconds=seconds)
-            took = self._requester.ask(asked, within=seconds)
+            took = self._requester.ask(asked, within=seconds).took
             self._flooder.end_volleys()
             values = _latencies(took) | {"answered_share": float(np.isfinite(took).mean())}
             if name == self._arm:
@@ -280,9 +281,8 @@ class _Rounds:
         return not self._context.missing(self._trial_id(name, case, number) for name in (self._arm, KERNEL))
 
     def _cores(self) -> list[int]:
-        """The processors that the asker and the announcer ran on last, each process by its first thread."""
-        processes = (Path(f"/proc/{self._requester.pid}"), *self._processes())
-        return [stat((one / "stat").read_text(encoding="utf-8", errors="replace")).core for one in processes]
+        """The processors that the announcer ran on last, each of its processes by its first thread."""
+        return [stat((one / "stat").read_text(encoding="utf-8", errors="replace")).core for one in self._processes()]
 
     def _reading(self) -> usage.ProcessUsage:
         """The processor time of the announcing pod's processes so far."""

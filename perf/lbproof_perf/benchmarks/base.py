@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from lbproof.lab.base import Topology
+    from lbproof.witnesses.clock import Clock
     from lbproof_perf.results import ResultStore, TrialId
     from lbproof_perf.sut.arms import Arm
     from lbproof_perf.sut.deployment import Deployment
@@ -70,9 +71,10 @@ class BenchContext:
         warnings: tuple[str, ...] = (),
         detail: Mapping[str, Any] | None = None,
         arrays: Mapping[str, NDArray[Any]] | None = None,
+        clocks: Mapping[str, Clock] | None = None,
     ) -> None:
         """Keep a trial, and say of it the values that are named in `shown`, and its warnings."""
-        self.store.add(trial_id, values, warnings=warnings, detail=detail, arrays=arrays)
+        self.store.add(trial_id, values, warnings=warnings, detail=detail, arrays=arrays, clocks=clocks)
         texts = ", ".join(f"{_label(name)} {value_text(values[name], name)}" for name in shown if name in values)
         self.say("; ".join([f"{trial_id.key}: {texts}", *warnings]))
 

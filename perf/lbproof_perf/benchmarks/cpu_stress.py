@@ -101,6 +101,7 @@ def _keep(
         shown=("false_takeovers", "lost", "seconds"),
         detail={"takeovers": [[round(at - begin, 3), names.get(mac, mac)] for at, mac in moved]},
         arrays={**found.arrays(), **stall_arrays},
+        clocks=found.clocks,
     )
 
 

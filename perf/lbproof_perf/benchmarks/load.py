@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 import click
 import numpy as np
 
-from lbproof.lab.base import Topology
+from lbproof.context.run import NAMESPACE
+from lbproof.lab.base import Capability, LabError, Topology
 from lbproof.spec import UnknownName
 from lbproof_perf.benchmarks.base import LATENCY_METRICS, BenchContext, Benchmark, Size, given, turns
-from lbproof_perf.load import freeze, meter, paths, web, wrk
+from lbproof_perf.load import freeze, paths, web, wrk
 from lbproof_perf.load.paths import Tier
 from lbproof_perf.load.run import Load, Outcome, measure
 from lbproof_perf.report import answers, panels
@@ -27,8 +28,8 @@ from lbproof_perf.stats.quantiles import enough
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
 
-    from lbproof.witnesses.vantage import Vantage
     from lbproof_perf.load.paths import Endpoint, Paths
     from lbproof_perf.sut.deployment import Deployment
 
@@ -108,11 +109,12 @@ class _Ready:
 
     deployment: Deployment
     paths: Paths
-    servers: list[int]
+    servers: list[Path]
+    """Folders in a /proc of the pod's processes."""
 
-    @property
-    def client(self) -> Vantage:
-        return self.deployment.lab.client()
+    def there(self, argv: Sequence[str]) -> list[str]:
+        """Return the command line that runs a program at the client."""
+        return self.deployment.lab.exec_argv("client", argv)
 
 
 def run(context: BenchContext, plan: LoadPlan) -> None:
@@ -128,11 +130,11 @@ def run(context: BenchContext, plan: LoadPlan) -> None:
         for arm in context.arms[:1] if plan.web else context.arms:
             made = stack.enter_context(context.opened(arm, Topology()))
             laid = paths.laid(made.check)
-            ready[arm.name] = _Ready(deployment=made, paths=laid, servers=meter.processes_at([laid.pod]))
+            ready[arm.name] = _Ready(deployment=made, paths=laid, servers=_servers(made, laid))
         first = ready[context.arms[0].name]
         if plan.web:
             load = _load(plan, USERS["keepalive"], first.paths.endpoints[Tier.LOAD_BALANCER])
-            web.serve(first.client, load, _WEB_PORT, context.say)
+            web.serve(first.there, first.deployment.lab.client(), load, _WEB_PORT, context.say)
             return
         for trial_id in todo:
             if trial_id.case == "ceiling":
@@ -141,6 +143,13 @@ def run(context: BenchContext, plan: LoadPlan) -> None:
                 _freeze(context, plan, trial_id, first)
             else:
                 _tier(context, plan, trial_id, ready[trial_id.arm])
+
+
+def _servers(deployment: Deployment, laid: Paths) -> list[Path]:
+    lab = deployment.lab
+    if not lab.can(Capability.POD_PROCESSES):
+        raise LabError(f"lab {lab.name}: what the server uses cannot be read without {Capability.POD_PROCESSES}")
+    return lab.pod_processes(NAMESPACE, laid.pod)
 
 
 def trial_ids(plan: LoadPlan, arms: Sequence[str], tools: Sequence[str]) -> Iterator[TrialId]:
@@ -182,7 +191,7 @@ def _load(plan: LoadPlan, user: str, endpoint: Endpoint, **changed: Any) -> Load
 def _tier(context: BenchContext, plan: LoadPlan, trial_id: TrialId, ready: _Ready) -> None:
     tier, _, user = trial_id.case.partition("-")
     load = _load(plan, USERS[user], ready.paths.endpoints[Tier(tier)])
-    _keep(context, trial_id, measure(ready.client, load, servers=ready.servers), ready)
+    _keep(context, trial_id, measure(ready.there, load, servers=ready.servers), ready)
 
 
 def _ceiling(context: BenchContext, plan: LoadPlan, trial_id: TrialId, ready: _Ready) -> None:
@@ -192,11 +201,11 @@ def _ceiling(context: BenchContext, plan: LoadPlan, trial_id: TrialId, ready: _R
         load = _load(plan, user, endpoint, users=_FLAT_OUT_CONNECTIONS, processes=1, shape="constant")
         if load.scheduled:
             load = replace(load, users=1, rate=_FLAT_OUT, connections=_FLAT_OUT_CONNECTIONS)
-        _keep(context, trial_id, measure(ready.client, load, servers=ready.servers), ready)
+        _keep(context, trial_id, measure(ready.there, load, servers=ready.servers), ready)
         return
     url = f"http://{endpoint.host}:{endpoint.port}/hostname"
     values = wrk.measure(
-        ready.client, url, seconds=plan.seconds, connections=_FLAT_OUT_CONNECTIONS, servers=ready.servers
+        ready.there, url, seconds=plan.seconds, connections=_FLAT_OUT_CONNECTIONS, servers=ready.servers
     )
     detail = {"connections": _FLAT_OUT_CONNECTIONS, "server": ready.deployment.arm.name}
     context.keep(trial_id, values, shown=_SHOWN, detail=detail)
@@ -218,7 +227,7 @@ def _freeze(context: BenchContext, plan: LoadPlan, trial_id: TrialId, ready: _Re
         throughput=_FREEZE_RATE / _FREEZE_USERS,
     )
     outcome, must, said = freeze.frozen(
-        lab.client(),
+        ready.there,
         load,
         lambda: lab.freeze(ready.paths.backend),
         standstill=_STANDSTILL,

@@ -1,25 +1,21 @@
-"""The ruler measures what it is said to: outages of known length, two arms that are one, a server that stands still.
+"""Does the outage probe measure what it should? Known outages, two identical arms, a server that stands still.
 
 The server is told to be deaf and says from when to when, so the truth is known to some microseconds. The arms `arm-a`
-and `arm-b` are the same server in turns: what differs between them is the ruler's noise.
+and `arm-b` are the same server in turns: what differs between them is the probe's noise.
 """
 
 from __future__ import annotations
 
 import random
 import signal
-import subprocess
-import sys
 import threading
 import time
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
 from lbproof.lab.base import LabError
-from lbproof.lab.common.commands import killed_with_parent
 from lbproof_perf.benchmarks.base import Benchmark, Size, turns
 from lbproof_perf.outage_probe.hosts import two_hosts
 from lbproof_perf.outage_probe.jitter import JitterLog
@@ -32,12 +28,8 @@ from lbproof_perf.stats.quantiles import enough, quantile
 from lbproof_perf.sut.system import stalls
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from lbproof.lab.common.vantage import NamespaceVantage
+    from lbproof.witnesses.vantage import Vantage
     from lbproof_perf.benchmarks.base import BenchContext
-
-    Server = subprocess.Popen[str]
 
 NAME = "ruler"
 _ARMS = ("arm-a", "arm-b")
@@ -61,25 +53,21 @@ def run(context: BenchContext, plan: OutageProbePlan) -> None:
     trial_ids += [TrialId(bench=NAME, arm="udp", case="freeze", number=number) for number in range(1, plan.freezes + 1)]
     if not (todo := context.missing(trial_ids)):
         return
-    with two_hosts() as (client, host), _server(host) as server, JitterLog() as jitter:
+    with two_hosts() as (client, host), _Server(host) as server, JitterLog(client) as jitter:
         for trial_id in todo:
             probe = OutageProbe(client, host.address, port=_PORT, streams=Streams(census=0))
             _trial(context, trial_id, probe, server, jitter)
     _say(context)
 
 
-def _trial(context: BenchContext, trial_id: TrialId, probe: OutageProbe, server: Server, jitter: JitterLog) -> None:
+def _trial(context: BenchContext, trial_id: TrialId, probe: OutageProbe, server: _Server, jitter: JitterLog) -> None:
     with probe:
         if not probe.quiet(_WITHIN):
             raise LabError("the outage probe's own server does not answer")
         if trial_id.case == "freeze":
-            began = time.monotonic()
-            server.send_signal(signal.SIGSTOP)
-            threading.Event().wait(_FROZEN)
-            server.send_signal(signal.SIGCONT)
-            ends = time.monotonic()
+            began, ends = server.freeze(_FROZEN)
         else:
-            began, ends = _deaf(server, 0.1 + 0.1 * random.random())  # noqa: S311 - a phase, no secret
+            began, ends = server.deafen(0.1 + 0.1 * random.random())  # noqa: S311 - a phase, no secret
         probe.quiet(_WITHIN)
         end = time.monotonic()
     found = probe.reading()
@@ -95,6 +83,7 @@ def _trial(context: BenchContext, trial_id: TrialId, probe: OutageProbe, server:
         },
         shown=("truth_seconds", "seen_seconds", "error_seconds"),
         arrays={**found.arrays(), "fault_at": np.array([began])},
+        clocks=found.clocks,
     )
 
 
@@ -106,34 +95,43 @@ def _say(context: BenchContext) -> None:
     context.say(f"ruler: two arms that are one differ by {apart * 1e3:.2f} ms ({of} {len(errors[0])})")
 
 
-@contextmanager
-def _server(host: NamespaceVantage) -> Iterator[Server]:
-    argv = [sys.executable, "-m", "lbproof_perf.outage_probe.echo", str(host.address), str(_PORT)]
-    with host.inside():
-        process = subprocess.Popen(
-            killed_with_parent(argv), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
-        )
-    with process:
+class _Server:
+    """A server on a host that is deaf or frozen for a known time; a context manager."""
+
+    def __init__(self, host: Vantage) -> None:
+        """Nothing is started yet."""
+        self._host = host
+
+    def __enter__(self) -> Self:
+        """Start it, in a probe of its own. Raises `ProbeError`."""
+        self._probe = self._host.start_probe()
         try:
-            if _line(process) != ["ready"]:
-                raise LabError("the outage probe's own server did not start")
-            yield process
-        finally:
-            process.kill()
+            self._stream = self._probe.request("echo", host=str(self._host.address), port=_PORT)
+            self._stream.wait_ready()
+        except BaseException:
+            self._probe.close()
+            raise
+        self._outages = 0
+        return self
 
+    def __exit__(self, *_: object) -> None:
+        """End it."""
+        self._probe.close()
 
-def _deaf(server: Server, seconds: float) -> tuple[float, float]:
-    """Have the server let nothing through for so long; when it began and will end."""
-    assert server.stdin is not None  # noqa: S101 - it was asked for
-    server.stdin.write(f"{seconds}\n")
-    began, ends = map(float, _line(server))
-    return began, ends
+    def freeze(self, seconds: float) -> tuple[float, float]:
+        """Stop its process for so long; return when it stood still and when it went on."""
+        began = time.monotonic()
+        self._probe.process.send_signal(signal.SIGSTOP)
+        threading.Event().wait(seconds)
+        self._probe.process.send_signal(signal.SIGCONT)
+        return began, time.monotonic()
 
-
-def _line(server: Server) -> list[str]:
-    """The words of the next line that the server says; none when it has ended."""
-    assert server.stdout is not None  # noqa: S101 - it was asked for
-    return server.stdout.readline().split()
+    def deafen(self, seconds: float) -> tuple[float, float]:
+        """Have it let nothing through for so long; return when it began and will end."""
+        self._outages += 1
+        self._stream.tell({"deaf": seconds})
+        began, ends = self._stream.wait_records(self._outages, _WITHIN)[-1]
+        return self._probe.clock.local(began), self._probe.clock.local(ends)
 
 
 BENCHMARK = Benchmark(

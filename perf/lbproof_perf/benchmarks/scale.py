@@ -168,7 +168,7 @@ class Growing:
         names = set(self._names)
         found = [row for row in self._kube.list(SERVICES) if row["metadata"]["name"] in names]
         addresses = [str(address) for row in found for address in ingress(row)]
-        with JitterLog() as jitter:
+        with JitterLog(self._bench.deployment.lab.client()) as jitter:
             system = SystemUnderTest(deployment=self._bench.deployment, address=self._outage, jitter=jitter)
             (seen,) = system.watch("power-cut")
         cost = seen.outage
@@ -179,6 +179,7 @@ class Growing:
             "warnings": seen.warnings,
             "detail": {"addresses": len(addresses)},
             "arrays": arrays,
+            "clocks": seen.found.clocks,
         }
 
     def _restart(self, addresses: Sequence[str]) -> tuple[dict[str, float | None], dict[str, Any]]:

@@ -17,9 +17,10 @@ from lbproof_perf.stats.quantiles import quantile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from pathlib import Path
 
     from lbproof.lab.base import Fault
-    from lbproof.witnesses.vantage import Vantage
+    from lbproof_perf.load.run import ExecArgv
 
 BEFORE = 2.0
 """Seconds of load before the freeze."""
@@ -38,7 +39,7 @@ def truth(*, began: float, rate: float, seconds: float, frozen: float, thawed: f
 
 
 def frozen(
-    vantage: Vantage, load: Load, freeze: Callable[[], Fault], *, standstill: float, servers: Iterable[int] = ()
+    there: ExecArgv, load: Load, freeze: Callable[[], Fault], *, standstill: float, servers: Iterable[Path] = ()
 ) -> tuple[Outcome, float, float]:
     """A load during which the server is frozen; what came of it, the truth's p95, and what the tool says of it.
 
@@ -56,7 +57,7 @@ def frozen(
             fault.undo()
         moments.extend((fault.began, fault.ended or time.monotonic()))
 
-    outcome = measure(vantage, load, servers=servers, during=during)
+    outcome = measure(there, load, servers=servers, during=during)
     rate = load.rate if load.scheduled else load.throughput * load.users
     must = truth(
         began=outcome.tally.began,

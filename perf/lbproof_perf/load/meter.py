@@ -6,7 +6,6 @@ ran at that moment, or for nobody: `busy` holds that too.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import threading
 import time
@@ -20,8 +19,6 @@ from lbproof_perf.probes.proc import TICK, Stat, stat
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-    from lbproof.witnesses.vantage import Vantage
 
 EVERY = 0.2
 """Seconds between two looks."""
@@ -45,27 +42,13 @@ def parse_machine(line: str) -> tuple[float, float]:
     return (user + nice + system + irq + softirq) / TICK, steal / TICK
 
 
-def processes_at(places: Iterable[Vantage]) -> list[int]:
-    """IDs of the processes in the network namespaces of these places."""
-    wanted = set()
-    for place in places:
-        with place.inside():
-            wanted.add(Path("/proc/thread-self/ns/net").readlink())
-    found = []
-    for pid in _pids():
-        with contextlib.suppress(OSError):  # it ended meanwhile
-            if Path(f"/proc/{pid}/ns/net").readlink() in wanted:
-                found.append(pid)
-    return found
-
-
 def _pids() -> list[int]:
     return [int(name) for name in os.listdir("/proc") if name.isdigit()]  # noqa: PTH208 - numbers, no paths
 
 
-def _stat(pid: int) -> Stat | None:
+def _stat(process: Path) -> Stat | None:
     try:
-        return stat(Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace"))
+        return stat((process / "stat").read_text(encoding="utf-8", errors="replace"))
     except OSError:  # it ended meanwhile
         return None
 
@@ -73,8 +56,8 @@ def _stat(pid: int) -> Stat | None:
 class GeneratorMeter:
     """Looks every 0.2 s while it is entered; afterwards tells of any stretch of that time."""
 
-    def __init__(self, session: int, servers: Iterable[int]) -> None:
-        """`session`: process ID of the generator, which leads a session of its own. `servers`: process IDs."""
+    def __init__(self, session: int, servers: Iterable[Path]) -> None:
+        """`session`: process ID of the generator, which leads a session of its own. `servers`: folders in a /proc."""
         self._session, self._servers = session, tuple(servers)
         self._rows: list[tuple[float, float, float, float, float]] = []
         self._ended: dict[int, float] = {}
@@ -87,12 +70,12 @@ class GeneratorMeter:
 
     def _look(self) -> None:
         for pid in _pids():
-            found = _stat(pid)
+            found = _stat(Path(f"/proc/{pid}"))
             if found and found.session == self._session:
                 self._ended[pid] = found.cpu_seconds  # the last that was seen stays when it ends
         with Path("/proc/stat").open(encoding="ascii") as file:
             busy, steal = parse_machine(file.readline())
-        servers = sum(found.cpu_seconds for pid in self._servers if (found := _stat(pid)))
+        servers = sum(found.cpu_seconds for process in self._servers if (found := _stat(process)))
         self._rows.append((time.monotonic(), sum(self._ended.values()), servers, busy, steal))
 
     def __enter__(self) -> Self:

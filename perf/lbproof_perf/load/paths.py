@@ -17,14 +17,13 @@ from lbproof.context.manifests import TARGET_PORT
 from lbproof.context.run import NAMESPACE
 from lbproof.lab.base import LabError, Role
 from lbproof.spec.families import IPAddress, family_of
-from lbproof_perf.sut.deployment import PORTS, ip_at
+from lbproof_perf.sut.deployment import PORTS, ip_at_client
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from lbproof.context import CheckContext
     from lbproof.lab.base import Node
-    from lbproof.witnesses.vantage import Vantage
 
 PORT = PORTS[0]["port"]
 
@@ -54,7 +53,8 @@ class Paths:
     endpoints: Mapping[Tier, Endpoint]
     backend: str
     """Name of the node of the pod that serves."""
-    pod: Vantage
+    pod: str
+    """Its name, in the suite's namespace."""
     announcer: str
     """Name of the node that answers for the address."""
 
@@ -71,7 +71,8 @@ def laid(check: CheckContext) -> Paths:
     service = check.service(serving=True, selector={"app": app}, ports=PORTS)
     address = check.assigned(service)
     announcer = check.announcer(address, budget="one_answerer")
-    pod = check.lab.pod(NAMESPACE, check.pods(app)[0][0])
+    name = check.pods(app)[0][0]
+    pod = check.lab.pod(NAMESPACE, name)
     spec = service.read()["spec"]
     tcp, udp = (int(port["nodePort"]) for port in spec["ports"])
     _route(check, pod.address, backend)
@@ -84,11 +85,11 @@ def laid(check: CheckContext) -> Paths:
     }
     for endpoint in endpoints.values():
         check.serves(check.client, ip_address(endpoint.host), endpoint.port, in_a_row=3)
-    return Paths(endpoints=endpoints, backend=backend.name, pod=pod, announcer=announcer.name)
+    return Paths(endpoints=endpoints, backend=backend.name, pod=name, announcer=announcer.name)
 
 
 def _route(check: CheckContext, address: IPAddress, via: Node) -> None:
     """The client reaches an address of the cluster's own by a node; undone with the check."""
     route = (str(ip_network(address)), "via", str(via.address_for(family_of(address))))
-    ip_at(check.client, "route", "replace", *route)
-    check.undo.later(f"route to {address}", functools.partial(ip_at, check.client, "route", "del", *route))
+    ip_at_client(check.lab, "route", "replace", *route)
+    check.undo.later(f"route to {address}", functools.partial(ip_at_client, check.lab, "route", "del", *route))

@@ -1,6 +1,6 @@
 """One load: Locust as a subprocess at a vantage, master and workers, bounded in time, and what came of it.
 
-It is born in the lab's PID namespace, so that it dies with the lab; there it needs a /proc of its own, from which
+It runs in the lab's PID namespace, so that it ends with the lab; there it needs a /proc of its own, from which
 Locust reads its use of the processor.
 """
 
@@ -15,20 +15,20 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from lbproof.lab.base import LabError
+from lbproof.lab.base import LabError, environment
+from lbproof.lab.common.commands import killed_with_parent
 from lbproof.witnesses.wait import eventually
 from lbproof_perf.load.meter import GeneratorMeter
 from lbproof_perf.load.tally import Tally
 from lbproof_perf.stats.quantiles import quantile
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from lbproof.witnesses.vantage import Vantage
     from lbproof_perf.load.meter import Use
 
 LOCUSTFILE = Path(__file__).with_name("users.py")
@@ -43,6 +43,10 @@ _LEFT = 0.01
 _STEAL = 0.01
 """Share of the machine from which what the hypervisor took is said."""
 _SPAWNED = "All users spawned"
+
+
+ExecArgv: TypeAlias = "Callable[[Sequence[str]], list[str]]"
+"""Makes a command line into one that runs at the place that load comes from (`Lab.exec_argv`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,9 +137,9 @@ class Outcome:
 
 
 def measure(
-    vantage: Vantage, load: Load, *, servers: Iterable[int] = (), during: Callable[[], None] | None = None
+    there: ExecArgv, load: Load, *, servers: Iterable[Path] = (), during: Callable[[], None] | None = None
 ) -> Outcome:
-    """Let a load run at a place to its end. `servers`: IDs of the processes that serve.
+    """Let a load run at a place to its end. `servers`: folders in a /proc of the processes that serve.
 
     `during` is called once all users are spawned. Raises `LabError`, with the end of its log, when Locust fails; every
     process is gone afterwards, also on an exception and on Ctrl-C.
@@ -143,7 +147,7 @@ def measure(
     with tempfile.TemporaryDirectory(prefix="lbproof-load-") as made:
         folder = Path(made)
         with (
-            started(vantage, load.argv(folder), folder / "log") as process,
+            started(there, load.argv(folder), folder / "log") as process,
             GeneratorMeter(process.pid, servers) as meter,
         ):
             if during:
@@ -163,17 +167,23 @@ def _read(load: Load, folder: Path, meter: GeneratorMeter) -> Outcome:
 
 
 @contextlib.contextmanager
-def started(vantage: Vantage, argv: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+def started(there: ExecArgv, argv: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
     """A program at a place with a /proc of its PID namespace's; its whole session is ended with the block."""
     with log.open("wb") as file:
-        process = vantage.popen(
-            ["unshare", "--mount-proc", "--", *argv], stdout=file.fileno(), stderr=subprocess.STDOUT
+        process = subprocess.Popen(
+            # `exec_argv` may keep a process of its own as parent
+            killed_with_parent(there(killed_with_parent(["unshare", "--mount-proc", "--", *argv]))),
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            env=environment(),
         )
     try:
         yield process
     finally:
         if process.poll() is None:
-            process.send_signal(signal.SIGTERM)
+            os.killpg(process.pid, signal.SIGTERM)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(timeout=5)
         with contextlib.suppress(ProcessLookupError):

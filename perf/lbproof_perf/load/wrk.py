@@ -16,7 +16,7 @@ from lbproof_perf.load.run import started, wait_until_ended
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from lbproof.witnesses.vantage import Vantage
+    from lbproof_perf.load.run import ExecArgv
 
 _UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0}
 _SHARES = {"50%": "p50_seconds", "90%": "p90_seconds", "99%": "p99_seconds"}
@@ -43,13 +43,13 @@ def parse(text: str) -> dict[str, float | None]:
 
 
 def measure(
-    vantage: Vantage, url: str, *, seconds: int, connections: int, servers: Iterable[int] = ()
+    there: ExecArgv, url: str, *, seconds: int, connections: int, servers: Iterable[Path] = ()
 ) -> dict[str, float | None]:
     """Let wrk run with one thread at a place. Raises `LabError` when it fails."""
     with tempfile.TemporaryDirectory(prefix="lbproof-wrk-") as made:
         log = Path(made, "log")
         argv = [program() or "wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", url]
-        with started(vantage, argv, log) as process, GeneratorMeter(process.pid, servers) as meter:
+        with started(there, argv, log) as process, GeneratorMeter(process.pid, servers) as meter:
             began = time.monotonic()
             wait_until_ended(process, seconds, log)
             ended = time.monotonic()

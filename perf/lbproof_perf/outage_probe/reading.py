@@ -1,21 +1,25 @@
-"""What the ruler read, as arrays, and the little that must be known of it while it still reads. Pure."""
+"""What the outage probe read, as arrays, and the little that must be known of it while it still reads. Pure."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lbproof_perf.outage_probe.records import DTYPE, RECORD, Kind
+from lbproof.probe.rows import ROW, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
+    from lbproof.witnesses.clock import Clock
+
     Floats = NDArray[np.float64]
 
+DTYPE = (("kind", "<u8"), ("mac", "<u8"), ("a", "<f8"), ("b", "<f8"), ("c", "<f8"))
+"""Rows of `lbproof.probe.rows`."""
 _HOLE = 2.5
 """Periods between two samples that came, from which on one is missing between them."""
 _UNDER_WAY = 0.1
@@ -58,7 +62,7 @@ class Heard:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """Everything that the ruler saw of one address; all moments are of `time.monotonic()`."""
+    """Everything that the outage probe saw of one address; all moments are of this process's `time.monotonic()`."""
 
     udp: Stream
     tcp: Stream
@@ -72,6 +76,8 @@ class Reading:
     macs: tuple[str, ...]
     periods: Mapping[str, float]
     """Seconds between two samples of `udp`, `tcp` and `census`."""
+    clocks: Mapping[str, Clock] = field(default_factory=dict)
+    """Vantage → its clock, by which the moments were converted."""
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """The raw data as docs/figures.md names them, and the frames."""
@@ -108,13 +114,23 @@ class Reading:
         return who, count
 
 
-def table(data: bytes | bytearray) -> NDArray[np.void]:
-    """The records of one process that have arrived whole."""
-    return np.frombuffer(bytes(data[: len(data) // RECORD.size * RECORD.size]), dtype=list(DTYPE))
+def table(data: bytes | bytearray, clock: Clock | None = None) -> NDArray[np.void]:
+    """The rows that one task has recorded, whole ones; their moments are converted from a vantage's clock."""
+    rows = np.frombuffer(bytes(data[: len(data) // ROW.size * ROW.size]), dtype=list(DTYPE))
+    if clock and clock.offset:
+        rows = rows.copy()
+        for name in ("a", "b", "c"):
+            rows[name] -= clock.offset
+    return rows
 
 
-def reading(tables: Sequence[NDArray[np.void]], periods: Mapping[str, float], macs: Sequence[str] = ()) -> Reading:
-    """Put the tables of the outage probe's processes together. `macs` are those of the nodes, which then go first."""
+def reading(
+    tables: Sequence[NDArray[np.void]],
+    periods: Mapping[str, float],
+    macs: Sequence[str] = (),
+    clocks: Mapping[str, Clock] | None = None,
+) -> Reading:
+    """Put the tables of the outage probe's tasks together. `macs` are those of the nodes, which then go first."""
     rows = np.concatenate(tables)
     rows = rows[np.argsort(rows["a"], kind="stable")]
     met, place = np.unique(rows["mac"][rows["mac"] > 0], return_inverse=True)
@@ -142,6 +158,7 @@ def reading(tables: Sequence[NDArray[np.void]], periods: Mapping[str, float], ma
         turned=heard(Kind.TURNED),
         macs=tuple(known),
         periods=dict(periods),
+        clocks=dict(clocks or {}),
     )
 
 

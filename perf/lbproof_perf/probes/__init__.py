@@ -1,1 +1,1 @@
-"""Probes that are started as processes of their own, and readers of kernel counters. Standard library alone."""
+"""Neighbour requests by the tasks of the probe, and readers of kernel counters."""

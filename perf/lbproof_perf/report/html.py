@@ -15,6 +15,7 @@ from lbproof_perf.report.thresholds import Outcome, of_run
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from lbproof.witnesses.clock import Clock
     from lbproof_perf.report.figures import Figures, Summary
     from lbproof_perf.report.thresholds import Objective
     from lbproof_perf.report.views import Plot
@@ -49,7 +50,7 @@ def of(store: ResultStore, figures: Figures, checked: Sequence[Objective]) -> st
         trials=len(store.trials),
         with_warnings=sum(bool(trial.warnings) for trial in store.trials),
         command=facts.pop("command", ""),
-        facts=facts,
+        facts=facts | {f"clock of {vantage}": _clock(clock) for vantage, clock in store.clocks.items()},
         cell=_cell,
         ratio=_ratio,
         value=formatting.value_text,
@@ -88,6 +89,13 @@ def _ratio(one: Summary) -> str:
 
 def _drawn(plot: Plot) -> Markup:
     return Markup(plot.svg)  # noqa: S704 - our own SVG, its texts escaped
+
+
+def _clock(clock: Clock) -> str:
+    """How a vantage's clock relates to that of the benchmark's process."""
+    if not clock.offset and not clock.uncertainty:
+        return "that of the benchmark"
+    return f"{clock.offset:+.6f} s ± {clock.uncertainty:.6f} s to that of the benchmark"
 
 
 def _raw(store: ResultStore, trial: Trial) -> str:

@@ -18,6 +18,7 @@ from lbproof_perf.report.thresholds import Outcome  # noqa: TC001 - pydantic rea
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from lbproof.witnesses.clock import Clock
     from lbproof_perf.report.figures import Figures, Ratio
     from lbproof_perf.report.thresholds import Objective
 
@@ -108,6 +109,15 @@ class Aimed(_Strict):
     """Empty; runs before version 0.2 had it."""
 
 
+class VantageClock(_Strict):
+    """Monotonic clock of a vantage, in seconds."""
+
+    offset: float
+    """How far it is ahead of the clock of the benchmark's process, to which all moments are converted."""
+    uncertainty: float
+    """Of the offset; 0 when both are the same clock."""
+
+
 class Report(_Strict):
     """All that is said of a run."""
 
@@ -117,9 +127,16 @@ class Report(_Strict):
     aims: list[Aimed]
     figures: list[Figure]
     marks: list[Mark]
+    clocks: dict[str, VantageClock] = {}
+    """Clock of each vantage whose moments are in the figures; empty in reports of earlier versions."""
 
 
-def of(figures: Figures, checked: Sequence[Objective], environment: Mapping[str, str]) -> Report:
+def of(
+    figures: Figures,
+    checked: Sequence[Objective],
+    environment: Mapping[str, str],
+    clocks: Mapping[str, Clock] | None = None,
+) -> Report:
     """The report of a run's figures."""
     return Report(
         schema_version=SCHEMA,
@@ -132,4 +149,5 @@ def of(figures: Figures, checked: Sequence[Objective], environment: Mapping[str,
             for group in figures.groups
             for number, text in group.warnings
         ],
+        clocks={vantage: VantageClock.model_validate(clock) for vantage, clock in (clocks or {}).items()},
     )

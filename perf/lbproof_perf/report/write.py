@@ -33,7 +33,7 @@ def write(store: ResultStore, known: Mapping[str, BenchmarkReport]) -> list[Path
     found, checked = read(store, known)
     texts = {
         PAGE: html.of(store, found, checked),
-        JSON: schema.of(found, checked, store.environment).model_dump_json(indent=1) + "\n",
+        JSON: schema.of(found, checked, store.environment, store.clocks).model_dump_json(indent=1) + "\n",
         SCHEMA: json.dumps(schema.Report.model_json_schema(), indent=1) + "\n",
         METRICS: metrics.of(found, checked, store.environment),
     }

@@ -7,9 +7,8 @@ a round with one address and a round with thousands alternate in one lab, within
 from __future__ import annotations
 
 import math
-import select
+import threading
 import time
-from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -17,10 +16,12 @@ import numpy as np
 
 from lbproof.context.objects import ingress
 from lbproof.lab.base import LabError
+from lbproof.probe.protocol import bytes_of
+from lbproof.probe.rows import ROW
 from lbproof.spec import lacking
-from lbproof.witnesses.frames import ETHERTYPE_ARP, decode
-from lbproof.witnesses.packets import LARGEST, opened
+from lbproof.witnesses.stream import ProbeError
 from lbproof.witnesses.wait import eventually
+from lbproof_perf.outage_probe.rules import announcements
 from lbproof_perf.sut.services import SERVICES, at_pace, service
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from lbproof.adapters.base import PoolSpec
     from lbproof.spec.families import IPAddress
     from lbproof.witnesses.vantage import Vantage
-    from lbproof_perf.probes.arp_requests import ArpRequester
+    from lbproof_perf.probes.requester import Requester
     from lbproof_perf.sut.deployment import Deployment
 
 QUIET = 2.2
@@ -41,6 +42,8 @@ _AT_ONCE = 8
 _LOOK = 0.25
 _SOON = 0.02
 """Seconds that an answer is waited for where the question is asked again."""
+_ON_ITS_WAY = 0.1
+"""Seconds after which an announcement that was heard is known here."""
 _SETTLE = 120.0
 """Seconds until what was advertised is answered for and what was withdrawn is not."""
 
@@ -106,7 +109,7 @@ class Stock:
         self._addresses += pool.addresses
         return time.monotonic() - began
 
-    def announce(self, count: int, requester: ArpRequester, *, quiet_for: float) -> None:
+    def announce(self, count: int, requester: Requester, *, quiet_for: float) -> None:
         """Have the first `count` addresses announced, a step's number, and no other; wait until the wire says so.
 
         Returns when no announcement was heard for `quiet_for` seconds. Raises `EventuallyFailed`.
@@ -120,7 +123,7 @@ class Stock:
         def settled(addresses: Sequence[IPAddress], answered: int, what: str) -> None:
             eventually(
                 # up to the first that is not answered for
-                lambda: int(np.isfinite(requester.ask(addresses, patience=_SOON, stop=True)).sum()),
+                lambda: int(np.isfinite(requester.ask(addresses, patience=_SOON, stop=True).took).sum()),
                 lambda found: found == answered,
                 what=what,
                 within=_SETTLE,
@@ -134,12 +137,21 @@ class Stock:
 
 def quiet(vantage: Vantage, *, seconds: float, within: float) -> None:
     """Wait until no announcement was heard for so many seconds. `LabError` when there is no such pause in time."""
-    with closing(opened(vantage, ETHERTYPE_ARP)) as wire:
+    began = last = time.monotonic()
+    with vantage.start_probe() as probe:
+
+        def take(text: str) -> None:
+            nonlocal last
+            last = max(last, *(probe.clock.local(at) for _, _, at, _, _ in ROW.iter_unpack(bytes_of(text))))
+
+        wanted = announcements(vantage.families)
+        stream = probe.request("sightings", each=take, interface=vantage.interface, rules=wanted)
+        stream.wait_ready()
         began = last = time.monotonic()
-        while (left := last + seconds - time.monotonic()) > 0:
+        while (left := last + seconds + _ON_ITS_WAY - time.monotonic()) > 0:
             if time.monotonic() - began > within:
                 raise LabError(f"{vantage.name} heard announcements without a pause of {seconds:g} s for {within:g} s")
-            if select.select([wire], [], [], left)[0]:
-                frame = decode(wire.recv(LARGEST))
-                if frame and frame.gratuitous:
-                    last = time.monotonic()
+            stream.require_running()
+            threading.Event().wait(min(left, _SOON))
+        if dropped := stream.cancel().dropped:
+            raise ProbeError(f"{stream.what}: the kernel dropped {dropped} frames")

@@ -12,7 +12,7 @@ from lbproof.adapters.base import AddressRange, PoolSpec
 from lbproof.context import CheckContext, Pool, RunContext
 from lbproof.context.manifests import TARGET_PORT
 from lbproof.lab import provide, providers
-from lbproof.lab.base import LabError
+from lbproof.lab.common.commands import output
 from lbproof.lab.provider import LabRequest
 from lbproof.witnesses.journal import Journal
 from lbproof.witnesses.kube import Kube
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from lbproof.lab.base import Lab, Topology
     from lbproof.spec.families import IPAddress
-    from lbproof.witnesses.vantage import Vantage
     from lbproof_perf.sut.arms import Arm
 
 BUDGETS: Mapping[str, float] = {
@@ -95,11 +94,11 @@ class Deployment:
         They are announced on the segment, and the client looks for them there.
         """
         self.wide(f"wide-{count}", 0, count)
-        ip_at(self.lab.client(), "route", "replace", str(WIDE), "dev", self.lab.client().interface)
+        ip_at_client(self.lab, "route", "replace", str(WIDE), "dev", self.lab.client().interface)
 
     def forget_neighbours(self) -> None:
         """Have the client's kernel forget who had the addresses of wide pools. Raises `LabError`."""
-        ip_at(self.lab.client(), "neigh", "flush", "to", str(WIDE), "dev", self.lab.client().interface)
+        ip_at_client(self.lab, "neigh", "flush", "to", str(WIDE), "dev", self.lab.client().interface)
 
     def wide(self, name: str, begin: int, end: int, *, advertised: bool = True) -> Pool:
         """Make a pool of the addresses from `begin` to `end` of `WIDE`; it is removed with the check.
@@ -119,10 +118,9 @@ class Deployment:
         return Pool(spec, addresses)
 
 
-def ip_at(vantage: Vantage, *words: str) -> None:
-    """Run `ip` at a place. Raises `LabError` when it fails."""
-    if code := vantage.popen(["ip", *words]).wait():
-        raise LabError(f"`ip {' '.join(words)}` at {vantage.name} ended with {code}")
+def ip_at_client(lab: Lab, *words: str) -> None:
+    """Run `ip` at the client. Raises `LabError` with its output when it fails."""
+    output(lab.exec_argv("client", ["ip", *words]), shown=f"ip {' '.join(words)} at the client of {lab.name}")
 
 
 @contextmanager

@@ -1,33 +1,35 @@
-"""What is seen of Services and their addresses in one lab: the API by one watch, the wire by one prober.
+"""What is seen of Services and their addresses in one lab: the API by one watch, the wire by the task `availability`.
 
-Every moment is `time.monotonic()`, which all processes of the machine share. The watch is one thread that reads the raw
-stream; an address that it sees is asked for by ARP at once, and where HTTP is wanted, from its first answer on, since a
-kernel that asked for a neighbour before it was there would wait a second before it asked again.
+Every moment is this process's `time.monotonic()`. The watch is one thread that reads the raw stream; an address that it
+sees is asked for by ARP or NDP at once, and where HTTP is wanted, from its first answer on, since a kernel that asked
+for a neighbour before it was there would wait a second before it asked again.
 """
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Self
 
 from lbproof.context import ingress
 from lbproof.lab.base import LabError
-from lbproof.spec.families import Family
+from lbproof.probe.protocol import text_of
+from lbproof.spec.families import family_of
 from lbproof.witnesses.kube import ApiError, ApiUnreachable, Kube
-from lbproof_perf.probes.arp_frames import opened
-from lbproof_perf.probes.prober import Prober, each_row
+from lbproof.witnesses.stream import ProbeError
+from lbproof_perf.probes import neighbours
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
+    from lbproof.witnesses.clock import Clock
     from lbproof_perf.sut.deployment import Deployment
 
 MAC = "02:00:00:00:5e:ed"
-"""Of the ARP asker: locally administered, and nobody's in a lab."""
+"""Of the neighbour requests: locally administered, and nobody's in a lab."""
 PORT, PATH = 80, "/hostname"
 _WATCH = 300.0
 """Seconds of one watch; another follows it."""
@@ -77,20 +79,17 @@ class ServiceObserver:
         self.seen = ServiceObservations()
 
     def __enter__(self) -> Self:
-        """Watch from now on."""
+        """Watch from now on. Raises `ProbeError` when the probe cannot be started."""
         client = self._deployment.lab.client()
-        subnet = self._deployment.lab.segment.subnet_for(Family.IPV4)
+        subnets = self._deployment.lab.segment.subnets
+        self._own = {family_of(subnet): subnet[-2] for subnet in subnets}
+        replies = [neighbours.replies(client.interface, MAC, family) for family in self._own]
         with ExitStack() as stack:
-            wire = stack.enter_context(contextlib.closing(opened(client, MAC)))
-            arguments = (str(wire.fileno()), MAC, str(subnet.broadcast_address - 1), str(PORT), PATH)
-            prober = Prober(
-                "lbproof_perf.probes.services",
-                arguments,
-                each_row(self._answered),
-                descriptors=[wire.fileno()],
-                inside=client.inside(),
+            self._probe = stack.enter_context(client.start_probe())
+            self._stream = self._probe.request(
+                "availability", each=self._answered, replies=replies, port=PORT, path=PATH
             )
-            self._prober = stack.enter_context(prober)
+            self._stream.wait_ready()
             self._kube = Kube(self._deployment.lab.kubeconfig)
             stack.callback(self._kube.close)
             _, self._version = self._kube.list_with_version(self._path)
@@ -103,9 +102,16 @@ class ServiceObserver:
         self._closed = True
         self._stack.close()
 
+    @property
+    def clocks(self) -> Mapping[str, Clock]:
+        """Vantage → its clock, by which moments are converted."""
+        return {self._probe.vantage: self._probe.clock}
+
     # what is wanted
     def begin(self, names: Iterable[str], served: Iterable[str]) -> None:
         """Forget what was seen; watch Services of these names, and ask HTTP at those that are in `served`."""
+        if self._probe.clock.uncertainty:  # another clock, which may drift: a lab lives for hours
+            self._probe.synchronize()
         with self._changed:
             self.seen = ServiceObservations()
             self._names, self._served = set(names), set(served)
@@ -115,19 +121,26 @@ class ServiceObserver:
         for address in addresses:
             with self._changed:
                 self.seen.arp.pop(address, None)
-            self._prober.say(f"first {address}")
+            self._ask("first", address)
 
     def expect_silence(self, address: str) -> None:
         """Ask for the last ARP answer of an address from now on."""
-        self._prober.say(f"last {address}")
+        self._ask("last", address)
+
+    def _ask(self, verb: str, address: str) -> None:
+        """Have an address asked for. Raises `ProbeError` when the probe has ended."""
+        target = ip_address(address)
+        frame = neighbours.request(mac=MAC, address=self._own[family_of(target)], target=target)
+        self._stream.tell([verb, address, text_of(frame)])
 
     def until(self, true: Callable[[ServiceObservations], bool], deadline: float) -> bool:
         """Wait for sightings until something is true of them; False when it is not by `deadline` (`time.monotonic()`).
 
-        Raises what a thread of this met.
+        Raises what a thread of this met, and `ProbeError` when the probe has ended.
         """
         with self._changed:
             while not true(self.seen):
+                self._stream.require_running()
                 if self._faults:
                     raise LabError(f"the watch of {self._path} ended: {self._faults[0]}") from self._faults[0]
                 left = deadline - time.monotonic()
@@ -142,7 +155,7 @@ class ServiceObserver:
             while not self._closed:
                 for event in self._kube.watch(self._path, self._version, _WATCH):
                     self._service(event, time.monotonic())
-        except (ApiError, ApiUnreachable, LabError) as error:
+        except (ApiError, ApiUnreachable, LabError, ProbeError) as error:
             if not self._closed:
                 self._faults.append(error)
 
@@ -157,20 +170,21 @@ class ServiceObserver:
                 return
             self.seen.addresses[name], self.seen.assigned[name] = str(found[0]), Observation(now)
             self._changed.notify_all()
-        self._prober.say(f"first {found[0]}")
+        self._ask("first", str(found[0]))
 
     def _answered(self, row: list[Any]) -> None:
         verb, address, moment, step, *_ = row
+        found = None if moment is None else Observation(self._probe.clock.local(moment), step)
         with self._changed:
-            if verb == "http":
-                self.seen.http.setdefault(address, Observation(moment, step))
-            elif verb == "last":
-                self.seen.silent[address] = None if moment is None else Observation(moment, step)
+            if verb == "last":
+                self.seen.silent[address] = found
             elif verb == "still":
                 self.seen.watched.add(address)
-            else:
-                self.seen.arp[address] = Observation(moment, step)
+            elif found and verb == "http":
+                self.seen.http.setdefault(address, found)
+            elif found:
+                self.seen.arp[address] = found
             wanted = verb == "first" and address in {self.seen.addresses.get(name) for name in self._served}
             self._changed.notify_all()
         if wanted and address not in self.seen.http:
-            self._prober.say(f"http {address}")
+            self._stream.tell(["http", address, None])

@@ -54,7 +54,7 @@ _BRACKET = 0.01
 """Seconds within which a fault must have taken effect, else a trial is marked: a third of the shortest outage that is
 published (27 ms). What is lost in a wider bracket for another reason would count as that of the fault."""
 _START, _LEAD = 0.6, 0.08
-"""Seconds that the ruler's processes take to start, and before a cold client's first question at which the fault is
+"""Seconds that the outage probe's tasks take to start, and before a cold client's first question at which the fault is
 begun: it takes some hundredths to take effect."""
 
 
@@ -146,10 +146,11 @@ class SystemUnderTest:
     def _cold(self, stack: ExitStack, kind: Kind, announcer: Node) -> tuple[OutageProbe, Fault, list[str]]:
         """A client that has no neighbour entry and asks for the first time just after the fault."""
         probe = at_client(self._lab, self.address)
-        client = self._lab.client()
-        deployment.ip_at(client, "neigh", "flush", "to", str(self.address), "dev", client.interface)
+        probe.open()
+        stack.push(probe)
+        interface = self._lab.client().interface
+        deployment.ip_at_client(self._lab, "neigh", "flush", "to", str(self.address), "dev", interface)
         begin = time.monotonic() + _START
-        stack.callback(probe.__exit__)
         probe.start(begin)
         threading.Event().wait(begin - _LEAD - time.monotonic())
         fault = self._strike(kind, announcer)
@@ -187,6 +188,7 @@ class SystemUnderTest:
                 "fault_at": np.array([fault.began]),
                 "fault_before": np.array([fault.earliest]),
             },
+            "clocks": found.clocks,
         }
 
     def _restore(self) -> None:
@@ -233,7 +235,7 @@ class LabPool(ExitStack):
             opened = deployment.opened(arm, self._topology, components=self._components, say=self._say)
             made = self.enter_context(opened)
             if not self._systems:
-                self._jitter = self.enter_context(JitterLog())
+                self._jitter = self.enter_context(JitterLog(made.lab.client()))
                 self.callback(self._systems.clear)
             control_plane, *workers = [node.name for node in made.lab.nodes]
             nodes = workers if self._everywhere else [control_plane]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from lbproof.lab.base import Topology
 from lbproof.lab.option import Option
+from lbproof.spec.families import Family
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,9 +35,23 @@ API_PORT = Option(
     one_lab="a port leads to one lab",
     help="port of this machine that leads to the API",
 )
-CLUSTER = (WORKERS, PROXY_MODE, PROXY_ARG, API_PORT)
+FAMILIES = Option(
+    name="families",
+    metavar="FAMILIES",
+    default="ipv4,ipv6",
+    choices=("ipv4,ipv6", "ipv4", "ipv6"),
+    help="address families of nodes, pods and Services: ipv4,ipv6, or ipv4 or ipv6 alone",
+    doctor=True,
+)
+CLUSTER = (WORKERS, PROXY_MODE, PROXY_ARG, FAMILIES, API_PORT)
+
+
+def families(options: Mapping[str, Any]) -> tuple[Family, ...]:
+    """Return the value of `FAMILIES`, its default when it is not given."""
+    return tuple(Family[name.upper()] for name in str(options.get(FAMILIES.key, FAMILIES.default)).split(","))
 
 
 def shape(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields of `Topology` from the values of `CLUSTER`, by their keys."""
-    return {option.key: options[option.key] for option in (WORKERS, PROXY_MODE, PROXY_ARG)}
+    made = {option.key: options[option.key] for option in (WORKERS, PROXY_MODE, PROXY_ARG)}
+    return made | {"families": families(options)}

@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import threading
-from ipaddress import ip_network
+from ipaddress import IPv4Network
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,10 +20,11 @@ from lbproof.lab.base import LabError, environment
 from lbproof.lab.common.commands import output
 from lbproof.lab.kind import leftovers, plan
 from lbproof.lab.kind.engine import LABEL, Engine
+from lbproof.spec.families import Family
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
     from lbproof.lab.base import Topology
 
@@ -76,7 +77,7 @@ def undo(engine: Engine, name: str, process: subprocess.Popen[bytes], own_end: i
         shutil.rmtree(registry.directory(name), ignore_errors=True)
 
 
-def network(engine: Engine, lab: str, *, dual: bool) -> plan.Subnet:
+def network(engine: Engine, lab: str, families: Collection[Family]) -> plan.Subnet:
     """Create the lab's bridge network on the first unused subnet. Raises `LabError` when all are used.
 
     The engine refuses a subnet of another of its networks, but not one to which this machine has a route. A route to a
@@ -84,17 +85,18 @@ def network(engine: Engine, lab: str, *, dual: bool) -> plan.Subnet:
     """
     last = ""
     rows = json.loads(output(engine.inside(["ip", "-j", "route"])))
-    routes = [ip_network(row["dst"]) for row in rows if row["dst"] != "default"]
+    routes = [IPv4Network(row["dst"]) for row in rows if row["dst"] != "default"]
     routes = [route for route in routes if route.prefixlen >= _NARROW]
     for subnet in plan.Subnet.all():
-        if any(ip_network(subnet.cidr).overlaps(route) for route in routes):
-            last = f"there is a route to {subnet.cidr}"
+        ipv4 = subnet.lan.ipv4
+        if any(ipv4.overlaps(route) for route in routes):
+            last = f"there is a route to {ipv4}"
             continue
-        six = ["--ipv6", f"--subnet={subnet.ipv6}"] if dual else []
+        six = ["--ipv6", f"--subnet={subnet.lan.ipv6}"] if Family.IPV6 in families else []
         try:
             engine.run(
                 *("network", "create", "--driver", "bridge", "--label", f"{LABEL}={lab}"),
-                *(f"--subnet={subnet.cidr}", f"--ip-range={subnet.nodes}", f"--gateway={subnet.lan}1", *six),
+                *(f"--subnet={ipv4}", f"--ip-range={subnet.nodes}", f"--gateway={ipv4[1]}", *six),
                 plan.cluster_name(lab),
             )
         except LabError as error:

@@ -65,18 +65,15 @@ class KindLab(Places):
 
     provider = "kind"
 
-    def __init__(
-        self, name: str, topology: Topology, *, engine: Engine, subnet: plan.Subnet, image: str, family: str
-    ) -> None:
+    def __init__(self, name: str, topology: Topology, *, engine: Engine, subnet: plan.Subnet, image: str) -> None:
         """Use `up`, `of` or `attach`."""
         self.name, self.topology = name, topology
         self.state = registry.directory(name)
         self.kubeconfig = self.state / "kubeconfig"
-        self.segments: tuple[Segment, ...] = (subnet.segment(family),)
-        self._family = family
+        self.segments: tuple[Segment, ...] = (subnet.lan.segment("lan", topology.families),)
         self._engine, self._subnet, self._image = engine, subnet, image
         self.probes = Probes()
-        self._machines = Machines(engine, name)
+        self._machines = Machines(engine, name, topology.families)
         self._lifeline: int | None = None
         self._supervisor: subprocess.Popen[bytes] | None = None
         self._cluster: Kube | None = None
@@ -111,15 +108,15 @@ class KindLab(Places):
         )
         if config:
             mode = plan.proxy_mode_of(written)
-            topology = replace(topology, workers=plan.workers_of(written), proxy_mode=mode)
-        family = plan.family_of(written)
+            families = plan.FAMILIES[plan.family_of(written)]
+            topology = replace(topology, workers=plan.workers_of(written), proxy_mode=mode, families=families)
         if topology.proxy_mode == "ipvs":
             boot.require_ipvs()
         listener = api_proxy.listening(api_port) if engine.apart else None
         process, own_end = boot.claim(name, topology, engine, listener)
         try:
-            subnet = boot.network(engine, name, dual=family != "ipv4")
-            lab = cls(name, topology, engine=engine, subnet=subnet, image=image, family=family)
+            subnet = boot.network(engine, name, topology.families)
+            lab = cls(name, topology, engine=engine, subnet=subnet, image=image)
             lab._supervisor = process
             lab._record(subnet)
             lab._create(kind, written, progress, listener.getsockname()[1] if listener else 0)
@@ -138,7 +135,7 @@ class KindLab(Places):
         return lab
 
     def _record(self, subnet: plan.Subnet) -> None:
-        row = {"subnet": subnet.cidr, "image": self._image, "family": self._family}
+        row = {"subnet": str(subnet.lan.ipv4), "image": self._image}
         (self.state / "kind.json").write_text(json.dumps(row), encoding="utf-8")
 
     def _create(self, kind: Path, config: Mapping[str, Any], progress: Callable[[str], None], port: int) -> None:
@@ -234,7 +231,7 @@ class KindLab(Places):
         row = json.loads((info.directory / "kind.json").read_text(encoding="utf-8"))
         subnet = plan.Subnet.of(row["subnet"])
         engine = Engine.find(str(info.record.get("engine", "")))
-        return cls(info.name, info.topology, engine=engine, subnet=subnet, image=row["image"], family=row["family"])
+        return cls(info.name, info.topology, engine=engine, subnet=subnet, image=row["image"])
 
     def down(self) -> None:
         """Remove everything that the lab created."""
@@ -270,7 +267,7 @@ class KindLab(Places):
         return {
             "provider": self.provider,
             "kubernetes": str(self.cluster.get("/version")["gitVersion"]),
-            "address families": {"dual": "IPv4 and IPv6"}.get(self._family, f"IPv{self._family[-1]}"),
+            "address families": " and ".join(family.label for family in self.topology.families),
             "kube-proxy": self.topology.proxy_mode,
             "kube-proxy arguments": " ".join(self.topology.proxy_args) or "none",
             "node grace": f"{self.topology.node_grace:g} s",
@@ -305,7 +302,7 @@ class KindLab(Places):
         pid = min(pids)
         return NamespaceVantage(
             name=f"pod {name}",
-            addresses=(ip_address(seen["status"]["podIP"]),),
+            addresses=tuple(ip_address(row["ip"]) for row in seen["status"]["podIPs"]),
             mac=link_of(f"/proc/{pid}/ns/net")["address"],
             netns=f"/proc/{pid}/ns/net",
             pidns=f"/proc/{pid}/ns/pid",

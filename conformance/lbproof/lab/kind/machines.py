@@ -13,13 +13,21 @@ from lbproof.lab.base import LabError, Node, Role
 from lbproof.lab.common.commands import output
 from lbproof.lab.common.vantage import NamespaceVantage
 from lbproof.lab.kind.engine import CLUSTER_LABEL, LABEL
-from lbproof.lab.kind.plan import cluster_name
+from lbproof.lab.kind.plan import CLIENT, FAR, FAR_ROUTER, ROUTER, cluster_name
+from lbproof.spec.families import Family
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from lbproof.lab.common.probes import Probes
     from lbproof.lab.kind.engine import Engine
     from lbproof.lab.kind.plan import Subnet
+    from lbproof.spec.families import IPAddress
 
+_FIELD = {Family.IPV4: "IPAddress", Family.IPV6: "GlobalIPv6Address"}
+"""Family → field of the engine's description of a container in a network."""
+_FLAG = {Family.IPV4: "--ip", Family.IPV6: "--ip6"}
+_FORWARDING = {Family.IPV4: "net.ipv4.ip_forward", Family.IPV6: "net.ipv6.conf.all.forwarding"}
 _NUMBER = re.compile(r"(\d*)$")
 
 
@@ -30,7 +38,8 @@ class Machine:
     name: str
     pid: int
     """Its init in the PID namespace of this machine."""
-    address: str
+    addresses: tuple[IPAddress, ...]
+    """Those of the lab's families; none while it does not run."""
     mac: str
     role: str = ""
     """Role in kind: `control-plane` or `worker`; empty for a container that is not a node."""
@@ -44,7 +53,7 @@ class Machine:
         """Return it as a vantage whose probe is one of `probes`."""
         return NamespaceVantage(
             name=name,
-            addresses=(ip_address(self.address),),
+            addresses=self.addresses,
             mac=self.mac,
             netns=self.netns,
             pidns=f"/proc/{self.pid}/ns/pid",
@@ -54,15 +63,15 @@ class Machine:
     def node(self) -> Node:
         """Return it as a node of the cluster."""
         role = Role.CONTROL_PLANE if self.role == "control-plane" else Role.WORKER
-        return Node(name=self.name, role=role, addresses=(ip_address(self.address),), mac=self.mac)
+        return Node(name=self.name, role=role, addresses=self.addresses, mac=self.mac)
 
 
 class Machines:
     """Containers of one lab, looked up at first use and again after a fault."""
 
-    def __init__(self, engine: Engine, lab: str) -> None:
+    def __init__(self, engine: Engine, lab: str, families: Sequence[Family]) -> None:
         """Look up nothing yet."""
-        self._engine, self._lab = engine, lab
+        self._engine, self._lab, self._families = engine, lab, families
         self._network = cluster_name(lab)
         self._known: dict[str, Machine] = {}
         self._nodes: tuple[Node, ...] = ()
@@ -95,8 +104,9 @@ class Machines:
         self.forget(name)
         again = self.get(name).node()
         before = next(node for node in self.nodes() if node.name == name)
-        if again.address != before.address:
-            raise LabError(f"{name} came back with the address {again.address}; it had {before.address}")
+        if again.addresses != before.addresses:
+            shown = [", ".join(map(str, node.addresses)) for node in (again, before)]
+            raise LabError(f"{name} came back with the addresses {shown[0]}; it had {shown[1]}")
         self._nodes = tuple(again if node.name == name else node for node in self._nodes)
 
     def _machine(self, row: dict[str, Any]) -> Machine:
@@ -104,7 +114,7 @@ class Machines:
         return Machine(
             name=row["Name"].lstrip("/"),
             pid=row["State"]["Pid"],
-            address=link.get("IPAddress", ""),
+            addresses=tuple(ip_address(text) for family in self._families if (text := link.get(_FIELD[family]))),
             mac=link.get("MacAddress", ""),
             role=row["Config"]["Labels"].get("io.x-k8s.kind.role", ""),
         )
@@ -113,9 +123,12 @@ class Machines:
 
     def start_around(self, image: str, subnet: Subnet) -> None:
         """Start client, router and routed client: containers that only sleep and provide their namespaces."""
-        for part, address in (("client", subnet.client), ("router", subnet.router), ("far", "")):
-            network = ["--network", self._network, "--ip", address] if address else ["--network", "none"]
-            forwards = ["--sysctl", "net.ipv4.ip_forward=1"] if part == "router" else []
+        for part, number in (("client", CLIENT), ("router", ROUTER), ("far", 0)):
+            flags = [(_FLAG[family], str(subnet.lan.host(number, family))) for family in self._families]
+            fixed = ["--network", self._network, *(word for flag in flags for word in flag)]
+            network = fixed if number else ["--network", "none"]
+            forwarding = [f"{_FORWARDING[family]}=1" for family in self._families] if part == "router" else []
+            forwards = [word for setting in forwarding for word in ("--sysctl", setting)]
             self._engine.run(
                 *(
                     "run",
@@ -131,14 +144,18 @@ class Machines:
             )
         router, far = self.get(self.around("router")), self.get(self.around("far"))
         output(f"ip link add far type veth peer name eth0 netns {far.pid}".split(), netns=router.netns)
-        output(["ip", "addr", "add", f"{subnet.far_router}/24", "dev", "far"], netns=router.netns)
-        output(["ip", "link", "set", "far", "up"], netns=router.netns)
-        for line in (
-            f"addr add {subnet.far}/24 dev eth0",
-            "link set eth0 up",
-            f"route add default via {subnet.far_router}",
-        ):
-            output(["ip", *line.split()], netns=far.netns)
+        if Family.IPV6 in self._families:  # the engine disables it on interfaces that are not its own
+            for machine in (router, far):
+                output(["sh", "-c", "echo 0 > /proc/sys/net/ipv6/conf/all/disable_ipv6"], netns=machine.netns)
+        for machine, interface, number in ((router, "far", FAR_ROUTER), (far, "eth0", FAR)):
+            for family in self._families:
+                address = f"{subnet.behind.host(number, family)}/{subnet.behind.range(family).prefixlen}"
+                nodad = ["nodad"] if family is Family.IPV6 else []
+                output(["ip", "addr", "add", address, "dev", interface, *nodad], netns=machine.netns)
+            output(["ip", "link", "set", interface, "up"], netns=machine.netns)
+        for family in self._families:
+            router_address = str(subnet.behind.host(FAR_ROUTER, family))
+            output(["ip", "route", "add", "default", "via", router_address], netns=far.netns)
 
     def around(self, part: str) -> str:
         """Return the name of the container for `client`, `router` or `far`."""
@@ -150,7 +167,7 @@ class Machines:
         mac = link_of(machine.netns)["address"]
         return NamespaceVantage(
             name="far",
-            addresses=(ip_address(subnet.far),),
+            addresses=subnet.behind.hosts(FAR, self._families),
             mac=mac,
             netns=machine.netns,
             pidns=f"/proc/{machine.pid}/ns/pid",
@@ -158,8 +175,10 @@ class Machines:
         )
 
     def add_route(self, node: str, subnet: Subnet) -> None:
-        """Add a node's route to the network behind the router, which a crash removes."""
-        output(["ip", "route", "replace", subnet.far_cidr, "via", subnet.router], netns=self.get(node).netns)
+        """Add a node's routes to the network behind the router, which a crash removes."""
+        for family in self._families:
+            route = [str(subnet.behind.range(family)), "via", str(subnet.lan.host(ROUTER, family))]
+            output(["ip", "route", "replace", *route], netns=self.get(node).netns)
 
     def port(self, node: str) -> str:
         """Return the interface of a node's link at the engine's bridge."""

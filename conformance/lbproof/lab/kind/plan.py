@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, ip_network
+from ipaddress import IPv4Network, IPv6Network
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from lbproof.lab.base import LabError, Segment
+from lbproof.lab.base import LabError
+from lbproof.lab.common.networks import Network
+from lbproof.spec.families import Family
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -26,6 +28,12 @@ _FLAGS = {
 }
 """Flag of kube-proxy → field of its configuration, because kind takes a configuration only."""
 _USUAL_GRACE = 50
+FAMILIES = {"ipv4": (Family.IPV4,), "ipv6": (Family.IPV6,), "dual": (Family.IPV4, Family.IPV6)}
+"""Value of kind's `ipFamily` → families, the primary one first."""
+CLIENT, ROUTER = 50, 20
+"""Numbers of hosts on the segment; 1 is the engine's bridge."""
+FAR_ROUTER, FAR = 1, 10
+"""Numbers of the router and the client behind it in the network there."""
 
 
 def cluster_name(lab: str) -> str:
@@ -34,12 +42,15 @@ def cluster_name(lab: str) -> str:
 
 
 class Subnet:
-    """IPv4 network (/24) of a lab: the engine gives .128 to .159 to nodes; the rest is as in the embedded lab."""
+    """Networks of a lab: the engine gives .128 to .159 to nodes; the rest is as in the embedded lab."""
 
     def __init__(self, number: int) -> None:
-        """`number` is the third byte of the addresses."""
+        """`number` is the third byte of the IPv4 addresses."""
         self.number = number
-        self.lan = f"192.168.{number}."
+        self.lan = Network(ipv4=IPv4Network(f"192.168.{number}.0/24"), ipv6=IPv6Network(f"fd00:192:168:{number}::/64"))
+        """Network of the segment."""
+        self.behind = Network(ipv4=IPv4Network(f"10.99.{number}.0/24"), ipv6=IPv6Network(f"fd00:10:99:{number}::/64"))
+        """Network behind the router."""
 
     @classmethod
     def all(cls) -> Iterator[Subnet]:
@@ -48,53 +59,13 @@ class Subnet:
 
     @classmethod
     def of(cls, cidr: str) -> Subnet:
-        """Return the subnet of an existing network."""
-        return cls(int(cidr.split(".")[2]))
+        """Return the subnet of an existing network, by its IPv4 network."""
+        return cls(IPv4Network(cidr)[0].packed[2])
 
     @property
-    def cidr(self) -> str:
-        """Network of the segment."""
-        return f"{self.lan}0/24"
-
-    @property
-    def nodes(self) -> str:
-        """Range from which the engine chooses addresses of containers."""
-        return f"{self.lan}128/27"
-
-    @property
-    def client(self) -> str:
-        """Address of the outside client."""
-        return f"{self.lan}50"
-
-    @property
-    def router(self) -> str:
-        """Address of the router on the segment; .1 is the engine's bridge."""
-        return f"{self.lan}20"
-
-    @property
-    def far(self) -> str:
-        """Address of the client behind the router."""
-        return f"10.99.{self.number}.10"
-
-    @property
-    def far_router(self) -> str:
-        """Address of the router in the network behind it."""
-        return f"10.99.{self.number}.1"
-
-    @property
-    def far_cidr(self) -> str:
-        """Network behind the router."""
-        return f"10.99.{self.number}.0/24"
-
-    @property
-    def ipv6(self) -> str:
-        """IPv6 network of the segment, for topologies that have one (RFC 4193)."""
-        return f"fd00:192:168:{self.number}::/64"
-
-    def segment(self, family: str) -> Segment:
-        """Return the segment; that of an IPv6-only cluster has no free addresses, as its Services get no IPv4."""
-        free = () if family == "ipv6" else tuple(IPv4Address(f"{self.lan}{host}") for host in range(160, 240))
-        return Segment(name="lan", subnets=(ip_network(self.cidr),), free=free)
+    def nodes(self) -> IPv4Network:
+        """Range from which the engine chooses IPv4 addresses of containers; those of IPv6 it counts from `::2`."""
+        return IPv4Network(f"192.168.{self.number}.128/27")
 
 
 def config(topology: Topology, *, api_port: int = 0, cgroup_v1: bool = False) -> dict[str, Any]:
@@ -113,8 +84,12 @@ def config(topology: Topology, *, api_port: int = 0, cgroup_v1: bool = False) ->
         networking["kubeProxyMode"] = topology.proxy_mode
     if api_port:
         networking["apiServerPort"] = api_port
+    family = next(name for name, families in FAMILIES.items() if families == topology.families)
+    if family != "ipv4":
+        networking["ipFamily"] = family
     if networking:
         found["networking"] = networking
+    _published(found)
     patches = [*_proxy(topology), *_grace(topology)]
     return _patched(found, patches, cgroup_v1=cgroup_v1)
 
@@ -129,12 +104,16 @@ def of_file(path: Path, *, api_port: int = 0, cgroup_v1: bool = False) -> dict[s
         raise LabError(f"topology file {path} is not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(found, dict) or found.get("kind") != "Cluster":
         raise LabError(f"topology file {path}: it is not a `kind: Cluster` of kind.x-k8s.io/v1alpha4")
-    networking = found.setdefault("networking", {})
     if api_port:
-        networking["apiServerPort"] = api_port
-    if family_of(found) == "ipv6":  # else kind publishes it at ::1
-        networking.setdefault("apiServerAddress", "127.0.0.1")
+        found.setdefault("networking", {})["apiServerPort"] = api_port
+    _published(found)
     return _patched(found, [], cgroup_v1=cgroup_v1)
+
+
+def _published(found: dict[str, Any]) -> None:
+    """Have the API server of an IPv6 cluster published at 127.0.0.1, as others are; kind would take ::1."""
+    if family_of(found) == "ipv6":
+        found["networking"].setdefault("apiServerAddress", "127.0.0.1")
 
 
 def workers_of(config: Mapping[str, Any]) -> int:

@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 from dataclasses import dataclass, field
+from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, Any
 
 from lbproof.lab.base import Image, LabError, Topology
@@ -20,6 +21,7 @@ from lbproof.lab.netns.images import defaults
 from lbproof.lab.netns.kubelet import Kubelet
 from lbproof.lab.netns.pod_host import Inside
 from lbproof.lab.netns.probe import Probe
+from lbproof.spec.families import host_port
 
 if TYPE_CHECKING:
     import subprocess
@@ -74,7 +76,7 @@ class Cluster:
         """Boot until all nodes are Ready; call `stage` after each stage. Raises `LabError`."""
         first, *rest = self.places.values()
         tokens = self._prepare()
-        network.segment()
+        network.segment(self.topology.families)
         self._wire(first)
         stage("segment and certificates")
         machine = self._machine(first)
@@ -83,7 +85,7 @@ class Cluster:
         for place in rest:
             self._wire(place)
         stage("nodes wired")
-        self.api = Api(plan.API_SIDE, tokens["admin"], self.pki / "ca.crt")
+        self.api = Api(str(plan.API_SIDE), tokens["admin"], self.pki / "ca.crt")
         self._await("the API server", lambda: self._answers("/livez/ping"), 60)
         stage("API server answers")
         self._start(machine, "kube-controller-manager")
@@ -106,16 +108,17 @@ class Cluster:
     def _prepare(self) -> dict[str, str]:
         for directory in (self.work / "pods", self.work / "etcd"):
             directory.mkdir(mode=0o700)
-        tokens = pki.make(self.pki)
+        tokens = pki.make(self.pki, self.topology.families)
         ca = self.pki / "ca.crt"
         (self.pki / "audit.json").write_text(json.dumps(control.AUDIT_POLICY), encoding="utf-8")
+        loopback = IPv4Address("127.0.0.1")
         for identity, server in (
-            ("kube-controller-manager", "127.0.0.1"),
-            ("kube-scheduler", "127.0.0.1"),
-            ("kube-proxy", plan.CONTROL_PLANE),
+            ("kube-controller-manager", loopback),
+            ("kube-scheduler", loopback),
+            ("kube-proxy", self.places[self.control].node.address),
         ):
             path = self.pki / f"{identity}.kubeconfig"
-            pki.kubeconfig(path, server=f"https://{server}:6443", token=tokens[identity], ca=ca)
+            pki.kubeconfig(path, server=f"https://{host_port(server, 6443)}", token=tokens[identity], ca=ca)
         pki.kubeconfig(
             self.state / "kubeconfig", server=f"https://127.0.0.1:{self._port}", token=tokens["admin"], ca=ca
         )
@@ -124,6 +127,7 @@ class Cluster:
             log=self.log,
             ca=ca,
             token=tokens["kubelet"],
+            api_address=self.places[self.control].node.address,
             # a kubelet renews its lease every 10 s, here at least four times within the grace period
             lease_every=min(10.0, self.topology.node_grace / 4),
             images=self._images,
@@ -147,7 +151,7 @@ class Cluster:
         argv = {
             "etcd": lambda: control.etcd(self.work / "etcd"),
             "kube-apiserver": lambda: control.apiserver(
-                self.pki, self.log / plan.AUDIT_LOG if self.topology.audit else None
+                self.topology, self.pki, self.log / plan.AUDIT_LOG if self.topology.audit else None
             ),
             "kube-controller-manager": lambda: control.controller_manager(self.topology, kubeconfig, self.pki),
             "kube-scheduler": lambda: control.scheduler(kubeconfig),

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from lbproof.lab.base import Image
+    from lbproof.spec.families import IPAddress
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/"
 _VARIABLE = re.compile(r"\$(\$)?\(([-._a-zA-Z][-._a-zA-Z0-9]*)\)")
@@ -66,7 +67,7 @@ def run(
     root: Path,
     netns: str,
     hostname: str,
-    address: str,
+    addresses: Sequence[IPAddress],
     log: Path,
 ) -> subprocess.Popen[bytes]:
     """Start a container anew below `root`, which is emptied. `OSError` when a source is not there."""
@@ -75,7 +76,8 @@ def run(
         (root / directory).mkdir(parents=True)
     (root / "tmp").chmod(0o1777)
     (root / "etc/hostname").write_text(f"{hostname}\n", encoding="utf-8")
-    (root / "etc/hosts").write_text(f"127.0.0.1 localhost\n{address} {hostname}\n", encoding="utf-8")
+    hosts = ["127.0.0.1 localhost", *(f"{address} {hostname}" for address in addresses)]
+    (root / "etc/hosts").write_text("\n".join(hosts) + "\n", encoding="utf-8")
     (root / "etc/resolv.conf").touch()
     program = Mount(source=image.program, target=image.path or image.program)
     own = [Mount(source=path, target=path) for path in image.binds]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING
 
 from lbproof.lab.netns import plan
+from lbproof.spec.families import Family, IPAddress, IPNetwork, host_port
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from lbproof.lab.base import Topology
@@ -48,7 +51,7 @@ def etcd(data: Path) -> list[str]:
     ]
 
 
-def apiserver(pki: Path, audit: Path | None = None) -> list[str]:
+def apiserver(topology: Topology, pki: Path, audit: Path | None = None) -> list[str]:
     """Priority and fairness is off: it would slow the suite's bursts, which are not what is measured.
 
     `audit` is where the audit log goes, by the policy beside the keys; a line is written before
@@ -57,8 +60,8 @@ def apiserver(pki: Path, audit: Path | None = None) -> list[str]:
     return [
         "kube-apiserver",
         "--etcd-servers=http://127.0.0.1:2379",
-        "--bind-address=0.0.0.0",
-        f"--advertise-address={plan.CONTROL_PLANE}",
+        f"--bind-address={_anywhere(topology)}",
+        f"--advertise-address={plan.LAN.hosts(plan.CONTROL_PLANE, topology.families)[0]}",
         "--secure-port=6443",
         f"--tls-cert-file={pki}/apiserver.crt",
         f"--tls-private-key-file={pki}/apiserver.key",
@@ -68,7 +71,7 @@ def apiserver(pki: Path, audit: Path | None = None) -> list[str]:
         f"--service-account-signing-key-file={pki}/sa.key",
         "--service-account-issuer=https://kubernetes.default.svc.cluster.local",
         "--authorization-mode=RBAC",
-        f"--service-cluster-ip-range={plan.SERVICE_CIDR}",
+        f"--service-cluster-ip-range={_joined(plan.SERVICES.ranges(topology.families))}",
         "--allow-privileged=true",
         "--profiling=false",
         "--enable-priority-and-fairness=false",
@@ -77,6 +80,15 @@ def apiserver(pki: Path, audit: Path | None = None) -> list[str]:
         *_audit(pki, audit),
         "--v=1",
     ]
+
+
+def _joined(ranges: Iterable[IPNetwork]) -> str:
+    return ",".join(map(str, ranges))
+
+
+def _anywhere(topology: Topology) -> IPAddress:
+    """All addresses of a host; Go listens at `::` for both families."""
+    return IPv6Address(0) if Family.IPV6 in topology.families else IPv4Address(0)
 
 
 def _audit(pki: Path, log: Path | None) -> list[str]:
@@ -128,12 +140,12 @@ def proxy(topology: Topology, kubeconfig: Path, place: Place) -> list[str]:
         f"--kubeconfig={kubeconfig}",
         f"--hostname-override={place.node.name}",
         f"--proxy-mode={topology.proxy_mode}",
-        f"--cluster-cidr={plan.POD_CIDR}",
+        f"--cluster-cidr={_joined(plan.PODS.ranges(topology.families))}",
         "--conntrack-max-per-core=0",
         "--conntrack-min=0",
         "--conntrack-tcp-timeout-established=0",
         "--conntrack-tcp-timeout-close-wait=0",
-        "--healthz-bind-address=0.0.0.0:10256",
+        f"--healthz-bind-address={host_port(_anywhere(topology), 10256)}",
         "--metrics-bind-address=127.0.0.1:10249",
         "--v=2",
         *topology.proxy_args,

@@ -18,9 +18,10 @@ from lbproof.lab.components.build import lacking
 from lbproof.lab.doctor import Finding, State
 from lbproof.lab.netns import kernel_features
 from lbproof.lab.netns.processes import UNSHARE
+from lbproof.spec.families import Family
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from lbproof.lab.components import Component
 
@@ -30,6 +31,7 @@ PACKAGES = {
     "nsenter": "util-linux",
     "mount": "mount",
     "iptables": "iptables",
+    "ip6tables": "iptables",
     "nft": "nftables",
     "conntrack": "conntrack",
 }
@@ -40,28 +42,35 @@ _ROOM_CACHED = 5e8
 """Bytes of disk with all components in the cache."""
 
 
-def examine(options: ComponentOptions | None = None, python_modules: Mapping[str, str] | None = None) -> list[Finding]:
-    """Check everything that a lab needs, in the order of repair.
+def examine(
+    options: ComponentOptions | None = None,
+    python_modules: Mapping[str, str] | None = None,
+    families: Collection[Family] = tuple(Family),
+) -> list[Finding]:
+    """Check everything that a lab of some families needs, in the order of repair.
 
     `python_modules` are those of the implementation: module → pip requirement. Raises `ComponentError` when the given
     folder of components contains none.
     """
     options = options or ComponentOptions()
-    return [doctor.python(), *_machine(python_modules or {}), *_components(options), _disk(options)]
+    return [doctor.python(), *_machine(python_modules or {}, families), *_components(options), _disk(options)]
 
 
-def require(python_modules: Mapping[str, str]) -> None:
+def require(python_modules: Mapping[str, str], families: Collection[Family] = tuple(Family)) -> None:
     """Raise `LabError` that names everything missing, except components, which `components.ensure` brings.
 
     `python_modules` are those of the implementation: module → pip requirement.
     """
-    doctor.require(_machine(python_modules))
+    doctor.require(_machine(python_modules, families))
 
 
-def _machine(python_modules: Mapping[str, str]) -> list[Finding]:
+def _machine(python_modules: Mapping[str, str], families: Collection[Family]) -> list[Finding]:
     root = doctor.root()
     programs = [doctor.program(name, package) for name, package in PACKAGES.items()]
-    return [*doctor.python_modules(python_modules), root, *programs, *_kernel([root, *programs])]
+    kernel = _kernel([root, *programs])
+    if Family.IPV6 not in families:
+        kernel = [finding for finding in kernel if finding.what != kernel_features.IPV6]
+    return [*doctor.python_modules(python_modules), root, *programs, *kernel]
 
 
 def _kernel(before: Sequence[Finding]) -> list[Finding]:
@@ -89,7 +98,8 @@ def _kernel(before: Sequence[Finding]) -> list[Finding]:
             found.append(Finding(what=name, state=State.UNKNOWN, detail=f"could not be tried: {reason}"))
         else:
             detail = f"the kernel of this machine lacks it or does not allow it: {reason}"
-            remedy = "load the kernel module that it names, or use another machine"
+            without = "a lab with --families ipv4, " if name == kernel_features.IPV6 else ""
+            remedy = f"load the kernel module that it names, or use {without}another machine"
             found.append(Finding(what=name, state=State.MISSING, detail=detail, remedy=remedy))
     return found
 

@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 
+IPV6 = "IPv6"
 COMMANDS = {
     "veth": ["ip link add lbp-a type veth peer name lbp-b"],
     "bridge": ["ip link add lbp-br type bridge", "ip link set lbp-a master lbp-br"],
@@ -25,6 +26,13 @@ COMMANDS = {
         "iptables -t nat -A PREROUTING -p tcp -m addrtype --dst-type LOCAL -m comment --comment lbp -j REDIRECT",
         "iptables -A FORWARD -m conntrack --ctstate ESTABLISHED -j ACCEPT",
         "iptables -t nat -A OUTPUT -m statistic --mode random --probability 0.5 -j ACCEPT",
+    ],
+    IPV6: [
+        "ip -6 addr add fd00:192:168:172::1/64 dev lbp-a",
+        "ip6tables -t nat -A POSTROUTING -m mark --mark 0x4000/0x4000 -j MASQUERADE",
+        "nft add table ip6 lbp",
+        "nft add chain ip6 lbp nat { type nat hook postrouting priority 100 ; }",
+        "nft add rule ip6 lbp nat masquerade",
     ],
     "nft nat": [
         "nft add table ip lbp",

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from lbproof.lab.base import LabError
 from lbproof.lab.common.conditions import is_ready
 from lbproof.lab.common.netns import enter
-from lbproof.lab.netns import plan, status
+from lbproof.lab.netns import status
 from lbproof.lab.netns.api import MERGE, STRATEGIC, UNREACHABLE, Api, ApiError
 from lbproof.lab.netns.pod import Pod
 from lbproof.lab.netns.processes import namespace
@@ -38,13 +38,13 @@ class Kubelet:
     def __init__(self, place: Place, inside: Inside) -> None:
         """Nothing is done yet."""
         self.place, self.inside = place, inside
-        self.api = Api(plan.CONTROL_PLANE, inside.token, inside.ca)
+        self.api = Api(str(inside.api_address), inside.token, inside.ca)
         self.pods: dict[str, Pod] = {}
         self.frozen = False
         self._off = threading.Event()
         self._beat = threading.Event()
         self._registered = threading.Event()
-        self._addresses = list(range(2, 255))
+        self._numbers = list(range(2, 255))
         self._lock = threading.Lock()
 
     def start(self) -> None:
@@ -78,25 +78,23 @@ class Kubelet:
         threading.Thread(target=main, name=f"kubelet {self.place.node.name}", daemon=True).start()
 
     # addresses of pods
-    def take_address(self, before: str) -> str:
-        """An address for a pod; the one that it had `before`, when that is of this node: it cannot change."""
+    def take_number(self, before: str) -> int:
+        """A number for a pod; the one of the address that it had `before`, if it is free: it cannot change."""
         with self._lock:
-            host = int(before.rpartition(".")[2]) if before and before == self._same(before) else 0
-            if host in self._addresses:
-                self._addresses.remove(host)
-            elif self._addresses:
-                host = self._addresses.pop(0)
-            else:
+            if not self._numbers:
                 raise LabError(f"node {self.place.node.name} has no address left for a pod")
-        return self.place.pod_address(host)
+            same = [number for number in self._numbers if before and self._first(number) == before]
+            number = same[0] if same else self._numbers[0]
+            self._numbers.remove(number)
+        return number
 
-    def _same(self, address: str) -> str:
-        return self.place.pod_address(int(address.rpartition(".")[2]))
+    def _first(self, number: int) -> str:
+        return str(self.place.pod_addresses(number)[0])
 
-    def give_address_back(self, address: str) -> None:
-        """A pod's address is free again, after all others."""
+    def give_number_back(self, number: int) -> None:
+        """A pod's number is free again, after all others."""
         with self._lock:
-            self._addresses.append(int(address.rpartition(".")[2]))
+            self._numbers.append(number)
 
     # the node
     def _register(self) -> None:

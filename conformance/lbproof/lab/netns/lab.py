@@ -52,7 +52,7 @@ class NetnsLab(Places):
         self.kubeconfig = self.state / "kubeconfig"
         self.probes = Probes()
         self._nodes: tuple[Node, ...] = tuple(place.node for place in plan.places(topology))
-        self.segments: tuple[Segment, ...] = (plan.SEGMENT,)
+        self.segments: tuple[Segment, ...] = (plan.LAN.segment("lan", topology.families),)
         self._lifeline: int | None = None
         self._starting: subprocess.Popen[bytes] | None = None
 
@@ -179,6 +179,7 @@ class NetnsLab(Places):
         return {
             "provider": self.provider,
             "kubernetes": str(rpc.call(self._socket, "status")["version"]),
+            "address families": " and ".join(family.label for family in self.topology.families),
             "kube-proxy": self.topology.proxy_mode,
             "kube-proxy arguments": " ".join(self.topology.proxy_args) or "none",
             "node grace": f"{self.topology.node_grace:g} s",
@@ -191,21 +192,24 @@ class NetnsLab(Places):
     # vantages
     def client(self) -> NamespaceVantage:
         """Return the outside client on the segment."""
-        return self._vantage("client", "client", plan.CLIENT)
+        mac = plan.mac_of(plan.LAN.ipv4_host(plan.CLIENT))
+        return self._vantage("client", "client", plan.LAN.hosts(plan.CLIENT, self.topology.families), mac)
 
     def routed_client(self) -> NamespaceVantage:
         """Return the client behind the router."""
-        return self._vantage("far", "far", plan.FAR)
+        mac = plan.mac_of(plan.BEHIND.ipv4_host(plan.FAR))
+        return self._vantage("far", "far", plan.BEHIND.hosts(plan.FAR, self.topology.families), mac)
 
     def node(self, name: str) -> NamespaceVantage:
         """Return a node. Raises `KeyError` for an unknown name."""
         node = {node.name: node for node in self.nodes}[name]
-        return self._vantage(f"node {name}", name, node.address)
+        return self._vantage(f"node {name}", name, node.addresses, node.mac)
 
     def pod(self, namespace: str, name: str) -> NamespaceVantage:
         """Return a running pod. Raises `LabError` when it does not run."""
         found = rpc.call(self._socket, "pod", namespace=namespace, name=name)
-        return self._vantage(f"pod {name}", found["netns"], found["address"], found["mac"])
+        addresses = tuple(map(ip_address, found["addresses"]))
+        return self._vantage(f"pod {name}", found["netns"], addresses, found["mac"])
 
     def pod_processes(self, namespace: str, name: str) -> list[Path]:
         """Return the folder in the lab's /proc of the first process of each container of a running pod.
@@ -225,12 +229,12 @@ class NetnsLab(Places):
         """Directory of the lab's init in /proc. Raises `LabError` when the lab has ended."""
         return f"/proc/{leftovers.init_of(registry.find(self.name))}"
 
-    def _vantage(self, name: str, netns: str, address: IPAddress | str, mac: str | None = None) -> NamespaceVantage:
+    def _vantage(self, name: str, netns: str, addresses: tuple[IPAddress, ...], mac: str) -> NamespaceVantage:
         root = self._process
         return NamespaceVantage(
             name=name,
-            addresses=(ip_address(address),),
-            mac=mac or plan.mac_of(address),
+            addresses=addresses,
+            mac=mac,
             netns=f"{root}/root{processes.namespace(netns)}",
             pidns=f"{root}/ns/pid",
             probes=self.probes,

@@ -11,17 +11,20 @@ from __future__ import annotations
 import fcntl
 import socket
 import struct
+from ipaddress import ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lbproof.lab.common.commands import output
 from lbproof.lab.common.netns import entered
 from lbproof.lab.netns import plan
-from lbproof.lab.netns.processes import namespace
+from lbproof.lab.netns.processes import NAMESPACES, namespace
+from lbproof.spec.families import Family, family_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from lbproof.lab.common.networks import Network
     from lbproof.lab.netns.plan import Place
 
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 1
@@ -55,56 +58,81 @@ def link_up(name: str, up: bool) -> None:
         fcntl.ioctl(any_socket, _SIOCSIFFLAGS, struct.pack("16sH14x", name.encode(), flags))
 
 
-def segment() -> None:
+def segment(families: Sequence[Family]) -> None:
     """The bridge, the outside client, the router and the far client behind it."""
     ip(["link set lo up", "link add lan type bridge stp_state 0 forward_delay 0 mcast_snooping 0", "link set lan up"])
     sysctl({f"net/bridge/bridge-nf-call-{table}": 0 for table in ("iptables", "ip6tables", "arptables")})
-    sysctl({"net/ipv6/conf/all/disable_ipv6": 1})
-    _host("router", plan.ROUTER, gateway=None)
-    _host("client", plan.CLIENT, gateway=plan.ROUTER)
+    sysctl({"net/ipv6/conf/all/disable_ipv6": 1})  # the bridge and its ports are no hosts
+    _host("router", plan.ROUTER, families, router=None)
+    _host("client", plan.CLIENT, families, router=plan.ROUTER)
     ip(["netns add far"])
-    ip(
-        [
-            "link add far type veth peer name eth0 netns far",
-            f"addr add {plan.FAR_ROUTER}/24 dev far",
-            "link set far up",
-        ],
-        "router",
-    )
+    ip([f"link add far type veth peer name eth0 address {_mac(plan.BEHIND, plan.FAR)} netns far"], "router")
+    _quiet("far", families)
+    ip([*_addresses("far", plan.BEHIND, plan.FAR_ROUTER, families), "link set far up"], "router")
     ip(
         [
             "link set lo up",
-            f"link set eth0 address {plan.mac_of(plan.FAR)}",
-            f"addr add {plan.FAR}/24 dev eth0",
+            *_addresses("eth0", plan.BEHIND, plan.FAR, families),
             "link set eth0 up",
-            f"route add default via {plan.FAR_ROUTER}",
+            *_default(plan.BEHIND, plan.FAR_ROUTER, families),
         ],
         "far",
     )
-    sysctl({"net/ipv4/ip_forward": 1}, "router")
+    sysctl(_forwarding(families), "router")
 
 
-def _host(name: str, address: str, gateway: str | None) -> None:
-    mac = plan.mac_of(address)
+def _host(name: str, number: int, families: Sequence[Family], router: int | None) -> None:
     ip(
         [
             f"netns add {name}",
-            f"link add v-{name} type veth peer name eth0 address {mac} netns {name}",
+            f"link add v-{name} type veth peer name eth0 address {_mac(plan.LAN, number)} netns {name}",
             f"link set v-{name} master lan up",
         ]
     )
-    sysctl({"net/ipv6/conf/all/disable_ipv6": 1}, name)  # else its kernel talks on the segment by itself
-    commands = ["link set lo up", f"addr add {address}/24 dev eth0", "link set eth0 up"]
-    ip([*commands, f"route add default via {gateway}"] if gateway else commands, name)
+    _quiet(name, families)
+    commands = ["link set lo up", *_addresses("eth0", plan.LAN, number, families), "link set eth0 up"]
+    ip([*commands, *(_default(plan.LAN, router, families) if router else [])], name)
+
+
+def _mac(network: Network, number: int) -> str:
+    return plan.mac_of(network.ipv4_host(number))
+
+
+def _addresses(interface: str, network: Network, number: int, families: Sequence[Family]) -> list[str]:
+    pairs = zip(network.hosts(number, families), network.ranges(families), strict=True)
+    return [f"addr add {address}/{subnet.prefixlen} dev {interface}" for address, subnet in pairs]
+
+
+def _default(network: Network, router: int, families: Sequence[Family]) -> list[str]:
+    return [f"route add default via {address}" for address in network.hosts(router, families)]
+
+
+def _quiet(netns: str, families: Sequence[Family]) -> None:
+    """Keep a host's kernel from talking by itself where the lab has no use for it; eth0 exists and is down.
+
+    Duplicate address detection would make an address usable only a second after its interface, and router
+    solicitations would be asked of a router that answers none. What stays is what IPv6 cannot do without: a link-local
+    address, from which implementations send NDP, and the MLD reports of an interface that comes up.
+    """
+    if Family.IPV6 not in families:
+        sysctl({"net/ipv6/conf/all/disable_ipv6": 1}, netns)
+        return
+    settings = ("accept_dad", "accept_ra")
+    sysctl({f"net/ipv6/conf/{one}/{name}": 0 for one in ("default", "eth0") for name in settings}, netns)
+
+
+def _forwarding(families: Sequence[Family]) -> dict[str, int]:
+    names = {Family.IPV4: "net/ipv4/ip_forward", Family.IPV6: "net/ipv6/conf/all/forwarding"}
+    return {names[family]: 1 for family in families}
 
 
 def node(place: Place, others: Iterable[Place]) -> None:
     """A node's namespace, its cable, its routes to the other nodes' pods and their masquerade."""
-    name = place.node.name
-    _host(name, str(place.node.address), plan.ROUTER)
+    name, families = place.node.name, place.node.families
+    _host(name, place.host, families, plan.ROUTER)
     sysctl(
         {
-            "net/ipv4/ip_forward": 1,
+            **_forwarding(families),
             "net/ipv4/conf/all/rp_filter": 0,
             "net/ipv4/conf/default/rp_filter": 0,
             "net/netfilter/nf_conntrack_tcp_be_liberal": 1,
@@ -115,46 +143,59 @@ def node(place: Place, others: Iterable[Place]) -> None:
         ip(
             [
                 f"link add mgmt type veth peer name mgmt netns {name}",
-                f"addr add {plan.KEEPER_SIDE}/30 dev mgmt",
+                f"addr add {plan.SUPERVISOR_SIDE}/30 dev mgmt",
                 "link set mgmt up",
             ]
         )
         ip([f"addr add {plan.API_SIDE}/30 dev mgmt", "link set mgmt up"], name)
-    routes = [f"route add {other.pod_cidr} via {other.node.address}" for other in others if other != place]
+    routes = [
+        f"route add {pods} via {other.node.address_for(family_of(pods))}"
+        for other in others
+        if other != place
+        for pods in other.pod_ranges
+    ]
     if routes:
         ip(routes, name)
     # pods reach the outside with their node's address, as with any CNI
-    rule = f"-s {place.pod_cidr} ! -d {plan.POD_CIDR} -m comment --comment lbproof-masquerade -j MASQUERADE"
-    output(["iptables", "-w", "-t", "nat", "-A", "POSTROUTING", *rule.split()], netns=namespace(name))
+    for pods, everywhere in zip(place.pod_ranges, plan.PODS.ranges(families), strict=True):
+        program = "iptables" if family_of(pods) is Family.IPV4 else "ip6tables"
+        rule = f"-s {pods} ! -d {everywhere} -m comment --comment lbproof-masquerade -j MASQUERADE"
+        output([program, "-w", "-t", "nat", "-A", "POSTROUTING", *rule.split()], netns=namespace(name))
 
 
 def forget_node(place: Place, pods: Iterable[str]) -> None:
-    """A node's and its pods' namespaces go; links first, since a namespace frees its links some time after its name."""
+    """A node's and its pods' namespaces go; links first, since a namespace frees its links some time after its name.
+
+    A pod that was ending when its node crashed may remove its namespace at the same time.
+    """
     links = [place.port, "mgmt"] if place.index == 0 else [place.port]
-    named = [netns for netns in (place.node.name, *pods) if Path(namespace(netns)).exists()]
-    ip([*(f"link del {link}" for link in links), *(f"netns del {netns}" for netns in named)])
+    ip([f"link del {link}" for link in links])
+    gone = 'for name; do ip netns del "$name" || [ ! -e "$0/$name" ] || exit 1; done'
+    output(["sh", "-c", gone, NAMESPACES, place.node.name, *pods])
 
 
-def pod(place: Place, netns: str, address: str) -> None:
+def pod(place: Place, netns: str, number: int) -> None:
     """A pod's namespace and its link to the node."""
     port = f"v{netns}"
+    addresses, gateways = place.pod_addresses(number), place.gateways
     ip([f"netns add {netns}"])
     ip(
         [
-            f"link add {port} type veth peer name eth0 address {plan.mac_of(address)} netns {netns}",
-            f"addr add {place.gateway}/32 dev {port}",
+            f"link add {port} type veth peer name eth0 address {place.pod_mac(number)} netns {netns}",
+            *(f"addr add {ip_network(gateway)} dev {port}" for gateway in gateways),
             f"link set {port} up",
-            f"route add {address}/32 dev {port}",
+            *(f"route add {ip_network(address)} dev {port}" for address in addresses),
         ],
         place.node.name,
     )
+    _quiet(netns, place.node.families)
     ip(
         [
             "link set lo up",
-            f"addr add {address}/32 dev eth0",
+            *(f"addr add {ip_network(address)} dev eth0" for address in addresses),
             "link set eth0 up",
-            f"route add {place.gateway} dev eth0",
-            f"route add default via {place.gateway}",
+            *(f"route add {gateway} dev eth0" for gateway in gateways),
+            *(f"route add default via {gateway}" for gateway in gateways),
         ],
         netns,
     )

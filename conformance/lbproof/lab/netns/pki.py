@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import secrets
+from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 
 import trustme
@@ -16,7 +17,10 @@ import trustme
 from lbproof.lab.netns import plan
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
+
+    from lbproof.spec.families import Family
 
 IDENTITIES = {
     "admin": 'lbproof-admin,admin,"system:masters"',
@@ -34,17 +38,19 @@ _NAMES = (
     "kubernetes.default.svc.cluster.local",
     "localhost",
 )
-_ADDRESSES = ("127.0.0.1", plan.CONTROL_PLANE, plan.API_SERVICE, plan.API_SIDE)
 
 
-def make(directory: Path) -> dict[str, str]:
+def make(directory: Path, families: Sequence[Family]) -> dict[str, str]:
     """Fill a directory with the lab's keys and certificates, and return the token of each identity.
 
     Files: `ca.crt`, `apiserver.crt`, `apiserver.key`, and `sa.key`, by which tokens of service accounts are signed.
     """
     directory.mkdir(mode=0o700)
     authority = trustme.CA(organization_name="lbproof-lab")
-    server = authority.issue_cert(*_NAMES, *_ADDRESSES, common_name="kube-apiserver")
+    node = plan.LAN.hosts(plan.CONTROL_PLANE, families)
+    service = plan.SERVICES.hosts(plan.API_SERVICE, families)
+    addresses = map(str, (IPv4Address("127.0.0.1"), plan.API_SIDE, *node, *service))
+    server = authority.issue_cert(*_NAMES, *addresses, common_name="kube-apiserver")
     authority.cert_pem.write_to_path(str(directory / "ca.crt"))
     server.cert_chain_pems[0].write_to_path(str(directory / "apiserver.crt"))
     server.private_key_pem.write_to_path(str(directory / "apiserver.key"))

@@ -3,29 +3,32 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from ipaddress import IPv4Address, ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import TYPE_CHECKING
 
-from lbproof.lab.base import LabError, Node, Role, Segment
+from lbproof.lab.base import LabError, Node, Role
+from lbproof.lab.common.networks import Network
 
 if TYPE_CHECKING:
     from lbproof.lab.base import Topology
-    from lbproof.spec.families import IPAddress
+    from lbproof.spec.families import IPAddress, IPNetwork
 
-LAN = "192.168.172."
-ROUTER, CLIENT, CONTROL_PLANE = LAN + "1", LAN + "50", LAN + "141"
-FAR, FAR_ROUTER = "10.99.0.10", "10.99.0.1"
-KEEPER_SIDE, API_SIDE = "10.254.0.1", "10.254.0.2"
+
+LAN = Network(ipv4=IPv4Network("192.168.172.0/24"), ipv6=IPv6Network("fd00:192:168:172::/64"))
+ROUTER, CLIENT, CONTROL_PLANE = 1, 50, 141
+"""Numbers of hosts on the segment."""
+BEHIND = Network(ipv4=IPv4Network("10.99.0.0/24"), ipv6=IPv6Network("fd00:10:99::/64"))
+"""Network behind the router."""
+FAR_ROUTER, FAR = 1, 10
+"""Numbers of the router and the client there."""
+PODS = Network(ipv4=IPv4Network("10.244.0.0/16"), ipv6=IPv6Network("fd00:10:244::/48"))
+SERVICES = Network(ipv4=IPv4Network("10.96.0.0/12"), ipv6=IPv6Network("fd00:10:96::/112"))
+API_SERVICE = 1
+"""Number of the Service `kubernetes`, which the API server takes by itself."""
+SUPERVISOR_SIDE, API_SIDE = IPv4Address("10.254.0.1"), IPv4Address("10.254.0.2")
 """The management link between the supervisor and the control plane's node; no node's traffic uses it."""
-POD_CIDR, SERVICE_CIDR, API_SERVICE = "10.244.0.0/16", "10.96.0.0/12", "10.96.0.1"
 AUDIT_LOG = "audit.log"
 """The API server's audit log, among the lab's logs."""
-
-SEGMENT = Segment(
-    name="lan",
-    subnets=(ip_network(LAN + "0/24"),),
-    free=tuple(IPv4Address(f"{LAN}{host}") for host in range(160, 240)),
-)
 
 _WORKER_HOSTS = (*range(151, 160), *range(2, 50), *range(51, 141), *range(142, 151), *range(240, 255))
 
@@ -37,6 +40,8 @@ class Place:
     node: Node
     index: int
     """Index in the list of nodes; 0 is the control plane."""
+    host: int
+    """Number on the segment."""
 
     @property
     def port(self) -> str:
@@ -44,39 +49,52 @@ class Place:
         return f"v-{self.node.name}"
 
     @property
-    def pod_cidr(self) -> str:
-        """Network of the pods on this node."""
-        return f"10.244.{self.index}.0/24"
+    def pods(self) -> Network:
+        """Network of the pods on this node; the node itself is its host 1, and pods are 2 to 254."""
+        ipv6 = IPv6Address(int(PODS.ipv6[0]) + (int(str(self.index), 16) << 64))
+        return Network(ipv4=IPv4Network(f"10.244.{self.index}.0/24"), ipv6=IPv6Network((ipv6, 64)))
 
     @property
-    def gateway(self) -> str:
-        """Address of the node in the network of its pods."""
-        return self.pod_address(1)
+    def pod_ranges(self) -> tuple[IPNetwork, ...]:
+        """Ranges of the pods on this node, of the lab's families."""
+        return self.pods.ranges(self.node.families)
 
-    def pod_address(self, host: int) -> str:
-        """Return the address of a pod by its number on the node (2 to 254)."""
-        return f"10.244.{self.index}.{host}"
+    @property
+    def gateways(self) -> tuple[IPAddress, ...]:
+        """Addresses of the node in the network of its pods."""
+        return self.pod_addresses(1)
+
+    def pod_addresses(self, number: int) -> tuple[IPAddress, ...]:
+        """Return the addresses of a pod by its number on the node."""
+        return self.pods.hosts(number, self.node.families)
+
+    def pod_mac(self, number: int) -> str:
+        """Return the hardware address of a pod."""
+        return mac_of(self.pods.ipv4_host(number))
 
 
-def mac_of(address: IPAddress | str) -> str:
-    """Return the hardware address for an IPv4 address: it contains the four bytes, so a frame shows its sender."""
-    return "02:00:" + ":".join(f"{int(part):02x}" for part in str(address).split("."))
+def mac_of(address: IPv4Address) -> str:
+    """Return the hardware address for an IPv4 address: it contains the four bytes, so a frame shows its sender.
+
+    A host without IPv4 has that of the address that it would have.
+    """
+    return f"02:00:{address.packed.hex(':')}"
 
 
 def places(topology: Topology) -> tuple[Place, ...]:
     """Return the nodes of a topology, control plane first. Raises `LabError` for more than the segment has room for."""
     if not 0 <= topology.workers <= len(_WORKER_HOSTS):
         raise LabError(f"{topology.workers} workers: the netns lab has room for 0 to {len(_WORKER_HOSTS)}")
-    hosts = [CONTROL_PLANE, *(f"{LAN}{host}" for host in _WORKER_HOSTS[: topology.workers])]
     return tuple(
         Place(
             index=index,
+            host=host,
             node=Node(
                 name=f"w{index:02}" if index else "m01",
                 role=Role.WORKER if index else Role.CONTROL_PLANE,
-                addresses=(ip_address(address),),
-                mac=mac_of(address),
+                addresses=LAN.hosts(host, topology.families),
+                mac=mac_of(LAN.ipv4_host(host)),
             ),
         )
-        for index, address in enumerate(hosts)
+        for index, host in enumerate([CONTROL_PLANE, *_WORKER_HOSTS[: topology.workers]])
     )

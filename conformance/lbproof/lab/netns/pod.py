@@ -82,13 +82,14 @@ class Pod:
         self.name: str = metadata["name"]
         self.host_network: bool = spec.get("hostNetwork", False)
         self.netns = host.place.node.name if self.host_network else f"p-{self.uid[:8]}"
-        self.address = str(host.place.node.address) if self.host_network else ""
+        self.addresses = host.place.node.addresses if self.host_network else ()
+        self._number = 0
         self._directory = host.inside.work / "pods" / self.uid
         self._word = _Word()
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._wake_lock = threading.Lock()
         self._path = f"/api/v1/namespaces/{self.namespace}/pods/{self.name}"
-        self._source = Source(host.api, obj, str(host.place.node.address))
+        self._source = Source(host.api, obj, host.place.node.addresses)
         self._set = self._mounted = False
         self._refresh_at = 0.0
         self._posted: dict[str, Any] = dict(obj.get("status", {}))
@@ -139,7 +140,12 @@ class Pod:
     @property
     def running(self) -> bool:
         """Whether it has its address and runs a container."""
-        return bool(self.address) and any(row.state.running for row in self._containers)
+        return bool(self.addresses) and any(row.state.running for row in self._containers)
+
+    @property
+    def mac(self) -> str:
+        """Hardware address of its interface."""
+        return self.host.place.node.mac if self.host_network else self.host.place.pod_mac(self._number)
 
     @property
     def processes(self) -> list[int]:
@@ -163,16 +169,16 @@ class Pod:
     def _set_up(self) -> None:
         """Its namespace and address. `LabError` when it cannot have them."""
         if not self.host_network:
-            address = self.host.take_address(self._posted.get("podIP", ""))
+            number = self.host.take_number(self._posted.get("podIP", ""))
             try:
-                network.pod(self.host.place, self.netns, address)
+                network.pod(self.host.place, self.netns, number)
             except LabError:
                 network.forget_pod(self.host.place, self.netns)
-                self.host.give_address_back(address)
+                self.host.give_number_back(number)
                 raise
-            self.address = address
+            self._number, self.addresses = number, self.host.place.pod_addresses(number)
         self._set = True
-        self._source.pod_address = self.address
+        self._source.pod_addresses = self.addresses
         self._posted["startTime"] = self._posted.get("startTime") or status.now()
 
     def _step(self) -> float:
@@ -268,7 +274,7 @@ class Pod:
         base = {
             "PATH": container.PATH,
             "HOSTNAME": hostname,
-            "KUBERNETES_SERVICE_HOST": plan.API_SERVICE,
+            "KUBERNETES_SERVICE_HOST": str(plan.SERVICES.hosts(plan.API_SERVICE, self.host.place.node.families)[0]),
             "KUBERNETES_SERVICE_PORT": "443",
             **image.env,
         }
@@ -282,7 +288,7 @@ class Pod:
                 root=self._directory / "roots" / state.name,
                 netns=self.netns,
                 hostname=hostname,
-                address=self.address,
+                addresses=self.addresses,
                 log=inside.log / f"{self.namespace}_{self.name}_{state.name}.log",
             )
         except NotYetError as reason:
@@ -324,7 +330,7 @@ class Pod:
             if probe is None:
                 continue
             if now >= probe.due:
-                probe.answered(probe.ask(self.address, row.state.pid), time.monotonic())
+                probe.answered(probe.ask(str(self.addresses[0]), row.state.pid), time.monotonic())
             due = min(due, probe.due)
         if row.readiness:
             row.state.ready = row.readiness.passed
@@ -342,9 +348,9 @@ class Pod:
         said: dict[str, Any] = {
             "phase": status.phase([row.state for row in self._containers], policy),
             "hostIP": str(self.host.place.node.address),
-            "hostIPs": [{"ip": str(self.host.place.node.address)}],
-            "podIP": self.address,
-            "podIPs": [{"ip": self.address}],
+            "hostIPs": [{"ip": str(address)} for address in self.host.place.node.addresses],
+            "podIP": str(self.addresses[0]),
+            "podIPs": [{"ip": str(address)} for address in self.addresses],
             "startTime": self._posted["startTime"],
             "conditions": status.conditions(
                 networked=True,
@@ -393,6 +399,6 @@ class Pod:
             return
         if not self.host_network:
             network.forget_pod(self.host.place, self.netns)
-            self.host.give_address_back(self.address)
+            self.host.give_number_back(self._number)
         shutil.rmtree(self._directory, ignore_errors=True)
         self.host.forget(self.obj)

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from lbproof.lab.base import Image
     from lbproof.lab.netns.api import Api
     from lbproof.lab.netns.plan import Place
+    from lbproof.spec.families import IPAddress
 
 
 @dataclass(slots=True, kw_only=True)
@@ -22,6 +23,8 @@ class Inside:
     log: Path
     ca: Path
     token: str
+    api_address: IPAddress
+    """The API server's, on the segment."""
     lease_every: float
     """Seconds between renewals."""
     images: list[Image] = field(default_factory=list)
@@ -38,12 +41,12 @@ class PodHost(Protocol):
     frozen: bool
     """Whether the node's processes are stopped."""
 
-    def take_address(self, before: str) -> str:
-        """Reserve an address for a pod, the earlier one when it is free. `LabError` when none is left."""
+    def take_number(self, before: str) -> int:
+        """Reserve a number for a pod, that of its earlier address if it is free. `LabError` when none is left."""
         ...
 
-    def give_address_back(self, address: str) -> None:
-        """Release a pod's address."""
+    def give_number_back(self, number: int) -> None:
+        """Release a pod's number."""
         ...
 
     def forget(self, obj: dict[str, Any]) -> None:

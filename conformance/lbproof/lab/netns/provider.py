@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from lbproof.lab.base import Topology
 from lbproof.lab.common.capacity import capacity
-from lbproof.lab.common.options import API_PORT, CLUSTER, shape
+from lbproof.lab.common.options import API_PORT, CLUSTER, families, shape
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from lbproof.lab.option import Option
     from lbproof.lab.provider import LabRequest
     from lbproof.lab.registry import LabInfo
+    from lbproof.spec.families import Family
 
 # ruff: noqa: PLC0415 - `--help` loads this module and waits for none of the others
 _BYTES_PER_LAB = 2 * 1024**3
@@ -40,7 +41,8 @@ class NetnsProvider:
         from lbproof.lab.components import ComponentOptions
         from lbproof.lab.netns import doctor
 
-        return doctor.examine(ComponentOptions(directory=request.components), request.python_modules)
+        options = ComponentOptions(directory=request.components)
+        return doctor.examine(options, request.python_modules, families(request.options))
 
     def boot(
         self, request: LabRequest, progress: Callable[[str], None], *, lifeline: bool
@@ -49,7 +51,7 @@ class NetnsProvider:
         from lbproof.lab.netns.lab import NetnsLab
 
         topology = request.topology or Topology(**shape(request.options))
-        paths = self.bring(request, progress)
+        paths = self._bring(request, progress, topology.families)
         api_port = request.options.get(API_PORT.key, 0)
         lab = NetnsLab.up(
             request.name, topology, programs=paths, progress=progress, lifeline=lifeline, api_port=api_port
@@ -58,10 +60,14 @@ class NetnsProvider:
 
     def bring(self, request: LabRequest, progress: Callable[[str], None]) -> Mapping[str, Path]:
         """Make the components of the lab and of the implementation available, which runs as programs."""
+        return self._bring(request, progress, families(request.options))
+
+    @staticmethod
+    def _bring(request: LabRequest, progress: Callable[[str], None], wanted: Collection[Family]) -> Mapping[str, Path]:
         from lbproof.lab.components import LAB, ComponentOptions, ensure
         from lbproof.lab.netns import doctor
 
-        doctor.require(request.python_modules)
+        doctor.require(request.python_modules, wanted)
         names = (*LAB, *request.programs, *request.files)
         return ensure(names, progress=progress, options=ComponentOptions(directory=request.components))
 

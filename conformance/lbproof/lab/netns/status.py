@@ -26,7 +26,8 @@ def node_object(place: Place) -> dict[str, Any]:
     """A Node as kubeadm leaves it: the control plane is tainted and takes no external load balancer's traffic."""
     name = place.node.name
     labels = {"kubernetes.io/hostname": name, "kubernetes.io/os": "linux", "kubernetes.io/arch": _architecture()}
-    spec: dict[str, Any] = {"podCIDR": place.pod_cidr, "podCIDRs": [place.pod_cidr]}
+    ranges = [str(pods) for pods in place.pod_ranges]
+    spec: dict[str, Any] = {"podCIDR": ranges[0], "podCIDRs": ranges}
     if place.node.role is Role.CONTROL_PLANE:
         labels |= {_CONTROL_PLANE: "", "node.kubernetes.io/exclude-from-external-load-balancers": ""}
         spec["taints"] = [{"key": _CONTROL_PLANE, "effect": "NoSchedule"}]
@@ -38,7 +39,7 @@ def _architecture() -> str:
 
 
 def node_status(place: Place, version: str, at: str) -> dict[str, Any]:
-    """A healthy node's status, as the body of a patch."""
+    """A healthy node's status, as the body of a strategic merge patch."""
     reasons = {
         "MemoryPressure": "KubeletHasSufficientMemory",
         "DiskPressure": "KubeletHasNoDiskPressure",
@@ -50,8 +51,9 @@ def node_status(place: Place, version: str, at: str) -> dict[str, Any]:
     return {
         "status": {
             "addresses": [
-                {"type": "InternalIP", "address": str(place.node.address)},
+                *({"type": "InternalIP", "address": str(address)} for address in place.node.addresses),
                 {"type": "Hostname", "address": name},
+                {"$patch": "replace"},  # else merged by `type`, of which there are two, as in a kubelet's patch
             ],
             "capacity": room,
             "allocatable": room,

@@ -106,7 +106,15 @@ class Supervisor:
         rpc.serve(self._state / "ctl.sock", commands)
 
     def _forward(self) -> subprocess.Popen[bytes]:
-        argv = [sys.executable, "-P", "-m", "lbproof.lab.common.api_proxy", str(self._listen), plan.API_SIDE, "6443"]
+        argv = [
+            sys.executable,
+            "-P",
+            "-m",
+            "lbproof.lab.common.api_proxy",
+            str(self._listen),
+            str(plan.API_SIDE),
+            "6443",
+        ]
         return processes.start_here(argv, log=self._cluster.log / "forward.log", descriptor=self._listen)
 
     def _stage(self, text: str) -> None:
@@ -137,9 +145,13 @@ class Supervisor:
     # commands
     def _pod(self, namespace: str, name: str) -> dict[str, Any]:
         pod = self._cluster.pod(namespace, name)
-        mac = pod.host.place.node.mac if pod.host_network else plan.mac_of(pod.address)
-        place = pod.host.place.node.name
-        return {"netns": pod.netns, "address": pod.address, "mac": mac, "node": place, "pids": pod.processes}
+        return {
+            "netns": pod.netns,
+            "addresses": [str(address) for address in pod.addresses],
+            "mac": pod.mac,
+            "node": pod.host.place.node.name,
+            "pids": pod.processes,
+        }
 
     def _status(self) -> dict[str, Any]:
         return {

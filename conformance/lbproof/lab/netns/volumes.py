@@ -16,9 +16,10 @@ from lbproof.lab.netns.api import ApiError
 from lbproof.lab.netns.container import expand
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from lbproof.lab.netns.api import Api
+    from lbproof.spec.families import IPAddress
 
 NOT_FOUND = 404
 Files = dict[str, bytes]
@@ -31,10 +32,10 @@ class NotYetError(RuntimeError):
 class Source:
     """Where one pod's volumes and environment come from."""
 
-    def __init__(self, api: Api, pod: Mapping[str, Any], node_address: str) -> None:
+    def __init__(self, api: Api, pod: Mapping[str, Any], node_addresses: Sequence[IPAddress]) -> None:
         """Nothing is read yet."""
-        self._api, self._pod, self._node_address = api, pod, node_address
-        self.pod_address = ""
+        self._api, self._pod, self._node_addresses = api, pod, node_addresses
+        self.pod_addresses: Sequence[IPAddress] = ()
         self._tokens: dict[str, tuple[bytes, float]] = {}
 
     def populate(self, directory: Path) -> None:
@@ -126,10 +127,10 @@ class Source:
 
     def field(self, path: str) -> str:
         """What a `fieldRef` means."""
-        if path in {"status.podIP", "status.podIPs"}:
-            return self.pod_address
-        if path in {"status.hostIP", "status.hostIPs"}:
-            return self._node_address
+        addresses = {"status.podIP": self.pod_addresses, "status.hostIP": self._node_addresses}
+        if path.removesuffix("s") in addresses:
+            known = addresses[path.removesuffix("s")]
+            return ",".join(map(str, known if path.endswith("s") else known[:1]))
         metadata = self._pod["metadata"]
         for holder in ("labels", "annotations"):
             if path.startswith(f"metadata.{holder}['"):

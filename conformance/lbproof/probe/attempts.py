@@ -1,7 +1,4 @@
-"""HTTP requests over a new connection each, any number of them under way: for probers that wait for none.
-
-Standard library alone, so that a prober starts in some hundredths of a second.
-"""
+"""HTTP requests over a new connection each, any number of them pending: for tasks that wait for none."""
 
 from __future__ import annotations
 
@@ -12,6 +9,8 @@ import socket
 import time
 from dataclasses import dataclass
 from typing import Generic, TypeVar
+
+from lbproof.probe.connection import family_of
 
 _STATUS = len("HTTP/1.1 200")
 _OK = (b"HTTP/1.0 200", b"HTTP/1.1 200")
@@ -33,7 +32,7 @@ class Attempt(Generic[K]):
 
 
 class Attempts(Generic[K]):
-    """The attempts of one process, registered with its epoll."""
+    """The attempts of one task, registered with its epoll."""
 
     def __init__(self, poll: select.epoll, path: str, *, life: float) -> None:
         """Each is a GET of `path`, which is given up `life` seconds after its beginning."""
@@ -42,12 +41,12 @@ class Attempts(Generic[K]):
         self._open: dict[int, Attempt[K]] = {}
 
     def __len__(self) -> int:
-        """How many are under way."""
+        """Return the number of pending ones."""
         return len(self._open)
 
     def begin(self, key: K, address: str, port: int, began: float) -> bool:
-        """Connect; False when there is no way there."""
-        sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        """Connect; return False when there is no way there."""
+        sock = socket.socket(family_of(address), socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         if sock.connect_ex((address, port)) not in (0, errno.EINPROGRESS):
             sock.close()
             return False
@@ -56,7 +55,7 @@ class Attempts(Generic[K]):
         return True
 
     def go_on(self, descriptor: int) -> Attempt[K] | None:
-        """Take what happened at a connection; the attempt when it is over with that."""
+        """Handle an event of a connection; return the attempt when it has ended with that."""
         attempt = self._open.get(descriptor)
         if attempt is None:
             return None

@@ -1,14 +1,10 @@
-"""The askers tell when an address answers first and last, and ask no more than they may."""
+"""The task `availability` reports when an address answers first and last, and asks no more than it may."""
 
 from __future__ import annotations
 
-import contextlib
-import http.server
 import subprocess
 import sys
-import threading
 import time
-from contextlib import ExitStack
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,22 +17,24 @@ sys.path.insert(0, str(Path(__file__).parents[2]))  # for the helpers of tests, 
 
 from tests.observe.places import Segment
 
-from lbproof.lab.base import LabError
+from lbproof.probe.protocol import text_of
+from lbproof.probe.tasks.availability import QUIET, SILENT_ASKS, Asking, Turns
+from lbproof.spec.families import Family
 from lbproof.witnesses.wait import eventually
-from lbproof_perf.probes.arp_frames import opened
-from lbproof_perf.probes.prober import Prober, each_row
-from lbproof_perf.probes.services import QUIET, SILENT_ASKS, Asking, Turns
+from lbproof_perf.probes import neighbours
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-MAC, SENDER = "02:00:00:00:5e:ed", "10.77.0.254"
+    from lbproof.witnesses.stream import Stream
+
+MAC, SENDER = "02:00:00:00:5e:ed", IPv4Address("10.77.0.254")
 ONE, TWO = b"\x0a\x4d\x00\x0a", b"\x0a\x4d\x00\x0b"
 
 
 @pytest.fixture(scope="module")
 def segment() -> Iterator[Segment]:
-    """A segment of the askers' own."""
+    """A segment of the task's own."""
     with Segment() as made:
         yield made
 
@@ -74,11 +72,11 @@ def test_the_first_answer_is_told_once_with_what_is_not_known() -> None:
 
     assert asking.ask(1.0)[0] == [ONE]
     assert asking.ask(1.005)[0] == [ONE]
-    assert asking.heard(TWO, 1.006) is None
-    verb, step = asking.heard(ONE, 1.006) or ("", 0.0)
+    assert asking.answered(TWO, 1.006) is None
+    verb, step = asking.answered(ONE, 1.006) or ("", 0.0)
     assert verb == "first"
     assert step == pytest.approx(0.006)
-    assert asking.heard(ONE, 1.007) is None
+    assert asking.answered(ONE, 1.007) is None
     assert asking.ask(1.01) == ([], [])
 
 
@@ -87,11 +85,11 @@ def test_silence_takes_requests_and_time() -> None:
     asking = Asking(5)
     asking.begin(ONE, last=True)
     asking.ask(1.0)
-    verb, step = asking.heard(ONE, 1.0005) or ("", 0.0)
+    verb, step = asking.answered(ONE, 1.0005) or ("", 0.0)
     assert verb == "still"  # from now on it is watched
     assert step == pytest.approx(0.0005)
     assert ONE in asking
-    assert asking.heard(ONE, 1.001) is None
+    assert asking.answered(ONE, 1.001) is None
     for at in range(SILENT_ASKS):
         assert asking.ask(1.005 + at * 0.005) == ([ONE], [])
 
@@ -111,79 +109,78 @@ def test_an_address_that_was_silent_already_has_no_last_answer() -> None:
     assert asking.ask(9.0)[1] == [(ONE, None, 0.0)]
 
 
+class Asker:
+    """The task at the client, and what it has found."""
+
+    def __init__(self, stream: Stream, found: list[Any]) -> None:
+        self.stream, self.found = stream, found
+
+    def begin(self, verb: str, address: str) -> None:
+        """Ask for an address."""
+        frame = neighbours.request(mac=MAC, address=SENDER, target=IPv4Address(address))
+        self.stream.tell([verb, address, None if verb == "http" else text_of(frame)])
+
+
 @pytest.fixture
-def asker(segment: Segment) -> Iterator[tuple[Prober, list[Any]]]:
-    """The ARP asker at the client, and what it has told."""
-    told: list[Any] = []
+def asker(segment: Segment) -> Iterator[Asker]:
+    """The task at the client, on port 8001 of whom it asks by HTTP."""
     client = segment.hosts["client"]
-    with ExitStack() as stack:
-        wire = stack.enter_context(contextlib.closing(opened(client, MAC)))
-        prober = Prober(
-            "lbproof_perf.probes.services",
-            (str(wire.fileno()), MAC, SENDER, "8001", "/"),
-            each_row(told.append),
-            descriptors=[wire.fileno()],
-            inside=client.inside(),
-        )
-        yield stack.enter_context(prober), told
+    found: list[Any] = []
+    replies = [neighbours.replies(client.interface, MAC, Family.IPV4)]
+    with client.start_probe() as probe:
+        stream = probe.request("availability", each=found.append, replies=replies, port=8001, path="/")
+        stream.wait_ready()
+        yield Asker(stream, found)
+        assert stream.cancel().dropped == 0
 
 
-def test_arp_is_seen_to_begin_and_to_end(segment: Segment, asker: tuple[Prober, list[Any]]) -> None:
+def test_answers_are_seen_to_begin_and_to_end(segment: Segment, asker: Asker) -> None:
     """A host's kernel answers from when it has an address until it has not; nobody's neighbours change by it."""
-    ask, told = asker
-    ask.say("first 10.77.0.9")
+    found = asker.found
+    asker.begin("first", "10.77.0.9")
     before = time.monotonic()
     with segment.address("twin", IPv4Address("10.77.0.9")):
-        eventually(lambda: told, bool, what="a first answer", within=10)
-        verb, address, moment, _, mac = told.pop()
-        ask.say("last 10.77.0.9")
-        eventually(lambda: told, bool, what="it is watched", within=10)
+        eventually(lambda: found, bool, what="a first answer", within=10)
+        verb, address, moment, _, mac = found.pop()
+        asker.begin("last", "10.77.0.9")
+        eventually(lambda: found, bool, what="it is watched", within=10)
         assert (verb, address, mac) == ("first", "10.77.0.9", segment.hosts["twin"].mac)
         assert moment > before
     after = time.monotonic()
-    eventually(lambda: [row for row in told if row[0] == "last"], bool, what="silence", within=10)
-    verb, address, moment, step = told.pop()
+    eventually(lambda: [row for row in found if row[0] == "last"], bool, what="silence", within=10)
+    verb, address, moment, step = found.pop()
 
     assert (verb, address) == ("last", "10.77.0.9")
     assert before < moment <= after + step
-    neighbours = segment.hosts["client"].popen(["ip", "neigh", "show", "10.77.0.9"], stdout=subprocess.PIPE)
-    assert neighbours.communicate()[0] == b""
+    table = segment.hosts["client"].popen(["ip", "neigh", "show", "10.77.0.9"], stdout=subprocess.PIPE)
+    assert table.communicate()[0] == b""
 
 
-class FakeWeb(http.server.BaseHTTPRequestHandler):
-    """Answers 503 twice, then 200."""
+WEB = """
+import http.server, sys
 
+class Web(http.server.BaseHTTPRequestHandler):
     left = 2
 
-    def do_GET(self) -> None:
+    def do_GET(self):
         type(self).left -= 1
         self.send_response(503 if type(self).left >= 0 else 200)
         self.end_headers()
 
-    def log_message(self, *_: object) -> None:
-        """Nothing is logged."""
+http.server.ThreadingHTTPServer((sys.argv[1], 8001), Web).serve_forever()
+"""
+"""Answers 503 twice, then 200."""
 
 
-def test_only_a_200_counts(segment: Segment, asker: tuple[Prober, list[Any]]) -> None:
+def test_only_a_200_counts(segment: Segment, asker: Asker) -> None:
     """A refused connection is tried again, an error is no success, and the first 200 ends it."""
-    ask, told = asker
     web = segment.hosts["web"]
-    ask.say(f"http {web.address}")
-    with web.inside():
-        server = http.server.ThreadingHTTPServer((str(web.address), 8001), FakeWeb)
-    with server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        eventually(lambda: told, bool, what="a 200", within=10)
-        server.shutdown()
+    asker.begin("http", str(web.address))
+    with web.popen([sys.executable, "-c", WEB, str(web.address)], stderr=subprocess.PIPE) as server:
+        eventually(lambda: asker.found, bool, what="a 200", within=10)
+        server.kill()
+        assert server.stderr is not None
+        log = server.stderr.read().decode()
 
-    assert [row[:2] for row in told] == [["http", str(web.address)]]
-    assert FakeWeb.left < 0
-
-
-def test_an_asker_that_ended_is_an_error() -> None:
-    """What cannot be seen is not taken for what did not happen."""
-    with Prober("lbproof_perf.probes.services", ("no socket",)) as ask:
-        ask.process.wait(10)
-
-        with pytest.raises(LabError, match="ended by itself"):
-            ask.say("first 10.77.0.2")
+    assert [row[:2] for row in asker.found] == [["http", str(web.address)]]
+    assert log.count(" 503 ") == 2

@@ -1,0 +1,138 @@
+"""Workloads by kind and role: when they are ready, and what a restart does to them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+from tests.suite.acme import Acme
+from tests.suite.fake_cluster import FakeCluster
+
+from lbproof.adapters.base import Workload, WorkloadRole
+from lbproof.context import CannotShow
+from lbproof.context.workloads import Workloads
+from lbproof.lab.base import Capability
+from lbproof.spec import Untestable
+from lbproof.witnesses.journal import Journal
+from lbproof.witnesses.wait import EventuallyFailed, Waiter
+
+if TYPE_CHECKING:
+    from lbproof.lab.base import Lab
+
+BOTH = frozenset(WorkloadRole)
+
+
+class FakeLab:
+    """Kills pods, which are started again at once."""
+
+    def __init__(self, cluster: FakeCluster, *, able: bool = True) -> None:
+        self.cluster, self.able = cluster, able
+
+    def can(self, capability: Capability) -> bool:
+        return self.able and capability is Capability.KILL
+
+    def kill(self, namespace: str, name: str) -> None:
+        self.cluster.log.append(f"kill {name}")
+        pod = self.cluster.objects[f"/api/v1/namespaces/{namespace}/pods/{name}"]
+        pod["status"]["containerStatuses"][0]["restartCount"] += 1
+
+
+def workload(kind: str = "DaemonSet", name: str = "acme", roles: frozenset[WorkloadRole] = BOTH) -> Workload:
+    """A workload whose pods have its name as a label."""
+    return Workload(kind=kind, namespace="acme", name=name, selector={"app": name}, roles=roles)
+
+
+def of(cluster: FakeCluster, *workloads: Workload, able: bool = True) -> Workloads:
+    """The workloads of an implementation in a cluster."""
+    adapter = Acme()
+    adapter.workloads = workloads
+    waiter = Waiter(Journal(None), {"restarted": 0.1, "reclaimed": 0.1})
+    return Workloads(cast("Lab", FakeLab(cluster, able=able)), cluster.kube, adapter, waiter)
+
+
+def pod(cluster: FakeCluster, name: str, node: str = "w01", *, ready: bool = True) -> None:
+    """Put a running pod of the workload that its name begins with."""
+    cluster.objects[f"/api/v1/namespaces/acme/pods/{name}"] = {
+        "metadata": {"name": name, "labels": {"app": name.partition("-")[0]}},
+        "spec": {"nodeName": node},
+        "status": {
+            "phase": "Running",
+            "conditions": [{"type": "Ready", "status": str(ready)}],
+            "containerStatuses": [{"restartCount": 0}],
+        },
+    }
+
+
+def controlled(cluster: FakeCluster, kind: str, spec: dict[str, Any], status: dict[str, Any]) -> None:
+    """Put the object of a workload."""
+    path = f"/apis/apps/v1/namespaces/acme/{kind.lower()}s/acme"
+    cluster.objects[path] = {"metadata": {"generation": 2}, "spec": spec, "status": status | {"observedGeneration": 2}}
+
+
+READY = {
+    "Deployment": ({"replicas": 1}, {"updatedReplicas": 1, "readyReplicas": 1}),
+    "StatefulSet": ({"replicas": 1}, {"updatedReplicas": 1, "readyReplicas": 1}),
+    "DaemonSet": ({}, {"desiredNumberScheduled": 1, "updatedNumberScheduled": 1, "numberReady": 1}),
+}
+
+
+@pytest.mark.parametrize("kind", READY)
+def test_a_workload_is_ready_by_its_status_and_its_pods(kind: str) -> None:
+    """One whose pods are old, or that has too many, is not."""
+    cluster = FakeCluster()
+    controlled(cluster, kind, *READY[kind])
+    pod(cluster, "acme-1")
+    of(cluster, workload(kind)).rolled_out()
+
+    pod(cluster, "acme-2", "w02")
+    with pytest.raises(EventuallyFailed, match=f"{kind} acme/acme is ready"):
+        of(cluster, workload(kind)).rolled_out()
+
+
+def test_a_static_pod_is_ready_when_each_of_its_pods_is() -> None:
+    """There is no object that says how many there should be; without any it is not ready."""
+    cluster = FakeCluster()
+    with pytest.raises(EventuallyFailed, match="0 there, 0 ready"):
+        of(cluster, workload("StaticPod")).rolled_out()
+    pod(cluster, "acme-w01")
+    pod(cluster, "acme-w02", "w02")
+    of(cluster, workload("StaticPod")).rolled_out()
+
+    pod(cluster, "acme-w03", "w03", ready=False)
+    with pytest.raises(EventuallyFailed, match="3 there, 2 ready"):
+        of(cluster, workload("StaticPod")).rolled_out()
+
+
+def test_a_role_that_no_workload_has_is_untestable() -> None:
+    """Not unsupported: nobody may leave a MUST out by not naming a workload."""
+    found = of(FakeCluster(), workload(roles=frozenset()))
+    for ask in (found.of, found.pods, found.restart, lambda role: found.pod_on(role, "w01")):
+        with pytest.raises(CannotShow) as caught:
+            ask(WorkloadRole.CONTROLLER)
+        assert caught.value.reason is Untestable.NO_WORKLOAD
+
+
+def test_pods_of_a_role_are_those_of_all_its_workloads() -> None:
+    """Three workloads, two of which announce."""
+    cluster = FakeCluster()
+    announcer = frozenset({WorkloadRole.ANNOUNCER})
+    for name, node in (("agent-1", "w01"), ("edge-1", "w02"), ("brain-1", "w03")):
+        pod(cluster, name, node)
+    found = of(cluster, workload(name="agent", roles=announcer), workload(name="edge", roles=announcer), workload())
+
+    assert found.pods(WorkloadRole.ANNOUNCER) == [("w01", "acme", "agent-1"), ("w02", "acme", "edge-1")]
+    assert found.pod_on(WorkloadRole.ANNOUNCER, "w02") == ("acme", "edge-1")
+    with pytest.raises(CannotShow, match="no announcer runs on w03"):
+        found.pod_on(WorkloadRole.ANNOUNCER, "w03")
+
+
+def test_static_pods_are_restarted_by_killing_them() -> None:
+    """The API cannot replace them; a lab that cannot kill cannot show it."""
+    cluster = FakeCluster()
+    pod(cluster, "acme-w01")
+    of(cluster, workload("StaticPod")).restart(WorkloadRole.CONTROLLER)
+    assert cluster.log == ["kill acme-w01"]
+
+    with pytest.raises(CannotShow) as caught:
+        of(cluster, workload("StaticPod"), able=False).restart(WorkloadRole.CONTROLLER)
+    assert caught.value.reason is Untestable.NO_SUCH_FAULT
