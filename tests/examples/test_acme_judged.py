@@ -79,7 +79,7 @@ def test_an_adapter_that_is_right_is_verified_in_the_lab(lab: NetnsLab) -> None:
     [
         (
             '"acme.example/address"',
-            '"acme.example/adress"',
+            '"acme.example/ip"',
             r"✗ service .*first asked for \S+ by annotation and is given",
         ),
         ('", ".join', '"; ".join', r"✗ service .*first is given an address: not within"),
