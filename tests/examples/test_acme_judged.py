@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -54,6 +56,47 @@ def test_it_passes_what_it_claims(lab: NetnsLab, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     report = json.loads((tmp_path / "latest" / "report.json").read_text())
     assert report["counts"]["passed"] == sum(report["counts"].values()) > len(CASES)
+
+
+def adapter_check(lab: NetnsLab, home: Path) -> subprocess.CompletedProcess[str]:
+    """Run `lbproof adapter check` in the lab, with the adapter of a folder."""
+    command = [sys.executable, "-m", "lbproof", "adapter", "check", "acme_lb_proof:Acme", "--lab", lab.name]
+    env = {**os.environ, "PYTHONPATH": str(home)}
+    return subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=100)
+
+
+def test_an_adapter_that_is_right_is_verified_in_the_lab(lab: NetnsLab) -> None:
+    """Each step has its line."""
+    done = adapter_check(lab, EXAMPLE)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert all(line.startswith("✓ ") for line in done.stdout.splitlines())
+    assert "✓ removal" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "line"),
+    [
+        (
+            '"acme.example/address"',
+            '"acme.example/ip"',
+            r"✗ service .*first asked for \S+ by annotation and is given",
+        ),
+        ('", ".join', '"; ".join', r"✗ service .*first is given an address: not within"),
+    ],
+    ids=["annotation", "separator"],
+)
+def test_what_only_a_cluster_shows_is_a_line(lab: NetnsLab, tmp_path: Path, right: str, wrong: str, line: str) -> None:
+    """A name that the implementation does not know, blocks that it cannot read."""
+    shutil.copytree(EXAMPLE, tmp_path / "copy")
+    adapter = tmp_path / "copy/acme_lb_proof.py"
+    assert right in adapter.read_text()
+    adapter.write_text(adapter.read_text().replace(right, wrong))
+
+    done = adapter_check(lab, tmp_path / "copy")
+
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert re.search(line, done.stdout), done.stdout
 
 
 def test_a_frozen_leader_is_replaced_and_says_nothing_more(lab: NetnsLab) -> None:

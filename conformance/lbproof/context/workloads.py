@@ -74,6 +74,15 @@ class Workloads:
             if pod["status"].get("phase") == "Running" and "deletionTimestamp" not in pod["metadata"]
         ]
 
+    def ended(self) -> list[str]:
+        """Return `namespace/pod on node (times)` of each pod in which containers have ended."""
+        return [
+            f"{workload.namespace}/{_name(pod)} on {pod['spec'].get('nodeName')} ({_restarts(pod)} times)"
+            for workload in self.all
+            for pod in self._pods(workload)
+            if _restarts(pod)
+        ]
+
     def pod_on(self, role: WorkloadRole, node: str) -> tuple[str, str]:
         """Return namespace and name of the running pod with a role on a node. Raises `CannotShow` without one."""
         for where, namespace, name in self.pods(role):

@@ -1,4 +1,4 @@
-"""Verification of an adapter in a lab: a pool, a Service that is served, one that is refused, a release; a line each.
+"""Verification of an adapter in a lab: a pool, Services that are served, one that is refused, a release; a line each.
 
 The steps use everything that the adapter claims to report, so that a wrong pattern is found before a run of all checks.
 """
@@ -6,9 +6,10 @@ The steps use everything that the adapter claims to report, so that a wrong patt
 from __future__ import annotations
 
 import time
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
-from lbproof.adapters.base import Cause
+from lbproof.adapters.base import Ask, Cause
 from lbproof.context import CannotShow, CheckContext
 from lbproof.lab.base import LabError
 from lbproof.run.adapter_check import Line
@@ -18,6 +19,7 @@ from lbproof.witnesses.kube import ApiError, ApiUnreachable
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from lbproof.adapters.base import Object
     from lbproof.context import RunContext
 
 FAILURES = (AssertionError, ApiError, ApiUnreachable, LabError, CannotShow)
@@ -42,6 +44,8 @@ def in_lab(run: RunContext) -> Iterator[Line]:
             line = timed(what, step)
             yield line
             if not line.ok:
+                if ended := run.workloads.ended():
+                    yield Line(what="pods", ok=False, text=f"containers have ended: {', '.join(ended)}")
                 return
     finally:
         check.close(rest=False)
@@ -70,14 +74,22 @@ class _Steps:
                 yield what, step
 
     def pool(self) -> str:
-        self._pool = self._check.pool(1)
-        objects = [f"{made['kind']} {made['metadata']['name']}" for made in self._run.pools.objects]
-        return f"{self._pool.addresses[0]} in {', '.join(objects)}"
+        addresses = self._run.addresses(2)
+        self._pool = self._check.pool(addresses, addresses=addresses)  # two blocks
+        objects = [_named(made) for made in self._run.pools.objects]
+        return f"{', '.join(map(str, addresses))} in {', '.join(objects)}"
 
     def service(self) -> str:
-        self._service = self._check.service("first", serving=True)
-        self._address = self._check.assigned(self._service)
-        return f"{self._service} is given {self._address}"
+        ways = [how for how in Ask if self._run.claims(f"explicit-ip-{how}")]
+        found = []
+        for name, how, wanted in zip_longest(("first", "second"), ways, reversed(self._pool.addresses)):
+            self._service = self._check.service(name, serving=True, ask=wanted if how else "", how=how)
+            self._address = self._check.assigned(self._service)
+            asked = f"asked for {wanted} by {how} and " if how else ""
+            if self._address != wanted if how else self._address not in self._pool.addresses:
+                raise AssertionError(f"{self._service} {asked}is given {self._address}")
+            found.append(f"{self._service} {asked}is given {self._address}")
+        return ", ".join(found)
 
     def announced(self) -> str:
         self._node = self._check.announcer(self._address)
@@ -108,7 +120,7 @@ class _Steps:
         return node
 
     def refusal(self) -> str:
-        self._waiting = self._check.service("second", serving=True)
+        self._waiting = self._check.service("third", serving=True)
         reason = self._check.refused(self._waiting, Cause.POOL_EXHAUSTED)
         return reason or f"{self._waiting} has no address, and nothing says why"
 
@@ -117,7 +129,13 @@ class _Steps:
         return f"{self._waiting} is given {self._check.assigned(self._waiting)}"
 
     def removal(self) -> str:
-        self._check.delete(self._waiting)
-        before = len(self._run.pools.objects)
+        before = self._run.pools.objects
         self._run.pools.drop(self._pool.name)
-        return f"{before - len(self._run.pools.objects)} of {before} objects for pools are gone"
+        after = [self._run.pools.key(made) for made in self._run.pools.objects]
+        kept = [_named(made) for made in before if self._run.pools.key(made) in after]
+        gone = [_named(made) for made in before if self._run.pools.key(made) not in after]
+        return "; ".join(f"{what} {', '.join(names)}" for what, names in (("deleted", gone), ("kept", kept)) if names)
+
+
+def _named(made: Object) -> str:
+    return f"{made['kind']} {made['metadata']['name']}"
