@@ -6,7 +6,6 @@ the rules give, with the kernel's time of arrival. Runs with real-time priority,
 
 from __future__ import annotations
 
-import errno
 import socket
 from typing import TYPE_CHECKING
 
@@ -36,16 +35,12 @@ def run(task: Task) -> None:
             if task.wait(_FLUSH, wire):
                 _receive(wire, rules, rows)
             rows.flush()
+        _receive(wire, rules, rows)
         rows.flush(force=True)
         task.dropped = wire.count_dropped()
 
 
 def _receive(wire: PacketSocket, rules: Rules, rows: Rows) -> None:
-    try:
-        at, kind, frame = wire.receive(_SNAP)
-    except OSError as error:  # a fault takes the interface down: the socket goes on when it is up again
-        if error.errno not in {errno.ENETDOWN, errno.EAGAIN}:
-            raise
-        return
-    if found := rules.find(frame, outgoing=kind == socket.PACKET_OUTGOING):
-        rows.put(found[0], at, mac=found[1])
+    for at, kind, frame in wire.arrived(_SNAP):
+        if found := rules.find(frame, outgoing=kind == socket.PACKET_OUTGOING):
+            rows.put(found[0], at, mac=found[1])
