@@ -91,8 +91,11 @@ def test_a_clock_is_written_down_once() -> None:
     journal.listeners.append(rows.append)
     found = {"place": Clock(offset=1.5, uncertainty=0.1)}
     lab: Any = SimpleNamespace(clocks=lambda: found, segment=SimpleNamespace(free=()))
+    adapter: Any = SimpleNamespace(workloads=())
     nothing: Any = None
-    run = RunContext(lab=lab, cluster=nothing, adapter=nothing, journal=journal, waiter=nothing, programs={})
+    run = RunContext(
+        lab=lab, cluster=nothing, adapter=adapter, journal=journal, waiter=nothing, programs={}, claimed=frozenset()
+    )
     run.note_clocks()
     run.note_clocks()
     found["place"] = Clock(offset=1.6, uncertainty=0.1)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from lbproof.adapters.reports import AnnouncerStatus, ConditionPattern, EventPattern, MetadataKey
 from lbproof.lab.base import Image, Node
 from lbproof.spec import BadOption
-from lbproof.spec.families import IPAddress, IPNetwork
+from lbproof.spec.families import Family, IPAddress, IPNetwork, family_of
 from lbproof.spec.names import nearest
 
 if TYPE_CHECKING:
@@ -133,6 +133,11 @@ class Site:
     """Mode of kube-proxy: `iptables`, `nftables`, `ipvs`, or `none` without kube-proxy."""
     class_only: bool = False
     """Serve only Services of the class `Adapter.own_class` (feature `class`)."""
+
+    @property
+    def families(self) -> tuple[Family, ...]:
+        """Address families of the segment, the lab's primary one first."""
+        return tuple(map(family_of, self.subnets))
 
 
 _NONE: Mapping[str, Any] = MappingProxyType({})

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _PROXY_MODES = ("", "iptables", "nftables", "ipvs", "none")
 _SEE = "docs/adapters.md"
+_ABSENT = object()
 _SIMILAR = 0.7
 """Similarity (0 to 1) from which a name counts as a misspelling of another."""
 
@@ -72,17 +73,12 @@ def _needed(claimed: frozenset[str]) -> Iterator[str]:
 
 
 def _has_default(name: str) -> bool:
-    found = vars(Adapter).get(name)
-    abstract = inspect.isfunction(found) and "NotImplementedError" in found.__code__.co_names
-    return name in vars(Adapter) and not abstract
+    return name in vars(Adapter) and name not in {"manifests", *FEATURE_MEMBERS.values()}
 
 
 def _is_there(adapter: Adapter, name: str) -> bool:
-    return hasattr(adapter, name) and (_has_default(name) or getattr(type(adapter), name, None) is not _inherited(name))
-
-
-def _inherited(name: str) -> object:
-    return vars(Adapter).get(name, _inherited)
+    inherited = getattr(type(adapter), name, None) is vars(Adapter).get(name, _ABSENT) and name not in vars(adapter)
+    return hasattr(adapter, name) and (_has_default(name) or not inherited)
 
 
 def _check_there(adapter: Adapter, name: str, where: str) -> None:

@@ -42,7 +42,7 @@ class PacketSocket:
         self._offset, self._offset_read = 0.0, -math.inf
         self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
         try:
-            self.socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, ROOM)
+            self._make_room()
             self.socket.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
             if program:
                 self._attach(program)
@@ -53,6 +53,13 @@ class PacketSocket:
         except OSError as error:
             self.socket.close()
             raise OSError(error.errno, f"{interface}: {error.strerror}") from error
+
+    def _make_room(self) -> None:
+        """Enlarge the receive buffer; without CAP_NET_ADMIN as far as net.core.rmem_max allows. Losses are counted."""
+        try:
+            self.socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, ROOM)
+        except PermissionError:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, ROOM)
 
     def _attach(self, program: Sequence[Sequence[int]]) -> None:
         code = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *step) for step in program))

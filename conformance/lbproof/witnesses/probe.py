@@ -14,6 +14,7 @@ import sys
 import tempfile
 import threading
 import time
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Protocol, Self
 
 from lbproof.probe import protocol
@@ -33,8 +34,16 @@ _CLOSED = 1.0
 """Timeout in seconds for a probe to end by itself when it is closed."""
 _EXCHANGES = 8
 """Number of clock exchanges."""
-ARGV = (sys.executable, "-P", "-m", "lbproof.probe")
-"""Command line of a probe on this machine."""
+_FOLDER = Path(protocol.__file__).parents[2]
+ARGV = (
+    sys.executable,
+    "-I",
+    "-S",
+    "-c",
+    f"import os, sys; sys.path.insert(0, {str(_FOLDER)!r}); from lbproof.probe.server import main; os._exit(main())",
+)
+"""Command line of a probe on this machine: as `-m lbproof.probe`, without the search for modules that it does not need,
+which takes longer than the rest of its start."""
 
 
 class StartProcess(Protocol):

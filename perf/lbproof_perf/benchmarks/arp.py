@@ -25,6 +25,7 @@ import numpy as np
 
 from lbproof.adapters.base import WorkloadRole
 from lbproof.lab.base import Topology
+from lbproof.spec.families import Family
 from lbproof.witnesses.wait import EventuallyFailed
 from lbproof_perf.benchmarks.base import LATENCY_METRICS, Benchmark, Size, turns
 from lbproof_perf.probes.proc import stat
@@ -60,6 +61,8 @@ _OURS = ("p50_seconds", "p99_seconds", "answered_per_second", "answered_share", 
 """Figures of a round of an implementation."""
 _STRANGERS = 1000
 """Different addresses that a flood asks for."""
+_FAMILY = Family.IPV4
+"""Family of the addresses that are asked for: that of the wide pools (`WIDE`)."""
 _NOBODYS = "198.19"
 """The half of the block for benchmarks (RFC 2544) that no pool is made of."""
 
@@ -132,7 +135,7 @@ def run(context: BenchContext, plan: ArpPlan) -> None:
 def _measure(
     context: BenchContext, plan: ArpPlan, deployment: Deployment, counts: Sequence[int], *, first_kernel: int
 ) -> None:
-    client, free, name = deployment.lab.client(), deployment.lab.segment.free, deployment.arm.name
+    client, free, name = deployment.lab.client(), deployment.lab.segment.free_for(_FAMILY), deployment.arm.name
     with (
         Requester(client, mac=_ASKER, address=free[-1]) as requester,
         Requester(client, mac=_FLOODER, address=free[-2]) as flooder,
@@ -252,7 +255,7 @@ class _Rounds:
     def _targets(self, ours: Sequence[IPAddress]) -> dict[str, list[IPAddress]]:
         """Responder → the addresses that it is asked for in a round."""
         asks = self._plan.asks
-        return {self._arm: spread(ours, asks), KERNEL: [self._node.address] * asks}
+        return {self._arm: spread(ours, asks), KERNEL: [self._node.address_for(_FAMILY)] * asks}
 
     def _rate(self, targets: Sequence[IPAddress], rate: float) -> dict[str, float]:
         self._requester.begin_volleys(targets, rate=rate, seconds=self._plan.rate_seconds)

@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from lbproof.lab.base import LabError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+
+
+_STARTER = ThreadPoolExecutor(max_workers=1, thread_name_prefix="starter")
+"""Thread that starts programs that die with their parent, which to the kernel is a thread (prctl(2),
+PR_SET_PDEATHSIG): this one lives as long as the process."""
+
+
+def start_for_life(start: Callable[[], subprocess.Popen[bytes]]) -> subprocess.Popen[bytes]:
+    """Start a program of `killed_with_parent` so that it lives as long as this process, not as the calling thread."""
+    return _STARTER.submit(start).result()
 
 
 def killed_with_parent(argv: Sequence[str]) -> list[str]:

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lbproof.witnesses.probe import Probe
-from lbproof.witnesses.stream import ProbeError
-
 if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable
+
     from lbproof.witnesses.clock import Clock
-    from lbproof.witnesses.probe import StartProcess
+    from lbproof.witnesses.probe import Probe
 
 
 @dataclass(frozen=True, slots=True)
 class _Shared:
     """Probe of a vantage."""
 
-    place: tuple[int, int]
-    """Identity of the network namespace that it is in: device and inode, which no other one has while it lives."""
+    place: Hashable
+    """Identity of the place that it is in."""
     probe: Probe
 
 
@@ -39,12 +37,12 @@ class Probes:
         with self._lock:
             return dict(self._clocks)
 
-    def shared(self, vantage: str, netns: str, start: StartProcess) -> Probe:
-        """Return the probe of a vantage whose namespace is at `netns`; start it if there is none in that namespace.
+    def shared(self, vantage: str, place: Hashable, start: Callable[[], Probe]) -> Probe:
+        """Return the probe of a vantage; start it if there is none in the place that the vantage is now.
 
+        `place` is the identity of that place: another one when a node has crashed and is back, or a pod was replaced.
         Raises `ProbeError` when it cannot be started, and once when it has died since its last use.
         """
-        place = _identity(vantage, netns)
         with self._lock:
             found = self._shared.get(vantage)
             if found and found.place == place and found.probe.alive:
@@ -54,14 +52,14 @@ class Probes:
                 found.probe.close()
                 if found.place == place:
                     found.probe.require_alive()
-            probe = Probe(vantage, start)
+            probe = start()
             self._shared[vantage] = _Shared(place, probe)
             self._clocks[vantage] = probe.clock
             return probe
 
-    def start(self, vantage: str, start: StartProcess) -> Probe:
+    def start(self, vantage: str, start: Callable[[], Probe]) -> Probe:
         """Start a probe for one user, who closes it."""
-        probe = Probe(vantage, start)
+        probe = start()
         with self._lock:
             self._own = [one for one in self._own if one.alive]
             self._own.append(probe)
@@ -76,11 +74,3 @@ class Probes:
             self._own.clear()
         for probe in probes:
             probe.close()
-
-
-def _identity(vantage: str, netns: str) -> tuple[int, int]:
-    try:
-        found = Path(netns).stat()
-    except OSError as error:
-        raise ProbeError(f"probe at {vantage}: its namespace is not there: {error}") from error
-    return found.st_dev, found.st_ino

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import subprocess
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Protocol
 
 from lbproof.lab.base import Host, LabError, environment
-from lbproof.lab.common.commands import killed_with_parent
+from lbproof.lab.common.commands import killed_with_parent, start_for_life
 from lbproof.lab.common.netns import entered
 from lbproof.lab.common.probes import Probes
+from lbproof.witnesses.probe import Probe
+from lbproof.witnesses.stream import ProbeError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,11 +21,6 @@ if TYPE_CHECKING:
     from lbproof.lab.base import Node, Segment
     from lbproof.spec.families import IPAddress
     from lbproof.witnesses.clock import Clock
-    from lbproof.witnesses.probe import Probe
-
-_STARTER = ThreadPoolExecutor(max_workers=1, thread_name_prefix="vantage-starter")
-"""Thread that starts all programs: they die with their parent, which to the kernel is a thread (prctl(2),
-PR_SET_PDEATHSIG), and this one lives as long as the process."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,16 +41,19 @@ class NamespaceVantage(Host):
 
     def probe(self) -> Probe:
         """Return the probe of the namespace, started at the first use."""
-        return self.probes.shared(self.name, self.netns, self._start)
+        try:
+            namespace = Path(self.netns).stat()
+        except OSError as error:
+            raise ProbeError(f"probe at {self.name}: its namespace is not there: {error}") from error
+        # no other namespace has the inode while the probe is in this one
+        return self.probes.shared(self.name, (namespace.st_dev, namespace.st_ino), self._start)
 
     def start_probe(self) -> Probe:
         """Start another probe in the namespace; the caller closes it."""
         return self.probes.start(self.name, self._start)
 
-    def _start(
-        self, argv: Sequence[str], *, stdin: int, stdout: int, stderr: IO[bytes] | int
-    ) -> subprocess.Popen[bytes]:
-        return self.popen(argv, stdin=stdin, stdout=stdout, stderr=stderr)
+    def _start(self) -> Probe:
+        return Probe(self.name, self.popen)
 
     def inside(self) -> AbstractContextManager[None]:
         """Create this thread's sockets in the namespace within the block."""
@@ -85,7 +85,7 @@ class NamespaceVantage(Host):
                     env=environment(),
                 )
 
-        return _STARTER.submit(start).result()
+        return start_for_life(start)
 
 
 class Places(Protocol):
