@@ -6,6 +6,7 @@ raises `ProbeError` from everything that waits for it.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import select
@@ -138,7 +139,8 @@ class Probe:
                     if not room.poll(max(0.0, until - time.monotonic()) * 1000):
                         self._die(f"it has not read its input for {WRITE:g} s")
                         self._raise()
-                    rest = rest[os.write(self.process.stdin.fileno(), rest) :]
+                    with contextlib.suppress(BlockingIOError):  # less room than a short write takes as a whole
+                        rest = rest[os.write(self.process.stdin.fileno(), rest) :]
         except (BrokenPipeError, ValueError):  # it has ended, or was closed
             if threading.current_thread() is not self._reader:
                 self._reader.join(_GONE)  # which knows more
