@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from lbproof.adapters.rendering import AdapterError
 from lbproof.files import of_environment
 from lbproof.lab.base import LabError
 from lbproof.spec import Exit
@@ -23,13 +24,15 @@ class WorkerError(Exception):
 
 def is_install_failure(error: BaseException) -> bool:
     """Return whether an error before the first check means that the implementation could not be installed."""
-    return isinstance(error, (EventuallyFailed, ApiError)) or getattr(error, "of_implementation", False)
+    return isinstance(error, (EventuallyFailed, ApiError, AdapterError)) or getattr(error, "of_implementation", False)
 
 
 def exit_code_of(error: BaseException | None) -> Exit | None:
     """Return the exit code of a run that ended early; None when the verdicts decide it."""
     if isinstance(error, WorkerError):
         return error.exit
+    if isinstance(error, AdapterError):
+        return None
     if isinstance(error, (LabError, ApiUnreachable)) or of_environment(error):
         return Exit.NO_ENVIRONMENT
     stopped = (KeyboardInterrupt, SystemExit, pytest.exit.Exception, pytest.Session.Interrupted, pytest.Session.Failed)
