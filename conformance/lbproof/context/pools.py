@@ -113,8 +113,3 @@ class Pools:
         )
         if refusal:
             raise refusal[0]
-
-
-def _key(made: Object) -> Key:
-    meta = made["metadata"]
-    return made["apiVersion"], made["kind"], meta.get("namespace", ""), meta["name"]
