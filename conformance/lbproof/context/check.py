@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from lbproof.adapters.base import Ask, Block, Object
-    from lbproof.lab.base import Fault
+    from lbproof.lab.fault import Fault
     from lbproof.spec.families import IPAddress
 
 AT_REST = 6
