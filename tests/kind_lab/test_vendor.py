@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from lbproof.lab.kind.engine import Engine
 
 EXAMPLE = Path(__file__).parents[2] / "docs/examples/vendor"
-TEN = ["POOL-01", "PEND-01", "REQ-01", "RECL-01", "CRD-01", "TIER-01", "TIER-02", "TIER-05", "L2-01", "FAIL-01"]
+TEN = ["POOL-01", "PEND-01", "REQ-03", "RECL-01", "CRD-01", "TIER-01", "TIER-02", "TIER-05", "L2-01", "FAIL-01"]
 
 
 def commands() -> list[str]:

@@ -27,9 +27,11 @@ def test_each_fault_of_the_lab_is_a_command_of_its_supervisor(
 
     def call(_: Path, command: str, **arguments: Any) -> dict[str, Any]:  # noqa: ANN401 - it is JSON
         sent.append((command, arguments))
-        return {"number": 1, "target": "node w01", "began": 0.0}
+        attached = {"netns": "w01", "interface": "eth1", "mac": "02:00:00:00:00:01", "addresses": ["192.0.2.1"]}
+        return {"number": 1, "target": "node w01", "began": 0.0} | attached
 
     monkeypatch.setattr(rpc, "call", call)
+    monkeypatch.setattr(NetnsLab, "_process", "/proc/1")
     inject = getattr(NetnsLab("unbooted", Topology()), kind.name.lower())
 
     fault = inject(*("w01" for _ in signature(inject).parameters))
@@ -41,7 +43,10 @@ def test_each_fault_of_the_lab_is_a_command_of_its_supervisor(
 
 def test_the_lab_claims_only_capabilities_that_it_names() -> None:
     """A capability that is added to the protocol is not claimed by itself."""
+    of_topology = {Capability.AUDIT_LOG, Capability.SECOND_SEGMENT, Capability.OTHER_SUBNET}
     lab = NetnsLab("unbooted", Topology())
+    asked = NetnsLab("unbooted", Topology(audit=True, second_segment=True, other_subnet=True))
 
-    assert all(lab.can(capability) for capability in Capability)
+    assert {one for one in Capability if not lab.can(one)} == {Capability.CLOCK_BEHIND, *of_topology}
+    assert {one for one in Capability if not asked.can(one)} == {Capability.CLOCK_BEHIND}
     assert not lab.can(cast("Capability", "later"))

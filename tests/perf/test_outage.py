@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from lbproof.lab.base import Fault, Node, Role
+from lbproof.lab.base import Node, Role
+from lbproof.lab.fault import Fault
 from lbproof.probe.rows import ROW, Kind
 from lbproof.witnesses.clock import Clock
 from lbproof.witnesses.frames import mac_bytes

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
+    from lbproof.lab.fault import Attachment, Fault
     from lbproof.spec.families import IPAddress, IPNetwork
     from lbproof.witnesses.clock import Clock
     from lbproof.witnesses.vantage import Vantage
@@ -59,6 +60,13 @@ class Capability(StrEnum):
     DROP = "drop"
     POD_PROCESSES = "pod-processes"
     AUDIT_LOG = "audit-log"
+    API_CUT = "api-cut"
+    ONE_WAY_LOSS = "one-way-loss"
+    SECOND_NIC = "second-nic"
+    FOREIGN_HOST = "foreign-host"
+    CLOCK_BEHIND = "clock-behind"
+    SECOND_SEGMENT = "second-segment"
+    OTHER_SUBNET = "other-subnet"
 
 
 class Role(StrEnum):
@@ -129,40 +137,6 @@ class Segment:
         raise LabError(f"segment {self.name} has no {family.label} subnet: it has {', '.join(map(str, self.subnets))}")
 
 
-@dataclass(slots=True, kw_only=True)
-class Fault:
-    """Fault in a lab, from its effect until its undo."""
-
-    kind: str
-    """`power-cut`, `cable`, `silent-cut`, `partition`, `freeze`, `freeze-pod`, `kill`, `stop-api`, `drop`."""
-    target: str
-    """Target, for a reader: `node w02`, `w01 | w03`, `speaker-x7k2p on w02`."""
-    began: float
-    """`time.monotonic()` of this machine after it took effect; all vantages of a lab share that clock."""
-    undo_with: Callable[[], None]
-    ended: float | None = None
-    before: float | None = None
-    """The same clock just before the fault, which took effect between then and `began`. None if only one moment was
-    measured."""
-
-    @property
-    def earliest(self) -> float:
-        """Earliest moment at which it can have taken effect."""
-        return self.began if self.before is None else self.before
-
-    def undo(self) -> None:
-        """Restore the previous state; the second call has no effect."""
-        if self.ended is None:
-            self.undo_with()
-            self.ended = _now()
-
-
-def _now() -> float:
-    import time  # noqa: PLC0415 - its only use; tests replace this function
-
-    return time.monotonic()
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Topology:
     """Shape of a cluster, as checks and reports read it. The default is the article's cluster.
@@ -179,6 +153,13 @@ class Topology:
     """Seconds without a lease until the node controller sets a node NotReady (flag of kube-controller-manager)."""
     families: tuple[Family, ...] = (Family.IPV4, Family.IPV6)
     """Address families of nodes, pods and Services, the primary one first."""
+    exclude_control_plane: bool = True
+    """Whether the control plane has the label `node.kubernetes.io/exclude-from-external-load-balancers`, as kubeadm
+    sets it."""
+    second_segment: bool = False
+    """Whether there is a second segment, on which each node has a second interface, and a client (`client_on`)."""
+    other_subnet: bool = False
+    """Whether the last worker is in another subnet of the first segment, and reached by the router there."""
     audit: bool = False
     """Whether the API server logs each request of a ServiceAccount (`Lab.audit_log`), where the lab can have that."""
 
@@ -254,6 +235,14 @@ class Lab(Protocol):
         """Return the outside client on the segment."""
         ...
 
+    def client_on(self, segment: Segment) -> Vantage:
+        """Return the outside client on one of the lab's segments."""
+        ...
+
+    def node_on(self, segment: Segment, name: str) -> Vantage:
+        """Return a node by its interface on one of the lab's segments. Raises `KeyError` for an unknown name."""
+        ...
+
     def routed_client(self) -> Vantage:
         """Return the client behind a router."""
         ...
@@ -325,6 +314,29 @@ class Lab(Protocol):
 
     def drop(self, node: str, share: float) -> Fault:
         """Drop a share (0 to 1) of the packets that arrive at a node from the segment."""
+        ...
+
+    def api_cut(self, node: str) -> Fault:
+        """Drop all frames between a worker and the API server's port; everything else passes."""
+        ...
+
+    def one_way_loss(self, source: str, target: str, share: float) -> Fault:
+        """Drop a share (0 to 1) of the frames from one node to another; those of the other way pass."""
+        ...
+
+    def clock_behind(self, node: str, seconds: float) -> Fault:
+        """Put the wall clock that the pods of a node see back."""
+        ...
+
+    def second_nic(self, node: str) -> Attachment:
+        """Add an interface to a node on the first segment, with addresses of its own."""
+        ...
+
+    def foreign_host(self, address: IPAddress) -> Attachment:
+        """Add a host to the first segment, which is no part of the cluster and holds an address: its kernel answers.
+
+        What it claims beyond that is sent from its vantage (`witnesses.neighbour.announce`).
+        """
         ...
 
     # images, programs, logs, removal

@@ -133,6 +133,20 @@ def _ask(
             yield _Reply(asked=asked, seconds=t - before, seconds_after=t - after, message=message)
 
 
+def announce(vantage: Vantage, address: IPAddress, *, count: int = 1, every: float = 0.1) -> None:
+    """Announce an address at a vantage's hardware address `count` times, whoever has it: gratuitous ARP or NDP.
+
+    An ARP announcement (RFC 5227 section 2.3), or an unsolicited neighbour advertisement (RFC 4861 section 7.2.6).
+    """
+    if isinstance(address, IPv4Address):
+        frame = frames.encode(frames.request(mac=vantage.mac, address=address, target=address))
+    else:
+        frame = ndp.encode(ndp.announcement(mac=vantage.mac, address=address))
+    send = [(every * turn, text_of(frame)) for turn in range(count)]
+    seconds = every * count
+    vantage.probe().call("frames", within=seconds, send=send, seconds=seconds, **_socket(vantage, family_of(address)))
+
+
 def _question(mac: str, own: IPAddress, target: IPAddress) -> bytes:
     if isinstance(target, IPv4Address):
         return frames.encode(frames.request(mac=mac, address=own, target=target))

@@ -1,13 +1,13 @@
 """How fast ARP is answered, and how much of it: with one address and with thousands, and beside a flood.
 
-The asker stands at the client's place and asks for addresses of real Services and, in the same rounds, for the
-announcing node's own address, which its kernel answers: the physical limit of this machine (arm `kernel`). A round asks
-one question after the other (`arp_asker`). Then questions leave on schedule, more and more a second, and the answers
+The requester is at the client and asks for addresses of real Services and, in the same rounds, for the announcing
+node's own address, which its kernel answers: the physical limit of this machine (arm `kernel`). A round asks one
+question after the other (the task `solicit`). Then questions leave on schedule, more and more a second, and the answers
 are counted. In the flood each question is for an address that is nobody's: what it costs the announcing process is
 measured while nothing else is asked, and what it costs those who ask for somebody's address in floods of their own.
 
 One worker announces everything, so that a figure at so many addresses is one announcer's. Rounds go up and down through
-the numbers of addresses (`arp_stock`), some at each stop, and in each from one responder to the other and back: nobody
+the numbers of addresses (`Stock`), some at each stop, and in each from one responder to the other and back: nobody
 is bound to a processor, and an answer that takes the waking of another one costs several times as much, for a second on
 end. Each trial tells who ran where. A stop's rounds begin when the implementation has told the API server what it has
 to tell of the change before: Events of thousands of addresses take a speaker's time for half a minute.
@@ -55,7 +55,7 @@ NAME = "arp"
 KERNEL = "kernel"
 FLOOD = "flood"
 
-_ASKER, _FLOODER = "02:6c:62:61:72:01", "02:6c:62:61:72:02"
+_REQUESTER, _FLOODER = "02:6c:62:61:72:01", "02:6c:62:61:72:02"
 """Hardware addresses of nobody's: locally administered."""
 _OURS = ("p50_seconds", "p99_seconds", "answered_per_second", "answered_share", "cpu_seconds", "p50_over_kernel")
 """Figures of a round of an implementation."""
@@ -137,7 +137,7 @@ def _measure(
 ) -> None:
     client, free, name = deployment.lab.client(), deployment.lab.segment.free_for(_FAMILY), deployment.arm.name
     with (
-        Requester(client, mac=_ASKER, address=free[-1]) as requester,
+        Requester(client, mac=_REQUESTER, address=free[-1]) as requester,
         Requester(client, mac=_FLOODER, address=free[-2]) as flooder,
     ):
         rounds = _Rounds(context, plan, deployment, requester, flooder, first_kernel=first_kernel)

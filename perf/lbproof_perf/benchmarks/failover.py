@@ -1,4 +1,4 @@
-"""How long is an outage: faults of every kind, by the ruler, several arms side by side in one run.
+"""How long is an outage: faults of every kind, by the outage probe, several arms side by side in one run.
 
 Every arm has a lab of its own, all are up at once, and the faults go round in an order that is the same there and back
 (A B B A …), so that whatever else the machine does hits all alike. Each comes at a random phase of whatever beats. The

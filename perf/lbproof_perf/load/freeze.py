@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
-    from lbproof.lab.base import Fault
+    from lbproof.lab.fault import Fault
     from lbproof_perf.load.run import ExecArgv
 
 BEFORE = 2.0

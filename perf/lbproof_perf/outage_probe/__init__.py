@@ -1,1 +1,1 @@
-"""The ruler: an open-loop probe, a capture and a jitter log on one clock, and what an outage looks like in them."""
+"""The outage probe: an open-loop sender, a capture and a jitter log, and what an outage looks like in their records."""

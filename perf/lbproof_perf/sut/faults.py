@@ -13,11 +13,12 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from lbproof.adapters.base import WorkloadRole
-from lbproof.lab.base import Fault, Node
+from lbproof.lab.fault import Fault
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from lbproof.lab.base import Node
     from lbproof_perf.sut.deployment import Deployment
 
 

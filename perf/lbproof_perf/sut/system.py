@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lbproof.adapters.base import WorkloadRole
-from lbproof.lab.base import Fault, LabError, Topology
+from lbproof.lab.base import LabError, Topology
+from lbproof.lab.fault import Fault
 from lbproof.witnesses.wait import EventuallyFailed, eventually
 from lbproof_perf.outage_probe.jitter import JitterLog
 from lbproof_perf.outage_probe.outage import Outage, announcers, outage

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from lbproof.context import CheckContext
-    from lbproof.lab.base import Fault, Node
+    from lbproof.lab.base import Node
+    from lbproof.lab.fault import Fault
     from lbproof.spec.families import IPAddress
 
 CENSUS = 10

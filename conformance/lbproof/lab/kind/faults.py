@@ -12,9 +12,10 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lbproof.lab.base import Fault, LabError
+from lbproof.lab.base import LabError, Role
 from lbproof.lab.common.commands import output
 from lbproof.lab.common.conditions import is_node_usable, is_ready
+from lbproof.lab.fault import Attachment, Fault
 from lbproof.lab.kind.leftovers import table_prefix
 from lbproof.lab.kind.machines import processes_of
 from lbproof.witnesses.kube import ApiError, ApiUnreachable, Kube
@@ -23,13 +24,16 @@ from lbproof.witnesses.wait import EventuallyFailed, eventually
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from lbproof.lab.common.probes import Probes
     from lbproof.lab.kind.engine import Engine
     from lbproof.lab.kind.machines import Machines
     from lbproof.lab.kind.plan import Subnet
+    from lbproof.spec.families import IPAddress
 
 _BACK = 180
 """Seconds that a node or an API server may take to come back."""
 _SCALE = 10_000
+_API_PORT = 6443
 _MANIFEST = "etc/kubernetes/manifests/kube-apiserver.yaml"
 _ASIDE = "etc/kubernetes/kube-apiserver.yaml.stopped"
 
@@ -37,10 +41,20 @@ _ASIDE = "etc/kubernetes/kube-apiserver.yaml.stopped"
 class Faults:
     """Faults of one lab."""
 
-    def __init__(self, *, engine: Engine, lab: str, machines: Machines, subnet: Subnet, cluster: Kube) -> None:
-        """Cause no fault yet."""
+    def __init__(
+        self,
+        *,
+        engine: Engine,
+        lab: str,
+        machines: Machines,
+        subnet: Subnet,
+        cluster: Kube,
+        image: str,
+        probes: Probes,
+    ) -> None:
+        """Cause no fault yet. `image` is the nodes' image, of which a foreign host is made."""
         self._engine, self._lab, self._machines = engine, lab, machines
-        self._subnet, self._cluster = subnet, cluster
+        self._subnet, self._cluster, self._image, self._probes = subnet, cluster, image, probes
         self._numbers = itertools.count(time.monotonic_ns())
 
     def node_crash(self, node: str) -> Fault:
@@ -197,10 +211,54 @@ class Faults:
 
     def drop(self, node: str, share: float) -> Fault:
         """Drop a share of the frames to a node at the bridge."""
-        if not 0 <= share <= 1:
-            raise LabError(f"a share of {share:g}: it is from 0 to 1")
-        rule = f'oifname "{self._machines.port(node)}" numgen random mod {_SCALE} < {round(share * _SCALE)} drop'
+        rule = f'oifname "{self._machines.port(node)}" {share_of_packets(share)} drop'
         return self._forbid("drop", f"{share:.0%} towards node {node}", [rule] if share else [])
+
+    def api_cut(self, node: str) -> Fault:
+        """Drop all frames between a worker and the API server's port at the bridge."""
+        if node in {one.name for one in self._machines.nodes() if one.role is Role.CONTROL_PLANE}:
+            raise LabError(f"the API server runs on {node}, whose traffic with it crosses no segment")
+        port = self._machines.port(node)
+        rules = [f'iifname "{port}" tcp dport {_API_PORT} drop', f'oifname "{port}" tcp sport {_API_PORT} drop']
+        return self._forbid("api-cut", f"node {node}", rules)
+
+    def one_way_loss(self, source: str, target: str, share: float) -> Fault:
+        """Drop a share of the frames from one node to another at the bridge."""
+        if source == target:
+            raise LabError(f"loss from one node to another takes two nodes, not {source} twice")
+        one, other = (self._machines.port(name) for name in (source, target))
+        rule = f'iifname "{one}" oifname "{other}" {share_of_packets(share)} drop'
+        return self._forbid("one-way-loss", f"{share:.0%} from {source} to {target}", [rule] if share else [])
+
+    def second_nic(self, node: str) -> Attachment:
+        """Add a link between a node and the engine's bridge; the engine knows nothing of it."""
+        machine = self._machines.get(node)
+        before = time.monotonic()
+        vantage, port = self._machines.add_nic(machine, self._subnet, self._probes)
+        remove = self._engine.inside(
+            ["sh", "-c", f"ip link del {port} 2>/dev/null || ! ip link show {port} 2>/dev/null"]
+        )
+        return Attachment(
+            kind="second-nic",
+            target=f"{vantage.interface} of node {node}",
+            before=before,
+            began=time.monotonic(),
+            undo_with=lambda: _ignore(output(remove)),
+            vantage=vantage,
+        )
+
+    def foreign_host(self, address: IPAddress) -> Attachment:
+        """Start a container on the segment that has an address and is no node."""
+        before = time.monotonic()
+        vantage = self._machines.start_foreign(self._image, address, self._probes)
+        return Attachment(
+            kind="foreign-host",
+            target=f"{vantage.name} at {address}",
+            before=before,
+            began=time.monotonic(),
+            undo_with=lambda: _ignore(self._engine.run("rm", "--force", "--volumes", vantage.name)),
+            vantage=vantage,
+        )
 
     def _forbid(self, kind: str, target: str, rules: Sequence[str]) -> Fault:
         table = f"{table_prefix(self._lab)}{next(self._numbers)}"
@@ -226,6 +284,14 @@ class Faults:
             )
         except EventuallyFailed as error:
             raise LabError(str(error)) from error
+
+
+def share_of_packets(share: float) -> str:
+    """Match for nft of a share of all packets. Raises `LabError` for one that is not from 0 to 1."""
+    if not 0 <= share <= 1:
+        raise LabError(f"a share of {share:g}: it is from 0 to 1")
+    part = round(share * _SCALE)
+    return f"numgen random mod {_SCALE} < {part}" if part < _SCALE else ""  # nft refuses what is always true
 
 
 def _ignore(_: str) -> None:

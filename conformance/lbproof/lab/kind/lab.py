@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 import yaml
 
 from lbproof.lab import registry
-from lbproof.lab.base import Capability, Fault, Image, LabError, Node, Topology, silent
+from lbproof.lab.base import Capability, Image, LabError, Node, Role, Topology, silent
 from lbproof.lab.common import api_proxy
 from lbproof.lab.common.commands import killed_with_parent, output
 from lbproof.lab.common.conditions import is_ready
@@ -26,6 +26,7 @@ from lbproof.lab.kind import boot, leftovers, plan, supervisor
 from lbproof.lab.kind.engine import Engine
 from lbproof.lab.kind.faults import Faults
 from lbproof.lab.kind.images import bring
+from lbproof.lab.kind.injection import Injection
 from lbproof.lab.kind.machines import Machines, link_of, processes_of
 from lbproof.witnesses.kube import ApiError, ApiUnreachable, Kube
 from lbproof.witnesses.wait import EventuallyFailed, eventually
@@ -56,11 +57,15 @@ _CAPABILITIES = frozenset(
         Capability.KILL,
         Capability.STOP_API,
         Capability.DROP,
+        Capability.API_CUT,
+        Capability.ONE_WAY_LOSS,
+        Capability.SECOND_NIC,
+        Capability.FOREIGN_HOST,
     }
 )
 
 
-class KindLab(Places):
+class KindLab(Injection, Places):
     """Running kind lab."""
 
     provider = "kind"
@@ -121,6 +126,8 @@ class KindLab(Places):
             lab._record(subnet)
             lab._create(kind, written, progress, listener.getsockname()[1] if listener else 0)
             lab._wait(progress)
+            if not topology.exclude_control_plane:
+                lab._include_control_plane()
         except BaseException as error:
             boot.undo(engine, name, process, own_end, keep=isinstance(error, LabError))
             raise
@@ -212,6 +219,13 @@ class KindLab(Places):
             raise LabError(f"{error.what}: {error.how}; at last: {error.observed[-1][1]}") from error
         progress(f"lab {self.name}: nodes Ready")
 
+    def _include_control_plane(self) -> None:
+        """Remove the label that kubeadm sets."""
+        labels = {"node.kubernetes.io/exclude-from-external-load-balancers": None}
+        for node in self.nodes:
+            if node.role is Role.CONTROL_PLANE:
+                self.cluster.patch(f"/api/v1/nodes/{node.name}", {"metadata": {"labels": labels}})
+
     def _unready(self) -> str:
         nodes = self.cluster.list("/api/v1/nodes")
         lacking = [node["metadata"]["name"] for node in nodes if not is_ready(node)]
@@ -283,6 +297,14 @@ class KindLab(Places):
         """Return the outside client on the segment."""
         return self._machines.get(self._machines.around("client")).vantage("client", self.probes)
 
+    def client_on(self, segment: Segment) -> NamespaceVantage:  # noqa: ARG002 - there is one
+        """Return the outside client on the only segment."""
+        return self.client()
+
+    def node_on(self, segment: Segment, name: str) -> NamespaceVantage:  # noqa: ARG002 - there is one
+        """Return a node. Raises `KeyError` for an unknown name."""
+        return self.node(name)
+
     def routed_client(self) -> NamespaceVantage:
         """Return the client behind the router."""
         return self._machines.far(self._subnet, self.probes)
@@ -313,44 +335,14 @@ class KindLab(Places):
     @property
     def _faults(self) -> Faults:
         return Faults(
-            engine=self._engine, lab=self.name, machines=self._machines, subnet=self._subnet, cluster=self.cluster
+            engine=self._engine,
+            lab=self.name,
+            machines=self._machines,
+            subnet=self._subnet,
+            cluster=self.cluster,
+            image=self._image,
+            probes=self.probes,
         )
-
-    def node_crash(self, node: str) -> Fault:
-        """Kill all processes of a node and take its link down, at once."""
-        return self._faults.node_crash(node)
-
-    def link_down(self, node: str) -> Fault:
-        """Take a node's link to the segment down."""
-        return self._faults.link_down(node)
-
-    def blackhole(self, node: str) -> Fault:
-        """Drop all frames between the segment and a node."""
-        return self._faults.blackhole(node)
-
-    def partition(self, one: str, other: str) -> Fault:
-        """Drop all frames between two nodes."""
-        return self._faults.partition(one, other)
-
-    def freeze(self, node: str) -> Fault:
-        """Stop all processes of a node."""
-        return self._faults.freeze(node)
-
-    def freeze_pod(self, namespace: str, pod: str) -> Fault:
-        """Stop all processes of a pod."""
-        return self._faults.freeze_pod(namespace, pod)
-
-    def kill(self, namespace: str, pod: str) -> Fault:
-        """Send SIGKILL to a pod's processes."""
-        return self._faults.kill(namespace, pod)
-
-    def stop_api(self) -> Fault:
-        """Stop the API server."""
-        return self._faults.stop_api()
-
-    def drop(self, node: str, share: float) -> Fault:
-        """Drop a share of the packets that arrive at a node from the segment."""
-        return self._faults.drop(node, share)
 
     # images, programs, logs
     def bring_images(

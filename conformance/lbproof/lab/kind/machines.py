@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lbproof.lab.base import LabError, Node, Role
+from lbproof.lab.common.bridge import await_forwarding
 from lbproof.lab.common.commands import output
 from lbproof.lab.common.vantage import NamespaceVantage
 from lbproof.lab.kind.engine import CLUSTER_LABEL, LABEL
 from lbproof.lab.kind.plan import CLIENT, FAR, FAR_ROUTER, ROUTER, cluster_name
-from lbproof.spec.families import Family
+from lbproof.spec.families import Family, family_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -157,6 +158,39 @@ class Machines:
             router_address = str(subnet.behind.host(FAR_ROUTER, family))
             output(["ip", "route", "add", "default", "via", router_address], netns=far.netns)
 
+    def start_foreign(self, image: str, address: IPAddress, probes: Probes) -> NamespaceVantage:
+        """Start a container on the segment with an address of one family; return it as a vantage."""
+        name = f"{self.around('foreign')}-{f'{int(address):x}'[-4:]}"
+        label = ("--label", f"{LABEL}={self._lab}")
+        network = ("--network", self._network, _FLAG[family_of(address)], str(address))
+        self._engine.run(
+            "run", "--detach", "--name", name, *label, *network, "--entrypoint", "sleep", image, "infinity"
+        )
+        await_forwarding(self.port(name), self._in_engine)
+        return replace(self.get(name).vantage(name, probes), addresses=(address,))
+
+    def add_nic(self, machine: Machine, subnet: Subnet, probes: Probes) -> tuple[NamespaceVantage, str]:
+        """Add an interface to a container by a link to the engine's bridge; return it, and the link's other end."""
+        links = json.loads(self._in_engine(["ip", "-j", "link", "show"]))
+        ports = {number: f"lbp{subnet.number}n{number}" for number in range(253, 239, -1)}
+        number, port = next(
+            (number, port) for number, port in ports.items() if port not in {link["ifname"] for link in links}
+        )
+        bridge = f"br-{self._engine.run('network', 'inspect', '--format', '{{.Id}}', self._network)[:12]}"
+        mac = f"02:00:{subnet.lan.ipv4_host(number).packed.hex(':')}"
+        peer = ["peer", "name", "eth1", "address", mac, "netns", str(machine.pid)]
+        self._in_engine(["ip", "link", "add", port, "type", "veth", *peer])
+        addresses = subnet.lan.hosts(number, self._families)
+        for address in addresses:
+            nodad = ["nodad"] if family_of(address) is Family.IPV6 else []
+            prefix = subnet.lan.range(family_of(address)).prefixlen
+            output(["ip", "addr", "add", f"{address}/{prefix}", "dev", "eth1", *nodad], netns=machine.netns)
+        output(["ip", "link", "set", "eth1", "up"], netns=machine.netns)
+        self._in_engine(["ip", "link", "set", port, "master", bridge, "up"])
+        await_forwarding(port, self._in_engine)
+        made = machine.vantage(f"{machine.name} eth1", probes)
+        return replace(made, addresses=addresses, mac=mac, interface="eth1"), port
+
     def around(self, part: str) -> str:
         """Return the name of the container for `client`, `router` or `far`."""
         return f"{self._network}-{part}"
@@ -183,12 +217,16 @@ class Machines:
     def port(self, node: str) -> str:
         """Return the interface of a node's link at the engine's bridge."""
         index = link_of(self.get(node).netns)["link_index"]
-        links = json.loads(output(self._engine.inside(["ip", "-j", "link", "show"])))
+        links = json.loads(self._in_engine(["ip", "-j", "link", "show"]))
         return next(str(link["ifname"]) for link in links if link["ifindex"] == index)
 
     def set_link(self, port: str, *, up: bool) -> None:
         """Set a node's link up or down, at the engine's bridge."""
-        output(self._engine.inside(["ip", "link", "set", port, "up" if up else "down"]))
+        self._in_engine(["ip", "link", "set", port, "up" if up else "down"])
+
+    def _in_engine(self, argv: list[str]) -> str:
+        """Run a program in the engine's network and return its output."""
+        return output(self._engine.inside(argv))
 
 
 def link_of(netns: str) -> dict[str, Any]:

@@ -71,8 +71,11 @@ class Subnet:
 def config(topology: Topology, *, api_port: int = 0, cgroup_v1: bool = False) -> dict[str, Any]:
     """Return kind's `Cluster` for a topology (https://kind.sigs.k8s.io/docs/user/configuration/).
 
-    Raises `LabError` for an argument of kube-proxy that has no field in its configuration.
+    Raises `LabError` for an argument of kube-proxy that has no field in its configuration, and for a second segment or
+    subnet.
     """
+    if topology.second_segment or topology.other_subnet:
+        raise LabError("a kind lab has one segment with one subnet: take a netns lab for another")
     workers = [{"role": "worker"} for _ in range(topology.workers)]
     found: dict[str, Any] = {
         "kind": "Cluster",

@@ -50,6 +50,13 @@ class Machine:
     place: Place
     components: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     kubelet: Kubelet
+    nics: list[str] = field(default_factory=list)
+    """Ports at the bridge of interfaces that were added while it ran."""
+
+    @property
+    def ports(self) -> tuple[str, ...]:
+        """Ports of all its interfaces at the bridges."""
+        return (*self.place.ports, *self.nics)
 
 
 class Cluster:
@@ -76,7 +83,7 @@ class Cluster:
         """Boot until all nodes are Ready; call `stage` after each stage. Raises `LabError`."""
         first, *rest = self.places.values()
         tokens = self._prepare()
-        network.segment(self.topology.families)
+        network.segment(self.topology)
         self._wire(first)
         stage("segment and certificates")
         machine = self._machine(first)
@@ -130,6 +137,7 @@ class Cluster:
             api_address=self.places[self.control].node.address,
             # a kubelet renews its lease every 10 s, here at least four times within the grace period
             lease_every=min(10.0, self.topology.node_grace / 4),
+            exclude_control_plane=self.topology.exclude_control_plane,
             images=self._images,
         )
         return tokens
@@ -227,7 +235,8 @@ class Cluster:
         """
         machine = self._dark[name] = self.machines.pop(name)
         before = time.monotonic()
-        network.link_up(machine.place.port, up=False)
+        for port in machine.ports:
+            network.link_up(port, up=False)
         began = time.monotonic()
         processes.send(machine.components.values(), signal.SIGKILL)
         machine.kubelet.stop()
@@ -238,7 +247,9 @@ class Cluster:
     def on(self, name: str) -> None:
         """Boot a crashed node, without its previous kernel state, and wait until it is Ready."""
         place, before = self.places[name], self._dark.pop(name)
-        network.forget_node(place, [pod.netns for pod in before.kubelet.pods.values() if not pod.host_network])
+        network.forget_node(
+            place, before.ports, [pod.netns for pod in before.kubelet.pods.values() if not pod.host_network]
+        )
         self._wire(place)
         machine = self._machine(place)
         if name == self.control:

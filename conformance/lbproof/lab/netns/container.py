@@ -38,6 +38,21 @@ class Mount:
     read_only: bool = True
 
 
+def mounts_of(pod: Mapping[str, Any], container: Mapping[str, Any], volumes: Path) -> list[Mount]:
+    """What a container of a pod mounts, by their specs; `volumes` holds the pod's volumes by name."""
+    host = {row["name"]: row["hostPath"] for row in pod.get("volumes", []) if "hostPath" in row}
+    mounts = []
+    for row in container.get("volumeMounts", []):
+        name = row["name"]
+        source = Path(host[name]["path"]) if name in host else volumes / name
+        if "subPath" in row:
+            source /= row["subPath"]
+        # what is of this machine is never written to
+        read_only = name in host or row.get("readOnly", False)
+        mounts.append(Mount(source=str(source), target=row["mountPath"], read_only=read_only))
+    return mounts
+
+
 def expand(text: str, env: Mapping[str, str]) -> str:
     """Replace `$(NAME)` by its value; `$$(NAME)` is its escape, and an unknown name stays as it is."""
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 CONTROL_PLANE = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
 """What runs on the control plane's node besides kube-proxy, in the order of starting."""
+API_PORT = 6443
 _QPS = ("--kube-api-qps=200", "--kube-api-burst=400")
 AUDIT_POLICY = {
     "apiVersion": "audit.k8s.io/v1",
@@ -62,7 +63,7 @@ def apiserver(topology: Topology, pki: Path, audit: Path | None = None) -> list[
         "--etcd-servers=http://127.0.0.1:2379",
         f"--bind-address={_anywhere(topology)}",
         f"--advertise-address={plan.LAN.hosts(plan.CONTROL_PLANE, topology.families)[0]}",
-        "--secure-port=6443",
+        f"--secure-port={API_PORT}",
         f"--tls-cert-file={pki}/apiserver.crt",
         f"--tls-private-key-file={pki}/apiserver.key",
         f"--client-ca-file={pki}/ca.crt",

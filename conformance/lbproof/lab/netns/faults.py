@@ -7,15 +7,18 @@ import itertools
 import signal
 import threading
 import time
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 from lbproof.lab.base import Capability, LabError
-from lbproof.lab.netns import network, processes
+from lbproof.lab.netns import network, plan, processes
+from lbproof.lab.netns.control import API_PORT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from lbproof.lab.netns.cluster import Cluster, Machine
+    from lbproof.spec.families import IPAddress
 
 _SCALE = 10_000
 """Steps of the random number that decides which packet is dropped."""
@@ -30,6 +33,7 @@ class Faults:
         self._numbers = itertools.count(1)
         self._undo: dict[int, Callable[[], None]] = {}
         self._lock = threading.Lock()
+        self._spares = list(plan.SPARE)
 
     def commands(self) -> dict[str, Callable[..., Any]]:
         """Return the commands of the supervisor: each fault by its kind (`FAULTS`), and `undo`."""
@@ -114,11 +118,83 @@ class Faults:
 
     def drop(self, node: str, share: float) -> dict[str, Any]:
         """A share of the frames that the segment forwards to the node is lost."""
-        if not 0 <= share <= 1:
-            raise LabError(f"a share of {share:g}: it is from 0 to 1")
-        rule = f'oifname "{self._machine(node).place.port}" numgen random mod {_SCALE} < {round(share * _SCALE)} drop'
+        rule = f'oifname "{self._machine(node).place.port}" {_share(share)} drop'
         table, moments = self._forbid([rule] if share else [])
         return self._done(f"{share:.0%} towards node {node}", moments, lambda: network.allow(table))
+
+    def api_cut(self, node: str) -> dict[str, Any]:
+        """The segment forwards nothing between a worker and the API server's port; its kubelet is cut off too."""
+        machine = self._machine(node)
+        if node == self._cluster.control:
+            raise LabError(f"the API server runs on {node}, whose traffic with it crosses no segment")
+        port = machine.place.port
+        rules = [f'iifname "{port}" tcp dport {API_PORT} drop', f'oifname "{port}" tcp sport {API_PORT} drop']
+        table, moments = self._forbid(rules)
+
+        def mend() -> None:
+            network.allow(table)
+            machine.kubelet.beat()
+
+        return self._done(f"node {node}", moments, mend)
+
+    def one_way_loss(self, source: str, target: str, share: float) -> dict[str, Any]:
+        """A share of the frames that the segment forwards from one node to another is lost."""
+        if source == target:
+            raise LabError(f"loss from one node to another takes two nodes, not {source} twice")
+        one, other = (self._machine(name).place.port for name in (source, target))
+        table, moments = self._forbid([f'iifname "{one}" oifname "{other}" {_share(share)} drop'] if share else [])
+        return self._done(f"{share:.0%} from {source} to {target}", moments, lambda: network.allow(table))
+
+    def second_nic(self, node: str) -> dict[str, Any]:
+        """The node has one interface more on the segment; the kernel answers for all its addresses on each."""
+        machine = self._machine(node)
+        number = self._spare()
+        interface = f"eth{len(machine.ports)}"
+        port = f"n{number}-{node}"
+        machine.nics.append(port)
+        moments = _timed(lambda: network.second_nic(machine.place, interface, port, number))
+
+        def unplug() -> None:
+            if port in machine.nics and self._cluster.machines.get(node) is machine:
+                machine.nics.remove(port)
+                network.ip([f"link del {port}"])
+            self._spares.append(number)
+
+        families = machine.place.node.families
+        attached = self._attached(node, interface, number, plan.LAN.hosts(number, families))
+        return self._done(f"{interface} of node {node}", moments, unplug) | attached
+
+    def foreign_host(self, address: str) -> dict[str, Any]:
+        """A host that is no part of the cluster has an address on the segment."""
+        number = self._spare()
+        name = f"foreign{number}"
+        held = ip_address(address)
+        moments = _timed(lambda: network.foreign_host(name, number, held))
+
+        def leave() -> None:
+            network.forget_host(name)
+            self._spares.append(number)
+
+        return self._done(f"{name} at {address}", moments, leave) | self._attached(name, "eth0", number, [held])
+
+    @staticmethod
+    def _attached(netns: str, interface: str, number: int, addresses: Sequence[IPAddress]) -> dict[str, Any]:
+        return {
+            "netns": netns,
+            "interface": interface,
+            "mac": plan.mac_of(plan.LAN.ipv4_host(number)),
+            "addresses": [str(address) for address in addresses],
+        }
+
+    def _spare(self) -> int:
+        """Take a number of the segment for a new interface. `LabError` when none is left."""
+        used = {place.host for place in self._cluster.places.values()}
+        with self._lock:
+            for number in self._spares:
+                if number not in used:
+                    self._spares.remove(number)
+                    return number
+        raise LabError(f"no number is left for another interface on the segment: {len(used)} nodes")
 
     def _forbid(self, rules: list[str]) -> tuple[str, tuple[float, float]]:
         table = f"fault-{next(self._numbers)}"
@@ -156,8 +232,20 @@ FAULTS: Mapping[Capability, Callable[..., dict[str, Any]]] = {
     Capability.KILL: Faults.kill,
     Capability.STOP_API: Faults.stop_api,
     Capability.DROP: Faults.drop,
+    Capability.API_CUT: Faults.api_cut,
+    Capability.ONE_WAY_LOSS: Faults.one_way_loss,
+    Capability.SECOND_NIC: Faults.second_nic,
+    Capability.FOREIGN_HOST: Faults.foreign_host,
 }
 """Capability → function that injects the fault. Its value is the kind of the fault and the supervisor's command."""
+
+
+def _share(share: float) -> str:
+    """Match for nft of a share of all packets. Raises `LabError` for one that is not from 0 to 1."""
+    if not 0 <= share <= 1:
+        raise LabError(f"a share of {share:g}: it is from 0 to 1")
+    part = round(share * _SCALE)
+    return f"numgen random mod {_SCALE} < {part}" if part < _SCALE else ""  # nft refuses what is always true
 
 
 def _timed(act: Callable[[], None]) -> tuple[float, float]:

@@ -99,7 +99,9 @@ class Kubelet:
     # the node
     def _register(self) -> None:
         try:
-            self.api("POST", "/api/v1/nodes", status.node_object(self.place))
+            self.api(
+                "POST", "/api/v1/nodes", status.node_object(self.place, excluded=self.inside.exclude_control_plane)
+            )
         except ApiError as error:
             if error.status not in _GONE:
                 raise

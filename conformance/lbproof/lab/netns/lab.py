@@ -7,18 +7,19 @@ import os
 import shutil
 import subprocess
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from ipaddress import ip_address
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Self
 
 from lbproof.lab import registry
-from lbproof.lab.base import Capability, Fault, LabError, Node, Topology, environment, silent
+from lbproof.lab.base import Capability, LabError, Node, Topology, environment, silent
 from lbproof.lab.common import api_proxy
 from lbproof.lab.common.commands import output
 from lbproof.lab.common.logs import export, tail
 from lbproof.lab.common.probes import Probes
 from lbproof.lab.common.vantage import NamespaceVantage, Places
+from lbproof.lab.fault import Attachment, Fault
 from lbproof.lab.netns import leftovers, plan, processes, rpc
 from lbproof.lab.netns.faults import FAULTS
 
@@ -52,7 +53,8 @@ class NetnsLab(Places):
         self.kubeconfig = self.state / "kubeconfig"
         self.probes = Probes()
         self._nodes: tuple[Node, ...] = tuple(place.node for place in plan.places(topology))
-        self.segments: tuple[Segment, ...] = (plan.LAN.segment("lan", topology.families),)
+        lans = {"lan": plan.LAN} | ({"lan2": plan.SECOND} if topology.second_segment else {})
+        self.segments: tuple[Segment, ...] = tuple(lan.segment(one, topology.families) for one, lan in lans.items())
         self._lifeline: int | None = None
         self._starting: subprocess.Popen[bytes] | None = None
 
@@ -172,7 +174,12 @@ class NetnsLab(Places):
 
     def can(self, capability: Capability) -> bool:
         """Return whether the lab has a capability."""
-        return capability in _CAPABILITIES or (capability is Capability.AUDIT_LOG and self.topology.audit)
+        of_topology = {
+            Capability.AUDIT_LOG: self.topology.audit,
+            Capability.SECOND_SEGMENT: self.topology.second_segment,
+            Capability.OTHER_SUBNET: self.topology.other_subnet,
+        }
+        return capability in _CAPABILITIES or of_topology.get(capability, False)
 
     def describe(self) -> Mapping[str, str]:
         """Return facts for the report."""
@@ -194,6 +201,23 @@ class NetnsLab(Places):
         """Return the outside client on the segment."""
         mac = plan.mac_of(plan.LAN.ipv4_host(plan.CLIENT))
         return self._vantage("client", "client", plan.LAN.hosts(plan.CLIENT, self.topology.families), mac)
+
+    def client_on(self, segment: Segment) -> NamespaceVantage:
+        """Return the outside client on a segment."""
+        if segment == self.segment:
+            return self.client()
+        mac = plan.mac_of(plan.SECOND.ipv4_host(plan.CLIENT))
+        return self._vantage("client2", "client2", plan.SECOND.hosts(plan.CLIENT, self.topology.families), mac)
+
+    def node_on(self, segment: Segment, name: str) -> NamespaceVantage:
+        """Return a node by its interface on a segment. Raises `KeyError` for an unknown name."""
+        first = self.node(name)
+        if segment == self.segment:
+            return first
+        host = {place.node.name: place.host for place in plan.places(self.topology)}[name]
+        addresses = plan.SECOND.hosts(host, self.topology.families)
+        mac = plan.mac_of(plan.SECOND.ipv4_host(host))
+        return replace(first, name=f"node {name}, eth1", addresses=addresses, mac=mac, interface="eth1")
 
     def routed_client(self) -> NamespaceVantage:
         """Return the client behind the router."""
@@ -277,15 +301,43 @@ class NetnsLab(Places):
         """Drop a share of the packets that arrive at a node from the segment."""
         return self._fault(Capability.DROP, node=node, share=share)
 
+    def api_cut(self, node: str) -> Fault:
+        """Drop all frames between a worker and the API server's port."""
+        return self._fault(Capability.API_CUT, node=node)
+
+    def one_way_loss(self, source: str, target: str, share: float) -> Fault:
+        """Drop a share of the frames from one node to another."""
+        return self._fault(Capability.ONE_WAY_LOSS, source=source, target=target, share=share)
+
+    def clock_behind(self, node: str, seconds: float) -> Fault:
+        """Raise `LabError`: all nodes share the wall clock of this machine."""
+        raise LabError(f"the clock of {node} cannot be {seconds:g} s behind: all namespaces share one wall clock")
+
+    def second_nic(self, node: str) -> Attachment:
+        """Add an interface to a node on the first segment."""
+        return self._attachment(Capability.SECOND_NIC, node=node)
+
+    def foreign_host(self, address: IPAddress) -> Attachment:
+        """Add a host to the first segment that holds an address."""
+        return self._attachment(Capability.FOREIGN_HOST, address=str(address))
+
     def _fault(self, kind: Capability, **arguments: Any) -> Fault:  # noqa: ANN401 - it is JSON
+        return Fault(**self._bracket(kind, rpc.call(self._socket, kind.value, **arguments)))
+
+    def _attachment(self, kind: Capability, **arguments: Any) -> Attachment:  # noqa: ANN401 - it is JSON
         done = rpc.call(self._socket, kind.value, **arguments)
-        return Fault(
-            kind=kind.value,
-            target=done["target"],
-            began=done["began"],
-            before=done.get("before"),
-            undo_with=lambda: rpc.call(self._socket, "undo", number=done["number"]),
-        )
+        made = self._vantage(done["target"], done["netns"], tuple(map(ip_address, done["addresses"])), done["mac"])
+        return Attachment(**self._bracket(kind, done), vantage=replace(made, interface=done["interface"]))
+
+    def _bracket(self, kind: Capability, done: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the fields of a fault from the supervisor's answer."""
+        return {
+            "kind": kind.value,
+            "target": done["target"],
+            "began": done["began"],
+            "before": done.get("before"),
+            "undo_with": lambda: rpc.call(self._socket, "undo", number=done["number"]),
+        }
 
     # images, programs, logs
     def bring_images(

@@ -15,6 +15,7 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lbproof.lab.common.bridge import await_forwarding
 from lbproof.lab.common.commands import output
 from lbproof.lab.common.netns import entered
 from lbproof.lab.netns import plan
@@ -24,8 +25,10 @@ from lbproof.spec.families import Family, family_of
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from lbproof.lab.base import Topology
     from lbproof.lab.common.networks import Network
     from lbproof.lab.netns.plan import Place
+    from lbproof.spec.families import IPAddress
 
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 1
 
@@ -58,13 +61,17 @@ def link_up(name: str, up: bool) -> None:
         fcntl.ioctl(any_socket, _SIOCSIFFLAGS, struct.pack("16sH14x", name.encode(), flags))
 
 
-def segment(families: Sequence[Family]) -> None:
+def segment(topology: Topology) -> None:
     """The bridge, the outside client, the router and the far client behind it."""
-    ip(["link set lo up", "link add lan type bridge stp_state 0 forward_delay 0 mcast_snooping 0", "link set lan up"])
+    families = topology.families
+    ip(["link set lo up", *_bridge("lan")])
     sysctl({f"net/bridge/bridge-nf-call-{table}": 0 for table in ("iptables", "ip6tables", "arptables")})
     sysctl({"net/ipv6/conf/all/disable_ipv6": 1})  # the bridge and its ports are no hosts
-    _host("router", plan.ROUTER, families, router=None)
-    _host("client", plan.CLIENT, families, router=plan.ROUTER)
+    _host("router", plan.LAN, plan.ROUTER, families)
+    _host("client", plan.LAN, plan.CLIENT, families, router=plan.ROUTER)
+    if topology.second_segment:
+        ip(_bridge("lan2"))
+        _host("client2", plan.SECOND, plan.CLIENT, families, bridge="lan2")
     ip(["netns add far"])
     ip([f"link add far type veth peer name eth0 address {_mac(plan.BEHIND, plan.FAR)} netns far"], "router")
     _quiet("far", families)
@@ -79,19 +86,38 @@ def segment(families: Sequence[Family]) -> None:
         "far",
     )
     sysctl(_forwarding(families), "router")
+    if topology.other_subnet:
+        _route_between(plan.places(topology))
 
 
-def _host(name: str, number: int, families: Sequence[Family], router: int | None) -> None:
+def _bridge(name: str) -> list[str]:
+    return [f"link add {name} type bridge stp_state 0 forward_delay 0 mcast_snooping 0", f"link set {name} up"]
+
+
+def _route_between(places: Sequence[Place]) -> None:
+    """Have the router route between the subnets of the segment, and to all pods; it tells nobody of a shorter way."""
+    pods = [
+        f"route add {pods} via {place.node.address_for(family_of(pods))}"
+        for place in places
+        for pods in place.pod_ranges
+    ]
+    sysctl({f"net/ipv4/conf/{one}/send_redirects": 0 for one in ("all", "eth0")}, "router")
+    ip([*_addresses("eth0", plan.OTHER, plan.ROUTER, places[0].node.families), *pods], "router")
+
+
+def _host(
+    name: str, lan: Network, number: int, families: Sequence[Family], *, router: int | None = None, bridge: str = "lan"
+) -> None:
     ip(
         [
             f"netns add {name}",
-            f"link add v-{name} type veth peer name eth0 address {_mac(plan.LAN, number)} netns {name}",
-            f"link set v-{name} master lan up",
+            f"link add v-{name} type veth peer name eth0 address {_mac(lan, number)} netns {name}",
+            f"link set v-{name} master {bridge} up",
         ]
     )
     _quiet(name, families)
-    commands = ["link set lo up", *_addresses("eth0", plan.LAN, number, families), "link set eth0 up"]
-    ip([*commands, *(_default(plan.LAN, router, families) if router else [])], name)
+    commands = ["link set lo up", *_addresses("eth0", lan, number, families), "link set eth0 up"]
+    ip([*commands, *(_default(lan, router, families) if router else [])], name)
 
 
 def _mac(network: Network, number: int) -> str:
@@ -129,7 +155,9 @@ def _forwarding(families: Sequence[Family]) -> dict[str, int]:
 def node(place: Place, others: Iterable[Place]) -> None:
     """A node's namespace, its cable, its routes to the other nodes' pods and their masquerade."""
     name, families = place.node.name, place.node.families
-    _host(name, place.host, families, plan.ROUTER)
+    _host(name, place.lan, place.host, families, router=plan.ROUTER)
+    if place.second:
+        _nic(name, "eth1", place.second_port, bridge="lan2", lan=plan.SECOND, number=place.host, families=families)
     sysctl(
         {
             **_forwarding(families),
@@ -149,7 +177,7 @@ def node(place: Place, others: Iterable[Place]) -> None:
         )
         ip([f"addr add {plan.API_SIDE}/30 dev mgmt", "link set mgmt up"], name)
     routes = [
-        f"route add {pods} via {other.node.address_for(family_of(pods))}"
+        f"route add {pods} via {_next_hop(place, other, family_of(pods))}"
         for other in others
         if other != place
         for pods in other.pod_ranges
@@ -163,12 +191,52 @@ def node(place: Place, others: Iterable[Place]) -> None:
         output([program, "-w", "-t", "nat", "-A", "POSTROUTING", *rule.split()], netns=namespace(name))
 
 
-def forget_node(place: Place, pods: Iterable[str]) -> None:
+def _next_hop(place: Place, other: Place, family: Family) -> IPAddress:
+    """Return where a node sends what is for another's pods: to that node, or to the router of its own subnet."""
+    return other.node.address_for(family) if other.lan == place.lan else place.lan.host(plan.ROUTER, family)
+
+
+def _nic(
+    netns: str, interface: str, port: str, *, bridge: str, lan: Network, number: int, families: Sequence[Family]
+) -> None:
+    ip(
+        [
+            f"link add {port} type veth peer name {interface} address {_mac(lan, number)} netns {netns}",
+            f"link set {port} master {bridge} up",
+        ]
+    )
+    ip([*_addresses(interface, lan, number, families), f"link set {interface} up"], netns)
+
+
+def second_nic(place: Place, interface: str, port: str, number: int) -> None:
+    """Add an interface to a node on the first segment."""
+    families = place.node.families
+    _nic(place.node.name, interface, port, bridge="lan", lan=plan.LAN, number=number, families=families)
+    await_forwarding(port, output)
+
+
+def foreign_host(name: str, number: int, address: IPAddress) -> None:
+    """Add a host to the segment that has one address."""
+    family = family_of(address)
+    _host(name, plan.LAN, number, [])
+    if family is Family.IPV6:
+        sysctl({f"net/ipv6/conf/{one}/disable_ipv6": 0 for one in ("all", "eth0")}, name)
+        sysctl({"net/ipv6/conf/eth0/accept_dad": 0}, name)
+    ip([f"addr add {address}/{plan.LAN.range(family).prefixlen} dev eth0"], name)
+    await_forwarding(f"v-{name}", output)
+
+
+def forget_host(name: str) -> None:
+    """Remove a host of the segment that is no node."""
+    ip([f"link del v-{name}", f"netns del {name}"])
+
+
+def forget_node(place: Place, ports: Iterable[str], pods: Iterable[str]) -> None:
     """A node's and its pods' namespaces go; links first, since a namespace frees its links some time after its name.
 
     A pod that was ending when its node crashed may remove its namespace at the same time.
     """
-    links = [place.port, "mgmt"] if place.index == 0 else [place.port]
+    links = [*ports, "mgmt"] if place.index == 0 else [*ports]
     ip([f"link del {link}" for link in links])
     gone = 'for name; do ip netns del "$name" || [ ! -e "$0/$name" ] || exit 1; done'
     output(["sh", "-c", gone, NAMESPACES, place.node.name, *pods])

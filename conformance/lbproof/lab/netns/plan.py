@@ -17,6 +17,12 @@ if TYPE_CHECKING:
 LAN = Network(ipv4=IPv4Network("192.168.172.0/24"), ipv6=IPv6Network("fd00:192:168:172::/64"))
 ROUTER, CLIENT, CONTROL_PLANE = 1, 50, 141
 """Numbers of hosts on the segment."""
+SECOND = Network(ipv4=IPv4Network("192.168.173.0/24"), ipv6=IPv6Network("fd00:192:168:173::/64"))
+"""Second segment, if the topology has one; a host has the same number there."""
+OTHER = Network(ipv4=IPv4Network("192.168.174.0/24"), ipv6=IPv6Network("fd00:192:168:174::/64"))
+"""Other subnet of the first segment, if the topology has one."""
+SPARE = tuple(number for number in range(253, 239, -1))
+"""Numbers of interfaces that are added while the lab runs, if no node has them."""
 BEHIND = Network(ipv4=IPv4Network("10.99.0.0/24"), ipv6=IPv6Network("fd00:10:99::/64"))
 """Network behind the router."""
 FAR_ROUTER, FAR = 1, 10
@@ -42,11 +48,25 @@ class Place:
     """Index in the list of nodes; 0 is the control plane."""
     host: int
     """Number on the segment."""
+    lan: Network = LAN
+    """Its subnet of the segment."""
+    second: bool = False
+    """Whether it has an interface on a second segment."""
 
     @property
     def port(self) -> str:
         """Interface of its link at the bridge."""
         return f"v-{self.node.name}"
+
+    @property
+    def second_port(self) -> str:
+        """Interface of its link at the second segment's bridge."""
+        return f"s-{self.node.name}"
+
+    @property
+    def ports(self) -> tuple[str, ...]:
+        """Interfaces of all its links at the bridges."""
+        return (self.port, self.second_port) if self.second else (self.port,)
 
     @property
     def pods(self) -> Network:
@@ -83,17 +103,22 @@ def mac_of(address: IPv4Address) -> str:
 
 def places(topology: Topology) -> tuple[Place, ...]:
     """Return the nodes of a topology, control plane first. Raises `LabError` for more than the segment has room for."""
+    if topology.other_subnet and not topology.workers:
+        raise LabError("a lab without workers has none for another subnet")
     if not 0 <= topology.workers <= len(_WORKER_HOSTS):
         raise LabError(f"{topology.workers} workers: the netns lab has room for 0 to {len(_WORKER_HOSTS)}")
+    lans = [LAN] * topology.workers + [OTHER if topology.other_subnet else LAN]
     return tuple(
         Place(
             index=index,
             host=host,
+            lan=lans[index],
+            second=topology.second_segment,
             node=Node(
                 name=f"w{index:02}" if index else "m01",
                 role=Role.WORKER if index else Role.CONTROL_PLANE,
-                addresses=LAN.hosts(host, topology.families),
-                mac=mac_of(LAN.ipv4_host(host)),
+                addresses=lans[index].hosts(host, topology.families),
+                mac=mac_of(lans[index].ipv4_host(host)),
             ),
         )
         for index, host in enumerate([CONTROL_PLANE, *_WORKER_HOSTS[: topology.workers]])

@@ -15,7 +15,6 @@ import signal
 import threading
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lbproof.lab.base import LabError
@@ -284,7 +283,7 @@ class Pod:
                 image=image,
                 command=container.argv(image, row.spec, env),
                 env=env,
-                mounts=self._mounts(row.spec),
+                mounts=container.mounts_of(self.obj["spec"], row.spec, self._directory / "volumes"),
                 root=self._directory / "roots" / state.name,
                 netns=self.netns,
                 hostname=hostname,
@@ -309,19 +308,6 @@ class Pod:
             row.liveness.due = now + row.liveness.spec.get("initialDelaySeconds", 0) + 1
         state.ready = row.readiness is None
         return True
-
-    def _mounts(self, spec: dict[str, Any]) -> list[container.Mount]:
-        host = {row["name"]: row["hostPath"] for row in self.obj["spec"].get("volumes", []) if "hostPath" in row}
-        mounts = []
-        for row in spec.get("volumeMounts", []):
-            name = row["name"]
-            source = Path(host[name]["path"]) if name in host else self._directory / "volumes" / name
-            if "subPath" in row:
-                source /= row["subPath"]
-            # what is of this machine is never written to
-            read_only = name in host or row.get("readOnly", False)
-            mounts.append(container.Mount(source=str(source), target=row["mountPath"], read_only=read_only))
-        return mounts
 
     def _probe(self, row: _Container, now: float) -> float:
         """Ask the probes that are due; a container that is no longer alive is ended, and so started again."""

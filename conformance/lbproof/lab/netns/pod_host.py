@@ -27,6 +27,8 @@ class Inside:
     """The API server's, on the segment."""
     lease_every: float
     """Seconds between renewals."""
+    exclude_control_plane: bool
+    """Whether the control plane is registered with the label that keeps load balancers off it."""
     images: list[Image] = field(default_factory=list)
     version: str = ""
     """The kubelet version to report: the API server's."""

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from lbproof.lab.netns.plan import Place
 
+_EXCLUDED = "node.kubernetes.io/exclude-from-external-load-balancers"
 _CONTROL_PLANE = "node-role.kubernetes.io/control-plane"
 
 
@@ -22,14 +23,14 @@ def now() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
-def node_object(place: Place) -> dict[str, Any]:
-    """A Node as kubeadm leaves it: the control plane is tainted and takes no external load balancer's traffic."""
+def node_object(place: Place, *, excluded: bool) -> dict[str, Any]:
+    """A Node as kubeadm leaves it: the control plane is tainted and, if `excluded`, no load balancers' traffic's."""
     name = place.node.name
     labels = {"kubernetes.io/hostname": name, "kubernetes.io/os": "linux", "kubernetes.io/arch": _architecture()}
     ranges = [str(pods) for pods in place.pod_ranges]
     spec: dict[str, Any] = {"podCIDR": ranges[0], "podCIDRs": ranges}
     if place.node.role is Role.CONTROL_PLANE:
-        labels |= {_CONTROL_PLANE: "", "node.kubernetes.io/exclude-from-external-load-balancers": ""}
+        labels |= {_CONTROL_PLANE: ""} | ({_EXCLUDED: ""} if excluded else {})
         spec["taints"] = [{"key": _CONTROL_PLANE, "effect": "NoSchedule"}]
     return {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "labels": labels}, "spec": spec}
 

@@ -6,6 +6,7 @@ the rules give, with the kernel's time of arrival. Runs with real-time priority,
 
 from __future__ import annotations
 
+import select
 import socket
 from typing import TYPE_CHECKING
 
@@ -29,11 +30,13 @@ def run(task: Task) -> None:
     """Report until it is cancelled."""
     real_time()
     rules, rows = Rules(task.arguments["rules"]), Rows(task)
-    with PacketSocket(task.arguments["interface"], _ALL) as wire:
+    with PacketSocket(task.arguments["interface"], _ALL) as wire, select.epoll() as poll:
+        for file in (task, wire):
+            poll.register(file, select.EPOLLIN)
         task.ready()
         while not task.stopping:
-            if task.wait(_FLUSH, wire):
-                _receive(wire, rules, rows)
+            poll.poll(_FLUSH)
+            _receive(wire, rules, rows)
             rows.flush()
         _receive(wire, rules, rows)
         rows.flush(force=True)
