@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from types import SimpleNamespace
 from typing import Any, cast
@@ -9,9 +11,11 @@ from typing import Any, cast
 import pytest
 from tests.suite.acme import Acme
 
-from lbproof.context import CannotShow, RunContext, ingress
+from lbproof.checks.pool import test_every_form_of_a_pool_fills_exactly as pool_checks
+from lbproof.context import CannotShow, CheckContext, RunContext, ingress
 from lbproof.context.objects import BadStatus
 from lbproof.lab.base import LabError, Node, Role, Segment
+from lbproof.run.adapter_check import example_site
 from lbproof.spec.families import Family, IPAddress
 
 V4, V6 = IPv4Address("192.0.2.1"), IPv6Address("2001:db8::1")
@@ -109,3 +113,19 @@ def test_a_reserved_block_is_given_to_nobody_else() -> None:
         run.reserved(block(V4 + 3, 2)),
     ):
         pass
+
+
+@pytest.mark.parametrize("case", ["a", "b", "c", "d", "e"])
+def test_pools_of_a_family_that_the_lab_lacks_cannot_be_shown(case: str) -> None:
+    """Neither those of the segment nor those of a network that is elsewhere."""
+    run = run_in(*block(V6, 20))
+    vars(run)["site"] = replace(example_site({}), subnets=(IPv6Network("2001:db8::/64"),))
+    check = CheckContext(run, f"POOL-03{case}", capture=False)
+    prove = (
+        partial(pool_checks.test_every_form_of_a_pool_fills_exactly, case=case)
+        if case != "e"
+        else pool_checks.test_the_ends_of_a_network_are_given_as_declared
+    )
+
+    with pytest.raises(CannotShow, match=r"the segment has no free address block: .*IPv4"):
+        prove(check)

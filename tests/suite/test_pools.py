@@ -13,11 +13,11 @@ from tests.suite.fake_cluster import FakeCluster
 from lbproof.adapters.base import PoolSpec
 from lbproof.adapters.metallb_objects import MetalLBObjects
 from lbproof.adapters.rendering import AdapterError
-from lbproof.context import RunContext
+from lbproof.context import CheckContext, RunContext
 from lbproof.lab.base import Segment
 from lbproof.run.adapter_check import SUBNET, example_site
 from lbproof.witnesses.journal import Journal
-from lbproof.witnesses.kube import ApiError
+from lbproof.witnesses.kube import ApiError, ApiUnreachable
 from lbproof.witnesses.wait import EventuallyFailed, Waiter
 
 if TYPE_CHECKING:
@@ -109,6 +109,120 @@ def test_a_pool_that_is_rejected_is_forgotten(cluster: FakeCluster) -> None:
     pools.put(pool("good", 171))
 
     assert [path.split("/")[-1] for path in cluster.objects] == ["good", "good"]
+
+
+class Unreachable(FakeCluster):
+    """Does not answer for one object, which it stores nevertheless."""
+
+    silent = "bad"
+
+    def apply(self, manifest: dict[str, Any]) -> dict[str, Any]:
+        made = super().apply(manifest)
+        if manifest["metadata"]["name"] == self.silent:
+            raise ApiUnreachable("PATCH: the API server does not answer")
+        return made
+
+
+@pytest.mark.parametrize("status", [500, 503, 400, 403, 422])
+@pytest.mark.parametrize("kind", ["IPAddressPool", "L2Advertisement"])
+def test_a_pool_that_fails_harms_no_later_one(cluster: FakeCluster, status: int, kind: str) -> None:
+    """Whatever the status: it leaves the set, and what was applied of it goes."""
+    pools = context(Objects(), cluster).pools
+    pools.put(pool("one", 170))
+    cluster.refuses = lambda made: status if (made["kind"], made["metadata"]["name"]) == (kind, "bad") else 0
+    with pytest.raises(EventuallyFailed if status >= 500 else ApiError):
+        pools.put(pool("bad", 171))
+    pools.put(pool("good", 172))
+    pools.drop("one")
+
+    assert [path.split("/")[-1] for path in cluster.objects] == ["good", "good"]
+    assert [made["metadata"]["name"] for made in pools.objects] == ["good", "good"]
+
+
+def test_an_object_without_an_answer_is_deleted() -> None:
+    """It may exist, although its request failed."""
+    cluster = Unreachable()
+    pools = context(Objects(), cluster).pools
+    with pytest.raises(ApiUnreachable):
+        pools.put(pool("bad", 170))
+
+    assert not cluster.objects
+    assert not pools.objects
+
+
+def test_a_shared_object_without_an_answer_is_applied_again() -> None:
+    """Its content is not known, though it is wanted as it was before."""
+    cluster = Unreachable()
+    pools = context(Acme(), cluster).pools
+    pools.put(pool("one", 170))
+    cluster.silent = "pools"
+    with pytest.raises(ApiUnreachable) as caught:
+        pools.put(pool("two", 171))
+    cluster.silent = ""
+    pools.drop("two")
+
+    assert caught.value.__notes__ == [
+        "The pools before it could not be restored: ApiUnreachable: PATCH: the API server does not answer"
+    ]
+    assert [made["data"] for made in cluster.objects.values()] == [{"one": "192.168.172.170"}]
+
+
+def test_an_adapter_that_fails_for_a_pool_serves_the_others(cluster: FakeCluster) -> None:
+    """As one that cannot render a malformed block."""
+
+    class Picky(Acme):
+        def pools(self, alive: Any, site: Any) -> list[dict[str, Any]]:  # noqa: ANN401
+            for one in alive:
+                for block in one.blocks:
+                    ip_address(block)
+            return super().pools(alive, site)
+
+    pools = context(Picky(), cluster).pools
+    with pytest.raises(AdapterError, match="pools\\(\\) failed: ValueError"):
+        pools.put(PoolSpec(name="bad", blocks=("192.168.172.300/28",)))
+    pools.put(pool("good", 170))
+
+    assert [made["data"] for made in cluster.objects.values()] == [{"good": "192.168.172.170"}]
+
+
+def test_a_deletion_that_fails_is_repeated(cluster: FakeCluster) -> None:
+    """The object would otherwise give its addresses to the Services of later checks."""
+    pools = context(Objects(), cluster).pools
+    pools.put(pool("one", 170))
+    discard = cluster.discard
+
+    def fail(path: str) -> None:
+        raise ApiError(f"DELETE {path}", 500, "InternalError", "the webhook does not answer")
+
+    vars(cluster)["discard"] = fail
+    with pytest.raises(ApiError):
+        pools.drop("one")
+    vars(cluster)["discard"] = discard
+    pools.put(pool("two", 171))
+
+    assert [path.split("/")[-1] for path in cluster.objects] == ["two", "two"]
+
+
+def test_a_check_removes_a_pool_whose_creation_failed() -> None:
+    """Also when the failure could not be undone at once."""
+    cluster = Unreachable()
+    run = context(Objects(), cluster)
+    vars(run.lab)["segment"] = Segment(name="lan", subnets=(SUBNET,), free=(ip_address("192.168.172.170"),))
+    check = CheckContext(run, "bad", capture=False)
+    cluster.silent = "bad-1"
+    discard = cluster.discard
+
+    def fail(path: str) -> None:
+        raise ApiUnreachable(f"DELETE {path}: the API server does not answer")
+
+    vars(cluster)["discard"] = fail
+    with pytest.raises(ApiUnreachable):
+        check.pool(1)
+    vars(cluster)["discard"] = discard
+    assert cluster.objects
+    check.start_over()
+
+    assert not cluster.objects
 
 
 def test_a_change_that_is_rejected_leaves_the_pool_as_it_was(cluster: FakeCluster) -> None:

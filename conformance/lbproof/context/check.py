@@ -19,7 +19,7 @@ from lbproof.context.observations import Observations
 from lbproof.context.run import NAMESPACE, RunContext
 from lbproof.context.undo import Undo
 from lbproof.lab.base import Capability
-from lbproof.spec.families import Family
+from lbproof.spec.families import Family, family_of
 from lbproof.witnesses import neighbour
 from lbproof.witnesses.capture import Capture
 from lbproof.witnesses.stream import ProbeError
@@ -38,7 +38,10 @@ AT_REST = 6
 
 
 class CheckContext(Observations):
-    """Creates objects and injects faults for one check; `close` undoes all of them, even when one undo fails."""
+    """Creates objects and injects faults for one check; `close` undoes all of them, even when one undo fails.
+
+    The undo of an object is registered before the request that creates it, which may fail after it took effect.
+    """
 
     def __init__(self, run: RunContext, case: str, *, capture: bool = True) -> None:
         """`case`: ID under test, used in the names of created objects. `capture`: record the frames at the client."""
@@ -56,9 +59,9 @@ class CheckContext(Observations):
     def namespace(self) -> str:
         """Namespace of this check, created on first use."""
         name = f"{NAMESPACE}-{self.case.lower()}-{secrets.token_hex(2)}"
-        self.cluster.apply(manifests.namespace(name))
         # deletion is not awaited: the name is unique, and the objects that matter are removed earlier
         self.undo.later(f"namespace {name}", lambda: self.cluster.discard(f"/api/v1/namespaces/{name}"))
+        self.cluster.apply(manifests.namespace(name))
         return name
 
     # --- objects
@@ -72,22 +75,24 @@ class CheckContext(Observations):
     ) -> Pool:
         """Create a pool of that many free addresses, or of the given blocks (`addresses` then lists their addresses).
 
-        `kind`: further fields of `PoolSpec`.
+        `kind`: further fields of `PoolSpec`. Raises `CannotShow` for an address of a family that the lab does not have.
         """
         if isinstance(blocks, int):
             addresses = self.run.addresses(blocks)
             blocks = [AddressRange(addresses[0], addresses[-1])]
+        self.run.need_families(map(family_of, addresses))
         self._pools += 1
         pool = Pool(PoolSpec(name=f"{self.case.lower()}-{self._pools}", blocks=tuple(blocks), **kind), addresses)
         self.used += addresses
-        self.run.pools.put(pool.spec)
         self.undo.later(f"pool {pool.name}", functools.partial(self.run.pools.drop, pool.name))
+        self.run.pools.put(pool.spec)
         return pool
 
     def change_pool(self, pool: Pool, **fields: Any) -> None:  # noqa: ANN401 - of `PoolSpec`
         """Change fields of a pool, such as its blocks."""
-        pool.spec = replace(pool.spec, **fields)
-        self.run.pools.put(pool.spec)
+        changed = replace(pool.spec, **fields)
+        self.run.pools.put(changed)
+        pool.spec = changed
 
     def start_over(self) -> None:
         """Undo everything created so far and start again without objects."""
@@ -100,8 +105,8 @@ class CheckContext(Observations):
         path, label = f"/api/v1/nodes/{node}", "node.kubernetes.io/exclude-from-external-load-balancers"
         if label in self.cluster.get(path)["metadata"].get("labels", {}):
             return
-        self.cluster.patch(path, {"metadata": {"labels": {label: ""}}})
         self.undo.later(f"label of {node}", lambda: self.cluster.patch(path, {"metadata": {"labels": {label: None}}}))
+        self.cluster.patch(path, {"metadata": {"labels": {label: ""}}})
 
     def service(
         self,
@@ -133,10 +138,10 @@ class CheckContext(Observations):
             self.run.ask_pool(made, pool.spec)
         if change:
             change(made)
-        self.cluster.create(f"/api/v1/namespaces/{namespace}/services", made)
         service = Service(self.cluster, namespace, name)
-        self.services.append(service)
         self.undo.later(f"service {service}", lambda: self.delete(service))
+        self.cluster.create(f"/api/v1/namespaces/{namespace}/services", made)
+        self.services.append(service)
         return service
 
     def delete(self, service: Service) -> None:
@@ -149,8 +154,8 @@ class CheckContext(Observations):
         _ = self.run.web  # creates the namespace and verifies the path
         name = f"{self.case.lower()}-{name}"
         made = manifests.web(NAMESPACE, name, replicas=replicas, nodes=nodes)
-        self.cluster.apply(made)
         self.undo.later(f"deployment {name}", functools.partial(self.run.remove, made))
+        self.cluster.apply(made)
         self.run.ready(NAMESPACE, name)
         return name
 

@@ -327,6 +327,13 @@ class RunContext:
             reason = Untestable.NO_SUCH_VANTAGE if vantage else Untestable.NO_SUCH_FAULT
             raise CannotShow(reason, capability.value)
 
+    def need_families(self, families: Iterable[Family]) -> None:
+        """Raise `CannotShow` when the lab lacks one of some address families."""
+        for family in families:
+            if family not in self.site.families:
+                has = " and ".join(one.label for one in self.site.families)
+                raise CannotShow(Untestable.NO_FREE_ADDRESS, f"{family.label} wanted, the lab has {has} alone")
+
     def close(self) -> None:
         """Remove shared resources and wait until their namespaces are gone, so that another run can follow.
 

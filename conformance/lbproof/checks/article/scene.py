@@ -46,11 +46,11 @@ class Scene:
     def _apply(self, name: str, undo: Undo) -> None:
         text = (files("lbproof.checks.article") / "manifests" / name).read_text()
         for made in load_manifests(text):
-            self.run.make(self.run.opt_in(made))
             undo.later(
                 f"{made['kind']} {made['metadata']['name']}",
                 functools.partial(self.run.remove, made, gone="pool_removed"),
             )
+            self.run.make(self.run.opt_in(made))
 
     def show(self, part: str) -> None:
         """Switch to `before` (no LoadBalancer), part `one` or part `two`, in this order."""
