@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 import pytest
 from click.testing import CliRunner
 
+from lbproof.context.cannot import CannotShow
+from lbproof.context.objects import BadStatus
 from lbproof.lab.base import LabError
 from lbproof.run.cli import cli
-from lbproof.spec import BadOption, Exit, UnknownName
+from lbproof.spec import BadOption, Exit, UnknownName, Untestable
 from lbproof.witnesses.stream import ProbeError
 from lbproof_perf import benchmarks, runner
 from lbproof_perf.benchmarks import failover
@@ -131,10 +133,18 @@ def test_nothing_measured_is_no_usable_environment(tmp_path: Path) -> None:
         )
 
 
-def test_a_probe_that_lost_records_makes_no_figure(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "error",
+    [
+        ProbeError("task solicit at client: the kernel dropped 3 replies"),
+        BadStatus("the status of here/web has an IP that is none: '192.0.2.010'"),
+        CannotShow(Untestable.NO_WORKLOAD, "none is controller"),
+    ],
+)
+def test_a_measurement_that_fails_makes_no_figure(tmp_path: Path, error: Exception) -> None:
     """The measurement has failed, and says so in one line; neither the lab nor a bug in lbproof is to blame."""
     said: list[str] = []
-    broken = fake_bench("arp", breaks_at_once=ProbeError("task solicit at client: the kernel dropped 3 replies"))
+    broken = fake_bench("arp", breaks_at_once=error)
 
     code = runner.run(
         ResultStore(tmp_path),
@@ -144,7 +154,7 @@ def test_a_probe_that_lost_records_makes_no_figure(tmp_path: Path) -> None:
     )
 
     assert code is Exit.INCONCLUSIVE
-    assert "broke off: arp: task solicit at client: the kernel dropped 3 replies" in said[-1]
+    assert f"broke off: arp: {error}" in said[-1]
     assert not (tmp_path / "report.html").exists()
 
 
