@@ -8,7 +8,9 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import signal
 import subprocess
+import threading
 from contextlib import ExitStack, contextmanager
 from ipaddress import IPv4Address, IPv6Address, ip_network
 from typing import TYPE_CHECKING, Self
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from lbproof.spec.families import IPAddress
+    from lbproof.witnesses.probe import Probe
 
 PORT = 8000
 _NUMBERS = itertools.count(1)
@@ -123,3 +126,22 @@ def kubeconfig_text(url: str, *, token: str, ca: str = "") -> str:
             "current-context": "here",
         }
     )
+
+
+@contextmanager
+def frozen(probe: Probe, *, after: float = 0.0, during: float | None = None) -> Iterator[None]:
+    """Stop a probe by SIGSTOP within the block: `after` so many seconds, and `during` so many, None for all of it."""
+    timers = [threading.Timer(after, os.kill, (probe.process.pid, signal.SIGSTOP))] if after else []
+    if during is not None:
+        timers.append(threading.Timer(after + during, os.kill, (probe.process.pid, signal.SIGCONT)))
+    if not after:
+        os.kill(probe.process.pid, signal.SIGSTOP)
+    for timer in timers:
+        timer.start()
+    try:
+        yield
+    finally:
+        for timer in timers:
+            timer.cancel()
+            timer.join()
+        os.kill(probe.process.pid, signal.SIGCONT)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import math
 import socket
 import struct
@@ -10,14 +11,15 @@ import time
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 LARGEST = 1 << 16
 """Size of the largest frame in bytes, including segments that the kernel has not split yet."""
 ROOM = 8 << 20
 """Receive buffer in bytes; the kernel's default overflows after some 300 frames."""
 # <asm-generic/socket.h>, <linux/if_packet.h>; Python has no names for them
-_SO_ATTACH_FILTER, _SO_RCVBUFFORCE, _SO_TIMESTAMPNS = 26, 33, 35
+_SO_ATTACH_FILTER, _SO_RCVBUFFORCE = 26, 33
+SO_TIMESTAMPNS = 35
 _SOL_PACKET, _PACKET_ADD_MEMBERSHIP, _PACKET_STATISTICS, _PACKET_MR_ALLMULTI = 263, 1, 6, 2
 _TIMESPEC = struct.Struct("@qq")
 _STATISTICS = struct.Struct("@II")
@@ -43,7 +45,7 @@ class PacketSocket:
         self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
         try:
             self._make_room()
-            self.socket.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+            self.socket.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
             if program:
                 self._attach(program)
             self.socket.bind((interface, protocol))
@@ -82,6 +84,24 @@ class PacketSocket:
         data, ancillary, _, address = self.socket.recvmsg(size, ANCILLARY)
         return arrival(ancillary) / 1e9 - self._realtime_offset(), address[2], data
 
+    def arrived(self, size: int = LARGEST) -> Iterator[tuple[float, int, bytes]]:
+        """Yield the frames that have arrived before the call, as `receive` returns them, and at most one later one.
+
+        An interface that goes down ends nothing: the socket continues when it is up again. Raises `OSError`.
+        """
+        called = time.monotonic()
+        t = -math.inf
+        while t <= called:
+            try:
+                t, kind, frame = self.receive(size)
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno != errno.ENETDOWN:
+                    raise
+            else:
+                yield t, kind, frame
+
     def _realtime_offset(self) -> float:
         now = time.monotonic()
         if now - self._offset_read >= _REFRESH:
@@ -111,7 +131,7 @@ class PacketSocket:
 
 def arrival(ancillary: Iterable[tuple[int, int, bytes]]) -> int:
     """Return the kernel's time of arrival, in nanoseconds of CLOCK_REALTIME, from what came with a frame."""
-    stamp = next(value for level, kind, value in ancillary if (level, kind) == (socket.SOL_SOCKET, _SO_TIMESTAMPNS))
+    stamp = next(value for level, kind, value in ancillary if (level, kind) == (socket.SOL_SOCKET, SO_TIMESTAMPNS))
     seconds, nanoseconds = _TIMESPEC.unpack_from(stamp)
     return int(seconds * 1_000_000_000 + nanoseconds)
 

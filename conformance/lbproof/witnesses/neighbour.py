@@ -49,7 +49,9 @@ class _Reply:
 
     asked: int
     seconds: float
-    """Seconds since that request."""
+    """Seconds since the moment before that request was sent."""
+    seconds_after: float
+    """Seconds since the moment after it was sent; below zero for a reply that arrived in between."""
     message: Message
 
 
@@ -96,7 +98,7 @@ def census(vantage: Vantage, target: IPAddress, *, asks: int, over: float) -> Ce
     every = max(over / asks, WAIT)
     macs: list[set[str]] = [set() for _ in range(asks)]
     for reply in _ask(vantage, [target] * asks, every=every, wait=every):
-        if reply.message.sender_ip == target and reply.seconds <= WAIT:
+        if reply.message.sender_ip == target and reply.seconds_after <= WAIT:
             macs[reply.asked].add(reply.message.sender_mac)
     return Census(
         asked=asks,
@@ -121,11 +123,14 @@ def _ask(
     if found.dropped:
         raise ProbeError(f"questions at {vantage.name}: the kernel dropped {found.dropped} frames")
     # by time: a reply may be read only after the next request has left
-    for asked, began, frame in _in_turn(found.records):
-        t, _, data = frame
-        message = decode(family, bytes_of(data), t)
-        if message and _is_answer(message, vantage.mac, own):
-            yield _Reply(asked=asked, seconds=t - began, message=message)
+    asked, before, after = -1, 0.0, 0.0
+    for kind, t, *rest in sorted(found.records, key=lambda record: record[1]):
+        if kind == "sent":
+            before, (asked, after) = t, rest
+            continue
+        message = decode(family, bytes_of(rest[1]), t)
+        if asked >= 0 and message and _is_answer(message, vantage.mac, own):
+            yield _Reply(asked=asked, seconds=t - before, seconds_after=t - after, message=message)
 
 
 def announce(vantage: Vantage, address: IPAddress, *, count: int = 1, every: float = 0.1) -> None:
@@ -140,16 +145,6 @@ def announce(vantage: Vantage, address: IPAddress, *, count: int = 1, every: flo
     send = [(every * turn, text_of(frame)) for turn in range(count)]
     seconds = every * count
     vantage.probe().call("frames", within=seconds, send=send, seconds=seconds, **_socket(vantage, family_of(address)))
-
-
-def _in_turn(records: Sequence[Any]) -> Iterator[tuple[int, float, list[Any]]]:
-    """Yield for each frame the number and the moment of the last request before it, and its record."""
-    asked, began = -1, 0.0
-    for kind, t, *rest in sorted(records, key=lambda record: record[1]):
-        if kind == "sent":
-            asked, began = rest[0], t
-        elif asked >= 0:
-            yield asked, began, [t, *rest]
 
 
 def _question(mac: str, own: IPAddress, target: IPAddress) -> bytes:

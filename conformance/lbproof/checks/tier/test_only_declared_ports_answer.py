@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from typing import TYPE_CHECKING
 
 from lbproof.context import CannotShow, proves
@@ -10,6 +9,7 @@ from lbproof.context.manifests import TARGET_PORT
 from lbproof.lab.base import Capability
 from lbproof.spec import Untestable
 from lbproof.witnesses.capture import Capture
+from lbproof.witnesses.packets import hops_to
 from lbproof.witnesses.transport import listening, send_datagrams
 
 if TYPE_CHECKING:
@@ -20,8 +20,6 @@ HOST_PORTS = (22, 10250)
 UNUSED = 4711
 PACKETS = 5
 TTL = 64
-_IP_HEADER = struct.Struct("!BBHHHBBH4s4s")
-_ETHERNET = 14
 
 
 @proves("TIER-06")
@@ -51,16 +49,8 @@ def _unused(check: CheckContext, address: IPAddress) -> None:
     with Capture(vantage) as capture:
         send_datagrams(vantage, address, UNUSED, b"lbproof", count=PACKETS, ttl=TTL)
         check.not_served(check.client, address, UNUSED)
-    seen = [ttl for _, frame in capture.frames() if (ttl := _ttl_to(frame, address)) is not None]
+    seen = [ttl for _, frame in capture.frames() if (ttl := hops_to(frame, address)) is not None]
 
     if not seen:
         raise CannotShow(Untestable.NOT_PROVOKED, f"no packet to {address} left the client")
     assert set(seen) == {TTL}, f"packets to port {UNUSED} of {address} came back to the segment, with TTLs {set(seen)}"
-
-
-def _ttl_to(frame: bytes, address: IPAddress) -> int | None:
-    """Return the TTL of an IPv4 packet to an address; None for any other frame."""
-    if frame[12:14] != b"\x08\x00" or len(frame) < _ETHERNET + _IP_HEADER.size:
-        return None
-    fields = _IP_HEADER.unpack_from(frame, _ETHERNET)
-    return fields[5] if fields[9] == address.packed else None

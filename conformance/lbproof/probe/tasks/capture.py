@@ -2,13 +2,13 @@
 
 Arguments: `interface`; `most`, size of the ring buffer in bytes; `snap`, bytes of a frame that are kept.
 
-Told `{"token": N}`, it emits a record `[t, length, base64]` for each frame that it keeps, and then
+Told `{"token": N}`, it reads what has arrived until then, emits a record `[t, length, base64]` for each frame that it
+keeps, and then
 `{"dropped": by the kernel, "overwritten": oldest frames that the ring has lost}`.
 """
 
 from __future__ import annotations
 
-import errno
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
 _ALL = 0x0003
 """ETH_P_ALL of <linux/if_ether.h>."""
-_BATCH = 256
-"""Frames that are read in a row before the inbox is looked at."""
 
 
 class _Ring:
@@ -32,6 +30,11 @@ class _Ring:
         self.frames: deque[tuple[float, int, bytes]] = deque()
         self.overwritten = 0
         self._most, self._snap, self._bytes = most, snap, 0
+
+    def keep_arrived(self, wire: PacketSocket) -> None:
+        """Add the frames that have arrived."""
+        for t, _, frame in wire.arrived():
+            self.keep(t, frame)
 
     def keep(self, t: float, frame: bytes) -> None:
         """Add a frame, and forget the oldest ones that are too many."""
@@ -51,23 +54,10 @@ def run(task: Task) -> None:
         task.ready()
         while not task.stopping:
             if task.wait(None, wire):
-                _drain(wire, ring)
+                ring.keep_arrived(wire)
             for told in task.told():
-                _drain(wire, ring)  # what arrived before the question
+                ring.keep_arrived(wire)
                 task.emit(*([t, length, text_of(frame)] for t, length, frame in ring.frames))
                 task.emit({"dropped": wire.count_dropped(), "overwritten": ring.overwritten})
                 task.ready(told["token"])
         task.dropped = wire.count_dropped()
-
-
-def _drain(wire: PacketSocket, ring: _Ring) -> None:
-    for _ in range(_BATCH):
-        try:
-            t, _, frame = wire.receive()
-        except BlockingIOError:
-            return
-        except OSError as error:  # a fault takes the interface down: the socket goes on when it is up again
-            if error.errno != errno.ENETDOWN:
-                raise
-            return
-        ring.keep(t, frame)

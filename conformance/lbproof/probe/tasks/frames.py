@@ -2,17 +2,20 @@
 
 Arguments: `interface`; `protocol`, an EtherType or 3 for all; `filter`, classic BPF as a list of `[code, jt, jf, k]`,
 or empty; `send`, a list of `[seconds after the start, base64]` in order of time; `seconds` until the end, null until it
-is cancelled.
+is cancelled. A frame that is sent late delays the rest of the schedule and the end by as much: the time after a frame
+is never shorter than planned.
 
-Told `{"token": N}`, it answers when it has emitted every frame that has arrived.
+Told `{"token": N}`, it answers when it has emitted every frame that has arrived. At the end it emits those that arrived
+in time by the kernel's clock, also when the task itself was late.
 
-Records: `["sent", t, index]`, and `["frame", t, packet type, base64]` with the kernel's time of arrival and, for
-instance, 4 for a frame that the vantage itself sends (PACKET_OUTGOING).
+Records: `["sent", t, index, t]` with the moments before and after the call that sends, and `["frame", t, packet type,
+base64]` with the kernel's time of arrival and, for instance, 4 for a frame that the vantage itself sends
+(PACKET_OUTGOING).
 """
 
 from __future__ import annotations
 
-import errno
+import itertools
 import math
 import time
 from typing import TYPE_CHECKING
@@ -33,29 +36,28 @@ def run(task: Task) -> None:
         began = time.monotonic()
         end = math.inf if asked["seconds"] is None else began + asked["seconds"]
         index = 0
-        while not task.stopping and (now := time.monotonic()) < end:
-            if index < len(plan) and now >= began + plan[index][0]:
-                task.emit(["sent", now, index])
+        while not task.stopping and ((now := time.monotonic()) < end or index < len(plan)):
+            due = began + plan[index][0] if index < len(plan) else math.inf
+            if now >= due:
                 wire.send(plan[index][1])
-                index += 1
+                sent = time.monotonic()
+                task.emit(["sent", now, index, sent])
+                began, end, index = began + sent - due, end + sent - due, index + 1
                 continue
-            until = min(end, began + plan[index][0] if index < len(plan) else math.inf)
+            until = min(end, due) if index == len(plan) else due
             if task.wait(None if until == math.inf else until - now, wire):
-                _receive(task, wire)
+                for frame in itertools.islice(wire.arrived(), 1):  # one, since a frame to be sent may be due
+                    _emit(task, frame)
             for told in task.told():
-                while _receive(task, wire):
-                    pass
+                for frame in wire.arrived():
+                    _emit(task, frame)
                 task.ready(told["token"])
+        for frame in wire.arrived():
+            if frame[0] <= end:
+                _emit(task, frame)
         task.dropped = wire.count_dropped()
 
 
-def _receive(task: Task, wire: PacketSocket) -> bool:
-    """Emit the next frame; return whether there was one."""
-    try:
-        t, kind, frame = wire.receive()
-    except OSError as error:  # a fault takes the interface down: the socket goes on when it is up again
-        if error.errno not in {errno.ENETDOWN, errno.EAGAIN}:
-            raise
-        return False
-    task.emit(["frame", t, kind, text_of(frame)])
-    return True
+def _emit(task: Task, frame: tuple[float, int, bytes]) -> None:
+    t, kind, data = frame
+    task.emit(["frame", t, kind, text_of(data)])

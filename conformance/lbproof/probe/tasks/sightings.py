@@ -6,7 +6,6 @@ the rules give, with the kernel's time of arrival. Runs with real-time priority,
 
 from __future__ import annotations
 
-import errno
 import select
 import socket
 from typing import TYPE_CHECKING
@@ -23,8 +22,6 @@ _ALL = 0x0003
 """ETH_P_ALL of <linux/if_ether.h>."""
 _SNAP = 128
 """Bytes of a frame that rules may look at."""
-_BATCH = 256
-"""Frames that are sorted in a row before rows leave."""
 _FLUSH = 0.05
 """Seconds after which rows leave where no frame arrives."""
 
@@ -39,22 +36,14 @@ def run(task: Task) -> None:
         task.ready()
         while not task.stopping:
             poll.poll(_FLUSH)
-            for _ in range(_BATCH):
-                if not _receive(wire, rules, rows):
-                    break
+            _receive(wire, rules, rows)
             rows.flush()
+        _receive(wire, rules, rows)
         rows.flush(force=True)
         task.dropped = wire.count_dropped()
 
 
-def _receive(wire: PacketSocket, rules: Rules, rows: Rows) -> bool:
-    """Sort the next frame; return whether there was one."""
-    try:
-        at, kind, frame = wire.receive(_SNAP)
-    except OSError as error:  # a fault takes the interface down: the socket goes on when it is up again
-        if error.errno not in {errno.ENETDOWN, errno.EAGAIN}:
-            raise
-        return False
-    if found := rules.find(frame, outgoing=kind == socket.PACKET_OUTGOING):
-        rows.put(found[0], at, mac=found[1])
-    return True
+def _receive(wire: PacketSocket, rules: Rules, rows: Rows) -> None:
+    for at, kind, frame in wire.arrived(_SNAP):
+        if found := rules.find(frame, outgoing=kind == socket.PACKET_OUTGOING):
+            rows.put(found[0], at, mac=found[1])

@@ -1,17 +1,19 @@
 """Task `udp`: send datagrams from one socket, and receive what comes back.
 
 Arguments: `host` (address), `port`, `payload` (base64), `count`, `ttl` (hop limit), `wait` (seconds after the last).
-Records: `["sent", t]`, `["received", t, base64]`, and `["failed", t, kind]` for an error of the network, such as an
-ICMP port unreachable (`lbproof.probe.connection`).
+Records: `["sent", t]`, `["received", t, base64]` with the kernel's time of arrival, and `["failed", t, kind]` for an
+error of the network, such as an ICMP port unreachable (`lbproof.probe.connection`).
 """
 
 from __future__ import annotations
 
+import math
 import socket
 import time
 from typing import TYPE_CHECKING
 
 from lbproof.probe.connection import family_of, kind_of
+from lbproof.probe.packets import ANCILLARY, SO_TIMESTAMPNS, arrival, realtime_offset
 from lbproof.probe.protocol import bytes_of, text_of
 
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ def run(task: Task) -> None:
             opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS, asked["ttl"])
         else:
             opened.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, asked["ttl"])
+        opened.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
         opened.connect((asked["host"], asked["port"]))
         for _ in range(asked["count"]):
             try:
@@ -38,11 +41,23 @@ def run(task: Task) -> None:
         until = time.monotonic() + asked["wait"]
         while not task.stopping and (left := until - time.monotonic()) > 0:
             if task.wait(left, opened):
-                _receive(task, opened)
+                _receive(task, opened, until)
+        _receive(task, opened, until)
 
 
-def _receive(task: Task, opened: socket.socket) -> None:
-    try:
-        task.emit(["received", time.monotonic(), text_of(opened.recv(1 << 16))])
-    except OSError as error:
-        task.emit(["failed", time.monotonic(), kind_of(error)])
+def _receive(task: Task, opened: socket.socket, until: float) -> None:
+    """Emit what has arrived until a moment."""
+    offset = realtime_offset()
+    t = -math.inf
+    while t <= until:
+        try:
+            data, ancillary, _, _ = opened.recvmsg(1 << 16, ANCILLARY)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            t = time.monotonic()
+            task.emit(["failed", t, kind_of(error)])
+        else:
+            t = arrival(ancillary) / 1e9 - offset
+            if t <= until:
+                task.emit(["received", t, text_of(data)])
