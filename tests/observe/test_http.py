@@ -147,3 +147,22 @@ def test_a_server_that_was_frozen_is_asked_on_a_new_connection(
 
     with pytest.raises(http.Unreached, match="refused"):
         http.get(client, web.address, PORT, "/hostname")
+
+
+def test_an_answer_that_drips_is_silent(client: NamespaceVantage, web: NamespaceVantage) -> None:
+    """Each read is in time, the answer is not: that is the server's fault, not the probe's."""
+
+    def drip(connection: socket.socket) -> None:
+        connection.settimeout(5)
+        over = threading.Event()
+        try:
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 10000\r\n\r\n")
+            while not over.wait(0.02):
+                connection.sendall(b".")
+        except ConnectionError:  # the client has gone
+            over.set()
+
+    with answering(web, drip), pytest.raises(http.Unreached) as seen:
+        http.get(client, web.address, OTHER, timeout=0.3)
+
+    assert seen.value.kind == "silent"

@@ -316,3 +316,26 @@ def test_what_a_task_prints_does_not_disturb_the_protocol() -> None:
     source += "tasks.find = lambda name: lambda task: print('noise')\nserver.main()"
     with Probe("noisy", here, argv=[sys.executable, "-c", source]) as probe:
         assert probe.call("any", within=1).records == []
+
+
+def test_a_failed_request_is_cancelled_once() -> None:
+    """The suite gave it up, not the probe: its task would go on."""
+    written_lines: list[dict[str, Any]] = []
+    found = Stream(7, "task here", written_lines.append, each=int)
+    found.take({"n": 0, "records": ["no number"]})
+    for _ in range(2):
+        with pytest.raises(ProbeError, match="task here: ValueError"):
+            found.cancel()
+
+    assert written_lines == [{"id": 7, "cancel": True}]
+
+
+def test_a_request_that_failed_at_the_probe_is_not_cancelled() -> None:
+    """It has ended there."""
+    written_lines: list[dict[str, Any]] = []
+    found = Stream(7, "task here", written_lines.append)
+    found.take({"error": "broken", "errno": None})
+    with pytest.raises(ProbeError, match="task here: broken"):
+        found.cancel()
+
+    assert written_lines == []

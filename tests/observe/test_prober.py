@@ -20,6 +20,7 @@ from lbproof.lab.common.vantage import NamespaceVantage
 from lbproof.witnesses import prober
 from lbproof.witnesses.journal import Journal
 from lbproof.witnesses.prober import PERIOD, STEADY, TIMEOUT, Prober, Sample, first_outage, longest, outages, steady
+from lbproof.witnesses.stream import ProbeError
 from lbproof.witnesses.wait import EventuallyFailed, eventually
 
 if TYPE_CHECKING:
@@ -213,3 +214,15 @@ def test_the_timeline_is_written_in_the_time_of_the_run() -> None:
         "samples": [(1.0, 0.001, "web"), (2.0, None, "silent"), (3.0, None, "silent")],
         "outages": [(2.0, 3.0)],
     }
+
+
+@pytest.mark.usefixtures("server")
+def test_a_prober_that_ended_by_itself_says_so(
+    client: NamespaceVantage, web: NamespaceVantage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it no longer sends is no outage and no service."""
+    monkeypatch.setattr(prober, "LONGEST", 0.05)
+    ended = pytest.raises(ProbeError, match="task requests at client: it ended by itself")
+    with Prober(client, web.address, PORT) as running, ended:
+        eventually(lambda: running.samples, lambda _: False, what="it ends", within=5)
+    assert running.samples

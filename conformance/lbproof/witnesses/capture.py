@@ -88,8 +88,10 @@ class Capture:
 
     def __exit__(self, *_: object) -> None:
         """Stop; captured frames stay available."""
-        self._kept = self.captured()
-        self.close()
+        try:
+            self._kept = self.captured()
+        finally:
+            self.close()
 
     def captured(self) -> Captured:
         """Return what was captured so far, also what a full buffer has left of it: for evidence."""

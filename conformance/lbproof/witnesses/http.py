@@ -42,7 +42,7 @@ class Unreached(OSError):  # noqa: N818 - an observation, which checks expect
 
 
 def get(vantage: Vantage, host: IPAddress, port: int, path: str = "/", *, timeout: float = 1.0) -> Answer:
-    """Send an HTTP/1.1 GET over a new connection. Raises `Unreached`; `timeout` applies to connect and each read."""
+    """Send an HTTP/1.1 GET over a new connection. Raises `Unreached`; `timeout` is for connect and answer each."""
     asked = {"host": str(host), "port": port, "path": path, "timeout": timeout}
     (found,) = vantage.probe().call("http", within=2 * timeout, **asked).records
     if "kind" in found:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
+from contextlib import ExitStack
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
@@ -195,6 +196,8 @@ class Listener:
         """Record nothing before it is entered."""
         self.vantage = vantage
         self._streams: list[Stream] = []
+        self._ending = ExitStack()
+        self._dropped = 0
         self._messages: list[Message] = []
 
     @property
@@ -217,17 +220,24 @@ class Listener:
             if message := decode(family, bytes_of(data), probe.clock.local(t)):
                 self._messages.append(message)
 
-        for family in self.vantage.families:
-            each = functools.partial(keep, family)
-            asked = _socket(self.vantage, family)
-            self._streams.append(probe.request("frames", each=each, send=(), seconds=None, **asked))
-        for stream in self._streams:
-            stream.wait_ready()
+        with ExitStack() as ending:
+            for family in self.vantage.families:
+                each = functools.partial(keep, family)
+                asked = _socket(self.vantage, family)
+                stream = probe.request("frames", each=each, send=(), seconds=None, **asked)
+                ending.callback(self._end, stream)
+                self._streams.append(stream)
+            for stream in self._streams:
+                stream.wait_ready()
+            self._ending = ending.pop_all()
         return self
+
+    def _end(self, stream: Stream) -> None:
+        self._streams.remove(stream)
+        self._dropped += stream.cancel().dropped
 
     def __exit__(self, *_: object) -> None:
         """Stop. Raises `ProbeError` when frames were lost; recorded ones stay available otherwise."""
-        streams, self._streams = self._streams, []
-        dropped = sum(stream.cancel().dropped for stream in streams)
-        if dropped:
-            raise ProbeError(f"listener at {self.vantage.name}: the kernel dropped {dropped} frames")
+        self._ending.close()
+        if self._dropped:
+            raise ProbeError(f"listener at {self.vantage.name}: the kernel dropped {self._dropped} frames")

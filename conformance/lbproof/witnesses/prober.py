@@ -101,7 +101,7 @@ class Prober:
     def samples(self) -> list[Sample]:
         """Return the completed requests, in order of completion. Raises `ProbeError` when some may be missing."""
         if self._stream:
-            self._stream.check()
+            self._stream.require_running()
         return list(self._samples)
 
     def __enter__(self) -> Self:
@@ -133,6 +133,7 @@ class Prober:
     def __exit__(self, *_: object) -> None:
         """Stop, and wait for pending requests."""
         self._stack.close()
+        self._stream = None  # not when it has failed: its samples cannot be judged
 
     def write(self, journal: Journal, title: str) -> None:
         """Write the timeline of requests to the events of the run."""

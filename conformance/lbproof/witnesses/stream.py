@@ -58,6 +58,8 @@ class Stream:
         self._ready: float | None = None
         self._token = self._answered = 0
         self._error: ProbeError | None = None
+        self._running = True
+        """Whether the task runs at the probe, and has not been asked to end."""
         self._result: Result | None = None
 
     # --- reading
@@ -107,9 +109,19 @@ class Stream:
             in_time = self._changed.wait_for(lambda: done() or self._error is not None, within)
             if not in_time:
                 self._error = ProbeError(f"{self.what}: {missing} within {within:g} s")
-        if not in_time:
-            self._write({"id": self.number, "cancel": True})
+        if self._error:
+            self._stop()
         self._raise()
+
+    def _stop(self) -> None:
+        """Ask the task to end, if nobody has; also when the request has failed."""
+        with self._changed:
+            running, self._running = self._running, False
+        if running:
+            try:
+                self._write({"id": self.number, "cancel": True})
+            except ProbeError as error:
+                self.fail(error)
 
     def _raise(self) -> None:
         if self._error:
@@ -141,12 +153,8 @@ class Stream:
         return found
 
     def cancel(self, within: float = END) -> Result:
-        """Ask the task to end, and wait for that."""
-        with self._changed:
-            self._raise()
-            ended = self._result is not None
-        if not ended:
-            self._write({"id": self.number, "cancel": True})
+        """Ask the task to end, and wait for that. A request that has failed is asked as well."""
+        self._stop()
         return self.result(within - END)
 
     def __enter__(self) -> Self:
@@ -181,14 +189,14 @@ class Stream:
 
     def _take_records(self, first: int, records: list[Any]) -> None:
         if first != self._count:
-            self.fail(ProbeError(f"{self.what}: record {first} arrived, expected {self._count}: records were lost"))
+            self._fail(ProbeError(f"{self.what}: record {first} arrived, expected {self._count}: records were lost"))
             return
         if self._each:
             try:
                 for record in records:
                     self._each(record)
             except Exception as error:  # noqa: BLE001 - a record that cannot be read is the probe's fault
-                self.fail(ProbeError(f"{self.what}: {type(error).__name__}: {error}: from one of {records!r:.80}"))
+                self._fail(ProbeError(f"{self.what}: {type(error).__name__}: {error}: from one of {records!r:.80}"))
                 return
         with self._changed:
             if not self._each:
@@ -201,11 +209,17 @@ class Stream:
             self.fail(ProbeError(f"{self.what}: {self._count} of {count} records arrived: records were lost"))
             return
         with self._changed:
+            self._running = False
             self._result = Result(records=self._records, dropped=dropped, end=more)
             self._changed.notify_all()
 
     def fail(self, error: ProbeError) -> None:
-        """Make the stream fail, unless it has ended or failed before."""
+        """Make the stream of a task that no longer runs fail, unless it has ended or failed before."""
+        with self._changed:
+            self._running = False
+        self._fail(error)
+
+    def _fail(self, error: ProbeError) -> None:
         with self._changed:
             if self._result is None and self._error is None:
                 self._error = error
