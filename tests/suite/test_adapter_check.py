@@ -3,42 +3,55 @@
 from __future__ import annotations
 
 import sys
-from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from datetime import date
+from types import ModuleType, SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from click.testing import CliRunner
 from tests.suite.acme import Acme
 
+from lbproof.adapters import rendering
 from lbproof.adapters.base import Workload
 from lbproof.lab.base import Image, LabError
+from lbproof.run import adapter_lab
 from lbproof.run.cli import cli
+from lbproof.run.lab import RunLab
+from lbproof.witnesses.kube import ApiUnreachable
+from lbproof.witnesses.stream import ProbeError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-NOTHING: dict[str, Any] = {}
+NONE = cast("Any", None)
 STEPS = ["members", "manifests", "images", "class", "pools", "service", "reports"]
 
 
-def checked(monkeypatch: pytest.MonkeyPatch, make: Callable[[], object]) -> tuple[int, list[str]]:
+def raises(error: Exception) -> Any:  # noqa: ANN401 - it returns nothing
+    """Raise an error where a statement is not allowed."""
+    raise error
+
+
+def checked(monkeypatch: pytest.MonkeyPatch, make: Callable[[], object], *more: str) -> tuple[int, list[str]]:
     """Exit code and lines of the command for an adapter."""
     module = ModuleType("acme_lb")
     vars(module)["Acme"] = make
     monkeypatch.setitem(sys.modules, "acme_lb", module)
-    done = CliRunner().invoke(cli, ["adapter", "check", "acme_lb:Acme"])
+    done = CliRunner().invoke(cli, ["adapter", "check", "acme_lb:Acme", *more])
     assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
     return done.exit_code, done.stdout.splitlines()
 
 
+class Right(Acme):
+    """Honours every field of a pool."""
+
+    def pools(self, alive: Any, site: Any) -> list[dict[str, Any]]:  # noqa: ANN401, ARG002
+        text = {pool.name: repr(pool) for pool in alive}
+        return [{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "pools"}, "data": text}]
+
+
 def test_a_right_adapter_has_a_line_for_each_step(monkeypatch: pytest.MonkeyPatch) -> None:
     """And ends with 0."""
-
-    class Right(Acme):
-        def pools(self, alive: Any, site: Any) -> list[dict[str, Any]]:  # noqa: ANN401, ARG002
-            text = {pool.name: repr(pool) for pool in alive}
-            return [{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "pools"}, "data": text}]
-
     code, lines = checked(monkeypatch, Right)
 
     assert code == 0, lines
@@ -85,6 +98,115 @@ def test_what_is_wrong_is_one_line_and_exit_1(
     assert code == 1
     (line,) = (line for line in lines if line.startswith(f"✗ {step} "))
     assert says in line
+
+
+def daemons(**more: Any) -> Any:  # noqa: ANN401 - a function in place of `manifests`
+    """`manifests` that returns one DaemonSet with these fields."""
+    made = {"apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {"name": "acme", "namespace": "acme"}, **more}
+    return lambda *_: [made]
+
+
+def template(**more: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
+    """`spec` of a workload with this template."""
+    return {"template": more}
+
+
+@pytest.mark.parametrize(
+    ("manifests", "says"),
+    [
+        (daemons(), "in which spec is None, not an object"),
+        (daemons(spec=None), "DaemonSet acme, in which spec is None, not an object"),
+        (daemons(spec=[]), "in which spec is [], not an object"),
+        (daemons(spec=template()), "in which spec.template.spec is None, not an object"),
+        (daemons(spec=template(spec=7)), "in which spec.template.spec is 7, not an object"),
+        (daemons(spec=template(spec={"containers": "x"})), "spec.template.spec.containers is 'x', not a list"),
+        (daemons(spec=template(spec={"containers": [{}]})), "spec.template.spec.containers[0] has no image"),
+        (daemons(spec=template(spec={"initContainers": [None]})), "spec.template.spec.initContainers[0] has no image"),
+        (daemons(spec=template(metadata=7, spec={})), "spec.template.metadata is 7, not an object"),
+        (daemons(spec=template(spec={}), at=date(2026, 1, 1)), "is no JSON: Object of type date"),
+        (daemons(spec=template(metadata=None, spec={})), "does not match its labels, {}"),
+        (daemons(metadata={"name": "acme", "namespace": []}), "which lacks apiVersion, kind or metadata.name"),
+    ],
+)
+def test_a_wrong_manifest_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, manifests: Callable[..., object], says: str
+) -> None:
+    """Whatever part of it is missing or of another type."""
+    code, lines = checked(monkeypatch, wrong(manifests=manifests))
+
+    assert code == 1
+    (line,) = (line for line in lines if line.startswith("✗ manifests "))
+    assert says in line
+
+
+@pytest.mark.parametrize("spec", [None, 7, {"template": "x"}, {"template": {"spec": {"containers": [{}]}}}], ids=str)
+def test_a_custom_resource_has_any_form(monkeypatch: pytest.MonkeyPatch, spec: object) -> None:
+    """Only Kubernetes' own workloads have pods that the suite knows."""
+    _, lines = checked(monkeypatch, wrong(manifests=daemons(kind="Status", spec=spec)))
+
+    assert "✓ manifests  1 objects; workloads: DaemonSet acme/acme (not among them)" in lines
+    assert any(line.startswith("✓ images ") for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("pool_name", "says"),
+    [
+        (lambda *_: dict[str, str]()["x"], "pool_name() failed: KeyError: 'x'"),
+        (lambda *_: None, "pool_name() returned None; text that is not empty is allowed"),
+        (lambda *_: "all", "pool_name() is all for two pools, first and second"),
+    ],
+)
+def test_a_wrong_name_of_a_pool_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, pool_name: Callable[..., object], says: str
+) -> None:
+    """It would be found by REQ-04d and EVT-03 alone."""
+    _, lines = checked(monkeypatch, wrong(pool_name=pool_name))
+
+    assert any(says in line for line in lines if line.startswith("✗ pools ")), lines
+
+
+class Reports(Acme):
+    """Whose reports are read by code that fails."""
+
+    announcer_status = cast("Any", SimpleNamespace(keeps_history=False, named=lambda *_: dict[str, Any]()["x"]))
+    pool_error = cast("Any", lambda *_: 7)
+
+
+@pytest.mark.parametrize(
+    ("step", "says", "of_environment"),
+    [
+        (lambda: str(rendering.announcers(Reports(), NONE, {})), "announcer_status.named() failed: KeyError", False),
+        (lambda: rendering.pool_error(Reports(), NONE, NONE), "pool_error() returned 7; text is allowed", False),
+        (lambda: raises(ProbeError("client: the probe died")), "client: the probe died", True),
+        (lambda: raises(LabError("run as root")), "run as root", True),
+        (lambda: raises(ApiUnreachable("no answer")), "no answer", True),
+        (lambda: raises(AssertionError("another address")), "another address", False),
+    ],
+)
+def test_a_step_in_a_lab_that_fails_is_one_line(step: Callable[[], str], says: str, of_environment: bool) -> None:
+    """The fault of the adapter, of the implementation, or of the lab."""
+    line = adapter_lab.timed("step", step)
+
+    assert not line.ok
+    assert says in line.text
+    assert line.of_environment is of_environment
+
+
+def test_what_the_cluster_answers_is_no_fault_of_the_adapter() -> None:
+    """An error of the API server stays what it is."""
+    adapter = wrong(pool_error=lambda *_: raises(ApiUnreachable("no answer")))()
+
+    with pytest.raises(ApiUnreachable):
+        rendering.pool_error(adapter, NONE, NONE)
+
+
+def test_a_lab_that_does_not_boot_is_exit_69(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `lbproof run` without root."""
+    monkeypatch.setattr(RunLab, "boot", lambda *_: raises(LabError("a lab needs root")))
+    code, lines = checked(monkeypatch, Right, "--boot")
+
+    assert code == 69
+    assert "a lab needs root" in lines[-1]
 
 
 def test_a_selector_that_matches_nothing_is_found(monkeypatch: pytest.MonkeyPatch) -> None:

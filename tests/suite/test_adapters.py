@@ -21,8 +21,10 @@ from lbproof.adapters.reports import (
     EventPattern,
     MetadataKey,
 )
-from lbproof.adapters.validation import data_members, members, methods, validate
+from lbproof.adapters.validation import data_members, members, methods, validate, validate_claims
 from lbproof.run import adapter_check
+from lbproof.run.options import read
+from lbproof.run.session import Session
 from lbproof.spec import FEATURES, BadOption, UnknownName
 
 if TYPE_CHECKING:
@@ -253,3 +255,38 @@ def test_the_documentation_has_every_member_and_feature_of_a_member() -> None:
 
     assert [name for name in members() if f"`{name}`" not in page and f"`{name}(" not in page] == []
     assert [feature for feature in FEATURE_MEMBERS if f"`{feature}`" not in page] == []
+
+
+@pytest.mark.parametrize(("feature", "member"), FEATURE_MEMBERS.items())
+def test_the_operator_claims_nothing_that_has_no_member(feature: str, member: str) -> None:
+    """As for what the adapter claims by itself."""
+    adapter = without(member)()
+    adapter.features = frozenset({"core"})
+    validate(adapter, "acme")
+
+    with pytest.raises(BadOption, match=f"^adapter acme: lacks the member {member}, which the feature {feature} needs"):
+        validate_claims(adapter, frozenset({"core", feature}), "acme")
+
+
+def test_the_operator_claims_no_refusal_without_a_pattern() -> None:
+    """Refusals of requested addresses are needed where requests are claimed."""
+    adapter = Acme()
+    adapter.features = frozenset({"core", "pool", "refusal-reason"})
+    vars(adapter)["refusals"] = {Cause.POOL_EXHAUSTED: Acme.refusals[Cause.POOL_EXHAUSTED]}
+    validate(adapter, "acme")
+
+    with pytest.raises(BadOption, match=r"^adapter acme: refusals has no pattern for not-in-pool, in-use, bad-request"):
+        validate_claims(adapter, adapter.features | {"explicit-ip-annotation"}, "acme")
+
+
+def test_a_run_is_refused_that_claims_more_than_the_adapter_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before anything is booted."""
+    made = without("pool_marks")
+    made.features = frozenset({"core", "pool"})
+    module = ModuleType("acme_lb")
+    vars(module)["Acme"] = made
+    monkeypatch.setitem(sys.modules, "acme_lb", module)
+    options = read(None, {"implementation": "acme_lb:Acme", "features": ("core", "pool-mark")})
+
+    with pytest.raises(pytest.UsageError, match="lacks the member pool_marks, which the feature pool-mark needs"):
+        Session(options, command=[])

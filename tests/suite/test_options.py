@@ -92,11 +92,11 @@ def test_a_profile_is_the_requirements_that_its_features_reach() -> None:
     assert "POOL-01" in run
 
 
-def test_an_adapter_s_wish_replaces_a_default_and_nothing_else() -> None:
+def test_an_adapter_s_proxy_mode_replaces_the_default_and_nothing_else() -> None:
     """The operator's own choice stays, and an option that the provider does not have is not made."""
-    wish = {"proxy_mode": "nftables", "unknown": "x"}
+    defaults = {"proxy_mode": "nftables", "unknown": "x"}
 
-    assert read(None, {}).lab_options(**wish)["proxy_mode"] == "nftables"
-    assert read(None, {"proxy_mode": "iptables"}).lab_options(**wish)["proxy_mode"] == "iptables"
+    assert read(None, {}).lab_options(**defaults)["proxy_mode"] == "nftables"
+    assert read(None, {"proxy_mode": "iptables"}).lab_options(**defaults)["proxy_mode"] == "iptables"
     assert read(None, {}).lab_options(proxy_mode="")["proxy_mode"] == "iptables"
-    assert "unknown" not in read(None, {}).lab_options(**wish)
+    assert "unknown" not in read(None, {}).lab_options(**defaults)

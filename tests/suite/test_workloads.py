@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
@@ -9,9 +10,11 @@ from tests.suite.acme import Acme
 from tests.suite.fake_cluster import FakeCluster
 
 from lbproof.adapters.base import Workload, WorkloadRole
+from lbproof.checks.article import test_part_one as article
 from lbproof.context import CannotShow
 from lbproof.context.workloads import Workloads
 from lbproof.lab.base import Capability
+from lbproof.run.adapter_check import example_site
 from lbproof.spec import Untestable
 from lbproof.witnesses.journal import Journal
 from lbproof.witnesses.wait import EventuallyFailed, Waiter
@@ -136,3 +139,24 @@ def test_static_pods_are_restarted_by_killing_them() -> None:
     with pytest.raises(CannotShow) as caught:
         of(cluster, workload("StaticPod"), able=False).restart(WorkloadRole.CONTROLLER)
     assert caught.value.reason is Untestable.NO_SUCH_FAULT
+
+
+@pytest.mark.parametrize("kinds", [["DaemonSet", "DaemonSet"], ["StatefulSet"]], ids=str)
+def test_workloads_unlike_the_article_s_fail_its_claim(kinds: list[str]) -> None:
+    """However many have a role: a verdict, and no error of the suite."""
+    adapter, cluster, nothing = Acme(), FakeCluster(), cast("Any", None)
+    adapter.workloads = (
+        workload("Deployment", "controller", frozenset({WorkloadRole.CONTROLLER})),
+        *(workload(kind, f"speaker{at}", frozenset({WorkloadRole.ANNOUNCER})) for at, kind in enumerate(kinds)),
+    )
+    pod(cluster, "controller-1")
+    for name in article.CUSTOM:
+        cluster.objects[f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{name}"] = {
+            "metadata": {"name": name}
+        }
+    workloads = Workloads(nothing, cluster.kube, adapter, nothing)
+    run = SimpleNamespace(workloads=workloads, adapter=adapter, site=example_site({}))
+    check = cast("Any", SimpleNamespace(run=run, cluster=cluster))
+
+    with pytest.raises(AssertionError, match=r"the speaker is not one DaemonSet but \['" + kinds[0]):
+        article.test_installing_gives_what_the_article_lists(check)

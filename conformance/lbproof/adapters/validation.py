@@ -52,16 +52,31 @@ def validate(adapter: object, where: str) -> Adapter:
     _check_there(adapter, "features", where)
     _check_type(adapter, "features", where)
     check_features(sorted(adapter.features), f"adapter {where}")
-    claimed = claims(adapter.features)
-    for name in _needed(claimed):
+    for name in _needed(claims(adapter.features)):
         _check_there(adapter, name, where)
     for name in data_members():
         if hasattr(adapter, name):
             _check_type(adapter, name, where)
     for name, signature in methods().items():
         _check_signature(adapter, name, signature, where)
-    _check_values(adapter, claimed, where)
+    _check_values(adapter, where)
+    validate_claims(adapter, claims(adapter.features), where)
     return adapter
+
+
+def validate_claims(adapter: Adapter, claimed: frozenset[str], where: str) -> None:
+    """Raise `BadOption` when an adapter lacks what features need that are claimed of it, by itself or by the operator.
+
+    `where` as in `validate`.
+    """
+    for name in _needed(claimed):
+        _check_there(adapter, name, where)
+    if "refusal-reason" in claimed:
+        asks = not lacking({"explicit-ip"}, claimed)
+        needed = list(Cause) if asks else [Cause.POOL_EXHAUSTED]
+        missing = [cause for cause in needed if cause not in adapter.refusals]
+        if missing:
+            raise BadOption(f"adapter {where}: refusals has no pattern for {', '.join(missing)}")
 
 
 def _needed(claimed: frozenset[str]) -> Iterator[str]:
@@ -138,7 +153,7 @@ def _check_signature(adapter: Adapter, name: str, signature: inspect.Signature, 
         raise BadOption(f"adapter {where}: {name}{inspect.signature(found)} cannot be called as {wanted}") from None
 
 
-def _check_values(adapter: Adapter, claimed: frozenset[str], where: str) -> None:
+def _check_values(adapter: Adapter, where: str) -> None:
     inside = f"adapter {where}"
     for name in ("name", "version"):
         if not getattr(adapter, name).strip() or not getattr(adapter, name).isprintable():
@@ -151,9 +166,3 @@ def _check_values(adapter: Adapter, claimed: frozenset[str], where: str) -> None
         json.dumps(dict(adapter.service_opt_in))
     except TypeError as error:
         raise BadOption(f"{inside}: service_opt_in is no JSON: {error}") from None
-    if "refusal-reason" in claimed:
-        asks = not lacking({"explicit-ip"}, claimed)
-        needed = list(Cause) if asks else [Cause.POOL_EXHAUSTED]
-        missing = [cause for cause in needed if cause not in adapter.refusals]
-        if missing:
-            raise BadOption(f"{inside}: refusals has no pattern for {', '.join(missing)}")

@@ -21,13 +21,30 @@ TARGET_PORT = 8080
 
 
 def images_of(objects: Iterable[Object]) -> list[str]:
-    """List the distinct images of workloads, including init containers."""
+    """List the distinct images of pods and of templates of pods, including init containers."""
     found: dict[str, None] = {}
     for made in objects:
-        pod = made.get("spec", {}).get("template", {}).get("spec", {}) if made.get("kind") != "Pod" else made["spec"]
-        for container in (*pod.get("initContainers", []), *pod.get("containers", [])):
-            found[container["image"]] = None
+        pod = _part(pod_of(made), "spec")
+        for container in (*(pod.get("initContainers") or []), *(pod.get("containers") or [])):
+            if image := container.get("image"):
+                found[image] = None
     return list(found)
+
+
+def labels_of(made: Object) -> Object:
+    """Return the labels of a pod, or of the pods of a workload."""
+    return _part(_part(pod_of(made), "metadata"), "labels")
+
+
+def pod_of(made: Object) -> Object:
+    """Return a pod, or the template of the pods of an object; empty when it has none."""
+    return made if made["kind"] == "Pod" else _part(_part(made, "spec"), "template")
+
+
+def _part(made: Object, name: str) -> Object:
+    """Return a field that is an object; empty when it is absent or something else."""
+    found = made.get(name)
+    return found if isinstance(found, dict) else {}
 
 
 def merged(made: Object, patch: Mapping[str, Any]) -> Object:

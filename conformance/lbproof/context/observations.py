@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from lbproof.adapters import rendering
 from lbproof.context.run import NAMESPACE, RunContext
 from lbproof.lab.base import Capability
 from lbproof.witnesses import http, neighbour
@@ -134,7 +135,7 @@ class Observations:
 
     def named_announcers(self, service: Service) -> list[str]:
         """Return the nodes that the implementation names as announcers of a Service, oldest first."""
-        return self.run.adapter.announcer_status.named(self.cluster, service.read())
+        return rendering.announcers(self.run.adapter, self.cluster, service.read())
 
     def pool_marks(self, service: Service) -> list[str | None]:
         """Return the values of the annotations and labels that name a Service's pool."""

@@ -146,7 +146,7 @@ class RunContext:
 
     def ask_pool(self, service: Object, pool: PoolSpec) -> None:
         """Add the name of a pool to a Service's manifest."""
-        self.adapter.pool_request.set(service, self.adapter.pool_name(pool))
+        self.adapter.pool_request.set(service, rendering.pool_name(self.adapter, pool))
 
     def opt_in(self, service: Object) -> Object:
         """Return a manifest with what the implementation demands of each LoadBalancer, where it says nothing else."""

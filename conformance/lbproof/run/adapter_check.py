@@ -46,6 +46,8 @@ class Line:
     text: str
     seconds: float | None = None
     """Duration of a step in a lab."""
+    of_environment: bool = False
+    """Whether the lab or this machine failed, and not the implementation or its adapter."""
 
     def __str__(self) -> str:
         """`✓ pools    7 forms of a pool`."""
@@ -100,7 +102,7 @@ def _manifests(adapter: Adapter, site: Site) -> str:
         raise AdapterError(f"manifests() returns an object twice: {', '.join(sorted(twice))}")
     there = {(made["kind"], made["metadata"].get("namespace", "default"), made["metadata"]["name"]) for made in objects}
     labels = {
-        (made["kind"], made["metadata"]["name"]): made["spec"]["template"]["metadata"].get("labels", {})
+        (made["kind"], made["metadata"]["name"]): manifests.labels_of(made)
         for made in objects
         if made["kind"] in {"Deployment", "DaemonSet", "StatefulSet"}
     }
@@ -147,6 +149,9 @@ def _pools(adapter: Adapter, site: Site) -> str:
         keys = [Pools.key(made) for made in objects]
         if len(set(keys)) < len(keys):
             raise AdapterError(f"pools() returns an object twice ({form}): {keys}")
+        names = [rendering.pool_name(adapter, pool) for pool in alive]
+        if len(set(names)) < len(names):
+            raise AdapterError(f"pool_name() is {names[0]} for two pools, {alive[0].name} and {alive[1].name}")
         if objects == rendering.pools(adapter, alive[:1], site):
             raise AdapterError(f"pools() is the same with and without a second pool ({form})")
     none = rendering.pools(adapter, [], site)

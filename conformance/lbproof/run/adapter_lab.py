@@ -6,15 +6,19 @@ The steps use everything that the adapter claims to report, so that a wrong patt
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from itertools import zip_longest
 from typing import TYPE_CHECKING
 
+from lbproof.adapters import rendering
 from lbproof.adapters.base import Ask, Cause
 from lbproof.context import CannotShow, CheckContext
 from lbproof.lab.base import LabError
 from lbproof.run.adapter_check import Line
-from lbproof.run.failures import first_line
+from lbproof.run.failures import exit_code_of, first_line
+from lbproof.spec import Exit
 from lbproof.witnesses.kube import ApiError, ApiUnreachable
+from lbproof.witnesses.stream import ProbeError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -22,7 +26,7 @@ if TYPE_CHECKING:
     from lbproof.adapters.base import Object
     from lbproof.context import RunContext
 
-FAILURES = (AssertionError, ApiError, ApiUnreachable, LabError, CannotShow)
+FAILURES = (AssertionError, ApiError, ApiUnreachable, LabError, CannotShow, ProbeError)
 """Exceptions that a step may end with."""
 
 
@@ -30,25 +34,46 @@ def timed(what: str, step: Callable[[], str]) -> Line:
     """Run a step; return its line."""
     began = time.monotonic()
     try:
-        text, ok = step(), True
+        text, cause = step(), None
     except FAILURES as error:
-        text, ok = first_line(error), False
-    return Line(what=what, ok=ok, text=text, seconds=time.monotonic() - began)
+        text, cause = first_line(error), error
+    return Line(
+        what=what,
+        ok=cause is None,
+        text=text,
+        seconds=time.monotonic() - began,
+        of_environment=isinstance(cause, CannotShow | ProbeError) or exit_code_of(cause) is Exit.NO_ENVIRONMENT,
+    )
 
 
 def in_lab(run: RunContext) -> Iterator[Line]:
     """Verify the adapter of an installed implementation; end after the first step that fails, and remove everything."""
     check = CheckContext(run, "adapter", capture=False)
     try:
-        for what, step in _Steps(check).all():
-            line = timed(what, step)
-            yield line
-            if not line.ok:
-                if ended := run.workloads.ended():
-                    yield Line(what="pods", ok=False, text=f"containers have ended: {', '.join(ended)}")
-                return
-    finally:
+        yield from _tried(run, check)
+    except BaseException:
         check.close(rest=False)
+        raise
+
+    def clean_up() -> str:
+        check.close(rest=False)
+        return ""
+
+    line = timed("clean-up", clean_up)
+    if not line.ok:
+        yield line
+
+
+def _tried(run: RunContext, check: CheckContext) -> Iterator[Line]:
+    for what, step in _Steps(check).all():
+        line = timed(what, step)
+        yield line
+        if not line.ok:
+            ended = timed("pods", lambda: ", ".join(run.workloads.ended()))
+            if ended.text:
+                text = f"containers have ended: {ended.text}" if ended.ok else ended.text
+                yield replace(ended, ok=False, text=text)
+            return
 
 
 class _Steps:
@@ -77,6 +102,8 @@ class _Steps:
         addresses = self._run.addresses(2)
         self._pool = self._check.pool(addresses, addresses=addresses)  # two blocks
         objects = [_named(made) for made in self._run.pools.objects]
+        if error := rendering.pool_error(self._adapter, self._check.cluster, self._pool.spec):
+            raise AssertionError(f"pool_error() says of a pool in which nothing is wrong: {error}")
         return f"{', '.join(map(str, addresses))} in {', '.join(objects)}"
 
     def service(self) -> str:
@@ -100,7 +127,7 @@ class _Steps:
         return f"{event['reason']}: {event['message']}"
 
     def pool_mark(self) -> str:
-        name = self._adapter.pool_name(self._pool.spec)
+        name = rendering.pool_name(self._adapter, self._pool.spec)
         self._check.wait.eventually(
             lambda: self._check.pool_marks(self._service),
             lambda marks: name in marks,

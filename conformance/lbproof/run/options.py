@@ -100,13 +100,13 @@ class Options(BaseModel):
         """Chosen provider."""
         return providers().usable[self.provider]
 
-    def lab_options(self, **wishes: Any) -> dict[str, Any]:  # noqa: ANN401 - of the options' types
+    def lab_options(self, **defaults: Any) -> dict[str, Any]:  # noqa: ANN401 - of the options' types
         """Return the values of the chosen provider's options by their keys.
 
-        `wishes`: key → value that replaces the default of an option that was not given.
+        `defaults`: key → value that replaces the default of an option that was not given.
         """
         return {
-            option.key: (option.key not in self.model_fields_set and wishes.get(option.key))
+            option.key: (option.key not in self.model_fields_set and defaults.get(option.key))
             or getattr(self, option.key)
             for option in self.lab_provider.options
         }

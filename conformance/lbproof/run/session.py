@@ -16,6 +16,7 @@ import pytest
 
 from lbproof import __version__
 from lbproof.adapters.installed import load
+from lbproof.adapters.validation import validate_claims
 from lbproof.context import CheckContext, RunContext
 from lbproof.files import of_environment
 from lbproof.lab import provide, registry
@@ -86,9 +87,10 @@ class Session:
         self.command = command
         try:
             self.adapter = load(options.implementation, "--implementation")
+            self.claimed = claims(options.features or self.adapter.features)
+            validate_claims(self.adapter, self.claimed, options.implementation)
         except (UnknownName, BadOption) as error:
             raise pytest.UsageError(str(error)) from None
-        self.claimed = claims(options.features or self.adapter.features)
         self.order, self.not_run = options.cases(self.claimed)
         self.selected: list[str] = []
         """Cases of `order` that pytest kept (`-k`, `-m` and node IDs can deselect more)."""

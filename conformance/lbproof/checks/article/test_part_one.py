@@ -37,13 +37,14 @@ def test_installing_gives_what_the_article_lists(check: CheckContext) -> None:
         row["metadata"]["name"] for row in check.cluster.list("/apis/apiextensions.k8s.io/v1/customresourcedefinitions")
     }
     missing = wanted - there
-    (controller,), (speaker,) = workloads.of(WorkloadRole.CONTROLLER), workloads.of(WorkloadRole.ANNOUNCER)
+    controllers = [workload.kind for workload in workloads.of(WorkloadRole.CONTROLLER)]
+    announcers = [workload.kind for workload in workloads.of(WorkloadRole.ANNOUNCER)]
     speakers = [node for node, _, _ in workloads.pods(WorkloadRole.ANNOUNCER)]
 
     assert not missing, f"custom resources that are missing: {missing}"
-    assert controller.kind == "Deployment"
+    assert controllers == ["Deployment"], f"the controller is not one Deployment but {controllers}"
     assert len(workloads.pods(WorkloadRole.CONTROLLER)) == 1
-    assert speaker.kind == "DaemonSet"
+    assert announcers == ["DaemonSet"], f"the speaker is not one DaemonSet but {announcers}"
     assert sorted(speakers) == sorted(node.name for node in check.lab.nodes)
 
 
@@ -51,11 +52,14 @@ def test_installing_gives_what_the_article_lists(check: CheckContext) -> None:
 @pytest.mark.usefixtures("scene")
 def test_pools_live_with_the_implementation(check: CheckContext) -> None:
     """The pool and its advertisement can be read from the implementation's namespace."""
-    (controller,) = check.run.workloads.of(WorkloadRole.CONTROLLER)
-    path = check.cluster.path_of("metallb.io/v1beta1", "IPAddressPool", controller.namespace, "lb-ip-pool")
-    found = check.cluster.get(path)
+    namespaces = {workload.namespace for workload in check.run.workloads.of(WorkloadRole.CONTROLLER)}
+    paths = [
+        check.cluster.path_of("metallb.io/v1beta1", "IPAddressPool", namespace, "lb-ip-pool")
+        for namespace in sorted(namespaces)
+    ]
+    found = [pool["spec"]["addresses"] for pool in map(check.cluster.find, paths) if pool]
 
-    assert found["spec"]["addresses"] == ["192.168.172.160-192.168.172.169"]
+    assert found == [["192.168.172.160-192.168.172.169"]]
 
 
 @proves("ARTICLE-03")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING
 
+from lbproof.adapters import rendering
 from lbproof.adapters.base import AddressRange
 from lbproof.context import proves
 from lbproof.witnesses.kube import ApiError
@@ -36,7 +37,7 @@ def test_a_malformed_pool_harms_nobody(check: CheckContext, case: str) -> None:
         check.saw("api", f"a pool of {MALFORMED[case]} is refused", refusal.message)
     else:
         said = check.wait.eventually(
-            lambda: check.run.adapter.pool_error(check.cluster, bad.spec),
+            lambda: rendering.pool_error(check.run.adapter, check.cluster, bad.spec),
             bool,
             what=f"something is said about the pool of {MALFORMED[case]}",
             budget="pool_applied",

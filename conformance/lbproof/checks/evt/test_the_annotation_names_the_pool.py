@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from lbproof.adapters import rendering
 from lbproof.context import proves
 
 if TYPE_CHECKING:
     from lbproof.adapters.base import Object
-    from lbproof.context import CheckContext, Pool, Service
+from lbproof.context import CheckContext, Pool, Service
 
 
 def says(check: CheckContext, service: Service, pool: Pool | None) -> None:
     """Wait until an annotation or label names a pool, or all are removed."""
-    wanted = check.run.adapter.pool_name(pool.spec) if pool else None
+    wanted = rendering.pool_name(check.run.adapter, pool.spec) if pool else None
     check.wait.eventually(
         lambda: check.pool_marks(service),
         lambda values: wanted in values if wanted else not any(values),

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -60,25 +60,24 @@ def check(
         _end(f"✗ members    {error}")
     except BadOption as error:
         _end(f"✗ members    {error}")
-    if not _print(_offline(made, components)):
-        _end()
-    if (boot or lab) and not _print(_in_lab(made, options)):
-        _end()
+    _print(_offline(made, components))
+    if boot or lab:
+        _print(_in_lab(made, options))
 
 
-def _end(line: str = "") -> None:
-    if line:
-        click.echo(line)
+def _end(line: str) -> NoReturn:
+    click.echo(line)
     sys.exit(int(Exit.NOT_CONFORMANT))
 
 
-def _print(lines: Iterable[Line]) -> bool:
-    """Print each line when it comes; return whether all are right."""
-    well = True
+def _print(lines: Iterable[Line]) -> None:
+    """Print each line when it comes; end the command when one is wrong."""
+    wrong = []
     for line in lines:
         click.echo(line)
-        well &= line.ok
-    return well
+        wrong += [] if line.ok else [line]
+    if wrong:
+        sys.exit(int(Exit.NO_ENVIRONMENT if wrong[0].of_environment else Exit.NOT_CONFORMANT))
 
 
 def _offline(made: Adapter, components: Path | None) -> Iterator[Line]:
