@@ -14,6 +14,7 @@ import pytest
 
 from lbproof.lab import provide, registry
 from lbproof.lab.base import LabError, Topology
+from lbproof.lab.common.netns import entered
 from lbproof.lab.netns import leftovers
 from lbproof.lab.netns.lab import NetnsLab
 from lbproof.witnesses import http
@@ -93,7 +94,7 @@ def test_two_labs_do_not_see_each_other(
 ) -> None:
     """Two labs with the same addresses: what listens in one is refused in the other, and so are their names."""
     other = NetnsLab.up(name, SMALL, programs=programs)
-    with lab.client().inside(), socket.create_server((str(lab.client().address), 9999)) as listening:
+    with entered(lab.client().netns), socket.create_server((str(lab.client().address), 9999)) as listening:
         here = http.connects(lab.node("m01"), lab.client().address, 9999)
         there = http.connects(other.node("m01"), other.client().address, 9999)
         listening.close()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from lbproof.lab.base import Capability, LabError
+from lbproof.lab.common.netns import entered
 from lbproof.witnesses import http
 from lbproof.witnesses.wait import eventually
 
@@ -71,7 +72,7 @@ def test_a_thread_inside_does_not_move_the_others(lab: NetnsLab) -> None:
 
     other = threading.Thread(target=look)
     other.start()
-    with lab.client().inside():
+    with entered(lab.client().netns):
         inside = Path("/proc/thread-self/ns/net").readlink()
         moved.set()
         other.join()

@@ -15,6 +15,7 @@ from scapy.layers.l2 import ARP, Ether
 from scapy.utils import rdpcap
 from tests.observe.places import PORT, frozen
 
+from lbproof.lab.common.netns import entered
 from lbproof.lab.common.probes import Probes
 from lbproof.spec.families import Family
 from lbproof.witnesses import capture, http, neighbour, neighbours
@@ -35,7 +36,7 @@ TEST_TYPE = 0x88B5
 
 def frames_to(client: NamespaceVantage, web: NamespaceVantage, payloads: list[bytes]) -> None:
     """Send frames of a type that no kernel reads, as fast as they go."""
-    with web.inside():
+    with entered(web.netns):
         wire = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
     with wire:
         wire.bind((web.interface, 0))
@@ -161,7 +162,7 @@ def test_a_long_frame_is_cut_and_its_length_is_kept(
 ) -> None:
     """A reader sees how long it was on the wire."""
     with Capture(client) as kept:
-        with web.inside():
+        with entered(web.netns):
             sending = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         with sending:
             sending.sendto(bytes(1000), (str(client.address), 9))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.observe.places import PORT
 
+from lbproof.lab.common.netns import entered
 from lbproof.witnesses import http
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 @contextmanager
 def answering(web: NamespaceVantage, answer: Callable[[socket.socket], object]) -> Iterator[None]:
     """A server on `web` that takes one connection and treats it like this."""
-    with web.inside():
+    with entered(web.netns):
         listening = socket.create_server((str(web.address), OTHER))
 
     def serve() -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from lbproof.lab.common.netns import entered
 from lbproof.probe.protocol import text_of
 from lbproof.spec.families import Family, family_of
 from lbproof.witnesses import ndp, neighbour
@@ -35,7 +36,7 @@ FAMILIES = pytest.mark.parametrize("family", Family, ids=lambda family: family.l
 @pytest.fixture
 def wire(web: NamespaceVantage) -> Iterator[socket.socket]:
     """A socket on `web` that sends whatever it is given."""
-    with web.inside():
+    with entered(web.netns):
         opened = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
     opened.bind((web.interface, 0))
     yield opened

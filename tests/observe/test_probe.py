@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from lbproof.probe import tasks
 from lbproof.probe.server import BadRequest, Server
 from lbproof.witnesses import bootstrap, stream
+from lbproof.witnesses import probe as witness
 from lbproof.witnesses.clock import Clock, measured
 from lbproof.witnesses.probe import Probe
 from lbproof.witnesses.stream import ProbeError, Stream
@@ -91,6 +92,34 @@ def test_another_time_namespace_is_another_clock() -> None:
     with Probe("shifted", shifted) as probe:
         assert abs(probe.clock.offset - 1000) <= probe.clock.uncertainty + 1e-6
         assert 0 < probe.clock.uncertainty < 0.1
+
+
+def test_a_clock_is_measured_again_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clocks of two kernels drift apart: before a request the offset is not old."""
+
+    def shifted(argv: Sequence[str], *, stdin: int, stdout: int, stderr: IO[bytes] | int) -> subprocess.Popen[bytes]:
+        return here(["unshare", "--time", "--monotonic=1000", "--", *argv], stdin=stdin, stdout=stdout, stderr=stderr)
+
+    with Probe("shifted", shifted) as probe:
+        first = probe.clock
+        connect(probe)
+        assert probe.clock is first
+        monkeypatch.setattr(witness, "SYNCHRONIZED", 0.0)
+        probe.clock = Clock(offset=5, uncertainty=0.1)
+        connect(probe)
+
+        assert abs(probe.clock.offset - 1000) <= probe.clock.uncertainty + 1e-6
+
+
+def test_a_probe_whose_output_stays_open_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process has it; the suite does not wait for that one."""
+    monkeypatch.setattr(witness, "_GONE", 0.2)
+    monkeypatch.setattr(witness, "_CLOSED", 0.1)
+    probe = Probe("left", here, argv=written("import os, time\nos.fork() or time.sleep(1)"))
+
+    with pytest.raises(ProbeError, match=r"probe at left: it does not end, 0\.2 s after it was killed"):
+        probe.close()
+    eventually(probe.close, lambda _: True, what="the other process ends", within=10, ignore=(ProbeError,))
 
 
 def test_the_shortest_round_trip_counts() -> None:

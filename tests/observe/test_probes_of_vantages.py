@@ -6,7 +6,9 @@ import itertools
 import os
 import signal
 import subprocess
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from ipaddress import IPv4Address
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,6 +18,9 @@ import pytest
 from tests.observe.places import Segment, frozen, ip
 
 from lbproof.context import RunContext
+from lbproof.lab.common.exec_vantage import ExecVantage
+from lbproof.lab.common.netns import namespace_identity
+from lbproof.lab.common.probes import Probes
 from lbproof.lab.common.vantage import NamespaceVantage
 from lbproof.probe.protocol import bytes_of, text_of
 from lbproof.witnesses.clock import Clock
@@ -79,11 +84,13 @@ def test_a_measurement_has_a_probe_of_its_own(place: NamespaceVantage) -> None:
 
 
 def test_the_clock_of_each_vantage_is_told(place: NamespaceVantage) -> None:
-    """As its last probe measured it."""
+    """As its last probe measured it last."""
     assert place.probes.clocks() == {}
-    place.probe()
-
+    probe = place.probe()
     assert place.probes.clocks() == {"place": Clock(offset=0, uncertainty=0)}
+
+    probe.clock = Clock(offset=1, uncertainty=0.1)
+    assert place.probes.clocks() == {"place": probe.clock}
 
 
 def test_a_clock_is_written_down_once() -> None:
@@ -120,6 +127,60 @@ def test_a_replaced_namespace_has_a_new_probe(place: NamespaceVantage) -> None:
 
     assert namespace(after) != where
     assert before.process.returncode is not None
+
+
+def test_a_probe_that_a_fault_killed_with_its_namespace_is_replaced(place: NamespaceVantage) -> None:
+    """As by the crash of a node, also where the kernel gives the inode of the namespace to the next one."""
+    before = place.probe()
+    identity = namespace_identity(place.netns)
+    name = place.netns.rpartition("/")[2]
+    os.kill(before.process.pid, signal.SIGKILL)
+    eventually(lambda: before.alive, lambda alive: not alive, what="it dies", within=5)
+    assert namespace_identity(place.netns) == identity
+    ip("netns", "del", name)
+    ip("netns", "add", name)
+
+    assert namespace_identity(place.netns)[2] != identity[2]  # the inode may be the same
+    assert place.probe().alive
+
+
+def test_a_slow_vantage_delays_no_other() -> None:
+    """The start of a probe may take half a minute in a pod."""
+    probes, arrived, go_on = Probes(), threading.Event(), threading.Event()
+    quick: Any = SimpleNamespace(alive=True, clock=Clock(), close=lambda: None)
+
+    def slow() -> Any:  # noqa: ANN401 - a probe
+        arrived.set()
+        assert go_on.wait(5)
+        return quick
+
+    with ThreadPoolExecutor() as pool:
+        waiting = pool.submit(probes.shared, "slow", 1, slow)
+        assert arrived.wait(5)
+        assert probes.shared("quick", 1, lambda: quick) is quick
+        assert not waiting.done()
+        go_on.set()
+
+
+def test_pods_of_one_name_have_a_probe_each(segment: Segment) -> None:
+    """Their namespaces tell them apart."""
+    vantage, probes = segment.hosts["client"], Probes()
+    command = 'while [ "$1" != -- ]; do shift; done; shift; exec "$@"'
+    kubectl = ("nsenter", f"--net={vantage.netns}", "sh", "-c", command, "kubectl")
+
+    def pod(namespace: str) -> ExecVantage:
+        status = {"name": "main", "state": {"running": {}}, "containerID": namespace}
+        seen = {"containerStatuses": [status], "podIPs": [{"ip": str(vantage.address)}]}
+        return ExecVantage.of_pod(
+            {"metadata": {"namespace": namespace, "name": "web"}, "status": seen}, kubectl, probes
+        )
+
+    one, other = pod("one"), pod("other")
+
+    assert one.probe() is not other.probe()
+    assert one.probe().alive
+    assert list(probes.clocks()) == ["pod one/web", "pod other/web"]
+    probes.close()
 
 
 def test_a_namespace_that_is_gone_is_said_to_be(place: NamespaceVantage) -> None:

@@ -15,7 +15,7 @@ class Clock:
 
     offset: float = 0.0
     uncertainty: float = 0.0
-    """Half of the shortest round trip with which the offset was measured; 0 when both are the same clock."""
+    """Half of the shortest round trip when the offset was measured last; 0 when both are the same clock."""
 
     def local(self, moment: float) -> float:
         """Convert a moment of the vantage to the suite's clock."""

@@ -35,6 +35,8 @@ _CLOSED = 1.0
 """Timeout in seconds for a probe to end by itself when it is closed."""
 _EXCHANGES = 8
 """Number of clock exchanges."""
+SYNCHRONIZED = 30.0
+"""Seconds after which the offset of a clock is measured again before the next request, since clocks drift apart."""
 _FOLDER = Path(protocol.__file__).parents[2]
 ARGV = (
     sys.executable,
@@ -69,6 +71,9 @@ class Probe:
         """
         self.vantage = vantage
         self.clock = Clock()
+        self._measured: float | None = None
+        """Moment at which the clock was measured; None when it is the suite's own."""
+        self._measuring = threading.Lock()
         self.pid = 0
         """PID of the probe at the vantage."""
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the probe
@@ -99,6 +104,8 @@ class Probe:
 
     def request(self, task: str, *, each: Callable[[Any], object] | None = None, **arguments: Any) -> Stream:  # noqa: ANN401
         """Start a task; its arguments are in its module of `lbproof.probe.tasks`. `each` is called with each record."""
+        if self._measured is not None and time.monotonic() - self._measured >= SYNCHRONIZED:
+            self.synchronize()
         with self._changed:
             self._raise()
             self._last += 1
@@ -167,7 +174,15 @@ class Probe:
             self.synchronize()
 
     def synchronize(self, within: float = START) -> None:
-        """Measure the offset of the vantage's clock. Done at the start, when it is not the suite's clock."""
+        """Measure the offset of the vantage's clock.
+
+        Done at the start, when it is not the suite's clock, and before a request when that was `SYNCHRONIZED` seconds
+        ago.
+        """
+        with self._measuring:
+            self._synchronize(within)
+
+    def _synchronize(self, within: float) -> None:
         exchanges = []
         for number in range(_EXCHANGES):
             self._clocks.pop(number, None)
@@ -180,7 +195,7 @@ class Probe:
                 self._die(f"it has not told its clock within {within:g} s")
             self._raise()
             exchanges.append((before, self._clocks[number], after))
-        self.clock = measured(exchanges)
+        self.clock, self._measured = measured(exchanges), time.monotonic()
 
     # --- the thread that reads
 
@@ -192,8 +207,8 @@ class Probe:
             except ValueError:
                 self._die(f"not a line of the protocol: {line[:80]!r}")
                 break
-        code = self._end_process()
-        self._die("it was closed" if self._closing else f"it ended with {code}")
+        how = self._end_process()
+        self._die("it was closed" if self._closing else how)
 
     def take(self, line: bytes) -> None:
         """Take one line of the probe. Raises `ValueError` when it is not one of the protocol."""
@@ -220,13 +235,13 @@ class Probe:
             case _:
                 raise ValueError(line)
 
-    def _end_process(self) -> int:
-        """Wait for the end of the process whose output has ended; kill it when it goes on."""
-        try:
-            return self.process.wait(_GONE)
-        except subprocess.TimeoutExpired:
+    def _end_process(self) -> str:
+        """Wait for the end of the process whose output has ended, kill it when it goes on; return how it ended."""
+        for _ in range(2):
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                return f"it ended with {self.process.wait(_GONE)}"
             self.process.kill()
-            return self.process.wait()
+        return "it has closed its output, and does not end when it is killed"
 
     def _die(self, why: str) -> None:
         """Fail every stream, now and in the future, and end the process; the first reason counts."""
@@ -252,7 +267,10 @@ class Probe:
     # --- end
 
     def close(self) -> None:
-        """End the process, and everything that it is doing."""
+        """End the process, and everything that it is doing.
+
+        Raises `ProbeError` when its output stays open although it was killed.
+        """
         self._closing = True
         assert self.process.stdin is not None  # noqa: S101 - it was asked for
         with self._writing:
@@ -260,7 +278,9 @@ class Probe:
         self._reader.join(_CLOSED)
         if self._reader.is_alive():
             self.process.kill()
-            self._reader.join()
+            self._reader.join(_GONE)
+        if self._reader.is_alive():
+            raise ProbeError(f"probe at {self.vantage}: it does not end, {_GONE:g} s after it was killed")
         if self.process.stdout:
             self.process.stdout.close()
         self._errors.close()

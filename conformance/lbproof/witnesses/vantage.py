@@ -18,7 +18,7 @@ class Vantage(Protocol):
 
     @property
     def name(self) -> str:
-        """Display name: `client`, `far`, `node w01`, `pod web-7`."""
+        """Display name: `client`, `far`, `node w01`, `pod NAMESPACE/NAME`."""
         ...
 
     @property

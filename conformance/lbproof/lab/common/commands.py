@@ -11,7 +11,8 @@ from lbproof.lab.base import LabError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-
+WITHIN = 60.0
+"""Timeout in seconds of a short program."""
 _STARTER = ThreadPoolExecutor(max_workers=1, thread_name_prefix="starter")
 """Thread that starts programs that die with their parent, which to the kernel is a thread (prctl(2),
 PR_SET_PDEATHSIG): this one lives as long as the process."""
@@ -32,14 +33,33 @@ def in_netns(path: str, argv: Sequence[str]) -> list[str]:
     return ["nsenter", f"--net={path}", "--", *argv]
 
 
-def output(argv: Sequence[str], *, text: str | None = None, netns: str | None = None, shown: str | None = None) -> str:
+def output(
+    argv: Sequence[str],
+    *,
+    text: str | None = None,
+    netns: str | None = None,
+    shown: str | None = None,
+    within: float = WITHIN,
+) -> str:
     """Run a short program and return its standard output and standard error.
 
     `netns` is the path of its network namespace, `text` its standard input. Raises `LabError` with the output when the
-    program fails; `shown` replaces the command line in the message.
+    program fails, or has not ended within `within` seconds; `shown` replaces the command line in the message.
     """
     call = in_netns(netns, argv) if netns else list(argv)
-    done = subprocess.run(call, input=text, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    what = shown or " ".join(argv)
+    try:
+        done = subprocess.run(
+            call,
+            input=text,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+            timeout=within,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise LabError(f"`{what}` has not ended within {within:g} s") from error
     if done.returncode:
-        raise LabError(f"`{shown or ' '.join(argv)}` failed ({done.returncode}): {done.stdout.strip()}")
+        raise LabError(f"`{what}` failed ({done.returncode}): {done.stdout.strip()}")
     return done.stdout

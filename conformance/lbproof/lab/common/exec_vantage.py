@@ -50,7 +50,7 @@ class ExecVantage(Host):
         if not statuses or "running" not in statuses[0]["state"]:
             raise LabError(f"pod {namespace}/{name} does not run")
         found = cls(
-            name=f"pod {name}",
+            name=f"pod {namespace}/{name}",
             addresses=tuple(ip_address(row["ip"]) for row in pod["status"]["podIPs"]),
             argv=(
                 *kubectl,

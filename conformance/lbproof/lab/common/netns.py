@@ -1,20 +1,24 @@
-"""Entering and leaving namespaces, per thread.
+"""Entering and leaving namespaces, per thread, and telling them apart.
 
-A network namespace belongs to a thread, and a socket stays in the namespace in which it was created, so a probe needs
-no process of its own. Python 3.11 has no `os.setns`, hence libc.
+A network namespace belongs to a thread, and so to the processes that the thread starts. Python 3.11 has no `os.setns`,
+hence libc.
 """
 
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
+import socket
+import sys
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
+_SO_NETNS_COOKIE = 71  # <asm-generic/socket.h>; Python has no name for it
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -43,6 +47,24 @@ def entered(path: Path | str, kind: str = "net") -> Iterator[None]:
             _setns(back, "the namespace that the thread came from")
     finally:
         os.close(back)
+
+
+def namespace_identity(path: Path | str) -> tuple[int, int, int]:
+    """Return the identity of a network namespace: the same as before only when it is the same namespace.
+
+    Device and inode of its file, and its cookie, since the kernel gives the inode of a namespace that has ended to the
+    next one. The cookie is 0 before Linux 5.14. Raises `OSError`.
+    """
+    with entered(path):
+        found = Path("/proc/thread-self/ns/net").stat()
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as opened:
+            try:
+                cookie = opened.getsockopt(socket.SOL_SOCKET, _SO_NETNS_COOKIE, 8)
+            except OSError as error:
+                if error.errno != errno.ENOPROTOOPT:
+                    raise
+                cookie = b""
+    return found.st_dev, found.st_ino, int.from_bytes(cookie, sys.byteorder)
 
 
 def _setns(fd: int, what: str) -> None:

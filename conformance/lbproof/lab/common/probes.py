@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -13,13 +13,15 @@ if TYPE_CHECKING:
     from lbproof.witnesses.probe import Probe
 
 
-@dataclass(frozen=True, slots=True)
 class _Shared:
-    """Probe of a vantage."""
+    """Probe of a vantage; its fields are for the holder of its lock."""
 
-    place: Hashable
-    """Identity of the place that it is in."""
-    probe: Probe
+    def __init__(self) -> None:
+        """Not started."""
+        self.lock = threading.Lock()
+        self.place: Hashable = None
+        """Identity of the place that the probe is in."""
+        self.probe: Probe | None = None
 
 
 class Probes:
@@ -28,34 +30,39 @@ class Probes:
     def __init__(self) -> None:
         """Start none."""
         self._lock = threading.Lock()
+        """For the fields below, not held while a probe starts or ends: a slow vantage delays its own users alone."""
         self._shared: dict[str, _Shared] = {}
         self._own: list[Probe] = []
-        self._clocks: dict[str, Clock] = {}
+        self._latest: dict[str, Probe] = {}
 
     def clocks(self) -> dict[str, Clock]:
         """Return the clock of each vantage at which a probe was started, as measured last."""
         with self._lock:
-            return dict(self._clocks)
+            return {vantage: probe.clock for vantage, probe in self._latest.items()}
 
     def shared(self, vantage: str, place: Hashable, start: Callable[[], Probe]) -> Probe:
         """Return the probe of a vantage; start it if there is none in the place that the vantage is now.
 
-        `place` is the identity of that place: another one when a node has crashed and is back, or a pod was replaced.
-        Raises `ProbeError` when it cannot be started, and once when it has died since its last use.
+        `vantage` is unique in the lab, `place` is the identity of the place: another one when a node has crashed and is
+        back, or a pod was replaced. Raises `ProbeError` when it cannot be started, and once when it has died since its
+        last use although its place is still there.
         """
         with self._lock:
-            found = self._shared.get(vantage)
-            if found and found.place == place and found.probe.alive:
-                return found.probe
+            shared = self._shared.setdefault(vantage, _Shared())
+        with shared.lock:
+            found = shared.probe
+            if found and shared.place == place and found.alive:
+                return found
             if found:
-                del self._shared[vantage]
-                found.probe.close()
-                if found.place == place:
-                    found.probe.require_alive()
-            probe = start()
-            self._shared[vantage] = _Shared(place, probe)
-            self._clocks[vantage] = probe.clock
-            return probe
+                shared.probe = None
+                found.close()
+                if shared.place == place:
+                    found.require_alive()
+            probe = shared.probe = start()
+            shared.place = place
+        with self._lock:
+            self._latest[vantage] = probe
+        return probe
 
     def start(self, vantage: str, start: Callable[[], Probe]) -> Probe:
         """Start a probe for one user, who closes it."""
@@ -63,14 +70,19 @@ class Probes:
         with self._lock:
             self._own = [one for one in self._own if one.alive]
             self._own.append(probe)
-            self._clocks[vantage] = probe.clock
+            self._latest[vantage] = probe
         return probe
 
     def close(self) -> None:
-        """End all probes."""
+        """End all probes. One that does not end leaves none of the others running."""
         with self._lock:
-            probes = [*(found.probe for found in self._shared.values()), *self._own]
-            self._shared.clear()
-            self._own.clear()
-        for probe in probes:
-            probe.close()
+            shared, own = list(self._shared.values()), self._own
+            self._own = []
+        with ExitStack() as ending:
+            for probe in own:
+                ending.callback(probe.close)
+            for one in shared:
+                with one.lock:
+                    found, one.probe = one.probe, None
+                if found is not None:
+                    ending.callback(found.close)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import subprocess
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import ExitStack
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import IO, TYPE_CHECKING, Protocol
 
 from lbproof.lab.base import Host, LabError, environment
 from lbproof.lab.common.commands import killed_with_parent, start_for_life
-from lbproof.lab.common.netns import entered
+from lbproof.lab.common.netns import entered, namespace_identity
 from lbproof.lab.common.probes import Probes
 from lbproof.witnesses.probe import Probe
 from lbproof.witnesses.stream import ProbeError
@@ -42,11 +41,10 @@ class NamespaceVantage(Host):
     def probe(self) -> Probe:
         """Return the probe of the namespace, started at the first use."""
         try:
-            namespace = Path(self.netns).stat()
+            found = namespace_identity(self.netns)
         except OSError as error:
             raise ProbeError(f"probe at {self.name}: its namespace is not there: {error}") from error
-        # no other namespace has the inode while the probe is in this one
-        return self.probes.shared(self.name, (namespace.st_dev, namespace.st_ino), self._start)
+        return self.probes.shared(self.name, found, self._start)
 
     def start_probe(self) -> Probe:
         """Start another probe in the namespace; the caller closes it."""
@@ -54,10 +52,6 @@ class NamespaceVantage(Host):
 
     def _start(self) -> Probe:
         return Probe(self.name, self.popen)
-
-    def inside(self) -> AbstractContextManager[None]:
-        """Create this thread's sockets in the namespace within the block."""
-        return entered(self.netns)
 
     def popen(
         self,

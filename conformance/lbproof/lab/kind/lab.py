@@ -323,7 +323,7 @@ class KindLab(Injection, Places):
             raise LabError(f"no process of pod {namespace}/{name} runs on this machine")
         pid = min(pids)
         return NamespaceVantage(
-            name=f"pod {name}",
+            name=f"pod {namespace}/{name}",
             addresses=tuple(ip_address(row["ip"]) for row in seen["status"]["podIPs"]),
             mac=link_of(f"/proc/{pid}/ns/net")["address"],
             netns=f"/proc/{pid}/ns/net",

@@ -233,7 +233,7 @@ class NetnsLab(Places):
         """Return a running pod. Raises `LabError` when it does not run."""
         found = rpc.call(self._socket, "pod", namespace=namespace, name=name)
         addresses = tuple(map(ip_address, found["addresses"]))
-        return self._vantage(f"pod {name}", found["netns"], addresses, found["mac"])
+        return self._vantage(f"pod {namespace}/{name}", found["netns"], addresses, found["mac"])
 
     def pod_processes(self, namespace: str, name: str) -> list[Path]:
         """Return the folder in the lab's /proc of the first process of each container of a running pod.
