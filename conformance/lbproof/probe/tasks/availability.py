@@ -169,8 +169,8 @@ class _Asker:
             if descriptor in self._layouts:
                 self._receive_replies(*self._layouts[descriptor])
             elif descriptor == self._task.fileno():
-                for told in self._task.told():
-                    self._begin(*told)
+                for message in self._task.messages():
+                    self._begin(*message)
             else:
                 self._receive_http(descriptor)
         if (now := time.monotonic()) >= self._neighbours_due:
@@ -212,7 +212,7 @@ class _Asker:
             self._attempts.begin(address, address, self._port, now)
 
     def _receive_http(self, descriptor: int) -> None:
-        done = self._attempts.go_on(descriptor)
+        done = self._attempts.handle_event(descriptor)
         if done and not math.isnan(done.answered) and done.key in self._http:
             del self._http[done.key]
             self._task.emit(["http", done.key, done.answered, done.answered - done.began])
