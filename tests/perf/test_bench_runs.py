@@ -82,7 +82,9 @@ def deployment_of(*workloads: Workload, pods: list[tuple[str, str, str]] | None 
     patched: list[str] = []
     cluster = SimpleNamespace(patch=lambda path, _: patched.append(path))
     found = SimpleNamespace(of=lambda _: list(workloads), pods=lambda _: pods or [])
-    return SimpleNamespace(lab=SimpleNamespace(kill=None), run=SimpleNamespace(cluster=cluster, workloads=found)), patched
+    return SimpleNamespace(
+        lab=SimpleNamespace(kill=None), run=SimpleNamespace(cluster=cluster, workloads=found)
+    ), patched
 
 
 def test_every_workload_that_announces_is_restarted() -> None:
