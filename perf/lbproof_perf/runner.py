@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lbproof import __version__
+from lbproof.adapters.rendering import AdapterError
 from lbproof.context.cannot import CannotShow
 from lbproof.context.objects import BadStatus
 from lbproof.lab.base import LabError
@@ -36,8 +37,8 @@ if TYPE_CHECKING:
 
 _ENVIRONMENT = (LabError, WaitFailed, ApiError, ApiUnreachable, OSError)
 """What ends a benchmark when the environment is not usable."""
-_MEASUREMENT = (ProbeError, BadStatus, CannotShow)
-"""What ends it when the measurement failed, or cannot be made of this implementation."""
+_MEASUREMENT = (ProbeError, BadStatus, CannotShow, AdapterError)
+"""What ends it when the measurement failed, or cannot be made of this implementation or by its adapter."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +78,7 @@ def run(store: ResultStore, tasks: Sequence[Task], *, components: Path | None, s
             try:
                 bench.run(context, task.plan)
             except (*_ENVIRONMENT, *_MEASUREMENT) as error:
-                if len(tasks) == 1 and not store.of(bench.name) and isinstance(error, _ENVIRONMENT):
+                if len(tasks) == 1 and not store.of(bench.name) and not isinstance(error, _MEASUREMENT):
                     raise
                 broken.append(f"{bench.name}: {str(error).splitlines()[0]}")
                 say_line(f"broke off: {broken[-1]}")

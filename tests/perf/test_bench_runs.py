@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from lbproof.adapters.base import Workload, WorkloadRole
+from lbproof.adapters.rendering import AdapterError
 from lbproof.context.cannot import CannotShow
 from lbproof.context.objects import BadStatus
 from lbproof.lab.base import LabError
@@ -200,6 +201,7 @@ def test_nothing_measured_is_no_usable_environment(tmp_path: Path) -> None:
         ProbeError("task solicit at client: the kernel dropped 3 replies"),
         BadStatus("the status of here/web has an IP that is none: '192.0.2.010'"),
         CannotShow(Untestable.NO_WORKLOAD, "none is controller"),
+        AdapterError("adapter acme: pools: KeyError: 'blocks'"),
     ],
 )
 def test_a_measurement_that_fails_makes_no_figure(tmp_path: Path, error: Exception) -> None:

@@ -18,7 +18,7 @@ from lbproof.lab.base import Capability, LabError, Topology
 from lbproof.lab.components import debian, ensure
 from lbproof.probe.protocol import bytes_of, text_of
 from lbproof.witnesses import http
-from lbproof_perf.sut import arms, deployment
+from lbproof_perf.sut import arms, deployment, keepalived
 from lbproof_perf.sut.keepalived import Keepalived, configuration, version_of
 
 if TYPE_CHECKING:
@@ -119,6 +119,17 @@ def test_a_program_that_is_another_is_named(program: Path) -> None:
     assert re.fullmatch(r"v\d+\.\d+\.\d+", version_of(program))
     with pytest.raises(LabError, match="/bin/true --version"):
         version_of(Path("/bin/true"))
+
+
+def test_a_program_that_does_not_end_has_no_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not waited for without limit."""
+    program = tmp_path / "keepalived"
+    program.write_text("#!/bin/sh\nexec sleep 60\n", encoding="ascii")
+    program.chmod(0o755)
+    monkeypatch.setattr(keepalived, "WITHIN", 0.2)
+
+    with pytest.raises(LabError, match=r"keepalived --version: no end within 0\.2 s"):
+        version_of(program)
 
 
 def test_it_serves_an_address_as_an_implementation_does(control: Deployment, address: IPAddress) -> None:

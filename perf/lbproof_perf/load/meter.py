@@ -62,11 +62,15 @@ class GeneratorMeter:
         self._rows: list[tuple[float, float, float, float, float]] = []
         self._ended: dict[int, float] = {}
         self._stop = threading.Event()
+        self._fault: Exception | None = None
         self._thread = threading.Thread(target=self._look_on, name="meter", daemon=True)
 
     def _look_on(self) -> None:
-        while not self._stop.wait(EVERY):
-            self._look()
+        try:
+            while not self._stop.wait(EVERY):
+                self._look()
+        except Exception as error:  # noqa: BLE001 - whatever it is, `__exit__` raises it
+            self._fault = error
 
     def _look(self) -> None:
         for pid in _pids():
@@ -84,10 +88,12 @@ class GeneratorMeter:
         self._thread.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
-        """End, with a last look."""
+    def __exit__(self, kind: object = None, *_: object) -> None:
+        """End, with a last look. Raises what ended the looks before."""
         self._stop.set()
         self._thread.join()
+        if self._fault and kind is None:
+            raise self._fault
         self._look()
 
     def use(self, began: float, ended: float) -> Use | None:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from lbproof.adapters.base import Adapter, Workload, WorkloadRole
 from lbproof.lab.base import SYSTEM, Image, LabError, Role
+from lbproof.lab.common.commands import WITHIN
 from lbproof.lab.components import debian
 from lbproof.witnesses.kube import load_manifests
 
@@ -154,14 +155,18 @@ class Keepalived(Adapter):
 
 def version_of(program: Path) -> str:
     """`v2.2.7`, as the program says it. `LabError` when it cannot be run."""
-    done = subprocess.run(
-        [str(program), "--version"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-        env=dict(debian.environment(program)) or None,
-    )
+    try:
+        done = subprocess.run(
+            [str(program), "--version"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+            env=dict(debian.environment(program)) or None,
+            timeout=WITHIN,
+        )
+    except subprocess.TimeoutExpired:
+        raise LabError(f"{program} --version: no end within {WITHIN:g} s") from None
     name, _, rest = done.stdout.partition(" ")
     if done.returncode or name != "Keepalived":
         raise LabError(f"{program} --version: exit code {done.returncode}: {done.stdout.strip()}")
