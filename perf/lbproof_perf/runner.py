@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lbproof import __version__
+from lbproof.context.cannot import CannotShow
+from lbproof.context.objects import BadStatus
 from lbproof.lab.base import LabError
 from lbproof.lab.components.catalogue import VERSIONS
 from lbproof.spec import Exit
@@ -30,6 +32,12 @@ if TYPE_CHECKING:
     from lbproof_perf.benchmarks.base import Benchmark
     from lbproof_perf.results import ResultStore
     from lbproof_perf.sut.arms import Arm
+
+
+_ENVIRONMENT = (LabError, WaitFailed, ApiError, ApiUnreachable, OSError)
+"""What ends a benchmark when the environment is not usable."""
+_MEASUREMENT = (ProbeError, BadStatus, CannotShow)
+"""What ends it when the measurement failed, or cannot be made of this implementation."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,8 +76,8 @@ def run(store: ResultStore, tasks: Sequence[Task], *, components: Path | None, s
             context = BenchContext(store=store, arms=task.arms, labs=labs, components=components, say=say_line)
             try:
                 bench.run(context, task.plan)
-            except (LabError, WaitFailed, ApiError, ApiUnreachable, ProbeError, OSError) as error:
-                if len(tasks) == 1 and not store.of(bench.name) and not isinstance(error, ProbeError):
+            except (*_ENVIRONMENT, *_MEASUREMENT) as error:
+                if len(tasks) == 1 and not store.of(bench.name) and isinstance(error, _ENVIRONMENT):
                     raise
                 broken.append(f"{bench.name}: {str(error).splitlines()[0]}")
                 say_line(f"broke off: {broken[-1]}")

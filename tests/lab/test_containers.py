@@ -9,7 +9,7 @@ import pytest
 
 from lbproof.lab.base import Image
 from lbproof.lab.netns import container, images, status
-from lbproof.lab.netns.probe import QUICK, Probe, port
+from lbproof.lab.netns.probe import QUICK, ContainerProbe, port
 from lbproof.lab.netns.volumes import publish
 
 AT = "2026-01-02T03:04:05Z"
@@ -94,7 +94,7 @@ def test_a_condition_keeps_its_time_until_it_changes() -> None:
 
 def test_a_probe_is_quick_until_its_first_success() -> None:
     """Then its period and its thresholds are the pod's."""
-    probe = Probe({"periodSeconds": 3, "failureThreshold": 2, "successThreshold": 1}, {}, quick=True)
+    probe = ContainerProbe({"periodSeconds": 3, "failureThreshold": 2, "successThreshold": 1}, {}, quick=True)
     seen = []
     for success, at in (
         (False, 0.0),

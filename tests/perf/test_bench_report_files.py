@@ -365,3 +365,16 @@ def test_thresholds_stand_first_where_they_were_given(tmp_path: Path) -> None:
     assert lines[1] == "Not run, so their thresholds are open: moves."
     assert [aim["outcome"] for aim in aims] == ["held", "not measured"]
     assert 'lbproof_bench_aim_held{aim="arp.reference.addresses-1.p99_seconds.max"} 1.0' in _text(made, "metrics.prom")
+
+
+@pytest.mark.parametrize("parts", [("controller", "speakers"), ("speakers",), ("controller",)])
+def test_an_implementation_of_one_part_has_an_answer(tmp_path: Path, parts: tuple[str, ...]) -> None:
+    """Its cost is that of what there is."""
+    made = ResultStore(tmp_path)
+    values = {f"rest_{part}_cpu_cores": 0.25 for part in parts} | {f"rest_{part}_bytes": 2.0**20 for part in parts}
+    made.add(TrialId(bench="scale", arm="acme", case="services-10"), values)
+
+    ((said,),) = (answer.arms for answer in answers.answers_of(figures.summarize(made, KNOWN)))
+
+    assert said.figure == f"{len(parts) * 0.25:g} cores"
+    assert f"memory {len(parts)} MiB" in said.text

@@ -4,24 +4,30 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from click.testing import CliRunner
 
+from lbproof.adapters.base import Workload, WorkloadRole
+from lbproof.context.cannot import CannotShow
+from lbproof.context.objects import BadStatus
 from lbproof.lab.base import LabError
 from lbproof.run.cli import cli
-from lbproof.spec import BadOption, Exit, UnknownName
+from lbproof.spec import BadOption, Exit, UnknownName, Untestable
 from lbproof.witnesses.stream import ProbeError
 from lbproof_perf import benchmarks, runner
 from lbproof_perf.benchmarks import failover
 from lbproof_perf.benchmarks.base import BenchContext, Benchmark, Size
 from lbproof_perf.results import ResultStore, TrialId
-from lbproof_perf.sut import arms
+from lbproof_perf.sut import arms, faults
 from lbproof_perf.sut.system import LabPool, kind_of
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from lbproof.adapters.base import Adapter
 
 REFERENCE, METALLB = arms.find("reference"), arms.find("metallb")
 
@@ -46,6 +52,63 @@ def test_the_whole_plan_is_measured_once_each() -> None:
     assert min(counts.values()) >= 20
     assert {step.case for step in found if step.arm == "keepalived"}.isdisjoint({"controller-killed", "drained"})
     assert {step.case for step in found if step.arm == "reference-fast"} == {"power-cut"}
+
+
+def workload(kind: str, *roles: WorkloadRole) -> Workload:
+    """A workload with roles."""
+    return Workload(kind=kind, namespace="acme", name="acme", selector={"app": "acme"}, roles=frozenset(roles))
+
+
+@pytest.mark.parametrize(
+    ("roles", "applies"),
+    [
+        ((WorkloadRole.ANNOUNCER,), {"speaker-killed", "frozen", "planned", "rolling-restart", "cable"}),
+        ((WorkloadRole.CONTROLLER,), {"controller-killed", "cable"}),
+        ((), {"cable"}),
+    ],
+)
+def test_a_case_needs_the_workload_that_it_is_done_to(roles: tuple[WorkloadRole, ...], applies: set[str]) -> None:
+    """An arm without it has no trial of it."""
+    adapter = cast("Adapter", SimpleNamespace(workloads=(workload("DaemonSet", *roles),)))
+    arm = arms.Arm(name="acme", text="", make=lambda: adapter)
+    cases = ("speaker-killed", "frozen", "planned", "rolling-restart", "controller-killed", "cable")
+    found = failover.trial_ids(failover.FailoverPlan(cuts={}, others=0, cases=dict.fromkeys(cases, 1)), [arm])
+
+    assert {trial_id.case for trial_id in found} == applies
+
+
+def deployment_of(*workloads: Workload, pods: list[tuple[str, str, str]] | None = None) -> tuple[Any, list[str]]:
+    """A deployment of workloads, and the paths that are patched in its cluster."""
+    patched: list[str] = []
+    cluster = SimpleNamespace(patch=lambda path, _: patched.append(path))
+    found = SimpleNamespace(of=lambda _: list(workloads), pods=lambda _: pods or [])
+    return SimpleNamespace(
+        lab=SimpleNamespace(kill=None), run=SimpleNamespace(cluster=cluster, workloads=found)
+    ), patched
+
+
+def test_every_workload_that_announces_is_restarted() -> None:
+    """An implementation may have several; static pods have no rollout."""
+    one, other = (workload(kind, WorkloadRole.ANNOUNCER) for kind in ("DaemonSet", "Deployment"))
+    deployment, patched = deployment_of(one, other)
+
+    faults.restart_speakers(deployment)
+    assert patched == [
+        "/apis/apps/v1/namespaces/acme/daemonsets/acme",
+        "/apis/apps/v1/namespaces/acme/deployments/acme",
+    ]
+    deployment, patched = deployment_of(one, workload("StaticPod", WorkloadRole.ANNOUNCER))
+    with pytest.raises(CannotShow, match="static pods"):
+        faults.restart_speakers(deployment)
+    assert patched == []
+
+
+def test_a_controller_that_does_not_run_cannot_be_killed() -> None:
+    """Its pod may be between two lives."""
+    deployment, _ = deployment_of()
+
+    with pytest.raises(CannotShow, match="no pod of the controller runs"):
+        faults.KINDS["controller-killed"].act(deployment, cast("Any", None))
 
 
 def test_every_case_has_a_fault() -> None:
@@ -131,10 +194,18 @@ def test_nothing_measured_is_no_usable_environment(tmp_path: Path) -> None:
         )
 
 
-def test_a_probe_that_lost_records_makes_no_figure(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "error",
+    [
+        ProbeError("task solicit at client: the kernel dropped 3 replies"),
+        BadStatus("the status of here/web has an IP that is none: '192.0.2.010'"),
+        CannotShow(Untestable.NO_WORKLOAD, "none is controller"),
+    ],
+)
+def test_a_measurement_that_fails_makes_no_figure(tmp_path: Path, error: Exception) -> None:
     """The measurement has failed, and says so in one line; neither the lab nor a bug in lbproof is to blame."""
     said: list[str] = []
-    broken = fake_bench("arp", breaks_at_once=ProbeError("task solicit at client: the kernel dropped 3 replies"))
+    broken = fake_bench("arp", breaks_at_once=error)
 
     code = runner.run(
         ResultStore(tmp_path),
@@ -144,7 +215,7 @@ def test_a_probe_that_lost_records_makes_no_figure(tmp_path: Path) -> None:
     )
 
     assert code is Exit.INCONCLUSIVE
-    assert "broke off: arp: task solicit at client: the kernel dropped 3 replies" in said[-1]
+    assert f"broke off: arp: {error}" in said[-1]
     assert not (tmp_path / "report.html").exists()
 
 

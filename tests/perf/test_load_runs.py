@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import select
 import signal
 import socket
 import subprocess
@@ -193,6 +194,66 @@ def test_the_web_ui_is_reached_from_this_machine(client: NamespaceVantage, segme
     assert "<title>Locust</title>" in text
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", port), timeout=5)
+
+
+ENDLESS = """
+import socket, subprocess, threading
+
+subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+listener = socket.create_server(("127.0.0.1", 8089))
+print("up", flush=True)
+
+def serve(connection):
+    try:
+        while True:
+            connection.sendall(bytes(65536))
+    except OSError:
+        print("closed", flush=True)
+
+while True:
+    threading.Thread(target=serve, args=(listener.accept()[0],), daemon=True).start()
+"""
+"""Sends to each connection as much as it takes; prints a line when one is closed."""
+
+
+@pytest.fixture
+def endless(client: NamespaceVantage) -> Iterator[subprocess.Popen[bytes]]:
+    """It is where Locust's web UI would be."""
+    with client.popen([sys.executable, "-c", ENDLESS], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        try:
+            assert process.stdout.readline() == b"up\n"
+            yield process
+        finally:
+            process.kill()
+
+
+def test_a_browser_that_does_not_read_blocks_no_other(
+    client: NamespaceVantage, endless: subprocess.Popen[bytes]
+) -> None:
+    """Its connection is given up at both ends, and the probe serves other tasks meanwhile."""
+    assert endless.stdout is not None
+    with client.start_probe() as probe, web.listening(0, probe) as url:
+        port = int(url.rpartition(":")[2])
+        with socket.create_connection(("127.0.0.1", port), timeout=20) as browser:
+            assert browser.recv(1)
+            readable, _, _ = select.select([endless.stdout], [], [], 20)
+            assert readable
+            assert endless.stdout.readline() == b"closed\n"
+            probe.call("interface", within=5, interface=client.interface)
+
+
+def test_a_tab_that_is_closed_ends_its_connection(client: NamespaceVantage, endless: subprocess.Popen[bytes]) -> None:
+    """Also while data flows: nothing of it goes on at the probe."""
+    assert endless.stdout is not None
+    with client.start_probe() as probe, web.listening(0, probe) as url:
+        port = int(url.rpartition(":")[2])
+        with socket.create_connection(("127.0.0.1", port), timeout=20) as browser:
+            for _ in range(100):
+                assert browser.recv(1 << 16)
+        readable, _, _ = select.select([endless.stdout], [], [], 20)
+        assert readable
+        assert endless.stdout.readline() == b"closed\n"
 
 
 ENGINE = """

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from lbproof_perf.sut.usage import cpu_between, private_bytes, read, requests, restless
+from lbproof.adapters.base import Workload, WorkloadRole
+from lbproof_perf.benchmarks.allocate import cost
+from lbproof_perf.sut.usage import Used, by_part, cpu_between, private_bytes, rates, read, requests, restless
 
 PARTS = {"controller": [("metallb-system", "controller-")], "speakers": [("metallb-system", "speaker-")]}
 BUSY = """
@@ -118,3 +120,29 @@ def test_who_does_not_come_to_rest_is_marked() -> None:
     """A figure at rest of one that is not is kept, and says so."""
     (snapshot,) = restless(time.monotonic_ns, 0.3)
     assert "0.3 s" in snapshot
+
+
+@pytest.mark.parametrize(
+    ("roles", "parts"),
+    [
+        ([{WorkloadRole.CONTROLLER}, {WorkloadRole.ANNOUNCER}], {"controller": [0], "speakers": [1]}),
+        ([{WorkloadRole.CONTROLLER, WorkloadRole.ANNOUNCER}], {"speakers": [0]}),
+        ([{WorkloadRole.CONTROLLER}, set()], {"controller": [0, 1]}),
+    ],
+)
+def test_only_parts_that_there_are_are_read(roles: list[set[WorkloadRole]], parts: dict[str, list[int]]) -> None:
+    """One workload for both has no controller whose figures were 0."""
+    workloads = [
+        Workload(kind="DaemonSet", namespace="acme", name=f"w{at}", selector={"app": "acme"}, roles=frozenset(row))
+        for at, row in enumerate(roles)
+    ]
+
+    assert by_part(workloads) == {part: [workloads[at] for at in rows] for part, rows in parts.items()}
+
+
+def test_a_part_that_is_not_there_has_no_figure() -> None:
+    """Nothing is reported as measured that was not; sums are of what there is."""
+    used = {"speakers": Used(cpu_seconds=4.0, private_bytes=30, requests=12, seconds=2.0)}
+
+    assert not [name for name in rates(used) | cost(used) if "controller" in name]
+    assert (rates(used)["api_requests_per_second"], cost(used)["cpu_seconds"]) == (6.0, 4.0)

@@ -200,6 +200,23 @@ def test_what_the_cluster_answers_is_no_fault_of_the_adapter() -> None:
         rendering.pool_error(adapter, NONE, NONE)
 
 
+@pytest.mark.parametrize("ended", ["acme/lb-1 on w01 (3 times)", ""])
+def test_a_clean_up_that_fails_is_a_line(monkeypatch: pytest.MonkeyPatch, ended: str) -> None:
+    """After that of the step, and of the pods whose containers have ended."""
+    workloads = SimpleNamespace(ended=lambda: [ended] if ended else [])
+    run = cast("Any", SimpleNamespace(adapter=wrong()(), claims=lambda feature: feature == "core", workloads=workloads))
+    check = SimpleNamespace(close=lambda **_: raises(AssertionError("pool one is gone: not within 5 s")), run=run)
+    monkeypatch.setattr(adapter_lab, "CheckContext", lambda *_, **__: check)
+    monkeypatch.setattr(adapter_lab._Steps, "service", fails)  # noqa: SLF001 - no other way to fail in a lab on paper
+
+    lines = [str(line) for line in adapter_lab.in_lab(run)]
+
+    pods = ["pods"] if ended else []
+    assert [line.split()[1] for line in lines] == ["service", *pods, "clean-up"]
+    assert ended in "".join(lines)
+    assert lines[-1].endswith("pool one is gone: not within 5 s")
+
+
 def test_a_lab_that_does_not_boot_is_exit_69(monkeypatch: pytest.MonkeyPatch) -> None:
     """As `lbproof run` without root."""
     monkeypatch.setattr(RunLab, "boot", lambda *_: raises(LabError("a lab needs root")))

@@ -9,6 +9,7 @@ from lbproof.lab.base import LabError
 from lbproof.run.failures import exit_code_of, is_install_failure
 from lbproof.spec import Exit
 from lbproof.witnesses.kube import ApiError
+from lbproof.witnesses.stream import ProbeError
 from lbproof.witnesses.wait import EventuallyFailed
 
 
@@ -16,6 +17,7 @@ from lbproof.witnesses.wait import EventuallyFailed
     ("error", "code", "of_implementation"),
     [
         (LabError("no veth"), Exit.NO_ENVIRONMENT, False),
+        (ProbeError("client: the probe died"), Exit.NO_ENVIRONMENT, False),
         (AdapterError("adapter acme: manifests(): `helm template` ended with exit code 1: no chart"), None, True),
         (ApiError("PATCH", 422, "Invalid", "no"), None, True),
         (EventuallyFailed("ready", "not within 30 s", []), None, True),

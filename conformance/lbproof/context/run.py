@@ -271,7 +271,7 @@ class RunContext:
         what: str,
         in_a_row: int = 1,
         budget: str = "serves",
-    ) -> http.Answer:
+    ) -> http.Response:
         """Wait for HTTP status 200 with a body from an address, and return the last answer."""
         timeouts = http.patience()
         return self.wait.eventually(

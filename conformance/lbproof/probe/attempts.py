@@ -20,7 +20,7 @@ K = TypeVar("K")
 
 @dataclass(slots=True, kw_only=True)
 class Attempt(Generic[K]):
-    """One connection and its request. Times are `time.monotonic()`, NaN where something never came."""
+    """One connection and its request. Times are `time.monotonic()`, NaN for what did not happen."""
 
     sock: socket.socket
     key: K
@@ -54,7 +54,7 @@ class Attempts(Generic[K]):
         self._poll.register(sock, select.EPOLLOUT)
         return True
 
-    def go_on(self, descriptor: int) -> Attempt[K] | None:
+    def handle_event(self, descriptor: int) -> Attempt[K] | None:
         """Handle an event of a connection; return the attempt when it has ended with that."""
         attempt = self._open.get(descriptor)
         if attempt is None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from lbproof.probe.task import Task
 
 ROW = struct.Struct("<B7xQddd")
-"""Kind, hardware address as a number (0: none), and three moments, NaN where something never came."""
+"""Kind, hardware address as a number (0: none), and three moments, NaN for what did not happen."""
 _FLUSH = 0.02
 """Seconds that a row waits for others."""
 _NEVER = (math.nan, math.nan, math.nan)

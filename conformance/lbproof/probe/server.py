@@ -58,10 +58,10 @@ class Server:
                 self._send({"clock": number, "t": time.monotonic()})
             case {"id": int(number), "task": str(name), **arguments}:
                 self._start(number, name, arguments)
-            case {"id": int(number), "tell": told}:
+            case {"id": int(number), "tell": content}:
                 with self._changing:
                     if number in self._tasks:
-                        self._tasks[number].tell(told)
+                        self._tasks[number].tell(content)
             case {"id": int(number), "cancel": True}:
                 with self._changing:
                     if number in self._tasks:

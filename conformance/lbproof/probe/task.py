@@ -25,7 +25,7 @@ class HasFileno(Protocol):
 
 
 class Task:
-    """What a task is given: arguments, an outlet for records, an inbox, and a wish to stop.
+    """What a task is given: arguments, an outlet for records, an inbox, and a request to stop.
 
     All methods but `tell` and `cancel` are for the task's own thread.
     """
@@ -41,7 +41,7 @@ class Task:
         self._buffer: list[Any] = []
         self._count = 0
         self._flushed = 0.0
-        self._told: deque[Any] = deque()
+        self._inbox: deque[Any] = deque()
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._lock = threading.Lock()
 
@@ -98,11 +98,11 @@ class Task:
         """
         return self._wake
 
-    def told(self) -> list[Any]:
+    def messages(self) -> list[Any]:
         """Empty the inbox and return its messages, oldest first."""
         with self._lock:
-            messages = list(self._told)
-            self._told.clear()
+            messages = list(self._inbox)
+            self._inbox.clear()
             if not self.stopping and messages:
                 os.eventfd_read(self._wake)
         return messages
@@ -112,7 +112,7 @@ class Task:
     def tell(self, message: Any) -> None:  # noqa: ANN401 - JSON
         """Put a message into the inbox."""
         with self._lock:
-            self._told.append(message)
+            self._inbox.append(message)
             os.eventfd_write(self._wake, 1)
 
     def cancel(self) -> None:

@@ -42,7 +42,7 @@ def timed(what: str, step: Callable[[], str]) -> Line:
         ok=cause is None,
         text=text,
         seconds=time.monotonic() - began,
-        of_environment=isinstance(cause, CannotShow | ProbeError) or exit_code_of(cause) is Exit.NO_ENVIRONMENT,
+        of_environment=isinstance(cause, CannotShow) or exit_code_of(cause) is Exit.NO_ENVIRONMENT,
     )
 
 

@@ -9,6 +9,7 @@ from lbproof.files import of_environment
 from lbproof.lab.base import LabError
 from lbproof.spec import Exit
 from lbproof.witnesses.kube import ApiError, ApiUnreachable
+from lbproof.witnesses.stream import ProbeError
 from lbproof.witnesses.wait import EventuallyFailed
 
 
@@ -33,7 +34,7 @@ def exit_code_of(error: BaseException | None) -> Exit | None:
         return error.exit
     if isinstance(error, AdapterError):
         return None
-    if isinstance(error, (LabError, ApiUnreachable)) or of_environment(error):
+    if isinstance(error, (LabError, ApiUnreachable, ProbeError)) or of_environment(error):
         return Exit.NO_ENVIRONMENT
     stopped = (KeyboardInterrupt, SystemExit, pytest.exit.Exception, pytest.Session.Interrupted, pytest.Session.Failed)
     expected = (EventuallyFailed, ApiError, *stopped)

@@ -18,7 +18,7 @@ OK = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class Response:
     """HTTP response."""
 
     status: int
@@ -41,13 +41,13 @@ class Unreached(OSError):  # noqa: N818 - an observation, which checks expect
         self.kind = kind
 
 
-def get(vantage: Vantage, host: IPAddress, port: int, path: str = "/", *, timeout: float = 1.0) -> Answer:
+def get(vantage: Vantage, host: IPAddress, port: int, path: str = "/", *, timeout: float = 1.0) -> Response:
     """Send an HTTP/1.1 GET over a new connection. Raises `Unreached`; `timeout` is for connect and answer each."""
     asked = {"host": str(host), "port": port, "path": path, "timeout": timeout}
     (found,) = vantage.probe().call("http", within=2 * timeout, **asked).records
     if "kind" in found:
         raise Unreached(found["kind"], f"GET http://{host_port(host, port)}{path} from {vantage.name}")
-    return Answer(status=found["status"], body=bytes_of(found["body"]), seconds=found["seconds"])
+    return Response(status=found["status"], body=bytes_of(found["body"]), seconds=found["seconds"])
 
 
 def patience() -> Iterator[float]:

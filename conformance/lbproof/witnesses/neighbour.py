@@ -34,7 +34,7 @@ WAIT = 0.15
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class Reply:
     """Reply to one of the suite's requests."""
 
     mac: str
@@ -45,7 +45,7 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Reply:
+class _Received:
     """Reply, with the number of the last request before it."""
 
     asked: int
@@ -58,14 +58,14 @@ class _Reply:
 
 def ask(
     vantage: Vantage, target: IPAddress, *, wait: float = WAIT, count: int = 1, sender: IPAddress | None = None
-) -> list[Answer]:
+) -> list[Reply]:
     """Ask for an address `count` times; return all replies that arrive within `wait` seconds of each request.
 
     Always waits for the full time, so that a reply of a second node is received too. `sender` is the sender address:
     the vantage's own by default, the unspecified one for a probe (RFC 5227 section 2.1.1, RFC 4862 section 5.4.2).
     """
     return [
-        Answer(mac=reply.message.sender_mac, ether_src=reply.message.ether_src, seconds=reply.seconds)
+        Reply(mac=reply.message.sender_mac, ether_src=reply.message.ether_src, seconds=reply.seconds)
         for reply in _ask(vantage, [target] * count, every=wait, wait=wait, sender=sender)
         if reply.message.sender_ip == target
     ]
@@ -111,7 +111,7 @@ def census(vantage: Vantage, target: IPAddress, *, asks: int, over: float) -> Ce
 
 def _ask(
     vantage: Vantage, targets: Sequence[IPAddress], *, every: float, wait: float, sender: IPAddress | None = None
-) -> Iterator[_Reply]:
+) -> Iterator[_Received]:
     """Ask for addresses of one family, `every` so many seconds, and yield the replies until `wait` after the last.
 
     Raises `ProbeError` when the kernel dropped frames.
@@ -131,7 +131,7 @@ def _ask(
             continue
         message = decode(family, bytes_of(rest[1]), t)
         if asked >= 0 and message and _is_answer(message, vantage.mac, own):
-            yield _Reply(asked=asked, seconds=t - before, seconds_after=t - after, message=message)
+            yield _Received(asked=asked, seconds=t - before, seconds_after=t - after, message=message)
 
 
 def announce(vantage: Vantage, address: IPAddress, *, count: int = 1, every: float = 0.1) -> None:

@@ -20,7 +20,7 @@ from typing import IO, TYPE_CHECKING, Any, Protocol, Self
 
 from lbproof.probe import protocol
 from lbproof.witnesses.clock import Clock, measured
-from lbproof.witnesses.stream import ProbeError, Result, Stream
+from lbproof.witnesses.stream import ProbeError, Stream, TaskResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -116,7 +116,7 @@ class Probe:
         self._write({"id": stream.number, "task": task, **arguments})
         return stream
 
-    def call(self, task: str, *, within: float, **arguments: Any) -> Result:  # noqa: ANN401
+    def call(self, task: str, *, within: float, **arguments: Any) -> TaskResult:  # noqa: ANN401
         """Run a task to its end. `within`: seconds that it takes by its arguments."""
         return self.request(task, **arguments).result(within)
 
@@ -194,7 +194,7 @@ class Probe:
                 found = self._changed.wait_for(lambda n=number: n in self._clocks or self._death is not None, within)  # type: ignore[misc]
                 after = time.monotonic()
             if not found:
-                self._die(f"it has not told its clock within {within:g} s")
+                self._die(f"it has not answered a clock exchange within {within:g} s")
             self._raise()
             exchanges.append((before, self._clocks[number], after))
         self.clock, self._measured = measured(exchanges), time.monotonic()
@@ -249,7 +249,7 @@ class Probe:
         """Fail every stream, now and in the future, and end the process; the first reason counts."""
         with self._changed:
             if self._death is None:
-                said = self._last_words()
+                said = self._last_error_line()
                 self._death = ProbeError(f"probe at {self.vantage}: {why}{': ' + said if said else ''}")
             streams = list(self._streams.values())
             self._streams.clear()
@@ -258,7 +258,7 @@ class Probe:
         for stream in streams:
             stream.fail(ProbeError(f"{stream.what}: {self._death}"))
 
-    def _last_words(self) -> str:
+    def _last_error_line(self) -> str:
         """Return the last line of the standard error."""
         if self._errors.closed:
             return ""

@@ -23,7 +23,7 @@ class ProbeError(RuntimeError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Result:
+class TaskResult:
     """Records of a request that has ended."""
 
     records: Sequence[Any]
@@ -61,7 +61,7 @@ class Stream:
         self._error: ProbeError | None = None
         self._running = True
         """Whether the task runs at the probe, and has not been asked to end."""
-        self._result: Result | None = None
+        self._result: TaskResult | None = None
 
     # --- reading
 
@@ -99,7 +99,7 @@ class Stream:
         self._wait(lambda: self._count >= count or self._result is not None, within, f"fewer than {count} records")
         return self.records
 
-    def result(self, within: float) -> Result:
+    def result(self, within: float) -> TaskResult:
         """Wait for the end. `within`: seconds that the task takes, without the way there and back."""
         self._wait(lambda: self._result is not None, within + END, "no end")
         assert self._result is not None  # noqa: S101 - it was waited for
@@ -153,7 +153,7 @@ class Stream:
             found, self._records = self._records, []
         return found
 
-    def cancel(self, within: float = END) -> Result:
+    def cancel(self, within: float = END) -> TaskResult:
         """Ask the task to end, and wait for that. A request that has failed is asked as well."""
         self._stop()
         return self.result(within - END)
@@ -211,7 +211,7 @@ class Stream:
             return
         with self._changed:
             self._running = False
-            self._result = Result(records=self._records, dropped=dropped, end=more)
+            self._result = TaskResult(records=self._records, dropped=dropped, end=more)
             self._changed.notify_all()
 
     def fail(self, error: ProbeError) -> None:

@@ -25,7 +25,7 @@ from lbproof_perf.report import answers, panels
 from lbproof_perf.report.spec import metrics
 from lbproof_perf.results import TrialId
 from lbproof_perf.sut.services import CEILING, SAMPLE, ServiceBench
-from lbproof_perf.sut.usage import PARTS, rates
+from lbproof_perf.sut.usage import rates
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -152,7 +152,7 @@ def _trial(context: BenchContext, bench: ServiceBench, setup: Setup, case: Case,
         "proxy": setup.period,
         "proxy_mode": setup.proxy_mode,
         "services": case.services,
-        "metered_seconds": used["controller"].seconds,
+        "metered_seconds": max(part.seconds for part in used.values()),
     }
     if case.rest:
         begin = bench.meter.snapshot()
@@ -179,9 +179,9 @@ def cost(used: Mapping[str, Used]) -> dict[str, float | None]:
         "api_requests": sum(part.requests for part in used.values()),
         "cpu_seconds": sum(part.cpu_seconds for part in used.values()),
     }
-    for part in PARTS:
-        found[f"{part}_api_requests"] = used[part].requests
-        found[f"{part}_cpu_seconds"] = used[part].cpu_seconds
+    for name, part in used.items():
+        found[f"{name}_api_requests"] = part.requests
+        found[f"{name}_cpu_seconds"] = part.cpu_seconds
     return found
 
 

@@ -80,7 +80,7 @@ def trial_ids(plan: FailoverPlan, arms: Sequence[Arm]) -> list[TrialId]:
         if cuts := plan.cuts.get(arm.name, plan.others):
             counts[arm.name, "power-cut"] = cuts
         for case, count in plan.cases.items():
-            if _applies(case, arm.name):
+            if applies(case, arm):
                 counts[arm.name, case] = count
     return list(spread(counts))
 
@@ -97,16 +97,19 @@ def spread(counts: Mapping[tuple[str, str], int], bench: str = NAME) -> Iterator
         yield TrialId(bench=bench, arm=arm, case=case, number=number)
 
 
-def _applies(case: str, arm: str) -> bool:
-    if arm in VARIANTS:
+def applies(case: str, arm: Arm) -> bool:
+    """Whether an arm has a case: it has the workload that it is done to, and is no control that is left out."""
+    if arm.name in VARIANTS or (arm.name in CONTROLS and case in _ENDPOINTS):
         return False
-    if arm not in CONTROLS:
-        return True
-    return case not in _ENDPOINTS and not kind_of(case).controller
+    role = kind_of(case).role
+    return role is None or any(role in workload.roles for workload in arm.make().workloads)
 
 
 def run(context: BenchContext, plan: FailoverPlan) -> None:
     """Make the trials that are not there yet. Raises `LabError` when a lab cannot be had."""
+    for arm in context.arms:
+        if left_out := [case for case in plan.cases if not applies(case, arm)]:
+            context.say(f"{NAME}: {arm.name} has no {', '.join(left_out)}")
     todo = context.missing(trial_ids(plan, context.arms))
     together(context, context.labs, [trial_id for trial_id in todo if trial_id.case not in _ENDPOINTS])
     with LabPool(context.components, context.say, Topology(node_grace=_GRACE), everywhere=True) as labs:

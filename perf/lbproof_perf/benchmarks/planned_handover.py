@@ -36,6 +36,7 @@ def run(context: BenchContext, plan: HandoverPlan) -> None:
         for arm in context.arms
         if arm.name not in failover.CONTROLS
         for case, count in plan.cases.items()
+        if failover.applies(case, arm)
     }
     failover.together(context, context.labs, context.missing(failover.spread(counts, NAME)))
     for arm, case in counts:

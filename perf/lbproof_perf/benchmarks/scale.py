@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lbproof.adapters.base import WorkloadRole
 from lbproof.context import ingress
 from lbproof.lab.base import Topology
 from lbproof_perf.benchmarks.base import BenchContext, Benchmark, Size, turns
@@ -31,7 +30,7 @@ from lbproof_perf.report.spec import metrics
 from lbproof_perf.results import TrialId
 from lbproof_perf.sut.services import CEILING, SERVICES, ServiceBench, at_pace, service
 from lbproof_perf.sut.system import SystemUnderTest
-from lbproof_perf.sut.usage import PARTS, rates
+from lbproof_perf.sut.usage import rates
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -145,7 +144,7 @@ class Growing:
         used = meter.since(begin)
         warnings += meter.quiet()
         made = meter.since(begin)  # what is said late, Events mostly, is part of what churn costs
-        values |= rates({part: replace(used[part], requests=made[part].requests) for part in PARTS}, "churn_")
+        values |= rates({part: replace(used[part], requests=made[part].requests) for part in used}, "churn_")
         if not self._well:
             warnings += (f"not every address was answered for within {CEILING:g} s",)
         if took > plan.window * 1.1:
@@ -187,8 +186,7 @@ class Growing:
         run, observer = self._run, self._bench.observer
         (name,) = self._new(1)
         observer.begin([name], [])
-        roles = (WorkloadRole.ANNOUNCER, WorkloadRole.CONTROLLER)
-        for namespace, pod in dict.fromkeys(pod[1:] for role in roles for pod in run.workloads.pods(role)):
+        for _, namespace, pod in run.workloads.running(*(one for one in run.workloads.all if one.roles)):
             run.lab.kill(namespace, pod)
         began = time.monotonic()
         observer.expect_answer(addresses)

@@ -7,8 +7,10 @@ is relayed to it by the task `relay` of the client's probe.
 from __future__ import annotations
 
 import contextlib
+import queue
 import socket
 import socketserver
+import struct
 import tempfile
 import threading
 from ipaddress import IPv4Address
@@ -26,12 +28,21 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from lbproof.witnesses.probe import Probe
+    from lbproof.witnesses.stream import Stream
     from lbproof.witnesses.vantage import Vantage
     from lbproof_perf.load.run import ExecArgv, Load
 
 _HOST, _PORT = "127.0.0.1", 8089
 _LISTENS = "Starting web interface at"
 _CHUNK = 1 << 16
+_MOST = 16 << 20
+"""Bytes that may wait for a client to read them."""
+_TIMEOUT = 10
+"""Seconds that a client may not read while something waits for it."""
+_LOOK = 0.1
+"""Seconds between two looks whether the relay has ended."""
+_TIMEVAL = struct.Struct("@ll")
+"""struct timeval, for SO_SNDTIMEO (socket(7)): a timeout of sends alone."""
 
 
 def serve(there: ExecArgv, vantage: Vantage, load: Load, port: int, say: Callable[[str], None]) -> None:
@@ -51,7 +62,7 @@ def opened(there: ExecArgv, vantage: Vantage, load: Load, port: int) -> Iterator
     with (
         tempfile.TemporaryDirectory(prefix="lbproof-web-") as made,
         vantage.start_probe() as probe,
-        _listening(port, probe) as url,
+        listening(port, probe) as url,
         started(there, load.argv(Path(made), "--web-host", _HOST, "--web-port", str(_PORT)), Path(made, "log"))
         as process,
     ):  # fmt: skip
@@ -66,22 +77,26 @@ def opened(there: ExecArgv, vantage: Vantage, load: Load, port: int) -> Iterator
 
 
 @contextlib.contextmanager
-def _listening(port: int, probe: Probe) -> Iterator[str]:
+def listening(port: int, probe: Probe) -> Iterator[str]:
     """Relay connections to a port of this machine's loopback inside the block. `LabError` when the port is taken."""
 
     class Relay(socketserver.BaseRequestHandler):
         """One connection, in a thread of its own."""
 
         def handle(self) -> None:
-            """Relay until one side closes."""
+            """Relay until one side closes, or the client has not read for `_TIMEOUT`."""
             here: socket.socket = self.request
-            stream = probe.request("relay", each=lambda text: here.sendall(bytes_of(text)), host=_HOST, port=_PORT)
+            here.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _TIMEVAL.pack(_TIMEOUT, 0))
+            waiting = _Waiting(here)
             with contextlib.suppress(OSError, ProbeError):  # one side has closed its connection: close the other
-                stream.wait_ready()
-                threading.Thread(target=_close_with, args=(stream.result, here), daemon=True).start()
-                while data := here.recv(_CHUNK):
-                    stream.tell({"data": text_of(data)})
-                stream.cancel()
+                stream = probe.request("relay", each=waiting.put, host=_HOST, port=_PORT)
+                try:
+                    stream.wait_ready()
+                    threading.Thread(target=_send, args=(stream, waiting, here), daemon=True).start()
+                    while data := here.recv(_CHUNK):
+                        stream.tell({"data": text_of(data)})
+                finally:
+                    stream.cancel()
 
     class Server(socketserver.ThreadingTCPServer):
         """Server of this machine's loopback."""
@@ -103,13 +118,50 @@ def _listening(port: int, probe: Probe) -> Iterator[str]:
             thread.join()
 
 
-_LONGEST = 86_400.0
-"""Seconds that a connection may last."""
+class _Waiting:
+    """Data that is yet to be sent to a client. `put` never blocks: it runs in the thread that reads the probe."""
+
+    def __init__(self, here: socket.socket) -> None:
+        """`here` is shut down when more than `_MOST` bytes wait."""
+        self._here = here
+        self._data: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._size = 0
+
+    def put(self, text: str) -> None:
+        """Add a record of the task `relay`."""
+        data = bytes_of(text)
+        with self._lock:
+            self._size += len(data)
+            too_much = self._size > _MOST
+        if too_much:
+            _shut_down(self._here)
+        else:
+            self._data.put(data)
+
+    def get(self) -> bytes:
+        """Return the next record, empty when there is none within `_LOOK`."""
+        try:
+            data = self._data.get(timeout=_LOOK)
+        except queue.Empty:
+            return b""
+        with self._lock:
+            self._size -= len(data)
+        return data
 
 
-def _close_with(result: Callable[[float], object], here: socket.socket) -> None:
-    """Close this machine's side when the relay has ended."""
-    with contextlib.suppress(ProbeError):
-        result(_LONGEST)
-    with contextlib.suppress(OSError):
+def _send(stream: Stream, waiting: _Waiting, here: socket.socket) -> None:
+    """Send what arrives to a client until the relay has ended and all is sent, or the client does not read."""
+    with contextlib.suppress(OSError, ProbeError):
+        while True:
+            ended = stream.ended
+            if data := waiting.get():
+                here.sendall(data)
+            elif ended:
+                break
+    _shut_down(here)
+
+
+def _shut_down(here: socket.socket) -> None:
+    with contextlib.suppress(OSError):  # it is closed already
         here.shutdown(socket.SHUT_RDWR)

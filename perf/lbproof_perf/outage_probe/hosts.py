@@ -6,6 +6,7 @@ happens.
 
 from __future__ import annotations
 
+import select
 import subprocess
 from contextlib import ExitStack, contextmanager
 from ipaddress import ip_address
@@ -26,6 +27,8 @@ NETWORK_6 = "2001:db8:c633:64:"
 """Of the block for documentation (RFC 3849)."""
 
 
+_MADE = 10.0
+"""Timeout in seconds for a namespace to be made."""
 _READY = 10.0
 """Seconds until the kernels have noticed that the cable is there."""
 
@@ -75,6 +78,12 @@ def _namespace() -> Iterator[str]:
     argv = killed_with_parent(["unshare", "--net", "sh", "-c", "echo made; exec cat"])
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
         assert holder.stdout is not None  # noqa: S101 - it was asked for
-        if not holder.stdout.readline():
-            raise LabError("no network namespace can be made here: root is needed (see lbproof doctor)")
-        yield f"/proc/{holder.pid}/ns/net"
+        try:
+            readable, _, _ = select.select([holder.stdout], [], [], _MADE)
+            if not readable:
+                raise LabError(f"no network namespace was made here within {_MADE:g} s")
+            if not holder.stdout.readline():
+                raise LabError("no network namespace can be made here: root is needed (see lbproof doctor)")
+            yield f"/proc/{holder.pid}/ns/net"
+        finally:
+            holder.kill()

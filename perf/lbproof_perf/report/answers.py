@@ -166,7 +166,9 @@ def scale(figures: Figures) -> Answer | None:
     for arm in figures.arms("scale"):
         controller = _by_services(figures, arm, "rest_controller_cpu_cores")
         speakers = _by_services(figures, arm, "rest_speakers_cpu_cores")
-        points = [(at, one.at("p50") + speakers[at].at("p50")) for at, one in controller.items() if at in speakers]
+        parts = [part for part in (controller, speakers) if part]  # an implementation may have one alone
+        shared = set.intersection(*map(set, parts)) if parts else set[float]()
+        points = [(at, sum(part[at].at("p50") for part in parts)) for at in sorted(shared)]
         if not points:
             continue
         most, cores = max(points)
@@ -176,7 +178,7 @@ def scale(figures: Figures) -> Answer | None:
         memory = [_by_services(figures, arm, f"rest_{who}_bytes").get(most) for who in ("controller", "speakers")]
         if kept := [one.at("p50") for one in memory if one]:
             told.append(f"memory {value_text(sum(kept), 'bytes')}")
-        found = _arm_answer(figures, controller[most], "; ".join(told))
+        found = _arm_answer(figures, parts[0][most], "; ".join(told))
         measured = found.figure if found.figure == "not measured" else f"{value_text(cores, 'cores')} cores"
         answers.append(replace(found, figure=measured))
     about = f"{most:,.0f} Services, the most that were measured"

@@ -13,7 +13,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from lbproof.adapters.base import WorkloadRole
+from lbproof.context.cannot import CannotShow
 from lbproof.lab.fault import Fault
+from lbproof.spec import Untestable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -35,8 +37,8 @@ class Kind:
     act: Callable[[Deployment, Node], Fault]
     heals: bool = False
     """Whether its undo is watched too, as a trial of the case `heal`: both sides may claim the address then."""
-    controller: bool = False
-    """Whether it is done to the controller, which not every arm has."""
+    role: WorkloadRole | None = None
+    """Role of the workload that it is done to; an arm without one has no such case."""
     watch: float = 1.0
     """Seconds without a lost sample after which it is got over."""
     over: Callable[[Deployment], None] | None = None
@@ -48,8 +50,9 @@ def _speaker(deployment: Deployment, node: Node) -> tuple[str, str]:
 
 
 def _controller(deployment: Deployment) -> tuple[str, str]:
-    _, namespace, pod = deployment.run.workloads.pods(WorkloadRole.CONTROLLER)[0]
-    return namespace, pod
+    for _, namespace, pod in deployment.run.workloads.pods(WorkloadRole.CONTROLLER):
+        return namespace, pod
+    raise CannotShow(Untestable.NO_WORKLOAD, "no pod of the controller runs")
 
 
 def _by_api(kind: str, target: str, act: Callable[[], object], undo: Callable[[], object] | None = None) -> Fault:
@@ -101,12 +104,19 @@ def _drain(deployment: Deployment, node: Node) -> Fault:
 
 
 def restart_speakers(deployment: Deployment) -> Fault:
-    """`kubectl rollout restart` of the announcers' DaemonSet."""
-    (workload,) = deployment.run.workloads.of(WorkloadRole.ANNOUNCER)
-    path = f"/apis/apps/v1/namespaces/{workload.namespace}/{workload.kind.lower()}s/{workload.name}"
+    """`kubectl rollout restart` of each workload that announces. Raises `CannotShow` for static pods."""
+    workloads = deployment.run.workloads.of(WorkloadRole.ANNOUNCER)
+    if any(workload.kind == "StaticPod" for workload in workloads):
+        raise CannotShow(Untestable.NO_WORKLOAD, "static pods have no rollout")
     note = {"kubectl.kubernetes.io/restartedAt": datetime.now(UTC).isoformat()}
     patch = {"spec": {"template": {"metadata": {"annotations": note}}}}
-    return _by_api("rollout", workload.name, lambda: deployment.run.cluster.patch(path, patch))
+
+    def restart() -> None:
+        for workload in workloads:
+            path = f"/apis/apps/v1/namespaces/{workload.namespace}/{workload.kind.lower()}s/{workload.name}"
+            deployment.run.cluster.patch(path, patch)
+
+    return _by_api("rollout", ", ".join(workload.name for workload in workloads), restart)
 
 
 KINDS: Mapping[str, Kind] = {
@@ -126,25 +136,31 @@ KINDS: Mapping[str, Kind] = {
         lambda it, node: it.lab.blackhole(node.name),
         heals=True,
     ),
-    "speaker-killed": Kind("the announcing speaker is killed", lambda it, node: it.lab.kill(*_speaker(it, node))),
+    "speaker-killed": Kind(
+        "the announcing speaker is killed",
+        lambda it, node: it.lab.kill(*_speaker(it, node)),
+        role=WorkloadRole.ANNOUNCER,
+    ),
     "frozen": Kind(
         "the announcing speaker is frozen",
         lambda it, node: it.lab.freeze_pod(*_speaker(it, node)),
         heals=True,
+        role=WorkloadRole.ANNOUNCER,
     ),
     "controller-killed": Kind(
         "the controller is killed",
         lambda it, _: it.lab.kill(*_controller(it)),
-        controller=True,
+        role=WorkloadRole.CONTROLLER,
         watch=_SLOW,
     ),
     "api-stopped": Kind("the API server is stopped", lambda it, _: it.lab.stop_api(), watch=_SLOW),
-    "planned": Kind("the announcing speaker is stopped in an orderly way", _stop),
+    "planned": Kind("the announcing speaker is stopped in an orderly way", _stop, role=WorkloadRole.ANNOUNCER),
     "excluded": Kind("the announcing node is labelled as none that announces", _exclude, watch=2.0),
     "drained": Kind("the announcing node is drained", _drain, watch=_SLOW),
     "rolling-restart": Kind(
         "the speakers are restarted one after the other",
         lambda it, _: restart_speakers(it),
+        role=WorkloadRole.ANNOUNCER,
         over=lambda it: it.run.workloads.rolled_out(*it.run.workloads.of(WorkloadRole.ANNOUNCER)),
     ),
 }

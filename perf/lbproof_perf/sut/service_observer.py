@@ -14,12 +14,11 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Self
 
-from lbproof.context import ingress
+from lbproof.context.objects import BadStatus, ingress
 from lbproof.lab.base import LabError
 from lbproof.probe.protocol import text_of
 from lbproof.spec.families import family_of
-from lbproof.witnesses.kube import ApiError, ApiUnreachable, Kube
-from lbproof.witnesses.stream import ProbeError
+from lbproof.witnesses.kube import Kube
 from lbproof_perf.probes import neighbours
 
 if TYPE_CHECKING:
@@ -72,7 +71,7 @@ class ServiceObserver:
         self._deployment = deployment
         self._path = f"/api/v1/namespaces/{namespace}/services"
         self._changed = threading.Condition()
-        self._faults: list[BaseException] = []
+        self._fault: Exception | None = None
         self._names: set[str] = set()
         self._served: set[str] = set()
         self._closed = False
@@ -134,20 +133,28 @@ class ServiceObserver:
         self._stream.tell([verb, address, text_of(frame)])
 
     def until(self, true: Callable[[ServiceObservations], bool], deadline: float) -> bool:
-        """Wait for sightings until something is true of them; False when it is not by `deadline` (`time.monotonic()`).
+        """Wait until something is true of the observations; False when it is not by `deadline` (`time.monotonic()`).
 
-        Raises what a thread of this met, and `ProbeError` when the probe has ended.
+        Raises `ProbeError` when the probe has ended or its kernel has dropped replies, `BadStatus` for a Service's bad
+        status, and `LabError` when the watch ended otherwise.
         """
         with self._changed:
-            while not true(self.seen):
+            while True:
                 self._stream.require_running()
-                if self._faults:
-                    raise LabError(f"the watch of {self._path} ended: {self._faults[0]}") from self._faults[0]
+                self._require_watch()
+                if true(self.seen):
+                    return True
                 left = deadline - time.monotonic()
                 if left <= 0:
                     return False
                 self._changed.wait(min(left, _LOOK))
-        return True
+
+    def _require_watch(self) -> None:
+        if isinstance(self._fault, BadStatus):
+            raise self._fault
+        if self._fault:
+            what = f"{type(self._fault).__name__}: {self._fault}"
+            raise LabError(f"the watch of {self._path} ended: {what}") from self._fault
 
     # what comes in
     def _watch(self) -> None:
@@ -155,9 +162,11 @@ class ServiceObserver:
             while not self._closed:
                 for event in self._kube.watch(self._path, self._version, _WATCH):
                     self._service(event, time.monotonic())
-        except (ApiError, ApiUnreachable, LabError, ProbeError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, `until` raises it
             if not self._closed:
-                self._faults.append(error)
+                with self._changed:
+                    self._fault = error
+                    self._changed.notify_all()
 
     def _service(self, event: dict[str, Any], now: float) -> None:
         metadata = event["object"]["metadata"]

@@ -21,10 +21,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
+    from lbproof.adapters.base import Workload
     from lbproof_perf.sut.deployment import Deployment
 
 PARTS = ("controller", "speakers")
-"""All workloads that do not announce, and those that do; one that does both counts among the latter."""
+"""All workloads that do not announce, and those that do; one that does both counts among the latter. An implementation
+that has none of a part has no figures of it."""
 _QUIET, _SETTLES = 0.8, 60.0
 """Seconds without a request after which an implementation is at rest, and seconds that this is waited for."""
 _LOOK = 0.1
@@ -67,7 +69,7 @@ class UsageSnapshot:
 
 
 class UsageMeter:
-    """Reads the counters of one arm's controller and speakers. The lab must show both."""
+    """Reads the counters of one arm's controller and speakers. The lab must show processes and requests."""
 
     def __init__(self, deployment: Deployment) -> None:
         """Raises `LabError` for a lab whose processes or requests cannot be told apart."""
@@ -76,13 +78,11 @@ class UsageMeter:
                 raise LabError(f"lab {deployment.lab.name}: usage cannot be read without {capability}")
         self._lab = deployment.lab
         self._run = deployment.run
-        announce = [one for one in self._run.workloads.all if WorkloadRole.ANNOUNCER in one.roles]
-        others = [one for one in self._run.workloads.all if one not in announce]
-        self._workloads = dict(zip(PARTS, (others, announce), strict=True))
+        self._workloads = by_part(self._run.workloads.all)
 
     def snapshot(self) -> UsageSnapshot:
         """Where the counters stand now."""
-        readings = {part: read(self._processes(part)) for part in PARTS}
+        readings = {part: read(self._processes(part)) for part in self._workloads}
         return UsageSnapshot(readings=readings, log_bytes=self._lab.audit_log.stat().st_size, at=time.monotonic())
 
     def quiet(self) -> tuple[str, ...]:
@@ -94,7 +94,7 @@ class UsageMeter:
         return restless(lambda: self._lab.audit_log.stat().st_size, _SETTLES)
 
     def since(self, begin: UsageSnapshot) -> dict[str, Used]:
-        """What each part used since a mark."""
+        """What each part that the implementation has used since a mark."""
         end = self.snapshot()
         with self._lab.audit_log.open("rb") as log:
             log.seek(begin.log_bytes)
@@ -108,12 +108,21 @@ class UsageMeter:
                 requests=made[part],
                 seconds=end.at - begin.at,
             )
-            for part in PARTS
+            for part in self._workloads
         }
 
     def _processes(self, part: str) -> list[Path]:
         pods = self._run.workloads.running(*self._workloads[part])
         return [path for _, namespace, pod in pods for path in self._lab.pod_processes(namespace, pod)]
+
+
+def by_part(workloads: Iterable[Workload]) -> dict[str, list[Workload]]:
+    """Part → its workloads, without a part that has none."""
+    found: dict[str, list[Workload]] = {part: [] for part in PARTS}
+    controller, speakers = PARTS
+    for workload in workloads:
+        found[speakers if WorkloadRole.ANNOUNCER in workload.roles else controller].append(workload)
+    return {part: rows for part, rows in found.items() if rows}
 
 
 def rates(used: Mapping[str, Used], prefix: str = "") -> dict[str, float | None]:

@@ -64,8 +64,8 @@ class ExecVantage(Host):
             container=statuses[0]["containerID"],
             probes=probes,
         )
-        (told,) = found.probe().call("interface", within=_MAC_WITHIN, interface=found.interface).records
-        return replace(found, mac=told["mac"])
+        (found_link,) = found.probe().call("interface", within=_MAC_WITHIN, interface=found.interface).records
+        return replace(found, mac=found_link["mac"])
 
     def probe(self) -> Probe:
         """Return the probe of the container, started at the first use and again after a restart."""

@@ -20,7 +20,7 @@ from lbproof.lab.netns.api import UNREACHABLE, Api, ApiError
 from lbproof.lab.netns.images import defaults
 from lbproof.lab.netns.kubelet import Kubelet
 from lbproof.lab.netns.pod_host import Inside
-from lbproof.lab.netns.probe import Probe
+from lbproof.lab.netns.probe import ContainerProbe
 from lbproof.spec.families import host_port
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ _PROXY_BINDING = {
     "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "system:node-proxier"},
     "subjects": [{"kind": "User", "name": "system:kube-proxy", "apiGroup": "rbac.authorization.k8s.io"}],
 }
-_PROXY_HEALTH = Probe({"httpGet": {"path": "/healthz", "port": 10256}, "timeoutSeconds": 1}, {}, quick=True)
+_PROXY_HEALTH = ContainerProbe({"httpGet": {"path": "/healthz", "port": 10256}, "timeoutSeconds": 1}, {}, quick=True)
 
 
 @dataclass(slots=True, kw_only=True)

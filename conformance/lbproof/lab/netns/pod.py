@@ -21,7 +21,7 @@ from lbproof.lab.base import LabError
 from lbproof.lab.common.netns import enter
 from lbproof.lab.netns import container, images, network, plan, status
 from lbproof.lab.netns.api import STRATEGIC, UNREACHABLE, ApiError
-from lbproof.lab.netns.probe import Probe
+from lbproof.lab.netns.probe import ContainerProbe
 from lbproof.lab.netns.processes import end, namespace, send
 from lbproof.lab.netns.volumes import NotYetError, Source
 
@@ -55,8 +55,8 @@ class _Container:
     began: float = 0.0
     start_at: float = 0.0
     ends: int = 0
-    readiness: Probe | None = None
-    liveness: Probe | None = None
+    readiness: ContainerProbe | None = None
+    liveness: ContainerProbe | None = None
 
 
 @dataclass(slots=True)
@@ -302,8 +302,8 @@ class Pod:
         row.began = now
         state.runs(row.process.pid, status.now())
         ready, live = row.spec.get("readinessProbe"), row.spec.get("livenessProbe")
-        row.readiness = Probe(ready, row.spec, quick=True) if ready else None
-        row.liveness = Probe(live, row.spec, quick=False) if live else None
+        row.readiness = ContainerProbe(ready, row.spec, quick=True) if ready else None
+        row.liveness = ContainerProbe(live, row.spec, quick=False) if live else None
         if row.liveness:
             row.liveness.due = now + row.liveness.spec.get("initialDelaySeconds", 0) + 1
         state.ready = row.readiness is None

@@ -22,7 +22,7 @@ QUICK = 0.1
 
 
 @dataclass(slots=True)
-class Probe:
+class ContainerProbe:
     """One probe of one run of a container."""
 
     spec: Mapping[str, Any]

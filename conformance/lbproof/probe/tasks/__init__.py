@@ -8,7 +8,7 @@ pyproject.toml. It runs in a thread of its own.
 - `task.emit(record, ...)` sends records: any JSON value. They leave in batches, at the latest when the task waits.
 - `task.wait(seconds, *sockets)` waits for sockets, and returns earlier when the task is told something or cancelled. A
   task with an epoll of its own registers `task.fileno()` there and calls `task.flush()` before it waits.
-- `task.told()` empties the inbox. A message with a `token` (`Stream.exchange`) is answered by `task.ready(token)`,
+- `task.messages()` empties the inbox. A message with a `token` (`Stream.exchange`) is answered by `task.ready(token)`,
   after the records that belong to it.
 - `task.stopping` is true after a cancel. A task that is cancelled returns soon.
 - `task.dropped` counts what the kernel dropped (packet(7), PACKET_STATISTICS).

@@ -10,7 +10,8 @@ a connection request that came too early only after a second (RFC 6298), and a c
 it.
 
 Arguments: `replies`, a list of objects of `lbproof.probe.replies`, one for each length of an address; `port` and `path`
-of the HTTP requests. Ready when its sockets are open, until it is cancelled. It is told `[verb, address, frame]`, with
+of the HTTP requests. Ready when its sockets are open, until it is cancelled; it fails (ENOBUFS) when the kernel dropped
+replies, since a moment found after that may be wrong. It is told `[verb, address, frame]`, with
 the base64 of the neighbour request, or null for `http`.
 
 - `first`: ask until it is answered: `["first", address, moment, step, mac]`, `step` being the seconds since the request
@@ -25,6 +26,7 @@ the base64 of the neighbour request, or null for `http`.
 from __future__ import annotations
 
 import contextlib
+import errno
 import itertools
 import math
 import select
@@ -140,7 +142,6 @@ def run(task: Task) -> None:
         task.ready()
         while not task.stopping:
             asker.turn()
-        task.dropped = sum(wire.count_dropped() for wire, _ in wires)
 
 
 class _Asker:
@@ -168,8 +169,8 @@ class _Asker:
             if descriptor in self._layouts:
                 self._receive_replies(*self._layouts[descriptor])
             elif descriptor == self._task.fileno():
-                for told in self._task.told():
-                    self._begin(*told)
+                for message in self._task.messages():
+                    self._begin(*message)
             else:
                 self._receive_http(descriptor)
         if (now := time.monotonic()) >= self._neighbours_due:
@@ -202,6 +203,8 @@ class _Asker:
                 if found := self._neighbours.answered(target, at):
                     verb, step = found
                     self._task.emit([verb, _text(target), at, step, frame[layout.mac].hex(":")])
+        if dropped := wire.count_dropped():  # after a drop there is always something to read
+            raise OSError(errno.ENOBUFS, f"the kernel dropped {dropped} replies")
 
     def _ask_http(self, now: float) -> None:
         self._attempts.expire(now)
@@ -209,7 +212,7 @@ class _Asker:
             self._attempts.begin(address, address, self._port, now)
 
     def _receive_http(self, descriptor: int) -> None:
-        done = self._attempts.go_on(descriptor)
+        done = self._attempts.handle_event(descriptor)
         if done and not math.isnan(done.answered) and done.key in self._http:
             del self._http[done.key]
             self._task.emit(["http", done.key, done.answered, done.answered - done.began])

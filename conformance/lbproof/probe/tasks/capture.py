@@ -55,9 +55,9 @@ def run(task: Task) -> None:
         while not task.stopping:
             if task.wait(None, wire):
                 ring.keep_arrived(wire)
-            for told in task.told():
+            for message in task.messages():
                 ring.keep_arrived(wire)
                 task.emit(*([t, length, text_of(frame)] for t, length, frame in ring.frames))
                 task.emit({"dropped": wire.count_dropped(), "overwritten": ring.overwritten})
-                task.ready(told["token"])
+                task.ready(message["token"])
         task.dropped = wire.count_dropped()

@@ -45,9 +45,9 @@ def run(task: Task) -> None:
                 elif isinstance(file, socket.socket):
                     connections.remove(file)
                     _answer(file)
-            for told in task.told():
+            for message in task.messages():
                 began = time.monotonic()
-                deaf_until = began + told["deaf"]
+                deaf_until = began + message["deaf"]
                 task.emit([began, deaf_until])
         for connection in connections:
             connection.close()

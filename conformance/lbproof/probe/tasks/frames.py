@@ -32,8 +32,8 @@ def run(task: Task) -> None:
     asked = task.arguments
     plan = [(after, bytes_of(frame)) for after, frame in asked["send"]]
     with PacketSocket(asked["interface"], asked["protocol"], asked["filter"]) as wire:
-        task.ready()
         began = time.monotonic()
+        task.ready()
         end = math.inf if asked["seconds"] is None else began + asked["seconds"]
         index = 0
         while not task.stopping and ((now := time.monotonic()) < end or index < len(plan)):
@@ -48,10 +48,10 @@ def run(task: Task) -> None:
             if task.wait(None if until == math.inf else until - now, wire):
                 for frame in itertools.islice(wire.arrived(), 1):  # one, since a frame to be sent may be due
                     _emit(task, frame)
-            for told in task.told():
+            for message in task.messages():
                 for frame in wire.arrived():
                     _emit(task, frame)
-                task.ready(told["token"])
+                task.ready(message["token"])
         for frame in wire.arrived():
             if frame[0] <= end:
                 _emit(task, frame)

@@ -30,8 +30,8 @@ def run(task: Task) -> None:
                 if not data:
                     return
                 task.emit(text_of(data))
-            for told in task.told():
-                if "data" in told:
-                    remote.sendall(bytes_of(told["data"]))
+            for message in task.messages():
+                if "data" in message:
+                    remote.sendall(bytes_of(message["data"]))
                 else:
                     remote.shutdown(socket.SHUT_WR)

@@ -56,25 +56,31 @@ def run(task: Task) -> None:
         task.ready()
         while not task.stopping:
             task.wait(None)
-            for told in task.told():
-                targets = [(bytes.fromhex(address), bytes_of(frame)) for address, frame in told["targets"]]
-                asked = [targets[index] for index in told["order"]]
-                if told["do"] == "ask":
-                    task.emit(_ask(task, talk, layout, asked, told))
+            for message in task.messages():
+                targets = [(bytes.fromhex(address), bytes_of(frame)) for address, frame in message["targets"]]
+                asked = [targets[index] for index in message["order"]]
+                if message["do"] == "ask":
+                    task.emit(_ask(task, talk, layout, asked, message))
                 else:
                     frames = [frame for _, frame in asked]
-                    task.emit(_send_volleys(task, talk, counter, frames, rate=told["rate"], seconds=told["seconds"]))
+                    task.emit(
+                        _send_volleys(task, talk, counter, frames, rate=message["rate"], seconds=message["seconds"])
+                    )
 
 
 def _ask(
-    task: Task, talk: PacketSocket, layout: replies.Layout, asked: Iterable[tuple[bytes, bytes]], told: dict[str, Any]
+    task: Task,
+    talk: PacketSocket,
+    layout: replies.Layout,
+    asked: Iterable[tuple[bytes, bytes]],
+    message: dict[str, Any],
 ) -> dict[str, Any]:
     _drain(talk)
     dropped = talk.count_dropped()
     talk.socket.setblocking(True)
     try:
-        patience(talk.socket, told["patience"])
-        took = ask_each(talk.socket, layout, asked, task, within=told["within"], stop=told["stop"])
+        patience(talk.socket, message["patience"])
+        took = ask_each(talk.socket, layout, asked, task, within=message["within"], stop=message["stop"])
     finally:
         talk.socket.setblocking(False)
     return {"took": took, "core": _libc.sched_getcpu(), "dropped": talk.count_dropped() - dropped}

@@ -74,6 +74,7 @@ def run(task: Task) -> None:
         until = time.monotonic() + asked["timeout"]
         while streams.pending and time.monotonic() < until:
             streams.turn(asking=False)
+        streams.turn(asking=False)  # what has arrived in time when the task itself was late
         streams.end()
         task.dropped = _MEMINFO.unpack(udp.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, _MEMINFO.size))[-1]
         task.dropped += wire.count_dropped() if wire else 0
@@ -133,7 +134,7 @@ class _Streams:
                 self._receive_udp()
             elif self._wire and descriptor == self._wire.fileno():
                 self._receive_replies(self._wire)
-            elif done := self._tcp.go_on(descriptor):
+            elif done := self._tcp.handle_event(descriptor):
                 self._end_tcp(done)
         self._expire(time.monotonic())
         self._rows.flush()
