@@ -5,17 +5,21 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network, IPv6Address
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.observe.places import frozen
 
 from lbproof.lab.common.netns import entered
 from lbproof.probe.protocol import text_of
 from lbproof.spec.families import Family, family_of
 from lbproof.witnesses import ndp, neighbour
-from lbproof.witnesses.frames import BROADCAST, Frame, Op, encode
+from lbproof.witnesses.frames import BROADCAST, ETHERTYPE_ARP, Frame, Op, decode, encode
 from lbproof.witnesses.stream import ProbeError
 from lbproof.witnesses.wait import eventually
 
@@ -149,6 +153,34 @@ def test_a_census_counts_who_answered_and_how_often(segment: Segment, client: Na
     assert alone == neighbour.Census(asked=2, answers={web: 2}, unanswered=0, doubly=0)
     assert both == neighbour.Census(asked=2, answers={web: 2, twin: 2}, unanswered=0, doubly=2)
     assert nobody == neighbour.Census(asked=2, answers={}, unanswered=2, doubly=0)
+
+
+def test_a_census_outlives_a_stall_of_the_probe(
+    client: NamespaceVantage, web: NamespaceVantage, wire: socket.socket
+) -> None:
+    """Each request has the reply of a node that takes a while, also when the probe stands still between two."""
+    over = threading.Event()
+    with entered(web.netns):
+        asked = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETHERTYPE_ARP))
+    asked.bind((web.interface, ETHERTYPE_ARP))
+    asked.settimeout(0.05)
+
+    def answer() -> None:
+        while not over.is_set():
+            with suppress(TimeoutError):
+                frame = decode(asked.recv(128))
+                if frame and not frame.is_reply and frame.target_ip == FREE and not over.wait(0.005):
+                    wire.send(reply(web, to=client.mac, target=IPv4Address("10.77.0.1")))
+
+    with asked, ThreadPoolExecutor() as pool:
+        pool.submit(answer)
+        try:
+            with frozen(client.probe(), after=0.3, during=0.8):
+                found = neighbour.census(client, FREE, asks=8, over=1.6)
+        finally:
+            over.set()
+
+    assert (found.answers, found.unanswered) == ({web.mac: 8}, 0)
 
 
 def test_a_listener_hears_requests_and_replies_in_order(client: NamespaceVantage, web: NamespaceVantage) -> None:

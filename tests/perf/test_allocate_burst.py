@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from lbproof_perf.sut.service_observer import ServiceObserver
 
 
-class FakeEyes:
+class FakeObserver:
     """Sees an address at once, ARP for all but one Service, and HTTP for those that answer."""
 
     def __init__(self, kube: FakeKube, mute: str) -> None:
@@ -72,7 +72,7 @@ class FakeKube:
 def services(count: int, mute: str = "") -> tuple[Services, FakeKube]:
     """Services `s0`, `s1`, … of which one never answers."""
     kube = FakeKube()
-    observer = FakeEyes(kube, mute)
+    observer = FakeObserver(kube, mute)
     names = [f"s{at}" for at in range(count)]
     run = cast("RunContext", SimpleNamespace(cluster=kube, opt_in=lambda service: service))
     return Services(run, cast("ServiceObserver", observer), names, "web"), kube

@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))  # for the helpers of tests, 
 from tests.observe.places import Segment
 
 from lbproof.probe.protocol import text_of
-from lbproof.probe.tasks.availability import QUIET, SILENT_ASKS, Asking, Turns
+from lbproof.probe.tasks.availability import QUIET, SILENT_ASKS, NeighbourRequests, RoundRobin
 from lbproof.spec.families import Family
 from lbproof.witnesses.wait import eventually
 from lbproof_perf.probes import neighbours
@@ -42,10 +42,10 @@ def segment() -> Iterator[Segment]:
 @given(st.integers(0, 40), st.integers(1, 12))
 def test_everybody_has_a_turn_and_nobody_two_at_once(count: int, most: int) -> None:
     """With more addresses than fit, each is asked as often as the others."""
-    turns: Turns[int, None] = Turns(most)
+    turns: RoundRobin[int, None] = RoundRobin(most)
     for key in range(count):
         turns.add(key, None)
-    rounds = [turns.turn() for _ in range(count)]
+    rounds = [turns.next_batch() for _ in range(count)]
     asked = [key for row in rounds for key in row]
 
     assert all(len(row) == len(set(row)) == min(most, count) for row in rounds)
@@ -54,20 +54,20 @@ def test_everybody_has_a_turn_and_nobody_two_at_once(count: int, most: int) -> N
 
 def test_who_is_dropped_is_asked_no_more_and_may_come_again() -> None:
     """An address that is given anew is asked for anew, once a turn."""
-    turns: Turns[str, None] = Turns(3)
+    turns: RoundRobin[str, None] = RoundRobin(3)
     for key in ("a", "b"):
         turns.add(key, None)
     del turns["a"]
 
-    assert turns.turn() == ["b"]
+    assert turns.next_batch() == ["b"]
     turns.add("a", None)
-    assert sorted(turns.turn()) == ["a", "b"]
+    assert sorted(turns.next_batch()) == ["a", "b"]
     assert len(turns) == 2
 
 
 def test_the_first_answer_is_told_once_with_what_is_not_known() -> None:
     """The step says since when the answerer may have been there: since the request before."""
-    asking = Asking(5)
+    asking = NeighbourRequests(5)
     asking.begin(ONE, last=False)
 
     assert asking.ask(1.0)[0] == [ONE]
@@ -82,7 +82,7 @@ def test_the_first_answer_is_told_once_with_what_is_not_known() -> None:
 
 def test_silence_takes_requests_and_time() -> None:
     """A pause of the machine is no silence: enough requests have to stay unanswered, for long enough."""
-    asking = Asking(5)
+    asking = NeighbourRequests(5)
     asking.begin(ONE, last=True)
     asking.ask(1.0)
     verb, step = asking.answered(ONE, 1.0005) or ("", 0.0)
@@ -101,7 +101,7 @@ def test_silence_takes_requests_and_time() -> None:
 
 def test_an_address_that_was_silent_already_has_no_last_answer() -> None:
     """Its silence began before it was asked for."""
-    asking = Asking(5)
+    asking = NeighbourRequests(5)
     asking.begin(ONE, last=True)
     for at in range(SILENT_ASKS):
         asking.ask(1.0 + at)
@@ -109,7 +109,7 @@ def test_an_address_that_was_silent_already_has_no_last_answer() -> None:
     assert asking.ask(9.0)[1] == [(ONE, None, 0.0)]
 
 
-class Asker:
+class TaskAtClient:
     """The task at the client, and what it has found."""
 
     def __init__(self, stream: Stream, found: list[Any]) -> None:
@@ -122,7 +122,7 @@ class Asker:
 
 
 @pytest.fixture
-def asker(segment: Segment) -> Iterator[Asker]:
+def running(segment: Segment) -> Iterator[TaskAtClient]:
     """The task at the client, on port 8001 of whom it asks by HTTP."""
     client = segment.hosts["client"]
     found: list[Any] = []
@@ -130,19 +130,19 @@ def asker(segment: Segment) -> Iterator[Asker]:
     with client.start_probe() as probe:
         stream = probe.request("availability", each=found.append, replies=replies, port=8001, path="/")
         stream.wait_ready()
-        yield Asker(stream, found)
+        yield TaskAtClient(stream, found)
         assert stream.cancel().dropped == 0
 
 
-def test_answers_are_seen_to_begin_and_to_end(segment: Segment, asker: Asker) -> None:
+def test_answers_are_seen_to_begin_and_to_end(segment: Segment, running: TaskAtClient) -> None:
     """A host's kernel answers from when it has an address until it has not; nobody's neighbours change by it."""
-    found = asker.found
-    asker.begin("first", "10.77.0.9")
+    found = running.found
+    running.begin("first", "10.77.0.9")
     before = time.monotonic()
     with segment.address("twin", IPv4Address("10.77.0.9")):
         eventually(lambda: found, bool, what="a first answer", within=10)
         verb, address, moment, _, mac = found.pop()
-        asker.begin("last", "10.77.0.9")
+        running.begin("last", "10.77.0.9")
         eventually(lambda: found, bool, what="it is watched", within=10)
         assert (verb, address, mac) == ("first", "10.77.0.9", segment.hosts["twin"].mac)
         assert moment > before
@@ -172,15 +172,15 @@ http.server.ThreadingHTTPServer((sys.argv[1], 8001), Web).serve_forever()
 """Answers 503 twice, then 200."""
 
 
-def test_only_a_200_counts(segment: Segment, asker: Asker) -> None:
+def test_only_a_200_counts(segment: Segment, running: TaskAtClient) -> None:
     """A refused connection is tried again, an error is no success, and the first 200 ends it."""
     web = segment.hosts["web"]
-    asker.begin("http", str(web.address))
+    running.begin("http", str(web.address))
     with web.popen([sys.executable, "-c", WEB, str(web.address)], stderr=subprocess.PIPE) as server:
-        eventually(lambda: asker.found, bool, what="a 200", within=10)
+        eventually(lambda: running.found, bool, what="a 200", within=10)
         server.kill()
         assert server.stderr is not None
         log = server.stderr.read().decode()
 
-    assert [row[:2] for row in asker.found] == [["http", str(web.address)]]
+    assert [row[:2] for row in running.found] == [["http", str(web.address)]]
     assert log.count(" 503 ") == 2

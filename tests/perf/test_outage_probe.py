@@ -221,7 +221,7 @@ def test_frames_that_the_kernel_dropped_are_an_error(pair: tuple[NamespaceVantag
     server.probe().call("frames", within=3.0, **asked)
     probe.probes[0].process.send_signal(signal.SIGCONT)
 
-    with pytest.raises(ProbeError, match="task sightings at host 1: the kernel dropped"):
+    with pytest.raises(ProbeError, match="task classify at host 1: the kernel dropped"):
         probe.__exit__()
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from lbproof_perf.outage_probe.reading import Heard, Reading, Stream
+    from lbproof_perf.outage_probe.reading import Heard, Reading, Samples
 
 PARTS = ("detect_seconds", "announce_seconds", "learn_seconds", "answer_seconds")
 _ANNOUNCERS = ("two_announcers_seconds", "no_announcer_seconds")
@@ -51,7 +51,7 @@ class Outage:
         return {name: getattr(self, name) for name in self.__slots__ if name not in unseen}
 
 
-def gaps(stream: Stream) -> list[tuple[float, float | None]]:
+def gaps(stream: Samples) -> list[tuple[float, float | None]]:
     """Runs of lost samples: from the first that was due to the next answered one that was; None when there is none."""
     lost = stream.lost
     edges = np.diff(np.concatenate([[False], lost, [False]]).astype(np.int8))
@@ -91,7 +91,7 @@ def outage(found: Reading, earliest: float, before: str, until: float = np.inf) 
     )
 
 
-def _first_answer(udp: Stream, runs: list[tuple[float, float | None]], begin: float, *, cold: bool) -> float | None:
+def _first_answer(udp: Samples, runs: list[tuple[float, float | None]], begin: float, *, cold: bool) -> float | None:
     """Of a cold client, which asked nothing before the fault, the first answer that it got at all."""
     if not runs and not cold:
         return 0.0
@@ -100,13 +100,13 @@ def _first_answer(udp: Stream, runs: list[tuple[float, float | None]], begin: fl
     return float(later.min()) - begin if len(later) else None
 
 
-def _longest_wait(udp: Stream) -> float | None:
+def _longest_wait(udp: Samples) -> float | None:
     """The longest that an answered probe was waited for; None when none was."""
     waits = (udp.answered - udp.due)[~udp.lost]
     return float(waits.max()) if len(waits) else None
 
 
-def _steady(found: Reading, udp: Stream, tcp: Stream, begin: float) -> float | None:
+def _steady(found: Reading, udp: Samples, tcp: Samples, begin: float) -> float | None:
     """Until after the last sample that was lost; None when the last of a stream was."""
     last = begin
     for name, stream in (("udp", udp), ("tcp", tcp)):
@@ -149,7 +149,7 @@ def _first(heard: Heard, after: float, other_than: int) -> tuple[float, int] | N
 
 
 def _parts(
-    found: Reading, udp: Stream, runs: list[tuple[float, float | None]], since: tuple[float, float], before: str
+    found: Reading, udp: Samples, runs: list[tuple[float, float | None]], since: tuple[float, float], before: str
 ) -> dict[str, float | None]:
     """The parts from the outage's begin on, which add up to the first answer: what came before its begin took no time.
 

@@ -1,4 +1,4 @@
-"""The outage probe as a benchmark holds it: the tasks `streams` and `sightings` at a vantage while it is entered."""
+"""The outage probe as a benchmark holds it: the tasks `streams` and `classify` at a vantage while it is entered."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ class OutageProbe:
     def start(self, begin: float = 0.0) -> None:
         """Start to ask at a moment of `time.monotonic()`, 0 for at once; the capture starts now. It must be open."""
         capture, sender = self._parts
-        capture.start("sightings", interface=self.vantage.interface, rules=rules(self.address))
+        capture.start("classify", interface=self.vantage.interface, rules=rules(self.address))
         question, replies = None, None
         if self._census_from and self._periods["census"]:
             asked = neighbours.request(mac=_CENSUS_MAC, address=self._census_from, target=self.address)

@@ -27,8 +27,8 @@ _UNDER_WAY = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stream:
-    """One stream's samples, in the order in which they were due; NaN where an answer never came."""
+class Samples:
+    """Samples of one stream in the order in which they were due; NaN for one without an answer."""
 
     due: Floats
     answered: Floats
@@ -40,10 +40,10 @@ class Stream:
         """Which samples were never answered."""
         return np.isnan(self.answered)
 
-    def since(self, begin: float, end: float = np.inf) -> Stream:
+    def since(self, begin: float, end: float = np.inf) -> Samples:
         """The samples that were due in a span."""
         within = (self.due >= begin) & (self.due < end)
-        return Stream(due=self.due[within], answered=self.answered[within], between=self.between[within])
+        return Samples(due=self.due[within], answered=self.answered[within], between=self.between[within])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,8 +64,8 @@ class Heard:
 class Reading:
     """Everything that the outage probe saw of one address; all moments are of this process's `time.monotonic()`."""
 
-    udp: Stream
-    tcp: Stream
+    udp: Samples
+    tcp: Samples
     asked: Floats
     """When the census asked."""
     answers: Heard
@@ -139,9 +139,9 @@ def reading(
     who = np.full(len(rows), -1)
     who[rows["mac"] > 0] = np.array([known.index(text) for text in texts], dtype=np.int64)[place]
 
-    def stream(kind: Kind) -> Stream:
+    def stream(kind: Kind) -> Samples:
         found = rows[rows["kind"] == kind]
-        return Stream(due=found["a"].copy(), between=found["b"].copy(), answered=found["c"].copy())
+        return Samples(due=found["a"].copy(), between=found["b"].copy(), answered=found["c"].copy())
 
     def heard(kind: Kind) -> Heard:
         within = rows["kind"] == kind

@@ -1,4 +1,4 @@
-"""What the outage probe looks for in the frames of the segment: rules for the task `sightings`.
+"""What the outage probe looks for in the frames of the segment: rules for the task `classify`.
 
 What a Linux neighbour takes of a gratuitous ARP packet within a second of the entry's last change (`locktime`) is the
 kernel's own rule, `arp_is_garp` and `arp_process` in net/ipv4/arp.c: a request, or a reply whose target hardware

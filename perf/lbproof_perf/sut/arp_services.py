@@ -145,7 +145,7 @@ def quiet(vantage: Vantage, *, seconds: float, within: float) -> None:
             last = max(last, *(probe.clock.local(at) for _, _, at, _, _ in ROW.iter_unpack(bytes_of(text))))
 
         wanted = announcements(vantage.families)
-        stream = probe.request("sightings", each=take, interface=vantage.interface, rules=wanted)
+        stream = probe.request("classify", each=take, interface=vantage.interface, rules=wanted)
         stream.wait_ready()
         began = last = time.monotonic()
         while (left := last + seconds + _ON_ITS_WAY - time.monotonic()) > 0:

@@ -1,4 +1,4 @@
-"""Task `availability`: when is an address first answered for by its neighbour protocol, when last, when first by HTTP?
+"""Task `availability`: first and last neighbour reply of addresses, and first HTTP 200.
 
 It asks for addresses again and again until something becomes true of each. What it may spend is bounded: a turn every
 few milliseconds, in which a fixed number of addresses are asked in rotation. With few addresses each is asked in every
@@ -61,23 +61,23 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 
-class Turns(OrderedDict[K, V]):
-    """Keys that are asked in the next turn: all in rotation, at most so many a turn, none twice in one."""
+class RoundRobin(OrderedDict[K, V]):
+    """Keys with a state each, in rotation: batches of limited size, no key twice in a batch."""
 
     def __init__(self, most: int) -> None:
-        """`most` are asked in a turn."""
+        """A batch has `most` keys."""
         super().__init__()
         self._most = most
 
     def add(self, key: K, state: V) -> None:
-        """Ask for it too, before the others; one that is in stays where it is."""
+        """Add a key before the others, or replace the state of one that is there, which keeps its place."""
         new = key not in self
         self[key] = state
         if new:
             self.move_to_end(key, last=False)
 
-    def turn(self) -> list[K]:
-        """Return those of the next turn."""
+    def next_batch(self) -> list[K]:
+        """Return the keys of the next batch."""
         found = list(itertools.islice(self, self._most))
         for key in found:
             self.move_to_end(key)
@@ -98,8 +98,8 @@ class _Address:
     unanswered: int = 0
 
 
-class Asking(Turns[bytes, _Address]):
-    """What is asked of neighbours and what was found; no socket and no clock in it. Addresses are packed."""
+class NeighbourRequests(RoundRobin[bytes, _Address]):
+    """Schedule and results of the neighbour requests, without sockets or a clock. Addresses are packed."""
 
     def begin(self, address: bytes, *, last: bool) -> None:
         """Ask for the first answer, or for the last."""
@@ -109,7 +109,7 @@ class Asking(Turns[bytes, _Address]):
         """Return whom to ask now, and which have gone silent: (address, its last answer or None, step)."""
         asked: list[bytes] = []
         silent: list[tuple[bytes, float | None, float]] = []
-        for address in self.turn():
+        for address in self.next_batch():
             state = self[address]
             if state.last and state.unanswered >= SILENT_ASKS and now - state.first_unanswered >= QUIET:
                 since = state.first_unanswered if state.answered is None else state.answered
@@ -138,13 +138,13 @@ def run(task: Task) -> None:
     with ExitStack() as opened:
         wires = [(opened.enter_context(replies.opened(row)), row) for row in task.arguments["replies"]]
         poll = opened.enter_context(select.epoll())
-        asker = _Asker(task, poll, wires)
+        loop = _RequestLoop(task, poll, wires)
         task.ready()
         while not task.stopping:
-            asker.turn()
+            loop.turn()
 
 
-class _Asker:
+class _RequestLoop:
     """The loop of both protocols, over one epoll."""
 
     def __init__(self, task: Task, poll: select.epoll, wires: list[tuple[PacketSocket, Mapping[str, Any]]]) -> None:
@@ -155,8 +155,8 @@ class _Asker:
         for wire in self._wires.values():
             poll.register(wire, select.EPOLLIN)
         self._frames: dict[bytes, bytes] = {}
-        self._neighbours = Asking(NEIGHBOUR_BATCH)
-        self._http: Turns[str, None] = Turns(HTTP_BATCH)
+        self._neighbours = NeighbourRequests(NEIGHBOUR_BATCH)
+        self._http: RoundRobin[str, None] = RoundRobin(HTTP_BATCH)
         self._attempts: Attempts[str] = Attempts(poll, task.arguments["path"], life=HTTP_LIFE)
         self._neighbours_due = self._http_due = time.monotonic()
 
@@ -208,7 +208,7 @@ class _Asker:
 
     def _ask_http(self, now: float) -> None:
         self._attempts.expire(now)
-        for address in self._http.turn():
+        for address in self._http.next_batch():
             self._attempts.begin(address, address, self._port, now)
 
     def _receive_http(self, descriptor: int) -> None:

@@ -1,6 +1,6 @@
-"""Task `jitter`: when did the machine stand still, seen by a thread that wants nothing but to wake on time.
+"""Task `jitter`: delays of a thread that sleeps until fixed moments.
 
-It has no priority above others, so it is as late as an ordinary process would be. Arguments: `period`, seconds between
+It runs with the default priority, so its delay is that of any process. Arguments: `period`, seconds between
 two wake-ups; `late`, seconds from which on a wake-up is reported. Record: `[due, seconds late]`. Ready when it has
 begun, until it is cancelled.
 """
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def run(task: Task) -> None:
-    """Wake up again and again; one that is late begins anew, so a stall is reported once."""
+    """Wake up every `period`; after a late wake-up the schedule starts anew, so that a stall is reported once."""
     period, late = task.arguments["period"], task.arguments["late"]
     due = time.monotonic() + period
     task.ready()

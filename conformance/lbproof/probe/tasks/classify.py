@@ -1,4 +1,4 @@
-"""Task `sightings`: report the frames of one interface that rules describe, without their contents.
+"""Task `classify`: report the frames of one interface that rules describe, without their contents.
 
 Arguments: `interface`; `rules`, as in `lbproof.probe.rules`. Records: rows of `lbproof.probe.rows`, of the kinds that
 the rules give, with the kernel's time of arrival. Runs with real-time priority, until it is cancelled.
