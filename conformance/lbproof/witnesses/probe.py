@@ -69,16 +69,18 @@ class Probe:
 
         Raises `ProbeError` when it does not start within `within` seconds, or speaks another version.
         """
-        self.vantage = vantage
-        self.clock = Clock()
+        self.vantage: str = vantage
+        self.clock: Clock = Clock()
         self._measured: float | None = None
         """Moment at which the clock was measured; None when it is the suite's own."""
         self._measuring = threading.Lock()
-        self.pid = 0
+        self.pid: int = 0
         """PID of the probe at the vantage."""
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the probe
         try:
-            self.process = start(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors)
+            self.process: subprocess.Popen[bytes] = start(
+                argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors
+            )
         except OSError as error:
             self._errors.close()
             raise ProbeError(f"probe at {vantage}: it cannot be started: {error}") from error

@@ -50,7 +50,8 @@ class Stream:
 
         `each` is called with every record, in the thread that reads the probe; records are not kept then.
         """
-        self.number, self.what = number, what
+        self.number: int = number
+        self.what: str = what
         self._write, self._each = write, each
         self._changed = threading.Condition()
         self._records: list[Any] = []
