@@ -72,16 +72,29 @@ def processes() -> list[Path]:
     return [path for path in Path("/proc").iterdir() if path.name.isdecimal()]
 
 
-def spaces_of(name: str) -> set[str]:
-    """All namespaces that the processes of a lab live in, but this process's own."""
+def started(process: Path) -> str:
+    """Start time of a process in clock ticks since boot (proc_pid_stat(5)); empty when it has ended or is a zombie."""
+    try:
+        state, *rest = (process / "stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+    return "" if state in "ZX" else rest[18]
+
+
+def processes_of(name: str) -> set[tuple[Path, str]]:
+    """The processes that live in any namespace of a lab, each with its start time, since PIDs are reused.
+
+    Namespaces do not identify a lab afterwards: the kernel reuses their numbers for a lab that boots meanwhile.
+    """
     pidns = str(Path(f"/proc/{leftovers.init_of(registry.find(name))}", "ns/pid").readlink())
-    found = [spaces(process) for process in processes()]
-    return set().union(*(those for those in found if pidns in those)) - spaces(Path("/proc/self"))
+    found = {process: spaces(process) for process in processes()}
+    its_own = set().union(*(those for those in found.values() if pidns in those)) - spaces(Path("/proc/self"))
+    return {(process, started(process)) for process, those in found.items() if those & its_own}
 
 
-def living(those: set[str]) -> list[str]:
-    """The processes that live in any of these namespaces."""
-    return [str(process) for process in processes() if spaces(process) & those]
+def living(those: set[tuple[Path, str]]) -> list[str]:
+    """Those of the processes that still live."""
+    return [str(process) for process, began in those if began and started(process) == began]
 
 
 def names() -> dict[str, bool]:
@@ -142,7 +155,7 @@ def test_nothing_is_left_when_the_supervisor_is_killed(
     """SIGKILL to the supervisor ends every process, namespace, link and mount; `clean` removes the directory."""
     other = NetnsLab.up(name, SMALL, programs=programs)
     sleeper = other.client().popen(["sleep", "60"])
-    its_own = spaces_of(name)
+    its_own = processes_of(name)
     os.kill(leftovers.init_of(registry.find(name)), signal.SIGKILL)
     sleeper.wait(5)
     eventually(names, lambda seen: not seen[name], what="the lab is dead", within=5)
@@ -165,11 +178,11 @@ def test_a_lab_goes_with_the_process_that_holds_its_lifeline(
 ) -> None:
     """SIGKILL to the starter, and nothing of its lab is there a moment later, not even the directory."""
     starter = lab_in_process(name)
-    its_own = spaces_of(name)
+    its_own = processes_of(name)
     starter.kill()
     starter.wait()
     eventually(names, lambda seen: name not in seen, what="the lab is gone", within=10)
-    eventually(lambda: living(its_own), lambda left: not left, what="nothing lives in its namespaces", within=5)
+    eventually(lambda: living(its_own), lambda left: not left, what="none of its processes lives", within=5)
 
     assert len(its_own) >= 4
     assert traces() - before == set()
@@ -177,11 +190,11 @@ def test_a_lab_goes_with_the_process_that_holds_its_lifeline(
 
 def test_an_interrupted_boot_leaves_nothing(programs: Mapping[str, Path], name: str, before: set[str]) -> None:
     """Ctrl-C while a lab boots takes back all that there is of it."""
-    its_own: set[str] = set()
+    its_own: set[tuple[Path, str]] = set()
 
     def interrupt(line: str) -> None:
         if "wired" in line:
-            its_own.update(spaces_of(name))
+            its_own.update(processes_of(name))
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
