@@ -280,6 +280,6 @@ def test_the_report_says_what_the_cluster_is_made_of(lab: KindLab) -> None:
     facts = lab.describe()
 
     assert facts["provider"] == "kind"
-    assert facts["address families"] == "IPv4"
+    assert facts["address families"] == "IPv4 and IPv6"
     assert "by kind v" in facts["nodes"]
     assert facts["docker"]
