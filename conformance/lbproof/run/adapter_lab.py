@@ -21,10 +21,11 @@ from lbproof.witnesses.kube import ApiError, ApiUnreachable
 from lbproof.witnesses.stream import ProbeError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
     from lbproof.adapters.base import Object
     from lbproof.context import RunContext
+    from lbproof.context.objects import Service
 
 FAILURES = (AssertionError, ApiError, ApiUnreachable, LabError, CannotShow, ProbeError)
 """Exceptions that a step may end with."""
@@ -128,23 +129,17 @@ class _Steps:
 
     def pool_mark(self) -> str:
         name = rendering.pool_name(self._adapter, self._pool.spec)
-        self._check.wait.eventually(
-            lambda: self._check.pool_marks(self._service),
-            lambda marks: name in marks,
-            what=f"{' or '.join(map(str, self._adapter.pool_marks))} names {name}",
-            budget="annotation_seen",
-        )
-        return name
+        what = f"{' or '.join(map(str, self._adapter.pool_marks))} names {name}"
+        return self._named(name, self._check.pool_marks, what, "annotation_seen")
 
     def announcer(self) -> str:
         node = self._check.announcer(self._address).name
-        self._check.wait.eventually(
-            lambda: self._check.named_announcers(self._service),
-            lambda names: node in names,
-            what=f"{node} is named as the announcer",
-            budget="event_seen",
-        )
-        return node
+        return self._named(node, self._check.named_announcers, f"{node} is named as the announcer", "event_seen")
+
+    def _named(self, name: str, names: Callable[[Service], Collection[str | None]], what: str, budget: str) -> str:
+        """Wait until a name is among those that the Service's reports give; return it."""
+        self._check.wait.eventually(lambda: names(self._service), lambda found: name in found, what=what, budget=budget)
+        return name
 
     def refusal(self) -> str:
         self._waiting = self._check.service("third", serving=True)
