@@ -13,7 +13,7 @@ from typing import IO, TYPE_CHECKING
 from lbproof_reference.speaker import wire
 from lbproof_reference.speaker.loop import offers_for_link
 from lbproof_reference.speaker.main import links_lost
-from lbproof_reference.speaker.plan import Offer
+from lbproof_reference.speaker.plan import Allowed, Offer
 from lbproof_reference.speaker.wire import Link, watch_links
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def test_a_links_own_address_is_not_announced_on_it() -> None:
     own, other = bytes([10, 0, 0, 1]), bytes([10, 0, 0, 2])
     subnets = (ipaddress.IPv4Network("10.0.0.0/24"),)
     link = Link(name="eth0", index=2, mac=bytes(6), subnets=subnets, own=frozenset({own}))
-    offer = Offer(service="ns/a", nodes=frozenset({"n1"}))
+    offer = Offer(service="ns/a", allowed=(Allowed(nodes=frozenset({"n1"})),))
 
     assert offers_for_link(link, {own: offer, other: offer}) == {own: None, other: offer}
 

@@ -260,6 +260,7 @@ def offers_for_link(link: Link, offers: Mapping[bytes, Offer | None]) -> dict[by
     def is_allowed(address: bytes, offer: Offer) -> bool:
         if address in link.own:
             return False
-        return link.name in offer.interfaces if offer.interfaces is not None else link.reaches(address)
+        reaches = link.reaches(address)
+        return any(reaches if a.interfaces is None else link.name in a.interfaces for a in offer.allowed)
 
     return {address: offer if offer and is_allowed(address, offer) else None for address, offer in offers.items()}
