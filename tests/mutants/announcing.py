@@ -12,8 +12,8 @@ from pyroute2.iproute.linux import IPRoute
 from tests.mutants.mutant import fault, patch
 
 from lbproof_reference import frames
+from lbproof_reference.speaker import elect, offers, plan, segment, wire
 from lbproof_reference.speaker import loop as speaker
-from lbproof_reference.speaker import offers, plan, segment, wire
 
 if TYPE_CHECKING:
     from lbproof_reference.frames import ArpRequest
@@ -25,7 +25,7 @@ LATE = 20
 @fault("L2-01", "TIER-06d", "ARTICLE-20")
 def two_announcers() -> None:
     """Every eligible node answers for every address."""
-    patch(plan, "elect", lambda *_: os.environ["NODE_NAME"])
+    patch(plan, "elect", lambda *_: elect.Station(os.environ["NODE_NAME"], "eth0"))
 
 
 @fault("L2-02")
@@ -111,17 +111,17 @@ def no_takeover_and_no_recovery() -> None:
     """No speaker takes over from a killed one, which acquires nothing after its restart."""
     receive = segment.Segment.receive
 
-    def stay_silent(self: segment.Segment, heartbeat: Any, now: float) -> bool:  # noqa: ANN401
-        if heartbeat.node not in self.peers and heartbeat.sequence > LATE:
-            self.listen_until = float("inf")
-        return receive(self, heartbeat, now)
+    def stay_silent(self: segment.Segment, heartbeat: Any, frame: bytes, now: float) -> bool:  # noqa: ANN401
+        if heartbeat.station not in self.peers.live and heartbeat.sequence > LATE:
+            self._listen_from, self._listened = float("inf"), False
+        return receive(self, heartbeat, frame, now)
 
     suspend = segment.Segment.on_suspend
 
     def stay_silent_after_suspension(self: segment.Segment, gap: float, now: float) -> None:
-        listen_until = self.listen_until
+        listen_from = self._listen_from
         suspend(self, gap, now)  # on a busy machine this would reset the value that `receive` has set
-        self.listen_until = max(self.listen_until, listen_until)
+        self._listen_from = max(self._listen_from, listen_from)
 
     patch(segment.Segment, "receive", stay_silent)
     patch(segment.Segment, "on_suspend", stay_silent_after_suspension)
@@ -138,8 +138,7 @@ def preempts_current_announcer() -> None:
         return replace(found, withdraw=tuple(a for a in found.withdraw if a not in view.desired))
 
     def start_without_listening(self: segment.Segment, *, now: float, **kwargs: Any) -> None:  # noqa: ANN401
-        init(self, now=now, **kwargs)
-        self.listen_until = now
+        init(self, now=now - segment.LISTEN * kwargs["dead_interval"], **kwargs)
 
     patch(segment, "plan", keep_all)
     patch(segment.Segment, "__init__", start_without_listening)
