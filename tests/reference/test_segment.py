@@ -127,7 +127,7 @@ def test_an_outsider_is_not_heard(segment: SegmentOfTests, client: Client) -> No
     other = next(node for node in segment.nodes if node != owner)
     segment.stop(other)
     segment.start(other, ["10.9.0.250"], key="another of 16 bytes")
-    client.wait_for("10.9.0.250", lambda who: who == [other])
+    client.wait_for("10.9.0.250", lambda who: who == [other], 30)  # includes the start of the interpreter
 
     assert client.answerers(VIP, 0.2) == [owner]
 

@@ -3,7 +3,20 @@
 Times are seconds of a monotonic clock. The order of steps in `on_suspend` and `reconcile` makes them safe: stop
 answering before sending, and receive before acquiring.
 
-GUARANTEES
+What is guaranteed, with T the dead interval (three heartbeats by default) and counted from the last fault, replays and
+rotations of keys not being faults. Stations hear each other if they are joined by links that carry frames both ways.
+
+- At most one of the stations that hear each other answers for an address, after 2 T.
+- At least one does, if one is able to (it is up, knows the address, may announce it and has its subnet), after 5 T, and
+  2 T more for each live station that comes first and does not claim. After the death of a station alone: T and a
+  heartbeat, if the next one is able.
+- If frames are then lost on the only way from A to B: A yields once B has shown that it receives frames, with the first
+  heartbeat or request for an address of its own that reaches it, and gets what B claims back when B hears A again.
+
+Assumptions: frames arrive within T/2 or not at all; who has a key follows the protocol; keys are rotated as in `keys`;
+timers are not later than a heartbeat, or the suspension is noticed (`on_suspend`). Not guaranteed: parts of a cut
+segment have an announcer each; a station that hears another that never heard it ignores it, as it would a replay; a
+station that claims an address and does not answer is not noticed.
 """
 
 from __future__ import annotations
