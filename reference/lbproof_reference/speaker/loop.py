@@ -15,11 +15,12 @@ import structlog
 from lbproof_reference.frames import ETHERNET, announcements, arp_reply, read_request
 from lbproof_reference.speaker.heartbeat import InvalidHeartbeatError, decode, encode
 from lbproof_reference.speaker.segment import Segment
-from lbproof_reference.speaker.wire import Link, Wire
+from lbproof_reference.speaker.wire import Wire
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from lbproof_reference.speaker.links import Link
     from lbproof_reference.speaker.plan import Offer
 
 ANNOUNCE_SECONDS = (0.0, 0.1, 1.1, 3.0)
