@@ -18,7 +18,7 @@ from lbproof_reference.speaker import offers, plan, segment, wire
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from lbproof_reference.frames import ArpRequest
+    from lbproof_reference.frames import ArpFrame
     from lbproof_reference.speaker.links import Link
 
 LATE = 20
@@ -36,7 +36,7 @@ def wrong_mac_in_arp_reply() -> None:
     """The ARP reply has a hardware address that no interface has."""
     real = frames.arp_reply
 
-    def arp_reply(request: ArpRequest, mac: bytes) -> bytes:
+    def arp_reply(request: ArpFrame, mac: bytes) -> bytes:
         return real(request, mac).replace(mac, bytes([mac[0], mac[1] ^ 0x40]) + mac[2:])
 
     patch(speaker, "arp_reply", arp_reply)
