@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -41,5 +43,5 @@ def test_every_conflict_is_followed_by_an_announcement_but_never_two_within_the_
         if (delay := conflicts.defend(OURS, now).delay) is not None:
             announced.append(now + delay)
 
-    assert all(late - early > DEFEND_INTERVAL - 1e-6 for early, late in zip(announced, announced[1:], strict=False))
+    assert all(late - early > DEFEND_INTERVAL - 1e-6 for early, late in itertools.pairwise(announced))
     assert all(any(frame <= at + 1e-6 and at <= frame + DEFEND_INTERVAL + 1e-6 for at in announced) for frame in frames)

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from scapy.layers.l2 import ARP, Ether
 
 from lbproof_reference.frames import ETH_P_ARP, read_arp
-from lbproof_reference.speaker.filter import MOST_INSTRUCTIONS, arp_filter, ranges
+from lbproof_reference.speaker.filter import MOST_INSTRUCTIONS, arp_filter, heartbeat_filter, ranges
 from lbproof_reference.speaker.links import Link
 from lbproof_reference.speaker.wire import Wire, _attach
 
@@ -176,6 +176,27 @@ def test_the_kernel_agrees(ours: set[bytes], asked: list[bytes]) -> None:
             begin.send(frame)
         got = list(read_all(end))
 
+    assert got == [frame for frame in frames if passes(program, frame)]
+
+
+IDS = st.binary(min_size=4, max_size=4)
+
+
+@given(st.sets(IDS, max_size=4), IDS, IDS, st.binary(max_size=40))
+def test_heartbeats_of_our_keys_pass(keys: set[bytes], first: bytes, second: bytes, rest: bytes) -> None:
+    """A heartbeat passes if one of its two key IDs is ours; interpreter and kernel agree."""
+    program = heartbeat_filter(b"LBP3", keys)
+    head = bytes(12) + b"\x88\xb5"
+    ids = [(one, other) for one in (first, *keys) for other in (second, *keys)]
+    frames = [head + b"LBP3" + one + other + rest for one, other in ids]
+    begin, end = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+    with begin, end:
+        _attach(end, program)
+        for frame in [*frames, *(head + b"LBP2" + frame[18:] for frame in frames), head + b"LBP3", head + rest, head]:
+            begin.send(frame)
+        got = list(read_all(end))
+
+    assert got == [frame for frame, (one, other) in zip(frames, ids, strict=True) if {one, other} & keys]
     assert got == [frame for frame in frames if passes(program, frame)]
 
 

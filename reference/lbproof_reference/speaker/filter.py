@@ -1,10 +1,10 @@
-"""Build the classic BPF filter of a speaker's ARP socket from the addresses that it announces.
+"""Build the classic BPF filters of a speaker's sockets, so that frames of no interest do not wake this process.
 
-The kernel runs it on each frame, so that the rest of a segment's ARP does not wake this process. It passes requests for
-the addresses, and frames of any operation whose sender has one of them (a conflict: RFC 5227 section 2.4). Each of the
-two is a binary search over address ranges, so its cost hardly depends on the number of addresses. If there are more
-ranges than fit, the nearest ones are merged: the filter may then pass additional frames but never drops a wanted one,
-and the speaker decides by its own set. Opcodes: linux/filter.h and linux/bpf_common.h.
+The filter of the ARP socket passes requests for the announced addresses, and frames of any operation whose sender has
+one of them (a conflict: RFC 5227 section 2.4). Each of the two is a binary search over address ranges, so its cost
+hardly depends on the number of addresses. If there are more ranges than fit, the nearest ones are merged: the filter
+may then pass additional frames but never drops a wanted one, and the speaker decides by its own set. Opcodes:
+linux/filter.h and linux/bpf_common.h.
 """
 
 from __future__ import annotations
@@ -24,9 +24,11 @@ Step: TypeAlias = tuple[int, int, int, int]
 MOST_INSTRUCTIONS = 4096
 """Limit of the kernel (BPF_MAXINSNS)."""
 
-_IPV4 = struct.Struct("!I")
+_WORD = struct.Struct("!I")
 _SENDER, _TARGET = 28, 38
 """Offsets of the sender's and the target's IPv4 address in a frame (RFC 826 over Ethernet), in bytes."""
+_MAGIC, *_KEY_IDS = 14, 18, 22
+"""Offsets of a heartbeat's magic number and key IDs in a frame (speaker/heartbeat.py)."""
 _NEAR = 254
 """Comparisons that share a pair of returns: a conditional jump reaches 255 instructions ahead."""
 _LD_HALF, _LD_WORD, _LD_LENGTH = 0x28, 0x20, 0x80
@@ -53,8 +55,8 @@ def ranges(addresses: Iterable[bytes], most: int) -> list[tuple[int, int]]:
 
     If there are more than `most` (at least 1), the ranges with the smallest gaps between them are merged.
     """
-    ordered = sorted({address for address in addresses if len(address) == _IPV4.size})
-    numbers = [number for (number,) in _IPV4.iter_unpack(b"".join(ordered))]
+    ordered = sorted({address for address in addresses if len(address) == _WORD.size})
+    numbers = [number for (number,) in _WORD.iter_unpack(b"".join(ordered))]
     gaps = [(second - first, at) for at, (first, second) in enumerate(pairwise(numbers), 1) if second - first > 1]
     if len(gaps) >= most:
         gaps = sorted(gaps, reverse=True)[: most - 1]
@@ -104,3 +106,11 @@ def _near(edges: Sequence[int], begin: int, end: int, left: int) -> list[Step]:
         *_near(edges, begin, middle, left),
         *_near(edges, middle + 1, end, left - below),
     ]
+
+
+def heartbeat_filter(magic: bytes, key_ids: Iterable[bytes]) -> tuple[Step, ...]:
+    """Return the program that passes heartbeats signed with one of the keys; magic and IDs have four bytes."""
+    numbers = [number for (number,) in _WORD.iter_unpack(b"".join(sorted(key_ids)))]
+    checks = [step for offset in _KEY_IDS for step in ((_LD_WORD, offset), *((_JEQ, number) for number in numbers))]
+    found = ((code, len(checks) - at if code == _JEQ else 0, 0, operand) for at, (code, operand) in enumerate(checks))
+    return ((_LD_WORD, 0, 0, _MAGIC), (_JEQ, 0, len(checks), int.from_bytes(magic)), *found, _DROP, _ACCEPT)
