@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING
 import structlog
 
 from lbproof_reference.logs import set_up
+from lbproof_reference.speaker.links import watch_links
 from lbproof_reference.speaker.loop import Speaker
 from lbproof_reference.speaker.plan import Allowed, Offer
-from lbproof_reference.speaker.wire import watch_links
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from lbproof_reference.speaker.wire import Link
+    from lbproof_reference.speaker.links import Link
 
 INTERVAL = 0.05
 
