@@ -72,7 +72,7 @@ class Segment:
         self._sent_once: set[int] = set()
         self._sequence = self._turn = 0
         self._is_hurried = False
-        self._sent = self._lost = self._received = -math.inf  # times: of messages, a peer's death, and frames
+        self._sent = self._received = -math.inf  # times of messages and frames
 
     def set_desired(self, changes: Mapping[bytes, Offer | None]) -> None:
         """Change the addresses to announce; None removes one."""
@@ -121,14 +121,13 @@ class Segment:
 
     def on_received(self, now: float) -> None:
         """Note that a frame arrived: a heartbeat, or a request that this station answers."""
-        self._is_hurried |= self._received <= self._lost < now
+        self._is_hurried |= self._received <= self.peers.lost < now
         self._received = now
 
     def expire_peers(self, now: float) -> list[Station]:
         """Forget the peers whose dead interval has passed, and return them."""
         dead = self.peers.expire(now)
         if dead:
-            self._lost = now
             self._cap_standing(1 + self.peers.mutual)
         if self.peers.expire_doubts(now) or dead:
             self._mark_all_pending()
@@ -216,7 +215,7 @@ class Segment:
             station=self.me, mac=self.mac, session=self._session, sequence=0, heard=heard, rounds=rounds,
             dead_interval_ms=round(self._dead_interval * 1000), subnets=self.subnets,
             chunk=0, claims={}, leaving=self.leaving,
-            receives=self._received > self._lost and now - self._received <= _RECEIVED_SECONDS,
+            receives=self._received > self.peers.lost and now - self._received <= _RECEIVED_SECONDS,
         )  # fmt: skip
         messages = []
         for number in sorted(due):
