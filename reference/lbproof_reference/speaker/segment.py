@@ -145,6 +145,7 @@ class Segment:
         In that case answer nothing until a dead interval has passed, and let any peer's claim win over our own.
         """
         self.peers.restart_timers(now)
+        self._received = -math.inf  # frames in the queue may have come before the suspension
         if gap >= self._dead_interval:
             self._listen_from, self._listened = now, False
             self._mute_until = now + self._dead_interval
