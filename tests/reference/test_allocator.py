@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -150,12 +151,43 @@ def test_work_per_address_does_not_grow_with_the_pool() -> None:
         ("10.0.0.9-10.0.0.1", "reversed"),
         ("10.0.0.1-fd00::1", "mixes"),
         ("10.0.0.1-", "not a CIDR"),
+        ("fd00::1", "fd00::1/128"),
+        ("fd00::1%eth0-fd00::2", "zone"),
+        ("10.0.0.1,10.0.0.2", "not a CIDR or a range: '10.0.0.1,10.0.0.2' does not appear"),
+        ("10.0.0.0/255.255.255.0", "prefix length"),
+        ("10.0.0.0/0.0.0.255", "prefix length"),
+        ("10.0.0.0/024", "prefix length"),
+        ("10.0.0.0/", "prefix length"),
+        ("0.0.0.0/30", "unspecified"),
+        ("0.0.0.0/0", "unspecified"),
+        ("126.0.0.0-128.0.0.0", "loopback"),
+        ("169.254.0.0/30", "link-local"),
+        ("224.0.0.0/30", "multicast"),
+        ("255.255.255.255/32", "limited broadcast"),
+        ("::/128", "unspecified"),
+        ("::1/128", "loopback"),
+        ("fe80::/64", "link-local"),
+        ("ff02::1-ff02::2", "multicast"),
+        ("::ffff:192.168.172.170/127", "written as IPv4"),
+        ("x" * 100_000, "of 100000 characters"),
     ],
 )
 def test_a_bad_block_says_what_is_wrong(text: str, why: str) -> None:
-    """The error of an invalid range names the problem."""
-    with pytest.raises(BadPoolError, match=why):
+    """The error of an invalid range names the problem in a few words, and advises nothing that is refused too."""
+    with pytest.raises(BadPoolError, match=re.escape(why)) as raised:
         parse_range(text)
+
+    assert len(str(raised.value)) < 400
+    for advice in re.findall(r"write (\S+/\d+)", str(raised.value)):
+        parse_range(advice)
+
+
+@pytest.mark.parametrize("text", ["10.0.0.0/24", " 10.0.0.9/24 ", "10.0.0.1 - 10.0.0.9", "fd00::/64", "240.0.0.0/30"])
+def test_a_good_block_is_taken(text: str) -> None:
+    """A CIDR and a range are valid, with spaces around their parts and with host bits."""
+    address_range = parse_range(text)
+
+    assert address_range.first < address_range.last
 
 
 def test_the_younger_of_two_that_overlap_is_bad() -> None:
