@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from pyroute2.iproute.linux import IPRoute
 from tests.mutants.mutant import fault, patch
 
-from lbproof_reference import frames
+from lbproof_reference import advertisements, frames
 from lbproof_reference.speaker import loop as speaker
-from lbproof_reference.speaker import offers, plan, segment, wire
+from lbproof_reference.speaker import plan, segment, wire
 
 if TYPE_CHECKING:
     from lbproof_reference.frames import ArpRequest
@@ -69,7 +69,7 @@ def answers_for_unassigned_addresses() -> None:
 @fault("L2-04c")
 def announces_without_advertisement() -> None:
     """Addresses of a pool that no advertisement selects are announced."""
-    patch(offers._Advertisement, "selects", lambda *_: True)  # noqa: SLF001
+    patch(advertisements.Advertisement, "selects_pool", lambda *_: True)
 
 
 @fault("L2-06")

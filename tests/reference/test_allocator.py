@@ -52,7 +52,7 @@ def test_no_address_has_two_holders_and_nobody_is_moved(
     """A Service keeps its address, which no other one gets, through requests of others and changes of pools."""
     allocator = Allocator([pool(0, 7)])
     for what, key, offset in steps:
-        before = dict(allocator.holds)
+        before, holder = dict(allocator.holds), dict(allocator.holder)
         if what == "pools":
             allocator.set_pools([pool(0, offset or 0)])
         elif what == "release":
@@ -65,7 +65,10 @@ def test_no_address_has_two_holders_and_nobody_is_moved(
                 assert allocator.holds == before
 
         assert len(set(allocator.holds.values())) == len(allocator.holds)
-        assert allocator.holder == {held: holder for holder, held in allocator.holds.items()}
+        assert all(allocator.holder[held] == service for service, held in allocator.holds.items())
+        assert all(allocator.holder[left] == service for left, service in holder.items() if service != key)
+        allocator.release_left(key)
+        assert allocator.holder == {held: service for service, held in allocator.holds.items()}
         assert {k: v for k, v in allocator.holds.items() if k != key} == {k: v for k, v in before.items() if k != key}
 
 
@@ -108,7 +111,40 @@ def test_a_named_pool_moves_a_service_and_manual_pools_serve_only_by_name() -> N
         allocator.allocate(AddressRequest(key="c"))
 
     assert allocator.allocate(AddressRequest(key="a", pool="manual")).ip == ip(10)
+    allocator.release_left("a")
     assert allocator.allocate(AddressRequest(key="c")).ip == ip(0)
+
+
+def test_an_address_that_was_left_is_free_only_when_said() -> None:
+    """A former address is reserved for its Service, which may return to it, until the caller releases it."""
+    allocator = Allocator([pool(0, 1)])
+    allocator.allocate(AddressRequest(key="a"))
+    for offset in (1, 0, 1):
+        assert allocator.allocate(AddressRequest(key="a", requested_ip=ip(offset))).ip == ip(offset)
+        with pytest.raises(AllocationError, match="no available IPs"):
+            allocator.allocate(AddressRequest(key="b"))
+
+    assert allocator.release_left("a")
+    assert not allocator.release_left("a")
+    assert allocator.allocate(AddressRequest(key="b")).ip == ip(0)
+    assert allocator.release("a") == ip(1)
+    assert allocator.holder == {ip(0): "b"}
+
+
+def test_an_address_of_a_node_is_not_assigned() -> None:
+    """An address of a node is neither assigned nor kept, on request or not, and assigned again without the node."""
+    pools = [pool(0, 2)]
+    allocator = Allocator(pools)
+    assert allocator.allocate(AddressRequest(key="a")).ip == ip(0)
+    allocator.set_pools(pools, of_nodes=[ip(0), ip(1)])
+
+    assert allocator.allocate(AddressRequest(key="a")).ip == ip(2)
+    with pytest.raises(AllocationError, match="address of a node"):
+        allocator.allocate(AddressRequest(key="b", requested_ip=ip(1)))
+    with pytest.raises(AllocationError, match="no available IPs"):
+        allocator.allocate(AddressRequest(key="b"))
+    allocator.set_pools(pools)
+    assert allocator.allocate(AddressRequest(key="b")).ip == ip(1)
 
 
 def test_a_service_of_the_other_family_is_refused() -> None:
