@@ -18,7 +18,7 @@ import structlog
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-Subnet: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
+Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _MESSAGE = struct.Struct("=IHHII")  # length, type, flags, sequence, port: struct nlmsghdr
 _LINK = struct.Struct("=BxHiII")  # family, hardware type, index, flags, changes: struct ifinfomsg
@@ -45,7 +45,7 @@ class Link:
     name: str
     index: int
     mac: bytes
-    subnets: tuple[Subnet, ...]
+    subnets: tuple[Network, ...]
     own: frozenset[bytes] = frozenset()
     """Addresses of the interface (packed)."""
 
@@ -108,7 +108,7 @@ def links_of(addresses: Iterable[bytes], links: Iterable[bytes]) -> dict[str, Li
     Excluded are links that are not Ethernet or do without ARP, ports of a bridge or bond (the kernel gives what they
     receive to their master), and those without a subnet, such as a pod's veth.
     """
-    subnets: dict[int, list[Subnet]] = {}
+    subnets: dict[int, list[Network]] = {}
     own: dict[int, set[bytes]] = {}
     for message in addresses:
         _, prefix, _, _, index = _ADDRESS.unpack_from(message)
