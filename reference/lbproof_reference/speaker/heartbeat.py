@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
     from lbproof_reference.speaker.plan import Subnet
 
+MAGIC = b"LBP3"
 HEARD_AT_ONCE = 40
 """Sessions listed in one message."""
 SUBNETS = 8
 """Subnets in a message: those of an interface beyond them are not used."""
 
-_MAGIC = b"LBP3"
 _MTU = 1500
 # magic, key IDs, relayed, bytes without tags, flags, session, sequence, dead interval ms, MAC, chunk, rounds, and the
 # numbers of sessions heard, subnets and claims
@@ -155,7 +155,7 @@ def encode(heartbeat: Heartbeat, keys: Sequence[bytes]) -> bytes:
         parts += [bytes([len(address)]), address, _CLAIM.pack(claim.standing, claim.epoch)]
     body = b"".join(parts)
     head = _HEAD.pack(
-        _MAGIC, key_id(keys[0]), key_id(keys[1]) if keys[1:] else b"", 0, _HEAD.size + len(body),
+        MAGIC, key_id(keys[0]), key_id(keys[1]) if keys[1:] else b"", 0, _HEAD.size + len(body),
         _LEAVING * heartbeat.leaving | _RECEIVES * heartbeat.receives, heartbeat.session, heartbeat.sequence,
         heartbeat.dead_interval_ms, heartbeat.mac, heartbeat.chunk, heartbeat.rounds,
         len(heartbeat.heard), len(heartbeat.subnets), len(heartbeat.claims),
@@ -170,7 +170,7 @@ def relayed(data: bytes) -> bytes:
 
 def decode(data: bytes, keys: Sequence[bytes]) -> Heartbeat:
     """Decode a message signed with one of the keys; trailing bytes are ignored. Raises InvalidHeartbeatError."""
-    if len(data) < _HEAD.size or not data.startswith(_MAGIC):
+    if len(data) < _HEAD.size or not data.startswith(MAGIC):
         raise InvalidHeartbeatError("no heartbeat")
     (
         _, *ids, mark, end, flags, session, sequence, dead_interval, mac, chunk, rounds, n_heard, n_subnets, n_claims,

@@ -93,6 +93,10 @@ class Segment:
         """Whether a request for the address is answered."""
         return address in self.claims and now >= self._mute_until
 
+    def is_station(self, mac: bytes) -> bool:
+        """Whether the MAC address is that of this station or of a live peer."""
+        return mac == self.mac or any(peer.mac == mac for peer in self.peers.live.values())
+
     def receive(self, heartbeat: Heartbeat, frame: bytes, now: float) -> bool:
         """Process an authenticated heartbeat (encoded: `frame`). Return True if it may change who announces what."""
         if heartbeat.session == self._session:  # relayed
