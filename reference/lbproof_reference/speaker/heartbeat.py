@@ -28,7 +28,7 @@ HEARD_AT_ONCE = 40
 SUBNETS = 8
 """Subnets in a message: those of an interface beyond them are not used."""
 
-_MTU = 1500
+_MTU = 1280  # every Ethernet link has it: the least of IPv6 (RFC 8200 section 5)
 # magic, key IDs, relayed, bytes without tags, flags, session, sequence, dead interval ms, MAC, chunk, rounds, and the
 # numbers of sessions heard, subnets and claims
 _HEAD = struct.Struct("!4s4s4sBHBQIH6sHBBBB")

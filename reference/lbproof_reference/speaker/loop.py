@@ -328,6 +328,6 @@ def offers_for_link(
 
 
 def _subnets(link: Link) -> tuple[Subnet, ...]:
-    """Return the subnets that a heartbeat names: the largest ones, link-local ones last."""
-    ordered = sorted(link.subnets, key=lambda subnet: (subnet.is_link_local, -subnet.num_addresses))
+    """Return the subnets that a heartbeat names: the largest ones."""
+    ordered = sorted(link.subnets, key=lambda subnet: -subnet.num_addresses)
     return tuple((subnet.network_address.packed, subnet.prefixlen) for subnet in ordered[:SUBNETS])
