@@ -18,12 +18,11 @@ from lbproof.lab.common.netns import entered
 from lbproof.lab.netns import leftovers
 from lbproof.lab.netns.lab import NetnsLab
 from lbproof.witnesses import http
+from lbproof.witnesses.kube import Kube
 from lbproof.witnesses.wait import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
-
-    from lbproof.witnesses.kube import Kube
 
 SMALL = Topology(workers=0)
 
@@ -121,24 +120,27 @@ def test_two_labs_do_not_see_each_other(
 
 
 def test_what_runs_in_a_lab_has_nothing_of_the_user_s_shell(
-    programs: Mapping[str, Path], name: str, monkeypatch: pytest.MonkeyPatch
+    programs: Mapping[str, Path], name: str, hostile: Mapping[str, str]
 ) -> None:
-    """No proxy, which would stand outside the lab, and no variable that a component of the cluster reads."""
-    given = {"HTTPS_PROXY": "http://127.0.0.1:9", "no_proxy": "localhost", "PYTHONWARNINGS": "error"}
-    for variable, value in {**given, "ETCD_NAME": "of-the-user"}.items():
-        monkeypatch.setenv(variable, value)
+    """Every process of a lab, and a client of its API, with a shell and a home folder that would change them all."""
     lab = NetnsLab.up(name, SMALL, programs=programs)
     process = lab.client().popen(["sleep", "60"])
     pidns = Path(f"/proc/{leftovers.init_of(registry.find(name))}", "ns/pid").readlink()
     inside = [path for path in processes() if str(pidns) in spaces(path)]
-    variables = {line.partition(b"=")[0].decode() for path in inside for line in environ(path)}
+    started_with = {path: dict(line.decode().split("=", 1) for line in environ(path) if line) for path in inside}
+    maps = "".join((path / "maps").read_text() for path in inside if environ(path))
+    nodes = Kube(lab.kubeconfig).list("/api/v1/nodes")
     process.kill()
     process.wait(5)  # the lab cannot end while its dead child is not reaped
     lab.down()
 
     assert len(inside) > 4
-    assert "PATH" in variables
-    assert not variables & given.keys()
+    assert len(nodes) == 1
+    assert {variable for variables in started_with.values() for variable in variables} <= {
+        *("PATH", "HOME", "TMPDIR", "LC_ALL", "PYTHONPATH", "NODE_NAME", "PWD", "OLDPWD", "SHLVL", "_"),
+    }
+    assert not {value for variables in started_with.values() for value in variables.values()} & set(hostile.values())
+    assert Path(hostile["LD_PRELOAD"]).name not in maps
 
 
 def environ(process: Path) -> list[bytes]:
