@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
 SMALL = Topology(workers=0)
+PODS = "/api/v1/namespaces/default/pods"
 
 
 @pytest.fixture
@@ -143,6 +144,18 @@ def test_what_runs_in_a_lab_has_nothing_of_the_user_s_shell(
     assert Path(hostile["LD_PRELOAD"]).name not in maps
 
 
+def called(argument: str) -> list[Path]:
+    """The processes of the machine with an argument; the kernel shows none of those that have ended."""
+    found = []
+    for process in processes():
+        try:
+            if argument.encode() in (process / "cmdline").read_bytes().split(b"\0"):
+                found.append(process)
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+    return found
+
+
 def environ(process: Path) -> list[bytes]:
     """The variables that a process was started with; none when it has ended."""
     try:
@@ -157,7 +170,11 @@ def test_nothing_is_left_when_the_supervisor_is_killed(
     """SIGKILL to the supervisor ends every process, namespace, link and mount; `clean` removes the directory."""
     other = NetnsLab.up(name, SMALL, programs=programs)
     sleeper = other.client().popen(["sleep", "60"])
-    its_own = processes_of(name)
+    args = ["netexec", "--http-port=8080", f"--delay-shutdown={os.getpid()}"]  # by which its process is found
+    spec = {"nodeName": "m01", "containers": [{"name": "main", "image": "agnhost:2", "args": args}]}
+    Kube(other.kubeconfig).create(PODS, {"metadata": {"name": "contained"}, "spec": spec})
+    contained = eventually(lambda: called(args[-1]), bool, what="the pod's process runs", within=10).value
+    its_own = processes_of(name) | {(process, started(process)) for process in contained}
     os.kill(leftovers.init_of(registry.find(name)), signal.SIGKILL)
     sleeper.wait(5)
     eventually(names, lambda seen: not seen[name], what="the lab is dead", within=5)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from lbproof.witnesses import http
 from lbproof.witnesses.kube import ApiError
-from lbproof.witnesses.wait import eventually
+from lbproof.witnesses.wait import consistently, eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,7 +72,7 @@ def test_a_status_that_another_wrote_is_written_back(serving: Callable[..., Any]
 
 def ready(seen: dict[str, Any]) -> bool:
     """Whether a pod is Ready."""
-    return {row["type"]: row["status"] for row in seen["status"]["conditions"]}["Ready"] == "True"
+    return any(row["type"] == "Ready" and row["status"] == "True" for row in seen["status"]["conditions"])
 
 
 def test_a_pod_in_its_node_s_network_has_its_address(pod: Callable[..., Any], pod_when: Callable[..., Any]) -> None:

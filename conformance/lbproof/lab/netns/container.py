@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import marshal
 import os
+import py_compile
 import re
 import select
 import subprocess
@@ -36,7 +37,6 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/"
 WITHIN = 30.0
 """Timeout in seconds of a container's start."""
 _VARIABLE = re.compile(r"\$(\$)?\(([-._a-zA-Z][-._a-zA-Z0-9]*)\)")
-_PROGRAM = str(Path(__file__).with_name("contain.py"))
 _ACCOUNTS = {
     "etc/passwd": "root:x:0:0:root:/root:/sbin/nologin\nnobody:x:65534:65534:nobody:/:/sbin/nologin\n",
     "etc/group": "root:x:0:\ntty:x:5:\nnobody:x:65534:\n",
@@ -79,15 +79,22 @@ class Runtime:
     interpreter: Path
     """The Python interpreter on a read-only mount: a script with the first line `#!/proc/self/exe` in a container runs
     the program that started the container, and could else write to it (CVE-2019-5736)."""
+    program: Path
+    """`contain.py`, compiled: a script is compiled at each start."""
 
     @classmethod
     def prepare(cls, work: Path) -> Self:
         """Make it in a directory that a mount namespace of the lab alone sees. Raises `LabError`."""
-        runtime = cls(root=work / "root", interpreter=work / "python")
+        runtime = cls(root=work / "root", interpreter=work / "python", program=work / "contain.pyc")
         runtime.root.mkdir()
         runtime.interpreter.touch()
+        py_compile.compile(str(Path(__file__).with_name("contain.py")), str(runtime.program), doraise=True)
         output(["mount", "--bind", "-o", "ro", os.path.realpath(sys.executable), str(runtime.interpreter)])
         return runtime
+
+    def call(self, *files: IO[bytes]) -> list[str]:
+        """Return the command line of `contain.py` with descriptors."""
+        return [os.path.realpath(sys.executable), "-I", "-S", str(self.program), *(str(one.fileno()) for one in files)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,7 +214,7 @@ def run(
     with _handed_over(config) as (given, errors, to_us):
         with new_pid_namespace(not settings.host_pid):
             process = start(
-                _call(given, to_us),
+                settings.runtime.call(given, to_us),
                 program=settings.runtime.interpreter,
                 netns=netns,
                 log=log,
@@ -225,7 +232,7 @@ def execute(settings: Settings, pid: int, command: Sequence[str], timeout: float
         try:
             with entered(f"/proc/{pid}/ns/pid", kind="pid_for_children"):
                 done = subprocess.run(
-                    _call(given, to_us),
+                    settings.runtime.call(given, to_us),
                     executable=settings.runtime.interpreter,
                     capture_output=True,
                     timeout=timeout,
@@ -248,10 +255,6 @@ def _handed_over(config: dict[str, Any]) -> Iterator[tuple[IO[bytes], IO[bytes],
         os.lseek(given.fileno(), 0, os.SEEK_SET)
         ends = [opened.enter_context(os.fdopen(end, mode)) for end, mode in zip(os.pipe(), ("rb", "wb"), strict=True)]
         yield given, ends[0], ends[1]
-
-
-def _call(*files: IO[bytes]) -> list[str]:
-    return [sys.executable, "-I", "-S", _PROGRAM, *(str(file.fileno()) for file in files)]
 
 
 def _image_mounts(image: Image) -> list[Mount]:
