@@ -28,12 +28,14 @@ USELESS = (
         "lib2to3",
         "pydoc_data",
         "pydoc.py",
+        "sqlite3",
+        "unittest",
     ),
     *("distutils", "dbm", "curses", "wsgiref", "xmlrpc", "config-*", "doctest.py", "pdb.py", "pydoc.py"),
     *("__pycache__", "dist-packages", "site-packages"),
 )
-"""Parts of the standard library that are not imported (pyroute2 imports unittest and sqlite3)."""
-USELESS_EXTENSIONS = ("_curses", "readline", "_tkinter", "_dbm", "_gdbm", "_test", "_xx", "_ctypes_test")
+"""Parts of the standard library that are not imported."""
+USELESS_EXTENSIONS = ("_curses", "_sqlite3", "readline", "_tkinter", "_dbm", "_gdbm", "_test", "_xx", "_ctypes_test")
 FILES = {
     "etc/passwd": "root:x:0:0:root:/:/bin/false\nnobody:x:65534:65534:nobody:/:/bin/false\n",
     "etc/group": "root:x:0:\nnogroup:x:65534:\n",

@@ -24,12 +24,21 @@ _IPV4_OVER_ETHERNET = (1, 0x0800, 6, 4)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ArpRequest:
-    """ARP request: the sender's MAC and IPv4 address (packed) and the IPv4 address that it asks for."""
+class ArpFrame:
+    """ARP frame: the operation, the sender's MAC and IPv4 address (packed), and the target's IPv4 address."""
 
+    op: int
     mac: bytes
     sender: bytes
     target: bytes
+
+    @property
+    def needs_reply(self) -> bool:
+        """Whether it is a request of one host that is not gratuitous.
+
+        A probe (sender 0.0.0.0) needs a reply, which defends the address (RFC 5227 section 2.1.1).
+        """
+        return self.op == REQUEST and self.sender != self.target and not self.mac[0] & 1 and self.mac != bytes(6)
 
 
 def arp(*, to: bytes, op: int, mac: bytes, sender: bytes, target_mac: bytes, target: bytes) -> bytes:
@@ -37,24 +46,18 @@ def arp(*, to: bytes, op: int, mac: bytes, sender: bytes, target_mac: bytes, tar
     return ETHERNET.pack(to, mac, ETH_P_ARP) + ARP.pack(*_IPV4_OVER_ETHERNET, op, mac, sender, target_mac, target)
 
 
-def read_request(frame: bytes) -> ArpRequest | None:
-    """Decode a frame; None if it is not a request that needs a reply.
-
-    Replies, malformed frames, group senders and gratuitous requests need none. A probe (sender 0.0.0.0) does, and
-    the reply defends the address (RFC 5227 section 2.1.1).
-    """
+def read_arp(frame: bytes) -> ArpFrame | None:
+    """Decode a frame; None if it is malformed or not ARP for IPv4 over Ethernet."""
     if len(frame) < FRAME_BYTES:
         return None
     _, _, ethertype = ETHERNET.unpack_from(frame)
     *kind, op, mac, sender, _, target = ARP.unpack_from(frame, ETHERNET.size)
-    if ethertype != ETH_P_ARP or tuple(kind) != _IPV4_OVER_ETHERNET or op != REQUEST:
+    if ethertype != ETH_P_ARP or tuple(kind) != _IPV4_OVER_ETHERNET:
         return None
-    if mac[0] & 1 or mac == bytes(6) or sender == target:
-        return None
-    return ArpRequest(mac=mac, sender=sender, target=target)
+    return ArpFrame(op=op, mac=mac, sender=sender, target=target)
 
 
-def arp_reply(request: ArpRequest, mac: bytes) -> bytes:
+def arp_reply(request: ArpFrame, mac: bytes) -> bytes:
     """Encode the unicast reply to a request."""
     return arp(to=request.mac, op=REPLY, mac=mac, sender=request.target, target_mac=request.mac, target=request.sender)
 

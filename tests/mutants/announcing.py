@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import ipaddress
+import fcntl
 import os
-import threading
+import socket
+import struct
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from pyroute2.iproute.linux import IPRoute
 from tests.mutants.mutant import fault, patch
 
 from lbproof_reference import frames
@@ -16,7 +16,10 @@ from lbproof_reference.speaker import loop as speaker
 from lbproof_reference.speaker import offers, plan, segment, wire
 
 if TYPE_CHECKING:
-    from lbproof_reference.frames import ArpRequest
+    from collections.abc import Mapping
+
+    from lbproof_reference.frames import ArpFrame
+    from lbproof_reference.speaker.links import Link
 
 LATE = 20
 """Sequence number from which a speaker is no longer starting: about 1 s of heartbeats."""
@@ -33,7 +36,7 @@ def wrong_mac_in_arp_reply() -> None:
     """The ARP reply has a hardware address that no interface has."""
     real = frames.arp_reply
 
-    def arp_reply(request: ArpRequest, mac: bytes) -> bytes:
+    def arp_reply(request: ArpFrame, mac: bytes) -> bytes:
         return real(request, mac).replace(mac, bytes([mac[0], mac[1] ^ 0x40]) + mac[2:])
 
     patch(speaker, "arp_reply", arp_reply)
@@ -42,20 +45,24 @@ def wrong_mac_in_arp_reply() -> None:
 @fault("L2-03", "TIER-06a", "TIER-06c", "RECL-03", "ARTICLE-07", "ARTICLE-13")
 def address_added_to_interface() -> None:
     """A speaker adds the addresses that it announces to its interface."""
-    real = speaker.SegmentSpeaker._announce  # noqa: SLF001 - a mutant patches private members
+    real, offers_for_link = speaker.SegmentSpeaker._announce, speaker.offers_for_link  # noqa: SLF001 - patched
 
-    def bind(interface: str, addresses: tuple[bytes, ...]) -> None:
-        with IPRoute() as ip:  # type: ignore[no-untyped-call]
-            index = ip.link_lookup(ifname=interface)[0]
-            for address in addresses:
-                ip.addr("replace", index=index, address=str(ipaddress.ip_address(address)), prefixlen=32)
+    def bind(interface: str, address: bytes) -> None:
+        """Add an address with a prefix of 32 bits: netdevice(7), "SIOCSIFADDR" and "SIOCSIFNETMASK"."""
+        label = f"{interface}:{int.from_bytes(address[-2:])}".encode()  # one for each address
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            for request, value in ((0x8916, address), (0x891C, b"\xff" * 4)):
+                fcntl.ioctl(sock, request, struct.pack("16sHH4s8x", label, socket.AF_INET, 0, value))
 
     def announce(self: speaker.SegmentSpeaker, addresses: tuple[bytes, ...]) -> None:
-        binding = threading.Thread(target=bind, args=(self.link.name, addresses))  # pyroute2 has a loop of its own
-        binding.start()
-        binding.join()
+        for address in addresses:
+            bind(self.link.name, address)
         real(self, addresses)
 
+    def announce_own_addresses(link: Link, found: Mapping[bytes, plan.Offer | None]) -> dict[bytes, plan.Offer | None]:
+        return offers_for_link(replace(link, own=frozenset()), found)
+
+    patch(speaker, "offers_for_link", announce_own_addresses)
     patch(speaker.SegmentSpeaker, "_announce", announce)
 
 

@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING
 import structlog
 
 from lbproof_reference.logs import set_up
+from lbproof_reference.speaker.links import watch_links
 from lbproof_reference.speaker.loop import Speaker
-from lbproof_reference.speaker.plan import Offer
-from lbproof_reference.speaker.wire import watch_links
+from lbproof_reference.speaker.plan import Allowed, Offer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from lbproof_reference.speaker.wire import Link
+    from lbproof_reference.speaker.links import Link
 
 INTERVAL = 0.05
 
@@ -43,7 +43,8 @@ async def main(node: str, secret: str, addresses: list[str], nodes: list[str]) -
         misses=3,
         on_acquired=lambda key: log.info("took", service=key),
     )
-    offers = {ipaddress.ip_address(a).packed: Offer(service=f"default/{a}", nodes=frozenset(nodes)) for a in addresses}
+    allowed = (Allowed(nodes=frozenset(nodes)),)
+    offers = {ipaddress.ip_address(a).packed: Offer(service=f"default/{a}", allowed=allowed) for a in addresses}
 
     def started() -> None:
         loop.remove_reader(sys.stdin)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from lbproof_reference.speaker.elect import Claim, elect
 from lbproof_reference.speaker.heartbeat import CHUNK, Chunks, Heartbeat, InvalidHeartbeatError, decode, encode, is_news
-from lbproof_reference.speaker.plan import Offer, PeerView, SegmentView, plan
+from lbproof_reference.speaker.plan import Allowed, Offer, PeerView, SegmentView, plan
 from lbproof_reference.speaker.segment import Segment
 
 NODES = ("n1", "n2", "n3", "n4")
@@ -16,7 +16,7 @@ ADDRESSES = [bytes([10, 0, 0, number]) for number in range(6)]
 CLAIMS = st.builds(Claim, standing=st.integers(0, 4), epoch=st.integers(0, 9))
 HELD = st.dictionaries(st.sampled_from(ADDRESSES), CLAIMS)
 WORLD = st.dictionaries(st.sampled_from(NODES), HELD, min_size=1)
-WANTED = {address: Offer(service="ns/a", nodes=frozenset(NODES)) for address in ADDRESSES}
+WANTED = {address: Offer(service="ns/a", allowed=(Allowed(nodes=frozenset(NODES)),)) for address in ADDRESSES}
 DEAD_INTERVAL = 0.15
 HEARTBEATS = st.builds(
     Heartbeat,
@@ -95,7 +95,7 @@ def test_one_that_leaves_is_silent_only_after_its_successor_speaks() -> None:
 
 def test_only_named_nodes_and_interfaces_announce() -> None:
     """An offer for other nodes or interfaces is not acquired."""
-    offer = Offer(service="ns/a", nodes=frozenset({"n1"}), interfaces=frozenset({"eth1"}))
+    offer = Offer(service="ns/a", allowed=(Allowed(nodes=frozenset({"n1"}), interfaces=frozenset({"eth1"})),))
     desired = {ADDRESSES[0]: offer}
 
     assert plan(SegmentView(me="n1", interface="eth0", desired=desired, claims={}, peers={}, epochs={})).acquire == {}
@@ -211,7 +211,8 @@ def test_one_that_slept_for_less_than_a_term_goes_on() -> None:
 
 def test_claims_arrive_in_chunks_and_leave_with_them() -> None:
     """A thousand claims and their withdrawal arrive complete; a single change takes one message."""
-    many = {number.to_bytes(4): Offer(service="ns/a", nodes=frozenset({"n1"})) for number in range(1000)}
+    only = Offer(service="ns/a", allowed=(Allowed(nodes=frozenset({"n1"})),))
+    many = dict.fromkeys((number.to_bytes(4) for number in range(1000)), only)
     one = Segment(node="n1", interface="eth0", boot=1, dead_interval=DEAD_INTERVAL, now=0)
     two = Segment(node="n2", interface="eth0", boot=2, dead_interval=DEAD_INTERVAL, now=0)
     one.set_desired(many)

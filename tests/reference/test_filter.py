@@ -16,9 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scapy.layers.l2 import ARP, Ether
 
-from lbproof_reference.frames import ETH_P_ARP, read_request
-from lbproof_reference.speaker.filter import MOST_INSTRUCTIONS, arp_filter, ranges
-from lbproof_reference.speaker.wire import Link, Wire, _attach
+from lbproof_reference.frames import ETH_P_ARP, read_arp
+from lbproof_reference.speaker.filter import MOST_INSTRUCTIONS, arp_filter, heartbeat_filter, ranges
+from lbproof_reference.speaker.links import Link
+from lbproof_reference.speaker.wire import Wire, _attach
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -30,12 +31,14 @@ ADDRESSES = st.one_of(
     st.integers(0xC6120000, 0xC6120100),  # close to each other, so that ranges occur
     st.sampled_from([0, 1, 2**31 - 1, 2**31, 2**32 - 2, 2**32 - 1]),
 ).map(lambda number: number.to_bytes(4))
-SETS = st.sets(ADDRESSES, max_size=60)
+ELSEWHERE = socket.inet_aton("203.0.113.9")
+"""Address of the other hosts of these tests, never claimed."""
+SETS = st.sets(ADDRESSES.filter(lambda address: address != ELSEWHERE), max_size=60)
 
 
 def question(target: bytes, **fields: Any) -> bytes:  # noqa: ANN401 - whatever scapy takes
     """Return an ARP request for an address, encoded by scapy."""
-    wanted: dict[str, Any] = {"op": 1, "hwsrc": "02:00:00:00:00:02", "psrc": "10.0.0.9", **fields}
+    wanted: dict[str, Any] = {"op": 1, "hwsrc": "02:00:00:00:00:02", "psrc": "203.0.113.9", **fields}
     return bytes(Ether(dst="ff:ff:ff:ff:ff:ff") / ARP(pdst=socket.inet_ntoa(target), **wanted))
 
 
@@ -73,23 +76,33 @@ def heard(program: Sequence[Step], target: bytes) -> bool:
     return passes(program, question(target))
 
 
-@given(SETS, st.lists(ADDRESSES, max_size=20))
-def test_it_passes_what_is_asked_of_us_and_nothing_else(ours: set[bytes], asked: list[bytes]) -> None:
-    """With enough instructions, a request passes if and only if it is for one of the addresses."""
+def conflict(sender: bytes, op: int) -> bytes:
+    """Return a frame from an address, for an address that nobody claims."""
+    return question(ELSEWHERE, op=op, psrc=socket.inet_ntoa(sender))
+
+
+@given(SETS, st.lists(ADDRESSES, max_size=20), st.sampled_from([1, 2, 3, 8, 65535]))
+def test_it_passes_requests_for_us_and_frames_from_our_addresses_only(
+    ours: set[bytes], asked: list[bytes], op: int
+) -> None:
+    """With enough instructions, a frame passes if and only if its target or its sender is one of the addresses."""
     program = arp_filter(ours)
     beside = [((int.from_bytes(a) + step) % 2**32).to_bytes(4) for a in ours for step in (-1, 0, 1)]
+    expected = {a: a in ours for a in [*asked, *beside]}
 
-    assert {a: heard(program, a) for a in [*asked, *beside]} == {a: a in ours for a in [*asked, *beside]}
+    assert {a: heard(program, a) for a in expected} == expected
+    assert {a: passes(program, conflict(a, op)) for a in expected} == expected
 
 
-@given(SETS, st.lists(ADDRESSES, max_size=20), st.integers(15, 120))
+@given(SETS, st.lists(ADDRESSES, max_size=20), st.integers(26, 140))
 def test_with_little_room_it_passes_more_and_never_less(ours: set[bytes], asked: list[bytes], most: int) -> None:
     """With few instructions, merged ranges contain all addresses and stay within the lowest and highest."""
     program = arp_filter(ours, most)
 
     assert len(program) <= most
-    assert all(heard(program, address) for address in ours)
-    assert all(min(ours) <= address <= max(ours) for address in asked if heard(program, address))
+    assert all(heard(program, address) and passes(program, conflict(address, 2)) for address in ours)
+    gratuitous = {address: question(address, psrc=socket.inet_ntoa(address)) for address in asked}
+    assert all(min(ours) <= address <= max(ours) for address in asked if passes(program, gratuitous[address]))
 
 
 @pytest.mark.parametrize("count", [300, 1000, 5000])
@@ -99,11 +112,11 @@ def test_it_stays_within_the_kernels_bound(count: int) -> None:
     program = arp_filter(ours)
 
     assert len(program) <= MOST_INSTRUCTIONS
-    assert all(heard(program, address) for address in ours[:: count // 100])
+    assert all(heard(program, address) and passes(program, conflict(address, 1)) for address in ours)
     assert not heard(program, b"\x09\xff\xff\xff")
-    if count <= 1000:
-        strangers = [(int.from_bytes(a) + 1).to_bytes(4) for a in ours[:: count // 100]]
-        assert not any(heard(program, stranger) for stranger in set(strangers) - set(ours))
+    if count < 1000:
+        others = {(int.from_bytes(a) + 1).to_bytes(4) for a in ours} - set(ours)
+        assert not any(heard(program, other) or passes(program, conflict(other, 2)) for other in others)
 
 
 @given(st.lists(ADDRESSES, max_size=40, unique=True), st.randoms())
@@ -126,10 +139,10 @@ def test_the_nearest_ranges_are_joined() -> None:
 
 
 def test_a_bound_without_room_is_refused() -> None:
-    """One range takes 15 instructions, and a lower limit is an error."""
-    assert len(arp_filter([b"\x0a\0\0\1"], 15)) == 15
-    with pytest.raises(ValueError, match="14 instructions"):
-        arp_filter([b"\x0a\0\0\1"], 14)
+    """A limit of 26 instructions has room for one range, and a lower limit is an error."""
+    assert len(arp_filter([b"\x0a\0\0\1"], 26)) <= 26
+    with pytest.raises(ValueError, match="25 instructions"):
+        arp_filter([b"\x0a\0\0\1"], 25)
 
 
 TARGET = socket.inet_aton("10.0.0.7")
@@ -141,13 +154,13 @@ TARGET = socket.inet_aton("10.0.0.7")
         st.sampled_from([question(TARGET), question(TARGET, op=2), question(TARGET, hwlen=8), question(TARGET)[:41]]),
     )
 )
-def test_it_passes_every_question_that_is_answered_and_never_a_reply(frame: bytes) -> None:
-    """Every request for our address that `read_request` accepts passes the filter, and a reply never does."""
+def test_it_passes_every_request_that_is_answered_and_no_reply_to_us(frame: bytes) -> None:
+    """Every request for our address that needs a reply passes the filter, and a reply of a host never does."""
     program = arp_filter([TARGET])
-    request = read_request(frame)
-    if request is not None and request.target == TARGET:
+    request = read_arp(frame)
+    if request is not None and request.needs_reply and request.target == TARGET:
         assert passes(program, frame)
-    if passes(program, frame):
+    if passes(program, frame) and frame[28:32] != TARGET:
         assert frame[20:22] == b"\0\1"
 
 
@@ -158,11 +171,33 @@ def test_the_kernel_agrees(ours: set[bytes], asked: list[bytes]) -> None:
     begin, end = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
     with begin, end:
         _attach(end, program)
-        for target in [*ours, *asked]:
-            begin.send(question(target))
-        got = [frame[38:42] for frame in read_all(end)]
+        frames = [frame for address in [*ours, *asked] for frame in (question(address), conflict(address, 2))]
+        for frame in frames:
+            begin.send(frame)
+        got = list(read_all(end))
 
-    assert got == [target for target in [*ours, *asked] if heard(program, target)]
+    assert got == [frame for frame in frames if passes(program, frame)]
+
+
+IDS = st.binary(min_size=4, max_size=4)
+
+
+@given(st.sets(IDS, max_size=4), IDS, IDS, st.binary(max_size=40))
+def test_heartbeats_of_our_keys_pass(keys: set[bytes], first: bytes, second: bytes, rest: bytes) -> None:
+    """A heartbeat passes if one of its two key IDs is ours; interpreter and kernel agree."""
+    program = heartbeat_filter(b"LBP3", keys)
+    head = bytes(12) + b"\x88\xb5"
+    ids = [(one, other) for one in (first, *keys) for other in (second, *keys)]
+    frames = [head + b"LBP3" + one + other + rest for one, other in ids]
+    begin, end = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+    with begin, end:
+        _attach(end, program)
+        for frame in [*frames, *(head + b"LBP2" + frame[18:] for frame in frames), head + b"LBP3", head + rest, head]:
+            begin.send(frame)
+        got = list(read_all(end))
+
+    assert got == [frame for frame, (one, other) in zip(frames, ids, strict=True) if {one, other} & keys]
+    assert got == [frame for frame in frames if passes(program, frame)]
 
 
 def read_all(sock: socket.socket) -> Iterator[bytes]:

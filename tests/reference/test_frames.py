@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scapy.layers.l2 import ARP, Ether
 
-from lbproof_reference.frames import FRAME_BYTES, announcements, arp_reply, read_request
+from lbproof_reference.frames import FRAME_BYTES, announcements, arp_reply, read_arp
 
 VIP, HOST = "10.0.0.7", "10.0.0.9"
 OURS, THEIRS = "02:00:00:00:00:01", "02:00:00:00:00:02"
@@ -28,7 +28,7 @@ def request(**fields: Any) -> bytes:  # noqa: ANN401 - whatever scapy takes
 
 def test_a_reply_tells_the_asker_alone() -> None:
     """A reply is unicast to the requester, with the interface's MAC as Ethernet source and sender."""
-    question = read_request(request())
+    question = read_arp(request())
     assert question is not None
 
     frame = Ether(arp_reply(question, packed(OURS)))
@@ -47,17 +47,26 @@ def test_announcements_have_the_shapes_that_move_a_neighbour() -> None:
     assert first[ARP].hwsrc == first.src == second[ARP].hwsrc == second.src == OURS
 
 
-def test_only_questions_are_heard() -> None:
-    """Replies, gratuitous requests, group senders and truncated frames are ignored; a probe is not."""
-    assert read_request(request(op=2)) is None
-    assert read_request(request(psrc=VIP)) is None
-    assert read_request(request(hwsrc="ff:ff:ff:ff:ff:ff")) is None
-    assert read_request(request(hwlen=8)) is None
-    assert read_request(request()[: FRAME_BYTES - 1]) is None
-    assert read_request(request(psrc="0.0.0.0")) is not None  # noqa: S104 - an ARP probe's sender, no bind
+def test_only_requests_of_one_host_need_a_reply() -> None:
+    """Replies, gratuitous requests and group senders need no reply; a probe does."""
+    frames = [
+        request(),
+        request(psrc="0.0.0.0"),  # noqa: S104 - an ARP probe's sender, no bind
+        request(op=2),
+        request(psrc=VIP),
+        request(hwsrc="ff:ff:ff:ff:ff:ff"),
+        request(hwsrc="00:00:00:00:00:00"),
+    ]
+    assert [found.needs_reply for found in map(read_arp, frames) if found] == [True, True, False, False, False, False]
+
+
+def test_malformed_frames_are_ignored() -> None:
+    """Frames for other kinds of address, and truncated ones, are not decoded."""
+    assert read_arp(request(hwlen=8)) is None
+    assert read_arp(request()[: FRAME_BYTES - 1]) is None
 
 
 @given(st.binary(max_size=80))
 def test_no_bytes_break_it(frame: bytes) -> None:
-    """Any bytes are either a request or ignored."""
-    assert read_request(frame) is None or len(frame) >= FRAME_BYTES
+    """Any bytes are either a frame or ignored."""
+    assert read_arp(frame) is None or len(frame) >= FRAME_BYTES

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from tests.reference.simulated import DEAD_INTERVAL, INTERVAL, STEP, SimulatedLan
 
-from lbproof_reference.speaker.plan import Offer
+from lbproof_reference.speaker.plan import Allowed, Offer
 from lbproof_reference.speaker.segment import RETAIN_SECONDS
 
 NODES = ("n1", "n2", "n3")
@@ -15,7 +15,7 @@ FIRST = ADDRESSES[0]
 
 def offer(*nodes: str) -> Offer:
     """Return an offer for these nodes."""
-    return Offer(service="ns/a", nodes=frozenset(nodes))
+    return Offer(service="ns/a", allowed=(Allowed(nodes=frozenset(nodes)),))
 
 
 @pytest.fixture

@@ -12,13 +12,15 @@ from structlog.testing import capture_logs
 from lbproof_reference.options import PROFILES, speaker_options
 from lbproof_reference.reading import SkipLog
 from lbproof_reference.speaker.offers import EXCLUDED, AnnouncementPolicy, OfferIndex, service_of
-from lbproof_reference.speaker.plan import Offer
+from lbproof_reference.speaker.plan import Allowed, Offer
 
 NODES = [{"metadata": {"name": name, "labels": {"rack": name}}} for name in ("n1", "n2")]
 IP = bytes([10, 0, 0, 1])
 OFFERS = st.dictionaries(
     st.sampled_from([bytes([10, 0, 0, number]) for number in range(4)]),
-    st.builds(Offer, service=st.just("ns/a"), nodes=st.frozensets(st.sampled_from(["n1", "n2"]))),
+    st.frozensets(st.sampled_from(["n1", "n2"])).map(
+        lambda nodes: Offer(service="ns/a", allowed=(Allowed(nodes=nodes),))
+    ),
 )
 
 
@@ -75,13 +77,18 @@ def offers(made: AnnouncementPolicy, of: dict[str, Any], slices: list[dict[str, 
     return made.offers("ns/a", of, made.pools_of("ns/a", of), slices)
 
 
+def offer(*nodes: str) -> Offer:
+    """Return the offer of one advertisement that selects these nodes."""
+    return Offer(service="ns/a", allowed=(Allowed(nodes=frozenset(nodes)),))
+
+
 def test_every_node_that_is_not_excluded_may_announce() -> None:
     """A node with the label of KEP-1143 may not announce; all others may."""
     excluded = {"metadata": {"name": "n3", "labels": {EXCLUDED: ""}}}
 
     found = offers(policy(nodes=[*NODES, excluded]), service(), [])
 
-    assert found == {IP: Offer(service="ns/a", nodes=frozenset({"n1", "n2"}))}
+    assert found == {IP: offer("n1", "n2")}
 
 
 def test_only_nodes_with_a_ready_endpoint_announce_a_local_service() -> None:
@@ -90,8 +97,8 @@ def test_only_nodes_with_a_ready_endpoint_announce_a_local_service() -> None:
     local = offers(policy(), service(externalTrafficPolicy="Local"), [piece(("n1", True), ("n2", False))])
     cluster = offers(policy(), service(externalTrafficPolicy="Cluster"), [piece(("n1", True))])
 
-    assert local[IP].nodes == {"n1"}
-    assert cluster[IP].nodes == {"n1", "n2"}
+    assert local == {IP: offer("n1")}
+    assert cluster == {IP: offer("n1", "n2")}
 
 
 @pytest.mark.parametrize(
@@ -107,7 +114,21 @@ def test_an_advertisement_says_which_pools_and_nodes(spec: dict[str, Any], nodes
     """An address is announced only if an advertisement selects its pool, and by the selected nodes."""
     found = offers(policy(advertisements=[advertisement(spec=spec)]), service(), [])
 
-    assert (found[IP].nodes if found else None) == nodes
+    assert found == ({IP: offer(*nodes)} if nodes else {})
+
+
+def test_several_advertisements_are_alternatives() -> None:
+    """Nodes of one advertisement may not announce through the interfaces of another."""
+    both = [
+        advertisement(node, spec={"nodeSelectors": [{"matchLabels": {"rack": node}}], "interfaces": [interface]})
+        for node, interface in (("n1", "eth0"), ("n2", "eth1"))
+    ]
+    found = offers(policy(advertisements=both), service(), [])[IP]
+
+    assert [(node, name) for node in ("n1", "n2") for name in ("eth0", "eth1") if found.allows(node, name)] == [
+        ("n1", "eth0"),
+        ("n2", "eth1"),
+    ]
 
 
 @pytest.mark.parametrize("fields", [{}, {"spec": None}, {"spec": {}}])
@@ -115,7 +136,7 @@ def test_an_advertisement_that_says_nothing_carries_every_pool(fields: dict[str,
     """An advertisement without a spec selects every pool and node."""
     found = offers(policy(advertisements=[advertisement(**fields)]), service(), [])
 
-    assert found == {IP: Offer(service="ns/a", nodes=frozenset({"n1", "n2"}))}
+    assert found == {IP: offer("n1", "n2")}
 
 
 UNREADABLE_SPECS: list[Any] = [
@@ -158,7 +179,7 @@ def test_no_object_that_cannot_be_read_stops_the_others() -> None:
         made = policy(nodes=[*NODES, odd_node], pools=[*odd_pools, *WEB])
         found = offers(made, local, [odd_slice, piece(("n2", True))])
 
-    assert found == {IP: Offer(service="ns/a", nodes=frozenset({"n2"}))}
+    assert found == {IP: offer("n2")}
     assert {line["kind"] for line in said} == {"Node", "EndpointSlice", "address"}
 
 

@@ -48,7 +48,7 @@ class Reference(MetalLBObjects):
             "article",
         }
     )
-    python_modules: Mapping[str, str] = dict.fromkeys(("httpx", "pyroute2", "structlog"), "lbproof[reference]")
+    python_modules: Mapping[str, str] = dict.fromkeys(("httpx", "structlog"), "lbproof[reference]")
     workloads = (
         Workload(
             kind="Deployment",

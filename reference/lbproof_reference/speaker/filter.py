@@ -1,9 +1,10 @@
-"""Build the classic BPF filter of a speaker's ARP socket from the addresses that it answers for.
+"""Build the classic BPF filters of a speaker's sockets, so that frames of no interest do not wake this process.
 
-The kernel runs it on each frame, so that requests for other addresses do not wake this process. It is a binary search
-over address ranges, so its cost hardly depends on the number of addresses. If there are more ranges than fit, the
-nearest ones are merged: the filter may then pass additional requests but never drops a wanted one, and the speaker
-decides by its own set. Opcodes: linux/filter.h and linux/bpf_common.h.
+The filter of the ARP socket passes requests for the announced addresses, and frames of any operation whose sender has
+one of them (a conflict: RFC 5227 section 2.4). Each of the two is a binary search over address ranges, so its cost
+hardly depends on the number of addresses. If there are more ranges than fit, the nearest ones are merged: the filter
+may then pass additional frames but never drops a wanted one, and the speaker decides by its own set. Opcodes:
+linux/filter.h and linux/bpf_common.h.
 """
 
 from __future__ import annotations
@@ -23,30 +24,30 @@ Step: TypeAlias = tuple[int, int, int, int]
 MOST_INSTRUCTIONS = 4096
 """Limit of the kernel (BPF_MAXINSNS)."""
 
-_IPV4 = struct.Struct("!I")
-_TARGET = 38
-"""Offset of the target IPv4 address in a frame (RFC 826 over Ethernet), in bytes."""
-_FARTHEST = 255
-"""Highest offset of a conditional jump (eight bits)."""
-_EACH = 4
-"""Instructions for a range: two comparisons and two returns."""
+_WORD = struct.Struct("!I")
+_SENDER, _TARGET = 28, 38
+"""Offsets of the sender's and the target's IPv4 address in a frame (RFC 826 over Ethernet), in bytes."""
+_MAGIC, *_KEY_IDS = 14, 18, 22
+"""Offsets of a heartbeat's magic number and key IDs in a frame (speaker/heartbeat.py)."""
+_NEAR = 254
+"""Comparisons that share a pair of returns: a conditional jump reaches 255 instructions ahead."""
 _LD_HALF, _LD_WORD, _LD_LENGTH = 0x28, 0x20, 0x80
 _JUMP, _JEQ, _JGE, _RETURN = 0x05, 0x15, 0x35, 0x06
 _ACCEPT, _DROP = (_RETURN, 0, 0, 0xFFFF), (_RETURN, 0, 0, 0)
 
-# Drops everything but complete ARP requests for IPv4 over Ethernet; leaves their target in the accumulator.
-_REQUESTS: tuple[Step, ...] = (
+# Drops everything but complete ARP frames for IPv4 over Ethernet.
+_ARP: tuple[Step, ...] = (
     (_LD_HALF, 0, 0, 12),  # the EtherType
     (_JEQ, 0, 6, ETH_P_ARP),
     (_LD_WORD, 0, 0, 14),  # htype and ptype
     (_JEQ, 0, 4, 0x00010800),
-    (_LD_WORD, 0, 0, 18),  # hlen, plen, op
-    (_JEQ, 0, 2, 0x06040001),
+    (_LD_HALF, 0, 0, 18),  # hlen and plen
+    (_JEQ, 0, 2, 0x0604),
     (_LD_LENGTH, 0, 0, 0),
     (_JGE, 1, 0, FRAME_BYTES),
     _DROP,
-    (_LD_WORD, 0, 0, _TARGET),
 )
+_REQUEST: tuple[Step, ...] = ((_LD_HALF, 0, 0, 20), (_JEQ, 1, 0, 1), _DROP)
 
 
 def ranges(addresses: Iterable[bytes], most: int) -> list[tuple[int, int]]:
@@ -54,8 +55,8 @@ def ranges(addresses: Iterable[bytes], most: int) -> list[tuple[int, int]]:
 
     If there are more than `most` (at least 1), the ranges with the smallest gaps between them are merged.
     """
-    ordered = sorted({address for address in addresses if len(address) == _IPV4.size})
-    numbers = [number for (number,) in _IPV4.iter_unpack(b"".join(ordered))]
+    ordered = sorted({address for address in addresses if len(address) == _WORD.size})
+    numbers = [number for (number,) in _WORD.iter_unpack(b"".join(ordered))]
     gaps = [(second - first, at) for at, (first, second) in enumerate(pairwise(numbers), 1) if second - first > 1]
     if len(gaps) >= most:
         gaps = sorted(gaps, reverse=True)[: most - 1]
@@ -64,28 +65,52 @@ def ranges(addresses: Iterable[bytes], most: int) -> list[tuple[int, int]]:
 
 
 def arp_filter(addresses: Iterable[bytes], most: int = MOST_INSTRUCTIONS) -> tuple[Step, ...]:
-    """Return the program (at most `most` instructions) that passes ARP requests for `addresses` (packed).
+    """Return the program (at most `most` instructions) that passes ARP frames from and requests for `addresses`.
 
     Deterministic. Without an address nothing passes. Raises ValueError when `most` is too small for one range.
     """
-    room = most - len(_REQUESTS) - 1
-    room -= room // (_FARTHEST + 1)  # for far jumps
-    if room < _EACH:
+    room = (most - len(_ARP) - len(_REQUEST)) // 2 - 1  # instructions of a search
+    room -= 4 * (2 * room // _NEAR + 1)  # returns and far jumps
+    if room < 2:  # noqa: PLR2004 - comparisons of a range
         raise ValueError(f"{most} instructions are too few for a range of addresses")
-    inside = ranges(addresses, room // _EACH)
+    inside = ranges(addresses, room // 2)
     if not inside:
         return (_DROP,)
     # Boundaries between drop and accept: a range's first address, and the one after its last.
     edges = [edge for first, last in inside for edge in (first, last + 1) if edge < 1 << 32]
-    return (*_REQUESTS, *_search(edges, 0, len(edges)))
+    search = _search(edges, 0, len(edges))
+    # Where the second search drops, the first one jumps to its own end.
+    onward = [(_JUMP, 0, 0, len(search) - at) if step == _DROP else step for at, step in enumerate(search, 1)]
+    return (*_ARP, (_LD_WORD, 0, 0, _SENDER), *onward, *_REQUEST, (_LD_WORD, 0, 0, _TARGET), *search)
 
 
 def _search(edges: Sequence[int], begin: int, end: int) -> list[Step]:
-    """Return a binary search among `edges[begin:end]`: accept if an odd number of edges is at or below the target."""
-    if begin == end:
-        return [_ACCEPT if begin % 2 else _DROP]
+    """Return a binary search among `edges[begin:end]`: accept if an odd number of edges is at or below the address."""
+    if end - begin <= _NEAR:
+        return [*_near(edges, begin, end, end - begin), _DROP, _ACCEPT]
     middle = (begin + end) // 2
     below, above = _search(edges, begin, middle), _search(edges, middle + 1, end)
-    if len(below) <= _FARTHEST:
-        return [(_JGE, len(below), 0, edges[middle]), *below, *above]
     return [(_JGE, 0, 1, edges[middle]), (_JUMP, 0, 0, len(below)), *below, *above]
+
+
+def _near(edges: Sequence[int], begin: int, end: int, left: int) -> list[Step]:
+    """Return the comparisons of a search whose returns (drop, accept) are `left` instructions after its begin."""
+    if begin == end:
+        return []
+    middle, left = (begin + end) // 2, left - 1
+    below, above = middle - begin, end - middle - 1
+    yes = below if above else left + (middle + 1) % 2
+    no = 0 if below else left + middle % 2
+    return [
+        (_JGE, yes, no, edges[middle]),
+        *_near(edges, begin, middle, left),
+        *_near(edges, middle + 1, end, left - below),
+    ]
+
+
+def heartbeat_filter(magic: bytes, key_ids: Iterable[bytes]) -> tuple[Step, ...]:
+    """Return the program that passes heartbeats signed with one of the keys; magic and IDs have four bytes."""
+    numbers = [number for (number,) in _WORD.iter_unpack(b"".join(sorted(key_ids)))]
+    checks = [step for offset in _KEY_IDS for step in ((_LD_WORD, offset), *((_JEQ, number) for number in numbers))]
+    found = ((code, len(checks) - at if code == _JEQ else 0, 0, operand) for at, (code, operand) in enumerate(checks))
+    return ((_LD_WORD, 0, 0, _MAGIC), (_JEQ, 0, len(checks), int.from_bytes(magic)), *found, _DROP, _ACCEPT)

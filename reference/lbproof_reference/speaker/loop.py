@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from lbproof_reference.frames import ETHERNET, announcements, arp_reply, read_request
+from lbproof_reference.frames import ETHERNET, announcements, arp_reply, read_arp
 from lbproof_reference.speaker.heartbeat import InvalidHeartbeatError, decode, encode
 from lbproof_reference.speaker.segment import Segment
-from lbproof_reference.speaker.wire import Link, Wire
+from lbproof_reference.speaker.wire import Wire
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from lbproof_reference.speaker.links import Link
     from lbproof_reference.speaker.plan import Offer
 
 ANNOUNCE_SECONDS = (0.0, 0.1, 1.1, 3.0)
@@ -111,9 +112,10 @@ class SegmentSpeaker:
     def _on_arp(self) -> None:
         now = self._awake()
         for frame in self._wire.received(self._wire.arp):
-            request = read_request(frame)
-            if request and self.segment.answers(request.target, now):
-                self._wire.send_arp(arp_reply(request, self.link.mac))
+            if not (arp := read_arp(frame)):
+                continue
+            if arp.needs_reply and self.segment.answers(arp.target, now):
+                self._wire.send_arp(arp_reply(arp, self.link.mac))
 
     def _on_timer(self) -> None:
         now = self._awake()
@@ -260,6 +262,7 @@ def offers_for_link(link: Link, offers: Mapping[bytes, Offer | None]) -> dict[by
     def is_allowed(address: bytes, offer: Offer) -> bool:
         if address in link.own:
             return False
-        return link.name in offer.interfaces if offer.interfaces is not None else link.reaches(address)
+        reaches = link.reaches(address)
+        return any(reaches if a.interfaces is None else link.name in a.interfaces for a in offer.allowed)
 
     return {address: offer if offer and is_allowed(address, offer) else None for address, offer in offers.items()}

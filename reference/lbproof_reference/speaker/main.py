@@ -13,9 +13,9 @@ import structlog
 
 from lbproof_reference.kube import Kube
 from lbproof_reference.readiness import serve_ready
+from lbproof_reference.speaker.links import watch_links
 from lbproof_reference.speaker.loop import Speaker
 from lbproof_reference.speaker.source import Source
-from lbproof_reference.speaker.wire import watch_links
 
 if TYPE_CHECKING:
     import argparse

@@ -9,13 +9,14 @@ addresses of nodes, are not announced, whatever a status says.
 from __future__ import annotations
 
 import ipaddress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from lbproof_reference.kube import key_of
 from lbproof_reference.pools import build_index, parse_pools, pool_holding
 from lbproof_reference.reading import SkipLog
 from lbproof_reference.services import annotated_ip, annotated_pool, ingress_ips, is_managed
-from lbproof_reference.speaker.plan import Offer
+from lbproof_reference.speaker.plan import Allowed, Offer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -73,7 +74,7 @@ class AnnouncementPolicy:
         for advertisement in advertisements:
             with self._skip_log.reading("L2Advertisement", key_of(advertisement)):
                 self._advertisements.append(_Advertisement(advertisement.get("spec") or {}, able))
-        self._merged: dict[str, tuple[frozenset[str], frozenset[str] | None] | None] = {}
+        self._allowed: dict[str, tuple[Allowed, ...]] = {}
 
     def pools_of(self, key: str, service: Object) -> dict[bytes, str]:
         """Return the addresses of a Service that may be announced (packed), with the name of their pool."""
@@ -101,17 +102,18 @@ class AnnouncementPolicy:
         found: dict[bytes, Offer] = {}
         ready: frozenset[str] | None = None
         for address, pool in pools.items():
-            if pool not in self._merged:
+            if pool not in self._allowed:
                 labels = self._pools.get(pool, {})
-                self._merged[pool] = _merged([c for c in self._advertisements if c.selects(pool, labels)])
-            if (by := self._merged[pool]) is None:
+                chosen = [one.allowed for one in self._advertisements if one.selects(pool, labels)]
+                self._allowed[pool] = tuple(dict.fromkeys(chosen))
+            allowed = self._allowed[pool]
+            if not allowed:
                 continue
-            nodes, interfaces = by
             if service["spec"].get("externalTrafficPolicy") == "Local":
                 if ready is None:
                     ready = self._ready_nodes(slices)
-                nodes &= ready
-            found[address] = Offer(service=key, nodes=nodes, interfaces=interfaces)
+                allowed = tuple(replace(one, nodes=one.nodes & ready) for one in allowed)
+            found[address] = Offer(service=key, allowed=allowed)
         return found
 
     def _ready_nodes(self, slices: Iterable[Object]) -> frozenset[str]:
@@ -161,8 +163,10 @@ class _Advertisement:
         self._pools = spec.get("ipAddressPools") or []
         self._selectors = spec.get("ipAddressPoolSelectors") or []
         chosen = spec.get("nodeSelectors") or [{}]
-        self.nodes = frozenset(name for name, has in able.items() if any(matches(one, has) for one in chosen))
-        self.interfaces = frozenset(spec["interfaces"]) if spec.get("interfaces") else None
+        self.allowed = Allowed(
+            nodes=frozenset(name for name, has in able.items() if any(matches(one, has) for one in chosen)),
+            interfaces=frozenset(spec["interfaces"]) if spec.get("interfaces") else None,
+        )
         for selector in (*self._selectors, *chosen):  # reject a malformed selector now, not on first use
             matches(selector, {})
 
@@ -170,15 +174,6 @@ class _Advertisement:
         if not self._pools and not self._selectors:
             return True
         return pool in self._pools or any(matches(selector, labels) for selector in self._selectors)
-
-
-def _merged(by: list[_Advertisement]) -> tuple[frozenset[str], frozenset[str] | None] | None:
-    """Return the union of nodes and interfaces of several advertisements; None without an advertisement."""
-    if not by:
-        return None
-    nodes = frozenset[str]().union(*(advertisement.nodes for advertisement in by))
-    named = [advertisement.interfaces for advertisement in by]
-    return nodes, None if None in named else frozenset[str]().union(*(some for some in named if some))
 
 
 def service_of(endpoint_slice: Object) -> str:

@@ -17,16 +17,23 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Offer:
-    """Nodes and interfaces (None: any) that may announce an address, and its Service."""
+class Allowed:
+    """Nodes of one advertisement, and the interfaces (None: any) through which they may announce."""
 
-    service: str
     nodes: frozenset[str]
     interfaces: frozenset[str] | None = None
 
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """Service of an address, and who may announce it: several advertisements are alternatives."""
+
+    service: str
+    allowed: tuple[Allowed, ...]
+
     def allows(self, node: str, interface: str) -> bool:
         """Whether the node may announce through that interface."""
-        return node in self.nodes and (self.interfaces is None or interface in self.interfaces)
+        return any(node in a.nodes and (a.interfaces is None or interface in a.interfaces) for a in self.allowed)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +78,7 @@ def plan(view: SegmentView) -> Plan:
     """Return the difference between the claims of this speaker and those that it should have."""
     staying = {node: other for node, other in view.peers.items() if not other.leaving}
     interfaces = {node: other.interface for node, other in staying.items()} | {view.me: view.interface}
-    able: dict[tuple[frozenset[str], frozenset[str] | None], list[str]] = {}
+    able: dict[tuple[Allowed, ...], list[str]] = {}
     acquire: dict[bytes, Claim] = {}
     withdraw, defend, retain = list[bytes](), list[bytes](), list[bytes]()
     for address in view.claims.keys() | view.desired.keys() if view.addresses is None else view.addresses:
@@ -81,10 +88,9 @@ def plan(view: SegmentView) -> Plan:
             if own and (peer_claims or not view.leaving):
                 withdraw.append(address)
             continue
-        group = (offer.nodes, offer.interfaces)
-        if group not in able:
-            able[group] = [node for node, interface in interfaces.items() if offer.allows(node, interface)]
-        winner = elect(address, able[group], peer_claims | {view.me: own} if own else peer_claims)
+        if offer.allowed not in able:
+            able[offer.allowed] = [node for node, interface in interfaces.items() if offer.allows(node, interface)]
+        winner = elect(address, able[offer.allowed], peer_claims | {view.me: own} if own else peer_claims)
         if winner == view.me:
             if own and peer_claims:
                 defend.append(address)

@@ -1,0 +1,47 @@
+"""When an address is announced against another host that uses it: RFC 5227 section 2.4 (c)."""
+
+from __future__ import annotations
+
+import itertools
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lbproof_reference.speaker.conflicts import DEFEND_INTERVAL, EPISODE_SECONDS, Conflicts, Defence
+
+OURS, OTHER = b"\x0a\0\0\7", b"\x0a\0\0\x08"
+
+
+def test_a_conflict_is_answered_at_once_and_then_once_in_ten_seconds() -> None:
+    """The second frame of a pair, as ifup scripts send it, is followed by one announcement after the interval."""
+    conflicts = Conflicts()
+
+    assert conflicts.defend(OURS, 100.0) == Defence(0.0, begins=True)
+    assert conflicts.defend(OURS, 102.0) == Defence(8.0, begins=False)
+    assert conflicts.defend(OURS, 103.0) == Defence(None, begins=False)
+    assert conflicts.defend(OURS, 110.0) == Defence(10.0, begins=False)
+    assert conflicts.defend(OURS, 150.0) == Defence(0.0, begins=False)
+    assert conflicts.defend(OTHER, 150.0) == Defence(0.0, begins=True)
+
+
+def test_a_conflict_is_reported_again_after_it_ended() -> None:
+    """A host that repeats its announcement every minute is one conflict."""
+    conflicts = Conflicts()
+    times = [0.0, 60.0, 120.0, 120.0 + EPISODE_SECONDS]
+
+    assert [conflicts.defend(OURS, time).begins for time in times] == [True, False, False, True]
+
+
+@given(st.lists(st.floats(0, 5), max_size=60))
+def test_every_conflict_is_followed_by_an_announcement_but_never_two_within_the_interval(gaps: list[float]) -> None:
+    """Announcements are at least DEFEND_INTERVAL apart, and one follows each frame within that time."""
+    conflicts, now = Conflicts(), 0.0
+    frames, announced = list[float](), list[float]()
+    for gap in gaps:
+        now += gap
+        frames.append(now)
+        if (delay := conflicts.defend(OURS, now).delay) is not None:
+            announced.append(now + delay)
+
+    assert all(late - early > DEFEND_INTERVAL - 1e-6 for early, late in itertools.pairwise(announced))
+    assert all(any(frame <= at + 1e-6 and at <= frame + DEFEND_INTERVAL + 1e-6 for at in announced) for frame in frames)
