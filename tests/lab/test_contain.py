@@ -87,7 +87,7 @@ def writable(path):
     except OSError as error:
         return os.strerror(error.errno)
     return "yes"
-status = dict(line.rstrip().split(":", 1) for line in open("/proc/self/status"))
+status = {name: value.strip() for name, value in (line.split(":", 1) for line in open("/proc/self/status"))}
 print(json.dumps({
     "ids": [os.getuid(), os.getgid(), os.getgroups()],
     "capabilities": [status[which].lstrip("0") for which in ("CapBnd", "CapPrm", "CapEff", "CapAmb", "CapInh")],
