@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
+import zipfile
 from multiprocessing import get_context
 from typing import TYPE_CHECKING
 
 import pytest
 
-from lbproof.lab.components import Build, Component, ComponentError, ComponentOptions, GoTree, catalogue, ensure, find
+from lbproof.lab.components import (
+    VERSIONS,
+    Build,
+    Component,
+    ComponentError,
+    ComponentOptions,
+    GoTree,
+    catalogue,
+    ensure,
+    find,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -119,12 +131,62 @@ def test_a_full_disk_is_named_with_what_is_needed(
 
 
 def test_the_versions_are_those_of_the_go_module() -> None:
-    """The pinned versions and what go.mod builds are the same."""
+    """The pinned versions and sums, and what go.mod and go.sum name, are the same."""
     known = catalogue()
     build = known["etcd"].build
     assert build is not None
     assert build.tree.folder is not None
     module = (build.tree.folder / "go.mod").read_text()
+    sums = (build.tree.folder / "go.sum").read_text()
 
     assert f"k8s.io/kubernetes v{known['kubectl'].version}\n" in module
     assert f"go.etcd.io/etcd/server/v3 v{known['etcd'].version}\n" in module
+    assert f"k8s.io/kubernetes v{VERSIONS['kubernetes']} {VERSIONS['kubernetes-sum']}\n" in sums
+    assert f"go.etcd.io/etcd/server/v3 v{VERSIONS['etcd']} {VERSIONS['etcd-sum']}\n" in sums
+
+
+@pytest.fixture
+def proxy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A module proxy in a folder, which serves one module of one program."""
+    folder = tmp_path / "proxy/example.com/tiny/@v"
+    folder.mkdir(parents=True)
+    (folder / "v1.0.0.info").write_text('{"Version": "v1.0.0"}')
+    (folder / "v1.0.0.mod").write_text("module example.com/tiny\n")
+    with zipfile.ZipFile(folder / "v1.0.0.zip", "w") as archive:
+        archive.writestr("example.com/tiny@v1.0.0/go.mod", "module example.com/tiny\n")
+        archive.writestr("example.com/tiny@v1.0.0/main.go", MAIN)
+    monkeypatch.setenv("GOPROXY", f"file://{tmp_path}/proxy")
+    monkeypatch.setenv("GOMODCACHE", str(tmp_path / "modules"))
+
+
+@pytest.mark.usefixtures("proxy")
+def test_a_module_with_another_sum_than_the_pinned_one_is_one_line(options: ComponentOptions) -> None:
+    """Which module, and both sums; nothing of it is kept."""
+    pinned = "h1:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="
+    tree = GoTree(module="example.com/tiny@v1.0.0", sum=pinned)
+    one = Component(name="tiny", version="1.0.0", build=Build(tree=tree, package="."))
+
+    with pytest.raises(ComponentError) as caught:
+        bring({"tiny": one}, options, [])
+
+    said = re.escape("tiny cannot be had: the module example.com/tiny@v1.0.0 has the sum ")
+    assert re.fullmatch(rf"{said}h1:\S+=; pinned is {re.escape(pinned)}; nothing of it is kept", str(caught.value))
+    assert [path for path in options.cache.rglob("*") if path.is_file() and path.name != ".lock"] == []
+
+
+@pytest.mark.usefixtures("proxy")
+def test_a_module_that_no_go_sum_names_is_not_built(
+    options: ComponentOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even where the user's own settings of Go would accept it."""
+    settings = tmp_path / "go-env"
+    settings.write_text("GOFLAGS=-mod=mod\n")
+    monkeypatch.setenv("GOENV", str(settings))
+    folder = tmp_path / "unpinned"
+    folder.mkdir()
+    (folder / "go.mod").write_text("module unpinned\n\ngo 1.26\n\nrequire example.com/tiny v1.0.0\n")
+    (folder / "main.go").write_text('package main\nimport _ "example.com/tiny"\nfunc main() {}\n')
+    one = Component(name="unpinned", version="1", build=Build(tree=GoTree(folder=folder), package="."))
+
+    with pytest.raises(ComponentError, match=r"missing go\.sum entry for (go\.mod file|module)"):
+        bring({"unpinned": one}, options, [])

@@ -53,7 +53,7 @@ def test_a_build_keeps_how_the_internet_is_reached_and_nothing_that_changes_its_
 
     assert {name: made[name] for name in ("HTTPS_PROXY", "SSL_CERT_FILE", "HOME")}.items() <= hostile.items()
     assert not made.keys() & {"GOOS", "GODEBUG", "GOMAXPROCS", "LD_PRELOAD", "PYTHONPATH", "TZ"}
-    assert (made["LC_ALL"], made["GOFLAGS"], made["CGO_ENABLED"]) == ("C.UTF-8", "", "0")
+    assert (made["LC_ALL"], made["GOFLAGS"], made["CGO_ENABLED"]) == ("C.UTF-8", "-mod=readonly", "0")
 
 
 @pytest.mark.usefixtures("hostile")

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 from tests.mutants.mutant import fault, patch
 
 from lbproof_reference import frames
+from lbproof_reference.speaker import elect, offers, plan, segment, wire
 from lbproof_reference.speaker import loop as speaker
-from lbproof_reference.speaker import offers, plan, segment, wire
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from lbproof_reference.frames import ArpFrame
     from lbproof_reference.speaker.links import Link
@@ -28,7 +28,7 @@ LATE = 20
 @fault("L2-01", "TIER-06d", "ARTICLE-20")
 def two_announcers() -> None:
     """Every eligible node answers for every address."""
-    patch(plan, "elect", lambda *_: os.environ["NODE_NAME"])
+    patch(plan, "elect", lambda *_: elect.Station(os.environ["NODE_NAME"], "eth0"))
 
 
 @fault("L2-02")
@@ -59,8 +59,10 @@ def address_added_to_interface() -> None:
             bind(self.link.name, address)
         real(self, addresses)
 
-    def announce_own_addresses(link: Link, found: Mapping[bytes, plan.Offer | None]) -> dict[bytes, plan.Offer | None]:
-        return offers_for_link(replace(link, own=frozenset()), found)
+    def announce_own_addresses(
+        link: Link, links: Collection[Link], found: Mapping[bytes, plan.Offer | None]
+    ) -> dict[bytes, plan.Offer | None]:
+        return offers_for_link(link, [replace(one, own=frozenset()) for one in links], found)
 
     patch(speaker, "offers_for_link", announce_own_addresses)
     patch(speaker.SegmentSpeaker, "_announce", announce)
@@ -118,17 +120,17 @@ def no_takeover_and_no_recovery() -> None:
     """No speaker takes over from a killed one, which acquires nothing after its restart."""
     receive = segment.Segment.receive
 
-    def stay_silent(self: segment.Segment, heartbeat: Any, now: float) -> bool:  # noqa: ANN401
-        if heartbeat.node not in self.peers and heartbeat.sequence > LATE:
-            self.listen_until = float("inf")
-        return receive(self, heartbeat, now)
+    def stay_silent(self: segment.Segment, heartbeat: Any, frame: bytes, now: float) -> bool:  # noqa: ANN401
+        if heartbeat.station not in self.peers.live and heartbeat.sequence > LATE:
+            self._listen_from, self._listened = float("inf"), False
+        return receive(self, heartbeat, frame, now)
 
     suspend = segment.Segment.on_suspend
 
     def stay_silent_after_suspension(self: segment.Segment, gap: float, now: float) -> None:
-        listen_until = self.listen_until
+        listen_from = self._listen_from
         suspend(self, gap, now)  # on a busy machine this would reset the value that `receive` has set
-        self.listen_until = max(self.listen_until, listen_until)
+        self._listen_from = max(self._listen_from, listen_from)
 
     patch(segment.Segment, "receive", stay_silent)
     patch(segment.Segment, "on_suspend", stay_silent_after_suspension)
@@ -145,8 +147,7 @@ def preempts_current_announcer() -> None:
         return replace(found, withdraw=tuple(a for a in found.withdraw if a not in view.desired))
 
     def start_without_listening(self: segment.Segment, *, now: float, **kwargs: Any) -> None:  # noqa: ANN401
-        init(self, now=now, **kwargs)
-        self.listen_until = now
+        init(self, now=now - segment.LISTEN * kwargs["dead_interval"], **kwargs)
 
     patch(segment, "plan", keep_all)
     patch(segment.Segment, "__init__", start_without_listening)

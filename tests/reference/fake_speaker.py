@@ -12,11 +12,13 @@ import ipaddress
 import os
 import signal
 import sys
+import time
 from typing import TYPE_CHECKING
 
 import structlog
 
 from lbproof_reference.logs import set_up
+from lbproof_reference.speaker.keys import Keyring
 from lbproof_reference.speaker.links import watch_links
 from lbproof_reference.speaker.loop import Speaker
 from lbproof_reference.speaker.plan import Allowed, Offer
@@ -36,9 +38,11 @@ async def main(node: str, secret: str, addresses: list[str], nodes: list[str]) -
     loop = asyncio.get_running_loop()
     stopping = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stopping.set)
+    keyring = Keyring()
+    keyring.update(secret.encode(), b"", time.monotonic())
     speaker = Speaker(
         node=node,
-        secret=secret.encode(),
+        keyring=keyring,
         interval=INTERVAL,
         misses=3,
         on_acquired=lambda key: log.info("took", service=key),

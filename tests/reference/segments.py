@@ -22,6 +22,7 @@ from lbproof_reference.frames import ARP, BROADCAST, ETH_P_ARP, ETHERNET, REPLY,
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+KEY = "ours, 16 bytes at least"
 SPEAKER = Path(__file__).with_name("fake_speaker.py")
 
 
@@ -61,7 +62,7 @@ class SegmentOfTests:
         """Remove everything."""
         self.close()
 
-    def start(self, node: str, addresses: Iterable[str], key: str = "ours") -> None:
+    def start(self, node: str, addresses: Iterable[str], key: str = KEY) -> None:
         """Start the speaker of a node with these addresses."""
         self._spawn(node, addresses, key)
         self._release(node)
@@ -70,7 +71,7 @@ class SegmentOfTests:
         """Start all speakers; they get the addresses when all are ready. Raises AssertionError if one is not."""
         addresses = list(addresses)
         for node in self.nodes:
-            self._spawn(node, addresses, "ours")
+            self._spawn(node, addresses, KEY)
         deadline = time.monotonic() + 30  # includes the start of the interpreters
         for node in self.nodes:
             out = self.speakers[node].stdout

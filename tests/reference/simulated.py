@@ -1,89 +1,237 @@
-"""Speakers in simulated time: real segments, a simulated LAN that can be cut, and a clock of the test."""
+"""Speakers in simulated time: real segments, a simulated LAN whose every path can be cut, and a clock of the test.
+
+Events lie in one heap. A frame on the LAN is a number; the message that it stands for, and the keys that sign it, are
+in a table, so that nothing is encoded. What `loop.py` does with timers and sockets is done here for each station.
+"""
 
 from __future__ import annotations
 
+import heapq
+import itertools
+from dataclasses import dataclass, field, replace
+from functools import partial
+from random import Random
 from typing import TYPE_CHECKING
 
-from lbproof_reference.speaker.heartbeat import decode, encode
+from lbproof_reference.speaker.elect import Station
 from lbproof_reference.speaker.segment import Segment
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
-    from lbproof_reference.speaker.plan import Offer
+    from lbproof_reference.speaker.heartbeat import Heartbeat
+    from lbproof_reference.speaker.plan import Offer, Subnet
 
 INTERVAL = 0.05
 DEAD_INTERVAL = 3 * INTERVAL
 STEP = 0.001
+"""Greatest delay of a frame, and so of a measurement (s)."""
+GATHER = 0.002
+MAC = bytes(6)
+SUBNETS: tuple[Subnet, ...] = ((bytes([10, 0, 0, 0]), 16),)
+
+
+@dataclass(slots=True)
+class Simulated:
+    """One station: its segment, and what its event loop would hold."""
+
+    segment: Segment
+    due: float
+    timer: int = 0
+    last: float = 0.0
+    frozen: bool = False
+    gathering: bool = False
+    inbox: list[bytes] = field(default_factory=list)
+    keys: Callable[[float], tuple[bytes, ...]] = lambda _: (b"key",)
 
 
 class SimulatedLan:
-    """Nodes that receive each other's messages within 1 ms, unless they are cut off or frozen.
+    """Stations that receive each other's messages within 1 ms, unless a path between them is cut."""
 
-    Heartbeats of the nodes are out of phase. All decisions are made by `Segment`.
-    """
-
-    def __init__(self, nodes: Iterable[str], offers: Mapping[bytes, Offer]) -> None:
-        """Start all nodes at time 0 with the same offers."""
+    def __init__(self, nodes: Iterable[str], offers: Mapping[bytes, Offer], seed: int = 0) -> None:
+        """Start a station on `eth0` of each node at time 0 with the same offers."""
         self.now = 0.0
-        self.speakers = {
-            node: Segment(node=node, interface="eth0", boot=number, dead_interval=DEAD_INTERVAL, now=0)
-            for number, node in enumerate(nodes, start=1)
-        }
-        self.cut: set[str] = set()
-        self.frozen: set[str] = set()
+        self.random = Random(seed)  # noqa: S311 - a test's choices
+        self.stations: dict[Station, Simulated] = {}
+        self.lost: Callable[[Station, Station], bool] = lambda _sender, _receiver: False
+        """Whether a frame is lost on the way between two stations."""
+        self.delay: Callable[[], float] = lambda: self.random.random() * STEP
+        self.changed: Callable[[], None] = lambda: None
+        """Called after each event that may change who answers."""
+        self.frames: list[tuple[Heartbeat, tuple[bytes, ...], Station]] = []
+        """All messages sent, the keys that sign them, and who sent them first."""
+        self.events: list[tuple[float, int, Callable[[], None]]] = []
         self.double: dict[bytes, float] = {}
-        """Seconds per address with more than one answering node."""
+        """Seconds per address with more than one answering station."""
         self.silent: dict[bytes, float] = {}
-        """Seconds per address without an answering node."""
-        self._due = {node: INTERVAL * number / len(self.speakers) for number, node in enumerate(self.speakers)}
-        self._last = dict.fromkeys(self.speakers, 0.0)
-        self._inbox: dict[str, list[bytes]] = {node: [] for node in self.speakers}
+        """Seconds per address without an answering station."""
+        self._counter = itertools.count(1)
+        for node in nodes:
+            self.start(Station(node, "eth0"))
+        for number, one in enumerate(self.stations.values()):
+            one.due = INTERVAL * number / len(self.stations)
+            self._schedule(one)
         self.set_desired(offers)
+
+    def start(self, me: Station, *, subnets: tuple[Subnet, ...] = SUBNETS) -> Simulated:
+        """Start a station, or start it again with a new session."""
+        session = self.random.getrandbits(64)
+        segment = Segment(
+            me=me, mac=MAC, subnets=subnets, session=session, dead_interval=DEAD_INTERVAL, now=self.now
+        )  # fmt: skip
+        one = self.stations[me] = Simulated(segment, self.now + self.random.random() * STEP, last=self.now)
+        self._schedule(one)
+        return one
 
     def set_desired(self, changes: Mapping[bytes, Offer | None], *nodes: str) -> None:
         """Change the addresses to announce on these nodes (default: all)."""
-        for node in nodes or self.speakers:
-            self.speakers[node].set_desired(changes)
+        for station, one in self.stations.items():
+            if not nodes or station.node in nodes:
+                one.segment.set_desired(changes)
+                self._reconcile_soon(one, 0)
+
+    def answering(self, address: bytes) -> list[Station]:
+        """Return the stations that would answer a request now."""
+        return [
+            station
+            for station, one in self.stations.items()
+            if not one.frozen and one.segment.answers(address, self.now)
+        ]
 
     def answerers(self, address: bytes) -> list[str]:
         """Return the nodes that would answer a request now."""
-        return [
-            node
-            for node, speaker in self.speakers.items()
-            if node not in self.frozen and speaker.answers(address, self.now)
-        ]
+        return [station.node for station in self.answering(address)]
+
+    def of(self, node: str) -> Simulated:
+        """Return the station on `eth0` of a node."""
+        return self.stations[Station(node, "eth0")]
+
+    def freeze(self, node: str) -> None:
+        """Suspend a node: its frames are kept and not read."""
+        self.of(node).frozen = True
+
+    def thaw(self, one: Simulated) -> None:
+        """Resume a node."""
+        one.frozen = False
+        self.at(self.now, lambda: self._wake(one))
+
+    def leave(self, node: str) -> None:
+        """Start the handover of a node."""
+        self.of(node).segment.leave()
+        self._reconcile_soon(self.of(node), 0)
+
+    def at(self, when: float, act: Callable[[], None]) -> None:
+        """Do something at a time."""
+        heapq.heappush(self.events, (when, next(self._counter), act))
 
     def run(self, seconds: float) -> None:
         """Advance the time; `double` and `silent` start at 0."""
-        addresses = {address for speaker in self.speakers.values() for address in speaker.desired}
+        addresses = {address for one in self.stations.values() for address in one.segment.desired}
         self.double, self.silent = dict.fromkeys(addresses, 0.0), dict.fromkeys(addresses, 0.0)
-        for _ in range(round(seconds / STEP)):
-            self.now += STEP
-            for node in self.speakers.keys() - self.frozen:
-                self._turn(node)
+        until = self.now + seconds
+        while self.now < until:
             for address in addresses:
-                many = len(self.answerers(address))
+                many = len(self.answering(address))
                 self.double[address] += STEP * (many > 1)
                 self.silent[address] += STEP * (many == 0)
+            self.advance(self.now + STEP)
 
-    def _turn(self, node: str) -> None:
-        speaker = self.speakers[node]
-        heard, self._inbox[node] = self._inbox[node], []
-        for frame in heard:
-            speaker.receive(decode(frame, b"key"), self.now)
-        if self.now > self._due[node] + INTERVAL:
-            speaker.on_suspend(self.now - self._last[node], self.now)
-            self._due[node] = self.now
-        speaker.expire_peers(self.now)
-        due = self.now >= self._due[node]
-        if due:
-            self._due[node] += INTERVAL
-        if not speaker.is_settled(self.now):
-            speaker.reconcile(self.now)
-        if due or speaker.has_news:
-            self._last[node] = self.now
-            frames = [encode(heartbeat, b"key") for heartbeat in speaker.heartbeats()]
-            for other in self._inbox.keys() - {node}:
-                if not {node, other} & self.cut:
-                    self._inbox[other] += frames
+    def advance(self, until: float) -> None:
+        """Process the events up to a time (s)."""
+        while self.events and self.events[0][0] <= until:
+            when, _, act = heapq.heappop(self.events)
+            self.now = max(self.now, when)
+            act()
+        self.now = until
+
+    def broadcast(self, frame: bytes, sender: Station) -> None:
+        """Send a frame to all other stations."""
+        for receiver, one in self.stations.items():
+            if receiver != sender and not self.lost(sender, receiver):
+                self.at(self.now + self.delay(), partial(self._deliver, one, frame))
+
+    def record(self, heartbeat: Heartbeat, keys: tuple[bytes, ...], sender: Station) -> bytes:
+        """Return a frame that stands for a message."""
+        self.frames.append((heartbeat, keys, sender))
+        return (len(self.frames) - 1).to_bytes(8)
+
+    def _deliver(self, one: Simulated, frame: bytes) -> None:
+        if self.stations.get(one.segment.me) is not one:
+            return
+        if one.frozen:
+            one.inbox.append(frame)
+            return
+        self._awake(one)
+        self._receive(one, frame)
+        self.changed()
+
+    def _receive(self, one: Simulated, frame: bytes) -> None:
+        heartbeat, signed, sender = self.frames[int.from_bytes(frame)]
+        news = False
+        if set(one.keys(self.now)) & set(signed):
+            news = one.segment.receive(heartbeat, frame, self.now)
+        for relay in one.segment.peers.take_relays():
+            message, keys, _ = self.frames[int.from_bytes(relay)]
+            self.broadcast(self.record(replace(message, relayed=True), keys, sender), one.segment.me)
+        if news or one.segment.news_due() is not None:
+            self._reconcile_soon(one, GATHER)
+
+    def _awake(self, one: Simulated) -> None:
+        if self.now <= one.due + INTERVAL:
+            return
+        gap, one.due = self.now - one.last, self.now
+        inbox, one.inbox = one.inbox, []
+        for frame in inbox:
+            self._receive(one, frame)
+        one.segment.on_suspend(gap, self.now)
+        self._reconcile(one)
+
+    def _wake(self, one: Simulated) -> None:
+        """Do what the speaker's timer does."""
+        if one.frozen or self.stations.get(one.segment.me) is not one:
+            return
+        self._awake(one)
+        inbox, one.inbox = one.inbox, []
+        for frame in inbox:
+            self._receive(one, frame)
+        one.segment.expire_peers(self.now)
+        if self.now >= one.due:
+            one.due = max(one.due + INTERVAL, self.now)
+            self._send(one)
+        if not one.segment.is_settled(self.now):
+            self._reconcile(one)
+        self._schedule(one)
+        self.changed()
+
+    def _schedule(self, one: Simulated) -> None:
+        one.timer += 1
+        timer, when = one.timer, min(one.due, one.segment.next_deadline(self.now))
+        self.at(when, lambda: self._wake(one) if one.timer == timer else None)
+
+    def _reconcile_soon(self, one: Simulated, seconds: float) -> None:
+        if not one.gathering:
+            one.gathering = True
+            self.at(self.now + seconds, lambda: self._gather(one))
+
+    def _gather(self, one: Simulated) -> None:
+        one.gathering = False
+        if not one.frozen and self.stations.get(one.segment.me) is one:
+            self._awake(one)
+            self._reconcile(one)
+            self.changed()
+
+    def _reconcile(self, one: Simulated) -> None:
+        one.segment.reconcile(self.now)
+        if not one.segment.is_settled(self.now):
+            self._reconcile_soon(one, 0)
+        due = one.segment.news_due()
+        if due is not None and due <= self.now:
+            self._send(one)
+        elif due is not None:
+            self._reconcile_soon(one, due - self.now)
+
+    def _send(self, one: Simulated) -> None:
+        one.last = self.now
+        keys = one.keys(self.now)[:2]
+        for heartbeat in one.segment.heartbeats(self.now):
+            self.broadcast(self.record(heartbeat, keys, one.segment.me), one.segment.me)

@@ -2,45 +2,87 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+from dataclasses import replace
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lbproof_reference.speaker.elect import Claim, elect
-from lbproof_reference.speaker.heartbeat import CHUNK, Chunks, Heartbeat, InvalidHeartbeatError, decode, encode, is_news
-from lbproof_reference.speaker.plan import Allowed, Offer, PeerView, SegmentView, plan
-from lbproof_reference.speaker.segment import Segment
+from lbproof_reference.speaker.elect import Claim, Station, elect
+from lbproof_reference.speaker.heartbeat import (
+    HEARD_AT_ONCE,
+    Chunks,
+    Echo,
+    Heartbeat,
+    InvalidHeartbeatError,
+    decode,
+    encode,
+    key_id,
+    relayed,
+    room_for_claims,
+)
+from lbproof_reference.speaker.heartbeat import SUBNETS as SUBNETS_AT_MOST
+from lbproof_reference.speaker.plan import Allowed, Hearing, Offer, PeerView, SegmentView, Subnet, plan
 
-NODES = ("n1", "n2", "n3", "n4")
-ADDRESSES = [bytes([10, 0, 0, number]) for number in range(6)]
+NODES = tuple(Station(node, "eth0") for node in ("n1", "n2", "n3", "n4"))
+ME, PEER = NODES[:2]
+ADDRESSES = [bytes([10, 0, 0, number]) for number in range(12)]
+SUBNETS: tuple[Subnet, ...] = ((bytes([10, 0, 0, 0]), 24),)
+KEY = b"sixteen bytes or more"
 CLAIMS = st.builds(Claim, standing=st.integers(0, 4), epoch=st.integers(0, 9))
 HELD = st.dictionaries(st.sampled_from(ADDRESSES), CLAIMS)
 WORLD = st.dictionaries(st.sampled_from(NODES), HELD, min_size=1)
-WANTED = {address: Offer(service="ns/a", allowed=(Allowed(nodes=frozenset(NODES)),)) for address in ADDRESSES}
-DEAD_INTERVAL = 0.15
+RELAYED = 12
+"""Offset of the mark of a relayed copy."""
+PACKED = st.binary(min_size=4, max_size=4) | st.binary(min_size=16, max_size=16)
 HEARTBEATS = st.builds(
     Heartbeat,
-    node=st.text(st.characters(codec="utf-8"), max_size=40),
-    interface=st.text("eth0", max_size=15),
-    boot=st.integers(0, 2**63),
-    sequence=st.integers(0, 2**63),
+    station=st.builds(Station, st.text(st.characters(codec="utf-8"), max_size=40), st.text("eth0", max_size=15)),
+    mac=st.binary(min_size=6, max_size=6),
+    session=st.integers(0, 2**64 - 1),
+    sequence=st.integers(0, 2**31 - 1),
     dead_interval_ms=st.integers(1, 65535),
-    chunk=st.integers(0, 65535),
-    claims=st.dictionaries(
-        st.binary(min_size=4, max_size=4) | st.binary(min_size=16, max_size=16), CLAIMS, max_size=48
+    heard=st.dictionaries(
+        st.integers(0, 2**64 - 1), st.builds(Echo, st.integers(0, 2**31 - 1), st.booleans()), max_size=HEARD_AT_ONCE
     ),
+    rounds=st.integers(1, 255),
+    subnets=st.lists(st.tuples(PACKED, st.integers(0, 32)), max_size=SUBNETS_AT_MOST).map(tuple),
+    chunk=st.integers(0, 65535),
+    claims=st.dictionaries(PACKED, CLAIMS, max_size=20),
     leaving=st.booleans(),
+    receives=st.booleans(),
 )
 
 
+def offer(*nodes: str, interfaces: frozenset[str] | None = None) -> Offer:
+    """Return the offer of one advertisement."""
+    return Offer(service="ns/a", allowed=(Allowed(nodes=frozenset(nodes), interfaces=interfaces),))
+
+
+WANTED = dict.fromkeys(ADDRESSES, offer(*(station.node for station in NODES)))
+
+
+def view(me: Station = ME, **fields: Any) -> SegmentView:  # noqa: ANN401
+    """Return the view of a station that desires all addresses and claims none."""
+    some = {"desired": WANTED, "claims": {}, "peers": {}, "epochs": {}, "subnets": SUBNETS}
+    return SegmentView(me=me, **(some | fields))
+
+
+def peer(**fields: Any) -> PeerView:  # noqa: ANN401
+    """Return the view of a peer that can announce."""
+    return PeerView(**({"subnets": SUBNETS} | fields))
+
+
 @given(st.sampled_from(ADDRESSES), st.permutations(NODES), st.dictionaries(st.sampled_from(NODES), CLAIMS))
-def test_all_speakers_elect_the_same(address: bytes, order: list[str], claims: dict[str, Claim]) -> None:
+def test_all_speakers_elect_the_same(address: bytes, order: list[Station], claims: dict[Station, Claim]) -> None:
     """The result depends on candidates and claims, not on their order."""
     assert elect(address, order, claims) == elect(address, NODES, claims)
 
 
 @given(st.sampled_from(ADDRESSES), st.sampled_from(NODES))
-def test_the_loss_of_another_moves_nothing(address: bytes, lost: str) -> None:
+def test_the_loss_of_another_moves_nothing(address: bytes, lost: Station) -> None:
     """Without claims, only the addresses of the lost node move."""
     winner = elect(address, NODES, {})
     left = [node for node in NODES if node != lost]
@@ -56,178 +98,140 @@ def test_an_incumbent_keeps_its_address() -> None:
 
 
 @given(WORLD)
-def test_speakers_that_hear_each_other_end_with_one_announcer(world: dict[str, dict[bytes, Claim]]) -> None:
+def test_stations_that_hear_each_other_end_with_one_announcer(world: dict[Station, dict[bytes, Claim]]) -> None:
     """From any claims, two rounds of exchange and planning result in one announcer per address."""
     for _ in range(2):
-        heard = {node: PeerView(interface="eth0", claims=dict(held)) for node, held in world.items()}
-        for node, mine in world.items():
-            todo = plan(
-                SegmentView(
-                    me=node, interface="eth0", desired=WANTED, claims=mine,
-                    peers={n: o for n, o in heard.items() if n != node}, epochs={},
-                )
-            )  # fmt: skip
-            world[node] = {a: c for a, c in mine.items() if a not in todo.withdraw} | dict(todo.acquire)
+        heard = {station: peer(claims=dict(held)) for station, held in world.items()}
+        for station, mine in world.items():
+            todo = plan(view(station, claims=mine, peers={n: o for n, o in heard.items() if n != station}))
+            world[station] = {a: c for a, c in mine.items() if a not in todo.withdraw} | dict(todo.acquire)
 
     for address in ADDRESSES:
         assert sum(address in held for held in world.values()) == 1
 
 
 @given(WORLD)
-def test_a_listener_takes_nothing(world: dict[str, dict[bytes, Claim]]) -> None:
-    """A listening speaker acquires nothing, whatever others claim."""
-    others = {node: PeerView(interface="eth0", claims=held) for node, held in world.items()}
-    view = SegmentView(me="me", interface="eth0", desired=WANTED, claims={}, peers=others, epochs={}, listening=True)
+def test_a_listener_takes_nothing(world: dict[Station, dict[bytes, Claim]]) -> None:
+    """A listening station acquires nothing, whatever others claim."""
+    others = {station: peer(claims=held) for station, held in world.items()}
 
-    assert plan(view).acquire == {}
+    assert plan(view(Station("me", "eth0"), peers=others, listening=True)).acquire == {}
 
 
 def test_one_that_leaves_is_silent_only_after_its_successor_speaks() -> None:
-    """A leaving speaker withdraws only addresses that a successor claims."""
+    """A leaving station withdraws only addresses that a successor claims."""
     mine = {ADDRESSES[0]: Claim(standing=2, epoch=1), ADDRESSES[1]: Claim(standing=2, epoch=1)}
-    successor = PeerView(interface="eth0", claims={ADDRESSES[0]: Claim(standing=1, epoch=2)})
-    view = SegmentView(
-        me="n1", interface="eth0", desired=WANTED, claims=mine, peers={"n2": successor}, epochs={}, leaving=True
-    )
+    successor = peer(claims={ADDRESSES[0]: Claim(standing=1, epoch=2)})
 
-    assert plan(view).withdraw == (ADDRESSES[0],)
+    assert plan(view(claims=mine, peers={PEER: successor}, leaving=True)).withdraw == (ADDRESSES[0],)
 
 
 def test_only_named_nodes_and_interfaces_announce() -> None:
-    """An offer for other nodes or interfaces is not acquired."""
-    offer = Offer(service="ns/a", allowed=(Allowed(nodes=frozenset({"n1"}), interfaces=frozenset({"eth1"})),))
-    desired = {ADDRESSES[0]: offer}
+    """An offer for other nodes or interfaces is not acquired; a named interface needs no subnet with the address."""
+    desired = {ADDRESSES[0]: offer("n1", interfaces=frozenset({"eth1"}))}
 
-    assert plan(SegmentView(me="n1", interface="eth0", desired=desired, claims={}, peers={}, epochs={})).acquire == {}
-    assert plan(SegmentView(me="n2", interface="eth1", desired=desired, claims={}, peers={}, epochs={})).acquire == {}
-    assert (
-        ADDRESSES[0]
-        in plan(SegmentView(me="n1", interface="eth1", desired=desired, claims={}, peers={}, epochs={})).acquire
-    )
+    assert plan(view(Station("n1", "eth0"), desired=desired)).acquire == {}
+    assert plan(view(Station("n2", "eth1"), desired=desired)).acquire == {}
+    assert plan(view(Station("n1", "eth1"), desired=desired, subnets=())).acquire.keys() == desired.keys()
 
 
-@given(HEARTBEATS, st.binary(min_size=1))
-def test_a_heartbeat_is_read_as_it_was_written(heartbeat: Heartbeat, secret: bytes) -> None:
-    """Decoding returns the encoded heartbeat, also with Ethernet padding."""
-    assert decode(encode(heartbeat, secret) + bytes(20), secret) == heartbeat
+ELSEWHERE: tuple[Subnet, ...] = ((bytes([10, 9, 0, 0]), 24), (bytes([0xFE, 0x80, *bytes(14)]), 64))
+
+
+@pytest.mark.parametrize(
+    ("mine", "others", "announcers"),
+    [
+        (SUBNETS, SUBNETS, {ME, PEER}),
+        (SUBNETS, ELSEWHERE, {ME}),
+        (ELSEWHERE, SUBNETS, {PEER}),
+        (ELSEWHERE, ELSEWHERE, {ME, PEER}),
+    ],
+    ids=["both", "peer-elsewhere", "me-elsewhere", "nobody-there"],
+)
+def test_a_station_without_the_subnet_is_no_candidate(
+    mine: tuple[Subnet, ...], others: tuple[Subnet, ...], announcers: set[Station]
+) -> None:
+    """Only stations with a subnet of the address announce it, or all that are allowed if no station has one."""
+    todo = plan(view(subnets=mine, peers={PEER: PeerView(subnets=others)}))
+    found = ({ME} if todo.acquire else set()) | set(todo.awaits.values())
+
+    assert found == announcers
+    assert todo.acquire.keys() | todo.awaits.keys() == set(ADDRESSES)
+
+
+def test_one_that_was_passed_over_blocks_nothing() -> None:
+    """A winner that was awaited too long is left out for that address."""
+    waiting = plan(view(peers={PEER: peer()}))
+    assert set(waiting.awaits.values()) == {PEER}
+
+    after = plan(view(peers={PEER: peer()}, passed_over={address: {PEER} for address in waiting.awaits}))
+
+    assert after.acquire.keys() == set(ADDRESSES)
+
+
+@pytest.mark.parametrize("standing", [0, 5])
+def test_a_deaf_peer_that_receives_is_yielded_to(standing: int) -> None:
+    """A peer that cannot hear this station and receives other frames keeps what it claims, whatever the ranks."""
+    address = ADDRESSES[0]
+    deaf = peer(claims={address: Claim(standing=standing, epoch=1)}, hearing=Hearing.DEAF)
+    mine = {address: Claim(standing=3, epoch=3)}
+
+    assert plan(view(claims=mine, peers={PEER: deaf})).withdraw == (address,)
+
+
+@pytest.mark.parametrize("hearing", [Hearing.DOUBTED, Hearing.BROKEN])
+def test_a_deaf_peer_that_receives_nothing_takes_nothing(hearing: Hearing) -> None:
+    """A peer that shows no sign of receiving takes no address from this station; one that is broken keeps none."""
+    address = ADDRESSES[0]
+    deaf = peer(claims={address: Claim(standing=5, epoch=5)}, hearing=hearing)
+
+    assert plan(view(claims={address: Claim(standing=1, epoch=1)}, peers={PEER: deaf})).withdraw == ()
+    assert (address in plan(view(peers={PEER: deaf})).acquire) == (hearing is Hearing.BROKEN)
+
+
+@given(HEARTBEATS, st.lists(st.binary(min_size=16), min_size=1, max_size=2, unique=True))
+def test_a_heartbeat_is_read_as_it_was_written(heartbeat: Heartbeat, keys: list[bytes]) -> None:
+    """Decoding with either key returns the encoded heartbeat, also with Ethernet padding and as a relayed copy."""
+    data = encode(heartbeat, keys) + bytes(20)
+
+    for key in keys:
+        assert decode(data, [b"another key", key]) == heartbeat
+        assert decode(relayed(data), [key]) == replace(heartbeat, relayed=True)
 
 
 @given(HEARTBEATS, st.integers(0, 10_000), st.integers(1, 255))
 def test_no_changed_byte_is_believed(heartbeat: Heartbeat, place: int, change: int) -> None:
-    """A message with one changed byte, or of another Secret, is rejected."""
-    data = bytearray(encode(heartbeat, b"right"))
-    data[place % len(data)] ^= change
+    """A message with one changed byte, or of another Secret, is rejected; the mark of a relayed copy is not signed."""
+    data = bytearray(encode(heartbeat, [KEY]))
+    place %= len(data)
+    data[place] ^= change
 
+    with pytest.raises(InvalidHeartbeatError) if place != RELAYED else nullcontext():
+        decode(bytes(data), [KEY])
     with pytest.raises(InvalidHeartbeatError):
-        decode(bytes(data), b"right")
-    with pytest.raises(InvalidHeartbeatError):
-        decode(encode(heartbeat, b"wrong"), b"right")
+        decode(encode(heartbeat, [b"wrong"]), [KEY])
 
 
 @given(st.binary(max_size=200))
 def test_noise_is_refused(data: bytes) -> None:
-    """Random bytes are rejected with InvalidHeartbeatError."""
-    with pytest.raises(InvalidHeartbeatError):
-        decode(data, b"right")
+    """Random bytes are rejected with InvalidHeartbeatError, also behind the right magic and key ID."""
+    for noise in (data, b"LBP3" + key_id(KEY) + data):
+        with pytest.raises(InvalidHeartbeatError):
+            decode(noise, [KEY])
 
 
-def test_the_longest_message_fits_a_frame() -> None:
-    """A full chunk of IPv6 claims with the longest names is at most 1,500 bytes."""
-    many = Chunks()
+@pytest.mark.parametrize("size", [4, 16])
+def test_the_longest_message_fits_a_frame(size: int) -> None:
+    """A full chunk with the longest names, 40 sessions, eight subnets and two keys is at most 1,500 bytes."""
+    station = Station("n" * 253, "i" * 15)
+    many = Chunks(room_for_claims(station))
     for number in range(1000):
-        many.put(number.to_bytes(16), Claim(standing=1, epoch=1))
+        many.put(number.to_bytes(size), Claim(standing=1, epoch=1))
     heartbeat = Heartbeat(
-        node="n" * 253, interface="i" * 15, boot=1, sequence=1, dead_interval_ms=1, chunk=0, claims=many[0]
-    )
+        station=station, mac=bytes(6), session=1, sequence=1, dead_interval_ms=1,
+        heard=dict.fromkeys(range(HEARD_AT_ONCE), Echo(sequence=1, direct=True)), rounds=1,
+        subnets=((bytes(16), 64),) * SUBNETS_AT_MOST, chunk=0, claims=many[0],
+    )  # fmt: skip
 
-    assert len(heartbeat.claims) == CHUNK
-    assert len(encode(heartbeat, b"s")) <= 1500
-
-
-def test_the_past_is_not_news() -> None:
-    """A replayed message and one of an earlier boot are not news."""
-    heartbeat = Segment(node="n1", interface="eth0", boot=5, dead_interval=DEAD_INTERVAL, now=0).heartbeats()[0]
-
-    assert is_news(heartbeat, None)
-    assert not is_news(heartbeat, (5, heartbeat.sequence))
-    assert not is_news(heartbeat, (6, 0))
-
-
-def test_one_that_slept_yields_to_who_took_over() -> None:
-    """A suspended speaker withdraws an address that another one took over meanwhile."""
-    address = ADDRESSES[0]
-    offer = {address: WANTED[address]}
-    one = Segment(node="n1", interface="eth0", boot=1, dead_interval=DEAD_INTERVAL, now=0)
-    two = Segment(node="n2", interface="eth0", boot=2, dead_interval=DEAD_INTERVAL, now=0)
-    one.set_desired(offer)
-    two.set_desired(offer)
-    assert one.reconcile(0.2).acquire
-    for heartbeat in one.heartbeats():
-        two.receive(heartbeat, 0.2)
-    assert not two.reconcile(0.2).acquire
-
-    assert two.expire_peers(0.4) == ["n1"]
-    assert two.reconcile(0.4).acquire
-    for heartbeat in two.heartbeats():
-        one.receive(heartbeat, 1.0)
-    one.on_suspend(0.8, 1.0)
-
-    assert one.reconcile(1.0).withdraw == (address,)
-    assert not one.answers(address, 2.0)
-    for heartbeat in one.heartbeats():
-        two.receive(heartbeat, 1.0)
-    assert two.reconcile(1.0).withdraw == ()
-    assert two.answers(address, 1.0)
-
-
-def test_one_that_slept_for_a_term_is_silent_and_takes_nothing_until_it_has_listened_for_one() -> None:
-    """After a suspension of a dead interval a speaker listens for one before it answers or acquires."""
-    held, other = ADDRESSES[:2]
-    one = Segment(node="n1", interface="eth0", boot=1, dead_interval=DEAD_INTERVAL, now=0)
-    one.set_desired({held: WANTED[held]})
-    assert one.reconcile(0.2).acquire
-
-    one.on_suspend(DEAD_INTERVAL, 1.0)
-    one.set_desired({other: WANTED[other]})
-    listening = one.reconcile(1.0 + 0.9 * DEAD_INTERVAL)
-
-    assert not one.answers(held, 1.0 + 0.9 * DEAD_INTERVAL)
-    assert not listening.acquire
-    assert one.reconcile(1.0 + 1.1 * DEAD_INTERVAL).acquire.keys() == {other}
-    assert one.answers(held, 1.0 + 1.1 * DEAD_INTERVAL)
-
-
-def test_one_that_slept_for_less_than_a_term_goes_on() -> None:
-    """After a suspension shorter than the dead interval a speaker continues to answer."""
-    address = ADDRESSES[0]
-    one = Segment(node="n1", interface="eth0", boot=1, dead_interval=DEAD_INTERVAL, now=0)
-    one.set_desired({address: WANTED[address]})
-    assert one.reconcile(0.2).acquire
-
-    one.on_suspend(0.9 * DEAD_INTERVAL, 1.0)
-
-    assert one.answers(address, 1.0)
-
-
-def test_claims_arrive_in_chunks_and_leave_with_them() -> None:
-    """A thousand claims and their withdrawal arrive complete; a single change takes one message."""
-    only = Offer(service="ns/a", allowed=(Allowed(nodes=frozenset({"n1"})),))
-    many = dict.fromkeys((number.to_bytes(4) for number in range(1000)), only)
-    one = Segment(node="n1", interface="eth0", boot=1, dead_interval=DEAD_INTERVAL, now=0)
-    two = Segment(node="n2", interface="eth0", boot=2, dead_interval=DEAD_INTERVAL, now=0)
-    one.set_desired(many)
-    one.reconcile(0.2)
-    for heartbeat in one.heartbeats():
-        two.receive(heartbeat, 0.2)
-    assert two.peers["n1"].claims == one.claims
-
-    one.set_desired(dict.fromkeys(list(many)[3:]))
-    one.reconcile(0.3)
-    for heartbeat in one.heartbeats():
-        two.receive(heartbeat, 0.3)
-    assert set(two.peers["n1"].claims) == set(one.desired) == set(list(many)[:3])
-
-    one.heartbeats()
-    one.set_desired({ADDRESSES[0]: many[bytes(4)]})
-    assert ADDRESSES[0] in one.reconcile(0.4).acquire
-    assert len([heartbeat for heartbeat in one.heartbeats() if ADDRESSES[0] in heartbeat.claims]) == 1
+    assert len(heartbeat.claims) > 20
+    assert 1450 < len(encode(heartbeat, [KEY, KEY + KEY])) <= 1500

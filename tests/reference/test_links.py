@@ -180,7 +180,7 @@ def test_a_links_own_address_is_not_announced_on_it() -> None:
     link = Link(name="eth0", index=2, mac=bytes(6), subnets=subnets, own=frozenset({own}))
     offer = Offer(service="ns/a", allowed=(Allowed(nodes=frozenset({"n1"})),))
 
-    assert offers_for_link(link, {own: offer, other: offer}) == {own: None, other: offer}
+    assert offers_for_link(link, [link], {own: offer, other: offer}) == {own: None, other: offer}
 
 
 def test_a_watch_that_fails_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -126,8 +126,8 @@ def test_an_outsider_is_not_heard(segment: SegmentOfTests, client: Client) -> No
     owner = client.owner(VIP)
     other = next(node for node in segment.nodes if node != owner)
     segment.stop(other)
-    segment.start(other, ["10.9.0.250"], key="another")
-    client.wait_for("10.9.0.250", lambda who: who == [other])
+    segment.start(other, ["10.9.0.250"], key="another of 16 bytes")
+    client.wait_for("10.9.0.250", lambda who: who == [other], 30)  # includes the start of the interpreter
 
     assert client.answerers(VIP, 0.2) == [owner]
 

@@ -1,13 +1,15 @@
-"""Elect the announcer of an address: a function of the state that all speakers on the segment share.
+"""Elect the announcer of an address: a function of the state that all stations on the segment share.
 
-A speaker that claims an address keeps it while it is alive and eligible, so a returning node takes nothing back. If two
-speakers claim one address (healed partition, suspended process), the claim of higher rank wins:
+A station that claims an address keeps it while it is alive and able, so a returning node takes nothing back. If two
+stations claim one address (healed partition, suspended process), the claim of higher rank wins:
 
-1. standing: the lowest number of live speakers, itself included, that the claimant saw while holding the address.
-   An isolated node ranks below nodes that saw each other; a speaker that was suspended sets its claims to 0.
+1. standing: the lowest number of stations in mutual hearing, itself included, that the claimant saw while holding the
+   address. An isolated node ranks below nodes that hear each other; a suspended speaker sets its claims to 0.
 2. epoch: a takeover increments the highest epoch known for the address.
 3. score: highest random weight (Thaler and Ravishankar, 1998), also used if nobody claims the address. The loss of
-   a speaker moves only its own addresses.
+   a station moves only its own addresses.
+
+Stations that cannot hear this one (`deaf`) cannot yield to it: they come before all others.
 """
 
 from __future__ import annotations
@@ -15,27 +17,41 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
+
+
+class Station(NamedTuple):
+    """Interface of a node: the unit that hears, claims and is elected."""
+
+    node: str
+    interface: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
 class Claim:
-    """Rank of one speaker's claim on an address; the greater one wins."""
+    """Rank of one station's claim on an address; the greater one wins."""
 
     standing: int
     epoch: int
 
 
 @lru_cache(maxsize=1 << 17)
-def score(node: str, address: bytes) -> int:
-    """Return the weight of a node for an address: equal on every node, evenly distributed over addresses."""
-    return int.from_bytes(blake2b(node.encode() + b"\0" + address, digest_size=8).digest())
+def score(station: Station, address: bytes) -> int:
+    """Return the weight of a station for an address: equal on every node, evenly distributed over addresses."""
+    return int.from_bytes(blake2b("\0".join(station).encode() + b"\0" + address, digest_size=8).digest())
 
 
-def elect(address: bytes, candidates: Iterable[str], claims: Mapping[str, Claim]) -> str | None:
-    """Return the announcer among live, eligible `candidates`; `claims` are by node. None without a candidate."""
+def elect(
+    address: bytes, candidates: Iterable[Station], claims: Mapping[Station, Claim], deaf: Collection[Station] = ()
+) -> Station | None:
+    """Return the announcer among live, able `candidates`; `claims` are by station. None without a candidate."""
     nobody = Claim(standing=-1, epoch=0)
-    return max(candidates, key=lambda node: (claims.get(node, nobody), score(node, address), node), default=None)
+
+    def rank(station: Station) -> tuple[bool, Claim, bool, int, Station]:
+        is_deaf = station in deaf
+        return is_deaf and station in claims, claims.get(station, nobody), is_deaf, score(station, address), station
+
+    return max(candidates, key=rank, default=None)

@@ -7,21 +7,24 @@ and discards queued ARP requests before it does anything else.
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
 from typing import TYPE_CHECKING
 
 import structlog
 
 from lbproof_reference.frames import ETHERNET, announcements, arp_reply, read_arp
-from lbproof_reference.speaker.heartbeat import InvalidHeartbeatError, decode, encode
+from lbproof_reference.speaker.elect import Station
+from lbproof_reference.speaker.heartbeat import SUBNETS, InvalidHeartbeatError, decode, encode, relayed
 from lbproof_reference.speaker.segment import Segment
 from lbproof_reference.speaker.wire import Wire
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
+    from lbproof_reference.speaker.keys import Keyring
     from lbproof_reference.speaker.links import Link
-    from lbproof_reference.speaker.plan import Offer
+    from lbproof_reference.speaker.plan import Offer, Subnet
 
 ANNOUNCE_SECONDS = (0.0, 0.1, 1.1, 3.0)
 """Delays (s) of announcements: frames may be lost, and some hosts ignore changes within 1 s (`locktime`)."""
@@ -42,14 +45,14 @@ class SegmentSpeaker:
         link: Link,
         segment: Segment,
         *,
-        secret: bytes,
+        keyring: Keyring,
         interval: float,
         on_acquired: Callable[[str], None],
         lost: Callable[[], None],
     ) -> None:
         """Open the sockets. Raises OSError when the interface is gone."""
         self.link, self.segment = link, segment
-        self._secret, self._interval, self._on_acquired, self._lost = secret, interval, on_acquired, lost
+        self._keyring, self._interval, self._on_acquired, self._lost = keyring, interval, on_acquired, lost
         self._wire = Wire(link)
         self._loop = asyncio.get_running_loop()
         self.is_open = True
@@ -68,6 +71,11 @@ class SegmentSpeaker:
         self._loop.remove_reader(self._wire.heartbeat)
         self._loop.remove_reader(self._wire.arp)
         self._wire.close()
+
+    def set_link(self, link: Link) -> None:
+        """Use the subnets of the link as it is now."""
+        self.link = link
+        self.segment.set_subnets(_subnets(link))
 
     def set_desired(self, changes: Mapping[bytes, Offer | None]) -> None:
         """Change the addresses to announce on this segment; None removes one."""
@@ -97,13 +105,16 @@ class SegmentSpeaker:
         return now
 
     def _receive(self, now: float) -> bool:
-        news = False
+        news, keys = False, self._keyring.keys(now)
         for frame in self._wire.received(self._wire.heartbeat):
+            data = frame[ETHERNET.size :]
             try:
-                news |= self.segment.receive(decode(frame[ETHERNET.size :], self._secret), now)
+                news |= self.segment.receive(decode(data, keys), data, now)
             except InvalidHeartbeatError as error:
                 log.debug("invalid heartbeat", interface=self.link.name, error=str(error))
-        return news
+        for data in self.segment.peers.take_relays():
+            self._wire.send_heartbeat(relayed(data))
+        return news or self.segment.news_due() is not None
 
     def _on_heartbeat(self) -> None:
         if self._receive(self._awake()):
@@ -116,6 +127,9 @@ class SegmentSpeaker:
                 continue
             if arp.needs_reply and self.segment.answers(arp.target, now):
                 self._wire.send_arp(arp_reply(arp, self.link.mac))
+                self.segment.on_received(now)
+        if self.segment.news_due() is not None:
+            self._reconcile_soon(_GATHER_SECONDS)
 
     def _on_timer(self) -> None:
         now = self._awake()
@@ -124,23 +138,21 @@ class SegmentSpeaker:
             self.close()
             self._loop.call_later(self._interval, self._lost)  # opens it again if the link is up
             return
-        for name in self.segment.expire_peers(now):
-            log.info("peer dead", interface=self.link.name, node=name)
+        for peer in self.segment.expire_peers(now):
+            log.info("peer dead", interface=self.link.name, node=peer.node, peer_interface=peer.interface)
         if now >= self._heartbeat_due:
             self._heartbeat_due = max(self._heartbeat_due + self._interval, now)
             self._send_heartbeats(now)
         if not self.segment.is_settled(now):
             self._reconcile(now)
-        later = [self._heartbeat_due, self.segment.next_deadline() or self._heartbeat_due]
-        if self.segment.listen_until > now:
-            later.append(self.segment.listen_until)
-        self._due = min(later)
+        self._due = min(self._heartbeat_due, self.segment.next_deadline(now))
         self._timer = self._loop.call_at(self._due, self._on_timer)
 
     def _send_heartbeats(self, now: float) -> None:
         self._last_heartbeat = now
-        for heartbeat in self.segment.heartbeats():
-            self._wire.send_heartbeat(encode(heartbeat, self._secret))
+        keys = self._keyring.keys(now)
+        for heartbeat in self.segment.heartbeats(now):
+            self._wire.send_heartbeat(encode(heartbeat, keys))
 
     def _reconcile_soon(self, seconds: float) -> None:
         if not self._gathering:
@@ -158,8 +170,11 @@ class SegmentSpeaker:
             self._reconcile_soon(0)
         if done.acquire or done.withdraw:
             self._wire.accept_requests_for(self.segment.claims)
-        if self.segment.has_news:
+        due = self.segment.news_due()
+        if due is not None and due <= now:
             self._send_heartbeats(now)
+        elif due is not None:
+            self._reconcile_soon(due - now)
         fresh = (*done.acquire, *done.defend)
         if fresh:
             self._announce(fresh)
@@ -184,10 +199,10 @@ class Speaker:
     """Speaker of a node: one `SegmentSpeaker` for each link that is up."""
 
     def __init__(
-        self, *, node: str, secret: bytes, interval: float, misses: int, on_acquired: Callable[[str], None]
+        self, *, node: str, keyring: Keyring, interval: float, misses: int, on_acquired: Callable[[str], None]
     ) -> None:
         """Announce as `node`; `on_acquired(service)` is called for each acquired address."""
-        self._node, self._secret, self._on_acquired = node, secret, on_acquired
+        self._node, self._keyring, self._on_acquired = node, keyring, on_acquired
         self._interval, self._misses = interval, misses
         self._segment_speakers: dict[str, SegmentSpeaker] = {}
         self._offers: dict[bytes, Offer] = {}
@@ -195,18 +210,20 @@ class Speaker:
 
     def use_links(self, links: Mapping[str, Link]) -> None:
         """Apply the links that netlink reports; a new or replaced link starts with a listening period."""
-        self._links = links
+        is_changed, self._links = links != self._links, links
         for name, segment_speaker in list(self._segment_speakers.items()):
-            if not segment_speaker.is_open or not segment_speaker.link.is_same(links.get(name)):
+            link = links.get(name)
+            if link is None or not segment_speaker.is_open or not segment_speaker.link.is_same(link):
                 log.info("link down", interface=name)
                 segment_speaker.close()
                 del self._segment_speakers[name]
+            elif is_changed:
+                segment_speaker.set_link(link)
         for name, link in links.items():
             if name not in self._segment_speakers:
                 self._open_link(link)
-            elif self._segment_speakers[name].link != link:
-                self._segment_speakers[name].link = link
-                self._segment_speakers[name].set_desired(offers_for_link(link, self._offers))
+        if is_changed:
+            self._offer(self._offers)
 
     def set_desired(self, changes: Mapping[bytes, Offer | None]) -> None:
         """Change the addresses to announce; None removes one."""
@@ -215,8 +232,12 @@ class Speaker:
                 self._offers.pop(address, None)
             else:
                 self._offers[address] = offer
+        self._offer(changes)
+
+    def _offer(self, changes: Mapping[bytes, Offer | None]) -> None:
         for segment_speaker in self._segment_speakers.values():
-            segment_speaker.set_desired(offers_for_link(segment_speaker.link, changes))
+            link = segment_speaker.link
+            segment_speaker.set_desired(offers_for_link(link, self._links.values(), changes))
 
     async def leave(self) -> None:
         """Hand over all addresses, with a timeout, then close."""
@@ -233,9 +254,10 @@ class Speaker:
     def _open_link(self, link: Link) -> None:
         now = time.monotonic()
         segment = Segment(
-            node=self._node,
-            interface=link.name,
-            boot=time.time_ns(),
+            me=Station(self._node, link.name),
+            mac=link.mac,
+            subnets=_subnets(link),
+            session=secrets.randbits(64),
             dead_interval=self._interval * self._misses,
             now=now,
         )
@@ -243,7 +265,7 @@ class Speaker:
             segment_speaker = SegmentSpeaker(
                 link,
                 segment,
-                secret=self._secret,
+                keyring=self._keyring,
                 interval=self._interval,
                 on_acquired=self._on_acquired,
                 lost=lambda: self.use_links(self._links),
@@ -253,16 +275,28 @@ class Speaker:
             return
         log.info("link up", interface=link.name, mac=link.mac.hex(":"))
         self._segment_speakers[link.name] = segment_speaker
-        segment_speaker.set_desired(offers_for_link(link, self._offers))
+        segment_speaker.set_desired(offers_for_link(link, self._links.values(), self._offers))
 
 
-def offers_for_link(link: Link, offers: Mapping[bytes, Offer | None]) -> dict[bytes, Offer | None]:
-    """Return the offers, with None for those not allowed on this link and for the link's own addresses."""
+def offers_for_link(
+    link: Link, links: Collection[Link], offers: Mapping[bytes, Offer | None]
+) -> dict[bytes, Offer | None]:
+    """Return the offers, with None for what is not for this one of the node's links.
+
+    That is: the node's own addresses, and addresses that another link reaches and this one does not, unless an
+    advertisement names this one. Which of the stations on the segment reach an address is decided by `plan`.
+    """
 
     def is_allowed(address: bytes, offer: Offer) -> bool:
-        if address in link.own:
+        if any(address in one.own for one in links):
             return False
-        reaches = link.reaches(address)
-        return any(reaches if a.interfaces is None else link.name in a.interfaces for a in offer.allowed)
+        named = any(one.interfaces is not None and link.name in one.interfaces for one in offer.allowed)
+        return named or link.reaches(address) or not any(one.reaches(address) for one in links)
 
     return {address: offer if offer and is_allowed(address, offer) else None for address, offer in offers.items()}
+
+
+def _subnets(link: Link) -> tuple[Subnet, ...]:
+    """Return the subnets that a heartbeat names: the largest ones, link-local ones last."""
+    ordered = sorted(link.subnets, key=lambda subnet: (subnet.is_link_local, -subnet.num_addresses))
+    return tuple((subnet.network_address.packed, subnet.prefixlen) for subnet in ordered[:SUBNETS])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ import structlog
 
 from lbproof_reference.kube import Kube
 from lbproof_reference.readiness import serve_ready
+from lbproof_reference.speaker.keys import Keyring, read_keys
 from lbproof_reference.speaker.links import watch_links
 from lbproof_reference.speaker.loop import Speaker
 from lbproof_reference.speaker.source import Source
@@ -46,15 +48,17 @@ async def serve(options: argparse.Namespace) -> None:
     loop.set_exception_handler(_exit_on_error)
     loop.add_signal_handler(signal.SIGTERM, stopping.set)
     kube = Kube(options.api, options.account)
-    if not (secret := _read(options.secret_file)):
+    keyring = Keyring()
+    keyring.update(*read_keys(options.secret_file), time.monotonic())
+    if not keyring.keys(time.monotonic()):
         log.info("waiting for the heartbeat key", file=str(options.secret_file))
-    while not stopping.is_set() and not secret:
+    while not stopping.is_set() and not keyring.keys(time.monotonic()):
         await asyncio.sleep(0.2)
-        secret = _read(options.secret_file)
+        keyring.update(*read_keys(options.secret_file), time.monotonic())
     source = Source(kube, node=options.node, lb_class=options.lb_class, namespace=options.namespace)
     speaker = Speaker(
         node=options.node,
-        secret=secret,
+        keyring=keyring,
         interval=options.heartbeat,
         misses=options.misses,
         on_acquired=source.record_announcement,
@@ -65,14 +69,26 @@ async def serve(options: argparse.Namespace) -> None:
         lambda error: links_lost(error, ending=loop.is_closed()),
     )
     async with server:
-        work = asyncio.create_task(source.run(speaker.set_desired, _set_realtime_priority))
+        work = [
+            asyncio.create_task(source.run(speaker.set_desired, _set_realtime_priority)),
+            asyncio.create_task(_follow_keys(keyring, options.secret_file)),
+        ]
         stop = asyncio.create_task(stopping.wait())
-        await asyncio.wait([work, stop], return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait([*work, stop], return_when=asyncio.FIRST_COMPLETED)
         await speaker.leave()
-        work.cancel()
-        await asyncio.wait([work])
-    if not work.cancelled():
-        work.result()
+        for task in work:
+            task.cancel()
+        await asyncio.wait(work)
+    for task in work:
+        if not task.cancelled():
+            task.result()
+
+
+async def _follow_keys(keyring: Keyring, file: Path) -> None:
+    """Read the keys again each second: the kubelet replaces them when the Secret changes."""
+    while True:
+        await asyncio.sleep(1)
+        keyring.update(*read_keys(file), time.monotonic())
 
 
 def _exit_on_error(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
@@ -86,10 +102,3 @@ def links_lost(error: Exception, *, ending: bool) -> None:
     if not ending:
         log.error("fatal: links are no longer watched", error=repr(error))
         os._exit(70)
-
-
-def _read(file: Path) -> bytes:
-    try:
-        return file.read_bytes()
-    except FileNotFoundError:
-        return b""

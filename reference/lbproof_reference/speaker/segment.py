@@ -2,135 +2,153 @@
 
 Times are seconds of a monotonic clock. The order of steps in `on_suspend` and `reconcile` makes them safe: stop
 answering before sending, and receive before acquiring.
+
+What is guaranteed, with T the dead interval (three heartbeats by default) and counted from the last fault, replays and
+rotations of keys not being faults. Stations hear each other if they are joined by links that carry frames both ways.
+
+- At most one of the stations that hear each other answers for an address, after 2 T.
+- At least one does, if one is able to (it is up, knows the address, may announce it and has its subnet), after 5 T, and
+  2 T more for each live station that comes first and does not claim. After the death of a station alone: T and a
+  heartbeat, if the next one is able.
+- If frames are then lost on the only way from A to B: A yields once B has shown that it receives frames, with the first
+  heartbeat or request for an address of its own that reaches it, and gets what B claims back when B hears A again.
+
+Assumptions: frames arrive within T/2 or not at all; who has a key follows the protocol; keys are rotated as in `keys`;
+timers are not later than a heartbeat, or the suspension is noticed (`on_suspend`). Not guaranteed: parts of a cut
+segment have an announcer each; a station that hears another that never heard it ignores it, as it would a replay; a
+station that claims an address and does not answer is not noticed.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+import math
+from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
 from lbproof_reference.speaker.elect import Claim
-from lbproof_reference.speaker.heartbeat import Chunks, Heartbeat, is_news
+from lbproof_reference.speaker.heartbeat import Chunks, Heartbeat, room_for_claims
+from lbproof_reference.speaker.peers import Peers
 from lbproof_reference.speaker.plan import Offer, PeerView, Plan, SegmentView, plan
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-RETAIN_SECONDS = 0.3
-"""Time to wait for a successor before an address is withdrawn that this speaker may no longer announce."""
+    from lbproof_reference.speaker.elect import Station
+    from lbproof_reference.speaker.plan import Subnet
 
-
-@dataclass(slots=True, kw_only=True)
-class Peer:
-    """State of another speaker; kept after its death, to detect replayed messages."""
-
-    last: tuple[int, int]
-    deadline: float
-    dead_interval: float
-    interface: str
-    alive: bool = True
-    leaving: bool = False
-    claims: dict[bytes, Claim] = field(default_factory=dict)
-    chunks: dict[int, Mapping[bytes, Claim]] = field(default_factory=dict)
-    """The same claims, by chunk."""
-
-    def claim(self, chunk: int, claims: Mapping[bytes, Claim]) -> set[bytes]:
-        """Replace a chunk of claims. Return the addresses whose claim changed."""
-        before = self.chunks.get(chunk, {})
-        if claims == before:
-            return set()
-        self.chunks[chunk] = claims
-        for address in before.keys() - claims.keys():
-            if not any(address in other for other in self.chunks.values()):
-                del self.claims[address]
-        self.claims |= claims
-        return {address for address, _ in before.items() ^ claims.items()}
+PATIENCE = 2
+"""Dead intervals after which a winner that has not claimed an address is passed over."""
+LISTEN = 3
+"""Most dead intervals to listen for, while sessions are heard that are not proven."""
+_HURRY = 8
+"""Fraction of a dead interval between messages that answer a new session."""
+_RECEIVED_SECONDS = 1.0
 
 
 class Segment:
-    """State of the segment behind `interface` as known by speaker `node`."""
+    """State of the segment of station `me`, which starts with a random `session` (64 bits)."""
 
-    def __init__(self, *, node: str, interface: str, boot: int, dead_interval: float, now: float) -> None:
-        """Listen for `dead_interval` (s) before anything is acquired."""
-        self.node, self.interface, self._boot, self._dead_interval = node, interface, boot, dead_interval
+    def __init__(
+        self, *, me: Station, mac: bytes, subnets: tuple[Subnet, ...], session: int, dead_interval: float, now: float
+    ) -> None:
+        """Listen for `dead_interval` (s) before anything is acquired, and longer if a peer is not proven by then."""
+        self.me, self.mac, self.subnets = me, mac, subnets
         self.desired: dict[bytes, Offer] = {}
         self.claims: dict[bytes, Claim] = {}
-        self.peers: dict[str, Peer] = {}
-        self.listen_until = now + dead_interval
+        self.peers = Peers(me=me, session=session, dead_interval=dead_interval)
         self.leaving = False
+        self._session, self._dead_interval = session, dead_interval
+        self._listen_from = now
+        self._listened = False
         self._mute_until = now
         self._epochs: dict[bytes, int] = {}
         self._contested: set[bytes] = set()
-        self._retain_until: dict[bytes, float] = {}
+        self._awaited: dict[bytes, tuple[Station, float]] = {}  # winner that has not claimed, and until when
+        self._passed_over: dict[bytes, set[Station]] = {}
         self._pending: dict[bytes, None] = {}  # addresses to decide on, in order
-        self._listened = False
-        self._chunks = Chunks()
-        self._unsent_chunks: set[int] = set()  # chunks
+        self._chunks = Chunks(room_for_claims(me))
+        self._unsent_chunks: set[int] = set()
         self._sent_once: set[int] = set()
         self._sequence = self._turn = 0
+        self._is_hurried = False
+        self._sent = self._lost = self._received = -math.inf  # times: of messages, a peer's death, and frames
 
     def set_desired(self, changes: Mapping[bytes, Offer | None]) -> None:
         """Change the addresses to announce; None removes one."""
         for address, offer in changes.items():
             if offer is None:
                 self.desired.pop(address, None)
+                self._passed_over.pop(address, None)
             else:
                 self.desired[address] = offer
             self._pending[address] = None
+
+    def set_subnets(self, subnets: tuple[Subnet, ...]) -> None:
+        """Change the subnets of the interface."""
+        self.subnets = subnets
+        self._mark_all_pending()
 
     def answers(self, address: bytes, now: float) -> bool:
         """Whether a request for the address is answered."""
         return address in self.claims and now >= self._mute_until
 
-    def receive(self, heartbeat: Heartbeat, now: float) -> bool:
-        """Process an authenticated heartbeat. Return True if it may change who announces what."""
-        peer = self.peers.get(heartbeat.node)
-        if heartbeat.node == self.node or not is_news(heartbeat, peer.last if peer else None):
+    def receive(self, heartbeat: Heartbeat, frame: bytes, now: float) -> bool:
+        """Process an authenticated heartbeat (encoded: `frame`). Return True if it may change who announces what."""
+        if heartbeat.session == self._session:  # relayed
             return False
-        dead_interval = heartbeat.dead_interval_ms / 1000
-        is_new = peer is None or not peer.alive or peer.last[0] != heartbeat.boot
-        if peer is None or is_new:
-            peer = self.peers[heartbeat.node] = Peer(
-                last=(0, 0), deadline=0, dead_interval=dead_interval, interface=heartbeat.interface
-            )
+        self.on_received(now)
+        mutual, before = self.peers.mutual, self.peers.live.get(heartbeat.station)
+        seen = (before.session, before.leaving, before.subnets, before.hearing) if before else None
+        peer = self.peers.receive(heartbeat, frame, now)
+        if peer is None:
+            return False
+        peer.leaving, peer.subnets = heartbeat.leaving, heartbeat.subnets
+        if before is not peer:
+            for passed_over in self._passed_over.values():
+                passed_over.discard(heartbeat.station)
             self._mark_all_unsent()
-        if is_new or peer.leaving != heartbeat.leaving:
+        if seen != (peer.session, peer.leaving, peer.subnets, peer.hearing):
             self._mark_all_pending()
-        peer.last = (heartbeat.boot, heartbeat.sequence)
-        peer.deadline, peer.dead_interval = now + dead_interval, dead_interval
-        peer.interface, peer.leaving = heartbeat.interface, heartbeat.leaving
+        if self.peers.mutual < mutual:
+            self._cap_standing(1 + self.peers.mutual)
         for address in peer.claim(heartbeat.chunk, heartbeat.claims):
             self._pending[address] = None
             if claim := heartbeat.claims.get(address):
                 self._epochs[address] = max(self._epochs.get(address, 0), claim.epoch)
+                self._passed_over.get(address, set()).discard(heartbeat.station)
         return bool(self._pending)
 
-    def expire_peers(self, now: float) -> list[str]:
-        """Mark peers whose dead interval has passed as dead, and return their names."""
-        dead = [name for name, peer in self.peers.items() if peer.alive and peer.deadline <= now]
-        for name in dead:
-            self.peers[name].alive = False
-            self.peers[name].claims, self.peers[name].chunks = {}, {}
+    def on_received(self, now: float) -> None:
+        """Note that a frame arrived: a heartbeat, or a request that this station answers."""
+        self._is_hurried |= self._received <= self._lost < now
+        self._received = now
+
+    def expire_peers(self, now: float) -> list[Station]:
+        """Forget the peers whose dead interval has passed, and return them."""
+        dead = self.peers.expire(now)
         if dead:
+            self._lost = now
+            self._cap_standing(1 + self.peers.mutual)
+        if self.peers.expire_doubts(now) or dead:
             self._mark_all_pending()
-            self._cap_standing(1 + sum(peer.alive for peer in self.peers.values()))
         return dead
 
-    def next_deadline(self) -> float | None:
-        """Return when the next peer or retained address expires (monotonic, s); None if there is none."""
-        alive = [peer.deadline for peer in self.peers.values() if peer.alive]
-        return min([*alive, *self._retain_until.values()], default=None)
+    def next_deadline(self, now: float) -> float:
+        """Return when a peer or an awaited claim expires, or listening ends (monotonic, s); infinity: never."""
+        awaited = (until for _, until in self._awaited.values())
+        listened = self._listen_from + self._dead_interval
+        return min([*self.peers.deadlines(), *awaited, listened if listened > now else math.inf])
 
     def on_suspend(self, gap: float, now: float) -> None:
         """Restart all peer timers; if `gap` (s) reaches our own dead interval, assume that peers declared us dead.
 
         In that case answer nothing until a dead interval has passed, and let any peer's claim win over our own.
         """
-        for peer in self.peers.values():
-            peer.deadline = now + peer.dead_interval
+        self.peers.restart_timers(now)
         if gap >= self._dead_interval:
-            self.listen_until = self._mute_until = now + self._dead_interval
+            self._listen_from, self._listened = now, False
+            self._mute_until = now + self._dead_interval
             self._cap_standing(0)
 
     def reconcile(self, now: float, most: int | None = None) -> Plan:
@@ -138,30 +156,33 @@ class Segment:
 
         An address is in `defend` once per contest. `is_settled` tells whether addresses are left.
         """
-        listening = now < self.listen_until
+        listening = self._is_listening(now)
         if not listening and not self._listened:
             self._mark_all_pending()
         self._listened = not listening
-        overdue = [address for address, until in self._retain_until.items() if until <= now]
-        self._pending |= dict.fromkeys(overdue)
+        for address, (station, until) in self._awaited.items():
+            if until <= now:
+                self._passed_over.setdefault(address, set()).add(station)
+                self._pending[address] = None
         addresses = list(islice(self._pending, most))
         peers = {
-            name: PeerView(interface=peer.interface, claims=peer.claims, leaving=peer.leaving)
-            for name, peer in self.peers.items()
-            if peer.alive
+            station: PeerView(subnets=peer.subnets, claims=peer.claims, leaving=peer.leaving, hearing=peer.hearing)
+            for station, peer in self.peers.live.items()
         }
         todo = plan(
             SegmentView(
-                me=self.node, interface=self.interface, desired=self.desired, claims=self.claims, peers=peers,
-                epochs=self._epochs, listening=listening, leaving=self.leaving, addresses=addresses, overdue=overdue,
+                me=self.me, subnets=self.subnets, desired=self.desired, claims=self.claims, peers=peers,
+                epochs=self._epochs, passed_over=self._passed_over, listening=listening, leaving=self.leaving,
+                addresses=addresses,
             )
         )  # fmt: skip
         for address in addresses:
             del self._pending[address]
-            if address not in todo.retain:
-                self._retain_until.pop(address, None)
-        for address in todo.retain:
-            self._retain_until.setdefault(address, now + RETAIN_SECONDS)
+            awaited = todo.awaits.get(address)
+            if awaited is None or listening:
+                self._awaited.pop(address, None)
+            elif self._awaited.get(address, (None,))[0] != awaited:
+                self._awaited[address] = (awaited, now + PATIENCE * self._dead_interval)
         for address in todo.withdraw:
             del self.claims[address]
             self._unsent_chunks.add(self._chunks.drop(address))
@@ -175,8 +196,8 @@ class Segment:
 
     def is_settled(self, now: float) -> bool:
         """Whether there is nothing to do for `reconcile`."""
-        news = self._pending or (not self._listened and now >= self.listen_until)
-        return not news and all(until > now for until in self._retain_until.values())
+        news = self._pending or not (self._listened or self._is_listening(now))
+        return not news and all(until > now for _, until in self._awaited.values())
 
     def leave(self) -> None:
         """Announce in heartbeats that this speaker leaves; claims are answered until a peer takes them over."""
@@ -184,25 +205,35 @@ class Segment:
         self._mark_all_unsent()
         self._mark_all_pending()
 
-    def heartbeats(self) -> list[Heartbeat]:
+    def heartbeats(self, now: float) -> list[Heartbeat]:
         """Return the due messages: the next chunk, changed chunks, and those changed the last time."""
         self._turn = (self._turn + 1) % len(self._chunks)
         due = self._unsent_chunks | self._sent_once | {self._turn}
         self._sent_once, self._unsent_chunks = self._unsent_chunks, set()
-        return [self._heartbeat(number) for number in sorted(due)]
-
-    @property
-    def has_news(self) -> bool:
-        """Whether changed chunks should be sent at once."""
-        return bool(self._unsent_chunks)
-
-    def _heartbeat(self, number: int) -> Heartbeat:
-        self._sequence += 1
-        return Heartbeat(
-            node=self.node, interface=self.interface, boot=self._boot, sequence=self._sequence,
-            dead_interval_ms=round(self._dead_interval * 1000), chunk=number,
-            claims=self._chunks[number], leaving=self.leaving,
+        self._sent, self._is_hurried = now, False
+        heard, rounds = self.peers.heard(self._sequence + 1, now)
+        common = Heartbeat(
+            station=self.me, mac=self.mac, session=self._session, sequence=0, heard=heard, rounds=rounds,
+            dead_interval_ms=round(self._dead_interval * 1000), subnets=self.subnets,
+            chunk=0, claims={}, leaving=self.leaving,
+            receives=self._received > self._lost and now - self._received <= _RECEIVED_SECONDS,
         )  # fmt: skip
+        messages = []
+        for number in sorted(due):
+            self._sequence += 1
+            messages.append(replace(common, sequence=self._sequence, chunk=number, claims=self._chunks[number]))
+        return messages
+
+    def news_due(self) -> float | None:
+        """Return when a message should be sent (monotonic, s): at once for changed chunks, soon for a new session."""
+        if self._unsent_chunks:
+            return self._sent
+        return self._sent + self._dead_interval / _HURRY if self._is_hurried or self.peers.has_new else None
+
+    def _is_listening(self, now: float) -> bool:
+        passed = now - self._listen_from
+        most = LISTEN if self.peers.has_unproven(now) else 1
+        return not self._listened and passed < most * self._dead_interval
 
     def _claim(self, address: bytes, claim: Claim) -> None:
         self.claims[address] = claim

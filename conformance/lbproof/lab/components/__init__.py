@@ -1,8 +1,9 @@
 """Components: pinned releases of the real programs that a lab runs, and their sources.
 
 Sources in order, each shown on screen: a folder that the user names, the cache, the official release checked against
-its published checksum, and a build from Go modules. agnhost and MetalLB are published as images only, so they are
-always built; nginx comes from the distribution. A component is stored complete or not at all.
+its checksum in versions.toml, and a build from Go modules, which go.sum and versions.toml pin. agnhost and MetalLB are
+published as images only, so they are always built; nginx comes from the distribution. A component is stored complete
+or not at all.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING
 
-from lbproof.lab.components import cache, debian
+from lbproof.lab.components import cache, debian, download
 from lbproof.lab.components.base import ComponentError, ComponentOptions, no_space
 from lbproof.lab.components.catalogue import LAB, VERSIONS, Build, Component, GoTree, Release, catalogue
 from lbproof.lab.components.fill import Filling
@@ -89,10 +90,12 @@ def source_of(
     component = _component(name, known or catalogue(options.kubernetes))
     if component.debian:
         return f"Debian's package {component.debian[0]}, unpacked without being installed"
-    sources = [f"download from {options.mirror or component.release.host}"] if component.release else []
+    sources = []
+    if component.release and download.pinned(component.release):
+        sources.append(f"download from {options.mirror or component.release.host}")
     if component.build:
         sources.append("build from Go modules")
-    return ", else ".join(sources)
+    return ", else ".join(sources) or "a folder that you name; its release is not pinned in versions.toml"
 
 
 def _component(name: str, known: Mapping[str, Component]) -> Component:

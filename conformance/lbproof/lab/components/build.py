@@ -95,12 +95,15 @@ def _module(source: GoTree, temporary: Path, progress: Progress) -> Path:
     said = _go(["mod", "download", "-json", source.module], temporary, f"getting {source.module}", progress)
     row = json.loads(said)
     if row["Sum"] != source.sum:
-        raise SourceError(f"{source.module} has the wrong hash: {row['Sum']} instead of {source.sum}")
+        raise SourceError(
+            f"the module {source.module} has the sum {row['Sum']}; pinned is {source.sum}; nothing of it is kept"
+        )
     return Path(row["Dir"])
 
 
 def _local() -> dict[str, str]:
-    return only(*_OF_USER) | {"GOTOOLCHAIN": "local", "GOFLAGS": "", "GOWORK": "off", "CGO_ENABLED": "0"}
+    # -mod=readonly and not "": an empty GOFLAGS leaves that of `go env -w` in force, which may accept unpinned modules
+    return only(*_OF_USER) | {"GOTOOLCHAIN": "local", "GOFLAGS": "-mod=readonly", "GOWORK": "off", "CGO_ENABLED": "0"}
 
 
 def environment() -> dict[str, str]:

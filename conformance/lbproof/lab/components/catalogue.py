@@ -11,19 +11,22 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _HERE = Path(__file__).parent
-VERSIONS: dict[str, str] = tomllib.loads((_HERE / "versions.toml").read_text(encoding="utf-8"))
+_PINS = tomllib.loads((_HERE / "versions.toml").read_text(encoding="utf-8"))
+SHA256: dict[str, str] = _PINS.pop("sha256")
+"""Path of a released file below its host → its pinned SHA-256."""
+VERSIONS: dict[str, str] = _PINS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Release:
-    """A file that the makers publish with its SHA-256."""
+    """A file that the makers publish, pinned in `SHA256`."""
 
     host: str
     """Base URL, which a mirror replaces."""
     path: str
     """Below the host; `{arch}` is the machine's architecture as Go spells it (`amd64`)."""
     sums: str
-    """Path of the published checksum: a bare digest, or lines of digest and file name."""
+    """Path of the published checksum: a bare digest, or lines of digest and file name. Read only to pin a version."""
     member: str = ""
     """The program's path inside the archive, when the file is a .tar.gz."""
 

@@ -1,6 +1,9 @@
-"""Official releases: each file is checked against its published SHA-256 before it gets a place.
+"""Official releases: each file is checked against its pinned SHA-256 before it gets a place.
 
-A machine without a way out is common, so all checksums are asked for at once and a host that has not answered within
+A checksum that comes from where the file comes from proves nothing, so it is not asked for, and a file that is not
+pinned in versions.toml is not downloaded.
+
+A machine without a way out is common, so all hosts are asked at once and one that has not answered within
 `ANSWER_WITHIN` seconds counts as unreachable for the rest of this process. Name resolution cannot be given a time
 limit, hence threads that nobody waits for.
 """
@@ -20,7 +23,8 @@ import urllib.parse
 import urllib.request
 from typing import TYPE_CHECKING
 
-from lbproof.lab.components.base import SourceError, no_space
+from lbproof.lab.components.base import ComponentError, SourceError, no_space
+from lbproof.lab.components.catalogue import SHA256
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -39,61 +43,69 @@ _unreachable: dict[str, str] = {}
 """Host → why, for the rest of this process."""
 
 
-def urls(release: Release, mirror: str) -> tuple[str, str]:
-    """Where a release's file and its checksum are. `SourceError` when there is none for this machine."""
-    arch = _ARCHITECTURES.get(platform.machine())
-    if arch is None:
-        raise SourceError(f"there are no releases for {platform.machine()}")
-    base = mirror.rstrip("/") or release.host
-    return base + release.path.format(arch=arch), base + release.sums.format(arch=arch)
+def pinned(release: Release) -> str:
+    """Return the pinned SHA-256 of a release's file for this machine; empty when there is none."""
+    return SHA256.get(_path(release), "")
 
 
-def checksums(components: Iterable[Component], mirror: str) -> dict[str, str | SourceError]:
-    """Published SHA-256 of each component's release, by the component's name, or why there is none; ≤ `ANSWER_WITHIN`.
+def unreachable(components: Iterable[Component], mirror: str) -> dict[str, str]:
+    """Ask the hosts of the components' releases, all at once, for at most `ANSWER_WITHIN` seconds; any answer counts.
 
-    All are asked for at once.
+    Return host → why it cannot be reached, for all that this process has found so far.
     """
-    found: dict[str, str | SourceError] = {}
-    threads: dict[str, tuple[threading.Thread, str]] = {}
-
-    def ask(name: str, file: str, sums: str) -> None:
-        try:
-            found[name] = _digest(_text(sums), file.rpartition("/")[2], sums)
-        except SourceError as error:
-            found[name] = error
-
+    asked: dict[str, threading.Thread] = {}
     for component in components:
-        if component.release is None:
+        if component.release is None or not pinned(component.release):
             continue
-        try:
-            file, sums = urls(component.release, mirror)
-        except SourceError as error:
-            found[component.name] = error
-            continue
-        thread = threading.Thread(target=ask, args=(component.name, file, sums), daemon=True)
-        threads[component.name] = (thread, _host(sums))
-        thread.start()
+        url = _url(component.release, mirror)
+        host = _host(url)
+        if host not in asked and host not in _unreachable:
+            asked[host] = threading.Thread(target=_ask, args=(url,), daemon=True)
+            asked[host].start()
     deadline = time.monotonic() + ANSWER_WITHIN
-    for name, (thread, host) in threads.items():
+    for host, thread in asked.items():
         thread.join(max(0.0, deadline - time.monotonic()))
         if thread.is_alive():
-            reason = _unreachable.setdefault(host, f"{host} has not answered within {ANSWER_WITHIN:g} s")
-            found[name] = SourceError(reason)
-    return dict(found)
+            _unreachable.setdefault(host, f"{host} has not answered within {ANSWER_WITHIN:g} s")
+    return dict(_unreachable)
 
 
-def fetch(component: Component, digest: str, mirror: str, staging: Path, progress: Progress) -> Path:
+def _path(release: Release) -> str:
+    return release.path.format(arch=_ARCHITECTURES.get(platform.machine(), platform.machine()))
+
+
+def _url(release: Release, mirror: str) -> str:
+    return (mirror.rstrip("/") or release.host) + _path(release)
+
+
+def _ask(url: str) -> None:
+    try:
+        _open(url, ANSWER_WITHIN, method="HEAD").close()
+    except SourceError:
+        return  # an unreachable host is noted; a file that is missing is told when it is fetched
+
+
+def fetch(component: Component, mirror: str, staging: Path, progress: Progress) -> Path:
     """The program of a component's release in the staging folder, checked.
 
-    Raises `SourceError` when the file is not what was published, `ComponentError` when the disk is full.
+    Raises `SourceError` when there is no such file, it is not pinned or it cannot be had; `ComponentError` when it is
+    not the pinned one or the disk is full.
     """
     if component.release is None:
-        raise SourceError(f"there is no release of {component.name}")
-    url, _ = urls(component.release, mirror)
+        raise SourceError("it is published as an image alone")
+    url = _url(component.release, mirror)
+    digest = pinned(component.release)
+    if not digest:
+        raise SourceError(f"{url} is not pinned in versions.toml (python tools/pin_releases.py prints what to add)")
     target = staging / component.name
     file = staging / f"{component.name}.part"
     try:
-        _stream(url, digest, file, progress)
+        got = _stream(url, file, progress)
+        if got != digest:
+            raise ComponentError(
+                f"{component.name} {component.version} cannot be had: {url} has the SHA-256 {got}; versions.toml pins "
+                f"{digest}; nothing of it is kept"
+            )
         if component.release.member:
             member = component.release.member.format(arch=_ARCHITECTURES[platform.machine()])
             with tarfile.open(file) as archive, target.open("wb") as program:
@@ -114,7 +126,8 @@ def fetch(component: Component, digest: str, mirror: str, staging: Path, progres
     return target
 
 
-def _stream(url: str, digest: str, file: Path, progress: Progress) -> None:
+def _stream(url: str, file: Path, progress: Progress) -> str:
+    """Download a file; return its SHA-256."""
     seen = hashlib.sha256()
     began = said = time.monotonic()
     got = 0
@@ -136,33 +149,16 @@ def _stream(url: str, digest: str, file: Path, progress: Progress) -> None:
                 progress(f"  {got / 1e6:.0f} of {expected / 1e6:.0f} MB after {said - began:.0f} s")
     if expected and got != expected:
         raise SourceError(f"{url} broke off after {got} of {expected} bytes")
-    if seen.hexdigest() != digest:
-        raise SourceError(f"{url} has the wrong checksum: {seen.hexdigest()} instead of the published {digest}")
+    return seen.hexdigest()
 
 
-def _text(url: str) -> str:
-    with _open(url, ANSWER_WITHIN) as answer:
-        try:
-            return str(answer.read(_CHUNK).decode("utf-8", errors="replace"))
-        except (OSError, http.client.HTTPException) as error:
-            raise SourceError(f"{url} broke off: {error}") from None
-
-
-def _digest(text: str, file: str, url: str) -> str:
-    """The digest for a file in the text of a checksum file."""
-    rows = [line.split() for line in text.splitlines() if line.strip()]
-    for row in rows:
-        if (len(row) == 1 and len(rows) == 1) or row[-1].lstrip("*") == file:
-            return row[0].lower()
-    raise SourceError(f"{url} has no checksum of {file}")
-
-
-def _open(url: str, limit: float) -> http.client.HTTPResponse:
+def _open(url: str, limit: float, method: str = "GET") -> http.client.HTTPResponse:
     host = _host(url)
     if host in _unreachable:
         raise SourceError(_unreachable[host])
     try:
-        return urllib.request.urlopen(url, timeout=limit)  # type: ignore[no-any-return]  # noqa: S310 - a mirror may be a file:// URL; what comes is checked against what the same place published
+        request = urllib.request.Request(url, method=method)  # noqa: S310 - a mirror may be a file:// URL; what comes is checked
+        return urllib.request.urlopen(request, timeout=limit)  # type: ignore[no-any-return]  # noqa: S310 - likewise
     except urllib.error.HTTPError as error:
         with error:
             raise SourceError(f"{url}: HTTP {error.code} {error.reason}") from None
@@ -175,4 +171,5 @@ def _open(url: str, limit: float) -> http.client.HTTPResponse:
 
 
 def _host(url: str) -> str:
-    return urllib.parse.urlsplit(url).netloc
+    """Return the host of a URL; of a file:// URL, which has none, the URL."""
+    return urllib.parse.urlsplit(url).netloc or url

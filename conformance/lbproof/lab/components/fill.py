@@ -29,11 +29,11 @@ class Filling:
     def fill(self, missing: Iterable[Component]) -> None:
         """Bring components into the cache. `ComponentError` when one cannot be had."""
         missing = list(missing)
-        published = download.checksums(missing, self.options.mirror)
+        download.unreachable(missing, self.options.mirror)
         failed: dict[Component, str] = {}
         for component in missing:
             try:
-                self._fetch(component, published.get(component.name))
+                self._fetch(component)
             except SourceError as error:
                 failed[component] = str(error)
         by_reason: dict[str, list[str]] = defaultdict(list)
@@ -44,16 +44,13 @@ class Filling:
             self.progress(f"no download of {', '.join(names)}: {reason}")
         self._build(failed)
 
-    def _fetch(self, component: Component, digest: str | SourceError | None) -> None:
+    def _fetch(self, component: Component) -> None:
         place = cache.place_of(self.options.cache, component)
         if component.debian:
             tree = place.parents[2]
             cache.keep(debian.unpack(component, str(place.relative_to(tree)), self.staging, self.progress), tree)
-        elif isinstance(digest, str):
-            made = download.fetch(component, digest, self.options.mirror, self.staging, self.progress)
-            cache.keep(made, place)
         else:
-            raise digest or SourceError("it is published as an image alone")
+            cache.keep(download.fetch(component, self.options.mirror, self.staging, self.progress), place)
 
     def _build(self, failed: dict[Component, str]) -> None:
         trees: dict[GoTree, list[tuple[Component, Build]]] = defaultdict(list)

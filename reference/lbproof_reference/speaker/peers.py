@@ -1,0 +1,250 @@
+"""Stations that this one hears: who is alive, who hears whom, and which messages to relay.
+
+No clock of another node is read. A session of a peer counts once it is proven: one of its messages lists this
+station's own session with a sequence number that was sent at most two dead intervals ago. So neither a replay from an
+earlier life of the peer nor one to an earlier life of this station counts. Within a proven session the sequence must
+grow. Other sessions are only listed, so that the peer can prove itself by listing this one; and the listing is sent at
+once. A peer that died must prove itself again.
+
+A message is relayed if a peer does not hear its sender directly, and this station is the first of those that the peer
+hears directly and that hear the sender. So stations between which there is any path hear each other.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from lbproof_reference.speaker.heartbeat import HEARD_AT_ONCE, Echo
+from lbproof_reference.speaker.plan import Hearing
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from lbproof_reference.speaker.elect import Claim, Station
+    from lbproof_reference.speaker.heartbeat import Heartbeat
+    from lbproof_reference.speaker.plan import Subnet
+
+BEATS = 64
+"""Beats whose times are remembered."""
+UNPROVEN = 8
+"""Unproven sessions of one station that are listed; the one heard least recently gives way."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Heard:
+    """What was heard last of a session."""
+
+    sequence: int
+    until: float
+    """Its dead interval after the last message."""
+    direct_until: float = -math.inf
+    """Half of its dead interval after the last message that was not relayed."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Peer(Heard):
+    """Live station whose session is proven."""
+
+    session: int
+    dead_interval: float
+    echoed: float
+    """When the latest message of this station that the peer listed was sent."""
+    frame: bytes = b""
+    """Its last message, as received."""
+    mac: bytes = b""
+    subnets: tuple[Subnet, ...] = ()
+    leaving: bool = False
+    hearing: Hearing = Hearing.MUTUAL
+    hears_until: float = 0
+    doubt_until: float = 0
+    lists: dict[int, bool] = field(default_factory=dict)
+    """Sessions that it hears, and whether directly."""
+    claims: dict[bytes, Claim] = field(default_factory=dict)
+    chunks: dict[int, Mapping[bytes, Claim]] = field(default_factory=dict)
+    """The same claims, by chunk."""
+
+    def claim(self, chunk: int, claims: Mapping[bytes, Claim]) -> set[bytes]:
+        """Replace a chunk of claims. Return the addresses whose claim changed."""
+        before = self.chunks.get(chunk, {})
+        if claims == before:
+            return set()
+        self.chunks[chunk] = claims
+        for address in before.keys() - claims.keys():
+            if not any(address in other for other in self.chunks.values()):
+                del self.claims[address]
+        self.claims |= claims
+        return {address for address, _ in before.items() ^ claims.items()}
+
+    def hear(self, heartbeat: Heartbeat, now: float, *, lists_me: bool) -> None:
+        """Update whether the peer hears this station."""
+        if lists_me:
+            self.hearing, self.hears_until = Hearing.MUTUAL, now + heartbeat.rounds * self.dead_interval
+        elif self.hearing is Hearing.MUTUAL and (heartbeat.rounds == 1 or self.hears_until <= now):
+            self.hearing, self.doubt_until = Hearing.DOUBTED, now + self.dead_interval
+        if heartbeat.receives and self.hearing is not Hearing.MUTUAL:
+            self.hearing = Hearing.DEAF
+
+
+class Peers:
+    """Stations heard by station `me` in its session."""
+
+    def __init__(self, *, me: Station, session: int, dead_interval: float) -> None:
+        """Start without peers; `dead_interval` (s) is the own one."""
+        self.me, self.session = me, session
+        self.live: dict[Station, Peer] = {}
+        self.has_new = False
+        """Whether a session was heard that the last messages did not list."""
+        self._dead_interval = dead_interval
+        self._unproven: dict[Station, OrderedDict[int, Heard]] = {}
+        self._sent: list[tuple[int, float]] = []  # first sequence of each beat, and when it was sent
+        self._listed: dict[int, bool] = {}  # what the own messages say
+        self._turn = 0
+        self._duties: set[int] = set()
+        self._is_stale = False
+        self._relays: list[bytes] = []
+
+    def receive(self, heartbeat: Heartbeat, frame: bytes, now: float) -> Peer | None:
+        """Process a message; return its sender if it is news of a proven session (in a new `Peer` if that is new)."""
+        peer = self.live.get(heartbeat.station)
+        echo = heartbeat.heard.get(self.session)
+        sent = self._time_of(echo.sequence, now, heartbeat.dead_interval_ms / 1000) if echo else None
+        if peer is None or peer.session != heartbeat.session:
+            if sent is None or (peer and sent <= peer.echoed):
+                self._note_unproven(heartbeat, now)
+                return None
+            self._unproven.pop(heartbeat.station, None)
+            peer = self.live[heartbeat.station] = Peer(
+                sequence=0, until=0, session=heartbeat.session, dead_interval=0, echoed=sent
+            )
+            self._is_stale = True
+        elif heartbeat.sequence <= peer.sequence or (echo and sent is None):
+            if heartbeat.sequence == peer.sequence and not heartbeat.relayed:
+                peer.direct_until = now + peer.dead_interval / 2
+            return None
+        peer.sequence, peer.frame, peer.mac = heartbeat.sequence, frame, heartbeat.mac
+        peer.dead_interval = heartbeat.dead_interval_ms / 1000
+        peer.until, peer.echoed = now + peer.dead_interval, max(peer.echoed, sent or 0)
+        if not heartbeat.relayed:
+            peer.direct_until = now + peer.dead_interval / 2
+        peer.hear(heartbeat, now, lists_me=sent is not None)
+        lists = {session: one.direct for session, one in heartbeat.heard.items()}
+        if heartbeat.rounds > 1:
+            lists = peer.lists | lists
+        self._is_stale |= lists != peer.lists
+        peer.lists = lists
+        if heartbeat.session in self._duties:
+            self._relays.append(frame)
+        return peer
+
+    def expire(self, now: float) -> list[Station]:
+        """Forget the peers whose dead interval has passed, and return them."""
+        dead = [station for station, peer in self.live.items() if peer.until <= now]
+        for station in dead:
+            del self.live[station]
+        self._is_stale |= bool(dead)
+        return dead
+
+    def expire_doubts(self, now: float) -> bool:
+        """Ignore doubted peers that received nothing for a dead interval. Return True if there are new ones."""
+        broken = [p for p in self.live.values() if p.hearing is Hearing.DOUBTED and p.doubt_until <= now]
+        for peer in broken:
+            peer.hearing = Hearing.BROKEN
+        return bool(broken)
+
+    def deadlines(self) -> list[float]:
+        """Return when peers die or are ignored (monotonic, s)."""
+        doubts = [peer.doubt_until for peer in self.live.values() if peer.hearing is Hearing.DOUBTED]
+        return [*(peer.until for peer in self.live.values()), *doubts]
+
+    def restart_timers(self, now: float) -> None:
+        """Give every peer a new dead interval."""
+        for peer in self.live.values():
+            peer.until = now + peer.dead_interval
+
+    @property
+    def mutual(self) -> int:
+        """Number of peers that hear this station, and it them."""
+        return sum(peer.hearing is Hearing.MUTUAL for peer in self.live.values())
+
+    def has_unproven(self, now: float) -> bool:
+        """Whether a session was heard within its dead interval that is not proven."""
+        return any(heard.until > now for sessions in self._unproven.values() for heard in sessions.values())
+
+    def heard(self, sequence: int, now: float) -> tuple[dict[int, Echo], int]:
+        """Return the sessions to list in the messages from `sequence` on, and in how many beats all are listed."""
+        self._sent = [*self._sent[1 - BEATS :], (sequence, now)]
+        self.has_new = False
+        everyone: dict[int, Echo] = {}
+        for peer in self.live.values():
+            everyone[peer.session] = Echo(peer.sequence, peer.direct_until > now)
+        for station, sessions in list(self._unproven.items()):
+            for session, one in list(sessions.items()):
+                if one.until <= now:
+                    del sessions[session]
+                else:
+                    everyone.setdefault(session, Echo(one.sequence, one.direct_until > now))
+            if not sessions:
+                del self._unproven[station]
+        listed = {session: echo.direct for session, echo in everyone.items()}
+        self._is_stale |= listed != self._listed
+        self._listed = listed
+        rounds = max(1, math.ceil(len(everyone) / HEARD_AT_ONCE))
+        if rounds == 1:
+            return everyone, 1
+        self._turn = (self._turn + 1) % rounds
+        return dict(islice(everyone.items(), self._turn * HEARD_AT_ONCE, (self._turn + 1) * HEARD_AT_ONCE)), rounds
+
+    def take_relays(self) -> list[bytes]:
+        """Return the messages to relay now, as received."""
+        if self._is_stale:
+            self._is_stale = False
+            duties = self._relay_duties()
+            self._relays += [p.frame for p in self.live.values() if p.session in duties - self._duties]
+            self._duties = duties
+        relays, self._relays = self._relays, []
+        return list(dict.fromkeys(relays))
+
+    def _relay_duties(self) -> set[int]:
+        """Return the sessions of peers whose messages this station relays."""
+        return {
+            sender.session
+            for sender in self.live.values()
+            for receiver in self.live.values()
+            if receiver is not sender
+            and not receiver.lists.get(sender.session)
+            and self._relay_between(sender, receiver) == self.me
+        }
+
+    def _relay_between(self, sender: Peer, receiver: Peer) -> Station | None:
+        """Return the station that relays from one peer to another: the lowest, first those that hear it directly."""
+        lists = [(station, peer.session, peer.lists) for station, peer in self.live.items()]
+        able = [
+            (not heard[sender.session], station)
+            for station, session, heard in [*lists, (self.me, self.session, self._listed)]
+            if receiver.lists.get(session) and sender.session in heard and session != sender.session
+        ]
+        return min(able)[1] if able else None
+
+    def _time_of(self, sequence: int, now: float, dead_interval: float) -> float | None:
+        """Return when a message of this station was sent; None if it was not, or two dead intervals ago."""
+        at = bisect_right(self._sent, (sequence, math.inf)) - 1
+        oldest = now - 2 * max(dead_interval, self._dead_interval)
+        return self._sent[at][1] if at >= 0 and self._sent[at][1] >= oldest else None
+
+    def _note_unproven(self, heartbeat: Heartbeat, now: float) -> None:
+        sessions = self._unproven.setdefault(heartbeat.station, OrderedDict())
+        self.has_new |= heartbeat.session not in sessions
+        heard = sessions.setdefault(heartbeat.session, Heard(sequence=0, until=0))
+        sessions.move_to_end(heartbeat.session)
+        if len(sessions) > UNPROVEN:
+            sessions.popitem(last=False)
+        if heartbeat.sequence < heard.sequence:
+            return
+        heard.sequence, heard.until = heartbeat.sequence, now + heartbeat.dead_interval_ms / 1000
+        if not heartbeat.relayed:
+            heard.direct_until = now + heartbeat.dead_interval_ms / 2000

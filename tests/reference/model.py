@@ -1,0 +1,376 @@
+"""Model of the election: random faults on a simulated segment, and how long an address has two announcers, or none.
+
+`python -m tests.reference.model --seconds 60 --seed 1` injects faults for so long (CPU time) and prints what it saw.
+The test in `test_model.py` explores the same faults with Hypothesis.
+
+Stations that hear each other are those joined by paths of links that carry both ways (`components`). What is judged,
+for each address, since the last fault (a replay, or a rotation of keys, is no excuse):
+
+- two: two stations of one component answer, for longer than `TWO`;
+- none: no station of a component answers, nor one that the component hears, though a station of it is able to: it is
+  there, knows the address, may announce it, and has its subnet; for longer than `NONE`, and `PATIENCE` dead intervals
+  more for each other station of the component that is alive and not able to.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from functools import partial
+from random import Random
+from typing import TYPE_CHECKING
+
+from tests.reference.simulated import DEAD_INTERVAL, INTERVAL, SUBNETS, Simulated, SimulatedLan
+
+from lbproof_reference.speaker.elect import Station
+from lbproof_reference.speaker.keys import Keyring
+from lbproof_reference.speaker.plan import Allowed, Offer
+from lbproof_reference.speaker.segment import LISTEN, PATIENCE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+NODES = ("n1", "n2", "n3", "n4")
+STATIONS = (*(Station(node, "eth0") for node in NODES), Station("n1", "eth1"))
+ADDRESSES = [bytes([10, 0, 0, number]) for number in range(3)]
+OFFER = Offer(service="ns/a", allowed=(Allowed(nodes=frozenset(NODES)),))
+ELSEWHERE = ((bytes([10, 9, 0, 0]), 16),)
+GOODBYE = 0.3
+"""Time that a leaving station waits for successors (s), as `loop.py` does."""
+TWO = 2 * DEAD_INTERVAL
+NONE = (2 + LISTEN) * DEAD_INTERVAL
+
+
+@dataclass(slots=True)
+class Watch:
+    """A state of one address and component: since when, and the longest that it lasted."""
+
+    since: dict[object, float] = field(default_factory=dict)
+    worst: float = 0.0
+
+
+class Model:
+    """A segment of four nodes, one with a second NIC on it, and everything that can go wrong."""
+
+    def __init__(self, seed: int = 0) -> None:
+        """Start all stations together."""
+        self.random = Random(seed)  # noqa: S311 - a test's choices
+        self.lan = SimulatedLan((), {}, seed)
+        self.faults = Counter[str]()
+        self.cut: set[tuple[Station, Station]] = set()
+        self.unplugged: set[Station] = set()
+        self.unable: dict[Station, set[bytes]] = {}
+        self.loss, self.slowest = 0.0, 0.001
+        self.key, self.previous = self._new_key(), b""
+        self.keyrings: dict[Station, Keyring] = {}
+        self.disturbed = 0.0
+        self.two, self.none = Watch(), Watch()
+        self.desired = set(ADDRESSES)
+        self._until = 0.0
+        self._sending: set[Station] = set()
+        self.lan.lost = self._is_lost
+        self.lan.delay = lambda: self.random.random() * self.slowest
+        self.lan.changed = self._check
+        for station in STATIONS:
+            self._start(station)
+        self._components: list[frozenset[Station]] = []
+        self._disturb()
+        self._tick()
+
+    # Faults: each takes its choices from `self.random`.
+
+    def cut_one_way(self) -> None:
+        """Lose every frame from one station to another."""
+        self.cut.add(tuple(self.random.sample(STATIONS, 2)))  # type: ignore[arg-type]
+
+    def cut_pair(self) -> None:
+        """Lose every frame between two stations."""
+        one, other = self.random.sample(STATIONS, 2)
+        self.cut |= {(one, other), (other, one)}
+
+    def partition(self) -> None:
+        """Divide the segment in two."""
+        side = set(self.random.sample(STATIONS, self.random.randint(1, 2)))
+        self.cut |= {(a, b) for a in STATIONS for b in STATIONS if (a in side) != (b in side)}
+
+    def heal(self) -> None:
+        """Let all frames through."""
+        self.cut.clear()
+
+    def heal_one_way(self) -> None:
+        """Let the frames of one station to another through."""
+        if self.cut:
+            self.cut.discard(self.random.choice(sorted(self.cut)))
+
+    def crash(self) -> None:
+        """End a node without a word."""
+        if len(self.lan.stations) > 1:
+            self._stop(self.random.choice(list(self.lan.stations)).node)
+
+    def start(self) -> None:
+        """Start the stations that are down."""
+        for station in STATIONS:
+            if station not in self.lan.stations:
+                self._start(station)
+
+    def restart(self) -> None:
+        """End a node and start it at once."""
+        node = self.random.choice(NODES)
+        self._stop(node)
+        for station in STATIONS:
+            if station.node == node:
+                self._start(station)
+
+    def unplug(self) -> None:
+        """Pull the cable of one station; its speaker closes the sockets."""
+        station = self.random.choice(STATIONS)
+        if len(self.lan.stations) > 1:
+            self.lan.stations.pop(station, None)
+
+    def suspend(self) -> None:
+        """Freeze a station for some time."""
+        if thawed := [one for one in self.lan.stations.values() if not one.frozen]:
+            one = self.random.choice(thawed)
+            one.frozen = True
+            self.lan.at(self.lan.now + self.random.choice((0.5, 1, 2, 8)) * DEAD_INTERVAL, lambda: self._thaw(one))
+
+    def drop(self) -> None:
+        """Lose up to half of all frames for a while."""
+        self.loss = self.random.random() / 2
+        self._unstable(lambda: setattr(self, "loss", 0.0))
+
+    def slow(self) -> None:
+        """Delay and reorder frames by up to a heartbeat for a while."""
+        self.slowest = self.random.random() * INTERVAL
+        self._unstable(lambda: setattr(self, "slowest", 0.001))
+
+    def replay(self) -> None:
+        """Send frames recorded earlier, of any session, again and again for a while."""
+        known = self.random.sample(range(len(self.lan.frames)), min(20, len(self.lan.frames)))
+        until = self.lan.now + 8 * self.random.random()
+
+        def again() -> None:
+            number = self.random.choice(known)
+            self.lan.broadcast(number.to_bytes(8), Station("attacker", "eth0"))
+            if self.lan.now < until:
+                self.lan.at(self.lan.now + self.random.random() * INTERVAL, again)
+
+        again()
+
+    def rotate_key(self) -> None:
+        """Take the next step of a rotation, if all stations that are up know the last one."""
+        if self.previous:
+            self.previous = b""
+        else:
+            self.key, self.previous = self._new_key(), self.key
+        for station in self.lan.stations:
+            self.lan.at(self.lan.now + self.random.random(), partial(self._read_key, station))
+        self._until = max(self._until, self.lan.now + 1)
+
+    def lose_list(self) -> None:
+        """Let a station forget an address: it is cut from the API server, or its list is old."""
+        station, address = self.random.choice(STATIONS), self.random.choice(ADDRESSES)
+        self.unable.setdefault(station, set()).add(address)
+        self._tell(station, {address: None})
+
+    def lose_subnet(self) -> None:
+        """Take the subnet from a station."""
+        station = self.random.choice(STATIONS)
+        self.unable[station] = set(ADDRESSES)
+        if one := self.lan.stations.get(station):
+            one.segment.set_subnets(ELSEWHERE)
+
+    def make_able(self) -> None:
+        """Give every station its subnet and all addresses."""
+        self.unable.clear()
+        for station, one in self.lan.stations.items():
+            one.segment.set_subnets(SUBNETS)
+            self._tell(station, self._offers(station))
+
+    def change_address(self) -> None:
+        """Release or assign an address; the stations learn of it one by one."""
+        address = self.random.choice(ADDRESSES)
+        self.desired ^= {address}
+
+        def learn(station: Station) -> None:
+            self._tell(station, {address: self._offers(station).get(address)})
+
+        for station in self.lan.stations:
+            self.lan.at(self.lan.now + self.random.random() * 0.1, partial(learn, station))
+        self._unstable(lambda: None, 0.1)
+
+    def leave(self) -> None:
+        """Stop a station in order; half of them start again."""
+        thawed = [one for one in self.lan.stations.values() if not one.frozen]
+        if len(thawed) < 2:
+            return
+        one = self.random.choice(thawed)
+        one.segment.leave()
+        self.lan.at(self.lan.now + GOODBYE, lambda: self._replace(one, again=self.random.random() < 0.5))
+        self._unstable(lambda: None, GOODBYE)
+
+    # What happens
+
+    def inject(self, name: str) -> None:
+        """Inject a fault by its name."""
+        self.faults[name] += 1
+        getattr(self, name)()
+        if name not in EXCUSES_NOTHING:
+            self._disturb()
+
+    def run(self, seconds: float) -> None:
+        """Advance the time. Raises AssertionError when a bound is exceeded."""
+        self.lan.advance(self.lan.now + seconds)
+        self._check()
+
+    def _new_key(self) -> bytes:
+        return self.random.randbytes(16)
+
+    def _start(self, station: Station) -> None:
+        is_elsewhere = len(self.unable.get(station, ())) == len(ADDRESSES)
+        one = self.lan.start(station, subnets=ELSEWHERE if is_elsewhere else SUBNETS)
+        self.keyrings[station] = Keyring()
+        one.keys = self.keyrings[station].keys
+        self._read_key(station)
+        self._tell(station, self._offers(station))
+
+    def _stop(self, node: str) -> None:
+        for station in [station for station in self.lan.stations if station.node == node]:
+            del self.lan.stations[station]
+
+    def _replace(self, one: Simulated, *, again: bool) -> None:
+        if self.lan.stations.get(one.segment.me) is one:
+            del self.lan.stations[one.segment.me]
+            if again:
+                self._start(one.segment.me)
+            self._disturb()
+
+    def _thaw(self, one: Simulated) -> None:
+        if self.lan.stations.get(one.segment.me) is one:
+            self.lan.thaw(one)
+            self._disturb()
+
+    def _read_key(self, station: Station) -> None:
+        self.keyrings[station].update(self.key, self.previous, self.lan.now)
+
+    def _offers(self, station: Station) -> dict[bytes, Offer | None]:
+        return dict.fromkeys(self.desired - self.unable.get(station, set()), OFFER)
+
+    def _tell(self, station: Station, changes: dict[bytes, Offer | None]) -> None:
+        if one := self.lan.stations.get(station):
+            one.segment.set_desired(changes)
+
+    def _is_lost(self, sender: Station, receiver: Station) -> bool:
+        return (sender, receiver) in self.cut or (self.loss > 0 and self.random.random() < self.loss)
+
+    def _unstable(self, end: Callable[[], None], seconds: float | None = None) -> None:
+        """Let a fault last for a while, which excuses everything meanwhile."""
+        until = self.lan.now + (self.random.random() if seconds is None else seconds)
+        self._until = max(self._until, until)
+
+        def over() -> None:
+            if self.lan.now >= self._until:
+                end()
+                self._disturb()
+            else:
+                self.lan.at(self._until, over)
+
+        self.lan.at(until, over)
+
+    def _disturb(self) -> None:
+        self.disturbed = max(self.lan.now, self._until)
+        self._components = self._find_components()
+        self._check()
+
+    def _tick(self) -> None:
+        """Let a client ask for every address, and the stations that answer know it."""
+        for one in self.lan.stations.values():
+            if not one.frozen and any(one.segment.answers(a, self.lan.now) for a in ADDRESSES):
+                one.segment.on_received(self.lan.now)
+        self.lan.at(self.lan.now + INTERVAL, self._tick)
+
+    def _find_components(self) -> list[frozenset[Station]]:
+        left = {station for station, one in self.lan.stations.items() if not one.frozen}
+        found = []
+        while left:
+            todo, component = [left.pop()], set[Station]()
+            while todo:
+                one = todo.pop()
+                component.add(one)
+                near = {o for o in left if (one, o) not in self.cut and (o, one) not in self.cut}
+                left -= near
+                todo += near
+            found.append(frozenset(component))
+        return found
+
+    def _hears(self, component: frozenset[Station], others: list[Station]) -> bool:
+        """Whether a station of the component hears one of the others, by any path."""
+        reached, todo = set(others), list(others)
+        while todo:
+            one = todo.pop()
+            near = {o for o in self.lan.stations if o not in reached and (one, o) not in self.cut}
+            reached |= near
+            todo += near
+        return bool(reached & component)
+
+    def _check(self) -> None:
+        for address in ADDRESSES:
+            answering = self.lan.answering(address)
+            for component in self._components:
+                mine = [station for station in answering if station in component]
+                blind = [s for s in component if address in self.unable.get(s, ())]
+                self._judge(self.two, (address, component), TWO, is_so=len(mine) > 1)
+                is_silent = not mine and address in self.desired and len(blind) < len(component)
+                self._judge(
+                    self.none, (address, component), NONE + len(blind) * PATIENCE * DEAD_INTERVAL,
+                    is_so=is_silent and not self._hears(component, answering),
+                )  # fmt: skip
+
+    def _judge(self, watch: Watch, what: tuple[bytes, frozenset[Station]], bound: float, *, is_so: bool) -> None:
+        if not is_so:
+            watch.since.pop(what, None)
+            return
+        lasted = self.lan.now - max(watch.since.setdefault(what, self.lan.now), self.disturbed)
+        watch.worst = max(watch.worst, lasted)
+        if lasted > bound:
+            kind = "two" if watch is self.two else "none"
+            who = self.lan.answering(what[0])
+            raise AssertionError(f"{kind} at {self.lan.now:.3f} for {lasted:.3f} s: {what}, answered by {who}")
+
+
+EXCUSES_NOTHING = ("replay", "rotate_key")
+FAULTS = (
+    "cut_one_way", "cut_pair", "partition", "heal", "heal_one_way", "crash", "start", "restart", "unplug", "suspend",
+    "drop", "slow", "replay", "rotate_key", "lose_list", "lose_subnet", "make_able", "change_address", "leave",
+)  # fmt: skip
+
+
+def main() -> None:
+    """Inject faults for some seconds of CPU time."""
+    parser = argparse.ArgumentParser(prog="python -m tests.reference.model", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=60, help="CPU time (default %(default)s)")
+    parser.add_argument("--seed", type=int, default=1, help="first seed (default %(default)s)")
+    options = parser.parse_args()
+    began, faults, simulated, two, none = time.process_time(), Counter[str](), 0.0, 0.0, 0.0
+    seed = options.seed
+    while (used := time.process_time() - began) < options.seconds:
+        model, choose = Model(seed), Random(seed)  # noqa: S311 - a test's choices
+        try:
+            for _ in range(200):
+                model.run(choose.choice((0.01, 0.1, 0.3, 1, 3)))
+                model.inject(choose.choice(FAULTS))
+            model.run(3)
+        except AssertionError as error:
+            print(f"seed {seed}: {error}")  # noqa: T201
+        faults += model.faults
+        simulated, two, none = simulated + model.lan.now, max(two, model.two.worst), max(none, model.none.worst)
+        seed += 1
+    print(f"{faults.total()} faults, {simulated:.0f} s simulated, {simulated / used:.0f} cluster-hours an hour of CPU")  # noqa: T201
+    print(f"longest: two {two * 1000:.0f} ms, none {none * 1000:.0f} ms; seeds {options.seed} to {seed - 1}")  # noqa: T201
+    print(dict(faults))  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()
