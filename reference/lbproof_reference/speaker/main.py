@@ -62,6 +62,7 @@ async def serve(options: argparse.Namespace) -> None:
         interval=options.heartbeat,
         misses=options.misses,
         on_acquired=source.record_announcement,
+        on_conflict=source.record_conflict,
     )
     server = await serve_ready(options.port, lambda: source.synced)
     watch_links(

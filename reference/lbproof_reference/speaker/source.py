@@ -71,10 +71,15 @@ class Source:
 
     def record_announcement(self, service: str) -> None:
         """Queue an Event that this node announces the Service."""
+        self._record(service, "Normal", "nodeAssigned", f'announcing from node "{self._node}" with protocol "layer2"')
+
+    def record_conflict(self, service: str, message: str) -> None:
+        """Queue an Event that another host uses an address of the Service."""
+        self._record(service, "Warning", "addressConflict", message)
+
+    def _record(self, service: str, kind: str, reason: str, message: str) -> None:
         if found := self._informers[SERVICES].objects.get(service):
-            self._recorder.event(
-                found, "Normal", "nodeAssigned", f'announcing from node "{self._node}" with protocol "layer2"'
-            )
+            self._recorder.event(found, kind, reason, message)
 
     def _policy_changed(self, *_: object) -> None:
         self._policy = None
