@@ -46,6 +46,7 @@ async def main(node: str, secret: str, addresses: list[str], nodes: list[str]) -
         interval=INTERVAL,
         misses=3,
         on_acquired=lambda key: log.info("took", service=key),
+        on_conflict=lambda key, message: log.info("conflict", service=key, message=message),
     )
     allowed = (Allowed(nodes=frozenset(nodes)),)
     offers = {ipaddress.ip_address(a).packed: Offer(service=f"default/{a}", allowed=allowed) for a in addresses}

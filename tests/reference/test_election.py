@@ -224,7 +224,7 @@ def test_noise_is_refused(data: bytes) -> None:
 
 @pytest.mark.parametrize("size", [4, 16])
 def test_the_longest_message_fits_a_frame(size: int) -> None:
-    """A full chunk with the longest names, 40 sessions, eight subnets and two keys is at most 1,500 bytes."""
+    """A full chunk with the longest names, 40 sessions, eight subnets and two keys is at most 1,280 bytes."""
     station = Station("n" * 253, "i" * 15)
     many = Chunks(room_for_claims(station))
     for number in range(1000):
@@ -235,5 +235,5 @@ def test_the_longest_message_fits_a_frame(size: int) -> None:
         subnets=((bytes(16), 64),) * SUBNETS_AT_MOST, chunk=0, claims=many[0],
     )  # fmt: skip
 
-    assert len(heartbeat.claims) >= 20
-    assert 1450 < len(encode(heartbeat, [KEY, KEY + KEY])) <= 1500
+    assert len(heartbeat.claims) > 10
+    assert 1230 < len(encode(heartbeat, [KEY, KEY + KEY])) <= 1280

@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
     from lbproof_reference.speaker.plan import Subnet
 
+MAGIC = b"LBP3"
 HEARD_AT_ONCE = 40
 """Sessions listed in one message."""
 SUBNETS = 8
 """Subnets in a message: those of an interface beyond them are not used."""
 
-MAGIC = b"LBP3"
-_MTU = 1500
+_MTU = 1280  # every Ethernet link has it: the least of IPv6 (RFC 8200 section 5)
 # magic, key IDs, relayed, bytes without tags, flags, session, sequence, dead interval ms, MAC, chunk, rounds, and the
 # numbers of sessions heard, subnets and claims
 _HEAD = struct.Struct("!4s4s4sBHBQIH6sHBBBB")

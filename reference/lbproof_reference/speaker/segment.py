@@ -54,6 +54,7 @@ class Segment:
     ) -> None:
         """Listen for `dead_interval` (s) before anything is acquired, and longer if a peer is not proven by then."""
         self.me, self.mac, self.subnets = me, mac, subnets
+        self._macs = {mac}
         self.desired: dict[bytes, Offer] = {}
         self.claims: dict[bytes, Claim] = {}
         self.peers = Peers(me=me, session=session, dead_interval=dead_interval)
@@ -93,10 +94,15 @@ class Segment:
         """Whether a request for the address is answered."""
         return address in self.claims and now >= self._mute_until
 
+    def is_station(self, mac: bytes) -> bool:
+        """Whether the MAC address is that of a station: this one, or any that was ever heard."""
+        return mac in self._macs
+
     def receive(self, heartbeat: Heartbeat, frame: bytes, now: float) -> bool:
         """Process an authenticated heartbeat (encoded: `frame`). Return True if it may change who announces what."""
         if heartbeat.session == self._session:  # relayed
             return False
+        self._macs.add(heartbeat.mac)
         self.on_received(now)
         mutual, before = self.peers.mutual, self.peers.live.get(heartbeat.station)
         seen = (before.session, before.leaving, before.subnets, before.hearing) if before else None
