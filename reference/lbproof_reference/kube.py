@@ -34,14 +34,9 @@ _KEEPALIVE = (  # detects a dead server after 30 s, although a watch never sends
 _TIMEOUT = httpx.Timeout(10, connect=1, read=30)
 
 
-def pools_of(namespace: str) -> str:
-    """Return the path of the IPAddressPools in the LoadBalancer's own namespace; all others are ignored."""
-    return f"/apis/{METALLB}/namespaces/{namespace}/ipaddresspools"
-
-
-def advertisements_of(namespace: str) -> str:
-    """Return the path of the L2Advertisements in the same namespace."""
-    return f"/apis/{METALLB}/namespaces/{namespace}/l2advertisements"
+def metallb_path(plural: str, namespace: str | None = None) -> str:
+    """Return the path of MetalLB objects (`ipaddresspools`, `l2advertisements`), in one namespace or in all."""
+    return f"/apis/{METALLB}/{f'namespaces/{namespace}/' if namespace else ''}{plural}"
 
 
 def key_of(obj: Mapping[str, Any]) -> str:
