@@ -52,16 +52,16 @@ def test_a_ready_pod_has_a_kubelet_s_status(serving: Callable[..., Any]) -> None
 
 def test_a_status_that_another_wrote_is_written_back(serving: Callable[..., Any], kube: Kube) -> None:
     """The node controller sets Ready=False while a node is not heard; the kubelet says that it is not so."""
-    seen = serving("given-up")
+    seen = serving("written-back")
     conditions = [
         row | ({"status": "False", "reason": "NodeNotReady"} if row["type"] == "Ready" else {})
         for row in seen["status"]["conditions"]
     ]
-    marked = kube.patch(f"{PODS}/given-up/status", {"status": {"conditions": conditions}})
-    eventually(lambda: kube.get(f"{PODS}/given-up"), ready, what="pod given-up is Ready again", within=5)
-    steady = kube.get(f"{PODS}/given-up")["metadata"]["resourceVersion"]
+    marked = kube.patch(f"{PODS}/written-back/status", {"status": {"conditions": conditions}})
+    eventually(lambda: kube.get(f"{PODS}/written-back"), ready, what="pod written-back is Ready again", within=5)
+    steady = kube.get(f"{PODS}/written-back")["metadata"]["resourceVersion"]
     consistently(
-        lambda: kube.get(f"{PODS}/given-up")["metadata"]["resourceVersion"],
+        lambda: kube.get(f"{PODS}/written-back")["metadata"]["resourceVersion"],
         lambda version: version == steady,
         what="nothing is written again",
         during=1.5,
