@@ -45,6 +45,12 @@ def key_of(obj: Mapping[str, Any]) -> str:
     return f"{meta['namespace']}/{meta['name']}" if meta.get("namespace") else str(meta["name"])
 
 
+def labels_of(obj: Mapping[str, Any]) -> dict[str, str]:
+    """Return the labels of an object; none if they are not a map."""
+    labels = obj["metadata"].get("labels")
+    return labels if isinstance(labels, dict) else {}
+
+
 class _Token(httpx.Auth):
     """Bearer token, read from its file for each request because kubelet rotates it."""
 

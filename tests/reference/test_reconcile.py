@@ -6,6 +6,7 @@ import asyncio
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
+import httpx
 from tests.reference.fake_api import FakeApi
 
 from lbproof_reference.controller.loop import Controller
@@ -113,3 +114,46 @@ def test_an_advertisement_that_cannot_be_read_is_told() -> None:
     [(kind, name, _)] = events(api, "Ignored")
     assert (kind, name) == ("L2Advertisement", "odd")
     assert [name for _, name, _ in events(api, "NotAnnounced")] == ["a"]
+
+
+def test_a_huge_request_is_told_in_part() -> None:
+    """The message of an Event is cut to what the API server allows, and its object may be of any name."""
+    api = FakeApi()
+    huge = service("a", loadBalancerIP="é" * 100_000)
+
+    async def refuse() -> None:
+        api.put(SERVICES, huge)
+        async with controlled(api):
+            await until(lambda: bool(events(api, "AllocationFailed")))
+
+    asyncio.run(refuse())
+    [(_, _, message)] = events(api, "AllocationFailed")
+    assert 1000 < len(message.encode()) <= 1024
+
+
+def test_a_status_that_the_api_server_rejects_is_told_and_not_sent_again() -> None:
+    """A write that is rejected for its content is reported by an Event once, and other Services are served."""
+    api = FakeApi()
+    tried = 0
+
+    def rejects(method: str, path: str) -> bool:
+        nonlocal tried
+        if method == "PATCH" and path.endswith("/odd/status"):
+            tried += 1
+            request = httpx.Request(method, f"http://fake{path}")
+            raise httpx.HTTPStatusError("invalid", request=request, response=httpx.Response(422, request=request))
+        return False
+
+    async def write() -> None:
+        api.fails = rejects
+        api.put(POOLS, pool("web", "10.0.0.0/28"))
+        api.put(SERVICES, service("odd"))
+        async with controlled(api):
+            await until(lambda: bool(events(api, "Ignored")))
+            for name in "bcd":
+                api.put(SERVICES, service(name))
+                await until(lambda name=name: bool(shown(api, name)))  # type: ignore[misc] # bound now
+
+    asyncio.run(write())
+    assert tried == 1
+    assert [name for _, name, _ in events(api, "Ignored")] == ["odd"]

@@ -27,7 +27,7 @@ from lbproof_reference.controller.status import ObjectStatus
 from lbproof_reference.controller.workqueue import WorkQueue
 from lbproof_reference.events import EventRecorder
 from lbproof_reference.informer import Informer
-from lbproof_reference.kube import NODES, SERVICES, Kube, Object, metallb_path
+from lbproof_reference.kube import NODES, SERVICES, Kube, Object, labels_of, metallb_path
 from lbproof_reference.nodes import node_addresses, relevant_fields
 from lbproof_reference.pools import parse_pools
 from lbproof_reference.retained import Retained, parse_record, record_key
@@ -187,9 +187,7 @@ class Controller:
             await asyncio.sleep(_SETTLE_SECONDS)
             self._announcing_changed.clear()
             labels = {
-                pool["metadata"]["name"]: pool["metadata"].get("labels") or {}
-                for pool in self.pools.objects.values()
-                if self._is_own(pool)
+                pool["metadata"]["name"]: labels_of(pool) for pool in self.pools.objects.values() if self._is_own(pool)
             }
             advertisements: list[Advertisement] = []
             for key, obj in self.advertisements.objects.items():

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from lbproof_reference.advertisements import Advertisement
-from lbproof_reference.kube import key_of
+from lbproof_reference.kube import key_of, labels_of
 from lbproof_reference.nodes import EXCLUDED, node_addresses
 from lbproof_reference.pools import build_index, parse_pools, pool_holding
 from lbproof_reference.reading import SkipLog
@@ -56,9 +56,9 @@ class AnnouncementPolicy:
         """Read the objects."""
         pools, nodes = list(pools), list(nodes)
         self._class, self._skip_log = lb_class, skip_log or SkipLog()
-        labels = {node["metadata"]["name"]: node["metadata"].get("labels") or {} for node in nodes}
+        labels = {node["metadata"]["name"]: labels_of(node) for node in nodes}
         self._of_nodes = node_addresses(nodes, self._skip_log)
-        self._pools = {pool["metadata"]["name"]: pool["metadata"].get("labels") or {} for pool in pools}
+        self._pools = {pool["metadata"]["name"]: labels_of(pool) for pool in pools}
         self._index = build_index(parse_pools(pools)[0])
         self._advertisements: list[tuple[Advertisement, Allowed]] = []
         for obj in advertisements:
