@@ -3,6 +3,7 @@
 A status may be written by others than the controller, so an address outside every pool needs another proof after a
 restart: the ConfigMap `lbproof-retained` in the LoadBalancer's own namespace, which only the controller writes. It is
 empty as long as every assigned address is in a pool. Speakers read it once, when they start.
+It cannot be written while the controller is away: the address of a pool that is removed then is replaced afterwards.
 """
 
 from __future__ import annotations
