@@ -12,6 +12,7 @@ import pytest
 
 from lbproof.lab import doctor
 from lbproof.lab.base import LabError
+from lbproof.lab.common import environment
 from lbproof.lab.components import ComponentOptions
 from lbproof.lab.doctor import Finding, State
 from lbproof.lab.netns import doctor as netns_doctor
@@ -42,7 +43,7 @@ def test_a_program_that_is_missing_is_named_with_its_package(tmp_path: Path, mon
     for name in ("unshare", "ip", "mount", "nft", "iptables", "ip6tables"):
         (tmp_path / name).symlink_to(subprocess.check_output(["which", name], text=True).strip())
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(doctor, "SBIN", ())
+    monkeypatch.setattr(environment, "SBIN", ())
 
     with pytest.raises(LabError) as caught:
         netns_doctor.require({})

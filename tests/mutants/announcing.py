@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from tests.mutants.mutant import fault, patch
 
-from lbproof_reference import frames
-from lbproof_reference.speaker import elect, offers, plan, segment, wire
+from lbproof_reference import advertisements, frames
+from lbproof_reference.speaker import elect, plan, segment, wire
 from lbproof_reference.speaker import loop as speaker
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def answers_for_unassigned_addresses() -> None:
 @fault("L2-04c")
 def announces_without_advertisement() -> None:
     """Addresses of a pool that no advertisement selects are announced."""
-    patch(offers._Advertisement, "selects", lambda *_: True)  # noqa: SLF001
+    patch(advertisements.Advertisement, "selects_pool", lambda *_: True)
 
 
 @fault("L2-06")
