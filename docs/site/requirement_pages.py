@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from docs.site.check_sources import CheckSource, check_sources
 from docs.site.tables import table
-from tests.mutants.catalogue import MUTANTS
+from tests.mutants.catalogue import CAUGHT, UNCAUGHT
 
 from lbproof.spec import AREAS, BUDGETS, REQUIREMENTS, Requirement
 
@@ -23,6 +23,9 @@ def _index() -> str:
     for area in AREAS.values():
         rows = [(f"[{r.id}]({r.id}.md)", r.level, r.text) for r in REQUIREMENTS.values() if r.area == area.name]
         parts += [f"## {area.title}\n", f"{area.text}\n", table(("ID", "level", "sentence"), rows) + "\n"]
+    uncaught = [(f"`{one.name}`", " ".join(one.text.split()), one.uncaught) for one in UNCAUGHT.values()]
+    parts += ["## Mutants that no case catches yet\n", "Each fails a test of the reference (`tests/reference`).\n"]
+    parts.append(table(("mutant", "what is wrong with it", "why no case catches it"), uncaught) + "\n")
     return "\n".join([*parts, "```{toctree}", ":hidden:", "", *REQUIREMENTS, "```", ""])
 
 
@@ -73,7 +76,7 @@ def _checks(checks: list[CheckSource]) -> str:
 def _mutants(requirement: Requirement) -> str:
     rows = [
         (f"`{mutant.name}`", " ".join(mutant.text.split()), ", ".join(caught))
-        for mutant in MUTANTS.values()
+        for mutant in CAUGHT.values()
         if (caught := [case for case in mutant.cases if case in requirement.case_ids])
     ]
     if not rows:

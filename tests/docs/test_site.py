@@ -58,6 +58,14 @@ def test_every_mutant_is_on_the_page_of_each_case_that_catches_it(made: dict[str
             assert f"| `{mutant.name}` |" in made[f"{FOLDER}/requirements/{requirement}.md"]
 
 
+def test_a_mutant_that_no_case_catches_is_listed_with_the_reason(made: dict[str, str]) -> None:
+    """The page of all requirements says what the cases do not see yet."""
+    for mutant in MUTANTS.values():
+        is_listed = f"| `{mutant.name}` |" in made[f"{FOLDER}/requirements/index.md"]
+
+        assert is_listed != bool(mutant.cases)
+
+
 def test_the_budgets_of_a_check_are_read_from_its_source() -> None:
     """What it names itself, and what it waits by in what it calls; nothing of others."""
     (check,) = check_sources()["FAIL-01"]

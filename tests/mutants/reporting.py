@@ -7,6 +7,7 @@ from typing import Any
 from tests.mutants.mutant import fault, patch
 
 from lbproof_reference.controller import loop as controller
+from lbproof_reference.controller.status import ObjectStatus
 from lbproof_reference.events import EventRecorder
 from lbproof_reference.speaker import loop as speaker
 
@@ -99,4 +100,4 @@ def invalid_pool_not_reported() -> None:
     async def nothing(*_: object) -> None:
         return
 
-    patch(controller.Controller, "_set_pool_condition", nothing)
+    patch(ObjectStatus, "set_valid", nothing)

@@ -1,4 +1,4 @@
-"""Each mutant fails the cases named for it: a check that no implementation fails is useless."""
+"""Each mutant fails the cases that are named for it: a check that no implementation fails is useless."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.mutants.catalogue import MUTANTS, Mutant
+from tests.mutants.catalogue import CAUGHT, Mutant
 from tests.mutants.labs import Labs
 
 from lbproof.lab.netns.provider import NetnsProvider
@@ -60,7 +60,7 @@ class Runs:
     def __init__(self, mutants: Iterable[Mutant], folder: Path) -> None:
         """Start the runs, those with the most cases first."""
         mutants = sorted(mutants, key=lambda mutant: len(mutant.cases), reverse=True)
-        number = labs_that_pay(len(MUTANTS), NetnsProvider().capacity())
+        number = labs_that_pay(len(CAUGHT), NetnsProvider().capacity())
         self._labs = Labs(number)
         self._pool = ThreadPoolExecutor(number)
         self._runs = {mutant.name: self._pool.submit(self._run, mutant, folder / mutant.name) for mutant in mutants}
@@ -94,7 +94,7 @@ def runs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("mutant", MUTANTS.values(), ids=MUTANTS)
+@pytest.mark.parametrize("mutant", CAUGHT.values(), ids=CAUGHT)
 def test_each_case_that_is_named_for_it_catches_it(mutant: Mutant, runs: Runs) -> None:
     """Each case fails with the verdict `failed`, and the run is not conformant if a requirement is mandatory."""
     code, verdicts = runs[mutant]

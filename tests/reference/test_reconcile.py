@@ -87,6 +87,38 @@ def test_an_address_is_given_on_only_after_the_former_status_was_written() -> No
     assert failures < 0
 
 
+def test_a_status_outside_all_pools_is_not_adopted() -> None:
+    """A Service whose status shows an address outside all pools at the start gets one of a pool."""
+    api = FakeApi()
+
+    async def start() -> None:
+        api.put(POOLS, pool("web", "10.0.0.0/31"))
+        api.put(SERVICES, {**service("a"), "status": {"loadBalancer": {"ingress": [{"ip": "10.9.0.1"}]}}})
+        api.put(SERVICES, service("b"))
+        async with controlled(api):
+            await until(lambda: bool(shown(api, "b")))
+
+    asyncio.run(start())
+    assert (shown(api, "a"), shown(api, "b")) == (["10.0.0.0"], ["10.0.0.1"])
+
+
+def test_a_pool_of_another_namespace_assigns_nothing() -> None:
+    """Only pools in the controller's own namespace are used."""
+    api = FakeApi()
+    foreign = pool("a", "10.7.0.0/28")
+    foreign["metadata"]["namespace"] = "team"
+
+    async def start() -> None:
+        api.put(POOLS, foreign)
+        api.put(POOLS, pool("web", "10.0.0.1/32"))
+        api.put(SERVICES, service("a"))
+        async with controlled(api):
+            await until(lambda: bool(shown(api, "a")))
+
+    asyncio.run(start())
+    assert shown(api, "a") == ["10.0.0.1"]
+
+
 def events(api: FakeApi, reason: str) -> list[tuple[str, str, str]]:
     """Return kind and name of the object, and the message, of the Events with that reason."""
     made = [body for method, path, body in api.written if method == "POST" and path.endswith("/events")]

@@ -1,0 +1,177 @@
+"""Faults of what is believed: statuses, annotations, and objects of other namespaces (the reference as it was)."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from tests.mutants.mutant import fault, patch
+
+from lbproof_reference.controller import allocate
+from lbproof_reference.controller import loop as controller
+from lbproof_reference.pools import pool_holding
+from lbproof_reference.services import annotated_pool, ingress_ips, is_managed
+from lbproof_reference.speaker import offers
+from lbproof_reference.speaker.plan import Allowed
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+    from lbproof_reference.kube import Object
+    from lbproof_reference.pools import IP, Pool
+    from lbproof_reference.speaker.plan import Offer
+
+NO_FORGERY = "no case writes a status or an annotation that the implementation did not write"
+NO_NODE_ADDRESS = "no case has a pool that contains the address of a node"
+
+
+@fault(uncaught=NO_FORGERY, test="test_offers.py::test_what_no_pool_holds_is_not_announced")
+def announces_every_address_of_a_status() -> None:
+    """Speakers announce whatever a Service's status shows, in a pool or not."""
+
+    def announceable(
+        self: offers.AnnouncementPolicy, _key: str, service: Object, _before: offers.Known | None
+    ) -> offers.Known:
+        uid = service["metadata"]["uid"]
+        if not is_managed(service, self._class):
+            return offers.Known(uid=uid)
+        ips = map(ipaddress.ip_address, ingress_ips(service))
+        return offers.Known(uid=uid, pools={ip: pool_holding(ip, self._index) or "none" for ip in ips})
+
+    patch(offers.AnnouncementPolicy, "announceable", announceable)
+
+
+@fault(uncaught=NO_FORGERY, test="test_offers.py::test_a_status_that_nothing_explains_changes_nothing")
+def forged_status_silences_address() -> None:
+    """A status that shows only an address outside all pools ends the announcement of the real address."""
+    real = offers.AnnouncementPolicy.announceable
+
+    def announceable(
+        self: offers.AnnouncementPolicy, key: str, service: Object, _before: offers.Known | None
+    ) -> offers.Known:
+        return real(self, key, service, None)
+
+    patch(offers.AnnouncementPolicy, "announceable", announceable)
+
+
+@fault(uncaught=NO_FORGERY, test="test_offers.py::test_annotations_change_no_offer")
+def annotation_decides_on_announcement() -> None:
+    """An address is announced only while the Service's annotation names its pool."""
+    real = offers.AnnouncementPolicy.announceable
+
+    def announceable(
+        self: offers.AnnouncementPolicy, key: str, service: Object, before: offers.Known | None
+    ) -> offers.Known:
+        known, noted = real(self, key, service, before), annotated_pool(service)
+        return replace(known, pools=dict.fromkeys(known.pools, noted) if noted else {})
+
+    patch(offers.AnnouncementPolicy, "announceable", announceable)
+
+
+@fault(uncaught=NO_NODE_ADDRESS, test="test_offers.py::test_an_address_of_a_node_is_not_announced")
+def announces_address_of_node() -> None:
+    """Speakers announce the address of a node that a Service's status shows."""
+    patch(offers, "node_addresses", lambda *_: frozenset())
+
+
+@fault(uncaught=NO_NODE_ADDRESS, test="test_allocator.py::test_an_address_of_a_node_is_not_assigned")
+def assigns_address_of_node() -> None:
+    """The controller assigns the address of a node that is in a pool."""
+    real = allocate.Allocator.set_pools
+
+    def set_pools(self: allocate.Allocator, pools: Iterable[Pool], of_nodes: Collection[IP] = ()) -> None:  # noqa: ARG001 - called by name
+        real(self, pools)
+
+    patch(allocate.Allocator, "set_pools", set_pools)
+
+
+@fault(uncaught=NO_FORGERY, test="test_reconcile.py::test_a_status_outside_all_pools_is_not_adopted")
+def adopts_status_outside_pools() -> None:
+    """A started controller adopts the address of a status that neither a pool nor its record explains."""
+
+    def restore(self: controller.Controller, key: str, service: Object) -> None:
+        for text in ingress_ips(service):
+            if self._allocator.assign(key, ipaddress.ip_address(text)):
+                return
+
+    patch(controller.Controller, "_restore_from_status", restore)
+
+
+@fault(
+    uncaught="no case has two Services whose statuses show one address",
+    test="test_offers.py::test_of_two_services_the_first_keeps_an_address",
+)
+def later_service_takes_address() -> None:
+    """Of two Services with one address in their statuses, the later one is announced."""
+    real = offers.OfferIndex.update
+
+    def update(self: offers.OfferIndex, key: str, found: dict[bytes, Offer]) -> dict[bytes, Offer | None]:
+        changes = real(self, key, found)
+        return {a: offer and next(reversed(self._for[a].values())) for a, offer in changes.items()}
+
+    patch(offers.OfferIndex, "update", update)
+
+
+@fault(
+    uncaught="no case creates a pool in another namespace",
+    test="test_reconcile.py::test_a_pool_of_another_namespace_assigns_nothing",
+)
+def serves_pools_of_other_namespaces() -> None:
+    """The controller assigns addresses of pools in every namespace."""
+    patch(controller.Controller, "_is_own", lambda *_: True)
+
+
+@fault(
+    uncaught="no case has two advertisements of one pool",
+    test="test_offers.py::test_several_advertisements_are_alternatives",
+)
+def merges_advertisements() -> None:
+    """Nodes of one advertisement announce through the interfaces of another that selects the same pool."""
+    real = offers.AnnouncementPolicy.offers
+
+    def merged(*args: Any) -> dict[bytes, Offer]:  # noqa: ANN401 - the arguments of `offers`
+        found = real(*args)
+        for address, offer in found.items():
+            nodes = frozenset[str]().union(*(one.nodes for one in offer.allowed))
+            named = [one.interfaces for one in offer.allowed]
+            interfaces = None if None in named else frozenset[str]().union(*(one for one in named if one))
+            found[address] = replace(offer, allowed=(Allowed(nodes=nodes, interfaces=interfaces),))
+        return found
+
+    patch(offers.AnnouncementPolicy, "offers", merged)
+
+
+@fault(
+    uncaught="no case has the API server reject the write of a status",
+    test="test_reconcile.py::test_an_address_is_given_on_only_after_the_former_status_was_written",
+)
+def reassigns_address_before_status_is_written() -> None:
+    """A former address is assigned to a waiting Service while its former holder's status still shows it."""
+    real, real_assign = allocate.Allocator.assign, controller.Controller._assign  # noqa: SLF001
+
+    def assign(self: allocate.Allocator, key: str, ip: IP) -> bool:
+        is_assigned = real(self, key, ip)
+        self.release_left(key)
+        return is_assigned
+
+    async def requeue_first(self: controller.Controller, key: str, service: Object, allocation: Any) -> None:  # noqa: ANN401
+        self._requeue_pending()
+        await real_assign(self, key, service, allocation)
+
+    patch(allocate.Allocator, "assign", assign)
+    patch(controller.Controller, "_assign", requeue_first)
+
+
+@fault(
+    uncaught="CRD-05, which would, is not in the specification yet",
+    test="test_reconcile.py::test_an_advertisement_that_cannot_be_read_is_told",
+)
+def unannounced_address_not_reported() -> None:
+    """A Service whose pool no advertisement selects is not told that its address is not announced."""
+
+    async def wait(_: controller.Controller) -> None:
+        await asyncio.Event().wait()
+
+    patch(controller.Controller, "_report_unannounced", wait)

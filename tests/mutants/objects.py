@@ -1,0 +1,174 @@
+"""Faults of robustness: objects and connections that stop the product, and what authors are told (as it was).
+
+A fault that ended the process raises RuntimeError, which the reference does not handle.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import json
+import math
+from typing import TYPE_CHECKING, Any
+
+import httpx
+from tests.mutants.mutant import fault, patch
+
+from lbproof_reference import events, kube, pools, readiness
+from lbproof_reference.advertisements import Advertisement
+from lbproof_reference.controller import loop as controller
+from lbproof_reference.controller import main as controller_main
+from lbproof_reference.services import ingress_ips
+from lbproof_reference.speaker import main as speaker_main
+from lbproof_reference.speaker import offers
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from lbproof_reference.kube import Object
+
+
+@fault(
+    uncaught="every case applies an L2Advertisement with a spec",
+    test="test_offers.py::test_an_advertisement_that_says_nothing_carries_every_pool",
+)
+def advertisement_without_spec_ends_speakers() -> None:
+    """An L2Advertisement without `spec`, MetalLB's minimal form, ends every speaker."""
+
+    def read(obj: Object) -> Advertisement:
+        if "spec" not in obj:
+            raise RuntimeError("KeyError: 'spec'")
+        return Advertisement(obj)
+
+    patch(offers, "Advertisement", read)
+
+
+@fault(
+    uncaught="no case creates an object that is nested deeply",
+    test="test_informer.py::test_an_object_nested_deeper_than_python_recurses_is_followed",
+)
+def deep_object_ends_process() -> None:
+    """An object whose `managedFields` are nested 1,200 levels deep ends the controller and the speakers."""
+
+    def parse(text: bytes) -> Any:  # noqa: ANN401 - JSON
+        try:
+            return json.loads(text)
+        except RecursionError as error:
+            raise RuntimeError("RecursionError") from error
+
+    patch(kube, "parse", parse)
+
+
+@fault(
+    uncaught="no case writes such a character to an annotation",
+    test="test_informer.py::test_a_line_of_a_watch_ends_at_a_newline_alone",
+)
+def line_separator_freezes_watch() -> None:
+    """U+0085 or U+2028 in an annotation splits a line of a watch, which is repeated from the same version for ever."""
+
+    async def lines(self: kube.Kube, path: str, **params: str | int) -> AsyncIterator[Object]:
+        async with self._client.stream("GET", path, params=params, timeout=None) as response:
+            response.raise_for_status()
+            async for line in response.aiter_lines():
+                try:
+                    yield json.loads(line)
+                except ValueError as error:  # an HTTP error has the informer watch again from the same version
+                    raise httpx.RemoteProtocolError("malformed line") from error
+
+    patch(kube.Kube, "lines", lines)
+
+
+@fault(
+    uncaught="no case writes a status, and new API servers reject an address with leading zeros",
+    test="test_offers.py::test_no_object_that_cannot_be_read_stops_the_others",
+)
+def unreadable_status_ends_process() -> None:
+    """A status whose address cannot be parsed, such as 10.0.0.01, ends the controller and the speakers."""
+
+    def strict(real: Callable[..., Any], position: int) -> Callable[..., Any]:
+        def read(*args: Any) -> Any:  # noqa: ANN401 - the arguments of `real`
+            for text in ingress_ips(args[position]):
+                try:
+                    ipaddress.ip_address(text)
+                except ValueError as error:
+                    raise RuntimeError("ValueError") from error
+            return real(*args)
+
+        return read
+
+    patch(offers.AnnouncementPolicy, "announceable", strict(offers.AnnouncementPolicy.announceable, 2))
+    restore = controller.Controller._restore_from_status  # noqa: SLF001
+    patch(controller.Controller, "_restore_from_status", strict(restore, 2))
+
+
+@fault(
+    uncaught="no case has the API server reject the write of a status",
+    test="test_reconcile.py::test_a_status_that_the_api_server_rejects_is_told_and_not_sent_again",
+)
+def retries_rejected_status_for_ever() -> None:
+    """A status that the API server rejects for its content is sent again for ever, without an Event."""
+    patch(controller, "_REJECTED", ())
+
+
+@fault(
+    uncaught="no case makes a request of more than 1,024 bytes",
+    test="test_reconcile.py::test_a_huge_request_is_told_in_part",
+)
+def event_longer_than_allowed() -> None:
+    """The message of an Event repeats a request of any length, so that the API server rejects the Event."""
+    patch(events, "_MESSAGE_BYTES", 1 << 20)
+
+
+@fault(
+    uncaught="no case connects to the implementation's own ports",
+    test="test_ready.py::test_who_does_not_ask_in_time_is_left",
+)
+def readiness_port_without_limits() -> None:
+    """The readiness port is open on every address, and connections that send nothing use up all descriptors."""
+    serve = readiness.serve_ready
+
+    def keep(self: Any, transport: asyncio.Transport) -> None:  # noqa: ANN401 - a private class
+        self._transport = transport
+        self._timer = asyncio.get_running_loop().call_later(math.inf, transport.abort)
+
+    async def serve_everywhere(_host: str, port: int, ready: Callable[[], bool]) -> asyncio.Server:
+        return await serve(None, port, ready)  # type: ignore[arg-type] # asyncio: every address
+
+    patch(readiness._ReadyConnection, "connection_made", keep)  # noqa: SLF001
+    for module in (controller_main, speaker_main):
+        patch(module, "serve_ready", serve_everywhere)
+
+
+@fault(
+    uncaught="CRD-01 has other malformed blocks",
+    test="test_allocator.py::test_a_bad_block_says_what_is_wrong",
+)
+def accepts_unusable_addresses() -> None:
+    """Unspecified, loopback, link-local, multicast and IPv4-mapped addresses are accepted in a pool."""
+    patch(pools, "_UNUSABLE", {})
+
+
+@fault(
+    uncaught="CRD-01 has other malformed blocks",
+    test="test_allocator.py::test_a_bad_block_says_what_is_wrong",
+)
+def accepts_mask_as_prefix_length() -> None:
+    """A network mask or a wildcard is accepted after the slash of a block."""
+    real = pools._first_and_last  # noqa: SLF001
+
+    def first_and_last(text: str) -> tuple[pools.IP, pools.IP]:
+        if "/" in text and "." in text.partition("/")[2]:
+            network = ipaddress.ip_network(text, strict=False)
+            return network[0], network[-1]
+        return real(text)
+
+    patch(pools, "_first_and_last", first_and_last)
+
+
+@fault(
+    uncaught="CRD-01 has no block of more than 100 characters",
+    test="test_allocator.py::test_a_bad_block_says_what_is_wrong",
+)
+def long_block_repeated_in_message() -> None:
+    """The reason why a pool is invalid repeats a block of any length, so that it cannot be written to the pool."""
+    patch(pools, "_LONGEST", 1 << 20)
