@@ -6,6 +6,7 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
+from lbproof.adapters.calls import errors_as, place
 from lbproof.adapters.validation import validate
 from lbproof.spec import BadOption, UnknownName
 
@@ -32,16 +33,17 @@ def load(name: str, where: str) -> Adapter:
     known = adapters()
     if not colon and name not in known:
         raise UnknownName("implementation", name, where, known, _SEE)
+    cannot = f"adapter {name} cannot be loaded"
     try:
-        found = _imported(module, attribute) if colon else known[name]()
-        made = found() if callable(found) else found
+        with errors_as(BadOption, cannot, except_for=(_NotThere, UnknownName, BadOption)):
+            found = _imported(module, attribute) if colon else known[name]()
+            made = found() if callable(found) else found
     except _NotThere as error:
         raise UnknownName("implementation", name, f"{where} ({error})", known, _SEE) from error
     except (UnknownName, BadOption) as error:
-        raise BadOption(f"adapter {name}: {error}") from None
-    except Exception as error:
-        first, *_ = str(error).splitlines() or [""]
-        raise BadOption(f"adapter {name} cannot be loaded: {type(error).__name__}: {first}") from error
+        if str(error).startswith(cannot):
+            raise
+        raise BadOption(f"adapter {name}: {error}{place(error)}") from None
     return validate(made, name)
 
 
@@ -50,7 +52,14 @@ class _NotThere(Exception):  # noqa: N818 - it never leaves this module
 
 
 def _imported(module: str, attribute: str) -> Any:  # noqa: ANN401 - a class or a function
+    if not all(part.isidentifier() for part in (*module.split("."), attribute)):
+        raise _NotThere("package.module:attribute is wanted")
     try:
-        return getattr(import_module(module), attribute)
-    except (ModuleNotFoundError, AttributeError) as error:
-        raise _NotThere(str(error)) from error
+        found = import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name and f"{module}.".startswith(f"{error.name}."):
+            raise _NotThere(str(error)) from error
+        raise  # of a module that the adapter imports
+    if not hasattr(found, attribute):
+        raise _NotThere(f"module {module!r} has no attribute {attribute!r}")
+    return getattr(found, attribute)
