@@ -17,7 +17,7 @@ from lbproof.adapters.base import Workload
 from lbproof.adapters.programs import python_image, rendered
 from lbproof.lab.base import Image, LabError
 from lbproof.run import adapter_lab
-from lbproof.run.cli import cli
+from lbproof.run.cli import cli, main
 from lbproof.run.lab import RunLab
 from lbproof.witnesses.kube import ApiUnreachable, load_manifests
 from lbproof.witnesses.stream import ProbeError
@@ -277,3 +277,15 @@ def test_an_unknown_name_is_a_wrong_use() -> None:
     done = CliRunner().invoke(cli, ["adapter", "check", "metalb"])
 
     assert "did you mean 'metallb'?" in str(done.exception)
+
+
+def test_the_command_alone_is_its_help(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit 64, without a prefix or a hint after it."""
+    monkeypatch.setattr(sys, "argv", ["lbproof", "adapter"])
+    with pytest.raises(SystemExit) as caught:
+        main()
+
+    assert caught.value.code == 64
+    shown = capsys.readouterr().err
+    assert shown.startswith("Usage: ")
+    assert "see lbproof --help" not in shown
