@@ -1,10 +1,12 @@
 # What a person or a CI runs. Everything missing is brought first, said in a line each, by tools/setup.
 .DEFAULT_GOAL := help
-.PHONY: docs help conformance kind-conformance test test-kind mutants bench bench-quick bench-nightly lint types dist dist-test publish kind-engine kind-engine-stop
+.PHONY: docs help conformance kind-conformance test test-kind mutants bench bench-quick bench-nightly lint types dist dist-test publish publish-image publish-manifests kind-engine kind-engine-stop
 .PHONY: kind-image reference-image clean setup setup-lab setup-test setup-bench
 BIN := .venv/bin
 RUN_ARGS ?=
 BENCH_ARGS ?=
+IMAGE ?=
+TAG ?=
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 26
@@ -60,6 +62,13 @@ dist-test: ## judge the reference with the wheel in dist/, installed apart from 
 
 publish: ## sign what is in dist/ and upload it to PyPI, in a workflow that PyPI trusts
 	@tools/publish/publish
+
+publish-image: ## push the reference's image of the wheel in dist/ on its pinned base as IMAGE, write manifests that name its digest
+	@WHEEL="$(wildcard dist/*.whl)" BASE="$$(sed -n 's/^ARG BASE=//p' reference/image/Dockerfile)" reference/image/build "$(IMAGE)"
+	@tools/publish/image "$(IMAGE)"
+
+publish-manifests: ## attach these manifests to the release of TAG on GitHub
+	@tools/publish/attach "$(TAG)"
 
 kind-engine: ## start a Docker engine for kind where there is none; prints the line that sets DOCKER_HOST
 	@kind-configs/engine/engine start

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 import httpx
 import structlog
 
-from lbproof_reference.kube import key_of
+from lbproof_reference.reading import MALFORMED_OBJECT
 
 if TYPE_CHECKING:
     from lbproof_reference.kube import Kube, Object
 
 _QUEUED = 1000  # as client-go (tools/record, maxQueuedEvents); the rest is dropped
+_MESSAGE_BYTES = 1024  # as the API server allows (core/validation, NoteLengthLimit)
 _QUIET_SECONDS = 0.2
 _LATEST_SECONDS = 3.0
 _PAUSE_SECONDS = 0.02
@@ -42,7 +43,7 @@ class EventRecorder:
         self._quiet_at = time.monotonic() + _QUIET_SECONDS
 
     def event(self, about: Object, kind: str, reason: str, message: str) -> None:
-        """Queue an Event of type `kind` about an object."""
+        """Queue an Event of type `kind` about an object; a long message is cut."""
         try:
             self._waiting.put_nowait((time.monotonic() + _LATEST_SECONDS, about, kind, reason, message))
         except asyncio.QueueFull:
@@ -78,7 +79,7 @@ class EventRecorder:
             },
             "type": kind,
             "reason": reason,
-            "message": message,
+            "message": message.encode(errors="replace")[:_MESSAGE_BYTES].decode(errors="ignore"),
             "source": {"component": self._component, "host": self._host},
             "reportingComponent": self._component,
             "reportingInstance": self._host or self._component,
@@ -88,9 +89,9 @@ class EventRecorder:
         }
         try:
             await self._kube.call("POST", f"/api/v1/namespaces/{namespace}/events", event)
-        except httpx.HTTPStatusError as error:
-            log.warning("event rejected", about=key_of(about), error=repr(error))
+        except (httpx.HTTPStatusError, *MALFORMED_OBJECT) as error:
+            log.warning("event rejected", about=meta["name"], error=repr(error))
         except httpx.HTTPError as error:
-            log.warning("event delayed", about=key_of(about), error=repr(error))
+            log.warning("event delayed", about=meta["name"], error=repr(error))
             return False
         return True

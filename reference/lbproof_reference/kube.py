@@ -34,20 +34,21 @@ _KEEPALIVE = (  # detects a dead server after 30 s, although a watch never sends
 _TIMEOUT = httpx.Timeout(10, connect=1, read=30)
 
 
-def pools_of(namespace: str) -> str:
-    """Return the path of the IPAddressPools in the LoadBalancer's own namespace; all others are ignored."""
-    return f"/apis/{METALLB}/namespaces/{namespace}/ipaddresspools"
-
-
-def advertisements_of(namespace: str) -> str:
-    """Return the path of the L2Advertisements in the same namespace."""
-    return f"/apis/{METALLB}/namespaces/{namespace}/l2advertisements"
+def metallb_path(plural: str, namespace: str | None = None) -> str:
+    """Return the path of MetalLB objects (`ipaddresspools`, `l2advertisements`), in one namespace or in all."""
+    return f"/apis/{METALLB}/{f'namespaces/{namespace}/' if namespace else ''}{plural}"
 
 
 def key_of(obj: Mapping[str, Any]) -> str:
     """Return `namespace/name`, or `name` for a cluster-scoped object."""
     meta = obj["metadata"]
     return f"{meta['namespace']}/{meta['name']}" if meta.get("namespace") else str(meta["name"])
+
+
+def labels_of(obj: Mapping[str, Any]) -> dict[str, str]:
+    """Return the labels of an object; none if they are not a map."""
+    labels = obj["metadata"].get("labels")
+    return labels if isinstance(labels, dict) else {}
 
 
 class _Token(httpx.Auth):

@@ -45,6 +45,8 @@ def _parser(role: str, description: str, *, port: int) -> argparse.ArgumentParse
     add("--namespace", default="metallb-system", help=namespace)
     add("--api", help="URL of the API server (default: in-cluster address)")
     add("--account", type=Path, default=ACCOUNT, help="folder with token and ca.crt (default %(default)s)")
+    host = os.environ.get("POD_IP", "127.0.0.1")
+    add("--host", default=host, help="address of /readyz (default: $POD_IP, or 127.0.0.1)")
     add("--port", type=int, default=port, help="port of /readyz (default %(default)s)")
     return parser
 

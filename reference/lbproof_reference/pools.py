@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import itertools
+import re
 from bisect import bisect_left, bisect_right, insort
 from dataclasses import dataclass
 from functools import lru_cache
@@ -20,6 +21,25 @@ if TYPE_CHECKING:
     from lbproof_reference.kube import Object
 
 IP: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+_LONGEST = 100
+"""Characters of an entry; a range of two full IPv6 addresses has 79."""
+_UNUSABLE = {
+    ipaddress.ip_network(network): what
+    for network, what in (
+        ("0.0.0.0/8", "unspecified addresses"),  # RFC 1122, section 3.2.1.3
+        ("127.0.0.0/8", "loopback addresses"),
+        ("169.254.0.0/16", "link-local addresses"),  # RFC 3927
+        ("224.0.0.0/4", "multicast addresses"),
+        ("255.255.255.255/32", "the limited broadcast address"),
+        ("::/128", "the unspecified address"),  # RFC 4291, section 2.4
+        ("::1/128", "the loopback address"),
+        ("::ffff:0:0/96", "IPv4-mapped addresses, which are written as IPv4"),
+        ("fe80::/10", "link-local addresses"),
+        ("ff00::/8", "multicast addresses"),
+    )
+}
+"""Networks whose addresses no Service can have."""
 
 
 class BadPoolError(ValueError):
@@ -61,21 +81,40 @@ def ip_from_int(family: int, number: int) -> IP:
 @lru_cache(maxsize=4096)
 def parse_range(text: str) -> AddressRange:
     """Parse a CIDR (`10.0.0.0/24`) or a range (`10.0.0.1-10.0.0.9`). Raises BadPoolError."""
-    try:
-        if "-" in text:
-            first, last = (ipaddress.ip_address(part.strip()) for part in text.split("-", 1))
-        elif "/" in text:
-            network = ipaddress.ip_network(text.strip(), strict=False)
-            first, last = network[0], network[-1]
-        else:
-            raise ValueError(f"write {text}/32 for a single IPv4 address")  # noqa: TRY301 - caught below
-    except ValueError as error:
-        raise BadPoolError(f"{text!r} is not a CIDR or a range: {error}") from error
+    first, last = _first_and_last(text)
     if first.version != last.version:
         raise BadPoolError(f"range {text!r} mixes IPv4 and IPv6")
     if int(first) > int(last):
         raise BadPoolError(f"range {text!r} is reversed: its first address is above its last")
-    return AddressRange(family=first.version, first=int(first), last=int(last))
+    address_range = AddressRange(family=first.version, first=int(first), last=int(last))
+    for network, what in _UNUSABLE.items():
+        if (
+            network.version == first.version
+            and int(network[0]) <= address_range.last
+            and address_range.first <= int(network[-1])
+        ):
+            raise BadPoolError(f"{text!r} contains {what} ({network})")
+    return address_range
+
+
+def _first_and_last(text: str) -> tuple[IP, IP]:
+    if len(text) > _LONGEST:
+        raise BadPoolError(f"{text[:_LONGEST]!r}... of {len(text)} characters is not a CIDR or a range")
+    entry = text.strip()
+    try:
+        if "%" in entry:
+            raise ValueError("a zone is not allowed")  # noqa: TRY301 - caught below
+        if "-" in entry:
+            first, last = (ipaddress.ip_address(part.strip()) for part in entry.split("-", 1))
+            return first, last
+        if re.search(r"/(0|[1-9]\d*)$", entry, re.ASCII):
+            network = ipaddress.ip_network(entry, strict=False)
+            return network[0], network[-1]
+        if "/" in entry:
+            raise ValueError("write the prefix length as a number")  # noqa: TRY301 - caught below
+        raise ValueError(f"write {ipaddress.ip_network(entry)} for a single address")  # noqa: TRY301 - caught below
+    except ValueError as error:
+        raise BadPoolError(f"{text!r} is not a CIDR or a range: {error}") from error
 
 
 def parse_pool(pool: Object) -> Pool:

@@ -46,11 +46,11 @@ class _ReadyConnection(asyncio.Protocol):
         self._transport.abort()
 
 
-async def serve_ready(port: int, ready: Callable[[], bool]) -> asyncio.Server:
-    """Serve HTTP on `port`: 200 when ready, 503 otherwise.
+async def serve_ready(host: str, port: int, ready: Callable[[], bool]) -> asyncio.Server:
+    """Serve HTTP on one address and port: 200 when ready, 503 otherwise.
 
-    Every host that reaches the node may connect. Above the connection limit the oldest connection is closed, so
+    Every host that reaches the address may connect. Above the connection limit the oldest connection is closed, so
     that the kubelet's probe is always answered.
     """
     all_open: dict[_ReadyConnection, None] = {}
-    return await asyncio.get_running_loop().create_server(lambda: _ReadyConnection(ready, all_open), port=port)
+    return await asyncio.get_running_loop().create_server(lambda: _ReadyConnection(ready, all_open), host, port)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 MALFORMED_OBJECT = (LookupError, TypeError, ValueError, AttributeError, RecursionError)
 """Exceptions raised by reading an object that does not match its schema."""
@@ -56,9 +56,10 @@ def _shallow(text: bytes) -> bytes:
 class SkipLog:
     """Log of skipped objects: each is logged once, and again only if it was readable in between."""
 
-    def __init__(self) -> None:
-        """Start without entries."""
+    def __init__(self, on_skip: Callable[[str, str, str], None] = lambda *_: None) -> None:
+        """Start without entries; `on_skip(kind, key, reason)` is called for each new entry."""
         self._logged: dict[tuple[str, str], str] = {}
+        self._on_skip = on_skip
 
     @contextmanager
     def reading(self, kind: str, key: str) -> Iterator[None]:
@@ -78,6 +79,7 @@ class SkipLog:
             self._logged.clear()
         self._logged[kind, key] = why
         log.warning("object skipped", kind=kind, object=key, reason=why)
+        self._on_skip(kind, key, why)
 
     def forget(self, kind: str, key: str) -> None:
         """Record that the object is readable again."""

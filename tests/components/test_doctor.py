@@ -6,13 +6,13 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from lbproof.lab import doctor
 from lbproof.lab.base import LabError
+from lbproof.lab.common import environment
 from lbproof.lab.components import ComponentOptions
 from lbproof.lab.doctor import Finding, State
 from lbproof.lab.netns import doctor as netns_doctor
@@ -20,15 +20,12 @@ from lbproof.lab.netns import kernel_features
 from lbproof.spec.families import Family
 
 
-def test_a_machine_that_can_have_a_lab_is_told_so_within_a_second() -> None:
+def test_a_machine_that_can_have_a_lab_is_told_so() -> None:
     """On a machine where the other tests run, nothing but components may be missing, and nothing is left behind."""
     before = set(Path("/sys/class/net").iterdir())
-    began = time.monotonic()
     findings = netns_doctor.examine()
-    took = time.monotonic() - began
 
     assert {f.what: f.detail for f in findings if f.state is State.MISSING and f.what not in {"go", "disk"}} == {}
-    assert took < 1
     assert set(Path("/sys/class/net").iterdir()) == before
 
 
@@ -46,7 +43,7 @@ def test_a_program_that_is_missing_is_named_with_its_package(tmp_path: Path, mon
     for name in ("unshare", "ip", "mount", "nft", "iptables", "ip6tables"):
         (tmp_path / name).symlink_to(subprocess.check_output(["which", name], text=True).strip())
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(doctor, "SBIN", ())
+    monkeypatch.setattr(environment, "SBIN", ())
 
     with pytest.raises(LabError) as caught:
         netns_doctor.require({})

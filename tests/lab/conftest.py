@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,12 +19,31 @@ from lbproof.witnesses.wait import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
-    from pathlib import Path
 
 PYTHON = Image(
     pattern="test/python", program=sys.executable, args=("-u",), binds=(*SYSTEM, sys.prefix, sys.base_prefix)
 )
 PODS = "/api/v1/namespaces/default/pods"
+HOSTILE = {
+    "HTTPS_PROXY": "http://127.0.0.1:9",
+    "http_proxy": "http://127.0.0.1:9",
+    "KUBECONFIG": "/nowhere/kubeconfig",
+    "GODEBUG": "http2client=0",
+    "GOMAXPROCS": "1",
+    "GOOS": "plan9",
+    "ETCD_NAME": "of-the-user",
+    "PYTHONPATH": "/nowhere/python",
+    "PYTHONSTARTUP": "/nowhere/startup.py",
+    "PYTHONWARNINGS": "error",
+    "SSL_CERT_FILE": "/nowhere/certificates",
+    "MALLOC_ARENA_MAX": "1",
+    "TZ": "Asia/Kathmandu",
+    "LC_ALL": "tlh_KX",
+    "LOCUST_HOST": "http://nowhere",
+    "NO_COLOR": "1",
+    "XDG_CONFIG_HOME": "/nowhere/config",
+}
+"""What a user's shell may hold that some program of a lab reads."""
 
 
 @pytest.fixture(scope="session")
@@ -134,3 +154,21 @@ def lab_in_process(programs: Mapping[str, Path]) -> Iterator[Callable[[str], sub
     for process in started:
         process.kill()
         process.communicate()
+
+
+def preloaded() -> str:
+    """A library of glibc that no program loads by itself, as the mark that LD_PRELOAD would leave."""
+    return str(next(Path("/lib").glob("*/libBrokenLocale.so.1")))
+
+
+@pytest.fixture
+def hostile(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Mapping[str, str]:
+    """A shell and a home folder with everything that could change what runs."""
+    home = tmp_path / "home"
+    for name in (".netrc", ".curlrc", ".gitconfig", ".kube/config", ".config/pip/pip.conf", ".docker/config.json"):
+        (home / name).parent.mkdir(parents=True, exist_ok=True)
+        (home / name).write_text("}{ not what it should be\n")
+    given = {**HOSTILE, "LD_PRELOAD": preloaded(), "HOME": str(home)}
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    return given

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ import pytest
 from lbproof.lab.base import Image
 from lbproof.lab.netns import container, images, status
 from lbproof.lab.netns.probe import QUICK, ContainerProbe, port
-from lbproof.lab.netns.volumes import publish
+from lbproof.lab.netns.volumes import File, publish
 
 AT = "2026-01-02T03:04:05Z"
 
@@ -92,6 +94,42 @@ def test_a_condition_keeps_its_time_until_it_changes() -> None:
     }
 
 
+def test_a_status_is_written_again_when_others_changed_it() -> None:
+    """What the API omits as empty is no difference, nor are conditions of others; a changed Ready is."""
+    address = [ip_address("10.244.1.2")]
+    said = status.pod_status(
+        node=address, addresses=address, started=AT, init=[], containers=[made(ready=True)], restart="Always", before={}
+    )
+    seen = without_empty(said)
+    seen["conditions"].append({"type": "PodScheduled", "status": "True"})
+    given_up = copy.deepcopy(seen)
+    next(row for row in given_up["conditions"] if row["type"] == "Ready")["status"] = "False"
+
+    assert status.shows(seen, said)
+    assert not status.shows(given_up, said)
+    assert not status.shows({}, said)
+
+
+def without_empty(value: Any) -> Any:  # noqa: ANN401 - any JSON
+    """Drop from JSON what an API server omits."""
+    if isinstance(value, dict):
+        return {key: without_empty(inner) for key, inner in value.items() if inner not in (None, "", {})}
+    return [without_empty(inner) for inner in value] if isinstance(value, list) else value
+
+
+def test_a_volume_belongs_to_the_pod_s_group(tmp_path: Path) -> None:
+    """`fsGroup` can read every file, whatever its mode."""
+    publish(tmp_path, {"a": File(data=b"1", mode=0o600, user=1000), "d/b": File(data=b"2", mode=0o444)}, group=7)
+    found = {name: (tmp_path / name).stat() for name in ("..data", "a", "..data/d", "d/b")}
+
+    assert {name: (oct(row.st_mode & 0o7777), row.st_uid, row.st_gid) for name, row in found.items()} == {
+        "..data": ("0o2755", 0, 7),
+        "a": ("0o640", 1000, 7),
+        "..data/d": ("0o2755", 0, 7),
+        "d/b": ("0o444", 0, 7),
+    }
+
+
 def test_a_probe_is_quick_until_its_first_success() -> None:
     """Then its period and its thresholds are the pod's."""
     probe = ContainerProbe({"periodSeconds": 3, "failureThreshold": 2, "successThreshold": 1}, {}, quick=True)
@@ -121,11 +159,11 @@ def test_a_named_port_is_found() -> None:
 
 def test_a_volume_changes_in_one_step(tmp_path: Path) -> None:
     """Files are links through `..data`, which is swapped; what is no longer there goes."""
-    publish(tmp_path, {"a": b"1", "d/b": b"2"})
+    publish(tmp_path, {"a": File(data=b"1"), "d/b": File(data=b"2")})
     first = (tmp_path / "..data").readlink()
-    publish(tmp_path, {"a": b"1", "d/b": b"2"})
+    publish(tmp_path, {"a": File(data=b"1"), "d/b": File(data=b"2")})
     unchanged = (tmp_path / "..data").readlink()
-    publish(tmp_path, {"a": b"3"})
+    publish(tmp_path, {"a": File(data=b"3")})
 
     assert unchanged == first
     assert (tmp_path / "..data").readlink() != first

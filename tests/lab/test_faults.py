@@ -105,6 +105,19 @@ def test_a_pulled_cable_takes_the_carrier_and_the_lease(lab: NetnsLab, kube: Kub
     assert restarts(kube.get(f"{PODS}/cable")) == 0
 
 
+def test_pods_of_a_node_that_was_not_heard_are_ready_again(
+    lab: NetnsLab, serving: Callable[..., Any], pod_when: Callable[..., dict[str, Any]]
+) -> None:
+    """The node controller sets their Ready=False when it gives the node up; a DaemonSet waits for them to be Ready."""
+    serving("unheard", node="w02")
+    fault = lab.link_down("w02")
+    pod_when("unheard", lambda seen: not ready(seen), within=30)
+    fault.undo()
+    seen = pod_when("unheard", ready, within=15)
+
+    assert restarts(seen) == 0
+
+
 def test_a_silent_cut_leaves_the_carrier(lab: NetnsLab, kube: Kube, serving: Callable[..., Any]) -> None:
     """Nothing reaches the node nor leaves it, and it cannot notice; mended, it is heard again and its pods ran on."""
     pod = serving("silent", node="w02")

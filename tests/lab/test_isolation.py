@@ -18,14 +18,14 @@ from lbproof.lab.common.netns import entered
 from lbproof.lab.netns import leftovers
 from lbproof.lab.netns.lab import NetnsLab
 from lbproof.witnesses import http
+from lbproof.witnesses.kube import Kube
 from lbproof.witnesses.wait import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from lbproof.witnesses.kube import Kube
-
 SMALL = Topology(workers=0)
+PODS = "/api/v1/namespaces/default/pods"
 
 
 @pytest.fixture
@@ -121,24 +121,39 @@ def test_two_labs_do_not_see_each_other(
 
 
 def test_what_runs_in_a_lab_has_nothing_of_the_user_s_shell(
-    programs: Mapping[str, Path], name: str, monkeypatch: pytest.MonkeyPatch
+    programs: Mapping[str, Path], name: str, hostile: Mapping[str, str]
 ) -> None:
-    """No proxy, which would stand outside the lab, and no variable that a component of the cluster reads."""
-    given = {"HTTPS_PROXY": "http://127.0.0.1:9", "no_proxy": "localhost", "PYTHONWARNINGS": "error"}
-    for variable, value in {**given, "ETCD_NAME": "of-the-user"}.items():
-        monkeypatch.setenv(variable, value)
+    """Every process of a lab, and a client of its API, with a shell and a home folder that would change them all."""
     lab = NetnsLab.up(name, SMALL, programs=programs)
     process = lab.client().popen(["sleep", "60"])
     pidns = Path(f"/proc/{leftovers.init_of(registry.find(name))}", "ns/pid").readlink()
     inside = [path for path in processes() if str(pidns) in spaces(path)]
-    variables = {line.partition(b"=")[0].decode() for path in inside for line in environ(path)}
+    started_with = {path: dict(line.decode().split("=", 1) for line in environ(path) if line) for path in inside}
+    maps = "".join((path / "maps").read_text() for path in inside if environ(path))
+    nodes = Kube(lab.kubeconfig).list("/api/v1/nodes")
     process.kill()
     process.wait(5)  # the lab cannot end while its dead child is not reaped
     lab.down()
 
     assert len(inside) > 4
-    assert "PATH" in variables
-    assert not variables & given.keys()
+    assert len(nodes) == 1
+    assert {variable for variables in started_with.values() for variable in variables} <= {
+        *("PATH", "HOME", "TMPDIR", "LC_ALL", "PYTHONPATH", "NODE_NAME", "PWD", "OLDPWD", "SHLVL", "_"),
+    }
+    assert not {value for variables in started_with.values() for value in variables.values()} & set(hostile.values())
+    assert Path(hostile["LD_PRELOAD"]).name not in maps
+
+
+def called(argument: str) -> list[Path]:
+    """The processes of the machine with an argument; the kernel shows none of those that have ended."""
+    found = []
+    for process in processes():
+        try:
+            if argument.encode() in (process / "cmdline").read_bytes().split(b"\0"):
+                found.append(process)
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+    return found
 
 
 def environ(process: Path) -> list[bytes]:
@@ -155,7 +170,11 @@ def test_nothing_is_left_when_the_supervisor_is_killed(
     """SIGKILL to the supervisor ends every process, namespace, link and mount; `clean` removes the directory."""
     other = NetnsLab.up(name, SMALL, programs=programs)
     sleeper = other.client().popen(["sleep", "60"])
-    its_own = processes_of(name)
+    args = ["netexec", "--http-port=8080", f"--delay-shutdown={os.getpid()}"]  # by which its process is found
+    spec = {"nodeName": "m01", "containers": [{"name": "main", "image": "agnhost:2", "args": args}]}
+    Kube(other.kubeconfig).create(PODS, {"metadata": {"name": "contained"}, "spec": spec})
+    contained = eventually(lambda: called(args[-1]), bool, what="the pod's process runs", within=10).value
+    its_own = processes_of(name) | {(process, started(process)) for process in contained}
     os.kill(leftovers.init_of(registry.find(name)), signal.SIGKILL)
     sleeper.wait(5)
     eventually(names, lambda seen: not seen[name], what="the lab is dead", within=5)

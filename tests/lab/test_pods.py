@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from lbproof.witnesses import http
 from lbproof.witnesses.kube import ApiError
-from lbproof.witnesses.wait import eventually
+from lbproof.witnesses.wait import consistently, eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,6 +48,31 @@ def test_a_ready_pod_has_a_kubelet_s_status(serving: Callable[..., Any]) -> None
     container = status["containerStatuses"][0]
     assert (container["ready"], container["restartCount"]) == (True, 0)
     assert container["state"]["running"]["startedAt"]
+
+
+def test_a_status_that_another_wrote_is_written_back(serving: Callable[..., Any], kube: Kube) -> None:
+    """The node controller sets Ready=False while a node is not heard; the kubelet says that it is not so."""
+    seen = serving("written-back")
+    conditions = [
+        row | ({"status": "False", "reason": "NodeNotReady"} if row["type"] == "Ready" else {})
+        for row in seen["status"]["conditions"]
+    ]
+    marked = kube.patch(f"{PODS}/written-back/status", {"status": {"conditions": conditions}})
+    eventually(lambda: kube.get(f"{PODS}/written-back"), ready, what="pod written-back is Ready again", within=5)
+    steady = kube.get(f"{PODS}/written-back")["metadata"]["resourceVersion"]
+    consistently(
+        lambda: kube.get(f"{PODS}/written-back")["metadata"]["resourceVersion"],
+        lambda version: version == steady,
+        what="nothing is written again",
+        during=1.5,
+    )
+
+    assert not ready(marked)
+
+
+def ready(seen: dict[str, Any]) -> bool:
+    """Whether a pod is Ready."""
+    return any(row["type"] == "Ready" and row["status"] == "True" for row in seen["status"]["conditions"])
 
 
 def test_a_pod_in_its_node_s_network_has_its_address(pod: Callable[..., Any], pod_when: Callable[..., Any]) -> None:

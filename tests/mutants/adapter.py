@@ -13,7 +13,7 @@ from lbproof.adapters.reference import Reference
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from lbproof.adapters.base import Site
+    from lbproof.adapters.base import Object, Site
     from lbproof.lab.base import Image
 
 ROOT = Path(__file__).parents[2]
@@ -38,6 +38,15 @@ class Broken(Reference):
             )
             for image in super().images(site)
         ]
+
+    def manifests(self, site: Site) -> list[Object]:
+        """Return the reference's manifests; its speakers may also change interfaces, as one of the faults does."""
+        objects = super().manifests(site)
+        for obj in objects:
+            if obj["kind"] == "DaemonSet":
+                for container in obj["spec"]["template"]["spec"]["containers"]:
+                    container["securityContext"]["capabilities"]["add"].append("NET_ADMIN")
+        return objects
 
 
 def __getattr__(name: str) -> Callable[[], Broken]:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from tests.mutants.mutant import fault, patch
 
-from lbproof_reference import frames
-from lbproof_reference.speaker import elect, offers, plan, segment, wire
+from lbproof_reference import advertisements, frames
+from lbproof_reference.speaker import elect, plan, segment, wire
 from lbproof_reference.speaker import loop as speaker
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def answers_for_unassigned_addresses() -> None:
 @fault("L2-04c")
 def announces_without_advertisement() -> None:
     """Addresses of a pool that no advertisement selects are announced."""
-    patch(offers._Advertisement, "selects", lambda *_: True)  # noqa: SLF001
+    patch(advertisements.Advertisement, "selects_pool", lambda *_: True)
 
 
 @fault("L2-06")
@@ -123,7 +123,12 @@ def no_takeover_and_no_recovery() -> None:
     def stay_silent(self: segment.Segment, heartbeat: Any, frame: bytes, now: float) -> bool:  # noqa: ANN401
         if heartbeat.station not in self.peers.live and heartbeat.sequence > LATE:
             self._listen_from, self._listened = float("inf"), False
-        return receive(self, heartbeat, frame, now)
+        before = self.peers.live.get(heartbeat.station)
+        news = receive(self, heartbeat, frame, now)
+        after = self.peers.live.get(heartbeat.station)
+        if before and after and after is not before:  # the claims of the killed one stay
+            after.claims, after.chunks = dict(before.claims), {-1: before.claims}
+        return news
 
     suspend = segment.Segment.on_suspend
 

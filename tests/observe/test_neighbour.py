@@ -212,8 +212,7 @@ def test_a_listener_whose_probe_dies_says_so(client: NamespaceVantage) -> None:
         _ = heard.messages
     with pytest.raises(ProbeError, match="task frames at client"):
         heard.__exit__()
-    with pytest.raises(ProbeError, match="it ended with -9"):
-        client.probe()
+    assert client.probe().alive
 
 
 def test_a_listener_outlives_the_loss_of_its_interface(

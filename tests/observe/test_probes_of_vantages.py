@@ -23,6 +23,8 @@ from lbproof.lab.common.netns import namespace_identity
 from lbproof.lab.common.probes import Probes
 from lbproof.lab.common.vantage import NamespaceVantage
 from lbproof.probe.protocol import bytes_of, text_of
+from lbproof.witnesses import probe as witness
+from lbproof.witnesses import stream
 from lbproof.witnesses.clock import Clock
 from lbproof.witnesses.journal import Journal
 from lbproof.witnesses.stream import ProbeError
@@ -191,15 +193,30 @@ def test_a_namespace_that_is_gone_is_said_to_be(place: NamespaceVantage) -> None
         gone.probe()
 
 
-def test_a_probe_that_died_is_told_once_and_replaced(place: NamespaceVantage) -> None:
-    """Its death is no verdict, and not the end of the run."""
+def test_a_probe_that_died_is_replaced(place: NamespaceVantage, caplog: pytest.LogCaptureFixture) -> None:
+    """What it was doing fails; the next user gets another one."""
     dead = place.probe()
+    running = dead.request("frames", interface="lo", protocol=TEST_TYPE, filter=[], send=[], seconds=None)
     os.kill(dead.process.pid, signal.SIGKILL)
     eventually(lambda: dead.alive, lambda alive: not alive, what="it dies", within=5)
 
-    with pytest.raises(ProbeError, match="probe at place: it ended with -9"):
-        place.probe()
     assert place.probe().alive
+    assert "probe at place: it ended with -9; another one is started" in caplog.text
+    with pytest.raises(ProbeError, match="task"):
+        running.result(1)
+
+
+def test_a_probe_that_stands_still_is_replaced(place: NamespaceVantage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It fails one request, not all that follow."""
+    monkeypatch.setattr(stream, "END", 0.1)
+    monkeypatch.setattr(witness, "ALIVE", 0.1)
+    stopped = place.probe()
+    os.kill(stopped.process.pid, signal.SIGSTOP)
+
+    with pytest.raises(ProbeError, match="no end within"):
+        stopped.call("connect", within=0.1, host="127.0.0.1", port=9, timeout=0.1)
+    assert not stopped.alive
+    assert place.probe().call("connect", within=10, host="127.0.0.1", port=9, timeout=1).records
 
 
 def test_the_end_of_the_lab_ends_all(place: NamespaceVantage) -> None:

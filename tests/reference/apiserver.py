@@ -35,6 +35,9 @@ RESOURCES = {
     "ClusterRoleBinding": "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings",
     "Role": "/apis/rbac.authorization.k8s.io/v1/namespaces/{}/roles",
     "RoleBinding": "/apis/rbac.authorization.k8s.io/v1/namespaces/{}/rolebindings",
+    "ValidatingAdmissionPolicy": "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies",
+    "ValidatingAdmissionPolicyBinding": "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings",
+    "L2Advertisement": "/apis/metallb.io/v1beta1/namespaces/{}/l2advertisements",
     "IPAddressPool": "/apis/metallb.io/v1beta1/namespaces/{}/ipaddresspools",
 }
 Object = dict[str, Any]
@@ -123,8 +126,8 @@ class ApiServer:
         return answer
 
     def install(self) -> None:
-        """Install the reference's CRDs and RBAC from its manifests."""
-        for file in ("00-crds.yaml", "10-rbac.yaml"):
+        """Install the CRDs, RBAC and policies of the reference from its manifests."""
+        for file in ("00-crds.yaml", "10-rbac.yaml", "11-admission.yaml"):
             for document in yaml.safe_load_all((MANIFESTS / file).read_text()):
                 self.create(document)
         wait(lambda: self.client.get("/apis/metallb.io/v1beta1/ipaddresspools").is_success, "the CRDs are served", 10)

@@ -1,7 +1,7 @@
 """Real speaker on real links that gets its addresses from its arguments instead of an API server.
 
-`python fake_speaker.py NODE SECRET ADDRESS... -- ELIGIBLE_NODE...`. It prints "ready" after its first heartbeats, and
-announces the addresses after the first line (or the end) of its input.
+`python fake_speaker.py NODE KEY[/PREVIOUS_KEY] ADDRESS... -- ELIGIBLE_NODE...`. It prints "ready" after its
+first heartbeats, and announces the addresses after the first line (or the end) of its input.
 """
 
 from __future__ import annotations
@@ -39,13 +39,15 @@ async def main(node: str, secret: str, addresses: list[str], nodes: list[str]) -
     stopping = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stopping.set)
     keyring = Keyring()
-    keyring.update(secret.encode(), b"", time.monotonic())
+    key, _, previous = secret.partition("/")
+    keyring.update(key.encode(), previous.encode(), time.monotonic())
     speaker = Speaker(
         node=node,
         keyring=keyring,
         interval=INTERVAL,
         misses=3,
         on_acquired=lambda key: log.info("took", service=key),
+        on_conflict=lambda key, message: log.info("conflict", service=key, message=message),
     )
     allowed = (Allowed(nodes=frozenset(nodes)),)
     offers = {ipaddress.ip_address(a).packed: Offer(service=f"default/{a}", allowed=allowed) for a in addresses}

@@ -23,7 +23,7 @@ async def main(files: int) -> None:
     """Serve with at most `files` open files."""
     resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
     asyncio.get_running_loop().set_exception_handler(lambda *_: os._exit(70))
-    server = await serve_ready(0, lambda: True)
+    server = await serve_ready("127.0.0.1", 0, lambda: True)
     print(port_of(server), flush=True)  # noqa: T201 - the only output
     await server.serve_forever()
 

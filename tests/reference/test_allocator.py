@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -51,7 +52,7 @@ def test_no_address_has_two_holders_and_nobody_is_moved(
     """A Service keeps its address, which no other one gets, through requests of others and changes of pools."""
     allocator = Allocator([pool(0, 7)])
     for what, key, offset in steps:
-        before = dict(allocator.holds)
+        before, holder = dict(allocator.holds), dict(allocator.holder)
         if what == "pools":
             allocator.set_pools([pool(0, offset or 0)])
         elif what == "release":
@@ -64,7 +65,10 @@ def test_no_address_has_two_holders_and_nobody_is_moved(
                 assert allocator.holds == before
 
         assert len(set(allocator.holds.values())) == len(allocator.holds)
-        assert allocator.holder == {held: holder for holder, held in allocator.holds.items()}
+        assert all(allocator.holder[held] == service for service, held in allocator.holds.items())
+        assert all(allocator.holder[left] == service for left, service in holder.items() if service != key)
+        allocator.release_left(key)
+        assert allocator.holder == {held: service for service, held in allocator.holds.items()}
         assert {k: v for k, v in allocator.holds.items() if k != key} == {k: v for k, v in before.items() if k != key}
 
 
@@ -107,7 +111,40 @@ def test_a_named_pool_moves_a_service_and_manual_pools_serve_only_by_name() -> N
         allocator.allocate(AddressRequest(key="c"))
 
     assert allocator.allocate(AddressRequest(key="a", pool="manual")).ip == ip(10)
+    allocator.release_left("a")
     assert allocator.allocate(AddressRequest(key="c")).ip == ip(0)
+
+
+def test_an_address_that_was_left_is_free_only_when_said() -> None:
+    """A former address is reserved for its Service, which may return to it, until the caller releases it."""
+    allocator = Allocator([pool(0, 1)])
+    allocator.allocate(AddressRequest(key="a"))
+    for offset in (1, 0, 1):
+        assert allocator.allocate(AddressRequest(key="a", requested_ip=ip(offset))).ip == ip(offset)
+        with pytest.raises(AllocationError, match="no available IPs"):
+            allocator.allocate(AddressRequest(key="b"))
+
+    assert allocator.release_left("a")
+    assert not allocator.release_left("a")
+    assert allocator.allocate(AddressRequest(key="b")).ip == ip(0)
+    assert allocator.release("a") == ip(1)
+    assert allocator.holder == {ip(0): "b"}
+
+
+def test_an_address_of_a_node_is_not_assigned() -> None:
+    """An address of a node is neither assigned nor kept, on request or not, and assigned again without the node."""
+    pools = [pool(0, 2)]
+    allocator = Allocator(pools)
+    assert allocator.allocate(AddressRequest(key="a")).ip == ip(0)
+    allocator.set_pools(pools, of_nodes=[ip(0), ip(1)])
+
+    assert allocator.allocate(AddressRequest(key="a")).ip == ip(2)
+    with pytest.raises(AllocationError, match="address of a node"):
+        allocator.allocate(AddressRequest(key="b", requested_ip=ip(1)))
+    with pytest.raises(AllocationError, match="no available IPs"):
+        allocator.allocate(AddressRequest(key="b"))
+    allocator.set_pools(pools)
+    assert allocator.allocate(AddressRequest(key="b")).ip == ip(1)
 
 
 def test_a_service_of_the_other_family_is_refused() -> None:
@@ -150,12 +187,43 @@ def test_work_per_address_does_not_grow_with_the_pool() -> None:
         ("10.0.0.9-10.0.0.1", "reversed"),
         ("10.0.0.1-fd00::1", "mixes"),
         ("10.0.0.1-", "not a CIDR"),
+        ("fd00::1", "fd00::1/128"),
+        ("fd00::1%eth0-fd00::2", "zone"),
+        ("10.0.0.1,10.0.0.2", "not a CIDR or a range: '10.0.0.1,10.0.0.2' does not appear"),
+        ("10.0.0.0/255.255.255.0", "prefix length"),
+        ("10.0.0.0/0.0.0.255", "prefix length"),
+        ("10.0.0.0/024", "prefix length"),
+        ("10.0.0.0/", "prefix length"),
+        ("0.0.0.0/30", "unspecified"),
+        ("0.0.0.0/0", "unspecified"),
+        ("126.0.0.0-128.0.0.0", "loopback"),
+        ("169.254.0.0/30", "link-local"),
+        ("224.0.0.0/30", "multicast"),
+        ("255.255.255.255/32", "limited broadcast"),
+        ("::/128", "unspecified"),
+        ("::1/128", "loopback"),
+        ("fe80::/64", "link-local"),
+        ("ff02::1-ff02::2", "multicast"),
+        ("::ffff:192.168.172.170/127", "written as IPv4"),
+        ("x" * 100_000, "of 100000 characters"),
     ],
 )
 def test_a_bad_block_says_what_is_wrong(text: str, why: str) -> None:
-    """The error of an invalid range names the problem."""
-    with pytest.raises(BadPoolError, match=why):
+    """The error of an invalid range names the problem in a few words, and advises nothing that is refused too."""
+    with pytest.raises(BadPoolError, match=re.escape(why)) as raised:
         parse_range(text)
+
+    assert len(str(raised.value)) < 400
+    for advice in re.findall(r"write (\S+/\d+)", str(raised.value)):
+        parse_range(advice)
+
+
+@pytest.mark.parametrize("text", ["10.0.0.0/24", " 10.0.0.9/24 ", "10.0.0.1 - 10.0.0.9", "fd00::/64", "240.0.0.0/30"])
+def test_a_good_block_is_taken(text: str) -> None:
+    """A CIDR and a range are valid, with spaces around their parts and with host bits."""
+    address_range = parse_range(text)
+
+    assert address_range.first < address_range.last
 
 
 def test_the_younger_of_two_that_overlap_is_bad() -> None:

@@ -8,6 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lbproof_reference.speaker.conflicts import DEFEND_INTERVAL, EPISODE_SECONDS, Conflicts, Defence
+from lbproof_reference.speaker.elect import Station
+from lbproof_reference.speaker.heartbeat import Heartbeat
+from lbproof_reference.speaker.segment import Segment
 
 OURS, OTHER = b"\x0a\0\0\7", b"\x0a\0\0\x08"
 
@@ -45,3 +48,19 @@ def test_every_conflict_is_followed_by_an_announcement_but_never_two_within_the_
 
     assert all(late - early > DEFEND_INTERVAL - 1e-6 for early, late in itertools.pairwise(announced))
     assert all(any(frame <= at + 1e-6 and at <= frame + DEFEND_INTERVAL + 1e-6 for at in announced) for frame in frames)
+
+
+def test_a_station_stays_known_after_its_death() -> None:
+    """The MAC of every station that was ever heard is known, so that stations do not defend against each other."""
+    dead_interval = 0.15
+    segment = Segment(
+        me=Station("n1", "eth0"), mac=b"\2\0\0\0\0\1", subnets=(), session=1, dead_interval=dead_interval, now=0.0
+    )
+    message = Heartbeat(
+        station=Station("n2", "eth0"), mac=b"\2\0\0\0\0\2", session=2, sequence=1, dead_interval_ms=150,
+        heard={}, rounds=1, subnets=(), chunk=0, claims={},
+    )  # fmt: skip
+    segment.receive(message, b"", 0.0)
+    segment.expire_peers(10 * dead_interval)
+
+    assert [segment.is_station(bytes([2, 0, 0, 0, 0, last])) for last in (1, 2, 3)] == [True, True, False]

@@ -39,15 +39,17 @@ class World:
     def __init__(self, api: ApiServer, namespace: str) -> None:
         """Create the namespace and start a controller."""
         self.api, self.namespace = api, namespace
+        self.advertisements = "/apis/metallb.io/v1beta1/namespaces/metallb-system/l2advertisements"
         self.services = f"/api/v1/namespaces/{namespace}/services"
         self.pools = "/apis/metallb.io/v1beta1/namespaces/metallb-system/ipaddresspools"
         api.create({"kind": "Namespace", "metadata": {"name": namespace}})
         self.controller = api.controller()
 
     def close(self) -> None:
-        """End the controller and remove Services and pools."""
+        """End the controller and remove nodes, Services, advertisements and pools."""
         end(self.controller)
-        for path in (self.services, self.pools, self.pools.replace("metallb-system", self.namespace)):
+        theirs = [path.replace("metallb-system", self.namespace) for path in (self.pools, self.advertisements)]
+        for path in ("/api/v1/nodes", self.services, self.pools, self.advertisements, *theirs):
             for item in self.api.call("GET", path)["items"]:
                 self.api.call("DELETE", f"{path}/{item['metadata']['name']}")
 
@@ -66,6 +68,17 @@ class World:
                 "spec": {"addresses": list(addresses), **spec},
             }
         )
+
+    def advertisement(self, name: str, namespace: str, **spec: Any) -> None:  # noqa: ANN401 - likewise
+        """Create an L2Advertisement."""
+        meta = {"name": name, "namespace": namespace}
+        self.api.create({"apiVersion": "metallb.io/v1beta1", "kind": "L2Advertisement", "metadata": meta, "spec": spec})
+
+    def node(self, name: str, address: str) -> None:
+        """Create a node."""
+        self.api.call("POST", "/api/v1/nodes", {"metadata": {"name": name}})
+        status = {"addresses": [{"type": "InternalIP", "address": address}]}
+        self.api.call("PATCH", f"/api/v1/nodes/{name}/status", {"status": status})
 
     def service(self, name: str, notes: dict[str, str] | None = None, **spec: Any) -> None:  # noqa: ANN401 - likewise
         """Create a Service of type LoadBalancer."""
@@ -184,10 +197,35 @@ def test_an_address_outlives_an_edit_of_its_pool_and_both_annotations(world: Wor
 
     assert world.ip("a") == "10.0.0.10"
     assert world.get("a")["metadata"]["annotations"] == notes
+    world.api.call("DELETE", f"{world.services}/a")
+    wait(lambda: not _record(world), "the record is empty")
 
 
-@pytest.mark.parametrize("noted", [True, False])
-def test_a_status_that_no_pool_holds_is_not_adopted(world: World, noted: bool) -> None:
+def test_the_address_of_a_node_is_not_given_nor_kept(world: World) -> None:
+    """A Service whose address becomes a node's gets another one, or none, and its author is told."""
+    world.pool("web", "10.0.0.10-10.0.0.11")
+    world.service("a")
+    world.gets("a", "10.0.0.10")
+    world.node("n1", "10.0.0.10")
+    world.gets("a", "10.0.0.11")
+    world.service("b", loadBalancerIP="10.0.0.10")
+    world.refused("b", "address of a node")
+    world.node("n2", "10.0.0.11")
+    world.refused("a", "no available IPs")
+    world.api.call("DELETE", "/api/v1/nodes/n1")
+
+    wait(lambda: {world.ip("a"), world.ip("b")} == {None, "10.0.0.10"}, "the node's address is free")
+
+
+@pytest.mark.parametrize(
+    ("notes", "address"),
+    [
+        ({}, "10.0.0.11"),
+        ({ALLOCATED: None, FROM_POOL: None}, "10.0.0.10"),
+        ({ALLOCATED: "192.168.172.151", FROM_POOL: "web"}, "10.0.0.10"),
+    ],
+)
+def test_a_status_that_no_pool_holds_is_not_adopted(world: World, notes: dict[str, str | None], address: str) -> None:
     """A status outside all pools, written while the controller was down, is replaced by an address of a pool."""
     world.pool("web", "10.0.0.10-10.0.0.19")
     world.service("first")
@@ -196,14 +234,13 @@ def test_a_status_that_no_pool_holds_is_not_adopted(world: World, noted: bool) -
     world.gets("a", "10.0.0.11")
     end(world.controller)
     world.api.call("DELETE", f"{world.services}/first")
-    if not noted:
-        world.api.call("PATCH", f"{world.services}/a", {"metadata": {"annotations": None}})
+    world.api.call("PATCH", f"{world.services}/a", {"metadata": {"annotations": notes}})
     ingress = [{"ip": "192.168.172.151"}, {"ip": "192.168.172.1"}]
     world.api.call("PATCH", f"{world.services}/a/status", {"status": {"loadBalancer": {"ingress": ingress}}})
     told = len(world.events("a"))
     world.restart()
 
-    world.gets("a", "10.0.0.11" if noted else "10.0.0.10")
+    world.gets("a", address)
     wait(lambda: len(world.events("a")) > told, "the Event is there")
 
 
@@ -225,8 +262,9 @@ def test_a_status_that_cannot_be_read_stops_nobody(world: World) -> None:
     assert world.ip("fine") == "10.0.0.11"
 
 
-def test_pools_of_other_namespaces_do_not_count(world: World) -> None:
-    """Pools of other namespaces assign no addresses and do not affect a pool of the same name."""
+def test_pools_and_advertisements_of_other_namespaces_do_not_count(world: World) -> None:
+    """Pools of other namespaces assign no addresses and do not affect a pool of the same name; their author is told."""
+    world.advertisement("ad", world.namespace)
     other = {"metadata": {"name": "web", "namespace": world.namespace}, "spec": {"addresses": ["nonsense"]}}
     foreign = {"metadata": {"name": "apart", "namespace": world.namespace}, "spec": {"addresses": ["10.7.0.0/28"]}}
     for pool in (other, foreign):
@@ -240,8 +278,33 @@ def test_pools_of_other_namespaces_do_not_count(world: World) -> None:
     world.refused("c", "unknown pool")
 
     wait(lambda: _says(world, "web", "True", "in use"), "ours is not flagged for the other")
-    apart = world.api.call("GET", f"{world.pools.replace('metallb-system', world.namespace)}/web")
-    assert "status" not in apart
+    theirs = f"{world.pools.replace('metallb-system', world.namespace)}/web"
+    wait(lambda: "status" in world.api.call("GET", theirs), "the foreign pool has a status")
+    [condition] = world.api.call("GET", theirs)["status"]["conditions"]
+    assert (condition["type"], condition["status"], condition["reason"]) == ("Valid", "False", "OtherNamespace")
+    assert "metallb-system" in condition["message"]
+    wait(lambda: any("metallb-system" in text for _, _, text in world.events("ad")), "the advertisement has an Event")
+
+
+def test_a_service_of_a_pool_without_advertisement_is_told_once(world: World) -> None:
+    """The Event NotAnnounced tells once why nobody answers for an address, and again only after a change."""
+
+    def told(name: str) -> list[str]:
+        return [text for _, reason, text in world.events(name) if reason == "NotAnnounced"]
+
+    world.pool("web", "10.0.0.10-10.0.0.19")
+    world.pool("named", "10.1.0.0/28", autoAssign=False)
+    world.advertisement("ad", "metallb-system", ipAddressPools=["web"])
+    world.service("a")
+    world.service("b", {"metallb.io/address-pool": "named"})
+    wait(lambda: len(told("b")) == 1, "b is told")
+    world.service("c", {"metallb.io/address-pool": "named"})
+    wait(lambda: len(told("c")) == 1, "c is told")
+    world.api.call("DELETE", f"{world.advertisements}/ad")
+    wait(lambda: len(told("a")) == 1, "a is told")
+
+    assert "'web'" in told("a")[0]
+    assert len(told("b")) == len(told("c")) == 1
 
 
 def test_text_of_authors_stops_no_watch(world: World) -> None:
@@ -352,6 +415,11 @@ def test_fifty_at_once_get_fifty_addresses(world: World) -> None:
     wait(lambda: len(_ips(world)) == 50, "fifty have an address", 10)
 
     assert len(set(_ips(world))) == 50
+
+
+def _record(world: World) -> Object:
+    found = world.api.client.get("/api/v1/namespaces/metallb-system/configmaps/lbproof-retained").json()
+    return found.get("data") or {}
 
 
 def _ips(world: World) -> list[str]:

@@ -79,6 +79,9 @@ def test_links_of_the_kernel() -> None:
     ]
 
 
+MTU = struct.pack("=I", 1280)
+
+
 def attribute(kind: int, value: bytes) -> bytes:
     """Encode one attribute of a netlink message (struct rtattr)."""
     return struct.pack("=HH", 4 + len(value), kind) + value + bytes(-len(value) % 4)
@@ -88,7 +91,7 @@ def link(*more: bytes, mac: bytes | None = b"\2\0\0\0\0\1", hardware: int = 1, f
     """Encode an RTM_NEWLINK message without its header; `more` are attributes."""
     head = struct.pack("=BxHiII", 0, hardware, 7, flags, 0)
     address = b"" if mac is None else attribute(1, mac)
-    return head + attribute(3, b"eth0\0") + address + attribute(33, b"\1") + b"".join(more)
+    return head + attribute(3, b"eth0\0") + address + attribute(4, MTU) + attribute(33, b"\1") + b"".join(more)
 
 
 def address(prefix: int, *attributes: bytes) -> bytes:
@@ -116,6 +119,7 @@ def slave(kind: bytes) -> tuple[bytes, bytes]:
         pytest.param(link(mac=bytes(20), hardware=32), False, id="InfiniBand"),
         pytest.param(link(mac=b"\x0a\1\0\1", hardware=768), False, id="IP in IP"),
         pytest.param(link(mac=bytes(8)), False, id="hardware address of eight bytes"),
+        pytest.param(link(attribute(4, struct.pack("=I", 1279))), False, id="too short for a heartbeat"),
         pytest.param(link(flags=0x1042), False, id="down"),
         pytest.param(link(flags=0x10C3), False, id="without ARP"),
         pytest.param(link(attribute(33, b"\0")), False, id="no carrier"),

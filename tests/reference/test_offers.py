@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
+from lbproof_reference.nodes import EXCLUDED
 from lbproof_reference.options import PROFILES, speaker_options
 from lbproof_reference.reading import SkipLog
-from lbproof_reference.speaker.offers import EXCLUDED, AnnouncementPolicy, OfferIndex, service_of
+from lbproof_reference.speaker.offers import AnnouncementPolicy, Known, OfferIndex, service_of
 from lbproof_reference.speaker.plan import Allowed, Offer
 
 NODES = [{"metadata": {"name": name, "labels": {"rack": name}}} for name in ("n1", "n2")]
@@ -46,19 +48,16 @@ def policy(
     nodes: list[dict[str, Any]] = NODES,
     advertisements: list[dict[str, Any]] = EVERYWHERE,
     pools: list[dict[str, Any]] = WEB,
-    known: dict[str, dict[bytes, str]] | None = None,
     skip_log: SkipLog | None = None,
 ) -> AnnouncementPolicy:
     """Return a policy with the pool `web` unless `pools` are given."""
-    return AnnouncementPolicy(
-        advertisements=advertisements, pools=pools, nodes=nodes, lb_class=None, known=known, skip_log=skip_log
-    )
+    return AnnouncementPolicy(advertisements=advertisements, pools=pools, nodes=nodes, lb_class=None, skip_log=skip_log)
 
 
 def service(**spec: Any) -> dict[str, Any]:  # noqa: ANN401 - fields of a ServiceSpec
     """Return a Service with an address of the pool `web`."""
     return {
-        "metadata": {"annotations": {"metallb.io/ip-allocated-from-pool": "web"}},
+        "metadata": {"uid": "u", "annotations": {"metallb.io/ip-allocated-from-pool": "web"}},
         "spec": {"type": "LoadBalancer", **spec},
         "status": {"loadBalancer": {"ingress": [{"ip": "10.0.0.1"}]}},
     }
@@ -72,9 +71,19 @@ def piece(*ready: tuple[str, bool]) -> dict[str, Any]:
     }
 
 
-def offers(made: AnnouncementPolicy, of: dict[str, Any], slices: list[dict[str, Any]]) -> dict[bytes, Offer]:
-    """Return the offers of a policy for the Service ns/a."""
-    return made.offers("ns/a", of, made.pools_of("ns/a", of), slices)
+def offers(
+    made: AnnouncementPolicy, of: dict[str, Any], slices: list[dict[str, Any]], before: Known | None = None
+) -> dict[bytes, Offer]:
+    """Return the offers of a policy for the Service ns/a, for which `before` is known."""
+    return made.offers("ns/a", of, made.announceable("ns/a", of, before), slices)
+
+
+def with_status(*addresses: str, uid: str = "u", **annotations: str) -> dict[str, Any]:
+    """Return a Service with these addresses in its status."""
+    made = service()
+    made["metadata"] = {"uid": uid, "annotations": annotations}
+    made["status"]["loadBalancer"]["ingress"] = [{"ip": address} for address in addresses]
+    return made
 
 
 def offer(*nodes: str) -> Offer:
@@ -183,49 +192,83 @@ def test_no_object_that_cannot_be_read_stops_the_others() -> None:
     assert {line["kind"] for line in said} == {"Node", "EndpointSlice", "address"}
 
 
-def test_the_pool_of_an_address_is_the_one_that_holds_it() -> None:
-    """The pool that contains the address counts, not the one in the annotation."""
-    only_web = [advertisement(spec={"ipAddressPools": ["web"]})]
-    bare, lying = service(), service()
-    bare["metadata"] = {}
-    lying["metadata"]["annotations"] = {"metallb.io/ip-allocated-from-pool": "other"}
-    made = policy(advertisements=only_web, pools=[*WEB, pool("other", "10.9.0.0/28")])
-
-    assert IP in offers(made, bare, [])
-    assert IP in offers(made, lying, [])
+ALLOCATED = "lbproof.dev/allocated-ip"
+FROM_POOL = "metallb.io/ip-allocated-from-pool"
+ONLY_WEB = [advertisement(spec={"ipAddressPools": ["web"]})]
+GONE: list[list[dict[str, Any]]] = [[], [pool("web", "10.9.0.0/28")], [pool("web", "ten")]]
+"""Pools of which none contains 10.0.0.1."""
 
 
-def test_what_no_pool_holds_is_not_announced() -> None:
-    """An address in a status that is in no pool is not announced; an annotation applies only to its own address."""
-    forged = service()
-    forged["status"]["loadBalancer"]["ingress"] = [{"ip": "10.0.0.254"}, {"ip": "10.0.0.1"}]
-    forged["metadata"]["annotations"]["lbproof.dev/allocated-ip"] = "10.0.0.1"
+@pytest.mark.parametrize("annotations", [{}, {FROM_POOL: "other"}, {ALLOCATED: "10.9.0.1"}, {FROM_POOL: ""}])
+def test_annotations_change_no_offer(annotations: dict[str, str]) -> None:
+    """The pool that contains the address counts, whatever annotations say, and also after it is gone."""
+    noted = with_status("10.0.0.1", **annotations)
+    made = policy(advertisements=ONLY_WEB, pools=[*WEB, pool("other", "10.9.0.0/28")])
+    known = made.announceable("ns/a", noted, None)
 
-    assert list(offers(policy(), forged, [])) == [IP]
+    assert list(offers(made, noted, [])) == [IP]
+    for pools in GONE:
+        assert list(offers(policy(advertisements=ONLY_WEB, pools=pools), noted, [], known)) == [IP]
 
 
-def test_an_address_outlives_its_pool() -> None:
-    """An address of a deleted pool is announced by the pool seen before or, for a new speaker, by annotation."""
-    only_web = [advertisement(spec={"ipAddressPools": ["web"]})]
-    for pools in ([], [pool("web", "10.9.0.0/28")], [pool("web", "ten")]):
-        bare, noted = service(), service()
-        bare["metadata"] = {}
-        noted["metadata"]["annotations"]["lbproof.dev/allocated-ip"] = "10.0.0.1"
-        seen = policy(advertisements=only_web).pools_of("ns/a", bare)
+@pytest.mark.parametrize("annotations", [{}, {ALLOCATED: "10.0.0.1", FROM_POOL: "web"}])
+@pytest.mark.parametrize("pools", GONE)
+def test_what_no_pool_holds_is_not_announced(annotations: dict[str, str], pools: list[dict[str, Any]]) -> None:
+    """An address outside all pools that was not announced before is not announced, whatever annotations say."""
+    assert offers(policy(pools=pools), with_status("10.0.0.1", **annotations), []) == {}
 
-        known: dict[str, dict[bytes, str]] = {}
-        later = policy(advertisements=only_web, pools=pools, known=known)
-        known["ns/a"] = seen
-        assert IP in offers(later, bare, [])
-        assert IP in offers(policy(advertisements=only_web, pools=pools), noted, [])
-        assert offers(policy(advertisements=only_web, pools=pools), service(), []) == {}
+
+def test_an_address_outlives_its_pool_for_the_same_service() -> None:
+    """An address of a deleted pool is announced for the Service that had it, and not for one created in its place."""
+    known = policy().announceable("ns/a", with_status("10.0.0.1"), None)
+    for pools in GONE:
+        later = policy(advertisements=ONLY_WEB, pools=pools)
+
+        assert list(offers(later, with_status("10.0.0.1"), [], known)) == [IP]
+        assert offers(later, with_status("10.0.0.1", uid="v"), [], known) == {}
+
+
+@pytest.mark.parametrize("forged", [("10.0.0.254",), ("10.0.0.254", "10.0.0.253"), ("10.0.0.01",), ("10.0.0.9",)])
+def test_a_status_that_nothing_explains_changes_nothing(forged: tuple[str, ...]) -> None:
+    """An address goes on when the status shows only addresses outside all pools, of nodes, or unreadable ones."""
+    node = {"metadata": {"name": "n3"}, "status": {"addresses": [{"type": "InternalIP", "address": "10.0.0.9"}]}}
+    made = policy(nodes=[*NODES, node])
+    known = made.announceable("ns/a", with_status("10.0.0.1"), None)
+    for _ in range(2):
+        known = made.announceable("ns/a", with_status(*forged), known)
+
+        assert list(made.offers("ns/a", with_status(*forged), known, [])) == [IP]
+
+
+def test_a_status_that_is_empty_or_shows_another_address_of_a_pool_counts() -> None:
+    """An address is announced no more after the status is empty or shows another one that may be announced."""
+    made = policy()
+    known = made.announceable("ns/a", with_status("10.0.0.1"), None)
+
+    assert offers(made, with_status(), [], known) == {}
+    assert list(offers(made, with_status("10.0.0.2", "10.0.0.254"), [], known)) == [bytes([10, 0, 0, 2])]
 
 
 def test_an_address_of_a_node_is_not_announced() -> None:
-    """An address of a node is not announced, even if a pool contains it."""
+    """An address of a node is not announced, even if a pool contains it and it was announced before."""
     node = {"metadata": {"name": "n3"}, "status": {"addresses": [{"type": "InternalIP", "address": "10.0.0.1"}]}}
+    known = policy().announceable("ns/a", with_status("10.0.0.1"), None)
 
-    assert offers(policy(nodes=[*NODES, node]), service(), []) == {}
+    for addresses in (("10.0.0.1",), ("10.0.0.254",)):
+        assert offers(policy(nodes=[*NODES, node]), with_status(*addresses), [], known) == {}
+
+
+def test_of_two_services_the_first_keeps_an_address() -> None:
+    """A later Service with the same address changes nothing, and gets it when the first has it no more."""
+    index = OfferIndex()
+    first, second, changed = (Offer(service=name, allowed=offer("n1").allowed) for name in ("ns/a", "ns/b", "ns/a"))
+    changed = replace(changed, allowed=offer("n2").allowed)
+
+    assert index.update("ns/a", {IP: first}) == {IP: first}
+    assert index.update("ns/b", {IP: second}) == {IP: first}
+    assert index.update("ns/a", {IP: changed}) == {IP: changed}
+    assert index.update("ns/a", {}) == {IP: second}
+    assert index.update("ns/b", {}) == {IP: None}
 
 
 def test_a_foreign_class_is_not_announced() -> None:

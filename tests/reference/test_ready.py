@@ -50,7 +50,7 @@ def test_who_does_not_ask_in_time_is_left(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(readiness, "_REQUEST_SECONDS", 0.1)
 
     async def ask() -> None:
-        async with await serve_ready(0, lambda: True) as server:
+        async with await serve_ready("127.0.0.1", 0, lambda: True) as server:
             port = port_of(server)
             for said in (b"", b"GET / HTTP/1.1\r\n"):
                 reader, writer = await asyncio.open_connection("127.0.0.1", port)

@@ -7,7 +7,7 @@ import threading
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.reference.segments import Client, SegmentOfTests
+from tests.reference.segments import KEY, Client, SegmentOfTests
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -130,6 +130,18 @@ def test_an_outsider_is_not_heard(segment: SegmentOfTests, client: Client) -> No
     client.wait_for("10.9.0.250", lambda who: who == [other], 30)  # includes the start of the interpreter
 
     assert client.answerers(VIP, 0.2) == [owner]
+
+
+def test_a_rotated_key_divides_nobody(segment: SegmentOfTests, client: Client) -> None:
+    """A speaker that starts with the new key and the previous one joins those that have the latter alone."""
+    other = next(node for node in segment.nodes if node != client.owner(VIP))
+    segment.stop(other, signal.SIGTERM)
+    segment.start(other, VIPS, key=f"a new key of 16 bytes/{KEY}")
+    client.heard(0.2)
+    census = client.census(VIP, 3)
+
+    assert {len(who) for _, who in census if who} == {1}
+    assert all(len(client.answerers(vip, 0.2)) == 1 for vip in VIPS)
 
 
 def test_an_interface_that_flaps_is_no_dead_end(segment: SegmentOfTests, client: Client) -> None:

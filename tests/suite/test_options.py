@@ -60,6 +60,10 @@ def test_a_mistake_in_the_file_is_named(tmp_path: Path, text: str, says: str) ->
         ({"provider": "docker"}, "unknown provider 'docker' in --provider"),
         ({"topology": Path("t.yaml")}, "topology in --topology: it is for --provider kind, not netns"),
         ({"node_image": "n:1"}, "node image in --node-image: it is for --provider kind, not netns"),
+        (
+            {"lab": "mine", "families": "ipv4"},
+            "families in --families: it is for a lab that is booted, and lab mine runs already",
+        ),
     ],
 )
 def test_a_mistake_in_a_flag_is_named(flags: dict[str, Any], says: str) -> None:

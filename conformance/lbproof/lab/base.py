@@ -6,7 +6,6 @@ A check never asks for the provider, only for the capabilities of the lab (`Lab.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping  # noqa: TC003 - the fields of `Image` are read while it runs, to validate them
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
@@ -26,17 +25,6 @@ if TYPE_CHECKING:
 
 class LabError(RuntimeError):
     """The lab failed or is not available here; the message says what, where, and what to do about it."""
-
-
-_NOT_FOR_A_LAB = frozenset({"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "FTP_PROXY", "NO_PROXY", "PYTHONWARNINGS"})
-
-
-def environment() -> dict[str, str]:
-    """Return the environment for a process of a lab: that of this process, without settings for the user's programs.
-
-    A proxy is outside the lab and has no route into it.
-    """
-    return {name: value for name, value in os.environ.items() if name.upper() not in _NOT_FOR_A_LAB}
 
 
 def silent(_: str) -> None:
@@ -175,7 +163,7 @@ class Topology:
         return cls(**known)
 
 
-SYSTEM = ("/usr", "/bin", "/lib", "/lib64", "/etc/ld.so.cache", "/etc/passwd", "/etc/group", "/etc/nsswitch.conf")
+SYSTEM = ("/usr", "/bin", "/lib", "/lib64", "/etc/ld.so.cache", "/etc/nsswitch.conf")
 """What a program that is not static needs of a Debian-like machine."""
 
 
@@ -196,6 +184,8 @@ class Image:
     path: str = ""
     """Path of the program in the container (`/agnhost`); `program` when empty."""
     env: Mapping[str, str] = field(default_factory=dict)
+    user: int = 0
+    """User ID of the image (`USER` in a Dockerfile), for a container that declares no `runAsUser`."""
 
 
 class Lab(Protocol):

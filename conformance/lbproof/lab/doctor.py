@@ -15,15 +15,13 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from lbproof.lab.base import LabError
+from lbproof.lab.common import environment
 from lbproof.lab.components import find, source_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from lbproof.lab.components import Component, ComponentOptions
-
-SBIN = ("/usr/local/sbin", "/usr/sbin", "/sbin")
-"""Folders of system programs, which the PATH of a user who became root may lack."""
 
 
 class State(StrEnum):
@@ -99,16 +97,11 @@ def root() -> Finding:
 
 def program(name: str, package: str) -> Finding:
     """Look for a program of a Debian package."""
-    found = shutil.which(name, path=path())
+    found = shutil.which(name, path=environment.path())
     if found:
         return Finding(what=name, state=State.OK, detail=found)
     remedy = f"apt-get install --no-install-recommends {package}"
     return Finding(what=name, state=State.MISSING, detail="there is no such program", remedy=remedy)
-
-
-def path() -> str:
-    """Return PATH with the folders of system programs."""
-    return os.pathsep.join((os.environ.get("PATH", os.defpath), *SBIN))
 
 
 def component(name: str, options: ComponentOptions, known: Mapping[str, Component]) -> Finding:

@@ -88,6 +88,8 @@ class Options(BaseModel):
 
     def _check_lab_option(self, option: Option, source: str) -> None:
         value, title = getattr(self, option.key), option.name.replace("-", " ")
+        if self.lab and option.key in self.model_fields_set:
+            raise BadOption(f"{title} in {source}: it is for a lab that is booted, and lab {self.lab} runs already")
         takers = providers().takers(option)
         if value and option.key in self.model_fields_set and self.provider not in takers:
             raise BadOption(f"{title} in {source}: it is for --provider {' or '.join(takers)}, not {self.provider}")

@@ -35,6 +35,8 @@ _CLOSED = 1.0
 """Timeout in seconds for a probe to end by itself when it is closed."""
 _EXCHANGES = 8
 """Number of clock exchanges."""
+ALIVE = 5.0
+"""Timeout in seconds for any answer of a probe that has not answered a request in time."""
 SYNCHRONIZED = 30.0
 """Seconds after which the offset of a clock is measured again before the next request, since clocks drift apart."""
 _FOLDER = Path(protocol.__file__).parents[2]
@@ -111,7 +113,7 @@ class Probe:
         with self._changed:
             self._raise()
             self._last += 1
-            stream = Stream(self._last, f"task {task} at {self.vantage}", self._write, each)
+            stream = Stream(self._last, f"task {task} at {self.vantage}", self._write, each, self._require_answer)
             self._streams[stream.number] = stream
         self._write({"id": stream.number, "task": task, **arguments})
         return stream
@@ -124,6 +126,11 @@ class Probe:
     def alive(self) -> bool:
         """Return whether the process runs."""
         return self._death is None
+
+    @property
+    def death(self) -> ProbeError | None:
+        """Return why it has died; None while it runs."""
+        return self._death
 
     def require_alive(self) -> None:
         """Raise `ProbeError` when the process has died."""
@@ -185,19 +192,26 @@ class Probe:
             self._synchronize(within)
 
     def _synchronize(self, within: float) -> None:
-        exchanges = []
-        for number in range(_EXCHANGES):
-            self._clocks.pop(number, None)
-            before = time.monotonic()
-            self._write({"clock": number})
-            with self._changed:
-                found = self._changed.wait_for(lambda n=number: n in self._clocks or self._death is not None, within)  # type: ignore[misc]
-                after = time.monotonic()
-            if not found:
-                self._die(f"it has not answered a clock exchange within {within:g} s")
-            self._raise()
-            exchanges.append((before, self._clocks[number], after))
+        exchanges = [self._exchange(number, within) for number in range(_EXCHANGES)]
         self.clock, self._measured = measured(exchanges), time.monotonic()
+
+    def _exchange(self, number: int, within: float) -> tuple[float, float, float]:
+        """Ask for the vantage's clock; return the moments of the question, at the vantage, and of the answer."""
+        self._clocks.pop(number, None)
+        before = time.monotonic()
+        self._write({"clock": number})
+        with self._changed:
+            found = self._changed.wait_for(lambda: number in self._clocks or self._death is not None, within)
+            after = time.monotonic()
+        if not found:
+            self._die(f"it has not answered a clock exchange within {within:g} s")
+        self._raise()
+        return before, self._clocks[number], after
+
+    def _require_answer(self) -> None:
+        """End a probe that answers nothing, so that its vantage gets another one. Raises `ProbeError` then."""
+        with self._measuring:
+            self._exchange(_EXCHANGES, ALIVE)
 
     # --- the thread that reads
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
@@ -45,14 +46,16 @@ class Stream:
         what: str,
         write: Callable[[dict[str, Any]], None],
         each: Callable[[Any], object] | None = None,
+        late: Callable[[], object] = lambda: None,
     ) -> None:
         """`what` names request and vantage in errors, `write` sends a message to the probe.
 
-        `each` is called with every record, in the thread that reads the probe; records are not kept then.
+        `each` is called with every record, in the thread that reads the probe; records are not kept then. `late` is
+        called when something did not arrive in time, and may raise `ProbeError`.
         """
         self.number: int = number
         self.what: str = what
-        self._write, self._each = write, each
+        self._write, self._each, self._late = write, each, late
         self._changed = threading.Condition()
         self._records: list[Any] = []
         self._count = 0
@@ -110,6 +113,9 @@ class Stream:
             in_time = self._changed.wait_for(lambda: done() or self._error is not None, within)
             if not in_time:
                 self._error = ProbeError(f"{self.what}: {missing} within {within:g} s")
+        if not in_time:
+            with contextlib.suppress(ProbeError):  # the error above came first
+                self._late()
         if self._error:
             self._stop()
         self._raise()

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from lbproof.lab.base import LabError
+from lbproof.lab.common import environment
 from lbproof_perf.benchmarks.base import BenchContext, Benchmark, Size, turns
 from lbproof_perf.report import panels
 from lbproof_perf.report.spec import metrics
@@ -66,7 +67,9 @@ def _measured(addresses: int, plan: AllocatorPlan) -> dict[str, Any]:
     argv = [sys.executable, "-P", "-m", "lbproof_perf.sut.allocator_worker"]
     argv += [str(addresses), str(plan.churn), str(plan.work)]
     try:
-        done = subprocess.run(argv, capture_output=True, text=True, check=True, timeout=TIMEOUT)
+        done = subprocess.run(
+            argv, capture_output=True, text=True, check=True, timeout=TIMEOUT, env=environment.python()
+        )
     except subprocess.CalledProcessError as error:
         why = f"ended with {error.returncode}: {(error.stderr.strip().splitlines() or ['no output'])[-1]}"
         raise LabError(f"the reference's allocator with {addresses} addresses {why}") from None

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import click
 
 from lbproof.lab.base import LabError
+from lbproof.lab.common import environment
 from lbproof.lab.common.commands import killed_with_parent
 from lbproof_perf.benchmarks.base import OUTAGE_METRICS, Benchmark, Size
 from lbproof_perf.outage_probe.outage import outage, takeovers
@@ -111,7 +112,7 @@ def busy(processes: int) -> Iterator[None]:
     with ExitStack() as stack:
         for _ in range(processes):
             argv = killed_with_parent([sys.executable, "-S", "-E", "-c", "while True: pass"])
-            process = stack.enter_context(subprocess.Popen(argv, stdin=subprocess.DEVNULL))
+            process = stack.enter_context(subprocess.Popen(argv, stdin=subprocess.DEVNULL, env=environment.closed()))
             stack.callback(process.kill)
         yield
 

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from lbproof.lab.base import LabError, environment
+from lbproof.lab.base import LabError
+from lbproof.lab.common import environment
 from lbproof.lab.common.commands import killed_with_parent
 from lbproof.witnesses.wait import eventually
 from lbproof_perf.load.meter import GeneratorMeter
@@ -177,7 +178,7 @@ def started(there: ExecArgv, argv: list[str], log: Path) -> Iterator[subprocess.
             stdout=file,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            env=environment(),
+            env=environment.python(),
         )
     try:
         yield process

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from lbproof.adapters.base import Adapter, Workload, WorkloadRole
 from lbproof.lab.base import SYSTEM, Image, LabError, Role
+from lbproof.lab.common import environment
 from lbproof.lab.common.commands import WITHIN
 from lbproof.lab.components import debian
 from lbproof.witnesses.kube import load_manifests
@@ -162,7 +163,7 @@ def version_of(program: Path) -> str:
             stderr=subprocess.STDOUT,
             text=True,
             check=False,
-            env=dict(debian.environment(program)) or None,
+            env=environment.closed() | debian.environment(program),
             timeout=WITHIN,
         )
     except subprocess.TimeoutExpired:

@@ -1,6 +1,8 @@
 """Allocate addresses of pools to Services. Pure: no clock, client or socket.
 
-A Service keeps its address until it is deleted or requests another one, whatever happens to the pools. The lowest free
+A Service keeps its address until it is deleted, requests another one, or the address becomes a node's, whatever
+happens to the pools. An address that it left goes to another Service only when the caller says so, because its status
+may still show it. The lowest free
 address of a pool is found without a scan: addresses below the pool's cursor were allocated before, and released ones
 are in a heap.
 """
@@ -16,7 +18,7 @@ from lbproof_reference.pools import IP, Pool, build_index, ip_from_int, pool_hol
 from lbproof_reference.services import annotation
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from lbproof_reference.kube import Object
 
@@ -64,9 +66,9 @@ def read_address_request(key: str, service: Object) -> AddressRequest:
 class FreeList:
     """Free addresses of one family in one pool, lowest first."""
 
-    def __init__(self, pool: Pool, family: int) -> None:
-        """Start with every address of the pool that is of `family` (4 or 6)."""
-        self.pool = pool
+    def __init__(self, pool: Pool, family: int, excluded: Collection[IP] = ()) -> None:
+        """Start with every address of the pool that is of `family` (4 or 6) and not excluded."""
+        self.pool, self._excluded = pool, excluded
         self._ranges = [address_range for address_range in pool.ranges if address_range.family == family]
         self._family = family
         self._range_index = 0
@@ -82,7 +84,7 @@ class FreeList:
         """Remove and return the lowest address that is assignable and not in `held`; None when the list is empty."""
         while (number := self._next()) is not None:
             ip = ip_from_int(self._family, number)
-            if ip not in held and self.pool.is_assignable(self._family, number):
+            if ip not in held and ip not in self._excluded and self.pool.is_assignable(self._family, number):
                 return ip
         return None
 
@@ -108,13 +110,17 @@ class Allocator:
         """Start without allocations."""
         self.holder: dict[IP, str] = {}
         self.holds: dict[str, IP] = {}
+        self._left: dict[str, set[IP]] = {}
         self.set_pools(pools)
 
-    def set_pools(self, pools: Iterable[Pool]) -> None:
-        """Replace the pools; existing allocations are kept."""
+    def set_pools(self, pools: Iterable[Pool], of_nodes: Collection[IP] = ()) -> None:
+        """Replace the pools, and the addresses of nodes, which are not assigned; existing allocations are kept."""
         self._pools = {pool.name: pool for pool in pools}
+        self._of_nodes = frozenset(of_nodes)
         self._free_lists = {
-            (name, family): FreeList(pool, family) for name, pool in self._pools.items() for family in (4, 6)
+            (name, family): FreeList(pool, family, self._of_nodes)
+            for name, pool in self._pools.items()
+            for family in (4, 6)
         }
         self._index = build_index(self._pools.values())
 
@@ -127,30 +133,54 @@ class Allocator:
         """Return the pool that contains this address, even if it may not be assigned; None if no pool does."""
         return pool_holding(ip, self._index)
 
+    def is_of_node(self, ip: IP) -> bool:
+        """Whether this is the address of a node."""
+        return ip in self._of_nodes
+
     def assign(self, key: str, ip: IP) -> bool:
-        """Assign an address, in a pool or not. Return False if another Service holds it."""
+        """Assign an address, in a pool or not. Return False if another Service holds it.
+
+        A former address of the Service stays reserved until `release_left`.
+        """
         if self.holder.get(ip, key) != key:
             return False
-        if self.holds.get(key) != ip:
-            self.release(key)
-            self.holder[ip], self.holds[key] = key, ip
+        if (former := self.holds.get(key)) not in (None, ip):
+            self._left.setdefault(key, set()).add(former)
+        self._left.get(key, set()).discard(ip)
+        self.holder[ip], self.holds[key] = key, ip
         return True
 
     def release(self, key: str) -> IP | None:
-        """Release the address of a Service, and return it; None if it has none."""
+        """Release the addresses of a Service, and return the current one; None if it has none."""
+        self.release_left(key)
         ip = self.holds.pop(key, None)
         if ip is not None:
-            del self.holder[ip]
-            if name := self.pool_of(ip):
-                self._free_lists[name, ip.version].put_back(int(ip))
+            self._put_back(ip)
         return ip
+
+    def release_left(self, key: str) -> bool:
+        """Release the former addresses of a Service, which its status no longer shows. Return whether it has any."""
+        left = self._left.pop(key, set())
+        for ip in left:
+            self._put_back(ip)
+        return bool(left)
+
+    def _put_back(self, ip: IP) -> None:
+        del self.holder[ip]
+        if name := self.pool_of(ip):
+            self._free_lists[name, ip.version].put_back(int(ip))
 
     def allocate(self, request: AddressRequest) -> Allocation:
         """Return the current address if it meets the request, else allocate one. AllocationError changes nothing."""
         held = self.holds.get(request.key)
         if request.requested_ip is not None:
             ip = self._allocate_requested(request, request.requested_ip)
-        elif held is not None and held.version == request.family and request.pool in (None, self.pool_of(held)):
+        elif (
+            held is not None
+            and held not in self._of_nodes
+            and held.version == request.family
+            and request.pool in (None, self.pool_of(held))
+        ):
             ip = held
         else:
             ip = self._allocate_any(request)
@@ -162,6 +192,8 @@ class Allocator:
             raise AllocationError(
                 f'requested address "{ip}" does not match the IPv{request.family} family of the Service'
             )
+        if ip in self._of_nodes:
+            raise AllocationError(f'requested address "{ip}" is the address of a node')
         if (other := self.holder.get(ip, request.key)) != request.key:
             raise AllocationError(f'requested address "{ip}" is in use by {other}')
         pool = self.pool_of(ip)

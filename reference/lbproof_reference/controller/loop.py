@@ -2,9 +2,11 @@
 
 A key is enqueued after each change of its object, after a failed write (with backoff), and when an address or a pool
 becomes available that it may wait for. Decisions are made in one thread without a suspension point; only writes
-overlap. Before the first decision everything is listed, and the assignments in statuses are restored if a pool contains
-the address or the Service carries the controller's annotation of it. Other addresses in statuses were not written by
-this controller.
+overlap. An address is given to another Service only after the status of the former one was written.
+
+Before the first decision everything is listed. The address in a status is restored if a pool contains it or if the
+controller's own record confirms it (`lbproof_reference.retained`), and no node has it; a Service with another address
+gets a new one. Pools and advertisements of other namespaces are reported to their authors and not used.
 """
 
 from __future__ import annotations
@@ -13,29 +15,36 @@ import asyncio
 import ipaddress
 import secrets
 from base64 import b64encode
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import httpx
 import structlog
 
+from lbproof_reference.advertisements import Advertisement
 from lbproof_reference.controller.allocate import Allocation, AllocationError, Allocator, read_address_request
+from lbproof_reference.controller.retain import RetainedRecord
+from lbproof_reference.controller.status import ObjectStatus
 from lbproof_reference.controller.workqueue import WorkQueue
 from lbproof_reference.events import EventRecorder
 from lbproof_reference.informer import Informer
-from lbproof_reference.kube import METALLB, SERVICES, Kube, Object, key_of, pools_of
+from lbproof_reference.kube import NODES, SERVICES, Kube, Object, labels_of, metallb_path
+from lbproof_reference.nodes import node_addresses, relevant_fields
 from lbproof_reference.pools import parse_pools
-from lbproof_reference.reading import SkipLog
+from lbproof_reference.retained import Retained, parse_record, record_key
 from lbproof_reference.services import ALLOCATED, FROM_POOL, annotated_ip, annotated_pool, ingress_ips, is_managed
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Iterable
 
 COMPONENT = "lbproof-controller"
 SECRET_NAME = "lbproof-heartbeat"  # noqa: S105 - the name of a Secret, not its content
 _WRITERS = 8
+_SETTLE_SECONDS = 1.0
+"""Delay before a missing advertisement is reported, because objects that belong together are created one by one."""
 _CONFLICT = 409
 _NOT_FOUND = 404  # deleted; the watch reports it
+_REJECTED = (400, 413, 422)
+"""Status codes that depend on the object, so that a retry without a change fails again."""
 
 log = structlog.get_logger()
 
@@ -49,33 +58,50 @@ class Controller:
         self._allocator = Allocator()
         self._queue = WorkQueue()
         self._pending: dict[str, str] = {}  # key -> "uid: reason" of the last Event
+        self._unannounced: dict[str, str] = {}  # likewise
         self._pool_of: dict[str, str] = {}  # key -> pool of its address, even if deleted since
-        self._skip_log = SkipLog()
         self._recorder = EventRecorder(kube, COMPONENT)
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._retained = RetainedRecord(kube, namespace)
+        self._announcing_changed = asyncio.Event()
         self.ready = False
         self.services = Informer(kube, SERVICES, lambda key, _: self._queue.add(key))
-        self.pools = Informer(kube, pools_of(namespace), self._pools_changed)
+        self.pools = Informer(kube, metallb_path("ipaddresspools"), self._pools_changed)
+        self.advertisements = Informer(kube, metallb_path("l2advertisements"), self._advertisement_changed)
+        self.nodes = Informer(kube, NODES, self._node_changed)
+        self._informers = {
+            "Service": self.services,
+            "IPAddressPool": self.pools,
+            "L2Advertisement": self.advertisements,
+            "Node": self.nodes,
+        }
+        self._status = ObjectStatus(kube, self._recorder, self._informers)
+        self._skip_log = self._status.skip_log
 
     async def run(self) -> None:
         """Run until cancelled, or until an exception that is not an API error."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self.services.run())
-            group.create_task(self.pools.run())
-            group.create_task(self._ensure_secret())
-            group.create_task(self._recorder.run())
-            await self.services.synced.wait()
-            await self.pools.synced.wait()
+        async with asyncio.TaskGroup() as self._group:
+            for informer in self._informers.values():
+                self._group.create_task(informer.run())
+            self._group.create_task(self._ensure_secret())
+            self._group.create_task(self._recorder.run())
+            await self._retained.load()
+            for informer in self._informers.values():
+                await informer.synced.wait()
             self.ready = True
             self._pools_changed()
             self._restore()
+            for key in self.advertisements.objects:
+                self._advertisement_changed(key)
             for key in self._by_age(self.services.objects):
                 self._queue.add(key)
+            self._group.create_task(self._retained.run(self._retained_addresses))
+            self._group.create_task(self._report_unannounced())
             for _ in range(_WRITERS):
-                group.create_task(self._work())
+                self._group.create_task(self._work())
 
     def _restore(self) -> None:
         """Restore assignments from statuses first, then, for Services without one, from annotations."""
+        self._recorded = parse_record(self._retained.data, self._skip_log)
         for restore in (self._restore_from_status, self._restore_from_annotations):
             for key in self._by_age(self.services.objects):
                 service = self.services.objects[key]
@@ -84,23 +110,28 @@ class Controller:
                         restore(key, service)
 
     def _restore_from_annotations(self, key: str, service: Object) -> None:
-        if (text := annotated_ip(service)) and self._allocator.pool_holding(ip := ipaddress.ip_address(text)):
-            self._allocator.assign(key, ip)
+        """Restore an address of which the status was lost; it is no more than a request, which any author can make."""
+        if text := annotated_ip(service):
+            ip = ipaddress.ip_address(text)
+            if self._allocator.pool_of(ip) and not self._allocator.is_of_node(ip):
+                self._allocator.assign(key, ip)
 
     def _restore_from_status(self, key: str, service: Object) -> None:
         for text in ingress_ips(service):
             ip = ipaddress.ip_address(text)
             pool = self._allocator.pool_holding(ip)
-            if pool is None and annotated_ip(service) != text:
-                log.warning("address in status ignored: in no pool and not assigned here", key=key, ip=text)
+            recorded = self._recorded.get(key)
+            if recorded and (recorded.uid, recorded.ip) == (service["metadata"]["uid"], ip):
+                pool = pool or recorded.pool
+            if pool is None or self._allocator.is_of_node(ip):
+                log.warning("address in status ignored: of a node, or in no pool and not recorded", key=key, ip=text)
             elif not self._allocator.assign(key, ip):
                 log.warning("duplicate address in statuses", ip=text, younger=key)
             else:
-                if annotated := pool or annotated_pool(service):
-                    self._pool_of[key] = annotated
+                self._pool_of[key] = pool
                 return
 
-    def _by_age(self, keys: dict[str, Object] | dict[str, str]) -> list[str]:
+    def _by_age(self, keys: Iterable[str]) -> list[str]:
         known = self.services.objects
         return sorted(
             (k for k in keys if k in known), key=lambda k: (known[k]["metadata"].get("creationTimestamp", ""), k)
@@ -109,12 +140,73 @@ class Controller:
     def _pools_changed(self, *_: object) -> None:
         if not self.ready:
             return
-        good, bad = parse_pools(self.pools.objects.values())
-        self._allocator.set_pools(good)
+        own = [pool for pool in self.pools.objects.values() if self._is_own(pool)]
+        good, bad = parse_pools(own)
+        self._allocator.set_pools(good, node_addresses(self.nodes.objects.values(), self._skip_log))
         for pool in self.pools.objects.values():
-            self._start_background(key_of(pool), self._set_pool_condition(pool, bad.get(pool["metadata"]["name"])))
-        for key in self._by_age(self._pending):
+            if self._is_own(pool):
+                reason, problem = "BadPool", bad.get(pool["metadata"]["name"])
+            else:
+                reason, problem = "OtherNamespace", self._not_used("IPAddressPools")
+            self._group.create_task(self._status.set_valid(pool, reason, problem))
+        self._retained.changed.set()
+        self._announcing_changed.set()
+        moving = {key for key, ip in self._allocator.holds.items() if self._allocator.is_of_node(ip)}
+        for key in self._by_age(self._pending.keys() | moving):
             self._queue.add(key)
+
+    def _node_changed(self, key: str, before: Object | None) -> None:
+        if relevant_fields(before) != relevant_fields(self.nodes.objects.get(key)):
+            self._pools_changed()
+
+    def _advertisement_changed(self, key: str, *_: object) -> None:
+        advertisement = self.advertisements.objects.get(key)
+        if advertisement and not self._is_own(advertisement):
+            self._skip_log.note("L2Advertisement", key, self._not_used("L2Advertisements"))
+        self._announcing_changed.set()
+
+    def _is_own(self, obj: Object) -> bool:
+        return bool(obj["metadata"]["namespace"] == self._namespace)
+
+    def _not_used(self, kind: str) -> str:
+        return f"not used: only {kind} in namespace {self._namespace!r} are"
+
+    def _retained_addresses(self) -> dict[str, str]:
+        """Return the record of the assigned addresses that are in no pool."""
+        services = self.services.objects
+        return {
+            record_key(key): str(Retained(uid=services[key]["metadata"]["uid"], ip=ip, pool=self._pool_of[key]))
+            for key, ip in self._allocator.holds.items()
+            if key in services and key in self._pool_of and self._allocator.pool_holding(ip) is None
+        }
+
+    async def _report_unannounced(self) -> None:
+        """Record an Event about each Service whose pool no advertisement selects, once."""
+        while True:
+            await self._announcing_changed.wait()
+            await asyncio.sleep(_SETTLE_SECONDS)
+            self._announcing_changed.clear()
+            labels = {
+                pool["metadata"]["name"]: labels_of(pool) for pool in self.pools.objects.values() if self._is_own(pool)
+            }
+            advertisements: list[Advertisement] = []
+            for key, obj in self.advertisements.objects.items():
+                if self._is_own(obj):
+                    with self._skip_log.reading("L2Advertisement", key):
+                        advertisements.append(Advertisement(obj))
+            selected = {
+                pool: any(one.selects_pool(pool, labels.get(pool, {})) for one in advertisements)
+                for pool in set(self._pool_of.values())
+            }
+            for key, pool in self._pool_of.items():
+                if selected[pool]:
+                    self._unannounced.pop(key, None)
+                elif service := self.services.objects.get(key):
+                    reason = f"address of pool {pool!r} is not announced: no L2Advertisement selects the pool"
+                    told = f"{service['metadata']['uid']}: {reason}"
+                    if self._unannounced.get(key) != told:
+                        self._unannounced[key] = told
+                        self._status.warn("Service", key, "NotAnnounced", reason)
 
     async def _work(self) -> None:
         while True:
@@ -124,7 +216,10 @@ class Controller:
                     await self._reconcile(key)
                 self._queue.forget(key)
             except httpx.HTTPError as error:
-                if not isinstance(error, httpx.HTTPStatusError) or error.response.status_code != _NOT_FOUND:
+                code = error.response.status_code if isinstance(error, httpx.HTTPStatusError) else None
+                if code in _REJECTED:
+                    self._skip_log.note("Service", key, f"the API server rejects its status: {error!r}")
+                elif code != _NOT_FOUND:
                     log.warning("write failed", key=key, error=repr(error), retry_seconds=self._queue.retry(key))
             finally:
                 self._queue.done(key)
@@ -133,31 +228,34 @@ class Controller:
         service = self.services.objects.get(key)
         if service is None or not is_managed(service, self._class):
             self._pending.pop(key, None)
-            self._release(key)
+            self._unannounced.pop(key, None)
             if service and service["spec"].get("type") != "LoadBalancer" and _is_annotated(service):
                 await self._write(service, status=None, pool=None)
+            self._release(key)
             return
         try:
-            before = self._allocator.holds.get(key)
             allocation = self._allocator.allocate(read_address_request(key, service))
         except AllocationError as error:
             await self._mark_pending(key, service, str(error))
             return
         self._pending.pop(key, None)
-        if before is not None and before != allocation.ip:
-            self._requeue_pending()
         await self._assign(key, service, allocation)
+        if self._allocator.release_left(key):
+            self._requeue_pending()
 
     async def _assign(self, key: str, service: Object, allocation: Allocation) -> None:
         ip = str(allocation.ip)
         if allocation.pool:
             self._pool_of[key] = allocation.pool
+        if record_key(key) in self._retained.data:
+            self._retained.changed.set()
         pool = self._pool_of.get(key)
         if ingress_ips(service) == [ip]:
             if pool and (annotated_pool(service), annotated_ip(service)) != (pool, ip):
                 await self._write(service, status=None, pool=pool)
             return
         self._recorder.defer()
+        self._announcing_changed.set()
         await self._write(service, status=[{"ip": ip, "ipMode": "VIP"}], pool=pool)
         log.info("assigned", key=key, ip=str(allocation.ip), pool=allocation.pool)
         self._recorder.event(service, "Normal", "IPAllocated", f'Assigned IP ["{allocation.ip}"]')
@@ -166,14 +264,20 @@ class Controller:
         """Report a reason once; remove a status or annotation that the allocator does not confirm."""
         known = f"{service['metadata']['uid']}: {reason}"
         is_new, self._pending[key] = self._pending.get(key) != known, known
-        if key not in self._allocator.holds and (ingress_ips(service) or _is_annotated(service)):
+        held = self._allocator.holds.get(key)
+        without = held is None or self._allocator.is_of_node(held)
+        if without and (ingress_ips(service) or _is_annotated(service)):
             await self._write(service, status=[], pool=None)
+        if without:
+            self._release(key)
         if is_new:
             log.info("allocation failed", key=key, reason=reason)
             self._recorder.event(service, "Warning", "AllocationFailed", f'Failed to allocate IP for "{key}": {reason}')
 
     def _release(self, key: str) -> None:
         self._pool_of.pop(key, None)
+        if record_key(key) in self._retained.data:
+            self._retained.changed.set()
         if (ip := self._allocator.release(key)) is not None:
             log.info("released", key=key, ip=str(ip))
             self._requeue_pending()
@@ -194,43 +298,6 @@ class Controller:
         if status is not None:
             body["status"] = {"loadBalancer": {"ingress": status or None}}
         await self._kube.call("PATCH", f"/api/v1/namespaces/{meta['namespace']}/services/{meta['name']}/status", body)
-
-    async def _set_pool_condition(self, pool: Object, problem: str | None) -> None:
-        meta = pool["metadata"]
-        conditions = (pool.get("status") or {}).get("conditions") or []
-        current: Object = next((c for c in conditions if c["type"] == "Valid"), {})
-        message = problem or "the pool is in use"
-        if current.get("message") == message and current.get("observedGeneration") == meta["generation"]:
-            return
-        condition = {
-            "type": "Valid",
-            "status": "False" if problem else "True",
-            "reason": "BadPool" if problem else "Accepted",
-            "message": message,
-            "observedGeneration": meta["generation"],
-            "lastTransitionTime": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        }
-        path = f"/apis/{METALLB}/namespaces/{meta['namespace']}/ipaddresspools/{meta['name']}/status"
-        await self._kube.call("PATCH", path, {"status": {"conditions": [condition]}})
-        if problem:
-            log.warning("invalid pool", pool=key_of(pool), reason=problem)
-            self._recorder.event(
-                {**pool, "kind": "IPAddressPool", "apiVersion": METALLB}, "Warning", "BadPool", problem
-            )
-
-    def _start_background(self, pool: str, work: Coroutine[None, None, None]) -> None:
-        """Run work in the background; a failure is logged and not retried."""
-
-        async def guarded() -> None:
-            try:
-                with self._skip_log.reading("IPAddressPool", pool):
-                    await work
-            except httpx.HTTPError as error:
-                log.warning("pool status not written", error=repr(error))
-
-        task = asyncio.create_task(guarded())
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
     async def _ensure_secret(self) -> None:
         """Create the Secret with the speakers' heartbeat key if it does not exist."""

@@ -22,22 +22,22 @@ if TYPE_CHECKING:
 
     from lbproof_reference.speaker.plan import Subnet
 
+MAGIC = b"LBP3"
 HEARD_AT_ONCE = 40
 """Sessions listed in one message."""
 SUBNETS = 8
 """Subnets in a message: those of an interface beyond them are not used."""
 
-MAGIC = b"LBP3"
-_MTU = 1500
+_MTU = 1280  # every Ethernet link has it: the least of IPv6 (RFC 8200 section 5)
 # magic, key IDs, relayed, bytes without tags, flags, session, sequence, dead interval ms, MAC, chunk, rounds, and the
 # numbers of sessions heard, subnets and claims
 _HEAD = struct.Struct("!4s4s4sBHBQIH6sHBBBB")
 _MARK = 12
-_HEARD = struct.Struct("!QI")  # session, sequence
+_HEARD = struct.Struct("!QIB")  # session, sequence, flags
 _CLAIM = struct.Struct("!HI")  # standing, epoch
 _TAG_BYTES = 16
 _LEAVING, _RECEIVES = 1, 2
-_DIRECT = 1 << 31
+_DIRECT, _PROVEN = 1, 2
 _LONGEST = 1 + 16 + _CLAIM.size  # claim on an IPv6 address
 
 
@@ -51,6 +51,8 @@ class Echo(NamedTuple):
     sequence: int
     direct: bool
     """Whether it still hears the session's own frames, and not relayed copies alone."""
+    proven: bool
+    """Whether the session has listed a recent message of the station."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +64,7 @@ class Heartbeat:
     session: int
     """Random number (64 bits) of this start of the station."""
     sequence: int
-    """Grows by one a message (31 bits: three years at 20 a second)."""
+    """Grows by one a message (32 bits: six years at 20 a second)."""
     dead_interval_ms: int
     """Dead interval: time without a message after which the sender is dead."""
     heard: Mapping[int, Echo]
@@ -148,7 +150,7 @@ def encode(heartbeat: Heartbeat, keys: Sequence[bytes]) -> bytes:
         raw = text.encode()
         parts += [bytes([len(raw)]), raw]
     for session, echo in heartbeat.heard.items():
-        parts.append(_HEARD.pack(session, echo.sequence | _DIRECT * echo.direct))
+        parts.append(_HEARD.pack(session, echo.sequence, _DIRECT * echo.direct | _PROVEN * echo.proven))
     for network, prefix in heartbeat.subnets:
         parts += [bytes([len(network), prefix]), network]
     for address, claim in heartbeat.claims.items():
@@ -185,8 +187,8 @@ def decode(data: bytes, keys: Sequence[bytes]) -> Heartbeat:
         node, at = _sized(signed, _HEAD.size)
         interface, at = _sized(signed, at)
         heard: dict[int, Echo] = {}
-        for listed, number in _HEARD.iter_unpack(signed[at : at + n_heard * _HEARD.size]):
-            heard[listed] = Echo(number & ~_DIRECT, bool(number & _DIRECT))
+        for listed, number, bits in _HEARD.iter_unpack(signed[at : at + n_heard * _HEARD.size]):
+            heard[listed] = Echo(number, bool(bits & _DIRECT), bool(bits & _PROVEN))
         at += n_heard * _HEARD.size
         subnets: list[Subnet] = []
         for _ in range(n_subnets):

@@ -18,7 +18,7 @@ import structlog
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-Subnet: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
+Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _MESSAGE = struct.Struct("=IHHII")  # length, type, flags, sequence, port: struct nlmsghdr
 _LINK = struct.Struct("=BxHiII")  # family, hardware type, index, flags, changes: struct ifinfomsg
@@ -28,11 +28,11 @@ _RTM_GETLINK, _RTM_GETADDR, _NLMSG_ERROR, _NLMSG_DONE = 18, 22, 2, 3
 _NLM_F_REQUEST, _NLM_F_DUMP_INTR, _NLM_F_DUMP = 0x1, 0x10, 0x300
 _GROUPS = 0x1 | 0x10 | 0x100  # RTMGRP_LINK, RTMGRP_IPV4_IFADDR, RTMGRP_IPV6_IFADDR
 _IFA_ADDRESS, _IFA_LOCAL = 1, 2
-_IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MASTER, _IFLA_LINKINFO, _IFLA_CARRIER = 1, 3, 10, 18, 33
+_IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_MASTER, _IFLA_LINKINFO, _IFLA_CARRIER = 1, 3, 4, 10, 18, 33
 _IFLA_INFO_SLAVE_KIND = 4
 _TYPE_BITS = 0x3FFF  # the highest two are flags: NLA_F_NESTED, NLA_F_NET_BYTEORDER
 _IFF_UP, _IFF_LOOPBACK, _IFF_NOARP = 0x1, 0x8, 0x80
-_ARPHRD_ETHER, _MAC_BYTES = 1, 6
+_ARPHRD_ETHER, _MAC_BYTES, _LEAST_MTU = 1, 6, 1280  # RFC 8200 section 5: a heartbeat has at most as many bytes
 _BUFFER_BYTES, _EVENTS_AT_ONCE = 1 << 16, 1000  # the kernel's messages have at most 32 KiB
 
 log = structlog.get_logger()
@@ -45,7 +45,7 @@ class Link:
     name: str
     index: int
     mac: bytes
-    subnets: tuple[Subnet, ...]
+    subnets: tuple[Network, ...]
     own: frozenset[bytes] = frozenset()
     """Addresses of the interface (packed)."""
 
@@ -108,7 +108,7 @@ def links_of(addresses: Iterable[bytes], links: Iterable[bytes]) -> dict[str, Li
     Excluded are links that are not Ethernet or do without ARP, ports of a bridge or bond (the kernel gives what they
     receive to their master), and those without a subnet, such as a pod's veth.
     """
-    subnets: dict[int, list[Subnet]] = {}
+    subnets: dict[int, list[Network]] = {}
     own: dict[int, set[bytes]] = {}
     for message in addresses:
         _, prefix, _, _, index = _ADDRESS.unpack_from(message)
@@ -124,7 +124,8 @@ def links_of(addresses: Iterable[bytes], links: Iterable[bytes]) -> dict[str, Li
         _, hardware, index, flags, _ = _LINK.unpack_from(message)
         found = _attributes(message[_LINK.size :])
         name, mac = found[_IFLA_IFNAME].rstrip(b"\0").decode(errors="replace"), found.get(_IFLA_ADDRESS, b"")
-        is_ethernet = hardware == _ARPHRD_ETHER and len(mac) == _MAC_BYTES
+        (mtu,) = struct.unpack("=I", found[_IFLA_MTU])
+        is_ethernet = hardware == _ARPHRD_ETHER and len(mac) == _MAC_BYTES and mtu >= _LEAST_MTU
         answers_arp = (
             flags & _IFF_UP and not flags & (_IFF_LOOPBACK | _IFF_NOARP) and any(found.get(_IFLA_CARRIER, b""))
         )

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import socket
 import time
 from typing import TYPE_CHECKING
 
 import structlog
 
 from lbproof_reference.frames import ETHERNET, announcements, arp_reply, read_arp
+from lbproof_reference.speaker.conflicts import Conflicts
 from lbproof_reference.speaker.elect import Station
 from lbproof_reference.speaker.heartbeat import SUBNETS, InvalidHeartbeatError, decode, encode, relayed
 from lbproof_reference.speaker.segment import Segment
@@ -22,6 +24,7 @@ from lbproof_reference.speaker.wire import Wire
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
+    from lbproof_reference.frames import ArpFrame
     from lbproof_reference.speaker.keys import Keyring
     from lbproof_reference.speaker.links import Link
     from lbproof_reference.speaker.plan import Offer, Subnet
@@ -48,12 +51,15 @@ class SegmentSpeaker:
         keyring: Keyring,
         interval: float,
         on_acquired: Callable[[str], None],
+        on_conflict: Callable[[str, str], None],
         lost: Callable[[], None],
     ) -> None:
         """Open the sockets. Raises OSError when the interface is gone."""
         self.link, self.segment = link, segment
-        self._keyring, self._interval, self._on_acquired, self._lost = keyring, interval, on_acquired, lost
+        self._keyring, self._interval, self._lost = keyring, interval, lost
+        self._on_acquired, self._on_conflict = on_acquired, on_conflict
         self._wire = Wire(link)
+        self._conflicts = Conflicts()
         self._loop = asyncio.get_running_loop()
         self.is_open = True
         self._gathering = False
@@ -106,6 +112,7 @@ class SegmentSpeaker:
 
     def _receive(self, now: float) -> bool:
         news, keys = False, self._keyring.keys(now)
+        self._wire.accept_heartbeats_of(keys)
         for frame in self._wire.received(self._wire.heartbeat):
             data = frame[ETHERNET.size :]
             try:
@@ -128,8 +135,20 @@ class SegmentSpeaker:
             if arp.needs_reply and self.segment.answers(arp.target, now):
                 self._wire.send_arp(arp_reply(arp, self.link.mac))
                 self.segment.on_received(now)
+            if self.segment.answers(arp.sender, now) and not self.segment.is_station(arp.mac):
+                self._defend(arp, now)
         if self.segment.news_due() is not None:
             self._reconcile_soon(_GATHER_SECONDS)
+
+    def _defend(self, arp: ArpFrame, now: float) -> None:
+        """Announce an address that another host uses too, and report the first frame of a conflict."""
+        defence = self._conflicts.defend(arp.sender, now)
+        if defence.delay is not None:
+            self._loop.call_later(defence.delay, self._announce, (arp.sender,))
+        if defence.begins and (offer := self.segment.desired.get(arp.sender)):
+            address, mac = socket.inet_ntoa(arp.sender), arp.mac.hex(":")
+            log.warning("address conflict", interface=self.link.name, address=address, service=offer.service, mac=mac)
+            self._on_conflict(offer.service, f"{address} is also used by the host with MAC address {mac}")
 
     def _on_timer(self) -> None:
         now = self._awake()
@@ -199,10 +218,21 @@ class Speaker:
     """Speaker of a node: one `SegmentSpeaker` for each link that is up."""
 
     def __init__(
-        self, *, node: str, keyring: Keyring, interval: float, misses: int, on_acquired: Callable[[str], None]
+        self,
+        *,
+        node: str,
+        keyring: Keyring,
+        interval: float,
+        misses: int,
+        on_acquired: Callable[[str], None],
+        on_conflict: Callable[[str, str], None],
     ) -> None:
-        """Announce as `node`; `on_acquired(service)` is called for each acquired address."""
-        self._node, self._keyring, self._on_acquired = node, keyring, on_acquired
+        """Announce as `node`.
+
+        `on_acquired(service)` is called for each acquired address, and `on_conflict(service, message)` when another
+        host uses one.
+        """
+        self._node, self._keyring, self._on_acquired, self._on_conflict = node, keyring, on_acquired, on_conflict
         self._interval, self._misses = interval, misses
         self._segment_speakers: dict[str, SegmentSpeaker] = {}
         self._offers: dict[bytes, Offer] = {}
@@ -268,6 +298,7 @@ class Speaker:
                 keyring=self._keyring,
                 interval=self._interval,
                 on_acquired=self._on_acquired,
+                on_conflict=self._on_conflict,
                 lost=lambda: self.use_links(self._links),
             )
         except OSError as error:
@@ -297,6 +328,6 @@ def offers_for_link(
 
 
 def _subnets(link: Link) -> tuple[Subnet, ...]:
-    """Return the subnets that a heartbeat names: the largest ones, link-local ones last."""
-    ordered = sorted(link.subnets, key=lambda subnet: (subnet.is_link_local, -subnet.num_addresses))
+    """Return the subnets that a heartbeat names: the largest ones."""
+    ordered = sorted(link.subnets, key=lambda subnet: -subnet.num_addresses)
     return tuple((subnet.network_address.packed, subnet.prefixlen) for subnet in ordered[:SUBNETS])

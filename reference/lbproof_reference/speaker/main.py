@@ -62,8 +62,9 @@ async def serve(options: argparse.Namespace) -> None:
         interval=options.heartbeat,
         misses=options.misses,
         on_acquired=source.record_announcement,
+        on_conflict=source.record_conflict,
     )
-    server = await serve_ready(options.port, lambda: source.synced)
+    server = await serve_ready(options.host, options.port, lambda: source.synced)
     watch_links(
         lambda links: loop.call_soon_threadsafe(speaker.use_links, links),
         lambda error: links_lost(error, ending=loop.is_closed()),

@@ -62,8 +62,8 @@ class Peer(Heard):
     hearing: Hearing = Hearing.MUTUAL
     hears_until: float = 0
     doubt_until: float = 0
-    lists: dict[int, bool] = field(default_factory=dict)
-    """Sessions that it hears, and whether directly."""
+    lists: dict[int, Echo] = field(default_factory=dict)
+    """Sessions that it hears; their sequences are not kept."""
     claims: dict[bytes, Claim] = field(default_factory=dict)
     chunks: dict[int, Mapping[bytes, Claim]] = field(default_factory=dict)
     """The same claims, by chunk."""
@@ -102,7 +102,9 @@ class Peers:
         self._dead_interval = dead_interval
         self._unproven: dict[Station, OrderedDict[int, Heard]] = {}
         self._sent: list[tuple[int, float]] = []  # first sequence of each beat, and when it was sent
-        self._listed: dict[int, bool] = {}  # what the own messages say
+        self._listed: dict[int, Echo] = {}  # what the own messages say
+        self.lost = -math.inf
+        """When a session was last heard no more."""
         self._turn = 0
         self._duties: set[int] = set()
         self._is_stale = False
@@ -132,7 +134,7 @@ class Peers:
         if not heartbeat.relayed:
             peer.direct_until = now + peer.dead_interval / 2
         peer.hear(heartbeat, now, lists_me=sent is not None)
-        lists = {session: one.direct for session, one in heartbeat.heard.items()}
+        lists = _without_sequences(heartbeat.heard)
         if heartbeat.rounds > 1:
             lists = peer.lists | lists
         self._is_stale |= lists != peer.lists
@@ -181,17 +183,19 @@ class Peers:
         self.has_new = False
         everyone: dict[int, Echo] = {}
         for peer in self.live.values():
-            everyone[peer.session] = Echo(peer.sequence, peer.direct_until > now)
+            everyone[peer.session] = Echo(peer.sequence, peer.direct_until > now, proven=True)
         for station, sessions in list(self._unproven.items()):
             for session, one in list(sessions.items()):
                 if one.until <= now:
                     del sessions[session]
                 else:
-                    everyone.setdefault(session, Echo(one.sequence, one.direct_until > now))
+                    everyone.setdefault(session, Echo(one.sequence, one.direct_until > now, proven=False))
             if not sessions:
                 del self._unproven[station]
-        listed = {session: echo.direct for session, echo in everyone.items()}
+        listed = _without_sequences(everyone)
         self._is_stale |= listed != self._listed
+        if self._listed.keys() - listed.keys():
+            self.lost = now
         self._listed = listed
         rounds = max(1, math.ceil(len(everyone) / HEARD_AT_ONCE))
         if rounds == 1:
@@ -216,17 +220,19 @@ class Peers:
             for sender in self.live.values()
             for receiver in self.live.values()
             if receiver is not sender
-            and not receiver.lists.get(sender.session)
+            and not (sender.session in receiver.lists and receiver.lists[sender.session].direct)
             and self._relay_between(sender, receiver) == self.me
         }
 
     def _relay_between(self, sender: Peer, receiver: Peer) -> Station | None:
         """Return the station that relays from one peer to another: the lowest, first those that hear it directly."""
         lists = [(station, peer.session, peer.lists) for station, peer in self.live.items()]
+        nothing = Echo(0, direct=False, proven=False)
         able = [
-            (not heard[sender.session], station)
+            (not heard[sender.session].direct, station)
             for station, session, heard in [*lists, (self.me, self.session, self._listed)]
-            if receiver.lists.get(session) and sender.session in heard and session != sender.session
+            if receiver.lists.get(session, nothing).direct
+            and all(heard.get(peer.session, nothing).proven for peer in (sender, receiver))
         ]
         return min(able)[1] if able else None
 
@@ -248,3 +254,7 @@ class Peers:
         heard.sequence, heard.until = heartbeat.sequence, now + heartbeat.dead_interval_ms / 1000
         if not heartbeat.relayed:
             heard.direct_until = now + heartbeat.dead_interval_ms / 2000
+
+
+def _without_sequences(heard: Mapping[int, Echo]) -> dict[int, Echo]:
+    return {session: Echo(0, echo.direct, echo.proven) for session, echo in heard.items()}

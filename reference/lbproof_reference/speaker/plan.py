@@ -130,7 +130,8 @@ def plan(view: SegmentView) -> Plan:
         able = [
             name
             for name, inside in reached.items()
-            if name not in left_out and offer.allows(*name, reaches=inside or nobody)
+            if name not in left_out
+            and (offer.allows(*name, reaches=inside or nobody) or (name in deaf and name in rivals))
         ]
         winner = elect(address, able, rivals | {view.me: own} if own else rivals, deaf)
         if winner == view.me:

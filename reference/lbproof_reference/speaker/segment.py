@@ -16,7 +16,7 @@ rotations of keys not being faults. Stations hear each other if they are joined 
 Assumptions: frames arrive within T/2 or not at all; who has a key follows the protocol; keys are rotated as in `keys`;
 timers are not later than a heartbeat, or the suspension is noticed (`on_suspend`). Not guaranteed: parts of a cut
 segment have an announcer each; a station that hears another that never heard it ignores it, as it would a replay; a
-station that claims an address and does not answer is not noticed.
+station that claims an address and does not answer is not noticed; A goes on yielding if B's receiver breaks later.
 """
 
 from __future__ import annotations
@@ -54,6 +54,7 @@ class Segment:
     ) -> None:
         """Listen for `dead_interval` (s) before anything is acquired, and longer if a peer is not proven by then."""
         self.me, self.mac, self.subnets = me, mac, subnets
+        self._macs = {mac}
         self.desired: dict[bytes, Offer] = {}
         self.claims: dict[bytes, Claim] = {}
         self.peers = Peers(me=me, session=session, dead_interval=dead_interval)
@@ -72,7 +73,7 @@ class Segment:
         self._sent_once: set[int] = set()
         self._sequence = self._turn = 0
         self._is_hurried = False
-        self._sent = self._lost = self._received = -math.inf  # times: of messages, a peer's death, and frames
+        self._sent = self._received = -math.inf  # times of messages and frames
 
     def set_desired(self, changes: Mapping[bytes, Offer | None]) -> None:
         """Change the addresses to announce; None removes one."""
@@ -93,10 +94,15 @@ class Segment:
         """Whether a request for the address is answered."""
         return address in self.claims and now >= self._mute_until
 
+    def is_station(self, mac: bytes) -> bool:
+        """Whether the MAC address is that of a station: this one, or any that was ever heard."""
+        return mac in self._macs
+
     def receive(self, heartbeat: Heartbeat, frame: bytes, now: float) -> bool:
         """Process an authenticated heartbeat (encoded: `frame`). Return True if it may change who announces what."""
         if heartbeat.session == self._session:  # relayed
             return False
+        self._macs.add(heartbeat.mac)
         self.on_received(now)
         mutual, before = self.peers.mutual, self.peers.live.get(heartbeat.station)
         seen = (before.session, before.leaving, before.subnets, before.hearing) if before else None
@@ -121,14 +127,13 @@ class Segment:
 
     def on_received(self, now: float) -> None:
         """Note that a frame arrived: a heartbeat, or a request that this station answers."""
-        self._is_hurried |= self._received <= self._lost < now
+        self._is_hurried |= self._received <= self.peers.lost < now
         self._received = now
 
     def expire_peers(self, now: float) -> list[Station]:
         """Forget the peers whose dead interval has passed, and return them."""
         dead = self.peers.expire(now)
         if dead:
-            self._lost = now
             self._cap_standing(1 + self.peers.mutual)
         if self.peers.expire_doubts(now) or dead:
             self._mark_all_pending()
@@ -146,6 +151,7 @@ class Segment:
         In that case answer nothing until a dead interval has passed, and let any peer's claim win over our own.
         """
         self.peers.restart_timers(now)
+        self._received = -math.inf  # frames in the queue may have come before the suspension
         if gap >= self._dead_interval:
             self._listen_from, self._listened = now, False
             self._mute_until = now + self._dead_interval
@@ -216,7 +222,7 @@ class Segment:
             station=self.me, mac=self.mac, session=self._session, sequence=0, heard=heard, rounds=rounds,
             dead_interval_ms=round(self._dead_interval * 1000), subnets=self.subnets,
             chunk=0, claims={}, leaving=self.leaving,
-            receives=self._received > self._lost and now - self._received <= _RECEIVED_SECONDS,
+            receives=self._received > self.peers.lost and now - self._received <= _RECEIVED_SECONDS,
         )  # fmt: skip
         messages = []
         for number in sorted(due):

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 
 from lbproof_reference.events import EventRecorder
 from lbproof_reference.informer import Informer
-from lbproof_reference.kube import NODES, SERVICES, Kube, Object, advertisements_of, pools_of
+from lbproof_reference.kube import NODES, SERVICES, Kube, Object, metallb_path
+from lbproof_reference.nodes import relevant_fields
 from lbproof_reference.reading import SkipLog
-from lbproof_reference.speaker.offers import AnnouncementPolicy, OfferIndex, service_of
+from lbproof_reference.retained import parse_record, read_record
+from lbproof_reference.speaker.offers import AnnouncementPolicy, Known, OfferIndex, service_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -31,7 +33,9 @@ class Source:
     def __init__(self, kube: Kube, *, node: str, lb_class: str | None, namespace: str) -> None:
         """Prepare the informers; pools and advertisements outside `namespace` are ignored."""
         self._node, self._class = node, lb_class
-        self._pools_path, self._advertisements_path = pools_of(namespace), advertisements_of(namespace)
+        self._kube, self._namespace = kube, namespace
+        self._pools_path = metallb_path("ipaddresspools", namespace)
+        self._advertisements_path = metallb_path("l2advertisements", namespace)
         self._skip_log = SkipLog()
         self._recorder = EventRecorder(kube, COMPONENT, node)
         self._offer_index = OfferIndex()
@@ -39,7 +43,7 @@ class Source:
         self._changed = asyncio.Event()
         self._services: dict[str, None] = {}  # to process, in order
         self._slices: dict[str, set[str]] = {}  # by Service
-        self._pools: dict[str, dict[bytes, str]] = {}  # of a Service's addresses, when last processed
+        self._known: dict[str, Known] = {}  # by Service, when last processed
         handlers: dict[str, Callable[[str, Object | None], None]] = {
             SERVICES: self._service_changed,
             self._advertisements_path: self._policy_changed,
@@ -61,6 +65,8 @@ class Source:
         async with asyncio.TaskGroup() as group:
             for informer in self._informers.values():
                 group.create_task(informer.run())
+            record = parse_record(await read_record(self._kube, self._namespace), self._skip_log)
+            self._known = {key: Known(uid=one.uid, pools={one.ip: one.pool}) for key, one in record.items()}
             for informer in self._informers.values():
                 await informer.synced.wait()
             _freeze_heap()
@@ -71,19 +77,25 @@ class Source:
 
     def record_announcement(self, service: str) -> None:
         """Queue an Event that this node announces the Service."""
+        self._record(service, "Normal", "nodeAssigned", f'announcing from node "{self._node}" with protocol "layer2"')
+
+    def record_conflict(self, service: str, message: str) -> None:
+        """Queue an Event that another host uses an address of the Service."""
+        self._record(service, "Warning", "addressConflict", message)
+
+    def _record(self, service: str, kind: str, reason: str, message: str) -> None:
         if found := self._informers[SERVICES].objects.get(service):
-            self._recorder.event(
-                found, "Normal", "nodeAssigned", f'announcing from node "{self._node}" with protocol "layer2"'
-            )
+            self._recorder.event(found, kind, reason, message)
 
     def _policy_changed(self, *_: object) -> None:
         self._policy = None
-        self._services |= dict.fromkeys(self._informers[SERVICES].objects)
+        found = self._informers[SERVICES].objects
+        by_age = sorted(found, key=lambda key: (found[key]["metadata"].get("creationTimestamp", ""), key))
+        self._services = dict.fromkeys((*by_age, *self._services))
         self._changed.set()
 
     def _node_changed(self, key: str, before: Object | None) -> None:
-        now = self._informers[NODES].objects.get(key)
-        if before is None or now is None or _announcement_fields(before) != _announcement_fields(now):
+        if relevant_fields(before) != relevant_fields(self._informers[NODES].objects.get(key)):
             self._policy_changed()
 
     def _service_changed(self, key: str, _: Object | None) -> None:
@@ -128,7 +140,7 @@ class Source:
     def _offers(self, key: str) -> dict[bytes, Offer]:
         service = self._informers[SERVICES].objects.get(key)
         if service is None:
-            self._pools.pop(key, None)
+            self._known.pop(key, None)
             return {}
         if self._policy is None:
             paths = (self._advertisements_path, self._pools_path, NODES)
@@ -138,17 +150,11 @@ class Source:
                 pools=pools.values(),
                 nodes=nodes.values(),
                 lb_class=self._class,
-                known=self._pools,
                 skip_log=self._skip_log,
             )
         slices = self._informers[SLICES].objects
-        found = self._pools[key] = self._policy.pools_of(key, service)
-        return self._policy.offers(key, service, found, [slices[name] for name in self._slices.get(key, ())])
-
-
-def _announcement_fields(node: Object) -> object:
-    """Return the fields of a node that matter here: labels and addresses."""
-    return node["metadata"].get("labels"), (node.get("status") or {}).get("addresses")
+        known = self._known[key] = self._policy.announceable(key, service, self._known.get(key))
+        return self._policy.offers(key, service, known, [slices[name] for name in self._slices.get(key, ())])
 
 
 def _freeze_heap() -> None:

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 import structlog
 
 from lbproof_reference.frames import BROADCAST, ETH_P_ARP, ETH_P_HEARTBEAT, ETHERNET
-from lbproof_reference.speaker.filter import MOST_INSTRUCTIONS, arp_filter
+from lbproof_reference.speaker.filter import MOST_INSTRUCTIONS, arp_filter, heartbeat_filter
+from lbproof_reference.speaker.heartbeat import MAGIC, key_id
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -38,12 +39,13 @@ class Wire:
     """ARP and heartbeat sockets of one interface; `lost` stays True after the interface went down."""
 
     def __init__(self, link: Link) -> None:
-        """Open both sockets; no ARP request is received before `accept_requests_for`."""
+        """Open both sockets; nothing is received before `accept_requests_for` and `accept_heartbeats_of`."""
         self._mac = link.mac
         self.lost = False
         self.arp = _packet_socket(link.name, ETH_P_ARP, arp_filter(()))
-        self.heartbeat = _packet_socket(link.name, ETH_P_HEARTBEAT)
+        self.heartbeat = _packet_socket(link.name, ETH_P_HEARTBEAT, heartbeat_filter(MAGIC, ()))
         self._addresses: Collection[bytes] = ()
+        self._keys: Sequence[bytes] = ()
         self._most, self._filter_due = MOST_INSTRUCTIONS, 0.0
         self._timer: asyncio.TimerHandle | None = None
 
@@ -59,6 +61,12 @@ class Wire:
         elif self._timer is None:
             loop = asyncio.get_running_loop()
             self._timer = loop.call_later(self._filter_due - time.monotonic(), self._filter)
+
+    def accept_heartbeats_of(self, keys: Sequence[bytes]) -> None:
+        """Receive heartbeats with the ID of one of these keys."""
+        if keys != self._keys:
+            self._keys = keys
+            _attach(self.heartbeat, heartbeat_filter(MAGIC, map(key_id, keys)))
 
     def received(self, sock: socket.socket, limit: int = 256) -> Iterator[bytes]:
         """Yield the queued frames (at most `limit`) that are not addressed to another host."""
@@ -113,11 +121,10 @@ class Wire:
             log.debug("frame lost", error=repr(error))
 
 
-def _packet_socket(interface: str, ethertype: int, program: Sequence[Step] = ()) -> socket.socket:
+def _packet_socket(interface: str, ethertype: int, program: Sequence[Step]) -> socket.socket:
     sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, 0)  # receives nothing until bound
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER_BYTES)
-    if program:
-        _attach(sock, program)
+    _attach(sock, program)
     sock.bind((interface, ethertype))
     return sock
 

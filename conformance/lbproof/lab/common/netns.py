@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _SO_NETNS_COOKIE = 71  # <asm-generic/socket.h>; Python has no name for it
+_NEW_PID = 0x20000000
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -45,6 +46,28 @@ def entered(path: Path | str, kind: str = "net") -> Iterator[None]:
             yield
         finally:
             _setns(back, "the namespace that the thread came from")
+    finally:
+        os.close(back)
+
+
+@contextmanager
+def new_pid_namespace(wanted: bool = True) -> Iterator[None]:
+    """Make the first process that this thread starts during the block the init of a new PID namespace, if `wanted`.
+
+    The block starts one process and no thread. That process is a child of this one, with its exit code.
+    """
+    if not wanted:
+        yield
+        return
+    back = os.open("/proc/thread-self/ns/pid_for_children", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        if _libc.unshare(_NEW_PID):
+            code = ctypes.get_errno()
+            raise OSError(code, f"{os.strerror(code)}: making a PID namespace")
+        try:
+            yield
+        finally:
+            _setns(back, "the PID namespace that the thread came from")
     finally:
         os.close(back)
 

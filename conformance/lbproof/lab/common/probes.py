@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
@@ -11,6 +12,8 @@ if TYPE_CHECKING:
 
     from lbproof.witnesses.clock import Clock
     from lbproof.witnesses.probe import Probe
+
+_log = logging.getLogger(__name__)
 
 
 class _Shared:
@@ -44,8 +47,8 @@ class Probes:
         """Return the probe of a vantage; start it if there is none in the place that the vantage is now.
 
         `vantage` is unique in the lab, `place` is the identity of the place: another one when a node has crashed and is
-        back, or a pod was replaced. Raises `ProbeError` when it cannot be started, and once when it has died since its
-        last use although its place is still there.
+        back, or a pod was replaced. One that has died although its place is still there is replaced as well: whoever
+        used it was told. Raises `ProbeError` when it cannot be started.
         """
         with self._lock:
             shared = self._shared.setdefault(vantage, _Shared())
@@ -57,7 +60,7 @@ class Probes:
                 shared.probe = None
                 found.close()
                 if shared.place == place:
-                    found.require_alive()
+                    _log.warning("%s; another one is started", found.death)
             probe = shared.probe = start()
             shared.place = place
         with self._lock:

@@ -7,7 +7,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Protocol
 
-from lbproof.lab.base import Host, LabError, environment
+from lbproof.lab.base import Host, LabError
+from lbproof.lab.common import environment
 from lbproof.lab.common.commands import killed_with_parent, start_for_life
 from lbproof.lab.common.netns import entered, namespace_identity
 from lbproof.lab.common.probes import Probes
@@ -76,7 +77,7 @@ class NamespaceVantage(Host):
                     stdout=stdout,
                     stderr=stderr,
                     start_new_session=True,
-                    env=environment(),
+                    env=environment.python(),
                 )
 
         return start_for_life(start)

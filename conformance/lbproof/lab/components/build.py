@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lbproof.lab.common.commands import killed_with_parent
+from lbproof.lab.common.environment import NETWORK, only
 from lbproof.lab.components.base import SourceError, no_space
 from lbproof.lab.components.catalogue import VERSIONS
 
@@ -31,6 +32,12 @@ if TYPE_CHECKING:
 
 SAY_EVERY = 15.0
 _LAST_LINES = 5
+_OF_USER = (
+    *("HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "GOROOT", "GOPATH", "GOCACHE", "GOMODCACHE", "GOENV"),
+    *("GOPROXY", "GOINSECURE", "NETRC"),
+    *NETWORK,
+)
+"""What a user may tell `go`: where it keeps files and how it reaches the module proxy; nothing that changes results."""
 
 
 def go_version() -> tuple[int, int] | None:
@@ -96,7 +103,7 @@ def _module(source: GoTree, temporary: Path, progress: Progress) -> Path:
 
 def _local() -> dict[str, str]:
     # -mod=readonly and not "": an empty GOFLAGS leaves that of `go env -w` in force, which may accept unpinned modules
-    return os.environ | {"GOTOOLCHAIN": "local", "GOFLAGS": "-mod=readonly", "GOWORK": "off", "CGO_ENABLED": "0"}
+    return only(*_OF_USER) | {"GOTOOLCHAIN": "local", "GOFLAGS": "-mod=readonly", "GOWORK": "off", "CGO_ENABLED": "0"}
 
 
 def environment() -> dict[str, str]:

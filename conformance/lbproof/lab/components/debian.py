@@ -13,6 +13,7 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lbproof.lab.common.environment import NETWORK, closed, only
 from lbproof.lab.components.base import SourceError, no_space
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def _not_found(program: Path) -> list[str]:
 
 
 def _ldd(program: Path) -> str:
-    env = {**os.environ, **environment(program)}
+    env = closed() | environment(program)
     return subprocess.run(["ldd", str(program)], capture_output=True, text=True, check=False, env=env).stdout
 
 
@@ -115,7 +116,15 @@ def _apt(words: Sequence[str], folder: Path) -> str:
 
 
 def _reason(argv: Sequence[str], folder: Path) -> str:
-    done = subprocess.run(argv, cwd=folder, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    done = subprocess.run(
+        argv,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
+        env=only("HOME", *NETWORK),
+    )
     if "No space left on device" in done.stderr:
         raise no_space(folder)
     lines = [line for line in done.stderr.splitlines() if line.startswith("E:")]

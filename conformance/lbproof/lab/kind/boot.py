@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 import yaml
 
 from lbproof.lab import registry
-from lbproof.lab.base import LabError, environment
+from lbproof.lab.base import LabError
+from lbproof.lab.common import environment
 from lbproof.lab.common.commands import output
 from lbproof.lab.kind import leftovers, plan
 from lbproof.lab.kind.engine import LABEL, Engine
@@ -60,7 +61,7 @@ def claim(
                 stderr=log,
                 pass_fds=given,
                 start_new_session=True,
-                env={**environment(), "DOCKER_HOST": engine.host},
+                env={**environment.python(), "DOCKER_HOST": engine.host},
             )
         os.close(lifeline)
         registry.record(name, process.pid, topology, provider="kind", engine=engine.host)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import threading
 import time
@@ -12,11 +11,13 @@ from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, Any
 
 from lbproof.lab.base import Image, LabError, Topology
+from lbproof.lab.common import environment
 from lbproof.lab.common.conditions import is_node_usable
 from lbproof.lab.common.logs import tail
 from lbproof.lab.common.netns import entered
 from lbproof.lab.netns import control, network, pki, plan, processes
 from lbproof.lab.netns.api import UNREACHABLE, Api, ApiError
+from lbproof.lab.netns.container import Runtime
 from lbproof.lab.netns.images import defaults
 from lbproof.lab.netns.kubelet import Kubelet
 from lbproof.lab.netns.pod_host import Inside
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
 POLL = 0.03
 """Seconds between polls during boot."""
 _CONFLICT = 409
-_VARIABLES = ("PATH", "HOME", "TMPDIR")
-"""Environment variables that components inherit; others could change them, as ETCD_NAME of the user does etcd."""
 _PROXY_BINDING = {
     "metadata": {"name": "lbproof:kube-proxy"},
     "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "system:node-proxier"},
@@ -138,6 +137,7 @@ class Cluster:
             # a kubelet renews its lease every 10 s, here at least four times within the grace period
             lease_every=min(10.0, self.topology.node_grace / 4),
             exclude_control_plane=self.topology.exclude_control_plane,
+            runtime=Runtime.prepare(self.work),
             images=self._images,
         )
         return tokens
@@ -170,7 +170,7 @@ class Cluster:
             program=self.programs[component],
             netns=place.node.name,
             log=self._log_of(component, place.node.name),
-            env={name: os.environ[name] for name in _VARIABLES if name in os.environ} | {"NODE_NAME": place.node.name},
+            env=environment.closed() | {"NODE_NAME": place.node.name},
         )
 
     def _log_of(self, component: str, node: str) -> Path:

@@ -6,13 +6,13 @@ Kernel features are tried, not looked up: nothing says beforehand whether a cont
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
 from typing import TYPE_CHECKING
 
 from lbproof.lab import doctor
+from lbproof.lab.common import environment
 from lbproof.lab.components import ComponentOptions, catalogue, find
 from lbproof.lab.components.build import lacking
 from lbproof.lab.doctor import Finding, State
@@ -84,7 +84,7 @@ def _kernel(before: Sequence[Finding]) -> list[Finding]:
         capture_output=True,
         text=True,
         check=False,
-        env=os.environ | {"PATH": doctor.path()},
+        env=environment.closed(),
     )
     if done.returncode:
         detail = f"the kernel of this machine does not allow them: {done.stderr.strip()}"
@@ -96,6 +96,10 @@ def _kernel(before: Sequence[Finding]) -> list[Finding]:
             found.append(Finding(what=name, state=State.OK, detail="works"))
         elif missing & set(kernel_features.programs(name)):
             found.append(Finding(what=name, state=State.UNKNOWN, detail=f"could not be tried: {reason}"))
+        elif name == kernel_features.DUMMY:
+            detail = f"the kernel of this machine lacks them, which implementations that create one need: {reason}"
+            remedy = "for such an implementation, load the kernel module dummy, or use another machine"
+            found.append(Finding(what=name, state=State.UNKNOWN, detail=detail, remedy=remedy))
         else:
             detail = f"the kernel of this machine lacks it or does not allow it: {reason}"
             without = "a lab with --families ipv4, " if name == kernel_features.IPV6 else ""

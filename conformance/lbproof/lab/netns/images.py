@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,14 +34,7 @@ def defaults(programs: Mapping[str, Path]) -> list[Image]:
     if "agnhost" in programs:
         known["agnhost"].append(Image(pattern="*pause", program="", path="/pause", args=("pause",)))
     return [
-        Image(
-            pattern=image.pattern,
-            program=str(programs[component]),
-            args=image.args,
-            default_args=image.default_args,
-            binds=image.binds,
-            path=image.path,
-        )
+        replace(image, program=str(programs[component]))
         for component, images in known.items()
         if component in programs
         for image in images

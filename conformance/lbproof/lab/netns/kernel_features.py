@@ -12,6 +12,8 @@ import subprocess
 import sys
 
 IPV6 = "IPv6"
+DUMMY = "dummy links"
+"""Feature that no lab needs, but some implementations do: PureLB keeps its addresses on such a link."""
 COMMANDS = {
     "veth": ["ip link add lbp-a type veth peer name lbp-b"],
     "bridge": ["ip link add lbp-br type bridge", "ip link set lbp-a master lbp-br"],
@@ -40,6 +42,7 @@ COMMANDS = {
         "nft add rule ip lbp nat masquerade",
     ],
     "connection tracking": ["conntrack -L"],
+    DUMMY: ["ip link add lbp-dummy type dummy"],
 }
 """Feature → commands that use it as the lab's nodes and kube-proxy do."""
 FEATURES = ("AF_PACKET", *COMMANDS)

@@ -41,6 +41,8 @@ class Kubelet:
         self.api = Api(str(inside.api_address), inside.token, inside.ca)
         self.pods: dict[str, Pod] = {}
         self.frozen = False
+        self.files = inside.work / "nodes" / place.node.name
+        self.files.mkdir(parents=True, exist_ok=True)  # a node that boots again has its files
         self._off = threading.Event()
         self._beat = threading.Event()
         self._registered = threading.Event()

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Self
 
 from lbproof.lab import registry
-from lbproof.lab.base import Capability, LabError, Node, Topology, environment, silent
-from lbproof.lab.common import api_proxy
+from lbproof.lab.base import Capability, LabError, Node, Topology, silent
+from lbproof.lab.common import api_proxy, environment
 from lbproof.lab.common.commands import output
 from lbproof.lab.common.logs import export, tail
 from lbproof.lab.common.probes import Probes
@@ -123,7 +123,7 @@ class NetnsLab(Places):
                     stdout=log,
                     stderr=log,
                     pass_fds=given,
-                    env=environment(),
+                    env=environment.python(),
                     start_new_session=True,
                 )
             registry.record(self.name, self._starting.pid, self.topology, provider=self.provider)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from lbproof.lab.base import LabError
 from lbproof.lab.common.netns import enter
-from lbproof.lab.netns import container, images, network, plan, status
+from lbproof.lab.netns import container, images, network, security, status
 from lbproof.lab.netns.api import STRATEGIC, UNREACHABLE, ApiError
 from lbproof.lab.netns.probe import ContainerProbe
 from lbproof.lab.netns.processes import end, namespace, send
@@ -27,6 +27,7 @@ from lbproof.lab.netns.volumes import NotYetError, Source
 
 if TYPE_CHECKING:
     import subprocess
+    from collections.abc import Sequence
 
     from lbproof.lab.netns.pod_host import PodHost
 
@@ -50,6 +51,8 @@ class _Container:
 
     spec: dict[str, Any]
     state: status.Container
+    settings: container.Settings | None = None
+    """What it was last started with."""
     process: subprocess.Popen[bytes] | None = None
     pidfd: int = -1
     began: float = 0.0
@@ -57,6 +60,10 @@ class _Container:
     ends: int = 0
     readiness: ContainerProbe | None = None
     liveness: ContainerProbe | None = None
+
+    def execute(self, command: Sequence[str], timeout: float) -> bool:
+        """Run a command of an `exec` probe in it."""
+        return self.settings is not None and container.execute(self.settings, self.state.pid, command, timeout)
 
 
 @dataclass(slots=True)
@@ -86,19 +93,19 @@ class Pod:
         self._directory = host.inside.work / "pods" / self.uid
         self._word = _Word()
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._wake_lock = threading.Lock()
         self._path = f"/api/v1/namespaces/{self.namespace}/pods/{self.name}"
         self._source = Source(host.api, obj, host.place.node.addresses)
         self._set = self._mounted = False
         self._refresh_at = 0.0
-        self._posted: dict[str, Any] = dict(obj.get("status", {}))
+        self._lock = threading.Lock()
+        self._started_at: str = self._status.get("startTime") or status.now()
         self._init = [self._container(row, "initContainerStatuses") for row in spec.get("initContainers", [])]
         self._containers = [self._container(row, "containerStatuses") for row in spec["containers"]]
 
     def _container(self, spec: dict[str, Any], before: str) -> _Container:
         """A container; one that ran before (its node was off) goes on counting its restarts."""
         state = status.Container(name=spec["name"], image=spec["image"])
-        old = next((row for row in self._posted.get(before, []) if row["name"] == spec["name"]), None)
+        old = next((row for row in self._status.get(before, []) if row["name"] == spec["name"]), None)
         if old and old.get("containerID"):
             state.restarts = old["restartCount"] + 1
         return _Container(spec=spec, state=state)
@@ -109,8 +116,18 @@ class Pod:
         threading.Thread(target=self._main, name=f"pod {self.namespace}/{self.name}", daemon=True).start()
 
     def update(self, obj: dict[str, Any]) -> None:
-        """The object changed: labels and annotations may show in volumes."""
-        self.obj.update(metadata=obj["metadata"])
+        """Take in the object as the API has it: its metadata may show in volumes, and others may write its status."""
+        version = int(obj["metadata"]["resourceVersion"])
+        with self._lock:
+            if version <= int(self.obj["metadata"]["resourceVersion"]):
+                return  # a watch event that is older than the answer to this pod's own write
+            self.obj.update(metadata=obj["metadata"], status=obj.get("status", {}))
+        self.wake()
+
+    @property
+    def _status(self) -> dict[str, Any]:
+        """Its status as the API has it."""
+        return dict(self.obj.get("status", {}))
 
     def finish(self, grace: float) -> None:
         """End it within `grace` seconds, and say so."""
@@ -132,7 +149,7 @@ class Pod:
 
     def wake(self) -> None:
         """Have it look around now, if it still is."""
-        with self._wake_lock:
+        with self._lock:
             if self._wake >= 0:
                 os.eventfd_write(self._wake, 1)
 
@@ -161,14 +178,14 @@ class Pod:
         except Exception:  # noqa: BLE001 - the thread's edge: one pod's fault takes no other with it; the log says why
             _log.exception("pod %s/%s", self.namespace, self.name)
         finally:
-            with self._wake_lock:
+            with self._lock:
                 os.close(self._wake)
                 self._wake = -1
 
     def _set_up(self) -> None:
         """Its namespace and address. `LabError` when it cannot have them."""
         if not self.host_network:
-            number = self.host.take_number(self._posted.get("podIP", ""))
+            number = self.host.take_number(self._status.get("podIP", ""))
             try:
                 network.pod(self.host.place, self.netns, number)
             except LabError:
@@ -178,7 +195,6 @@ class Pod:
             self._number, self.addresses = number, self.host.place.pod_addresses(number)
         self._set = True
         self._source.pod_addresses = self.addresses
-        self._posted["startTime"] = self._posted.get("startTime") or status.now()
 
     def _step(self) -> float:
         """Do what is due; gives the seconds until something is again."""
@@ -270,32 +286,35 @@ class Pod:
             row.start_at = now + 2
             return False
         hostname = self.host.place.node.name if self.host_network else self.name
-        base = {
-            "PATH": container.PATH,
-            "HOSTNAME": hostname,
-            "KUBERNETES_SERVICE_HOST": str(plan.SERVICES.hosts(plan.API_SERVICE, self.host.place.node.families)[0]),
-            "KUBERNETES_SERVICE_PORT": "443",
-            **image.env,
-        }
+        base = container.base_environment(image, hostname, self.host.place.node.families)
+        spec = self.obj["spec"]
         try:
             env = self._source.environment(row.spec, base)
-            row.process = container.run(
-                image=image,
-                command=container.argv(image, row.spec, env),
+            row.settings = container.Settings(
+                runtime=inside.runtime,
+                privileges=security.privileges(spec, row.spec, image, container.available_capabilities()),
                 env=env,
-                mounts=container.mounts_of(self.obj["spec"], row.spec, self._directory / "volumes"),
-                root=self._directory / "roots" / state.name,
+                directory=row.spec.get("workingDir") or "/",
+                host_ipc=spec.get("hostIPC", False),
+                host_pid=spec.get("hostPID", False),
+            )
+            row.process = container.run(
+                row.settings,
+                container.argv(image, row.spec, env),
+                image=image,
+                mounts=container.mounts_of(spec, row.spec, self._directory / "volumes", self.host.files, env),
+                sysctls=security.sysctls(spec),
                 netns=self.netns,
                 hostname=hostname,
                 addresses=self.addresses,
                 log=inside.log / f"{self.namespace}_{self.name}_{state.name}.log",
             )
-        except NotYetError as reason:
+        except (NotYetError, security.ConfigError) as reason:
             state.waiting = ("CreateContainerConfigError", str(reason))
             row.start_at = now + RETRY
             return False
-        except OSError as reason:
-            state.waiting = ("CreateContainerError", str(reason))
+        except container.ContainerError as error:
+            state.waiting = (error.reason, str(error))
             row.start_at = now + 2
             return False
         row.pidfd = os.pidfd_open(row.process.pid)
@@ -316,7 +335,7 @@ class Pod:
             if probe is None:
                 continue
             if now >= probe.due:
-                probe.answered(probe.ask(str(self.addresses[0]), row.state.pid), time.monotonic())
+                probe.answered(probe.ask(str(self.addresses[0]), row.execute), time.monotonic())
             due = min(due, probe.due)
         if row.readiness:
             row.state.ready = row.readiness.passed
@@ -327,34 +346,24 @@ class Pod:
         return due
 
     def _post(self) -> None:
-        """Say how the pod is, when that changed."""
-        at = status.now()
-        policy = self.obj["spec"].get("restartPolicy", "Always")
-        done = all(row.state.exited and row.state.exited["exitCode"] == 0 for row in self._init)
-        said: dict[str, Any] = {
-            "phase": status.phase([row.state for row in self._containers], policy),
-            "hostIP": str(self.host.place.node.address),
-            "hostIPs": [{"ip": str(address)} for address in self.host.place.node.addresses],
-            "podIP": str(self.addresses[0]),
-            "podIPs": [{"ip": str(address)} for address in self.addresses],
-            "startTime": self._posted["startTime"],
-            "conditions": status.conditions(
-                networked=True,
-                initialized=done,
-                containers=[row.state for row in self._containers],
-                before=self._posted,
-                at=at,
-            ),
-            "containerStatuses": [row.state.as_status() for row in self._containers],
-        }
-        if self._init:
-            said["initContainerStatuses"] = [row.state.as_status() for row in self._init]
-        if said == self._posted:
-            return
-        self.host.api(
-            "PATCH", f"{self._path}/status", {"metadata": {"uid": self.uid}, "status": said}, content=STRATEGIC
+        """Write the status, when the API has another one: this pod changed, or somebody else wrote it.
+
+        A kubelet does the same (status manager, `needsReconcile`): the node controller sets Ready=False while a node is
+        not heard, and nobody but the kubelet undoes it.
+        """
+        said = status.pod_status(
+            node=self.host.place.node.addresses,
+            addresses=self.addresses,
+            started=self._started_at,
+            init=[row.state for row in self._init],
+            containers=[row.state for row in self._containers],
+            restart=self.obj["spec"].get("restartPolicy", "Always"),
+            before=self._status,
         )
-        self._posted = said
+        if status.shows(self._status, said):
+            return
+        body = {"metadata": {"uid": self.uid}, "status": said}
+        self.update(self.host.api("PATCH", f"{self._path}/status", body, content=STRATEGIC))
 
     def _wait(self, seconds: float) -> None:
         """Until a container ends, somebody wakes the pod, or the time is over."""

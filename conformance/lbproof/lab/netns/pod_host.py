@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from lbproof.lab.base import Image
     from lbproof.lab.netns.api import Api
+    from lbproof.lab.netns.container import Runtime
     from lbproof.lab.netns.plan import Place
     from lbproof.spec.families import IPAddress
 
@@ -29,6 +30,7 @@ class Inside:
     """Seconds between renewals."""
     exclude_control_plane: bool
     """Whether the control plane is registered with the label that keeps load balancers off it."""
+    runtime: Runtime
     images: list[Image] = field(default_factory=list)
     version: str = ""
     """The kubelet version to report: the API server's."""
@@ -42,6 +44,8 @@ class PodHost(Protocol):
     api: Api
     frozen: bool
     """Whether the node's processes are stopped."""
+    files: Path
+    """Root of the node's own files, to which `hostPath` volumes refer; outlives its pods."""
 
     def take_number(self, before: str) -> int:
         """Reserve a number for a pod, that of its earlier address if it is free. `LabError` when none is left."""

@@ -26,11 +26,18 @@ def namespace(name: str) -> str:
 
 
 def start(
-    argv: Sequence[str], *, netns: str, log: Path, env: Mapping[str, str], program: Path | None = None
+    argv: Sequence[str],
+    *,
+    netns: str,
+    log: Path,
+    env: Mapping[str, str],
+    program: Path | None = None,
+    descriptors: Sequence[int] = (),
 ) -> subprocess.Popen[bytes]:
     """Start a program in a named namespace; its output is appended to `log`.
 
-    `program` is the file to execute if it is not `argv[0]`, for a binary that behaves by the name of its call.
+    `program` is the file to execute if it is not `argv[0]`, for a binary that behaves by the name of its call. The
+    program inherits `descriptors`.
     """
     with log.open("ab") as output, entered(namespace(netns)):
         return subprocess.Popen(
@@ -41,6 +48,7 @@ def start(
             stderr=output,
             env=dict(env),
             cwd="/",
+            pass_fds=descriptors,
             start_new_session=True,
         )
 

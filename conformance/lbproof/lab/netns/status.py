@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from lbproof.lab.netns.plan import Place
+    from lbproof.spec.families import IPAddress
 
 _EXCLUDED = "node.kubernetes.io/exclude-from-external-load-balancers"
 _CONTROL_PLANE = "node-role.kubernetes.io/control-plane"
@@ -189,3 +190,49 @@ def conditions(
             row |= {"reason": "ContainersNotReady", "message": f"containers with unready status: {unready}"}
         rows.append(row)
     return rows
+
+
+def pod_status(
+    *,
+    node: Sequence[IPAddress],
+    addresses: Sequence[IPAddress],
+    started: str,
+    init: Sequence[Container],
+    containers: Sequence[Container],
+    restart: str,
+    before: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Return a PodStatus; `before` is the one that the API has, from which unchanged conditions take their times."""
+    done = all(container.exited and container.exited["exitCode"] == 0 for container in init)
+    said: dict[str, Any] = {
+        "phase": phase(containers, restart),
+        "hostIP": str(node[0]),
+        "hostIPs": [{"ip": str(address)} for address in node],
+        "podIP": str(addresses[0]),
+        "podIPs": [{"ip": str(address)} for address in addresses],
+        "startTime": started,
+        "conditions": conditions(networked=True, initialized=done, containers=containers, before=before, at=now()),
+        "containerStatuses": [container.as_status() for container in containers],
+    }
+    if init:
+        said["initContainerStatuses"] = [container.as_status() for container in init]
+    return said
+
+
+_KEYS = ("type", "ip", "name")
+"""Fields by which the API merges lists of a PodStatus."""
+
+
+def shows(seen: Any, said: Any) -> bool:  # noqa: ANN401 - any JSON
+    """Return whether a status of the API contains what was said.
+
+    Fields and list elements of others are allowed; absent, null and empty are the same, as the API omits them.
+    """
+    if isinstance(said, dict):
+        seen = seen or {}
+        return all(shows(seen.get(key), value) for key, value in said.items())
+    if isinstance(said, list):
+        key = next(key for key in _KEYS if all(key in row for row in said))
+        rows = {row.get(key): row for row in seen or []}
+        return all(shows(rows.get(row[key]), row) for row in said)
+    return bool((seen or None) == (said or None))

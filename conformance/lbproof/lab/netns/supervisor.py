@@ -163,6 +163,7 @@ class Supervisor:
 def main() -> NoReturn:
     """Fork into init and supervisor."""
     state, *descriptors = sys.argv[1:]
+    os.umask(0o022)  # that of the user must not decide what the users of containers can read
     supervisor = os.fork()
     if supervisor:
         _init(supervisor)

@@ -7,13 +7,16 @@ step, so a program sees all of a change or nothing of it, and one that watches `
 from __future__ import annotations
 
 import base64
+import os
 import shutil
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lbproof.lab.netns.api import ApiError
 from lbproof.lab.netns.container import expand
+from lbproof.lab.netns.security import fs_group, fs_user
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -22,7 +25,18 @@ if TYPE_CHECKING:
     from lbproof.spec.families import IPAddress
 
 NOT_FOUND = 404
-Files = dict[str, bytes]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class File:
+    """One file of a volume."""
+
+    data: bytes
+    mode: int = 0o644
+    user: int = 0
+
+
+Files = dict[str, File]
 
 
 class NotYetError(RuntimeError):
@@ -40,48 +54,63 @@ class Source:
 
     def populate(self, directory: Path) -> None:
         """Make or refresh every volume of the pod as `directory`/NAME. Raises `NotYetError`."""
+        group = fs_group(self._pod["spec"])
         for volume in self._pod["spec"].get("volumes", []):
             if "hostPath" in volume:
                 continue
             path = directory / volume["name"]
-            path.mkdir(parents=True, exist_ok=True)
+            if not path.exists():
+                path.mkdir(parents=True)
+                path.chmod(0o777)
+                if group is not None:
+                    os.chown(path, -1, group)
+                    path.chmod(0o2777)
             if "emptyDir" not in volume:
-                publish(path, self._files(volume))
+                publish(path, self._files(volume), group)
 
     def _files(self, volume: Mapping[str, Any]) -> Files:
-        if "configMap" in volume:
-            return self._data("configmaps", volume["configMap"]["name"], volume["configMap"])
-        if "secret" in volume:
-            return self._data("secrets", volume["secret"]["secretName"], volume["secret"])
-        if "downwardAPI" in volume:
-            return self._downward(volume["downwardAPI"])
-        if "projected" not in volume:
-            kind = next((key for key in volume if key != "name"), "unknown")
-            raise NotYetError(f"volume {volume['name']}: this lab has no volumes of type {kind}")
+        kind = next((key for key in volume if key != "name"), "unknown")
+        if kind != "projected":
+            return self._of_kind(kind, volume, volume[kind].get("defaultMode", 0o644))
         files: Files = {}
+        mode = volume["projected"].get("defaultMode", 0o644)
         for source in volume["projected"]["sources"]:
-            if "configMap" in source:
-                files |= self._data("configmaps", source["configMap"]["name"], source["configMap"])
-            if "secret" in source:
-                files |= self._data("secrets", source["secret"]["name"], source["secret"])
-            if "downwardAPI" in source:
-                files |= self._downward(source["downwardAPI"])
-            if "serviceAccountToken" in source:
-                files[source["serviceAccountToken"]["path"]] = self._token(source["serviceAccountToken"])
+            for part in source:
+                files |= self._of_kind(part, source, mode)
         return files
 
-    def _data(self, collection: str, name: str, choice: Mapping[str, Any]) -> Files:
-        """The files of a ConfigMap or Secret: all of its keys, or those that `items` choose."""
+    def _of_kind(self, kind: str, holder: Mapping[str, Any], mode: int) -> Files:
+        """Return the files of a volume, or of a part of a projected one, with `mode` where an item has none."""
+        chosen = holder[kind]
+        if kind == "configMap":
+            return self._data("configmaps", chosen["name"], chosen, mode)
+        if kind == "secret":
+            return self._data("secrets", chosen.get("secretName") or chosen["name"], chosen, mode)
+        if kind == "downwardAPI":
+            return self._downward(chosen, mode)
+        if kind == "serviceAccountToken":
+            user, group = fs_user(self._pod["spec"]), fs_group(self._pod["spec"])
+            # readable by its user alone, or by all where no user or group can be given it (kubelet, projected.go)
+            mode = mode if user is None and group is None else 0o600
+            return {chosen["path"]: File(data=self._token(chosen), mode=mode, user=user or 0)}
+        raise NotYetError(f"volume {holder.get('name', '')}: this lab has no volumes of type {kind}")
+
+    def _data(self, collection: str, name: str, choice: Mapping[str, Any], mode: int) -> Files:
+        """Return the files of a ConfigMap or Secret: all of its keys, or those that `items` choose."""
         data = self._keys(collection, name, optional=choice.get("optional", False))
         items = choice.get("items")
         if not items:
-            return data
+            return {key: File(data=value, mode=mode) for key, value in data.items()}
         missing = [item["key"] for item in items if item["key"] not in data]
         if missing and not choice.get("optional", False):
             raise NotYetError(f'{collection} "{name}" has no key {missing[0]!r}')
-        return {item["path"]: data[item["key"]] for item in items if item["key"] in data}
+        return {
+            item["path"]: File(data=data[item["key"]], mode=item.get("mode", mode))
+            for item in items
+            if item["key"] in data
+        }
 
-    def _keys(self, collection: str, name: str, *, optional: bool) -> Files:
+    def _keys(self, collection: str, name: str, *, optional: bool) -> dict[str, bytes]:
         namespace = self._pod["metadata"]["namespace"]
         try:
             found = self._api("GET", f"/api/v1/namespaces/{namespace}/{collection}/{name}")
@@ -97,9 +126,9 @@ class Source:
             return binary | {key: base64.b64decode(value) for key, value in data.items()}
         return binary | {key: value.encode() for key, value in data.items()}
 
-    def _downward(self, volume: Mapping[str, Any]) -> Files:
+    def _downward(self, volume: Mapping[str, Any], mode: int) -> Files:
         return {
-            item["path"]: self.field(item["fieldRef"]["fieldPath"]).encode()
+            item["path"]: File(data=self.field(item["fieldRef"]["fieldPath"]).encode(), mode=item.get("mode", mode))
             for item in volume.get("items", [])
             if "fieldRef" in item
         }
@@ -176,18 +205,26 @@ class Source:
         raise NotYetError(f"variable {variable['name']}: this lab has no {next(iter(source))}")
 
 
-def publish(directory: Path, files: Files) -> None:
-    """Make a directory show exactly these files, in one step; nothing is touched when it does already."""
-    if _shown(directory) == files:
+def publish(directory: Path, files: Files, group: int | None = None) -> None:
+    """Make a directory show exactly these files, in one step; nothing is touched when it does already.
+
+    With a group (`fsGroup`), all of it belongs to the group, which can read it (kubelet, `SetVolumeOwnership`).
+    """
+    if _shown(directory) == {name: file.data for name, file in files.items()}:
         return
     data = directory / "..data"
     old = data.readlink() if data.is_symlink() else None
     fresh = directory / f"..{time.time_ns()}"
-    for name, content in files.items():
-        file = fresh / name
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(content)
-    fresh.mkdir(exist_ok=True)
+    fresh.mkdir()
+    for name, file in files.items():
+        path = fresh / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(file.data)
+        path.chmod(file.mode if group is None else file.mode | 0o440)
+        os.chown(path, file.user, group or 0)
+    for folder in (fresh, *(path for path in fresh.rglob("*") if path.is_dir())):
+        os.chown(folder, 0, group or 0)
+        folder.chmod(0o755 if group is None else 0o2755)
     swap = directory / "..data_tmp"
     swap.symlink_to(fresh.name)
     swap.rename(data)
@@ -206,7 +243,7 @@ def _visible(directory: Path) -> Iterable[Path]:
     return [path for path in directory.iterdir() if not path.name.startswith("..")]
 
 
-def _shown(directory: Path) -> Files | None:
+def _shown(directory: Path) -> dict[str, bytes] | None:
     data = directory / "..data"
     if not data.is_symlink():
         return None

@@ -101,7 +101,7 @@ def lab_kubeconfig(name: str) -> None:
 def lab_exec(name: str, where: str, command: tuple[str, ...]) -> None:
     """Run a COMMAND in a lab; WHERE is a node, `client`, `far` (a routed client) or `NAMESPACE/POD`."""
     from lbproof.lab import provide
-    from lbproof.lab.base import environment
+    from lbproof.lab.common.environment import of_user
 
     argv = provide.running(name).exec_argv(where, list(command))
-    os.execvpe(argv[0], argv, environment())  # noqa: S606 - the user's own command
+    os.execvpe(argv[0], argv, of_user())  # noqa: S606 - the user's own command

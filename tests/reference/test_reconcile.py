@@ -1,0 +1,159 @@
+"""The controller against an API server in memory, which fails when it is told to."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+import httpx
+from tests.reference.fake_api import FakeApi
+
+from lbproof_reference.controller.loop import Controller
+from lbproof_reference.kube import SERVICES, metallb_path
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+POOLS, ADVERTISEMENTS = metallb_path("ipaddresspools"), metallb_path("l2advertisements")
+
+
+def service(name: str, **spec: Any) -> dict[str, Any]:  # noqa: ANN401 - fields of a ServiceSpec
+    """Return a Service of type LoadBalancer."""
+    meta = {"name": name, "namespace": "ns", "uid": f"uid-{name}", "creationTimestamp": name}
+    return {"metadata": meta, "spec": {"type": "LoadBalancer", **spec}}
+
+
+def pool(name: str, *addresses: str, **spec: Any) -> dict[str, Any]:  # noqa: ANN401 - fields of the spec
+    """Return an IPAddressPool in the controller's namespace."""
+    meta = {"name": name, "namespace": "metallb-system", "uid": name, "generation": 1}
+    return {"metadata": meta, "spec": {"addresses": list(addresses), **spec}}
+
+
+def shown(api: FakeApi, name: str) -> list[str]:
+    """Return the addresses in a Service's status."""
+    status = api.objects[SERVICES][f"ns/{name}"].get("status", {})
+    return [entry["ip"] for entry in status.get("loadBalancer", {}).get("ingress") or []]
+
+
+async def until(come_about: Callable[[], bool]) -> None:
+    """Wait until something is true, for 20 s at most."""
+    async with asyncio.timeout(20):
+        while not come_about():  # noqa: ASYNC110 - nobody here could set an event
+            await asyncio.sleep(0.001)
+
+
+@asynccontextmanager
+async def controlled(api: FakeApi) -> AsyncIterator[asyncio.Task[None]]:
+    """Run a controller; it must not end by itself."""
+    work = asyncio.create_task(Controller(api, lb_class=None, namespace="metallb-system").run())
+    yield work
+    assert not work.done(), work
+    work.cancel()
+    with suppress(asyncio.CancelledError):
+        await work
+
+
+def test_an_address_is_given_on_only_after_the_former_status_was_written() -> None:
+    """While the status of a Service that left an address cannot be written, a waiting Service does not get it."""
+    api = FakeApi()
+    failures = 3
+
+    def fails(method: str, path: str) -> bool:
+        nonlocal failures
+        if method == "PATCH" and path.endswith("/a/status") and shown(api, "a"):
+            failures -= 1
+            assert shown(api, "b") == []
+            return failures >= 0
+        return False
+
+    async def move() -> None:
+        api.put(POOLS, pool("web", "10.0.0.1/32"))
+        api.put(POOLS, pool("other", "10.0.1.1/32", autoAssign=False))
+        api.put(SERVICES, service("a"))
+        async with controlled(api):
+            await until(lambda: shown(api, "a") == ["10.0.0.1"])
+            api.put(SERVICES, service("b"))
+            await until(
+                lambda: any(body["reason"] == "AllocationFailed" for *_, body in api.written if "reason" in body)
+            )
+            api.fails = fails
+            moved = dict(api.objects[SERVICES]["ns/a"], spec={"type": "LoadBalancer", "loadBalancerIP": "10.0.1.1"})
+            api.put(SERVICES, moved)
+            await until(lambda: shown(api, "b") == ["10.0.0.1"])
+            assert shown(api, "a") == ["10.0.1.1"]
+
+    asyncio.run(move())
+    assert failures < 0
+
+
+def events(api: FakeApi, reason: str) -> list[tuple[str, str, str]]:
+    """Return kind and name of the object, and the message, of the Events with that reason."""
+    made = [body for method, path, body in api.written if method == "POST" and path.endswith("/events")]
+    about = [(body["involvedObject"], body) for body in made if body["reason"] == reason]
+    return [(what["kind"], what["name"], body["message"]) for what, body in about]
+
+
+def test_an_advertisement_that_cannot_be_read_is_told() -> None:
+    """An Event tells the author of an unreadable advertisement once, and the other advertisements count."""
+    api = FakeApi()
+    meta = {"namespace": "metallb-system", "uid": "u"}
+
+    async def advertise() -> None:
+        api.put(POOLS, pool("web", "10.0.0.1/32"))
+        api.put(ADVERTISEMENTS, {"metadata": {**meta, "name": "odd"}, "spec": {"nodeSelectors": ["rack"]}})
+        api.put(ADVERTISEMENTS, {"metadata": {**meta, "name": "fine"}, "spec": {"ipAddressPools": ["other"]}})
+        api.put(SERVICES, service("a"))
+        async with controlled(api):
+            await until(lambda: bool(events(api, "NotAnnounced")))
+            api.put(ADVERTISEMENTS, {"metadata": {**meta, "name": "next"}})
+            api.put(SERVICES, service("b"))
+            await until(lambda: bool(events(api, "AllocationFailed")))
+
+    asyncio.run(advertise())
+    [(kind, name, _)] = events(api, "Ignored")
+    assert (kind, name) == ("L2Advertisement", "odd")
+    assert [name for _, name, _ in events(api, "NotAnnounced")] == ["a"]
+
+
+def test_a_huge_request_is_told_in_part() -> None:
+    """The message of an Event is cut to what the API server allows, and its object may be of any name."""
+    api = FakeApi()
+    huge = service("a", loadBalancerIP="é" * 100_000)
+
+    async def refuse() -> None:
+        api.put(SERVICES, huge)
+        async with controlled(api):
+            await until(lambda: bool(events(api, "AllocationFailed")))
+
+    asyncio.run(refuse())
+    [(_, _, message)] = events(api, "AllocationFailed")
+    assert 1000 < len(message.encode()) <= 1024
+
+
+def test_a_status_that_the_api_server_rejects_is_told_and_not_sent_again() -> None:
+    """A write that is rejected for its content is reported by an Event once, and other Services are served."""
+    api = FakeApi()
+    tried = 0
+
+    def rejects(method: str, path: str) -> bool:
+        nonlocal tried
+        if method == "PATCH" and path.endswith("/odd/status"):
+            tried += 1
+            request = httpx.Request(method, f"http://fake{path}")
+            raise httpx.HTTPStatusError("invalid", request=request, response=httpx.Response(422, request=request))
+        return False
+
+    async def write() -> None:
+        api.fails = rejects
+        api.put(POOLS, pool("web", "10.0.0.0/28"))
+        api.put(SERVICES, service("odd"))
+        async with controlled(api):
+            await until(lambda: bool(events(api, "Ignored")))
+            for name in "bcd":
+                api.put(SERVICES, service(name))
+                await until(lambda name=name: bool(shown(api, name)))  # type: ignore[misc] # bound now
+
+    asyncio.run(write())
+    assert tried == 1
+    assert [name for _, name, _ in events(api, "Ignored")] == ["odd"]
