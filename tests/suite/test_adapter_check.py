@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from tests.suite.acme import Acme
 
 from lbproof.adapters import rendering
-from lbproof.adapters.base import Workload
+from lbproof.adapters.base import FEATURE_MEMBERS, Adapter, Workload
 from lbproof.adapters.programs import python_image, rendered
 from lbproof.lab.base import Image, LabError
 from lbproof.run import adapter_lab
@@ -59,6 +59,18 @@ def test_a_right_adapter_has_a_line_for_each_step(monkeypatch: pytest.MonkeyPatc
     assert code == 0, lines
     assert [line.split()[1] for line in lines] == STEPS
     assert all(line.startswith("✓ ") for line in lines)
+
+
+@pytest.mark.parametrize("feature", FEATURE_MEMBERS)
+def test_a_member_of_a_feature_that_is_not_claimed_is_not_needed(monkeypatch: pytest.MonkeyPatch, feature: str) -> None:
+    """And never read."""
+    own = {name: value for kind in (Acme, Right) for name, value in vars(kind).items() if not name.startswith("__")}
+    del own[FEATURE_MEMBERS[feature]]
+    own["features"] -= {feature}
+
+    code, lines = checked(monkeypatch, type("Acme", (Adapter,), own))
+
+    assert code == 0, lines
 
 
 def wrong(**members: Any) -> type[Acme]:  # noqa: ANN401 - of any type

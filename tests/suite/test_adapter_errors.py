@@ -79,3 +79,12 @@ def test_a_name_that_is_no_module_and_attribute_is_unknown(name: str) -> None:
     """Exit 64, in one line."""
     with pytest.raises(UnknownName, match=r"package\.module:attribute is wanted"):
         load(name, "--implementation")
+
+
+def test_a_module_in_the_working_directory_is_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """As the documentation writes it, without an installation."""
+    (tmp_path / "acme_here.py").write_text("from tests.suite.acme import Acme")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry])
+
+    assert load("acme_here:Acme", "--implementation").name == "acme"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
@@ -26,13 +28,15 @@ def adapters() -> dict[str, Callable[[], Any]]:
 def load(name: str, where: str) -> Adapter:
     """Load the adapter with a name, or at `package.module:attribute`, and validate it.
 
+    A module is also looked for in the working directory, after all others.
+
     Raises `UnknownName` with the nearest valid name, also for an unknown feature or budget of the adapter, and
     `BadOption` for one that cannot be imported or created, or whose members are wrong.
     """
     module, colon, attribute = name.partition(":")
     known = adapters()
     if not colon and name not in known:
-        raise UnknownName("implementation", name, where, known, _SEE)
+        raise UnknownName("implementation", name, where, known, f"{_SEE}, or package.module:attribute")
     cannot = f"adapter {name} cannot be loaded"
     try:
         with errors_as(BadOption, cannot, except_for=(_NotThere, UnknownName, BadOption)):
@@ -54,6 +58,8 @@ class _NotThere(Exception):  # noqa: N818 - it never leaves this module
 def _imported(module: str, attribute: str) -> Any:  # noqa: ANN401 - a class or a function
     if not all(part.isidentifier() for part in (*module.split("."), attribute)):
         raise _NotThere("package.module:attribute is wanted")
+    if (here := os.getcwd()) not in sys.path:  # noqa: PTH109 - as `python -m` adds it
+        sys.path.append(here)
     try:
         found = import_module(module)
     except ModuleNotFoundError as error:

@@ -189,7 +189,7 @@ def _service(adapter: Adapter, site: Site) -> str:  # noqa: ARG001 - as the othe
     said = {
         "opt-in": str(dict(adapter.service_opt_in)) if adapter.service_opt_in else "none",
         "asks by": ", ".join(
-            [adapter.address_annotation] * ("explicit-ip-annotation" in claimed)
+            ([adapter.address_annotation] if "explicit-ip-annotation" in claimed else [])
             + ["spec.loadBalancerIP"] * ("explicit-ip-field" in claimed)
         )
         or "nothing",
