@@ -244,7 +244,12 @@ PATTERNS: tuple[Any, ...] = (
 
 
 @pytest.mark.parametrize(
-    ("made", "name"), [(made, field.name) for made in PATTERNS for field in dataclasses.fields(made)], ids=repr
+    ("made", "name"),
+    [
+        pytest.param(made, field.name, id=f"{type(made).__name__}.{field.name}")
+        for made in PATTERNS
+        for field in dataclasses.fields(made)
+    ],
 )
 def test_a_field_of_another_type_is_refused_where_it_is_made(made: Any, name: str) -> None:  # noqa: ANN401
     """Every field of every pattern, also what is inside a collection."""
