@@ -123,7 +123,12 @@ def no_takeover_and_no_recovery() -> None:
     def stay_silent(self: segment.Segment, heartbeat: Any, frame: bytes, now: float) -> bool:  # noqa: ANN401
         if heartbeat.station not in self.peers.live and heartbeat.sequence > LATE:
             self._listen_from, self._listened = float("inf"), False
-        return receive(self, heartbeat, frame, now)
+        before = self.peers.live.get(heartbeat.station)
+        news = receive(self, heartbeat, frame, now)
+        after = self.peers.live.get(heartbeat.station)
+        if before and after and after is not before:  # the claims of the killed one stay
+            after.claims, after.chunks = dict(before.claims), {-1: before.claims}
+        return news
 
     suspend = segment.Segment.on_suspend
 

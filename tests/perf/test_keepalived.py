@@ -111,7 +111,7 @@ def test_more_nodes_than_priorities_are_refused() -> None:
 
 def test_a_control_claims_nothing() -> None:
     """It is an adapter in order, and of none of its members that only a controller has anything is asked."""
-    assert validate(Keepalived(), "keepalived").features == frozenset()
+    assert validate(Keepalived(), "keepalived").features == frozenset({"core"})
 
 
 def test_a_program_that_is_another_is_named(program: Path) -> None:

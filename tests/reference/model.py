@@ -9,7 +9,8 @@ for each address, since the last fault (a replay, or a rotation of keys, is no e
 - two: two stations of one component answer, for longer than `TWO`;
 - none: no station of a component answers, nor one that the component hears, though a station of it is able to: it is
   there, knows the address, may announce it, and has its subnet; for longer than `NONE`, and `PATIENCE` dead intervals
-  more for each other station of the component that is alive and not able to;
+  more for each other station of the component that is alive and not able to (excused: two faults in a row, a peer that
+  was deaf to the component and received other frames, and whose receiver then broke: `segment` says so);
 - deaf: a station and a peer that it hears and that does not hear it both answer, for longer than `TWO`;
 - elsewhere: a station without the address's subnet answers though one of its component has it, for longer than `NONE`.
 """
@@ -324,6 +325,11 @@ class Model:
             todo += near
         return bool(reached & component)
 
+    def _yields(self, component: frozenset[Station]) -> bool:
+        """Whether a station of the component yields to a peer that received frames once, and no longer does."""
+        lives = [self.lan.stations[station].segment.peers.live for station in component]
+        return any(peer.hearing is Hearing.DEAF and s in self.broken for live in lives for s, peer in live.items())
+
     def _check(self) -> None:
         for address in ADDRESSES:
             answering = [station for station in self.lan.answering(address) if station not in self.broken]
@@ -332,7 +338,7 @@ class Model:
                 blind = [s for s in component if address in self.unable.get(s, ())]
                 self._judge("two", len(mine) > 1, address, component)
                 is_silent = not mine and address in self.desired and len(blind) < len(component)
-                is_silent = is_silent and not self._hears(component, answering)
+                is_silent = is_silent and not self._hears(component, answering) and not self._yields(component)
                 self._judge("none", is_silent, address, component, more=len(blind) * PATIENCE * DEAD_INTERVAL)
                 reaching = {s for s in component if self.lan.stations[s].segment.subnets == SUBNETS}
                 self._judge("elsewhere", bool(reaching) and not reaching.issuperset(mine), address, component)

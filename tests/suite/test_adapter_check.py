@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from datetime import date
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -12,12 +13,13 @@ from click.testing import CliRunner
 from tests.suite.acme import Acme
 
 from lbproof.adapters import rendering
-from lbproof.adapters.base import Workload
+from lbproof.adapters.base import FEATURE_MEMBERS, Adapter, Workload
+from lbproof.adapters.programs import python_image, rendered
 from lbproof.lab.base import Image, LabError
 from lbproof.run import adapter_lab
-from lbproof.run.cli import cli
+from lbproof.run.cli import cli, main
 from lbproof.run.lab import RunLab
-from lbproof.witnesses.kube import ApiUnreachable
+from lbproof.witnesses.kube import ApiUnreachable, load_manifests
 from lbproof.witnesses.stream import ProbeError
 
 if TYPE_CHECKING:
@@ -59,9 +61,26 @@ def test_a_right_adapter_has_a_line_for_each_step(monkeypatch: pytest.MonkeyPatc
     assert all(line.startswith("✓ ") for line in lines)
 
 
+@pytest.mark.parametrize("feature", FEATURE_MEMBERS)
+def test_a_member_of_a_feature_that_is_not_claimed_is_not_needed(monkeypatch: pytest.MonkeyPatch, feature: str) -> None:
+    """And never read."""
+    own = {name: value for kind in (Acme, Right) for name, value in vars(kind).items() if not name.startswith("__")}
+    del own[FEATURE_MEMBERS[feature]]
+    own["features"] -= {feature}
+
+    code, lines = checked(monkeypatch, type("Acme", (Adapter,), own))
+
+    assert code == 0, lines
+
+
 def wrong(**members: Any) -> type[Acme]:  # noqa: ANN401 - of any type
     """The model with other members."""
     return type("Acme", (Acme,), members)
+
+
+def images(count: int = 1, **values: Any) -> type[Acme]:  # noqa: ANN401 - of any type
+    """The model with a program for its image."""
+    return wrong(images=lambda *_: [Image(**{"pattern": "acme", "program": "/bin/sh"} | values)] * count)
 
 
 def fails(*_: object) -> Any:  # noqa: ANN401 - it returns nothing
@@ -81,8 +100,27 @@ def fails(*_: object) -> Any:  # noqa: ANN401 - it returns nothing
             "adapter acme: manifests() failed: KeyError: 'x'",
         ),
         (wrong(manifests=lambda *_: [{"kind": "Pod"}]), "manifests", "which lacks apiVersion, kind or metadata.name"),
-        (wrong(images=lambda *_: ["acme"]), "images", "images() returned 'acme', which is no Image"),
-        (wrong(images=lambda *_: [Image(pattern="acme", program="/no/such")]), "images", "/no/such"),
+        (wrong(images=lambda *_: ["acme"]), "images", "images().0 is 'acme': an instance of Image is wanted"),
+        (wrong(images=lambda *_: [Image(pattern="acme", program="/no/such")]), "images", "names '/no/such'"),
+        (images(program="sh"), "images", "names 'sh' for acme: the absolute path"),
+        (images(program=__file__), "images", "names the program '" + __file__ + "' for acme, which cannot be executed"),
+        (
+            images(program=Path("/bin/sh")),
+            "images",
+            "images().0.program is PosixPath('/bin/sh'): text is wanted, as str(",
+        ),
+        (images(binds=("/no/such",)), "images", "names '/no/such' for acme"),
+        (images(binds="/usr"), "images", "images().0.binds is '/usr': a tuple is wanted"),
+        (images(env={"A": 1}), "images", "images().0.env.A is 1: text is wanted"),
+        (images(count=2), "images", "images() has the image 'acme' twice"),
+        (wrong(images=lambda *_: [python_image("acme", "a.py")]), "images", "'a.py' is one text; a list is wanted"),
+        (wrong(manifests=lambda *_: rendered("helm template")), "manifests", "a list is wanted: ['helm template']"),
+        (
+            wrong(manifests=lambda *_: sys.exit(3)),
+            "manifests",
+            "manifests() failed: SystemExit: 3 (test_adapter_check.py:",
+        ),
+        (wrong(manifests=lambda *_: load_manifests("a: b: c")), "manifests", "line 1, column 5"),
         (wrong(manifests=lambda *_: []), "class", "is the same with and without site.class_only"),
         (wrong(pools=lambda *_: []), "pools", "is the same with and without a second pool (a network)"),
         (wrong(), "pools", "is the same for auto_assign true and false, but auto-assign is claimed"),
@@ -96,8 +134,8 @@ def test_what_is_wrong_is_one_line_and_exit_1(
     code, lines = checked(monkeypatch, make)
 
     assert code == 1
-    (line,) = (line for line in lines if line.startswith(f"✗ {step} "))
-    assert says in line
+    (line,) = (line for line in lines if says in line)
+    assert line.startswith(f"✗ {step} ")
 
 
 def daemons(**more: Any) -> Any:  # noqa: ANN401 - a function in place of `manifests`
@@ -125,6 +163,12 @@ def template(**more: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
         (daemons(spec=template(metadata=7, spec={})), "spec.template.metadata is 7, not an object"),
         (daemons(spec=template(spec={}), at=date(2026, 1, 1)), "is no JSON: Object of type date"),
         (daemons(spec=template(metadata=None, spec={})), "does not match its labels, {}"),
+        (daemons(spec=template(spec={}), at=float("nan")), "is no JSON: Out of range float values"),
+        (daemons(kind="Deployment", spec=template(spec={})), "but manifests() returns Deployment acme/acme"),
+        (
+            daemons(metadata={"name": "acme", "namespace": "x"}, spec=template(spec={})),
+            "workloads has DaemonSet acme/acme, but manifests() returns DaemonSet x/acme",
+        ),
         (daemons(metadata={"name": "acme", "namespace": []}), "which lacks apiVersion, kind or metadata.name"),
     ],
 )
@@ -152,7 +196,7 @@ def test_a_custom_resource_has_any_form(monkeypatch: pytest.MonkeyPatch, spec: o
     ("pool_name", "says"),
     [
         (lambda *_: dict[str, str]()["x"], "pool_name() failed: KeyError: 'x'"),
-        (lambda *_: None, "pool_name() returned None; text that is not empty is allowed"),
+        (lambda *_: None, "pool_name() is None: text is wanted"),
         (lambda *_: "all", "pool_name() is all for two pools, first and second"),
     ],
 )
@@ -176,7 +220,7 @@ class Reports(Acme):
     ("step", "says", "of_environment"),
     [
         (lambda: str(rendering.announcers(Reports(), NONE, {})), "announcer_status.named() failed: KeyError", False),
-        (lambda: rendering.pool_error(Reports(), NONE, NONE), "pool_error() returned 7; text is allowed", False),
+        (lambda: rendering.pool_error(Reports(), NONE, NONE), "pool_error() is 7: text is wanted", False),
         (lambda: raises(ProbeError("client: the probe died")), "client: the probe died", True),
         (lambda: raises(LabError("run as root")), "run as root", True),
         (lambda: raises(ApiUnreachable("no answer")), "no answer", True),
@@ -245,3 +289,15 @@ def test_an_unknown_name_is_a_wrong_use() -> None:
     done = CliRunner().invoke(cli, ["adapter", "check", "metalb"])
 
     assert "did you mean 'metallb'?" in str(done.exception)
+
+
+def test_the_command_alone_is_its_help(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit 64, without a prefix or a hint after it."""
+    monkeypatch.setattr(sys, "argv", ["lbproof", "adapter"])
+    with pytest.raises(SystemExit) as caught:
+        main()
+
+    assert caught.value.code == 64
+    shown = capsys.readouterr().err
+    assert shown.startswith("Usage: ")
+    assert "see lbproof --help" not in shown

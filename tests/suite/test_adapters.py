@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ from lbproof.adapters.reports import (
     AnnouncerAnnotation,
     AnnouncerEvent,
     AnnouncerLease,
+    AnnouncerResource,
     ConditionPattern,
     EventPattern,
     MetadataKey,
@@ -132,14 +134,46 @@ def changed(**values: object) -> Adapter:
         ({"features": frozenset({"core", "poool"})}, "unknown feature 'poool' in adapter acme; did you mean 'pool'?"),
         ({"budgets": {"failver": 3}}, "unknown budget 'failver' in adapter acme; did you mean 'failover'?"),
         ({"budgets": {"failover": 1000}}, "budget failover = 1000 in adapter acme: more than 0 and at most 40 s"),
-        ({"features": ["core"]}, "features is ['core']: input should be a valid frozenset"),
+        ({"features": ["core"]}, "features is ['core']: a frozenset is wanted"),
         ({"workloads": ("speaker",)}, "workloads.0 is 'speaker'"),
         ({"proxy_mode": "nftabels"}, "did you mean 'nftables'?"),
         ({"service_opt_in": {"metadatas": {}}}, "did you mean 'metadata'?"),
-        ({"service_opt_in": {"metadata": {"labels": {1, 2}}}}, "service_opt_in is no JSON"),
+        (
+            {"service_opt_in": {"metadata": {"labels": {1, 2}}}},
+            "service_opt_in.metadata.labels is {1, 2}: a mapping is wanted",
+        ),
         ({"refusals": {}}, "refusals has no pattern for pool-exhausted, not-in-pool, in-use, bad-request"),
-        ({"refusals": {"full": EventPattern(type="Warning", reason="x")}}, "refusals."),
+        ({"refusals": {"full": EventPattern(type="Warning", reason="x")}}, "refusals[key] is 'full'"),
         ({"version": ""}, "version is ''"),
+        ({"name": "../acme"}, "name is '../acme': it is part of a file name"),
+        ({"name": "x" * 101}, "at most 100 bytes"),
+        ({"features": frozenset({"pool"})}, "features lacks 'core'"),
+        ({"budgets": {"failover": float("nan")}}, "budget failover = nan"),
+        ({"budgets": {"failover": True}}, "budget failover = True"),
+        ({"proxy_mode": "ipvs"}, "unknown kube-proxy mode 'ipvs'"),
+        ({"proxy_mode": "x"}, "(iptables, nftables, none)"),
+        ({"components": ("foo",)}, "unknown component 'foo' in adapter acme: components"),
+        ({"files": ("metallb-manifst",)}, "did you mean 'metallb-manifest'?"),
+        ({"pool_marks": ()}, "pool_marks is empty, but the feature pool-mark needs it"),
+        ({"address_annotation": ""}, "address_annotation is empty"),
+        ({"announcer_status": AnnouncerLease}, "an instance of AnnouncerStatus is wanted"),
+        ({"workloads": (*Acme.workloads, *Acme.workloads)}, "workloads has DaemonSet acme/acme twice"),
+        (
+            {"service_opt_in": {"metadata": {"name": "x"}}},
+            "unknown key 'name' in adapter acme: service_opt_in.metadata",
+        ),
+        ({"service_opt_in": {"metadata": {"annotation": {}}}}, "did you mean 'annotations'?"),
+        (
+            {"service_opt_in": {"metadata": {"labels": {"a": 1}}}},
+            "service_opt_in.metadata.labels.a is 1: text is wanted",
+        ),
+        (
+            {"service_opt_in": {"metadata": {"labels": {"a b": "c"}}}},
+            "service_opt_in.metadata.labels is 'a b', no qualified name",
+        ),
+        ({"service_opt_in": {"spec": {"type": "ClusterIP"}}}, "spec.type is 'ClusterIP': 'LoadBalancer' is wanted"),
+        ({"service_opt_in": {"spec": {"loadbalancerClass": "a"}}}, "did you mean 'loadBalancerClass'?"),
+        ({"service_opt_in": {"spec": {"loadBalancerClass": 5}}}, "loadBalancerClass is 5: text is wanted"),
     ],
 )
 def test_a_value_that_is_wrong_is_named(values: dict[str, object], says: str) -> None:
@@ -174,7 +208,10 @@ def test_causes_of_requests_are_needed_by_who_can_be_asked() -> None:
         (lambda: AnnouncerLease(namespace="x", name="{service}"), "'{service}' may contain {namespace} and {name}"),
         (lambda: workload(kind="Deploymnt"), "unknown kind 'Deploymnt'; did you mean 'Deployment'?"),
         (lambda: workload(selector={}), "an empty selector matches every pod of acme"),
-        (lambda: workload(roles={"speaker"}), "unknown role 'speaker'; it is controller, announcer"),
+        (
+            lambda: workload(roles={"speaker"}),
+            "Workload.roles[element] is 'speaker': one of controller, announcer is wanted",
+        ),
     ],
 )
 def test_a_pattern_that_is_wrong_is_refused_where_it_is_made(make: Callable[[], object], says: str) -> None:
@@ -183,6 +220,42 @@ def test_a_pattern_that_is_wrong_is_refused_where_it_is_made(make: Callable[[], 
         make()
 
     assert says in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["address_annotation", "own_class"])
+@pytest.mark.parametrize("key", ["a b", "a/b/c", "/a", "a/", "-a", "a.", "A_/b", "x" * 64, f"{'x' * 64}/a", "é", "a\n"])
+def test_a_key_that_kubernetes_refuses_is_named(name: str, key: str) -> None:
+    """As an annotation, a class, and in a pattern."""
+    assert f"{name} is {key!r}, no qualified name" in refused(changed(**{name: key}))
+    with pytest.raises(BadOption, match="no qualified name"):
+        MetadataKey(label=key)
+
+
+PATTERNS: tuple[Any, ...] = (
+    Acme.workloads[0],
+    Acme.allocation,
+    Acme.pool_request,
+    Acme.announcer_status,
+    *Acme.refusals.values(),
+    AnnouncerAnnotation(annotations=("a",)),
+    AnnouncerResource(path="/api/v1/nodes", labels={"a": "{name}"}, field="status.node"),
+    AnnouncerEvent(event=EventPattern(type="Normal", reason="x", message="(?P<node>.*)")),
+)
+
+
+@pytest.mark.parametrize(
+    ("made", "name"),
+    [
+        pytest.param(made, field.name, id=f"{type(made).__name__}.{field.name}")
+        for made in PATTERNS
+        for field in dataclasses.fields(made)
+    ],
+)
+def test_a_field_of_another_type_is_refused_where_it_is_made(made: Any, name: str) -> None:  # noqa: ANN401
+    """Every field of every pattern, also what is inside a collection."""
+    for wrong in (1, None, [1], {"a": 1}, made, type(made)):
+        with pytest.raises(BadOption, match=rf"{type(made).__name__}\.{name}\S* is "):
+            dataclasses.replace(made, **{name: wrong})
 
 
 def workload(**values: Any) -> Workload:  # noqa: ANN401 - of any type, right or wrong

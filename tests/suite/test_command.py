@@ -268,7 +268,7 @@ class Acme(Reference):
             'budgets = {"failver": 3}',
             "unknown budget 'failver' in adapter acme_lb:Acme; did you mean 'failover'?",
         ),
-        ("workloads = 7", "adapter acme_lb:Acme: workloads is 7: input should be a valid tuple"),
+        ("workloads = 7", "adapter acme_lb:Acme: workloads is 7: a tuple is wanted"),
         ("def pools(self, alive): ...", "adapter acme_lb:Acme: pools(alive) cannot be called as pools(alive, site)"),
         ("def pols(self): ...", "adapter acme_lb:Acme: unknown member 'pols'; did you mean 'pools'?"),
         ("version = int('x')", "adapter acme_lb:Acme cannot be loaded: ValueError: invalid literal for int()"),

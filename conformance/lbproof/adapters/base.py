@@ -15,6 +15,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from lbproof.adapters.reports import AnnouncerStatus, ConditionPattern, EventPattern, MetadataKey
+from lbproof.adapters.syntax import check_object_name
+from lbproof.adapters.typecheck import check_fields
 from lbproof.lab.base import Image, Node
 from lbproof.spec import BadOption
 from lbproof.spec.families import Family, IPAddress, IPNetwork, family_of
@@ -71,15 +73,20 @@ class Workload:
     """Both for a single workload, none for one that only has to be ready."""
 
     def __post_init__(self) -> None:
-        """Raise `BadOption` for an unknown kind or role, and for an empty selector, which all pods would match."""
+        """Raise `BadOption` for a wrong value, such as an empty selector, which all pods would match."""
+        check_fields(self)
         if self.kind not in WORKLOAD_KINDS:
             guess = nearest(self.kind, WORKLOAD_KINDS)
             hint = f"did you mean {guess!r}? It is" if guess else "it is"
             raise BadOption(f"workload {self.name}: unknown kind {self.kind!r}; {hint} {', '.join(WORKLOAD_KINDS)}")
-        if unknown := [role for role in self.roles if role not in list(WorkloadRole)]:
-            raise BadOption(f"workload {self.name}: unknown role {unknown[0]!r}; it is {', '.join(WorkloadRole)}")
+        for name in ("namespace", "name"):
+            check_object_name(getattr(self, name), f"Workload.{name}")
         if not self.selector:
             raise BadOption(f"workload {self.name}: an empty selector matches every pod of {self.namespace}")
+
+    def __str__(self) -> str:
+        """`DaemonSet metallb-system/speaker`."""
+        return f"{self.kind} {self.namespace}/{self.name}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
+from lbproof.adapters.calls import errors_as, place
 from lbproof.adapters.validation import validate
 from lbproof.spec import BadOption, UnknownName
 
@@ -25,23 +28,26 @@ def adapters() -> dict[str, Callable[[], Any]]:
 def load(name: str, where: str) -> Adapter:
     """Load the adapter with a name, or at `package.module:attribute`, and validate it.
 
+    A module is also looked for in the working directory, after all others.
+
     Raises `UnknownName` with the nearest valid name, also for an unknown feature or budget of the adapter, and
     `BadOption` for one that cannot be imported or created, or whose members are wrong.
     """
     module, colon, attribute = name.partition(":")
     known = adapters()
     if not colon and name not in known:
-        raise UnknownName("implementation", name, where, known, _SEE)
+        raise UnknownName("implementation", name, where, known, f"{_SEE}, or package.module:attribute")
+    cannot = f"adapter {name} cannot be loaded"
     try:
-        found = _imported(module, attribute) if colon else known[name]()
-        made = found() if callable(found) else found
+        with errors_as(BadOption, cannot, except_for=(_NotThere, UnknownName, BadOption)):
+            found = _imported(module, attribute) if colon else known[name]()
+            made = found() if callable(found) else found
     except _NotThere as error:
         raise UnknownName("implementation", name, f"{where} ({error})", known, _SEE) from error
     except (UnknownName, BadOption) as error:
-        raise BadOption(f"adapter {name}: {error}") from None
-    except Exception as error:
-        first, *_ = str(error).splitlines() or [""]
-        raise BadOption(f"adapter {name} cannot be loaded: {type(error).__name__}: {first}") from error
+        if str(error).startswith(cannot):
+            raise
+        raise BadOption(f"adapter {name}: {error}{place(error)}") from None
     return validate(made, name)
 
 
@@ -50,7 +56,16 @@ class _NotThere(Exception):  # noqa: N818 - it never leaves this module
 
 
 def _imported(module: str, attribute: str) -> Any:  # noqa: ANN401 - a class or a function
+    if not all(part.isidentifier() for part in (*module.split("."), attribute)):
+        raise _NotThere("package.module:attribute is wanted")
+    if (here := os.getcwd()) not in sys.path:  # noqa: PTH109 - as `python -m` adds it
+        sys.path.append(here)
     try:
-        return getattr(import_module(module), attribute)
-    except (ModuleNotFoundError, AttributeError) as error:
-        raise _NotThere(str(error)) from error
+        found = import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name and f"{module}.".startswith(f"{error.name}."):
+            raise _NotThere(str(error)) from error
+        raise  # of a module that the adapter imports
+    if not hasattr(found, attribute):
+        raise _NotThere(f"module {module!r} has no attribute {attribute!r}")
+    return getattr(found, attribute)

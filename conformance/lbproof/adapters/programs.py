@@ -24,10 +24,12 @@ def rendered(argv: Sequence[str | Path], *, stdin: str = "") -> list[dict[str, A
 
     Raises `LabError` in one line when the program is missing, fails, or prints something else.
     """
-    words = [str(word) for word in argv]
+    words = _words(argv, "rendered()")
     shown = " ".join(words[:3])
     try:
-        done = subprocess.run(words, input=stdin, capture_output=True, text=True, check=False, timeout=_PATIENCE)
+        done = subprocess.run(
+            words, input=stdin, capture_output=True, text=True, errors="replace", check=False, timeout=_PATIENCE
+        )
     except (OSError, subprocess.TimeoutExpired) as error:
         why = f"takes longer than {_PATIENCE:g} s" if isinstance(error, subprocess.TimeoutExpired) else error.strerror
         raise LabError(f"`{shown}`: {why}") from None
@@ -50,11 +52,18 @@ def python_image(
 
     `pattern` as in `Image`. The interpreter, its packages, the system's libraries and `binds` are mounted read-only.
     """
-    found = {path for path in (*SYSTEM, sys.prefix, sys.base_prefix, *map(str, binds)) if Path(path).exists()}
+    system = {path for path in (*SYSTEM, sys.prefix, sys.base_prefix) if Path(path).exists()}
     return Image(
         pattern=pattern,
         program=sys.executable,
-        args=tuple(map(str, argv)),
-        binds=tuple(sorted(found)),
+        args=tuple(_words(argv, "python_image()")),
+        binds=tuple(sorted(system.union(_words(binds, "python_image() binds")))),
         env={"PYTHONDONTWRITEBYTECODE": "1", **(env or {})},
     )
+
+
+def _words(given: Sequence[str | Path], what: str) -> list[str]:
+    """Return a list as text. Raises `LabError` for one text, which would be taken as a list of its letters."""
+    if isinstance(given, str | Path):
+        raise LabError(f"{what}: {str(given)!r} is one text; a list is wanted: [{str(given)!r}]")
+    return [str(one) for one in given]

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lbproof.adapters.calls import errors_as
+from lbproof.adapters.typecheck import check_value, shown
 from lbproof.lab.base import Image, LabError
+from lbproof.spec import BadOption
 from lbproof.witnesses.kube import ApiError, ApiUnreachable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from lbproof.adapters.base import Adapter, Object, PoolSpec, Site
     from lbproof.witnesses.kube import Kube
@@ -23,7 +29,7 @@ class AdapterError(LabError):
 
 def manifests(adapter: Adapter, site: Site) -> list[Object]:
     """Return the objects to install; each container of their pods has an image. Raises `AdapterError`."""
-    found = _objects(adapter, "manifests", lambda: adapter.manifests(site))
+    found = _objects(adapter, "manifests", adapter.manifests, site)
     for made in found:
         if made["kind"] in _WITH_PODS and (wrong := _pod_error(made)):
             name = f"{made['kind']} {made['metadata']['name']}"
@@ -33,73 +39,77 @@ def manifests(adapter: Adapter, site: Site) -> list[Object]:
 
 def pools(adapter: Adapter, alive: Sequence[PoolSpec], site: Site) -> list[Object]:
     """Return the objects of the pools that are alive. Raises `AdapterError`."""
-    return _objects(adapter, "pools", lambda: adapter.pools(alive, site))
+    return _objects(adapter, "pools", adapter.pools, alive, site)
 
 
-def images(adapter: Adapter, site: Site) -> list[Image]:
+def images(adapter: Adapter, site: Site) -> Sequence[Image]:
     """Return the programs that stand for its images. Raises `AdapterError`."""
-    found: list[Any] = _called(adapter, "images", lambda: list(adapter.images(site)))
+    found: Sequence[Image] = _called(adapter, "images", Sequence[Image], adapter.images, site)
+    patterns = [one.pattern for one in found]
     for one in found:
-        if not isinstance(one, Image):
-            raise AdapterError(f"adapter {adapter.name}: images() returned {_shown(one)}, which is no Image")
-        if not all(isinstance(text, str) for text in (one.pattern, one.program)):
-            raise AdapterError(
-                f"adapter {adapter.name}: images() returned {_shown(one)}, of which pattern or program is no text"
-            )
+        if wrong := _image_error(one, patterns):
+            raise AdapterError(f"adapter {adapter.name}: images() {wrong}")
     return found
+
+
+def _image_error(image: Image, patterns: Sequence[str]) -> str:
+    """Return what is wrong with a program that stands for an image; empty for nothing."""
+    if patterns.count(image.pattern) > 1:
+        return f"has the image {image.pattern!r} twice"
+    for path in (image.program, *image.binds):
+        if not Path(path).is_absolute() or not Path(path).exists():
+            return f"names {path!r} for {image.pattern}: the absolute path of a file or folder that exists is wanted"
+    if not Path(image.program).is_file() or not os.access(image.program, os.X_OK):
+        return f"names the program {image.program!r} for {image.pattern}, which cannot be executed"
+    return ""
 
 
 def pool_name(adapter: Adapter, pool: PoolSpec) -> str:
     """Return the name by which Services know a pool. Raises `AdapterError`."""
-    return _text(adapter, "pool_name", lambda: adapter.pool_name(pool), empty=False)
+    found: str = _called(adapter, "pool_name", str, adapter.pool_name, pool)
+    if not found:
+        raise AdapterError(f"adapter {adapter.name}: pool_name() is empty")
+    return found
 
 
 def pool_error(adapter: Adapter, cluster: Kube, pool: PoolSpec) -> str:
     """Return what is reported about an unusable pool. Raises `AdapterError`, `ApiError` and `ApiUnreachable`."""
-    return _text(adapter, "pool_error", lambda: adapter.pool_error(cluster, pool), empty=True)
+    found: str = _called(adapter, "pool_error", str, adapter.pool_error, cluster, pool)
+    return found
 
 
-def announcers(adapter: Adapter, cluster: Kube, service: Object) -> list[str]:
+def announcers(adapter: Adapter, cluster: Kube, service: Object) -> Sequence[str]:
     """Return the nodes that are named as announcers of a Service, oldest first. Raises as `pool_error`."""
-    method = "announcer_status.named"
-    found: list[Any] = _called(adapter, method, lambda: list(adapter.announcer_status.named(cluster, service)))
-    if not all(isinstance(name, str) for name in found):
-        raise AdapterError(f"adapter {adapter.name}: {method}() returned {_shown(found)}, which is no list of names")
+    named = adapter.announcer_status.named
+    found: Sequence[str] = _called(adapter, "announcer_status.named", Sequence[str], named, cluster, service)
     return found
 
 
-def _text(adapter: Adapter, method: str, call: Callable[[], Any], *, empty: bool) -> str:
-    found = _called(adapter, method, call)
-    if not isinstance(found, str) or not (found or empty):
-        wanted = "text" if empty else "text that is not empty"
-        raise AdapterError(f"adapter {adapter.name}: {method}() returned {_shown(found)}; {wanted} is allowed")
-    return found
+def _called(adapter: Adapter, method: str, kind: Any, call: Callable[..., Any], *arguments: Any) -> Any:  # noqa: ANN401
+    """Call a method; return what it returned if that is of the type `kind`."""
+    what = f"adapter {adapter.name}: {method}()"
+    with errors_as(AdapterError, f"{what} failed", except_for=(ApiError, ApiUnreachable, LabError)):
+        try:
+            found = call(*arguments)
+        except LabError as error:
+            raise AdapterError(f"{what}: {error}") from error
+        try:
+            check_value(found, kind, what)
+        except BadOption as error:
+            raise AdapterError(str(error)) from None
+        return found
 
 
-def _called(adapter: Adapter, method: str, call: Callable[[], Any]) -> Any:  # noqa: ANN401 - what the method returns
-    try:
-        return call()
-    except (ApiError, ApiUnreachable):
-        raise  # the cluster's
-    except LabError as error:
-        raise AdapterError(f"adapter {adapter.name}: {method}(): {error}") from error
-    except Exception as error:
-        first, *_ = str(error).splitlines() or [""]
-        raise AdapterError(f"adapter {adapter.name}: {method}() failed: {type(error).__name__}: {first}") from error
-
-
-def _objects(adapter: Adapter, method: str, call: Callable[[], Any]) -> list[Object]:
-    found = _called(adapter, method, call)
-    if not isinstance(found, list):
-        raise AdapterError(f"adapter {adapter.name}: {method}() returned {_shown(found)}, which is no list of objects")
+def _objects(adapter: Adapter, method: str, call: Callable[..., Any], *arguments: Any) -> list[Object]:  # noqa: ANN401
+    found: list[Object] = _called(adapter, method, list[Any], call, *arguments)
     for at, made in enumerate(found):
         if not _is_object(made):
             raise AdapterError(
-                f"adapter {adapter.name}: {method}() returned {_shown(made)} as number {at + 1}, "
+                f"adapter {adapter.name}: {method}() returned {shown(made)} as number {at + 1}, "
                 "which lacks apiVersion, kind or metadata.name"
             )
         try:
-            json.dumps(made)
+            json.dumps(made, allow_nan=False)
         except (TypeError, ValueError) as error:
             name = f"{made['kind']} {made['metadata']['name']}"
             raise AdapterError(
@@ -122,23 +132,18 @@ def _pod_error(made: Object) -> str:
     place: list[str] = []
     for step in ("spec",) if made["kind"] == "Pod" else ("spec", "template", "spec"):
         if step == "spec" and not isinstance(found.get("metadata") or {}, dict):
-            return f"{'.'.join([*place, 'metadata'])} is {_shown(found['metadata'])}, not an object"
+            return f"{'.'.join([*place, 'metadata'])} is {shown(found['metadata'])}, not an object"
         place.append(step)
         found = found.get(step)
         if not isinstance(found, dict):
-            return f"{'.'.join(place)} is {_shown(found)}, not an object"
+            return f"{'.'.join(place)} is {shown(found)}, not an object"
     for group in ("initContainers", "containers"):
         where = ".".join([*place, group])
         containers = found.get(group) or []
         if not isinstance(containers, list):
-            return f"{where} is {_shown(containers)}, not a list"
+            return f"{where} is {shown(containers)}, not a list"
         for at, container in enumerate(containers):
             image = container.get("image") if isinstance(container, dict) else None
             if not isinstance(image, str) or not image:
                 return f"{where}[{at}] has no image"
     return ""
-
-
-def _shown(value: object) -> str:
-    text = " ".join(repr(value).split())
-    return text if len(text) <= 60 else f"{text[:57]}…"  # noqa: PLR2004 - what fits one line

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping  # noqa: TC003 - fields are read while it runs, to validate them
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+from lbproof.adapters.syntax import check_key, check_object_name
+from lbproof.adapters.typecheck import check_fields
 from lbproof.spec import BadOption
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from lbproof.witnesses.kube import Kube
 
 Object = dict[str, Any]
 _NODE = "(?P<node>.+)"
+_EXAMPLE = {"namespace": "default", "name": "service"}
+"""Service by which templates are tried."""
 
 
 def _compiled(owner: object, **expressions: str) -> None:
@@ -22,7 +27,7 @@ def _compiled(owner: object, **expressions: str) -> None:
     for name, expression in expressions.items():
         try:
             re.compile(expression)
-        except (re.error, TypeError) as error:
+        except re.error as error:
             kind = type(owner).__name__
             raise BadOption(f"{kind}: {name} = {expression!r} is not a regular expression: {error}") from None
 
@@ -44,6 +49,7 @@ class EventPattern:
 
     def __post_init__(self) -> None:
         """Raise `BadOption` for another type and for an expression that is none."""
+        check_fields(self)
         if self.type not in {"Normal", "Warning"}:
             raise BadOption(f"EventPattern: type is {self.type!r}; it is Normal or Warning")
         _compiled(self, reason=self.reason, message=self.message)
@@ -76,6 +82,9 @@ class ConditionPattern:
 
     def __post_init__(self) -> None:
         """Raise `BadOption` for another status and for an expression that is none."""
+        check_fields(self)
+        if not self.type:
+            raise BadOption("ConditionPattern: type is empty")
         if self.status not in {"True", "False", "Unknown"}:
             raise BadOption(f"ConditionPattern: status is {self.status!r}; it is True, False or Unknown")
         _compiled(self, reason=self.reason, message=self.message)
@@ -103,9 +112,11 @@ class MetadataKey:
     label: str = ""
 
     def __post_init__(self) -> None:
-        """Raise `BadOption` unless it is one of both."""
+        """Raise `BadOption` unless it is one of both, and a key that Kubernetes accepts."""
+        check_fields(self)
         if bool(self.annotation) == bool(self.label):
             raise BadOption("MetadataKey: it is an annotation or a label, and one of both")
+        check_key(self.annotation or self.label, f"MetadataKey.{'annotation' if self.annotation else 'label'}")
 
     def __str__(self) -> str:
         """`annotation example.com/pool`."""
@@ -151,6 +162,7 @@ class AnnouncerEvent:
 
     def __post_init__(self) -> None:
         """Raise `BadOption` for a message without that group."""
+        check_fields(self)
         _names_node(self, "message", self.event.message)
 
     def named(self, cluster: Kube, service: Object) -> list[str]:
@@ -177,8 +189,13 @@ class AnnouncerAnnotation:
     keeps_history = False
 
     def __post_init__(self) -> None:
-        """Raise `BadOption` for an expression without that group."""
+        """Raise `BadOption` for an expression without that group, without annotations, and for a key that is none."""
+        check_fields(self)
         _names_node(self, "value", self.value)
+        if not self.annotations:
+            raise BadOption("AnnouncerAnnotation: annotations is empty")
+        for key in self.annotations:
+            check_key(key, "AnnouncerAnnotation.annotations")
 
     def named(self, cluster: Kube, service: Object) -> list[str]:
         """Return the nodes that the annotations name now."""
@@ -200,9 +217,10 @@ class AnnouncerLease:
 
     def __post_init__(self) -> None:
         """Raise `BadOption` for a bad template and for an expression without that group."""
+        check_fields(self)
         _names_node(self, "holder", self.holder)
-        _filled(self, self.namespace, {"namespace": "", "name": ""})
-        _filled(self, self.name, {"namespace": "", "name": ""})
+        for name in ("namespace", "name"):
+            check_object_name(_filled(self, getattr(self, name), _EXAMPLE), f"AnnouncerLease.{name}")
 
     def named(self, cluster: Kube, service: Object) -> list[str]:
         """Return the present holder; nothing when there is no Lease."""
@@ -225,9 +243,14 @@ class AnnouncerResource:
     keeps_history = False
 
     def __post_init__(self) -> None:
-        """Raise `BadOption` for a bad template."""
+        """Raise `BadOption` for a bad template, for a path that is none, and for an empty field."""
+        check_fields(self)
         for value in (self.path, *self.labels.values()):
-            _filled(self, value, {"namespace": "", "name": ""})
+            _filled(self, value, _EXAMPLE)
+        if not self.path.startswith("/api") or not self.field:
+            raise BadOption(
+                f"AnnouncerResource: path {self.path!r} begins with /api, field {self.field!r} is not empty"
+            )
 
     def named(self, cluster: Kube, service: Object) -> list[str]:
         """Return the nodes that the objects name now."""
@@ -254,7 +277,7 @@ def _about(service: Object) -> dict[str, str]:
 def _filled(owner: object, template: str, about: Mapping[str, str]) -> str:
     try:
         return template.format(**about)
-    except (KeyError, IndexError, ValueError):
+    except (LookupError, ValueError, AttributeError, TypeError):
         known = "{namespace} and {name}"
         raise BadOption(f"{type(owner).__name__}: {template!r} may contain {known}, and no other braces") from None
 

@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import difflib
 import inspect
-import json
 from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any, get_type_hints
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
-
 from lbproof.adapters.base import FEATURE_MEMBERS, Adapter, Cause
-from lbproof.spec import BadOption, check_budgets, check_features, check_name, claims, lacking
+from lbproof.adapters.calls import errors_as
+from lbproof.adapters.opt_in import check_opt_in
+from lbproof.adapters.syntax import check_key
+from lbproof.adapters.typecheck import check_value, shown
+from lbproof.lab.common.options import PROXY_MODE
+from lbproof.lab.components.catalogue import catalogue
+from lbproof.spec import BadOption, UnknownName, check_budgets, check_features, check_name, claims, lacking
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_PROXY_MODES = ("", "iptables", "nftables", "ipvs", "none")
 _SEE = "docs/adapters.md"
 _ABSENT = object()
 _SIMILAR = 0.7
 """Similarity (0 to 1) from which a name counts as a misspelling of another."""
+_LONGEST = 100
+"""Bytes of a name, which is a part of the name of a run's folder."""
 
 
 @cache
@@ -45,22 +49,30 @@ def validate(adapter: object, where: str) -> Adapter:
 
     `where` is how the operator named it.
     """
+    with errors_as(BadOption, f"adapter {where}", except_for=(BadOption, UnknownName)):
+        return _validated(adapter, where)
+
+
+def _validated(adapter: object, where: str) -> Adapter:
     if not isinstance(adapter, Adapter):
         kind = adapter.__name__ if isinstance(adapter, type) else type(adapter).__name__
         raise BadOption(f"adapter {where}: {kind} is not derived from lbproof.adapters.base.Adapter; see {_SEE}")
     _check_names(adapter, where)
     _check_there(adapter, "features", where)
-    _check_type(adapter, "features", where)
+    check_value(adapter.features, data_members()["features"], f"adapter {where}: features")
     check_features(sorted(adapter.features), f"adapter {where}")
-    for name in _needed(claims(adapter.features)):
+    claimed = claims(adapter.features)
+    if "core" not in claimed:
+        raise BadOption(f"adapter {where}: features lacks 'core', which every implementation claims")
+    for name in _needed(claimed):
         _check_there(adapter, name, where)
-    for name in data_members():
-        if hasattr(adapter, name):
-            _check_type(adapter, name, where)
+    for name, kind in data_members().items():
+        if (value := _read(adapter, name, where)) is not _ABSENT:
+            check_value(value, kind, f"adapter {where}: {name}")
     for name, signature in methods().items():
         _check_signature(adapter, name, signature, where)
-    _check_values(adapter, where)
-    validate_claims(adapter, claims(adapter.features), where)
+    _check_values(adapter, f"adapter {where}")
+    validate_claims(adapter, claimed, where)
     return adapter
 
 
@@ -69,14 +81,18 @@ def validate_claims(adapter: Adapter, claimed: frozenset[str], where: str) -> No
 
     `where` as in `validate`.
     """
-    for name in _needed(claimed):
-        _check_there(adapter, name, where)
-    if "refusal-reason" in claimed:
-        asks = not lacking({"explicit-ip"}, claimed)
-        needed = list(Cause) if asks else [Cause.POOL_EXHAUSTED]
-        missing = [cause for cause in needed if cause not in adapter.refusals]
-        if missing:
-            raise BadOption(f"adapter {where}: refusals has no pattern for {', '.join(missing)}")
+    with errors_as(BadOption, f"adapter {where}", except_for=(BadOption, UnknownName)):
+        for name in _needed(claimed):
+            _check_there(adapter, name, where)
+        if "refusal-reason" in claimed:
+            asks = not lacking({"explicit-ip"}, claimed)
+            needed = list(Cause) if asks else [Cause.POOL_EXHAUSTED]
+            missing = [cause for cause in needed if cause not in adapter.refusals]
+            if missing:
+                raise BadOption(f"adapter {where}: refusals has no pattern for {', '.join(missing)}")
+        for feature, name in FEATURE_MEMBERS.items():
+            if feature in claimed and not getattr(adapter, name):
+                raise BadOption(f"adapter {where}: {name} is empty, but the feature {feature} needs it; see {_SEE}")
 
 
 def _needed(claimed: frozenset[str]) -> Iterator[str]:
@@ -91,13 +107,16 @@ def _has_default(name: str) -> bool:
     return name in vars(Adapter) and name not in {"manifests", *FEATURE_MEMBERS.values()}
 
 
-def _is_there(adapter: Adapter, name: str) -> bool:
-    inherited = getattr(type(adapter), name, None) is vars(Adapter).get(name, _ABSENT) and name not in vars(adapter)
-    return hasattr(adapter, name) and (_has_default(name) or not inherited)
+def _read(adapter: Adapter, name: str, where: str) -> object:
+    """Return a member, or `_ABSENT`. Raises `BadOption` when a property fails."""
+    with errors_as(BadOption, f"adapter {where}: {name} cannot be read"):
+        there = inspect.getattr_static(adapter, name, _ABSENT) is not _ABSENT
+        return getattr(adapter, name) if there else getattr(adapter, name, _ABSENT)
 
 
 def _check_there(adapter: Adapter, name: str, where: str) -> None:
-    if _is_there(adapter, name):
+    inherited = getattr(type(adapter), name, None) is vars(Adapter).get(name, _ABSENT) and name not in adapter.__dict__
+    if _read(adapter, name, where) is not _ABSENT and (_has_default(name) or not inherited):
         return
     feature = next((feature for feature, member in FEATURE_MEMBERS.items() if member == name), "")
     why = f", which the feature {feature} needs" if feature else ""
@@ -105,7 +124,7 @@ def _check_there(adapter: Adapter, name: str, where: str) -> None:
 
 
 def _own_names(adapter: Adapter) -> set[str]:
-    found = set(vars(adapter))
+    found = set(adapter.__dict__)
     for kind in type(adapter).__mro__:
         if kind not in Adapter.__mro__:
             found |= set(vars(kind)) | set(vars(kind).get("__annotations__", {}))
@@ -122,47 +141,44 @@ def _check_names(adapter: Adapter, where: str) -> None:
             )
 
 
-def _check_type(adapter: Adapter, name: str, where: str) -> None:
-    alone: Any = tuple[data_members()[name]]  # type: ignore[misc]  # a dataclass by itself takes no config
-    kind = TypeAdapter(alone, config=ConfigDict(arbitrary_types_allowed=True, strict=True))
-    try:
-        kind.validate_python((getattr(adapter, name),))
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join((name, *(str(part) for part in first["loc"][1:])))
-        raise BadOption(
-            f"adapter {where}: {place} is {_shown(first['input'])}: {first['msg'][:1].lower()}{first['msg'][1:]}"
-        ) from None
-
-
-def _shown(value: object) -> str:
-    text = " ".join(repr(value).split())
-    return text if len(text) <= 60 else f"{text[:57]}…"  # noqa: PLR2004 - what fits one line
-
-
 def _check_signature(adapter: Adapter, name: str, signature: inspect.Signature, where: str) -> None:
     """Check that a method can be called as the suite calls it, by position."""
     count = len(signature.parameters) - 1
     wanted = f"{name}({', '.join(list(signature.parameters)[1:])})"
-    found = getattr(adapter, name)
+    found = _read(adapter, name, where)
     if not callable(found):
-        raise BadOption(f"adapter {where}: {name} is {_shown(found)}, not a method {wanted}")
+        raise BadOption(f"adapter {where}: {name} is {shown(found)}, not a method {wanted}")
     try:
         inspect.signature(found).bind(*range(count))
     except TypeError:
         raise BadOption(f"adapter {where}: {name}{inspect.signature(found)} cannot be called as {wanted}") from None
 
 
-def _check_values(adapter: Adapter, where: str) -> None:
-    inside = f"adapter {where}"
-    for name in ("name", "version"):
-        if not getattr(adapter, name).strip() or not getattr(adapter, name).isprintable():
-            raise BadOption(f"{inside}: {name} is {getattr(adapter, name)!r}: printable text is allowed")
+def _check_values(adapter: Adapter, inside: str) -> None:
+    """Check values of the right type: `inside` is `adapter NAME`."""
+    _check_identity(adapter, inside)
     check_budgets(adapter.budgets, inside)
-    check_name("kube-proxy mode", adapter.proxy_mode, inside, _PROXY_MODES, _SEE)
-    for key in adapter.service_opt_in:
-        check_name("part of service_opt_in", str(key), inside, ("metadata", "spec"), _SEE)
-    try:
-        json.dumps(dict(adapter.service_opt_in))
-    except TypeError as error:
-        raise BadOption(f"{inside}: service_opt_in is no JSON: {error}") from None
+    if adapter.proxy_mode:
+        check_name("kube-proxy mode", adapter.proxy_mode, inside, PROXY_MODE.choices, _SEE)
+    for member in ("components", "files"):
+        for name in getattr(adapter, member):
+            check_name("component", name, f"{inside}: {member}", catalogue(), _SEE)
+    check_opt_in(adapter.service_opt_in, f"{inside}: service_opt_in")
+    for name in ("address_annotation", "own_class"):
+        if value := getattr(adapter, name, ""):
+            check_key(value, f"{inside}: {name}")
+    workloads = [str(workload) for workload in adapter.workloads]
+    for workload in workloads:
+        if workloads.count(workload) > 1:
+            raise BadOption(f"{inside}: workloads has {workload} twice")
+
+
+def _check_identity(adapter: Adapter, inside: str) -> None:
+    for name in ("name", "version"):
+        value = getattr(adapter, name)
+        if not value.strip() or not value.isprintable():
+            raise BadOption(f"{inside}: {name} is {shown(value)}: printable text is allowed")
+    if "/" in adapter.name or len(adapter.name.encode()) > _LONGEST:
+        raise BadOption(
+            f"{inside}: name is {shown(adapter.name)}: it is part of a file name, at most {_LONGEST} bytes without /"
+        )

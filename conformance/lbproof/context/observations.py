@@ -133,7 +133,7 @@ class Observations:
             show=lambda texts: f"{len(texts)} such of {[e.get('reason') for e in service.events()]}",
         )[-1]
 
-    def named_announcers(self, service: Service) -> list[str]:
+    def named_announcers(self, service: Service) -> Sequence[str]:
         """Return the nodes that the implementation names as announcers of a Service, oldest first."""
         return rendering.announcers(self.run.adapter, self.cluster, service.read())
 

@@ -44,7 +44,7 @@ class Workloads:
                 state = self._wait.eventually(
                     functools.partial(self._rollout, workload),
                     functools.partial(_further, state),
-                    what=f"{workload.kind} {workload.namespace}/{workload.name} is ready, or one more pod of it is new",
+                    what=f"{workload} is ready, or one more pod of it is new",
                     budget="restarted",
                     show=lambda seen: seen.text,
                 )

@@ -6,6 +6,7 @@ A check never asks for the provider, only for the capabilities of the lab (`Lab.
 
 from __future__ import annotations
 
+from collections.abc import Mapping  # noqa: TC003 - the fields of `Image` are read while it runs, to validate them
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol, Self
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 from lbproof.spec.families import Family, family_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
     from lbproof.lab.fault import Attachment, Fault

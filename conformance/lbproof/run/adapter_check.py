@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from ipaddress import ip_address, ip_network
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lbproof.adapters import rendering
-from lbproof.adapters.base import AddressRange, PoolSpec, Site
+from lbproof.adapters.base import WORKLOAD_KINDS, AddressRange, PoolSpec, Site
 from lbproof.adapters.rendering import AdapterError
 from lbproof.adapters.validation import members
 from lbproof.context import manifests
@@ -20,8 +19,9 @@ from lbproof.spec import claims
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
 
-    from lbproof.adapters.base import Adapter, Block
+    from lbproof.adapters.base import Adapter, Block, Object
 
 SUBNET = ip_network("192.168.172.0/24")
 FIRST = ip_address("192.168.172.170")
@@ -87,12 +87,15 @@ def offline(adapter: Adapter, paths: Mapping[str, Path]) -> Iterator[Line]:
         "service": _service,
         "reports": _reports,
     }
+    told: set[str] = set()
     yield Line(what="members", ok=True, text=f"{len(members())} members; claims {', '.join(sorted(claimed))}")
     for what, step in steps.items():
         try:
             yield Line(what=what, ok=True, text=step(adapter, site))
         except LabError as error:
-            yield Line(what=what, ok=False, text=first_line(error))
+            if (text := first_line(error)) not in told:  # several steps render the manifests
+                yield Line(what=what, ok=False, text=text)
+            told.add(text)
 
 
 def _manifests(adapter: Adapter, site: Site) -> str:
@@ -100,28 +103,34 @@ def _manifests(adapter: Adapter, site: Site) -> str:
     twice = {str(key) for key in map(Pools.key, objects) if [Pools.key(made) for made in objects].count(key) > 1}
     if twice:
         raise AdapterError(f"manifests() returns an object twice: {', '.join(sorted(twice))}")
-    there = {(made["kind"], made["metadata"].get("namespace", "default"), made["metadata"]["name"]) for made in objects}
-    labels = {
-        (made["kind"], made["metadata"]["name"]): manifests.labels_of(made)
+    there = {
+        f"{made['kind']} {made['metadata'].get('namespace', 'default')}/{made['metadata']['name']}": made
         for made in objects
-        if made["kind"] in {"Deployment", "DaemonSet", "StatefulSet"}
+        if made["kind"] in WORKLOAD_KINDS
     }
     found = []
     for workload in adapter.workloads:
-        name = f"{workload.kind} {workload.namespace}/{workload.name}"
-        has = labels.get((workload.kind, workload.name), workload.selector)
+        made = there.get(str(workload))
+        if made is None and workload.kind != "StaticPod" and there and not any(map(_is_custom, objects)):
+            raise AdapterError(f"workloads has {workload}, but manifests() returns {', '.join(there)}")
+        has = manifests.labels_of(made) if made else workload.selector
         if not workload.selector.items() <= has.items():
-            raise AdapterError(f"the selector of {name}, {dict(workload.selector)}, does not match its labels, {has}")
-        made = (workload.kind, workload.namespace, workload.name) in there
-        found.append(name if made else f"{name} (not among them)")
+            raise AdapterError(
+                f"the selector of {workload}, {dict(workload.selector)}, does not match its labels, {has}"
+            )
+        found.append(f"{workload}{'' if made else ' (not among them)'}")
     return f"{len(objects)} objects; workloads: {', '.join(found) or 'none'}"
+
+
+def _is_custom(made: Object) -> bool:
+    """Return whether an object is a custom resource, from which an operator may make workloads."""
+    group, slash, _ = made["apiVersion"].partition("/")
+    return bool(slash) and "." in group and not group.endswith(".k8s.io")
 
 
 def _images(adapter: Adapter, site: Site) -> str:
     wanted = manifests.images_of(rendering.manifests(adapter, site))
     programs = rendering.images(adapter, site)
-    if missing := [one.program for one in programs if not Path(one.program).exists()]:
-        raise AdapterError(f"images() names a program that does not exist: {missing[0]}")
     if not programs:
         return f"{len(wanted)} images and no program: for labs that run images"
     bare = [name.rpartition("@")[0] or name for name in wanted]
@@ -180,7 +189,7 @@ def _service(adapter: Adapter, site: Site) -> str:  # noqa: ARG001 - as the othe
     said = {
         "opt-in": str(dict(adapter.service_opt_in)) if adapter.service_opt_in else "none",
         "asks by": ", ".join(
-            [adapter.address_annotation] * ("explicit-ip-annotation" in claimed)
+            ([adapter.address_annotation] if "explicit-ip-annotation" in claimed else [])
             + ["spec.loadBalancerIP"] * ("explicit-ip-field" in claimed)
         )
         or "nothing",

@@ -53,6 +53,9 @@ def main() -> None:
         sys.exit(done.exit_code)
     except click.Abort:
         fail("interrupted", Exit.INCONCLUSIVE)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        sys.exit(int(Exit.USAGE))
     except click.ClickException as error:
         fail(f"{error.format_message().rstrip('.')}; see lbproof --help", Exit.USAGE)
     except KeyboardInterrupt:

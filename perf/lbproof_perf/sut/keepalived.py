@@ -74,10 +74,10 @@ def configuration(
 
 
 class Keepalived(Adapter):
-    """keepalived in one configuration: an adapter without features, and `expose` for what a controller would do."""
+    """keepalived in one configuration: it claims the minimum, and `expose` does what a controller would do."""
 
     version = "of this machine"
-    features: frozenset[str] = frozenset()
+    features = frozenset({"core"})
     components = ("keepalived",)
     workloads = (
         Workload(

@@ -16,7 +16,7 @@ rotations of keys not being faults. Stations hear each other if they are joined 
 Assumptions: frames arrive within T/2 or not at all; who has a key follows the protocol; keys are rotated as in `keys`;
 timers are not later than a heartbeat, or the suspension is noticed (`on_suspend`). Not guaranteed: parts of a cut
 segment have an announcer each; a station that hears another that never heard it ignores it, as it would a replay; a
-station that claims an address and does not answer is not noticed.
+station that claims an address and does not answer is not noticed; A goes on yielding if B's receiver breaks later.
 """
 
 from __future__ import annotations
