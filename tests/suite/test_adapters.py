@@ -246,8 +246,8 @@ PATTERNS: tuple[Any, ...] = (
 @pytest.mark.parametrize(
     ("made", "name"),
     [
-        pytest.param(made, field.name, id=f"{type(made).__name__}.{field.name}")
-        for made in PATTERNS
+        pytest.param(made, field.name, id=f"{number} {type(made).__name__}.{field.name}")
+        for number, made in enumerate(PATTERNS)
         for field in dataclasses.fields(made)
     ],
 )
