@@ -70,7 +70,7 @@ class Heartbeat:
     heard: Mapping[int, Echo]
     """Sessions that the sender hears."""
     rounds: int
-    """Messages in which it lists all that it hears; 1: `heard` is all."""
+    """Messages in which it lists all sessions that are proven; 1: each one does."""
     subnets: tuple[Subnet, ...]
     """Subnets of the sender's interface."""
     chunk: int

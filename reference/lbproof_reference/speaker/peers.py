@@ -33,6 +33,8 @@ BEATS = 64
 """Beats whose times are remembered."""
 UNPROVEN = 8
 """Unproven sessions of one station that are listed; the one heard least recently gives way."""
+STRANGERS_AT_ONCE = 8
+"""Places for unproven sessions in a message, if there are as many: the proven ones share the rest."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -64,6 +66,8 @@ class Peer(Heard):
     doubt_until: float = 0
     lists: dict[int, Echo] = field(default_factory=dict)
     """Sessions that it hears; their sequences are not kept."""
+    listed_until: dict[int, float] = field(default_factory=dict)
+    """When each of them no longer counts, unless it is listed again."""
     claims: dict[bytes, Claim] = field(default_factory=dict)
     chunks: dict[int, Mapping[bytes, Claim]] = field(default_factory=dict)
     """The same claims, by chunk."""
@@ -79,6 +83,18 @@ class Peer(Heard):
                 del self.claims[address]
         self.claims |= claims
         return {address for address, _ in before.items() ^ claims.items()}
+
+    def hears(self, heartbeat: Heartbeat, now: float) -> bool:
+        """Update what the peer hears. Return True if that changed."""
+        before = self.lists
+        if heartbeat.rounds == 1:
+            self.lists, self.listed_until = {}, {}
+        else:
+            self.listed_until = {session: until for session, until in self.listed_until.items() if until > now}
+            self.lists = {session: before[session] for session in self.listed_until}
+        self.lists |= _without_sequences(heartbeat.heard)
+        self.listed_until |= dict.fromkeys(heartbeat.heard, now + heartbeat.rounds * self.dead_interval)
+        return self.lists != before
 
     def hear(self, heartbeat: Heartbeat, now: float, *, lists_me: bool) -> None:
         """Update whether the peer hears this station."""
@@ -134,11 +150,7 @@ class Peers:
         if not heartbeat.relayed:
             peer.direct_until = now + peer.dead_interval / 2
         peer.hear(heartbeat, now, lists_me=sent is not None)
-        lists = _without_sequences(heartbeat.heard)
-        if heartbeat.rounds > 1:
-            lists = peer.lists | lists
-        self._is_stale |= lists != peer.lists
-        peer.lists = lists
+        self._is_stale |= peer.hears(heartbeat, now)
         if heartbeat.session in self._duties:
             self._relays.append(frame)
         return peer
@@ -178,30 +190,34 @@ class Peers:
         return any(heard.until > now for sessions in self._unproven.values() for heard in sessions.values())
 
     def heard(self, sequence: int, now: float) -> tuple[dict[int, Echo], int]:
-        """Return the sessions to list in the messages from `sequence` on, and in how many beats all are listed."""
+        """Return the sessions to list in the messages from `sequence` on, and in how many beats all proven are listed.
+
+        Peers that are heard only through relays are in each message, so that the relays know of them in time.
+        """
         self._sent = [*self._sent[1 - BEATS :], (sequence, now)]
         self.has_new = False
-        everyone: dict[int, Echo] = {}
-        for peer in self.live.values():
-            everyone[peer.session] = Echo(peer.sequence, peer.direct_until > now, proven=True)
-        for station, sessions in list(self._unproven.items()):
-            for session, one in list(sessions.items()):
-                if one.until <= now:
-                    del sessions[session]
-                else:
-                    everyone.setdefault(session, Echo(one.sequence, one.direct_until > now, proven=False))
-            if not sessions:
-                del self._unproven[station]
-        listed = _without_sequences(everyone)
+        proven = {
+            peer.session: Echo(peer.sequence, peer.direct_until > now, proven=True) for peer in self.live.values()
+        }
+        unproven = self._list_unproven(now)
+        listed = _without_sequences(unproven | proven)
         self._is_stale |= listed != self._listed
         if self._listed.keys() - listed.keys():
             self.lost = now
         self._listed = listed
-        rounds = max(1, math.ceil(len(everyone) / HEARD_AT_ONCE))
-        if rounds == 1:
-            return everyone, 1
-        self._turn = (self._turn + 1) % rounds
-        return dict(islice(everyone.items(), self._turn * HEARD_AT_ONCE, (self._turn + 1) * HEARD_AT_ONCE)), rounds
+        room = HEARD_AT_ONCE - min(STRANGERS_AT_ONCE, len(unproven))
+        urgent = list(islice((session for session, echo in proven.items() if not echo.direct), room // 2))
+        others = [session for session in proven if session not in urgent]
+        rounds = max(1, math.ceil(len(others) / (room - len(urgent))))
+        self._turn += 1
+        chosen = urgent + _turn_of(others, room - len(urgent), self._turn)
+        return (
+            {session: proven[session] for session in chosen}
+            | {
+                session: unproven[session]
+                for session in _turn_of(list(unproven), HEARD_AT_ONCE - len(chosen), self._turn)
+            }
+        ), rounds
 
     def take_relays(self) -> list[bytes]:
         """Return the messages to relay now, as received."""
@@ -242,6 +258,19 @@ class Peers:
         oldest = now - 2 * max(dead_interval, self._dead_interval)
         return self._sent[at][1] if at >= 0 and self._sent[at][1] >= oldest else None
 
+    def _list_unproven(self, now: float) -> dict[int, Echo]:
+        """Return the sessions that are not proven; forget those whose dead interval has passed."""
+        listed: dict[int, Echo] = {}
+        for station, sessions in list(self._unproven.items()):
+            for session, one in list(sessions.items()):
+                if one.until <= now:
+                    del sessions[session]
+                else:
+                    listed[session] = Echo(one.sequence, one.direct_until > now, proven=False)
+            if not sessions:
+                del self._unproven[station]
+        return listed
+
     def _note_unproven(self, heartbeat: Heartbeat, now: float) -> None:
         sessions = self._unproven.setdefault(heartbeat.station, OrderedDict())
         self.has_new |= heartbeat.session not in sessions
@@ -254,6 +283,14 @@ class Peers:
         heard.sequence, heard.until = heartbeat.sequence, now + heartbeat.dead_interval_ms / 1000
         if not heartbeat.relayed:
             heard.direct_until = now + heartbeat.dead_interval_ms / 2000
+
+
+def _turn_of(sessions: list[int], room: int, turn: int) -> list[int]:
+    """Return `room` of the sessions, others each turn, so that all have their turn."""
+    if len(sessions) <= room:
+        return sessions
+    rounds = math.ceil(len(sessions) / room)
+    return sessions[turn % rounds * room :][:room]
 
 
 def _without_sequences(heard: Mapping[int, Echo]) -> dict[int, Echo]:

@@ -10,6 +10,7 @@ rotations of keys not being faults. Stations hear each other if they are joined 
 - At least one does, if one is able to (it is up, knows the address, may announce it and has its subnet), after 5 T, and
   2 T more for each live station that comes first and does not claim. After the death of a station alone: T and a
   heartbeat, if the next one is able.
+- From 41 stations on, lists of what is heard need several messages: 2 T more for each after the first.
 - If frames are then lost on the only way from A to B: A yields once B has shown that it receives frames, with the first
   heartbeat or request for an address of its own that reaches it, and gets what B claims back when B hears A again.
 
