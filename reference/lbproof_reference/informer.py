@@ -6,6 +6,7 @@ It survives an unavailable API server: its objects stay, and a version that is t
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 from contextlib import aclosing
 from typing import TYPE_CHECKING
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 _PAGE = 100  # parsing a page takes milliseconds, in which no heartbeat is sent
 _RETRY_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0)
+_LASTED_SECONDS = 5.0
+"""Duration after which the end of a watch is no failure."""
 _GONE = 410
 
 log = structlog.get_logger()
@@ -38,23 +41,28 @@ class Informer:
         self._skip_log = SkipLog()
 
     async def run(self) -> None:
-        """List, then watch, until cancelled; list again after a malformed response."""
+        """List, then watch, until cancelled; list again after a malformed response.
+
+        The pauses between attempts grow, unless a watch lasted.
+        """
         failures = 0
+        clock = asyncio.get_running_loop().time
         while True:
+            began = math.inf
+            pause = _RETRY_SECONDS[min(failures, len(_RETRY_SECONDS) - 1)]
             try:
                 if not self._version:
                     await self._list()
+                began = clock()
                 await self._watch()
-                failures = 0
             except (httpx.HTTPError, OSError, *MALFORMED_OBJECT) as error:
                 gone = isinstance(error, httpx.HTTPStatusError) and error.response.status_code == _GONE
                 if gone or isinstance(error, MALFORMED_OBJECT):
                     self._version = ""
-                pause = _RETRY_SECONDS[min(failures, len(_RETRY_SECONDS) - 1)]
-                failures += 1
                 what = "malformed response" if isinstance(error, MALFORMED_OBJECT) else "API server unavailable"
                 log.warning(what, path=self._path, error=repr(error), retry_seconds=pause)
-                await asyncio.sleep(pause)
+            failures = 0 if clock() - began > _LASTED_SECONDS else failures + 1
+            await asyncio.sleep(pause)
 
     async def _list(self) -> None:
         found: dict[str, Object] = {}

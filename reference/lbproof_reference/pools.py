@@ -97,15 +97,20 @@ def parse_range(text: str) -> AddressRange:
     return address_range
 
 
+def parse_ip(text: str) -> IP:
+    """Parse an address. Raises ValueError, also for a zone (RFC 4007), which would make one address two."""
+    if "%" in text:
+        raise ValueError("a zone is not allowed")
+    return ipaddress.ip_address(text)
+
+
 def _first_and_last(text: str) -> tuple[IP, IP]:
     if len(text) > _LONGEST:
         raise BadPoolError(f"{text[:_LONGEST]!r}... of {len(text)} characters is not a CIDR or a range")
     entry = text.strip()
     try:
-        if "%" in entry:
-            raise ValueError("a zone is not allowed")  # noqa: TRY301 - caught below
         if "-" in entry:
-            first, last = (ipaddress.ip_address(part.strip()) for part in entry.split("-", 1))
+            first, last = (parse_ip(part.strip()) for part in entry.split("-", 1))
             return first, last
         if re.search(r"/(0|[1-9]\d*)$", entry, re.ASCII):
             network = ipaddress.ip_network(entry, strict=False)

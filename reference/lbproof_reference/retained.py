@@ -9,12 +9,13 @@ It cannot be written while the controller is away: the address of a pool that is
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import httpx
 import structlog
+
+from lbproof_reference.pools import parse_ip
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 RECORD = "lbproof-retained"
 _RETRY_SECONDS = 1.0
-_SERVER_ERROR = 500
+_NOT_FOUND = 404
 
 log = structlog.get_logger()
 
@@ -59,19 +60,19 @@ def parse_record(data: Mapping[str, str], skip_log: SkipLog) -> dict[str, Retain
     for name, value in data.items():
         with skip_log.reading(RECORD, name):
             uid, ip, pool = value.split(" ")
-            found[name.replace(".", "/", 1)] = Retained(uid=uid, ip=ipaddress.ip_address(ip), pool=pool)
+            found[name.replace(".", "/", 1)] = Retained(uid=uid, ip=parse_ip(ip), pool=pool)
     return found
 
 
 async def read_record(kube: Kube, namespace: str) -> dict[str, str]:
-    """Return the data of the record; empty if it does not exist. Retried while the API server is unavailable."""
+    """Return the data of the record; empty if it does not exist. Any other answer is no record and is retried."""
     while True:
         try:
             data: dict[str, str] = (await kube.call("GET", record_path(namespace))).get("data") or {}
         except httpx.HTTPError as error:
-            log.warning("record of retained addresses not read", error=repr(error))
-            if isinstance(error, httpx.HTTPStatusError) and error.response.status_code < _SERVER_ERROR:
+            if isinstance(error, httpx.HTTPStatusError) and error.response.status_code == _NOT_FOUND:
                 return {}
+            log.warning("record of retained addresses not read", error=repr(error))
             await asyncio.sleep(_RETRY_SECONDS)
         else:
             return data

@@ -13,8 +13,12 @@ import certifi
 class ScriptedApi:
     """HTTP server on loopback for one resource."""
 
-    def __init__(self, account: Path, items: list[str], watches: list[bytes]) -> None:
-        """Return `items` (objects as JSON) for every list; a watch after the last of `watches` sends nothing."""
+    def __init__(self, account: Path, items: list[str], watches: list[bytes], *, closes: bool = False) -> None:
+        """Return `items` (objects as JSON) for every list; a watch after the last of `watches` sends nothing.
+
+        With `closes`, the server ends each of `watches` after its content.
+        """
+        self._closes = closes
         self.account, self.items, self._watches = account, items, watches
         self.lists = 0
         self.watched: list[str] = []
@@ -47,7 +51,8 @@ class ScriptedApi:
             if len(self.watched) <= len(self._watches):
                 writer.write(self._watches[len(self.watched) - 1])
             await writer.drain()
-            await reader.read()  # until the client disconnects
+            if not self._closes or len(self.watched) > len(self._watches):
+                await reader.read()  # until the client disconnects
         else:
             self.lists += 1
             text = f'{{"metadata":{{"resourceVersion":"{100 + self.lists}"}},"items":[{",".join(self.items)}]}}'

@@ -269,6 +269,29 @@ def test_buggy_addresses_are_left_out() -> None:
         allocator.allocate(AddressRequest(key="c", requested_ip=ipaddress.ip_address("10.0.1.0")))
 
 
+@pytest.mark.parametrize("text", ["fd00::1%eth0", "fe80::1%1", "fd00::1%"])
+def test_an_address_with_a_zone_is_no_request(text: str) -> None:
+    """A zone would make one address two, so a request with one is refused."""
+    service = {"metadata": {}, "spec": {"loadBalancerIP": text, "ipFamilies": ["IPv6"]}}
+
+    with pytest.raises(AllocationError, match="not an IP address"):
+        read_address_request("a", service)
+
+
+def test_addresses_that_come_and_go_leave_one_entry_each() -> None:
+    """Requesting and releasing an address again and again does not make the free list grow."""
+    allocator = Allocator([pool(0, 7)])
+    for key in "ab":
+        allocator.allocate(AddressRequest(key=key))
+    allocator.release("a")
+    for _ in range(9):
+        allocator.allocate(AddressRequest(key="c", requested_ip=ip(0)))
+        allocator.release("c")
+
+    free_list = allocator._free_lists["p", 4]  # noqa: SLF001 - its size shows in no result
+    assert len(free_list._returned) == 1  # noqa: SLF001
+
+
 def test_contradicting_requests_are_no_wish() -> None:
     """A field and an annotation that disagree fail; equal ones are one request."""
     both = {

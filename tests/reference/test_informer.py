@@ -130,6 +130,41 @@ def test_a_list_that_comes_again_is_compared_at_any_depth(tmp_path: Path, depth:
     asyncio.run(follow())
 
 
+class ShortPauses:
+    """The module asyncio as the informer sees it, with a `sleep` that records its argument and soon returns."""
+
+    def __init__(self) -> None:
+        self.asked: list[float] = []
+
+    def __getattr__(self, name: str) -> object:
+        """Return what the module has."""
+        return getattr(asyncio, name)
+
+    async def sleep(self, seconds: float) -> None:
+        """Record a pause in seconds."""
+        self.asked.append(seconds)
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("sent", [b"", b'{"type":"ERROR","object":{"code":410}}\n'])
+def test_watches_that_end_at_once_are_repeated_with_growing_pauses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sent: bytes
+) -> None:
+    """Neither a watch that the server closes at once nor one that begins with an error is repeated without a pause."""
+    pauses = ShortPauses()
+    monkeypatch.setattr("lbproof_reference.informer.asyncio", pauses)
+
+    async def follow() -> None:
+        api = ScriptedApi(tmp_path, [], [sent] * 6, closes=True)
+        async with following(api), asyncio.timeout(20):
+            while len(api.watched) < 6:  # noqa: ASYNC110 - it tells nobody
+                await asyncio.sleep(0.01)
+
+    asyncio.run(follow())
+    assert len(pauses.asked) >= 5
+    assert pauses.asked[4] > pauses.asked[0] > 0
+
+
 def test_json_is_read_as_it_is_but_for_what_lies_too_deep() -> None:
     """Brackets and escapes in strings do not count as nesting."""
     fine = {"a": ['[{"\\', {"b": None}], "c": "}]"}

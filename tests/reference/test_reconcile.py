@@ -7,10 +7,13 @@ from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import httpx
+import pytest
 from tests.reference.fake_api import FakeApi
 
 from lbproof_reference.controller.loop import Controller
 from lbproof_reference.kube import SERVICES, metallb_path
+from lbproof_reference.retained import RECORD
+from lbproof_reference.services import ALLOCATED
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -115,6 +118,68 @@ def test_a_pool_of_another_namespace_assigns_nothing() -> None:
 
     asyncio.run(start())
     assert shown(api, "a") == ["10.0.0.1"]
+
+
+@pytest.mark.parametrize("status", [401, 403, 408, 429, 500])
+def test_only_an_absent_record_is_an_empty_one(status: int) -> None:
+    """A Service keeps the recorded address of a deleted pool whatever the API server answers at first."""
+    api = FakeApi()
+    answers = [status, status]
+
+    async def call(method: str, path: str, body: Any = None, **_: str | int) -> Any:  # noqa: ANN401 - JSON
+        if method == "GET" and path.endswith(RECORD):
+            if answers:
+                request = httpx.Request(method, f"http://fake{path}")
+                response = httpx.Response(answers.pop(), request=request)
+                raise httpx.HTTPStatusError("refused", request=request, response=response)
+            return {"data": {"ns.a": "uid-a 10.9.0.1 gone"}}
+        return await FakeApi.call(api, method, path, body)
+
+    async def start() -> None:
+        api.call = call  # type: ignore[method-assign] # one answer differs
+        api.put(POOLS, pool("web", "10.0.0.1/32"))
+        api.put(SERVICES, {**service("a"), "status": {"loadBalancer": {"ingress": [{"ip": "10.9.0.1"}]}}})
+        api.put(SERVICES, service("b"))
+        async with controlled(api):
+            await until(lambda: bool(shown(api, "b")))
+
+    asyncio.run(start())
+    assert (shown(api, "a"), shown(api, "b")) == (["10.9.0.1"], ["10.0.0.1"])
+
+
+@pytest.mark.parametrize("forged", [["10.0.0.2"], ["10.0.0.2", "10.0.0.1"]])
+def test_an_older_service_does_not_take_an_address_by_its_status(forged: list[str]) -> None:
+    """Of two statuses with one address, the one that its annotation confirms keeps it after a start."""
+    api = FakeApi()
+    thief, victim = service("a"), service("b")
+    for who, noted, ips in ((thief, "10.0.0.1", forged), (victim, "10.0.0.2", ["10.0.0.2"])):
+        who["metadata"]["annotations"] = {ALLOCATED: noted}
+        who["status"] = {"loadBalancer": {"ingress": [{"ip": ip} for ip in ips]}}
+
+    async def start() -> None:
+        api.put(POOLS, pool("web", "10.0.0.0/28"))
+        api.put(SERVICES, thief)
+        api.put(SERVICES, victim)
+        async with controlled(api):
+            await until(lambda: shown(api, "a") != forged or shown(api, "b") != ["10.0.0.2"])
+
+    asyncio.run(start())
+    assert shown(api, "b") == ["10.0.0.2"]
+
+
+def test_a_secret_that_was_deleted_is_created_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The Secret of the heartbeats exists again after somebody deleted it, without a restart of the controller."""
+    api = FakeApi()
+    monkeypatch.setattr("lbproof_reference.controller.loop._SECRET_SECONDS", 0.01, raising=False)
+
+    def created() -> int:
+        return sum(method == "POST" and path.endswith("/secrets") for method, path, _ in api.written)
+
+    async def start() -> None:
+        async with controlled(api):
+            await until(lambda: created() >= 2)
+
+    asyncio.run(start())
 
 
 def events(api: FakeApi, reason: str) -> list[tuple[str, str, str]]:

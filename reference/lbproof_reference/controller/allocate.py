@@ -10,11 +10,10 @@ are in a heap.
 from __future__ import annotations
 
 import heapq
-import ipaddress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lbproof_reference.pools import IP, Pool, build_index, ip_from_int, pool_holding
+from lbproof_reference.pools import IP, Pool, build_index, ip_from_int, parse_ip, pool_holding
 from lbproof_reference.services import annotation
 
 if TYPE_CHECKING:
@@ -56,7 +55,7 @@ def read_address_request(key: str, service: Object) -> AddressRequest:
         if "," in requested:
             raise AllocationError(f"invalid request {requested!r}: one address can be asked for")
         try:
-            requested_ip = ipaddress.ip_address(requested.strip())
+            requested_ip = parse_ip(requested.strip())
         except ValueError as error:
             raise AllocationError(f"invalid request {requested!r}: not an IP address") from error
     family = 6 if (spec.get("ipFamilies") or ["IPv4"])[0] == "IPv6" else 4
@@ -74,10 +73,13 @@ class FreeList:
         self._range_index = 0
         self._cursor = self._ranges[0].first if self._ranges else 0
         self._returned: list[int] = []
+        self._in_heap: set[int] = set()
 
     def put_back(self, number: int) -> None:
         """Return a released address to the list."""
-        if self._range_index >= len(self._ranges) or number < self._cursor:
+        below_cursor = self._range_index >= len(self._ranges) or number < self._cursor
+        if below_cursor and number not in self._in_heap:
+            self._in_heap.add(number)
             heapq.heappush(self._returned, number)
 
     def take(self, held: dict[IP, str]) -> IP | None:
@@ -90,7 +92,9 @@ class FreeList:
 
     def _next(self) -> int | None:
         if self._returned:
-            return heapq.heappop(self._returned)
+            number = heapq.heappop(self._returned)
+            self._in_heap.discard(number)
+            return number
         if self._range_index >= len(self._ranges):
             return None
         number = self._cursor

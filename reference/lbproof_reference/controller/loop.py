@@ -12,7 +12,6 @@ gets a new one. Pools and advertisements of other namespaces are reported to the
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import secrets
 from base64 import b64encode
 from typing import TYPE_CHECKING
@@ -29,7 +28,7 @@ from lbproof_reference.events import EventRecorder
 from lbproof_reference.informer import Informer
 from lbproof_reference.kube import NODES, SERVICES, Kube, Object, labels_of, metallb_path
 from lbproof_reference.nodes import node_addresses, relevant_fields
-from lbproof_reference.pools import parse_pools
+from lbproof_reference.pools import parse_ip, parse_pools
 from lbproof_reference.retained import Retained, parse_record, record_key
 from lbproof_reference.services import ALLOCATED, FROM_POOL, annotated_ip, annotated_pool, ingress_ips, is_managed
 
@@ -41,6 +40,8 @@ SECRET_NAME = "lbproof-heartbeat"  # noqa: S105 - the name of a Secret, not its 
 _WRITERS = 8
 _SETTLE_SECONDS = 1.0
 """Delay before a missing advertisement is reported, because objects that belong together are created one by one."""
+_SECRET_SECONDS = 10.0
+"""Period of the attempts to create a Secret that exists; as long new speaker Pods may wait after it was deleted."""
 _CONFLICT = 409
 _NOT_FOUND = 404  # deleted; the watch reports it
 _REJECTED = (400, 413, 422)
@@ -100,9 +101,12 @@ class Controller:
                 self._group.create_task(self._work())
 
     def _restore(self) -> None:
-        """Restore assignments from statuses first, then, for Services without one, from annotations."""
+        """Restore assignments from statuses that annotations confirm, from other statuses, then from annotations.
+
+        So nobody who may write only a status takes the address of another Service, however old the own one is.
+        """
         self._recorded = parse_record(self._retained.data, self._skip_log)
-        for restore in (self._restore_from_status, self._restore_from_annotations):
+        for restore in (self._restore_confirmed, self._restore_from_status, self._restore_from_annotations):
             for key in self._by_age(self.services.objects):
                 service = self.services.objects[key]
                 with self._skip_log.reading("Service", key):
@@ -112,13 +116,20 @@ class Controller:
     def _restore_from_annotations(self, key: str, service: Object) -> None:
         """Restore an address of which the status was lost; it is no more than a request, which any author can make."""
         if text := annotated_ip(service):
-            ip = ipaddress.ip_address(text)
+            ip = parse_ip(text)
             if self._allocator.pool_of(ip) and not self._allocator.is_of_node(ip):
                 self._allocator.assign(key, ip)
 
+    def _restore_confirmed(self, key: str, service: Object) -> None:
+        self._restore_addresses(key, service, [ip for ip in ingress_ips(service) if ip == annotated_ip(service)])
+
     def _restore_from_status(self, key: str, service: Object) -> None:
-        for text in ingress_ips(service):
-            ip = ipaddress.ip_address(text)
+        self._restore_addresses(key, service, ingress_ips(service))
+
+    def _restore_addresses(self, key: str, service: Object, texts: list[str]) -> None:
+        """Assign the first of these addresses of its status that it may keep."""
+        for text in texts:
+            ip = parse_ip(text)
             pool = self._allocator.pool_holding(ip)
             recorded = self._recorded.get(key)
             if recorded and (recorded.uid, recorded.ip) == (service["metadata"]["uid"], ip):
@@ -300,7 +311,10 @@ class Controller:
         await self._kube.call("PATCH", f"/api/v1/namespaces/{meta['namespace']}/services/{meta['name']}/status", body)
 
     async def _ensure_secret(self) -> None:
-        """Create the Secret with the speakers' heartbeat key if it does not exist."""
+        """Create the Secret with the speakers' heartbeat key whenever it does not exist.
+
+        Creation is attempted again and again, because the controller may not read Secrets.
+        """
         path = f"/api/v1/namespaces/{self._namespace}/secrets"
         key = b64encode(secrets.token_bytes(32)).decode()
         body: Object = {"metadata": {"name": SECRET_NAME}, "data": {"key": key}}
@@ -308,12 +322,13 @@ class Controller:
             try:
                 await self._kube.call("POST", path, body)
             except httpx.HTTPError as error:
-                if isinstance(error, httpx.HTTPStatusError) and error.response.status_code == _CONFLICT:
-                    return
-                log.warning("cannot create the speakers' Secret", error=repr(error))
+                exists = isinstance(error, httpx.HTTPStatusError) and error.response.status_code == _CONFLICT
+                if not exists:
+                    log.warning("cannot create the speakers' Secret", error=repr(error))
             else:
-                return
-            await asyncio.sleep(1)
+                exists = True
+                log.info("created the speakers' Secret")
+            await asyncio.sleep(_SECRET_SECONDS if exists else 1)
 
 
 def _is_annotated(service: Object) -> bool:

@@ -12,14 +12,13 @@ was written by the controller; both are taken as its word. Annotations are not r
 
 from __future__ import annotations
 
-import ipaddress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from lbproof_reference.advertisements import Advertisement
 from lbproof_reference.kube import key_of, labels_of
 from lbproof_reference.nodes import EXCLUDED, node_addresses
-from lbproof_reference.pools import build_index, parse_pools, pool_holding
+from lbproof_reference.pools import build_index, parse_ip, parse_pools, pool_holding
 from lbproof_reference.reading import SkipLog
 from lbproof_reference.services import ingress_ips, is_managed
 from lbproof_reference.speaker.plan import Allowed, Offer
@@ -81,7 +80,7 @@ class AnnouncementPolicy:
         texts = ingress_ips(service)
         for text in texts:
             with self._skip_log.reading("address", f"{key} {text}"):
-                ip = ipaddress.ip_address(text)
+                ip = parse_ip(text)
                 pool = pool_holding(ip, self._index) or known.get(ip)
                 if pool is None or ip in self._of_nodes:
                     raise ValueError("not announced: of a node, or in no pool and never announced before")
