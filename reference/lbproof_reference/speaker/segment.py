@@ -42,8 +42,10 @@ PATIENCE = 2
 """Dead intervals after which a winner that has not claimed an address is passed over."""
 LISTEN = 3
 """Most dead intervals to listen for, while sessions are heard that are not proven."""
+REPEAT = 2
+"""Dead intervals in which a changed chunk is sent again, as messages may be lost; then it is sent in its turn."""
 _HURRY = 8
-"""Fraction of a dead interval between messages that answer a new session."""
+"""Fraction of a dead interval between messages that answer a new session, or repeat a chunk."""
 _RECEIVED_SECONDS = 1.0
 
 
@@ -71,7 +73,8 @@ class Segment:
         self._pending: dict[bytes, None] = {}  # addresses to decide on, in order
         self._chunks = Chunks(room_for_claims(me))
         self._unsent_chunks: set[int] = set()
-        self._sent_once: set[int] = set()
+        self._repeat_until: dict[int, float] = {}  # chunks that changed
+        self._chunk_sent: dict[int, float] = {}
         self._sequence = self._turn = 0
         self._is_hurried = False
         self._sent = self._received = -math.inf  # times of messages and frames
@@ -152,6 +155,8 @@ class Segment:
         In that case answer nothing until a dead interval has passed, and let any peer's claim win over our own.
         """
         self.peers.restart_timers(now)
+        for address, (station, _) in self._awaited.items():
+            self._awaited[address] = station, now + PATIENCE * self._dead_interval
         self._received = -math.inf  # frames in the queue may have come before the suspension
         if gap >= self._dead_interval:
             self._listen_from, self._listened = now, False
@@ -161,7 +166,8 @@ class Segment:
     def reconcile(self, now: float, most: int | None = None) -> Plan:
         """Apply the plan for the pending addresses (at most `most`), and return it.
 
-        An address is in `defend` once per contest. `is_settled` tells whether addresses are left.
+        An address is in `defend` once per contest; its claim is in each heartbeat until the peer withdraws.
+        `is_settled` tells whether addresses are left.
         """
         listening = self._is_listening(now)
         if not listening and not self._listened:
@@ -169,8 +175,9 @@ class Segment:
         self._listened = not listening
         for address, (station, until) in self._awaited.items():
             if until <= now:
-                self._passed_over.setdefault(address, set()).add(station)
                 self._pending[address] = None
+                if not self._has_claimed(station, address):
+                    self._passed_over.setdefault(address, set()).add(station)
         addresses = list(islice(self._pending, most))
         peers = {
             station: PeerView(subnets=peer.subnets, claims=peer.claims, leaving=peer.leaving, hearing=peer.hearing)
@@ -213,10 +220,16 @@ class Segment:
         self._mark_all_pending()
 
     def heartbeats(self, now: float) -> list[Heartbeat]:
-        """Return the due messages: the next chunk, changed chunks, and those changed the last time."""
+        """Return the due messages: the next chunk, changed chunks, and those with claims that a peer contests."""
         self._turn = (self._turn + 1) % len(self._chunks)
-        due = self._unsent_chunks | self._sent_once | {self._turn}
-        self._sent_once, self._unsent_chunks = self._unsent_chunks, set()
+        contested = {self._chunks.number_of(address) for address in self._contested & self.claims.keys()}
+        self._repeat_until = {number: until for number, until in self._repeat_until.items() if until > now}
+        self._repeat_until |= dict.fromkeys(self._unsent_chunks, now + REPEAT * self._dead_interval)
+        oldest = now - self._dead_interval / _HURRY
+        again = {n for n in self._repeat_until.keys() | contested if self._chunk_sent.get(n, -math.inf) <= oldest}
+        due = self._unsent_chunks | again | {self._turn}
+        self._unsent_chunks = set()
+        self._chunk_sent |= dict.fromkeys(due, now)
         self._sent, self._is_hurried = now, False
         heard, rounds = self.peers.heard(self._sequence + 1, now)
         common = Heartbeat(
@@ -236,6 +249,10 @@ class Segment:
         if self._unsent_chunks:
             return self._sent
         return self._sent + self._dead_interval / _HURRY if self._is_hurried or self.peers.has_new else None
+
+    def _has_claimed(self, station: Station, address: bytes) -> bool:
+        peer = self.peers.live.get(station)
+        return peer is not None and address in peer.claims
 
     def _is_listening(self, now: float) -> bool:
         passed = now - self._listen_from
