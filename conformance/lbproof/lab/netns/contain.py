@@ -5,9 +5,11 @@ of a configuration that `container.py` writes and of a pipe. It is the first pro
 network namespace of its pod. When something fails it writes one line to the pipe and ends with exit code 128; the pipe
 closes when the program runs.
 
-The steps and their order are runc's (libcontainer, `rootfs_linux.go` and `init_linux.go`). Paths of the machine are
-opened before `pivot_root` and mounted by descriptor after it, so that no path of a pod, with `..` or a link in it, is
-resolved outside the container's root. Every descriptor is closed before the working directory is entered.
+The steps and their order are runc's (libcontainer, `rootfs_linux.go` and `init_linux.go`). What the container sees of
+the machine becomes detached mounts before `pivot_root`, and the machine's root is unmounted just after it, before the
+first of them is attached. Paths of a pod are resolved beneath the container's root, never through a link of /proc
+(openat2(2)); nothing is mounted in /proc (CVE-2019-16884), and no file that a pod can replace decides on a privilege.
+Every descriptor is closed before the working directory is entered.
 """
 
 from __future__ import annotations
@@ -27,8 +29,11 @@ libc = ctypes.CDLL(None, use_errno=True)
 NEW_MOUNT, NEW_UTS, NEW_IPC = 0x00020000, 0x04000000, 0x08000000
 RDONLY, NOSUID, NODEV, NOEXEC, REMOUNT, BIND, REC, PRIVATE = 1, 2, 4, 8, 32, 4096, 16384, 1 << 18
 DETACH = 2
-SYS_OPENAT2, IN_ROOT, NO_MAGICLINKS = 437, 0x10, 0x02
-SET_DUMPABLE, CAPBSET_DROP, SET_NO_NEW_PRIVS = 4, 24, 38
+SYSTEM_CALLS = {"open_tree": 428, "move_mount": 429, "openat2": 437, "mount_setattr": 442}
+"""Numbers of system calls that libc may have no function for; the same on every architecture."""
+IN_ROOT, NO_MAGICLINKS = 0x10, 0x02
+EMPTY_PATH, TREE_CLONE, FROM_EMPTY_PATH, TO_EMPTY_PATH = 0x1000, 1, 0x04, 0x40
+SET_DUMPABLE, CAPBSET_READ, CAPBSET_DROP, SET_NO_NEW_PRIVS = 4, 23, 24, 38
 CAPABILITY_VERSION = 0x20080522
 SIG_DFL = 0
 
@@ -44,12 +49,16 @@ MASKED = (
 READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 """Paths that an unprivileged container does not write to."""
 OLD = "/.old"
-"""Where the machine's root is until everything of it that the container sees is mounted."""
+"""Where `pivot_root` puts the machine's root, which is unmounted at once."""
 
 
-def call(function: str, *arguments: int | bytes | None) -> int:
-    """Call a function of libc. Raises `OSError`."""
-    result = getattr(libc, function)(*(ctypes.c_ulong(one) if isinstance(one, int) else one for one in arguments))
+def call(function: str, *arguments: int | bytes | ctypes.Array[Any] | None) -> int:
+    """Call a function of libc, or a system call of `SYSTEM_CALLS`. Raises `OSError`."""
+    given = [ctypes.c_ulong(one) if isinstance(one, int) else one for one in arguments]
+    if function in SYSTEM_CALLS:
+        result = libc.syscall(ctypes.c_ulong(SYSTEM_CALLS[function]), *given)
+    else:
+        result = getattr(libc, function)(*given)
     if result == -1:
         code = ctypes.get_errno()
         words = [os.fsdecode(one) for one in arguments if isinstance(one, bytes)]
@@ -62,15 +71,26 @@ def mount(source: str, target: str, kind: str = "", flags: int = 0, options: str
     call("mount", os.fsencode(source), os.fsencode(target), os.fsencode(kind), flags, os.fsencode(options))
 
 
-def bind(descriptor: int, target: str, flags: int) -> None:
-    """Mount what a descriptor is open on at a path, which is made if need be."""
-    if stat.S_ISDIR(os.fstat(descriptor).st_mode):
-        os.makedirs(target, exist_ok=True)
-    elif not os.path.exists(target):
-        os.makedirs(os.path.dirname(target), exist_ok=True)
-        os.close(os.open(target, os.O_CREAT | os.O_CLOEXEC, 0o644))
-    mount(f"/proc/self/fd/{descriptor}", target, flags=BIND)
-    mount("", target, flags=REMOUNT | BIND | flags)
+def detached(path: int, flags: int) -> int:
+    """Return a mount of what a descriptor is open on, which is attached nowhere yet, and close the descriptor."""
+    tree = call("open_tree", path, b"", EMPTY_PATH | TREE_CLONE | os.O_CLOEXEC)
+    os.close(path)
+    call("mount_setattr", tree, b"", EMPTY_PATH, (ctypes.c_uint64 * 4)(flags, 0, 0, 0), 32)
+    return tree
+
+
+def attach(tree: int, target: str) -> None:
+    """Attach a detached mount at a path beneath the root, which is made if need be, and close its descriptor.
+
+    Raises `OSError` for a path that leads into /proc, as runc.
+    """
+    folder = os.open("/", os.O_PATH | os.O_CLOEXEC)
+    place = made_beneath(folder, target, "directory" if stat.S_ISDIR(os.fstat(tree).st_mode) else "file")
+    if os.fstat(place).st_dev == os.stat("/proc").st_dev:
+        raise OSError(f"nothing can be mounted at {target}: it is in /proc")
+    call("move_mount", tree, b"", place, b"", FROM_EMPTY_PATH | TO_EMPTY_PATH)
+    for descriptor in (folder, place, tree):
+        os.close(descriptor)
 
 
 def write(path: str, text: str) -> None:
@@ -79,23 +99,10 @@ def write(path: str, text: str) -> None:
         file.write(text.encode())
 
 
-class _How(ctypes.Structure):
-    """`struct open_how` of openat2(2)."""
-
-    _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
-
-
 def beneath(folder: int, path: str) -> int:
     """Open a path, with links and `..` resolved as if `folder` were the root (openat2(2), RESOLVE_IN_ROOT)."""
-    how = _How(flags=os.O_PATH | os.O_CLOEXEC, mode=0, resolve=IN_ROOT | NO_MAGICLINKS)
-    libc.syscall.restype = ctypes.c_long
-    found = libc.syscall(
-        ctypes.c_long(SYS_OPENAT2), folder, os.fsencode(path or "."), ctypes.byref(how), ctypes.sizeof(how)
-    )
-    if found == -1:
-        code = ctypes.get_errno()
-        raise OSError(code, os.strerror(code), path)
-    return int(found)
+    how = (ctypes.c_uint64 * 3)(os.O_PATH | os.O_CLOEXEC, 0, IN_ROOT | NO_MAGICLINKS)  # flags, mode, resolve
+    return call("openat2", folder, os.fsencode(path or "."), how, 24)
 
 
 def made_beneath(folder: int, path: str, kind: str) -> int:
@@ -116,16 +123,16 @@ def made_beneath(folder: int, path: str, kind: str) -> int:
 
 
 def opened(row: dict[str, Any]) -> int | str:
-    """Return a descriptor of what is to be mounted, or the target of the link that stands at its place."""
+    """Return a detached mount of what the container sees, or the target of the link that stands at its place."""
     source = row["source"]
     if row["link"] and os.path.islink(source):
         return str(os.readlink(source))
     descriptor = os.open(source, os.O_PATH | os.O_CLOEXEC)
-    if row["sub"] is None:
-        return descriptor
-    inner = made_beneath(descriptor, row["sub"], row["make"])
-    os.close(descriptor)
-    return inner
+    if row["sub"] is not None:
+        inner = made_beneath(descriptor, row["sub"], row["make"])
+        os.close(descriptor)
+        descriptor = inner
+    return detached(descriptor, NODEV | (RDONLY if row["read_only"] else 0))
 
 
 def root(config: dict[str, Any]) -> None:
@@ -133,39 +140,38 @@ def root(config: dict[str, Any]) -> None:
     call("unshare", NEW_MOUNT | NEW_UTS | (0 if config["host_ipc"] else NEW_IPC))
     mount("", "/", flags=REC | PRIVATE)
     mounts = [(row, opened(row)) for row in config["mounts"]]
-    devices = {name: os.open(f"/dev/{name}", os.O_PATH | os.O_CLOEXEC) for name in DEVICES}
+    devices = {name: detached(os.open(f"/dev/{name}", os.O_PATH | os.O_CLOEXEC), NOSUID | NOEXEC) for name in DEVICES}
     mount("root", config["root"], "tmpfs", NODEV, "mode=755")
     os.mkdir(config["root"] + OLD)
     call("pivot_root", os.fsencode(config["root"]), os.fsencode(config["root"] + OLD))
     os.chdir("/")
+    call("umount2", os.fsencode(OLD), DETACH)
+    os.rmdir(OLD)
     for directory in DIRECTORIES:
         os.makedirs(directory)
     for directory in ("tmp", "var/tmp"):
         os.chmod(directory, 0o1777)  # noqa: S103 - as /tmp of any image
     for name, text in config["files"].items():
         write(name, text)
-    kernel(config)
+    mount("proc", "/proc", "proc", NOSUID | NODEV | NOEXEC)
     device_files(devices)
+    kernel(config)
     for row, source in mounts:
         if isinstance(source, int):
-            bind(source, row["target"], NODEV | (RDONLY if row["read_only"] else 0))
+            attach(source, row["target"])
         elif not os.path.lexists(row["target"]):
             os.makedirs(os.path.dirname(row["target"]), exist_ok=True)
             os.symlink(source, row["target"])
-    for descriptor in (*devices.values(), *(source for _, source in mounts if isinstance(source, int))):
-        os.close(descriptor)
-    call("umount2", os.fsencode(OLD), DETACH)
-    os.rmdir(OLD)
-    if not config["directory"].startswith(("/proc/", "/sys/")):
-        os.makedirs(config["directory"], exist_ok=True)
+    folder = os.open("/", os.O_PATH | os.O_CLOEXEC)
+    os.close(made_beneath(folder, config["directory"], "directory"))
+    os.close(folder)
     if config["read_only_root"]:
         mount("", "/", flags=REMOUNT | BIND | RDONLY | NODEV)
 
 
 def kernel(config: dict[str, Any]) -> None:
-    """Mount /proc and /sys, and set what of the kernel belongs to the container's namespaces."""
+    """Mount /sys, mask what is the machine's, and set what of the kernel belongs to the container's namespaces."""
     privileged = config["privileged"]
-    mount("proc", "/proc", "proc", NOSUID | NODEV | NOEXEC)
     mount("sysfs", "/sys", "sysfs", NOSUID | NODEV | NOEXEC | (0 if privileged else RDONLY))
     hostname = os.fsencode(config["hostname"])
     call("sethostname", hostname, len(hostname))
@@ -173,13 +179,11 @@ def kernel(config: dict[str, Any]) -> None:
         write("/proc/sys/" + name.replace(".", "/"), value)
     if privileged:
         return
-    null = os.open(f"{OLD}/dev/null", os.O_PATH | os.O_CLOEXEC)
     for path in filter(os.path.exists, MASKED):
         if os.path.isdir(path):
             mount("masked", path, "tmpfs", RDONLY | NOSUID | NODEV | NOEXEC, "size=0")
         else:
-            mount(f"/proc/self/fd/{null}", path, flags=BIND)
-    os.close(null)
+            mount("/dev/null", path, flags=BIND)
     for path in filter(os.path.exists, READ_ONLY):
         mount(path, path, flags=BIND | REC)
         mount("", path, flags=REMOUNT | BIND | RDONLY | NOSUID | NODEV | NOEXEC)
@@ -188,8 +192,8 @@ def kernel(config: dict[str, Any]) -> None:
 def device_files(devices: dict[str, int]) -> None:
     """Fill /dev as a runtime does: the harmless devices, terminals and shared memory of its own."""
     mount("dev", "/dev", "tmpfs", NOSUID | NODEV, "mode=755,size=64k")
-    for name, descriptor in devices.items():
-        bind(descriptor, f"/dev/{name}", NOSUID | NOEXEC)
+    for name, tree in devices.items():
+        attach(tree, f"/dev/{name}")
     for name, target in LINKS.items():
         os.symlink(target, f"/dev/{name}")
     os.mkdir("/dev/pts")
@@ -207,22 +211,30 @@ def join(pid: int) -> None:
         os.close(space)
 
 
+def enter(directory: str) -> None:
+    """Make a directory beneath the root the working directory."""
+    folder = os.open("/", os.O_PATH | os.O_CLOEXEC)
+    inner = beneath(folder, directory)
+    os.fchdir(inner)
+    os.close(inner)
+    os.close(folder)
+
+
 def privileges(config: dict[str, Any]) -> None:
     """Become the container's user, with its capabilities and no way to more."""
     user, group, mask = config["user"], config["group"], config["capabilities"]
     for descriptor in (1, 2):
         if stat.S_ISREG(os.fstat(descriptor).st_mode):
             os.fchown(descriptor, user, group)  # so that it can be opened as /dev/stdout, as runc does
-    with open("/proc/sys/kernel/cap_last_cap", "rb") as file:
-        last = int(file.read())
-    for number in range(last + 1):
-        if not mask >> number & 1:
+    for number in range(64):
+        held = libc.prctl(CAPBSET_READ, ctypes.c_ulong(number)) == 1  # -1 for one that the kernel does not know
+        if held and not mask >> number & 1:
             call("prctl", CAPBSET_DROP, number)
     os.setgroups(config["groups"])
     os.setresgid(group, group, group)
     os.setresuid(user, user, user)
-    held = 0 if user else mask  # another user gets none but by a file's capabilities, within the bounding set
-    low, high = held & 0xFFFFFFFF, held >> 32
+    own = 0 if user else mask  # another user gets none but by a file's capabilities, within the bounding set
+    low, high = own & 0xFFFFFFFF, own >> 32
     data = (ctypes.c_uint32 * 6)(low, low, 0, high, high, 0)  # effective, permitted, inheritable
     call("capset", bytes((ctypes.c_uint32 * 2)(CAPABILITY_VERSION, 0)), bytes(data))
     if config["no_new_privileges"]:
@@ -258,7 +270,7 @@ def main() -> None:
             join(config["join"])
         else:
             root(config)
-        os.chdir(config["directory"])
+        enter(config["directory"])
         privileges(config)
         step = "RunContainerError"
         become(config)
