@@ -7,7 +7,7 @@ from functools import partial
 from random import Random
 
 import pytest
-from tests.reference.simulated import DEAD_INTERVAL, STEP, SimulatedLan
+from tests.reference.simulated import DEAD_INTERVAL, INTERVAL, STEP, SimulatedLan
 
 from lbproof_reference.speaker import peers, segment
 from lbproof_reference.speaker.elect import Station, score
@@ -156,3 +156,37 @@ def test_a_station_that_claims_in_time_is_not_passed_over(*, suspended: bool) ->
 
     assert doubles == 0
     assert not lan.of("n2").segment._passed_over.get(address)  # noqa: SLF001 - what a later decision rests on
+
+
+def test_a_flood_of_replays_pushes_no_live_session_out() -> None:
+    """A session that is heard once a heartbeat, among 20 that are heard a hundred times, is soon listed."""
+    lan = SimulatedLan(("n1", "n2"), {})
+    lan.advance(0.1)
+    message = replace(next(beat for beat, _, sender in lan.frames if sender.node == "n1"), heard={})
+    me = peers.Peers(me=Station("n2", "eth0"), session=1, dead_interval=DEAD_INTERVAL)
+    listed = list[bool]()
+    for beat in range(20):
+        for turn in range(400):
+            session = 1000 if turn == 200 else 100 + turn % 20
+            me.receive(replace(message, session=session, sequence=beat + 1), b"", beat * INTERVAL)
+        listed.append(1000 in me.heard(beat + 1, beat * INTERVAL)[0])
+
+    assert any(listed[:8])
+    assert sum(listed) > 4
+
+
+def test_who_relays_is_decided_a_few_times_a_dead_interval(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many messages change what the stations hear, the decision costs little."""
+    decisions = list[float]()
+    decide = peers.Peers._relay_duties  # noqa: SLF001 - counted
+
+    def counted(self: peers.Peers) -> set[int]:
+        decisions.append(0)
+        return decide(self)
+
+    monkeypatch.setattr(peers.Peers, "_relay_duties", counted)
+    nodes = tuple(f"n{number}" for number in range(16))
+    lan = SimulatedLan(nodes, {})
+    lan.advance(2 * DEAD_INTERVAL)
+
+    assert len(decisions) <= (2 * 8 + 1) * len(nodes)
