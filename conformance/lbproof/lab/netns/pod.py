@@ -21,13 +21,13 @@ from lbproof.lab.base import LabError
 from lbproof.lab.common.netns import enter
 from lbproof.lab.netns import container, images, network, security, status
 from lbproof.lab.netns.api import STRATEGIC, UNREACHABLE, ApiError
+from lbproof.lab.netns.pod_container import PodContainer
 from lbproof.lab.netns.probe import ContainerProbe
 from lbproof.lab.netns.processes import end, namespace, send
 from lbproof.lab.netns.volumes import NotYetError, Source
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Sequence
 
     from lbproof.lab.netns.pod_host import PodHost
 
@@ -43,27 +43,6 @@ BACKOFF = (0.5, 1.0, 2.0, 5.0, 10.0, 20.0)
 """Seconds until a container that ended is started again, by how often in a row it did."""
 STEADY = 60.0
 """Seconds after which a container's next end counts as its first."""
-
-
-@dataclass(slots=True, kw_only=True)
-class _Container:
-    """A container of the pod: what is wanted, what is said of it, and its process."""
-
-    spec: dict[str, Any]
-    state: status.Container
-    settings: container.Settings | None = None
-    """What it was last started with."""
-    process: subprocess.Popen[bytes] | None = None
-    pidfd: int = -1
-    began: float = 0.0
-    start_at: float = 0.0
-    ends: int = 0
-    readiness: ContainerProbe | None = None
-    liveness: ContainerProbe | None = None
-
-    def execute(self, command: Sequence[str], timeout: float) -> bool:
-        """Run a command of an `exec` probe in it."""
-        return self.settings is not None and container.execute(self.settings, self.state.pid, command, timeout)
 
 
 @dataclass(slots=True)
@@ -102,13 +81,13 @@ class Pod:
         self._init = [self._container(row, "initContainerStatuses") for row in spec.get("initContainers", [])]
         self._containers = [self._container(row, "containerStatuses") for row in spec["containers"]]
 
-    def _container(self, spec: dict[str, Any], before: str) -> _Container:
+    def _container(self, spec: dict[str, Any], before: str) -> PodContainer:
         """A container; one that ran before (its node was off) goes on counting its restarts."""
         state = status.Container(name=spec["name"], image=spec["image"])
         old = next((row for row in self._status.get(before, []) if row["name"] == spec["name"]), None)
         if old and old.get("containerID"):
             state.restarts = old["restartCount"] + 1
-        return _Container(spec=spec, state=state)
+        return PodContainer(spec=spec, state=state)
 
     # what others ask of it
     def start(self) -> None:
@@ -170,17 +149,19 @@ class Pod:
 
     # its own thread
     def _main(self) -> None:
-        try:
-            enter(namespace(self.host.place.node.name))
-            while self._word.grace_until is None and not self._word.lost:
-                self._wait(RETRY if self.host.frozen else self._step())
-            self._terminate()
-        except Exception:  # noqa: BLE001 - the thread's edge: one pod's fault takes no other with it; the log says why
-            _log.exception("pod %s/%s", self.namespace, self.name)
-        finally:
-            with self._lock:
-                os.close(self._wake)
-                self._wake = -1
+        for work in (self._live, self._terminate):
+            try:
+                work()
+            except Exception:  # noqa: BLE001 - the thread's edge: no other pod suffers, and the log says why
+                _log.exception("pod %s/%s", self.namespace, self.name)
+        with self._lock:
+            os.close(self._wake)
+            self._wake = -1
+
+    def _live(self) -> None:
+        enter(namespace(self.host.place.node.name))
+        while self._word.grace_until is None and not self._word.lost:
+            self._wait(RETRY if self.host.frozen else self._step())
 
     def _set_up(self) -> None:
         """Its namespace and address. `LabError` when it cannot have them."""
@@ -204,18 +185,22 @@ class Pod:
             due = self._advance()
             self._post()
         except NotYetError as reason:
-            self._waits(str(reason))
+            self._waits("ContainerCreating", str(reason))
         except (LabError, ApiError, *UNREACHABLE) as error:
             _log.warning("pod %s/%s: %s", self.namespace, self.name, error)
+        except Exception as error:  # noqa: BLE001 - as a kubelet: said, and tried again; the pod can still be deleted
+            _log.exception("pod %s/%s", self.namespace, self.name)
+            self._waits("CreateContainerError", f"{type(error).__name__}: {error}")
+            return BACKOFF[-1]
         else:
             return due - time.monotonic()
         return RETRY
 
-    def _waits(self, reason: str) -> None:
+    def _waits(self, reason: str, message: str) -> None:
         """Say what the pod waits for; a server that cannot be reached is told at the next step."""
         for row in (*self._init, *self._containers):
-            if not row.state.pid:
-                row.state.waiting = ("ContainerCreating", reason)
+            if row.process is None and not row.state.exited:
+                row.state.waiting = (reason, message)
         try:
             self._post()
         except (ApiError, *UNREACHABLE) as error:
@@ -246,7 +231,7 @@ class Pod:
         ready = all(row.state.ready for row in self._containers)
         self._refresh_at = now + (REFRESH if ready else REFRESH_UNREADY)
 
-    def _attend(self, row: _Container, now: float, policy: str) -> float:
+    def _attend(self, row: PodContainer, now: float, policy: str) -> float:
         """See to one container; gives when to look at it again."""
         if row.process is not None:
             if row.process.poll() is None:
@@ -261,7 +246,7 @@ class Pod:
             row.state.backs_off(row.start_at - now)
         return row.start_at
 
-    def _ended(self, row: _Container, process: subprocess.Popen[bytes], now: float) -> None:
+    def _ended(self, row: PodContainer, process: subprocess.Popen[bytes], now: float) -> None:
         """A container's program has ended: what is left of it goes, and the time of its next start is set."""
         send([process], signal.SIGKILL)
         os.close(row.pidfd)
@@ -272,7 +257,7 @@ class Pod:
         row.state.ready = False
         row.process, row.pidfd = None, -1
 
-    def _start(self, row: _Container, now: float) -> bool:
+    def _start(self, row: PodContainer, now: float) -> bool:
         """Start a container, or say why it waits; whether it runs."""
         state, inside = row.state, self.host.inside
         image = images.find(inside.images, state.image)
@@ -328,7 +313,7 @@ class Pod:
         state.ready = row.readiness is None
         return True
 
-    def _probe(self, row: _Container, now: float) -> float:
+    def _probe(self, row: PodContainer, now: float) -> float:
         """Ask the probes that are due; a container that is no longer alive is ended, and so started again."""
         due = now + NEVER
         for probe in (row.readiness, row.liveness):
@@ -392,8 +377,10 @@ class Pod:
         end(processes)
         if self._word.lost:
             return
-        if not self.host_network:
-            network.forget_pod(self.host.place, self.netns)
-            self.host.give_number_back(self._number)
-        shutil.rmtree(self._directory, ignore_errors=True)
-        self.host.forget(self.obj)
+        try:
+            if self._set and not self.host_network:
+                network.forget_pod(self.host.place, self.netns)
+                self.host.give_number_back(self._number)
+        finally:
+            shutil.rmtree(self._directory, ignore_errors=True)
+            self.host.forget(self.obj)

@@ -208,10 +208,12 @@ def pod_status(
         "phase": phase(containers, restart),
         "hostIP": str(node[0]),
         "hostIPs": [{"ip": str(address)} for address in node],
-        "podIP": str(addresses[0]),
+        "podIP": str(addresses[0]) if addresses else "",
         "podIPs": [{"ip": str(address)} for address in addresses],
         "startTime": started,
-        "conditions": conditions(networked=True, initialized=done, containers=containers, before=before, at=now()),
+        "conditions": conditions(
+            networked=bool(addresses), initialized=done, containers=containers, before=before, at=now()
+        ),
         "containerStatuses": [container.as_status() for container in containers],
     }
     if init:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lbproof.lab.netns.api import ApiError
-from lbproof.lab.netns.container import expand
+from lbproof.lab.netns.container import ContainerError, expand
 from lbproof.lab.netns.security import fs_group, fs_user
 
 if TYPE_CHECKING:
@@ -179,7 +179,8 @@ class Source:
                 if reference in source:
                     chosen = source[reference]
                     data = self._keys(collection, chosen["name"], optional=chosen.get("optional", False))
-                    env |= {source.get("prefix", "") + key: value.decode() for key, value in data.items()}
+                    at = f'{collection} "{chosen["name"]}"'
+                    env |= {source.get("prefix", "") + key: _text(value, at, key) for key, value in data.items()}
         for variable in container.get("env", []):
             value = self._value(variable, env)
             if value is not None:
@@ -198,11 +199,20 @@ class Source:
                 optional = chosen.get("optional", False)
                 data = self._keys(collection, chosen["name"], optional=optional)
                 if chosen["key"] in data:
-                    return data[chosen["key"]].decode()
+                    return _text(data[chosen["key"]], f'{collection} "{chosen["name"]}"', chosen["key"])
                 if optional:
                     return None
                 raise NotYetError(f'{collection} "{chosen["name"]}" has no key {chosen["key"]!r}')
         raise NotYetError(f"variable {variable['name']}: this lab has no {next(iter(source))}")
+
+
+def _text(value: bytes, holder: str, key: str) -> str:
+    """Return a variable's value. Raises `ContainerError` for bytes that are not UTF-8, as a kubelet and the CRI do."""
+    try:
+        return value.decode()
+    except UnicodeDecodeError as error:
+        message = f"{holder}: the value of key {key!r} is not UTF-8, so it cannot be a variable"
+        raise ContainerError("CreateContainerError", message) from error
 
 
 def publish(directory: Path, files: Files, group: int | None = None) -> None:
