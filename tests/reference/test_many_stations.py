@@ -9,8 +9,8 @@ from random import Random
 import pytest
 from tests.reference.simulated import DEAD_INTERVAL, INTERVAL, STEP, SimulatedLan
 
-from lbproof_reference.speaker import peers, segment
-from lbproof_reference.speaker.elect import Station, score
+from lbproof_reference.speaker import elect, peers, segment
+from lbproof_reference.speaker.elect import Claim, Station, score
 from lbproof_reference.speaker.plan import Allowed, Offer
 from lbproof_reference.speaker.segment import PATIENCE
 
@@ -190,3 +190,22 @@ def test_who_relays_is_decided_a_few_times_a_dead_interval(monkeypatch: pytest.M
     lan.advance(2 * DEAD_INTERVAL)
 
     assert len(decisions) <= (2 * 8 + 1) * len(nodes)
+
+
+def test_the_addresses_of_a_dead_peer_are_decided_first() -> None:
+    """After a death, one step takes over what the dead announced, however many other addresses there are."""
+    lan = SimulatedLan(("n1", "n2"), dict.fromkeys((bytes([10, 0, 2, number]) for number in range(200)), OFFER))
+    lan.advance(1)
+    n1 = lan.of("n1").segment
+    dead = set(lan.of("n2").segment.claims)
+    n1.expire_peers(lan.now + 2 * DEAD_INTERVAL)
+
+    assert n1.reconcile(lan.now + 2 * DEAD_INTERVAL, len(dead)).acquire.keys() == dead
+
+
+def test_no_score_is_computed_for_an_address_that_one_claims(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Scores decide between equal ranks alone, so that a pass over claimed addresses costs none."""
+    monkeypatch.setattr(elect, "score", None)
+    stations = [Station(node, "eth0") for node in NODES]
+
+    assert elect.elect(ADDRESSES[0], stations, {stations[2]: Claim(standing=1, epoch=1)}) == stations[2]

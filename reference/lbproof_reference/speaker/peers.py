@@ -158,9 +158,9 @@ class Peers:
             self._relays.append(frame)
         return peer
 
-    def expire(self, now: float) -> list[Station]:
+    def expire(self, now: float) -> dict[Station, Peer]:
         """Forget the peers whose dead interval has passed, and return them."""
-        dead = [station for station, peer in self.live.items() if peer.until <= now]
+        dead = {station: peer for station, peer in self.live.items() if peer.until <= now}
         for station in dead:
             del self.live[station]
         self._is_stale |= bool(dead)

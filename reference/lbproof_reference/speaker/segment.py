@@ -15,7 +15,8 @@ rotations of keys not being faults. Stations hear each other if they are joined 
   heartbeat or request for an address of its own that reaches it, and gets what B claims back when B hears A again.
 
 Assumptions: frames arrive within T/2 or not at all; who has a key follows the protocol; keys are rotated as in `keys`;
-timers are not later than a heartbeat, or the suspension is noticed (`on_suspend`). Not guaranteed: parts of a cut
+timers are not later than a heartbeat, or the suspension is noticed (`on_suspend`), which a virtual machine whose clocks
+stand still while it is paused does not. Not guaranteed: parts of a cut
 segment have an announcer each; a station that hears another that never heard it ignores it, as it would a replay; a
 station that claims an address and does not answer is not noticed; A goes on yielding if B's receiver breaks later.
 """
@@ -30,7 +31,7 @@ from typing import TYPE_CHECKING
 from lbproof_reference.speaker.elect import Claim
 from lbproof_reference.speaker.heartbeat import Chunks, Heartbeat, room_for_claims
 from lbproof_reference.speaker.peers import Peers
-from lbproof_reference.speaker.plan import Offer, PeerView, Plan, SegmentView, plan
+from lbproof_reference.speaker.plan import Hearing, Offer, PeerView, Plan, SegmentView, plan
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -57,7 +58,6 @@ class Segment:
     ) -> None:
         """Listen for `dead_interval` (s) before anything is acquired, and longer if a peer is not proven by then."""
         self.me, self.mac, self.subnets = me, mac, subnets
-        self._macs = {mac}
         self.desired: dict[bytes, Offer] = {}
         self.claims: dict[bytes, Claim] = {}
         self.peers = Peers(me=me, session=session, dead_interval=dead_interval)
@@ -99,14 +99,14 @@ class Segment:
         return address in self.claims and now >= self._mute_until
 
     def is_station(self, mac: bytes) -> bool:
-        """Whether the MAC address is that of a station: this one, or any that was ever heard."""
-        return mac in self._macs
+        """Whether the MAC address is that of this station, or of a live peer with which it hears each other."""
+        live = self.peers.live.values()
+        return mac == self.mac or any(peer.mac == mac and peer.hearing is Hearing.MUTUAL for peer in live)
 
     def receive(self, heartbeat: Heartbeat, frame: bytes, now: float) -> bool:
         """Process an authenticated heartbeat (encoded: `frame`). Return True if it may change who announces what."""
         if heartbeat.session == self._session:  # relayed
             return False
-        self._macs.add(heartbeat.mac)
         self.on_received(now)
         mutual, before = self.peers.mutual, self.peers.live.get(heartbeat.station)
         seen = (before.session, before.leaving, before.subnets, before.hearing) if before else None
@@ -141,7 +141,9 @@ class Segment:
             self._cap_standing(1 + self.peers.mutual)
         if self.peers.expire_doubts(now) or dead:
             self._mark_all_pending()
-        return dead
+        for peer in dead.values():
+            self._pending = dict.fromkeys(peer.claims) | self._pending
+        return list(dead)
 
     def next_deadline(self, now: float) -> float:
         """Return when a peer or an awaited claim expires, or listening ends (monotonic, s); infinity: never."""
