@@ -12,6 +12,9 @@ from lbproof_reference.kube import ACCOUNT
 PROFILES = {"default": (0.05, 3), "fast": (0.01, 3)}
 """Heartbeat interval (s), and number of missed heartbeats after which a speaker is dead."""
 
+LONGEST_DEAD_INTERVAL = 65.535
+"""Seconds that a heartbeat can name: 16 bits of milliseconds."""
+
 
 def controller_options(argv: list[str]) -> argparse.Namespace:
     """Parse the controller's options; exit with a message if they are not valid."""
@@ -33,7 +36,11 @@ def speaker_options(argv: list[str]) -> argparse.Namespace:
     if not options.node:
         parser.error("--node is missing and $NODE_NAME is not set")
     heartbeat, misses = PROFILES[options.profile]
-    options.heartbeat, options.misses = options.heartbeat or heartbeat, options.misses or misses
+    options.heartbeat = options.heartbeat or heartbeat
+    options.misses = misses if options.misses is None else options.misses
+    most = int(LONGEST_DEAD_INTERVAL / options.heartbeat)
+    if not 1 <= options.misses <= most:
+        parser.error(f"--misses must be 1 to {most} with a heartbeat every {options.heartbeat * 1000:.0f}ms")
     return options
 
 

@@ -170,7 +170,7 @@ class SimulatedLan:
         news = False
         if set(one.keys(self.now)) & set(signed):
             news = one.segment.receive(heartbeat, frame, self.now)
-        for relay in one.segment.peers.take_relays():
+        for relay in one.segment.peers.take_relays(self.now):
             message, keys, _ = self.frames[int.from_bytes(relay)]
             self.broadcast(self.record(replace(message, relayed=True), keys, sender), one.segment.me)
         if news or one.segment.news_due() is not None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lbproof_reference.speaker.conflicts import DEFEND_INTERVAL, EPISODE_SECONDS, Conflicts, Defence
 from lbproof_reference.speaker.elect import Station
-from lbproof_reference.speaker.heartbeat import Heartbeat
+from lbproof_reference.speaker.heartbeat import Echo, Heartbeat
 from lbproof_reference.speaker.segment import Segment
 
+DEAD_INTERVAL = 0.15
 OURS, OTHER = b"\x0a\0\0\7", b"\x0a\0\0\x08"
 
 
@@ -50,17 +53,21 @@ def test_every_conflict_is_followed_by_an_announcement_but_never_two_within_the_
     assert all(any(frame <= at + 1e-6 and at <= frame + DEFEND_INTERVAL + 1e-6 for at in announced) for frame in frames)
 
 
-def test_a_station_stays_known_after_its_death() -> None:
-    """The MAC of every station that was ever heard is known, so that stations do not defend against each other."""
-    dead_interval = 0.15
+@pytest.mark.parametrize("case", ["unproven", "mutual", "dead", "deaf"])
+def test_two_stations_that_do_not_hear_each_other_are_a_conflict(case: str) -> None:
+    """The MAC of a station is exempt while both hear each other; a replay makes none known."""
     segment = Segment(
-        me=Station("n1", "eth0"), mac=b"\2\0\0\0\0\1", subnets=(), session=1, dead_interval=dead_interval, now=0.0
+        me=Station("n1", "eth0"), mac=b"\2\0\0\0\0\1", subnets=(), session=1, dead_interval=DEAD_INTERVAL, now=0.0
     )
+    (own,) = segment.heartbeats(0.0)
+    echo = Echo(own.sequence, direct=True, proven=True)
     message = Heartbeat(
         station=Station("n2", "eth0"), mac=b"\2\0\0\0\0\2", session=2, sequence=1, dead_interval_ms=150,
-        heard={}, rounds=1, subnets=(), chunk=0, claims={},
+        heard={} if case == "unproven" else {1: echo}, rounds=1, subnets=(), chunk=0, claims={},
     )  # fmt: skip
     segment.receive(message, b"", 0.0)
-    segment.expire_peers(10 * dead_interval)
+    if case == "deaf":
+        segment.receive(replace(message, sequence=2, heard={}, receives=True), b"", 0.01)
+    segment.expire_peers(2 * DEAD_INTERVAL if case == "dead" else 0.02)
 
-    assert [segment.is_station(bytes([2, 0, 0, 0, 0, last])) for last in (1, 2, 3)] == [True, True, False]
+    assert [segment.is_station(bytes([2, 0, 0, 0, 0, last])) for last in (1, 2, 3)] == [True, case == "mutual", False]

@@ -87,6 +87,14 @@ def test_a_replay_is_not_amplified(lan: SimulatedLan) -> None:
     assert len(lan.frames) - before <= 4 * len(NODES) / INTERVAL
 
 
+def test_a_station_that_starts_again_is_heard_whatever_its_session(lan: SimulatedLan) -> None:
+    """Sessions are random numbers, which have no order: each of eight starts is heard by all."""
+    for _ in range(8):
+        one = lan.start(Station("n1", "eth0"))
+        lan.run(1)
+        assert all(lan.of(n).segment.peers.live[one.segment.me].session == one.segment.peers.session for n in NODES[1:])
+
+
 def test_two_interfaces_of_a_node_on_one_segment_are_two_stations(lan: SimulatedLan) -> None:
     """Each address has one announcer with both plugged in, and within a dead interval after either cable is out."""
     second = Station("n1", "eth1")

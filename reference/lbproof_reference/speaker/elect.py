@@ -50,8 +50,11 @@ def elect(
     """Return the announcer among live, able `candidates`; `claims` are by station. None without a candidate."""
     nobody = Claim(standing=-1, epoch=0)
 
-    def rank(station: Station) -> tuple[bool, Claim, bool, int, Station]:
+    def rank(station: Station) -> tuple[bool, Claim, bool]:
         is_deaf = station in deaf
-        return is_deaf and station in claims, claims.get(station, nobody), is_deaf, score(station, address), station
+        return is_deaf and station in claims, claims.get(station, nobody), is_deaf
 
-    return max(candidates, key=rank, default=None)
+    ranks = {station: rank(station) for station in candidates}
+    best = max(ranks.values(), default=None)
+    first = [station for station, one in ranks.items() if one == best]
+    return first[0] if len(first) == 1 else max(first, key=lambda one: (score(one, address), one), default=None)

@@ -102,6 +102,10 @@ class Chunks:
         """Return the claims of a chunk. Raises IndexError."""
         return self._pieces[number].copy()
 
+    def number_of(self, address: bytes) -> int:
+        """Return the number of the chunk of an address. Raises KeyError if it is not claimed."""
+        return self._piece_of[address]
+
     def put(self, address: bytes, claim: Claim) -> int:
         """Add or change a claim. Return the number of its chunk."""
         number = self._piece_of.get(address)

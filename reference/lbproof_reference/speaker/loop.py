@@ -119,7 +119,7 @@ class SegmentSpeaker:
                 news |= self.segment.receive(decode(data, keys), data, now)
             except InvalidHeartbeatError as error:
                 log.debug("invalid heartbeat", interface=self.link.name, error=str(error))
-        for data in self.segment.peers.take_relays():
+        for data in self.segment.peers.take_relays(now):
             self._wire.send_heartbeat(relayed(data))
         return news or self.segment.news_due() is not None
 

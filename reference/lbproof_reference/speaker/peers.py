@@ -14,9 +14,9 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections import OrderedDict
 from dataclasses import dataclass, field
 from itertools import islice
+from random import Random
 from typing import TYPE_CHECKING
 
 from lbproof_reference.speaker.heartbeat import HEARD_AT_ONCE, Echo
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 BEATS = 64
 """Beats whose times are remembered."""
 UNPROVEN = 8
-"""Unproven sessions of one station that are listed; the one heard least recently gives way."""
+"""Unproven sessions of one station that are listed: between two messages a random choice of all that are heard."""
 STRANGERS_AT_ONCE = 8
 """Places for unproven sessions in a message, if there are as many: the proven ones share the rest."""
 
@@ -116,14 +116,17 @@ class Peers:
         self.has_new = False
         """Whether a session was heard that the last messages did not list."""
         self._dead_interval = dead_interval
-        self._unproven: dict[Station, OrderedDict[int, Heard]] = {}
+        self._unproven: dict[Station, dict[int, Heard]] = {}
         self._sent: list[tuple[int, float]] = []  # first sequence of each beat, and when it was sent
         self._listed: dict[int, Echo] = {}  # what the own messages say
         self.lost = -math.inf
         """When a session was last heard no more."""
         self._turn = 0
+        self._random = Random(session)  # noqa: S311 - it keeps no secret
+        self._salt = 0
         self._duties: set[int] = set()
         self._is_stale = False
+        self._decide_from = -math.inf
         self._relays: list[bytes] = []
 
     def receive(self, heartbeat: Heartbeat, frame: bytes, now: float) -> Peer | None:
@@ -155,9 +158,9 @@ class Peers:
             self._relays.append(frame)
         return peer
 
-    def expire(self, now: float) -> list[Station]:
+    def expire(self, now: float) -> dict[Station, Peer]:
         """Forget the peers whose dead interval has passed, and return them."""
-        dead = [station for station, peer in self.live.items() if peer.until <= now]
+        dead = {station: peer for station, peer in self.live.items() if peer.until <= now}
         for station in dead:
             del self.live[station]
         self._is_stale |= bool(dead)
@@ -210,6 +213,7 @@ class Peers:
         others = [session for session in proven if session not in urgent]
         rounds = max(1, math.ceil(len(others) / (room - len(urgent))))
         self._turn += 1
+        self._salt = self._random.getrandbits(64)
         chosen = urgent + _turn_of(others, room - len(urgent), self._turn)
         return (
             {session: proven[session] for session in chosen}
@@ -219,10 +223,10 @@ class Peers:
             }
         ), rounds
 
-    def take_relays(self) -> list[bytes]:
-        """Return the messages to relay now, as received."""
-        if self._is_stale:
-            self._is_stale = False
+    def take_relays(self, now: float) -> list[bytes]:
+        """Return the messages to relay now, as received. Who relays is decided again eight times a dead interval."""
+        if self._is_stale and now >= self._decide_from:
+            self._is_stale, self._decide_from = False, now + self._dead_interval / 8
             duties = self._relay_duties()
             self._relays += [p.frame for p in self.live.values() if p.session in duties - self._duties]
             self._duties = duties
@@ -230,33 +234,48 @@ class Peers:
         return list(dict.fromkeys(relays))
 
     def _relay_duties(self) -> set[int]:
-        """Return the sessions of peers whose messages this station relays."""
-        return {
-            sender.session
-            for sender in self.live.values()
-            for receiver in self.live.values()
-            if receiver is not sender
-            and not (sender.session in receiver.lists and receiver.lists[sender.session].direct)
-            and self._relay_between(sender, receiver) == self.me
-        }
+        """Return the sessions of peers whose messages this station relays.
 
-    def _relay_between(self, sender: Peer, receiver: Peer) -> Station | None:
-        """Return the station that relays from one peer to another: the lowest, first those that hear it directly."""
-        lists = [(station, peer.session, peer.lists) for station, peer in self.live.items()]
+        Between two peers the lowest station relays that can, first those that hear the sender directly.
+        """
         nothing = Echo(0, direct=False, proven=False)
-        able = [
-            (not heard[sender.session].direct, station)
-            for station, session, heard in [*lists, (self.me, self.session, self._listed)]
-            if receiver.lists.get(session, nothing).direct
-            and all(heard.get(peer.session, nothing).proven for peer in (sender, receiver))
-        ]
-        return min(able)[1] if able else None
+        hear = [(station, peer.session, peer.lists) for station, peer in self.live.items()]
+        hear.append((self.me, self.session, self._listed))
+        duties = set[int]()
+        for sender in self.live.values():
+            deaf = [
+                p for p in self.live.values() if p is not sender and not p.lists.get(sender.session, nothing).direct
+            ]
+            if not deaf:
+                continue
+            able = sorted(
+                (not heard[sender.session].direct, station, session, heard)
+                for station, session, heard in hear
+                if heard.get(sender.session, nothing).proven
+            )
+            for receiver in deaf:
+                relay = next(
+                    (
+                        station
+                        for _, station, session, heard in able
+                        if receiver.lists.get(session, nothing).direct and heard.get(receiver.session, nothing).proven
+                    ),
+                    None,
+                )
+                if relay == self.me:
+                    duties.add(sender.session)
+                    break
+        return duties
 
     def _time_of(self, sequence: int, now: float, dead_interval: float) -> float | None:
         """Return when a message of this station was sent; None if it was not, or two dead intervals ago."""
         at = bisect_right(self._sent, (sequence, math.inf)) - 1
         oldest = now - 2 * max(dead_interval, self._dead_interval)
         return self._sent[at][1] if at >= 0 and self._sent[at][1] >= oldest else None
+
+    def _draw(self, session: int) -> int:
+        """Return a number by which a session gives way; another one after each message."""
+        return hash((session, self._salt))
 
     def _list_unproven(self, now: float) -> dict[int, Echo]:
         """Return the sessions that are not proven; forget those whose dead interval has passed."""
@@ -272,12 +291,15 @@ class Peers:
         return listed
 
     def _note_unproven(self, heartbeat: Heartbeat, now: float) -> None:
-        sessions = self._unproven.setdefault(heartbeat.station, OrderedDict())
-        self.has_new |= heartbeat.session not in sessions
+        sessions = self._unproven.setdefault(heartbeat.station, {})
+        if heartbeat.session not in sessions:
+            if len(sessions) >= UNPROVEN:  # a flood of replays must not push out a live session by its rate
+                last = max(sessions, key=self._draw)
+                if self._draw(last) < self._draw(heartbeat.session):
+                    return
+                del sessions[last]
+            self.has_new = True
         heard = sessions.setdefault(heartbeat.session, Heard(sequence=0, until=0))
-        sessions.move_to_end(heartbeat.session)
-        if len(sessions) > UNPROVEN:
-            sessions.popitem(last=False)
         if heartbeat.sequence < heard.sequence:
             return
         heard.sequence, heard.until = heartbeat.sequence, now + heartbeat.dead_interval_ms / 1000

@@ -15,7 +15,8 @@ rotations of keys not being faults. Stations hear each other if they are joined 
   heartbeat or request for an address of its own that reaches it, and gets what B claims back when B hears A again.
 
 Assumptions: frames arrive within T/2 or not at all; who has a key follows the protocol; keys are rotated as in `keys`;
-timers are not later than a heartbeat, or the suspension is noticed (`on_suspend`). Not guaranteed: parts of a cut
+timers are not later than a heartbeat, or the suspension is noticed (`on_suspend`), which a virtual machine whose clocks
+stand still while it is paused does not. Not guaranteed: parts of a cut
 segment have an announcer each; a station that hears another that never heard it ignores it, as it would a replay; a
 station that claims an address and does not answer is not noticed; A goes on yielding if B's receiver breaks later.
 """
@@ -30,7 +31,7 @@ from typing import TYPE_CHECKING
 from lbproof_reference.speaker.elect import Claim
 from lbproof_reference.speaker.heartbeat import Chunks, Heartbeat, room_for_claims
 from lbproof_reference.speaker.peers import Peers
-from lbproof_reference.speaker.plan import Offer, PeerView, Plan, SegmentView, plan
+from lbproof_reference.speaker.plan import Hearing, Offer, PeerView, Plan, SegmentView, plan
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,8 +43,10 @@ PATIENCE = 2
 """Dead intervals after which a winner that has not claimed an address is passed over."""
 LISTEN = 3
 """Most dead intervals to listen for, while sessions are heard that are not proven."""
+REPEAT = 2
+"""Dead intervals in which a changed chunk is sent again, as messages may be lost; then it is sent in its turn."""
 _HURRY = 8
-"""Fraction of a dead interval between messages that answer a new session."""
+"""Fraction of a dead interval between messages that answer a new session, or repeat a chunk."""
 _RECEIVED_SECONDS = 1.0
 
 
@@ -55,7 +58,6 @@ class Segment:
     ) -> None:
         """Listen for `dead_interval` (s) before anything is acquired, and longer if a peer is not proven by then."""
         self.me, self.mac, self.subnets = me, mac, subnets
-        self._macs = {mac}
         self.desired: dict[bytes, Offer] = {}
         self.claims: dict[bytes, Claim] = {}
         self.peers = Peers(me=me, session=session, dead_interval=dead_interval)
@@ -71,7 +73,8 @@ class Segment:
         self._pending: dict[bytes, None] = {}  # addresses to decide on, in order
         self._chunks = Chunks(room_for_claims(me))
         self._unsent_chunks: set[int] = set()
-        self._sent_once: set[int] = set()
+        self._repeat_until: dict[int, float] = {}  # chunks that changed
+        self._chunk_sent: dict[int, float] = {}
         self._sequence = self._turn = 0
         self._is_hurried = False
         self._sent = self._received = -math.inf  # times of messages and frames
@@ -96,14 +99,14 @@ class Segment:
         return address in self.claims and now >= self._mute_until
 
     def is_station(self, mac: bytes) -> bool:
-        """Whether the MAC address is that of a station: this one, or any that was ever heard."""
-        return mac in self._macs
+        """Whether the MAC address is that of this station, or of a live peer with which it hears each other."""
+        live = self.peers.live.values()
+        return mac == self.mac or any(peer.mac == mac and peer.hearing is Hearing.MUTUAL for peer in live)
 
     def receive(self, heartbeat: Heartbeat, frame: bytes, now: float) -> bool:
         """Process an authenticated heartbeat (encoded: `frame`). Return True if it may change who announces what."""
         if heartbeat.session == self._session:  # relayed
             return False
-        self._macs.add(heartbeat.mac)
         self.on_received(now)
         mutual, before = self.peers.mutual, self.peers.live.get(heartbeat.station)
         seen = (before.session, before.leaving, before.subnets, before.hearing) if before else None
@@ -138,7 +141,9 @@ class Segment:
             self._cap_standing(1 + self.peers.mutual)
         if self.peers.expire_doubts(now) or dead:
             self._mark_all_pending()
-        return dead
+        for peer in dead.values():
+            self._pending = dict.fromkeys(peer.claims) | self._pending
+        return list(dead)
 
     def next_deadline(self, now: float) -> float:
         """Return when a peer or an awaited claim expires, or listening ends (monotonic, s); infinity: never."""
@@ -152,6 +157,8 @@ class Segment:
         In that case answer nothing until a dead interval has passed, and let any peer's claim win over our own.
         """
         self.peers.restart_timers(now)
+        for address, (station, _) in self._awaited.items():
+            self._awaited[address] = station, now + PATIENCE * self._dead_interval
         self._received = -math.inf  # frames in the queue may have come before the suspension
         if gap >= self._dead_interval:
             self._listen_from, self._listened = now, False
@@ -161,7 +168,8 @@ class Segment:
     def reconcile(self, now: float, most: int | None = None) -> Plan:
         """Apply the plan for the pending addresses (at most `most`), and return it.
 
-        An address is in `defend` once per contest. `is_settled` tells whether addresses are left.
+        An address is in `defend` once per contest; its claim is in each heartbeat until the peer withdraws.
+        `is_settled` tells whether addresses are left.
         """
         listening = self._is_listening(now)
         if not listening and not self._listened:
@@ -169,8 +177,9 @@ class Segment:
         self._listened = not listening
         for address, (station, until) in self._awaited.items():
             if until <= now:
-                self._passed_over.setdefault(address, set()).add(station)
                 self._pending[address] = None
+                if not self._has_claimed(station, address):
+                    self._passed_over.setdefault(address, set()).add(station)
         addresses = list(islice(self._pending, most))
         peers = {
             station: PeerView(subnets=peer.subnets, claims=peer.claims, leaving=peer.leaving, hearing=peer.hearing)
@@ -213,10 +222,16 @@ class Segment:
         self._mark_all_pending()
 
     def heartbeats(self, now: float) -> list[Heartbeat]:
-        """Return the due messages: the next chunk, changed chunks, and those changed the last time."""
+        """Return the due messages: the next chunk, changed chunks, and those with claims that a peer contests."""
         self._turn = (self._turn + 1) % len(self._chunks)
-        due = self._unsent_chunks | self._sent_once | {self._turn}
-        self._sent_once, self._unsent_chunks = self._unsent_chunks, set()
+        contested = {self._chunks.number_of(address) for address in self._contested & self.claims.keys()}
+        self._repeat_until = {number: until for number, until in self._repeat_until.items() if until > now}
+        self._repeat_until |= dict.fromkeys(self._unsent_chunks, now + REPEAT * self._dead_interval)
+        oldest = now - self._dead_interval / _HURRY
+        again = {n for n in self._repeat_until.keys() | contested if self._chunk_sent.get(n, -math.inf) <= oldest}
+        due = self._unsent_chunks | again | {self._turn}
+        self._unsent_chunks = set()
+        self._chunk_sent |= dict.fromkeys(due, now)
         self._sent, self._is_hurried = now, False
         heard, rounds = self.peers.heard(self._sequence + 1, now)
         common = Heartbeat(
@@ -236,6 +251,10 @@ class Segment:
         if self._unsent_chunks:
             return self._sent
         return self._sent + self._dead_interval / _HURRY if self._is_hurried or self.peers.has_new else None
+
+    def _has_claimed(self, station: Station, address: bytes) -> bool:
+        peer = self.peers.live.get(station)
+        return peer is not None and address in peer.claims
 
     def _is_listening(self, now: float) -> bool:
         passed = now - self._listen_from
