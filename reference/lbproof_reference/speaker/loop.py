@@ -10,6 +10,7 @@ import asyncio
 import secrets
 import socket
 import time
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import structlog
@@ -22,7 +23,7 @@ from lbproof_reference.speaker.segment import Segment
 from lbproof_reference.speaker.wire import Wire
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     from lbproof_reference.frames import ArpFrame
     from lbproof_reference.speaker.keys import Keyring
@@ -236,6 +237,7 @@ class Speaker:
         self._interval, self._misses = interval, misses
         self._segment_speakers: dict[str, SegmentSpeaker] = {}
         self._offers: dict[bytes, Offer] = {}
+        self._unoffered: dict[bytes, None] = {}
         self._links: Mapping[str, Link] = {}
 
     def use_links(self, links: Mapping[str, Link]) -> None:
@@ -251,7 +253,7 @@ class Speaker:
                 segment_speaker.set_link(link)
         for name, link in links.items():
             if name not in self._segment_speakers:
-                self._open_link(link)
+                is_changed |= self._open_link(link)
         if is_changed:
             self._offer(self._offers)
 
@@ -264,10 +266,22 @@ class Speaker:
                 self._offers[address] = offer
         self._offer(changes)
 
-    def _offer(self, changes: Mapping[bytes, Offer | None]) -> None:
+    def _offer(self, addresses: Iterable[bytes]) -> None:
+        """Offer addresses to all links, in batches, so that no heartbeat is late."""
+        is_idle = not self._unoffered
+        self._unoffered |= dict.fromkeys(addresses)
+        if is_idle:
+            self._offer_batch()
+
+    def _offer_batch(self) -> None:
+        batch = list(islice(self._unoffered, _BATCH))
+        for address in batch:
+            del self._unoffered[address]
+        if self._unoffered:
+            asyncio.get_running_loop().call_soon(self._offer_batch)
+        changes = {address: self._offers.get(address) for address in batch}
         for segment_speaker in self._segment_speakers.values():
-            link = segment_speaker.link
-            segment_speaker.set_desired(offers_for_link(link, self._links.values(), changes))
+            segment_speaker.set_desired(offers_for_link(segment_speaker.link, self._links.values(), changes))
 
     async def leave(self) -> None:
         """Hand over all addresses, with a timeout, then close."""
@@ -281,7 +295,8 @@ class Speaker:
         for segment_speaker in self._segment_speakers.values():
             segment_speaker.close()
 
-    def _open_link(self, link: Link) -> None:
+    def _open_link(self, link: Link) -> bool:
+        """Start to speak on a link. Return False if its sockets cannot be opened."""
         now = time.monotonic()
         segment = Segment(
             me=Station(self._node, link.name),
@@ -303,10 +318,10 @@ class Speaker:
             )
         except OSError as error:
             log.warning("link not usable", interface=link.name, error=repr(error))
-            return
+            return False
         log.info("link up", interface=link.name, mac=link.mac.hex(":"))
         self._segment_speakers[link.name] = segment_speaker
-        segment_speaker.set_desired(offers_for_link(link, self._links.values(), self._offers))
+        return True
 
 
 def offers_for_link(
@@ -317,9 +332,10 @@ def offers_for_link(
     That is: the node's own addresses, and addresses that another link reaches and this one does not, unless an
     advertisement names this one. Which of the stations on the segment reach an address is decided by `plan`.
     """
+    own = frozenset[bytes]().union(*(one.own for one in links))
 
     def is_allowed(address: bytes, offer: Offer) -> bool:
-        if any(address in one.own for one in links):
+        if address in own:
             return False
         named = any(one.interfaces is not None and link.name in one.interfaces for one in offer.allowed)
         return named or link.reaches(address) or not any(one.reaches(address) for one in links)

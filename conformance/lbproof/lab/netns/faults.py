@@ -7,6 +7,7 @@ import itertools
 import signal
 import threading
 import time
+from contextlib import ExitStack
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
@@ -87,7 +88,10 @@ class Faults:
         """SIGSTOP to all of the node; its kernel goes on."""
         machine = self._machine(node)
         machine.kubelet.frozen = True  # before its pods stand still, so that none is started after
-        moments = _timed(lambda: self._signal(machine, signal.SIGSTOP))
+        with ExitStack() as held:
+            for pod in list(machine.kubelet.pods.values()):
+                held.enter_context(pod.starting)
+            moments = _timed(lambda: self._signal(machine, signal.SIGSTOP))
 
         def thaw() -> None:
             self._signal(machine, signal.SIGCONT)
@@ -99,14 +103,16 @@ class Faults:
     def freeze_pod(self, namespace: str, pod: str) -> dict[str, Any]:
         """SIGSTOP to a pod's processes."""
         target = self._cluster.pod(namespace, pod)
-        moments = _timed(lambda: target.signal(signal.SIGSTOP))
+        with target.starting:
+            moments = _timed(lambda: target.signal(signal.SIGSTOP))
         where = f"{pod} on {target.host.place.node.name}"
         return self._done(where, moments, lambda: target.signal(signal.SIGCONT))
 
     def kill(self, namespace: str, pod: str) -> dict[str, Any]:
         """SIGKILL to a pod's processes."""
         target = self._cluster.pod(namespace, pod)
-        moments = _timed(lambda: target.signal(signal.SIGKILL))
+        with target.starting:
+            moments = _timed(lambda: target.signal(signal.SIGKILL))
         where = f"{pod} on {target.host.place.node.name}"
         return self._done(where, moments, lambda: None)
 

@@ -23,7 +23,7 @@ from lbproof.lab.netns import container, images, network, security, status
 from lbproof.lab.netns.api import STRATEGIC, UNREACHABLE, ApiError
 from lbproof.lab.netns.pod_container import PodContainer
 from lbproof.lab.netns.probe import ContainerProbe
-from lbproof.lab.netns.processes import end, namespace, send
+from lbproof.lab.netns.processes import end, namespace, send, send_inside
 from lbproof.lab.netns.volumes import NotYetError, Source
 
 if TYPE_CHECKING:
@@ -77,6 +77,8 @@ class Pod:
         self._set = self._mounted = False
         self._refresh_at = 0.0
         self._lock = threading.Lock()
+        self.starting = threading.Lock()
+        """Held while a container is being started, which no signal would reach, and while a fault signals the pod."""
         self._started_at: str = self._status.get("startTime") or status.now()
         self._init = [self._container(row, "initContainerStatuses") for row in spec.get("initContainers", [])]
         self._containers = [self._container(row, "containerStatuses") for row in spec["containers"]]
@@ -123,8 +125,10 @@ class Pod:
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to every process of the pod."""
-        processes = [row.process for row in (*self._init, *self._containers)]
-        send([process for process in processes if process and process.returncode is None], number)
+        rows = [row.process for row in (*self._init, *self._containers)]
+        processes = [process for process in rows if process and process.returncode is None]
+        send(processes, number)
+        send_inside(processes, number)
 
     def wake(self) -> None:
         """Have it look around now, if it still is."""
@@ -169,7 +173,7 @@ class Pod:
             number = self.host.take_number(self._status.get("podIP", ""))
             try:
                 network.pod(self.host.place, self.netns, number)
-            except LabError:
+            except Exception:
                 network.forget_pod(self.host.place, self.netns)
                 self.host.give_number_back(number)
                 raise
@@ -283,17 +287,21 @@ class Pod:
                 host_ipc=spec.get("hostIPC", False),
                 host_pid=spec.get("hostPID", False),
             )
-            row.process = container.run(
-                row.settings,
-                container.argv(image, row.spec, env),
-                image=image,
-                mounts=container.mounts_of(spec, row.spec, self._directory / "volumes", self.host.files, env),
-                sysctls=security.sysctls(spec),
-                netns=self.netns,
-                hostname=hostname,
-                addresses=self.addresses,
-                log=inside.log / f"{self.namespace}_{self.name}_{state.name}.log",
-            )
+            with self.starting:
+                if self.host.frozen or self._word.lost:
+                    row.start_at = now + RETRY
+                    return False
+                row.process = container.run(
+                    row.settings,
+                    container.argv(image, row.spec, env),
+                    image=image,
+                    mounts=container.mounts_of(spec, row.spec, self._directory / "volumes", self.host.files, env),
+                    sysctls=security.sysctls(spec),
+                    netns=self.netns,
+                    hostname=hostname,
+                    addresses=self.addresses,
+                    log=inside.log / f"{self.namespace}_{self.name}_{state.name}.log",
+                )
         except (NotYetError, security.ConfigError) as reason:
             state.waiting = ("CreateContainerConfigError", str(reason))
             row.start_at = now + RETRY
