@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import secrets
@@ -41,6 +42,7 @@ RESOURCES = {
     "IPAddressPool": "/apis/metallb.io/v1beta1/namespaces/{}/ipaddresspools",
 }
 Object = dict[str, Any]
+_NUMBERS = itertools.count()
 
 
 class ApiServer:
@@ -52,9 +54,10 @@ class ApiServer:
 
     def _start(self) -> None:
         folder = self._folder
-        octet = os.getpid() % 250 + 1
+        number = next(_NUMBERS)  # the kernel removes the links of the one before later than its namespace
+        octet = (os.getpid() + number) % 250 + 1
         self.host, here = f"10.87.{octet}.2", f"10.87.{octet}.1"
-        name, veth = f"lbr{os.getpid() % 100000}-api", f"lbr{os.getpid() % 100000}"
+        name, veth = f"lbr{os.getpid() % 100000}-api{number}", f"lbr{os.getpid() % 100000}-{number}"
         for command in (
             f"ip netns add {name}",
             f"ip link add {veth} type veth peer eth0 netns {name}",

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tests.reference.apiserver import ApiServer, end, wait
 
+from lbproof_reference.retained import record_path
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -107,6 +109,12 @@ class World:
             and e["metadata"]["namespace"] in (self.namespace, "metallb-system")
         ]  # fmt: skip
 
+    def deletes_pool(self, name: str, *retained: str) -> None:
+        """Delete a pool, and wait until the controller's record names these addresses of it."""
+        self.api.call("DELETE", f"{self.pools}/{name}")
+        records = record_path("metallb-system").rpartition("/")[0]
+        wait(lambda: all(f" {ip} " in str(self.api.call("GET", records)) for ip in retained), "the record", 10)
+
     def gets(self, name: str, address: str) -> None:
         """Wait until a Service has that address."""
         wait(lambda: self.ip(name) == address, f"{name} has {address}")
@@ -168,7 +176,7 @@ def test_a_restart_moves_nobody(world: World) -> None:
     world.gets("c", "10.1.0.1")
     world.service("d")
     world.refused("d", "no available IPs")
-    world.api.call("DELETE", f"{world.pools}/old")
+    world.deletes_pool("old", "10.1.0.1")
     before = [world.get(name)["metadata"]["resourceVersion"] for name in "abcd"]
 
     for _ in range(5):
@@ -189,7 +197,7 @@ def test_an_address_outlives_an_edit_of_its_pool_and_both_annotations(world: Wor
         world.api.call("PATCH", f"{world.services}/a", {"metadata": {"annotations": removed}})
         wait(lambda: world.get("a")["metadata"].get("annotations") == notes, f"they are again after {removed}")
     world.restart()
-    world.api.call("DELETE", f"{world.pools}/web")
+    world.deletes_pool("web", "10.0.0.10")
     world.restart()
     world.pool("new", "10.5.0.0/28")
     world.service("b")
