@@ -40,7 +40,7 @@ SECRET_NAME = "lbproof-heartbeat"  # noqa: S105 - the name of a Secret, not its 
 _WRITERS = 8
 _SETTLE_SECONDS = 1.0
 """Delay before a missing advertisement is reported, because objects that belong together are created one by one."""
-_SECRET_SECONDS = 10.0
+_SECRET_SECONDS = 300.0  # seldom: an idle controller asks nothing of the API server
 """Period of the attempts to create a Secret that exists; as long new speaker Pods may wait after it was deleted."""
 _CONFLICT = 409
 _NOT_FOUND = 404  # deleted; the watch reports it
