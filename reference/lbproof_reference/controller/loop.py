@@ -21,7 +21,6 @@ import structlog
 
 from lbproof_reference.advertisements import Advertisement
 from lbproof_reference.controller.allocate import Allocation, AllocationError, Allocator, read_address_request
-from lbproof_reference.controller.retain import RetainedRecord
 from lbproof_reference.controller.status import ObjectStatus
 from lbproof_reference.controller.workqueue import WorkQueue
 from lbproof_reference.events import EventRecorder
@@ -29,7 +28,7 @@ from lbproof_reference.informer import Informer
 from lbproof_reference.kube import NODES, SERVICES, Kube, Object, labels_of, metallb_path
 from lbproof_reference.nodes import node_addresses, relevant_fields
 from lbproof_reference.pools import parse_ip, parse_pools
-from lbproof_reference.retained import Retained, parse_record, record_key
+from lbproof_reference.retained import Retained, RetainedRecord, parse_record, record_key
 from lbproof_reference.services import ALLOCATED, FROM_POOL, annotated_ip, annotated_pool, ingress_ips, is_managed
 
 if TYPE_CHECKING:
