@@ -47,9 +47,18 @@ class LiveTerminal:
         """Write to `stream`, with colours on a terminal."""
         self.stream, self.color, self.width = stream, color, width
         self._done, self._all = 0, 0
+        self._closed = False
 
     def __call__(self, event: dict[str, Any]) -> None:
-        """Print an event if its kind is shown."""
+        """Print an event if its kind is shown, unless the reader of the stream has gone (`lbproof run | head`)."""
+        if self._closed:
+            return
+        try:
+            self._show(event)
+        except BrokenPipeError:
+            self._closed = True
+
+    def _show(self, event: dict[str, Any]) -> None:
         kind = event["event"]
         if kind == "run.started":
             self._all = len(event["selected"])

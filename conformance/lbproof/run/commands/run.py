@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from lbproof.run.commands.console import fail
+from lbproof.run.commands.console import closing, fail
 from lbproof.run.commands.lab_command import LabCommand
 from lbproof.run.flags import all_flags
 from lbproof.spec import Exit
@@ -57,8 +57,7 @@ def run(pytest_args: Sequence[str], **flags: Any) -> None:  # noqa: ANN401 - cli
     if outcome.config is None:  # pytest ended before its configuration, as with --version
         ends = {pytest.ExitCode.OK: Exit.CONFORMANT, pytest.ExitCode.USAGE_ERROR: Exit.USAGE}
         sys.exit(int(ends.get(pytest.ExitCode(code), Exit.BUG)))
-    for line in plugin.summary_of(outcome.config):
-        click.echo(line)
+    closing(plugin.summary_of(outcome.config))
     if outcome.uncollected:
         click.echo("\n".join(outcome.uncollected), err=True)
         fail("these checks could not be collected: this is a bug in the checks", Exit.BUG)
