@@ -33,7 +33,7 @@ def report_html(run_folder: Path) -> None:
     click.echo(run_folder / "report.html")
 
 
-@report.command("verify")
+@report.command("verify", short_help="Verify a run's folder or a report.json.")
 @click.argument("what", type=click.Path(path_type=Path, exists=True))
 def report_verify(what: Path) -> None:
     """Verify a run's folder or a report.json, as for a submission."""
