@@ -130,7 +130,6 @@ class Source:
                     changes |= self._offer_index.update(key, offers)
                     processed += 1
                 if changes:
-                    self._recorder.defer()
                     set_desired(changes)
                 if processed >= _BATCH:
                     processed = 0
