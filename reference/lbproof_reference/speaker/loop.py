@@ -18,7 +18,7 @@ import structlog
 from lbproof_reference.frames import ETHERNET, announcements, arp_reply, read_arp
 from lbproof_reference.speaker.conflicts import Conflicts
 from lbproof_reference.speaker.elect import Station
-from lbproof_reference.speaker.heartbeat import SUBNETS, InvalidHeartbeatError, decode, encode, relayed
+from lbproof_reference.speaker.heartbeat import SUBNETS, InvalidHeartbeatError, decode, encode, origin, relayed
 from lbproof_reference.speaker.segment import Segment
 from lbproof_reference.speaker.wire import Wire
 
@@ -117,7 +117,8 @@ class SegmentSpeaker:
         for frame in self._wire.received(self._wire.heartbeat):
             data = frame[ETHERNET.size :]
             try:
-                news |= self.segment.receive(decode(data, keys), data, now)
+                if not self.segment.peers.is_known(*origin(data)):  # 20 times cheaper than to decode a recorded frame
+                    news |= self.segment.receive(decode(data, keys), data, now)
             except InvalidHeartbeatError as error:
                 log.debug("invalid heartbeat", interface=self.link.name, error=str(error))
         for data in self.segment.peers.take_relays(now):
@@ -162,16 +163,16 @@ class SegmentSpeaker:
             log.info("peer dead", interface=self.link.name, node=peer.node, peer_interface=peer.interface)
         if now >= self._heartbeat_due:
             self._heartbeat_due = max(self._heartbeat_due + self._interval, now)
-            self._send_heartbeats(now)
+            self._send_heartbeats(now, beat=True)
         if not self.segment.is_settled(now):
             self._reconcile(now)
         self._due = min(self._heartbeat_due, self.segment.next_deadline(now))
         self._timer = self._loop.call_at(self._due, self._on_timer)
 
-    def _send_heartbeats(self, now: float) -> None:
+    def _send_heartbeats(self, now: float, *, beat: bool) -> None:
         self._last_heartbeat = now
         keys = self._keyring.keys(now)
-        for heartbeat in self.segment.heartbeats(now):
+        for heartbeat in self.segment.heartbeats(now, beat=beat):
             self._wire.send_heartbeat(encode(heartbeat, keys))
 
     def _reconcile_soon(self, seconds: float) -> None:
@@ -192,7 +193,7 @@ class SegmentSpeaker:
             self._wire.accept_requests_for(self.segment.claims)
         due = self.segment.news_due()
         if due is not None and due <= now:
-            self._send_heartbeats(now)
+            self._send_heartbeats(now, beat=False)
         elif due is not None:
             self._reconcile_soon(due - now)
         fresh = (*done.acquire, *done.defend)
@@ -302,7 +303,7 @@ class Speaker:
             me=Station(self._node, link.name),
             mac=link.mac,
             subnets=_subnets(link),
-            session=secrets.randbits(64),
+            session=secrets.randbits(32),
             dead_interval=self._interval * self._misses,
             now=now,
         )
@@ -344,6 +345,6 @@ def offers_for_link(
 
 
 def _subnets(link: Link) -> tuple[Subnet, ...]:
-    """Return the subnets that a heartbeat names: the largest ones."""
-    ordered = sorted(link.subnets, key=lambda subnet: -subnet.num_addresses)
+    """Return the subnets that a heartbeat names: the largest ones of IPv4."""
+    ordered = sorted((net for net in link.subnets if net.version == 4), key=lambda subnet: -subnet.num_addresses)  # noqa: PLR2004
     return tuple((subnet.network_address.packed, subnet.prefixlen) for subnet in ordered[:SUBNETS])
