@@ -14,6 +14,7 @@ SHARED = {"lab", "observe", "kind_lab"}
 """Folders whose tests share one lab or segment for the session, and so one process."""
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in its own implementation of this hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Give tests that share a fixture of a folder or of a module the same process."""
     for item in items:

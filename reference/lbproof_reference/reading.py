@@ -17,7 +17,7 @@ MALFORMED_OBJECT = (LookupError, TypeError, ValueError, AttributeError, Recursio
 
 _DEEPEST = 100
 """Nesting levels kept of JSON that is too deep for the parser; fields used here are less than half as deep."""
-_BRACKET = re.compile(rb'(?:[^"\[\]{}]++|"(?:[^"\\]++|\\.)*+")*+([\[\]{}])')
+_TOKEN = re.compile(rb'[\[\]{}]|(?:[^"\[\]{}]++|"(?:[^"\\]++|\\.)*+")++')
 _MAX_ENTRIES = 1000
 
 log = structlog.get_logger()
@@ -36,21 +36,17 @@ def parse(text: bytes) -> Any:  # noqa: ANN401 - JSON
 
 def _shallow(text: bytes) -> bytes:
     """Replace each object or array below `_DEEPEST` levels by null, without recursion."""
-    kept: list[bytes] = []
-    depth = begin = at = 0
-    while bracket := _BRACKET.match(text, at):
-        at = bracket.end()
-        if bracket[1] in b"[{":
-            depth += 1
-            if depth == _DEEPEST + 1:
-                kept += (text[begin : at - 1], b"null")
-        else:
-            if depth == _DEEPEST + 1:
-                begin = at
-            depth -= 1
-    if depth <= _DEEPEST:
-        kept.append(text[begin:])
-    return b"".join(kept)
+    depth = 0
+
+    def keep(match: re.Match[bytes]) -> bytes:
+        nonlocal depth
+        token, outer = match[0], depth
+        depth += (token in b"[{") - (token in b"]}")
+        if max(outer, depth) <= _DEEPEST:
+            return token
+        return b"null" if outer == _DEEPEST < depth else b""
+
+    return _TOKEN.sub(keep, text)
 
 
 class SkipLog:

@@ -182,18 +182,18 @@ def test_work_per_address_does_not_grow_with_the_pool() -> None:
     ("text", "why"),
     [
         ("ten", "not a CIDR"),
-        ("10.0.0.1", "10.0.0.1/32"),
+        ("10.0.0.1", "not a CIDR"),
         ("10.0.0.0/33", "not a CIDR"),
         ("10.0.0.9-10.0.0.1", "reversed"),
         ("10.0.0.1-fd00::1", "mixes"),
         ("10.0.0.1-", "not a CIDR"),
-        ("fd00::1", "fd00::1/128"),
-        ("fd00::1%eth0-fd00::2", "zone"),
-        ("10.0.0.1,10.0.0.2", "not a CIDR or a range: '10.0.0.1,10.0.0.2' does not appear"),
-        ("10.0.0.0/255.255.255.0", "prefix length"),
-        ("10.0.0.0/0.0.0.255", "prefix length"),
-        ("10.0.0.0/024", "prefix length"),
-        ("10.0.0.0/", "prefix length"),
+        ("fd00::1", "not a CIDR"),
+        ("fd00::1%eth0-fd00::2", "not a CIDR"),
+        ("10.0.0.1,10.0.0.2", "not a CIDR"),
+        ("10.0.0.0/255.255.255.0", "not a CIDR"),
+        ("10.0.0.0/0.0.0.255", "not a CIDR"),
+        ("10.0.0.0/024", "not a CIDR"),
+        ("10.0.0.0/", "not a CIDR"),
         ("0.0.0.0/30", "unspecified"),
         ("0.0.0.0/0", "unspecified"),
         ("126.0.0.0-128.0.0.0", "loopback"),
@@ -214,8 +214,9 @@ def test_a_bad_block_says_what_is_wrong(text: str, why: str) -> None:
         parse_range(text)
 
     assert len(str(raised.value)) < 400
-    for advice in re.findall(r"write (\S+/\d+)", str(raised.value)):
-        parse_range(advice)
+    for example in re.findall(r"such as (\S+), (\S+) or (\S+)", str(raised.value)):
+        for form in example:
+            parse_range(form)
 
 
 @pytest.mark.parametrize("text", ["10.0.0.0/24", " 10.0.0.9/24 ", "10.0.0.1 - 10.0.0.9", "fd00::/64", "240.0.0.0/30"])
@@ -239,8 +240,8 @@ def test_the_younger_of_two_that_overlap_is_bad() -> None:
     )
 
     assert [p.name for p in good] == ["old", "other"]
-    assert "older pool 'old'" in bad["young"]
-    assert "same pool" in bad["self"]
+    assert "of pool 'old'" in bad["young"]
+    assert "of pool 'self'" in bad["self"]
     assert "no addresses" in bad["none"]
 
 
