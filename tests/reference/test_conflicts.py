@@ -38,6 +38,15 @@ def test_a_conflict_is_reported_again_after_it_ended() -> None:
     assert [conflicts.defend(OURS, time).begins for time in times] == [True, False, False, True]
 
 
+def test_conflicts_that_ended_are_forgotten() -> None:
+    """However many addresses had a conflict once, only those of the last five minutes are known."""
+    conflicts = Conflicts()
+    for number in range(1000):
+        conflicts.defend(number.to_bytes(4), number * EPISODE_SECONDS / 10)
+
+    assert len(conflicts._known) <= 11  # noqa: SLF001 - memory
+
+
 @given(st.lists(st.floats(0, 5), max_size=60))
 def test_every_conflict_is_followed_by_an_announcement_but_never_two_within_the_interval(gaps: list[float]) -> None:
     """Announcements are at least DEFEND_INTERVAL apart, and one follows each frame within that time."""

@@ -160,7 +160,8 @@ class Source:
 def _freeze_heap() -> None:
     """Exclude existing objects from garbage collection, whose scans would delay heartbeats.
 
-    Reference counting still frees them, because JSON has no cycles.
+    Reference counting still frees them, because JSON has no cycles; those of other objects are collected before. Only
+    the first collection is long, when nothing is announced yet.
     """
-    gc.collect(1)
+    gc.collect()
     gc.freeze()
