@@ -183,11 +183,11 @@ class SimulatedLan:
     def _awake(self, one: Simulated) -> None:
         if self.now <= one.due + INTERVAL:
             return
-        gap, one.due = self.now - one.last, self.now
+        one.due = self.now
         inbox, one.inbox = one.inbox, []
         for frame in inbox:
             self._receive(one, frame)
-        one.segment.on_suspend(gap, self.now)
+        one.segment.on_suspend(self.now)
         self._reconcile(one)
 
     def _wake(self, one: Simulated) -> None:

@@ -135,8 +135,8 @@ class Segment:
         listened = self._listen_from + self._dead_interval
         return min([*self.peers.deadlines(), *awaited, listened if listened > now else math.inf])
 
-    def on_suspend(self, gap: float, now: float) -> None:
-        """Restart all peer timers; if `gap` (s) reaches our own dead interval, assume that peers declared us dead.
+    def on_suspend(self, now: float) -> None:
+        """Restart all peer timers; if nothing was sent for our own dead interval, assume that peers declared us dead.
 
         In that case listen as at the start, answer nothing meanwhile, and let any peer's claim win over our own.
         """
@@ -144,7 +144,7 @@ class Segment:
         later = now + PATIENCE * self._dead_interval
         self._awaited = {address: (passed_over, later) for address, (passed_over, _) in self._awaited.items()}
         self._received = -math.inf  # frames in the queue may have come before the suspension
-        if gap >= self._dead_interval:
+        if now - self._sent >= self._dead_interval:
             self._listen_from, self._listened = now, False
             self._cap_standing(0)
 
