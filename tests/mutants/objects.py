@@ -96,8 +96,15 @@ def unreadable_status_ends_process() -> None:
         return read
 
     patch(offers.AnnouncementPolicy, "announceable", strict(offers.AnnouncementPolicy.announceable, 2))
-    restore = controller.Controller._restore_from_status  # noqa: SLF001
-    patch(controller.Controller, "_restore_from_status", strict(restore, 2))
+    restore = controller.Controller._restore_address  # noqa: SLF001
+
+    def restore_strictly(self: controller.Controller, key: str, text: str, recorded: Any, *, in_status: bool) -> None:  # noqa: ANN401
+        try:
+            restore(self, key, text, recorded, in_status=in_status)
+        except ValueError as error:
+            raise RuntimeError("ValueError") from error
+
+    patch(controller.Controller, "_restore_address", restore_strictly)
 
 
 @fault(

@@ -128,7 +128,6 @@ class Source:
                         offers = self._offers(key)
                     changes |= self._offer_index.update(key, offers)
                 if changes:
-                    self._recorder.defer()
                     set_desired(changes)
                 await asyncio.sleep(0)
             _freeze_heap()
