@@ -24,12 +24,15 @@ def speaker_options(argv: list[str]) -> argparse.Namespace:
     add("--node", default=os.environ.get("NODE_NAME"), help="this node's name (default: $NODE_NAME)")
     profiles = "default: heartbeat every 50ms; fast: every 10ms, for an idle segment; 3 missed heartbeats mean dead"
     add("--profile", choices=PROFILES, default="default", help=profiles)
+    interfaces = "use interfaces of this name or pattern alone, such as 'eth*' (may be repeated; default: all)"
+    add("--interface", action="append", metavar="PATTERN", help=interfaces)
     key = Path("/etc/lbproof/heartbeat/key")
     add("--secret-file", type=Path, default=key, help="file with the heartbeat key (default %(default)s)")
     options = parser.parse_args(argv)
     if not options.node:
         parser.error("--node is missing and $NODE_NAME is not set")
     options.heartbeat, options.misses = PROFILES[options.profile]
+    options.interface = options.interface or ["*"]
     return options
 
 
