@@ -326,7 +326,8 @@ class Controller:
         """Release the addresses of a Service but those to keep, and let pending Services try again."""
         if released := self._allocator.release(key, set(keep)):
             log.info("released", key=key, ips=[str(ip) for ip in released])
-            self._queue.add(_RECORD)
+            if record_key(key) in self._record:
+                self._queue.add(_RECORD)
             self._enqueue(self._pending)
 
     async def _create_secret(self, name: str) -> None:
