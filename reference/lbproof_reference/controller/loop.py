@@ -240,7 +240,7 @@ class Controller:
             except httpx.HTTPError as error:
                 failed = status_code(error) not in (_NOT_FOUND, *_REJECTED)
                 if status_code(error) in _REJECTED:
-                    self._skip_log.note(kind, key, f"the API server rejects its status: {error!r}")
+                    self._skip_log.note(kind, key, f"the API server rejects what is written to it: {error!r}")
                 elif failed:
                     log.warning("write failed", kind=kind, key=key, error=repr(error))
             self._queue.done(item, failed=failed)
