@@ -6,7 +6,6 @@ It survives an unavailable API server: its objects stay, and a version that is t
 from __future__ import annotations
 
 import asyncio
-import math
 import random
 from contextlib import aclosing
 from typing import TYPE_CHECKING
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING
 import httpx
 import structlog
 
-from lbproof_reference.kube import WATCH_SECONDS, Kube, Object, key_of
+from lbproof_reference.kube import WATCH_SECONDS, Kube, Object, key_of, status_code
 from lbproof_reference.reading import MALFORMED_OBJECT, SkipLog
 
 if TYPE_CHECKING:
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 _PAGE = 100  # parsing a page takes milliseconds, in which no heartbeat is sent
 _RETRY_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0)
 _LASTED_SECONDS = 5.0
-"""Duration after which the end of a watch is no failure."""
+"""Duration of a list and a watch after which their end is no failure."""
 _GONE = 410
 
 log = structlog.get_logger()
@@ -48,18 +47,17 @@ class Informer:
         failures = 0
         clock = asyncio.get_running_loop().time
         while True:
-            began = math.inf
+            began = clock()
             pause = _RETRY_SECONDS[min(failures, len(_RETRY_SECONDS) - 1)]
             try:
                 if not self._version:
                     await self._list()
-                began = clock()
                 await self._watch()
             except (httpx.HTTPError, OSError, *MALFORMED_OBJECT) as error:
-                gone = isinstance(error, httpx.HTTPStatusError) and error.response.status_code == _GONE
-                if gone or isinstance(error, MALFORMED_OBJECT):
+                malformed = isinstance(error, MALFORMED_OBJECT)
+                if malformed or (isinstance(error, httpx.HTTPError) and status_code(error) == _GONE):
                     self._version = ""
-                what = "malformed response" if isinstance(error, MALFORMED_OBJECT) else "API server unavailable"
+                what = "malformed response" if malformed else "API server unavailable"
                 log.warning(what, path=self._path, error=repr(error), retry_seconds=pause)
             failures = 0 if clock() - began > _LASTED_SECONDS else failures + 1
             await asyncio.sleep(pause)
@@ -77,7 +75,7 @@ class Informer:
         self._version = page["metadata"]["resourceVersion"]
         self.synced.set()
         for key in before.keys() | found.keys():
-            if _differ(before.get(key), found.get(key)):
+            if _resource_version(before.get(key)) != _resource_version(found.get(key)):
                 self._notify(key, before.get(key))
 
     async def _watch(self) -> None:
@@ -115,9 +113,5 @@ def _strip(obj: Object) -> Object:
     return obj
 
 
-def _differ(one: Object | None, other: Object | None) -> bool:
-    """Whether two objects differ; True if they are nested too deeply to be compared."""
-    try:
-        return one != other
-    except RecursionError:
-        return True
+def _resource_version(obj: Object | None) -> object:
+    return obj and obj["metadata"].get("resourceVersion", "")
