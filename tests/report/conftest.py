@@ -63,10 +63,14 @@ class Story:
         return self
 
     def judged(self, case: str, verdict: str = "passed", *, seconds: float = 0.25, **fields: Any) -> Self:  # noqa: ANN401
-        """A case that ran."""
+        """A case that ran, from before what was told of it until `seconds` later, or until now if that is later."""
         node = f"x/test_x.py::test_x[{case}]"
-        self.add("check.started", case=case, node=node)
-        return self.add("check.finished", case=case, node=node, verdict=verdict, seconds=seconds, **fields)
+        place = next((at for at, row in enumerate(self.rows) if row.get("case") == case), len(self.rows))
+        began = self.rows[place]["t"] - self.rows[place].get("took", 0.0) if place < len(self.rows) else self.t + 0.5
+        self.rows.insert(place, {"event": "check.started", "t": began, "at": AT, "case": case, "node": node})
+        self.t = max(self.t, began + seconds)
+        seconds = seconds if self.t - began < seconds + 0.5 else round(self.t - began, 6)
+        return self.add("check.finished", t=self.t, case=case, node=node, verdict=verdict, seconds=seconds, **fields)
 
     def not_run(self, case: str, verdict: str, reason: str) -> Self:
         """A case that never ran."""

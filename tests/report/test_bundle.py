@@ -9,7 +9,7 @@ import pytest
 from tests.report.counts import ALL, LAYER2_MUSTS, LAYER2_MUSTS_UNCLAIMED, count
 
 from lbproof.report import bundle, model
-from lbproof.report.verify import checksums
+from lbproof.report.folder import checksums
 from lbproof.spec import REQUIREMENTS, SPEC_VERSION, Conclusion, Level
 
 if TYPE_CHECKING:

@@ -4,8 +4,9 @@ It is inactive in a session that collects no check. Otherwise names are verified
 after collection. Each case has its own `CheckContext`; evidence is collected before cleanup. At the end, in all cases,
 the conclusion is written to the events and the report is created.
 
-Verdicts: a failed assertion is a fault of the implementation, `CannotShow` is a limit of the lab, and any other
-exception is a fault of the suite or the lab: `error`, never attributed to the implementation.
+Verdicts: an observation (`lbproof.run.verdicts.is_observation`) is a fault of the implementation, `CannotShow` is a
+limit of the lab, and any other exception is a fault of the suite or the lab: `error`, never attributed to the
+implementation.
 """
 
 from __future__ import annotations
@@ -243,7 +244,7 @@ def pytest_runtest_makereport(
     if run is not None and case is not None and call.when == "call":
         run.verdicts.called()
     if run is not None and case is not None and call.excinfo is not None:
-        outcome = run.verdicts.judge(case, call.excinfo.value, report, item.stash.get(CHECK, None))
+        outcome = run.verdicts.judge(case, call.excinfo.value, report, item.stash.get(CHECK, None), item.path.parent)
         report.outcome = outcome
         if outcome == "skipped":
             report.longrepr = (str(item.path), item.location[1] or 0, str(call.excinfo.value))
