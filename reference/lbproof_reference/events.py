@@ -17,15 +17,13 @@ if TYPE_CHECKING:
 
 _QUEUED = 1000  # as client-go (tools/record, maxQueuedEvents); the rest is dropped
 _MESSAGE_BYTES = 1024  # as the API server allows (core/validation, NoteLengthLimit)
-_QUIET_SECONDS = 0.2
-_LATEST_SECONDS = 3.0
-_PAUSE_SECONDS = 0.02
+_PAUSE_SECONDS = 0.05  # 20 Events a second leave the process and the API server to more urgent work
 
 log = structlog.get_logger()
 
 
 class EventRecorder:
-    """Records Events at low priority: one at a time, after a short time without more urgent work.
+    """Records Events at low priority: one at a time, with a pause before each.
 
     Sending is retried while the API server is unreachable; rejected Events are not retried. The queue holds 1,000
     Events and drops further ones, as client-go does: Events are best effort, and sending takes time from other work.
@@ -34,18 +32,13 @@ class EventRecorder:
     def __init__(self, kube: Kube, component: str, host: str = "") -> None:
         """Nothing is sent until `run`."""
         self._kube, self._component, self._host = kube, component, host
-        self._waiting: asyncio.Queue[tuple[float, Object, str, str, str]] = asyncio.Queue(_QUEUED)
-        self._quiet_at = 0.0
+        self._waiting: asyncio.Queue[tuple[Object, str, str, str]] = asyncio.Queue(_QUEUED)
         self._dropped = 0
-
-    def defer(self) -> None:
-        """Delay queued Events for a short time, because more urgent work may follow."""
-        self._quiet_at = time.monotonic() + _QUIET_SECONDS
 
     def event(self, about: Object, kind: str, reason: str, message: str) -> None:
         """Queue an Event of type `kind` about an object; a long message is cut."""
         try:
-            self._waiting.put_nowait((time.monotonic() + _LATEST_SECONDS, about, kind, reason, message))
+            self._waiting.put_nowait((about, kind, reason, message))
         except asyncio.QueueFull:
             self._dropped += 1
 
@@ -55,12 +48,10 @@ class EventRecorder:
             if self._dropped and self._waiting.empty():
                 log.warning("events dropped: queue full", count=self._dropped)
                 self._dropped = 0
-            latest, about, kind, reason, message = await self._waiting.get()
-            while (left := min(self._quiet_at, latest) - time.monotonic()) > 0:  # noqa: ASYNC110 - waits for a time
-                await asyncio.sleep(left)
-            while not await self._send(about, kind, reason, message):  # noqa: ASYNC110 - retry
-                await asyncio.sleep(1)
+            event = await self._waiting.get()
             await asyncio.sleep(_PAUSE_SECONDS)
+            while not await self._send(*event):  # noqa: ASYNC110 - retry
+                await asyncio.sleep(1)
 
     async def _send(self, about: Object, kind: str, reason: str, message: str) -> bool:
         """Create the Event. Return False if the API server cannot be reached."""
@@ -75,14 +66,11 @@ class EventRecorder:
                 "name": meta["name"],
                 "namespace": namespace,
                 "uid": meta.get("uid", ""),
-                "resourceVersion": meta.get("resourceVersion", ""),
             },
             "type": kind,
             "reason": reason,
             "message": message.encode(errors="replace")[:_MESSAGE_BYTES].decode(errors="ignore"),
             "source": {"component": self._component, "host": self._host},
-            "reportingComponent": self._component,
-            "reportingInstance": self._host or self._component,
             "firstTimestamp": now,
             "lastTimestamp": now,
             "count": 1,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import httpx
 import structlog
 
-from lbproof_reference.kube import WATCH_SECONDS, Kube, Object, key_of
+from lbproof_reference.kube import WATCH_SECONDS, Kube, Object, key_of, status_code
 from lbproof_reference.reading import MALFORMED_OBJECT, SkipLog
 
 if TYPE_CHECKING:
@@ -56,10 +56,10 @@ class Informer:
                 began = clock()
                 await self._watch()
             except (httpx.HTTPError, OSError, *MALFORMED_OBJECT) as error:
-                gone = isinstance(error, httpx.HTTPStatusError) and error.response.status_code == _GONE
-                if gone or isinstance(error, MALFORMED_OBJECT):
+                malformed = isinstance(error, MALFORMED_OBJECT)
+                if malformed or (isinstance(error, httpx.HTTPError) and status_code(error) == _GONE):
                     self._version = ""
-                what = "malformed response" if isinstance(error, MALFORMED_OBJECT) else "API server unavailable"
+                what = "malformed response" if malformed else "API server unavailable"
                 log.warning(what, path=self._path, error=repr(error), retry_seconds=pause)
             failures = 0 if clock() - began > _LASTED_SECONDS else failures + 1
             await asyncio.sleep(pause)
@@ -77,7 +77,7 @@ class Informer:
         self._version = page["metadata"]["resourceVersion"]
         self.synced.set()
         for key in before.keys() | found.keys():
-            if _differ(before.get(key), found.get(key)):
+            if _resource_version(before.get(key)) != _resource_version(found.get(key)):
                 self._notify(key, before.get(key))
 
     async def _watch(self) -> None:
@@ -115,9 +115,5 @@ def _strip(obj: Object) -> Object:
     return obj
 
 
-def _differ(one: Object | None, other: Object | None) -> bool:
-    """Whether two objects differ; True if they are nested too deeply to be compared."""
-    try:
-        return one != other
-    except RecursionError:
-        return True
+def _resource_version(obj: Object | None) -> object:
+    return obj and obj["metadata"].get("resourceVersion", "")

@@ -14,7 +14,7 @@ import httpx
 from lbproof_reference.reading import parse
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping
+    from collections.abc import Mapping
 
 Object: TypeAlias = dict[str, Any]
 """A Kubernetes object as parsed JSON."""
@@ -51,16 +51,9 @@ def labels_of(obj: Mapping[str, Any]) -> dict[str, str]:
     return labels if isinstance(labels, dict) else {}
 
 
-class _Token(httpx.Auth):
-    """Bearer token, read from its file for each request because kubelet rotates it."""
-
-    def __init__(self, file: Path) -> None:
-        """Store the path of the token file."""
-        self._file = file
-
-    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        request.headers["Authorization"] = f"Bearer {self._file.read_text().strip()}"
-        yield request
+def status_code(error: httpx.HTTPError) -> int | None:
+    """Return the HTTP status code of an error; None if there was no response."""
+    return error.response.status_code if isinstance(error, httpx.HTTPStatusError) else None
 
 
 class Kube:
@@ -69,9 +62,14 @@ class Kube:
     def __init__(self, url: str | None = None, account: Path = ACCOUNT) -> None:
         """Connect to `url` (default: the in-cluster address) with the token and CA certificate in `account`."""
         host, port = os.environ.get("KUBERNETES_SERVICE_HOST", ""), os.environ.get("KUBERNETES_SERVICE_PORT", "443")
+
+        def authorize(request: httpx.Request) -> httpx.Request:  # reads it each time, because the kubelet rotates it
+            request.headers["Authorization"] = f"Bearer {(account / 'token').read_text().strip()}"
+            return request
+
         self._client = httpx.AsyncClient(
             base_url=url or f"https://{f'[{host}]' if ':' in host else host}:{port}",
-            auth=_Token(account / "token"),
+            auth=authorize,
             transport=httpx.AsyncHTTPTransport(
                 verify=ssl.create_default_context(cafile=account / "ca.crt"), socket_options=_KEEPALIVE
             ),

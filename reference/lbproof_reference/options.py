@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 from pathlib import Path
 
 from lbproof_reference.kube import ACCOUNT
 
 PROFILES = {"default": (0.05, 3), "fast": (0.01, 3)}
 """Heartbeat interval (s), and number of missed heartbeats after which a speaker is dead."""
-
-LONGEST_DEAD_INTERVAL = 65.535
-"""Seconds that a heartbeat can name: 16 bits of milliseconds."""
 
 
 def controller_options(argv: list[str]) -> argparse.Namespace:
@@ -28,19 +24,15 @@ def speaker_options(argv: list[str]) -> argparse.Namespace:
     add("--node", default=os.environ.get("NODE_NAME"), help="this node's name (default: $NODE_NAME)")
     profiles = "default: heartbeat every 50ms; fast: every 10ms, for an idle segment; 3 missed heartbeats mean dead"
     add("--profile", choices=PROFILES, default="default", help=profiles)
-    add("--heartbeat", type=_milliseconds, help="heartbeat interval, such as 50ms (default: by profile)")
-    add("--misses", type=int, help="missed heartbeats until a speaker is dead (default: by profile)")
+    interfaces = "use interfaces of this name or pattern alone, such as 'eth*' (may be repeated; default: all)"
+    add("--interface", action="append", metavar="PATTERN", help=interfaces)
     key = Path("/etc/lbproof/heartbeat/key")
     add("--secret-file", type=Path, default=key, help="file with the heartbeat key (default %(default)s)")
     options = parser.parse_args(argv)
     if not options.node:
         parser.error("--node is missing and $NODE_NAME is not set")
-    heartbeat, misses = PROFILES[options.profile]
-    options.heartbeat = options.heartbeat or heartbeat
-    options.misses = misses if options.misses is None else options.misses
-    most = int(LONGEST_DEAD_INTERVAL / options.heartbeat)
-    if not 1 <= options.misses <= most:
-        parser.error(f"--misses must be 1 to {most} with a heartbeat every {options.heartbeat * 1000:.0f}ms")
+    options.heartbeat, options.misses = PROFILES[options.profile]
+    options.interface = options.interface or ["*"]
     return options
 
 
@@ -56,10 +48,3 @@ def _parser(role: str, description: str, *, port: int) -> argparse.ArgumentParse
     add("--host", default=host, help="address of /readyz (default: $POD_IP, or 127.0.0.1)")
     add("--port", type=int, default=port, help="port of /readyz (default %(default)s)")
     return parser
-
-
-def _milliseconds(text: str) -> float:
-    """Convert a text such as `50ms` to seconds. Raises ArgumentTypeError."""
-    if not re.fullmatch(r"[1-9]\d{0,3}ms", text):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a time from 1ms to 9999ms")
-    return int(text.removesuffix("ms")) / 1000

@@ -6,12 +6,11 @@ An invalid pool is reported and not used; the others are. Of two pools that over
 from __future__ import annotations
 
 import ipaddress
-import itertools
 import re
 from bisect import bisect_left, bisect_right, insort
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from lbproof_reference.reading import MALFORMED_OBJECT
 
@@ -46,13 +45,16 @@ class BadPoolError(ValueError):
     """Invalid pool; the message is shown to the pool's author."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, order=True)
-class AddressRange:
+class AddressRange(NamedTuple):
     """Addresses of one family from `first` to `last` (integers, both included)."""
 
     family: int
     first: int
     last: int
+
+    def overlaps(self, other: AddressRange) -> bool:
+        """Whether an address is in both ranges."""
+        return self.family == other.family and self.first <= other.last and other.first <= self.last
 
     def __str__(self) -> str:
         """Format the range as in a pool's spec."""
@@ -81,18 +83,20 @@ def ip_from_int(family: int, number: int) -> IP:
 @lru_cache(maxsize=4096)
 def parse_range(text: str) -> AddressRange:
     """Parse a CIDR (`10.0.0.0/24`) or a range (`10.0.0.1-10.0.0.9`). Raises BadPoolError."""
-    first, last = _first_and_last(text)
+    if len(text) > _LONGEST:
+        raise BadPoolError(f"{text[:_LONGEST]!r}... of {len(text)} characters is not a CIDR or a range")
+    try:
+        first, last = _first_and_last(text.strip())
+    except ValueError as error:
+        example = "such as 10.0.0.0/24, 10.0.0.1/32 or 10.0.0.1-10.0.0.9"
+        raise BadPoolError(f"{text!r} is not a CIDR or a range, {example}") from error
     if first.version != last.version:
         raise BadPoolError(f"range {text!r} mixes IPv4 and IPv6")
     if int(first) > int(last):
         raise BadPoolError(f"range {text!r} is reversed: its first address is above its last")
     address_range = AddressRange(family=first.version, first=int(first), last=int(last))
     for network, what in _UNUSABLE.items():
-        if (
-            network.version == first.version
-            and int(network[0]) <= address_range.last
-            and address_range.first <= int(network[-1])
-        ):
+        if address_range.overlaps(AddressRange(network.version, int(network[0]), int(network[-1]))):
             raise BadPoolError(f"{text!r} contains {what} ({network})")
     return address_range
 
@@ -104,33 +108,23 @@ def parse_ip(text: str) -> IP:
     return ipaddress.ip_address(text)
 
 
-def _first_and_last(text: str) -> tuple[IP, IP]:
-    if len(text) > _LONGEST:
-        raise BadPoolError(f"{text[:_LONGEST]!r}... of {len(text)} characters is not a CIDR or a range")
-    entry = text.strip()
-    try:
-        if "-" in entry:
-            first, last = (parse_ip(part.strip()) for part in entry.split("-", 1))
-            return first, last
-        if re.search(r"/(0|[1-9]\d*)$", entry, re.ASCII):
-            network = ipaddress.ip_network(entry, strict=False)
-            return network[0], network[-1]
-        if "/" in entry:
-            raise ValueError("write the prefix length as a number")  # noqa: TRY301 - caught below
-        raise ValueError(f"write {ipaddress.ip_network(entry)} for a single address")  # noqa: TRY301 - caught below
-    except ValueError as error:
-        raise BadPoolError(f"{text!r} is not a CIDR or a range: {error}") from error
+def _first_and_last(entry: str) -> tuple[IP, IP]:
+    """Parse the two forms. Raises ValueError, also for a mask or a wildcard in place of a prefix length."""
+    if "-" in entry:
+        first, last = (parse_ip(part.strip()) for part in entry.split("-", 1))
+        return first, last
+    if not re.search(r"/(0|[1-9]\d*)$", entry, re.ASCII):
+        raise ValueError("no prefix length")
+    network = ipaddress.ip_network(entry, strict=False)
+    return network[0], network[-1]
 
 
 def parse_pool(pool: Object) -> Pool:
-    """Parse one pool, without a comparison with others. Raises BadPoolError."""
+    """Parse one pool, whose ranges may overlap. Raises BadPoolError."""
     spec = pool["spec"]
     ranges = sorted(parse_range(text) for text in spec.get("addresses") or [])
     if not ranges:
         raise BadPoolError("the pool has no addresses")
-    for one, other in itertools.pairwise(ranges):
-        if one.family == other.family and other.first <= one.last:
-            raise BadPoolError(f"{one} overlaps {other} in the same pool")
     return Pool(
         name=pool["metadata"]["name"],
         ranges=tuple(ranges),
@@ -150,15 +144,12 @@ def parse_pools(objects: Iterable[Object]) -> tuple[list[Pool], dict[str, str]]:
             pool = parse_pool(obj)
             for address_range in pool.ranges:
                 _check_overlap(address_range, taken)
-        except BadPoolError as error:
-            bad[name] = str(error)
-            continue
+                insort(taken, (address_range, name))
         except MALFORMED_OBJECT as error:
-            bad[name] = f"the pool cannot be read: {error!r}"
-            continue
-        good.append(pool)
-        for address_range in pool.ranges:
-            insort(taken, (address_range, name))
+            bad[name] = str(error) if isinstance(error, BadPoolError) else f"the pool cannot be read: {error!r}"
+            taken = [entry for entry in taken if entry[1] != name]
+        else:
+            good.append(pool)
     return sorted(good, key=lambda pool: pool.name), bad
 
 
@@ -169,20 +160,14 @@ def build_index(pools: Iterable[Pool]) -> list[tuple[AddressRange, str]]:
 
 def pool_holding(ip: IP, index: Sequence[tuple[AddressRange, str]]) -> str | None:
     """Return the name of the pool that contains an address, or None."""
-    at = bisect_right(index, (AddressRange(family=ip.version, first=int(ip), last=1 << 128), "")) - 1
-    if at < 0:
-        return None
-    address_range, name = index[at]
-    return name if address_range.family == ip.version and int(ip) <= address_range.last else None
+    number = int(ip)
+    at = bisect_right(index, (AddressRange(ip.version, number, 1 << 128), "")) - 1
+    return index[at][1] if at >= 0 and index[at][0].overlaps(AddressRange(ip.version, number, number)) else None
 
 
 def _check_overlap(address_range: AddressRange, taken: list[tuple[AddressRange, str]]) -> None:
     """Compare with the two nearest ranges in `taken`, which is sorted and disjoint. Raises BadPoolError."""
     at = bisect_left(taken, (address_range, ""))
     for other, name in taken[max(at - 1, 0) : at + 1]:
-        if (
-            other.family == address_range.family
-            and other.first <= address_range.last
-            and address_range.first <= other.last
-        ):
-            raise BadPoolError(f"{address_range} overlaps {other} of the older pool {name!r}")
+        if other.overlaps(address_range):
+            raise BadPoolError(f"{address_range} overlaps {other} of pool {name!r}")

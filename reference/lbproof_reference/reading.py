@@ -17,8 +17,10 @@ MALFORMED_OBJECT = (LookupError, TypeError, ValueError, AttributeError, Recursio
 
 _DEEPEST = 100
 """Nesting levels kept of JSON that is too deep for the parser; fields used here are less than half as deep."""
-_BRACKET = re.compile(rb'(?:[^"\[\]{}]++|"(?:[^"\\]++|\\.)*+")*+([\[\]{}])')
-_MAX_ENTRIES = 1000
+_TOKEN = re.compile(rb'[\[\]{}]|(?:[^"\[\]{}]++|"(?:[^"\\]++|\\.)*+")++')
+_MAX_ENTRIES = 10_000
+_LONGEST = 1024
+"""Characters of a message, as many as an Event may have."""
 
 log = structlog.get_logger()
 
@@ -36,30 +38,26 @@ def parse(text: bytes) -> Any:  # noqa: ANN401 - JSON
 
 def _shallow(text: bytes) -> bytes:
     """Replace each object or array below `_DEEPEST` levels by null, without recursion."""
-    kept: list[bytes] = []
-    depth = begin = at = 0
-    while bracket := _BRACKET.match(text, at):
-        at = bracket.end()
-        if bracket[1] in b"[{":
-            depth += 1
-            if depth == _DEEPEST + 1:
-                kept += (text[begin : at - 1], b"null")
-        else:
-            if depth == _DEEPEST + 1:
-                begin = at
-            depth -= 1
-    if depth <= _DEEPEST:
-        kept.append(text[begin:])
-    return b"".join(kept)
+    depth = 0
+
+    def keep(match: re.Match[bytes]) -> bytes:
+        nonlocal depth
+        token, outer = match[0], depth
+        depth += (token in b"[{") - (token in b"]}")
+        if max(outer, depth) <= _DEEPEST:
+            return token
+        return b"null" if outer == _DEEPEST < depth else b""
+
+    return _TOKEN.sub(keep, text)
 
 
 class SkipLog:
-    """Log of skipped objects: each is logged once, and again only if it was readable in between."""
+    """Log of skipped objects, and of what else is wrong with one: each once, and again after `forget`."""
 
-    def __init__(self, on_skip: Callable[[str, str, str], None] = lambda *_: None) -> None:
-        """Start without entries; `on_skip(kind, key, reason)` is called for each new entry."""
-        self._logged: dict[tuple[str, str], str] = {}
-        self._on_skip = on_skip
+    def __init__(self, on_note: Callable[[str, str, str, str], None] = lambda *_: None) -> None:
+        """Start without entries; `on_note(kind, key, reason, message)` is called for each new entry."""
+        self._logged: dict[tuple[str, str, str], str] = {}
+        self._on_note = on_note
 
     @contextmanager
     def reading(self, kind: str, key: str) -> Iterator[None]:
@@ -71,16 +69,17 @@ class SkipLog:
         else:
             self.forget(kind, key)
 
-    def note(self, kind: str, key: str, why: str) -> None:
-        """Log that an object or a part of it is skipped, unless the same reason was logged before."""
-        if self._logged.get((kind, key)) == why:
+    def note(self, kind: str, key: str, message: str, reason: str = "Ignored") -> None:
+        """Log what is wrong with an object, unless its last entry with this reason is the same."""
+        message = message[:_LONGEST]
+        if self._logged.get((kind, key, reason)) == message:
             return
         if len(self._logged) >= _MAX_ENTRIES:
-            self._logged.clear()
-        self._logged[kind, key] = why
-        log.warning("object skipped", kind=kind, object=key, reason=why)
-        self._on_skip(kind, key, why)
+            del self._logged[next(iter(self._logged))]
+        self._logged[kind, key, reason] = message
+        log.warning(reason, kind=kind, object=key, message=message)
+        self._on_note(kind, key, reason, message)
 
-    def forget(self, kind: str, key: str) -> None:
-        """Record that the object is readable again."""
-        self._logged.pop((kind, key), None)
+    def forget(self, kind: str, key: str, reason: str = "Ignored") -> None:
+        """Record that this is no longer wrong."""
+        self._logged.pop((kind, key, reason), None)

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING
 import httpx
 import structlog
 
+from lbproof_reference.kube import status_code
 from lbproof_reference.pools import parse_ip
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from lbproof_reference.kube import Kube
     from lbproof_reference.pools import IP
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 RECORD = "lbproof-retained"
 _RETRY_SECONDS = 1.0
+_FORBIDDEN = 403
 _NOT_FOUND = 404
 
 log = structlog.get_logger()
@@ -64,13 +66,22 @@ def parse_record(data: Mapping[str, str], skip_log: SkipLog) -> dict[str, Retain
     return found
 
 
-async def read_record(kube: Kube, namespace: str) -> dict[str, str]:
-    """Return the data of the record; empty if it does not exist. Any other answer is no record and is retried."""
+async def read_record(kube: Kube, namespace: str, *, required: bool = False) -> dict[str, str]:
+    """Return the data of the record; empty if it does not exist. Any other answer is no record and is retried.
+
+    The controller requires it: without the right to read it, the controller assigns nothing and is not ready, because
+    it would replace recorded addresses. A speaker without the right announces the addresses of pools alone.
+    """
     while True:
         try:
             data: dict[str, str] = (await kube.call("GET", record_path(namespace))).get("data") or {}
         except httpx.HTTPError as error:
-            if isinstance(error, httpx.HTTPStatusError) and error.response.status_code == _NOT_FOUND:
+            code = status_code(error)
+            if code == _FORBIDDEN:
+                rule = f"{{apiGroups: [''], resources: [configmaps], resourceNames: [{RECORD}], verbs: [get]}}"
+                effect = "not ready until it is there" if required else "addresses outside pools are not announced"
+                log.warning("missing rule in the account's Role", namespace=namespace, rule=rule, effect=effect)
+            if code == _NOT_FOUND or (code == _FORBIDDEN and not required):
                 return {}
             log.warning("record of retained addresses not read", error=repr(error))
             await asyncio.sleep(_RETRY_SECONDS)
@@ -78,42 +89,12 @@ async def read_record(kube: Kube, namespace: str) -> dict[str, str]:
             return data
 
 
-class RetainedRecord:
-    """The ConfigMap as last read or written; `changed` is set when it may have to be written."""
-
-    def __init__(self, kube: Kube, namespace: str) -> None:
-        """Nothing is read or written until `load`."""
-        self._kube, self._namespace = kube, namespace
-        self.data: dict[str, str] = {}
-        self.changed = asyncio.Event()
-
-    async def load(self) -> None:
-        """Read the ConfigMap."""
-        self.data = await read_record(self._kube, self._namespace)
-
-    async def run(self, wanted: Callable[[], dict[str, str]]) -> None:
-        """Write `wanted()` when `changed` is set and it differs, until cancelled."""
-        while True:
-            await self.changed.wait()
-            self.changed.clear()
-            data = wanted()
-            if data == self.data:
-                continue
-            try:
-                await self._write(data)
-            except httpx.HTTPError as error:
-                log.warning("record of retained addresses not written", error=repr(error))
-                await asyncio.sleep(_RETRY_SECONDS)
-                self.changed.set()
-            else:
-                self.data = data
-
-    async def _write(self, data: dict[str, str]) -> None:
-        """Change the ConfigMap, or create it if it does not exist."""
-        path = record_path(self._namespace)
-        try:
-            await self._kube.call("PATCH", path, {"data": dict.fromkeys(self.data) | data})
-        except httpx.HTTPStatusError as error:
-            if error.response.status_code != _NOT_FOUND:
-                raise
-            await self._kube.call("POST", path.removesuffix(f"/{RECORD}"), {"metadata": {"name": RECORD}, "data": data})
+async def write_record(kube: Kube, namespace: str, before: Mapping[str, str], now: dict[str, str]) -> None:
+    """Change the ConfigMap, or create it if it does not exist. Raises httpx errors."""
+    path = record_path(namespace)
+    try:
+        await kube.call("PATCH", path, {"data": dict.fromkeys(before) | now})
+    except httpx.HTTPStatusError as error:
+        if status_code(error) != _NOT_FOUND:
+            raise
+        await kube.call("POST", path.removesuffix(f"/{RECORD}"), {"metadata": {"name": RECORD}, "data": now})

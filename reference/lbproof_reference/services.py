@@ -33,16 +33,10 @@ def ingress_ips(service: Object) -> list[str]:
     return [entry["ip"] for entry in entries if entry.get("ip")]
 
 
-def annotated_ip(service: Object) -> str | None:
-    """Return the address in the controller's annotation, or None."""
-    found: str | None = (service["metadata"].get("annotations") or {}).get(ALLOCATED)
-    return found
-
-
-def annotated_pool(service: Object) -> str | None:
-    """Return the pool in the controller's annotation, or None."""
-    found: str | None = (service["metadata"].get("annotations") or {}).get(FROM_POOL)
-    return found
+def assigned(service: Object) -> tuple[str | None, str | None]:
+    """Return the address and the pool in the controller's annotations."""
+    found = service["metadata"].get("annotations") or {}
+    return found.get(ALLOCATED), found.get(FROM_POOL)
 
 
 def annotation(service: Object, name: str) -> str | None:

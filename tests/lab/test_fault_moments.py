@@ -52,7 +52,7 @@ class Start:
         argv = ["unshare", "--mount", sys.executable, "-c", WITH_CHILD]
         process = subprocess.Popen(argv, stdout=subprocess.PIPE, start_new_session=True)
         assert process.stdout is not None
-        self.pids = [process.pid, int(process.stdout.readline())]
+        self.pids += [process.pid, int(process.stdout.readline())]
         self.processes.append(process)
         return process
 
@@ -84,7 +84,7 @@ def node(tmp_path: Path, start: Start) -> Iterator[tuple[Pod, Host, Faults]]:
         work=tmp_path, log=tmp_path, runtime=None, images=[Image(pattern="x", program="/bin/true")]
     )
     metadata = {"uid": "u-1", "namespace": "default", "name": "slow", "resourceVersion": "1"}
-    spec = {"hostNetwork": True, "containers": [{"name": "main", "image": "x"}]}
+    spec = {"hostNetwork": True, "restartPolicy": "Never", "containers": [{"name": "main", "image": "x"}]}
     made = Pod({"metadata": metadata, "spec": spec, "status": {}}, host)  # type: ignore[arg-type]
     kubelet: Any = host
     kubelet.pods, kubelet.beat = {"u-1": made}, lambda: None

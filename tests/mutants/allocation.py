@@ -34,7 +34,18 @@ def assigns_outside_pool() -> None:
 @fault("POOL-02a", "POOL-02b", "POOL-02c")
 def same_address_for_all_services() -> None:
     """The first address of the pool is assigned to every Service."""
-    patch(allocate.Allocator, "assign", lambda *_: True)
+    real = allocate.Allocator.assign
+
+    def assign(self: allocate.Allocator, key: str, ip: IP, pool: str = "") -> bool:
+        self.holder.pop(ip, None)
+        return real(self, key, ip, pool)
+
+    def allocate_any(self: allocate.Allocator, _request: allocate.AddressRequest) -> IP:
+        address_range, _ = self._index[0]
+        return ip_from_int(address_range.family, address_range.first)
+
+    patch(allocate.Allocator, "assign", assign)
+    patch(allocate.Allocator, "_allocate_any", allocate_any)
 
 
 @fault("POOL-03e")
@@ -92,7 +103,14 @@ def excludes_last_address_of_range() -> None:
 @fault("PEND-03a", "PEND-03b")
 def no_retry_after_release() -> None:
     """A released address is not assigned to a pending Service before a restart."""
-    patch(controller.Controller, "_requeue_pending", lambda *_: None)
+    real = controller.Controller._release  # noqa: SLF001
+
+    def release(self: controller.Controller, key: str, keep: Iterable[str] = ()) -> None:
+        waiting, self._pending = self._pending, set()
+        real(self, key, keep)
+        self._pending = waiting
+
+    patch(controller.Controller, "_release", release)
 
 
 @fault("PEND-04a", "PEND-04b")
@@ -101,7 +119,7 @@ def no_retry_after_pool_added() -> None:
     real = controller.Controller._pools_changed  # noqa: SLF001
 
     def changed(self: controller.Controller, *which: object) -> None:
-        waiting, self._pending = self._pending, {}
+        waiting, self._pending = self._pending, set()
         real(self, *which)
         self._pending = waiting
 
@@ -170,10 +188,10 @@ def ignores_recreated_service() -> None:
     """A Service with the name of an earlier one is not assigned an address."""
     real, known = controller.Controller._assign, set[str]()  # noqa: SLF001
 
-    async def assign(self: controller.Controller, key: str, service: Any, allocation: Any) -> None:  # noqa: ANN401
+    async def assign(self: controller.Controller, key: str, service: Any, ip: str, pool: str) -> None:  # noqa: ANN401
         if key not in known:
             known.add(key)
-            await real(self, key, service, allocation)
+            await real(self, key, service, ip, pool)
 
     patch(controller.Controller, "_assign", assign)
 

@@ -12,7 +12,7 @@ from tests.mutants.mutant import fault, patch
 from lbproof_reference.controller import allocate
 from lbproof_reference.controller import loop as controller
 from lbproof_reference.pools import pool_holding
-from lbproof_reference.services import annotated_pool, ingress_ips, is_managed
+from lbproof_reference.services import assigned, ingress_ips, is_managed
 from lbproof_reference.speaker import offers
 from lbproof_reference.speaker.plan import Allowed
 
@@ -64,7 +64,7 @@ def annotation_decides_on_announcement() -> None:
     def announceable(
         self: offers.AnnouncementPolicy, key: str, service: Object, before: offers.Known | None
     ) -> offers.Known:
-        known, noted = real(self, key, service, before), annotated_pool(service)
+        known, noted = real(self, key, service, before), assigned(service)[1]
         return replace(known, pools=dict.fromkeys(known.pools, noted) if noted else {})
 
     patch(offers.AnnouncementPolicy, "announceable", announceable)
@@ -91,12 +91,10 @@ def assigns_address_of_node() -> None:
 def adopts_status_outside_pools() -> None:
     """A started controller adopts the address of a status that neither a pool nor its record explains."""
 
-    def restore(self: controller.Controller, key: str, service: Object) -> None:
-        for text in ingress_ips(service):
-            if self._allocator.assign(key, ipaddress.ip_address(text)):
-                return
+    def restore(self: controller.Controller, key: str, text: str, *_: object, in_status: bool) -> None:  # noqa: ARG001 - called by name
+        self._allocator.assign(key, ipaddress.ip_address(text), "none")
 
-    patch(controller.Controller, "_restore_from_status", restore)
+    patch(controller.Controller, "_restore_address", restore)
 
 
 @fault(
@@ -151,17 +149,35 @@ def reassigns_address_before_status_is_written() -> None:
     """A former address is assigned to a waiting Service while its former holder's status still shows it."""
     real, real_assign = allocate.Allocator.assign, controller.Controller._assign  # noqa: SLF001
 
-    def assign(self: allocate.Allocator, key: str, ip: IP) -> bool:
-        is_assigned = real(self, key, ip)
-        self.release_left(key)
+    def assign(self: allocate.Allocator, key: str, ip: IP, pool: str = "") -> bool:
+        is_assigned = real(self, key, ip, pool)
+        self.release(key, {str(ip)})
         return is_assigned
 
-    async def requeue_first(self: controller.Controller, key: str, service: Object, allocation: Any) -> None:  # noqa: ANN401
-        self._requeue_pending()
-        await real_assign(self, key, service, allocation)
+    async def requeue_first(self: controller.Controller, key: str, service: Object, ip: str, pool: str) -> None:
+        self._enqueue(self._pending)
+        await real_assign(self, key, service, ip, pool)
 
     patch(allocate.Allocator, "assign", assign)
     patch(controller.Controller, "_assign", requeue_first)
+
+
+@fault(
+    uncaught="no case has the API server reject the write of a status",
+    test="test_reconcile.py::test_addresses_whose_writes_were_refused_are_free",
+)
+def refused_address_stays_held() -> None:
+    """An address whose every write was refused is held by a Service that cannot have it."""
+    patch(controller, "_REFUSED", frozenset())
+
+
+@fault(
+    uncaught="no case has the API server reject the write of a status",
+    test="test_reconcile.py::test_an_address_that_may_be_shown_is_held_until_the_service_is_read",
+)
+def address_of_unknown_outcome_is_free() -> None:
+    """An address whose write had an unknown outcome is assigned again, although a status may show it."""
+    patch(controller, "_REFUSED", frozenset(range(400, 600)))
 
 
 @fault(

@@ -36,7 +36,7 @@ def compares_starts_by_wall_clock() -> None:
         return real(self, heartbeat, frame, now) if heartbeat.session == latest[key] else None
 
     patch(peers.Peers, "receive", receive)
-    patch(speaker, "secrets", SimpleNamespace(randbits=lambda _: time.time_ns()))
+    patch(speaker, "secrets", SimpleNamespace(randbits=lambda _: int(time.time())))
 
 
 @fault(
@@ -66,7 +66,7 @@ def believes_replayed_heartbeats() -> None:
     real = peers.Peers.receive
 
     def receive(self: peers.Peers, heartbeat: Heartbeat, frame: bytes, now: float) -> peers.Peer | None:
-        echo = {self.session: Echo(1, direct=True, proven=True)}
+        echo = {self.session: Echo(1, direct=True)}
         return real(self, replace(heartbeat, heard=dict(heartbeat.heard) | echo), frame, now)
 
     patch(peers.Peers, "receive", receive)
@@ -76,7 +76,7 @@ def believes_replayed_heartbeats() -> None:
 @fault(uncaught=NO_CUT, test="test_peers.py::test_one_way_loss_without_a_third_station_ends_with_one_announcer")
 def one_way_loss_has_two_announcers() -> None:
     """While heartbeats are lost on one way between two nodes, both answer for the same addresses."""
-    patch(peers.Peer, "hear", lambda *_, **__: None)
+    patch(peers.Peer, "judge", lambda *_: False)
     patch(peers.Peers, "take_relays", lambda *_: [])
 
 

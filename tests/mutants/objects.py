@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import json
-import math
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -97,8 +96,15 @@ def unreadable_status_ends_process() -> None:
         return read
 
     patch(offers.AnnouncementPolicy, "announceable", strict(offers.AnnouncementPolicy.announceable, 2))
-    restore = controller.Controller._restore_from_status  # noqa: SLF001
-    patch(controller.Controller, "_restore_from_status", strict(restore, 2))
+    restore = controller.Controller._restore_address  # noqa: SLF001
+
+    def restore_strictly(self: controller.Controller, key: str, text: str, recorded: Any, *, in_status: bool) -> None:  # noqa: ANN401
+        try:
+            restore(self, key, text, recorded, in_status=in_status)
+        except ValueError as error:
+            raise RuntimeError("ValueError") from error
+
+    patch(controller.Controller, "_restore_address", restore_strictly)
 
 
 @fault(
@@ -125,17 +131,17 @@ def event_longer_than_allowed() -> None:
 )
 def readiness_port_without_limits() -> None:
     """The readiness port is open on every address, and connections that send nothing use up all descriptors."""
-    serve = readiness.serve_ready
-
-    def keep(self: Any, transport: asyncio.Transport) -> None:  # noqa: ANN401 - a private class
-        self._transport = transport
-        self._timer = asyncio.get_running_loop().call_later(math.inf, transport.abort)
 
     async def serve_everywhere(_host: str, port: int, ready: Callable[[], bool]) -> asyncio.Server:
-        return await serve(None, port, ready)  # type: ignore[arg-type] # asyncio: every address
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"\r\n\r\n")
+            status = b"200 OK" if ready() else b"503 Service Unavailable"
+            writer.write(b"HTTP/1.1 " + status + b"\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+            writer.close()
 
-    patch(readiness._ReadyConnection, "connection_made", keep)  # noqa: SLF001
-    for module in (controller_main, speaker_main):
+        return await asyncio.start_server(answer, None, port)
+
+    for module in (readiness, controller_main, speaker_main):
         patch(module, "serve_ready", serve_everywhere)
 
 

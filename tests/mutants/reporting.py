@@ -7,7 +7,6 @@ from typing import Any
 from tests.mutants.mutant import fault, patch
 
 from lbproof_reference.controller import loop as controller
-from lbproof_reference.controller.status import ObjectStatus
 from lbproof_reference.events import EventRecorder
 from lbproof_reference.speaker import loop as speaker
 
@@ -51,8 +50,8 @@ def wrong_pool_annotation() -> None:
     """The annotation names a pool that does not contain the address."""
     real = controller.Controller._write  # noqa: SLF001
 
-    async def write(self: controller.Controller, service: Any, *, status: Any, pool: str | None) -> None:  # noqa: ANN401
-        await real(self, service, status=status, pool=pool and f"{pool}-not")
+    async def write(self: controller.Controller, key: str, service: Any, ip: str | None, pool: str | None) -> None:  # noqa: ANN401
+        await real(self, key, service, ip, pool and f"{pool}-not")
 
     patch(controller.Controller, "_write", write)
 
@@ -62,9 +61,9 @@ def stale_pool_annotation() -> None:
     """The pool annotation stays after the address was released."""
     real = controller.Controller._write  # noqa: SLF001
 
-    async def write(self: controller.Controller, service: Any, *, status: Any, pool: str | None) -> None:  # noqa: ANN401
+    async def write(self: controller.Controller, key: str, service: Any, ip: str | None, pool: str | None) -> None:  # noqa: ANN401
         if pool is not None:
-            await real(self, service, status=status, pool=pool)
+            await real(self, key, service, ip, pool)
 
     patch(controller.Controller, "_write", write)
 
@@ -84,20 +83,10 @@ def stale_pool_annotation() -> None:
 )
 def ip_mode_proxy() -> None:
     """The status has `ipMode: Proxy`, so that kube-proxy does not handle traffic to the address."""
-    real = controller.Controller._write  # noqa: SLF001
-
-    async def write(self: controller.Controller, service: Any, *, status: Any, pool: str | None) -> None:  # noqa: ANN401
-        proxied = [{**entry, "ipMode": "Proxy"} for entry in status] if status else status
-        await real(self, service, status=proxied, pool=pool)
-
-    patch(controller.Controller, "_write", write)
+    patch(controller, "_IP_MODE", "Proxy")
 
 
 @fault("CRD-01a", "CRD-01b", "CRD-01c")
 def invalid_pool_not_reported() -> None:
     """An invalid pool gets neither a condition nor an Event."""
-
-    async def nothing(*_: object) -> None:
-        return
-
-    patch(ObjectStatus, "set_valid", nothing)
+    patch(controller, "valid_condition", lambda *_: None)

@@ -20,7 +20,7 @@ import structlog
 from lbproof_reference.logs import set_up
 from lbproof_reference.speaker.keys import Keyring
 from lbproof_reference.speaker.links import watch_links
-from lbproof_reference.speaker.loop import Speaker
+from lbproof_reference.speaker.loop import Config, Speaker
 from lbproof_reference.speaker.plan import Allowed, Offer
 
 if TYPE_CHECKING:
@@ -42,12 +42,14 @@ async def main(node: str, secret: str, addresses: list[str], nodes: list[str]) -
     key, _, previous = secret.partition("/")
     keyring.update(key.encode(), previous.encode(), time.monotonic())
     speaker = Speaker(
-        node=node,
-        keyring=keyring,
-        interval=INTERVAL,
-        misses=3,
-        on_acquired=lambda key: log.info("took", service=key),
-        on_conflict=lambda key, message: log.info("conflict", service=key, message=message),
+        Config(
+            node=node,
+            keyring=keyring,
+            interval=INTERVAL,
+            misses=3,
+            on_acquired=lambda key: log.info("took", service=key),
+            on_conflict=lambda key, message: log.info("conflict", service=key, message=message),
+        )
     )
     allowed = (Allowed(nodes=frozenset(nodes)),)
     offers = {ipaddress.ip_address(a).packed: Offer(service=f"default/{a}", allowed=allowed) for a in addresses}

@@ -66,6 +66,7 @@ class SimulatedLan:
         self.silent: dict[bytes, float] = {}
         """Seconds per address without an answering station."""
         self._counter = itertools.count(1)
+        self._delays: tuple[tuple[float, Station], dict[Station, float]] = (0.0, Station("", "")), {}
         for node in nodes:
             self.start(Station(node, "eth0"))
         for number, one in enumerate(self.stations.values()):
@@ -75,7 +76,7 @@ class SimulatedLan:
 
     def start(self, me: Station, *, subnets: tuple[Subnet, ...] = SUBNETS) -> Simulated:
         """Start a station, or start it again with a new session."""
-        session = self.random.getrandbits(64)
+        session = self.random.getrandbits(32)
         segment = Segment(
             me=me, mac=MAC, subnets=subnets, session=session, dead_interval=DEAD_INTERVAL, now=self.now
         )  # fmt: skip
@@ -145,10 +146,13 @@ class SimulatedLan:
         self.now = until
 
     def broadcast(self, frame: bytes, sender: Station) -> None:
-        """Send a frame to all other stations."""
+        """Send a frame to all other stations; frames that a station sends at one time arrive in order."""
+        if self._delays[0] != (self.now, sender):
+            self._delays = (self.now, sender), {}
         for receiver, one in self.stations.items():
             if receiver != sender and not self.lost(sender, receiver):
-                self.at(self.now + self.delay(), partial(self._deliver, one, frame))
+                delay = self._delays[1].setdefault(receiver, self.delay())
+                self.at(self.now + delay, partial(self._deliver, one, frame))
 
     def record(self, heartbeat: Heartbeat, keys: tuple[bytes, ...], sender: Station) -> bytes:
         """Return a frame that stands for a message."""
@@ -179,11 +183,11 @@ class SimulatedLan:
     def _awake(self, one: Simulated) -> None:
         if self.now <= one.due + INTERVAL:
             return
-        gap, one.due = self.now - one.last, self.now
+        one.due = self.now
         inbox, one.inbox = one.inbox, []
         for frame in inbox:
             self._receive(one, frame)
-        one.segment.on_suspend(gap, self.now)
+        one.segment.on_suspend(self.now)
         self._reconcile(one)
 
     def _wake(self, one: Simulated) -> None:
@@ -197,7 +201,7 @@ class SimulatedLan:
         one.segment.expire_peers(self.now)
         if self.now >= one.due:
             one.due = max(one.due + INTERVAL, self.now)
-            self._send(one)
+            self._send(one, beat=True)
         if not one.segment.is_settled(self.now):
             self._reconcile(one)
         self._schedule(one)
@@ -226,12 +230,12 @@ class SimulatedLan:
             self._reconcile_soon(one, 0)
         due = one.segment.news_due()
         if due is not None and due <= self.now:
-            self._send(one)
+            self._send(one, beat=False)
         elif due is not None:
             self._reconcile_soon(one, due - self.now)
 
-    def _send(self, one: Simulated) -> None:
+    def _send(self, one: Simulated, *, beat: bool) -> None:
         one.last = self.now
         keys = one.keys(self.now)[:2]
-        for heartbeat in one.segment.heartbeats(self.now):
+        for heartbeat in one.segment.heartbeats(self.now, beat=beat):
             self.broadcast(self.record(heartbeat, keys, one.segment.me), one.segment.me)

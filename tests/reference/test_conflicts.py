@@ -38,6 +38,15 @@ def test_a_conflict_is_reported_again_after_it_ended() -> None:
     assert [conflicts.defend(OURS, time).begins for time in times] == [True, False, False, True]
 
 
+def test_conflicts_that_ended_are_forgotten() -> None:
+    """However many addresses had a conflict once, only those of the last five minutes are known."""
+    conflicts = Conflicts()
+    for number in range(1000):
+        conflicts.defend(number.to_bytes(4), number * EPISODE_SECONDS / 10)
+
+    assert len(conflicts._known) <= 11  # noqa: SLF001 - memory
+
+
 @given(st.lists(st.floats(0, 5), max_size=60))
 def test_every_conflict_is_followed_by_an_announcement_but_never_two_within_the_interval(gaps: list[float]) -> None:
     """Announcements are at least DEFEND_INTERVAL apart, and one follows each frame within that time."""
@@ -60,14 +69,15 @@ def test_two_stations_that_do_not_hear_each_other_are_a_conflict(case: str) -> N
         me=Station("n1", "eth0"), mac=b"\2\0\0\0\0\1", subnets=(), session=1, dead_interval=DEAD_INTERVAL, now=0.0
     )
     (own,) = segment.heartbeats(0.0)
-    echo = Echo(own.sequence, direct=True, proven=True)
+    echo = Echo(own.sequence, direct=True)
     message = Heartbeat(
         station=Station("n2", "eth0"), mac=b"\2\0\0\0\0\2", session=2, sequence=1, dead_interval_ms=150,
-        heard={} if case == "unproven" else {1: echo}, rounds=1, subnets=(), chunk=0, claims={},
+        heard={} if case == "unproven" else {1: echo}, subnets=(), chunk=0, claims={},
     )  # fmt: skip
     segment.receive(message, b"", 0.0)
     if case == "deaf":
         segment.receive(replace(message, sequence=2, heard={}, receives=True), b"", 0.01)
-    segment.expire_peers(2 * DEAD_INTERVAL if case == "dead" else 0.02)
+        segment.receive(replace(message, sequence=3, heard={}), b"", DEAD_INTERVAL)
+    segment.expire_peers({"dead": 2, "deaf": 1}.get(case, 0) * DEAD_INTERVAL)
 
     assert [segment.is_station(bytes([2, 0, 0, 0, 0, last])) for last in (1, 2, 3)] == [True, case == "mutual", False]

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import errno
-import ipaddress
 import select
 import socket
 import struct
@@ -17,7 +14,7 @@ from hypothesis import strategies as st
 from scapy.layers.l2 import ARP, Ether
 
 from lbproof_reference.frames import ETH_P_ARP, read_arp
-from lbproof_reference.speaker.filter import MOST_INSTRUCTIONS, arp_filter, heartbeat_filter, ranges
+from lbproof_reference.speaker.filter import MOST_RANGES, arp_filter, heartbeat_filter, ranges
 from lbproof_reference.speaker.links import Link
 from lbproof_reference.speaker.wire import Wire, _attach
 
@@ -94,35 +91,26 @@ def test_it_passes_requests_for_us_and_frames_from_our_addresses_only(
     assert {a: passes(program, conflict(a, op)) for a in expected} == expected
 
 
-@given(SETS, st.lists(ADDRESSES, max_size=20), st.integers(26, 140))
-def test_with_little_room_it_passes_more_and_never_less(ours: set[bytes], asked: list[bytes], most: int) -> None:
-    """With few instructions, merged ranges contain all addresses and stay within the lowest and highest."""
-    program = arp_filter(ours, most)
-
-    assert len(program) <= most
-    assert all(heard(program, address) and passes(program, conflict(address, 2)) for address in ours)
-    gratuitous = {address: question(address, psrc=socket.inet_ntoa(address)) for address in asked}
-    assert all(min(ours) <= address <= max(ours) for address in asked if passes(program, gratuitous[address]))
-
-
-@pytest.mark.parametrize("count", [300, 1000, 5000])
-def test_it_stays_within_the_kernels_bound(count: int) -> None:
-    """Thousands of scattered addresses fit the kernel's limit, and jumps beyond 255 instructions are correct."""
+@pytest.mark.parametrize("count", [127, 128, 1000, 5000])
+def test_with_many_ranges_it_passes_more_and_never_less(count: int) -> None:
+    """Merged ranges contain all addresses and stay within the lowest and highest, in few instructions."""
     ours = [(0x0A000000 + 3 * n * (1 + n % 7)).to_bytes(4) for n in range(count)]
     program = arp_filter(ours)
 
-    assert len(program) <= MOST_INSTRUCTIONS
+    assert len(program) <= 4 * MOST_RANGES + 20
     assert all(heard(program, address) and passes(program, conflict(address, 1)) for address in ours)
-    assert not heard(program, b"\x09\xff\xff\xff")
-    if count < 1000:
+    for beside in (b"\x09\xff\xff\xff", (int.from_bytes(max(ours)) + 1).to_bytes(4)):
+        assert not heard(program, beside)
+        assert not passes(program, conflict(beside, 1))
+    if count <= MOST_RANGES:
         others = {(int.from_bytes(a) + 1).to_bytes(4) for a in ours} - set(ours)
         assert not any(heard(program, other) or passes(program, conflict(other, 2)) for other in others)
 
 
 @given(st.lists(ADDRESSES, max_size=40, unique=True), st.randoms())
 def test_the_same_addresses_make_the_same_program(ours: list[bytes], random: Any) -> None:  # noqa: ANN401 - hypothesis' own
-    """The program does not depend on the order of addresses, or on IPv6 addresses."""
-    shuffled = [*ours, ipaddress.ip_address("2001:db8::7").packed]
+    """The program does not depend on the order of addresses."""
+    shuffled = ours.copy()
     random.shuffle(shuffled)
 
     assert arp_filter(ours) == arp_filter(shuffled)
@@ -136,13 +124,6 @@ def test_the_nearest_ranges_are_joined() -> None:
     assert ranges(ours, 3) == [(10, 20), (100, 100), (1000, 1000)]
     assert ranges(ours, 1) == [(10, 1000)]
     assert ranges([], 1) == []
-
-
-def test_a_bound_without_room_is_refused() -> None:
-    """A limit of 26 instructions has room for one range, and a lower limit is an error."""
-    assert len(arp_filter([b"\x0a\0\0\1"], 26)) <= 26
-    with pytest.raises(ValueError, match="25 instructions"):
-        arp_filter([b"\x0a\0\0\1"], 25)
 
 
 TARGET = socket.inet_aton("10.0.0.7")
@@ -185,14 +166,14 @@ IDS = st.binary(min_size=4, max_size=4)
 @given(st.sets(IDS, max_size=4), IDS, IDS, st.binary(max_size=40))
 def test_heartbeats_of_our_keys_pass(keys: set[bytes], first: bytes, second: bytes, rest: bytes) -> None:
     """A heartbeat passes if one of its two key IDs is ours; interpreter and kernel agree."""
-    program = heartbeat_filter(b"LBP3", keys)
+    program = heartbeat_filter(b"LBP4", keys)
     head = bytes(12) + b"\x88\xb5"
     ids = [(one, other) for one in (first, *keys) for other in (second, *keys)]
-    frames = [head + b"LBP3" + one + other + rest for one, other in ids]
+    frames = [head + b"LBP4" + one + other + rest for one, other in ids]
     begin, end = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
     with begin, end:
         _attach(end, program)
-        for frame in [*frames, *(head + b"LBP2" + frame[18:] for frame in frames), head + b"LBP3", head + rest, head]:
+        for frame in [*frames, *(head + b"LBP3" + frame[18:] for frame in frames), head + b"LBP4", head + rest, head]:
             begin.send(frame)
         got = list(read_all(end))
 
@@ -207,47 +188,22 @@ def read_all(sock: socket.socket) -> Iterator[bytes]:
 
 
 def test_a_wire_hears_what_was_claimed_last() -> None:
-    """A wire receives nothing before an address is claimed; after a burst the last change applies."""
+    """A wire receives nothing before an address is claimed; then for those that are claimed."""
     link = Link(name="lo", index=1, mac=bytes(6), subnets=())
     ours = [socket.inet_aton(f"10.9.0.{host}") for host in (100, 101, 110)]
-    many = [(0x0B000000 + 2 * number).to_bytes(4) for number in range(5000)]
+    many = [(0x0B000000 + 2 * number).to_bytes(4) for number in range(100)]
 
-    async def follow() -> None:
-        with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) as asker, closing(Wire(link)) as wire:
-            asker.bind(("lo", ETH_P_ARP))
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) as asker, closing(Wire(link)) as wire:
+        asker.bind(("lo", ETH_P_ARP))
 
-            def hear() -> list[bytes]:
-                """Return the addresses of the subnet whose requests are received."""
-                for host in range(1, 255):
-                    asker.send(question(socket.inet_aton(f"10.9.0.{host}")))
-                return [frame[38:42] for frame in wire.received(wire.arp, limit=1000)]
+        def hear() -> list[bytes]:
+            """Return the addresses of the subnet whose requests are received."""
+            for host in range(1, 255):
+                asker.send(question(socket.inet_aton(f"10.9.0.{host}")))
+            return [frame[38:42] for frame in wire.received(wire.arp, limit=1000)]
 
-            assert hear() == []
-            wire.accept_requests_for([*ours, *many])
-            assert hear() == ours
-            wire.accept_requests_for(ours[:1])
-            wire.accept_requests_for(ours[1:])
-            async with asyncio.timeout(10):
-                while hear() != ours[1:]:  # noqa: ASYNC110 - depends on a timer of the wire
-                    await asyncio.sleep(0)
-
-    asyncio.run(follow())
-
-
-def test_a_kernel_with_less_room_gets_a_coarser_filter(monkeypatch: pytest.MonkeyPatch) -> None:
-    """When the kernel is out of memory for a filter, a shorter one is attached."""
-    tried: list[int] = []
-
-    def attach(sock: socket.socket, program: Sequence[Step]) -> None:
-        tried.append(len(program))
-        if len(program) > 500:
-            raise OSError(errno.ENOMEM, "no room")
-        _attach(sock, program)
-
-    link = Link(name="lo", index=1, mac=bytes(6), subnets=())
-    with closing(Wire(link)) as wire:
-        monkeypatch.setattr("lbproof_reference.speaker.wire._attach", attach)
-        wire.accept_requests_for([(2 * number).to_bytes(4) for number in range(5000)])
-
-    assert tried == sorted(tried, reverse=True)
-    assert 250 < tried[-1] <= 500
+        assert hear() == []
+        wire.accept_requests_for(ours + many)
+        assert hear() == ours
+        wire.accept_requests_for(ours[1:])
+        assert hear() == ours[1:]

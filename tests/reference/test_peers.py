@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from tests.reference.simulated import DEAD_INTERVAL, INTERVAL, STEP, SimulatedLa
 import lbproof_reference.speaker
 from lbproof_reference.speaker.elect import Station
 from lbproof_reference.speaker.keys import GRACE_SECONDS, Keyring
+from lbproof_reference.speaker.peers import SESSIONS, Peers
 from lbproof_reference.speaker.plan import Allowed, Hearing, Offer
 from lbproof_reference.speaker.segment import PATIENCE
 
@@ -243,3 +245,47 @@ def test_a_short_key_is_not_used(short: bytes, capsys: pytest.CaptureFixture[str
     keyring.update(OLD, short, 4)
     keyring.update(short, OLD, 5)
     assert keyring.keys(6) == (OLD,)
+
+
+def test_keys_that_are_no_longer_accepted_are_forgotten() -> None:
+    """A key that is replaced each minute leaves the keys of the last five minutes."""
+    keyring = Keyring()
+    for number in range(100):
+        keyring.update(number.to_bytes(16), b"", 60.0 * number)
+
+    assert len(keyring._retired) <= 6  # noqa: SLF001 - memory
+
+
+def test_nothing_is_kept_of_an_address_that_is_gone(lan: SimulatedLan) -> None:
+    """A station knows no epoch of an address that it does not announce, whatever others claim."""
+    elsewhere = bytes([10, 0, 9, 9])
+    lan.set_desired({elsewhere: OFFER}, "n1")
+    lan.set_desired(dict.fromkeys(ADDRESSES))
+    lan.run(1)
+
+    assert lan.of("n1").segment._epochs.keys() == {elsewhere}  # noqa: SLF001 - memory
+    assert not lan.of("n2").segment._epochs  # noqa: SLF001
+
+
+def test_sessions_are_forgotten(lan: SimulatedLan) -> None:
+    """The sequences of the sessions that were heard last are known, and of no others."""
+    message = lan.frames[0][0]
+    known = Peers(me=Station("n2", "eth0"), session=1, dead_interval=DEAD_INTERVAL)
+    for session in range(2, 3 * SESSIONS):
+        known.receive(replace(message, session=session), b"", 0)
+
+    assert not known.is_known(2, message.sequence)
+    assert known.is_known(3 * SESSIONS - 1, message.sequence)
+    assert not known.is_known(3 * SESSIONS - 1, message.sequence + 1)
+    assert known.is_known(1, message.sequence + 1)
+
+
+def test_what_was_received_before_is_not_read_again(lan: SimulatedLan) -> None:
+    """A message that reached a speaker is refused by session and sequence, while its sender lives and afterwards."""
+    old = [lan.frames[int.from_bytes(frame)][0] for frame in frames_of(lan, "n1")]
+    lan.run(2 * STEP)
+    assert all(lan.of("n2").segment.peers.is_known(beat.session, beat.sequence) for beat in old)
+
+    del lan.stations[Station("n1", "eth0")]
+    lan.run(1)
+    assert all(lan.of("n2").segment.peers.is_known(beat.session, beat.sequence) for beat in old)

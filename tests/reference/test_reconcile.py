@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
+from structlog.testing import capture_logs
 from tests.reference.fake_api import FakeApi
 
 from lbproof_reference.controller.loop import Controller
 from lbproof_reference.kube import SERVICES, metallb_path
-from lbproof_reference.retained import RECORD
+from lbproof_reference.retained import RECORD, read_record
 from lbproof_reference.services import ALLOCATED
 
 if TYPE_CHECKING:
@@ -252,3 +253,151 @@ def test_a_status_that_the_api_server_rejects_is_told_and_not_sent_again() -> No
     asyncio.run(write())
     assert tried == 1
     assert [name for _, name, _ in events(api, "Ignored")] == ["odd"]
+
+
+def failing(status: int, path: str) -> httpx.HTTPStatusError:
+    """Return the error of a response with that status code."""
+    request = httpx.Request("PATCH", f"http://fake{path}")
+    return httpx.HTTPStatusError("refused", request=request, response=httpx.Response(status, request=request))
+
+
+@pytest.mark.parametrize("status", [400, 403, 422])
+def test_addresses_whose_writes_were_refused_are_free(status: int) -> None:
+    """A Service whose every write is refused by the API server holds no address, however many it requests."""
+    api = FakeApi()
+    tried: list[str] = []
+
+    def refuses(method: str, path: str) -> bool:
+        if method == "PATCH" and path.endswith("/odd/status"):
+            tried.append(api.objects[SERVICES]["ns/odd"]["spec"]["loadBalancerIP"])
+            raise failing(status, path)
+        return False
+
+    async def write() -> None:
+        api.fails = refuses
+        api.put(POOLS, pool("web", "10.0.0.0/30"))
+        async with controlled(api):
+            for number in range(4):
+                api.put(SERVICES, service("odd", loadBalancerIP=f"10.0.0.{number}"))
+                await until(lambda number=number: f"10.0.0.{number}" in tried)  # type: ignore[misc] # bound now
+            for name in "abcd":
+                api.put(SERVICES, service(name))
+            await until(lambda: all(shown(api, name) for name in "abcd"))
+
+    asyncio.run(write())
+    assert sorted(shown(api, name)[0] for name in "abcd") == [f"10.0.0.{number}" for number in range(4)]
+
+
+def test_a_refused_move_keeps_the_address_that_is_shown() -> None:
+    """A Service whose new address is refused keeps the one in its status, also when others wait for one."""
+    api = FakeApi()
+
+    async def move() -> None:
+        api.put(POOLS, pool("web", "10.0.0.0/31"))
+        api.put(SERVICES, service("a"))
+        async with controlled(api):
+            await until(lambda: shown(api, "a") == ["10.0.0.0"])
+            api.fails = lambda method, path: _refuse(method, path, "/a/status")
+            moved = dict(api.objects[SERVICES]["ns/a"], spec={"type": "LoadBalancer", "loadBalancerIP": "10.0.0.1"})
+            api.put(SERVICES, moved)
+            await until(lambda: bool(events(api, "Ignored")))
+            for name in "bc":
+                api.put(SERVICES, service(name))
+            await until(lambda: shown(api, "b") == ["10.0.0.1"] and bool(events(api, "AllocationFailed")))
+
+    asyncio.run(move())
+    assert (shown(api, "a"), shown(api, "c")) == (["10.0.0.0"], [])
+
+
+def _refuse(method: str, path: str, end: str) -> bool:
+    if method == "PATCH" and path.endswith(end):
+        raise failing(422, path)
+    return False
+
+
+@pytest.mark.parametrize("status", [408, 429, 500, 504])
+def test_an_address_that_may_be_shown_is_held_until_the_service_is_read(status: int) -> None:
+    """The address of a write with an unknown outcome is free after a refusal only once the Service was read again."""
+    api = FakeApi()
+    answers = [422, status]
+
+    def refuses(method: str, path: str) -> bool:
+        if method == "PATCH" and path.endswith("/a/status"):
+            raise failing(answers.pop() if len(answers) > 1 else 422, path)
+        return False
+
+    async def write() -> None:
+        api.fails = refuses
+        api.put(POOLS, pool("web", "10.0.0.1/32"))
+        api.put(POOLS, pool("other", "10.0.1.1/32", autoAssign=False))
+        api.put(SERVICES, service("a"))
+        async with controlled(api):
+            await until(lambda: bool(events(api, "Ignored")))
+            api.put(SERVICES, service("b"))
+            await until(lambda: bool(events(api, "AllocationFailed")))
+            api.put(SERVICES, service("c", loadBalancerIP="10.0.1.1"))
+            await until(lambda: bool(shown(api, "c")))
+            assert shown(api, "b") == []
+            api.put(SERVICES, service("a", externalTrafficPolicy="Local"))
+            await until(lambda: bool(shown(api, "b")))
+
+    asyncio.run(write())
+    assert shown(api, "b") == ["10.0.0.1"]
+
+
+def test_a_malformed_entry_of_the_record_stops_nothing() -> None:
+    """An entry of the record that cannot be read is skipped."""
+    api = FakeApi()
+
+    async def call(method: str, path: str, body: Any = None, **_: str | int) -> Any:  # noqa: ANN401 - JSON
+        if method == "GET" and path.endswith(RECORD):
+            return {"data": {"ns.a": "nonsense"}}
+        return await FakeApi.call(api, method, path, body)
+
+    async def start() -> None:
+        api.call = call  # type: ignore[method-assign] # one answer differs
+        api.put(POOLS, pool("web", "10.0.0.1/32"))
+        api.put(SERVICES, service("a"))
+        async with controlled(api):
+            await until(lambda: shown(api, "a") == ["10.0.0.1"])
+
+    asyncio.run(start())
+
+
+def test_a_controller_that_may_not_read_the_record_says_which_rule_is_missing() -> None:
+    """The controller is not ready and assigns nothing while it may not read the record, and logs the missing rule."""
+    api = FakeApi()
+    forbidden = True
+
+    def forbids(method: str, path: str) -> bool:
+        if forbidden and method == "GET" and path.endswith(RECORD):
+            raise failing(403, path)
+        return False
+
+    async def start() -> None:
+        nonlocal forbidden
+        api.fails = forbids
+        api.put(POOLS, pool("web", "10.0.0.1/32"))
+        api.put(SERVICES, {**service("a"), "status": {"loadBalancer": {"ingress": [{"ip": "10.9.0.1"}]}}})
+        async with controlled(api):
+            await until(lambda: any("rule" in line for line in said))
+            assert shown(api, "a") == ["10.9.0.1"]
+            forbidden = False
+            await until(lambda: shown(api, "a") == ["10.0.0.1"])
+
+    with capture_logs() as said:
+        asyncio.run(start())
+    rule = next(line["rule"] for line in said if "rule" in line)
+    assert rule == "{apiGroups: [''], resources: [configmaps], resourceNames: [lbproof-retained], verbs: [get]}"
+
+
+def test_a_speaker_that_may_not_read_the_record_has_none() -> None:
+    """A speaker without the right to read the record announces the addresses of pools."""
+    api = FakeApi()
+    api.fails = lambda _, path: _forbid(path)
+
+    assert asyncio.run(read_record(api, "metallb-system")) == {}
+
+
+def _forbid(path: str) -> bool:
+    raise failing(403, path)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +12,7 @@ import pytest
 from tests.reference.apiserver import ApiServer
 
 from lbproof_reference.kube import Kube
-from lbproof_reference.speaker.source import Source
+from lbproof_reference.speaker.source import Source, _freeze_heap
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -100,3 +102,24 @@ def test_a_speaker_announces_what_its_namespaces_pools_hold(api: ApiServer) -> N
     asyncio.run(follow())
     assert wanted.keys() == {OURS, NEW, LAST}
     assert history == []
+
+
+class Cycle:
+    """Object that refers to itself."""
+
+    def __init__(self) -> None:
+        """Refer to itself."""
+        self.me = self
+
+
+def test_cycles_are_collected_before_the_heap_is_frozen() -> None:
+    """An unused cycle in the oldest generation is freed: it would stay for ever behind `gc.freeze`."""
+    one = Cycle()
+    gc.collect()
+    gone = weakref.ref(one)
+    del one
+    try:
+        _freeze_heap()
+        assert gone() is None
+    finally:
+        gc.unfreeze()

@@ -2,14 +2,12 @@
 
 A Service keeps its address until it is deleted, requests another one, or the address becomes a node's, whatever
 happens to the pools. An address that it left goes to another Service only when the caller says so, because its status
-may still show it. The lowest free
-address of a pool is found without a scan: addresses below the pool's cursor were allocated before, and released ones
-are in a heap.
+may still show it. The lowest free address of a pool is found without a scan of the pool.
 """
 
 from __future__ import annotations
 
-import heapq
+from bisect import bisect_left
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -38,10 +36,10 @@ class AddressRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Allocation:
-    """Address and its pool; None if no pool contains it any more."""
+    """Address and the pool that contains it, or the last one that did; empty if none ever did."""
 
     ip: IP
-    pool: str | None
+    pool: str
 
 
 def read_address_request(key: str, service: Object) -> AddressRequest:
@@ -52,8 +50,6 @@ def read_address_request(key: str, service: Object) -> AddressRequest:
         raise AllocationError(f"spec.loadBalancerIP {field!r} and annotation loadBalancerIPs {text!r} disagree")
     requested_ip: IP | None = None
     if requested := text or field:
-        if "," in requested:
-            raise AllocationError(f"invalid request {requested!r}: one address can be asked for")
         try:
             requested_ip = parse_ip(requested.strip())
         except ValueError as error:
@@ -67,22 +63,19 @@ class FreeList:
 
     def __init__(self, pool: Pool, family: int, excluded: Collection[IP] = ()) -> None:
         """Start with every address of the pool that is of `family` (4 or 6) and not excluded."""
-        self.pool, self._excluded = pool, excluded
-        self._ranges = [address_range for address_range in pool.ranges if address_range.family == family]
-        self._family = family
-        self._range_index = 0
-        self._cursor = self._ranges[0].first if self._ranges else 0
-        self._returned: list[int] = []
-        self._in_heap: set[int] = set()
+        self.pool, self._family, self._excluded = pool, family, excluded
+        ranges = [address_range for address_range in pool.ranges if address_range.family == family]
+        self._unused = (number for one in ranges for number in range(one.first, one.last + 1))
+        self._used = -1  # the last number that `_unused` returned
+        self._returned: list[int] = []  # of those up to `_used`, sorted
 
     def put_back(self, number: int) -> None:
         """Return a released address to the list."""
-        below_cursor = self._range_index >= len(self._ranges) or number < self._cursor
-        if below_cursor and number not in self._in_heap:
-            self._in_heap.add(number)
-            heapq.heappush(self._returned, number)
+        at = bisect_left(self._returned, number)
+        if number <= self._used and self._returned[at : at + 1] != [number]:
+            self._returned.insert(at, number)
 
-    def take(self, held: dict[IP, str]) -> IP | None:
+    def take(self, held: Collection[IP]) -> IP | None:
         """Remove and return the lowest address that is assignable and not in `held`; None when the list is empty."""
         while (number := self._next()) is not None:
             ip = ip_from_int(self._family, number)
@@ -92,18 +85,9 @@ class FreeList:
 
     def _next(self) -> int | None:
         if self._returned:
-            number = heapq.heappop(self._returned)
-            self._in_heap.discard(number)
-            return number
-        if self._range_index >= len(self._ranges):
-            return None
-        number = self._cursor
-        if number < self._ranges[self._range_index].last:
-            self._cursor += 1
-        else:
-            self._range_index += 1
-            if self._range_index < len(self._ranges):
-                self._cursor = self._ranges[self._range_index].first
+            return self._returned.pop(0)
+        if (number := next(self._unused, None)) is not None:
+            self._used = number
         return number
 
 
@@ -113,9 +97,17 @@ class Allocator:
     def __init__(self, pools: Iterable[Pool] = ()) -> None:
         """Start without allocations."""
         self.holder: dict[IP, str] = {}
-        self.holds: dict[str, IP] = {}
-        self._left: dict[str, set[IP]] = {}
+        self._allocations: dict[str, dict[IP, Allocation]] = {}  # by Service, the current one last
         self.set_pools(pools)
+
+    @property
+    def allocations(self) -> dict[str, Allocation]:
+        """The current allocation of each Service that has one."""
+        return {key: next(reversed(found.values())) for key, found in self._allocations.items()}
+
+    def ip_of(self, key: str) -> IP | None:
+        """Return the current address of a Service, or None."""
+        return next(reversed(self._allocations.get(key, {})), None)
 
     def set_pools(self, pools: Iterable[Pool], of_nodes: Collection[IP] = ()) -> None:
         """Replace the pools, and the addresses of nodes, which are not assigned; existing allocations are kept."""
@@ -141,42 +133,36 @@ class Allocator:
         """Whether this is the address of a node."""
         return ip in self._of_nodes
 
-    def assign(self, key: str, ip: IP) -> bool:
-        """Assign an address, in a pool or not. Return False if another Service holds it.
+    def assign(self, key: str, ip: IP, pool: str = "") -> bool:
+        """Assign an address; `pool` is its last pool if none contains it. Return False if another Service holds it.
 
-        A former address of the Service stays reserved until `release_left`.
+        A former address of the Service stays reserved until `release`.
         """
-        if self.holder.get(ip, key) != key:
+        if self.holder.setdefault(ip, key) != key:
             return False
-        if (former := self.holds.get(key)) not in (None, ip):
-            self._left.setdefault(key, set()).add(former)
-        self._left.get(key, set()).discard(ip)
-        self.holder[ip], self.holds[key] = key, ip
+        found = self._allocations.setdefault(key, {})
+        before = found.pop(ip, Allocation(ip=ip, pool=pool))
+        found[ip] = Allocation(ip=ip, pool=self.pool_holding(ip) or before.pool)
         return True
 
-    def release(self, key: str) -> IP | None:
-        """Release the addresses of a Service, and return the current one; None if it has none."""
-        self.release_left(key)
-        ip = self.holds.pop(key, None)
-        if ip is not None:
-            self._put_back(ip)
-        return ip
+    def release(self, key: str, keep: Collection[str] = ()) -> list[IP]:
+        """Release and return the addresses of a Service but those to keep, given as text.
 
-    def release_left(self, key: str) -> bool:
-        """Release the former addresses of a Service, which its status no longer shows. Return whether it has any."""
-        left = self._left.pop(key, set())
-        for ip in left:
-            self._put_back(ip)
-        return bool(left)
-
-    def _put_back(self, ip: IP) -> None:
-        del self.holder[ip]
-        if name := self.pool_of(ip):
-            self._free_lists[name, ip.version].put_back(int(ip))
+        If that includes the current one, a former one that is kept is current again.
+        """
+        found = self._allocations.get(key, {})
+        released = [ip for ip in found if str(ip) not in keep]
+        for ip in released:
+            del found[ip], self.holder[ip]
+            if name := self.pool_of(ip):
+                self._free_lists[name, ip.version].put_back(int(ip))
+        if not found:
+            self._allocations.pop(key, None)
+        return released
 
     def allocate(self, request: AddressRequest) -> Allocation:
         """Return the current address if it meets the request, else allocate one. AllocationError changes nothing."""
-        held = self.holds.get(request.key)
+        held = self.ip_of(request.key)
         if request.requested_ip is not None:
             ip = self._allocate_requested(request, request.requested_ip)
         elif (
@@ -189,7 +175,7 @@ class Allocator:
         else:
             ip = self._allocate_any(request)
         self.assign(request.key, ip)
-        return Allocation(ip=ip, pool=self.pool_of(ip))
+        return self._allocations[request.key][ip]
 
     def _allocate_requested(self, request: AddressRequest, ip: IP) -> IP:
         if ip.version != request.family:
@@ -201,7 +187,7 @@ class Allocator:
         if (other := self.holder.get(ip, request.key)) != request.key:
             raise AllocationError(f'requested address "{ip}" is in use by {other}')
         pool = self.pool_of(ip)
-        if pool is None and self.holds.get(request.key) != ip:
+        if pool is None and self.ip_of(request.key) != ip:
             raise AllocationError(f'"{ip}" is not allowed in config: it is in no pool')
         if request.pool is not None and pool != request.pool:
             raise AllocationError(f'requested address "{ip}" is not in the requested pool {request.pool!r}')
@@ -214,6 +200,6 @@ class Allocator:
         for name in names:
             if (ip := self._free_lists[name, request.family].take(self.holder)) is not None:
                 return ip
-        if not names:
-            raise AllocationError("no available IPs: there is no pool for automatic assignment")
-        raise AllocationError(f"no available IPs: IPv{request.family} is full or absent in pool {', '.join(names)}")
+        raise AllocationError(
+            f"no available IPs: no free IPv{request.family} address in pools: {', '.join(names) or 'none'}"
+        )

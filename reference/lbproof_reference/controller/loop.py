@@ -1,8 +1,10 @@
 """Level-triggered reconcile loop around the allocator: compare desired and actual state, write the difference.
 
-A key is enqueued after each change of its object, after a failed write (with backoff), and when an address or a pool
-becomes available that it may wait for. Decisions are made in one thread without a suspension point; only writes
-overlap. An address is given to another Service only after the status of the former one was written.
+Whatever is written goes through one queue of objects, with backoff after a failed write. Services and pools are
+enqueued after each change, a Service also when an address or a pool becomes available that it may wait for. Decisions
+are made in one thread without a suspension point; only writes overlap. An address goes to another Service only when no
+status can show it for the former one: a write that the API server refused was never shown, one whose outcome is unknown
+may be until the Service is read again.
 
 Before the first decision everything is listed. The address in a status is restored if a pool contains it or if the
 controller's own record confirms it (`lbproof_reference.retained`), and no node has it; a Service with another address
@@ -20,31 +22,36 @@ import httpx
 import structlog
 
 from lbproof_reference.advertisements import Advertisement
-from lbproof_reference.controller.allocate import Allocation, AllocationError, Allocator, read_address_request
-from lbproof_reference.controller.status import ObjectStatus
+from lbproof_reference.controller.allocate import AllocationError, Allocator, read_address_request
+from lbproof_reference.controller.status import valid_condition
 from lbproof_reference.controller.workqueue import WorkQueue
 from lbproof_reference.events import EventRecorder
 from lbproof_reference.informer import Informer
-from lbproof_reference.kube import NODES, SERVICES, Kube, Object, labels_of, metallb_path
+from lbproof_reference.kube import METALLB, NODES, SERVICES, Kube, Object, labels_of, metallb_path, status_code
 from lbproof_reference.nodes import node_addresses, relevant_fields
 from lbproof_reference.pools import parse_ip, parse_pools
-from lbproof_reference.retained import Retained, RetainedRecord, parse_record, record_key
-from lbproof_reference.services import ALLOCATED, FROM_POOL, annotated_ip, annotated_pool, ingress_ips, is_managed
+from lbproof_reference.reading import SkipLog
+from lbproof_reference.retained import RECORD, Retained, parse_record, read_record, record_key, write_record
+from lbproof_reference.services import ALLOCATED, FROM_POOL, assigned, ingress_ips, is_managed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 COMPONENT = "lbproof-controller"
-SECRET_NAME = "lbproof-heartbeat"  # noqa: S105 - the name of a Secret, not its content
+_SECRET = ("Secret", "lbproof-heartbeat")
+_RECORD = ("ConfigMap", RECORD)
 _WRITERS = 8
 _SETTLE_SECONDS = 1.0
 """Delay before a missing advertisement is reported, because objects that belong together are created one by one."""
 _SECRET_SECONDS = 300.0  # seldom: an idle controller asks nothing of the API server
 """Period of the attempts to create a Secret that exists; as long new speaker Pods may wait after it was deleted."""
+_IP_MODE = "VIP"  # KEP-1860
 _CONFLICT = 409
 _NOT_FOUND = 404  # deleted; the watch reports it
 _REJECTED = (400, 413, 422)
 """Status codes that depend on the object, so that a retry without a change fails again."""
+_REFUSED = frozenset(range(400, 500)) - {408, 409, 429}
+"""Status codes after which nothing was written."""
 
 log = structlog.get_logger()
 
@@ -57,190 +64,212 @@ class Controller:
         self._kube, self._class, self._namespace = kube, lb_class, namespace
         self._allocator = Allocator()
         self._queue = WorkQueue()
-        self._pending: dict[str, str] = {}  # key -> "uid: reason" of the last Event
-        self._unannounced: dict[str, str] = {}  # likewise
-        self._pool_of: dict[str, str] = {}  # key -> pool of its address, even if deleted since
-        self._recorder = EventRecorder(kube, COMPONENT)
-        self._retained = RetainedRecord(kube, namespace)
-        self._announcing_changed = asyncio.Event()
+        self._pending: set[str] = set()
+        self._may_show: dict[str, set[str]] = {}
+        """Addresses (as text) that a Service's status may show by writes after it was last read."""
+        self._bad_pools: dict[str, str] = {}
+        self._record: dict[str, str] = {}
+        """Data of the ConfigMap of retained addresses, as last read or written."""
+        self._changed = asyncio.Event()  # what is announced
         self.ready = False
-        self.services = Informer(kube, SERVICES, lambda key, _: self._queue.add(key))
-        self.pools = Informer(kube, metallb_path("ipaddresspools"), self._pools_changed)
-        self.advertisements = Informer(kube, metallb_path("l2advertisements"), self._advertisement_changed)
-        self.nodes = Informer(kube, NODES, self._node_changed)
         self._informers = {
-            "Service": self.services,
-            "IPAddressPool": self.pools,
-            "L2Advertisement": self.advertisements,
-            "Node": self.nodes,
+            "Service": Informer(kube, SERVICES, self._service_changed),
+            "IPAddressPool": Informer(kube, metallb_path("ipaddresspools"), self._pools_changed),
+            "L2Advertisement": Informer(kube, metallb_path("l2advertisements"), self._advertisement_changed),
+            "Node": Informer(kube, NODES, self._node_changed),
         }
-        self._status = ObjectStatus(kube, self._recorder, self._informers)
-        self._skip_log = self._status.skip_log
+        self._recorder = EventRecorder(kube, COMPONENT)
+        self._skip_log = SkipLog(self._warn)
+        self._reconcilers = {
+            "Service": self._reconcile,
+            "IPAddressPool": self._report_pool,
+            "ConfigMap": self._write_record,
+            "Secret": self._create_secret,
+        }
 
     async def run(self) -> None:
         """Run until cancelled, or until an exception that is not an API error."""
-        async with asyncio.TaskGroup() as self._group:
+        async with asyncio.TaskGroup() as group:
             for informer in self._informers.values():
-                self._group.create_task(informer.run())
-            self._group.create_task(self._ensure_secret())
-            self._group.create_task(self._recorder.run())
-            await self._retained.load()
+                group.create_task(informer.run())
+            group.create_task(self._recorder.run())
+            for _ in range(_WRITERS):
+                group.create_task(self._work())
+            self._queue.add(_SECRET)
+            self._record = await read_record(self._kube, self._namespace, required=True)
             for informer in self._informers.values():
                 await informer.synced.wait()
             self.ready = True
             self._pools_changed()
             self._restore()
-            for key in self.advertisements.objects:
-                self._advertisement_changed(key)
-            for key in self._by_age(self.services.objects):
-                self._queue.add(key)
-            self._group.create_task(self._retained.run(self._retained_addresses))
-            self._group.create_task(self._report_unannounced())
-            for _ in range(_WRITERS):
-                self._group.create_task(self._work())
+            self._enqueue(self._objects("Service"))
+            await self._report_unannounced()
 
-    def _restore(self) -> None:
-        """Restore assignments from statuses that annotations confirm, from other statuses, then from annotations.
+    def _objects(self, kind: str) -> dict[str, Object]:
+        return self._informers[kind].objects
 
-        So nobody who may write only a status takes the address of another Service, however old the own one is.
-        """
-        self._recorded = parse_record(self._retained.data, self._skip_log)
-        for restore in (self._restore_confirmed, self._restore_from_status, self._restore_from_annotations):
-            for key in self._by_age(self.services.objects):
-                service = self.services.objects[key]
-                with self._skip_log.reading("Service", key):
-                    if is_managed(service, self._class) and key not in self._allocator.holds:
-                        restore(key, service)
-
-    def _restore_from_annotations(self, key: str, service: Object) -> None:
-        """Restore an address of which the status was lost; it is no more than a request, which any author can make."""
-        if text := annotated_ip(service):
-            ip = parse_ip(text)
-            if self._allocator.pool_of(ip) and not self._allocator.is_of_node(ip):
-                self._allocator.assign(key, ip)
-
-    def _restore_confirmed(self, key: str, service: Object) -> None:
-        self._restore_addresses(key, service, [ip for ip in ingress_ips(service) if ip == annotated_ip(service)])
-
-    def _restore_from_status(self, key: str, service: Object) -> None:
-        self._restore_addresses(key, service, ingress_ips(service))
-
-    def _restore_addresses(self, key: str, service: Object, texts: list[str]) -> None:
-        """Assign the first of these addresses of its status that it may keep."""
-        for text in texts:
-            ip = parse_ip(text)
-            pool = self._allocator.pool_holding(ip)
-            recorded = self._recorded.get(key)
-            if recorded and (recorded.uid, recorded.ip) == (service["metadata"]["uid"], ip):
-                pool = pool or recorded.pool
-            if pool is None or self._allocator.is_of_node(ip):
-                log.warning("address in status ignored: of a node, or in no pool and not recorded", key=key, ip=text)
-            elif not self._allocator.assign(key, ip):
-                log.warning("duplicate address in statuses", ip=text, younger=key)
-            else:
-                self._pool_of[key] = pool
-                return
-
-    def _by_age(self, keys: Iterable[str]) -> list[str]:
-        known = self.services.objects
-        return sorted(
-            (k for k in keys if k in known), key=lambda k: (known[k]["metadata"].get("creationTimestamp", ""), k)
-        )
-
-    def _pools_changed(self, *_: object) -> None:
-        if not self.ready:
-            return
-        own = [pool for pool in self.pools.objects.values() if self._is_own(pool)]
-        good, bad = parse_pools(own)
-        self._allocator.set_pools(good, node_addresses(self.nodes.objects.values(), self._skip_log))
-        for pool in self.pools.objects.values():
-            if self._is_own(pool):
-                reason, problem = "BadPool", bad.get(pool["metadata"]["name"])
-            else:
-                reason, problem = "OtherNamespace", self._not_used("IPAddressPools")
-            self._group.create_task(self._status.set_valid(pool, reason, problem))
-        self._retained.changed.set()
-        self._announcing_changed.set()
-        moving = {key for key, ip in self._allocator.holds.items() if self._allocator.is_of_node(ip)}
-        for key in self._by_age(self._pending.keys() | moving):
-            self._queue.add(key)
-
-    def _node_changed(self, key: str, before: Object | None) -> None:
-        if relevant_fields(before) != relevant_fields(self.nodes.objects.get(key)):
-            self._pools_changed()
-
-    def _advertisement_changed(self, key: str, *_: object) -> None:
-        advertisement = self.advertisements.objects.get(key)
-        if advertisement and not self._is_own(advertisement):
-            self._skip_log.note("L2Advertisement", key, self._not_used("L2Advertisements"))
-        self._announcing_changed.set()
+    def _own(self, kind: str) -> dict[str, Object]:
+        """Return the objects of the own namespace."""
+        return {key: obj for key, obj in self._objects(kind).items() if self._is_own(obj)}
 
     def _is_own(self, obj: Object) -> bool:
         return bool(obj["metadata"]["namespace"] == self._namespace)
 
     def _not_used(self, kind: str) -> str:
-        return f"not used: only {kind} in namespace {self._namespace!r} are"
+        return f"not used: only {kind}s in namespace {self._namespace!r} are"
 
-    def _retained_addresses(self) -> dict[str, str]:
-        """Return the record of the assigned addresses that are in no pool."""
-        services = self.services.objects
-        return {
-            record_key(key): str(Retained(uid=services[key]["metadata"]["uid"], ip=ip, pool=self._pool_of[key]))
-            for key, ip in self._allocator.holds.items()
-            if key in services and key in self._pool_of and self._allocator.pool_holding(ip) is None
-        }
+    def _by_age(self, keys: Iterable[str]) -> list[str]:
+        known = self._objects("Service")
+        return sorted(known.keys() & keys, key=lambda k: (known[k]["metadata"].get("creationTimestamp", ""), k))
+
+    def _enqueue(self, keys: Iterable[str]) -> None:
+        """Enqueue Services, oldest first. Each decision takes microseconds."""
+        for key in self._by_age(keys):
+            self._queue.add(("Service", key))
+
+    def _warn(self, kind: str, key: str, reason: str, message: str) -> None:
+        """Record a Warning about an object, if it is of a kind that is read here and still there."""
+        if (informer := self._informers.get(kind)) and (obj := informer.objects.get(key.partition(" ")[0])):
+            version = "v1" if kind in {"Service", "Node"} else METALLB
+            self._recorder.event({**obj, "kind": kind, "apiVersion": version}, "Warning", reason, message)
+
+    def _restore(self) -> None:
+        """Restore assignments from statuses that annotations confirm, from other statuses, then from annotations.
+
+        So nobody who may write only a status takes the address of another Service, however old the own one is. An
+        annotation alone is no more than a request, which any author can make.
+        """
+        found: list[tuple[int, str, str]] = []
+        for key in self._by_age(self._objects("Service")):
+            service = self._objects("Service")[key]
+            with self._skip_log.reading("Service", key):
+                if is_managed(service, self._class):
+                    shown, noted = ingress_ips(service), assigned(service)[0]
+                    found += [(int(text != noted), key, text) for text in shown]
+                    found += [(2, key, noted)] if noted else []
+        recorded = parse_record(self._record, self._skip_log)
+        for rank, key, text in sorted(found, key=lambda candidate: candidate[0]):
+            with self._skip_log.reading("Service", key):
+                if self._allocator.ip_of(key) is None:
+                    self._restore_address(key, text, recorded.get(key), in_status=rank < 2)  # noqa: PLR2004 - above
+
+    def _restore_address(self, key: str, text: str, recorded: Retained | None, *, in_status: bool) -> None:
+        """Assign this address to a Service if it may keep it."""
+        ip, uid = parse_ip(text), self._objects("Service")[key]["metadata"]["uid"]
+        pool = self._allocator.pool_holding(ip) if in_status else self._allocator.pool_of(ip)
+        if recorded and (recorded.uid, recorded.ip) == (uid, ip):
+            pool = pool or recorded.pool
+        if pool is None or self._allocator.is_of_node(ip):
+            log.warning("address not restored: of a node, or in no pool and not recorded", key=key, ip=text)
+        elif not self._allocator.assign(key, ip, pool):
+            log.warning("address not restored: another Service has it", key=key, ip=text)
+
+    def _service_changed(self, key: str, _: Object | None) -> None:
+        self._may_show.pop(key, None)
+        if self.ready:
+            self._queue.add(("Service", key))
+
+    def _pools_changed(self, *_: object) -> None:
+        if not self.ready:
+            return
+        good, self._bad_pools = parse_pools(self._own("IPAddressPool").values())
+        self._allocator.set_pools(good, node_addresses(self._objects("Node").values(), self._skip_log))
+        for key in self._objects("IPAddressPool"):
+            self._queue.add(("IPAddressPool", key))
+        moving = {key for key, one in self._allocator.allocations.items() if self._allocator.is_of_node(one.ip)}
+        self._enqueue(self._pending | moving)
+        self._queue.add(_RECORD)
+        self._changed.set()
+
+    def _node_changed(self, key: str, before: Object | None) -> None:
+        if relevant_fields(before) != relevant_fields(self._objects("Node").get(key)):
+            self._pools_changed()
+
+    def _advertisement_changed(self, key: str, _: Object | None) -> None:
+        advertisement = self._objects("L2Advertisement").get(key)
+        if advertisement and not self._is_own(advertisement):
+            self._skip_log.note("L2Advertisement", key, self._not_used("L2Advertisement"))
+        self._changed.set()
 
     async def _report_unannounced(self) -> None:
-        """Record an Event about each Service whose pool no advertisement selects, once."""
+        """Record an Event about each Service whose pool no advertisement selects, a second after a change, once."""
         while True:
-            await self._announcing_changed.wait()
+            await self._changed.wait()
             await asyncio.sleep(_SETTLE_SECONDS)
-            self._announcing_changed.clear()
-            labels = {
-                pool["metadata"]["name"]: labels_of(pool) for pool in self.pools.objects.values() if self._is_own(pool)
-            }
+            self._changed.clear()
+            labels = {pool["metadata"]["name"]: labels_of(pool) for pool in self._own("IPAddressPool").values()}
             advertisements: list[Advertisement] = []
-            for key, obj in self.advertisements.objects.items():
-                if self._is_own(obj):
-                    with self._skip_log.reading("L2Advertisement", key):
-                        advertisements.append(Advertisement(obj))
+            for key, obj in self._own("L2Advertisement").items():
+                with self._skip_log.reading("L2Advertisement", key):
+                    advertisements.append(Advertisement(obj))
+            pools = {key: one.pool for key, one in self._allocator.allocations.items()}
             selected = {
                 pool: any(one.selects_pool(pool, labels.get(pool, {})) for one in advertisements)
-                for pool in set(self._pool_of.values())
+                for pool in set(pools.values())
             }
-            for key, pool in self._pool_of.items():
-                if selected[pool]:
-                    self._unannounced.pop(key, None)
-                elif service := self.services.objects.get(key):
-                    reason = f"address of pool {pool!r} is not announced: no L2Advertisement selects the pool"
-                    told = f"{service['metadata']['uid']}: {reason}"
-                    if self._unannounced.get(key) != told:
-                        self._unannounced[key] = told
-                        self._status.warn("Service", key, "NotAnnounced", reason)
+            for key in pools.keys() & self._objects("Service").keys():
+                about = self._about(self._objects("Service")[key])
+                if selected[pools[key]]:
+                    self._skip_log.forget("Service", about, "NotAnnounced")
+                else:
+                    why = f"address of pool {pools[key]!r} is not announced: no L2Advertisement selects the pool"
+                    self._skip_log.note("Service", about, why, "NotAnnounced")
+
+    async def _write_record(self, _: str) -> None:
+        """Write the assigned addresses that are in no pool to the record."""
+        services = self._objects("Service")
+        record = {
+            record_key(key): str(Retained(uid=services[key]["metadata"]["uid"], ip=one.ip, pool=one.pool))
+            for key, one in self._allocator.allocations.items()
+            if key in services and self._allocator.pool_holding(one.ip) is None
+        }
+        if record != self._record:
+            await write_record(self._kube, self._namespace, self._record, record)
+            self._record = record
+
+    def _about(self, service: Object) -> str:
+        """Return a key of notes about this Service that are not about a later one of the same name."""
+        meta = service["metadata"]
+        return f"{meta['namespace']}/{meta['name']} {meta['uid']}"
 
     async def _work(self) -> None:
         while True:
-            key = await self._queue.get()
+            item = kind, key = await self._queue.get()
             try:
-                with self._skip_log.reading("Service", key):
-                    await self._reconcile(key)
-                self._queue.forget(key)
+                with self._skip_log.reading(kind, key):
+                    await self._reconcilers[kind](key)
+                self._queue.forget(item)
             except httpx.HTTPError as error:
-                code = error.response.status_code if isinstance(error, httpx.HTTPStatusError) else None
-                if code in _REJECTED:
-                    self._skip_log.note("Service", key, f"the API server rejects its status: {error!r}")
-                elif code != _NOT_FOUND:
-                    log.warning("write failed", key=key, error=repr(error), retry_seconds=self._queue.retry(key))
+                if status_code(error) in _REJECTED:
+                    self._skip_log.note(kind, key, f"the API server rejects its status: {error!r}")
+                elif status_code(error) != _NOT_FOUND:
+                    log.warning(
+                        "write failed", kind=kind, key=key, error=repr(error), retry_seconds=self._queue.retry(item)
+                    )
             finally:
-                self._queue.done(key)
+                self._queue.done(item)
+
+    async def _report_pool(self, key: str) -> None:
+        """Write the condition `Valid` of a pool, and report a problem by an Event."""
+        if not (pool := self._objects("IPAddressPool").get(key)):
+            return
+        reason, problem = "BadPool", self._bad_pools.get(pool["metadata"]["name"])
+        if not self._is_own(pool):
+            reason, problem = "OtherNamespace", self._not_used("IPAddressPool")
+        if condition := valid_condition(pool, reason, problem):
+            namespace, name = key.split("/")
+            path = f"{metallb_path('ipaddresspools', namespace)}/{name}/status"
+            await self._kube.call("PATCH", path, {"status": {"conditions": [condition]}})
+            if problem:
+                log.warning("pool not used", pool=key, reason=problem)
+                self._warn("IPAddressPool", key, reason, problem)
 
     async def _reconcile(self, key: str) -> None:
-        service = self.services.objects.get(key)
+        service = self._objects("Service").get(key)
         if service is None or not is_managed(service, self._class):
-            self._pending.pop(key, None)
-            self._unannounced.pop(key, None)
-            if service and service["spec"].get("type") != "LoadBalancer" and _is_annotated(service):
-                await self._write(service, status=None, pool=None)
+            self._pending.discard(key)
+            if service and service["spec"].get("type") != "LoadBalancer" and any(assigned(service)):
+                await self._write(key, service, None, None)
             self._release(key)
             return
         try:
@@ -248,88 +277,73 @@ class Controller:
         except AllocationError as error:
             await self._mark_pending(key, service, str(error))
             return
-        self._pending.pop(key, None)
-        await self._assign(key, service, allocation)
-        if self._allocator.release_left(key):
-            self._requeue_pending()
+        self._pending.discard(key)
+        self._skip_log.forget("Service", self._about(service), "AllocationFailed")
+        await self._assign(key, service, str(allocation.ip), allocation.pool)
 
-    async def _assign(self, key: str, service: Object, allocation: Allocation) -> None:
-        ip = str(allocation.ip)
-        if allocation.pool:
-            self._pool_of[key] = allocation.pool
-        if record_key(key) in self._retained.data:
-            self._retained.changed.set()
-        pool = self._pool_of.get(key)
-        if ingress_ips(service) == [ip]:
-            if pool and (annotated_pool(service), annotated_ip(service)) != (pool, ip):
-                await self._write(service, status=None, pool=pool)
-            return
-        self._recorder.defer()
-        self._announcing_changed.set()
-        await self._write(service, status=[{"ip": ip, "ipMode": "VIP"}], pool=pool)
-        log.info("assigned", key=key, ip=str(allocation.ip), pool=allocation.pool)
-        self._recorder.event(service, "Normal", "IPAllocated", f'Assigned IP ["{allocation.ip}"]')
+    async def _assign(self, key: str, service: Object, ip: str, pool: str | None) -> None:
+        """Write the address of a Service, if it is not written yet."""
+        is_new = ingress_ips(service) != [ip]
+        if is_new or assigned(service) != (ip, pool):
+            await self._write(key, service, ip, pool)
+        else:
+            self._release(key, {ip, *self._may_show.get(key, ())})
+        if is_new:
+            self._changed.set()
+            log.info("assigned", key=key, ip=ip, pool=pool)
+            self._recorder.event(service, "Normal", "IPAllocated", f'Assigned IP ["{ip}"]')
 
     async def _mark_pending(self, key: str, service: Object, reason: str) -> None:
         """Report a reason once; remove a status or annotation that the allocator does not confirm."""
-        known = f"{service['metadata']['uid']}: {reason}"
-        is_new, self._pending[key] = self._pending.get(key) != known, known
-        held = self._allocator.holds.get(key)
-        without = held is None or self._allocator.is_of_node(held)
-        if without and (ingress_ips(service) or _is_annotated(service)):
-            await self._write(service, status=[], pool=None)
-        if without:
+        self._pending.add(key)
+        held = self._allocator.ip_of(key)
+        if held is None or self._allocator.is_of_node(held):
+            if ingress_ips(service) or any(assigned(service)):
+                await self._write(key, service, None, None)
             self._release(key)
-        if is_new:
-            log.info("allocation failed", key=key, reason=reason)
-            self._recorder.event(service, "Warning", "AllocationFailed", f'Failed to allocate IP for "{key}": {reason}')
+        message = f'Failed to allocate IP for "{key}": {reason}'
+        self._skip_log.note("Service", self._about(service), message, "AllocationFailed")
 
-    def _release(self, key: str) -> None:
-        self._pool_of.pop(key, None)
-        if record_key(key) in self._retained.data:
-            self._retained.changed.set()
-        if (ip := self._allocator.release(key)) is not None:
-            log.info("released", key=key, ip=str(ip))
-            self._requeue_pending()
-
-    def _requeue_pending(self) -> None:
-        """Enqueue pending Services, oldest first. Each decision takes microseconds."""
-        for key in self._by_age(self._pending):
-            self._queue.add(key)
-
-    async def _write(self, service: Object, *, status: list[Object] | None, pool: str | None) -> None:
-        """Write status and annotations in one PATCH of the status subresource.
+    async def _write(self, key: str, service: Object, ip: str | None, pool: str | None) -> None:
+        """Write status and annotations in one PATCH, and release the addresses that the status cannot show.
 
         The uid makes the request fail if the Service was replaced by another one of the same name.
         """
         meta = service["metadata"]
-        given = status[0]["ip"] if status else ingress_ips(service)[0] if pool else None
-        body: Object = {"metadata": {"uid": meta["uid"], "annotations": {FROM_POOL: pool, ALLOCATED: given}}}
-        if status is not None:
-            body["status"] = {"loadBalancer": {"ingress": status or None}}
-        await self._kube.call("PATCH", f"/api/v1/namespaces/{meta['namespace']}/services/{meta['name']}/status", body)
+        body: Object = {
+            "metadata": {"uid": meta["uid"], "annotations": {FROM_POOL: pool, ALLOCATED: ip}},
+            "status": {"loadBalancer": {"ingress": [{"ip": ip, "ipMode": _IP_MODE}] if ip else None}},
+        }
+        path = f"/api/v1/namespaces/{meta['namespace']}/services/{meta['name']}/status"
+        written = {ip} if ip else set()
+        try:
+            await self._kube.call("PATCH", path, body)
+        except httpx.HTTPError as error:
+            if status_code(error) not in _REFUSED:
+                self._may_show.setdefault(key, set()).update(written)
+            self._release(key, {*ingress_ips(service), *self._may_show.get(key, ())})
+            raise
+        self._may_show[key] = written
+        self._release(key, written)
 
-    async def _ensure_secret(self) -> None:
-        """Create the Secret with the speakers' heartbeat key whenever it does not exist.
+    def _release(self, key: str, keep: Iterable[str] = ()) -> None:
+        """Release the addresses of a Service but those to keep, and let pending Services try again."""
+        if released := self._allocator.release(key, set(keep)):
+            log.info("released", key=key, ips=[str(ip) for ip in released])
+            self._queue.add(_RECORD)
+            self._enqueue(self._pending)
 
-        Creation is attempted again and again, because the controller may not read Secrets.
+    async def _create_secret(self, name: str) -> None:
+        """Create the Secret with the speakers' heartbeat key if it does not exist, now and again later.
+
+        Creation is attempted, because the controller may not read Secrets.
         """
-        path = f"/api/v1/namespaces/{self._namespace}/secrets"
         key = b64encode(secrets.token_bytes(32)).decode()
-        body: Object = {"metadata": {"name": SECRET_NAME}, "data": {"key": key}}
-        while True:
-            try:
-                await self._kube.call("POST", path, body)
-            except httpx.HTTPError as error:
-                exists = isinstance(error, httpx.HTTPStatusError) and error.response.status_code == _CONFLICT
-                if not exists:
-                    log.warning("cannot create the speakers' Secret", error=repr(error))
-            else:
-                exists = True
-                log.info("created the speakers' Secret")
-            await asyncio.sleep(_SECRET_SECONDS if exists else 1)
-
-
-def _is_annotated(service: Object) -> bool:
-    """Whether the Service has one of the controller's annotations, with any value."""
-    return annotated_ip(service) is not None or annotated_pool(service) is not None
+        body: Object = {"metadata": {"name": name}, "data": {"key": key}}
+        try:
+            await self._kube.call("POST", f"/api/v1/namespaces/{self._namespace}/secrets", body)
+            log.info("created the speakers' Secret")
+        except httpx.HTTPStatusError as error:
+            if status_code(error) != _CONFLICT:
+                raise
+        asyncio.get_running_loop().call_later(_SECRET_SECONDS, self._queue.add, _SECRET)

@@ -1,52 +1,53 @@
-"""Queue of keys to reconcile, with the semantics of client-go's util/workqueue."""
+"""Queue of items to reconcile, with the semantics of client-go's util/workqueue."""
 
 from __future__ import annotations
 
 import asyncio
+from typing import TypeAlias
+
+Item: TypeAlias = tuple[str, str]
+"""Kind and key of an object."""
 
 _RETRY_SECONDS = (0.05, 0.2, 1.0, 5.0)
 
 
 class WorkQueue:
-    """Holds each key at most once, gives it to one worker at a time, and delays it after failures."""
+    """Holds each item at most once, gives it to one worker at a time, and delays it after failures."""
 
     def __init__(self) -> None:
         """Start empty."""
-        self._keys: asyncio.Queue[str] = asyncio.Queue()
-        self._queued: set[str] = set()
-        self._processing: set[str] = set()
-        self._failures: dict[str, int] = {}
+        self._queue: asyncio.Queue[Item] = asyncio.Queue()
+        self._waiting: set[Item] = set()
+        self._processing: set[Item] = set()
+        self._failures: dict[Item, int] = {}
 
-    def add(self, key: str) -> None:
-        """Queue a key, unless it is queued already."""
-        if key not in self._queued:
-            self._queued.add(key)
-            self._keys.put_nowait(key)
+    def add(self, item: Item) -> None:
+        """Queue an item, unless it is queued already; one that is being processed is queued when that is done."""
+        if item not in self._waiting:
+            self._waiting.add(item)
+            if item not in self._processing:
+                self._queue.put_nowait(item)
 
-    async def get(self) -> str:
-        """Wait for a key that no other worker is processing; the caller ends with `done`."""
-        while True:
-            key = await self._keys.get()
-            self._queued.discard(key)
-            if key not in self._processing:
-                self._processing.add(key)
-                return key
-            self._add_after(key, _RETRY_SECONDS[0])
+    async def get(self) -> Item:
+        """Wait for an item; the caller ends with `done`."""
+        item = await self._queue.get()
+        self._waiting.discard(item)
+        self._processing.add(item)
+        return item
 
-    def done(self, key: str) -> None:
-        """Let the key be processed again."""
-        self._processing.discard(key)
+    def done(self, item: Item) -> None:
+        """End the processing of an item."""
+        self._processing.discard(item)
+        if item in self._waiting:
+            self._queue.put_nowait(item)
 
-    def forget(self, key: str) -> None:
-        """Reset the delay of a key after a success."""
-        self._failures.pop(key, None)
+    def forget(self, item: Item) -> None:
+        """Reset the delay of an item after a success."""
+        self._failures.pop(item, None)
 
-    def retry(self, key: str) -> float:
-        """Queue a key after a delay that grows with each failure; return the delay in seconds."""
-        failures = self._failures[key] = self._failures.get(key, -1) + 1
+    def retry(self, item: Item) -> float:
+        """Queue an item after a delay that grows with each failure; return the delay in seconds."""
+        failures = self._failures[item] = self._failures.get(item, -1) + 1
         delay = _RETRY_SECONDS[min(failures, len(_RETRY_SECONDS) - 1)]
-        self._add_after(key, delay)
+        asyncio.get_running_loop().call_later(delay, self.add, item)
         return delay
-
-    def _add_after(self, key: str, seconds: float) -> None:
-        asyncio.get_running_loop().call_later(seconds, self.add, key)

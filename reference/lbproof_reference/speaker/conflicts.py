@@ -6,6 +6,7 @@ prevent a storm, when DEFEND_INTERVAL has passed since the previous one. Pure: t
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 DEFEND_INTERVAL = 10.0
@@ -28,15 +29,16 @@ class Conflicts:
 
     def __init__(self) -> None:
         """Start without conflicts."""
-        self._announced: dict[bytes, float] = {}  # when last in defence, or when next
-        self._seen: dict[bytes, float] = {}
+        self._known: dict[bytes, tuple[float, float]] = {}  # last frame, and last or next announcement
 
     def defend(self, address: bytes, now: float) -> Defence:
         """Return what to do about a conflicting frame that was received at `now` (monotonic, s)."""
-        begins = now - self._seen.get(address, -EPISODE_SECONDS) >= EPISODE_SECONDS
-        self._seen[address] = now
-        previous = self._announced.get(address, now - DEFEND_INTERVAL)
-        if previous > now:
-            return Defence(None, begins)
-        self._announced[address] = max(now, previous + DEFEND_INTERVAL)
-        return Defence(self._announced[address] - now, begins)
+        seen, announced = self._known.pop(address, (-math.inf, -math.inf))
+        begins = now - seen >= EPISODE_SECONDS
+        if begins:
+            self._known = {one: times for one, times in self._known.items() if now - times[0] < EPISODE_SECONDS}
+        due = announced <= now
+        if due:
+            announced = max(now, announced + DEFEND_INTERVAL)
+        self._known[address] = now, announced
+        return Defence(announced - now if due else None, begins)

@@ -8,8 +8,6 @@ stations claim one address (healed partition, suspended process), the claim of h
 2. epoch: a takeover increments the highest epoch known for the address.
 3. score: highest random weight (Thaler and Ravishankar, 1998), also used if nobody claims the address. The loss of
    a station moves only its own addresses.
-
-Stations that cannot hear this one (`deaf`) cannot yield to it: they come before all others.
 """
 
 from __future__ import annotations
@@ -20,7 +18,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
 
 
 class Station(NamedTuple):
@@ -44,17 +42,10 @@ def score(station: Station, address: bytes) -> int:
     return int.from_bytes(blake2b("\0".join(station).encode() + b"\0" + address, digest_size=8).digest())
 
 
-def elect(
-    address: bytes, candidates: Iterable[Station], claims: Mapping[Station, Claim], deaf: Collection[Station] = ()
-) -> Station | None:
+def elect(address: bytes, candidates: Iterable[Station], claims: Mapping[Station, Claim]) -> Station | None:
     """Return the announcer among live, able `candidates`; `claims` are by station. None without a candidate."""
     nobody = Claim(standing=-1, epoch=0)
-
-    def rank(station: Station) -> tuple[bool, Claim, bool]:
-        is_deaf = station in deaf
-        return is_deaf and station in claims, claims.get(station, nobody), is_deaf
-
-    ranks = {station: rank(station) for station in candidates}
-    best = max(ranks.values(), default=None)
-    first = [station for station, one in ranks.items() if one == best]
+    ranks = {station: claims.get(station, nobody) for station in candidates}
+    best = max(ranks.values(), default=nobody)
+    first = [station for station, rank in ranks.items() if rank == best]
     return first[0] if len(first) == 1 else max(first, key=lambda one: (score(one, address), one), default=None)

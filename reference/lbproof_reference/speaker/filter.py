@@ -2,7 +2,7 @@
 
 The filter of the ARP socket passes requests for the announced addresses, and frames of any operation whose sender has
 one of them (a conflict: RFC 5227 section 2.4). Each of the two is a binary search over address ranges, so its cost
-hardly depends on the number of addresses. If there are more ranges than fit, the nearest ones are merged: the filter
+hardly depends on the number of addresses. If there are more than `MOST_RANGES`, the nearest ones are merged: the filter
 may then pass additional frames but never drops a wanted one, and the speaker decides by its own set. Opcodes:
 linux/filter.h and linux/bpf_common.h.
 """
@@ -21,16 +21,14 @@ if TYPE_CHECKING:
 Step: TypeAlias = tuple[int, int, int, int]
 """Opcode, jump offset if true, jump offset if false, operand: `struct sock_filter`."""
 
-MOST_INSTRUCTIONS = 4096
-"""Limit of the kernel (BPF_MAXINSNS)."""
+MOST_RANGES = 127
+"""Ranges of a search, with two comparisons each: a conditional jump reaches 255 instructions ahead."""
 
 _WORD = struct.Struct("!I")
 _SENDER, _TARGET = 28, 38
 """Offsets of the sender's and the target's IPv4 address in a frame (RFC 826 over Ethernet), in bytes."""
 _MAGIC, *_KEY_IDS = 14, 18, 22
 """Offsets of a heartbeat's magic number and key IDs in a frame (speaker/heartbeat.py)."""
-_NEAR = 254
-"""Comparisons that share a pair of returns: a conditional jump reaches 255 instructions ahead."""
 _LD_HALF, _LD_WORD, _LD_LENGTH = 0x28, 0x20, 0x80
 _JUMP, _JEQ, _JGE, _RETURN = 0x05, 0x15, 0x35, 0x06
 _ACCEPT, _DROP = (_RETURN, 0, 0, 0xFFFF), (_RETURN, 0, 0, 0)
@@ -50,13 +48,12 @@ _ARP: tuple[Step, ...] = (
 _REQUEST: tuple[Step, ...] = ((_LD_HALF, 0, 0, 20), (_JEQ, 1, 0, 1), _DROP)
 
 
-def ranges(addresses: Iterable[bytes], most: int) -> list[tuple[int, int]]:
-    """Return the IPv4 addresses among `addresses` (packed) as sorted ranges of integers, both ends included.
+def ranges(addresses: Iterable[bytes], most: int = MOST_RANGES) -> list[tuple[int, int]]:
+    """Return the IPv4 addresses (packed) as sorted ranges of integers, both ends included.
 
     If there are more than `most` (at least 1), the ranges with the smallest gaps between them are merged.
     """
-    ordered = sorted({address for address in addresses if len(address) == _WORD.size})
-    numbers = [number for (number,) in _WORD.iter_unpack(b"".join(ordered))]
+    numbers = [number for (number,) in _WORD.iter_unpack(b"".join(sorted(addresses)))]
     gaps = [(second - first, at) for at, (first, second) in enumerate(pairwise(numbers), 1) if second - first > 1]
     if len(gaps) >= most:
         gaps = sorted(gaps, reverse=True)[: most - 1]
@@ -64,37 +61,23 @@ def ranges(addresses: Iterable[bytes], most: int) -> list[tuple[int, int]]:
     return [(numbers[begin], numbers[end - 1]) for begin, end in pairwise(begins)]
 
 
-def arp_filter(addresses: Iterable[bytes], most: int = MOST_INSTRUCTIONS) -> tuple[Step, ...]:
-    """Return the program (at most `most` instructions) that passes ARP frames from and requests for `addresses`.
-
-    Deterministic. Without an address nothing passes. Raises ValueError when `most` is too small for one range.
-    """
-    room = (most - len(_ARP) - len(_REQUEST)) // 2 - 1  # instructions of a search
-    room -= 4 * (2 * room // _NEAR + 1)  # returns and far jumps
-    if room < 2:  # noqa: PLR2004 - comparisons of a range
-        raise ValueError(f"{most} instructions are too few for a range of addresses")
-    inside = ranges(addresses, room // 2)
-    if not inside:
-        return (_DROP,)
+def arp_filter(addresses: Iterable[bytes]) -> tuple[Step, ...]:
+    """Return the program that passes ARP frames from and requests for `addresses`; deterministic."""
     # Boundaries between drop and accept: a range's first address, and the one after its last.
-    edges = [edge for first, last in inside for edge in (first, last + 1) if edge < 1 << 32]
-    search = _search(edges, 0, len(edges))
-    # Where the second search drops, the first one jumps to its own end.
-    onward = [(_JUMP, 0, 0, len(search) - at) if step == _DROP else step for at, step in enumerate(search, 1)]
-    return (*_ARP, (_LD_WORD, 0, 0, _SENDER), *onward, *_REQUEST, (_LD_WORD, 0, 0, _TARGET), *search)
+    edges = [edge for first, last in ranges(addresses) for edge in (first, last + 1) if edge < 1 << 32]
+    search = _search(edges, 0, len(edges), len(edges))
+    onward = (_JUMP, 0, 0, 1)  # where the search for the target drops
+    return (
+        *(*_ARP, (_LD_WORD, 0, 0, _SENDER), *search, onward, _ACCEPT),
+        *(*_REQUEST, (_LD_WORD, 0, 0, _TARGET), *search, _DROP, _ACCEPT),
+    )
 
 
-def _search(edges: Sequence[int], begin: int, end: int) -> list[Step]:
-    """Return a binary search among `edges[begin:end]`: accept if an odd number of edges is at or below the address."""
-    if end - begin <= _NEAR:
-        return [*_near(edges, begin, end, end - begin), _DROP, _ACCEPT]
-    middle = (begin + end) // 2
-    below, above = _search(edges, begin, middle), _search(edges, middle + 1, end)
-    return [(_JGE, 0, 1, edges[middle]), (_JUMP, 0, 0, len(below)), *below, *above]
+def _search(edges: Sequence[int], begin: int, end: int, left: int) -> list[Step]:
+    """Return a binary search among `edges[begin:end]`: accept if an odd number of edges is at or below the address.
 
-
-def _near(edges: Sequence[int], begin: int, end: int, left: int) -> list[Step]:
-    """Return the comparisons of a search whose returns (drop, accept) are `left` instructions after its begin."""
+    Its returns (drop, accept) are `left` instructions after its begin.
+    """
     if begin == end:
         return []
     middle, left = (begin + end) // 2, left - 1
@@ -103,8 +86,8 @@ def _near(edges: Sequence[int], begin: int, end: int, left: int) -> list[Step]:
     no = 0 if below else left + middle % 2
     return [
         (_JGE, yes, no, edges[middle]),
-        *_near(edges, begin, middle, left),
-        *_near(edges, middle + 1, end, left - below),
+        *_search(edges, begin, middle, left),
+        *_search(edges, middle + 1, end, left - below),
     ]
 
 

@@ -40,6 +40,7 @@ class Keyring:
         if len(key) < SHORTEST:
             return
         current = tuple(value for value in (key, previous) if len(value) >= SHORTEST)
+        self._retired = {old: until for old, until in self._retired.items() if until > now}
         self._retired |= {old: now + GRACE_SECONDS for old in self._current if old not in current}
         self._current = current
 

@@ -53,11 +53,6 @@ class Link:
         """Whether sockets that were opened on `other` are still valid."""
         return other is not None and (self.index, self.mac) == (other.index, other.mac)
 
-    def reaches(self, address: bytes) -> bool:
-        """Whether the address is in one of the link's subnets."""
-        ip = ipaddress.ip_address(address)
-        return any(ip in subnet for subnet in self.subnets)
-
 
 def watch_links(changed: Callable[[dict[str, Link]], object], failed: Callable[[Exception], object]) -> None:
     """Call `changed` now and after each netlink event, in a separate thread; `failed` if that thread ends."""

@@ -10,7 +10,8 @@ import asyncio
 import secrets
 import socket
 import time
-from itertools import islice
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 import structlog
@@ -18,12 +19,13 @@ import structlog
 from lbproof_reference.frames import ETHERNET, announcements, arp_reply, read_arp
 from lbproof_reference.speaker.conflicts import Conflicts
 from lbproof_reference.speaker.elect import Station
-from lbproof_reference.speaker.heartbeat import SUBNETS, InvalidHeartbeatError, decode, encode, relayed
+from lbproof_reference.speaker.heartbeat import SUBNETS, InvalidHeartbeatError, decode, encode, origin, relayed
+from lbproof_reference.speaker.plan import reaches
 from lbproof_reference.speaker.segment import Segment
 from lbproof_reference.speaker.wire import Wire
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from lbproof_reference.frames import ArpFrame
     from lbproof_reference.speaker.keys import Keyring
@@ -37,34 +39,49 @@ _BATCH = 64
 _GATHER_SECONDS = 0.002
 """Delay after received claims, to process those of a burst together."""
 _GOODBYE_SECONDS = 0.3
+AGAIN_SECONDS = 0.2
+"""Time (s) after which a link is opened again."""
 
 log = structlog.get_logger()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """What the speakers of a node have in common."""
+
+    node: str
+    keyring: Keyring
+    interval: float
+    """Time between two heartbeats (s)."""
+    misses: int
+    on_acquired: Callable[[str], None]
+    """Called with the Service of each acquired address."""
+    on_conflict: Callable[[str, str], None]
+    """Called with a Service and a message when another host uses one of its addresses."""
+    interfaces: Sequence[str] = ("*",)
+    """Patterns (fnmatch) of the interfaces that are used."""
 
 
 class SegmentSpeaker:
     """Speaker on one interface."""
 
-    def __init__(
-        self,
-        link: Link,
-        segment: Segment,
-        *,
-        keyring: Keyring,
-        interval: float,
-        on_acquired: Callable[[str], None],
-        on_conflict: Callable[[str, str], None],
-        lost: Callable[[], None],
-    ) -> None:
-        """Open the sockets. Raises OSError when the interface is gone."""
-        self.link, self.segment = link, segment
-        self._keyring, self._interval, self._lost = keyring, interval, lost
-        self._on_acquired, self._on_conflict = on_acquired, on_conflict
+    def __init__(self, config: Config, link: Link, lost: Callable[[], None]) -> None:
+        """Open the sockets, and call `lost` when the link is down. Raises OSError when the interface is gone."""
+        self.link, self._config, self._lost = link, config, lost
         self._wire = Wire(link)
         self._conflicts = Conflicts()
         self._loop = asyncio.get_running_loop()
         self.is_open = True
         self._gathering = False
-        self._last_heartbeat = self._heartbeat_due = self._due = time.monotonic()
+        self._heartbeat_due = self._due = time.monotonic()
+        self.segment = Segment(
+            me=Station(config.node, link.name),
+            mac=link.mac,
+            subnets=_subnets(link),
+            session=secrets.randbits(32),
+            dead_interval=config.interval * config.misses,
+            now=self._due,
+        )
         self._loop.add_reader(self._wire.heartbeat, self._on_heartbeat)
         self._loop.add_reader(self._wire.arp, self._on_arp)
         self._timer = self._loop.call_soon(self._on_timer)
@@ -99,25 +116,25 @@ class SegmentSpeaker:
     def _awake(self) -> float:
         """Return the time (monotonic, s); handle a suspension first if a heartbeat was missed."""
         now = time.monotonic()
-        if now <= self._due + self._interval:
+        if now <= self._due + self._config.interval:
             return now
-        gap = now - self._last_heartbeat
-        log.warning("process was suspended", interface=self.link.name, gap_ms=round(gap * 1000))
+        log.warning("process was suspended", interface=self.link.name, late_ms=round((now - self._due) * 1000))
         for _ in self._wire.received(self._wire.arp, limit=1 << 16):
             continue
         self._due = now
         self._receive(now)
-        self.segment.on_suspend(gap, now)
+        self.segment.on_suspend(now)
         self._reconcile(now)
         return now
 
     def _receive(self, now: float) -> bool:
-        news, keys = False, self._keyring.keys(now)
+        news, keys = False, self._config.keyring.keys(now)
         self._wire.accept_heartbeats_of(keys)
         for frame in self._wire.received(self._wire.heartbeat):
             data = frame[ETHERNET.size :]
             try:
-                news |= self.segment.receive(decode(data, keys), data, now)
+                if not self.segment.peers.is_known(*origin(data)):  # a recorded frame costs a fiftieth of decoding it
+                    news |= self.segment.receive(decode(data, keys), data, now)
             except InvalidHeartbeatError as error:
                 log.debug("invalid heartbeat", interface=self.link.name, error=str(error))
         for data in self.segment.peers.take_relays(now):
@@ -149,29 +166,28 @@ class SegmentSpeaker:
         if defence.begins and (offer := self.segment.desired.get(arp.sender)):
             address, mac = socket.inet_ntoa(arp.sender), arp.mac.hex(":")
             log.warning("address conflict", interface=self.link.name, address=address, service=offer.service, mac=mac)
-            self._on_conflict(offer.service, f"{address} is also used by the host with MAC address {mac}")
+            self._config.on_conflict(offer.service, f"{address} is also used by the host with MAC address {mac}")
 
     def _on_timer(self) -> None:
         now = self._awake()
         self._receive(now)
         if self._wire.lost:
             self.close()
-            self._loop.call_later(self._interval, self._lost)  # opens it again if the link is up
+            self._lost()
             return
         for peer in self.segment.expire_peers(now):
             log.info("peer dead", interface=self.link.name, node=peer.node, peer_interface=peer.interface)
         if now >= self._heartbeat_due:
-            self._heartbeat_due = max(self._heartbeat_due + self._interval, now)
-            self._send_heartbeats(now)
+            self._heartbeat_due = max(self._heartbeat_due + self._config.interval, now)
+            self._send_heartbeats(now, beat=True)
         if not self.segment.is_settled(now):
             self._reconcile(now)
         self._due = min(self._heartbeat_due, self.segment.next_deadline(now))
         self._timer = self._loop.call_at(self._due, self._on_timer)
 
-    def _send_heartbeats(self, now: float) -> None:
-        self._last_heartbeat = now
-        keys = self._keyring.keys(now)
-        for heartbeat in self.segment.heartbeats(now):
+    def _send_heartbeats(self, now: float, *, beat: bool) -> None:
+        keys = self._config.keyring.keys(now)
+        for heartbeat in self.segment.heartbeats(now, beat=beat):
             self._wire.send_heartbeat(encode(heartbeat, keys))
 
     def _reconcile_soon(self, seconds: float) -> None:
@@ -192,7 +208,7 @@ class SegmentSpeaker:
             self._wire.accept_requests_for(self.segment.claims)
         due = self.segment.news_due()
         if due is not None and due <= now:
-            self._send_heartbeats(now)
+            self._send_heartbeats(now, beat=False)
         elif due is not None:
             self._reconcile_soon(due - now)
         fresh = (*done.acquire, *done.defend)
@@ -201,14 +217,14 @@ class SegmentSpeaker:
             for delay in ANNOUNCE_SECONDS[1:]:
                 self._loop.call_later(delay, self._announce, fresh)
         for address in done.acquire:
-            self._on_acquired(self.segment.desired[address].service)
+            self._config.on_acquired(self.segment.desired[address].service)
 
     def _announce(self, addresses: tuple[bytes, ...]) -> None:
         """Send gratuitous ARP in batches for the addresses that are still claimed."""
         if not self.is_open:
             return
         for address in addresses[:_BATCH]:
-            if address in self.segment.claims and len(address) == 4:  # noqa: PLR2004 - bytes of an IPv4 address
+            if address in self.segment.claims:
                 for frame in announcements(address, self.link.mac):
                     self._wire.send_arp(frame)
         if rest := addresses[_BATCH:]:
@@ -218,27 +234,13 @@ class SegmentSpeaker:
 class Speaker:
     """Speaker of a node: one `SegmentSpeaker` for each link that is up."""
 
-    def __init__(
-        self,
-        *,
-        node: str,
-        keyring: Keyring,
-        interval: float,
-        misses: int,
-        on_acquired: Callable[[str], None],
-        on_conflict: Callable[[str, str], None],
-    ) -> None:
-        """Announce as `node`.
-
-        `on_acquired(service)` is called for each acquired address, and `on_conflict(service, message)` when another
-        host uses one.
-        """
-        self._node, self._keyring, self._on_acquired, self._on_conflict = node, keyring, on_acquired, on_conflict
-        self._interval, self._misses = interval, misses
+    def __init__(self, config: Config) -> None:
+        """Start without links and addresses."""
+        self._config = config
         self._segment_speakers: dict[str, SegmentSpeaker] = {}
         self._offers: dict[bytes, Offer] = {}
-        self._unoffered: dict[bytes, None] = {}
         self._links: Mapping[str, Link] = {}
+        self._again: asyncio.TimerHandle | None = None
 
     def use_links(self, links: Mapping[str, Link]) -> None:
         """Apply the links that netlink reports; a new or replaced link starts with a listening period."""
@@ -252,7 +254,7 @@ class Speaker:
             elif is_changed:
                 segment_speaker.set_link(link)
         for name, link in links.items():
-            if name not in self._segment_speakers:
+            if name not in self._segment_speakers and any(fnmatchcase(name, one) for one in self._config.interfaces):
                 is_changed |= self._open_link(link)
         if is_changed:
             self._offer(self._offers)
@@ -266,20 +268,7 @@ class Speaker:
                 self._offers[address] = offer
         self._offer(changes)
 
-    def _offer(self, addresses: Iterable[bytes]) -> None:
-        """Offer addresses to all links, in batches, so that no heartbeat is late."""
-        is_idle = not self._unoffered
-        self._unoffered |= dict.fromkeys(addresses)
-        if is_idle:
-            self._offer_batch()
-
-    def _offer_batch(self) -> None:
-        batch = list(islice(self._unoffered, _BATCH))
-        for address in batch:
-            del self._unoffered[address]
-        if self._unoffered:
-            asyncio.get_running_loop().call_soon(self._offer_batch)
-        changes = {address: self._offers.get(address) for address in batch}
+    def _offer(self, changes: Mapping[bytes, Offer | None]) -> None:
         for segment_speaker in self._segment_speakers.values():
             segment_speaker.set_desired(offers_for_link(segment_speaker.link, self._links.values(), changes))
 
@@ -291,37 +280,26 @@ class Speaker:
         while any(s.is_open and s.segment.claims for s in self._segment_speakers.values()):
             if time.monotonic() >= deadline:
                 break
-            await asyncio.sleep(self._interval / 10)
+            await asyncio.sleep(self._config.interval / 10)
         for segment_speaker in self._segment_speakers.values():
             segment_speaker.close()
 
     def _open_link(self, link: Link) -> bool:
-        """Start to speak on a link. Return False if its sockets cannot be opened."""
-        now = time.monotonic()
-        segment = Segment(
-            me=Station(self._node, link.name),
-            mac=link.mac,
-            subnets=_subnets(link),
-            session=secrets.randbits(64),
-            dead_interval=self._interval * self._misses,
-            now=now,
-        )
+        """Start to speak on a link. Return False if its sockets cannot be opened; that is tried again."""
         try:
-            segment_speaker = SegmentSpeaker(
-                link,
-                segment,
-                keyring=self._keyring,
-                interval=self._interval,
-                on_acquired=self._on_acquired,
-                on_conflict=self._on_conflict,
-                lost=lambda: self.use_links(self._links),
-            )
+            self._segment_speakers[link.name] = SegmentSpeaker(self._config, link, self._use_links_again)
         except OSError as error:
             log.warning("link not usable", interface=link.name, error=repr(error))
+            self._use_links_again()
             return False
         log.info("link up", interface=link.name, mac=link.mac.hex(":"))
-        self._segment_speakers[link.name] = segment_speaker
         return True
+
+    def _use_links_again(self) -> None:
+        """Open links later that are up and closed: whose sockets failed, or could not be opened."""
+        if self._again:
+            self._again.cancel()
+        self._again = asyncio.get_running_loop().call_later(AGAIN_SECONDS, lambda: self.use_links(self._links))
 
 
 def offers_for_link(
@@ -333,17 +311,18 @@ def offers_for_link(
     advertisement names this one. Which of the stations on the segment reach an address is decided by `plan`.
     """
     own = frozenset[bytes]().union(*(one.own for one in links))
+    mine, all_subnets = _subnets(link), [_subnets(one) for one in links]
 
     def is_allowed(address: bytes, offer: Offer) -> bool:
         if address in own:
             return False
         named = any(one.interfaces is not None and link.name in one.interfaces for one in offer.allowed)
-        return named or link.reaches(address) or not any(one.reaches(address) for one in links)
+        return named or reaches(mine, address) or not any(reaches(subnets, address) for subnets in all_subnets)
 
     return {address: offer if offer and is_allowed(address, offer) else None for address, offer in offers.items()}
 
 
 def _subnets(link: Link) -> tuple[Subnet, ...]:
-    """Return the subnets that a heartbeat names: the largest ones."""
-    ordered = sorted(link.subnets, key=lambda subnet: -subnet.num_addresses)
+    """Return the subnets that a heartbeat names: the largest ones of IPv4."""
+    ordered = sorted((net for net in link.subnets if net.version == 4), key=lambda subnet: -subnet.num_addresses)  # noqa: PLR2004
     return tuple((subnet.network_address.packed, subnet.prefixlen) for subnet in ordered[:SUBNETS])

@@ -16,7 +16,7 @@ from lbproof_reference.kube import Kube
 from lbproof_reference.readiness import serve_ready
 from lbproof_reference.speaker.keys import Keyring, read_keys
 from lbproof_reference.speaker.links import watch_links
-from lbproof_reference.speaker.loop import Speaker
+from lbproof_reference.speaker.loop import Config, Speaker
 from lbproof_reference.speaker.source import Source
 
 if TYPE_CHECKING:
@@ -57,12 +57,15 @@ async def serve(options: argparse.Namespace) -> None:
         keyring.update(*read_keys(options.secret_file), time.monotonic())
     source = Source(kube, node=options.node, lb_class=options.lb_class, namespace=options.namespace)
     speaker = Speaker(
-        node=options.node,
-        keyring=keyring,
-        interval=options.heartbeat,
-        misses=options.misses,
-        on_acquired=source.record_announcement,
-        on_conflict=source.record_conflict,
+        Config(
+            node=options.node,
+            keyring=keyring,
+            interval=options.heartbeat,
+            misses=options.misses,
+            on_acquired=source.record_announcement,
+            on_conflict=source.record_conflict,
+            interfaces=options.interface,
+        )
     )
     server = await serve_ready(options.host, options.port, lambda: source.synced)
     watch_links(

@@ -94,6 +94,8 @@ class AnnouncementPolicy:
         found: dict[bytes, Offer] = {}
         ready: frozenset[str] | None = None
         for ip, pool in known.pools.items():
+            if ip.version != 4:  # noqa: PLR2004 - a speaker answers ARP alone
+                continue
             if pool not in self._allowed:
                 labels = self._pools.get(pool, {})
                 chosen = [allowed for one, allowed in self._advertisements if one.selects_pool(pool, labels)]

@@ -1,10 +1,10 @@
 """Stations that this one hears: who is alive, who hears whom, and which messages to relay.
 
-No clock of another node is read. A session of a peer counts once it is proven: one of its messages lists this
-station's own session with a sequence number that was sent at most two dead intervals ago. So neither a replay from an
-earlier life of the peer nor one to an earlier life of this station counts. Within a proven session the sequence must
-grow. Other sessions are only listed, so that the peer can prove itself by listing this one; and the listing is sent at
-once. A peer that died must prove itself again.
+No clock of another node is read. The sequence of a session must grow for as long as this process runs, so no message
+counts twice. A session of a peer counts once it is proven: one of its messages lists this station's own session with a
+sequence number that was sent at most two dead intervals ago. So neither a replay from an earlier life of the peer nor
+one to an earlier life of this station counts. Other sessions are only listed, so that the peer can prove itself by
+listing this one; and the listing is sent at once. A peer that died must prove itself again.
 
 A message is relayed if a peer does not hear its sender directly, and this station is the first of those that the peer
 hears directly and that hear the sender. So stations between which there is any path hear each other.
@@ -15,62 +15,47 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from dataclasses import dataclass, field
-from itertools import islice
 from random import Random
 from typing import TYPE_CHECKING
 
-from lbproof_reference.speaker.heartbeat import HEARD_AT_ONCE, Echo
-from lbproof_reference.speaker.plan import Hearing
+from lbproof_reference.speaker.heartbeat import LISTED, STRANGERS, Echo
+from lbproof_reference.speaker.plan import Hearing, PeerView
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from lbproof_reference.speaker.elect import Claim, Station
     from lbproof_reference.speaker.heartbeat import Heartbeat
-    from lbproof_reference.speaker.plan import Subnet
 
 BEATS = 64
 """Beats whose times are remembered."""
-UNPROVEN = 8
-"""Unproven sessions of one station that are listed: between two messages a random choice of all that are heard."""
-STRANGERS_AT_ONCE = 8
-"""Places for unproven sessions in a message, if there are as many: the proven ones share the rest."""
+SESSIONS = 1024
+"""Sessions whose latest sequence is remembered: those heard last."""
 
 
 @dataclass(slots=True, kw_only=True)
-class Heard:
-    """What was heard last of a session."""
-
-    sequence: int
-    until: float
-    """Its dead interval after the last message."""
-    direct_until: float = -math.inf
-    """Half of its dead interval after the last message that was not relayed."""
-
-
-@dataclass(slots=True, kw_only=True)
-class Peer(Heard):
+class Peer(PeerView):
     """Live station whose session is proven."""
 
     session: int
-    dead_interval: float
     echoed: float
     """When the latest message of this station that the peer listed was sent."""
+    sequence: int = 0
+    dead_interval: float = 0
+    until: float = 0
+    """Its dead interval after the last message; the same for messages that list this station, and half of it for those
+    that were not relayed."""
+    hears_until: float = 0
+    direct_until: float = -math.inf
+    receives: bool = False
+    """Whether it received frames since it last listed this station."""
+    mac: bytes = b""
     frame: bytes = b""
     """Its last message, as received."""
-    mac: bytes = b""
-    subnets: tuple[Subnet, ...] = ()
-    leaving: bool = False
-    hearing: Hearing = Hearing.MUTUAL
-    hears_until: float = 0
-    doubt_until: float = 0
-    lists: dict[int, Echo] = field(default_factory=dict)
-    """Sessions that it hears; their sequences are not kept."""
-    listed_until: dict[int, float] = field(default_factory=dict)
-    """When each of them no longer counts, unless it is listed again."""
-    claims: dict[bytes, Claim] = field(default_factory=dict)
+    lists: Mapping[int, bool] = field(default_factory=dict)
+    """Sessions that it hears, and whether directly."""
     chunks: dict[int, Mapping[bytes, Claim]] = field(default_factory=dict)
-    """The same claims, by chunk."""
+    """Its claims, by chunk."""
 
     def claim(self, chunk: int, claims: Mapping[bytes, Claim]) -> set[bytes]:
         """Replace a chunk of claims. Return the addresses whose claim changed."""
@@ -84,26 +69,14 @@ class Peer(Heard):
         self.claims |= claims
         return {address for address, _ in before.items() ^ claims.items()}
 
-    def hears(self, heartbeat: Heartbeat, now: float) -> bool:
-        """Update what the peer hears. Return True if that changed."""
-        before = self.lists
-        if heartbeat.rounds == 1:
-            self.lists, self.listed_until = {}, {}
+    def judge(self, now: float) -> bool:
+        """Update whether the peer hears this station. Return True if that changed."""
+        before = self.hearing
+        if self.hears_until > now:
+            self.hearing = Hearing.MUTUAL
         else:
-            self.listed_until = {session: until for session, until in self.listed_until.items() if until > now}
-            self.lists = {session: before[session] for session in self.listed_until}
-        self.lists |= _without_sequences(heartbeat.heard)
-        self.listed_until |= dict.fromkeys(heartbeat.heard, now + heartbeat.rounds * self.dead_interval)
-        return self.lists != before
-
-    def hear(self, heartbeat: Heartbeat, now: float, *, lists_me: bool) -> None:
-        """Update whether the peer hears this station."""
-        if lists_me:
-            self.hearing, self.hears_until = Hearing.MUTUAL, now + heartbeat.rounds * self.dead_interval
-        elif self.hearing is Hearing.MUTUAL and (heartbeat.rounds == 1 or self.hears_until <= now):
-            self.hearing, self.doubt_until = Hearing.DOUBTED, now + self.dead_interval
-        if heartbeat.receives and self.hearing is not Hearing.MUTUAL:
-            self.hearing = Hearing.DEAF
+            self.hearing = Hearing.DEAF if self.receives else Hearing.BROKEN
+        return self.hearing is not before
 
 
 class Peers:
@@ -113,75 +86,87 @@ class Peers:
         """Start without peers; `dead_interval` (s) is the own one."""
         self.me, self.session = me, session
         self.live: dict[Station, Peer] = {}
+        self.changed = False
+        """Whether a peer is new or dead, or changed in more than its claims, since this was last set to False."""
         self.has_new = False
         """Whether a session was heard that the last messages did not list."""
-        self._dead_interval = dead_interval
-        self._unproven: dict[Station, dict[int, Heard]] = {}
-        self._sent: list[tuple[int, float]] = []  # first sequence of each beat, and when it was sent
-        self._listed: dict[int, Echo] = {}  # what the own messages say
         self.lost = -math.inf
-        """When a session was last heard no more."""
+        """When a peer last died."""
+        self._dead_interval = dead_interval
+        self._latest: dict[int, int] = {}  # sequence by session, the one heard last at the end
+        self._unproven: dict[int, float] = {}  # until when
+        self._sent: list[tuple[int, float]] = []  # first sequence of each beat, and when it was sent
+        self._lists: dict[int, bool] = {}  # peers, and whether they are heard directly
         self._turn = 0
         self._random = Random(session)  # noqa: S311 - it keeps no secret
-        self._salt = 0
         self._duties: set[int] = set()
         self._is_stale = False
         self._decide_from = -math.inf
         self._relays: list[bytes] = []
 
+    def is_known(self, session: int, sequence: int) -> bool:
+        """Whether such a message is an own one, or was received before: no need to read it."""
+        return session == self.session or sequence <= self._latest.get(session, -1)
+
     def receive(self, heartbeat: Heartbeat, frame: bytes, now: float) -> Peer | None:
         """Process a message; return its sender if it is news of a proven session (in a new `Peer` if that is new)."""
-        peer = self.live.get(heartbeat.station)
-        echo = heartbeat.heard.get(self.session)
-        sent = self._time_of(echo.sequence, now, heartbeat.dead_interval_ms / 1000) if echo else None
-        if peer is None or peer.session != heartbeat.session:
-            if sent is None or (peer and sent <= peer.echoed):
-                self._note_unproven(heartbeat, now)
-                return None
-            self._unproven.pop(heartbeat.station, None)
-            peer = self.live[heartbeat.station] = Peer(
-                sequence=0, until=0, session=heartbeat.session, dead_interval=0, echoed=sent
-            )
-            self._is_stale = True
-        elif heartbeat.sequence <= peer.sequence or (echo and sent is None):
-            if heartbeat.sequence == peer.sequence and not heartbeat.relayed:
-                peer.direct_until = now + peer.dead_interval / 2
+        session, peer = heartbeat.session, self.live.get(heartbeat.station)
+        if self.is_known(session, heartbeat.sequence):
             return None
+        self._latest.pop(session, None)
+        self._latest[session] = heartbeat.sequence
+        if len(self._latest) > SESSIONS:
+            del self._latest[next(iter(self._latest))]
+        dead_interval = heartbeat.dead_interval_ms / 1000
+        echo = heartbeat.heard.get(self.session)
+        sent = self._time_of(echo.sequence, now, dead_interval) if echo else None
+        if peer is None or peer.session != session:
+            if sent is None or (peer and sent <= peer.echoed):
+                self._note_unproven(session, now + dead_interval)
+                return None
+            self._unproven.pop(session, None)
+            peer = self.live[heartbeat.station] = Peer(session=session, echoed=sent)
+            self.changed = True
+        elif echo and sent is None:
+            return None
+        before = (peer.leaving, peer.subnets)
         peer.sequence, peer.frame, peer.mac = heartbeat.sequence, frame, heartbeat.mac
-        peer.dead_interval = heartbeat.dead_interval_ms / 1000
-        peer.until, peer.echoed = now + peer.dead_interval, max(peer.echoed, sent or 0)
+        peer.leaving, peer.subnets, peer.dead_interval = heartbeat.leaving, heartbeat.subnets, dead_interval
+        peer.until = now + dead_interval
         if not heartbeat.relayed:
-            peer.direct_until = now + peer.dead_interval / 2
-        peer.hear(heartbeat, now, lists_me=sent is not None)
-        self._is_stale |= peer.hears(heartbeat, now)
-        if heartbeat.session in self._duties:
+            peer.direct_until = now + dead_interval / 2
+        peer.receives = sent is None and (peer.receives or heartbeat.receives)
+        if sent is not None:
+            peer.echoed, peer.hears_until = max(peer.echoed, sent), peer.until
+        self.changed |= peer.judge(now) or before != (peer.leaving, peer.subnets)
+        lists = {one: echo.direct for one, echo in heartbeat.heard.items()}
+        self._is_stale |= lists != peer.lists
+        peer.lists = lists
+        if session in self._duties:
             self._relays.append(frame)
         return peer
 
     def expire(self, now: float) -> dict[Station, Peer]:
-        """Forget the peers whose dead interval has passed, and return them."""
+        """Forget the peers whose dead interval has passed, and return them; judge whom the others hear."""
         dead = {station: peer for station, peer in self.live.items() if peer.until <= now}
         for station in dead:
             del self.live[station]
-        self._is_stale |= bool(dead)
+        if dead:
+            self.lost, self.changed, self._is_stale = now, True, True
+        for peer in self.live.values():
+            self.changed |= peer.judge(now)
         return dead
 
-    def expire_doubts(self, now: float) -> bool:
-        """Ignore doubted peers that received nothing for a dead interval. Return True if there are new ones."""
-        broken = [p for p in self.live.values() if p.hearing is Hearing.DOUBTED and p.doubt_until <= now]
-        for peer in broken:
-            peer.hearing = Hearing.BROKEN
-        return bool(broken)
-
     def deadlines(self) -> list[float]:
-        """Return when peers die or are ignored (monotonic, s)."""
-        doubts = [peer.doubt_until for peer in self.live.values() if peer.hearing is Hearing.DOUBTED]
-        return [*(peer.until for peer in self.live.values()), *doubts]
+        """Return when peers die, or no longer count as hearing this station (monotonic, s)."""
+        return [p.hears_until if p.hearing is Hearing.MUTUAL else p.until for p in self.live.values()]
 
     def restart_timers(self, now: float) -> None:
         """Give every peer a new dead interval."""
         for peer in self.live.values():
             peer.until = now + peer.dead_interval
+            if peer.hearing is Hearing.MUTUAL:
+                peer.hears_until = peer.until
 
     @property
     def mutual(self) -> int:
@@ -190,38 +175,21 @@ class Peers:
 
     def has_unproven(self, now: float) -> bool:
         """Whether a session was heard within its dead interval that is not proven."""
-        return any(heard.until > now for sessions in self._unproven.values() for heard in sessions.values())
+        return any(until > now for until in self._unproven.values())
 
-    def heard(self, sequence: int, now: float) -> tuple[dict[int, Echo], int]:
-        """Return the sessions to list in the messages from `sequence` on, and in how many beats all proven are listed.
-
-        Peers that are heard only through relays are in each message, so that the relays know of them in time.
-        """
+    def heard(self, sequence: int, now: float) -> dict[int, Echo]:
+        """Return the sessions to list in the messages from `sequence` on; in turns if there are too many."""
         self._sent = [*self._sent[1 - BEATS :], (sequence, now)]
         self.has_new = False
-        proven = {
-            peer.session: Echo(peer.sequence, peer.direct_until > now, proven=True) for peer in self.live.values()
-        }
-        unproven = self._list_unproven(now)
-        listed = _without_sequences(unproven | proven)
-        self._is_stale |= listed != self._listed
-        if self._listed.keys() - listed.keys():
-            self.lost = now
-        self._listed = listed
-        room = HEARD_AT_ONCE - min(STRANGERS_AT_ONCE, len(unproven))
-        urgent = list(islice((session for session, echo in proven.items() if not echo.direct), room // 2))
-        others = [session for session in proven if session not in urgent]
-        rounds = max(1, math.ceil(len(others) / (room - len(urgent))))
-        self._turn += 1
-        self._salt = self._random.getrandbits(64)
-        chosen = urgent + _turn_of(others, room - len(urgent), self._turn)
-        return (
-            {session: proven[session] for session in chosen}
-            | {
-                session: unproven[session]
-                for session in _turn_of(list(unproven), HEARD_AT_ONCE - len(chosen), self._turn)
-            }
-        ), rounds
+        self._unproven = {session: until for session, until in self._unproven.items() if until > now}
+        strangers = self._random.sample(sorted(self._unproven), min(STRANGERS, len(self._unproven)))
+        peers, room = list(self.live.values()), LISTED - len(strangers)
+        lists = {peer.session: peer.direct_until > now for peer in peers}
+        self._is_stale |= lists != self._lists
+        self._lists = lists
+        self._turn = (self._turn + room) % len(peers) if len(peers) > room else 0
+        listed = {p.session: Echo(p.sequence, lists[p.session]) for p in (peers * 2)[self._turn :][:room]}
+        return listed | {session: Echo(self._latest[session], direct=False) for session in strangers}
 
     def take_relays(self, now: float) -> list[bytes]:
         """Return the messages to relay now, as received. Who relays is decided again eight times a dead interval."""
@@ -238,33 +206,20 @@ class Peers:
 
         Between two peers the lowest station relays that can, first those that hear the sender directly.
         """
-        nothing = Echo(0, direct=False, proven=False)
-        hear = [(station, peer.session, peer.lists) for station, peer in self.live.items()]
-        hear.append((self.me, self.session, self._listed))
+        peers = self.live.values()
+        hear = [(peer.session, station, peer.lists) for station, peer in self.live.items()]
+        hear.append((self.session, self.me, self._lists))
         duties = set[int]()
-        for sender in self.live.values():
-            deaf = [
-                p for p in self.live.values() if p is not sender and not p.lists.get(sender.session, nothing).direct
-            ]
-            if not deaf:
-                continue
-            able = sorted(
-                (not heard[sender.session].direct, station, session, heard)
-                for station, session, heard in hear
-                if heard.get(sender.session, nothing).proven
-            )
-            for receiver in deaf:
-                relay = next(
-                    (
-                        station
-                        for _, station, session, heard in able
-                        if receiver.lists.get(session, nothing).direct and heard.get(receiver.session, nothing).proven
-                    ),
-                    None,
-                )
-                if relay == self.me:
-                    duties.add(sender.session)
-                    break
+        for sender in (peer.session for peer in peers):
+            for receiver in peers:
+                if receiver.session != sender and not receiver.lists.get(sender):
+                    able = (
+                        (not lists[sender], station)
+                        for session, station, lists in hear
+                        if sender in lists and receiver.lists.get(session) and receiver.session in lists
+                    )
+                    if min(able, default=(None, None))[1] == self.me:
+                        duties.add(sender)
         return duties
 
     def _time_of(self, sequence: int, now: float, dead_interval: float) -> float | None:
@@ -273,47 +228,9 @@ class Peers:
         oldest = now - 2 * max(dead_interval, self._dead_interval)
         return self._sent[at][1] if at >= 0 and self._sent[at][1] >= oldest else None
 
-    def _draw(self, session: int) -> int:
-        """Return a number by which a session gives way; another one after each message."""
-        return hash((session, self._salt))
-
-    def _list_unproven(self, now: float) -> dict[int, Echo]:
-        """Return the sessions that are not proven; forget those whose dead interval has passed."""
-        listed: dict[int, Echo] = {}
-        for station, sessions in list(self._unproven.items()):
-            for session, one in list(sessions.items()):
-                if one.until <= now:
-                    del sessions[session]
-                else:
-                    listed[session] = Echo(one.sequence, one.direct_until > now, proven=False)
-            if not sessions:
-                del self._unproven[station]
-        return listed
-
-    def _note_unproven(self, heartbeat: Heartbeat, now: float) -> None:
-        sessions = self._unproven.setdefault(heartbeat.station, {})
-        if heartbeat.session not in sessions:
-            if len(sessions) >= UNPROVEN:  # a flood of replays must not push out a live session by its rate
-                last = max(sessions, key=self._draw)
-                if self._draw(last) < self._draw(heartbeat.session):
-                    return
-                del sessions[last]
-            self.has_new = True
-        heard = sessions.setdefault(heartbeat.session, Heard(sequence=0, until=0))
-        if heartbeat.sequence < heard.sequence:
-            return
-        heard.sequence, heard.until = heartbeat.sequence, now + heartbeat.dead_interval_ms / 1000
-        if not heartbeat.relayed:
-            heard.direct_until = now + heartbeat.dead_interval_ms / 2000
-
-
-def _turn_of(sessions: list[int], room: int, turn: int) -> list[int]:
-    """Return `room` of the sessions, others each turn, so that all have their turn."""
-    if len(sessions) <= room:
-        return sessions
-    rounds = math.ceil(len(sessions) / room)
-    return sessions[turn % rounds * room :][:room]
-
-
-def _without_sequences(heard: Mapping[int, Echo]) -> dict[int, Echo]:
-    return {session: Echo(0, echo.direct, echo.proven) for session, echo in heard.items()}
+    def _note_unproven(self, session: int, until: float) -> None:
+        """List a session; a flood of replays must not push out a live one by its rate."""
+        self.has_new |= session not in self._unproven
+        self._unproven[session] = until
+        if len(self._unproven) > LISTED:
+            del self._unproven[self._random.choice(list(self._unproven))]

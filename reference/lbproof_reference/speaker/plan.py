@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
 Subnet: TypeAlias = tuple[bytes, int]
-"""Network address (packed) and prefix length."""
+"""IPv4 network address (packed) and prefix length."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,25 +50,23 @@ class Hearing(Enum):
     MUTUAL = auto()
     DEAF = auto()
     """It receives other frames: it answers requests, and cannot know that this station does."""
-    DOUBTED = auto()
-    """Nothing shows yet that it receives anything: this station keeps its addresses, and the peer keeps its own."""
     BROKEN = auto()
-    """It receives nothing, so that it cannot answer requests."""
+    """Nothing shows that it receives anything: it cannot answer requests."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class PeerView:
     """Live peer of the segment as last received."""
 
-    subnets: tuple[Subnet, ...]
-    claims: Mapping[bytes, Claim] = field(default_factory=dict)
+    subnets: tuple[Subnet, ...] = ()
+    claims: dict[bytes, Claim] = field(default_factory=dict)
     leaving: bool = False
     hearing: Hearing = Hearing.MUTUAL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SegmentView:
-    """State of one segment as seen by station `me`; `peers` are alive, `epochs` are the highest ever received."""
+    """State of one segment as seen by station `me`; `peers` are alive, `epochs` are the highest received."""
 
     me: Station
     subnets: tuple[Subnet, ...]
@@ -76,13 +74,13 @@ class SegmentView:
     claims: Mapping[bytes, Claim]
     peers: Mapping[Station, PeerView]
     epochs: Mapping[bytes, int]
-    passed_over: Mapping[bytes, Collection[Station]] = field(default_factory=dict)
-    """Stations that were awaited too long, by address."""
+    addresses: Collection[bytes]
+    """Addresses to decide on."""
+    passed_over: Mapping[bytes, int] = field(default_factory=dict)
+    """Number of stations that were awaited too long, by address."""
     listening: bool = False
     """Peers are not known yet; nothing may be acquired."""
     leaving: bool = False
-    addresses: Collection[bytes] | None = None
-    """Addresses to decide on, because they changed; None: all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,50 +95,54 @@ class Plan:
 
 @lru_cache(maxsize=1 << 17)
 def reaches(subnets: tuple[Subnet, ...], address: bytes) -> bool:
-    """Whether one of the subnets contains the address (packed)."""
+    """Whether one of the subnets contains the IPv4 address (packed)."""
     number = int.from_bytes(address)
-    return any(
-        len(network) == len(address) and not (number ^ int.from_bytes(network)) >> (8 * len(network) - prefix)
-        for network, prefix in subnets
-    )
+    return any(not (number ^ int.from_bytes(network)) >> (32 - prefix) for network, prefix in subnets)
 
 
 def plan(view: SegmentView) -> Plan:
-    """Return the difference between the claims of this station and those that it should have."""
-    peers = {name: peer for name, peer in view.peers.items() if peer.hearing is not Hearing.BROKEN}
-    deaf = {name for name, peer in peers.items() if peer.hearing is Hearing.DEAF}
-    doubted = {name for name, peer in peers.items() if peer.hearing is Hearing.DOUBTED}
-    staying = {name: peer for name, peer in peers.items() if not peer.leaving}
+    """Return the difference between the claims of this station and those that it should have.
+
+    A peer that is deaf to this station cannot yield to it, so this station leaves it what it claims.
+    """
+    staying = {n: peer for n, peer in view.peers.items() if not peer.leaving and peer.hearing is not Hearing.BROKEN}
     subnets = {name: peer.subnets for name, peer in staying.items()} | {view.me: view.subnets}
     standing = 1 + sum(peer.hearing is Hearing.MUTUAL for peer in staying.values())
     acquire: dict[bytes, Claim] = {}
     awaits: dict[bytes, Station] = {}
     withdraw, defend = list[bytes](), list[bytes]()
-    for address in view.claims.keys() | view.desired.keys() if view.addresses is None else view.addresses:
+    for address in view.addresses:
         own, offer = view.claims.get(address), view.desired.get(address)
-        claims = {name: peer.claims[address] for name, peer in staying.items() if address in peer.claims}
-        left_out = {*view.passed_over.get(address, ()), *(doubted if own else ())}
-        rivals = {name: claim for name, claim in claims.items() if name not in left_out}
-        if view.leaving or offer is None:
+        rivals = {name: peer.claims[address] for name, peer in staying.items() if address in peer.claims}
+        is_deaf = any(staying[name].hearing is Hearing.DEAF for name in rivals)
+        if view.leaving or offer is None or is_deaf:
             if own and (rivals or not view.leaving):
                 withdraw.append(address)
             continue
         reached = {name: reaches(nets, address) for name, nets in subnets.items()}
         nobody = not any(reached.values())  # MetalLB announces such an address too
-        able = [
-            name
-            for name, inside in reached.items()
-            if name not in left_out
-            and (offer.allows(*name, reaches=inside or nobody) or (name in deaf and name in rivals))
-        ]
-        winner = elect(address, able, rivals | {view.me: own} if own else rivals, deaf)
+        able = [name for name, inside in reached.items() if offer.allows(*name, reaches=inside or nobody)]
+        claims = rivals | {view.me: own} if own else rivals
+        winner = _winner(view, address, able, claims)
         if winner == view.me:
-            if own and claims:
+            if own and rivals:
                 defend.append(address)
             elif not own and not view.listening:
-                acquire[address] = Claim(standing=standing, epoch=view.epochs.get(address, 0) + 1)
+                epoch = max([view.epochs.get(address, 0), *(claim.epoch for claim in rivals.values())])
+                acquire[address] = Claim(standing=standing, epoch=epoch + 1)
         elif winner is not None and winner not in rivals:
             awaits[address] = winner
         elif own:
             withdraw.append(address)
     return Plan(withdraw=tuple(withdraw), acquire=acquire, defend=tuple(defend), awaits=awaits)
+
+
+def _winner(view: SegmentView, address: bytes, able: list[Station], claims: Mapping[Station, Claim]) -> Station | None:
+    """Elect among the able stations, without those that were passed over: the first winners that do not claim."""
+    winner = elect(address, able, claims)
+    for _ in range(view.passed_over.get(address, 0)):
+        if winner in {None, view.me, *claims}:
+            break
+        able = [name for name in able if name != winner]
+        winner = elect(address, able, claims)
+    return winner

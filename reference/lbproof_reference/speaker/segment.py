@@ -10,15 +10,16 @@ rotations of keys not being faults. Stations hear each other if they are joined 
 - At least one does, if one is able to (it is up, knows the address, may announce it and has its subnet), after 5 T, and
   2 T more for each live station that comes first and does not claim. After the death of a station alone: T and a
   heartbeat, if the next one is able.
-- From 41 stations on, lists of what is heard need several messages: 2 T more for each after the first.
-- If frames are then lost on the only way from A to B: A yields once B has shown that it receives frames, with the first
-  heartbeat or request for an address of its own that reaches it, and gets what B claims back when B hears A again.
+- If frames are then lost on the only way from A to B: A yields T after B last listed it, or later once B has shown that
+  it receives frames, with the first heartbeat or request for an address of its own that reaches it, and gets what B
+  claims back when B hears A again.
 
-Assumptions: frames arrive within T/2 or not at all; who has a key follows the protocol; keys are rotated as in `keys`;
-timers are not later than a heartbeat, or the suspension is noticed (`on_suspend`), which a virtual machine whose clocks
-stand still while it is paused does not. Not guaranteed: parts of a cut
-segment have an announcer each; a station that hears another that never heard it ignores it, as it would a replay; a
-station that claims an address and does not answer is not noticed; A goes on yielding if B's receiver breaks later.
+Assumptions: a segment has at most 57 stations, as many as a message lists; frames arrive within T/2 or not at all; who
+has a key follows the protocol; keys are rotated as in `keys`; timers are not later than a heartbeat, or the suspension
+is noticed (`on_suspend`), which a virtual machine whose clocks stand still while it is paused does not. Not guaranteed:
+parts of a cut segment have an announcer each; a station that hears another that never heard it ignores it, as it would
+a replay; a station that claims an address and does not answer is not noticed; A goes on yielding if B's receiver breaks
+later.
 """
 
 from __future__ import annotations
@@ -29,9 +30,9 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from lbproof_reference.speaker.elect import Claim
-from lbproof_reference.speaker.heartbeat import Chunks, Heartbeat, room_for_claims
+from lbproof_reference.speaker.heartbeat import Chunks, Heartbeat
 from lbproof_reference.speaker.peers import Peers
-from lbproof_reference.speaker.plan import Hearing, Offer, PeerView, Plan, SegmentView, plan
+from lbproof_reference.speaker.plan import Hearing, Offer, Plan, SegmentView, plan
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,12 +47,12 @@ LISTEN = 3
 REPEAT = 2
 """Dead intervals in which a changed chunk is sent again, as messages may be lost; then it is sent in its turn."""
 _HURRY = 8
-"""Fraction of a dead interval between messages that answer a new session, or repeat a chunk."""
+"""Fraction of a dead interval between messages that answer a new session."""
 _RECEIVED_SECONDS = 1.0
 
 
 class Segment:
-    """State of the segment of station `me`, which starts with a random `session` (64 bits)."""
+    """State of the segment of station `me`, which starts with a random `session` (32 bits)."""
 
     def __init__(
         self, *, me: Station, mac: bytes, subnets: tuple[Subnet, ...], session: int, dead_interval: float, now: float
@@ -62,19 +63,16 @@ class Segment:
         self.claims: dict[bytes, Claim] = {}
         self.peers = Peers(me=me, session=session, dead_interval=dead_interval)
         self.leaving = False
-        self._session, self._dead_interval = session, dead_interval
+        self._dead_interval = dead_interval
         self._listen_from = now
         self._listened = False
-        self._mute_until = now
-        self._epochs: dict[bytes, int] = {}
+        self._epochs: dict[bytes, int] = {}  # of desired addresses
         self._contested: set[bytes] = set()
-        self._awaited: dict[bytes, tuple[Station, float]] = {}  # winner that has not claimed, and until when
-        self._passed_over: dict[bytes, set[Station]] = {}
+        self._awaited: dict[bytes, tuple[int, float]] = {}  # number of winners that were passed over, and the next time
         self._pending: dict[bytes, None] = {}  # addresses to decide on, in order
-        self._chunks = Chunks(room_for_claims(me))
-        self._unsent_chunks: set[int] = set()
-        self._repeat_until: dict[int, float] = {}  # chunks that changed
-        self._chunk_sent: dict[int, float] = {}
+        self._chunks = Chunks()
+        self._unsent: set[int] = set()  # chunks that changed
+        self._repeat_until: dict[int, float] = {}
         self._sequence = self._turn = 0
         self._is_hurried = False
         self._sent = self._received = -math.inf  # times of messages and frames
@@ -83,8 +81,8 @@ class Segment:
         """Change the addresses to announce; None removes one."""
         for address, offer in changes.items():
             if offer is None:
-                self.desired.pop(address, None)
-                self._passed_over.pop(address, None)
+                for known in (self.desired, self._epochs, self._awaited):
+                    known.pop(address, None)
             else:
                 self.desired[address] = offer
             self._pending[address] = None
@@ -96,7 +94,7 @@ class Segment:
 
     def answers(self, address: bytes, now: float) -> bool:
         """Whether a request for the address is answered."""
-        return address in self.claims and now >= self._mute_until
+        return address in self.claims and not self._is_listening(now)
 
     def is_station(self, mac: bytes) -> bool:
         """Whether the MAC address is that of this station, or of a live peer with which it hears each other."""
@@ -105,29 +103,19 @@ class Segment:
 
     def receive(self, heartbeat: Heartbeat, frame: bytes, now: float) -> bool:
         """Process an authenticated heartbeat (encoded: `frame`). Return True if it may change who announces what."""
-        if heartbeat.session == self._session:  # relayed
-            return False
-        self.on_received(now)
-        mutual, before = self.peers.mutual, self.peers.live.get(heartbeat.station)
-        seen = (before.session, before.leaving, before.subnets, before.hearing) if before else None
+        before = self.peers.live.get(heartbeat.station)
+        if heartbeat.session != self.peers.session:  # not relayed
+            self.on_received(now)
         peer = self.peers.receive(heartbeat, frame, now)
         if peer is None:
             return False
-        peer.leaving, peer.subnets = heartbeat.leaving, heartbeat.subnets
         if before is not peer:
-            for passed_over in self._passed_over.values():
-                passed_over.discard(heartbeat.station)
             self._mark_all_unsent()
-        if seen != (peer.session, peer.leaving, peer.subnets, peer.hearing):
-            self._mark_all_pending()
-        if self.peers.mutual < mutual:
-            self._cap_standing(1 + self.peers.mutual)
         for address in peer.claim(heartbeat.chunk, heartbeat.claims):
             self._pending[address] = None
-            if claim := heartbeat.claims.get(address):
+            if address in self.desired and (claim := heartbeat.claims.get(address)):
                 self._epochs[address] = max(self._epochs.get(address, 0), claim.epoch)
-                self._passed_over.get(address, set()).discard(heartbeat.station)
-        return bool(self._pending)
+        return self.peers.changed or bool(self._pending)
 
     def on_received(self, now: float) -> None:
         """Note that a frame arrived: a heartbeat, or a request that this station answers."""
@@ -137,10 +125,6 @@ class Segment:
     def expire_peers(self, now: float) -> list[Station]:
         """Forget the peers whose dead interval has passed, and return them."""
         dead = self.peers.expire(now)
-        if dead:
-            self._cap_standing(1 + self.peers.mutual)
-        if self.peers.expire_doubts(now) or dead:
-            self._mark_all_pending()
         for peer in dead.values():
             self._pending = dict.fromkeys(peer.claims) | self._pending
         return list(dead)
@@ -151,18 +135,17 @@ class Segment:
         listened = self._listen_from + self._dead_interval
         return min([*self.peers.deadlines(), *awaited, listened if listened > now else math.inf])
 
-    def on_suspend(self, gap: float, now: float) -> None:
-        """Restart all peer timers; if `gap` (s) reaches our own dead interval, assume that peers declared us dead.
+    def on_suspend(self, now: float) -> None:
+        """Restart all peer timers; if nothing was sent for our own dead interval, assume that peers declared us dead.
 
-        In that case answer nothing until a dead interval has passed, and let any peer's claim win over our own.
+        In that case listen as at the start, answer nothing meanwhile, and let any peer's claim win over our own.
         """
         self.peers.restart_timers(now)
-        for address, (station, _) in self._awaited.items():
-            self._awaited[address] = station, now + PATIENCE * self._dead_interval
+        later = now + PATIENCE * self._dead_interval
+        self._awaited = {address: (passed_over, later) for address, (passed_over, _) in self._awaited.items()}
         self._received = -math.inf  # frames in the queue may have come before the suspension
-        if gap >= self._dead_interval:
+        if now - self._sent >= self._dead_interval:
             self._listen_from, self._listened = now, False
-            self._mute_until = now + self._dead_interval
             self._cap_standing(0)
 
     def reconcile(self, now: float, most: int | None = None) -> Plan:
@@ -172,47 +155,43 @@ class Segment:
         `is_settled` tells whether addresses are left.
         """
         listening = self._is_listening(now)
-        if not listening and not self._listened:
+        if self.peers.changed or (not listening and not self._listened):
             self._mark_all_pending()
-        self._listened = not listening
-        for address, (station, until) in self._awaited.items():
+            self._cap_standing(1 + self.peers.mutual)
+        self.peers.changed, self._listened = False, not listening
+        later = now + PATIENCE * self._dead_interval
+        for address, (passed_over, until) in self._awaited.items():
             if until <= now:
+                self._awaited[address] = passed_over + 1, later
                 self._pending[address] = None
-                if not self._has_claimed(station, address):
-                    self._passed_over.setdefault(address, set()).add(station)
         addresses = list(islice(self._pending, most))
-        peers = {
-            station: PeerView(subnets=peer.subnets, claims=peer.claims, leaving=peer.leaving, hearing=peer.hearing)
-            for station, peer in self.peers.live.items()
-        }
         todo = plan(
             SegmentView(
-                me=self.me, subnets=self.subnets, desired=self.desired, claims=self.claims, peers=peers,
-                epochs=self._epochs, passed_over=self._passed_over, listening=listening, leaving=self.leaving,
-                addresses=addresses,
+                me=self.me, subnets=self.subnets, desired=self.desired, claims=self.claims, peers=self.peers.live,
+                epochs=self._epochs, addresses=addresses, listening=listening, leaving=self.leaving,
+                passed_over={address: self._awaited[address][0] for address in addresses if address in self._awaited},
             )
         )  # fmt: skip
         for address in addresses:
             del self._pending[address]
-            awaited = todo.awaits.get(address)
-            if awaited is None or listening:
+            if address not in todo.awaits or listening:
                 self._awaited.pop(address, None)
-            elif self._awaited.get(address, (None,))[0] != awaited:
-                self._awaited[address] = (awaited, now + PATIENCE * self._dead_interval)
+            else:
+                self._awaited.setdefault(address, (0, later))
         for address in todo.withdraw:
             del self.claims[address]
-            self._unsent_chunks.add(self._chunks.drop(address))
+            self._unsent.add(self._chunks.drop(address))
         for address, claim in todo.acquire.items():
             self._claim(address, claim)
             self._epochs[address] = claim.epoch
         new = tuple(address for address in todo.defend if address not in self._contested)
         self._contested = self._contested.difference(addresses) | set(todo.defend)
-        self._unsent_chunks.update(self._chunks.put(address, self.claims[address]) for address in new)
+        self._unsent.update(self._chunks.number_of[address] for address in new)
         return replace(todo, defend=new)
 
     def is_settled(self, now: float) -> bool:
         """Whether there is nothing to do for `reconcile`."""
-        news = self._pending or not (self._listened or self._is_listening(now))
+        news = self._pending or self.peers.changed or not (self._listened or self._is_listening(now))
         return not news and all(until > now for _, until in self._awaited.values())
 
     def leave(self) -> None:
@@ -221,49 +200,49 @@ class Segment:
         self._mark_all_unsent()
         self._mark_all_pending()
 
-    def heartbeats(self, now: float) -> list[Heartbeat]:
-        """Return the due messages: the next chunk, changed chunks, and those with claims that a peer contests."""
-        self._turn = (self._turn + 1) % len(self._chunks)
-        contested = {self._chunks.number_of(address) for address in self._contested & self.claims.keys()}
-        self._repeat_until = {number: until for number, until in self._repeat_until.items() if until > now}
-        self._repeat_until |= dict.fromkeys(self._unsent_chunks, now + REPEAT * self._dead_interval)
-        oldest = now - self._dead_interval / _HURRY
-        again = {n for n in self._repeat_until.keys() | contested if self._chunk_sent.get(n, -math.inf) <= oldest}
-        due = self._unsent_chunks | again | {self._turn}
-        self._unsent_chunks = set()
-        self._chunk_sent |= dict.fromkeys(due, now)
+    def heartbeats(self, now: float, *, beat: bool = True) -> list[Heartbeat]:
+        """Return the messages with the changed chunks.
+
+        With each `beat`, and if no chunk changed, there are also the next one, those that changed a short time ago, and
+        those with claims that a peer contests.
+        """
+        due, self._unsent = self._unsent, set()
+        self._repeat_until |= dict.fromkeys(due, now + REPEAT * self._dead_interval)
+        if beat or not due:
+            self._turn = (self._turn + 1) % len(self._chunks.pieces)
+            due.add(self._turn)
+            self._repeat_until = {number: until for number, until in self._repeat_until.items() if until > now}
+            contested = self._contested & self.claims.keys()
+            due.update(self._repeat_until, (self._chunks.number_of[address] for address in contested))
         self._sent, self._is_hurried = now, False
-        heard, rounds = self.peers.heard(self._sequence + 1, now)
         common = Heartbeat(
-            station=self.me, mac=self.mac, session=self._session, sequence=0, heard=heard, rounds=rounds,
-            dead_interval_ms=round(self._dead_interval * 1000), subnets=self.subnets,
-            chunk=0, claims={}, leaving=self.leaving,
+            station=self.me, mac=self.mac, session=self.peers.session, sequence=0,
+            dead_interval_ms=round(self._dead_interval * 1000), heard=self.peers.heard(self._sequence + 1, now),
+            subnets=self.subnets, chunk=0, claims={}, leaving=self.leaving,
             receives=self._received > self.peers.lost and now - self._received <= _RECEIVED_SECONDS,
         )  # fmt: skip
         messages = []
         for number in sorted(due):
             self._sequence += 1
-            messages.append(replace(common, sequence=self._sequence, chunk=number, claims=self._chunks[number]))
+            claims = self._chunks.pieces[number].copy()
+            messages.append(replace(common, sequence=self._sequence, chunk=number, claims=claims))
         return messages
 
     def news_due(self) -> float | None:
         """Return when a message should be sent (monotonic, s): at once for changed chunks, soon for a new session."""
-        if self._unsent_chunks:
+        if self._unsent:
             return self._sent
         return self._sent + self._dead_interval / _HURRY if self._is_hurried or self.peers.has_new else None
 
-    def _has_claimed(self, station: Station, address: bytes) -> bool:
-        peer = self.peers.live.get(station)
-        return peer is not None and address in peer.claims
-
     def _is_listening(self, now: float) -> bool:
-        passed = now - self._listen_from
+        if self._listened:
+            return False
         most = LISTEN if self.peers.has_unproven(now) else 1
-        return not self._listened and passed < most * self._dead_interval
+        return now - self._listen_from < most * self._dead_interval
 
     def _claim(self, address: bytes, claim: Claim) -> None:
         self.claims[address] = claim
-        self._unsent_chunks.add(self._chunks.put(address, claim))
+        self._unsent.add(self._chunks.put(address, claim))
 
     def _cap_standing(self, standing: int) -> None:
         for address, claim in self.claims.items():
@@ -271,7 +250,7 @@ class Segment:
                 self._claim(address, Claim(standing=standing, epoch=claim.epoch))
 
     def _mark_all_unsent(self) -> None:
-        self._unsent_chunks.update(range(len(self._chunks)))
+        self._unsent.update(range(len(self._chunks.pieces)))
 
     def _mark_all_pending(self) -> None:
         self._pending |= dict.fromkeys(self.claims) | dict.fromkeys(self.desired)

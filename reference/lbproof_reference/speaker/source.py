@@ -115,7 +115,6 @@ class Source:
 
     async def _process_changes(self, set_desired: Callable[[Mapping[bytes, Offer | None]], None]) -> None:
         """Process changed Services in small batches, so that heartbeats and ARP requests are not delayed."""
-        processed = 0
         while True:
             await self._changed.wait()
             await asyncio.sleep(_GATHER_SECONDS)
@@ -128,14 +127,10 @@ class Source:
                     with self._skip_log.reading("Service", key):
                         offers = self._offers(key)
                     changes |= self._offer_index.update(key, offers)
-                    processed += 1
                 if changes:
-                    self._recorder.defer()
                     set_desired(changes)
-                if processed >= _BATCH:
-                    processed = 0
-                    _freeze_heap()
                 await asyncio.sleep(0)
+            _freeze_heap()
 
     def _offers(self, key: str) -> dict[bytes, Offer]:
         service = self._informers[SERVICES].objects.get(key)
@@ -160,7 +155,8 @@ class Source:
 def _freeze_heap() -> None:
     """Exclude existing objects from garbage collection, whose scans would delay heartbeats.
 
-    Reference counting still frees them, because JSON has no cycles.
+    Reference counting still frees them, because JSON has no cycles; those of other objects are collected before. Only
+    the first collection is long, when nothing is announced yet.
     """
-    gc.collect(1)
+    gc.collect()
     gc.freeze()

@@ -5,18 +5,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import ctypes
-import errno
 import socket
 import struct
-import time
 from typing import TYPE_CHECKING
 
 import structlog
 
 from lbproof_reference.frames import BROADCAST, ETH_P_ARP, ETH_P_HEARTBEAT, ETHERNET
-from lbproof_reference.speaker.filter import MOST_INSTRUCTIONS, arp_filter, heartbeat_filter
+from lbproof_reference.speaker.filter import arp_filter, heartbeat_filter
 from lbproof_reference.speaker.heartbeat import MAGIC, key_id
 
 if TYPE_CHECKING:
@@ -28,9 +25,6 @@ if TYPE_CHECKING:
 _SO_ATTACH_FILTER = 26  # asm-generic/socket.h
 _FOR_OTHERS = 3  # PACKET_OTHERHOST of linux/if_packet.h
 _BUFFER_BYTES = 1 << 20
-_FEWEST_INSTRUCTIONS = 64
-_FILTER_SHARE = 10
-"""Minimum time between two filters, as a multiple of the time to build one."""
 
 log = structlog.get_logger()
 
@@ -44,23 +38,11 @@ class Wire:
         self.lost = False
         self.arp = _packet_socket(link.name, ETH_P_ARP, arp_filter(()))
         self.heartbeat = _packet_socket(link.name, ETH_P_HEARTBEAT, heartbeat_filter(MAGIC, ()))
-        self._addresses: Collection[bytes] = ()
         self._keys: Sequence[bytes] = ()
-        self._most, self._filter_due = MOST_INSTRUCTIONS, 0.0
-        self._timer: asyncio.TimerHandle | None = None
 
     def accept_requests_for(self, addresses: Collection[bytes]) -> None:
-        """Receive requests for these addresses, and possibly for some in between: now, or after a short delay.
-
-        The delay occurs only in bursts of changes, where one filter serves several. Queued frames passed an
-        earlier filter.
-        """
-        self._addresses = addresses
-        if time.monotonic() >= self._filter_due:
-            self._filter()
-        elif self._timer is None:
-            loop = asyncio.get_running_loop()
-            self._timer = loop.call_later(self._filter_due - time.monotonic(), self._filter)
+        """Receive requests for these addresses, and maybe for some in between; queued ones passed an earlier filter."""
+        _attach(self.arp, arp_filter(addresses))
 
     def accept_heartbeats_of(self, keys: Sequence[bytes]) -> None:
         """Receive heartbeats with the ID of one of these keys."""
@@ -92,27 +74,8 @@ class Wire:
 
     def close(self) -> None:
         """Close both sockets."""
-        if self._timer:
-            self._timer.cancel()
         self.arp.close()
         self.heartbeat.close()
-
-    def _filter(self) -> None:
-        """Attach the filter for the current addresses; a smaller one if the kernel is short of memory for it."""
-        if self._timer:
-            self._timer.cancel()
-            self._timer = None
-        began = time.monotonic()
-        while True:
-            try:
-                _attach(self.arp, arp_filter(self._addresses, self._most))
-                break
-            except OSError as error:  # net.core.optmem_max: 20 KiB before Linux 6.7, for the old and the new filter
-                if error.errno != errno.ENOMEM or self._most <= _FEWEST_INSTRUCTIONS:
-                    raise
-                self._most //= 2
-        now = time.monotonic()
-        self._filter_due = now + _FILTER_SHARE * (now - began)
 
     def _send(self, sock: socket.socket, frame: bytes) -> None:
         try:

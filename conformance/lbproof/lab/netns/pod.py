@@ -127,8 +127,8 @@ class Pod:
         """Send a signal to every process of the pod."""
         rows = [row.process for row in (*self._init, *self._containers)]
         processes = [process for process in rows if process and process.returncode is None]
+        send_inside(processes, number)  # first: the namespaces of a process that has ended cannot be looked up
         send(processes, number)
-        send_inside(processes, number)
 
     def wake(self) -> None:
         """Have it look around now, if it still is."""
