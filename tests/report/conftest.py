@@ -200,6 +200,10 @@ def _unclaimed() -> Story:
     return _profile("layer2", ["core"]).ended(Conclusion.NOT_CONFORMANT)
 
 
+def _few() -> Story:
+    return _profile("layer2", ["core", "l2", "pool"]).ended(Conclusion.CONFORMANT)
+
+
 def _failed() -> Story:
     story = _begin("POOL-01", "POOL-02a", "POOL-02b", "L2-01", "FAIL-01")
     story.judged("POOL-01").judged("POOL-02a")
@@ -251,6 +255,7 @@ SAMPLES: dict[str, tuple[Callable[[], Story], Conclusion]] = {
     "passed": (_passed, Conclusion.PARTIAL),
     "whole": (_whole, Conclusion.CONFORMANT),
     "unclaimed": (_unclaimed, Conclusion.NOT_CONFORMANT),
+    "few": (_few, Conclusion.CONFORMANT),
     "failed": (_failed, Conclusion.NOT_CONFORMANT),
     "interrupted": (_interrupted, Conclusion.INCONCLUSIVE),
     "untestable": (_untestable, Conclusion.INCONCLUSIVE),

@@ -215,6 +215,25 @@ def test_a_check_that_does_not_take_its_cases_is_told(run: Callable[..., Run]) -
     assert "test_cases proves POOL-02a/b: it takes the argument `case`" in done.screen
 
 
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        ("def test_nothing(check): pass\n", "test_fake.py::test_nothing is no check: mark it with @proves"),
+        (
+            '@proves("POOL-01")\ndef test_again(check): assert 1 == 2\n',
+            "POOL-01 is proven by test_fake.py::test_passes and by test_fake.py::test_again: a case has one check",
+        ),
+    ],
+    ids=["no-case", "two-checks"],
+)
+def test_a_check_without_a_case_of_its_own_is_told(run: Callable[..., Run], more: str, says: str) -> None:
+    """One that proves nothing would be no part of the report, and of two the last would count."""
+    done = run(PASSES + more)
+
+    assert done.exit == 64, done.screen
+    assert says in done.screen
+
+
 def test_a_bug_of_ours_says_that_it_is_one(run: Callable[..., Run]) -> None:
     """Nobody is blamed for it but us."""
     done = run(PASSES, lab="bug")

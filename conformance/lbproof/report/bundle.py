@@ -50,7 +50,7 @@ def badge(run: model.Run) -> dict[str, Any]:
         parts = [f"partial {scope.judged}/{scope.of}"]
     elif not scope.whole:
         parts.append(f"partial {scope.judged}/{scope.of}")
-    elif scope.not_claimed:
+    elif scope.unsupported_musts:
         parts.append(f"{scope.unsupported_musts}/{scope.musts} MUST unsupported")
     return {
         "schemaVersion": 1,

@@ -30,8 +30,8 @@ request is answered by its first SYN or counts as lost, and far longer than a ba
 slow that it takes longer is no steady service (`steady`), and nothing is judged there."""
 START = 30.0
 """Timeout in seconds for the first answer. It decides no verdict: a wait without a budget is an error."""
-LONGEST = 600.0
-"""Maximum lifetime of a prober in seconds."""
+LONGEST = 3600.0
+"""Maximum lifetime of a prober in seconds: longer than all waits of a check at their ceilings."""
 
 
 @dataclass(frozen=True, slots=True)

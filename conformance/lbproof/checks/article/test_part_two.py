@@ -11,7 +11,6 @@ from lbproof.checks.article.scene import ADDRESS, NODE_PORT
 from lbproof.context import manifests, proves
 from lbproof.lab.base import Capability, Role
 from lbproof.spec.families import Family
-from lbproof.witnesses import http
 from lbproof.witnesses.kube import ApiError
 
 if TYPE_CHECKING:
@@ -114,7 +113,7 @@ def test_its_two_limits(check: CheckContext, scene: Scene) -> None:
 
     assert ADDRESS in check.lab.segment.subnet_for(Family.IPV4)
     scene.answers(check.lab.routed_client(), ADDRESS, PORT)
-    assert http.connects(check.lab.routed_client(), ADDRESS, 80) != "open"
+    check.not_served(check.lab.routed_client(), ADDRESS, 80)
 
 
 @proves("ARTICLE-20", disruptive=True)
