@@ -6,7 +6,6 @@ It survives an unavailable API server: its objects stay, and a version that is t
 from __future__ import annotations
 
 import asyncio
-import math
 import random
 from contextlib import aclosing
 from typing import TYPE_CHECKING
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 _PAGE = 100  # parsing a page takes milliseconds, in which no heartbeat is sent
 _RETRY_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0)
 _LASTED_SECONDS = 5.0
-"""Duration after which the end of a watch is no failure."""
+"""Duration of a list and a watch after which their end is no failure."""
 _GONE = 410
 
 log = structlog.get_logger()
@@ -48,12 +47,11 @@ class Informer:
         failures = 0
         clock = asyncio.get_running_loop().time
         while True:
-            began = math.inf
+            began = clock()
             pause = _RETRY_SECONDS[min(failures, len(_RETRY_SECONDS) - 1)]
             try:
                 if not self._version:
                     await self._list()
-                began = clock()
                 await self._watch()
             except (httpx.HTTPError, OSError, *MALFORMED_OBJECT) as error:
                 malformed = isinstance(error, MALFORMED_OBJECT)

@@ -9,8 +9,7 @@ It cannot be written while the controller is away: the address of a pool that is
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import httpx
 import structlog
@@ -33,8 +32,7 @@ _NOT_FOUND = 404
 log = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Retained:
+class Retained(NamedTuple):
     """Service (by uid), its address, and the pool that contained it; formatted as a value of the ConfigMap."""
 
     uid: str
@@ -62,7 +60,7 @@ def parse_record(data: Mapping[str, str], skip_log: SkipLog) -> dict[str, Retain
     for name, value in data.items():
         with skip_log.reading(RECORD, name):
             uid, ip, pool = value.split(" ")
-            found[name.replace(".", "/", 1)] = Retained(uid=uid, ip=parse_ip(ip), pool=pool)
+            found[name.replace(".", "/", 1)] = Retained(uid, parse_ip(ip), pool)
     return found
 
 

@@ -202,17 +202,15 @@ class Controller:
             for key, obj in self._own("L2Advertisement").items():
                 with self._skip_log.reading("L2Advertisement", key):
                     advertisements.append(Advertisement(obj))
-            pools = {key: one.pool for key, one in self._allocator.allocations.items()}
-            selected = {
-                pool: any(one.selects_pool(pool, labels.get(pool, {})) for one in advertisements)
-                for pool in set(pools.values())
-            }
-            for key in pools.keys() & self._objects("Service").keys():
-                about = self._about(self._objects("Service")[key])
-                if selected[pools[key]]:
+            services, allocations = self._objects("Service"), self._allocator.allocations
+            pools = {one.pool for one in allocations.values()}
+            selected = {p for p in pools if any(one.selects_pool(p, labels.get(p, {})) for one in advertisements)}
+            for key in allocations.keys() & services.keys():
+                about, pool = self._about(services[key]), allocations[key].pool
+                if pool in selected:
                     self._skip_log.forget("Service", about, "NotAnnounced")
                 else:
-                    why = f"address of pool {pools[key]!r} is not announced: no L2Advertisement selects the pool"
+                    why = f"address of pool {pool!r} is not announced: no L2Advertisement selects the pool"
                     self._skip_log.note("Service", about, why, "NotAnnounced")
 
     async def _write_record(self, _: str) -> None:
@@ -235,19 +233,17 @@ class Controller:
     async def _work(self) -> None:
         while True:
             item = kind, key = await self._queue.get()
+            failed = False
             try:
                 with self._skip_log.reading(kind, key):
                     await self._reconcilers[kind](key)
-                self._queue.forget(item)
             except httpx.HTTPError as error:
+                failed = status_code(error) not in (_NOT_FOUND, *_REJECTED)
                 if status_code(error) in _REJECTED:
-                    self._skip_log.note(kind, key, f"the API server rejects its status: {error!r}")
-                elif status_code(error) != _NOT_FOUND:
-                    log.warning(
-                        "write failed", kind=kind, key=key, error=repr(error), retry_seconds=self._queue.retry(item)
-                    )
-            finally:
-                self._queue.done(item)
+                    self._skip_log.note(kind, key, f"the API server rejects what is written to it: {error!r}")
+                elif failed:
+                    log.warning("write failed", kind=kind, key=key, error=repr(error))
+            self._queue.done(item, failed=failed)
 
     async def _report_pool(self, key: str) -> None:
         """Write the condition `Valid` of a pool, and report a problem by an Event."""
@@ -330,7 +326,8 @@ class Controller:
         """Release the addresses of a Service but those to keep, and let pending Services try again."""
         if released := self._allocator.release(key, set(keep)):
             log.info("released", key=key, ips=[str(ip) for ip in released])
-            self._queue.add(_RECORD)
+            if record_key(key) in self._record:
+                self._queue.add(_RECORD)
             self._enqueue(self._pending)
 
     async def _create_secret(self, name: str) -> None:

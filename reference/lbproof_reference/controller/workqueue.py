@@ -35,19 +35,13 @@ class WorkQueue:
         self._processing.add(item)
         return item
 
-    def done(self, item: Item) -> None:
-        """End the processing of an item."""
+    def done(self, item: Item, *, failed: bool) -> None:
+        """End the processing of an item. A failed one is queued again after a delay that grows with each failure."""
         self._processing.discard(item)
         if item in self._waiting:
             self._queue.put_nowait(item)
-
-    def forget(self, item: Item) -> None:
-        """Reset the delay of an item after a success."""
-        self._failures.pop(item, None)
-
-    def retry(self, item: Item) -> float:
-        """Queue an item after a delay that grows with each failure; return the delay in seconds."""
-        failures = self._failures[item] = self._failures.get(item, -1) + 1
-        delay = _RETRY_SECONDS[min(failures, len(_RETRY_SECONDS) - 1)]
-        asyncio.get_running_loop().call_later(delay, self.add, item)
-        return delay
+        failures = self._failures.pop(item, 0)
+        if failed:
+            self._failures[item] = failures + 1
+            delay = _RETRY_SECONDS[min(failures, len(_RETRY_SECONDS) - 1)]
+            asyncio.get_running_loop().call_later(delay, self.add, item)
