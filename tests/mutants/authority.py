@@ -164,7 +164,7 @@ def reassigns_address_before_status_is_written() -> None:
 
 @fault(
     uncaught="no case has the API server reject the write of a status",
-    test="test_reconcile.py::test_addresses_whose_writes_were_refused_are_free",
+    test="test_refused_writes.py::test_addresses_whose_writes_were_refused_are_free",
 )
 def refused_address_stays_held() -> None:
     """An address whose every write was refused is held by a Service that cannot have it."""
@@ -173,7 +173,7 @@ def refused_address_stays_held() -> None:
 
 @fault(
     uncaught="no case has the API server reject the write of a status",
-    test="test_reconcile.py::test_an_address_that_may_be_shown_is_held_until_the_service_is_read",
+    test="test_refused_writes.py::test_an_address_that_may_be_shown_is_held_until_the_service_is_read",
 )
 def address_of_unknown_outcome_is_free() -> None:
     """An address whose write had an unknown outcome is assigned again, although a status may show it."""

@@ -49,11 +49,12 @@ def run(tmp_path: Path) -> Callable[..., Run]:
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
         home: bool = False,
+        ini: str = "[pytest]\naddopts = -p no:cacheprovider --import-mode=importlib\n",
     ) -> Run:
         checks = tmp_path / "checks"
         checks.mkdir(exist_ok=True)
         (checks / "test_fake.py").write_text(source)
-        (checks / "pytest.ini").write_text("[pytest]\naddopts = -p no:cacheprovider --import-mode=importlib\n")
+        (checks / "pytest.ini").write_text(ini)
         done = subprocess.run(
             command or [sys.executable, "-m", "fake_lab", "run", "--results", str(tmp_path / "runs"), *arguments],
             env={
