@@ -38,6 +38,15 @@ def foreign_heartbeats_wake_process() -> None:
         patch(module, "heartbeat_filter", lambda *_: ((0x06, 0, 0, 0xFFFF),))  # a classic BPF program: accept
 
 
+@fault(
+    uncaught="no case measures processor time under a flood of frames",
+    test="test_recorded_heartbeats.py::test_a_heartbeat_that_was_received_before_is_not_verified",
+)
+def verifies_recorded_heartbeats() -> None:
+    """A recorded heartbeat is verified and decoded each time that it is repeated."""
+    patch(loop, "origin", lambda _: (-1, 0))  # of no session
+
+
 @fault(uncaught=NO_LINK, test="test_links.py::test_a_link_is_used_if_it_is_ethernet_and_answers_arp")
 def uses_hardware_addresses_of_any_length() -> None:
     """Addresses are announced on links that are not Ethernet, with the first six bytes of the hardware address."""
