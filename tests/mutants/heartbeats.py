@@ -129,7 +129,7 @@ def elects_node_without_subnet() -> None:
     uncaught="no case has more stations on a segment than one message lists, or repeats an implementation's messages",
     test="test_many_stations.py::test_a_pair_is_relayed_when_a_list_needs_two_messages",
 )
-def hears_for_ever_what_was_listed() -> None:
+def lists_of_peers_only_grow() -> None:
     """A session that a peer listed once counts as heard by it for ever, so that its messages are not relayed again."""
     real = peers.Peers.receive
 
@@ -148,7 +148,7 @@ def hears_for_ever_what_was_listed() -> None:
     uncaught=NO_LOSS,
     test="test_many_stations.py::test_a_lost_withdrawal_is_repeated",
 )
-def news_sent_twice_alone() -> None:
+def sends_changed_claims_twice() -> None:
     """News of claims is sent at once and with the next heartbeat, then in turn among all claims: seconds, with many."""
     patch(segment, "REPEAT", 1 / 3)  # of three heartbeats
 
@@ -168,7 +168,7 @@ def defends_claim_once() -> None:
         return messages
 
     patch(segment.Segment, "heartbeats", heartbeats)
-    news_sent_twice_alone()
+    sends_changed_claims_twice()
 
 
 @fault(
@@ -277,7 +277,7 @@ def believes_old_message_of_live_session() -> None:
     uncaught=NO_SECRET,
     test="test_reconcile.py::test_a_secret_that_was_deleted_is_created_again",
 )
-def deleted_secret_stays_away() -> None:
+def creates_secret_once() -> None:
     """A Secret that is deleted is not created again before the controller restarts; new speaker Pods cannot start."""
     real = controller.Controller._create_secret  # noqa: SLF001
     created = set[controller.Controller]()

@@ -69,7 +69,7 @@ def freezes_unused_objects() -> None:
 
 
 @fault(uncaught=NO_DAYS, test="test_allocator.py::test_addresses_that_come_and_go_leave_one_entry_each")
-def released_address_is_listed_again() -> None:
+def free_list_grows() -> None:
     """An address that is requested and released again and again takes memory of the controller each time."""
 
     def put_back(self: allocate.FreeList, number: int) -> None:

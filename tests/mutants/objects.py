@@ -202,6 +202,6 @@ def watches_again_without_pause() -> None:
     uncaught="no case requests an address with a zone",
     test="test_allocator.py::test_an_address_with_a_zone_is_no_request",
 )
-def zone_makes_address_two() -> None:
+def accepts_address_with_zone() -> None:
     """A request for fd00::1%eth0 is met while another Service has fd00::1."""
     patch(allocate, "parse_ip", ipaddress.ip_address)
