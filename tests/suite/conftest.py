@@ -39,7 +39,7 @@ class Run:
 
 @pytest.fixture
 def run(tmp_path: Path) -> Callable[..., Run]:
-    """Run checks of the given source on a fake lab, as `lbproof run` does."""
+    """Run checks of the given source on a fake lab, as `lbproof run` does; with `home` beside the folder `runs`."""
 
     def go(
         source: str,
@@ -48,6 +48,7 @@ def run(tmp_path: Path) -> Callable[..., Run]:
         command: Sequence[str] = (),
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
+        home: bool = False,
         ini: str = "[pytest]\naddopts = -p no:cacheprovider --import-mode=importlib\n",
     ) -> Run:
         checks = tmp_path / "checks"
@@ -64,7 +65,7 @@ def run(tmp_path: Path) -> Callable[..., Run]:
                 "FAKE_LAB": lab,
                 "NO_COLOR": "1",
             },
-            cwd=cwd,
+            cwd=tmp_path if home else cwd,
             capture_output=True,
             text=True,
             check=False,

@@ -34,6 +34,8 @@ CASE = pytest.StashKey[str]()
 SESSION: pytest.StashKey[Session] = pytest.StashKey()
 DISTRIBUTED = pytest.StashKey[bool]()
 """Whether a worker of pytest-xdist collected checks."""
+SHOWN = pytest.StashKey[bool]()
+"""Whether pytest's terminal has printed the closing lines."""
 _COLLECTED_CHECKS = "lbproof_collected_checks"
 _DISTRIBUTED = "pytest cannot distribute the checks of a run, which share a lab; run it without -n, --dist and -d"
 CHECK: pytest.StashKey[CheckContext] = pytest.StashKey()
@@ -304,15 +306,16 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     """Print the verdict and the path of the report below pytest's summary."""
     run = config.stash.get(SESSION, None)
     if run is not None and run.summary:
+        config.stash[SHOWN] = True
         terminalreporter.section("lbproof")
         for line in run.summary:
             terminalreporter.write_line(line)
 
 
 def summary_of(config: pytest.Config) -> list[str]:
-    """Return the closing lines of the run; none when there was no run."""
+    """Return the closing lines of the run; none when there was no run, or pytest has printed them."""
     run = config.stash.get(SESSION, None)
-    return run.summary if run is not None else []
+    return run.summary if run is not None and SHOWN not in config.stash else []
 
 
 def exit_code(config: pytest.Config, pytests: int) -> int:

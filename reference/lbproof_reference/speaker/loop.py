@@ -249,7 +249,7 @@ class Speaker:
             if name not in self._segment_speakers and any(fnmatchcase(name, one) for one in self._config.interfaces):
                 is_changed |= self._open_link(link)
         if is_changed:
-            self._offer(self._offers)
+            self._offer_again(list(self._offers))
 
     def set_desired(self, changes: Mapping[bytes, Offer | None]) -> None:
         """Change the addresses to announce; None removes one."""
@@ -259,6 +259,12 @@ class Speaker:
             else:
                 self._offers[address] = offer
         self._offer(changes)
+
+    def _offer_again(self, addresses: list[bytes]) -> None:
+        """Offer addresses to all links, in batches, so that no heartbeat is late."""
+        self._offer({address: self._offers.get(address) for address in addresses[:_BATCH]})
+        if rest := addresses[_BATCH:]:
+            asyncio.get_running_loop().call_soon(self._offer_again, rest)
 
     def _offer(self, changes: Mapping[bytes, Offer | None]) -> None:
         for segment_speaker in self._segment_speakers.values():
@@ -308,8 +314,9 @@ def offers_for_link(
     def is_allowed(address: bytes, offer: Offer) -> bool:
         if address in own:
             return False
-        named = any(one.interfaces is not None and link.name in one.interfaces for one in offer.allowed)
-        return named or reaches(mine, address) or not any(reaches(subnets, address) for subnets in all_subnets)
+        if reaches(mine, address) or not any(reaches(subnets, address) for subnets in all_subnets):
+            return True
+        return any(one.interfaces is not None and link.name in one.interfaces for one in offer.allowed)
 
     return {address: offer if offer and is_allowed(address, offer) else None for address, offer in offers.items()}
 

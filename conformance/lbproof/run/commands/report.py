@@ -33,7 +33,7 @@ def report_html(run_folder: Path) -> None:
     click.echo(run_folder / "report.html")
 
 
-@report.command("verify")
+@report.command("verify", short_help="Verify a run's folder or a report.json.")
 @click.argument("what", type=click.Path(path_type=Path, exists=True))
 @click.option(
     "--signers",
@@ -50,7 +50,7 @@ def report_verify(what: Path, signers: Path | None) -> None:
     sys.exit(int(Exit.NOT_CONFORMANT if problems else Exit.CONFORMANT))
 
 
-@report.command("sign")
+@report.command("sign", short_help="Sign the files of a run with an SSH key.")
 @click.argument("run_folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.option("--key", type=click.Path(path_type=Path, exists=True, dir_okay=False), required=True, help="SSH key.")
 def report_sign(run_folder: Path, key: Path) -> None:
