@@ -344,8 +344,16 @@ def test_times_that_the_moments_of_the_events_contradict_are_refused(
         ("timeline", lambda row: row.update(t=1.0), "timeline of FAIL-01 at 1 s, outside of its check"),
         ("timeline", lambda row: row.update(outages=[]), "timeline of FAIL-01: its outages are not those of its"),
         ("timeline", lambda row: row["samples"][50].__setitem__(1, None), "its outages are not those of its samples"),
-        ("environment", lambda row: row["facts"].update(lbproof="9"), "lbproof of the environment is 9, but the run"),
-        ("environment", lambda row: row["facts"].update(implementation="acme 1"), "is acme 1, but the run began with "),
+        (
+            "environment",
+            lambda row: row["facts"].update(lbproof="9"),
+            "environment: lbproof is 9, but the run is one of 0.1.0",
+        ),
+        (
+            "environment",
+            lambda row: row["facts"].update(implementation="acme 1"),
+            "environment: implementation is acme 1, but the run is one of reference 0.1.0",
+        ),
         ("waited", lambda row: row.update(within=7.0), "the lab waited by restarted for 7 s, but its budget was 30 s"),
         ("run.finished", dict.copy, ""),
     ],

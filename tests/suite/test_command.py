@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -47,6 +48,7 @@ UNDO_FAILS = (
 LATE = (
     HEAD
     + """
+from lbproof.witnesses.wait import EventuallyFailed
 @proves("POOL-01")
 def test_own_deployment(check):
     check.wait.eventually(lambda: "0 of 3", "ready".__eq__, what="deployment is ready", budget="workload_ready")
@@ -59,6 +61,9 @@ def test_pod(check):
 @proves("L2-06")
 def test_implementation(check):
     check.wait.eventually(lambda: "none", "w01".__eq__, what="w01 answers", budget="announced")
+@proves("L2-03")
+def test_no_budget(check):
+    raise EventuallyFailed("the lab does something", "not within 30 s", [])
 """
 )
 SHORT = [f"--budget={name}=0.01" for name in ("workload_ready", "node_back", "restarted", "announced")]
@@ -122,11 +127,23 @@ def test_a_run_ends_as_its_verdicts_say(
     assert done.report["exit"] == exit_code
 
 
+def test_a_failure_says_which_line_of_its_check_failed(run: Callable[..., Run]) -> None:
+    """The check's own assertion, or a step of it: a mutant that fails a step before proves nothing of the assertion."""
+    done = run(FAILS + LATE.removeprefix(HEAD).replace('"L2-01"', '"L2-07"').replace('"POOL-01"', '"ETP-02"'), *SHORT)
+
+    rows = [json.loads(line) for line in (done.directory / "events.ndjson").read_text().splitlines()]
+    where = {row["case"]: row["where"] for row in rows if row.get("where")}
+    assert where["L2-01"] == 'test_fake.py:6: def test_fails(check): assert 1 == 2, "two nodes answer"'
+    assert where["L2-06"].endswith('what="w01 answers", budget="announced")')
+    assert set(where) == {"L2-01", "L2-06"}
+
+
 def test_who_is_late_is_to_blame(run: Callable[..., Run]) -> None:
     """The suite's own Deployment, a node of the lab and a pod that starts are no failure of the implementation."""
     done = run(LATE, *SHORT)
 
-    assert done.verdicts() == {"POOL-01": "error", "L2-01": "error", "L2-02": "error", "L2-06": "failed"}, done.screen
+    late = dict.fromkeys(("POOL-01", "L2-01", "L2-02", "L2-03"), "error")
+    assert done.verdicts() == late | {"L2-06": "failed"}, done.screen
     assert done.exit == 1
     reasons = {c["id"]: c["reason"] for r in done.report["requirements"] for c in r["cases"]}
     assert reasons["POOL-01"].startswith("not judged: deployment is ready: not within 0.01 s"), reasons

@@ -72,7 +72,7 @@ class VerdictRecorder:
             self._details = {"untestable": error.reason.name, "reason": str(error)}
         elif report.when == "call" and is_observation(error, home):
             verdict = Verdict.FAILED
-            self._details = _failure(error)
+            self._details = _failure(error, home)
         else:
             verdict = Verdict.ERROR
             call = "not judged: " if isinstance(error, WaitFailed) else ""
@@ -152,7 +152,15 @@ def is_observation(error: BaseException, home: Path) -> bool:
     return any(Path(file).is_relative_to(home) for file in raised_in)
 
 
-def _failure(error: BaseException) -> dict[str, Any]:
+def _failure(error: BaseException, home: Path) -> dict[str, Any]:
+    found = {"reason": first_line(error), "where": _where(error, home)}
     if isinstance(error, WaitFailed):
-        return {"reason": first_line(error), "expected": error.what, "observed": error.seen}
-    return {"reason": first_line(error)}
+        found |= {"expected": error.what, "observed": error.seen}
+    return found
+
+
+def _where(error: BaseException, home: Path) -> str:
+    """Return the innermost line of a check in a traceback: its own assertion, or a step before it that failed."""
+    rows = traceback.extract_tb(error.__traceback__)
+    inside = [row for row in rows if Path(row.filename).is_relative_to(home)]
+    return f"{Path(inside[-1].filename).relative_to(home)}:{inside[-1].lineno}: {inside[-1].line}" if inside else ""
