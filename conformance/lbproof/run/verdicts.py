@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import linecache
 import time
 import traceback
 from pathlib import Path
@@ -148,8 +149,7 @@ def is_observation(error: BaseException, home: Path) -> bool:
         return error.budget in BUDGETS and BUDGETS[error.budget].judges
     if isinstance(error, Observation) or not isinstance(error, AssertionError):
         return isinstance(error, Observation)
-    raised_in = [frame.f_code.co_filename for frame, _ in traceback.walk_tb(error.__traceback__)][-1:]
-    return any(Path(file).is_relative_to(home) for file in raised_in)
+    return any(path.is_relative_to(home.resolve()) for path, _ in _lines(error)[-1:])
 
 
 def _failure(error: BaseException, home: Path) -> dict[str, Any]:
@@ -161,6 +161,17 @@ def _failure(error: BaseException, home: Path) -> dict[str, Any]:
 
 def _where(error: BaseException, home: Path) -> str:
     """Return the innermost line of a check in a traceback: its own assertion, or a step before it that failed."""
-    rows = traceback.extract_tb(error.__traceback__)
-    inside = [row for row in rows if Path(row.filename).is_relative_to(home)]
-    return f"{Path(inside[-1].filename).relative_to(home)}:{inside[-1].lineno}: {inside[-1].line}" if inside else ""
+    home = home.resolve()
+    inside = [(path, line) for path, line in _lines(error) if path.is_relative_to(home)]
+    return "".join(
+        f"{path.relative_to(home)}:{line}: {linecache.getline(str(path), line).strip()}" for path, line in inside[-1:]
+    )
+
+
+def _lines(error: BaseException) -> list[tuple[Path, int]]:
+    """Return file and number of each line of a traceback, from the outermost on.
+
+    The file is that of the module as it was imported: code that was compiled before its folder was moved has another.
+    """
+    walked = traceback.walk_tb(error.__traceback__)
+    return [(Path(frame.f_globals.get("__file__") or "?").resolve(), line) for frame, line in walked]
