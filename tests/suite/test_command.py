@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from lbproof import checks
+from lbproof.report import verify
 from lbproof.run.cli import cli
 from lbproof.spec import BUDGETS
 
@@ -186,6 +188,25 @@ def test_no_check_is_stopped_within_its_budgets() -> None:
     (timeout,) = (int(line.partition("=")[2]) for line in SHIPPED.splitlines() if line.startswith("timeout ="))
 
     assert timeout >= 2 * sum(budget.ceiling for budget in BUDGETS.values())
+
+
+def test_a_run_is_signed_if_asked(run: Callable[..., Run], tmp_path: Path) -> None:
+    """By the key that is given; a key that there is not is refused before the boot, and one that is none is said."""
+    key = tmp_path / "key"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
+    signed = run(PASSES, "--sign", str(key))
+    assert signed.exit == 0
+    assert verify.verify(signed.directory) == []
+    assert any(line.startswith("signed: ") for line in verify.summary(signed.directory))
+
+    unsigned = run(PASSES, "--sign", str(tmp_path / "key.pub.none"))
+    assert unsigned.exit == 64
+    assert "key.pub.none in --sign: there is no such file" in unsigned.screen
+
+    (tmp_path / "no-key").write_text("no key\n")
+    failed = run(PASSES, "--sign", str(tmp_path / "no-key"))
+    assert failed.exit == 0
+    assert "lbproof: the report is not signed: ssh-keygen could not sign with" in failed.screen
 
 
 def test_ctrl_c_takes_the_lab_down_and_still_writes_the_report(run: Callable[..., Run]) -> None:
