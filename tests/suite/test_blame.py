@@ -84,8 +84,8 @@ def test_who_is_late_is_to_blame(run: Callable[..., Run]) -> None:
     assert reasons["POOL-01"].startswith("not judged: deployment is ready: not within 0.01 s"), reasons
 
 
-def test_an_assumption_of_the_suite_is_no_observation(run: Callable[..., Run], tmp_path: Path) -> None:
-    """Only assertions of checks, of helpers beside them, and observations say something of the implementation."""
+def test_an_assumption_of_the_suite_is_no_violation(run: Callable[..., Run], tmp_path: Path) -> None:
+    """Only assertions of checks, of helpers beside them, and violations say something of the implementation."""
     (tmp_path / "checks").mkdir()
     (tmp_path / "checks" / "beside.py").write_text('def one_answers(): assert 1 == 2, "two nodes answer"\n')
     done = run(ASSUMES, env={"PYTHONPATH": str(tmp_path / "checks")})

@@ -11,7 +11,7 @@ from lbproof.adapters.rendering import AdapterError
 from lbproof.context.objects import BadStatus
 from lbproof.lab.base import LabError
 from lbproof.run.failures import exit_code_of, is_install_failure
-from lbproof.run.verdicts import is_observation
+from lbproof.run.verdicts import is_violation
 from lbproof.spec import Exit
 from lbproof.witnesses.kube import ApiError
 from lbproof.witnesses.stream import ProbeError
@@ -53,17 +53,17 @@ def test_an_assertion_is_of_the_check_that_it_was_imported_from(tmp_path: Path) 
     checks.mkdir()
     (tmp_path / "link").symlink_to(checks)
 
-    assert is_observation(raised(elsewhere, checks / "test_x.py"), checks)
-    assert is_observation(raised(elsewhere, checks / "test_x.py"), tmp_path / "link")
-    assert not is_observation(raised(checks / "test_x.py", elsewhere), checks)
+    assert is_violation(raised(elsewhere, checks / "test_x.py"), checks)
+    assert is_violation(raised(elsewhere, checks / "test_x.py"), tmp_path / "link")
+    assert not is_violation(raised(checks / "test_x.py", elsewhere), checks)
 
 
-def test_a_wait_is_an_observation_if_its_budget_judges() -> None:
+def test_a_wait_is_a_violation_if_its_budget_judges() -> None:
     """One without a budget, or that is not of the specification, is not; nor is any other exception."""
     waits = {name: EventuallyFailed("ready", "not within 30 s", []) for name in ("announced", "node_back", "", "other")}
     for name, wait in waits.items():
         wait.budget = name
 
-    assert [name for name, wait in waits.items() if is_observation(wait, Path("/"))] == ["announced"]
-    assert is_observation(BadStatus("no address"), Path("/elsewhere"))
-    assert not is_observation(LabError("no veth"), Path("/"))
+    assert [name for name, wait in waits.items() if is_violation(wait, Path("/"))] == ["announced"]
+    assert is_violation(BadStatus("no address"), Path("/elsewhere"))
+    assert not is_violation(LabError("no veth"), Path("/"))

@@ -15,7 +15,7 @@ from lbproof.files import of_environment
 from lbproof.run import evidence
 from lbproof.run.failures import first_line
 from lbproof.spec import BUDGETS, NOT_REACHED, Exit, Verdict, worst
-from lbproof.witnesses.wait import Observation, WaitFailed
+from lbproof.witnesses.wait import Violation, WaitFailed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -71,7 +71,7 @@ class VerdictRecorder:
         if isinstance(error, CannotShow):
             verdict = Verdict.UNTESTABLE
             self._details = {"untestable": error.reason.name, "reason": str(error)}
-        elif report.when == "call" and is_observation(error, home):
+        elif report.when == "call" and is_violation(error, home):
             verdict = Verdict.FAILED
             self._details = _failure(error, home)
         else:
@@ -138,17 +138,17 @@ class VerdictRecorder:
         self._journal.write("check.finished", case=case, node=node, verdict=verdict.value, seconds=seconds, **details)
 
 
-def is_observation(error: BaseException, home: Path) -> bool:
+def is_violation(error: BaseException, home: Path) -> bool:
     """Return whether an exception of a check shows that the implementation does not keep the requirement.
 
-    Only two kinds do: an `Observation`, except a wait without a budget or by one that does not judge
+    Only two kinds do: a `Violation`, except a wait without a budget or by one that does not judge
     (`Budget.judges`), and an assertion of the check itself or of a module in its folder `home`. Everything else is a
     fault of the suite or the lab.
     """
     if isinstance(error, WaitFailed):
         return error.budget in BUDGETS and BUDGETS[error.budget].judges
-    if isinstance(error, Observation) or not isinstance(error, AssertionError):
-        return isinstance(error, Observation)
+    if isinstance(error, Violation) or not isinstance(error, AssertionError):
+        return isinstance(error, Violation)
     return any(path.is_relative_to(home.resolve()) for path, _ in _lines(error)[-1:])
 
 
