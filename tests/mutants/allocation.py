@@ -204,13 +204,6 @@ def serves_other_classes() -> None:
         patch(module, "is_managed", lambda service, _class: service["spec"].get("type") == "LoadBalancer")
 
 
-@fault("CLASS-01c", "CLASS-02a")
-def slowly_serves_other_classes() -> None:
-    """As `serves_other_classes`, by a controller that takes longer for each Service than the shortest watch."""
-    serves_other_classes()
-    _write_slowly()
-
-
 @fault("ARTICLE-08")
 def slowly_assigns_requested_address_outside_pools() -> None:
     """As `assigns_requested_address_outside_pools`, by a controller that takes longer than the shortest watch."""
