@@ -94,9 +94,8 @@ class LiveTerminal:
         text = _short(sentence(event["case"]), self.width - len(head) - 34 - len(flaky))
         self._line(f"{head}{mark} {event['case']:11} {event['seconds']:5.1f} s  {text}{flaky}")
         if verdict in {Verdict.FAILED, Verdict.ERROR, Verdict.UNTESTABLE}:
-            for label in ("reason", "expected", "observed"):
-                if event.get(label):
-                    self._indented(label, str(event[label]))
+            for label, text in story(event.get("reason", ""), event.get("expected", ""), event.get("observed", "")):
+                self._indented(label, text)
 
     def _indented(self, label: str, text: str) -> None:
         lines = textwrap.wrap(plain(text), max(30, self.width - 30), max_lines=_MOST_LINES, placeholder=" …")
@@ -105,6 +104,15 @@ class LiveTerminal:
 
     def _paint(self, text: str, verdict: Verdict) -> str:
         return f"\033[{_COLOURS[verdict]}m{text}\033[0m" if self.color and verdict in _COLOURS else text
+
+
+def story(reason: str, expected: str, observed: str) -> list[tuple[str, str]]:
+    """Return the labelled texts of a verdict, without those that an earlier one contains."""
+    told: list[tuple[str, str]] = []
+    for label, text in (("reason", reason), ("expected", expected), ("observed", observed)):
+        if text and not any(text in before for _, before in told):
+            told.append((label, text))
+    return told
 
 
 def summary(run: Run, width: int = 100) -> list[str]:
@@ -123,9 +131,10 @@ def summary(run: Run, width: int = 100) -> list[str]:
             head = f"    {w.name:18} took up to {w.longest:.2f} s of {w.within:g} s  "
             lines.append((head + _short(w.text, width - len(head))).rstrip())
     counts = ", ".join(f"{count} {verdict}" for verdict, count in run.counts().items() if count)
-    levels = "  ".join(f"{level} {good}/{of}" for level, (good, of) in run.levels().items() if of)
+    levels = ", ".join(f"{level} {good}/{of}" for level, (good, of) in run.levels().items() if of)
     parts = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in run.stages)
-    lines += ["", *([f"  {counts}"] if counts else []), f"  {levels or 'nothing judged'}"]
+    lines += ["", *([f"  cases: {counts}"] if counts else [])]
+    lines.append(f"  requirements: {levels} passed" if levels else "  nothing judged")
     lines.append(f"  in {run.seconds:.0f} s{': ' if parts else ''}{parts}")
     lines += [f"  {line}" for line in textwrap.wrap(plain(run.note), max(30, width - 2))]
     if run.folder:
