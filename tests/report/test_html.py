@@ -473,6 +473,7 @@ def test_failures_of_one_cause_are_one_group(
     assert source.index("<h2>Overview</h2>") < source.index("<h2>Failures and errors</h2>")
     assert "✗ 28 cases failed" in told.text
     trouble = source[source.index("<h2>Failures and errors</h2>") :].partition("<h2>")[2].partition("<h2>")[0]
+    assert "27 more" in told.text
     assert trouble.count("<section") == 2
     assert trouble.count('<details class="card failed" open>') == 1
     assert trouble.count('<details class="fold" open>') == 1
