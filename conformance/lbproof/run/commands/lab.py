@@ -99,7 +99,10 @@ def lab_list() -> None:
 
     found = registry.labs()
     for info in found:
-        click.echo(f"{info.name:16} {info.provider:8} {info.nodes} nodes  {_state(info)}  {info.kubeconfig}")
+        if info.owner:
+            click.echo(f"{info.name:16} belongs to {info.owner}")
+        else:
+            click.echo(f"{info.name:16} {info.provider:8} {info.nodes} nodes  {_state(info)}  {info.kubeconfig}")
     if not found:
         click.echo("no labs; boot one with lbproof lab up")
 
