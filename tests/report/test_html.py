@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lxml import etree
+from tests.report import contrast
 from tests.report.counts import ALL
 
 from lbproof.report import html, model, pictures, svg
@@ -418,29 +419,16 @@ def test_a_profile_whose_features_are_not_claimed_is_said_in_the_headline(
 # --- what a reader sees
 
 
-def _luminance(colour: str) -> float:
-    parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
-    red, green, blue = (part / 12.92 if part <= 0.03928 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
-    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
-
-
-def _contrast(one: str, other: str) -> float:
-    """Contrast ratio of two colours (WCAG 2.2, relative luminance)."""
-    light, dark = sorted((_luminance(one), _luminance(other)), reverse=True)
-    return (light + 0.05) / (dark + 0.05)
-
-
 @pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])
 def test_every_text_has_contrast(sample: Callable[[str], Sample], scheme: int) -> None:
     """At least 4.5 (WCAG 2.2, 1.4.3) on each ground that it stands on."""
     source = html.of(model.read(sample("passed").folder))
-    colours = dict(re.findall(r"--([a-z-]+):(#[0-9a-f]{6})", re.findall(r":root \{(.*?)\}", source, re.DOTALL)[scheme]))
+    colours = contrast.colours(source)[scheme]
     tones = ("passed", "failed", "error", "untestable", "quiet")
     pairs = [(text, ground) for text in (*tones, "ink", "soft", "blue", "fault-ink") for ground in ("page", "card")]
     pairs += [(tone, f"{tone}-bg") for tone in tones] + [("blue", "quiet-bg"), ("ink", "code"), ("ink", "failed-bg")]
 
-    poor = {pair: round(_contrast(colours[pair[0]], colours[pair[1]]), 2) for pair in pairs}
-    assert {pair: ratio for pair, ratio in poor.items() if ratio < 4.5} == {}
+    assert contrast.poor(colours, pairs) == {}
 
 
 def _many(begin: Callable[..., Story], arp: Frames) -> Story:

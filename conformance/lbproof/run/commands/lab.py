@@ -78,7 +78,7 @@ def _up_with(adapter: Adapter, options: Options, name: str, *, keep: bool) -> No
             raise
         left = "stays up" if keep else "was removed; --keep leaves it up"
         raise LabError(
-            f"{adapter.name} {adapter.version} could not be installed: {first_line(error)}; logs of its pods: {logs}; "
+            f"{adapter.name} {adapter.version} could not be installed: {first_line(error)}; logs: {logs}; "
             f"lab {name} {left}"
         ) from None
 
