@@ -185,7 +185,7 @@ def test_the_summary_keeps_within_the_width(
     monkeypatch.chdir(tmp_path)
 
     for line in terminal.summary(model.read(each.folder), width=width):
-        assert len(line) <= max(width, 60) or "evidence/" in line, line
+        assert len(line) <= max(width, 60) or "evidence/" in line or "--rerun" in line, line
 
 
 def test_the_summary_ends_with_the_conclusion(each: Sample) -> None:
@@ -227,3 +227,34 @@ def test_cases_that_were_not_reached_are_one_line(begin: Callable[..., Story], t
     assert [line for line in lines if "not reached" in line] == [
         "    ! 5 cases, from POOL-01 on: not reached: interrupted"
     ]
+
+
+def test_many_failures_of_one_cause_are_told_once(begin: Callable[..., Story], tmp_path: Path) -> None:
+    """With the IDs of the others; a failure for a reason of its own stands by itself."""
+    cases = ["POOL-01", "PEND-02", "L2-01", "L2-02", "L2-03"]
+    story = begin(*cases, "FAIL-01", implementation="acme", command=["lbproof", "run", "--implementation", "a_lb:Acme"])
+    for number, case in enumerate(cases):
+        story.judged(case, "failed", reason=f"lbproof-{number}/web is given an address: not within {number} s")
+    story.judged("FAIL-01", "failed", reason="an outage of 6 s")
+
+    lines = terminal.summary(model.read(story.ended(Conclusion.NOT_CONFORMANT).write(tmp_path / "run")))
+
+    assert [line for line in lines if "is given an address" in line] == [
+        f"{'':30}lbproof-0/web is given an address: not within 0 s"
+    ]
+    assert "      … and 4 more for the same reason: L2-01, L2-02, PEND-02, L2-03" in lines
+    assert any(line.startswith("    ✗ FAIL-01 ") for line in lines)
+    assert f"  judge these again: lbproof run --rerun {tmp_path}/run --implementation a_lb:Acme" in lines
+
+
+def test_a_run_that_judged_nothing_has_no_table(begin: Callable[..., Story], tmp_path: Path) -> None:
+    """A lab that could not boot is a reason, and not fifteen rows of marks."""
+    cases = ["POOL-01", "PEND-02", "L2-01", "L2-02", "L2-03"]
+    story = begin(*cases)
+    for case in cases:
+        story.not_run(case, "error", "not reached: the kernel lacks veth")
+
+    lines = terminal.summary(model.read(story.ended(Conclusion.INCONCLUSIVE).write(tmp_path)))
+
+    assert not [line for line in lines if line.startswith(("  POOL ", "  L2 "))]
+    assert any("the kernel lacks veth" in line for line in lines)

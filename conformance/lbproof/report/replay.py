@@ -1,4 +1,4 @@
-"""Command that judges one case of a run again."""
+"""Command that judges cases of a run again."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _KEPT = ("implementation", "provider", "feature", "budget", "workers", "proxy-mo
 """Options of a run that can change the verdict of a case."""
 
 
-def command(started: Event, case: str) -> str:
-    """Return the command line for a case, with the options of the run that can change its verdict."""
+def command(started: Event, *cases: str) -> str:
+    """Return the command line for cases, or for `--rerun RUN`, with the run's options that can change a verdict."""
     given = started["command"][1:]
-    words = ["lbproof", "run", case]
+    words = ["lbproof", "run", *cases]
     for at, word in enumerate(given):
         name, equals, value = word.removeprefix("--").removeprefix("lb-").partition("=")
         if word == "--":
