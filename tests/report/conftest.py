@@ -119,7 +119,8 @@ class Story:
 
     def ended(self, conclusion: Conclusion, **fields: Any) -> Self:  # noqa: ANN401 - it is JSON
         """The run came to its end."""
-        self.add("stage", name="checks", phase="end", seconds=30.0)
+        begin = next(row["t"] for row in self.rows if (row["event"], row.get("name")) == ("stage", "checks"))
+        self.add("stage", t=max(self.t, begin + 30.0), name="checks", phase="end", seconds=max(self.t - begin, 30.0))
         code = int(Exit.of(conclusion))
         return self.add("run.finished", **{"conclusion": conclusion.value, "exit": code, "seconds": self.t} | fields)
 
@@ -163,7 +164,7 @@ def _begin(*selected: str, **fields: Any) -> Story:  # noqa: ANN401 - it is JSON
     story = Story().add("run.started", t=0.0, **started | fields)
     story.add("stage", name="boot", phase="begin")
     story.add("stage", name="progress", phase="begin", note="lab run-1: segment and certificates (0.1 s)")
-    story.add("stage", name="boot", phase="end", seconds=4.25)
+    story.add("stage", t=0.5 + 4.25, name="boot", phase="end", seconds=4.25)
     story.add("environment", facts={"kubernetes": "v1.36.3", "kernel": "6.18"})
     story.waited(None, "restarted", 2.5)
     return story.add("stage", name="checks", phase="begin")

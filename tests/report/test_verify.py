@@ -322,8 +322,8 @@ def at_times(case_id: str, **change: float) -> Callable[[list[str]], list[str]]:
     [
         ({"seconds": 3.0}, "POOL-01 took 3 s, but from its start to its end there are 0.4 s"),
         ({"took": 4.0}, "POOL-01 waited by serves for 4 s, from before its check began"),
-        ({"t": 0.1}, "POOL-01 waited by serves at 0.1 s, outside of its check"),
-        ({"t": 1e4}, "POOL-01 waited by serves at 10000 s, outside of its check"),
+        ({"t": 0.1}, "waited of POOL-01 at 0.1 s, outside of its check"),
+        ({"t": 1e4}, "waited of POOL-01 at 10000 s, outside of its check"),
     ],
     ids=["long", "took", "before", "after"],
 )
@@ -334,6 +334,43 @@ def test_times_that_the_moments_of_the_events_contradict_are_refused(
     problems = verify.verify(rewrite(whole, at_times("POOL-01", **change)))
 
     assert any(says in problem for problem in problems), problems
+
+
+@pytest.mark.parametrize(
+    ("event", "edit", "says"),
+    [
+        ("check.finished", lambda row: row.update(node="other.py::test_x"), "is judged by other.py::test_x, but "),
+        ("fault", lambda row: row.update(case="POOL-01"), "fault of POOL-01, whose check does not run"),
+        ("timeline", lambda row: row.update(t=1.0), "timeline of FAIL-01 at 1 s, outside of its check"),
+        ("timeline", lambda row: row.update(outages=[]), "timeline of FAIL-01: its outages are not those of its"),
+        ("timeline", lambda row: row["samples"][50].__setitem__(1, None), "its outages are not those of its samples"),
+        ("environment", lambda row: row["facts"].update(lbproof="9"), "lbproof of the environment is 9, but the run"),
+        ("environment", lambda row: row["facts"].update(implementation="acme 1"), "is acme 1, but the run began with "),
+        ("waited", lambda row: row.update(within=7.0), "the lab waited by restarted for 7 s, but its budget was 30 s"),
+        ("run.finished", dict.copy, ""),
+    ],
+)
+def test_what_happened_is_of_the_check_that_ran(
+    sample: Callable[[str], Sample], event: str, edit: Edit, says: str
+) -> None:
+    """Faults, timelines and observations lie within their check, and what is repeated is said alike."""
+    folder = sample("passed").folder
+    problems = verify.verify(forge_events(folder, edit, event=event))
+
+    assert (not problems) if not says else any(says in problem for problem in problems), problems
+
+
+def test_a_stage_takes_as_long_as_from_its_begin_to_its_end(whole: Path) -> None:
+    """Its seconds are compared with the moments of its events."""
+
+    def stretch(lines: list[str]) -> list[str]:
+        return [
+            line.replace('"seconds": 4.25', '"seconds": 400.0').replace('"seconds":4.25', '"seconds":400.0')
+            for line in lines
+        ]
+
+    problems = verify.verify(rewrite(whole, stretch))
+    assert any("stage boot took 400 s, but from its begin to its end there are" in problem for problem in problems)
 
 
 def test_a_run_takes_as_long_as_its_events(whole: Path) -> None:

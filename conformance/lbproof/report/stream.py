@@ -41,10 +41,12 @@ def order(text: bytes) -> Iterator[str]:
 class _Order:
     """What was read so far."""
 
-    began: dict[str, float] = field(default_factory=dict)
-    """Case whose check runs → moment of its start."""
-    waits: dict[str, list[model.Event]] = field(default_factory=dict)
-    """Case → its waits since the last verdict on it."""
+    began: dict[str, model.Event] = field(default_factory=dict)
+    """Case whose check runs → event of its start."""
+    told: dict[str, list[model.Event]] = field(default_factory=dict)
+    """Case → its other events since the last verdict on it."""
+    stages: dict[str, float] = field(default_factory=dict)
+    """Stage of the run → moment of its begin."""
     judged: dict[str, str] = field(default_factory=dict)
     """Case → its last verdict."""
     end: float | None = None
@@ -55,36 +57,65 @@ class _Order:
             case "run.finished":
                 self.end = event["t"]
             case "check.started":
-                self.began[event["case"]] = event["t"]
-            case "waited" if event["case"] is not None:
-                self.waits.setdefault(event["case"], []).append(event)
+                self.began[event["case"]] = event
             case "check.finished":
                 yield from self._verdict(event)
+            case "stage" if event["phase"] == "begin":
+                self.stages[event["name"]] = event["t"]
+            case "stage":
+                yield from self._stage(event)
+            case name if event.get("case") is not None:
+                if event["case"] not in self.began:
+                    yield f"{name} of {event['case']}, whose check does not run"
+                self.told.setdefault(event["case"], []).append(event)
+
+    def _stage(self, event: model.Event) -> Iterator[str]:
+        """Validate the end of a stage."""
+        lasted = event["t"] - self.stages.get(event["name"], event["t"])
+        if abs(event.get("seconds", lasted) - lasted) > _APART:
+            took = f"stage {event['name']} took {event['seconds']:g} s"
+            yield f"{took}, but from its begin to its end there are {lasted:g} s"
 
     def _verdict(self, event: model.Event) -> Iterator[str]:
         """Validate a verdict against the earlier events of its case."""
         name, verdict = event["case"], event["verdict"]
-        began, waits, judged = self.began.pop(name, None), self.waits.pop(name, []), self.judged.get(name)
+        began, told, judged = self.began.pop(name, None), self.told.pop(name, []), self.judged.get(name)
         self.judged[name] = verdict
         if judged is not None and began is None:
             yield f"{name} is {verdict}, was {judged}, but no check of it started in between"
         elif judged == Verdict.FAILED and verdict == Verdict.PASSED and not event.get("flaky"):
             yield f"{name} is passed, was failed, but is not marked flaky"
         if began is not None and event["node"]:
-            yield from _moments(event, began, waits)
+            if began["node"] != event["node"]:
+                yield f"{name} is judged by {event['node']}, but {began['node']} was started"
+            yield from _moments(event, began["t"], told)
 
 
-def _moments(event: model.Event, began: float, waits: list[model.Event]) -> Iterator[str]:
-    """Compare the times of a check and of its waits with the moments of its events."""
+def _moments(event: model.Event, began: float, told: list[model.Event]) -> Iterator[str]:
+    """Compare the times of a check and of what it did with the moments of its events."""
     name, lasted = event["case"], event["t"] - began
     if abs(event["seconds"] - lasted) > _APART:
         yield f"{name} took {event['seconds']:g} s, but from its start to its end there are {lasted:g} s"
-    for wait in waits:
-        what = f"{name} waited by {wait['budget']}"
-        if not began - _APART <= wait["t"] <= event["t"] + _APART:
-            yield f"{what} at {wait['t']:g} s, outside of its check"
-        elif wait["mode"] == "settles" and wait["took"] > wait["t"] - began + _APART:  # a watch may be older
-            yield f"{what} for {wait['took']:g} s, from before its check began"
+    for one in told:
+        if not began - _APART <= one["t"] <= event["t"] + _APART:
+            yield f"{one['event']} of {name} at {one['t']:g} s, outside of its check"
+        elif one["event"] == "waited" and one["mode"] == "settles" and one["took"] > one["t"] - began + _APART:
+            yield f"{name} waited by {one['budget']} for {one['took']:g} s, from before its check began"
+        elif one["event"] == "timeline" and one["outages"] != _outages(one["samples"]):
+            yield f"timeline of {name}: its outages are not those of its samples"
+
+
+def _outages(samples: list[list[Any]]) -> list[list[float]]:
+    """Return the outages of a timeline: from the first request without answer to the next answered one, or the last."""
+    found: list[list[float]] = []
+    down = False
+    for due, took, _ in samples:
+        if took is None and not down:
+            found.append([due, due])
+        if took is None or down:
+            found[-1][1] = due
+        down = took is None
+    return found
 
 
 def fields(run: model.Run) -> Iterator[str]:
@@ -96,7 +127,9 @@ def fields(run: model.Run) -> Iterator[str]:
             yield f"{model.EVENTS}: budget {name} is {seconds:g} s, but at most {BUDGETS[name].ceiling:g} s is allowed"
     for case in run.cases:
         yield from _judged(case, run)
+    yield from _facts(run)
     for wait in run.lab_waits:
+        yield from _in_force("the lab", wait, run.started)
         read = jsonreport.Wait(**{name: wait[name] for name in jsonreport.Wait.model_fields})
         yield from claims.wait_problems(model.EVENTS, read)
     if run.finished:
@@ -121,18 +154,32 @@ def _judged(case: model.Case, run: model.Run) -> Iterator[str]:
     """Validate the events of one case."""
     started = run.started
     for wait in case.waits:
-        in_force = started["budgets"].get(wait["budget"], wait["within"])
-        if wait["within"] != in_force:
-            yield (
-                f"{model.EVENTS}: {case.id} waited by {wait['budget']} for {wait['within']:g} s, "
-                f"but its budget was {in_force:g} s"
-            )
+        yield from _in_force(case.id, wait, started)
     if case.verdict in _CHECKED and not (case.began and case.node):
         yield f"{model.EVENTS}: {case.id} is {case.verdict}, but no check of it started"
     if case.verdict in _CHECKED and case.id not in started["selected"]:
         yield f"{model.EVENTS}: {case.id} is {case.verdict}, but was not selected"
     if case.verdict is Verdict.SKIPPED and case.id not in started["left_out"]:
         yield f"{model.EVENTS}: {case.id} is skipped, but was not excluded"
+
+
+def _in_force(who: str, wait: model.Event, started: model.Event) -> Iterator[str]:
+    """Compare the budget of a wait with the one that the run began with."""
+    in_force = started["budgets"].get(wait["budget"], wait["within"])
+    if wait["within"] != in_force:
+        yield (
+            f"{model.EVENTS}: {who} waited by {wait['budget']} for {wait['within']:g} s, "
+            f"but its budget was {in_force:g} s"
+        )
+
+
+def _facts(run: model.Run) -> Iterator[str]:
+    """Compare what the environment repeats of the beginning of the run."""
+    started, facts = run.started, run.environment
+    who = f"{started['implementation']} {started['version']}"
+    for name, right in (("implementation", who), ("lbproof", started["suite"])):
+        if facts.get(name, right) != right:
+            yield f"{model.EVENTS}: {name} of the environment is {facts[name]}, but the run began with {right}"
 
 
 def once(line: bytes) -> tuple[Any, str]:
