@@ -171,12 +171,12 @@ def _not_passed(run: Run, width: int) -> list[str]:
     unreached = [case for case in others if case.reason.startswith(NOT_REACHED)]
     listed = [case for case in others if case not in unreached or len(unreached) < _MANY]
     many = [cause.cases for cause in causes(run) if len(cause.cases) >= _MANY]
-    for case in (case for case in listed if not any(case in cases for cases in many)):
-        lines += _case(case, width)
     for first, *rest in (cases for cases in many if cases[0] in listed):
         text = f"… and {len(rest)} more for the same reason: {', '.join(case.id for case in rest)}"
         lines += _case(first, width)
-        lines += textwrap.wrap(text, width, initial_indent=" " * 6, subsequent_indent=" " * 8, max_lines=3)
+        lines += textwrap.wrap(text, width, initial_indent=" " * 6, subsequent_indent=" " * 8)
+    for case in (case for case in listed if not any(case in cases for cases in many)):
+        lines += _case(case, width)
     if len(unreached) >= _MANY:
         text = f"{len(unreached)} cases, from {unreached[0].id} on: {plain(unreached[0].reason)}"
         lines.append(f"    {GLYPHS[Verdict.ERROR]} " + _short(text, width - 6))
