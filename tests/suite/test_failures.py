@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
-from tests.suite.fake_lab import KUBECONFIG
 
 from lbproof.adapters.rendering import AdapterError
 from lbproof.lab.base import LabError
 from lbproof.run.failures import exit_code_of, is_install_failure
 from lbproof.spec import Exit
-from lbproof.witnesses.kube import ApiError, ApiUnreachable, Kube
+from lbproof.witnesses.kube import ApiError
 from lbproof.witnesses.stream import ProbeError
 from lbproof.witnesses.wait import EventuallyFailed
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @pytest.mark.parametrize(
@@ -37,16 +31,3 @@ def test_an_adapter_that_fails_is_no_fault_of_the_machine(
     """The implementation could not be installed then, as when the API server rejects its manifests."""
     assert exit_code_of(error) is code
     assert is_install_failure(error) is of_implementation
-
-
-def test_an_api_server_that_is_not_there_is_told_in_plain_words(tmp_path: Path) -> None:
-    """The system's reason, and nothing of the classes of the HTTP library."""
-    (tmp_path / "kubeconfig").write_text(KUBECONFIG)
-    kube = Kube(tmp_path / "kubeconfig")
-    with pytest.raises(ApiUnreachable) as caught:
-        kube.list("/api/v1/nodes")
-    kube.close()
-
-    assert str(caught.value) == (
-        "GET /api/v1/nodes: the API server at http://127.0.0.1:9 does not answer: Connection refused"
-    )

@@ -1,4 +1,4 @@
-"""Messages of checks are read by people who do not know Python."""
+"""Messages are read by people who do not know Python, nor its libraries."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import ast
 from pathlib import Path
 
 import pytest
+from tests.suite.fake_lab import KUBECONFIG
 
 from lbproof import checks
+from lbproof.witnesses.kube import ApiUnreachable, Kube
 
 HOME = Path(checks.__file__).parent
 CONTAINERS = (ast.List, ast.ListComp, ast.Dict, ast.DictComp, ast.Set, ast.SetComp, ast.Tuple)
@@ -29,4 +31,17 @@ def _is_container(part: ast.expr) -> bool:
         isinstance(part, CONTAINERS)
         or (isinstance(called, ast.Name) and called.id in MAKERS)
         or (isinstance(called, ast.Attribute) and called.attr in METHODS)
+    )
+
+
+def test_an_api_server_that_is_not_there_is_told_in_plain_words(tmp_path: Path) -> None:
+    """The system's reason, and nothing of the classes of the HTTP library."""
+    (tmp_path / "kubeconfig").write_text(KUBECONFIG)
+    kube = Kube(tmp_path / "kubeconfig")
+    with pytest.raises(ApiUnreachable) as caught:
+        kube.list("/api/v1/nodes")
+    kube.close()
+
+    assert str(caught.value) == (
+        "GET /api/v1/nodes: the API server at http://127.0.0.1:9 does not answer: Connection refused"
     )
