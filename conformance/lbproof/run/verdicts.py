@@ -154,5 +154,5 @@ def is_observation(error: BaseException, home: Path) -> bool:
 
 def _failure(error: BaseException) -> dict[str, Any]:
     if isinstance(error, WaitFailed):
-        return {"reason": first_line(error), "expected": error.what, "observed": error.seen}
+        return {"reason": error.reason, "expected": error.what, "observed": error.seen}
     return {"reason": first_line(error)}
