@@ -6,14 +6,17 @@ import math
 import re
 import xml.etree.ElementTree as ET
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.report import contrast
 
 from lbproof.report import svg
 from lbproof.report.svg import Scale
+from lbproof_perf import report
 from lbproof_perf.report import plots, timeline
 from lbproof_perf.results import Trial, TrialId
 
@@ -179,3 +182,13 @@ def test_a_picture_begins_with_what_was_first_seen() -> None:
     runs = timeline.columns(scale, np.array([0.1, 0.6]), np.array([2, 1]))
 
     assert [state for _, _, state in runs] == [2, 1]
+
+
+@pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])
+def test_every_text_of_the_page_has_contrast(scheme: int) -> None:
+    """On the page, on a card, and on the ground of its own tone."""
+    found = contrast.colours(Path(report.__file__).with_name("templates").joinpath("bench.html.j2").read_text())[scheme]
+    tones = ("passed", "failed", "quiet", "untestable")
+    pairs = [(text, ground) for text in (*tones, "ink", "soft") for ground in ("page", "card")]
+
+    assert contrast.poor(found, [*pairs, *((tone, f"{tone}-bg") for tone in tones)]) == {}

@@ -220,7 +220,7 @@ def _failed() -> Story:
         "failed",
         reason=f"one node answers for {ADDRESS}: not within 5 s",
         expected=f"one node answers for {ADDRESS}",
-        observed="+0.17 s ['w01', 'w02']",
+        observed="after 0.17 s: w01, w02",
     )
     story.fault("FAIL-01", 22.0, 30.0).timeline("FAIL-01", 20.0, 32.0, (22.1, 28.1))
     story.judged("FAIL-01", "failed", reason="an outage of 6.00 s", expected="at most 5 s", observed="6.00 s")

@@ -155,7 +155,7 @@ def is_violation(error: BaseException, home: Path) -> bool:
 def _failure(error: BaseException, home: Path) -> dict[str, Any]:
     found = {"reason": first_line(error), "where": _where(error, home)}
     if isinstance(error, WaitFailed):
-        found |= {"expected": error.what, "observed": error.seen}
+        found |= {"reason": error.reason, "expected": error.what, "observed": error.seen}
     return found
 
 
