@@ -3,8 +3,8 @@
 Whatever is written goes through one queue of objects, with backoff after a failed write. Services and pools are
 enqueued after each change, a Service also when an address or a pool becomes available that it may wait for. Decisions
 are made in one thread without a suspension point; only writes overlap. An address goes to another Service only when no
-status can show it for the former one: a write that the API server refused was never shown, one whose outcome is unknown
-may be until the Service is read again.
+status can show it for the former one. A status is written on condition that the Service has the version that was read.
+So its next version settles what became of a write: it shows what was written, or the write fails whenever it arrives.
 
 Before the first decision everything is listed. The address in a status is restored if a pool contains it or if the
 controller's own record confirms it (`lbproof_reference.retained`), and no node has it; a Service with another address
@@ -32,10 +32,12 @@ from lbproof_reference.nodes import node_addresses, relevant_fields
 from lbproof_reference.pools import parse_ip, parse_pools
 from lbproof_reference.reading import SkipLog
 from lbproof_reference.retained import RECORD, Retained, parse_record, read_record, record_key, write_record
-from lbproof_reference.services import ALLOCATED, FROM_POOL, assigned, ingress_ips, is_managed
+from lbproof_reference.services import ALLOCATED, FROM_POOL, assigned, ingress_ips, is_managed, shown_ips
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from lbproof_reference.pools import IP
 
 COMPONENT = "lbproof-controller"
 _SECRET = ("Secret", "lbproof-heartbeat")
@@ -47,11 +49,11 @@ _SECRET_SECONDS = 300.0  # seldom: an idle controller asks nothing of the API se
 """Period of the attempts to create a Secret that exists; as long new speaker Pods may wait after it was deleted."""
 _IP_MODE = "VIP"  # KEP-1860
 _CONFLICT = 409
-_NOT_FOUND = 404  # deleted; the watch reports it
+_NOT_FOUND = 404
 _REJECTED = (400, 413, 422)
-"""Status codes that depend on the object, so that a retry without a change fails again."""
+"""Status codes that depend on the object: with 404, a write to a watched one is repeated only after its next change."""
 _REFUSED = frozenset(range(400, 500)) - {408, 409, 429}
-"""Status codes after which nothing was written."""
+"""Status codes after which a status was not written, and its address is free; a conflict (409) keeps it for a retry."""
 
 log = structlog.get_logger()
 
@@ -65,8 +67,8 @@ class Controller:
         self._allocator = Allocator()
         self._queue = WorkQueue()
         self._pending: set[str] = set()
-        self._may_show: dict[str, set[str]] = {}
-        """Addresses (as text) that a Service's status may show by writes after it was last read."""
+        self._may_show: dict[str, set[IP]] = {}
+        """Addresses that a Service's status may show by writes since the version that was last read."""
         self._bad_pools: dict[str, str] = {}
         self._record: dict[str, str] = {}
         """Data of the ConfigMap of retained addresses, as last read or written."""
@@ -150,7 +152,7 @@ class Controller:
         recorded = parse_record(self._record, self._skip_log)
         for rank, key, text in sorted(found, key=lambda candidate: candidate[0]):
             with self._skip_log.reading("Service", key):
-                if self._allocator.ip_of(key) is None:
+                if self._allocator.allocation_of(key) is None:
                     self._restore_address(key, text, recorded.get(key), in_status=rank < 2)  # noqa: PLR2004 - above
 
     def _restore_address(self, key: str, text: str, recorded: Retained | None, *, in_status: bool) -> None:
@@ -164,8 +166,11 @@ class Controller:
         elif not self._allocator.assign(key, ip, pool):
             log.warning("address not restored: another Service has it", key=key, ip=text)
 
-    def _service_changed(self, key: str, _: Object | None) -> None:
+    def _service_changed(self, key: str, before: Object | None) -> None:
         self._may_show.pop(key, None)
+        now = self._objects("Service").get(key)
+        if before and (now is None or now["metadata"]["uid"] != before["metadata"]["uid"]):
+            self._release(key)
         if self.ready:
             self._queue.add(("Service", key))
 
@@ -173,11 +178,13 @@ class Controller:
         if not self.ready:
             return
         good, self._bad_pools = parse_pools(self._own("IPAddressPool").values())
+        before = self._allocator.allocations()
         self._allocator.set_pools(good, node_addresses(self._objects("Node").values(), self._skip_log))
         for key in self._objects("IPAddressPool"):
             self._queue.add(("IPAddressPool", key))
-        moving = {key for key, one in self._allocator.allocations.items() if self._allocator.is_of_node(one.ip)}
-        self._enqueue(self._pending | moving)
+        now = self._allocator.allocations()
+        of_nodes = {key for key, one in now.items() if self._allocator.is_of_node(one.ip)}
+        self._enqueue(self._pending | of_nodes | dict(now.items() - before.items()).keys())
         self._queue.add(_RECORD)
         self._changed.set()
 
@@ -202,7 +209,7 @@ class Controller:
             for key, obj in self._own("L2Advertisement").items():
                 with self._skip_log.reading("L2Advertisement", key):
                     advertisements.append(Advertisement(obj))
-            services, allocations = self._objects("Service"), self._allocator.allocations
+            services, allocations = self._objects("Service"), self._allocator.allocations()
             pools = {one.pool for one in allocations.values()}
             selected = {p for p in pools if any(one.selects_pool(p, labels.get(p, {})) for one in advertisements)}
             for key in allocations.keys() & services.keys():
@@ -218,7 +225,7 @@ class Controller:
         services = self._objects("Service")
         record = {
             record_key(key): str(Retained(uid=services[key]["metadata"]["uid"], ip=one.ip, pool=one.pool))
-            for key, one in self._allocator.allocations.items()
+            for key, one in self._allocator.allocations().items()
             if key in services and self._allocator.pool_holding(one.ip) is None
         }
         if record != self._record:
@@ -238,11 +245,11 @@ class Controller:
                 with self._skip_log.reading(kind, key):
                     await self._reconcilers[kind](key)
             except httpx.HTTPError as error:
-                failed = status_code(error) not in (_NOT_FOUND, *_REJECTED)
-                if status_code(error) in _REJECTED:
-                    self._skip_log.note(kind, key, f"the API server rejects what is written to it: {error!r}")
-                elif failed:
+                failed = kind not in self._informers or status_code(error) not in (_NOT_FOUND, *_REJECTED)
+                if failed:
                     log.warning("write failed", kind=kind, key=key, error=repr(error))
+                elif status_code(error) != _NOT_FOUND:
+                    self._skip_log.note(kind, key, f"the API server rejects what is written to it: {error!r}")
             self._queue.done(item, failed=failed)
 
     async def _report_pool(self, key: str) -> None:
@@ -283,46 +290,50 @@ class Controller:
         if is_new or assigned(service) != (ip, pool):
             await self._write(key, service, ip, pool)
         else:
-            self._release(key, {ip, *self._may_show.get(key, ())})
+            self._release(key, {parse_ip(ip), *self._shown(key)})
         if is_new:
             self._changed.set()
             log.info("assigned", key=key, ip=ip, pool=pool)
             self._recorder.event(service, "Normal", "IPAllocated", f'Assigned IP ["{ip}"]')
 
     async def _mark_pending(self, key: str, service: Object, reason: str) -> None:
-        """Report a reason once; remove a status or annotation that the allocator does not confirm."""
+        """Report a reason once; write the address that the Service keeps, or remove what the status shows."""
         self._pending.add(key)
-        held = self._allocator.ip_of(key)
-        if held is None or self._allocator.is_of_node(held):
-            if ingress_ips(service) or any(assigned(service)):
-                await self._write(key, service, None, None)
-            self._release(key)
         message = f'Failed to allocate IP for "{key}": {reason}'
         self._skip_log.note("Service", self._about(service), message, "AllocationFailed")
+        held = self._allocator.allocation_of(key)
+        if held and not self._allocator.is_of_node(held.ip):
+            await self._assign(key, service, str(held.ip), held.pool)
+            return
+        if ingress_ips(service) or any(assigned(service)):
+            await self._write(key, service, None, None)
+        self._release(key, self._shown(key))
 
     async def _write(self, key: str, service: Object, ip: str | None, pool: str | None) -> None:
-        """Write status and annotations in one PATCH, and release the addresses that the status cannot show.
-
-        The uid makes the request fail if the Service was replaced by another one of the same name.
-        """
+        """Write status and annotations in one PATCH, and release the addresses that the status cannot show."""
         meta = service["metadata"]
-        body: Object = {
-            "metadata": {"uid": meta["uid"], "annotations": {FROM_POOL: pool, ALLOCATED: ip}},
-            "status": {"loadBalancer": {"ingress": [{"ip": ip, "ipMode": _IP_MODE}] if ip else None}},
-        }
         path = f"/api/v1/namespaces/{meta['namespace']}/services/{meta['name']}/status"
-        written = {ip} if ip else set()
+        written, before = {parse_ip(ip)} if ip else set(), self._shown(key)
         try:
-            await self._kube.call("PATCH", path, body)
+            await self._kube.call("PATCH", path, _status_patch(service, ip, pool))
         except httpx.HTTPError as error:
-            if status_code(error) not in _REFUSED:
-                self._may_show.setdefault(key, set()).update(written)
-            self._release(key, {*ingress_ips(service), *self._may_show.get(key, ())})
+            self._written(key, service, before if status_code(error) in _REFUSED else before | written)
             raise
-        self._may_show[key] = written
-        self._release(key, written)
+        self._written(key, service, written)
 
-    def _release(self, key: str, keep: Iterable[str] = ()) -> None:
+    def _written(self, key: str, service: Object, may_show: set[IP]) -> None:
+        """Note what the status may show after a write to this version of a Service, and release the rest."""
+        now = self._objects("Service").get(key)
+        if now and now["metadata"]["resourceVersion"] == service["metadata"]["resourceVersion"]:
+            self._may_show[key] = may_show
+        self._release(key, may_show | self._shown(key))
+
+    def _shown(self, key: str) -> set[IP]:
+        """Return the addresses that the status of a Service may show."""
+        service = self._objects("Service").get(key)
+        return self._may_show.get(key, shown_ips(service) if service else set())
+
+    def _release(self, key: str, keep: Iterable[IP] = ()) -> None:
         """Release the addresses of a Service but those to keep, and let pending Services try again."""
         if released := self._allocator.release(key, set(keep)):
             log.info("released", key=key, ips=[str(ip) for ip in released])
@@ -344,3 +355,14 @@ class Controller:
             if status_code(error) != _CONFLICT:
                 raise
         asyncio.get_running_loop().call_later(_SECRET_SECONDS, self._queue.add, _SECRET)
+
+
+def _status_patch(service: Object, ip: str | None, pool: str | None) -> Object:
+    """Return a merge patch of the status and annotations of this version of a Service."""
+    return {
+        "metadata": {
+            **{field: service["metadata"][field] for field in ("uid", "resourceVersion")},
+            "annotations": {FROM_POOL: pool, ALLOCATED: ip},
+        },
+        "status": {"loadBalancer": {"ingress": [{"ip": ip, "ipMode": _IP_MODE}] if ip else None}},
+    }
