@@ -170,6 +170,7 @@ def test_a_slope_is_told_for_what_a_reader_counts() -> None:
     rising = [(float(at), 2.0 + 0.001 * at) for at in (10, 100, 1000)]
 
     assert plots.slope_text(rising, 1000, "rest_controller_cpu_cores") == "+1 per 1,000, R² 1.000"
+    assert plots.slope_text(rising[:2], 1000, "rest_controller_cpu_cores").endswith(" per 1,000, two points")
     assert plots.slope_text([(1.0, 5.0), (9.0, 5.0)], 1, "rest_speakers_cpu_cores") == "flat"
     assert plots.slope_text([(1.0, 5.0)], 1, "rest_speakers_cpu_cores") == "too few points for a slope"
 

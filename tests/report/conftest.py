@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import pytest
 
+from lbproof.report import bundle
 from lbproof.spec import BUDGETS, PROFILES, REQUIREMENTS, SPEC_VERSION, Conclusion, Exit, lacking
 from lbproof.spec.events import FORMAT
 from lbproof.spec.requirements import needs_of
@@ -379,3 +380,11 @@ class Page(HTMLParser):
 def page() -> Callable[[str], Page]:
     """Read an HTML page."""
     return Page
+
+
+@pytest.fixture
+def whole(sample: Callable[[str], Sample]) -> Path:
+    """The folder of a conformant run over a whole profile, its reports made."""
+    folder = sample("whole").folder
+    bundle.write(folder)
+    return folder

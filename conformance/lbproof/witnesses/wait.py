@@ -29,11 +29,11 @@ _SHOWN = 12
 """Maximum number of distinct values in a message."""
 
 
-class Observation(AssertionError):  # noqa: N818 - a verdict, as pytest's own failures are
+class Violation(AssertionError):  # noqa: N818 - a verdict, as pytest's own failures are
     """Something was observed that a requirement forbids; raised outside the modules of checks, which assert."""
 
 
-class WaitFailed(Observation):
+class WaitFailed(Violation):
     """A condition did not become true or did not stay true."""
 
     def __init__(self, what: str, how: str, observed: list[tuple[float, str]]) -> None:
