@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from lbproof.files import not_plain, point, write_whole
-from lbproof.report.text import printable
 from lbproof.spec import BadOption
+from lbproof.text import printable
 from lbproof.witnesses.clock import Clock
 
 if TYPE_CHECKING:

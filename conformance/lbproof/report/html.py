@@ -11,9 +11,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from lbproof.report import causes, pictures, replay, terminal
-from lbproof.report.text import words
 from lbproof.spec import AREAS, Conclusion, Level, Verdict
 from lbproof.spec.requirements import of_case
+from lbproof.text import words
 
 if TYPE_CHECKING:
     from lbproof.report.model import Case, Run

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from lbproof.report import replay
 from lbproof.report.causes import causes
-from lbproof.report.text import plain
 from lbproof.spec import NOT_REACHED, Conclusion, Level, Verdict
 from lbproof.spec.requirements import sentence
+from lbproof.text import plain
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from lbproof.adapters.base import WorkloadRole
 from lbproof.context import CannotShow, proves
 from lbproof.lab.base import Capability
-from lbproof.report.text import words
 from lbproof.spec import Untestable
+from lbproof.text import words
 from lbproof.witnesses import neighbour
 from lbproof.witnesses.prober import Prober, first_outage, longest, steady
 from lbproof.witnesses.wait import EventuallyFailed

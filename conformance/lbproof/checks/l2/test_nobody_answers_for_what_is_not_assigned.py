@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from lbproof.adapters.base import Cause
 from lbproof.context import proves
-from lbproof.report.text import words
 from lbproof.spec.families import family_of
+from lbproof.text import words
 
 if TYPE_CHECKING:
     from lbproof.context import CheckContext
