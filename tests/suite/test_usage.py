@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, cast
 import click
 import pytest
 from click.testing import CliRunner
-from tests.suite.test_command import FAILS, HEAD, PASSES
+from tests.suite.sources import FAILS, HEAD, PASSES
 
 from lbproof.environment import VARIABLES
 from lbproof.lab import registry
