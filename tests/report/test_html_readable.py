@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.report import contrast
 
-from lbproof.report import html, model
+from lbproof.report import html, model, replay
 from lbproof.spec import REQUIREMENTS, Conclusion
 
 if TYPE_CHECKING:
@@ -74,6 +74,15 @@ def test_each_failure_has_its_command(begin: Callable[..., Story], arp: Frames, 
 
     assert "lbproof run POOL-01 --implementation acme_lb:Acme" in told.text
     assert told.text.count("--implementation acme_lb:Acme") == 2 * 29 + 1
+
+
+def test_a_command_keeps_what_can_change_a_verdict() -> None:
+    """Options of a lab provider too; not what chose the cases or the place."""
+    given = ["L2", "--topology=three", "--keep", "--node-image", "acme:1", "--labs", "2", "--small", "--", "-x"]
+
+    told = replay.command({"command": ["lbproof", "run", *given], "implementation": "reference"}, "L2-01")
+
+    assert told == "lbproof run L2-01 --topology three --node-image acme:1 --small"
 
 
 def test_a_text_is_told_once(sample: Callable[[str], Sample], page: Callable[[str], Page]) -> None:

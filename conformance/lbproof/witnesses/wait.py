@@ -205,13 +205,9 @@ class Waiter:
         since: float | None = None,
         every: float = EVERY * 2,
         show: Callable[[T], str] = words,
-        follows: str = "",
     ) -> T:
-        """Run `consistently` for a named budget, or longer (`Budget.follows`); return the last value.
-
-        `follows`: budget of the wait for the opposite, if it is another one than that of the budget.
-        """
-        slowest = self._slowest.get(follows or _budget(budget).follows, 0.0)
+        """Run `consistently` for a named budget, or longer (`Budget.follows`); return the last value."""
+        slowest = self._slowest.get(_budget(budget).follows, 0.0)
         during = max(self.budget(budget), min(slowest, _budget(budget).ceiling))
         try:
             done = consistently(look, good, what=what, during=during, since=since, every=every, show=show)

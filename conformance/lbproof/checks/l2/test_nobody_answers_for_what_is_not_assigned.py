@@ -38,8 +38,6 @@ def test_nobody_answers_for_a_refused_address(check: CheckContext) -> None:
 @proves("L2-04", "c")
 def test_nobody_answers_for_a_pool_that_is_not_advertised(check: CheckContext) -> None:
     """No host answers for an address of a pool without advertisement, while another pool is announced."""
-    check.pool(1)
-    check.announcer(check.assigned(check.service("heard", serving=True)))
     quiet = check.pool(1, advertised=False)
     address = check.assigned(check.service("quiet", serving=True))
     assert address in quiet.addresses
