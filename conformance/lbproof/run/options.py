@@ -61,6 +61,8 @@ class Options(BaseModel):
     """Budget name → seconds."""
     labs: int = Field(default=0, ge=0, le=16)
     """Number of parallel labs; 0 chooses by cores and memory."""
+    seed: int = Field(default=0, ge=0)
+    """What checks draw sizes and orders from; 0 chooses one, which is in the events of the run."""
     components: Path | None = None
     results: Path = Path("lbproof-results")
     sign: Path | None = None
