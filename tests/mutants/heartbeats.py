@@ -229,6 +229,40 @@ def all_that_wait_for_a_successor_answer() -> None:
 
 
 @fault(
+    uncaught="no case changes who may announce an address while a node is cut from the API server",
+    test="test_handover.py::test_a_station_with_an_old_list_answers_alone_until_it_says_that_its_list_is_old",
+)
+def claims_count_if_own_list_allows() -> None:
+    """Two nodes, of which each knows only itself as allowed, both answer for as long as their lists differ."""
+    real = plan.plan
+
+    def allowed(view: plan.SegmentView) -> plan.Plan:
+        peers = {
+            name: replace(
+                peer,
+                claims={
+                    address: claim
+                    for address, claim in peer.claims.items()
+                    if (offer := view.desired.get(address)) and offer.allows(*name)
+                },
+            )
+            for name, peer in view.peers.items()
+        }
+        return real(replace(view, peers=peers))
+
+    patch(segment, "plan", allowed)
+
+
+@fault(
+    uncaught="no case changes who may announce an address while a node is cut from the API server",
+    test="test_handover.py::test_a_station_with_an_old_list_answers_alone_until_it_says_that_its_list_is_old",
+)
+def outdated_station_keeps_addresses() -> None:
+    """A node that is cut from the API server keeps an address for ever that others may announce and it may not."""
+    patch(segment.Segment, "set_outdated", lambda _self, _outdated: None)
+
+
+@fault(
     uncaught="no case has so many addresses that the order of takeovers shows",
     test="test_many_stations.py::test_the_addresses_of_a_dead_peer_are_decided_first",
 )

@@ -97,6 +97,38 @@ def test_of_several_that_wait_for_a_successor_one_answers(lan: SimulatedLan) -> 
     assert lan.answerers(FIRST) == [successor]
 
 
+def test_a_station_with_an_old_list_answers_alone_until_it_says_that_its_list_is_old(lan: SimulatedLan) -> None:
+    """Who announces an address by an old list goes on, alone, until its heartbeats say that the list is outdated."""
+    (old,) = lan.answerers(FIRST)
+    lan.set_desired({FIRST: offer(old)}, old)
+    current = [node for node in NODES if node != old]
+    lan.set_desired({FIRST: offer(*current)}, *current)
+    lan.run(10)
+    within(lan.double, 0)
+    within(lan.silent, 0)
+    assert lan.answerers(FIRST) == [old]
+
+    lan.of(old).segment.set_outdated(True)
+    lan.run(10)
+    within(lan.double, INTERVAL)
+    within(lan.silent, 0)
+    assert lan.answerers(FIRST)[0] in current
+
+    lan.of(old).segment.set_outdated(False)
+    lan.run(10)
+    within(lan.double, 0)
+    within(lan.silent, 0)
+
+
+def test_outdated_lists_that_agree_move_nothing(lan: SimulatedLan) -> None:
+    """When the API server is away, for one station or for all, every address stays where it is."""
+    before = {address: lan.answerers(address) for address in ADDRESSES}
+    for count in (1, 2, 3):
+        lan.of(NODES[count - 1]).segment.set_outdated(True)
+        lan.run(1)
+        assert before == {address: lan.answerers(address) for address in ADDRESSES}
+
+
 def test_without_a_successor_there_is_no_wait(lan: SimulatedLan) -> None:
     """An address that no node may announce, or that was removed, is withdrawn at once."""
     lan.set_desired({FIRST: offer("elsewhere"), ADDRESSES[1]: None})

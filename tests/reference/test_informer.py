@@ -130,6 +130,22 @@ def test_a_list_that_comes_again_is_compared_at_any_depth(tmp_path: Path, depth:
     asyncio.run(follow())
 
 
+def test_an_informer_knows_whether_it_is_cut_from_the_api_server(tmp_path: Path) -> None:
+    """It is cut from the moment that a watch or a list fails until a watch is open again, even if nothing happens."""
+
+    async def follow() -> None:
+        api = ScriptedApi(tmp_path, [], [b"?\n"])
+        async with following(api) as informer:
+            seen = list[bool]()
+            async with asyncio.timeout(20):
+                while seen != [False, True, False]:
+                    seen += [informer.is_cut] if seen[-1:] != [informer.is_cut] else []
+                    await asyncio.sleep(0.001)
+        assert len(api.watched) == 2
+
+    asyncio.run(follow())
+
+
 class ShortPauses:
     """The module asyncio as the informer sees it, with a `sleep` that records its argument and soon returns."""
 

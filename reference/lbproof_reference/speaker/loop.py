@@ -58,6 +58,8 @@ class Config:
     """Called with the Service of each acquired address."""
     on_conflict: Callable[[str, str], None]
     """Called with a Service and a message when another host uses one of its addresses."""
+    is_outdated: Callable[[], bool] = lambda: False
+    """Whether this node is cut from the API server, asked with each heartbeat."""
     interfaces: Sequence[str] = ("*",)
     """Patterns (fnmatch) of the interfaces that are used."""
 
@@ -176,6 +178,7 @@ class SegmentSpeaker:
             log.info("peer dead", interface=self.link.name, node=peer.node, peer_interface=peer.interface)
         if now >= self._heartbeat_due:
             self._heartbeat_due = max(self._heartbeat_due + self._config.interval, now)
+            self.segment.set_outdated(self._config.is_outdated())
             self._send_heartbeats(now, beat=True)
         self._reconcile(now)
 

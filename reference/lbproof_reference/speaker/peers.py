@@ -129,16 +129,16 @@ class Peers:
             self.changed = True
         elif heartbeat.sequence <= peer.sequence or (echo and sent is None):
             return None
-        before = (peer.leaving, peer.subnets)
+        before = (peer.leaving, peer.outdated, peer.subnets)
         peer.sequence, peer.frame, peer.mac = heartbeat.sequence, frame, heartbeat.mac
-        peer.leaving, peer.subnets, peer.dead_interval = heartbeat.leaving, heartbeat.subnets, dead_interval
-        peer.until = now + dead_interval
+        peer.leaving, peer.outdated, peer.subnets = heartbeat.leaving, heartbeat.outdated, heartbeat.subnets
+        peer.dead_interval, peer.until = dead_interval, now + dead_interval
         if not heartbeat.relayed:
             peer.direct_until = now + dead_interval / 2
         peer.receives = sent is None and (peer.receives or heartbeat.receives)
         if sent is not None:
             peer.echoed, peer.hears_until = max(peer.echoed, sent), peer.until
-        self.changed |= peer.judge(now) or before != (peer.leaving, peer.subnets)
+        self.changed |= peer.judge(now) or before != (peer.leaving, peer.outdated, peer.subnets)
         lists = {one: echo.direct for one, echo in heartbeat.heard.items()}
         self._is_stale |= lists != peer.lists
         peer.lists = lists
