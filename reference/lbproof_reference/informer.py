@@ -19,7 +19,7 @@ from lbproof_reference.reading import MALFORMED_OBJECT, SkipLog
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_PAGE = 100  # parsing a page takes milliseconds, in which no heartbeat is sent
+_PAGE = 20  # objects, each of 1.5 MB at most, that are in memory at once as text
 _RETRY_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0)
 _LASTED_SECONDS = 5.0
 """Duration of a list and a watch after which their end is no failure."""

@@ -90,7 +90,7 @@ class Kube:
             method, path, content=content, params=params, headers={"Content-Type": kind}
         )
         response.raise_for_status()
-        answer: Object = parse(response.content)
+        answer: Object = await parse(response.content)
         return answer
 
     async def lines(self, path: str, opened: Callable[[], None], **params: str | int) -> AsyncGenerator[Any, None]:
@@ -108,5 +108,5 @@ class Kube:
                 begin, *more = chunk.split(b"\n")
                 line.append(begin)
                 for rest in more:
-                    yield parse(b"".join(line))
+                    yield await parse(b"".join(line))
                     line = [rest]

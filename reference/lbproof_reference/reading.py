@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
 MALFORMED_OBJECT = (LookupError, TypeError, ValueError, AttributeError, RecursionError)
 """Exceptions raised by reading an object that does not match its schema."""
 
 _DEEPEST = 100
 """Nesting levels kept of JSON that is too deep for the parser; fields used here are less than half as deep."""
-_TOKEN = re.compile(rb'[\[\]{}]|(?:[^"\[\]{}]++|"(?:[^"\\]++|\\.)*+")++')
+_AT_ONCE = 1 << 17
+"""Size (bytes) up to which JSON is parsed in one go, in a few milliseconds."""
+_STEP = 1000
+"""Tokens parsed per event loop iteration."""
+_TOKEN = re.compile(r'[\[\]{},:]|"(?:[^"\\]++|\\.)*+"|[^\[\]{},:"\s]++|"')
 _MAX_ENTRIES = 10_000
 _LONGEST = 1024
 """Characters of a message, as many as an Event may have."""
@@ -25,30 +30,65 @@ _LONGEST = 1024
 log = structlog.get_logger()
 
 
-def parse(text: bytes) -> Any:  # noqa: ANN401 - JSON
-    """Parse JSON of any depth; levels too deep for the parser are replaced by null. Raises ValueError.
+async def parse(text: bytes) -> Any:  # noqa: ANN401 - JSON
+    """Parse JSON of any size and depth, while other tasks run. Raises ValueError.
 
-    The API server accepts objects nested 10,000 levels deep, and any author may write `managedFields`.
+    The API server accepts objects of 1.5 MB that are nested 10,000 levels deep, and any author may write
+    `managedFields`. In what is large or deep, these and levels that are too deep are replaced by null.
     """
-    try:
-        return json.loads(text)
-    except RecursionError:
-        return json.loads(_shallow(text))
+    if len(text) <= _AT_ONCE:
+        with suppress(RecursionError):
+            return json.loads(text)
+    steps = _parse_in_steps(text.decode())
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value
+        await asyncio.sleep(0)
 
 
-def _shallow(text: bytes) -> bytes:
-    """Replace each object or array below `_DEEPEST` levels by null, without recursion."""
-    depth = 0
-
-    def keep(match: re.Match[bytes]) -> bytes:
-        nonlocal depth
-        token, outer = match[0], depth
-        depth += (token in b"[{") - (token in b"]}")
-        if max(outer, depth) <= _DEEPEST:
-            return token
-        return b"null" if outer == _DEEPEST < depth else b""
-
-    return _TOKEN.sub(keep, text)
+def _parse_in_steps(text: str) -> Generator[None, None, Any]:
+    """Parse JSON without recursion, and return it; yield after each `_STEP` tokens."""
+    found: list[Any] = []
+    parents: list[Any] = [found]
+    names: list[str | None] = [None]  # of the members that are read; None in arrays
+    skipped, is_due = 0, True  # levels of what is skipped, and whether a value or a name is due
+    for number, match in enumerate(_TOKEN.finditer(text), 1):
+        if number % _STEP == 0:
+            yield
+        token, parent, name = match[0], parents[-1], names[-1]
+        if skipped:
+            skipped += (token in "{[") - (token in "}]")
+        elif is_due and token not in ",:}]":
+            skipped = int(token in "{[" and (name == "managedFields" or len(parents) > _DEEPEST))
+            is_container = token in "{[" and not skipped
+            value: Any = ({} if token == "{" else []) if is_container else None if skipped else json.loads(token)
+            if isinstance(parent, list):
+                parent.append(value)
+            elif name is not None:
+                parent[name], names[-1] = value, None
+            elif isinstance(value, str):
+                names[-1] = value
+            else:
+                raise ValueError(f"malformed JSON at character {match.start()}")
+            is_due = is_container
+            if is_container:
+                parents.append(value)
+                names.append(None)
+        elif parent is found or not (
+            (token == ("," if name is None else ":") and not is_due)
+            or (token == ("]" if isinstance(parent, list) else "}") and name is None and not (is_due and parent))
+        ):
+            raise ValueError(f"malformed JSON at character {match.start()}")
+        else:
+            is_due = token in ",:"
+            if not is_due:
+                parents.pop()
+                names.pop()
+    if is_due or skipped or len(parents) > 1:
+        raise ValueError("malformed JSON: it ends too early")
+    return found[0]
 
 
 class SkipLog:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import itertools
 import json
@@ -125,7 +126,7 @@ class ApiServer:
         )
         if response.is_error:
             raise AssertionError(f"{method} {path}: {response.status_code} {response.text}")
-        answer: Object = parse(response.content)
+        answer: Object = asyncio.run(parse(response.content))
         return answer
 
     def install(self) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tests.reference.scripted_api import ScriptedApi
 
 from lbproof_reference.informer import Informer
@@ -181,11 +183,66 @@ def test_watches_that_end_at_once_are_repeated_with_growing_pauses(
     assert pauses.asked[4] > pauses.asked[0] > 0
 
 
-def test_json_is_read_as_it_is_but_for_what_lies_too_deep() -> None:
-    """Brackets and escapes in strings do not count as nesting."""
-    fine = {"a": ['[{"\\', {"b": None}], "c": "}]"}
+def read(text: str) -> object:
+    """Return what the JSON says."""
+    return asyncio.run(parse(text.encode()))
 
-    assert parse(json.dumps(fine).encode()) == fine
-    assert parse(b'{"fine":' + json.dumps(fine).encode() + b',"deep":' + nested(5000).encode() + b"}")["fine"] == fine
-    with pytest.raises(ValueError, match="line 1"):
-        parse(b'{"a":' + b"[" * 5000)
+
+def test_json_is_read_as_it_is_but_for_what_lies_too_deep() -> None:
+    """Brackets and escapes in strings do not count as nesting; the fields of managers are left out."""
+    fine = {"a": ['[{"\\', {"b": None}], "c": "}]"}
+    text = json.dumps(fine)
+
+    assert read(text) == fine
+    found = read(f'{{"fine":{text},"deep":{nested(5000)},"managedFields":[{text}],"last":[]}}')
+    assert isinstance(found, dict)
+    assert (found["fine"], found["managedFields"], found["last"]) == (fine, None, [])
+    with pytest.raises(ValueError, match="ends too early"):
+        read('{"a":' + "[" * 5000)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=3), inner, max_size=4),
+)
+
+
+@given(JSON, st.sampled_from((None, 2)), st.lists(st.tuples(st.integers(0), st.sampled_from('{}[],:"1a ')), max_size=2))
+def test_large_json_is_read_and_refused_as_small(value: object, indent: int | None, changes: list[Any]) -> None:
+    """What is parsed in steps is what is parsed in one go, and malformed JSON is refused by both."""
+    text = json.dumps(value, indent=indent)
+    for number, character in changes:
+        text = text[: number % len(text)] + character + text[number % len(text) + 1 :]
+    try:
+        known = json.loads(text)
+    except ValueError:
+        known = ValueError
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("lbproof_reference.reading._AT_ONCE", 0)
+        if known is ValueError:
+            with pytest.raises(ValueError, match=r"."):
+                read(text)
+        else:
+            assert read(text) == known
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        service("a", 1, managed=nested(1200)[:-1] + ',{"f:a":{}}' * 100_000 + "]"),
+        f'{{"items":[{",".join(service("a", 1, "x" * 2000) for _ in range(1000))}]}}',
+    ],
+    ids=["object", "list"],
+)
+def test_other_tasks_run_while_something_large_is_parsed(text: str) -> None:
+    """Between two turns of another task, such as the one that sends heartbeats, a part of the text is parsed."""
+
+    async def count() -> int:
+        turns = 0
+        parsing = asyncio.create_task(parse(text.encode()))
+        while not parsing.done():
+            await asyncio.sleep(0)
+            turns += 1
+        return turns
+
+    assert asyncio.run(count()) > text.count(":") / 1000
