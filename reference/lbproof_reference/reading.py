@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Callable, Iterator
 
 MALFORMED_OBJECT = (LookupError, TypeError, ValueError, AttributeError, RecursionError)
 """Exceptions raised by reading an object that does not match its schema."""
@@ -22,6 +22,7 @@ _AT_ONCE = 1 << 17
 """Size (bytes) up to which JSON is parsed in one go, in a few milliseconds."""
 _STEP = 1000
 """Tokens parsed per event loop iteration."""
+_CLOSE = {"{": "}", "[": "]"}
 _TOKEN = re.compile(r'[\[\]{},:]|"(?:[^"\\]++|\\.)*+"|[^\[\]{},:"\s]++|"')
 _MAX_ENTRIES = 10_000
 _LONGEST = 1024
@@ -39,56 +40,66 @@ async def parse(text: bytes) -> Any:  # noqa: ANN401 - JSON
     if len(text) <= _AT_ONCE:
         with suppress(RecursionError):
             return json.loads(text)
-    steps = _parse_in_steps(text.decode())
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            return end.value
-        await asyncio.sleep(0)
-
-
-def _parse_in_steps(text: str) -> Generator[None, None, Any]:
-    """Parse JSON without recursion, and return it; yield after each `_STEP` tokens."""
-    found: list[Any] = []
-    parents: list[Any] = [found]
-    names: list[str | None] = [None]  # of the members that are read; None in arrays
-    skipped, is_due = 0, True  # levels of what is skipped, and whether a value or a name is due
-    for number, match in enumerate(_TOKEN.finditer(text), 1):
+    builder = _Builder()
+    for number, match in enumerate(_TOKEN.finditer(text.decode()), 1):
+        builder.add(match[0])
         if number % _STEP == 0:
-            yield
-        token, parent, name = match[0], parents[-1], names[-1]
-        if skipped:
-            skipped += (token in "{[") - (token in "}]")
-        elif is_due and token not in ",:}]":
-            skipped = int(token in "{[" and (name == "managedFields" or len(parents) > _DEEPEST))
-            is_container = token in "{[" and not skipped
-            value: Any = ({} if token == "{" else []) if is_container else None if skipped else json.loads(token)
-            if isinstance(parent, list):
-                parent.append(value)
-            elif name is not None:
-                parent[name], names[-1] = value, None
-            elif isinstance(value, str):
-                names[-1] = value
-            else:
-                raise ValueError(f"malformed JSON at character {match.start()}")
-            is_due = is_container
-            if is_container:
-                parents.append(value)
-                names.append(None)
-        elif parent is found or not (
-            (token == ("," if name is None else ":") and not is_due)
-            or (token == ("]" if isinstance(parent, list) else "}") and name is None and not (is_due and parent))
-        ):
-            raise ValueError(f"malformed JSON at character {match.start()}")
+            await asyncio.sleep(0)
+    return builder.value()
+
+
+class _Builder:
+    """JSON value that is built token by token, without recursion; `add` and `value` raise ValueError."""
+
+    def __init__(self) -> None:
+        self._root: list[Any] = []
+        self._parents: list[Any] = [self._root]
+        self._names: list[str | None] = [None]  # of the members that are read; None in arrays
+        self._skipped = 0  # levels
+        self._is_due = True  # whether a value or a name may follow
+
+    def add(self, text: str) -> None:
+        """Read the next token."""
+        parent, name = self._parents[-1], self._names[-1]
+        if self._skipped:
+            self._skipped += (text in "{[") - (text in "}]")
+        elif self._is_due and text not in ",:}]":
+            self._add_value(text, parent, name)
+        elif parent is self._root:
+            raise ValueError(f"malformed JSON: {text} after its end")
+        elif text == ("," if name is None else ":") and not self._is_due:
+            self._is_due = True
+        elif text == ("]" if isinstance(parent, list) else "}") and name is None and not (self._is_due and parent):
+            self._parents.pop()
+            self._names.pop()
+            self._is_due = False
         else:
-            is_due = token in ",:"
-            if not is_due:
-                parents.pop()
-                names.pop()
-    if is_due or skipped or len(parents) > 1:
-        raise ValueError("malformed JSON: it ends too early")
-    return found[0]
+            raise ValueError(f"malformed JSON: unexpected {text[:80]}")
+
+    def _add_value(self, text: str, parent: Any, name: str | None) -> None:  # noqa: ANN401 - array or object
+        opens, value = text in "{[", None
+        if opens and (name == "managedFields" or len(self._parents) > _DEEPEST):
+            self._skipped, opens = 1, False
+        else:
+            value = json.loads(text + _CLOSE.get(text, ""))
+        if isinstance(parent, list):
+            parent.append(value)
+        elif name is not None:
+            parent[name], self._names[-1] = value, None
+        elif isinstance(value, str):
+            self._names[-1] = value
+        else:
+            raise ValueError(f"malformed JSON: {text[:80]} is no name")
+        self._is_due = opens
+        if opens:
+            self._parents.append(value)
+            self._names.append(None)
+
+    def value(self) -> Any:  # noqa: ANN401 - JSON
+        """Return the value that is complete."""
+        if self._is_due or self._skipped or len(self._parents) > 1:
+            raise ValueError("malformed JSON: it ends too early")
+        return self._root[0]
 
 
 class SkipLog:
