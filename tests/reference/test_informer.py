@@ -7,6 +7,7 @@ import json
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -146,6 +147,19 @@ def test_an_informer_knows_whether_it_is_cut_from_the_api_server(tmp_path: Path)
         assert len(api.watched) == 2
 
     asyncio.run(follow())
+
+
+def test_an_answer_that_is_no_json_is_an_error_of_the_request(tmp_path: Path) -> None:
+    """A write whose answer is not JSON has failed, and is not taken for a malformed object."""
+
+    async def ask() -> None:
+        async with ScriptedApi(tmp_path, ["?"], []) as api:
+            kube = Kube(api.url, api.account)
+            with pytest.raises(httpx.DecodingError, match="not JSON"):
+                await kube.call("GET", "/objects")
+            await kube.close()
+
+    asyncio.run(ask())
 
 
 class ShortPauses:
