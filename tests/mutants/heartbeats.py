@@ -180,9 +180,9 @@ def suspension_counts_as_waiting() -> None:
     """A speaker that was suspended passes a station over whose claim arrived meanwhile, and answers beside it."""
     real = segment.Segment.on_suspend
 
-    def on_suspend(self: segment.Segment, now: float) -> None:
+    def on_suspend(self: segment.Segment, now: float, late: float) -> None:
         awaited = self._awaited
-        real(self, now)
+        real(self, now, late)
         self._awaited = awaited
 
     patch(segment.Segment, "on_suspend", on_suspend)
@@ -255,6 +255,46 @@ def claims_count_if_own_list_allows() -> None:
         return real(replace(view, peers=peers))
 
     patch(segment, "plan", allowed)
+
+
+@fault(
+    uncaught="no case stalls a node again and again for less than a dead interval",
+    test="test_handover.py::test_short_stalls_postpone_a_takeover_by_their_own_time_alone",
+)
+def short_stalls_restart_timers() -> None:
+    """A node that stalls for 0.1 s again and again never takes over from a dead one."""
+    real = peers.Peers.delay_timers
+    patch(peers.Peers, "delay_timers", lambda self, now, _: real(self, now, math.inf))
+
+
+@fault(
+    uncaught="no case suspends a node within three seconds of a takeover and looks at announcements without answers",
+    test="test_bursts.py::test_a_suspended_speaker_announces_nothing_that_it_does_not_answer",
+)
+def announces_without_answering() -> None:
+    """A node that was suspended announces addresses that it does not answer, since others took them over."""
+
+    def announce(self: speaker.SegmentSpeaker, addresses: tuple[bytes, ...]) -> None:
+        for address in addresses:
+            if address in self.segment.claims:
+                for frame in speaker.announcements(address, self.link.mac):
+                    self._wire.send_arp(frame)
+
+    patch(speaker.SegmentSpeaker, "_announce", announce)
+
+
+@fault(
+    uncaught="no case assigns thousands of addresses and measures how long two nodes answer for the last one",
+    test="test_bursts.py::test_a_burst_of_addresses_builds_few_filters",
+)
+def builds_filter_with_each_batch() -> None:
+    """With 10,000 addresses a takeover, or the end of two announcers, takes 0.4 to 0.9 s instead of 0.2 to 0.3 s."""
+
+    def set_filter(self: speaker.SegmentSpeaker, *, acquires: bool, changes: bool, now: float) -> None:  # noqa: ARG001
+        if changes:
+            self._wire.accept_requests_for(self.segment.claims)
+
+    patch(speaker.SegmentSpeaker, "_set_filter", set_filter)
 
 
 @fault(

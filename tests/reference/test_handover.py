@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from tests.reference.simulated import DEAD_INTERVAL, INTERVAL, STEP, SimulatedLan
 
+from lbproof_reference.speaker.elect import Station
 from lbproof_reference.speaker.plan import Allowed, Offer
 from lbproof_reference.speaker.segment import PATIENCE
 
@@ -127,6 +128,26 @@ def test_outdated_lists_that_agree_move_nothing(lan: SimulatedLan) -> None:
         lan.of(NODES[count - 1]).segment.set_outdated(True)
         lan.run(1)
         assert before == {address: lan.answerers(address) for address in ADDRESSES}
+
+
+@pytest.mark.parametrize(("stall", "every"), [(0.095, 0.13), (0.095, 0.2)])
+def test_short_stalls_postpone_a_takeover_by_their_own_time_alone(
+    lan: SimulatedLan, stall: float, every: float
+) -> None:
+    """A station that stalls again and again, each time for less than a dead interval, still takes over."""
+    first, second, _ = NODES
+    del lan.stations[Station(NODES[2], "eth0")]
+    lan.run(1)
+    address = next(one for one in ADDRESSES if lan.answerers(one) == [first])
+    del lan.stations[Station(first, "eth0")]
+    end = lan.now + (DEAD_INTERVAL + INTERVAL) * every / (every - stall) + 2 * every
+    while lan.now < end:
+        lan.freeze(second)
+        lan.advance(lan.now + stall)
+        lan.thaw(lan.of(second))
+        lan.advance(lan.now + every - stall)
+
+    assert lan.answerers(address) == [second]
 
 
 def test_without_a_successor_there_is_no_wait(lan: SimulatedLan) -> None:

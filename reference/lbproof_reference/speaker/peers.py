@@ -161,12 +161,12 @@ class Peers:
         """Return when peers die, or no longer count as hearing this station (monotonic, s)."""
         return [p.hears_until if p.hearing is Hearing.MUTUAL else p.until for p in self.live.values()]
 
-    def restart_timers(self, now: float) -> None:
-        """Give every peer a new dead interval."""
+    def delay_timers(self, now: float, seconds: float) -> None:
+        """Give every peer so much more time, but no more than its dead interval."""
         for peer in self.live.values():
-            peer.until = now + peer.dead_interval
+            peer.until = min(peer.until + seconds, now + peer.dead_interval)
             if peer.hearing is Hearing.MUTUAL:
-                peer.hears_until = peer.until
+                peer.hears_until = min(peer.hears_until + seconds, now + peer.dead_interval)
 
     @property
     def mutual(self) -> int:

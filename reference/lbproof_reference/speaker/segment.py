@@ -17,7 +17,8 @@ rotations of keys not being faults. Stations hear each other if they are joined 
   it receives frames, with the first heartbeat or request for an address of its own that reaches it, and gets what B
   claims back when B hears A again.
 
-Assumptions: a segment has at most 57 stations, as many as a message lists; frames arrive within T/2 or not at all; who
+Assumptions: a segment has at most 57 stations, as many as a message lists; the addresses that change at once are so few
+that they are processed within T/2 (thousands, on the machines of `docs/findings/reference.md`); frames arrive within T/2 or not at all; who
 has a key follows the protocol; keys are rotated as in `keys`; timers are not later than a heartbeat, or the suspension
 is noticed (`on_suspend`), which a virtual machine whose clocks stand still while it is paused does not. Not guaranteed:
 parts of a cut segment have an announcer each; a station that hears another that never heard it ignores it, as it would
@@ -144,18 +145,22 @@ class Segment:
         listened = self._listen_from + self._dead_interval
         return min([*self.peers.deadlines(), *awaited, listened if listened > now else math.inf])
 
-    def on_suspend(self, now: float) -> None:
-        """Restart all peer timers; if nothing was sent for our own dead interval, assume that peers declared us dead.
+    def on_suspend(self, now: float, late: float) -> None:
+        """Let no timer run during a suspension that made a timer `late` (s).
 
-        In that case listen as at the start, answer nothing meanwhile, and let any peer's claim win over our own.
+        If nothing was sent for our own dead interval, frames may be lost, and peers have declared us dead: restart all
+        timers, listen as at the start, answer nothing meanwhile, and let any peer's claim win over our own.
         """
-        self.peers.restart_timers(now)
-        later = now + PATIENCE * self._dead_interval
-        self._awaited = {address: (passed_over, later) for address, (passed_over, _) in self._awaited.items()}
-        self._received = -math.inf  # frames in the queue may have come before the suspension
         if now - self._sent >= self._dead_interval:
+            late = math.inf
             self._listen_from, self._listened = now, False
             self._cap_standing(0, self.claims)
+        self.peers.delay_timers(now, late)
+        later = now + PATIENCE * self._dead_interval
+        self._awaited = {
+            address: (count, min(until + late, later)) for address, (count, until) in self._awaited.items()
+        }
+        self._received = -math.inf  # frames in the queue may have come before the suspension
 
     def reconcile(self, now: float, most: int | None = None) -> Plan:
         """Apply the plan for the pending addresses (at most `most`), and return it.
