@@ -7,7 +7,6 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-import pytest
 from tests.reference.test_recorded_heartbeats import KEY, LINK, PairedWire
 
 from lbproof_reference.frames import read_arp
@@ -17,6 +16,8 @@ from lbproof_reference.speaker.plan import Allowed, Offer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
+
+    import pytest
 
     from lbproof_reference.speaker.links import Link
 

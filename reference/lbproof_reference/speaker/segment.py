@@ -17,13 +17,12 @@ rotations of keys not being faults. Stations hear each other if they are joined 
   it receives frames, with the first heartbeat or request for an address of its own that reaches it, and gets what B
   claims back when B hears A again.
 
-Assumptions: a segment has at most 57 stations, as many as a message lists; the addresses that change at once are so few
-that they are processed within T/2 (thousands, on the machines of `docs/findings/reference.md`); frames arrive within T/2 or not at all; who
-has a key follows the protocol; keys are rotated as in `keys`; timers are not later than a heartbeat, or the suspension
-is noticed (`on_suspend`), which a virtual machine whose clocks stand still while it is paused does not. Not guaranteed:
-parts of a cut segment have an announcer each; a station that hears another that never heard it ignores it, as it would
-a replay; a station that claims an address and does not answer is not noticed; A goes on yielding if B's receiver breaks
-later.
+Assumptions: a segment has at most 57 stations, as many as a message lists; the addresses that change at once, some
+thousands, are decided on within T/2; frames arrive within T/2 or not at all; who has a key follows the protocol; keys
+are rotated as in `keys`; timers are not later than a heartbeat, or the suspension is noticed (`on_suspend`), which a
+virtual machine whose clocks stand still while it is paused does not. Not guaranteed: parts of a cut segment have an
+announcer each; a station that hears another that never heard it ignores it, as it would a replay; a station that claims
+an address and does not answer is not noticed; A goes on yielding if B's receiver breaks later.
 """
 
 from __future__ import annotations
