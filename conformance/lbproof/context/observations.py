@@ -161,10 +161,10 @@ class Observations:
     def refused(self, service: Service, cause: Cause) -> str:
         """Wait for the Event or condition that explains why a Service has no address, and return its text.
 
-        An implementation that does not claim to explain (`refusal-reason`) must leave the Service without an address.
+        The text is empty where the implementation does not claim to explain (`refusal-reason`): that the Service has no
+        address is then seen after a newer one was served.
         """
         if not self.run.claims("refusal-reason"):
-            self.stays_pending(service)
             return ""
         pattern = self.run.adapter.refusals[cause]
 

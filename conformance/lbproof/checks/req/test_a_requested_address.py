@@ -159,8 +159,7 @@ def test_unusable_requests_are_refused(check: CheckContext, case: str) -> None:
         with check.unchanged(*wrong):
             right = [check.service(f"asks-{how}", ask=free.pop(), how=how) for how in check.run.ways]
             right += [check.service("any", namespace=place) for place in (check.namespace, check.second_namespace)]
-            given = check.all_assigned(*right)
-            assert set(given.values()) <= set(pool.addresses)
+            check.all_assigned(*right)
             check.delete(check.random.choice(right))
             check.control()
             check.stays_pending(*wrong)
