@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
-from tests.suite.fake_cluster import FakeCluster
+from tests.suite.fake_cluster import FakeCluster, Objects
 
 from lbproof import checks
 from lbproof.adapters.reference import Reference
@@ -43,10 +43,10 @@ class SlowController(FakeCluster):
         self._done[name] = max(time.monotonic(), *self._done.values(), 0.0) + TURN
         return body | {"status": {"loadBalancer": {}}}
 
-    def list(self, path: str, **_: str) -> list[dict[str, Any]]:
+    def list(self, path: str, **_: str) -> Objects:
         return [self.get(where) for where in list(self.objects) if where.startswith(path) and where in self._done]
 
-    def list_with_version(self, path: str) -> tuple[list[dict[str, Any]], str]:
+    def list_with_version(self, path: str) -> tuple[Objects, str]:
         return self.list(path.replace("services", "namespaces")), "1"
 
     def watch(self, path: str, *_: object) -> Iterator[dict[str, Any]]:

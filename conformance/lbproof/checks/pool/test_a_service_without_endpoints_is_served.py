@@ -14,9 +14,8 @@ if TYPE_CHECKING:
 def test_a_service_without_endpoints_is_given_an_address(check: CheckContext) -> None:
     """Services without a selector, and with one that no pod matches, get addresses; all others here have endpoints."""
     check.pool(2)
-    selecting = {"selector": {"app": "of-no-pod"}}
 
     check.all_assigned(
         check.service("unselected", endpoints=False),
-        check.service("unmatched", endpoints=False, **selecting),
+        check.service("unmatched", endpoints=False, selector={"app": "of-no-pod"}),
     )
