@@ -49,13 +49,12 @@ class FakeApi(Kube):
         if method == "GET" and not path.rpartition("/")[2].startswith("lbproof"):
             return {"metadata": {"resourceVersion": "0"}, "items": []}
         if method == "PATCH" and path.endswith("/status"):
-            plural, name = path.split("/")[-3:-1]
+            namespace, plural, name = path.split("/")[-4:-1]
             for collection, objects in self.objects.items():
-                for obj in list(objects.values()):
-                    if collection.endswith(plural) and obj["metadata"]["name"] == name:
-                        self.written.append((method, path, body))
-                        self.put(collection, _merge(obj, body))
-                        return {}
+                if collection.endswith(plural) and (obj := objects.get(f"{namespace}/{name}")):
+                    self.written.append((method, path, body))
+                    self.put(collection, _merge(obj, body))
+                    return {}
         if method == "POST":
             self.written.append((method, path, body))
             return {}

@@ -203,7 +203,7 @@ def annotates_node_ports_of_namespace() -> None:
 
     async def assign(self: Controller, key: str, service: Object, ip: str, pool: str | None) -> None:
         await real(self, key, service, ip, pool)
-        for other, one in self._objects("Service").items():
+        for other, one in list(self._objects("Service").items()):
             same = other.partition("/")[0] == key.partition("/")[0]
             if same and one["spec"].get("type") == "NodePort" and assigned(one)[1] is None:
                 await self._kube.call("PATCH", status_path(one), body)
