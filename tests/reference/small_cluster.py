@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self
 
 from tests.reference.fake_api import FakeApi
+from tests.reference.polling import until
 
 from lbproof_reference.controller.loop import Controller
 from lbproof_reference.kube import SERVICES, metallb_path
@@ -128,19 +129,3 @@ def play(scenario: Callable[[SmallCluster], Coroutine[Any, Any, None]], lb_class
             await scenario(cluster)
 
     asyncio.run(run())
-
-
-async def until(come_about: Callable[[], bool]) -> None:
-    """Wait until something is true, for 5 s at most."""
-    async with asyncio.timeout(5):
-        while not come_about():  # noqa: ASYNC110 - nobody here could set an event
-            await asyncio.sleep(0.001)
-
-
-async def stays(true: Callable[[], bool], seconds: float) -> None:
-    """Assert that something is true for so long."""
-    with suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            while True:
-                assert true()
-                await asyncio.sleep(0.001)

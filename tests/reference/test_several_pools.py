@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tests.reference.small_cluster import SmallCluster, play, until
+from tests.reference.polling import until
+from tests.reference.small_cluster import SmallCluster, play
 
 
 def test_blocks_of_a_pool_may_be_listed_in_any_order() -> None:
@@ -204,5 +205,32 @@ def test_a_pool_with_one_invalid_block_is_reported() -> None:
     async def scenario(cluster: SmallCluster) -> None:
         cluster.pool("a", "10.0.0.4/31", "nonsense")
         await until(lambda: cluster.valid("a") == "False")
+
+    play(scenario)
+
+
+def test_a_start_beside_an_invalid_pool_uses_the_others() -> None:
+    """A controller that starts while a pool is invalid assigns addresses of another one."""
+
+    async def scenario(cluster: SmallCluster) -> None:
+        cluster.pool("bad", "nonsense")
+        cluster.pool("web", "10.0.0.4/31")
+        await cluster.restart()
+        cluster.service("a")
+        await cluster.gets("a")
+
+    play(scenario)
+
+
+def test_a_new_pool_serves_everyone_who_waits() -> None:
+    """Three Services that wait get addresses of a new pool."""
+
+    async def scenario(cluster: SmallCluster) -> None:
+        for name in "abc":
+            cluster.service(name)
+            await cluster.refused(name)
+        cluster.pool("web", "10.0.0.4/30")
+        for name in "abc":
+            await cluster.gets(name)
 
     play(scenario)

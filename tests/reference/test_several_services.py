@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tests.reference.small_cluster import SmallCluster, play, stays, until
+from tests.reference.polling import stays, until
+from tests.reference.small_cluster import SmallCluster, play
 
 from lbproof_reference.retained import RECORD
 from lbproof_reference.services import FROM_POOL, OWN_CLASS
@@ -307,5 +308,23 @@ def test_a_node_port_service_is_left_alone() -> None:
         cluster.service("a")
         await until(lambda: bool(cluster.events("a", "IPAllocated")))
         assert len(cluster.history["ns/n"]) == 1
+
+    play(scenario)
+
+
+def test_a_restart_keeps_the_address_of_a_service_with_a_class() -> None:
+    """A Service that names the class keeps its address, also when a lower one is free."""
+
+    async def scenario(cluster: SmallCluster) -> None:
+        cluster.pool("web", "10.0.0.4/30")
+        cluster.service("a")
+        await cluster.gets("a")
+        cluster.service("b", loadBalancerClass=OWN_CLASS)
+        await cluster.gets("b", "10.0.0.5")
+        cluster.remove("a")
+        await cluster.restart()
+        cluster.service("c")
+        await cluster.gets("c")
+        assert (cluster.ip("b"), cluster.ip("c")) == ("10.0.0.5", "10.0.0.4")
 
     play(scenario)

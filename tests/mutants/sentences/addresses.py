@@ -232,6 +232,21 @@ def invalid_pool_stops_changes_of_others() -> None:
 
 
 @fault("CRD-01a", "CRD-01b", "CRD-01c")
+def start_needs_every_pool_valid() -> None:
+    """A controller that starts while a pool is invalid uses no pool until all are valid."""
+    real = pools.parse_pools
+    loaded = False
+
+    def parse_pools(objects: Iterable[Object]) -> tuple[list[Pool], dict[str, str]]:
+        nonlocal loaded
+        good, bad = real(objects)
+        loaded = loaded or not bad
+        return good if loaded else [], bad
+
+    patch(controller, "parse_pools", parse_pools)
+
+
+@fault("CRD-01a", "CRD-01b", "CRD-01c")
 def pool_made_invalid_by_change_not_reported() -> None:
     """A pool that a change makes invalid is not reported, and gives the addresses of before."""
     real = pools.parse_pools

@@ -7,13 +7,13 @@ import asyncio
 import fcntl
 import socket
 import struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tests.mutants.mutant import fault, patch
 from tests.mutants.sentences.arp import answer_when, receive_all, reply_when
 
 from lbproof_reference import frames
-from lbproof_reference.pools import parse_ip, pool_holding
+from lbproof_reference.pools import ip_from_int, parse_ip, pool_holding
 from lbproof_reference.services import ingress_ips, is_managed
 from lbproof_reference.speaker import loop as speaker
 from lbproof_reference.speaker.loop import SegmentSpeaker
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from lbproof_reference.frames import ArpFrame
     from lbproof_reference.kube import Object
+    from lbproof_reference.pools import AddressRange
     from lbproof_reference.speaker.plan import Allowed, Offer, Plan
 
 
@@ -105,6 +106,28 @@ def answers_between_its_addresses() -> None:
 
     receive_all()
     patch(Segment, "answers", answers)
+
+
+@fault("L2-04a")
+def free_addresses_kept_from_probes() -> None:
+    """One node answers ARP probes for the free addresses of all pools, so that no other host takes them."""
+    real = AnnouncementPolicy.__init__
+    index: list[tuple[AddressRange, str]] = []
+
+    def read(self: AnnouncementPolicy, **objects: Any) -> None:  # noqa: ANN401 - its arguments
+        real(self, **objects)
+        index[:] = self._index
+
+    def decide(self: SegmentSpeaker, arp: ArpFrame, _: bytes, answers: bool) -> bool:
+        is_first = self.segment.me == min([self.segment.me, *self.segment.peers.live])
+        is_probe = arp.sender == bytes(4) and arp.target not in self.segment.desired
+        return answers or (
+            is_first and is_probe and pool_holding(ip_from_int(4, int.from_bytes(arp.target)), index) is not None
+        )
+
+    patch(AnnouncementPolicy, "__init__", read)
+    receive_all()
+    answer_when(decide)
 
 
 @fault("L2-04b")
@@ -211,12 +234,17 @@ def released_address_announced_once_more() -> None:
 def released_address_answered_to_unicast() -> None:
     """The last node of a released address answers a host that still knows it and asks by unicast."""
     had: set[bytes] = set()
+    desired = Segment.set_desired
+
+    def set_desired(self: Segment, changes: dict[bytes, Offer | None]) -> None:
+        had.update(self.claims)
+        desired(self, changes)
 
     def decide(self: SegmentSpeaker, arp: ArpFrame, frame: bytes, answers: bool) -> bool:
-        had.update(self.segment.claims)
         is_released = arp.target in had and arp.target not in self.segment.desired
         return answers or (is_released and frame[:6] == self.link.mac)
 
+    patch(Segment, "set_desired", set_desired)
     receive_all()
     answer_when(decide)
 

@@ -98,6 +98,22 @@ def change_of_type_wakes_nobody() -> None:
     patch(Controller, "_release", release)
 
 
+@fault("PEND-04a", "PEND-04b")
+def new_addresses_serve_one_waiter() -> None:
+    """When a pool is new or wider, the Service that waits longest is tried again, and no other one."""
+    real = Controller._pools_changed
+
+    def pools_changed(self: Controller, *_: object) -> None:
+        pending = self._pending
+        self._pending = set(self._by_age(pending)[:1])
+        try:
+            real(self)
+        finally:
+            self._pending = pending
+
+    patch(Controller, "_pools_changed", pools_changed)
+
+
 @fault("PEND-04b")
 def widened_pool_numbers_anew() -> None:
     """When the blocks of a pool change, its Services are given its lowest addresses again, the oldest first."""
@@ -191,6 +207,23 @@ def restart_grants_requests_first() -> None:
             except (AllocationError, *MALFORMED_OBJECT):
                 continue
         real(self)
+
+    patch(Controller, "_restore", restore)
+
+
+@fault("UPGR-01")
+def restart_forgets_services_of_class() -> None:
+    """After a restart, Services that name the implementation's class are given an address anew, perhaps another one."""
+    real = Controller._restore
+
+    def restore(self: Controller) -> None:
+        objects = self._informers["Service"].objects
+        rest = {key: one for key, one in objects.items() if not one["spec"].get("loadBalancerClass")}
+        self._informers["Service"].objects = rest
+        try:
+            real(self)
+        finally:
+            self._informers["Service"].objects = objects
 
     patch(Controller, "_restore", restore)
 
