@@ -1,9 +1,10 @@
-"""Atomic file writes, and messages for errors of the operating system that the user can fix."""
+"""Atomic file writes, links and special files of a folder, and messages for errors of the operating system."""
 
 from __future__ import annotations
 
 import errno
 import os
+import stat
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,35 @@ def of_environment(error: BaseException | None) -> str:
     return f"{where}{error.strerror}: {_REMEDIES[error.errno]}"
 
 
+def not_plain(folder: Path) -> list[str]:
+    """List what of a folder is neither a folder nor a regular file, one line each.
+
+    A symbolic link leads a reader to files of its own, and a writer too; a FIFO blocks whoever opens it.
+    """
+    found = []
+    for where, folders, files in os.walk(folder):
+        for name in sorted((*folders, *files)):
+            mode = os.lstat(os.path.join(where, name)).st_mode  # noqa: PTH118 - a path of os.walk
+            if not (stat.S_ISDIR(mode) or stat.S_ISREG(mode)):
+                path = os.path.relpath(os.path.join(where, name), folder)  # noqa: PTH118
+                kind = "a symbolic link" if stat.S_ISLNK(mode) else "neither a folder nor a regular file"
+                found.append(f"{path}: {kind}")
+    return found
+
+
+def point(link: Path, target: str) -> None:
+    """Make a symbolic link, or point one elsewhere, in one step: another process sees the old link or the new one.
+
+    What is not a link stays. Raises `OSError`.
+    """
+    if link.exists() and not link.is_symlink():
+        return
+    temporary = link.with_name(f".{link.name}.{os.getpid()}")
+    temporary.unlink(missing_ok=True)
+    temporary.symlink_to(target)
+    temporary.replace(link)
+
+
 def write_whole(path: Path, text: str) -> None:
     """Write a file atomically: write a temporary file in the same folder and rename it.
 
@@ -38,7 +68,9 @@ def write_whole(path: Path, text: str) -> None:
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.unlink(missing_ok=True)
+        with temporary.open("x", encoding="utf-8") as file:  # never through a link
+            file.write(text)
         temporary.replace(path)
     except OSError as error:
         with suppress(OSError):  # the first error is reported

@@ -46,7 +46,7 @@ def _page(requirement: Requirement, checks: list[CheckSource]) -> str:
             _checks(checks),
             _mutants(requirement),
             "## Judge it alone\n",
-            f"```\nlbproof run --requirement {requirement.id}\n```\n",
+            f"```\nlbproof run {requirement.id}\n```\n",
         )
     )
 

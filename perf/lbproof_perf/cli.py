@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import signal
 import sys
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from lbproof.run.commands.lab_command import FOLDER, TEXT
 from lbproof.spec import BadOption, Exit
 from lbproof_perf import benchmarks
 from lbproof_perf.benchmarks.base import Size
@@ -27,7 +29,6 @@ if TYPE_CHECKING:
     from lbproof_perf.benchmarks.base import Benchmark
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
-_WHERE = click.Path(path_type=Path)
 _THRESHOLDS = ("--thresholds",)
 _THRESHOLDS_HELP = "TOML file: what is allowed of a figure; 1 is the exit code where one is lost"
 
@@ -35,7 +36,11 @@ _THRESHOLDS_HELP = "TOML file: what is allowed of a figure; 1 is the exit code w
 def _common() -> list[click.Parameter]:
     return [
         click.Option(
-            ["--arm", "arms"], multiple=True, metavar="NAME", help="repeatable; `lbproof bench arms` has them"
+            ["--arm", "arms"],
+            multiple=True,
+            type=TEXT,
+            metavar="NAME",
+            help="repeatable; `lbproof bench arms` has them",
         ),
         click.Option(
             ["--size"],
@@ -46,14 +51,17 @@ def _common() -> list[click.Parameter]:
         ),
         click.Option(
             ["--results"],
-            type=_WHERE,
+            type=FOLDER,
+            metavar="DIR",
             default=Path("lbproof-results"),
             show_default=True,
             help="where the run's folder is made",
         ),
-        click.Option(["--resume"], type=_WHERE, help="go on in this folder, that of a run that was stopped"),
-        click.Option([*_THRESHOLDS], type=_WHERE, help=_THRESHOLDS_HELP),
-        click.Option(["--components"], type=_WHERE, help="folder that holds Kubernetes' programs"),
+        click.Option(
+            ["--resume"], type=FOLDER, metavar="RUN", help="go on in this folder, that of a run that was stopped"
+        ),
+        click.Option([*_THRESHOLDS], type=FOLDER, metavar="FILE", help=_THRESHOLDS_HELP),
+        click.Option(["--components"], type=FOLDER, metavar="DIR", help="folder with the Kubernetes programs"),
     ]
 
 
@@ -77,7 +85,10 @@ class _Benchmarks(click.Group):
             _run([bench], change=bench.change(own), **values)
 
         params = [*_common(), *bench.options]
-        return click.Command(cmd_name, params=params, callback=callback, help=bench.help, context_settings=CONTEXT)
+        first = re.split(r"(?<=[.?]) ", bench.help)[0]
+        return click.Command(
+            cmd_name, params=params, callback=callback, help=bench.help, short_help=first, context_settings=CONTEXT
+        )
 
 
 @click.group(cls=_Benchmarks, context_settings=CONTEXT)
@@ -125,7 +136,7 @@ def _run(
     sys.exit(int(Exit.NOT_CONFORMANT if lost else code))
 
 
-@bench.command("arms")
+@bench.command("arms", short_help="List what can be measured.")
 def arms_() -> None:
     """What can be measured: implementations as they come, and variants."""
     found = all_arms.known()
@@ -136,7 +147,7 @@ def arms_() -> None:
 
 @bench.command()
 @click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
-@click.option(*_THRESHOLDS, type=_WHERE, help=_THRESHOLDS_HELP)
+@click.option(*_THRESHOLDS, type=FOLDER, metavar="FILE", help=_THRESHOLDS_HELP)
 def report(folder: Path, thresholds: Path | None) -> None:
     """Make the report of a run again from its trials."""
     from lbproof_perf.report.write import write

@@ -11,16 +11,17 @@ import json
 import re
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from lbproof.files import not_plain, point, write_whole
 from lbproof.spec import BadOption
 from lbproof.witnesses.clock import Clock
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -72,7 +73,9 @@ class ResultStore:
     """The trials of one run, in the order in which they were made."""
 
     def __init__(self, folder: Path) -> None:
-        """Read what is there. Raises `BadOption` for a folder that is not of this format."""
+        """Read what is there. Raises `BadOption` for a folder that is not of this format, or that holds links."""
+        if foreign := not_plain(folder):
+            raise BadOption(f"{folder} is not read: {foreign[0]}")
         self.folder = folder
         self.trials: list[Trial] = []
         self.environment: dict[str, str] = {}
@@ -162,7 +165,7 @@ class ResultStore:
 
     def arrays(self, trial: Trial) -> dict[str, NDArray[Any]]:
         """The raw data of a trial; empty where it kept none."""
-        if not trial.raw:
+        if not trial.raw or Path(trial.raw).name != trial.raw:  # never outside of the folder
             return {}
         with np.load(self.folder / _RAW / trial.raw, allow_pickle=False) as stored:
             return {name: stored[name] for name in stored.files}
@@ -170,17 +173,14 @@ class ResultStore:
     def add_environment(self, facts: Mapping[str, str]) -> None:
         """Keep facts about where the run is made; those of before stay unless they changed."""
         self.environment |= {"format": FORMAT, **facts}
-        path = self.folder / _ENVIRONMENT
-        half = path.with_suffix(".tmp")
-        half.write_text(json.dumps(self.environment, indent=1) + "\n", encoding="utf-8")
-        half.replace(path)
+        write_whole(self.folder / _ENVIRONMENT, json.dumps(self.environment, indent=1) + "\n")
 
     def seal(self) -> None:
         """Write SHA256SUMS over all that the folder holds (`sha256sum -c` reads it)."""
         sums = self.folder / "SHA256SUMS"
         files = sorted(path for path in self.folder.rglob("*") if path.is_file() and path != sums)
         lines = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(self.folder)}" for path in files]
-        sums.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        write_whole(sums, "\n".join(lines) + "\n")
 
 
 def _read_trial(row: Mapping[str, Any]) -> Trial:
@@ -202,9 +202,7 @@ def new_folder(results: Path) -> Path:
     folder = results / f"bench-{stamp}"
     try:
         folder.mkdir(parents=True)
-        latest = results / "bench-latest"
-        latest.unlink(missing_ok=True)
-        latest.symlink_to(folder.name)
+        point(results / "bench-latest", folder.name)
     except OSError as error:
         raise BadOption(f"results folder {results}: {error.strerror}; choose another with --results") from None
     return folder

@@ -70,7 +70,7 @@ def test_the_budgets_of_a_check_are_read_from_its_source() -> None:
     """What it names itself, and what it waits by in what it calls; nothing of others."""
     (check,) = check_sources()["FAIL-01"]
 
-    assert {"failover", "one_answerer", "serves", "stays_silent"} <= check.budgets
+    assert {"failover", "one_answerer", "serves", "one_answerer_recount"} <= check.budgets
     assert "refusal_visible" not in check.budgets
 
 

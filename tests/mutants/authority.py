@@ -7,19 +7,23 @@ import ipaddress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import httpx
 from tests.mutants.mutant import fault, patch
 
+from lbproof_reference import retained
 from lbproof_reference.controller import allocate
 from lbproof_reference.controller import loop as controller
+from lbproof_reference.kube import status_code
 from lbproof_reference.pools import pool_holding
+from lbproof_reference.retained import parse_record
 from lbproof_reference.services import assigned, ingress_ips, is_managed
-from lbproof_reference.speaker import offers
+from lbproof_reference.speaker import offers, source
 from lbproof_reference.speaker.plan import Allowed
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
-    from lbproof_reference.kube import Object
+    from lbproof_reference.kube import Kube, Object
     from lbproof_reference.pools import IP, Pool
     from lbproof_reference.speaker.plan import Offer
 
@@ -164,7 +168,7 @@ def reassigns_address_before_status_is_written() -> None:
 
 @fault(
     uncaught="no case has the API server reject the write of a status",
-    test="test_reconcile.py::test_addresses_whose_writes_were_refused_are_free",
+    test="test_refused_writes.py::test_addresses_whose_writes_were_refused_are_free",
 )
 def refused_address_stays_held() -> None:
     """An address whose every write was refused is held by a Service that cannot have it."""
@@ -173,7 +177,7 @@ def refused_address_stays_held() -> None:
 
 @fault(
     uncaught="no case has the API server reject the write of a status",
-    test="test_reconcile.py::test_an_address_that_may_be_shown_is_held_until_the_service_is_read",
+    test="test_refused_writes.py::test_an_address_that_may_be_shown_is_held_until_the_service_is_read",
 )
 def address_of_unknown_outcome_is_free() -> None:
     """An address whose write had an unknown outcome is assigned again, although a status may show it."""
@@ -191,3 +195,42 @@ def unannounced_address_not_reported() -> None:
         await asyncio.Event().wait()
 
     patch(controller.Controller, "_report_unannounced", wait)
+
+
+@fault(uncaught=NO_FORGERY, test="test_reconcile.py::test_an_older_service_does_not_take_an_address_by_its_status")
+def older_service_takes_address_by_status() -> None:
+    """A started controller restores addresses by the Services' age: whoever wrote an old status keeps its address."""
+
+    def restore(self: controller.Controller) -> None:
+        recorded = parse_record(self._record, self._skip_log)
+        services = self._objects("Service")
+        for key in self._by_age(services):
+            for text in ingress_ips(services[key]) if is_managed(services[key], self._class) else ():
+                if self._allocator.ip_of(key) is None:
+                    self._restore_address(key, text, recorded.get(key), in_status=True)
+        for key in self._by_age(services):
+            noted = assigned(services[key])[0]
+            if noted and is_managed(services[key], self._class) and self._allocator.ip_of(key) is None:
+                self._restore_address(key, noted, recorded.get(key), in_status=False)
+
+    patch(controller.Controller, "_restore", restore)
+
+
+@fault(
+    uncaught="no case has the API server reject a request of the implementation",
+    test="test_reconcile.py::test_only_an_absent_record_is_an_empty_one",
+)
+def refused_record_is_empty() -> None:
+    """A controller that the API server refuses once at its start (401, 403, 429) replaces the recorded addresses."""
+    real = retained.read_record
+
+    async def read_record(kube: Kube, namespace: str, *, required: bool = False) -> dict[str, str]:
+        try:
+            data: dict[str, str] = (await kube.call("GET", retained.record_path(namespace))).get("data") or {}
+        except httpx.HTTPError as error:
+            code = status_code(error)
+            return {} if code and code < 500 else await real(kube, namespace, required=required)
+        return data
+
+    for module in (retained, controller, source):
+        patch(module, "read_record", read_record)

@@ -80,6 +80,7 @@ class _Lab:
         kube = Kube(self._lab.kubeconfig)
         try:
             _uninstall(kube)
+            registry.note_installed(self._lab.name, "")
             clean = self._addresses(self._lab) == self._links
         except Exception:
             self.down()

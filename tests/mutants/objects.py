@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import httpx
 from tests.mutants.mutant import fault, patch
 
-from lbproof_reference import events, kube, pools, readiness
+from lbproof_reference import events, informer, kube, pools, readiness
 from lbproof_reference.advertisements import Advertisement
+from lbproof_reference.controller import allocate
 from lbproof_reference.controller import loop as controller
 from lbproof_reference.controller import main as controller_main
 from lbproof_reference.services import ingress_ips
@@ -178,3 +179,29 @@ def accepts_mask_as_prefix_length() -> None:
 def long_block_repeated_in_message() -> None:
     """The reason why a pool is invalid repeats a block of any length, so that it cannot be written to the pool."""
     patch(pools, "_LONGEST", 1 << 20)
+
+
+@fault(
+    uncaught="no case has the API server end watches at once",
+    test="test_informer.py::test_watches_that_end_at_once_are_repeated_with_growing_pauses",
+)
+def watches_again_without_pause() -> None:
+    """A watch that ends at once is repeated without a pause, and a list after a watch that began with an error too."""
+    real = informer.Informer._watch  # noqa: SLF001
+
+    async def watch(self: informer.Informer) -> None:
+        while True:
+            if not self._version:
+                await self._list()
+            await real(self)
+
+    patch(informer.Informer, "_watch", watch)
+
+
+@fault(
+    uncaught="no case requests an address with a zone",
+    test="test_allocator.py::test_an_address_with_a_zone_is_no_request",
+)
+def accepts_address_with_zone() -> None:
+    """A request for fd00::1%eth0 is met while another Service has fd00::1."""
+    patch(allocate, "parse_ip", ipaddress.ip_address)

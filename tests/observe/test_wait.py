@@ -186,6 +186,24 @@ def test_a_named_wait_that_fails_is_written_down_too(heard: tuple[Waiter, list[d
     assert [(row["mode"], row["ok"]) for row in rows] == [("settles", False), ("holds", False)]
 
 
+def test_nothing_is_watched_for_at_least_as_long_as_something_took(heard: tuple[Waiter, list[dict[str, Any]]]) -> None:
+    """A slow implementation would do what it must not as late as it did what it must; the row keeps the budget."""
+    waiter, rows = heard
+    answers = iter([*[""] * 8, "10.0.0.7"])
+    slow = Waiter(waiter.journal, {"address_assigned": 5, "announced": 5, "stays_pending": 0.05, "stays_silent": 0.05})
+    slow.eventually(lambda: next(answers), bool, what="slow", budget="address_assigned")
+    took = rows[-1]["took"]
+    slow.consistently(lambda: "", lambda seen: not seen, what="it", budget="stays_pending")
+    slow.consistently(lambda: "", lambda seen: not seen, what="it", budget="stays_silent")
+    slow.consistently(lambda: "", lambda seen: not seen, what="it", budget="stays_silent", follows="address_assigned")
+
+    pending, silent, other = rows[-3:]
+    assert pending["took"] >= took > 0.1
+    assert other["took"] >= took
+    assert silent["took"] < took
+    assert (pending["within"], pending["ok"]) == (0.05, True)
+
+
 def test_a_budget_that_is_not_overridden_has_its_default(heard: tuple[Waiter, list[dict[str, Any]]]) -> None:
     """What the operator does not say is as the specification has it."""
     waiter, _ = heard

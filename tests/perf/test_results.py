@@ -97,3 +97,27 @@ def test_the_latest_run_is_found(tmp_path: Path) -> None:
     newest = new_folder(tmp_path / ".")
 
     assert (tmp_path / "bench-latest").resolve() == newest.resolve()
+
+
+@pytest.mark.parametrize("name", ["trials.ndjson", "environment.json", "raw/1.npz", "thresholds.toml"])
+def test_a_folder_with_a_link_is_neither_read_nor_written(tmp_path: Path, name: str) -> None:
+    """A submitted folder leads to no file of its reader."""
+    folder, secret = tmp_path / "run", tmp_path / "secret"
+    secret.write_text("mine")
+    ResultStore(folder).add(STEP, {"lost": 1})
+    (folder / name).unlink(missing_ok=True)
+    (folder / name).symlink_to(secret)
+
+    with pytest.raises(BadOption, match=f"is not read: {name}: a symbolic link"):
+        ResultStore(folder)
+
+    assert secret.read_text() == "mine"
+
+
+def test_raw_data_are_read_from_the_folder_alone(tmp_path: Path) -> None:
+    """A trial that names a file elsewhere has no raw data."""
+    np.savez(tmp_path / "other.npz", udp_due=np.array([1.0]))
+    store = ResultStore(tmp_path / "run")
+    trial = store.add(STEP, {"lost": 1}, arrays={"udp_due": np.array([2.0])})
+
+    assert store.arrays(replace(trial, raw="../../other.npz")) == {}

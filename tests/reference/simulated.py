@@ -37,10 +37,11 @@ class Simulated:
 
     segment: Segment
     due: float
-    timer: int = 0
+    """When the next heartbeat is sent."""
+    timer: float = 0.0
+    """When the timer expires."""
     last: float = 0.0
     frozen: bool = False
-    gathering: bool = False
     inbox: list[bytes] = field(default_factory=list)
     keys: Callable[[float], tuple[bytes, ...]] = lambda _: (b"key",)
 
@@ -71,7 +72,7 @@ class SimulatedLan:
             self.start(Station(node, "eth0"))
         for number, one in enumerate(self.stations.values()):
             one.due = INTERVAL * number / len(self.stations)
-            self._schedule(one)
+            self._wake_at(one, one.due)
         self.set_desired(offers)
 
     def start(self, me: Station, *, subnets: tuple[Subnet, ...] = SUBNETS) -> Simulated:
@@ -81,7 +82,7 @@ class SimulatedLan:
             me=me, mac=MAC, subnets=subnets, session=session, dead_interval=DEAD_INTERVAL, now=self.now
         )  # fmt: skip
         one = self.stations[me] = Simulated(segment, self.now + self.random.random() * STEP, last=self.now)
-        self._schedule(one)
+        self._wake_at(one, one.due)
         return one
 
     def set_desired(self, changes: Mapping[bytes, Offer | None], *nodes: str) -> None:
@@ -89,7 +90,7 @@ class SimulatedLan:
         for station, one in self.stations.items():
             if not nodes or station.node in nodes:
                 one.segment.set_desired(changes)
-                self._reconcile_soon(one, 0)
+                self._wake_by(one, self.now)
 
     def answering(self, address: bytes) -> list[Station]:
         """Return the stations that would answer a request now."""
@@ -119,7 +120,7 @@ class SimulatedLan:
     def leave(self, node: str) -> None:
         """Start the handover of a node."""
         self.of(node).segment.leave()
-        self._reconcile_soon(self.of(node), 0)
+        self._wake_by(self.of(node), self.now)
 
     def at(self, when: float, act: Callable[[], None]) -> None:
         """Do something at a time."""
@@ -177,13 +178,11 @@ class SimulatedLan:
         for relay in one.segment.peers.take_relays(self.now):
             message, keys, _ = self.frames[int.from_bytes(relay)]
             self.broadcast(self.record(replace(message, relayed=True), keys, sender), one.segment.me)
-        if news or one.segment.news_due() is not None:
-            self._reconcile_soon(one, GATHER)
+        self._wake_by(one, max(self.now + GATHER, self.now if news else one.segment.news_due()))
 
     def _awake(self, one: Simulated) -> None:
-        if self.now <= one.due + INTERVAL:
+        if self.now <= one.timer + INTERVAL:
             return
-        one.due = self.now
         inbox, one.inbox = one.inbox, []
         for frame in inbox:
             self._receive(one, frame)
@@ -202,37 +201,24 @@ class SimulatedLan:
         if self.now >= one.due:
             one.due = max(one.due + INTERVAL, self.now)
             self._send(one, beat=True)
-        if not one.segment.is_settled(self.now):
-            self._reconcile(one)
-        self._schedule(one)
+        self._reconcile(one)
         self.changed()
 
-    def _schedule(self, one: Simulated) -> None:
-        one.timer += 1
-        timer, when = one.timer, min(one.due, one.segment.next_deadline(self.now))
-        self.at(when, lambda: self._wake(one) if one.timer == timer else None)
+    def _wake_at(self, one: Simulated, when: float) -> None:
+        one.timer = when
+        self.at(when, lambda: self._wake(one) if one.timer == when else None)
 
-    def _reconcile_soon(self, one: Simulated, seconds: float) -> None:
-        if not one.gathering:
-            one.gathering = True
-            self.at(self.now + seconds, lambda: self._gather(one))
-
-    def _gather(self, one: Simulated) -> None:
-        one.gathering = False
-        if not one.frozen and self.stations.get(one.segment.me) is one:
-            self._awake(one)
-            self._reconcile(one)
-            self.changed()
+    def _wake_by(self, one: Simulated, when: float) -> None:
+        if when < one.timer:
+            self._wake_at(one, when)
 
     def _reconcile(self, one: Simulated) -> None:
         one.segment.reconcile(self.now)
-        if not one.segment.is_settled(self.now):
-            self._reconcile_soon(one, 0)
-        due = one.segment.news_due()
-        if due is not None and due <= self.now:
+        if one.segment.news_due() <= self.now:
             self._send(one, beat=False)
-        elif due is not None:
-            self._reconcile_soon(one, due - self.now)
+        self._wake_at(one, min(one.due, one.segment.news_due(), one.segment.next_deadline(self.now)))
+        if not one.segment.is_settled(self.now):
+            self._wake_by(one, self.now)
 
     def _send(self, one: Simulated, *, beat: bool) -> None:
         one.last = self.now

@@ -136,13 +136,13 @@ def test_a_station_that_claims_in_time_is_not_passed_over(*, suspended: bool) ->
     lan.advance(2)
     address = first_of("n1")
     lan.set_desired({address: OFFER}, "n2")
-    lan.advance(lan.now + (0.05 if suspended else PATIENCE * DEAD_INTERVAL - 2.5 * STEP))
+    lan.advance(lan.now + PATIENCE * DEAD_INTERVAL - (INTERVAL if suspended else 1.5 * STEP))
     if suspended:
         lan.freeze("n2")
         lan.advance(lan.now + 0.02)
     lan.delay = lambda: STEP / 2
     lan.set_desired({address: OFFER}, "n1")
-    lan.advance(lan.now + (1 if suspended else 0.1))
+    lan.advance(lan.now + (0.1 if suspended else 0))
     if suspended:
         lan.thaw(lan.of("n2"))
     doubles = 0

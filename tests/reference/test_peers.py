@@ -12,6 +12,7 @@ from tests.reference.simulated import DEAD_INTERVAL, INTERVAL, STEP, SimulatedLa
 
 import lbproof_reference.speaker
 from lbproof_reference.speaker.elect import Station
+from lbproof_reference.speaker.heartbeat import Echo
 from lbproof_reference.speaker.keys import GRACE_SECONDS, Keyring
 from lbproof_reference.speaker.peers import SESSIONS, Peers
 from lbproof_reference.speaker.plan import Allowed, Hearing, Offer
@@ -278,6 +279,20 @@ def test_sessions_are_forgotten(lan: SimulatedLan) -> None:
     assert known.is_known(3 * SESSIONS - 1, message.sequence)
     assert not known.is_known(3 * SESSIONS - 1, message.sequence + 1)
     assert known.is_known(1, message.sequence + 1)
+
+
+def test_a_flood_of_sessions_makes_no_live_one_believe_old_messages(lan: SimulatedLan) -> None:
+    """A live session goes only forward, also when so many others were heard that its sequence is forgotten."""
+    me = Peers(me=Station("n2", "eth0"), session=1, dead_interval=DEAD_INTERVAL)
+    me.heard(1, 0)
+    message = replace(lan.frames[0][0], session=2, heard={1: Echo(1, direct=True)})
+    peer = me.receive(replace(message, sequence=9), b"", 0)
+    for session in range(3, 3 * SESSIONS):
+        me.receive(replace(message, station=Station("old", "eth0"), session=session, heard={}), b"", 0)
+
+    assert me.receive(replace(message, sequence=8), b"", 0) is None
+    assert me.live[message.station] is peer
+    assert me.heard(2, 0)[2].sequence == 9
 
 
 def test_what_was_received_before_is_not_read_again(lan: SimulatedLan) -> None:

@@ -63,10 +63,14 @@ class Story:
         return self
 
     def judged(self, case: str, verdict: str = "passed", *, seconds: float = 0.25, **fields: Any) -> Self:  # noqa: ANN401
-        """A case that ran."""
+        """A case that ran, from before what was told of it until `seconds` later, or until now if that is later."""
         node = f"x/test_x.py::test_x[{case}]"
-        self.add("check.started", case=case, node=node)
-        return self.add("check.finished", case=case, node=node, verdict=verdict, seconds=seconds, **fields)
+        place = next((at for at, row in enumerate(self.rows) if row.get("case") == case), len(self.rows))
+        began = self.rows[place]["t"] - self.rows[place].get("took", 0.0) if place < len(self.rows) else self.t + 0.5
+        self.rows.insert(place, {"event": "check.started", "t": began, "at": AT, "case": case, "node": node})
+        self.t = max(self.t, began + seconds)
+        seconds = seconds if self.t - began < seconds + 0.5 else round(self.t - began, 6)
+        return self.add("check.finished", t=self.t, case=case, node=node, verdict=verdict, seconds=seconds, **fields)
 
     def not_run(self, case: str, verdict: str, reason: str) -> Self:
         """A case that never ran."""
@@ -115,7 +119,8 @@ class Story:
 
     def ended(self, conclusion: Conclusion, **fields: Any) -> Self:  # noqa: ANN401 - it is JSON
         """The run came to its end."""
-        self.add("stage", name="checks", phase="end", seconds=30.0)
+        begin = next(row["t"] for row in self.rows if (row["event"], row.get("name")) == ("stage", "checks"))
+        self.add("stage", t=max(self.t, begin + 30.0), name="checks", phase="end", seconds=max(self.t - begin, 30.0))
         code = int(Exit.of(conclusion))
         return self.add("run.finished", **{"conclusion": conclusion.value, "exit": code, "seconds": self.t} | fields)
 
@@ -159,7 +164,7 @@ def _begin(*selected: str, **fields: Any) -> Story:  # noqa: ANN401 - it is JSON
     story = Story().add("run.started", t=0.0, **started | fields)
     story.add("stage", name="boot", phase="begin")
     story.add("stage", name="progress", phase="begin", note="lab run-1: segment and certificates (0.1 s)")
-    story.add("stage", name="boot", phase="end", seconds=4.25)
+    story.add("stage", t=0.5 + 4.25, name="boot", phase="end", seconds=4.25)
     story.add("environment", facts={"kubernetes": "v1.36.3", "kernel": "6.18"})
     story.waited(None, "restarted", 2.5)
     return story.add("stage", name="checks", phase="begin")
@@ -194,6 +199,10 @@ def _whole() -> Story:
 
 def _unclaimed() -> Story:
     return _profile("layer2", ["core"]).ended(Conclusion.NOT_CONFORMANT)
+
+
+def _few() -> Story:
+    return _profile("layer2", ["core", "l2", "pool"]).ended(Conclusion.CONFORMANT)
 
 
 def _failed() -> Story:
@@ -247,6 +256,7 @@ SAMPLES: dict[str, tuple[Callable[[], Story], Conclusion]] = {
     "passed": (_passed, Conclusion.PARTIAL),
     "whole": (_whole, Conclusion.CONFORMANT),
     "unclaimed": (_unclaimed, Conclusion.NOT_CONFORMANT),
+    "few": (_few, Conclusion.CONFORMANT),
     "failed": (_failed, Conclusion.NOT_CONFORMANT),
     "interrupted": (_interrupted, Conclusion.INCONCLUSIVE),
     "untestable": (_untestable, Conclusion.INCONCLUSIVE),

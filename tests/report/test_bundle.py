@@ -6,10 +6,10 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.report.counts import ALL, LAYER2_MUSTS, LAYER2_MUSTS_UNCLAIMED, count
+from tests.report.counts import ALL, LAYER2_MUSTS, LAYER2_MUSTS_OPTIONAL, LAYER2_MUSTS_UNCLAIMED, count
 
 from lbproof.report import bundle, model
-from lbproof.report.verify import checksums
+from lbproof.report.folder import checksums
 from lbproof.spec import REQUIREMENTS, SPEC_VERSION, Conclusion, Level
 
 if TYPE_CHECKING:
@@ -295,6 +295,11 @@ def all_of(profile: str, *claimed: str) -> str:
             "unclaimed",
             f"{all_of('layer2', 'core')} · {LAYER2_MUSTS_UNCLAIMED}/{LAYER2_MUSTS} MUST unsupported",
             "red",
+        ),
+        (
+            "few",
+            f"{all_of('layer2', 'core', 'l2', 'pool')} · {LAYER2_MUSTS_OPTIONAL}/{LAYER2_MUSTS} MUST unsupported",
+            "brightgreen",
         ),
         ("failed", f"MUST 1/4 · partial 3/{ALL}", "red"),
         ("untestable", f"MUST 1/2 · partial 1/{ALL}", "yellow"),

@@ -42,7 +42,7 @@ def test_a_run_is_a_journal_of_lines(sample: Callable[[str], Sample]) -> None:
         "judging",
     ]
     (at,) = (n for n, line in enumerate(lines) if " L2-01 " in line)
-    assert re.fullmatch(r" +\d+\.\d s    4/5  ✗ failed     L2-01 {9}0\.2 s  Exactly one node answers .+", lines[at])
+    assert re.fullmatch(r" +\d+\.\d s    4/5  ✗ failed     L2-01 {9}1\.5 s  Exactly one node answers .+", lines[at])
     assert [line.split(maxsplit=1) for line in lines[at + 1 : at + 4]] == [
         ["reason", "one node answers for 192.168.172.170: not within 5 s"],
         ["expected", "one node answers for 192.168.172.170"],

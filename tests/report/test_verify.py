@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,9 +13,9 @@ from click.testing import CliRunner
 from tests.report.counts import ALL, LAYER2_MUSTS, LAYER2_MUSTS_UNCLAIMED, count
 
 from lbproof.report import bundle, model, verify
-from lbproof.report.verify import SUMS, checksums
+from lbproof.report.folder import SIGNATURE, SUMS, checksums
 from lbproof.run.cli import cli
-from lbproof.spec import SPEC_VERSION, VERSIONS, Conclusion
+from lbproof.spec import REQUIREMENTS, SPEC_VERSION, VERSIONS, Conclusion
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -187,6 +189,11 @@ FORGERIES: list[tuple[str, Edit, str]] = [
         "POOL-01: is passed, and a wait of it by serves failed: default/web is given an address",
     ),
     ("not-finite", lambda told: told.update(seconds=float("nan")), "report.json: seconds: Input should be a finite"),
+    (
+        "clock",
+        lambda told: told.update(clocks={"w01": {"offset": 0.0, "uncertainty": -1.0}}),
+        "clocks: w01 has an uncertainty of -1 s, which is negative",
+    ),
     ("length", lambda told: told.update(seconds=-3), "seconds: is -3, which is negative"),
     ("time", lambda told: told.update(at="yesterday"), "at: 'yesterday' is not an RFC 3339 time in UTC"),
     ("nobody", lambda told: told["implementation"].update(name=" "), "implementation.name: is empty"),
@@ -285,6 +292,96 @@ def test_events_that_contradict_themselves_are_refused(whole: Path, event: str, 
     assert says in verify.verify(forge_events(whole, edit, event=event))
 
 
+def test_a_requirement_of_a_later_specification_is_refused(whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A report of specification 1.0 holds none that came with 1.1."""
+    later = replace(REQUIREMENTS["POOL-01"], since=SPEC_VERSION)
+    monkeypatch.setitem(REQUIREMENTS, "POOL-01", later)
+
+    problems = verify.verify(forge(whole, lambda told: told.update(spec="1.0")) / "report.json")
+
+    assert f"POOL-01: not in specification 1.0, which it came after ({SPEC_VERSION})" in problems
+
+
+def at_times(case_id: str, **change: float) -> Callable[[list[str]], list[str]]:
+    """Change fields of the events of a case: `check.finished.seconds` is written `seconds`, and so on."""
+
+    def edit(lines: list[str]) -> list[str]:
+        rows = [json.loads(line) for line in lines]
+        for row in rows:
+            kinds = {"seconds": "check.finished", "took": "waited", "t": "waited"}
+            for name, value in change.items():
+                if row.get("case") == case_id and row["event"] == kinds[name]:
+                    row[name] = value
+        return [json.dumps(row) for row in rows]
+
+    return edit
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"seconds": 3.0}, "POOL-01 took 3 s, but from its start to its end there are 0.4 s"),
+        ({"took": 4.0}, "POOL-01 waited by serves for 4 s, from before its check began"),
+        ({"t": 0.1}, "waited of POOL-01 at 0.1 s, outside of its check"),
+        ({"t": 1e4}, "waited of POOL-01 at 10000 s, outside of its check"),
+    ],
+    ids=["long", "took", "before", "after"],
+)
+def test_times_that_the_moments_of_the_events_contradict_are_refused(
+    whole: Path, change: dict[str, float], says: str
+) -> None:
+    """A time and the moments around it are of one clock."""
+    problems = verify.verify(rewrite(whole, at_times("POOL-01", **change)))
+
+    assert any(says in problem for problem in problems), problems
+
+
+@pytest.mark.parametrize(
+    ("event", "edit", "says"),
+    [
+        ("check.finished", lambda row: row.update(node="other.py::test_x"), "is judged by other.py::test_x, but "),
+        ("fault", lambda row: row.update(case="POOL-01"), "fault of POOL-01, whose check does not run"),
+        ("timeline", lambda row: row.update(t=1.0), "timeline of FAIL-01 at 1 s, outside of its check"),
+        ("timeline", lambda row: row.update(outages=[]), "timeline of FAIL-01: its outages are not those of its"),
+        ("timeline", lambda row: row["samples"][50].__setitem__(1, None), "its outages are not those of its samples"),
+        ("environment", lambda row: row["facts"].update(lbproof="9"), "lbproof of the environment is 9, but the run"),
+        ("environment", lambda row: row["facts"].update(implementation="acme 1"), "is acme 1, but the run began with "),
+        ("waited", lambda row: row.update(within=7.0), "the lab waited by restarted for 7 s, but its budget was 30 s"),
+        ("run.finished", dict.copy, ""),
+    ],
+)
+def test_what_happened_is_of_the_check_that_ran(
+    sample: Callable[[str], Sample], event: str, edit: Edit, says: str
+) -> None:
+    """Faults, timelines and observations lie within their check, and what is repeated is said alike."""
+    folder = sample("passed").folder
+    problems = verify.verify(forge_events(folder, edit, event=event))
+
+    assert (not problems) if not says else any(says in problem for problem in problems), problems
+
+
+def test_a_stage_takes_as_long_as_from_its_begin_to_its_end(whole: Path) -> None:
+    """Its seconds are compared with the moments of its events."""
+
+    def stretch(lines: list[str]) -> list[str]:
+        return [
+            line.replace('"seconds": 4.25', '"seconds": 400.0').replace('"seconds":4.25', '"seconds":400.0')
+            for line in lines
+        ]
+
+    problems = verify.verify(rewrite(whole, stretch))
+    assert any("stage boot took 400 s, but from its begin to its end there are" in problem for problem in problems)
+
+
+def test_a_run_takes_as_long_as_its_events(whole: Path) -> None:
+    """No event lies beyond the end, and the length is the moment of the end."""
+    problems = verify.verify(forge_events(whole, lambda row: row.update(seconds=500.0), event="run.finished"))
+    assert any("events.ndjson: the run took 500 s, but ended at " in problem for problem in problems)
+
+    problems = verify.verify(forge_events(whole, lambda row: row.update(t=1e5), event="environment"))
+    assert "events.ndjson: event at 100000 s, after the end of the run" in problems
+
+
 @pytest.mark.parametrize("name", ["report.html", "junit.xml", "environment.json"])
 def test_a_page_that_says_something_else_is_refused(whole: Path, name: str) -> None:
     """What a person looks at is what the events say, not only what a program reads."""
@@ -305,9 +402,28 @@ def test_a_folder_with_a_link_that_leads_out_of_it_is_not_read(whole: Path, tmp_
     link.unlink(missing_ok=True)
     link.symlink_to(tmp_path / "secret")
 
-    assert verify.verify(whole) == [
-        f"{name}: a symbolic link to a target outside the run's folder; such a folder is not verified"
-    ]
+    assert verify.verify(whole) == [f"{name}: a symbolic link; such a folder is not verified"]
+
+
+@pytest.mark.parametrize("target", ["../secret", "report.json"])
+def test_no_command_reads_or_writes_a_folder_with_a_link(whole: Path, tmp_path: Path, target: str) -> None:
+    """Neither out of the folder nor within it, and nothing is written through it."""
+    secret = tmp_path / "secret"
+    secret.write_text("mine\n")
+    for name in ("report.html", f".report.html.{os.getpid()}", "events.ndjson"):
+        was = (whole / name).read_bytes() if (whole / name).exists() else None
+        (whole / name).unlink(missing_ok=True)
+        (whole / name).symlink_to(target)
+        for command in (["html"], ["badge"], ["verify"]):
+            done = CliRunner().invoke(cli, ["report", *command, str(whole)])
+            assert done.exit_code in {1, 64}, done.output
+            assert f"{name}: a symbolic link" in str(done.exception) + done.output
+        (whole / name).unlink()
+        if was is not None:
+            (whole / name).write_bytes(was)
+
+    assert secret.read_text() == "mine\n"
+    assert verify.verify(whole) == []
 
 
 def test_a_field_that_is_said_twice_is_refused(whole: Path) -> None:
@@ -359,6 +475,76 @@ def test_what_cannot_be_proven_is_said(whole: Path, monkeypatch: pytest.MonkeyPa
         0,
         [head, unsigned, "not proven: that its events agree (verify the run's folder instead)"],
     )
+
+
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two SSH keys, `alice` and `mallory`, and the file `signers`, which allows Alice to sign reports."""
+    folder = tmp_path_factory.mktemp("keys")
+    for name in ("alice", "mallory"):
+        new = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", str(folder / name)]
+        subprocess.run(new, check=True)
+    public = (folder / "alice.pub").read_text()
+    (folder / "signers").write_text(f'alice@example.org namespaces="lbproof-report" {public}')
+    return folder
+
+
+def sign(whole: Path, key: Path) -> None:
+    """Sign a folder by the command."""
+    done = CliRunner().invoke(cli, ["report", "sign", str(whole), "--key", str(key)])
+    assert done.exit_code == 0, done.output
+
+
+def test_a_signed_report_says_who_answers_for_it(whole: Path, keys: Path) -> None:
+    """Without the file of signers it says by which key, and that it is not proven whose key that is."""
+    assert verify.verify(whole, keys / "signers") == [f"{SIGNATURE} is missing: the report is not signed"]
+    sign(whole, keys / "alice")
+
+    assert verify.verify(whole) == verify.verify(whole, keys / "signers") == []
+    assert any("not proven: whose key it is" in line for line in verify.summary(whole))
+    known = verify.summary(whole, keys / "signers")
+    assert any(line.startswith('signed: Good "lbproof-report" signature for alice@example.org') for line in known)
+    assert "not proven: that the run took place as recorded (the signer answers for it)" in known
+
+
+def test_a_signature_that_does_not_fit_is_refused(whole: Path, keys: Path) -> None:
+    """One of another signer, one of other files, and what is no signature at all."""
+    sign(whole, keys / "mallory")
+    assert verify.verify(whole) == []
+    assert verify.verify(whole, keys / "signers")[0].startswith(f"{SIGNATURE}: not by a signer of")
+
+    sign(whole, keys / "alice")
+    (whole / "evidence").mkdir(exist_ok=True)
+    (whole / "evidence" / "more.txt").write_text("added\n")
+    remake_sums(whole)
+    for signers in (None, keys / "signers"):
+        assert verify.verify(whole, signers)[0].startswith(f"{SIGNATURE}: not a signature of {SUMS}: ")
+
+    (whole / SIGNATURE).write_text("\033[2Jnone\n")
+    assert verify.verify(whole)[0].startswith(f"{SIGNATURE}: not a signature of {SUMS}: ")
+
+
+def test_a_report_that_is_made_again_keeps_the_signature_of_the_same_files_alone(whole: Path, keys: Path) -> None:
+    """A report is written again by the same bytes; a signature of other files is removed."""
+    sign(whole, keys / "alice")
+    bundle.write(whole)
+    assert verify.verify(whole, keys / "signers") == []
+
+    (whole / "logs").mkdir()
+    (whole / "logs" / "late.log").write_text("late\n")
+    bundle.write(whole)
+    assert verify.verify(whole, keys / "signers") == [f"{SIGNATURE} is missing: the report is not signed"]
+
+
+def test_only_a_folder_in_order_is_signed(whole: Path, keys: Path) -> None:
+    """And only a folder has a signature."""
+    assert "a signature covers the run's folder" in verify.verify(whole / "report.json", keys / "signers")[0]
+    (whole / "report.html").write_text("all is well\n")
+
+    done = CliRunner().invoke(cli, ["report", "sign", str(whole), "--key", str(keys / "alice")])
+    assert done.exit_code == 2
+    assert "is not signed: report.html: changed since" in done.output
+    assert not (whole / SIGNATURE).exists()
 
 
 def test_a_partial_report_in_order_says_of_what_it_is_a_part(sample: Callable[[str], Sample]) -> None:

@@ -39,7 +39,7 @@ class Run:
 
 @pytest.fixture
 def run(tmp_path: Path) -> Callable[..., Run]:
-    """Run checks of the given source on a fake lab, as `lbproof run` does."""
+    """Run checks of the given source on a fake lab, as `lbproof run` does; with `home` beside the folder `runs`."""
 
     def go(
         source: str,
@@ -48,11 +48,13 @@ def run(tmp_path: Path) -> Callable[..., Run]:
         command: Sequence[str] = (),
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
+        home: bool = False,
+        ini: str = "[pytest]\naddopts = -p no:cacheprovider --import-mode=importlib\n",
     ) -> Run:
         checks = tmp_path / "checks"
         checks.mkdir(exist_ok=True)
         (checks / "test_fake.py").write_text(source)
-        (checks / "pytest.ini").write_text("[pytest]\naddopts = -p no:cacheprovider --import-mode=importlib\n")
+        (checks / "pytest.ini").write_text(ini)
         done = subprocess.run(
             command or [sys.executable, "-m", "fake_lab", "run", "--results", str(tmp_path / "runs"), *arguments],
             env={
@@ -63,7 +65,7 @@ def run(tmp_path: Path) -> Callable[..., Run]:
                 "FAKE_LAB": lab,
                 "NO_COLOR": "1",
             },
-            cwd=cwd,
+            cwd=tmp_path if home else cwd,
             capture_output=True,
             text=True,
             check=False,

@@ -68,6 +68,9 @@ class FakeLab:
         if os.environ.get("FAKE_LAB") == "stopped":
             os.kill(os.getpid(), signal.SIGTERM)
 
+    def detach(self) -> None:
+        self.gone.with_name("lab-is-detached").write_text("")
+
     def down(self) -> None:
         self.gone.write_text("")
 

@@ -135,21 +135,41 @@ def test_no_worker_outlives_the_command(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("labs", ["1", "2"])
+def test_a_reader_that_goes_ends_neither_the_run_nor_its_report(tmp_path: Path, labs: str) -> None:
+    """`lbproof run | head -1`: the checks are judged, the exit code is that of the verdicts."""
+    process, _ = begun(tmp_path, MIXED, "--labs", labs)
+    assert process.stdout
+    first = process.stdout.readline()
+    process.stdout.close()
+
+    assert "cases of specification" in first
+    assert process.wait(timeout=40) == 1
+    report = json.loads((tmp_path / "runs" / "latest" / "report.json").read_text())
+    assert sum(report["counts"].values()) == 4
+
+
 def started(tmp_path: Path, source: str) -> tuple[subprocess.Popen[str], Path]:
     """The command in three labs, once each judges a case; and the folder of the checks."""
+    process, checks = begun(tmp_path, source, "--labs", "3")
+    eventually(lambda: len(list(checks.glob("stands-*"))), lambda count: count == 3, what="three labs judge", within=30)
+    return process, checks
+
+
+def begun(tmp_path: Path, source: str, *arguments: str) -> tuple[subprocess.Popen[str], Path]:
+    """The command, started with checks of a source; and the folder of the checks."""
     checks = tmp_path / "checks"
     checks.mkdir()
     (checks / "test_fake.py").write_text(source)
     (checks / "pytest.ini").write_text("[pytest]\naddopts = -p no:cacheprovider --import-mode=importlib\n")
     process = subprocess.Popen(
-        [sys.executable, "-m", "fake_lab", "run", "--labs", "3", "--results", str(tmp_path / "runs")],
+        [sys.executable, "-m", "fake_lab", "run", *arguments, "--results", str(tmp_path / "runs")],
         env={**os.environ, "PYTHONPATH": str(SUITE), "FAKE_CHECKS": str(checks), "FAKE_LAB": ""},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
     )
-    eventually(lambda: len(list(checks.glob("stands-*"))), lambda count: count == 3, what="three labs judge", within=30)
     return process, checks
 
 

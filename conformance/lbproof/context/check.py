@@ -50,6 +50,7 @@ class CheckContext(Observations):
         self.undo = Undo()
         self.services: list[Service] = []
         self._pools = 0
+        self._controls = 0
         self._faulted = False
         self._capture = Capture(self.client) if capture and run.lab.can(Capability.CAPTURE) else None
         if self._capture:
@@ -144,6 +145,27 @@ class CheckContext(Observations):
         self.services.append(service)
         return service
 
+    def control(self, **fields: Any) -> IPAddress:  # noqa: ANN401 - of `service`
+        """Create a Service that can be given an address, wait until it is, and return that.
+
+        For checks that something does not happen: the implementation has then acted on something newer than what must
+        be left alone, so that the watch that follows is no watch of an implementation that has seen nothing yet.
+        """
+        self._controls += 1
+        return self.assigned(self.service(f"control-{self._controls}", **fields))
+
+    def control_apart(self) -> None:
+        """Run a control where no address is free, by a pool for the Services that ask for it or for its address.
+
+        Without the features for that there is no such control, which is recorded.
+        """
+        if not self.run.claims("auto-assign") or not (self.run.claims("pool-select") or self.run.claims("explicit-ip")):
+            self.saw("api", "no control: the implementation does not claim pools that are kept for who asks", [])
+            return
+        pool = self.pool(1, auto_assign=False)
+        asks = {"pool": pool} if self.run.claims("pool-select") else {"ask": pool.addresses[0]}
+        self.control(**asks)
+
     def delete(self, service: Service) -> None:
         """Delete a Service, if it exists, and wait until it is gone."""
         self.cluster.discard(service.path)
@@ -233,7 +255,9 @@ class CheckContext(Observations):
         services = [self.service(f"rest-{n}", serving=True) for n in range(AT_REST)]
         try:
             self.wait.eventually(
-                lambda: self._sweep([address for service in services for address in service.addresses()]),
+                lambda: self._sweep(
+                    [address for service in services for address in service.addresses()], wait=neighbour.WAIT
+                ),
                 lambda seen: [len(who) for who in seen.values()] == [1] * len(pool.addresses),
                 what=f"at rest after the fault: one node answers for each of {AT_REST} new addresses",
                 budget="at_rest",

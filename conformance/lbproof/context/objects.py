@@ -5,6 +5,8 @@ from __future__ import annotations
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
+from lbproof.witnesses.wait import Observation
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -13,8 +15,8 @@ if TYPE_CHECKING:
     from lbproof.witnesses.kube import Kube
 
 
-class BadStatus(AssertionError):  # noqa: N818 - a verdict, as pytest's own failures are
-    """The status of a Service has an IP that is not an address: the implementation fails."""
+class BadStatus(Observation):
+    """The status of a Service has an IP that is not an address."""
 
 
 class Service:

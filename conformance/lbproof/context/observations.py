@@ -12,6 +12,7 @@ from lbproof.adapters import rendering
 from lbproof.context.run import NAMESPACE, RunContext
 from lbproof.lab.base import Capability
 from lbproof.witnesses import http, neighbour
+from lbproof.witnesses.wait import Observation
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,8 +27,9 @@ if TYPE_CHECKING:
     from lbproof.witnesses.vantage import Vantage
     from lbproof.witnesses.wait import Waiter
 
-_SHORT = 0.08
-"""Timeout in seconds for replies where the request is repeated three times in a row."""
+_HANDSHAKE = 0.25
+"""Timeout in seconds of a connection that must not be established. An open port completes the handshake in the kernel,
+within milliseconds on a segment; and connections are tried again and again while the port is watched."""
 
 
 class Observations:
@@ -148,19 +150,26 @@ class Observations:
         """Map hardware addresses to node names."""
         return {node.mac: node.name for node in self.lab.nodes}
 
-    def answerers(self, address: IPAddress, *, wait: float = neighbour.WAIT) -> set[str]:
-        """Ask for an address by ARP or NDP; return the names of the nodes that reply, or the MAC of any other host."""
-        seen = neighbour.ask(self.client, address, wait=wait)
+    def replies(self, address: IPAddress, *, count: int = 1, wait: float = 0.0) -> list[neighbour.Reply]:
+        """Ask for an address by ARP or NDP `count` times; return the replies, each awaited by the budget `arp_answer`.
+
+        `wait`: another time in seconds that replies are awaited.
+        """
+        return neighbour.ask(self.client, address, wait=wait or self.wait.budget("arp_answer"), count=count)
+
+    def answerers(self, address: IPAddress, *, wait: float = 0.0) -> set[str]:
+        """Ask for an address once; return the names of the nodes that reply, or the MAC of any other host."""
         names = self.mac_names()
-        return {names.get(answer.mac, answer.mac) for answer in seen}
+        return {names.get(answer.mac, answer.mac) for answer in self.replies(address, wait=wait)}
 
     def announcer(self, address: IPAddress, *, but: str = "", budget: str = "announced") -> Node:
         """Wait until exactly one node answers for an address, three times in a row, and return that node.
 
         `but`: name of a node that is not accepted.
         """
+        waits = neighbour.patience(self.wait.budget("arp_answer"))
         seen = self.wait.eventually(
-            lambda: sorted(self.answerers(address, wait=_SHORT)),
+            lambda: sorted(self.answerers(address, wait=next(waits))),
             lambda who: len(who) == 1 and who[0] != but,
             what=f"one node{' other than ' + but if but else ''} answers for {address}",
             budget=budget,
@@ -168,7 +177,7 @@ class Observations:
         )
         by_name = {node.name: node for node in self.lab.nodes}
         if seen[0] not in by_name:
-            raise AssertionError(f"{address} is answered for by {seen[0]}, which is the MAC of no node")
+            raise Observation(f"{address} is answered for by {seen[0]}, which is the MAC of no node")
         return by_name[seen[0]]
 
     def goes_silent(self, *addresses: IPAddress) -> None:
@@ -188,9 +197,9 @@ class Observations:
             budget="stays_silent",
         )
 
-    def _sweep(self, addresses: Sequence[IPAddress]) -> dict[IPAddress, list[str]]:
+    def _sweep(self, addresses: Sequence[IPAddress], *, wait: float = 0.0) -> dict[IPAddress, list[str]]:
         names = self.mac_names()
-        found = neighbour.sweep(self.client, addresses)
+        found = neighbour.sweep(self.client, addresses, wait=wait or self.wait.budget("arp_answer"))
         return {address: sorted(names.get(mac, mac) for mac in macs) for address, macs in found.items() if macs}
 
     def serves(
@@ -208,10 +217,11 @@ class Observations:
     def not_served(self, vantage: Vantage, address: IPAddress, *ports: int) -> None:
         """Verify that no connection to these ports of an address is established."""
         self.wait.consistently(
-            lambda: {port: http.connects(vantage, address, port, timeout=0.25) for port in ports},
+            lambda: {port: http.connects(vantage, address, port, timeout=_HANDSHAKE) for port in ports},
             lambda seen: "open" not in seen.values(),
             what=f"{vantage.name} gets no connection to {address}, port {' or '.join(map(str, ports))}",
             budget="stays_silent",
+            follows="serves",
         )
 
     def ask_pod_or_why(self, vantage: Vantage, address: IPAddress, port: int = 80) -> str:
@@ -238,9 +248,9 @@ class Observations:
         ]
 
     def on_no_interface(self, address: IPAddress) -> None:
-        """Assert that no interface of any node has the address."""
-        found = self.interfaces_with(address)
-        assert not found, f"{address} is on {', '.join(found)}, expected on no interface"  # noqa: S101 - a verdict
+        """Verify that no interface of any node has the address. Raises `Observation`."""
+        if found := self.interfaces_with(address):
+            raise Observation(f"{address} is on {', '.join(found)}, expected on no interface")
 
     def saw(self, witness: Witness, what: str, value: object) -> None:
         """Write an observation to the events of the run."""

@@ -12,7 +12,6 @@ import time
 from typing import TYPE_CHECKING, Self
 
 from lbproof.context import manifests
-from lbproof.witnesses.kube import ApiError, ApiUnreachable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,10 +48,10 @@ class ServiceWatch:
                     self._ended = ""
                     return
                 self._changed(event["type"], event["object"])
-        except (ApiError, ApiUnreachable) as error:
-            self._ended = str(error)
         except AssertionError as failure:  # of `changed`, about the implementation
             self._failure = failure
+        except Exception as error:  # noqa: BLE001 - whatever ended it, what followed was not seen
+            self._ended = f"{type(error).__name__}: {error}"
 
     def __enter__(self) -> Self:
         """Start the watch."""

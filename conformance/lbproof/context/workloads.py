@@ -110,7 +110,7 @@ class Workloads:
                 lambda path=path: "there" if self._cluster.exists(path) else "gone",  # type: ignore[misc]
                 lambda state: state == "gone",
                 what=f"{path} is gone",
-                budget="reclaimed",
+                budget="restarted",
             )
 
     def _kill(self, workload: Workload) -> None:

@@ -352,6 +352,10 @@ class Lab(Protocol):
         """Copy all logs of the lab into a directory, each limited in size."""
         ...
 
+    def detach(self) -> None:
+        """End what this process has started in the lab, which stays up."""
+        ...
+
     def down(self) -> None:
         """Remove everything that the lab created."""
         ...

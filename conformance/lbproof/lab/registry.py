@@ -46,6 +46,10 @@ class LabInfo:
     topology: Topology
     record: Mapping[str, Any]
     """Record as it was written, with the provider's own details."""
+    installed: str = ""
+    """Name and version of the implementation that was installed in it; empty when none was."""
+    user: int = 0
+    """Process ID of the run that uses it; 0 when none does."""
 
 
 def directory(name: str) -> Path:
@@ -87,6 +91,51 @@ def record(name: str, pid: int, topology: Topology, *, provider: str, **details:
         "provider": provider,
     }
     write_whole(directory(name) / "lab.json", json.dumps(row))
+
+
+def note_installed(name: str, implementation: str) -> None:
+    """Record the name and version of the implementation that is installed in a lab."""
+    write_whole(directory(name) / "installed", implementation)
+
+
+@contextmanager
+def reserved(name: str) -> Iterator[None]:
+    """Reserve a lab for this process during the block; the kernel ends the reservation with the process.
+
+    Raises `LabError` when the lab is not alive, or when another process has reserved it.
+    """
+    info = find(name)
+    with (info.directory / "user").open("a+", encoding="ascii") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise LabError(
+                f"lab {name} is in use by another run (process {_user(info.directory)}): wait for it, or boot another"
+            ) from None
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+
+
+def _user(state: Path) -> int:
+    """Return the process that has reserved a lab; 0 when none has."""
+    try:
+        with (state / "user").open(encoding="ascii") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return int(file.read() or 0)
+    except FileNotFoundError:
+        pass
+    return 0
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return ""
 
 
 def labs() -> list[LabInfo]:
@@ -156,6 +205,8 @@ def _read(state: Path) -> LabInfo | None:
         since=row["since"],
         topology=topology,
         record=row,
+        installed=_text(state / "installed"),
+        user=_user(state),
     )
 
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from lbproof.files import write_whole
 from lbproof.report import html, jsonreport, junit, model
-from lbproof.report.verify import SUMS, checksums, verify
+from lbproof.report.folder import SIGNATURE, SUMS, manifest
+from lbproof.report.verify import verify
 from lbproof.spec import Conclusion
 
 if TYPE_CHECKING:
@@ -19,14 +20,18 @@ __all__ = ["SUMS", "badge", "verify", "write"]
 def write(run: Path) -> None:
     """Generate all reports of a run's folder from its events. The output is deterministic.
 
-    Raises `BadRun`, and `OSError` when a file cannot be written; no file is written partially.
+    A signature of other files is removed. Raises `BadRun`, also for a folder that holds links, and `OSError` when a
+    file cannot be written; no file is written partially.
     """
     told = model.read(run)
     write_whole(run / "environment.json", json.dumps(told.environment, indent=1) + "\n")
     write_whole(run / "report.json", jsonreport.of(told).model_dump_json(indent=1) + "\n")
     write_whole(run / "junit.xml", junit.of(told))
     write_whole(run / "report.html", html.of(told))
-    write_whole(run / SUMS, "".join(f"{digest}  {name}\n" for name, digest in checksums(run).items()))
+    sums, signed = manifest(run), run / SIGNATURE
+    if signed.exists() and (not (run / SUMS).exists() or (run / SUMS).read_text(encoding="utf-8") != sums):
+        signed.unlink()
+    write_whole(run / SUMS, sums)
 
 
 def badge(run: model.Run) -> dict[str, Any]:
@@ -45,7 +50,7 @@ def badge(run: model.Run) -> dict[str, Any]:
         parts = [f"partial {scope.judged}/{scope.of}"]
     elif not scope.whole:
         parts.append(f"partial {scope.judged}/{scope.of}")
-    elif scope.not_claimed:
+    elif scope.unsupported_musts:
         parts.append(f"{scope.unsupported_musts}/{scope.musts} MUST unsupported")
     return {
         "schemaVersion": 1,

@@ -74,6 +74,9 @@ def _head(told: jsonreport.Report) -> Iterator[str]:
         yield f"at: {told.at!r} is not an RFC 3339 time in UTC"
     if told.seconds < 0:
         yield f"seconds: is {told.seconds:g}, which is negative"
+    for vantage, clock in told.clocks.items():
+        if clock.uncertainty < 0:
+            yield f"clocks: {vantage} has an uncertainty of {clock.uncertainty:g} s, which is negative"
 
 
 def _is_time(text: str) -> bool:
@@ -119,6 +122,8 @@ def _outside(row: jsonreport.Requirement, told: jsonreport.Report) -> Iterator[s
 
 def _requirement(row: jsonreport.Requirement, told: jsonreport.Report) -> Iterator[str]:
     wanted = REQUIREMENTS[row.id].worded(told.spec)
+    if VERSIONS.index(wanted.since) > VERSIONS.index(told.spec):
+        yield f"{row.id}: not in specification {told.spec}, which it came after ({wanted.since})"
     if row.level is not wanted.level:
         yield f"{row.id}: is a {row.level}, but in the specification a {wanted.level}"
     said = {

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NotRequired, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
+from lbproof.files import not_plain
 from lbproof.report.text import printable
 from lbproof.spec import (
     AREAS,
@@ -207,7 +208,7 @@ class Run:
         within: dict[str, float] = {}
         for case in self.cases:
             for wait in case.waits:
-                if wait["mode"] == "settles":
+                if wait["mode"] == "settles" and wait["ok"]:
                     took.setdefault(wait["budget"], []).append(wait["took"])
                     within[wait["budget"]] = wait["within"]
         return [
@@ -236,8 +237,10 @@ _OF_A_CASE = {
 
 
 def read(run: Path) -> Run:
-    """Read a run from its folder or its events file. Raises `BadRun`."""
+    """Read a run from its folder or its events file. Raises `BadRun`, also for a folder that holds links."""
     path = run / EVENTS if run.is_dir() else run
+    if run.is_dir() and (foreign := not_plain(run)):
+        raise BadRun(f"{run}: {foreign[0]}; such a folder is not read")
     try:
         events = _lines(path)
     except OSError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from lbproof.report.text import plain
@@ -11,6 +12,7 @@ from lbproof.spec import NOT_REACHED, Conclusion, Level, Verdict
 from lbproof.spec.requirements import sentence
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import TextIO
 
     from lbproof.report.model import Run
@@ -43,13 +45,25 @@ def _short(text: str, width: int) -> str:
 class LiveTerminal:
     """Journal listener that prints one line for each stage and verdict, and the details of each failure."""
 
-    def __init__(self, stream: TextIO, *, color: bool, width: int = 100) -> None:
-        """Write to `stream`, with colours on a terminal."""
+    def __init__(
+        self, stream: TextIO, *, color: bool, width: int = 100, stages: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
+        """Write to `stream`, with colours on a terminal. `stages`: stage → other words for it."""
         self.stream, self.color, self.width = stream, color, width
+        self._stages = {**_STAGES, **stages}
         self._done, self._all = 0, 0
+        self._closed = False
 
     def __call__(self, event: dict[str, Any]) -> None:
-        """Print an event if its kind is shown."""
+        """Print an event if its kind is shown, unless the reader of the stream has gone (`lbproof run | head`)."""
+        if self._closed:
+            return
+        try:
+            self._show(event)
+        except BrokenPipeError:
+            self._closed = True
+
+    def _show(self, event: dict[str, Any]) -> None:
         kind = event["event"]
         if kind == "run.started":
             self._all = len(event["selected"])
@@ -70,7 +84,7 @@ class LiveTerminal:
         if "note" in event:
             self._line(f"{event['t']:7.1f} s  {plain(event['note'])}")
         elif event["phase"] == "begin":
-            self._line(f"{event['t']:7.1f} s  {_STAGES.get(event['name'], event['name'])}")
+            self._line(f"{event['t']:7.1f} s  {self._stages.get(event['name'], event['name'])}")
 
     def _verdict(self, event: dict[str, Any]) -> None:
         verdict = Verdict(event["verdict"])

@@ -31,7 +31,18 @@ FLAGS: tuple[tuple[str, dict[str, Any]], ...] = (
     (PROVIDER, {}),
     ("lab", {"metavar": "NAME", "help": "use this running lab instead of booting one"}),
     ("profile", {"metavar": "NAME", "help": f"profile to judge: {_names(PROFILES, DEFAULT_PROFILE)}"}),
-    ("requirement", {"metavar": "ID", "action": "append", "help": "judge only this ID, case or area; repeatable"}),
+    (
+        "requirement",
+        {"metavar": "ID", "action": "append", "help": "judge only this ID, case or area of lbproof list; repeatable"},
+    ),
+    (
+        "rerun",
+        {
+            "metavar": "RUN",
+            "type": Path,
+            "help": "judge again what failed, broke or was not reached in this run's folder",
+        },
+    ),
     ("skip", {"metavar": "ID", "action": "append", "help": "exclude this ID, case or area; repeatable"}),
     (
         "feature",

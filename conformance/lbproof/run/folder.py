@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from lbproof.files import point
 from lbproof.report.text import printable
 
 if TYPE_CHECKING:
@@ -23,10 +24,7 @@ def new_folder(results: Path, implementation: str) -> Path:
                 directory.mkdir(parents=True)
             except FileExistsError:
                 continue
-            latest = results / "latest"
-            if latest.is_symlink() or not latest.exists():  # do not replace a file or folder of the user
-                latest.unlink(missing_ok=True)
-                latest.symlink_to(directory.name)
+            point(results / "latest", directory.name)
             return directory.resolve()
     except (OSError, ValueError) as error:  # a path must not contain NUL
         why = error.strerror if isinstance(error, OSError) else str(error)

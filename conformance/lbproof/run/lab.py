@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from lbproof import __version__
 from lbproof.context import RunContext, manifests
-from lbproof.lab import provide
+from lbproof.lab import provide, registry
 from lbproof.lab.base import LabError
 from lbproof.lab.provider import LabRequest
 from lbproof.witnesses.kube import Kube
@@ -28,10 +28,14 @@ if TYPE_CHECKING:
 class RunLab:
     """Lab in which a run, or one of its workers, executes checks."""
 
-    def __init__(self, options: Options, adapter: Adapter, claimed: frozenset[str]) -> None:
-        """Boot nothing yet. `claimed`: features that are judged."""
+    def __init__(self, options: Options, adapter: Adapter, claimed: frozenset[str], *, name: str = "") -> None:
+        """Boot nothing yet. `claimed`: features that are judged; `name`: that of a new lab, by default a free one."""
+        self._name = name
         self.options, self.adapter, self.claimed = options, adapter, claimed
         self._lab: Lab | None = None
+        self._reserved = contextlib.ExitStack()
+        self._before = ""
+        """Name and version of the implementation that was installed before."""
         self._context: RunContext | None = None
 
     @property
@@ -40,6 +44,39 @@ class RunLab:
         if self._context is None:
             raise RuntimeError("no check runs outside the run")
         return self._context
+
+    @property
+    def stages(self) -> dict[str, str]:
+        """Names of the stages for the terminal, where no lab is booted or removed."""
+        given = {"boot": f"attaching to lab {self.options.lab}"} if self.options.lab else {}
+        stays = {"teardown": "removing the objects of the run; the lab stays up"}
+        return given | (stays if self._stays else {})
+
+    @property
+    def _stays(self) -> bool:
+        return bool(self.options.lab) or self.options.keep
+
+    def reserve(self) -> None:
+        """Reserve the lab of `--lab` for this run.
+
+        Raises `LabError` when it is not up, in use by another run, or has another implementation.
+        """
+        if not self.options.lab:
+            return
+        self._reserved.enter_context(registry.reserved(self.options.lab))
+        self._before = registry.find(self.options.lab).installed
+        if self._before and self._before.split()[0] != self.adapter.name:
+            raise LabError(
+                f"{self._before} is installed in lab {self.options.lab}, and {self.adapter.name} cannot be judged "
+                "beside it: choose the installed one with --implementation, or boot another lab (lab up --name NAME)"
+            )
+
+    def remaining(self) -> list[str]:
+        """Return the lines that say which lab is left, and how to use and to remove it."""
+        if self._lab is None or not self._stays:
+            return []
+        name = self._lab.name
+        return [f"  lab {name} stays up: export KUBECONFIG={self._lab.kubeconfig}; remove it: lbproof lab down {name}"]
 
     def boot(self, progress: Callable[[str], None]) -> dict[str, str]:
         """Boot a lab, or attach to the given one; return its description for the report."""
@@ -59,6 +96,8 @@ class RunLab:
         cluster = Kube(self._lab.kubeconfig)
         if self.options.lab:
             _refuse_leftovers(self.options.lab, cluster)
+        if self._stays:
+            registry.note_installed(self._lab.name, f"{self.adapter.name} {self.adapter.version}")
         self._context = RunContext(
             lab=self._lab,
             cluster=cluster,
@@ -69,17 +108,27 @@ class RunLab:
             programs=self._programs,
         )
         self._context.install(progress)
+        if self._before:
+            self._restart(self._context, progress)
         for start in begins:
             start(self._context)
+
+    @staticmethod
+    def _restart(context: RunContext, progress: Callable[[str], None]) -> None:
+        """Replace the pods of an implementation that was installed before, which may run an older program."""
+        for role in dict.fromkeys(role for workload in context.workloads.all for role in workload.roles):
+            progress(f"{context.adapter.name}: starting the {role} anew")
+            context.workloads.restart(role)
 
     def take_down(self) -> None:
         """Remove the run's objects from the lab, or the lab itself when the run booted it."""
         try:
-            if self._context and (self.options.keep or self.options.lab):
+            if self._context and self._stays:
                 self._context.close()
         finally:
-            if self._lab and not (self.options.keep or self.options.lab):
-                self._lab.down()
+            if self._lab:
+                (self._lab.detach if self._stays else self._lab.down)()
+            self._reserved.close()
 
     def keep_logs(self, folder: Path) -> None:
         """Export the lab's logs to a folder before the lab is removed."""
@@ -90,6 +139,7 @@ class RunLab:
     def _provide(self, progress: Callable[[str], None]) -> tuple[Lab, Mapping[str, Path]]:
         asked = self.options
         request = LabRequest(
+            name=self._name,
             options=asked.lab_options(proxy_mode=self.adapter.proxy_mode),
             programs=self.adapter.components,
             files=self.adapter.files,
@@ -120,6 +170,6 @@ def _refuse_leftovers(lab: str, cluster: Kube) -> None:
     live = [meta["name"] for meta in found if "deletionTimestamp" not in meta]
     if live:
         raise LabError(
-            f"lab {lab} is used by another run, or one that was killed left objects in it (namespaces "
-            f"{', '.join(live)}): wait for that run, or take the lab down and boot another"
+            f"a run that was killed in lab {lab} left objects in it (namespaces {', '.join(live)}), which could change "
+            f"verdicts: take it down and boot another: lbproof lab down {lab}; lbproof lab up --name {lab}"
         )

@@ -30,6 +30,8 @@ from lbproof.spec import (
 from lbproof.spec.requirements import needs_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from lbproof.lab.option import Option
     from lbproof.lab.provider import LabProvider
 
@@ -49,6 +51,8 @@ class Options(BaseModel):
     profile: str = DEFAULT_PROFILE
     requirements: tuple[str, ...] = ()
     """IDs, cases or areas; empty means the whole profile."""
+    rerun: Path | None = None
+    """Folder of an earlier run, whose cases that failed, broke or were not reached are judged."""
     skip: tuple[str, ...] = ()
     """IDs, cases or areas that the operator excludes: verdict `skipped`."""
     features: tuple[str, ...] = ()
@@ -76,6 +80,8 @@ class Options(BaseModel):
         if self.labs > 1:
             for name, why in self.one_lab().items():
                 raise BadOption(f"labs = {self.labs} in {where.get('labs', '--labs')}, with {name}: {why}")
+        if self.rerun and self.requirements:
+            raise BadOption("rerun with requirements: both choose what is judged; leave one out")
         select(self.requirements, where.get("requirements", "--requirement"))
         select(self.skip, where.get("skip", "--skip"))
         return self
@@ -125,20 +131,21 @@ class Options(BaseModel):
         }
         return {name: why for name, why in found.items() if why}
 
-    def cases(self, claimed: frozenset[str]) -> tuple[list[str], dict[str, str]]:
+    def cases(self, claimed: frozenset[str], again: Sequence[str] = ()) -> tuple[list[str], dict[str, str]]:
         """Return the case IDs to run, and those not to run with the reason: feature not claimed, or excluded.
 
-        The second value maps ID → `unsupported: …` or `skipped: …`.
+        The second value maps ID → `unsupported: …` or `skipped: …`. `again`: cases that `--rerun` selects.
         """
         profile = PROFILES[self.profile].features
         everything = [i for r in REQUIREMENTS.values() for i in r.case_ids]
-        wanted = select(self.requirements, "--requirement") if self.requirements else everything
+        chosen = select(self.requirements, "--requirement") if self.requirements else again
+        wanted = chosen or everything
         skipped = set(select(self.skip, "--skip"))
         run: list[str] = []
         not_run: dict[str, str] = {}
         for case in wanted:
             needs = needs_of(case)
-            if not self.requirements and lacking(needs, profile):
+            if not chosen and lacking(needs, profile):
                 continue
             missing = lacking(needs, claimed)
             if missing:

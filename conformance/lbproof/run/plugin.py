@@ -4,8 +4,9 @@ It is inactive in a session that collects no check. Otherwise names are verified
 after collection. Each case has its own `CheckContext`; evidence is collected before cleanup. At the end, in all cases,
 the conclusion is written to the events and the report is created.
 
-Verdicts: a failed assertion is a fault of the implementation, `CannotShow` is a limit of the lab, and any other
-exception is a fault of the suite or the lab: `error`, never attributed to the implementation.
+Verdicts: an observation (`lbproof.run.verdicts.is_observation`) is a fault of the implementation, `CannotShow` is a
+limit of the lab, and any other exception is a fault of the suite or the lab: `error`, never attributed to the
+implementation.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ CASE = pytest.StashKey[str]()
 SESSION: pytest.StashKey[Session] = pytest.StashKey()
 DISTRIBUTED = pytest.StashKey[bool]()
 """Whether a worker of pytest-xdist collected checks."""
+SHOWN = pytest.StashKey[bool]()
+"""Whether pytest's terminal has printed the closing lines."""
 _COLLECTED_CHECKS = "lbproof_collected_checks"
 _DISTRIBUTED = "pytest cannot distribute the checks of a run, which share a lab; run it without -n, --dist and -d"
 CHECK: pytest.StashKey[CheckContext] = pytest.StashKey()
@@ -65,9 +68,16 @@ def pytest_testnodedown(node: Any) -> None:  # noqa: ANN401 - pytest-xdist's Wor
 
 def _asks_for_checks(config: pytest.Config) -> bool:
     """Return whether the command line names checks of lbproof, as a package or as a path."""
-    home = Path(__file__).parent / "checks"
+    home = _home()
     paths = ((config.invocation_params.dir / str(arg).partition("::")[0]).resolve() for arg in config.args)
     return any(str(arg).startswith("lbproof") for arg in config.args) or any(p.is_relative_to(home) for p in paths)
+
+
+def _home() -> Path:
+    """Return the folder of lbproof's own checks."""
+    from lbproof import checks  # noqa: PLC0415 - a test's checks take its place
+
+    return Path(str(checks.__file__)).parent
 
 
 def options_of(config: pytest.Config) -> Options:
@@ -138,6 +148,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.workeroutput[_COLLECTED_CHECKS] = True  # type: ignore[attr-defined]
         items.clear()
         return
+    _refuse_unclear(items, checks)
     from lbproof.run.session import Session  # noqa: PLC0415 - costs half a second that other sessions need not pay
 
     for item, case in checks.items():
@@ -158,6 +169,22 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     _choose_labs(config, session, [_scheduled(item, len(others) + at, begins) for at, item in enumerate(kept)])
     if dropped:
         config.hook.pytest_deselected(items=dropped)
+
+
+def _refuse_unclear(items: list[pytest.Item], checks: dict[pytest.Function, str]) -> None:
+    """Refuse a test among lbproof's checks that proves nothing, and a case that two checks prove.
+
+    Raises `pytest.UsageError`.
+    """
+    home = _home()
+    for item in items:
+        if item not in checks and item.path.is_relative_to(home):
+            raise pytest.UsageError(f"{item.nodeid} is no check: mark it with @proves and its requirement")
+    proven: dict[str, pytest.Function] = {}
+    for item, case in checks.items():
+        first = proven.setdefault(case, item)
+        if first.function is not item.function:
+            raise pytest.UsageError(f"{case} is proven by {first.nodeid} and by {item.nodeid}: a case has one check")
 
 
 def _scheduled(item: pytest.Item, index: int, begins: Container[pytest.Item]) -> Check:
@@ -243,7 +270,7 @@ def pytest_runtest_makereport(
     if run is not None and case is not None and call.when == "call":
         run.verdicts.called()
     if run is not None and case is not None and call.excinfo is not None:
-        outcome = run.verdicts.judge(case, call.excinfo.value, report, item.stash.get(CHECK, None))
+        outcome = run.verdicts.judge(case, call.excinfo.value, report, item.stash.get(CHECK, None), item.path.parent)
         report.outcome = outcome
         if outcome == "skipped":
             report.longrepr = (str(item.path), item.location[1] or 0, str(call.excinfo.value))
@@ -279,15 +306,16 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     """Print the verdict and the path of the report below pytest's summary."""
     run = config.stash.get(SESSION, None)
     if run is not None and run.summary:
+        config.stash[SHOWN] = True
         terminalreporter.section("lbproof")
         for line in run.summary:
             terminalreporter.write_line(line)
 
 
 def summary_of(config: pytest.Config) -> list[str]:
-    """Return the closing lines of the run; none when there was no run."""
+    """Return the closing lines of the run; none when there was no run, or pytest has printed them."""
     run = config.stash.get(SESSION, None)
-    return run.summary if run is not None else []
+    return run.summary if run is not None and SHOWN not in config.stash else []
 
 
 def exit_code(config: pytest.Config, pytests: int) -> int:

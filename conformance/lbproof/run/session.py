@@ -19,9 +19,10 @@ from lbproof.adapters.installed import load
 from lbproof.adapters.validation import validate_claims
 from lbproof.context import CheckContext, RunContext
 from lbproof.files import of_environment
-from lbproof.lab import provide, registry
+from lbproof.lab import provide
 from lbproof.lab.base import LabError
 from lbproof.report import bundle, model, terminal
+from lbproof.run import rerun
 from lbproof.run.failures import exit_code_of, is_install_failure
 from lbproof.run.folder import new_folder
 from lbproof.run.lab import RunLab
@@ -89,9 +90,10 @@ class Session:
             self.adapter = load(options.implementation, "--implementation")
             self.claimed = claims(options.features or self.adapter.features)
             validate_claims(self.adapter, self.claimed, options.implementation)
-        except (UnknownName, BadOption) as error:
+            again = rerun.cases(options.rerun, self.adapter.name) if options.rerun else ()
+        except (UnknownName, BadOption, model.BadRun) as error:
             raise pytest.UsageError(str(error)) from None
-        self.order, self.not_run = options.cases(self.claimed)
+        self.order, self.not_run = options.cases(self.claimed, again)
         self.selected: list[str] = []
         """Cases of `order` that pytest kept (`-k`, `-m` and node IDs can deselect more)."""
         self.begins: list[Callable[[RunContext], None]] = []
@@ -119,15 +121,16 @@ class Session:
         before the run begins.
         """
         try:
-            if self.options.lab:
-                registry.find(self.options.lab)
+            self.lab.reserve()
             self.directory = new_folder(self.options.results, self.adapter.name)
             self.journal = Journal(self.directory / "events.ndjson")
         except (LabError, OSError) as error:
             self._give_up(error)
         self.verdicts = VerdictRecorder(self.journal, self.directory)
         self._running = True
-        self.live = terminal.LiveTerminal(sys.__stderr__ or sys.stderr, color=_color(), width=_width())
+        self.live = terminal.LiveTerminal(
+            sys.__stderr__ or sys.stderr, color=_color(), width=_width(), stages=self.lab.stages
+        )
         self.journal.listeners.append(self.live)
         overrides = {
             **provide.budgets(self.options.lab_provider, self.options.lab),
@@ -279,6 +282,7 @@ class Session:
             self._note = f"stopped, because events could not be written: {of_environment(self.journal.lost)}"
         bundle.write(directory)
         self.summary = terminal.summary(model.read(directory), width=_width())
+        self.summary += self.lab.remaining()
         if self.exit is Exit.NO_ENVIRONMENT or self.journal.lost:
             self.summary.append(f"lbproof: no usable environment: {self._note}")
 

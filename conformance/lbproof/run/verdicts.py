@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import traceback
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
@@ -12,12 +13,11 @@ from lbproof.context import CannotShow
 from lbproof.files import of_environment
 from lbproof.run import evidence
 from lbproof.run.failures import first_line
-from lbproof.spec import NOT_REACHED, Exit, Verdict, worst
-from lbproof.witnesses.wait import ConsistentlyFailed, EventuallyFailed
+from lbproof.spec import BUDGETS, NOT_REACHED, Exit, Verdict, worst
+from lbproof.witnesses.wait import Observation, WaitFailed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from pathlib import Path
 
     from lbproof.context import CheckContext
     from lbproof.witnesses.journal import Journal
@@ -33,7 +33,8 @@ class VerdictRecorder:
         self.verdicts: dict[str, Verdict] = {}
         self._journal, self._directory = journal, directory
         self._details: dict[str, Any] = {}
-        self._case_began = 0.0
+        self._began: dict[str, float] = {}
+        """Case → start of its check (`time.monotonic()`)."""
         self._called = False
         self._unreached: set[str] = set()
 
@@ -45,7 +46,7 @@ class VerdictRecorder:
     def begin(self, case: str, node: str) -> None:
         """Begin a case; stop the run instead if its events can no longer be written."""
         self.refuse_lost_events()
-        self._case_began = time.monotonic()
+        self._began[case] = time.monotonic()
         self._details = {}
         self._called = False
         self._journal.case = case
@@ -56,10 +57,12 @@ class VerdictRecorder:
         if self._journal.lost:
             pytest.exit(of_environment(self._journal.lost) or str(self._journal.lost), int(Exit.NO_ENVIRONMENT))
 
-    def judge(self, case: str, error: BaseException, report: pytest.TestReport, check: CheckContext | None) -> Outcome:
+    def judge(
+        self, case: str, error: BaseException, report: pytest.TestReport, check: CheckContext | None, home: Path
+    ) -> Outcome:
         """Derive the verdict from an exception in a case; collect evidence if the check has a context.
 
-        An error during cleanup does not replace the failure of the check.
+        `home`: folder of the check's module. An error during cleanup does not replace the failure of the check.
         """
         if self.verdicts.get(case) is Verdict.FAILED:
             self._details["reason"] += f"; during cleanup: {first_line(error)}"
@@ -67,12 +70,13 @@ class VerdictRecorder:
         if isinstance(error, CannotShow):
             verdict = Verdict.UNTESTABLE
             self._details = {"untestable": error.reason.name, "reason": str(error)}
-        elif isinstance(error, AssertionError) and report.when == "call":
+        elif report.when == "call" and is_observation(error, home):
             verdict = Verdict.FAILED
             self._details = _failure(error)
         else:
             verdict = Verdict.ERROR
-            where = {"setup": "before the check: ", "teardown": "during cleanup: "}.get(report.when, "")
+            call = "not judged: " if isinstance(error, WaitFailed) else ""
+            where = {"setup": "before the check: ", "teardown": "during cleanup: "}.get(report.when, call)
             lines = traceback.format_exception(error)
             self._details = {"reason": where + first_line(error), "traceback": "".join(lines)[-4000:]}
         self.verdicts[case] = worst([verdict, self.verdicts.get(case, verdict)])
@@ -109,6 +113,8 @@ class VerdictRecorder:
     def relay(self, event: dict[str, Any]) -> None:
         """Write an event of a worker, and adopt the verdict in it."""
         self._journal.relay(event)
+        if event["event"] == "check.started":
+            self._began[event["case"]] = time.monotonic()
         if event["event"] == "check.finished":
             self.verdicts[event["case"]] = Verdict(event["verdict"])
 
@@ -127,11 +133,26 @@ class VerdictRecorder:
     def record(self, case: str, node: str, verdict: Verdict, **details: Any) -> None:  # noqa: ANN401 - JSON
         """Write the verdict of a case; `node` is the node ID of its check, empty if the check was not executed."""
         self.verdicts[case] = verdict
-        seconds = round(time.monotonic() - self._case_began, 3) if node else 0.0
+        seconds = round(time.monotonic() - self._began[case], 3) if node and case in self._began else 0.0
         self._journal.write("check.finished", case=case, node=node, verdict=verdict.value, seconds=seconds, **details)
 
 
-def _failure(error: AssertionError) -> dict[str, Any]:
-    if isinstance(error, (EventuallyFailed, ConsistentlyFailed)):
+def is_observation(error: BaseException, home: Path) -> bool:
+    """Return whether an exception of a check shows that the implementation does not keep the requirement.
+
+    Only two kinds do: an `Observation`, except a wait without a budget or by one that does not judge
+    (`Budget.judges`), and an assertion of the check itself or of a module in its folder `home`. Everything else is a
+    fault of the suite or the lab.
+    """
+    if isinstance(error, WaitFailed):
+        return error.budget in BUDGETS and BUDGETS[error.budget].judges
+    if isinstance(error, Observation) or not isinstance(error, AssertionError):
+        return isinstance(error, Observation)
+    raised_in = [frame.f_code.co_filename for frame, _ in traceback.walk_tb(error.__traceback__)][-1:]
+    return any(Path(file).is_relative_to(home) for file in raised_in)
+
+
+def _failure(error: BaseException) -> dict[str, Any]:
+    if isinstance(error, WaitFailed):
         return {"reason": first_line(error), "expected": error.what, "observed": error.seen}
     return {"reason": first_line(error)}

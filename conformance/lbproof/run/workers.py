@@ -113,6 +113,9 @@ class Workers:
         """Take all labs down. Raises `WorkerError` for the first failure."""
         try:
             self._all("close")
+        except BaseException:
+            self.kill()  # a worker that waits for an order would not end
+            raise
         finally:
             for worker in self._workers:
                 worker.pipe.close()

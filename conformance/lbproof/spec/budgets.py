@@ -25,6 +25,12 @@ class Budget:
     """Default wait, unless the operator or the adapter sets another."""
     ceiling: float
     """Maximum wait for a conformant implementation."""
+    judges: bool = True
+    """Whether a check fails when this wait is exceeded. False where something else may be late (Kubernetes, the lab, a
+    workload of the suite), or where no requirement says that it happens in time: the verdict is then `error`."""
+    follows: str = ""
+    """Of a time that something is watched for: the wait for the opposite. The watch lasts at least as long as the
+    slowest of these waits in the run, so that an implementation that is slow is seen to do what it must not."""
 
 
 _ALL = (
@@ -40,6 +46,7 @@ _ALL = (
         text="object of a pool deleted → gone, after its finalizers",
         default=10,
         ceiling=30,
+        judges=False,
     ),
     Budget(name="event_seen", text="something happened → its Event can be read", default=5, ceiling=30),
     Budget(name="annotation_seen", text="address assigned or released → the annotation says so", default=5, ceiling=30),
@@ -50,27 +57,54 @@ _ALL = (
         text="after a check's faults → one node answers each; not judged",
         default=120,
         ceiling=120,
+        judges=False,
     ),
-    Budget(name="restarted", text="controller or announcer restarted → ready again", default=30, ceiling=120),
-    Budget(name="workload_ready", text="a Deployment of the suite's own → all replicas ready", default=30, ceiling=120),
+    Budget(
+        name="restarted",
+        text="controller or announcer restarted → ready again",
+        default=30,
+        ceiling=120,
+        judges=False,
+    ),
+    Budget(
+        name="workload_ready",
+        text="a Deployment of the suite's own → all replicas ready",
+        default=30,
+        ceiling=120,
+        judges=False,
+    ),
     Budget(
         name="namespace_emptied",
         text="namespace deleted → Kubernetes has deleted what it held",
         default=30,
         ceiling=120,
+        judges=False,
     ),
-    Budget(name="node_back", text="a node's fault undone → node Ready", default=30, ceiling=120),
+    Budget(name="node_back", text="a node's fault undone → node Ready", default=30, ceiling=120, judges=False),
     Budget(
-        name="stays_pending", text="how long an address that must not be given is watched for", default=1, ceiling=60
+        name="stays_pending",
+        text="how long at least an address that must not be given is watched for",
+        default=1,
+        ceiling=60,
+        follows="address_assigned",
     ),
-    Budget(name="stays_silent", text="how long silence on the wire is watched for", default=1, ceiling=60),
+    Budget(
+        name="stays_silent",
+        text="how long at least silence on the wire is watched for",
+        default=1,
+        ceiling=60,
+        follows="announced",
+    ),
     Budget(name="stays_untouched", text="how long a foreign Service is watched for a change", default=60, ceiling=60),
     Budget(
         name="stays_assigned",
-        text="how long an assigned address is watched across a disturbance",
+        text="how long at least an assigned address is watched across a disturbance",
         default=1,
         ceiling=60,
+        follows="address_assigned",
     ),
+    Budget(name="arp_answer", text="request by ARP or NDP → the reply to it", default=0.3, ceiling=1),
+    Budget(name="one_answerer_recount", text="how long answers are counted after a fault", default=1.5, ceiling=60),
     Budget(name="one_answerer_watch", text="how long the answers for one address are counted", default=10, ceiling=60),
 )
 BUDGETS = {budget.name: budget for budget in _ALL}

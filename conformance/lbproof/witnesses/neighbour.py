@@ -30,7 +30,10 @@ Message: TypeAlias = frames.Frame | ndp.Message
 """ARP packet or NDP message."""
 
 WAIT = 0.15
-"""Reply timeout in seconds: a reply takes far less than 1 ms on a segment, but tens of ms on an overloaded machine."""
+"""Reply timeout in seconds where nothing is judged by it: a reply takes far less than 1 ms on a segment, but tens of ms
+on an overloaded machine. Checks wait by the budget `arp_answer`, whose ceiling is Linux's time until it asks again."""
+_SHORT = 0.08
+"""Reply timeout in seconds of the first looks of a wait."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +74,16 @@ def ask(
     ]
 
 
+def patience(longest: float) -> Iterator[float]:
+    """Yield reply timeouts in seconds for successive looks: short ones for about a second, then the longest.
+
+    So who answers at once is seen at once, and who takes longer is seen too.
+    """
+    yield from (min(_SHORT, longest),) * 12
+    while True:
+        yield longest
+
+
 def sweep(vantage: Vantage, targets: Sequence[IPAddress], *, wait: float = WAIT) -> dict[IPAddress, set[str]]:
     """Ask for many addresses at once: address → MACs that answered for it, possibly none."""
     found: dict[IPAddress, set[str]] = {target: set() for target in targets}
@@ -94,12 +107,15 @@ class Census:
     """Number of requests that more than one MAC answered."""
 
 
-def census(vantage: Vantage, target: IPAddress, *, asks: int, over: float) -> Census:
-    """Send `asks` requests, spread evenly over `over` seconds, or further apart where a reply takes longer."""
-    every = max(over / asks, WAIT)
+def census(vantage: Vantage, target: IPAddress, *, asks: int, over: float, within: float = WAIT) -> Census:
+    """Send `asks` requests, spread evenly over `over` seconds, and count replies that take at most `within` seconds.
+
+    A reply counts for the last request before it: where `within` is longer than the time between two requests, MACs are
+    exact and the numbers of requests are not.
+    """
     macs: list[set[str]] = [set() for _ in range(asks)]
-    for reply in _ask(vantage, [target] * asks, every=every, wait=every):
-        if reply.message.sender_ip == target and reply.seconds_after <= WAIT:
+    for reply in _ask(vantage, [target] * asks, every=over / asks, wait=max(over / asks, within)):
+        if reply.message.sender_ip == target and reply.seconds_after <= within:
             macs[reply.asked].add(reply.message.sender_mac)
     return Census(
         asked=asks,

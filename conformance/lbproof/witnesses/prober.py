@@ -25,11 +25,13 @@ if TYPE_CHECKING:
 
 PERIOD = 0.01
 TIMEOUT = 0.25
-"""Request timeout in seconds."""
+"""Request timeout in seconds: shorter than the second after which TCP sends a lost SYN again (RFC 6298), so that a
+request is answered by its first SYN or counts as lost, and far longer than a backend on the segment takes. A machine so
+slow that it takes longer is no steady service (`steady`), and nothing is judged there."""
 START = 30.0
-"""Timeout in seconds for the first answer."""
-LONGEST = 600.0
-"""Maximum lifetime of a prober in seconds."""
+"""Timeout in seconds for the first answer. It decides no verdict: a wait without a budget is an error."""
+LONGEST = 3600.0
+"""Maximum lifetime of a prober in seconds: longer than all waits of a check at their ceilings."""
 
 
 @dataclass(frozen=True, slots=True)

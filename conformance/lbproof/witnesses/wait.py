@@ -26,11 +26,17 @@ _SHOWN = 12
 """Maximum number of distinct values in a message."""
 
 
-class WaitFailed(AssertionError):  # noqa: N818 - a verdict, as pytest's own failures are
-    """A condition did not become true or did not stay true: the implementation fails."""
+class Observation(AssertionError):  # noqa: N818 - a verdict, as pytest's own failures are
+    """Something was observed that a requirement forbids; raised outside the modules of checks, which assert."""
+
+
+class WaitFailed(Observation):
+    """A condition did not become true or did not stay true."""
 
     def __init__(self, what: str, how: str, observed: list[tuple[float, str]]) -> None:
         """`what`: condition; `how`: failure; `observed`: seconds since the wait began, and values."""
+        self.budget = ""
+        """Name of the budget; empty for a wait without one."""
         self.what, self.how, self.observed = what, how, observed
         seen = [f"+{t:.2f} s {value}" for t, value in observed]
         if len(seen) > _SHOWN:
@@ -147,6 +153,8 @@ class Waiter:
         for name in budgets:
             _budget(name)
         self.journal, self._budgets = journal, budgets
+        self._slowest: dict[str, float] = {}
+        """Name of a budget → the longest of its waits that succeeded, in seconds."""
 
     def budget(self, name: str) -> float:
         """Return the budget of a named wait in seconds. Raises `UnknownName`."""
@@ -171,9 +179,11 @@ class Waiter:
                 look, good, what=what, within=within, in_a_row=in_a_row, every=every, ignore=ignore, show=show
             )
         except EventuallyFailed as error:
+            error.budget = budget
             self._write("settles", budget, what, ok=False, took=within, observed=error.observed)
             raise
         self._write("settles", budget, what, ok=True, took=done.took, observed=done.observed)
+        self._slowest[budget] = max(done.took, self._slowest.get(budget, 0.0))
         return done.value
 
     def consistently(
@@ -186,12 +196,18 @@ class Waiter:
         since: float | None = None,
         every: float = EVERY * 2,
         show: Callable[[T], str] = shown,
+        follows: str = "",
     ) -> T:
-        """Run `consistently` for a named budget; return the last value."""
-        during = self.budget(budget)
+        """Run `consistently` for a named budget, or longer (`Budget.follows`); return the last value.
+
+        `follows`: budget of the wait for the opposite, if it is another one than that of the budget.
+        """
+        slowest = self._slowest.get(follows or _budget(budget).follows, 0.0)
+        during = max(self.budget(budget), min(slowest, _budget(budget).ceiling))
         try:
             done = consistently(look, good, what=what, during=during, since=since, every=every, show=show)
         except ConsistentlyFailed as error:
+            error.budget = budget
             self._write("holds", budget, what, ok=False, took=error.observed[-1][0], observed=error.observed)
             raise
         self._write("holds", budget, what, ok=True, took=done.took, observed=done.observed)

@@ -25,7 +25,7 @@ from lbproof_perf.report import answers, panels
 from lbproof_perf.report.spec import metrics
 from lbproof_perf.results import TrialId
 from lbproof_perf.sut.services import CEILING, SAMPLE, ServiceBench
-from lbproof_perf.sut.usage import rates
+from lbproof_perf.sut.usage import RATES, rates
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -208,7 +208,9 @@ BENCHMARK = Benchmark(
         cpu_seconds="CPU time",
         controller_cpu_seconds="CPU time, controller",
         speakers_cpu_seconds="CPU time, speakers",
-        api_requests_per_second="API requests a second",
+        controller_api_requests="API requests, controller",
+        speakers_api_requests="API requests, speakers",
+        **RATES,
         **{f"{stage}_seconds": text for stage, text in STAGES.items()},
         **{f"{stage}_{p}_seconds": f"{text}, {p}" for stage, text in STAGES.items() for p in ("p50", "p99")},
     ),

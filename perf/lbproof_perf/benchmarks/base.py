@@ -153,6 +153,7 @@ OUTAGE_METRICS = (
         first_answer_seconds="to the first answer",
         steady_seconds="until nothing was lost any more",
         longest_gap_seconds="longest gap",
+        longest_wait_seconds="longest wait for an answer",
         lost="UDP probes lost",
         lost_tcp="TCP requests lost",
         two_announcers_seconds="two nodes answered",

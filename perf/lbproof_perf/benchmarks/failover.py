@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lbproof.lab.base import Topology
+from lbproof.run.commands.lab_command import TEXT
 from lbproof.spec import UnknownName
 from lbproof_perf.benchmarks.base import OUTAGE_METRICS, Benchmark, Size
 from lbproof_perf.report import answers, panels
@@ -168,7 +169,11 @@ BENCHMARK = Benchmark(
     options=(
         click.Option(["--cuts"], type=click.IntRange(1, 10_000), help="power cuts of each arm, instead of the size's"),
         click.Option(
-            ["--case", "cases"], multiple=True, metavar="NAME", help="these cases alone, --cuts of each; repeatable"
+            ["--case", "cases"],
+            type=TEXT,
+            multiple=True,
+            metavar="NAME",
+            help="these cases alone, --cuts of each; repeatable",
         ),
     ),
     change=_change,

@@ -16,6 +16,7 @@ import numpy as np
 
 from lbproof.context.run import NAMESPACE
 from lbproof.lab.base import Capability, LabError, Topology
+from lbproof.run.commands.lab_command import TEXT
 from lbproof.spec import UnknownName
 from lbproof_perf.benchmarks.base import LATENCY_METRICS, BenchContext, Benchmark, Size, given, turns
 from lbproof_perf.load import freeze, paths, web, wrk
@@ -338,9 +339,13 @@ BENCHMARK = Benchmark(
     overview_plots=(panels.tier_rates,),
     answer=answers.tiers,
     options=(
-        click.Option(["--tier", "tiers"], multiple=True, metavar="NAME", help="this tier alone; repeatable"),
+        click.Option(["--tier", "tiers"], type=TEXT, multiple=True, metavar="NAME", help="this tier alone; repeatable"),
         click.Option(
-            ["--user", "users"], multiple=True, metavar="NAME", help="this kind of Locust user alone; repeatable"
+            ["--user", "users"],
+            type=TEXT,
+            multiple=True,
+            metavar="NAME",
+            help="this kind of Locust user alone; repeatable",
         ),
         click.Option(["--shape"], type=click.Choice(["constant", "step", "spike", "soak"]), help="of the load"),
         click.Option(["--seconds"], type=click.IntRange(1, 86_400), help="of each measurement"),

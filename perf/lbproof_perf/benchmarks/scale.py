@@ -30,7 +30,7 @@ from lbproof_perf.report.spec import metrics
 from lbproof_perf.results import TrialId
 from lbproof_perf.sut.services import CEILING, SERVICES, ServiceBench, at_pace, service
 from lbproof_perf.sut.system import SystemUnderTest
-from lbproof_perf.sut.usage import rates
+from lbproof_perf.sut.usage import RATES, rates
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -213,16 +213,11 @@ BENCHMARK = Benchmark(
         outage_seconds="outage",
         steady_seconds="until nothing was lost any more",
         restart_seconds="restart",
+        controller_restart_seconds="restart, to the address of a new Service",
         **{
             f"{phase}_{name}": f"{text}, {when}"
             for phase, when in (("rest", "at rest"), ("churn", "in churn"))
-            for name, text in {
-                "controller_cpu_cores": "cores of the controller",
-                "speakers_cpu_cores": "cores of the speakers",
-                "controller_bytes": "memory of the controller",
-                "speakers_bytes": "memory of the speakers",
-                "api_requests_per_second": "API requests a second",
-            }.items()
+            for name, text in RATES.items()
         },
     ),
     main=("rest_controller_cpu_cores", "churn_controller_cpu_cores", "outage_seconds", "restart_seconds"),

@@ -168,15 +168,15 @@ def scale(figures: Figures) -> Answer | None:
         speakers = _by_services(figures, arm, "rest_speakers_cpu_cores")
         parts = [part for part in (controller, speakers) if part]  # an implementation may have one alone
         shared = set.intersection(*map(set, parts)) if parts else set[float]()
-        points = [(at, sum(part[at].at("p50") for part in parts)) for at in sorted(shared)]
+        points = [(at, sum(part[at].value("p50") for part in parts)) for at in sorted(shared)]
         if not points:
             continue
         most, cores = max(points)
         told = [f"cores of controller and speakers at rest; {plots.slope_text(points, 1000, 'cores')}"]
         if length := _by_services(figures, arm, "outage_seconds").get(most):
-            told.append(f"outage {value_text(length.at('p50'), 'seconds')}")
+            told.append(f"outage {length.text('p50')}")
         memory = [_by_services(figures, arm, f"rest_{who}_bytes").get(most) for who in ("controller", "speakers")]
-        if kept := [one.at("p50") for one in memory if one]:
+        if kept := [one.value("p50") for one in memory if one]:
             told.append(f"memory {value_text(sum(kept), 'bytes')}")
         found = _arm_answer(figures, parts[0][most], "; ".join(told))
         measured = found.figure if found.figure == "not measured" else f"{value_text(cores, 'cores')} cores"

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lbproof.spec.names import check_name
 from lbproof_perf.report import formatting
 from lbproof_perf.report.spec import BenchmarkReport, Better
 from lbproof_perf.stats import quantiles
@@ -107,13 +108,17 @@ class Summary:
         """
         return quantiles.quantile(self.values, QUANTILES[quantile])
 
+    def value(self, quantile: str) -> float:
+        """A quantile; of fewer values than it takes, the worst of them (`describe`)."""
+        if quantiles.enough(self.count, QUANTILES[quantile]):
+            return self.at(quantile)
+        return min(self.values) if self.better is Better.MORE else max(self.values)
+
     def describe(self, quantile: str) -> tuple[str, str]:
         """A quantile with its unit, after no words; of fewer values than it takes `max of 3` and the worst of them."""
-        if quantiles.enough(self.count, QUANTILES[quantile]):
-            return "", formatting.value_text(self.at(quantile), self.name)
-        least = self.better is Better.MORE
-        worst = min(self.values) if least else max(self.values)
-        return f"{'min' if least else 'max'} of {self.count}", formatting.value_text(worst, self.name)
+        enough = quantiles.enough(self.count, QUANTILES[quantile])
+        words = "" if enough else f"{'min' if self.better is Better.MORE else 'max'} of {self.count}"
+        return words, formatting.value_text(self.value(quantile), self.name)
 
     def text(self, quantile: str) -> str:
         """The same in one: `144 ms`, `max of 3: 144 ms`."""
@@ -166,11 +171,11 @@ class Figures:
     def benches(self) -> list[str]:
         """The benchmarks that were run, in the report's order."""
         there = {group.bench for group in self.groups}
-        return [*(one for one in self.known if one in there), *sorted(there - self.known.keys())]
+        return [one for one in self.known if one in there]
 
     def about(self, bench: str) -> BenchmarkReport:
-        """What a benchmark says about itself; of an unknown one, its name."""
-        return self.known.get(bench) or BenchmarkReport(name=bench, question=bench)
+        """What a benchmark says about itself."""
+        return self.known[bench]
 
     def arms(self, bench: str) -> list[str]:
         """The arms of a benchmark in the order in which they were first measured."""
@@ -182,7 +187,12 @@ class Figures:
 
 
 def summarize(store: ResultStore, known: Mapping[str, BenchmarkReport]) -> Figures:
-    """Summarize a run; `known` are the benchmarks' descriptions by name."""
+    """Summarize a run; `known` are the benchmarks' descriptions by name.
+
+    Raises `UnknownName` for a trial of another benchmark: which figures it has, and which are better, is not known.
+    """
+    for trial in store.trials:
+        check_name("benchmark", trial.id.bench, f"{store.folder}/trials.ndjson", known, "lbproof bench --help")
     empty = Figures(summaries=(), groups=tuple(_groups(store.trials)), known=known)
     found = _values(store, empty)
     summaries = []

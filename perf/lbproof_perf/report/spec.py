@@ -59,7 +59,7 @@ _COUNTED = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BenchmarkReport:
-    """What the report must know of a benchmark. The default describes one that is not known any more."""
+    """What the report must know of a benchmark."""
 
     name: str
     question: str
@@ -83,9 +83,9 @@ class BenchmarkReport:
     """Whether the plots over all cases stand side by side."""
 
     def metric(self, name: str) -> Metric:
-        """The metric of that name; for an unknown one the name itself is its text, and less is better."""
+        """The metric of that name. An unknown one, of another version, has its name as text, and better in no way."""
         known = (metric for metric in self.metrics if metric.name == name)
-        return next(known, None) or Metric(name=name, text=name.replace("_", " "))
+        return next(known, None) or Metric(name=name, text=name.replace("_", " "), better=Better.NEITHER)
 
     def control_of(self, arms: set[str]) -> str:
         """The control arm among arms; empty where there is none."""

@@ -1,7 +1,7 @@
 """Thresholds of figures, from a TOML file, and what one run says of each: held, lost or not measured.
 
 docs/figures.md describes the file. Too few trials are no success: what holds so far but was measured too seldom is
-`not measured`, and says how often. A key that is unknown is an error.
+`not measured`, and says how often. So is what only marked trials say. A key that is unknown is an error.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from lbproof.spec import BadOption, UnknownName
 from lbproof_perf.report.figures import QUANTILES
 from lbproof_perf.report.formatting import range_text, ratio_text, value_text
+from lbproof_perf.stats import quantiles
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -31,6 +32,8 @@ FILE = "thresholds.toml"
 _PARTS = 5
 _SEE = "docs/figures.md"
 _Positive = Annotated[float, Field(ge=0)]
+_FEWEST = 2
+"""Trials that a threshold takes at least: no success is that of one trial."""
 
 
 class Threshold(BaseModel):
@@ -50,7 +53,7 @@ class Threshold(BaseModel):
     """The largest ratio to `of`."""
     of: str = ""
     """An arm, or a key of five parts."""
-    trials: _Positive = 1
+    trials: Annotated[float, Field(ge=_FEWEST)] = quantiles.FEWEST
     text: str = ""
 
     @property
@@ -71,8 +74,7 @@ class Threshold(BaseModel):
             parts.append(f"at most {value_text(self.most, name)}")
         if self.times is not None:
             parts.append(f"at most {ratio_text(self.times)} of {self.of}")
-        if self.trials > 1:
-            parts.append(f"{self.trials:g} trials")
+        parts.append(f"{self.trials:g} trials")
         return ", ".join(parts)
 
 
@@ -134,7 +136,7 @@ def _threshold(pattern: str, allowed: Mapping[str, Any], where: str, known: Mapp
         fields = Threshold.model_fields.keys() - {"pattern"}
         if key not in fields:
             raise UnknownName("threshold", key, f"{pattern!r} in {where}", sorted(fields), _SEE) from None
-        kind = "a text" if key in {"of", "text"} else "a number from 0"
+        kind = "a text" if key in {"of", "text"} else f"a number from {_FEWEST if key == 'trials' else 0}"
         raise BadOption(f"{pattern!r} in {where}: {key} = {allowed[key]!r}; it takes {kind}") from None
     if not found.absolute and found.ratio is None:
         raise BadOption(f"{pattern!r} in {where} allows nothing: it takes {{ratio = 1.2}} or {{most = 0}}")
@@ -194,8 +196,11 @@ def _check(figures: Figures, threshold: Threshold) -> Iterator[Objective]:
     for one, label in covered:
         seen, held = _judge(figures, threshold, one, label)
         outcome = Outcome.NOT_MEASURED if held is None else Outcome.HELD if held else Outcome.LOST
-        if held and one.trials < threshold.trials:
-            outcome, seen = Outcome.NOT_MEASURED, f"{seen}: {one.trials} of at least {threshold.trials:g} trials"
+        trials = min(one.trials, _trials_of_reference(figures, threshold, one, label))
+        if held and trials < threshold.trials:
+            outcome, seen = Outcome.NOT_MEASURED, f"{seen}: {trials} of at least {threshold.trials:g} trials"
+        elif held is not None and (mark := _mark(figures, one)):
+            outcome, seen = Outcome.NOT_MEASURED, f"{seen}: every trial is marked ({mark})"
         yield objective((one.bench, one.arm, one.case, one.name, label), seen, outcome)
 
 
@@ -223,6 +228,18 @@ def _reference(figures: Figures, threshold: Threshold, one: Summary, label: str)
         return figures.find(one.bench, threshold.of, one.case, one.name), label
     key, _, its = threshold.of.rpartition(".")
     return next((other for other in figures.summaries if other.key == key), None), its
+
+
+def _trials_of_reference(figures: Figures, threshold: Threshold, one: Summary, label: str) -> int:
+    """How many trials the figure that `of` names is from; as many as the figure itself where there is none."""
+    other, _ = _reference(figures, threshold, one, label) if threshold.of else (None, "")
+    return other.trials if other else one.trials
+
+
+def _mark(figures: Figures, one: Summary) -> str:
+    """A mark of the trials of a figure if all of them have one, else empty."""
+    trials = [trial for group in figures.groups_of(one.bench, one.case, one.arm) for trial in group.trials]
+    return trials[0].warnings[0] if all(trial.warnings for trial in trials) else ""
 
 
 def _interval_text(one: Summary, label: str) -> str:

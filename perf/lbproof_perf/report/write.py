@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from lbproof.files import write_whole
 from lbproof_perf.report import figures, html, metrics, schema, thresholds
 
 if TYPE_CHECKING:
@@ -38,8 +39,6 @@ def write(store: ResultStore, known: Mapping[str, BenchmarkReport]) -> list[Path
         METRICS: metrics.of(found, checked, store.environment),
     }
     for name, text in texts.items():
-        half = store.folder / f".{name}.tmp"
-        half.write_text(text, encoding="utf-8")
-        half.replace(store.folder / name)
+        write_whole(store.folder / name, text)
     store.seal()
     return [store.folder / name for name in texts]

@@ -125,6 +125,18 @@ def by_part(workloads: Iterable[Workload]) -> dict[str, list[Workload]]:
     return {part: rows for part, rows in found.items() if rows}
 
 
+RATES: Mapping[str, str] = {
+    "api_requests_per_second": "API requests a second",
+    "controller_cpu_cores": "cores of the controller",
+    "speakers_cpu_cores": "cores of the speakers",
+    "controller_bytes": "memory of the controller",
+    "speakers_bytes": "memory of the speakers",
+    "controller_api_requests_per_second": "API requests a second of the controller",
+    "speakers_api_requests_per_second": "API requests a second of the speakers",
+}
+"""Name of what `rates` gives, without prefix → its text."""
+
+
 def rates(used: Mapping[str, Used], prefix: str = "") -> dict[str, float | None]:
     """Cores, bytes and API requests a second of each part, as docs/figures.md names them."""
     found: dict[str, float | None] = {

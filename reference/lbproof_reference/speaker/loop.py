@@ -72,19 +72,18 @@ class SegmentSpeaker:
         self._conflicts = Conflicts()
         self._loop = asyncio.get_running_loop()
         self.is_open = True
-        self._gathering = False
-        self._heartbeat_due = self._due = time.monotonic()
+        self._heartbeat_due = time.monotonic()
         self.segment = Segment(
             me=Station(config.node, link.name),
             mac=link.mac,
             subnets=_subnets(link),
             session=secrets.randbits(32),
             dead_interval=config.interval * config.misses,
-            now=self._due,
+            now=self._heartbeat_due,
         )
         self._loop.add_reader(self._wire.heartbeat, self._on_heartbeat)
         self._loop.add_reader(self._wire.arp, self._on_arp)
-        self._timer = self._loop.call_soon(self._on_timer)
+        self._timer = self._loop.call_at(self._heartbeat_due, self._on_timer)
 
     def close(self) -> None:
         """Stop sending and answering at once; idempotent."""
@@ -116,18 +115,18 @@ class SegmentSpeaker:
     def _awake(self) -> float:
         """Return the time (monotonic, s); handle a suspension first if a heartbeat was missed."""
         now = time.monotonic()
-        if now <= self._due + self._config.interval:
+        late = now - self._timer.when()
+        if late <= self._config.interval:
             return now
-        log.warning("process was suspended", interface=self.link.name, late_ms=round((now - self._due) * 1000))
+        log.warning("process was suspended", interface=self.link.name, late_ms=round(late * 1000))
         for _ in self._wire.received(self._wire.arp, limit=1 << 16):
             continue
-        self._due = now
         self._receive(now)
         self.segment.on_suspend(now)
         self._reconcile(now)
         return now
 
-    def _receive(self, now: float) -> bool:
+    def _receive(self, now: float) -> None:
         news, keys = False, self._config.keyring.keys(now)
         self._wire.accept_heartbeats_of(keys)
         for frame in self._wire.received(self._wire.heartbeat):
@@ -139,11 +138,10 @@ class SegmentSpeaker:
                 log.debug("invalid heartbeat", interface=self.link.name, error=str(error))
         for data in self.segment.peers.take_relays(now):
             self._wire.send_heartbeat(relayed(data))
-        return news or self.segment.news_due() is not None
+        self._wake_by(max(now + _GATHER_SECONDS, now if news else self.segment.news_due()))
 
     def _on_heartbeat(self) -> None:
-        if self._receive(self._awake()):
-            self._reconcile_soon(_GATHER_SECONDS)
+        self._receive(self._awake())
 
     def _on_arp(self) -> None:
         now = self._awake()
@@ -155,8 +153,7 @@ class SegmentSpeaker:
                 self.segment.on_received(now)
             if self.segment.answers(arp.sender, now) and not self.segment.is_station(arp.mac):
                 self._defend(arp, now)
-        if self.segment.news_due() is not None:
-            self._reconcile_soon(_GATHER_SECONDS)
+        self._wake_by(max(now + _GATHER_SECONDS, self.segment.news_due()))
 
     def _defend(self, arp: ArpFrame, now: float) -> None:
         """Announce an address that another host uses too, and report the first frame of a conflict."""
@@ -180,37 +177,32 @@ class SegmentSpeaker:
         if now >= self._heartbeat_due:
             self._heartbeat_due = max(self._heartbeat_due + self._config.interval, now)
             self._send_heartbeats(now, beat=True)
-        if not self.segment.is_settled(now):
-            self._reconcile(now)
-        self._due = min(self._heartbeat_due, self.segment.next_deadline(now))
-        self._timer = self._loop.call_at(self._due, self._on_timer)
+        self._reconcile(now)
 
     def _send_heartbeats(self, now: float, *, beat: bool) -> None:
         keys = self._config.keyring.keys(now)
         for heartbeat in self.segment.heartbeats(now, beat=beat):
             self._wire.send_heartbeat(encode(heartbeat, keys))
 
-    def _reconcile_soon(self, seconds: float) -> None:
-        if not self._gathering:
-            self._gathering = True
-            self._loop.call_later(seconds, self._gather)
+    def _wake_by(self, when: float) -> None:
+        """Let the timer expire at a time (monotonic, s), if it would later."""
+        if when < self._timer.when():
+            self._wake_at(when)
 
-    def _gather(self) -> None:
-        self._gathering = False
-        if self.is_open:
-            self._reconcile(self._awake())
+    def _wake_at(self, when: float) -> None:
+        self._timer.cancel()
+        self._timer = self._loop.call_at(when, self._on_timer)
 
     def _reconcile(self, now: float) -> None:
+        """Act on what changed, and set the timer for what is left, the next heartbeat or the next deadline."""
         done = self.segment.reconcile(now, _BATCH)
-        if not self.segment.is_settled(now):
-            self._reconcile_soon(0)
         if done.acquire or done.withdraw:
             self._wire.accept_requests_for(self.segment.claims)
-        due = self.segment.news_due()
-        if due is not None and due <= now:
+        if self.segment.news_due() <= now:
             self._send_heartbeats(now, beat=False)
-        elif due is not None:
-            self._reconcile_soon(due - now)
+        self._wake_at(min(self._heartbeat_due, self.segment.news_due(), self.segment.next_deadline(now)))
+        if not self.segment.is_settled(now):
+            self._wake_by(now)
         fresh = (*done.acquire, *done.defend)
         if fresh:
             self._announce(fresh)
@@ -257,7 +249,7 @@ class Speaker:
             if name not in self._segment_speakers and any(fnmatchcase(name, one) for one in self._config.interfaces):
                 is_changed |= self._open_link(link)
         if is_changed:
-            self._offer(self._offers)
+            self._offer_again(list(self._offers))
 
     def set_desired(self, changes: Mapping[bytes, Offer | None]) -> None:
         """Change the addresses to announce; None removes one."""
@@ -267,6 +259,12 @@ class Speaker:
             else:
                 self._offers[address] = offer
         self._offer(changes)
+
+    def _offer_again(self, addresses: list[bytes]) -> None:
+        """Offer addresses to all links, in batches, so that no heartbeat is late."""
+        self._offer({address: self._offers.get(address) for address in addresses[:_BATCH]})
+        if rest := addresses[_BATCH:]:
+            asyncio.get_running_loop().call_soon(self._offer_again, rest)
 
     def _offer(self, changes: Mapping[bytes, Offer | None]) -> None:
         for segment_speaker in self._segment_speakers.values():
@@ -316,8 +314,9 @@ def offers_for_link(
     def is_allowed(address: bytes, offer: Offer) -> bool:
         if address in own:
             return False
-        named = any(one.interfaces is not None and link.name in one.interfaces for one in offer.allowed)
-        return named or reaches(mine, address) or not any(reaches(subnets, address) for subnets in all_subnets)
+        if reaches(mine, address) or not any(reaches(subnets, address) for subnets in all_subnets):
+            return True
+        return any(one.interfaces is not None and link.name in one.interfaces for one in offer.allowed)
 
     return {address: offer if offer and is_allowed(address, offer) else None for address, offer in offers.items()}
 

@@ -127,7 +127,7 @@ class Peers:
             self._unproven.pop(session, None)
             peer = self.live[heartbeat.station] = Peer(session=session, echoed=sent)
             self.changed = True
-        elif echo and sent is None:
+        elif heartbeat.sequence <= peer.sequence or (echo and sent is None):
             return None
         before = (peer.leaving, peer.subnets)
         peer.sequence, peer.frame, peer.mac = heartbeat.sequence, frame, heartbeat.mac
@@ -182,7 +182,8 @@ class Peers:
         self._sent = [*self._sent[1 - BEATS :], (sequence, now)]
         self.has_new = False
         self._unproven = {session: until for session, until in self._unproven.items() if until > now}
-        strangers = self._random.sample(sorted(self._unproven), min(STRANGERS, len(self._unproven)))
+        unproven = sorted(self._unproven.keys() & self._latest.keys())
+        strangers = self._random.sample(unproven, min(STRANGERS, len(unproven)))
         peers, room = list(self.live.values()), LISTED - len(strangers)
         lists = {peer.session: peer.direct_until > now for peer in peers}
         self._is_stale |= lists != self._lists

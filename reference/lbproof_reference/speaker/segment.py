@@ -228,11 +228,14 @@ class Segment:
             messages.append(replace(common, sequence=self._sequence, chunk=number, claims=claims))
         return messages
 
-    def news_due(self) -> float | None:
-        """Return when a message should be sent (monotonic, s): at once for changed chunks, soon for a new session."""
+    def news_due(self) -> float:
+        """Return when a message should be sent (monotonic, s): at once for changed chunks, soon for a new session.
+
+        Infinity: not before the next heartbeat.
+        """
         if self._unsent:
             return self._sent
-        return self._sent + self._dead_interval / _HURRY if self._is_hurried or self.peers.has_new else None
+        return self._sent + self._dead_interval / _HURRY if self._is_hurried or self.peers.has_new else math.inf
 
     def _is_listening(self, now: float) -> bool:
         if self._listened:

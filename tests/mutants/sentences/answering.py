@@ -10,7 +10,7 @@ import struct
 from typing import TYPE_CHECKING, Any
 
 from tests.mutants.mutant import fault, patch
-from tests.mutants.sentences.arp import answer_when, receive_all, reply_when
+from tests.mutants.sentences.arp import answer_when, latest_frame, receive_all
 
 from lbproof_reference import frames
 from lbproof_reference.pools import ip_from_int, parse_ip, pool_holding
@@ -46,22 +46,19 @@ def unicast_requests_not_answered() -> None:
 def every_node_answers_probes() -> None:
     """Every node answers an ARP probe, whose sender is 0.0.0.0, for each announced address."""
     receive_all()
-    answer_when(
-        lambda self, arp, _, answers: answers or (arp.sender == bytes(4) and arp.target in self.segment.desired)
-    )
+    answer_when(lambda self, arp, _, answers: answers or (arp.sender == bytes(4) and arp.target in self.desired))
 
 
 @fault("L2-02")
 def virtual_source_of_unicast_answers() -> None:
     """The answer to a unicast request has a virtual MAC address as Ethernet source, as VRRP (RFC 5798) has."""
+    latest = latest_frame()
 
-    def reply(self: SegmentSpeaker, arp: ArpFrame, frame: bytes, answers: bool) -> bytes | None:
-        found = frames.arp_reply(arp, self.link.mac)
-        if frame[:6] != frames.BROADCAST:
-            found = found[:6] + bytes.fromhex("00005e000117") + found[12:]
-        return found if answers else None
+    def reply(request: ArpFrame, mac: bytes) -> bytes:
+        found = frames.arp_reply(request, mac)
+        return found if latest[0][:6] == frames.BROADCAST else found[:6] + bytes.fromhex("00005e000117") + found[12:]
 
-    reply_when(reply)
+    patch(speaker, "arp_reply", reply)
 
 
 def _bind(address: bytes, *, up: bool) -> None:
@@ -118,9 +115,9 @@ def free_addresses_kept_from_probes() -> None:
         real(self, **objects)
         index[:] = self._index
 
-    def decide(self: SegmentSpeaker, arp: ArpFrame, _: bytes, answers: bool) -> bool:
-        is_first = self.segment.me == min([self.segment.me, *self.segment.peers.live])
-        is_probe = arp.sender == bytes(4) and arp.target not in self.segment.desired
+    def decide(self: Segment, arp: ArpFrame, _: bytes, answers: bool) -> bool:
+        is_first = self.me == min([self.me, *self.peers.live])
+        is_probe = arp.sender == bytes(4) and arp.target not in self.desired
         return answers or (
             is_first and is_probe and pool_holding(ip_from_int(4, int.from_bytes(arp.target)), index) is not None
         )
@@ -240,9 +237,9 @@ def released_address_answered_to_unicast() -> None:
         had.update(self.claims)
         desired(self, changes)
 
-    def decide(self: SegmentSpeaker, arp: ArpFrame, frame: bytes, answers: bool) -> bool:
-        is_released = arp.target in had and arp.target not in self.segment.desired
-        return answers or (is_released and frame[:6] == self.link.mac)
+    def decide(self: Segment, arp: ArpFrame, frame: bytes, answers: bool) -> bool:
+        is_released = arp.target in had and arp.target not in self.desired
+        return answers or (is_released and frame[:6] == self.mac)
 
     patch(Segment, "set_desired", set_desired)
     receive_all()
@@ -253,11 +250,7 @@ def released_address_answered_to_unicast() -> None:
 def nodes_answer_each_other() -> None:
     """Every node answers the other nodes' requests for announced addresses; hosts are answered by one node alone."""
     receive_all()
-    answer_when(
-        lambda self, arp, _, answers: (
-            answers or (arp.target in self.segment.desired and self.segment.is_station(arp.mac))
-        )
-    )
+    answer_when(lambda self, arp, _, answers: answers or (arp.target in self.desired and self.is_station(arp.mac)))
 
 
 def _gateways() -> set[bytes]:

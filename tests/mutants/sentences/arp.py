@@ -1,6 +1,5 @@
-"""Replies to ARP requests that faults decide on."""
+"""Replies to ARP requests that faults decide on, also by the Ethernet frame of the request."""
 
-# ruff: noqa: SLF001 - a fault replaces private functions
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
@@ -10,7 +9,7 @@ from tests.mutants.mutant import patch
 from lbproof_reference import frames
 from lbproof_reference.speaker import loop as speaker
 from lbproof_reference.speaker import wire
-from lbproof_reference.speaker.loop import SegmentSpeaker
+from lbproof_reference.speaker.segment import Segment
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,29 +22,25 @@ def receive_all() -> None:
     patch(wire, "arp_filter", lambda *_: ((0x06, 0, 0, 0xFFFF),))  # a classic BPF program: accept
 
 
-def reply_when(decide: Callable[[SegmentSpeaker, ArpFrame, bytes, bool], bytes | None]) -> None:
-    """Let `decide` return the reply to a request, from the request, its Ethernet frame, and whether it is answered."""
+def latest_frame() -> list[bytes]:
+    """Return a list that holds the ARP frame that is being processed, at least."""
+    latest = [b""]
 
-    def on_arp(self: SegmentSpeaker) -> None:
-        now = self._awake()
-        for frame in self._wire.received(self._wire.arp):
-            if not (arp := frames.read_arp(frame)):
-                continue
-            if arp.needs_reply and (reply := decide(self, arp, frame, self.segment.answers(arp.target, now))):
-                self._wire.send_arp(reply)
-                self.segment.on_received(now)
-            if self.segment.answers(arp.sender, now) and not self.segment.is_station(arp.mac):
-                self._defend(arp, now)
-        if self.segment.news_due() is not None:
-            self._reconcile_soon(speaker._GATHER_SECONDS)
+    def read(frame: bytes) -> ArpFrame | None:
+        latest[:] = [frame]
+        return frames.read_arp(frame)
 
-    patch(SegmentSpeaker, "_on_arp", on_arp)
+    patch(speaker, "read_arp", read)
+    return latest
 
 
-def answer_when(decide: Callable[[SegmentSpeaker, ArpFrame, bytes, bool], bool]) -> None:
-    """Let `decide` say whether a request is answered; the reply is the usual one."""
-    reply_when(
-        lambda self, arp, frame, answers: (
-            frames.arp_reply(arp, self.link.mac) if decide(self, arp, frame, answers) else None
-        )
-    )
+def answer_when(decide: Callable[[Segment, ArpFrame, bytes, bool], bool]) -> None:
+    """Let `decide` say whether a request is answered, from the request, its frame, and whether it would be."""
+    real, latest = Segment.answers, latest_frame()
+
+    def answers(self: Segment, address: bytes, now: float) -> bool:
+        found = real(self, address, now)
+        arp = frames.read_arp(latest[0])
+        return decide(self, arp, latest[0], found) if arp and arp.target == address else found
+
+    patch(Segment, "answers", answers)

@@ -11,7 +11,6 @@ from lbproof.checks.article.scene import ADDRESS, NODE_PORT
 from lbproof.context import manifests, proves
 from lbproof.lab.base import Capability, Role
 from lbproof.spec.families import Family
-from lbproof.witnesses import http, neighbour
 from lbproof.witnesses.kube import ApiError
 
 if TYPE_CHECKING:
@@ -114,7 +113,7 @@ def test_its_two_limits(check: CheckContext, scene: Scene) -> None:
 
     assert ADDRESS in check.lab.segment.subnet_for(Family.IPV4)
     scene.answers(check.lab.routed_client(), ADDRESS, PORT)
-    assert http.connects(check.lab.routed_client(), ADDRESS, 80) != "open"
+    check.not_served(check.lab.routed_client(), ADDRESS, 80)
 
 
 @proves("ARTICLE-20", disruptive=True)
@@ -123,11 +122,11 @@ def test_one_owner_at_a_time_as_with_vrrp(check: CheckContext, scene: Scene) -> 
     scene.show("two")
     scene.assigned("nginxlb")
     master = check.announcer(ADDRESS)
-    before = {answer.mac for _ in range(5) for answer in neighbour.ask(check.client, ADDRESS)}
+    before = {answer.mac for answer in check.replies(ADDRESS, count=5)}
 
     with check.fault(Capability.NODE_CRASH, functools.partial(check.lab.node_crash, master.name)):
         backup = check.announcer(ADDRESS, but=master.name, budget="failover")
-        after = {answer.mac for _ in range(5) for answer in neighbour.ask(check.client, ADDRESS)}
+        after = {answer.mac for answer in check.replies(ADDRESS, count=5)}
     check.settled_after_fault()
     scene.run.ready("default", "nginx")
 

@@ -7,10 +7,12 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from lbproof.adapters.base import WorkloadRole
-from lbproof.context import proves
+from lbproof.context import CannotShow, proves
 from lbproof.lab.base import Capability
+from lbproof.spec import Untestable
 from lbproof.witnesses import neighbour
 from lbproof.witnesses.prober import Prober, first_outage, longest, steady
+from lbproof.witnesses.wait import EventuallyFailed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,13 +39,16 @@ def serving(check: CheckContext) -> IPAddress:
 def probing(check: CheckContext, address: IPAddress, title: str) -> Iterator[Prober]:
     """Send requests during the block; the timeline is reported whether or not the check passes."""
     with Prober(check.client, address) as prober:
-        check.wait.eventually(
-            lambda: steady(prober.samples),
-            bool,
-            what=f"{address} answers steadily before the fault",
-            budget="serves",
-            show=lambda well: "answered" if well else "not yet answered without a gap",
-        )
+        try:
+            check.wait.eventually(
+                lambda: steady(prober.samples),
+                bool,
+                what=f"{address} answers steadily before the fault",
+                budget="serves",
+                show=lambda well: "answered" if well else "not yet answered without a gap",
+            )
+        except EventuallyFailed as error:  # nothing is known of what the fault would have done
+            raise CannotShow(Untestable.NOT_PROVOKED, str(error)) from error
         try:
             yield prober
         finally:
@@ -66,7 +71,8 @@ def answers_again(check: CheckContext, prober: Prober, fault: Fault, address: IP
 def one_answers(check: CheckContext, address: IPAddress, *, but: str = "") -> Node:
     """Wait until a node answers for the address, and verify that it is exactly one."""
     announcer = check.announcer(address, but=but, budget="one_answerer")
-    seen = neighbour.census(check.client, address, asks=CENSUS, over=check.wait.budget("stays_silent"))
+    over, within = check.wait.budget("one_answerer_recount"), check.wait.budget("arp_answer")
+    seen = neighbour.census(check.client, address, asks=CENSUS, over=over, within=within)
     names = {check.mac_names().get(mac, mac): count for mac, count in seen.answers.items()}
     check.saw("arp", f"{seen.asked} requests for {address}", {"answers": names, "unanswered": seen.unanswered})
     assert set(names) == {announcer.name}, f"{address} is answered for by {names}, expected {announcer.name} alone"

@@ -20,7 +20,9 @@ def test_exactly_one_node_answers(check: CheckContext) -> None:
     address = check.assigned(check.service(serving=True))
     announcer = check.announcer(address)
 
-    seen = neighbour.census(check.client, address, asks=ASKS, over=check.wait.budget("one_answerer_watch"))
+    within = check.wait.budget("arp_answer")
+    over = max(check.wait.budget("one_answerer_watch"), ASKS * within)
+    seen = neighbour.census(check.client, address, asks=ASKS, over=over, within=within)
     check.saw("arp", f"{seen.asked} requests for {address}", {"answers": seen.answers, "unanswered": seen.unanswered})
 
     names = {check.mac_names().get(mac, mac): count for mac, count in seen.answers.items()}

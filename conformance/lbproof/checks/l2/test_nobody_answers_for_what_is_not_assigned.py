@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from lbproof.adapters.base import Cause
 from lbproof.context import proves
 from lbproof.spec.families import family_of
-from lbproof.witnesses import neighbour
 
 if TYPE_CHECKING:
     from lbproof.context import CheckContext
@@ -27,11 +26,11 @@ def test_nobody_answers_for_free_addresses_of_a_pool(check: CheckContext) -> Non
 def test_nobody_answers_for_a_refused_address(check: CheckContext) -> None:
     """No host answers for a requested address outside the pool, while the pool is announced."""
     check.pool(1)
-    check.announcer(check.assigned(check.service("heard", serving=True)))
     outside = check.run.addresses(1)[0]
     service = check.service("refused", ask=outside, serving=True)
     check.refused(service, Cause.NOT_IN_POOL)
 
+    check.announcer(check.control(serving=True))
     check.stays_silent(outside)
 
 
@@ -44,6 +43,8 @@ def test_nobody_answers_for_a_pool_that_is_not_advertised(check: CheckContext) -
     address = check.assigned(check.service("quiet", serving=True))
     assert address in quiet.addresses
 
+    check.pool(1)
+    check.announcer(check.control(serving=True))
     check.stays_silent(address)
 
 
@@ -64,7 +65,7 @@ def test_another_host_answers_for_itself_alone(check: CheckContext) -> None:
     check.announcer(address)
     router = check.lab.segment.subnet_for(family_of(address))[1]
 
-    answers = {answer.mac for _ in range(5) for answer in neighbour.ask(check.client, router)}
+    answers = {answer.mac for answer in check.replies(router, count=5)}
 
     nodes = {mac: name for mac, name in check.mac_names().items() if mac in answers}
     assert len(answers) == 1, f"{router} is answered for by {sorted(answers)}, expected one host"

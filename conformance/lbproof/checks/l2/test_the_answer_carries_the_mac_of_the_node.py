@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lbproof.context import proves
-from lbproof.witnesses import neighbour
 
 if TYPE_CHECKING:
     from lbproof.context import CheckContext
@@ -18,7 +17,7 @@ def test_the_answer_carries_the_mac_of_the_node(check: CheckContext) -> None:
     address = check.assigned(check.service(serving=True))
 
     answers = check.wait.eventually(
-        lambda: neighbour.ask(check.client, address), bool, what=f"somebody answers for {address}", budget="announced"
+        lambda: check.replies(address), bool, what=f"somebody answers for {address}", budget="announced"
     )
 
     known = check.mac_names()

@@ -29,6 +29,9 @@ def test_a_service_that_cannot_be_served_stays_pending(check: CheckContext, case
     service = check.service("late")
     spec = spec_of(service.read())
 
+    if case == "b":
+        check.stays_pending(service)
+    check.control_apart()
     check.stays_pending(service)
 
     after = service.read()

@@ -63,6 +63,7 @@ def test_five_restarts_with_a_full_pool_move_nothing(check: CheckContext) -> Non
     with watched(check, [*holders, *waiting]) as changes:
         for _ in range(RESTARTS):
             check.run.workloads.restart(WorkloadRole.CONTROLLER)
+        check.control_apart()
         check.keep_assigned(*holders)
 
     assert not changes, f"changed hands by restarts of the controller: {changes}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -124,9 +125,13 @@ class Places(Protocol):
     def exec_argv(self, where: str, argv: Sequence[str]) -> list[str]:
         """Return the command line that runs a program of this machine at a node, `client`, `far`, or `NAMESPACE/POD`.
 
-        Raises `LabError` for an unknown place.
+        Raises `LabError` for an unknown place, and for a program that this machine does not have.
         """
         place = self._place(where)
+        if not shutil.which(argv[0], path=environment.path()):
+            raise LabError(
+                f"there is no program {argv[0]} on this machine, whose programs run in lab {self.name}: install it"
+            )
         return ["nsenter", f"--net={place.netns}", f"--pid={place.pidns}", "--", *argv]
 
     def _place(self, where: str) -> NamespaceVantage:

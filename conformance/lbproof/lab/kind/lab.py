@@ -247,9 +247,13 @@ class KindLab(Injection, Places):
         engine = Engine.find(str(info.record.get("engine", "")))
         return cls(info.name, info.topology, engine=engine, subnet=subnet, image=row["image"])
 
+    def detach(self) -> None:
+        """End what this process has started in the lab, which stays up."""
+        self.probes.close()
+
     def down(self) -> None:
         """Remove everything that the lab created."""
-        self.probes.close()
+        self.detach()
         if self._cluster:
             self._cluster.close()
         registry.remove(self.name, leftovers.remove_lab)

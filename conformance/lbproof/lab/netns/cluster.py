@@ -288,9 +288,10 @@ class Cluster:
                     return pod
         raise LabError(f"no pod {namespace}/{name} runs in this lab")
 
-    def map_images(self, images: list[dict[str, Any]]) -> None:
-        """Add images, which win over all earlier ones."""
+    def map_images(self, images: list[dict[str, Any]]) -> list[str]:
+        """Add images, which win over all earlier ones; return the patterns of all."""
         self._images.extend(image_of(row) for row in images)
+        return sorted({image.pattern for image in self._images})
 
 
 def image_of(row: dict[str, Any]) -> Image:

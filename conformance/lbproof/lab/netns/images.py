@@ -52,7 +52,11 @@ def repository(reference: str) -> str:
     return name.removeprefix("library/")
 
 
+def matches(pattern: str, reference: str) -> bool:
+    """Whether a reference means an image with a pattern."""
+    return fnmatchcase(repository(reference), pattern)
+
+
 def find(images: Iterable[Image], reference: str) -> Image | None:
     """The image that a reference means: the last one added that matches, or None."""
-    name = repository(reference)
-    return next((image for image in reversed(list(images)) if fnmatchcase(name, image.pattern)), None)
+    return next((image for image in reversed(list(images)) if matches(image.pattern, reference)), None)

@@ -20,7 +20,7 @@ from lbproof.lab.common.logs import export, tail
 from lbproof.lab.common.probes import Probes
 from lbproof.lab.common.vantage import NamespaceVantage, Places
 from lbproof.lab.fault import Attachment, Fault
-from lbproof.lab.netns import leftovers, plan, processes, rpc
+from lbproof.lab.netns import images, leftovers, plan, processes, rpc
 from lbproof.lab.netns.faults import FAULTS
 
 if TYPE_CHECKING:
@@ -152,9 +152,13 @@ class NetnsLab(Places):
         """Return a running lab by its record."""
         return cls(info.name, Topology.of(info.record["topology"]))
 
+    def detach(self) -> None:
+        """End what this process has started in the lab, which stays up."""
+        self.probes.close()
+
     def down(self) -> None:
         """Remove everything that the lab created."""
-        self.probes.close()
+        self.detach()
         registry.remove(self.name, leftovers.remove)
         if self._lifeline is not None:
             os.close(self._lifeline)
@@ -342,12 +346,18 @@ class NetnsLab(Places):
     # images, programs, logs
     def bring_images(
         self,
-        references: Iterable[str],  # noqa: ARG002 - programs replace them
+        references: Iterable[str],
         stands_for: Callable[[], Iterable[Image]],
         progress: Callable[[str], None] = silent,  # noqa: ARG002 - it takes no time
     ) -> None:
-        """Map images to programs from now on; the last match wins."""
-        rpc.call(self._socket, "map_images", images=[asdict(image) for image in stands_for()])
+        """Map images to programs from now on; the last match wins. Raises `LabError` for an image without a program."""
+        known = rpc.call(self._socket, "map_images", images=[asdict(image) for image in stands_for()])
+        without = [one for one in references if not any(images.matches(pattern, one) for pattern in known)]
+        if without:
+            raise LabError(
+                f"this lab runs programs, not images, and has none for {', '.join(without)}; it knows "
+                f"{', '.join(known)}: name its program in the adapter's images(), or use --provider kind"
+            )
 
     def run(self, node: str, argv: Sequence[str]) -> str:
         """Run a program on a node and return its output. Raises `LabError` when it fails."""

@@ -4,18 +4,18 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from lbproof.run.commands.console import progress
-from lbproof.run.commands.lab_command import LabCommand, lab_options
+from lbproof.run.commands.lab_command import FOLDER, TEXT, LabCommand, lab_options
 from lbproof.run.flags import lab_flags
 from lbproof.spec import BadOption, Exit, UnknownName
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from pathlib import Path
 
     from lbproof.adapters.base import Adapter
     from lbproof.run.adapter_check import Line
@@ -27,11 +27,11 @@ def adapter() -> None:
     """Verify adapters of implementations."""
 
 
-@adapter.command("check", cls=LabCommand, lab_flags=lab_flags)
+@adapter.command("check", cls=LabCommand, lab_flags=lab_flags, short_help="Verify the adapter of an implementation.")
 @click.argument("name")
 @click.option("--boot", is_flag=True, help="also boot a lab, install the implementation and try the adapter in it")
-@click.option("--lab", metavar="NAME", help="the same in this running lab")
-@click.option("--components", type=click.Path(path_type=Path), help="folder with the Kubernetes programs")
+@click.option("--lab", type=TEXT, metavar="NAME", help="the same in this running lab")
+@click.option("--components", type=FOLDER, metavar="DIR", help="folder with the Kubernetes programs")
 def check(
     name: str,
     *,
@@ -97,6 +97,7 @@ def _in_lab(made: Adapter, options: Options) -> Iterator[Line]:
     from lbproof.witnesses.journal import Journal
 
     lab = RunLab(options, made, claims(made.features))
+    lab.reserve()
     try:
         facts: dict[str, str] = {}
 

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from lbproof.run.commands.lab_command import FOLDER, TEXT
+
 if TYPE_CHECKING:
     from types import ModuleType
 
@@ -56,11 +58,18 @@ def bench() -> None:
     """  # noqa: D301 - click does not rewrap a paragraph marked with \b
 
 
-@click.command()
+@click.command(short_help="Decide whether a benchmark is worse than another.")
 @click.argument("one", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.argument("other", type=click.Path(path_type=Path, exists=True, file_okay=False))
-@click.option("--arm", "arms", multiple=True, metavar="NAME", help="give it twice: an arm of ONE, an arm of OTHER")
-@click.option("--thresholds", type=click.Path(path_type=Path), help="TOML file with the allowed change of each figure")
+@click.option(
+    "--arm", "arms", type=TEXT, multiple=True, metavar="NAME", help="give it twice: an arm of ONE, an arm of OTHER"
+)
+@click.option(
+    "--thresholds",
+    type=FOLDER,
+    metavar="FILE",
+    help="TOML file with the allowed change of each figure",
+)
 def compare(one: Path, other: Path, arms: tuple[str, ...], thresholds: Path | None) -> None:
     """Decide whether the benchmark run OTHER is worse than ONE by more than noise.
 

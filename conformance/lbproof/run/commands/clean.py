@@ -6,7 +6,7 @@ from __future__ import annotations
 import click
 
 
-@click.command()
+@click.command(short_help="Remove remains of labs that ended abnormally.")
 @click.option("--all", "everything", is_flag=True, help="also remove labs that are up")
 def clean(everything: bool) -> None:
     """Remove remains of labs that ended abnormally, and nothing that lbproof did not create."""

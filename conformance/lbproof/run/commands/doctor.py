@@ -4,25 +4,28 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from lbproof.run.commands.lab_command import LabCommand, lab_options
+from lbproof.run.commands.lab_command import FOLDER, TEXT, LabCommand, lab_options
 from lbproof.run.flags import doctor_flags
 from lbproof.spec import Exit
 
+if TYPE_CHECKING:
+    from pathlib import Path
 
-@click.command(cls=LabCommand, lab_flags=doctor_flags)
+
+@click.command(cls=LabCommand, lab_flags=doctor_flags, short_help="List what this machine lacks for a run.")
 @click.option(
     "--implementation",
     default="reference",
     show_default=True,
+    type=TEXT,
     metavar="NAME",
     help="adapter of the implementation to judge",
 )
-@click.option("--components", type=click.Path(path_type=Path), help="folder with the Kubernetes programs")
+@click.option("--components", type=FOLDER, metavar="DIR", help="folder with the Kubernetes programs")
 def doctor(implementation: str, components: Path | None, **given: Any) -> None:  # noqa: ANN401 - click's values
     """List what a run needs: what this machine has, what it lacks, and how to install it."""
     from lbproof.adapters.installed import load

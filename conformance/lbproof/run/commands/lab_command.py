@@ -16,7 +16,28 @@ if TYPE_CHECKING:
 
 Flags = tuple[tuple[str, dict[str, Any]], ...]
 """Option name → arguments for argparse, as in `lbproof.run.flags`."""
-_TYPES = {Path: click.Path(path_type=Path), int: int}
+
+
+class _Text(click.ParamType[str]):
+    """Text that is not empty."""
+
+    name = "text"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:  # noqa: ANN401
+        """Return the text. Raises `click.BadParameter` when it is empty."""
+        return str(value) or self.fail("the value is empty", param, ctx)
+
+
+class _Folder(click.Path):
+    """Path that is not empty; an empty one would be the working directory."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401
+        """Return the path. Raises `click.BadParameter` when it is empty."""
+        return super().convert(TEXT.convert(value, param, ctx), param, ctx)
+
+
+TEXT, FOLDER = _Text(), _Folder(path_type=Path)
+_TYPES = {Path: FOLDER, int: int}
 
 
 class LabCommand(click.Command):
@@ -75,5 +96,5 @@ def _option(name: str, spec: dict[str, Any]) -> click.Option:
         default=None,
         help=spec["help"],
         metavar=spec["metavar"],
-        type=_TYPES.get(spec.get("type", str), str),
+        type=_TYPES.get(spec.get("type", str), TEXT),
     )

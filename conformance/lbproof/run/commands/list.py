@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-@click.command("list")
+@click.command("list", short_help="List the requirements and their cases.")
 @click.argument("patterns", nargs=-1)
 @click.option("--features", "what", flag_value="features", help="list the features that an implementation may claim")
 @click.option("--profiles", "what", flag_value="profiles", help="list the profiles")

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 import sys
 from pathlib import Path
@@ -12,9 +11,10 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from lbproof.run.commands.console import fail
+from lbproof.run.commands.console import closing, fail
 from lbproof.run.commands.lab_command import LabCommand
 from lbproof.run.flags import all_flags
+from lbproof.run.pytest_options import refusal
 from lbproof.spec import Exit
 
 if TYPE_CHECKING:
@@ -22,15 +22,44 @@ if TYPE_CHECKING:
     from types import FrameType
 
 
-@click.command(cls=LabCommand, lab_flags=all_flags)
-@click.argument("pytest_args", nargs=-1, type=click.UNPROCESSED)
-def run(pytest_args: Sequence[str], **flags: Any) -> None:  # noqa: ANN401 - click's values
+class _RunCommand(LabCommand):
+    """Command whose arguments after `--` are pytest's."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Keep what follows `--` for pytest. Raises `click.UsageError` for an option that is not one of a run."""
+        at = args.index("--") if "--" in args else len(args)
+        try:
+            rest = super().parse_args(ctx, args[:at])
+        except click.NoSuchOption as error:
+            hint = f"options of pytest follow --, as in lbproof run -- {error.option_name}"
+            raise click.UsageError(f"{error.format_message().rstrip('.')}; {hint}", ctx) from None
+        ctx.params["pytest_args"] = tuple(args[at + 1 :])
+        return rest
+
+    def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
+        """Return the parts of the usage line."""
+        return [*super().collect_usage_pieces(ctx), "[-- PYTEST_ARGS...]"]
+
+
+@click.command(cls=_RunCommand, lab_flags=all_flags, short_help="Judge an implementation and write a report.")
+@click.argument("ids", nargs=-1, metavar="[ID]...")
+def run(ids: tuple[str, ...], pytest_args: Sequence[str], **flags: Any) -> None:  # noqa: ANN401 - click's values
     """Judge an implementation: boot a lab, install it, run the checks, write the report.
 
-    Arguments after `--` are passed to pytest: `lbproof run --requirement L2 -- -x`.
-    """
-    _refuse_distribution(pytest_args)
+    An ID is a requirement, a case or an area, as `lbproof list` shows them; by default all of the profile are judged.
+    Profiles, features and budgets: `lbproof list --profiles`, `--features`, `--budgets`.
+
+    Arguments after `--` are passed to pytest.
+
+    \b
+      lbproof run --implementation metallb         judge MetalLB
+      lbproof run L2 FAIL-01                       judge an area and a requirement
+      lbproof run --rerun lbproof-results/latest   judge again what failed, broke or was not reached
+      lbproof run -- -x                            end at the first failure
+    """  # noqa: D301 - click does not rewrap a paragraph marked with \b
+    _refuse(pytest_args)
     _forget_pytests_environment()
+    flags["requirement"] = (*flags["requirement"], *ids)
     import pytest
 
     from lbproof import checks
@@ -57,8 +86,7 @@ def run(pytest_args: Sequence[str], **flags: Any) -> None:  # noqa: ANN401 - cli
     if outcome.config is None:  # pytest ended before its configuration, as with --version
         ends = {pytest.ExitCode.OK: Exit.CONFORMANT, pytest.ExitCode.USAGE_ERROR: Exit.USAGE}
         sys.exit(int(ends.get(pytest.ExitCode(code), Exit.BUG)))
-    for line in plugin.summary_of(outcome.config):
-        click.echo(line)
+    closing(plugin.summary_of(outcome.config))
     if outcome.uncollected:
         click.echo("\n".join(outcome.uncollected), err=True)
         fail("these checks could not be collected: this is a bug in the checks", Exit.BUG)
@@ -76,17 +104,11 @@ def _forget_pytests_environment() -> None:
         del os.environ[name]
 
 
-_DISTRIBUTES = re.compile(r"-n.*|-d|-f|--(numprocesses|dist|tx|looponfail)(=.*)?")
-"""Options of pytest-xdist for several processes."""
-
-
-def _refuse_distribution(pytest_args: Sequence[str]) -> None:
+def _refuse(pytest_args: Sequence[str]) -> None:
+    """End the command when an option of pytest would change the run in a way that its reader cannot see."""
     for word in pytest_args:
-        if _DISTRIBUTES.fullmatch(word):
-            fail(
-                f"{word} after --: the checks of a run share a lab and cannot be distributed by pytest; use --labs N",
-                Exit.USAGE,
-            )
+        if reason := refusal(word):
+            fail(f"{word} after --: {reason}", Exit.USAGE)
 
 
 class _Outcome:

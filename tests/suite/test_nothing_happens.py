@@ -1,0 +1,143 @@
+"""Checks that something does not happen, on a controller that takes its time: late is not never."""
+
+from __future__ import annotations
+
+import importlib.util
+import time
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+from tests.suite.fake_cluster import FakeCluster
+
+from lbproof import checks
+from lbproof.adapters.reference import Reference
+from lbproof.context import CheckContext, RunContext
+from lbproof.lab.base import Segment
+from lbproof.witnesses.journal import Journal
+from lbproof.witnesses.wait import ConsistentlyFailed, Waiter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from lbproof.lab.base import Lab
+
+TURN = 0.12
+"""Seconds that the controller takes for each Service, one after the other."""
+FREE = tuple(IPv4Address("192.0.2.160") + n for n in range(32))
+
+
+class SlowController(FakeCluster):
+    """An API server, and a controller that takes Services in the order of their creation."""
+
+    def __init__(self, gives: Callable[[str], bool]) -> None:
+        super().__init__()
+        self._gives = gives
+        self._done: dict[str, float] = {}
+
+    def create(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        name = f"{path}/{body['metadata']['name']}"
+        self.objects[name] = body
+        self._done[name] = max(time.monotonic(), *self._done.values(), 0.0) + TURN
+        return body
+
+    def get(self, path: str) -> dict[str, Any]:
+        made = super().get(path)
+        given = path in self._done and time.monotonic() >= self._done[path] and self._gives(made["metadata"]["name"])
+        turn = list(self._done).index(path) if path in self._done else 0
+        return made | {"status": {"loadBalancer": {"ingress": [{"ip": str(FREE[turn])}] if given else []}}}
+
+
+class PaperLab:
+    """A lab of a segment alone."""
+
+    segment = Segment(name="lan", subnets=(IPv4Network("192.0.2.0/24"),), free=FREE)
+
+    def can(self, _capability: object) -> bool:
+        return False
+
+    def clocks(self) -> dict[str, Any]:
+        return {}
+
+
+@pytest.fixture
+def on(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[str], bool]], CheckContext]:
+    """A context of a check, in a cluster whose controller gives addresses to the Services of some names."""
+    for name in ("need_families", "opt_in"):
+        monkeypatch.setattr(RunContext, name, lambda _, made: made)
+    monkeypatch.setattr(RunContext, "ask", lambda *_: None)
+    monkeypatch.setattr(RunContext, "ask_pool", lambda *_: None)
+    monkeypatch.setattr("lbproof.context.pools.Pools.put", lambda *_: None)
+    monkeypatch.setattr(CheckContext, "stays_silent", lambda *_: None)
+    monkeypatch.setattr(RunContext, "web", "web")
+
+    def make(gives: Callable[[str], bool]) -> CheckContext:
+        journal = Journal(None)
+        run = RunContext(
+            lab=cast("Lab", PaperLab()),
+            cluster=SlowController(gives).kube,
+            adapter=Reference(),
+            journal=journal,
+            waiter=Waiter(journal, {"stays_pending": 0.02}),
+            programs={},
+            claimed=frozenset({"core", "pool", "class", "auto-assign", "pool-select", "explicit-ip-annotation"}),
+        )
+        return CheckContext(run, "CLASS-01c")
+
+    return make
+
+
+def run_check(file: str, name: str, *arguments: object) -> None:
+    """Call a check by its file below `lbproof/checks` and its name."""
+    found = importlib.util.spec_from_file_location("check", Path(checks.__file__).parent / file)
+    assert found
+    assert found.loader
+    module = importlib.util.module_from_spec(found)
+    found.loader.exec_module(module)
+    getattr(module, name)(*arguments)
+
+
+CHECKS: dict[str, tuple[str, Callable[[CheckContext], None]]] = {
+    "CLASS-01c": (
+        "foreign",
+        lambda check: run_check(
+            "class_/test_own_class.py", "test_a_configured_class_is_the_only_one_served", "acme", check, "c"
+        ),
+    ),
+    "ARTICLE-08": (
+        "outside",
+        lambda check: run_check("article/test_part_one.py", "test_outside_the_pool_stays_pending", check),
+    ),
+    "REQ-02": (
+        "web",
+        lambda check: run_check(
+            "req/test_a_requested_address.py", "test_an_address_outside_every_pool_is_refused", check
+        ),
+    ),
+    "REQ-04a": (
+        "wrong",
+        lambda check: run_check("req/test_a_requested_address.py", "test_an_unusable_request_is_refused", check, "a"),
+    ),
+    "PEND-01b": (
+        "late",
+        lambda check: run_check(
+            "pend/test_a_service_that_cannot_be_served_stays_pending.py",
+            "test_a_service_that_cannot_be_served_stays_pending",
+            check,
+            "b",
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CHECKS)
+def test_a_slow_controller_is_seen_to_do_what_it_must_not(
+    on: Callable[[Callable[[str], bool]], CheckContext], case: str
+) -> None:
+    """It gives an address after the shortest watch, and is caught; one as slow that does not is not blamed."""
+    left_alone, check = CHECKS[case]
+
+    with pytest.raises(ConsistentlyFailed, match="stays Pending"):
+        check(on(lambda _: True))
+    check(on(lambda name: left_alone not in name))
