@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
 from typing import Any
 
 import pytest
 from tests.reference.fake_api import FakeApi
+from tests.reference.polling import until
 
 from lbproof_reference.kube import NODES, SERVICES, metallb_path
 from lbproof_reference.speaker.elect import Claim, Station
@@ -71,6 +74,32 @@ def test_a_cluster_service_is_answered_without_an_endpoint_here(source: Source) 
     assert segment.answers(IP, 1)
     segment.claims[IP] = Claim(standing=1, epoch=2)
     assert segment.answers(IP, 1)
+
+
+def test_a_change_of_another_pool_interrupts_nothing(source: Source) -> None:
+    """Nothing is withdrawn when a pool is created."""
+    api, changes = FakeApi(), list[dict[bytes, Any]]()
+    for path, informer in source._informers.items():  # noqa: SLF001 - the same objects, served by an API server
+        for one in informer.objects.values():
+            api.put(path, one)
+    api.put(SERVICES, service("Cluster"))
+    pools = metallb_path("ipaddresspools", "metallb-system")
+
+    async def follow() -> None:
+        following = Source(api, node="n1", lb_class=None, namespace="metallb-system")
+        work = asyncio.create_task(following.run(lambda some: changes.append(dict(some)), lambda: None))
+        await until(lambda: any(IP in some for some in changes))
+        before = following._policy  # noqa: SLF001 - replaced when it was rebuilt
+        api.put(
+            pools, {"metadata": {"name": "x", "namespace": "metallb-system"}, "spec": {"addresses": ["10.9.0.0/28"]}}
+        )
+        await until(lambda: following._policy not in (before, None))  # noqa: SLF001 - likewise
+        work.cancel()
+        with suppress(asyncio.CancelledError):
+            await work
+
+    asyncio.run(follow())
+    assert all(some.get(IP, True) for some in changes)
 
 
 def test_a_change_of_policy_counts(source: Source) -> None:

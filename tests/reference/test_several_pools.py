@@ -99,7 +99,7 @@ def test_the_neighbour_of_a_pool_is_refused() -> None:
         cluster.pool("web", "10.0.0.4/31")
         for name, ip in (("a", "10.0.0.3"), ("b", "10.0.0.6")):
             cluster.service(name, loadBalancerIP=ip)
-            await cluster.refused(name)
+            await until(lambda name=name: bool(cluster.events(name)))  # type: ignore[misc]
             assert cluster.ip(name) is None
 
     play(scenario)

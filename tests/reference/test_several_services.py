@@ -57,6 +57,26 @@ def test_a_freed_address_passes_over_who_cannot_use_it() -> None:
     play(scenario)
 
 
+def test_a_freed_address_goes_to_who_asked_for_it() -> None:
+    """Services that wait for exact addresses get them when they are freed, asked for by field or by annotation."""
+
+    async def scenario(cluster: SmallCluster) -> None:
+        cluster.pool("web", "10.0.0.4/31")
+        for name in "ab":
+            cluster.service(name)
+            await cluster.gets(name)
+        cluster.service("c", loadBalancerIP="10.0.0.4")
+        cluster.service("d", {"metallb.io/loadBalancerIPs": "10.0.0.5"})
+        for name in "cd":
+            await cluster.refused(name)
+        for name in "ab":
+            cluster.remove(name)
+        await cluster.gets("c", "10.0.0.4")
+        await cluster.gets("d", "10.0.0.5")
+
+    play(scenario)
+
+
 def test_a_change_of_type_wakes_who_waits() -> None:
     """An address is free for a waiting Service when its holder becomes a ClusterIP, also a second time."""
 

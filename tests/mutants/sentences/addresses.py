@@ -136,6 +136,26 @@ def request_just_past_pool_granted() -> None:
         patch(module, "pool_holding", holding)
 
 
+@fault("REQ-02")
+def request_by_field_outside_pools_granted() -> None:
+    """An address outside every pool is given to whoever asks by spec.loadBalancerIP; by annotation it is refused."""
+    by_field: set[str] = set()
+    read, real = allocate.read_address_request, Allocator._allocate_requested
+
+    def note(key: str, service: Object) -> AddressRequest:
+        by_field.discard(key)
+        if service["spec"].get("loadBalancerIP"):
+            by_field.add(key)
+        return read(key, service)
+
+    def requested(self: Allocator, request: AddressRequest, ip: IP) -> IP:
+        outside = request.key in by_field and self.pool_of(ip) is None and ip not in self.holder
+        return ip if outside else real(self, request, ip)
+
+    patch(controller, "read_address_request", note)
+    patch(Allocator, "_allocate_requested", requested)
+
+
 @fault("REQ-03")
 def request_by_field_takes_held_address() -> None:
     """A Service that asks by spec.loadBalancerIP gets the address of another one; by annotation it is refused."""

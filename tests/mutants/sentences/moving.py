@@ -1,8 +1,9 @@
-"""Faults when nodes die and return (FAIL), and of Services without an endpoint on the announcing node (ETP)."""
+"""Faults when nodes die and return (FAIL), when pools change (L2-01), and without an endpoint on the node (ETP)."""
 
 # ruff: noqa: SLF001 - a fault replaces private functions
 from __future__ import annotations
 
+import asyncio
 import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -81,11 +82,31 @@ def one_address_yielded() -> None:
     patch(segment, "plan", first)
 
 
+@fault("L2-01")
+def any_change_of_pools_interrupts() -> None:
+    """When a pool, a node or an advertisement changes, nothing is announced for 50 ms, and addresses may move."""
+    changed, real = Source._policy_changed, Source._offers
+    until = -math.inf
+
+    def policy_changed(self: Source, *args: object) -> None:
+        nonlocal until
+        loop = asyncio.get_running_loop()
+        until = loop.time() + 0.05
+        changed(self, *args)
+        loop.call_later(0.06, changed, self)
+
+    def offers(self: Source, key: str) -> dict[bytes, Offer]:
+        return real(self, key) if asyncio.get_running_loop().time() >= until else {}
+
+    patch(Source, "_policy_changed", policy_changed)
+    patch(Source, "_offers", offers)
+
+
 _without: set[bytes] = set()
 """Addresses of Services with policy Cluster that have no ready endpoint on this node."""
 
 
-def _follow_endpoints(lost_only: bool) -> None:
+def _follow_endpoints(*, lost_only: bool = False) -> None:
     """Keep `_without` up to date; with `lost_only`, of Services alone that had an endpoint here before."""
     real = Source._offers
     had: set[str] = set()
@@ -108,6 +129,14 @@ def _follow_endpoints(lost_only: bool) -> None:
 
 
 @fault("ETP-02")
+def cluster_answered_beside_endpoint_alone() -> None:
+    """With policy Cluster, an announcing node without an endpoint of the Service does not answer."""
+    real = Segment.answers
+    _follow_endpoints()
+    patch(Segment, "answers", lambda self, address, now: address not in _without and real(self, address, now))
+
+
+@fault("ETP-02")
 def silent_when_last_endpoint_leaves() -> None:
     """With policy Cluster, a node that loses its last endpoint of a Service goes silent, and no other takes over."""
     real = Segment.answers
@@ -125,7 +154,7 @@ def takeover_without_endpoint_silent() -> None:
         is_silent = claim is not None and claim.epoch > 1 and address in _without
         return not is_silent and real(self, address, now)
 
-    _follow_endpoints(lost_only=False)
+    _follow_endpoints()
     patch(Segment, "answers", answers)
 
 

@@ -17,7 +17,7 @@ from lbproof_reference.informer import Informer
 from lbproof_reference.kube import SERVICES
 from lbproof_reference.reading import MALFORMED_OBJECT
 from lbproof_reference.retained import record_key
-from lbproof_reference.services import is_managed
+from lbproof_reference.services import annotation, is_managed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -78,6 +78,22 @@ def oldest_waiter_alone_is_retried() -> None:
             if record_key(key) in self._record:
                 self._queue.add(controller._RECORD)
             self._enqueue(self._by_age(self._pending)[:1])
+
+    patch(Controller, "_release", release)
+
+
+@fault("PEND-03b")
+def annotated_waiter_not_woken() -> None:
+    """A Service that asks for a held address by annotation is not tried again when it is freed; by field it is."""
+    real = Controller._release
+
+    def release(self: Controller, key: str, keep: Iterable[str] = ()) -> None:
+        pending, services = self._pending, self._objects("Service")
+        self._pending = {one for one in pending if one in services and not annotation(services[one], "loadBalancerIPs")}
+        try:
+            real(self, key, keep)
+        finally:
+            self._pending = pending
 
     patch(Controller, "_release", release)
 
