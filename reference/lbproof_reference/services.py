@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
+
+from lbproof_reference.pools import parse_ip
 
 if TYPE_CHECKING:
     from lbproof_reference.kube import Object
+    from lbproof_reference.pools import IP
 
 OWN_CLASS = "lbproof.dev/reference"
 FROM_POOL = "metallb.io/ip-allocated-from-pool"
@@ -31,6 +35,15 @@ def ingress_ips(service: Object) -> list[str]:
     """Return the addresses in the Service's status."""
     entries = service.get("status", {}).get("loadBalancer", {}).get("ingress") or []
     return [entry["ip"] for entry in entries if entry.get("ip")]
+
+
+def shown_ips(service: Object) -> set[IP]:
+    """Return the addresses in the Service's status that can be read."""
+    found: set[IP] = set()
+    for text in ingress_ips(service):
+        with suppress(TypeError, ValueError):
+            found.add(parse_ip(text))
+    return found
 
 
 def assigned(service: Object) -> tuple[str | None, str | None]:

@@ -105,7 +105,7 @@ def no_retry_after_release() -> None:
     """A released address is not assigned to a pending Service before a restart."""
     real = controller.Controller._release  # noqa: SLF001
 
-    def release(self: controller.Controller, key: str, keep: Iterable[str] = ()) -> None:
+    def release(self: controller.Controller, key: str, keep: Iterable[IP] = ()) -> None:
         waiting, self._pending = self._pending, set()
         real(self, key, keep)
         self._pending = waiting

@@ -155,7 +155,7 @@ def reassigns_address_before_status_is_written() -> None:
 
     def assign(self: allocate.Allocator, key: str, ip: IP, pool: str = "") -> bool:
         is_assigned = real(self, key, ip, pool)
-        self.release(key, {str(ip)})
+        self.release(key, {ip})
         return is_assigned
 
     async def requeue_first(self: controller.Controller, key: str, service: Object, ip: str, pool: str) -> None:
@@ -182,6 +182,22 @@ def refused_address_stays_held() -> None:
 def address_of_unknown_outcome_is_free() -> None:
     """An address whose write had an unknown outcome is assigned again, although a status may show it."""
     patch(controller, "_REFUSED", frozenset(range(400, 600)))
+
+
+@fault(
+    uncaught="no case delays a write or a watch between the API server and the implementation",
+    test="test_refused_writes.py::test_an_event_older_than_a_write_frees_no_address",
+)
+def writes_to_versions_not_read() -> None:
+    """A status is written to any version of a Service: with an older event or a late write two get one address."""
+    real = controller._status_patch  # noqa: SLF001
+
+    def status_patch(service: Object, ip: str | None, pool: str | None) -> Object:
+        made = real(service, ip, pool)
+        del made["metadata"]["resourceVersion"]
+        return made
+
+    patch(controller, "_status_patch", status_patch)
 
 
 @fault(

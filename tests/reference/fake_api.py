@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import itertools
 from typing import TYPE_CHECKING, Any
 
@@ -15,18 +16,25 @@ if TYPE_CHECKING:
 
 
 class FakeApi(Kube):
-    """Objects by collection path; `put` and `delete` notify the watches, `fails(method, path)` makes a call fail."""
+    """Objects by collection path; `put` and `delete` notify the watches, `fails(method, path)` makes a call fail.
+
+    A patch that names a uid or resourceVersion fails with 409 if the object has another one. While `withholds`, events
+    wait for `deliver`, so that a write may be answered before a watch returns an older event.
+    """
 
     def __init__(self) -> None:
         self.objects: dict[str, dict[str, Object]] = {}
         self.written: list[tuple[str, str, Any]] = []
         """Method, path and body of each successful write."""
         self.fails: Callable[[str, str], bool] = lambda *_: False
+        self.withholds = False
+        self._withheld: list[tuple[str, Object]] = []
         self._watches: dict[str, list[asyncio.Queue[Object]]] = {}
         self._versions = itertools.count(1)
 
     def put(self, path: str, obj: Any) -> None:  # noqa: ANN401 - any JSON, also what no schema allows
         """Create or replace an object."""
+        obj = copy.deepcopy(obj)
         obj["metadata"]["resourceVersion"] = str(next(self._versions))
         key = f"{obj['metadata'].get('namespace')}/{obj['metadata']['name']}"
         self.objects.setdefault(path, {})[key] = obj
@@ -44,22 +52,31 @@ class FakeApi(Kube):
         if method == "GET" and path in self.objects:
             return {
                 "metadata": {"resourceVersion": str(next(self._versions))},
-                "items": list(self.objects[path].values()),
+                "items": copy.deepcopy(list(self.objects[path].values())),
             }
         if method == "GET" and not path.rpartition("/")[2].startswith("lbproof"):
             return {"metadata": {"resourceVersion": "0"}, "items": []}
-        if method == "PATCH" and path.endswith("/status"):
-            namespace, plural, name = path.split("/")[-4:-1]
-            for collection, objects in self.objects.items():
-                if collection.endswith(plural) and (obj := objects.get(f"{namespace}/{name}")):
-                    self.written.append((method, path, body))
-                    self.put(collection, _merge(obj, body))
-                    return {}
+        if method == "PATCH" and path.endswith("/status") and (found := self._find(path)):
+            collection, obj = found
+            preconditions = (body or {}).get("metadata", {})
+            for field in ("uid", "resourceVersion"):
+                if preconditions.get(field, obj["metadata"].get(field)) != obj["metadata"].get(field):
+                    raise status_error(409, method, path)
+            self.written.append((method, path, body))
+            self.put(collection, _merge(obj, body))
+            return {}
         if method == "POST":
             self.written.append((method, path, body))
             return {}
-        request = httpx.Request(method, f"http://fake{path}")
-        raise httpx.HTTPStatusError("not found", request=request, response=httpx.Response(404, request=request))
+        raise status_error(404, method, path)
+
+    def _find(self, path: str) -> tuple[str, Object] | None:
+        """Return collection and object of the path of a status; the collection is that of all namespaces."""
+        namespace, plural, name = path.split("/")[-4:-1]
+        for collection, objects in self.objects.items():
+            if collection.endswith(plural) and (obj := objects.get(f"{namespace}/{name}")):
+                return collection, obj
+        return None
 
     async def lines(self, path: str, **_: str | int) -> AsyncIterator[Object]:
         """Yield the changes of a collection from now on."""
@@ -71,9 +88,23 @@ class FakeApi(Kube):
     async def close(self) -> None:
         """Do nothing: there is no connection."""
 
+    def deliver(self, count: int) -> None:
+        """Return up to `count` withheld events to the watches, in their order."""
+        for path, event in self._withheld[:count]:
+            for queue in self._watches.get(path, []):
+                queue.put_nowait(copy.deepcopy(event))
+        del self._withheld[:count]
+
     def _notify(self, path: str, kind: str, obj: Object) -> None:
-        for queue in self._watches.get(path, []):
-            queue.put_nowait({"type": kind, "object": _merge(obj, {})})
+        self._withheld.append((path, {"type": kind, "object": copy.deepcopy(obj)}))
+        if not self.withholds:
+            self.deliver(len(self._withheld))
+
+
+def status_error(code: int, method: str, path: str) -> httpx.HTTPStatusError:
+    """Return the error of a response with that status code."""
+    request = httpx.Request(method, f"http://fake{path}")
+    return httpx.HTTPStatusError(f"status {code}", request=request, response=httpx.Response(code, request=request))
 
 
 def _merge(obj: Any, patch: Any) -> Any:  # noqa: ANN401 - JSON

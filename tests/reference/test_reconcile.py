@@ -6,10 +6,9 @@ import asyncio
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-import httpx
 import pytest
 from structlog.testing import capture_logs
-from tests.reference.fake_api import FakeApi
+from tests.reference.fake_api import FakeApi, status_error
 from tests.reference.polling import until
 
 from lbproof_reference.controller.loop import Controller
@@ -124,9 +123,7 @@ def test_only_an_absent_record_is_an_empty_one(status: int) -> None:
     async def call(method: str, path: str, body: Any = None, **_: str | int) -> Any:  # noqa: ANN401 - JSON
         if method == "GET" and path.endswith(RECORD):
             if answers:
-                request = httpx.Request(method, f"http://fake{path}")
-                response = httpx.Response(answers.pop(), request=request)
-                raise httpx.HTTPStatusError("refused", request=request, response=response)
+                raise status_error(answers.pop(), method, path)
             return {"data": {"ns.a": "uid-a 10.9.0.1 gone"}}
         return await FakeApi.call(api, method, path, body)
 
@@ -230,8 +227,7 @@ def test_a_status_that_the_api_server_rejects_is_told_and_not_sent_again() -> No
         nonlocal tried
         if method == "PATCH" and path.endswith("/odd/status"):
             tried += 1
-            request = httpx.Request(method, f"http://fake{path}")
-            raise httpx.HTTPStatusError("invalid", request=request, response=httpx.Response(422, request=request))
+            raise status_error(422, method, path)
         return False
 
     async def write() -> None:
@@ -247,12 +243,6 @@ def test_a_status_that_the_api_server_rejects_is_told_and_not_sent_again() -> No
     asyncio.run(write())
     assert tried == 1
     assert [name for _, name, _ in events(api, "Ignored")] == ["odd"]
-
-
-def failing(status: int, path: str) -> httpx.HTTPStatusError:
-    """Return the error of a response with that status code."""
-    request = httpx.Request("PATCH", f"http://fake{path}")
-    return httpx.HTTPStatusError("refused", request=request, response=httpx.Response(status, request=request))
 
 
 def test_a_malformed_entry_of_the_record_stops_nothing() -> None:
@@ -281,7 +271,7 @@ def test_a_controller_that_may_not_read_the_record_says_which_rule_is_missing() 
 
     def forbids(method: str, path: str) -> bool:
         if forbidden and method == "GET" and path.endswith(RECORD):
-            raise failing(403, path)
+            raise status_error(403, method, path)
         return False
 
     async def start() -> None:
@@ -310,4 +300,4 @@ def test_a_speaker_that_may_not_read_the_record_has_none() -> None:
 
 
 def _forbid(path: str) -> bool:
-    raise failing(403, path)
+    raise status_error(403, "GET", path)

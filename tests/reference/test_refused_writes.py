@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.reference.fake_api import FakeApi
+from tests.reference.fake_api import FakeApi, status_error
 from tests.reference.polling import until
-from tests.reference.test_reconcile import POOLS, controlled, events, failing, pool, service, shown
+from tests.reference.test_reconcile import POOLS, controlled, events, pool, service, shown
 
+from lbproof_reference.controller import workqueue
 from lbproof_reference.kube import SERVICES
 
 if TYPE_CHECKING:
@@ -29,7 +31,7 @@ def test_addresses_whose_writes_were_refused_are_free(status: int) -> None:
     def refuses(method: str, path: str) -> bool:
         if method == "PATCH" and path.endswith("/odd/status"):
             tried.append(api.objects[SERVICES]["ns/odd"]["spec"]["loadBalancerIP"])
-            raise failing(status, path)
+            raise status_error(status, method, path)
         return False
 
     async def write() -> None:
@@ -70,7 +72,7 @@ def test_a_refused_move_keeps_the_address_that_is_shown() -> None:
 
 def _refuse(method: str, path: str, end: str) -> bool:
     if method == "PATCH" and path.endswith(end):
-        raise failing(422, path)
+        raise status_error(422, method, path)
     return False
 
 
@@ -82,7 +84,7 @@ def test_an_address_that_may_be_shown_is_held_until_the_service_is_read(status: 
 
     def refuses(method: str, path: str) -> bool:
         if method == "PATCH" and path.endswith("/a/status"):
-            raise failing(answers.pop() if len(answers) > 1 else 422, path)
+            raise status_error(answers.pop() if len(answers) > 1 else 422, method, path)
         return False
 
     async def write() -> None:
@@ -104,64 +106,169 @@ def test_an_address_that_may_be_shown_is_held_until_the_service_is_read(status: 
     assert shown(api, "b") == ["10.0.0.1"]
 
 
-OUTCOMES = st.sampled_from(["written", "written", "refused", "forbidden", "lost", "lost-but-written"])
-STEPS = st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from([None, 0, 1, 2]), st.integers(0, 6)), max_size=8)
+def ask(api: FakeApi, name: str, address: str) -> None:
+    """Change the address that a Service requests."""
+    current = api.objects[SERVICES][f"ns/{name}"]
+    api.put(SERVICES, {**current, "spec": {"type": "LoadBalancer", "loadBalancerIP": address}})
+
+
+def test_an_event_older_than_a_write_frees_no_address() -> None:
+    """An address whose write is answered before older events are read is not assigned again while a status shows it."""
+    api = FakeApi()
+    sent, gate = asyncio.Event(), asyncio.Event()
+    refuses = False
+
+    async def call(method: str, path: str, body: Any = None, **more: str | int) -> Any:  # noqa: ANN401 - JSON
+        if method == "PATCH" and path.endswith("/a/status"):
+            if refuses:
+                raise status_error(403, method, path)
+            sent.set()
+            await gate.wait()
+        return await FakeApi.call(api, method, path, body, **more)
+
+    async def write() -> None:
+        nonlocal refuses
+        api.call = call  # type: ignore[method-assign] # one write is slow, later ones are refused
+        api.put(POOLS, pool("web", "10.0.0.1/32"))
+        api.put(POOLS, pool("other", "10.0.1.1/32", autoAssign=False))
+        async with controlled(api):
+            api.put(SERVICES, service("a"))
+            await sent.wait()
+            api.withholds = True
+            ask(api, "a", "10.0.1.1")
+            gate.set()
+            await let_run(10)
+            refuses = True
+            api.deliver(1)
+            await let_run(10)
+            api.withholds = False
+            api.put(SERVICES, service("b"))
+            await until(lambda: bool(shown(api, "b") or events(api, "AllocationFailed")))
+
+    asyncio.run(write())
+    assert not set(shown(api, "a")) & set(shown(api, "b"))
+
+
+def test_a_write_that_lands_late_changes_nothing() -> None:
+    """A write that was not answered in time fails when it lands after a newer version of the Service was read."""
+    api = FakeApi()
+    late: list[tuple[str, str, Any]] = []
+
+    async def call(method: str, path: str, body: Any = None, **more: str | int) -> Any:  # noqa: ANN401 - JSON
+        if method == "PATCH" and path.endswith("/a/status") and "10.0.0.1" in str(body):
+            late.append((method, path, body))
+            raise httpx.ReadTimeout("not answered in time")
+        return await FakeApi.call(api, method, path, body, **more)
+
+    async def write() -> None:
+        api.call = call  # type: ignore[method-assign] # one write is late
+        api.put(POOLS, pool("web", "10.0.0.0/31"))
+        async with controlled(api):
+            api.put(SERVICES, service("a"))
+            await until(lambda: shown(api, "a") == ["10.0.0.0"])
+            ask(api, "a", "10.0.0.1")
+            await until(lambda: bool(late))
+            ask(api, "a", "10.0.0.0")
+            api.put(SERVICES, service("b"))
+            await until(lambda: shown(api, "b") == ["10.0.0.1"])
+            with suppress(httpx.HTTPStatusError):
+                await FakeApi.call(api, *late[0])
+            assert shown(api, "a") == ["10.0.0.0"]
+
+    asyncio.run(write())
+
+
+TICKS = st.integers(0, 4)
+OUTCOMES = st.tuples(
+    st.sampled_from(["written", "written", "refused", "forbidden", "lost", "lost-but-written", "late"]), TICKS, TICKS
+)
+ASKS = st.tuples(st.sampled_from("abc"), st.sampled_from([None, 0, 1, 2]))
+STEPS = st.lists(st.tuples(st.one_of(ASKS, st.just(("deliver", 1)), st.just(("land", 1))), TICKS), max_size=12)
+
+
+async def let_run(ticks: int) -> None:
+    """Let other tasks run for some iterations of the event loop."""
+    for _ in range(ticks):
+        await asyncio.sleep(0)
 
 
 class UnreliableApi(FakeApi):
     """API server whose writes of statuses have the given outcomes, then are all written; checks each status."""
 
-    def __init__(self, outcomes: list[str]) -> None:
-        """Start without objects."""
+    def __init__(self, outcomes: list[tuple[str, int, int]]) -> None:
+        """Start without objects; an outcome has the ticks until the write arrives and until it is answered."""
         super().__init__()
-        self._outcomes: Iterator[str] = iter(outcomes)
+        self._outcomes: Iterator[tuple[str, int, int]] = iter(outcomes)
+        self._late: list[tuple[str, str, Any]] = []
 
     async def call(self, method: str, path: str, body: Any = None, **more: str | int) -> Any:  # noqa: ANN401 - JSON
         """Answer one request."""
         if method != "PATCH" or "/services/" not in path:
             return await super().call(method, path, body, **more)
-        outcome = next(self._outcomes, "written")
+        outcome, before, after = next(self._outcomes, ("written", 0, 0))
+        await let_run(before)
         if outcome in {"refused", "forbidden"}:
-            await asyncio.sleep(0)
-            raise failing(422 if outcome == "refused" else 403, path)
-        if outcome != "lost":
-            await super().call(method, path, body, **more)
-            held = [ip for name in "abc" if f"ns/{name}" in self.objects[SERVICES] for ip in shown(self, name)]
-            assert len(held) == len(set(held)), held
+            raise status_error(422 if outcome == "refused" else 403, method, path)
+        if outcome == "late":
+            self._late.append((method, path, body))
+            raise httpx.ReadTimeout("not answered in time")
+        answer = {} if outcome == "lost" else await self._write(method, path, body)
         if outcome != "written":
             raise httpx.ReadError("connection lost")
-        return {}
+        await let_run(after)
+        return answer
+
+    async def land(self, count: int) -> None:
+        """Do what late writes ask for, as far as it is still valid."""
+        for request in self._late[:count]:
+            with suppress(httpx.HTTPStatusError):
+                await self._write(*request)
+        del self._late[:count]
+
+    async def _write(self, method: str, path: str, body: Any) -> Any:  # noqa: ANN401 - JSON
+        answer = await super().call(method, path, body)
+        held = [ip for name in "abc" if f"ns/{name}" in self.objects[SERVICES] for ip in shown(self, name)]
+        assert len(held) == len(set(held)), held
+        return answer
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(outcomes=st.lists(OUTCOMES, max_size=6), steps=STEPS)
 def test_whatever_becomes_of_writes_no_address_is_shown_twice(
-    outcomes: list[str], steps: list[tuple[str, int | None, int]]
+    outcomes: list[tuple[str, int, int]], steps: list[tuple[tuple[str, int | None], int]]
 ) -> None:
     """No two statuses show one address at any time, and when writes succeed again all but one of three have one."""
+    changes = itertools.count()
+
+    def ask(api: FakeApi, name: str, offset: int | None) -> None:
+        request = {} if offset is None else {"loadBalancerIP": f"10.0.0.{offset}"}
+        current = api.objects.get(SERVICES, {}).get(f"ns/{name}", service(name))
+        api.put(SERVICES, {**current, "spec": service(name, **request, healthCheckNodePort=next(changes))["spec"]})
 
     async def write() -> None:
         api = UnreliableApi(outcomes)
         api.put(POOLS, pool("web", "10.0.0.0/31"))
         async with controlled(api):
-            for number, (name, offset, ticks) in enumerate(steps):
-                request = {} if offset is None else {"loadBalancerIP": f"10.0.0.{offset}"}
-                current = api.objects.get(SERVICES, {}).get(f"ns/{name}", service(name))
-                spec = {**service(name, **request)["spec"], "healthCheckNodePort": number}
-                api.put(SERVICES, {**current, "spec": spec})
-                for _ in range(ticks):
-                    await asyncio.sleep(0)
-            for name in "abc":  # read again, without a request
-                current = api.objects.get(SERVICES, {}).get(f"ns/{name}", service(name))
-                api.put(SERVICES, {**current, "spec": {**service(name)["spec"], "healthCheckNodePort": len(steps)}})
-            changes = itertools.count(1000)
+            await let_run(20)
+            api.withholds = True
+            for (what, number), ticks in steps:
+                if what == "deliver":
+                    api.deliver(1)
+                elif what == "land":
+                    await api.land(1)
+                else:
+                    ask(api, what, number)
+                await let_run(ticks)
+            api.withholds = False
 
             def change() -> bool:  # a rejected write is repeated only after one
                 for name in "abc":
-                    current = api.objects[SERVICES][f"ns/{name}"]
-                    api.put(SERVICES, {**current, "spec": {**current["spec"], "healthCheckNodePort": next(changes)}})
+                    ask(api, name, None)
                 return False
 
-            await until(lambda: len({ip for name in "abc" for ip in shown(api, name)}) == 2 or change())
+            await until(lambda: change() or len({ip for name in "abc" for ip in shown(api, name)}) == 2)
+            await api.land(len(outcomes))
 
-    asyncio.run(write())
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(workqueue, "_RETRY_SECONDS", (0.0,))
+        asyncio.run(write())

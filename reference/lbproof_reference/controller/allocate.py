@@ -145,13 +145,13 @@ class Allocator:
         found[ip] = Allocation(ip=ip, pool=self.pool_holding(ip) or before.pool)
         return True
 
-    def release(self, key: str, keep: Collection[str] = ()) -> list[IP]:
-        """Release and return the addresses of a Service but those to keep, given as text.
+    def release(self, key: str, keep: Collection[IP] = ()) -> list[IP]:
+        """Release and return the addresses of a Service but those to keep.
 
         If that includes the current one, a former one that is kept is current again.
         """
         found = self._allocations.get(key, {})
-        released = [ip for ip in found if str(ip) not in keep]
+        released = [ip for ip in found if ip not in keep]
         for ip in released:
             del found[ip], self.holder[ip]
             if name := self.pool_of(ip):

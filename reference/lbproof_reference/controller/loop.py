@@ -3,8 +3,8 @@
 Whatever is written goes through one queue of objects, with backoff after a failed write. Services and pools are
 enqueued after each change, a Service also when an address or a pool becomes available that it may wait for. Decisions
 are made in one thread without a suspension point; only writes overlap. An address goes to another Service only when no
-status can show it for the former one: a write that the API server refused was never shown, one whose outcome is unknown
-may be until the Service is read again.
+status can show it for the former one. A status is written on condition that the Service has the version that was read.
+So its next version settles what became of a write: it shows what was written, or the write fails whenever it arrives.
 
 Before the first decision everything is listed. The address in a status is restored if a pool contains it or if the
 controller's own record confirms it (`lbproof_reference.retained`), and no node has it; a Service with another address
@@ -32,10 +32,12 @@ from lbproof_reference.nodes import node_addresses, relevant_fields
 from lbproof_reference.pools import parse_ip, parse_pools
 from lbproof_reference.reading import SkipLog
 from lbproof_reference.retained import RECORD, Retained, parse_record, read_record, record_key, write_record
-from lbproof_reference.services import ALLOCATED, FROM_POOL, assigned, ingress_ips, is_managed
+from lbproof_reference.services import ALLOCATED, FROM_POOL, assigned, ingress_ips, is_managed, shown_ips
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from lbproof_reference.pools import IP
 
 COMPONENT = "lbproof-controller"
 _SECRET = ("Secret", "lbproof-heartbeat")
@@ -65,8 +67,8 @@ class Controller:
         self._allocator = Allocator()
         self._queue = WorkQueue()
         self._pending: set[str] = set()
-        self._may_show: dict[str, set[str]] = {}
-        """Addresses (as text) that a Service's status may show by writes after it was last read."""
+        self._may_show: dict[str, set[IP]] = {}
+        """Addresses that a Service's status may show by writes since the version that was last read."""
         self._bad_pools: dict[str, str] = {}
         self._record: dict[str, str] = {}
         """Data of the ConfigMap of retained addresses, as last read or written."""
@@ -283,7 +285,7 @@ class Controller:
         if is_new or assigned(service) != (ip, pool):
             await self._write(key, service, ip, pool)
         else:
-            self._release(key, {ip, *self._may_show.get(key, ())})
+            self._release(key, {parse_ip(ip), *self._shown(key)})
         if is_new:
             self._changed.set()
             log.info("assigned", key=key, ip=ip, pool=pool)
@@ -296,33 +298,35 @@ class Controller:
         if held is None or self._allocator.is_of_node(held):
             if ingress_ips(service) or any(assigned(service)):
                 await self._write(key, service, None, None)
-            self._release(key)
+            self._release(key, self._shown(key))
         message = f'Failed to allocate IP for "{key}": {reason}'
         self._skip_log.note("Service", self._about(service), message, "AllocationFailed")
 
     async def _write(self, key: str, service: Object, ip: str | None, pool: str | None) -> None:
-        """Write status and annotations in one PATCH, and release the addresses that the status cannot show.
-
-        The uid makes the request fail if the Service was replaced by another one of the same name.
-        """
+        """Write status and annotations in one PATCH, and release the addresses that the status cannot show."""
         meta = service["metadata"]
-        body: Object = {
-            "metadata": {"uid": meta["uid"], "annotations": {FROM_POOL: pool, ALLOCATED: ip}},
-            "status": {"loadBalancer": {"ingress": [{"ip": ip, "ipMode": _IP_MODE}] if ip else None}},
-        }
         path = f"/api/v1/namespaces/{meta['namespace']}/services/{meta['name']}/status"
-        written = {ip} if ip else set()
+        written, before = {parse_ip(ip)} if ip else set(), self._shown(key)
         try:
-            await self._kube.call("PATCH", path, body)
+            await self._kube.call("PATCH", path, _status_patch(service, ip, pool))
         except httpx.HTTPError as error:
-            if status_code(error) not in _REFUSED:
-                self._may_show.setdefault(key, set()).update(written)
-            self._release(key, {*ingress_ips(service), *self._may_show.get(key, ())})
+            self._written(key, service, before if status_code(error) in _REFUSED else before | written)
             raise
-        self._may_show[key] = written
-        self._release(key, written)
+        self._written(key, service, written)
 
-    def _release(self, key: str, keep: Iterable[str] = ()) -> None:
+    def _written(self, key: str, service: Object, may_show: set[IP]) -> None:
+        """Note what the status may show after a write to this version of a Service, and release the rest."""
+        now = self._objects("Service").get(key)
+        if now and now["metadata"]["resourceVersion"] == service["metadata"]["resourceVersion"]:
+            self._may_show[key] = may_show
+        self._release(key, may_show | self._shown(key))
+
+    def _shown(self, key: str) -> set[IP]:
+        """Return the addresses that the status of a Service may show."""
+        service = self._objects("Service").get(key)
+        return self._may_show.get(key, shown_ips(service) if service else set())
+
+    def _release(self, key: str, keep: Iterable[IP] = ()) -> None:
         """Release the addresses of a Service but those to keep, and let pending Services try again."""
         if released := self._allocator.release(key, set(keep)):
             log.info("released", key=key, ips=[str(ip) for ip in released])
@@ -344,3 +348,14 @@ class Controller:
             if status_code(error) != _CONFLICT:
                 raise
         asyncio.get_running_loop().call_later(_SECRET_SECONDS, self._queue.add, _SECRET)
+
+
+def _status_patch(service: Object, ip: str | None, pool: str | None) -> Object:
+    """Return a merge patch of the status and annotations of this version of a Service."""
+    return {
+        "metadata": {
+            **{field: service["metadata"][field] for field in ("uid", "resourceVersion")},
+            "annotations": {FROM_POOL: pool, ALLOCATED: ip},
+        },
+        "status": {"loadBalancer": {"ingress": [{"ip": ip, "ipMode": _IP_MODE}] if ip else None}},
+    }

@@ -89,7 +89,7 @@ def deletion_frees_address_of_successor() -> None:
     left: dict[str, set[IP]] = {}
     release, reconcile = Allocator.release, controller.Controller._reconcile
 
-    def remember(self: Allocator, key: str, keep: Collection[str] = ()) -> list[IP]:
+    def remember(self: Allocator, key: str, keep: Collection[IP] = ()) -> list[IP]:
         released = release(self, key, keep)
         left.setdefault(key, set()).update(released)
         return released

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from lbproof_reference.kube import Object
+    from lbproof_reference.pools import IP
 
 
 @fault("PEND-01a")
@@ -73,7 +74,7 @@ def reason_for_one_of_namespace() -> None:
 def oldest_waiter_alone_is_retried() -> None:
     """A freed address is offered to the Service that waits longest alone; when that cannot use it, nobody gets it."""
 
-    def release(self: Controller, key: str, keep: Iterable[str] = ()) -> None:
+    def release(self: Controller, key: str, keep: Iterable[IP] = ()) -> None:
         if self._allocator.release(key, set(keep)):
             if record_key(key) in self._record:
                 self._queue.add(controller._RECORD)
@@ -87,7 +88,7 @@ def annotated_waiter_not_woken() -> None:
     """A Service that asks for a held address by annotation is not tried again when it is freed; by field it is."""
     real = Controller._release
 
-    def release(self: Controller, key: str, keep: Iterable[str] = ()) -> None:
+    def release(self: Controller, key: str, keep: Iterable[IP] = ()) -> None:
         pending, services = self._pending, self._objects("Service")
         self._pending = {one for one in pending if one in services and not annotation(services[one], "loadBalancerIPs")}
         try:
@@ -103,7 +104,7 @@ def change_of_type_wakes_nobody() -> None:
     """An address that a Service leaves by a change of its type is free, but no waiting Service is tried again."""
     real = Controller._release
 
-    def release(self: Controller, key: str, keep: Iterable[str] = ()) -> None:
+    def release(self: Controller, key: str, keep: Iterable[IP] = ()) -> None:
         pending = self._pending
         self._pending = set() if key in self._objects("Service") else pending
         try:
@@ -155,7 +156,7 @@ def deletions_close_together_leak() -> None:
     real = Controller._release
     last = -1.0
 
-    def release(self: Controller, key: str, keep: Iterable[str] = ()) -> None:
+    def release(self: Controller, key: str, keep: Iterable[IP] = ()) -> None:
         nonlocal last
         if key not in self._objects("Service") and self._allocator.ip_of(key):
             now = time.monotonic()
