@@ -1,4 +1,4 @@
-"""Settings of all tests: their distribution over processes (`tools/tests`), and no deadline for an example."""
+"""Settings of all tests: distribution over processes (`tools/tests`), failures at once, examples without a deadline."""
 
 from __future__ import annotations
 
@@ -28,6 +28,25 @@ class _Groups(LoadScopeScheduling):
         module = nodeid.partition("::")[0]
         folder = Path(module).parent.name
         return folder if folder in SHARED else module
+
+
+class _FailuresAtOnce:
+    """Plugin that prints the name of a test when it fails; pytest alone prints it when the last test has ended."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Print a line for a failure."""
+        terminal = self._config.pluginmanager.get_plugin("terminalreporter")
+        if report.failed and terminal:
+            terminal.write_line(f"\nfailed: {report.nodeid} ({report.when})")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Print failures at once, in the process that has the terminal."""
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(_FailuresAtOnce(config))
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> _Groups:

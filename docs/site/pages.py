@@ -44,8 +44,11 @@ def specification() -> str:
         ],
     )
     budgets = table(
-        ("budget", "from → to", "default", "ceiling"),
-        [(f"`{one.name}`", one.text, f"{one.default:g} s", f"{one.ceiling:g} s") for one in BUDGETS.values()],
+        ("budget", "from → to", "default", "ceiling", "exceeded"),
+        [
+            (f"`{one.name}`", one.text, f"{one.default:g} s", f"{one.ceiling:g} s", "failed" if one.judges else "error")
+            for one in BUDGETS.values()
+        ],
     )
     return f"""# Specification {SPEC_VERSION}
 
@@ -67,7 +70,9 @@ These names stand for several: claiming one claims all of them, and a requiremen
 
 ## Budgets
 
-Named waits. An adapter or the operator (`--budget`) may take another than the default, up to the ceiling.
+Named waits. An adapter or the operator (`--budget`) may take another than the default, up to the ceiling. Where
+something else than the implementation may be late, a wait that is exceeded is an `error`. What is watched for is
+watched at least as long as the slowest wait for the opposite in the run.
 
 {budgets}
 """

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from lbproof.files import not_plain, point, write_whole
+from lbproof.report.text import printable
 from lbproof.spec import BadOption
 from lbproof.witnesses.clock import Clock
 
@@ -75,7 +76,7 @@ class ResultStore:
     def __init__(self, folder: Path) -> None:
         """Read what is there. Raises `BadOption` for a folder that is not of this format, or that holds links."""
         if foreign := not_plain(folder):
-            raise BadOption(f"{folder} is not read: {foreign[0]}")
+            raise BadOption(f"{folder} is not read: {printable(foreign[0])}")
         self.folder = folder
         self.trials: list[Trial] = []
         self.environment: dict[str, str] = {}
@@ -185,6 +186,9 @@ class ResultStore:
 
 def _read_trial(row: Mapping[str, Any]) -> Trial:
     """Make a trial of its row in `trials.ndjson`; `step` and `marks` are the names of the first format."""
+    texts = [*row["step"].values(), *row["marks"], *row["values"], row.get("raw", "")]
+    if not all(text.isprintable() for text in map(str, texts)):
+        raise ValueError("a name or a mark has characters that are not printable")
     rest = {key: value for key, value in row.items() if key not in {"step", "marks", "clocks"}}
     clocks = {vantage: Clock(**clock) for vantage, clock in row.get("clocks", {}).items()}
     return Trial(id=TrialId(**row["step"]), warnings=tuple(row["marks"]), clocks=clocks, **rest)

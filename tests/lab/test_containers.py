@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from lbproof.lab.base import Image
+from lbproof.lab.common import image_names
 from lbproof.lab.netns import container, images, status
 from lbproof.lab.netns.probe import QUICK, ContainerProbe, port
 from lbproof.lab.netns.volumes import File, publish
@@ -30,7 +31,7 @@ AT = "2026-01-02T03:04:05Z"
 )
 def test_an_image_goes_by_its_repository(reference: str, name: str) -> None:
     """Registry, tag and digest do not matter."""
-    assert images.repository(reference) == name
+    assert image_names.repository(reference) == name
 
 
 def test_the_image_mapped_last_counts() -> None:

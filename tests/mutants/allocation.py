@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import random
 from dataclasses import replace
@@ -201,6 +202,26 @@ def serves_other_classes() -> None:
     """A Service with the class of another implementation is assigned an address."""
     for module in (controller, offers):
         patch(module, "is_managed", lambda service, _class: service["spec"].get("type") == "LoadBalancer")
+
+
+@fault("ARTICLE-08")
+def slowly_assigns_requested_address_outside_pools() -> None:
+    """As `assigns_requested_address_outside_pools`, by a controller that takes longer than the shortest watch."""
+    assigns_requested_address_outside_pools()
+    _write_slowly()
+
+
+def _write_slowly() -> None:
+    """Let each write of an address take 1.2 s: longer than `stays_pending`; two still are within `address_assigned`."""
+    real = controller.Controller._write  # noqa: SLF001
+
+    async def write(
+        self: controller.Controller, key: str, service: dict[str, Any], ip: str | None, pool: str | None
+    ) -> None:
+        await asyncio.sleep(1.2 if ip else 0)
+        await real(self, key, service, ip, pool)
+
+    patch(controller.Controller, "_write", write)
 
 
 @fault("CLASS-01a")

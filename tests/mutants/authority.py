@@ -201,6 +201,64 @@ def writes_to_versions_not_read() -> None:
 
 
 @fault(
+    uncaught="no case creates a Service again before the implementation noticed its deletion",
+    test="test_reconcile.py::test_a_service_that_is_made_again_does_not_keep_an_address_outside_pools",
+)
+def keeps_address_of_deleted_service() -> None:
+    """A Service that is deleted and created again at once keeps the former one's address, which no speaker believes."""
+    real = controller.Controller._service_changed  # noqa: SLF001
+    patch(controller.Controller, "_service_changed", lambda self, key, _: real(self, key, None))
+
+
+@fault(
+    uncaught="no case empties a status whose Service requests an address that it cannot have",
+    test="test_reconcile.py::test_the_status_of_a_service_whose_request_cannot_be_met_is_restored",
+)
+def pending_status_not_restored() -> None:
+    """An emptied status stays empty while the Service requests an address that it cannot have."""
+    real = controller.Controller._assign  # noqa: SLF001
+
+    async def assign(self: controller.Controller, key: str, service: Object, ip: str, pool: str) -> None:
+        if key not in self._pending:
+            await real(self, key, service, ip, pool)
+
+    patch(controller.Controller, "_assign", assign)
+
+
+@fault(
+    uncaught="no case changes a pool that a Service requests by name",
+    test="test_allocator.py::test_a_service_that_names_its_pool_keeps_its_address",
+)
+def edited_pool_moves_service_that_names_it() -> None:
+    """A Service that names its pool loses its address at its next event after the pool was edited."""
+    real = allocate.Allocator.allocate
+
+    def allocate_again(self: allocate.Allocator, request: allocate.AddressRequest) -> allocate.Allocation:
+        held = self.allocation_of(request.key)
+        if held and request.pool and self.pool_of(held.ip) != request.pool:
+            self.assign(request.key, self._allocate_any(request))
+        return real(self, request)
+
+    patch(allocate.Allocator, "allocate", allocate_again)
+
+
+@fault(
+    uncaught="no case replaces a pool by another one of the same range",
+    test="test_reconcile.py::test_annotations_and_events_name_the_pool_that_has_the_address_now",
+)
+def annotation_names_former_pool() -> None:
+    """After a pool was replaced by another one of the same range, annotations name the former one."""
+    real, enqueue = controller.Controller._pools_changed, controller.Controller._enqueue  # noqa: SLF001
+
+    def changed(self: controller.Controller, *which: object) -> None:
+        patch(self, "_enqueue", lambda keys: enqueue(self, set(keys) & self._pending))
+        real(self, *which)
+        del self._enqueue
+
+    patch(controller.Controller, "_pools_changed", changed)
+
+
+@fault(
     uncaught="CRD-05, which would, is not in the specification yet",
     test="test_reconcile.py::test_an_advertisement_that_cannot_be_read_is_told",
 )
@@ -222,11 +280,11 @@ def older_service_takes_address_by_status() -> None:
         services = self._objects("Service")
         for key in self._by_age(services):
             for text in ingress_ips(services[key]) if is_managed(services[key], self._class) else ():
-                if self._allocator.ip_of(key) is None:
+                if self._allocator.allocation_of(key) is None:
                     self._restore_address(key, text, recorded.get(key), in_status=True)
         for key in self._by_age(services):
             noted = assigned(services[key])[0]
-            if noted and is_managed(services[key], self._class) and self._allocator.ip_of(key) is None:
+            if noted and is_managed(services[key], self._class) and self._allocator.allocation_of(key) is None:
                 self._restore_address(key, noted, recorded.get(key), in_status=False)
 
     patch(controller.Controller, "_restore", restore)

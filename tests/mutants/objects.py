@@ -118,6 +118,24 @@ def retries_rejected_status_for_ever() -> None:
 
 
 @fault(
+    uncaught="no case has the API server reject a request of the implementation",
+    test="test_reconcile.py::test_the_secret_is_created_however_often_the_api_server_refuses",
+)
+def secret_not_created_after_refusal() -> None:
+    """The Secret of the heartbeats is never created if the first attempt is answered by 400, 404 or 422."""
+    real = controller.Controller._create_secret  # noqa: SLF001
+
+    async def create(self: controller.Controller, name: str) -> None:
+        try:
+            await real(self, name)
+        except httpx.HTTPStatusError as error:
+            if error.response.status_code not in {400, 404, 422}:
+                raise
+
+    patch(controller.Controller, "_create_secret", create)
+
+
+@fault(
     uncaught="no case makes a request of more than 1,024 bytes",
     test="test_reconcile.py::test_a_huge_request_is_told_in_part",
 )

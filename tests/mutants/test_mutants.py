@@ -54,6 +54,12 @@ def judged(
     return run.returncode, {case["id"]: case["verdict"] for r in report["requirements"] for case in r["cases"]}
 
 
+def failed_at(results: Path) -> dict[str, str]:
+    """Case → line of its check that failed: its own assertion, or a step before it."""
+    rows = map(json.loads, (results / "latest" / "events.ndjson").read_text().splitlines())
+    return {row["case"]: row["where"] for row in rows if row["event"] == "check.finished" and row.get("where")}
+
+
 class Runs:
     """Runs of the selected mutants, as many in parallel as this machine can run labs."""
 
@@ -65,14 +71,15 @@ class Runs:
         self._pool = ThreadPoolExecutor(number)
         self._runs = {mutant.name: self._pool.submit(self._run, mutant, folder / mutant.name) for mutant in mutants}
 
-    def __getitem__(self, mutant: Mutant) -> tuple[int, dict[str, str]]:
-        """Wait for the run of a mutant; return its exit code and verdicts."""
+    def __getitem__(self, mutant: Mutant) -> tuple[int, dict[str, str], dict[str, str]]:
+        """Wait for the run of a mutant; return its exit code, its verdicts, and where its cases failed."""
         return self._runs[mutant.name].result()
 
-    def _run(self, mutant: Mutant, results: Path) -> tuple[int, dict[str, str]]:
+    def _run(self, mutant: Mutant, results: Path) -> tuple[int, dict[str, str], dict[str, str]]:
         adapter = f"tests.mutants.adapter:{mutant.name.replace('-', '_')}"
         with self._labs.lent() as lab:
-            return judged(adapter, mutant.cases, results, limit=290, place=("--lab", lab))
+            code, verdicts = judged(adapter, mutant.cases, results, limit=290, place=("--lab", lab))
+        return code, verdicts, failed_at(results)
 
     def close(self) -> None:
         """Cancel queued runs; wait for the running ones; take the labs down."""
@@ -96,9 +103,15 @@ def runs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("mutant", CAUGHT.values(), ids=CAUGHT)
 def test_each_case_that_is_named_for_it_catches_it(mutant: Mutant, runs: Runs) -> None:
-    """Each case fails with the verdict `failed`, and the run is not conformant if a requirement is mandatory."""
-    code, verdicts = runs[mutant]
+    """Each case fails with the verdict `failed`, and the run is not conformant if a requirement is mandatory.
 
+    The line that failed is printed (`-rP`): a step before the case's own assertion proves nothing of that.
+    """
+    code, verdicts, lines = runs[mutant]
+    for case, line in lines.items():
+        print(f"{mutant.name}: {case} fails at {line}")  # noqa: T201 - the record
+
+    assert lines.keys() == set(mutant.cases)
     assert verdicts == dict.fromkeys(mutant.cases, "failed")
     assert code == (0 if all(of_case(case).level is Level.SHOULD for case in mutant.cases) else 1)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -76,7 +77,9 @@ def test_what_does_not_become_true_says_what_was_seen(time: Time, kw: dict[str, 
     with pytest.raises(EventuallyFailed) as failed:
         eventually(world, "10.0.0.7".__eq__, what="svc/web gets 10.0.0.7", within=1, **kw)
 
-    assert str(failed.value) == ("svc/web gets 10.0.0.7: not within 1 s; observed +0.00 s pending, +0.60 s 10.0.0.9")
+    assert str(failed.value) == (
+        "svc/web gets 10.0.0.7: not within 1 s; observed: at first: pending; after 0.60 s: 10.0.0.9"
+    )
     assert time.now == pytest.approx(1)
 
 
@@ -121,7 +124,7 @@ def test_a_long_story_is_cut_in_the_middle_and_says_so(time: Time, kw: dict[str,
     with pytest.raises(EventuallyFailed) as failed:
         eventually(lambda: f"{time.now:.1f}", lambda _: False, what="it", within=2, every=0.1, **kw)
 
-    assert "+0.20 s 0.2, … 9 more …, +1.20 s 1.2" in str(failed.value)
+    assert "after 0.20 s: 0.2; … 9 more …; after 1.20 s: 1.2" in str(failed.value)
     assert len(failed.value.observed) == 21
 
 
@@ -140,7 +143,9 @@ def test_the_first_lapse_ends_it(time: Time, kw: dict[str, Any]) -> None:
     with pytest.raises(ConsistentlyFailed) as failed:
         consistently(world, "none".__eq__, what="nobody answers", during=2, every=0.1, **kw)
 
-    assert str(failed.value) == ("nobody answers: no longer after 0.40 s of 2 s; observed +0.00 s none, +0.40 s w01")
+    assert str(failed.value) == (
+        "nobody answers: no longer after 0.40 s of 2 s; observed: at first: none; after 0.40 s: w01"
+    )
 
 
 @pytest.fixture
@@ -218,3 +223,26 @@ def test_a_budget_that_there_is_not_is_named_with_the_nearest(heard: tuple[Waite
         waiter.eventually(lambda: True, bool, what="it", budget="adress_assigned")
     with pytest.raises(UnknownName, match="stays_pending"):
         Waiter(Journal(None), {"stay_pending": 1})
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        ([], "nothing"),
+        (None, "nothing"),
+        ("", "nothing"),
+        (["w01", "w02"], "w01, w02"),
+        ({"w02", "w01"}, "w01, w02"),
+        ({ip_address("10.0.0.7"): ["w01"]}, "10.0.0.7: w01"),
+        ((True, None), "yes, nothing"),
+        ({"a": {"b": 1, "c": []}}, "a: (b: 1, c: nothing)"),
+    ],
+)
+def test_what_was_observed_is_told_in_words(value: object, says: str, kw: dict[str, Any]) -> None:
+    """Nobody needs to know Python to read a verdict."""
+    with pytest.raises(EventuallyFailed) as failed:
+        eventually(lambda: value, lambda _: False, what="it", within=0.5, **kw)
+
+    assert failed.value.seen == f"{says} all the time"
+    assert str(failed.value) == f"it: not within 0.5 s; observed: {says} all the time"
+    assert failed.value.reason == "it: not within 0.5 s"

@@ -70,3 +70,12 @@ def test_the_reference_is_measured_beside_the_kernel(tmp_path: Path) -> None:
         plan,
     )
     assert len(said) == before
+
+
+def test_a_round_of_few_questions_has_no_quantile_that_it_cannot_bear() -> None:
+    """A p99 takes a hundred answers, a median five."""
+    latencies = arp._latencies  # noqa: SLF001 - without a lab
+
+    assert latencies(np.full(100, 0.001)).keys() == {"p50_seconds", "p99_seconds"}
+    assert latencies(np.full(99, 0.001)).keys() == {"p50_seconds"}
+    assert latencies(np.full(4, 0.001)) == {}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.perf.synthetic_results import KNOWN, store
 
-from lbproof_perf.report import figures, formatting
+from lbproof_perf.report import answers, figures, formatting
 from lbproof_perf.results import ResultStore, TrialId
 
 if TYPE_CHECKING:
@@ -126,3 +126,17 @@ def test_a_case_is_said_in_words(case: str, words: str) -> None:
 def test_a_figure_is_told_with_its_unit(value: float | None, name: str, text: str) -> None:
     """Three digits that count, in the unit that a reader takes in."""
     assert formatting.value_text(value, name) == text
+
+
+def test_the_cost_of_few_trials_is_the_worst_of_them(tmp_path: Path) -> None:
+    """The words and the figure of the headline are of the same values."""
+    made = ResultStore(tmp_path)
+    for number, (controller, speakers) in enumerate([(0.1, 0.4), (0.3, 0.2)], start=1):
+        trial = TrialId(bench="scale", arm="acme", case="services-10", number=number)
+        made.add(trial, {"rest_controller_cpu_cores": controller, "rest_speakers_cpu_cores": speakers})
+
+    answer = answers.scale(figures.summarize(made, KNOWN))
+    assert answer
+    (arm,) = answer.arms
+    assert arm.figure == "0.7 cores"
+    assert arm.text.startswith("max of 2; ")

@@ -6,14 +6,17 @@ import math
 import re
 import xml.etree.ElementTree as ET
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.report import contrast
 
 from lbproof.report import svg
 from lbproof.report.svg import Scale
+from lbproof_perf import report
 from lbproof_perf.report import plots, timeline
 from lbproof_perf.results import Trial, TrialId
 
@@ -167,6 +170,7 @@ def test_a_slope_is_told_for_what_a_reader_counts() -> None:
     rising = [(float(at), 2.0 + 0.001 * at) for at in (10, 100, 1000)]
 
     assert plots.slope_text(rising, 1000, "rest_controller_cpu_cores") == "+1 per 1,000, R² 1.000"
+    assert plots.slope_text(rising[:2], 1000, "rest_controller_cpu_cores").endswith(" per 1,000, two points")
     assert plots.slope_text([(1.0, 5.0), (9.0, 5.0)], 1, "rest_speakers_cpu_cores") == "flat"
     assert plots.slope_text([(1.0, 5.0)], 1, "rest_speakers_cpu_cores") == "too few points for a slope"
 
@@ -178,3 +182,13 @@ def test_a_picture_begins_with_what_was_first_seen() -> None:
     runs = timeline.columns(scale, np.array([0.1, 0.6]), np.array([2, 1]))
 
     assert [state for _, _, state in runs] == [2, 1]
+
+
+@pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])
+def test_every_text_of_the_page_has_contrast(scheme: int) -> None:
+    """On the page, on a card, and on the ground of its own tone."""
+    found = contrast.colours(Path(report.__file__).with_name("templates").joinpath("bench.html.j2").read_text())[scheme]
+    tones = ("passed", "failed", "quiet", "untestable")
+    pairs = [(text, ground) for text in (*tones, "ink", "soft") for ground in ("page", "card")]
+
+    assert contrast.poor(found, [*pairs, *((tone, f"{tone}-bg") for tone in tones)]) == {}

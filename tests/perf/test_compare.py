@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -292,3 +293,37 @@ def test_the_lines_say_what_counts_first(tmp_path: Path) -> None:
     assert told[1].startswith(f"threshold broken: {_CUT} is ")
     assert "worse" in told[3]
     assert "relative to keepalived" in told[3]
+
+
+def test_a_bound_is_not_held_by_one_trial_or_by_marked_ones(tmp_path: Path) -> None:
+    """As within one run; a worst value beyond the bound breaks it, however few there are."""
+    one = _book(tmp_path / "one", seed=1, count=1, reference=0.15)
+    other = _book(tmp_path / "other", seed=2, count=1, reference=0.15)
+    key = _CUT.replace("p50", "max")
+
+    def checked(most: float) -> compare.Checked:
+        allowed = thresholds.parse({key: {"most": most}}, "test", KNOWN)
+        (found,) = compare.compare(one, other, KNOWN, allowed).checked
+        return found
+
+    assert checked(9.0).held is Held.UNDECIDED
+    assert ": 1 of at least 5 trials, at most 9 s" in checked(9.0).text
+    assert checked(0.01).held is Held.BROKEN
+
+    other.trials = [replace(trial, warnings=("the client was the limit",)) for trial in other.trials]
+    assert checked(0.01).held is Held.UNDECIDED
+
+
+def test_a_difference_of_marked_trials_alone_is_not_judged(tmp_path: Path) -> None:
+    """A mark says that the figure is the machine's or the client's."""
+    one = _book(tmp_path / "one", seed=1, reference=0.15, keepalived=3.0)
+    other = _book(tmp_path / "other", seed=2, reference=0.45, keepalived=3.0)
+    assert _rows(compare.compare(one, other, KNOWN))[_CUT] is Verdict.WORSE
+
+    other.trials = [
+        replace(trial, warnings=("the machine stalled",)) if trial.id.arm == "reference" else trial
+        for trial in other.trials
+    ]
+    found = compare.compare(one, other, KNOWN)
+    assert _rows(found)[_CUT] is Verdict.SHOWN
+    assert found.exit is not Exit.NOT_CONFORMANT

@@ -41,7 +41,7 @@ def test_a_report_is_made_of_an_old_folder(old: Path) -> None:
 def test_an_old_folder_is_compared(old: Path, tmp_path: Path) -> None:
     """With itself: too few values to say anything, and a threshold is held against the value that was measured."""
     gates = tmp_path / "gates.toml"
-    gates.write_text(f'"{OUTAGE}.max" = {{most = 0.2}}\n')
+    gates.write_text(f'"{OUTAGE}.max" = {{most = 0.2, trials = 2}}\n')
     told = CliRunner().invoke(cli, ["compare", str(STORED), str(old), "--thresholds", str(gates)])
 
     assert told.exit_code == Exit.INCONCLUSIVE, told.output

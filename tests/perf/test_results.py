@@ -121,3 +121,15 @@ def test_raw_data_are_read_from_the_folder_alone(tmp_path: Path) -> None:
     trial = store.add(STEP, {"lost": 1}, arrays={"udp_due": np.array([2.0])})
 
     assert store.arrays(replace(trial, raw="../../other.npz")) == {}
+
+
+@pytest.mark.parametrize("place", ["arm", "mark", "value"])
+def test_what_a_book_says_cannot_steer_the_screen_of_its_reader(tmp_path: Path, place: str) -> None:
+    """Names and marks are printed by report and comparison; one that is not printable is refused."""
+    odd = "\033[2Jgood"
+    step = replace(STEP, arm=odd) if place == "arm" else STEP
+    warnings = (odd,) if place == "mark" else ()
+    ResultStore(tmp_path).add(step, {odd if place == "value" else "lost": 1}, warnings=warnings)
+
+    with pytest.raises(BadOption, match="line 1: not a trial: a name or a mark has characters that are not printable"):
+        ResultStore.read(tmp_path)

@@ -11,8 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lbproof_reference.controller.allocate import AddressRequest, AllocationError, Allocator, read_address_request
+from lbproof_reference.controller.allocate import (
+    AddressRequest,
+    Allocation,
+    AllocationError,
+    Allocator,
+    read_address_request,
+)
 from lbproof_reference.pools import IP, AddressRange, BadPoolError, Pool, parse_pools, parse_range
+from lbproof_reference.services import shown_ips
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -42,12 +49,13 @@ def ip(offset: int) -> ipaddress.IPv4Address:
 
 def addresses(allocator: Allocator) -> dict[str, IP]:
     """Return the current address of each Service."""
-    return {key: one.ip for key, one in allocator.allocations.items()}
+    return {key: one.ip for key, one in allocator.allocations().items()}
 
 
 def release_left(allocator: Allocator, key: str) -> list[IP]:
     """Release the former addresses of a Service."""
-    return allocator.release(key, allocator.holder.keys() & {allocator.ip_of(key)})
+    one = allocator.allocation_of(key)
+    return allocator.release(key, {one.ip} if one else ())
 
 
 def made(name: str, *addresses: str, at: str = "1", **spec: bool) -> dict[str, object]:
@@ -130,6 +138,36 @@ def test_a_named_pool_moves_a_service_and_manual_pools_serve_only_by_name() -> N
     assert allocator.allocate(AddressRequest(key="c")).ip == ip(0)
 
 
+@pytest.mark.parametrize("requested", [None, 0])
+@pytest.mark.parametrize("now", [[pool(10, 11, "p")], [pool(0, 1, "p", avoid_buggy=True)], []])
+def test_a_service_that_names_its_pool_keeps_its_address(now: list[Pool], requested: int | None) -> None:
+    """A Service that requests a pool by name keeps its address when the pool's addresses change or the pool is gone."""
+    allocator = Allocator([pool(0, 1, "p")])
+    request = AddressRequest(key="a", pool="p", requested_ip=None if requested is None else ip(requested))
+    assert allocator.allocate(request).ip == ip(0)
+    allocator.set_pools(now)
+
+    assert allocator.allocate(request) == Allocation(ip=ip(0), pool="p")
+
+
+def test_a_service_that_names_a_pool_leaves_an_address_that_another_pool_has() -> None:
+    """A Service whose address is in another pool than the one that it names moves, as after a change of the name."""
+    allocator = Allocator([pool(0, 1, "p")])
+    allocator.allocate(AddressRequest(key="a", pool="p"))
+    allocator.set_pools([pool(10, 11, "p"), pool(0, 1, "q")])
+
+    assert allocator.allocations()["a"].pool == "q"
+    assert allocator.allocate(AddressRequest(key="a", pool="p")).ip == ip(10)
+
+
+@pytest.mark.parametrize("text", ["FD00::A", "fd00:0::a"])
+def test_addresses_of_a_status_are_compared_as_addresses(text: str) -> None:
+    """An address in a status counts however it is written; one that cannot be read does not."""
+    entries = [{"ip": text}, {"ip": "10.0.0.010"}, {"hostname": "a"}]
+
+    assert shown_ips({"status": {"loadBalancer": {"ingress": entries}}}) == {ipaddress.ip_address("fd00::a")}
+
+
 def test_an_address_that_was_left_is_free_only_when_said() -> None:
     """A former address is reserved for its Service, which may return to it, until the caller releases it."""
     allocator = Allocator([pool(0, 1)])
@@ -153,7 +191,7 @@ def test_a_former_address_that_is_kept_is_current_again() -> None:
         allocator.allocate(AddressRequest(key="a", requested_ip=ip(offset)))
 
     assert allocator.release("a", {ip(0), ip(9)}) == [ip(1)]
-    assert (allocator.ip_of("a"), allocator.holder) == (ip(0), {ip(0): "a"})
+    assert (addresses(allocator), allocator.holder) == ({"a": ip(0)}, {ip(0): "a"})
 
 
 def test_an_address_of_a_node_is_not_assigned() -> None:

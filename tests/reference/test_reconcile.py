@@ -12,9 +12,10 @@ from tests.reference.fake_api import FakeApi, status_error
 from tests.reference.polling import until
 
 from lbproof_reference.controller.loop import Controller
+from lbproof_reference.controller.status import valid_condition
 from lbproof_reference.kube import SERVICES, metallb_path
 from lbproof_reference.retained import RECORD, read_record
-from lbproof_reference.services import ALLOCATED
+from lbproof_reference.services import ALLOCATED, FROM_POOL
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -243,6 +244,111 @@ def test_a_status_that_the_api_server_rejects_is_told_and_not_sent_again() -> No
     asyncio.run(write())
     assert tried == 1
     assert [name for _, name, _ in events(api, "Ignored")] == ["odd"]
+
+
+def put_again(api: FakeApi, name: str, **changed: Any) -> None:  # noqa: ANN401 - JSON
+    """Replace fields of a Service."""
+    api.put(SERVICES, {**api.objects[SERVICES][f"ns/{name}"], **changed})
+
+
+def test_a_service_that_is_made_again_does_not_keep_an_address_outside_pools() -> None:
+    """A Service of the same name, deleted and created between two events, gets an address of a pool."""
+    api = FakeApi()
+
+    async def make() -> None:
+        api.put(POOLS, pool("old", "10.0.0.1/32"))
+        api.put(SERVICES, service("a"))
+        async with controlled(api):
+            await until(lambda: shown(api, "a") == ["10.0.0.1"])
+            api.delete(POOLS, "metallb-system", "old")
+            api.put(POOLS, pool("new", "10.0.1.1/32"))
+            await until(lambda: any("10.0.0.1" in str(body) for _, path, body in api.written if "configmaps" in path))
+            again = service("a")
+            again["metadata"]["uid"] = "later"
+            api.put(SERVICES, again)
+            await until(lambda: bool(shown(api, "a")))
+
+    asyncio.run(make())
+    assert shown(api, "a") == ["10.0.1.1"]
+
+
+def test_the_status_of_a_service_whose_request_cannot_be_met_is_restored() -> None:
+    """A Service that keeps its address while it requests one that it cannot have has it in its status."""
+    api = FakeApi()
+
+    async def empty() -> None:
+        api.put(POOLS, pool("web", "10.0.0.1/32"))
+        api.put(SERVICES, service("a"))
+        async with controlled(api):
+            await until(lambda: shown(api, "a") == ["10.0.0.1"])
+            put_again(api, "a", spec={"type": "LoadBalancer", "loadBalancerIP": "10.9.9.9"})
+            await until(lambda: bool(events(api, "AllocationFailed")))
+            put_again(api, "a", status={})
+            await until(lambda: shown(api, "a") == ["10.0.0.1"])
+
+    asyncio.run(empty())
+
+
+def test_annotations_and_events_name_the_pool_that_has_the_address_now() -> None:
+    """An address whose pool is replaced by another one of the same range is annotated and reported as the latter's."""
+    api = FakeApi()
+
+    async def replace() -> None:
+        api.put(POOLS, pool("p", "10.0.0.1/32"))
+        meta = {"namespace": "metallb-system", "uid": "u", "name": "ad"}
+        api.put(ADVERTISEMENTS, {"metadata": meta, "spec": {"ipAddressPools": ["q"]}})
+        api.put(SERVICES, service("a"))
+        async with controlled(api):
+            await until(lambda: bool(events(api, "NotAnnounced")))
+            api.delete(POOLS, "metallb-system", "p")
+            api.put(POOLS, pool("q", "10.0.0.1/32"))
+            await until(lambda: api.objects[SERVICES]["ns/a"]["metadata"]["annotations"][FROM_POOL] == "q")
+
+    asyncio.run(replace())
+    assert [message.split("'")[1] for *_, message in events(api, "NotAnnounced")] == ["p"]
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 422])
+def test_the_secret_is_created_however_often_the_api_server_refuses(
+    monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    """The Secret is created once its namespace is there, or whatever else had the API server refuse it."""
+    monkeypatch.setattr("lbproof_reference.controller.workqueue._RETRY_SECONDS", (0.01,))
+    api = FakeApi()
+    refusals = [status] * 3
+
+    def refuses(method: str, path: str) -> bool:
+        if method == "POST" and path.endswith("/secrets") and refusals:
+            raise status_error(refusals.pop(), method, path)
+        return False
+
+    async def create() -> None:
+        api.fails = refuses
+        async with controlled(api):
+            await until(lambda: any(path.endswith("/secrets") for _, path, _ in api.written))
+
+    asyncio.run(create())
+
+
+@pytest.mark.parametrize("before", [None, {"status": "True", "message": "the pool is in use"}])
+def test_the_condition_of_a_pool_has_the_moment_of_its_last_change(before: dict[str, str] | None) -> None:
+    """A condition is written if any field differs, with the time since when its `status` is so (API conventions)."""
+    old = {
+        "type": "Valid",
+        "reason": "Accepted",
+        "observedGeneration": 1,
+        "lastTransitionTime": "then",
+        **(before or {}),
+    }
+    web = {**pool("web", "10.0.0.1/32"), "status": {"conditions": [old] if before else []}}
+    web["metadata"]["generation"] = 2
+    now = valid_condition(web, "BadPool", None)
+    assert now
+    assert (now["lastTransitionTime"] == "then") == bool(before)
+    bad = valid_condition({**web, "status": {"conditions": [now]}}, "BadPool", "the pool is in use")
+    assert bad
+    assert (bad["status"], bad["lastTransitionTime"] == "then") == ("False", False)
+    assert valid_condition({**web, "status": {"conditions": [bad]}}, "BadPool", "the pool is in use") is None
 
 
 def test_a_malformed_entry_of_the_record_stops_nothing() -> None:

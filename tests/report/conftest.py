@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import pytest
 
+from lbproof.report import bundle
 from lbproof.spec import BUDGETS, PROFILES, REQUIREMENTS, SPEC_VERSION, Conclusion, Exit, lacking
 from lbproof.spec.events import FORMAT
 from lbproof.spec.requirements import needs_of
@@ -219,7 +220,7 @@ def _failed() -> Story:
         "failed",
         reason=f"one node answers for {ADDRESS}: not within 5 s",
         expected=f"one node answers for {ADDRESS}",
-        observed="+0.17 s ['w01', 'w02']",
+        observed="after 0.17 s: w01, w02",
     )
     story.fault("FAIL-01", 22.0, 30.0).timeline("FAIL-01", 20.0, 32.0, (22.1, 28.1))
     story.judged("FAIL-01", "failed", reason="an outage of 6.00 s", expected="at most 5 s", observed="6.00 s")
@@ -379,3 +380,11 @@ class Page(HTMLParser):
 def page() -> Callable[[str], Page]:
     """Read an HTML page."""
     return Page
+
+
+@pytest.fixture
+def whole(sample: Callable[[str], Sample]) -> Path:
+    """The folder of a conformant run over a whole profile, its reports made."""
+    folder = sample("whole").folder
+    bundle.write(folder)
+    return folder

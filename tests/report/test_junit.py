@@ -76,7 +76,7 @@ def test_a_failure_says_what_was_expected_and_observed(sample: Callable[[str], S
     failed, broke = (parsed(junit.of(model.read(sample(name).folder))) for name in ("failed", "error"))
 
     texts = [failure.text for failure in failed.iter("failure")]
-    assert "expected: one node answers for 192.168.172.170\nobserved: +0.17 s ['w01', 'w02']" in texts
+    assert "expected: one node answers for 192.168.172.170\nobserved: after 0.17 s: w01, w02" in texts
     assert str(broke.findtext(".//error")).startswith("Traceback (most recent call last):\n")
 
 

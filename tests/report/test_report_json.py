@@ -78,7 +78,7 @@ def test_the_fields_that_programs_rely_on(sample: Callable[[str], Sample]) -> No
             "seconds": 1.5,
             "reason": "one node answers for 192.168.172.170: not within 5 s",
             "expected": "one node answers for 192.168.172.170",
-            "observed": "+0.17 s ['w01', 'w02']",
+            "observed": "after 0.17 s: w01, w02",
             "waits": [],
             "evidence": [
                 {"kind": "pcap", "title": "Frames at the client", "path": "evidence/L2-01/client.pcap"},

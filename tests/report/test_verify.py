@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from click.testing import CliRunner
 from tests.report.counts import ALL, LAYER2_MUSTS, LAYER2_MUSTS_UNCLAIMED, count
+from tests.report.forging import Edit, case, forge, forge_events, keep_one, remake_sums, wait
 
 from lbproof.report import bundle, model, verify
-from lbproof.report.folder import SIGNATURE, SUMS, checksums
+from lbproof.report.folder import SUMS
 from lbproof.run.cli import cli
 from lbproof.spec import REQUIREMENTS, SPEC_VERSION, VERSIONS, Conclusion
 
@@ -24,57 +23,6 @@ if TYPE_CHECKING:
     from tests.report.conftest import Sample, Story
 
 KNOWN = " and ".join(VERSIONS)
-Edit = Any
-"""A function that changes JSON in place."""
-
-
-def remake_sums(folder: Path) -> None:
-    """Write the sums of what is there, as a forger would."""
-    (folder / SUMS).write_text("".join(f"{digest}  {name}\n" for name, digest in checksums(folder).items()))
-
-
-def forge(folder: Path, edit: Edit) -> Path:
-    """Change `report.json`, and make the sums fit."""
-    path = folder / "report.json"
-    told = json.loads(path.read_text(encoding="utf-8"))
-    edit(told)
-    path.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
-    remake_sums(folder)
-    return folder
-
-
-def forge_events(folder: Path, edit: Edit, *, event: str) -> Path:
-    """Change the first event of a kind, and make every report of it again."""
-    path = folder / "events.ndjson"
-    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    edit(next(row for row in rows if row["event"] == event))
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    bundle.write(folder)
-    return folder
-
-
-@pytest.fixture
-def whole(sample: Callable[[str], Sample]) -> Path:
-    """The folder of a conformant run over a whole profile, its reports made."""
-    folder = sample("whole").folder
-    bundle.write(folder)
-    return folder
-
-
-def case(told: Any, name: str) -> Any:  # noqa: ANN401 - it is JSON
-    """A case of a report."""
-    return next(c for row in told["requirements"] for c in row["cases"] if c["id"] == name)
-
-
-def wait(told: Any) -> Any:  # noqa: ANN401 - it is JSON
-    """The wait of POOL-01, by the budget `serves` (10 s, at most 60 s)."""
-    return case(told, "POOL-01")["waits"][0]
-
-
-def keep_one(told: Any) -> None:  # noqa: ANN401 - it is JSON
-    """Leave one requirement in a report that is called conformant."""
-    told["requirements"] = told["requirements"][:1]
-    told["counts"] = {"passed": 1}
 
 
 FORGERIES: list[tuple[str, Edit, str]] = [
@@ -244,54 +192,6 @@ def test_a_field_that_only_the_events_contradict_is_refused(whole: Path, edit: E
     assert f"report.json: {name} differs from events.ndjson" in verify.verify(forge(whole, edit))
 
 
-@pytest.mark.parametrize(
-    ("event", "edit", "says"),
-    [
-        (
-            "run.started",
-            lambda row: row["budgets"].update(failover=3600),
-            "events.ndjson: budget failover is 3600 s, but at most 40 s is allowed",
-        ),
-        ("run.started", lambda row: row["budgets"].update(patience=1), "events.ndjson: there is no budget patience"),
-        (
-            "run.started",
-            lambda row: row["budgets"].update(serves=50),
-            "events.ndjson: POOL-01 waited by serves for 10 s, but its budget was 50 s",
-        ),
-        (
-            "run.started",
-            lambda row: row["selected"].remove("POOL-01"),
-            "events.ndjson: POOL-01 is passed, but was not selected",
-        ),
-        (
-            "check.started",
-            lambda row: row.update(case="POOL-02a"),
-            "events.ndjson: POOL-01 is passed, but no check of it started",
-        ),
-        (
-            "check.finished",
-            lambda row: row.update(node=""),
-            "events.ndjson: POOL-01 is passed, but no check of it started",
-        ),
-        (
-            "waited",
-            lambda row: row.update(took=500),
-            "events.ndjson: wait by restarted: took 500 s, but at most 120 s is allowed",
-        ),
-        ("run.finished", lambda row: row.update(exit=2), "events.ndjson: exit is 2, but the conclusion is conformant"),
-        (
-            "run.finished",
-            lambda row: row.update(conclusion="partial"),
-            "events.ndjson: conclusion is partial, but the verdicts give conformant",
-        ),
-    ],
-    ids=["ceiling", "unknown", "in-force", "selected", "began", "node", "lab", "exit", "conclusion"],
-)
-def test_events_that_contradict_themselves_are_refused(whole: Path, event: str, edit: Edit, says: str) -> None:
-    """Though every report was made of them again, and fits."""
-    assert says in verify.verify(forge_events(whole, edit, event=event))
-
-
 def test_a_requirement_of_a_later_specification_is_refused(whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A report of specification 1.0 holds none that came with 1.1."""
     later = replace(REQUIREMENTS["POOL-01"], since=SPEC_VERSION)
@@ -300,86 +200,6 @@ def test_a_requirement_of_a_later_specification_is_refused(whole: Path, monkeypa
     problems = verify.verify(forge(whole, lambda told: told.update(spec="1.0")) / "report.json")
 
     assert f"POOL-01: not in specification 1.0, which it came after ({SPEC_VERSION})" in problems
-
-
-def at_times(case_id: str, **change: float) -> Callable[[list[str]], list[str]]:
-    """Change fields of the events of a case: `check.finished.seconds` is written `seconds`, and so on."""
-
-    def edit(lines: list[str]) -> list[str]:
-        rows = [json.loads(line) for line in lines]
-        for row in rows:
-            kinds = {"seconds": "check.finished", "took": "waited", "t": "waited"}
-            for name, value in change.items():
-                if row.get("case") == case_id and row["event"] == kinds[name]:
-                    row[name] = value
-        return [json.dumps(row) for row in rows]
-
-    return edit
-
-
-@pytest.mark.parametrize(
-    ("change", "says"),
-    [
-        ({"seconds": 3.0}, "POOL-01 took 3 s, but from its start to its end there are 0.4 s"),
-        ({"took": 4.0}, "POOL-01 waited by serves for 4 s, from before its check began"),
-        ({"t": 0.1}, "waited of POOL-01 at 0.1 s, outside of its check"),
-        ({"t": 1e4}, "waited of POOL-01 at 10000 s, outside of its check"),
-    ],
-    ids=["long", "took", "before", "after"],
-)
-def test_times_that_the_moments_of_the_events_contradict_are_refused(
-    whole: Path, change: dict[str, float], says: str
-) -> None:
-    """A time and the moments around it are of one clock."""
-    problems = verify.verify(rewrite(whole, at_times("POOL-01", **change)))
-
-    assert any(says in problem for problem in problems), problems
-
-
-@pytest.mark.parametrize(
-    ("event", "edit", "says"),
-    [
-        ("check.finished", lambda row: row.update(node="other.py::test_x"), "is judged by other.py::test_x, but "),
-        ("fault", lambda row: row.update(case="POOL-01"), "fault of POOL-01, whose check does not run"),
-        ("timeline", lambda row: row.update(t=1.0), "timeline of FAIL-01 at 1 s, outside of its check"),
-        ("timeline", lambda row: row.update(outages=[]), "timeline of FAIL-01: its outages are not those of its"),
-        ("timeline", lambda row: row["samples"][50].__setitem__(1, None), "its outages are not those of its samples"),
-        ("environment", lambda row: row["facts"].update(lbproof="9"), "lbproof of the environment is 9, but the run"),
-        ("environment", lambda row: row["facts"].update(implementation="acme 1"), "is acme 1, but the run began with "),
-        ("waited", lambda row: row.update(within=7.0), "the lab waited by restarted for 7 s, but its budget was 30 s"),
-        ("run.finished", dict.copy, ""),
-    ],
-)
-def test_what_happened_is_of_the_check_that_ran(
-    sample: Callable[[str], Sample], event: str, edit: Edit, says: str
-) -> None:
-    """Faults, timelines and observations lie within their check, and what is repeated is said alike."""
-    folder = sample("passed").folder
-    problems = verify.verify(forge_events(folder, edit, event=event))
-
-    assert (not problems) if not says else any(says in problem for problem in problems), problems
-
-
-def test_a_stage_takes_as_long_as_from_its_begin_to_its_end(whole: Path) -> None:
-    """Its seconds are compared with the moments of its events."""
-
-    def stretch(lines: list[str]) -> list[str]:
-        return [
-            line.replace('"seconds": 4.25', '"seconds": 400.0').replace('"seconds":4.25', '"seconds":400.0')
-            for line in lines
-        ]
-
-    problems = verify.verify(rewrite(whole, stretch))
-    assert any("stage boot took 400 s, but from its begin to its end there are" in problem for problem in problems)
-
-
-def test_a_run_takes_as_long_as_its_events(whole: Path) -> None:
-    """No event lies beyond the end, and the length is the moment of the end."""
-    problems = verify.verify(forge_events(whole, lambda row: row.update(seconds=500.0), event="run.finished"))
-    assert any("events.ndjson: the run took 500 s, but ended at " in problem for problem in problems)
-
-    problems = verify.verify(forge_events(whole, lambda row: row.update(t=1e5), event="environment"))
-    assert "events.ndjson: event at 100000 s, after the end of the run" in problems
 
 
 @pytest.mark.parametrize("name", ["report.html", "junit.xml", "environment.json"])
@@ -477,76 +297,6 @@ def test_what_cannot_be_proven_is_said(whole: Path, monkeypatch: pytest.MonkeyPa
     )
 
 
-@pytest.fixture(scope="module")
-def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two SSH keys, `alice` and `mallory`, and the file `signers`, which allows Alice to sign reports."""
-    folder = tmp_path_factory.mktemp("keys")
-    for name in ("alice", "mallory"):
-        new = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", str(folder / name)]
-        subprocess.run(new, check=True)
-    public = (folder / "alice.pub").read_text()
-    (folder / "signers").write_text(f'alice@example.org namespaces="lbproof-report" {public}')
-    return folder
-
-
-def sign(whole: Path, key: Path) -> None:
-    """Sign a folder by the command."""
-    done = CliRunner().invoke(cli, ["report", "sign", str(whole), "--key", str(key)])
-    assert done.exit_code == 0, done.output
-
-
-def test_a_signed_report_says_who_answers_for_it(whole: Path, keys: Path) -> None:
-    """Without the file of signers it says by which key, and that it is not proven whose key that is."""
-    assert verify.verify(whole, keys / "signers") == [f"{SIGNATURE} is missing: the report is not signed"]
-    sign(whole, keys / "alice")
-
-    assert verify.verify(whole) == verify.verify(whole, keys / "signers") == []
-    assert any("not proven: whose key it is" in line for line in verify.summary(whole))
-    known = verify.summary(whole, keys / "signers")
-    assert any(line.startswith('signed: Good "lbproof-report" signature for alice@example.org') for line in known)
-    assert "not proven: that the run took place as recorded (the signer answers for it)" in known
-
-
-def test_a_signature_that_does_not_fit_is_refused(whole: Path, keys: Path) -> None:
-    """One of another signer, one of other files, and what is no signature at all."""
-    sign(whole, keys / "mallory")
-    assert verify.verify(whole) == []
-    assert verify.verify(whole, keys / "signers")[0].startswith(f"{SIGNATURE}: not by a signer of")
-
-    sign(whole, keys / "alice")
-    (whole / "evidence").mkdir(exist_ok=True)
-    (whole / "evidence" / "more.txt").write_text("added\n")
-    remake_sums(whole)
-    for signers in (None, keys / "signers"):
-        assert verify.verify(whole, signers)[0].startswith(f"{SIGNATURE}: not a signature of {SUMS}: ")
-
-    (whole / SIGNATURE).write_text("\033[2Jnone\n")
-    assert verify.verify(whole)[0].startswith(f"{SIGNATURE}: not a signature of {SUMS}: ")
-
-
-def test_a_report_that_is_made_again_keeps_the_signature_of_the_same_files_alone(whole: Path, keys: Path) -> None:
-    """A report is written again by the same bytes; a signature of other files is removed."""
-    sign(whole, keys / "alice")
-    bundle.write(whole)
-    assert verify.verify(whole, keys / "signers") == []
-
-    (whole / "logs").mkdir()
-    (whole / "logs" / "late.log").write_text("late\n")
-    bundle.write(whole)
-    assert verify.verify(whole, keys / "signers") == [f"{SIGNATURE} is missing: the report is not signed"]
-
-
-def test_only_a_folder_in_order_is_signed(whole: Path, keys: Path) -> None:
-    """And only a folder has a signature."""
-    assert "a signature covers the run's folder" in verify.verify(whole / "report.json", keys / "signers")[0]
-    (whole / "report.html").write_text("all is well\n")
-
-    done = CliRunner().invoke(cli, ["report", "sign", str(whole), "--key", str(keys / "alice")])
-    assert done.exit_code == 2
-    assert "is not signed: report.html: changed since" in done.output
-    assert not (whole / SIGNATURE).exists()
-
-
 def test_a_partial_report_in_order_says_of_what_it_is_a_part(sample: Callable[[str], Sample]) -> None:
     """So does one of a profile whose features are not claimed; both are in order, whatever they say."""
     partial, unclaimed = sample("passed").folder, sample("unclaimed").folder
@@ -603,43 +353,6 @@ def test_a_partial_run_of_before_is_no_longer_called_conformant(begin: Callable[
 
     assert model.read(folder).conclusion is Conclusion.PARTIAL
     assert verify.verify(folder) == []
-
-
-def rewrite(folder: Path, edit: Callable[[list[str]], list[str]]) -> Path:
-    """Change the lines of the events, and make every report of them again."""
-    path = folder / "events.ndjson"
-    path.write_text("\n".join(edit(path.read_text(encoding="utf-8").splitlines())) + "\n", encoding="utf-8")
-    bundle.write(folder)
-    return folder
-
-
-def finished(lines: list[str], **change: Any) -> list[str]:  # noqa: ANN401 - it is JSON
-    """The first verdict of a check, with other fields."""
-    row = next(row for row in map(json.loads, lines) if row["event"] == "check.finished" and row["node"])
-    return [json.dumps(row | change)]
-
-
-@pytest.mark.parametrize(
-    ("edit", "says"),
-    [
-        (lambda lines: [*lines[:-1], *finished(lines), lines[-1]], "no check of it started in between"),
-        (lambda lines: [*lines, *finished(lines, verdict="failed", reason="no")], "event after run.finished"),
-        (lambda lines: [*lines, lines[-1]], "event after run.finished"),
-        (lambda lines: [lines[0], *lines], "second run.started"),
-        (
-            lambda lines: [line.replace('"verdict"', '"verdict": "failed", "verdict"', 1) for line in lines],
-            "the field verdict is duplicated",
-        ),
-    ],
-    ids=["another-verdict", "after-the-end", "two-ends", "two-beginnings", "twice"],
-)
-def test_a_stream_that_contradicts_itself_is_refused(
-    whole: Path, edit: Callable[[list[str]], list[str]], says: str
-) -> None:
-    """Each verdict follows its check, once, between the begin and the end of one run."""
-    problems = bundle.verify(rewrite(whole, edit))
-
-    assert any(says in problem for problem in problems), problems
 
 
 @pytest.mark.parametrize("name", ["report.json", "SHA256SUMS", "events.ndjson", "extra"])

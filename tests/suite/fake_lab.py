@@ -14,9 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from lbproof import checks
 from lbproof.context import RunContext
+from lbproof.context.workloads import Workloads
 from lbproof.lab import provide, registry
 from lbproof.lab.base import LabError, Node, Role, Segment
 from lbproof.run import cli
+from lbproof.witnesses.kube import Kube
+from lbproof.witnesses.wait import EventuallyFailed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -86,13 +89,21 @@ def boot(*_: Any, **__: Any) -> tuple[FakeLab, dict[str, Path]]:  # noqa: ANN401
     return FakeLab(), {}
 
 
+def install(*_: object) -> None:
+    """Nothing at once, or the failure that FAKE_LAB asks for."""
+    if os.environ.get("FAKE_LAB") == "uninstallable":
+        raise EventuallyFailed("Deployment acme/agent is ready", "not within 30 s", [(0.0, "0 ready")])
+
+
 def main() -> None:
     """The command, on the fake."""
     if "FAKE_ROOT" in os.environ:
         registry.ROOT = Path(os.environ["FAKE_ROOT"])
+        Kube.list = lambda *_, **__: []  # type: ignore[method-assign]
     else:
         provide.boot = boot  # type: ignore[assignment]
-    RunContext.install = lambda *_: None  # type: ignore[method-assign]
+    RunContext.install = install  # type: ignore[assignment, method-assign]
+    Workloads.restart = lambda *_: None  # type: ignore[method-assign]
     checks.__file__ = str(Path(os.environ["FAKE_CHECKS"]) / "__init__.py")
     cli.main()
 

@@ -183,6 +183,32 @@ def test_a_wrong_manifest_is_one_line(
     assert says in line
 
 
+@pytest.mark.parametrize(
+    ("pattern", "found"),
+    [
+        ("acme/agent", True),
+        ("acme/*", True),
+        ("agent", False),
+        ("registry.example/acme/agent", False),
+        ("other", False),
+    ],
+)
+def test_an_image_is_matched_as_in_a_lab(monkeypatch: pytest.MonkeyPatch, pattern: str, found: bool) -> None:
+    """A pattern that a netns lab does not take for the image is told without a lab."""
+    pod = {"containers": [{"name": "a", "image": "registry.example/acme/agent:v1"}]}
+    template = {"metadata": {"labels": {"app": "acme"}}, "spec": pod}
+    made = wrong(
+        manifests=daemons(spec={"selector": {"matchLabels": {"app": "acme"}}, "template": template}),
+        images=lambda *_: [Image(pattern=pattern, program="/bin/sh")],
+    )
+    _, lines = checked(monkeypatch, made)
+
+    (line,) = (line for line in lines if " images " in line)
+    assert line.startswith("✓") == found, line
+    if not found:
+        assert "images() has no program for registry.example/acme/agent:v1" in line
+
+
 @pytest.mark.parametrize("spec", [None, 7, {"template": "x"}, {"template": {"spec": {"containers": [{}]}}}], ids=str)
 def test_a_custom_resource_has_any_form(monkeypatch: pytest.MonkeyPatch, spec: object) -> None:
     """Only Kubernetes' own workloads have pods that the suite knows."""

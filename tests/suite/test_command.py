@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from click.testing import CliRunner
 
-from lbproof import checks
 from lbproof.run.cli import cli
-from lbproof.spec import BUDGETS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from tests.suite.conftest import Run
 
@@ -43,43 +41,6 @@ UNDO_FAILS = (
     HEAD
     + '@proves("POOL-01")\ndef test_fails(check):\n'
     + '    check.undo.later("a route", lambda: 1 / 0)\n    assert 1 == 2, "outside"\n'
-)
-LATE = (
-    HEAD
-    + """
-@proves("POOL-01")
-def test_own_deployment(check):
-    check.wait.eventually(lambda: "0 of 3", "ready".__eq__, what="deployment is ready", budget="workload_ready")
-@proves("L2-01")
-def test_node(check):
-    check.wait.eventually(lambda: "w01", "all".__eq__, what="every node is Ready", budget="node_back")
-@proves("L2-02")
-def test_pod(check):
-    check.wait.eventually(lambda: "0 ready", "ready".__eq__, what="the speakers are ready", budget="restarted")
-@proves("L2-06")
-def test_implementation(check):
-    check.wait.eventually(lambda: "none", "w01".__eq__, what="w01 answers", budget="announced")
-"""
-)
-SHORT = [f"--budget={name}=0.01" for name in ("workload_ready", "node_back", "restarted", "announced")]
-ASSUMES = (
-    HEAD
-    + """
-import beside
-from lbproof.probe import protocol
-from lbproof.context.objects import ingress
-
-exec(compile("def broken(): raise AssertionError('of the suite')", protocol.__file__, "exec"))
-
-@proves("POOL-01")
-def test_suite(check): broken()
-@proves("L2-01")
-def test_helper(check): beside.one_answers()
-@proves("L2-02")
-def test_status(check):
-    status = {"loadBalancer": {"ingress": [{"ip": "x"}]}}
-    ingress({"metadata": {"namespace": "a", "name": "b"}, "status": status})
-"""
 )
 CASES = HEAD + '@proves("POOL-02", "ab")\ndef test_cases(check, case): assert case == "a"\n'
 
@@ -120,55 +81,6 @@ def test_a_run_ends_as_its_verdicts_say(
     assert done.verdicts() == verdicts, done.screen
     assert done.exit == exit_code
     assert done.report["exit"] == exit_code
-
-
-def test_who_is_late_is_to_blame(run: Callable[..., Run]) -> None:
-    """The suite's own Deployment, a node of the lab and a pod that starts are no failure of the implementation."""
-    done = run(LATE, *SHORT)
-
-    assert done.verdicts() == {"POOL-01": "error", "L2-01": "error", "L2-02": "error", "L2-06": "failed"}, done.screen
-    assert done.exit == 1
-    reasons = {c["id"]: c["reason"] for r in done.report["requirements"] for c in r["cases"]}
-    assert reasons["POOL-01"].startswith("not judged: deployment is ready: not within 0.01 s"), reasons
-
-
-def test_an_assumption_of_the_suite_is_no_observation(run: Callable[..., Run], tmp_path: Path) -> None:
-    """Only assertions of checks, of helpers beside them, and observations say something of the implementation."""
-    (tmp_path / "checks").mkdir()
-    (tmp_path / "checks" / "beside.py").write_text('def one_answers(): assert 1 == 2, "two nodes answer"\n')
-    done = run(ASSUMES, env={"PYTHONPATH": str(tmp_path / "checks")})
-
-    assert done.verdicts() == {"POOL-01": "error", "L2-01": "failed", "L2-02": "failed"}, done.screen
-
-
-SHIPPED = (Path(checks.__file__).parent / "pytest.ini").read_text()
-WARNED = (
-    HEAD
-    + """
-import threading, warnings
-@proves("POOL-01")
-def test_warns(check): warnings.warn("old", DeprecationWarning)
-@proves("L2-01")
-def test_witness(check):
-    thread = threading.Thread(target=lambda: 1 / 0)
-    thread.start()
-    thread.join()
-"""
-)
-
-
-def test_a_warning_decides_nothing_but_a_thread_that_died_does(run: Callable[..., Run]) -> None:
-    """The file that `lbproof run` uses lets a newer dependency warn; what a dead witness did not see is an error."""
-    done = run(WARNED, ini=SHIPPED)
-
-    assert done.verdicts() == {"POOL-01": "passed", "L2-01": "error"}, done.screen
-
-
-def test_no_check_is_stopped_within_its_budgets() -> None:
-    """Not even with every budget at its ceiling: each is waited for more than once in the longest checks."""
-    (timeout,) = (int(line.partition("=")[2]) for line in SHIPPED.splitlines() if line.startswith("timeout ="))
-
-    assert timeout >= 2 * sum(budget.ceiling for budget in BUDGETS.values())
 
 
 def test_ctrl_c_takes_the_lab_down_and_still_writes_the_report(run: Callable[..., Run]) -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,7 +11,8 @@ import pytest
 from lbproof.report import model
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from tests.suite.conftest import Run
 
@@ -23,24 +22,6 @@ from lbproof.context import proves
 def test_chatty(check, case):
     check.saw("lab", "much", "x" * 30_000)
 """
-NOBODY = 65534
-AS_NOBODY = """
-import importlib, os, pkgutil, sys
-from pathlib import Path
-import lbproof
-for module in pkgutil.walk_packages(lbproof.__path__, "lbproof."):
-    if ".checks" not in module.name and not module.name.endswith("__main__"):
-        importlib.import_module(module.name)  # an interpreter below a home is out of the other user's reach
-import encodings.idna, kubernetes.config
-from lbproof.run import cli
-from lbproof.lab import registry
-from lbproof.lab.base import Topology
-registry.ROOT = Path(sys.argv.pop(1))
-with registry.claim("mine"):
-    registry.record("mine", os.getpid(), Topology(), provider="netns")
-os.setgroups([]); os.setgid({nobody}); os.setuid({nobody})
-cli.main()
-""".replace("{nobody}", str(NOBODY))
 
 
 @pytest.fixture
@@ -112,31 +93,6 @@ def test_a_report_in_a_read_only_folder_is_one_line(run: Callable[..., Run], sma
     assert "Read-only file system" in again.stderr
     assert len(again.stderr.splitlines()) == 1
     assert (place / "latest" / "report.json").read_bytes() == before
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ["lab", "list"],
-        ["lab", "down", "mine"],
-        ["lab", "kubeconfig", "mine"],
-        ["lab", "exec", "--name", "mine", "client", "true"],
-        ["clean"],
-    ],
-    ids=" ".join,
-)
-def test_a_lab_of_another_user_is_left_to_its_owner(arguments: Sequence[str]) -> None:
-    """One line says whose it is and what to do."""
-    with tempfile.TemporaryDirectory() as folder:
-        Path(folder).chmod(0o755)
-        command = [sys.executable, "-c", AS_NOBODY, f"{folder}/labs", *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-
-        assert done.returncode == 69, done.stdout + done.stderr
-        assert done.stderr == (
-            "lbproof: lab mine belongs to root: run the command as that user, for instance with sudo\n"
-        )
-        assert Path(folder, "labs", "mine", "lab.json").exists()
 
 
 def test_a_machine_that_gives_no_more_files_is_no_bug(run: Callable[..., Run]) -> None:

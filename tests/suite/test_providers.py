@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import pytest
@@ -13,7 +15,6 @@ from tests.suite.conftest import SUITE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 PASSES = 'from lbproof.context import proves\n@proves("POOL-01")\ndef test_passes(check): pass\n'
 FAKE = {"fake": "fake_provider:FakeProvider"}
@@ -22,8 +23,10 @@ FAKE = {"fake": "fake_provider:FakeProvider"}
 class Command(Protocol):
     """Runs the command where a distribution registers the given providers."""
 
-    def __call__(self, *arguments: str, points: dict[str, str] = ...) -> subprocess.CompletedProcess[str]:
-        """`points`: name → object reference of each entry point."""
+    def __call__(
+        self, *arguments: str, points: dict[str, str] = ..., fails: str = ...
+    ) -> subprocess.CompletedProcess[str]:
+        """`points`: name → object reference of each entry point; `fails`: FAKE_LAB."""
         ...
 
 
@@ -35,7 +38,7 @@ def lbproof(tmp_path: Path) -> Iterator[Command]:
     (checks / "test_fake.py").write_text(PASSES)
     (checks / "pytest.ini").write_text("[pytest]\naddopts = -p no:cacheprovider --import-mode=importlib\n")
 
-    def call(*arguments: str, points: dict[str, str] = FAKE) -> subprocess.CompletedProcess[str]:
+    def call(*arguments: str, points: dict[str, str] = FAKE, fails: str = "") -> subprocess.CompletedProcess[str]:
         about = tmp_path / "site" / "fake_labs-1.0.dist-info"
         about.mkdir(parents=True, exist_ok=True)
         (about / "METADATA").write_text("Metadata-Version: 2.1\nName: fake-labs\nVersion: 1.0\n")
@@ -48,6 +51,7 @@ def lbproof(tmp_path: Path) -> Iterator[Command]:
                 "PYTHONPATH": os.pathsep.join([str(SUITE), str(about.parent)]),
                 "FAKE_CHECKS": str(checks),
                 "FAKE_ROOT": str(tmp_path / "labs"),
+                "FAKE_LAB": fails,
                 "NO_COLOR": "1",
             },
             capture_output=True,
@@ -120,6 +124,40 @@ def test_a_lab_of_it_is_found_used_and_removed(lbproof: Command, tmp_path: Path)
     assert said.stdout == "client blue ls\n"
     assert down.stdout == f"lab mine: blue paint; {tmp_path}/labs/mine\n"
     assert "lab orphaned, of which no directory is left: paint" in cleaned.stdout
+
+
+@pytest.mark.parametrize(("keep", "left"), [([], "was removed; --keep leaves it up"), (["--keep"], "stays up")])
+def test_a_lab_whose_implementation_cannot_be_installed_is_removed(
+    lbproof: Command, keep: list[str], left: str
+) -> None:
+    """The reason in one line and exit code 69; logs are kept, and the lab if that was asked for."""
+    words = ["lab", "up", "--provider", "fake", "--name", "mine", "--implementation", "reference", *keep]
+    done = lbproof(*words, fails="uninstallable")
+
+    assert done.returncode == 69, done.stdout + done.stderr
+    *_, line = done.stderr.splitlines()
+    assert "reference 0.1.0 could not be installed: Deployment acme/agent is ready: not within 30 s" in line
+    assert left in line
+    assert "Traceback" not in done.stderr
+    logs = Path(line.partition("; logs: ")[2].partition(";")[0])
+    assert logs.is_dir()
+    shutil.rmtree(logs)
+    assert ("mine" in lbproof("lab", "list").stdout) == bool(keep)
+
+
+def test_what_is_installed_already_is_started_anew(lbproof: Command, tmp_path: Path) -> None:
+    """A program that was changed since is the one that is judged; another implementation is refused."""
+    lbproof("lab", "up", "--provider", "fake", "--name", "mine")
+    words = ["run", "--lab", "mine", "--results", str(tmp_path / "runs")]
+    first, second = lbproof(*words), lbproof(*words)
+    listed = lbproof("lab", "list")
+    other = lbproof(*words, "--implementation", "metallb")
+
+    assert (first.returncode, second.returncode, other.returncode) == (0, 0, 69), first.stdout + first.stderr
+    assert "anew" not in first.stderr
+    assert "reference: starting the controller anew" in second.stderr
+    assert "up, reference 0.1.0" in listed.stdout
+    assert "reference 0.1.0 is installed in lab mine, and metallb cannot be judged beside it" in other.stdout
 
 
 @pytest.mark.parametrize(

@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING, cast
 
 import click
 import pytest
+from click.testing import CliRunner
 from tests.suite.test_command import FAILS, HEAD, PASSES
 
+from lbproof.environment import VARIABLES
 from lbproof.lab import registry
 from lbproof.lab.base import LabError, Topology
 from lbproof.lab.common.vantage import Places
 from lbproof.run.cli import cli
+from lbproof.run.flags import all_flags, key_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -250,3 +253,27 @@ def test_what_is_installed_in_a_lab_is_recorded(lab: str) -> None:
     registry.note_installed(lab, "reference 0.1.0")
 
     assert registry.find(lab).installed == "reference 0.1.0"
+
+
+def test_help_names_every_variable_and_every_key_of_its_own() -> None:
+    """A user who has only the command finds them."""
+    group = CliRunner().invoke(cli, ["--help"]).output
+    keys = " ".join(CliRunner().invoke(cli, ["run", "--help"]).output.split())
+
+    for variable in VARIABLES.values():
+        assert f"{variable.name}  {variable.help}" in group
+    for name, _ in all_flags():
+        if key_of(name) != name.replace("-", "_"):
+            assert f"{key_of(name)} (--{name})" in keys
+
+
+@pytest.mark.parametrize("words", [["up", "--name"], ["down"], ["kubeconfig"], ["exec", "--name"]], ids=" ".join)
+@pytest.mark.parametrize("name", ["A_B", "-a", "x" * 41, "../x"])
+def test_a_name_that_no_lab_can_have_is_bad_usage(words: list[str], name: str) -> None:
+    """What is allowed is said."""
+    more = ["client", "true"] if words[0] == "exec" else []
+    arguments = ["lab", *words, name, *more] if words[-1] == "--name" else ["lab", words[0], "--", name]
+    done = CliRunner().invoke(cli, arguments)
+
+    assert done.exit_code == 2  # click's own, which the command turns into 64
+    assert "is no name for a lab: 1 to 40 of a-z, 0-9 and -, not at its ends" in done.output

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
-from lbproof.witnesses.wait import Observation
+from lbproof.witnesses.wait import Violation
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from lbproof.witnesses.kube import Kube
 
 
-class BadStatus(Observation):
+class BadStatus(Violation):
     """The status of a Service has an IP that is not an address."""
 
 

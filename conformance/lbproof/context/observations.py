@@ -12,7 +12,7 @@ from lbproof.adapters import rendering
 from lbproof.context.run import NAMESPACE, RunContext
 from lbproof.lab.base import Capability
 from lbproof.witnesses import http, neighbour
-from lbproof.witnesses.wait import Observation
+from lbproof.witnesses.wait import Violation
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -177,7 +177,7 @@ class Observations:
         )
         by_name = {node.name: node for node in self.lab.nodes}
         if seen[0] not in by_name:
-            raise Observation(f"{address} is answered for by {seen[0]}, which is the MAC of no node")
+            raise Violation(f"{address} is answered for by {seen[0]}, which is the MAC of no node")
         return by_name[seen[0]]
 
     def goes_silent(self, *addresses: IPAddress) -> None:
@@ -248,9 +248,9 @@ class Observations:
         ]
 
     def on_no_interface(self, address: IPAddress) -> None:
-        """Verify that no interface of any node has the address. Raises `Observation`."""
+        """Verify that no interface of any node has the address. Raises `Violation`."""
         if found := self.interfaces_with(address):
-            raise Observation(f"{address} is on {', '.join(found)}, expected on no interface")
+            raise Violation(f"{address} is on {', '.join(found)}, expected on no interface")
 
     def saw(self, witness: Witness, what: str, value: object) -> None:
         """Write an observation to the events of the run."""

@@ -48,7 +48,7 @@ def attach(name: str, request: LabRequest, progress: Callable[[str], None]) -> t
 def clean(
     name: str | None = None, *, everything: bool = False, progress: Callable[[str], None] = lambda _: None
 ) -> list[str]:
-    """Remove what dead labs left, and a living lab when it is named, or all with `everything`.
+    """Remove what dead labs left, and a living lab when it is named, or all of this user with `everything`.
 
     Return a line for each lab removed. Raises `LabError` when there is no lab of the name, and after the others were
     removed when the provider of one cannot be loaded.
@@ -58,7 +58,9 @@ def clean(
         raise LabError(f"no lab {name}; there are: {', '.join(info.name for info in found) or 'none'}")
     removed, refused = [], []
     for info in found:
-        if info.name == name or everything or (name is None and not info.alive):
+        if info.name == name:
+            info.refuse_foreign()
+        if info.name == name or (not info.owner and name is None and (everything or not info.alive)):
             try:
                 remove = _remove_of(info)
             except LabError as error:  # its provider cannot be loaded; the other labs are removed first

@@ -50,6 +50,15 @@ class LabInfo:
     """Name and version of the implementation that was installed in it; empty when none was."""
     user: int = 0
     """Process ID of the run that uses it; 0 when none does."""
+    owner: str = ""
+    """User to whom it belongs when this process may not read its record; nothing else is known of it then."""
+
+    def refuse_foreign(self) -> None:
+        """Raise `LabError` when the lab belongs to another user."""
+        if self.owner:
+            raise LabError(
+                f"lab {self.name} belongs to {self.owner}: run the command as that user, for instance with sudo"
+            )
 
 
 def directory(name: str) -> Path:
@@ -71,6 +80,8 @@ def claim(name: str) -> Iterator[Path]:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if state.exists():
             info = _read(state)
+            if info:
+                info.refuse_foreign()
             if info and info.alive:
                 raise LabError(f"lab {name} is up already: take it down (`lbproof lab down {name}`) or choose a name")
             if not state.is_dir():
@@ -148,8 +159,10 @@ def labs() -> list[LabInfo]:
 
 def find(name: str) -> LabInfo:
     """Return a lab that is alive. Raises `LabError`, with the names of all labs that are, when there is none."""
-    alive = {info.name: info for info in labs() if info.alive}
-    if name not in alive:
+    alive = {info.name: info for info in labs() if info.alive or info.owner}
+    if name in alive:
+        alive[name].refuse_foreign()
+    else:
         raise LabError(f"no lab {name} is up; there are: {', '.join(alive) or 'none'}")
     return alive[name]
 
@@ -170,6 +183,7 @@ def remove(name: str, remove_contents: Callable[[LabInfo], str]) -> str:
     info = _read(state)
     if info is None:
         return f"lab {name}: nothing is left of it"
+    info.refuse_foreign()
     what = remove_contents(info)
     shutil.rmtree(state, ignore_errors=True)  # its supervisor may remove it at the same time
     if state.exists():
@@ -182,12 +196,11 @@ def _read(state: Path) -> LabInfo | None:
     if not state.is_dir():
         return None
     row: dict[str, Any] = {"pid": 0, "start": "", "topology": {}, "since": 0.0, "provider": ""}
+    owner = ""
     try:
         found = json.loads((state / "lab.json").read_text(encoding="utf-8"))
     except PermissionError:
-        raise LabError(
-            f"lab {state.name} belongs to {_owner(state)}: run the command as that user, for instance with sudo"
-        ) from None
+        found, owner = None, _owner(state)
     except (FileNotFoundError, ValueError):  # its starter was killed before, or its disk was full: the lab never ran
         found = None
     if isinstance(found, dict) and found.keys() >= row.keys():
@@ -205,8 +218,9 @@ def _read(state: Path) -> LabInfo | None:
         since=row["since"],
         topology=topology,
         record=row,
-        installed=_text(state / "installed"),
-        user=_user(state),
+        installed="" if owner else _text(state / "installed"),
+        user=0 if owner else _user(state),
+        owner=owner,
     )
 
 

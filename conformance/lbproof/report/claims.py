@@ -74,6 +74,10 @@ def _head(told: jsonreport.Report) -> Iterator[str]:
         yield f"at: {told.at!r} is not an RFC 3339 time in UTC"
     if told.seconds < 0:
         yield f"seconds: is {told.seconds:g}, which is negative"
+    who = f"{told.implementation.name} {told.implementation.version}"
+    for name, right in (("implementation", who), ("lbproof", told.suite)):
+        if told.environment.get(name, right) != right:
+            yield f"environment: {name} is {told.environment[name]}, but the run is one of {right}"
     for vantage, clock in told.clocks.items():
         if clock.uncertainty < 0:
             yield f"clocks: {vantage} has an uncertainty of {clock.uncertainty:g} s, which is negative"

@@ -10,7 +10,8 @@ from urllib.parse import quote
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from lbproof.report import pictures, terminal
+from lbproof.report import causes, pictures, replay, terminal
+from lbproof.report.text import words
 from lbproof.spec import AREAS, Conclusion, Level, Verdict
 from lbproof.spec.requirements import of_case
 
@@ -39,6 +40,7 @@ def of(run: Run) -> str:
     )
     environment.filters["span"] = _span
     environment.filters["beside"] = _beside
+    environment.filters["words"] = words
     counts = run.counts()
     total = sum(counts.values()) or 1
     unsettled = [c for c in run.cases if c.verdict in {*_NOT_RUN, Verdict.UNTESTABLE}]
@@ -55,7 +57,11 @@ def of(run: Run) -> str:
             (level, *run.levels()[level], terminal.LEVEL_TEXTS[level]) for level in Level if run.levels()[level][1]
         ],
         shares=[(verdict, count, count / total * 100) for verdict, count in counts.items() if count],
-        troubled=[r for r in run.results if r.verdict in {Verdict.FAILED, Verdict.ERROR}],
+        causes=causes.causes(run),
+        level=causes.level,
+        replay=lambda case: replay.command(run.started, case.id),
+        story=lambda case: terminal.story(case.reason, case.expected, case.observed),
+        requirement=lambda case: of_case(case.id).id,
         not_run=_NOT_RUN,
         unsettled=unsettled,
         judged=len(run.cases) - len(unsettled),

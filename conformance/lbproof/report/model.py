@@ -238,10 +238,12 @@ _OF_A_CASE = {
 
 def read(run: Path) -> Run:
     """Read a run from its folder or its events file. Raises `BadRun`, also for a folder that holds links."""
-    path = run / EVENTS if run.is_dir() else run
-    if run.is_dir() and (foreign := not_plain(run)):
-        raise BadRun(f"{run}: {foreign[0]}; such a folder is not read")
+    path = run
     try:
+        if run.is_dir():
+            path = run / EVENTS
+            if foreign := not_plain(run):
+                raise BadRun(f"{run}: {foreign[0]}; such a folder is not read")
         events = _lines(path)
     except OSError as error:
         raise BadRun(f"{path}: {error.strerror}") from None

@@ -127,7 +127,6 @@ def fields(run: model.Run) -> Iterator[str]:
             yield f"{model.EVENTS}: budget {name} is {seconds:g} s, but at most {BUDGETS[name].ceiling:g} s is allowed"
     for case in run.cases:
         yield from _judged(case, run)
-    yield from _facts(run)
     for wait in run.lab_waits:
         yield from _in_force("the lab", wait, run.started)
         read = jsonreport.Wait(**{name: wait[name] for name in jsonreport.Wait.model_fields})
@@ -171,15 +170,6 @@ def _in_force(who: str, wait: model.Event, started: model.Event) -> Iterator[str
             f"{model.EVENTS}: {who} waited by {wait['budget']} for {wait['within']:g} s, "
             f"but its budget was {in_force:g} s"
         )
-
-
-def _facts(run: model.Run) -> Iterator[str]:
-    """Compare what the environment repeats of the beginning of the run."""
-    started, facts = run.started, run.environment
-    who = f"{started['implementation']} {started['version']}"
-    for name, right in (("implementation", who), ("lbproof", started["suite"])):
-        if facts.get(name, right) != right:
-            yield f"{model.EVENTS}: {name} of the environment is {facts[name]}, but the run began with {right}"
 
 
 def once(line: bytes) -> tuple[Any, str]:

@@ -7,6 +7,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from lbproof.report import replay
+from lbproof.report.causes import causes
 from lbproof.report.text import plain
 from lbproof.spec import NOT_REACHED, Conclusion, Level, Verdict
 from lbproof.spec.requirements import sentence
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import TextIO
 
-    from lbproof.report.model import Run
+    from lbproof.report.model import Case, Run
 
 GLYPHS = {
     Verdict.PASSED: "✓",
@@ -32,6 +34,7 @@ _STAGES = {
     "checks": "judging",
     "teardown": "taking the lab down",
 }
+_NOT_RUN = {Verdict.UNSUPPORTED, Verdict.SKIPPED}
 _MOST_LINES = 6
 """Maximum lines for each part of a failure on the terminal; the report contains all of them."""
 _MANY = 4
@@ -94,9 +97,8 @@ class LiveTerminal:
         text = _short(sentence(event["case"]), self.width - len(head) - 34 - len(flaky))
         self._line(f"{head}{mark} {event['case']:11} {event['seconds']:5.1f} s  {text}{flaky}")
         if verdict in {Verdict.FAILED, Verdict.ERROR, Verdict.UNTESTABLE}:
-            for label in ("reason", "expected", "observed"):
-                if event.get(label):
-                    self._indented(label, str(event[label]))
+            for label, text in story(event.get("reason", ""), event.get("expected", ""), event.get("observed", "")):
+                self._indented(label, text)
 
     def _indented(self, label: str, text: str) -> None:
         lines = textwrap.wrap(plain(text), max(30, self.width - 30), max_lines=_MOST_LINES, placeholder=" …")
@@ -107,15 +109,18 @@ class LiveTerminal:
         return f"\033[{_COLOURS[verdict]}m{text}\033[0m" if self.color and verdict in _COLOURS else text
 
 
+def story(reason: str, expected: str, observed: str) -> list[tuple[str, str]]:
+    """Return the labelled texts of a verdict, without those that an earlier one contains."""
+    told: list[tuple[str, str]] = []
+    for label, text in (("reason", reason), ("expected", expected), ("observed", observed)):
+        if text and not any(text in before for _, before in told):
+            told.append((label, text))
+    return told
+
+
 def summary(run: Run, width: int = 100) -> list[str]:
     """Return the closing lines: areas, cases that did not pass, slow waits with their budgets, the conclusion."""
-    lines = [""]
-    for area, results in run.by_area:
-        cases = [case for result in results for case in result.cases]
-        row = "".join(GLYPHS[case.verdict] for case in cases)
-        passed = sum(case.verdict is Verdict.PASSED for case in cases)
-        lines.append(f"  {area:8} {passed:>3}/{len(cases):<3} {row}")
-    lines += _not_passed(run, width)
+    lines = ["", *_areas(run), *_not_passed(run, width)]
     tight = [wait for wait in run.waits() if wait.longest > wait.within / 2]
     if tight:
         lines += ["", "  slow against their budgets:"]
@@ -123,13 +128,16 @@ def summary(run: Run, width: int = 100) -> list[str]:
             head = f"    {w.name:18} took up to {w.longest:.2f} s of {w.within:g} s  "
             lines.append((head + _short(w.text, width - len(head))).rstrip())
     counts = ", ".join(f"{count} {verdict}" for verdict, count in run.counts().items() if count)
-    levels = "  ".join(f"{level} {good}/{of}" for level, (good, of) in run.levels().items() if of)
+    levels = ", ".join(f"{level} {good}/{of}" for level, (good, of) in run.levels().items() if of)
     parts = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in run.stages)
-    lines += ["", *([f"  {counts}"] if counts else []), f"  {levels or 'nothing judged'}"]
+    lines += ["", *([f"  cases: {counts}"] if counts else [])]
+    lines.append(f"  requirements: {levels} passed" if levels else "  nothing judged")
     lines.append(f"  in {run.seconds:.0f} s{': ' if parts else ''}{parts}")
     lines += [f"  {line}" for line in textwrap.wrap(plain(run.note), max(30, width - 2))]
     if run.folder:
         lines.append(f"  report: {_near(run.folder / 'report.html')}")
+        if any(case.verdict in {Verdict.FAILED, Verdict.ERROR} for case in run.cases):
+            lines.append(f"  judge these again: {replay.command(run.started, '--rerun', str(_near(run.folder)))}")
     lines += [f"  {line}" for line in textwrap.wrap(scope_line(run), max(30, width - 2))]
     who = f"{run.started['implementation']} {run.started['version']}"
     lines.append(f"  {who}: {run.conclusion.upper()}")
@@ -142,26 +150,49 @@ def scope_line(run: Run) -> str:
     return f"{text}; what was judged held" if run.conclusion is Conclusion.PARTIAL else text
 
 
+def _areas(run: Run) -> list[str]:
+    """Return a line for each area with the verdicts of its cases; none when the run ended before its first case."""
+    if all(case.reason.startswith(NOT_REACHED) or case.verdict in _NOT_RUN for case in run.cases):
+        return []
+    lines = []
+    for area, results in run.by_area:
+        cases = [case for result in results for case in result.cases]
+        row = "".join(GLYPHS[case.verdict] for case in cases)
+        passed = sum(case.verdict is Verdict.PASSED for case in cases)
+        lines.append(f"  {area:8} {passed:>3}/{len(cases):<3} {row}")
+    return lines
+
+
 def _not_passed(run: Run, width: int) -> list[str]:
     others = [case for case in run.cases if case.verdict is not Verdict.PASSED or case.flaky]
     if not others:
         return []
     lines = ["", "  not passed:"]
     unreached = [case for case in others if case.reason.startswith(NOT_REACHED)]
-    for case in (case for case in others if case not in unreached or len(unreached) < _MANY):
-        head = f"    {GLYPHS[case.verdict]} {case.id:11} {case.verdict:11} "
-        reason = case.reason or ("passed only on a second look" if case.flaky else "")
-        if case.verdict in {Verdict.FAILED, Verdict.ERROR}:
-            lines.append(head + _short(case.sentence, width - len(head)))
-            told = textwrap.wrap(plain(reason), max(30, width - len(head)), max_lines=2, placeholder=" …")
-            lines += [f"{'':{len(head)}}{line}" for line in told]
-        else:
-            lines.append((head + _short(reason, width - len(head))).rstrip())
-        lines += [f"{'':{len(head)}}{plain(row['path'])}" for row in case.evidence if row["kind"] == "pcap"]
+    listed = [case for case in others if case not in unreached or len(unreached) < _MANY]
+    many = [cause.cases for cause in causes(run) if len(cause.cases) >= _MANY]
+    for first, *rest in (cases for cases in many if cases[0] in listed):
+        text = f"… and {len(rest)} more for the same reason: {', '.join(case.id for case in rest)}"
+        lines += _case(first, width)
+        lines += textwrap.wrap(text, width, initial_indent=" " * 6, subsequent_indent=" " * 8)
+    for case in (case for case in listed if not any(case in cases for cases in many)):
+        lines += _case(case, width)
     if len(unreached) >= _MANY:
         text = f"{len(unreached)} cases, from {unreached[0].id} on: {plain(unreached[0].reason)}"
         lines.append(f"    {GLYPHS[Verdict.ERROR]} " + _short(text, width - 6))
     return lines
+
+
+def _case(case: Case, width: int) -> list[str]:
+    """Return the lines on a case that did not pass."""
+    head = f"    {GLYPHS[case.verdict]} {case.id:11} {case.verdict:11} "
+    reason = case.reason or ("passed only on a second look" if case.flaky else "")
+    if case.verdict in {Verdict.FAILED, Verdict.ERROR}:
+        told = textwrap.wrap(plain(reason), max(30, width - len(head)), max_lines=2, placeholder=" …")
+        lines = [head + _short(case.sentence, width - len(head)), *(f"{'':{len(head)}}{line}" for line in told)]
+    else:
+        lines = [(head + _short(reason, width - len(head))).rstrip()]
+    return lines + [f"{'':{len(head)}}{plain(row['path'])}" for row in case.evidence if row["kind"] == "pcap"]
 
 
 def _near(path: Path) -> Path:

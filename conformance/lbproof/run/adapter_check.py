@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from fnmatch import fnmatch
 from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING
 
@@ -14,6 +13,7 @@ from lbproof.adapters.validation import members
 from lbproof.context import manifests
 from lbproof.context.pools import Pools
 from lbproof.lab.base import LabError, Node, Role
+from lbproof.lab.common.image_names import matches
 from lbproof.run.failures import first_line
 from lbproof.spec import claims
 
@@ -133,9 +133,7 @@ def _images(adapter: Adapter, site: Site) -> str:
     programs = rendering.images(adapter, site)
     if not programs:
         return f"{len(wanted)} images and no program: for labs that run images"
-    bare = [name.rpartition("@")[0] or name for name in wanted]
-    bare = [name.rpartition(":")[0] if ":" in name.rpartition("/")[2] else name for name in bare]
-    lost = [name for name in bare if not any(fnmatch(name, f"*{one.pattern}") for one in programs)]
+    lost = [name for name in wanted if not any(matches(one.pattern, name) for one in programs)]
     if lost:
         raise AdapterError(f"images() has no program for {', '.join(lost)}")
     return f"{len(wanted)} images, a program for each"

@@ -12,6 +12,7 @@ import traceback
 import click
 
 from lbproof import __version__
+from lbproof.environment import VARIABLES
 from lbproof.files import of_environment
 from lbproof.run.commands.adapter import adapter
 from lbproof.run.commands.bench import bench, compare
@@ -25,7 +26,10 @@ from lbproof.run.commands.run import run
 from lbproof.spec import BadOption, Exit, UnknownName
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="\b\nEnvironment variables:\n" + "\n".join(f"  {one.name}  {one.help}" for one in VARIABLES.values()),
+)
 @click.version_option(__version__)
 def cli() -> None:
     """Prove that a bare-metal Kubernetes LoadBalancer keeps the promises of `Service type: LoadBalancer`.

@@ -58,6 +58,7 @@ FLAGS: tuple[tuple[str, dict[str, Any]], ...] = (
     ),
     ("components", {"metavar": "DIR", "type": Path, "help": "folder with the Kubernetes programs"}),
     ("results", {"metavar": "DIR", "type": Path, "help": "folder for the runs (default: lbproof-results)"}),
+    ("sign", {"metavar": "KEY", "type": Path, "help": "sign the report with this SSH key, as lbproof report sign"}),
     ("options", {"metavar": "FILE", "type": Path, "help": "options file (TOML); flags override it"}),
     ("keep", {"action": "store_true", "help": "leave the lab running"}),
 )

@@ -63,6 +63,8 @@ class Options(BaseModel):
     """Number of parallel labs; 0 chooses by cores and memory."""
     components: Path | None = None
     results: Path = Path("lbproof-results")
+    sign: Path | None = None
+    """SSH key to sign the files of the run with."""
     keep: bool = False
     """Leave the lab running at the end."""
 
@@ -77,6 +79,8 @@ class Options(BaseModel):
         check_budgets(self.budgets, where.get("budgets", "--budget"))
         for option in providers().options.values():
             self._check_lab_option(option, where.get(option.key, f"--{option.name}"))
+        if self.sign and not self.sign.is_file():
+            raise BadOption(f"sign = {self.sign} in {where.get('sign', '--sign')}: there is no such file")
         if self.labs > 1:
             for name, why in self.one_lab().items():
                 raise BadOption(f"labs = {self.labs} in {where.get('labs', '--labs')}, with {name}: {why}")

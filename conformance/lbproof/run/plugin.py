@@ -4,9 +4,9 @@ It is inactive in a session that collects no check. Otherwise names are verified
 after collection. Each case has its own `CheckContext`; evidence is collected before cleanup. At the end, in all cases,
 the conclusion is written to the events and the report is created.
 
-Verdicts: an observation (`lbproof.run.verdicts.is_observation`) is a fault of the implementation, `CannotShow` is a
-limit of the lab, and any other exception is a fault of the suite or the lab: `error`, never attributed to the
-implementation.
+Verdicts: a violation that was observed (`lbproof.run.verdicts.is_violation`) is a fault of the implementation,
+`CannotShow` is a limit of the lab, and any other exception is a fault of the suite or the lab: `error`, never
+attributed to the implementation.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from lbproof.context import CheckContext, RunContext
 from lbproof.files import of_environment
 from lbproof.lab import provide
 from lbproof.lab.base import LabError
-from lbproof.report import bundle, model, terminal
+from lbproof.report import bundle, model, signature, terminal
 from lbproof.run import rerun
 from lbproof.run.failures import exit_code_of, is_install_failure
 from lbproof.run.folder import new_folder
@@ -282,6 +282,12 @@ class Session:
             self._note = f"stopped, because events could not be written: {of_environment(self.journal.lost)}"
         bundle.write(directory)
         self.summary = terminal.summary(model.read(directory), width=_width())
+        if self.options.sign:
+            try:
+                signature.sign(directory, self.options.sign)
+            except BadOption as error:
+                again = f"sign it with lbproof report sign {directory} --key {self.options.sign}"
+                self.summary.append(f"lbproof: the report is not signed: {error}; {again}")
         self.summary += self.lab.remaining()
         if self.exit is Exit.NO_ENVIRONMENT or self.journal.lost:
             self.summary.append(f"lbproof: no usable environment: {self._note}")

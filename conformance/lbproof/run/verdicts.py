@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import linecache
 import time
 import traceback
 from pathlib import Path
@@ -14,7 +15,7 @@ from lbproof.files import of_environment
 from lbproof.run import evidence
 from lbproof.run.failures import first_line
 from lbproof.spec import BUDGETS, NOT_REACHED, Exit, Verdict, worst
-from lbproof.witnesses.wait import Observation, WaitFailed
+from lbproof.witnesses.wait import Violation, WaitFailed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -70,9 +71,9 @@ class VerdictRecorder:
         if isinstance(error, CannotShow):
             verdict = Verdict.UNTESTABLE
             self._details = {"untestable": error.reason.name, "reason": str(error)}
-        elif report.when == "call" and is_observation(error, home):
+        elif report.when == "call" and is_violation(error, home):
             verdict = Verdict.FAILED
-            self._details = _failure(error)
+            self._details = _failure(error, home)
         else:
             verdict = Verdict.ERROR
             call = "not judged: " if isinstance(error, WaitFailed) else ""
@@ -137,22 +138,40 @@ class VerdictRecorder:
         self._journal.write("check.finished", case=case, node=node, verdict=verdict.value, seconds=seconds, **details)
 
 
-def is_observation(error: BaseException, home: Path) -> bool:
+def is_violation(error: BaseException, home: Path) -> bool:
     """Return whether an exception of a check shows that the implementation does not keep the requirement.
 
-    Only two kinds do: an `Observation`, except a wait without a budget or by one that does not judge
+    Only two kinds do: a `Violation`, except a wait without a budget or by one that does not judge
     (`Budget.judges`), and an assertion of the check itself or of a module in its folder `home`. Everything else is a
     fault of the suite or the lab.
     """
     if isinstance(error, WaitFailed):
         return error.budget in BUDGETS and BUDGETS[error.budget].judges
-    if isinstance(error, Observation) or not isinstance(error, AssertionError):
-        return isinstance(error, Observation)
-    raised_in = [frame.f_code.co_filename for frame, _ in traceback.walk_tb(error.__traceback__)][-1:]
-    return any(Path(file).is_relative_to(home) for file in raised_in)
+    if isinstance(error, Violation) or not isinstance(error, AssertionError):
+        return isinstance(error, Violation)
+    return any(path.is_relative_to(home.resolve()) for path, _ in _lines(error)[-1:])
 
 
-def _failure(error: BaseException) -> dict[str, Any]:
+def _failure(error: BaseException, home: Path) -> dict[str, Any]:
+    found = {"reason": first_line(error), "where": _where(error, home)}
     if isinstance(error, WaitFailed):
-        return {"reason": first_line(error), "expected": error.what, "observed": error.seen}
-    return {"reason": first_line(error)}
+        found |= {"reason": error.reason, "expected": error.what, "observed": error.seen}
+    return found
+
+
+def _where(error: BaseException, home: Path) -> str:
+    """Return the innermost line of a check in a traceback: its own assertion, or a step before it that failed."""
+    home = home.resolve()
+    inside = [(path, line) for path, line in _lines(error) if path.is_relative_to(home)]
+    return "".join(
+        f"{path.relative_to(home)}:{line}: {linecache.getline(str(path), line).strip()}" for path, line in inside[-1:]
+    )
+
+
+def _lines(error: BaseException) -> list[tuple[Path, int]]:
+    """Return file and number of each line of a traceback, from the outermost on.
+
+    The file is that of the module as it was imported: code that was compiled before its folder was moved has another.
+    """
+    walked = traceback.walk_tb(error.__traceback__)
+    return [(Path(frame.f_globals.get("__file__") or "?").resolve(), line) for frame, line in walked]

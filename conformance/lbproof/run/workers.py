@@ -1,9 +1,9 @@
 """Parallel run in several labs: one process for each lab, forked after collection.
 
-The parent assigns checks, writes all events, logs all pytest reports and concludes, so `-x`, `--lf` and `--junitxml`
-work as with one lab. A worker boots its lab, installs the implementation, executes its checks, and sends events and
-reports through a pipe. It has its own process group: Ctrl-C reaches only the parent, which interrupts the workers once.
-When the parent dies, the kernel kills the workers, and each lab ends with its worker.
+The parent assigns checks, writes all events, logs all pytest reports and concludes, so `-x`, `--junitxml` and, under
+plain pytest, `--lf` work as with one lab. A worker boots its lab, installs the implementation, executes its checks, and
+sends events and reports through a pipe. It has its own process group: Ctrl-C reaches only the parent, which interrupts
+the workers once. When the parent dies, the kernel kills the workers, and each lab ends with its worker.
 """
 
 from __future__ import annotations

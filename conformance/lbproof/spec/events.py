@@ -162,6 +162,8 @@ class CheckFinished(TypedDict):
     """Reason in one line why it is not `passed`."""
     expected: NotRequired[str]
     observed: NotRequired[str]
+    where: NotRequired[str]
+    """For `failed`: the line of the check that failed, `test_x.py:38: check.announcer(address)`."""
     untestable: NotRequired[str]
     """Name of the member of `Untestable`."""
     flaky: NotRequired[bool]

@@ -103,7 +103,9 @@ class Kube:
                 retries=urllib3.Retry(total=None, connect=1, read=0, other=0, redirect=0, status=0),
             )
         except urllib3.exceptions.HTTPError as error:
-            raise ApiUnreachable(f"{method} {path}: the API server at {self._host} does not answer: {error}") from error
+            raise ApiUnreachable(
+                f"{method} {path}: the API server at {self._host} does not answer: {_cause(error)}"
+            ) from error
 
     def request(
         self,
@@ -262,3 +264,13 @@ def _refusal(what: str, status: int, data: bytes) -> ApiError:
 def load_manifests(text: str) -> list[Object]:
     """Parse all objects of a YAML text."""
     return [document for document in yaml.safe_load_all(text) if document]
+
+
+def _cause(error: BaseException) -> str:
+    """Return the system's own reason of a failed request, or the type of the innermost exception."""
+    reason = getattr(error, "reason", None)
+    inner = reason if isinstance(reason, BaseException) else error.__cause__ or error.__context__
+    if inner is not None:
+        return _cause(inner)
+    text = error.strerror if isinstance(error, OSError) else ""
+    return text or type(error).__name__

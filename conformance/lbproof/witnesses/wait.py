@@ -10,6 +10,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from lbproof.report.text import words
 from lbproof.spec import BUDGETS, Budget, UnknownName
 from lbproof.spec.families import plain
 
@@ -22,15 +23,17 @@ T = TypeVar("T")
 
 EVERY = 0.02
 """Polling interval in seconds."""
+_AT_FIRST = 0.1
+"""Seconds below which a value was observed at first."""
 _SHOWN = 12
 """Maximum number of distinct values in a message."""
 
 
-class Observation(AssertionError):  # noqa: N818 - a verdict, as pytest's own failures are
+class Violation(AssertionError):  # noqa: N818 - a verdict, as pytest's own failures are
     """Something was observed that a requirement forbids; raised outside the modules of checks, which assert."""
 
 
-class WaitFailed(Observation):
+class WaitFailed(Violation):
     """A condition did not become true or did not stay true."""
 
     def __init__(self, what: str, how: str, observed: list[tuple[float, str]]) -> None:
@@ -38,15 +41,23 @@ class WaitFailed(Observation):
         self.budget = ""
         """Name of the budget; empty for a wait without one."""
         self.what, self.how, self.observed = what, how, observed
-        seen = [f"+{t:.2f} s {value}" for t, value in observed]
+        seen = [f"{_when(t)}: {value}" for t, value in observed]
         if len(seen) > _SHOWN:
             seen[3 : 3 - _SHOWN] = [f"… {len(seen) - _SHOWN} more …"]
-        self.seen = ", ".join(seen)
-        super().__init__(f"{what}: {how}; observed {self.seen}")
+        self.seen = "; ".join(seen)
+        self.reason = f"{what}: {how}"
+        super().__init__(f"{self.reason}; observed: {self.seen}")
 
 
 class EventuallyFailed(WaitFailed):
     """The condition did not become true in time."""
+
+    def __init__(self, what: str, how: str, observed: list[tuple[float, str]]) -> None:
+        """As `WaitFailed`; a single value was observed all the time."""
+        super().__init__(what, how, observed)
+        if len(observed) == 1:
+            self.seen = f"{observed[0][1]} all the time"
+            self.args = (f"{self.reason}; observed: {self.seen}",)
 
 
 class ConsistentlyFailed(WaitFailed):
@@ -75,9 +86,13 @@ class _Testimony:
             self.observed.append((round(self.elapsed(), 3), text))
 
 
+def _when(t: float) -> str:
+    return f"after {t:.2f} s" if t >= _AT_FIRST else "at first"
+
+
 def shown(value: object) -> str:
     """Return an observed value as text, with its addresses as such."""
-    return str(plain(value))
+    return words(plain(value))
 
 
 def _pause(seconds: float) -> None:

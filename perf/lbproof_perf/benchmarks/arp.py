@@ -33,7 +33,7 @@ from lbproof_perf.probes.requester import Requester
 from lbproof_perf.report import panels
 from lbproof_perf.report.spec import Better, metrics
 from lbproof_perf.results import TrialId
-from lbproof_perf.stats.quantiles import quantile
+from lbproof_perf.stats.quantiles import enough, quantile
 from lbproof_perf.sut import usage
 from lbproof_perf.sut.arp_services import QUIET, Stock
 
@@ -54,6 +54,7 @@ if TYPE_CHECKING:
 NAME = "arp"
 KERNEL = "kernel"
 FLOOD = "flood"
+_QUANTILES = {"p50": 0.5, "p99": 0.99}
 
 _REQUESTER, _FLOODER = "02:6c:62:61:72:01", "02:6c:62:61:72:02"
 """Hardware addresses of nobody's: locally administered."""
@@ -220,7 +221,8 @@ class _Rounds:
             }
             if name == self._arm:
                 values["cpu_seconds"] = cpu[name]
-                values["p50_over_kernel"] = values["p50_seconds"] / quantile(took[KERNEL], 0.5)
+                if enough(min(len(row) for row in took.values()), 0.5):
+                    values["p50_over_kernel"] = values["p50_seconds"] / quantile(took[KERNEL], 0.5)
             detail = {
                 "rates": rates,
                 "endpoints": len(ours) in self._plan.counts,
@@ -301,7 +303,8 @@ class _Rounds:
 
 
 def _latencies(took: Floats) -> dict[str, float]:
-    return {"p50_seconds": quantile(took, 0.5), "p99_seconds": quantile(took, 0.99)}
+    """The quantiles of a round, without one that there were too few questions for."""
+    return {f"{name}_seconds": quantile(took, q) for name, q in _QUANTILES.items() if enough(len(took), q)}
 
 
 def spread(addresses: Sequence[T], asks: int) -> list[T]:

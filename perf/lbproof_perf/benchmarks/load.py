@@ -294,7 +294,7 @@ def values(outcome: Outcome) -> dict[str, float | None]:
         "failures": float(tally.failed),
         "generator_cores": use.generator if use else None,
         "server_cores": use.servers if use else None,
-        "schedule_lag_p99_seconds": tally.lag.quantile(0.99) if outcome.load.scheduled else None,
+        **({"schedule_lag_p99_seconds": tally.lag.quantile(0.99)} if enough(tally.lag.count, 0.99) else {}),
     }
 
 

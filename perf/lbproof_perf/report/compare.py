@@ -21,7 +21,7 @@ from lbproof.spec import Exit
 from lbproof_perf.report.figures import QUANTILES, summarize
 from lbproof_perf.report.formatting import ratio_text, value_text
 from lbproof_perf.report.spec import Better
-from lbproof_perf.report.thresholds import Outcome, check
+from lbproof_perf.report.thresholds import Outcome, check, too_little
 from lbproof_perf.stats import differences, quantiles
 from lbproof_perf.stats.differences import Side
 from lbproof_perf.stats.quantiles import Interval
@@ -201,7 +201,9 @@ def _row(pair: _Pair, found: tuple[Figures, Figures], *, within: bool) -> Row:
         Side(values=np.array(mine.values), control=None if divisor is None else np.array(divisor.values))
         for mine, divisor in zip((one, other), divisors, strict=True)
     ]
-    verdict = _judgeable(one, sides, q, within=within)
+    used = [*zip(found, (one, other), strict=True), *zip(found, divisors, strict=True)]
+    marked = any(figured.mark(figure) for figured, figure in used if figure)
+    verdict = Verdict.SHOWN if marked else _judgeable(one, sides, q, within=within)
     return Row(
         one=one,
         other=other,
@@ -262,8 +264,10 @@ def _checked(rows: Sequence[Row], thresholds: Iterable[Threshold], side: Figures
             if threshold.most is not None:
                 held = Held.HELD if row.other.at(row.quantile) <= threshold.most else Held.BROKEN
                 held = held if row.quantile in row.other.quantiles else Held.UNDECIDED
-                limit = value_text(threshold.most, row.other.name)
-                text = f"{row.key} is {row.other.text(row.quantile)}, at most {limit}"
+                seen = row.other.text(row.quantile)
+                if why := too_little(side, threshold, row.other, held=held is Held.HELD):
+                    held, seen = Held.UNDECIDED, f"{seen}: {why}"
+                text = f"{row.key} is {seen}, at most {value_text(threshold.most, row.other.name)}"
                 yield Checked(key=row.key, text=text, held=held)
             if threshold.ratio is not None:
                 few = f"of too few values ({row.other.text(row.quantile)})"

@@ -167,6 +167,11 @@ class Figures:
         """The trials of a case, perhaps of one arm."""
         return [group for group in self.groups if (group.bench, group.case) == (bench, case) and arm in ("", group.arm)]
 
+    def mark(self, one: Summary) -> str:
+        """Why to look twice at every trial of a figure: the first mark if all trials have one, else empty."""
+        made = [trial for group in self.groups_of(one.bench, one.case, one.arm) for trial in group.trials]
+        return made[0].warnings[0] if made and all(trial.warnings for trial in made) else ""
+
     @property
     def benches(self) -> list[str]:
         """The benchmarks that were run, in the report's order."""

@@ -114,7 +114,10 @@ def timelines(view: CaseView) -> Iterator[Plot]:
 
 
 def slopes(prefix: str, across: str, *, metrics: Sequence[str] = ()) -> Callable[[BenchmarkView], Iterator[Plot]]:
-    """Medians against the number at the end of a case's name, with a straight line; all metrics if none is named."""
+    """Medians against the number at the end of a case's name, with a straight line; all metrics if none is named.
+
+    A case with too few values for a median has its worst one.
+    """
 
     def draw(view: BenchmarkView) -> Iterator[Plot]:
         found = [one for one in view.figures.of(view.about.name) if one.case.removeprefix(prefix).isdigit()]
@@ -124,7 +127,7 @@ def slopes(prefix: str, across: str, *, metrics: Sequence[str] = ()) -> Callable
             lines = []
             for arm in view.figures.arms(view.about.name):
                 mine = [one for one in found if (one.arm, one.name) == (arm, name)]
-                points = sorted((float(one.case.removeprefix(prefix)), one.at("p50")) for one in mine)
+                points = sorted((float(one.case.removeprefix(prefix)), one.value("p50")) for one in mine)
                 if len(points) > 1:
                     lines.append(plots.Line(name=arm, tone=view.tones[arm], points=points))
             if lines:

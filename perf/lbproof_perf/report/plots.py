@@ -190,7 +190,10 @@ def fitted(points: Sequence[tuple[float, float]]) -> tuple[float, float, float] 
 
 
 def slope_text(points: Sequence[tuple[float, float]], per: float, name: str) -> str:
-    """A slope for a reader: `+8.6 MiB per 1,000, R² 0.998`, or `flat` where nothing grows that can be seen."""
+    """A slope for a reader: `+8.6 MiB per 1,000, R² 0.998`, or `flat` where nothing grows that can be seen.
+
+    Any line fits two points: how well it fits is said of three places or more.
+    """
     fit = fitted(points)
     if fit is None:
         return "too few points for a slope"
@@ -199,7 +202,9 @@ def slope_text(points: Sequence[tuple[float, float]], per: float, name: str) -> 
     if abs(rise * reach) < _FLAT * abs(base):
         return "flat"
     text = value_text(float(f"{abs(rise) * per:.3g}"), name)
-    return f"{'+' if rise >= 0 else '-'}{text} {f'per {per:,.0f}' if per > 1 else 'each'}, R² {square:.3f}"
+    places = len({at for at, value in points if math.isfinite(value)})
+    fits = f"R² {square:.3f}" if places > 2 else "two points"  # noqa: PLR2004 - a line takes two points
+    return f"{'+' if rise >= 0 else '-'}{text} {f'per {per:,.0f}' if per > 1 else 'each'}, {fits}"
 
 
 def _step_of(name: str) -> float:

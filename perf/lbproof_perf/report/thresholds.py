@@ -196,11 +196,9 @@ def _check(figures: Figures, threshold: Threshold) -> Iterator[Objective]:
     for one, label in covered:
         seen, held = _judge(figures, threshold, one, label)
         outcome = Outcome.NOT_MEASURED if held is None else Outcome.HELD if held else Outcome.LOST
-        trials = min(one.trials, _trials_of_reference(figures, threshold, one, label))
-        if held and trials < threshold.trials:
-            outcome, seen = Outcome.NOT_MEASURED, f"{seen}: {trials} of at least {threshold.trials:g} trials"
-        elif held is not None and (mark := _mark(figures, one)):
-            outcome, seen = Outcome.NOT_MEASURED, f"{seen}: every trial is marked ({mark})"
+        other, _ = _reference(figures, threshold, one, label) if threshold.of else (None, "")
+        if held is not None and (why := too_little(figures, threshold, one, other, held=held)):
+            outcome, seen = Outcome.NOT_MEASURED, f"{seen}: {why}"
         yield objective((one.bench, one.arm, one.case, one.name, label), seen, outcome)
 
 
@@ -230,16 +228,14 @@ def _reference(figures: Figures, threshold: Threshold, one: Summary, label: str)
     return next((other for other in figures.summaries if other.key == key), None), its
 
 
-def _trials_of_reference(figures: Figures, threshold: Threshold, one: Summary, label: str) -> int:
-    """How many trials the figure that `of` names is from; as many as the figure itself where there is none."""
-    other, _ = _reference(figures, threshold, one, label) if threshold.of else (None, "")
-    return other.trials if other else one.trials
-
-
-def _mark(figures: Figures, one: Summary) -> str:
-    """A mark of the trials of a figure if all of them have one, else empty."""
-    trials = [trial for group in figures.groups_of(one.bench, one.case, one.arm) for trial in group.trials]
-    return trials[0].warnings[0] if all(trial.warnings for trial in trials) else ""
+def too_little(figures: Figures, threshold: Threshold, *used: Summary | None, held: bool) -> str:
+    """Why figures do not decide a threshold: too few trials to hold it, or only marked ones. Empty if they do."""
+    there = [one for one in used if one is not None]
+    trials = min(one.trials for one in there)
+    if held and trials < threshold.trials:
+        return f"{trials} of at least {threshold.trials:g} trials"
+    mark = next(filter(None, (figures.mark(one) for one in there)), "")
+    return f"every trial is marked ({mark})" if mark else ""
 
 
 def _interval_text(one: Summary, label: str) -> str:

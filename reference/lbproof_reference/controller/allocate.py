@@ -1,8 +1,9 @@
 """Allocate addresses of pools to Services. Pure: no clock, client or socket.
 
 A Service keeps its address until it is deleted, requests another one, or the address becomes a node's, whatever
-happens to the pools. An address that it left goes to another Service only when the caller says so, because its status
-may still show it. The lowest free address of a pool is found without a scan of the pool.
+happens to the pools; only if it names a pool while another one has its address, it moves to the former. An address that
+it left goes to another Service only when the caller says so, because its status may still show it. The lowest free
+address of a pool is found without a scan of the pool.
 """
 
 from __future__ import annotations
@@ -97,17 +98,18 @@ class Allocator:
     def __init__(self, pools: Iterable[Pool] = ()) -> None:
         """Start without allocations."""
         self.holder: dict[IP, str] = {}
-        self._allocations: dict[str, dict[IP, Allocation]] = {}  # by Service, the current one last
+        self._allocations: dict[str, dict[IP, str]] = {}  # by Service, the current address last, with its pool
         self.set_pools(pools)
 
-    @property
     def allocations(self) -> dict[str, Allocation]:
-        """The current allocation of each Service that has one."""
-        return {key: next(reversed(found.values())) for key, found in self._allocations.items()}
+        """Return the current allocation of each Service that has one."""
+        return {key: one for key in self._allocations if (one := self.allocation_of(key))}
 
-    def ip_of(self, key: str) -> IP | None:
-        """Return the current address of a Service, or None."""
-        return next(reversed(self._allocations.get(key, {})), None)
+    def allocation_of(self, key: str) -> Allocation | None:
+        """Return the current allocation of a Service, or None."""
+        found = self._allocations.get(key, {})
+        ip = next(reversed(found), None)
+        return None if ip is None else Allocation(ip=ip, pool=found[ip])
 
     def set_pools(self, pools: Iterable[Pool], of_nodes: Collection[IP] = ()) -> None:
         """Replace the pools, and the addresses of nodes, which are not assigned; existing allocations are kept."""
@@ -119,6 +121,8 @@ class Allocator:
             for family in (4, 6)
         }
         self._index = build_index(self._pools.values())
+        for found in self._allocations.values():
+            found |= {ip: self.pool_holding(ip) or pool for ip, pool in found.items()}
 
     def pool_of(self, ip: IP) -> str | None:
         """Return the pool that may assign this address, or None."""
@@ -141,8 +145,8 @@ class Allocator:
         if self.holder.setdefault(ip, key) != key:
             return False
         found = self._allocations.setdefault(key, {})
-        before = found.pop(ip, Allocation(ip=ip, pool=pool))
-        found[ip] = Allocation(ip=ip, pool=self.pool_holding(ip) or before.pool)
+        before = found.pop(ip, pool)
+        found[ip] = self.pool_holding(ip) or before
         return True
 
     def release(self, key: str, keep: Collection[IP] = ()) -> list[IP]:
@@ -162,20 +166,20 @@ class Allocator:
 
     def allocate(self, request: AddressRequest) -> Allocation:
         """Return the current address if it meets the request, else allocate one. AllocationError changes nothing."""
-        held = self.ip_of(request.key)
+        held = self.allocation_of(request.key)
         if request.requested_ip is not None:
             ip = self._allocate_requested(request, request.requested_ip)
         elif (
             held is not None
-            and held not in self._of_nodes
-            and held.version == request.family
-            and request.pool in (None, self.pool_of(held))
+            and held.ip not in self._of_nodes
+            and held.ip.version == request.family
+            and request.pool in (None, held.pool)
         ):
-            ip = held
+            ip = held.ip
         else:
             ip = self._allocate_any(request)
         self.assign(request.key, ip)
-        return self._allocations[request.key][ip]
+        return Allocation(ip=ip, pool=self._allocations[request.key][ip])
 
     def _allocate_requested(self, request: AddressRequest, ip: IP) -> IP:
         if ip.version != request.family:
@@ -186,8 +190,8 @@ class Allocator:
             raise AllocationError(f'requested address "{ip}" is the address of a node')
         if (other := self.holder.get(ip, request.key)) != request.key:
             raise AllocationError(f'requested address "{ip}" is in use by {other}')
-        pool = self.pool_of(ip)
-        if pool is None and self.ip_of(request.key) != ip:
+        pool = self._allocations.get(request.key, {}).get(ip, self.pool_of(ip))
+        if pool is None:
             raise AllocationError(f'"{ip}" is not allowed in config: it is in no pool')
         if request.pool is not None and pool != request.pool:
             raise AllocationError(f'requested address "{ip}" is not in the requested pool {request.pool!r}')

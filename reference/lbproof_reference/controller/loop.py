@@ -49,11 +49,11 @@ _SECRET_SECONDS = 300.0  # seldom: an idle controller asks nothing of the API se
 """Period of the attempts to create a Secret that exists; as long new speaker Pods may wait after it was deleted."""
 _IP_MODE = "VIP"  # KEP-1860
 _CONFLICT = 409
-_NOT_FOUND = 404  # deleted; the watch reports it
+_NOT_FOUND = 404
 _REJECTED = (400, 413, 422)
-"""Status codes that depend on the object, so that a retry without a change fails again."""
+"""Status codes that depend on the object: with 404, a write to a watched one is repeated only after its next change."""
 _REFUSED = frozenset(range(400, 500)) - {408, 409, 429}
-"""Status codes after which nothing was written."""
+"""Status codes after which a status was not written, and its address is free; a conflict (409) keeps it for a retry."""
 
 log = structlog.get_logger()
 
@@ -152,7 +152,7 @@ class Controller:
         recorded = parse_record(self._record, self._skip_log)
         for rank, key, text in sorted(found, key=lambda candidate: candidate[0]):
             with self._skip_log.reading("Service", key):
-                if self._allocator.ip_of(key) is None:
+                if self._allocator.allocation_of(key) is None:
                     self._restore_address(key, text, recorded.get(key), in_status=rank < 2)  # noqa: PLR2004 - above
 
     def _restore_address(self, key: str, text: str, recorded: Retained | None, *, in_status: bool) -> None:
@@ -166,8 +166,11 @@ class Controller:
         elif not self._allocator.assign(key, ip, pool):
             log.warning("address not restored: another Service has it", key=key, ip=text)
 
-    def _service_changed(self, key: str, _: Object | None) -> None:
+    def _service_changed(self, key: str, before: Object | None) -> None:
         self._may_show.pop(key, None)
+        now = self._objects("Service").get(key)
+        if before and (now is None or now["metadata"]["uid"] != before["metadata"]["uid"]):
+            self._release(key)
         if self.ready:
             self._queue.add(("Service", key))
 
@@ -175,11 +178,13 @@ class Controller:
         if not self.ready:
             return
         good, self._bad_pools = parse_pools(self._own("IPAddressPool").values())
+        before = self._allocator.allocations()
         self._allocator.set_pools(good, node_addresses(self._objects("Node").values(), self._skip_log))
         for key in self._objects("IPAddressPool"):
             self._queue.add(("IPAddressPool", key))
-        moving = {key for key, one in self._allocator.allocations.items() if self._allocator.is_of_node(one.ip)}
-        self._enqueue(self._pending | moving)
+        now = self._allocator.allocations()
+        of_nodes = {key for key, one in now.items() if self._allocator.is_of_node(one.ip)}
+        self._enqueue(self._pending | of_nodes | dict(now.items() - before.items()).keys())
         self._queue.add(_RECORD)
         self._changed.set()
 
@@ -204,7 +209,7 @@ class Controller:
             for key, obj in self._own("L2Advertisement").items():
                 with self._skip_log.reading("L2Advertisement", key):
                     advertisements.append(Advertisement(obj))
-            services, allocations = self._objects("Service"), self._allocator.allocations
+            services, allocations = self._objects("Service"), self._allocator.allocations()
             pools = {one.pool for one in allocations.values()}
             selected = {p for p in pools if any(one.selects_pool(p, labels.get(p, {})) for one in advertisements)}
             for key in allocations.keys() & services.keys():
@@ -220,7 +225,7 @@ class Controller:
         services = self._objects("Service")
         record = {
             record_key(key): str(Retained(uid=services[key]["metadata"]["uid"], ip=one.ip, pool=one.pool))
-            for key, one in self._allocator.allocations.items()
+            for key, one in self._allocator.allocations().items()
             if key in services and self._allocator.pool_holding(one.ip) is None
         }
         if record != self._record:
@@ -240,11 +245,11 @@ class Controller:
                 with self._skip_log.reading(kind, key):
                     await self._reconcilers[kind](key)
             except httpx.HTTPError as error:
-                failed = status_code(error) not in (_NOT_FOUND, *_REJECTED)
-                if status_code(error) in _REJECTED:
-                    self._skip_log.note(kind, key, f"the API server rejects what is written to it: {error!r}")
-                elif failed:
+                failed = kind not in self._informers or status_code(error) not in (_NOT_FOUND, *_REJECTED)
+                if failed:
                     log.warning("write failed", kind=kind, key=key, error=repr(error))
+                elif status_code(error) != _NOT_FOUND:
+                    self._skip_log.note(kind, key, f"the API server rejects what is written to it: {error!r}")
             self._queue.done(item, failed=failed)
 
     async def _report_pool(self, key: str) -> None:
@@ -292,15 +297,17 @@ class Controller:
             self._recorder.event(service, "Normal", "IPAllocated", f'Assigned IP ["{ip}"]')
 
     async def _mark_pending(self, key: str, service: Object, reason: str) -> None:
-        """Report a reason once; remove a status or annotation that the allocator does not confirm."""
+        """Report a reason once; write the address that the Service keeps, or remove what the status shows."""
         self._pending.add(key)
-        held = self._allocator.ip_of(key)
-        if held is None or self._allocator.is_of_node(held):
-            if ingress_ips(service) or any(assigned(service)):
-                await self._write(key, service, None, None)
-            self._release(key, self._shown(key))
         message = f'Failed to allocate IP for "{key}": {reason}'
         self._skip_log.note("Service", self._about(service), message, "AllocationFailed")
+        held = self._allocator.allocation_of(key)
+        if held and not self._allocator.is_of_node(held.ip):
+            await self._assign(key, service, str(held.ip), held.pool)
+            return
+        if ingress_ips(service) or any(assigned(service)):
+            await self._write(key, service, None, None)
+        self._release(key, self._shown(key))
 
     async def _write(self, key: str, service: Object, ip: str | None, pool: str | None) -> None:
         """Write status and annotations in one PATCH, and release the addresses that the status cannot show."""

@@ -14,14 +14,15 @@ def valid_condition(pool: Object, reason: str, problem: str | None) -> Object | 
     generation = pool["metadata"]["generation"]
     conditions = (pool.get("status") or {}).get("conditions") or []
     current: Object = next((c for c in conditions if c["type"] == "Valid"), {})
-    message = problem or "the pool is in use"
-    if (current.get("message"), current.get("observedGeneration")) == (message, generation):
-        return None
-    return {
+    condition = {
         "type": "Valid",
         "status": "False" if problem else "True",
         "reason": reason if problem else "Accepted",
-        "message": message,
+        "message": problem or "the pool is in use",
         "observedGeneration": generation,
-        "lastTransitionTime": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
     }
+    if condition.items() <= current.items():
+        return None
+    is_same = current.get("status") == condition["status"]
+    since = current.get("lastTransitionTime") if is_same else None
+    return {**condition, "lastTransitionTime": since or datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")}

@@ -13,6 +13,7 @@ from lbproof.adapters.reports import EventPattern
 from lbproof.checks.article.scene import ADDRESS, NAMESPACE, NODE_PORT, POOL, REPLICAS
 from lbproof.context import CannotShow, ingress, proves
 from lbproof.lab.base import LabError
+from lbproof.report.text import words
 from lbproof.spec import Untestable
 
 if TYPE_CHECKING:
@@ -41,10 +42,10 @@ def test_installing_gives_what_the_article_lists(check: CheckContext) -> None:
     announcers = [workload.kind for workload in workloads.of(WorkloadRole.ANNOUNCER)]
     speakers = [node for node, _, _ in workloads.pods(WorkloadRole.ANNOUNCER)]
 
-    assert not missing, f"custom resources that are missing: {missing}"
-    assert controllers == ["Deployment"], f"the controller is not one Deployment but {controllers}"
+    assert not missing, f"custom resources that are missing: {words(missing)}"
+    assert controllers == ["Deployment"], f"the controller is not one Deployment but {words(controllers)}"
     assert len(workloads.pods(WorkloadRole.CONTROLLER)) == 1
-    assert announcers == ["DaemonSet"], f"the speaker is not one DaemonSet but {announcers}"
+    assert announcers == ["DaemonSet"], f"the speaker is not one DaemonSet but {words(announcers)}"
     assert sorted(speakers) == sorted(node.name for node in check.lab.nodes)
 
 

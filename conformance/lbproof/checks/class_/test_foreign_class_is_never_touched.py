@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from lbproof.context import manifests, proves
 from lbproof.context.service_watch import ServiceWatch
+from lbproof.report.text import words
 
 if TYPE_CHECKING:
     from lbproof.adapters.base import Object
@@ -68,7 +69,7 @@ def test_a_foreign_service_is_left_as_it_is(check: CheckContext) -> None:
     check.stays_silent(*free)
 
     _same(service.read(), before)
-    assert service.events() == [], f"Events about a foreign Service: {[e['reason'] for e in service.events()]}"
+    assert service.events() == [], f"Events about a foreign Service: {words([e['reason'] for e in service.events()])}"
 
 
 @proves("CLASS-02", "b")
@@ -88,13 +89,13 @@ def test_a_status_of_another_controller_survives(check: CheckContext) -> None:
     about: dict[str, Any] = {"fieldSelector": f"involvedObject.uid={found['metadata']['uid']}"}
     events = check.cluster.list(f"/api/v1/namespaces/{NAMESPACE}/events", **about)
 
-    assert not vigil.changes, f"a foreign Service was changed: {vigil.changes}"
+    assert not vigil.changes, f"a foreign Service was changed: {words(vigil.changes)}"
     _same(found, vigil.before)
-    assert events == [], f"Events about a foreign Service: {[event['reason'] for event in events]}"
+    assert events == [], f"Events about a foreign Service: {words([event['reason'] for event in events])}"
 
 
 def _same(now: Object, before: Object) -> None:
     after = untouched(now)
     changed = {part: (before[part], after[part]) for part in before if before[part] != after[part]}
     managers = [entry["manager"] for entry in now["metadata"].get("managedFields", [])]
-    assert not changed, f"changed on a foreign Service: {changed}; its managers are {managers}"
+    assert not changed, f"changed on a foreign Service: {words(changed)}; its managers are {words(managers)}"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from lbproof.adapters import rendering
 from lbproof.adapters.base import AddressRange
 from lbproof.context import proves
+from lbproof.report.text import words
 from lbproof.witnesses.kube import ApiError
 
 if TYPE_CHECKING:
@@ -46,4 +47,4 @@ def test_a_malformed_pool_harms_nobody(check: CheckContext, case: str) -> None:
         check.saw("api", f"a pool of {MALFORMED[case]} is flagged", said)
 
     assert check.assigned(check.service("after")) != held
-    assert holder.addresses() == [held], f"{holder} held {held} and now holds {holder.addresses()}"
+    assert holder.addresses() == [held], f"{holder} held {held} and now holds {words(holder.addresses())}"

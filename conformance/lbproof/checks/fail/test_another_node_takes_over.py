@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from lbproof.adapters.base import WorkloadRole
 from lbproof.context import CannotShow, proves
 from lbproof.lab.base import Capability
+from lbproof.report.text import words
 from lbproof.spec import Untestable
 from lbproof.witnesses import neighbour
 from lbproof.witnesses.prober import Prober, first_outage, longest, steady
@@ -75,7 +76,9 @@ def one_answers(check: CheckContext, address: IPAddress, *, but: str = "") -> No
     seen = neighbour.census(check.client, address, asks=CENSUS, over=over, within=within)
     names = {check.mac_names().get(mac, mac): count for mac, count in seen.answers.items()}
     check.saw("arp", f"{seen.asked} requests for {address}", {"answers": names, "unanswered": seen.unanswered})
-    assert set(names) == {announcer.name}, f"{address} is answered for by {names}, expected {announcer.name} alone"
+    assert set(names) == {announcer.name}, (
+        f"{address} is answered for by {words(names)}, expected {announcer.name} alone"
+    )
     return announcer
 
 

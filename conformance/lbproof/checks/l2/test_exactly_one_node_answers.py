@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lbproof.context import proves
+from lbproof.report.text import words
 from lbproof.witnesses import neighbour
 
 if TYPE_CHECKING:
@@ -26,5 +27,7 @@ def test_exactly_one_node_answers(check: CheckContext) -> None:
     check.saw("arp", f"{seen.asked} requests for {address}", {"answers": seen.answers, "unanswered": seen.unanswered})
 
     names = {check.mac_names().get(mac, mac): count for mac, count in seen.answers.items()}
-    assert set(names) == {announcer.name}, f"{address} is answered for by {names}, expected {announcer.name} alone"
+    assert set(names) == {announcer.name}, (
+        f"{address} is answered for by {words(names)}, expected {announcer.name} alone"
+    )
     assert seen.unanswered == 0, f"{seen.unanswered} of {seen.asked} requests for {address} were not answered"

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from lbproof.adapters.base import Cause
 from lbproof.context import proves
+from lbproof.report.text import words
 from lbproof.spec.families import family_of
 
 if TYPE_CHECKING:
@@ -68,5 +69,5 @@ def test_another_host_answers_for_itself_alone(check: CheckContext) -> None:
     answers = {answer.mac for answer in check.replies(router, count=5)}
 
     nodes = {mac: name for mac, name in check.mac_names().items() if mac in answers}
-    assert len(answers) == 1, f"{router} is answered for by {sorted(answers)}, expected one host"
-    assert not nodes, f"{router} is the router's, and is answered for by {nodes}"
+    assert len(answers) == 1, f"{router} is answered for by {words(sorted(answers))}, expected one host"
+    assert not nodes, f"{router} is the router's, and is answered for by {words(nodes)}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lbproof.context import proves
+from lbproof.report.text import words
 
 if TYPE_CHECKING:
     from lbproof.context import CheckContext
@@ -25,4 +26,6 @@ def test_the_answer_carries_the_mac_of_the_node(check: CheckContext) -> None:
         assert answer.mac == answer.ether_src, (
             f"{address} is said to be at {answer.mac}, by a frame of {answer.ether_src}"
         )
-        assert answer.mac in known, f"{address} is said to be at {answer.mac}, which is the MAC of no node: {known}"
+        assert answer.mac in known, (
+            f"{address} is said to be at {answer.mac}, which is the MAC of no node: {words(known)}"
+        )

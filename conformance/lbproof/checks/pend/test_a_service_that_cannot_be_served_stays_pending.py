@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from lbproof.adapters.base import Cause
 from lbproof.context import proves
 from lbproof.lab.base import Capability
+from lbproof.report.text import words
 
 if TYPE_CHECKING:
     from lbproof.adapters.base import Object
@@ -35,10 +36,10 @@ def test_a_service_that_cannot_be_served_stays_pending(check: CheckContext, case
     check.stays_pending(service)
 
     after = service.read()
-    assert spec_of(after) == spec, f"{service} was changed from {spec} to {after['spec']}"
+    assert spec_of(after) == spec, f"{service} was changed from {words(spec)} to {words(after['spec'])}"
     assert "deletionTimestamp" not in after["metadata"]
     for holder, address in holders.items():
-        assert holder.addresses() == [address], f"{holder} held {address} and now holds {holder.addresses()}"
+        assert holder.addresses() == [address], f"{holder} held {address} and now holds {words(holder.addresses())}"
 
 
 @proves("PEND-02")
@@ -62,4 +63,4 @@ def test_the_lower_tiers_work_while_it_waits(check: CheckContext) -> None:
     check.serves(check.lab.node(worker.name), service.cluster_ip())
     check.serves(check.client, worker.address, service.node_port())
 
-    assert not service.addresses(), f"{service} was given {service.addresses()} though there is no pool"
+    assert not service.addresses(), f"{service} was given {words(service.addresses())} though there is no pool"

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from lbproof.adapters.base import AddressRange, Cause
 from lbproof.context import proves
+from lbproof.report.text import words
 
 if TYPE_CHECKING:
     from lbproof.context import CheckContext
@@ -44,5 +45,5 @@ def test_a_pool_that_grows_serves_who_waits(check: CheckContext, case: str) -> N
     given = check.wait.eventually(
         waiting.addresses, bool, what=f"{waiting} is given an address of the grown pool", budget="pool_applied"
     )[0]
-    assert given in block[1:], f"{waiting} was given {given}, expected one of {block[1:]}"
-    assert holder.addresses() == [held], f"{holder} held {held} and now holds {holder.addresses()}"
+    assert given in block[1:], f"{waiting} was given {given}, expected one of {words(block[1:])}"
+    assert holder.addresses() == [held], f"{holder} held {held} and now holds {words(holder.addresses())}"

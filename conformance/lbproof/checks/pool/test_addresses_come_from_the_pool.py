@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lbproof.context import proves
-from lbproof.spec.families import plain
+from lbproof.report.text import words
 
 if TYPE_CHECKING:
     from lbproof.context import CheckContext
@@ -22,4 +22,4 @@ def test_addresses_come_from_the_pool(check: CheckContext) -> None:
     given = [check.assigned(service) for service in services]
 
     outside = set(given) - set(pool.addresses)
-    assert not outside, f"{plain(outside)} was given; the pool is {pool.addresses[0]} to {pool.addresses[-1]}"
+    assert not outside, f"{words(outside)} was given; the pool is {pool.addresses[0]} to {pool.addresses[-1]}"

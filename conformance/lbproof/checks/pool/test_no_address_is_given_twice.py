@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from lbproof.context import ingress, proves
 from lbproof.context.service_watch import ServiceWatch
+from lbproof.report.text import words
 
 if TYPE_CHECKING:
     from lbproof.adapters.base import Object
@@ -25,7 +26,9 @@ def test_one_after_the_other(check: CheckContext) -> None:
     check.pool(5)
     given = Counter(check.assigned(check.service(f"web-{n}")) for n in range(5))
 
-    assert max(given.values()) == 1, f"given twice: {[str(address) for address, times in given.items() if times > 1]}"
+    assert max(given.values()) == 1, (
+        f"given twice: {words([str(address) for address, times in given.items() if times > 1])}"
+    )
 
 
 @proves("POOL-02", "b")
@@ -44,9 +47,11 @@ def test_fifty_in_parallel(check: CheckContext) -> None:
         )
     given = Counter(address for held in statuses.now.values() for address in held)
 
-    assert not statuses.shared, f"held by two Services at once: {statuses.shared}"
+    assert not statuses.shared, f"held by two Services at once: {words(statuses.shared)}"
     assert set(given) <= set(pool.addresses)
-    assert max(given.values()) == 1, f"given twice: {[str(address) for address, times in given.items() if times > 1]}"
+    assert max(given.values()) == 1, (
+        f"given twice: {words([str(address) for address, times in given.items() if times > 1])}"
+    )
 
 
 @proves("POOL-02", "c")
@@ -66,7 +71,7 @@ def test_in_turn_with_deletions(check: CheckContext) -> None:
         for service in alive:
             check.assigned(service)
 
-    assert not statuses.shared, f"held by two Services at once: {statuses.shared}"
+    assert not statuses.shared, f"held by two Services at once: {words(statuses.shared)}"
 
 
 class _Statuses:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from lbproof.adapters.base import Ask, Cause
 from lbproof.context import proves
+from lbproof.report.text import words
 from lbproof.witnesses.kube import ApiError
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def test_an_address_of_another_is_refused(check: CheckContext) -> None:
     check.control()
     check.stays_pending(second)
 
-    assert holder.addresses() == [address], f"{holder} held {address} and now holds {holder.addresses()}"
+    assert holder.addresses() == [address], f"{holder} held {address} and now holds {words(holder.addresses())}"
     assert check.announcer(address).name == announcer.name
     check.serves(check.client, address)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from lbproof.context import CannotShow, proves
 from lbproof.context.manifests import TARGET_PORT
 from lbproof.lab.base import Capability
+from lbproof.report.text import words
 from lbproof.spec import Untestable
 from lbproof.witnesses.capture import Capture
 from lbproof.witnesses.packets import hops_to
@@ -53,4 +54,6 @@ def _unused(check: CheckContext, address: IPAddress) -> None:
 
     if not seen:
         raise CannotShow(Untestable.NOT_PROVOKED, f"no packet to {address} left the client")
-    assert set(seen) == {TTL}, f"packets to port {UNUSED} of {address} came back to the segment, with TTLs {set(seen)}"
+    assert set(seen) == {TTL}, (
+        f"packets to port {UNUSED} of {address} came back to the segment, with TTLs {words(set(seen))}"
+    )

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from lbproof.context import proves
 from lbproof.lab.base import Capability
+from lbproof.report.text import words
 
 if TYPE_CHECKING:
     from lbproof.context import CheckContext
@@ -40,6 +41,6 @@ def test_a_node_port_service_is_left_as_it_was(check: CheckContext) -> None:
     check.serves(check.client, address)
 
     after = before.read()
-    assert after["spec"] == spec, f"{before} was changed from {spec} to {after['spec']}"
-    assert not before.addresses(), f"{before} of type NodePort was given {before.addresses()}"
+    assert after["spec"] == spec, f"{before} was changed from {words(spec)} to {words(after['spec'])}"
+    assert not before.addresses(), f"{before} of type NodePort was given {words(before.addresses())}"
     check.serves(check.client, node.address, before.node_port())

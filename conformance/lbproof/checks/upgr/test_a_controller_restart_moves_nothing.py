@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from lbproof.adapters.base import Cause, WorkloadRole
 from lbproof.context import ingress, proves
 from lbproof.context.service_watch import ServiceWatch
+from lbproof.report.text import words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,7 +48,7 @@ def test_a_restart_moves_nothing(check: CheckContext) -> None:
         check.assigned(check.service("after"))
         check.keep_assigned(*services)
 
-    assert not changes, f"moved by a restart of the controller: {changes}"
+    assert not changes, f"moved by a restart of the controller: {words(changes)}"
 
 
 @proves("UPGR-02", disruptive=True)
@@ -66,4 +67,4 @@ def test_five_restarts_with_a_full_pool_move_nothing(check: CheckContext) -> Non
         check.control_apart()
         check.keep_assigned(*holders)
 
-    assert not changes, f"changed hands by restarts of the controller: {changes}"
+    assert not changes, f"changed hands by restarts of the controller: {words(changes)}"

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lbproof.lab.base import SYSTEM, Image
+from lbproof.lab.common.image_names import matches
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -39,22 +39,6 @@ def defaults(programs: Mapping[str, Path]) -> list[Image]:
         if component in programs
         for image in images
     ]
-
-
-def repository(reference: str) -> str:
-    """The name in an image reference, without registry, tag and digest, and without Docker Hub's `library/`."""
-    name = reference.partition("@")[0]
-    if ":" in name.rpartition("/")[2]:
-        name = name.rpartition(":")[0]
-    first, slash, rest = name.partition("/")
-    if slash and ("." in first or ":" in first or first == "localhost"):
-        name = rest
-    return name.removeprefix("library/")
-
-
-def matches(pattern: str, reference: str) -> bool:
-    """Whether a reference means an image with a pattern."""
-    return fnmatchcase(repository(reference), pattern)
 
 
 def find(images: Iterable[Image], reference: str) -> Image | None:

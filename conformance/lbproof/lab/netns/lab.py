@@ -16,11 +16,12 @@ from lbproof.lab import registry
 from lbproof.lab.base import Capability, LabError, Node, Topology, silent
 from lbproof.lab.common import api_proxy, environment
 from lbproof.lab.common.commands import output
+from lbproof.lab.common.image_names import matches
 from lbproof.lab.common.logs import export, tail
 from lbproof.lab.common.probes import Probes
 from lbproof.lab.common.vantage import NamespaceVantage, Places
 from lbproof.lab.fault import Attachment, Fault
-from lbproof.lab.netns import images, leftovers, plan, processes, rpc
+from lbproof.lab.netns import leftovers, plan, processes, rpc
 from lbproof.lab.netns.faults import FAULTS
 
 if TYPE_CHECKING:
@@ -352,7 +353,7 @@ class NetnsLab(Places):
     ) -> None:
         """Map images to programs from now on; the last match wins. Raises `LabError` for an image without a program."""
         known = rpc.call(self._socket, "map_images", images=[asdict(image) for image in stands_for()])
-        without = [one for one in references if not any(images.matches(pattern, one) for pattern in known)]
+        without = [one for one in references if not any(matches(pattern, one) for pattern in known)]
         if without:
             raise LabError(
                 f"this lab runs programs, not images, and has none for {', '.join(without)}; it knows "

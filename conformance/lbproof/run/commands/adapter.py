@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from lbproof.run.commands.console import progress
-from lbproof.run.commands.lab_command import FOLDER, TEXT, LabCommand, lab_options
+from lbproof.run.commands.lab_command import FOLDER, LAB_NAME, LabCommand, lab_options
 from lbproof.run.flags import lab_flags
 from lbproof.spec import BadOption, Exit, UnknownName
 
@@ -30,7 +30,7 @@ def adapter() -> None:
 @adapter.command("check", cls=LabCommand, lab_flags=lab_flags, short_help="Verify the adapter of an implementation.")
 @click.argument("name")
 @click.option("--boot", is_flag=True, help="also boot a lab, install the implementation and try the adapter in it")
-@click.option("--lab", type=TEXT, metavar="NAME", help="the same in this running lab")
+@click.option("--lab", type=LAB_NAME, metavar="NAME", help="the same in this running lab")
 @click.option("--components", type=FOLDER, metavar="DIR", help="folder with the Kubernetes programs")
 def check(
     name: str,

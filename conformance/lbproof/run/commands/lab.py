@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lbproof.run.commands.console import progress
-from lbproof.run.commands.lab_command import FOLDER, TEXT, LabCommand, lab_options
+from lbproof.run.commands.lab_command import FOLDER, LAB_NAME, TEXT, LabCommand, lab_options
 from lbproof.run.flags import lab_flags
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def lab() -> None:
 
 @lab.command("up", cls=LabCommand, lab_flags=lab_flags)
 @click.option(
-    "--name", default="lab", show_default=True, type=TEXT, metavar="NAME", help="name of the lab; several can be up"
+    "--name", default="lab", show_default=True, type=LAB_NAME, metavar="NAME", help="name of the lab; several can be up"
 )
 @click.option("--components", type=FOLDER, metavar="DIR", help="folder with the Kubernetes programs")
 @click.option("--implementation", type=TEXT, metavar="NAME", help="also install this implementation")
@@ -78,13 +78,13 @@ def _up_with(adapter: Adapter, options: Options, name: str, *, keep: bool) -> No
             raise
         left = "stays up" if keep else "was removed; --keep leaves it up"
         raise LabError(
-            f"{adapter.name} {adapter.version} could not be installed: {first_line(error)}; logs of its pods: {logs}; "
+            f"{adapter.name} {adapter.version} could not be installed: {first_line(error)}; logs: {logs}; "
             f"lab {name} {left}"
         ) from None
 
 
 @lab.command("down")
-@click.argument("name", default="lab")
+@click.argument("name", default="lab", type=LAB_NAME)
 def lab_down(name: str) -> None:
     """Remove a lab and everything that it created."""
     from lbproof.lab import provide
@@ -99,7 +99,10 @@ def lab_list() -> None:
 
     found = registry.labs()
     for info in found:
-        click.echo(f"{info.name:16} {info.provider:8} {info.nodes} nodes  {_state(info)}  {info.kubeconfig}")
+        if info.owner:
+            click.echo(f"{info.name:16} belongs to {info.owner}")
+        else:
+            click.echo(f"{info.name:16} {info.provider:8} {info.nodes} nodes  {_state(info)}  {info.kubeconfig}")
     if not found:
         click.echo("no labs; boot one with lbproof lab up")
 
@@ -112,7 +115,7 @@ def _state(info: LabInfo) -> str:
 
 
 @lab.command("kubeconfig")
-@click.argument("name", default="lab")
+@click.argument("name", default="lab", type=LAB_NAME)
 def lab_kubeconfig(name: str) -> None:
     """Print the path of a lab's kubeconfig."""
     from lbproof.lab import registry
@@ -123,7 +126,7 @@ def lab_kubeconfig(name: str) -> None:
 @lab.command(
     "exec", context_settings={"ignore_unknown_options": True}, short_help="Run a command at a node, a client or a pod."
 )
-@click.option("--name", default="lab", show_default=True, type=TEXT, metavar="NAME", help="name of the lab")
+@click.option("--name", default="lab", show_default=True, type=LAB_NAME, metavar="NAME", help="name of the lab")
 @click.argument("where")
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 def lab_exec(name: str, where: str, command: tuple[str, ...]) -> None:

@@ -36,6 +36,23 @@ class _Folder(click.Path):
         return super().convert(TEXT.convert(value, param, ctx), param, ctx)
 
 
+class _LabName(_Text):
+    """Name that a lab can have."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:  # noqa: ANN401
+        """Return the name. Raises `click.BadParameter` when no lab can have it."""
+        from lbproof.lab import registry  # noqa: PLC0415 - `--help` does not wait for it
+        from lbproof.lab.base import LabError  # noqa: PLC0415 - as above
+
+        name = super().convert(value, param, ctx)
+        try:
+            registry.directory(name)
+        except LabError as error:
+            self.fail(str(error), param, ctx)
+        return name
+
+
+LAB_NAME = _LabName()
 TEXT, FOLDER = _Text(), _Folder(path_type=Path)
 _TYPES = {Path: FOLDER, int: int}
 

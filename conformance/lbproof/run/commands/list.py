@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lbproof.spec import ALIASES, AREAS, BUDGETS, FEATURES, PROFILES, select
+from lbproof.spec import ALIASES, AREAS, BUDGETS, FEATURES, PROFILES, Budget, select
 from lbproof.spec.requirements import of_case, sentence
 
 if TYPE_CHECKING:
@@ -70,9 +70,10 @@ def _rows(what: str | None, patterns: tuple[str, ...]) -> list[dict[str, Any]]:
         return [
             {
                 "name": b.name,
-                "text": f"{b.default:>4g} s (at most {b.ceiling:g} s)  {b.text}",
+                "text": f"{b.default:>4g} s (at most {b.ceiling:g} s)  {b.text}{_consequence(b)}",
                 "default": b.default,
                 "ceiling": b.ceiling,
+                "judges": b.judges,
             }
             for b in BUDGETS.values()
         ]
@@ -96,3 +97,8 @@ def _rows(what: str | None, patterns: tuple[str, ...]) -> list[dict[str, Any]]:
 
 def _made(found: dict[str, Any]) -> list[tuple[str, Any]]:
     return [(name, found[name]()) for name in sorted(found)]
+
+
+def _consequence(budget: Budget) -> str:
+    """Say what a wait that is exceeded means, if it is no failure."""
+    return "" if budget.judges or "not judged" in budget.text else "; exceeded: error"

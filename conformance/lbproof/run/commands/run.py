@@ -13,7 +13,7 @@ import click
 
 from lbproof.run.commands.console import closing, fail
 from lbproof.run.commands.lab_command import LabCommand
-from lbproof.run.flags import all_flags
+from lbproof.run.flags import all_flags, key_of
 from lbproof.run.pytest_options import refusal
 from lbproof.spec import Exit
 
@@ -35,6 +35,17 @@ class _RunCommand(LabCommand):
             raise click.UsageError(f"{error.format_message().rstrip('.')}; {hint}", ctx) from None
         ctx.params["pytest_args"] = tuple(args[at + 1 :])
         return rest
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the keys of an options file whose names are not those of their options."""
+        others = {key_of(name): name for name, _ in all_flags() if key_of(name) != name.replace("-", "_")}
+        formatter.write_paragraph()
+        formatter.write_text(
+            "A key of an options file is the name of the option with _ in place of -, except: "
+            + ", ".join(f"{key} (--{name})" for key, name in others.items())
+            + ". NAME=SECONDS is a table there: budgets = { failover = 20 }."
+        )
+        super().format_epilog(ctx, formatter)
 
     def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
         """Return the parts of the usage line."""
