@@ -73,10 +73,10 @@ def namesakes_share_address() -> None:
 
     def same(self: Allocator, request: AddressRequest) -> Allocation:
         name = request.key.partition("/")[2]
-        if self.ip_of(request.key) is None and request.requested_ip is None:
-            for key, found in self.allocations.items():
+        if self.allocation_of(request.key) is None and request.requested_ip is None:
+            for key, found in self.allocations().items():
                 if key.partition("/")[2] == name and found.ip.version == request.family:
-                    self._allocations[request.key] = {found.ip: found}
+                    self._allocations[request.key] = {found.ip: found.pool}
                     return found
         return real(self, request)
 
@@ -87,12 +87,13 @@ def namesakes_share_address() -> None:
 def deletion_frees_address_of_successor() -> None:
     """When a Service that left its address earlier is deleted, the address is free, although another one has it now."""
     left: dict[str, set[IP]] = {}
-    release, reconcile = Allocator.release, controller.Controller._reconcile
+    release, reconcile = controller.Controller._release, controller.Controller._reconcile
 
-    def remember(self: Allocator, key: str, keep: Collection[IP] = ()) -> list[IP]:
-        released = release(self, key, keep)
-        left.setdefault(key, set()).update(released)
-        return released
+    def remember(self: controller.Controller, key: str, keep: Iterable[IP] = ()) -> None:
+        before = set(self._allocator._allocations.get(key, ()))
+        release(self, key, keep)
+        if key in self._objects("Service"):
+            left.setdefault(key, set()).update(before - set(self._allocator._allocations.get(key, ())))
 
     async def forget(self: controller.Controller, key: str) -> None:
         await reconcile(self, key)
@@ -102,7 +103,7 @@ def deletion_frees_address_of_successor() -> None:
                 if self._allocator.holder.pop(ip, None) and pool:
                     self._allocator._free_lists[pool, ip.version].put_back(int(ip))
 
-    patch(Allocator, "release", remember)
+    patch(controller.Controller, "_release", remember)
     patch(controller.Controller, "_reconcile", forget)
 
 

@@ -35,7 +35,7 @@ def first_wait_rewrites_assigned_statuses() -> None:
         begins = key not in self._pending
         await real(self, key, service, reason)
         if begins:
-            for one in self._allocator.allocations:
+            for one in self._allocator.allocations():
                 start(empty_status(self, one))
 
     patch(Controller, "_mark_pending", mark_pending)
@@ -142,7 +142,7 @@ def widened_pool_numbers_anew() -> None:
         changed = {
             name for name, pool in self._allocator._pools.items() if before.get(name, pool.ranges) != pool.ranges
         }
-        keys = [key for key, one in self._allocator.allocations.items() if one.pool in changed]
+        keys = [key for key, one in self._allocator.allocations().items() if one.pool in changed]
         for key in keys:
             self._allocator.release(key)
         self._enqueue(keys)
@@ -158,7 +158,7 @@ def deletions_close_together_leak() -> None:
 
     def release(self: Controller, key: str, keep: Iterable[IP] = ()) -> None:
         nonlocal last
-        if key not in self._objects("Service") and self._allocator.ip_of(key):
+        if key not in self._objects("Service") and self._allocator.allocation_of(key):
             now = time.monotonic()
             if now - last < 0.1:
                 return
@@ -171,12 +171,12 @@ def deletions_close_together_leak() -> None:
 @fault("RECL-01c")
 def late_cleanup_hits_recreated_service() -> None:
     """Two seconds after a deletion the controller cleans up by name: a new Service of that name loses its address."""
-    real = Controller._reconcile
+    real, changed = Controller._reconcile, Controller._service_changed
     cleaned: set[str] = set()
 
     async def clean(self: Controller, key: str) -> None:
         await asyncio.sleep(2)
-        if key in self._objects("Service") and self._allocator.ip_of(key):
+        if key in self._objects("Service") and self._allocator.allocation_of(key):
             cleaned.add(key)
             await empty_status(self, key)
             self._release(key)
@@ -184,12 +184,16 @@ def late_cleanup_hits_recreated_service() -> None:
     async def reconcile(self: Controller, key: str) -> None:
         if key in cleaned:  # what the cleanup itself changed is no reason to act
             cleaned.discard(key)
-            return
-        if key not in self._objects("Service") and self._allocator.ip_of(key):
+        else:
+            await real(self, key)
+
+    def service_changed(self: Controller, key: str, before: Object | None) -> None:
+        if key not in self._objects("Service") and self._allocator.allocation_of(key):
             start(clean(self, key))
-        await real(self, key)
+        changed(self, key, before)
 
     patch(Controller, "_reconcile", reconcile)
+    patch(Controller, "_service_changed", service_changed)
 
 
 @fault("RECL-02a", "RECL-02b")
@@ -200,7 +204,7 @@ def second_change_of_type_ignored() -> None:
 
     async def reconcile(self: Controller, key: str) -> None:
         service = self._objects("Service").get(key)
-        if service and service["spec"].get("type") != "LoadBalancer" and self._allocator.ip_of(key):
+        if service and service["spec"].get("type") != "LoadBalancer" and self._allocator.allocation_of(key):
             if service["metadata"]["uid"] in left:
                 return
             left.add(service["metadata"]["uid"])
@@ -268,7 +272,7 @@ def statuses_blink_after_restart() -> None:
 
     async def resync(self: Controller) -> None:
         await asyncio.sleep(2)
-        for key in list(self._allocator.allocations):
+        for key in list(self._allocator.allocations()):
             await empty_status(self, key)
 
     def restore(self: Controller) -> None:
