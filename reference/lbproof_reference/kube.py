@@ -83,14 +83,20 @@ class Kube:
         await self._client.aclose()
 
     async def call(self, method: str, path: str, body: Object | None = None, **params: str | int) -> Object:
-        """Send one request and return its JSON; a PATCH is a merge patch. Raises HTTPStatusError for 4xx and 5xx."""
+        """Send one request and return its JSON; a PATCH is a merge patch.
+
+        Raises HTTPStatusError for 4xx and 5xx, DecodingError for an answer that is not JSON.
+        """
         kind = "application/merge-patch+json" if method == "PATCH" else "application/json"
         content = None if body is None else json.dumps(body)
         response = await self._client.request(
             method, path, content=content, params=params, headers={"Content-Type": kind}
         )
         response.raise_for_status()
-        answer: Object = parse(response.content)
+        try:
+            answer: Object = parse(response.content)
+        except ValueError as error:
+            raise httpx.DecodingError(f"the answer is not JSON: {error}", request=response.request) from error
         return answer
 
     async def lines(self, path: str, **params: str | int) -> Any:  # noqa: ANN401 - an async generator of objects

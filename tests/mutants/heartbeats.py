@@ -17,13 +17,14 @@ from lbproof_reference.speaker.elect import Station
 from lbproof_reference.speaker.heartbeat import STRANGERS, Echo
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from lbproof_reference.speaker.heartbeat import Heartbeat
 
 NO_SECRET = "no case changes the speakers' Secret, which is an implementation's own"  # noqa: S105 - a reason
 NO_CUT = "no case loses frames on one way between two nodes"
 NO_REPLAY = "no case records and repeats an implementation's own messages"
+NO_CROWD = "no case has so many stations that processor time delays heartbeats"
 NO_LOSS = "no case loses messages of an implementation while an address moves"
 
 
@@ -223,7 +224,24 @@ def takes_over_in_any_order() -> None:
 
 
 @fault(
-    uncaught="no case has so many stations that processor time delays heartbeats",
+    uncaught=NO_CROWD,
+    test="test_many_stations.py::test_no_score_is_computed_for_an_address_that_one_claims",
+)
+def scores_every_candidate() -> None:
+    """A score is computed for each station and address, also where claims decide: too late a takeover, with many."""
+
+    def elect_by_scores(
+        address: bytes, candidates: Iterable[Station], claims: Mapping[Station, elect.Claim]
+    ) -> Station | None:
+        nobody = elect.Claim(standing=-1, epoch=0)
+        return max(candidates, key=lambda one: (claims.get(one, nobody), elect.score(one, address), one), default=None)
+
+    for module in (elect, plan):
+        patch(module, "elect", elect_by_scores)
+
+
+@fault(
+    uncaught=NO_CROWD,
     test="test_many_stations.py::test_who_relays_is_decided_a_few_times_a_dead_interval",
 )
 def decides_on_relays_with_each_message() -> None:

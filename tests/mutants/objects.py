@@ -165,6 +165,39 @@ def readiness_port_without_limits() -> None:
 
 
 @fault(
+    uncaught="no case connects to the implementation's own ports",
+    test="test_ready.py::test_a_burst_of_connections_does_not_keep_the_kubelet_out",
+)
+def burst_of_connections_resets_probe() -> None:
+    """The oldest connections are closed at once when a burst arrives, also one whose request has arrived."""
+    real = readiness._Connection.connection_made  # noqa: SLF001
+
+    def connection_made(self: readiness._Connection, transport: asyncio.Transport) -> None:
+        real(self, transport)
+        self._close_oldest()
+
+    patch(readiness._Connection, "connection_made", connection_made)  # noqa: SLF001
+
+
+@fault(
+    uncaught="no case has the API server keep silent about a request of the implementation",
+    test="test_events.py::test_an_event_that_is_not_answered_holds_back_no_other",
+)
+def unanswered_event_holds_back_others() -> None:
+    """An Event whose creation always times out, such as by a slow webhook, is sent for ever, and no other one is."""
+
+    async def send(self: events.EventRecorder, event: Object) -> bool:
+        path = f"/api/v1/namespaces/{event['metadata']['namespace']}/events"
+        try:
+            await self._kube.call("POST", path, event)
+        except httpx.HTTPError as error:
+            return isinstance(error, httpx.HTTPStatusError)
+        return True
+
+    patch(events.EventRecorder, "_send", send)
+
+
+@fault(
     uncaught="CRD-01 has other malformed blocks",
     test="test_allocator.py::test_a_bad_block_says_what_is_wrong",
 )

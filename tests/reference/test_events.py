@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 from typing import TYPE_CHECKING, Any
 
+import httpx
 from structlog.testing import capture_logs
 
 from lbproof_reference import events
@@ -40,6 +42,45 @@ async def until(come_about: Callable[[], bool]) -> None:
     async with asyncio.timeout(5):
         while not come_about():  # noqa: ASYNC110 - nobody here could set an event
             await asyncio.sleep(0.001)
+
+
+def test_an_event_that_is_not_answered_holds_back_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An Event is sent again while the API server cannot be reached, and not after the API server was silent."""
+    monkeypatch.setattr(events, "_RETRY_SECONDS", 0.001)
+    api = FakeKube()
+    errors = [httpx.ReadTimeout("no answer"), httpx.ConnectError("refused"), httpx.ReadError("closed")]
+
+    async def call(method: str, path: str, body: Any = None, **_: Any) -> Object:  # noqa: ANN401 - JSON
+        if errors:
+            raise errors.pop(0)
+        return await FakeKube.call(api, method, path, body)
+
+    async def send() -> None:
+        api.call = call  # type: ignore[method-assign] # the first answers differ
+        recorder = EventRecorder(api, "test")
+        for number in range(2):
+            recorder.event(service(number), "Normal", "nodeAssigned", "announcing")
+        work = asyncio.create_task(recorder.run())
+        await until(lambda: bool(api.told))
+        work.cancel()
+
+    asyncio.run(send())
+    assert api.told == ["s1"]
+
+
+def test_an_event_does_not_keep_its_object() -> None:
+    """A queued Event keeps nothing of its object but what it names."""
+
+    class Kept(dict[str, object]):
+        """Object that can be referred to weakly."""
+
+    about = Kept(service(1))
+    gone = weakref.ref(about)
+    recorder = EventRecorder(FakeKube(), "test")
+    recorder.event(about, "Normal", "nodeAssigned", "announcing")
+    del about
+
+    assert gone() is None
 
 
 def test_a_burst_of_events_is_told_in_part_and_said_once_to_be(monkeypatch: pytest.MonkeyPatch) -> None:

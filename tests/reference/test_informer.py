@@ -7,6 +7,7 @@ import json
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+import httpx
 import pytest
 from tests.reference.scripted_api import ScriptedApi
 
@@ -128,6 +129,19 @@ def test_a_list_that_comes_again_is_compared_at_any_depth(tmp_path: Path, depth:
                     await asyncio.sleep(0.01)
 
     asyncio.run(follow())
+
+
+def test_an_answer_that_is_no_json_is_an_error_of_the_request(tmp_path: Path) -> None:
+    """A write whose answer is not JSON has failed, and is not taken for a malformed object."""
+
+    async def ask() -> None:
+        async with ScriptedApi(tmp_path, ["?"], []) as api:
+            kube = Kube(api.url, api.account)
+            with pytest.raises(httpx.DecodingError, match="not JSON"):
+                await kube.call("GET", "/objects")
+            await kube.close()
+
+    asyncio.run(ask())
 
 
 class ShortPauses:

@@ -201,7 +201,7 @@ def test_the_addresses_of_a_dead_peer_are_decided_first() -> None:
 
 def test_no_score_is_computed_for_an_address_that_one_claims(monkeypatch: pytest.MonkeyPatch) -> None:
     """Scores decide between equal ranks alone, so that a pass over claimed addresses costs none."""
-    monkeypatch.setattr(elect, "score", None)
+    monkeypatch.setattr(elect, "score", lambda *_: pytest.fail("a score is computed"))
     stations = [Station(node, "eth0") for node in NODES]
 
     assert elect.elect(ADDRESSES[0], stations, {stations[2]: Claim(standing=1, epoch=1)}) == stations[2]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import socket
 import subprocess
 import sys
@@ -43,6 +44,64 @@ def test_idle_connections_do_not_keep_the_kubelet_out(server: tuple[subprocess.P
             answer = httpx.get(f"http://127.0.0.1:{port}/readyz", trust_env=False, timeout=10)
             assert answer.status_code == 200
             assert process.poll() is None
+
+
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+def test_a_burst_of_connections_does_not_keep_the_kubelet_out() -> None:
+    """A request that arrived before a burst of connections is answered, also if all are accepted at once."""
+
+    async def ask() -> None:
+        async with await serve_ready("127.0.0.1", 0, lambda: True) as server:
+            with contextlib.ExitStack() as burst:
+                place = ("127.0.0.1", port_of(server))
+                probe = burst.enter_context(socket.create_connection(place, timeout=20))
+                probe.sendall(b"GET /readyz HTTP/1.1\r\n\r\n")
+                for _ in range(90):  # the event loop does not run meanwhile
+                    burst.enter_context(socket.create_connection(place, timeout=20))
+                answer = await asyncio.to_thread(probe.recv, 100)
+        assert answer.startswith(b"HTTP/1.1 200 OK")
+
+    asyncio.run(ask())
+    gc.collect()  # what is open at the end is not reported in another test
+
+
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+def test_an_open_connection_is_no_error_at_the_end() -> None:
+    """The event loop ends without an error while a connection is open."""
+    errors: list[object] = []
+
+    async def end() -> socket.socket:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: errors.append(context))
+        async with await serve_ready("127.0.0.1", 0, lambda: True) as server:
+            client = socket.create_connection(("127.0.0.1", port_of(server)), timeout=20)
+            with socket.create_connection(("127.0.0.1", port_of(server)), timeout=20) as later:
+                later.sendall(b"GET / HTTP/1.1\r\n\r\n")
+                await asyncio.to_thread(later.recv, 100)  # so the one before is accepted
+        return client
+
+    asyncio.run(end()).close()
+    gc.collect()  # as above
+    assert errors == []
+
+
+@pytest.mark.parametrize("said", [b"GET / HTTP/1.1\r\n", b"x" * 10_000])
+def test_a_request_may_come_in_parts_but_not_be_long(said: bytes) -> None:
+    """A request in two parts is answered; one of more than 8 KiB is not."""
+
+    async def ask() -> bytes:
+        async with await serve_ready("127.0.0.1", 0, lambda: False) as server, asyncio.timeout(20):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port_of(server))
+            answer = b""
+            with contextlib.suppress(ConnectionError):
+                for part in (said, b"\r\n"):
+                    writer.write(part)
+                    await writer.drain()
+                    await asyncio.sleep(0)
+                answer = await reader.read()
+            writer.close()
+            return answer
+
+    assert asyncio.run(ask()).startswith(b"HTTP/1.1 503") == (len(said) < 8192)
 
 
 def test_who_does_not_ask_in_time_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
