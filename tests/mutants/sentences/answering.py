@@ -29,27 +29,36 @@ if TYPE_CHECKING:
     from lbproof_reference.speaker.plan import Allowed, Offer, Plan
 
 
-@fault("L2-01")
+@fault(
+    uncaught="no case asks for longer than half a minute",
+    test="test_several_requests.py::test_requests_are_answered_at_any_time",
+)
 def silent_for_a_second_each_half_minute() -> None:
     """For one second of each thirty no request is answered."""
     real = Segment.answers
     patch(Segment, "answers", lambda self, address, now: now % 30 >= 1 and real(self, address, now))
 
 
-@fault("L2-01")
+@fault(
+    uncaught="no case asks by unicast",
+    test="test_several_requests.py::test_a_unicast_request_is_answered_like_a_broadcast_one",
+)
 def unicast_requests_not_answered() -> None:
     """A host that checks a known address by a unicast request (RFC 1122, section 2.3.2.1) gets no answer."""
     answer_when(lambda _self, _arp, frame, answers: answers and frame[:6] == frames.BROADCAST)
 
 
-@fault("L2-01")
+@fault(uncaught="no case asks from 0.0.0.0", test="test_several_requests.py::test_one_node_answers_whoever_asks")
 def every_node_answers_probes() -> None:
     """Every node answers an ARP probe, whose sender is 0.0.0.0, for each announced address."""
     receive_all()
     answer_when(lambda self, arp, _, answers: answers or (arp.sender == bytes(4) and arp.target in self.desired))
 
 
-@fault("L2-02")
+@fault(
+    uncaught="no case asks by unicast",
+    test="test_several_requests.py::test_a_unicast_request_is_answered_like_a_broadcast_one",
+)
 def virtual_source_of_unicast_answers() -> None:
     """The answer to a unicast request has a virtual MAC address as Ethernet source, as VRRP (RFC 5798) has."""
     latest = latest_frame()
@@ -72,7 +81,10 @@ def _bind(address: bytes, *, up: bool) -> None:
             fcntl.ioctl(sock, 0x8914, struct.pack("16sH22x", label, 0))
 
 
-@fault("L2-03")
+@fault(
+    uncaught="no case looks at the interfaces after an address moved",
+    test="test_several_requests.py::test_no_address_is_added_to_an_interface",
+)
 def address_on_loopback_after_takeover() -> None:
     """A node that takes an address over adds it to its loopback interface, until it leaves it."""
     real = Segment.reconcile
@@ -92,7 +104,10 @@ def address_on_loopback_after_takeover() -> None:
     patch(Segment, "reconcile", reconcile)
 
 
-@fault("L2-04a")
+@fault(
+    uncaught="no case asks for a free address between two addresses of one node",
+    test="test_several_requests.py::test_a_free_address_between_two_is_answered_by_nobody",
+)
 def answers_between_its_addresses() -> None:
     """A node with several addresses answers for the free ones between the lowest and the highest of them."""
     real = Segment.answers
@@ -105,7 +120,10 @@ def answers_between_its_addresses() -> None:
     patch(Segment, "answers", answers)
 
 
-@fault("L2-04a")
+@fault(
+    uncaught="no case asks from 0.0.0.0",
+    test="test_several_requests.py::test_a_free_address_between_two_is_answered_by_nobody",
+)
 def free_addresses_kept_from_probes() -> None:
     """One node answers ARP probes for the free addresses of all pools, so that no other host takes them."""
     real = AnnouncementPolicy.__init__
@@ -127,7 +145,10 @@ def free_addresses_kept_from_probes() -> None:
     answer_when(decide)
 
 
-@fault("L2-04b")
+@fault(
+    uncaught="no case asks by the field for an address that is refused and listens for it",
+    test="test_offers.py::test_neither_a_request_nor_a_cluster_address_is_announced",
+)
 def announces_address_of_field() -> None:
     """Speakers announce what spec.loadBalancerIP says of a Service that has no address yet."""
     real = AnnouncementPolicy.announceable
@@ -144,7 +165,10 @@ def announces_address_of_field() -> None:
     patch(AnnouncementPolicy, "announceable", announceable)
 
 
-@fault("L2-04c")
+@fault(
+    uncaught="no case deletes the advertisement of an address that is announced",
+    test="test_offers.py::test_a_pool_that_is_no_longer_advertised_is_not_announced",
+)
 def goes_on_without_advertisement() -> None:
     """A pool that was advertised once is announced further when its advertisement is deleted or selects others."""
     real = AnnouncementPolicy.offers
@@ -163,7 +187,10 @@ def goes_on_without_advertisement() -> None:
     patch(AnnouncementPolicy, "offers", offers)
 
 
-@fault("L2-06")
+@fault(
+    uncaught="no case looks at every gratuitous frame",
+    test="test_several_requests.py::test_every_address_is_announced_in_frames_that_hosts_take",
+)
 def gratuitous_reply_without_target() -> None:
     """The gratuitous ARP reply has 0.0.0.0 as its target address, so that hosts ignore it; the request is right."""
     real = frames.announcements
@@ -175,14 +202,20 @@ def gratuitous_reply_without_target() -> None:
     patch(speaker, "announcements", announcements)
 
 
-@fault("L2-07")
+@fault(
+    uncaught="no case moves several addresses at once",
+    test="test_several_requests.py::test_every_address_is_announced_in_frames_that_hosts_take",
+)
 def gratuitous_arp_for_first_of_several() -> None:
     """A node that gets several addresses at once sends gratuitous ARP for one of them."""
     real = SegmentSpeaker._announce
     patch(SegmentSpeaker, "_announce", lambda self, addresses: real(self, addresses[:1]))
 
 
-@fault("L2-07")
+@fault(
+    uncaught="no case listens for the former node a second after a move",
+    test="test_several_requests.py::test_a_former_node_announces_nothing_more",
+)
 def former_node_announces_once_more() -> None:
     """A node that left an address to another one sends gratuitous ARP for it 1.5 s later."""
     real, apply = Segment.reconcile, SegmentSpeaker._reconcile
@@ -207,7 +240,10 @@ def former_node_announces_once_more() -> None:
     patch(SegmentSpeaker, "_reconcile", then)
 
 
-@fault("RECL-03")
+@fault(
+    uncaught="no case listens for gratuitous ARP for a released address",
+    test="test_several_requests.py::test_a_released_address_is_neither_answered_nor_announced",
+)
 def released_address_announced_once_more() -> None:
     """Two seconds after an address was released, its last node sends gratuitous ARP for it."""
     desired = SegmentSpeaker.set_desired
@@ -227,7 +263,10 @@ def released_address_announced_once_more() -> None:
     patch(SegmentSpeaker, "set_desired", set_desired)
 
 
-@fault("RECL-03")
+@fault(
+    uncaught="no case asks for a released address by unicast",
+    test="test_several_requests.py::test_a_released_address_is_neither_answered_nor_announced",
+)
 def released_address_answered_to_unicast() -> None:
     """The last node of a released address answers a host that still knows it and asks by unicast."""
     had: set[bytes] = set()
@@ -246,27 +285,20 @@ def released_address_answered_to_unicast() -> None:
     answer_when(decide)
 
 
-@fault("TIER-06d", "TIER-03b")
+@fault(
+    uncaught="no case asks from a node, or sees packets between nodes",
+    test="test_several_requests.py::test_one_node_answers_whoever_asks",
+)
 def nodes_answer_each_other() -> None:
     """Every node answers the other nodes' requests for announced addresses; hosts are answered by one node alone."""
     receive_all()
     answer_when(lambda self, arp, _, answers: answers or (arp.target in self.desired and self.is_station(arp.mac)))
 
 
-def _gateways() -> set[bytes]:
-    """Return the IPv4 addresses of the default routes of this node: proc(5), /proc/net/route."""
-    with open("/proc/net/route", encoding="ascii") as file:  # noqa: PTH123 - no file in the sense of pathlib
-        rows = [line.split() for line in file.readlines()[1:]]
-    return {struct.pack("<I", int(row[2], 16)) for row in rows if row[1] == "00000000"}
-
-
-@fault("TIER-04")
-def requests_of_gateway_not_answered() -> None:
-    """A node does not answer the requests of its default gateway."""
-    answer_when(lambda _self, arp, _frame, answers: answers and arp.sender not in _gateways())
-
-
-@fault("TIER-05a")
+@fault(
+    uncaught="no case asks for a cluster address on the segment",
+    test="test_offers.py::test_neither_a_request_nor_a_cluster_address_is_announced",
+)
 def cluster_address_announced() -> None:
     """Speakers announce the cluster address of each LoadBalancer beside its address."""
     real = AnnouncementPolicy.offers

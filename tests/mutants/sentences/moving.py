@@ -25,7 +25,10 @@ if TYPE_CHECKING:
     from lbproof_reference.speaker.plan import Offer, Plan, SegmentView
 
 
-@fault("FAIL-01")
+@fault(
+    uncaught="no case has several addresses on a node that dies",
+    test="test_several_deaths.py::test_every_address_of_a_dead_node_is_taken_over_each_time",
+)
 def one_address_taken_over() -> None:
     """Of several addresses of a node that died, each other node takes over one; the rest is answered by nobody."""
     real = plan.plan
@@ -39,7 +42,10 @@ def one_address_taken_over() -> None:
     patch(segment, "plan", first)
 
 
-@fault("FAIL-01")
+@fault(
+    uncaught="no case has a node die twice",
+    test="test_several_deaths.py::test_every_address_of_a_dead_node_is_taken_over_each_time",
+)
 def second_death_unnoticed() -> None:
     """A node that died and came back is never declared dead again: what it announces then stays with it."""
     real = Peers.expire
@@ -55,7 +61,10 @@ def second_death_unnoticed() -> None:
     patch(Peers, "expire", expire)
 
 
-@fault("FAIL-02")
+@fault(
+    uncaught="no case sees a second answer for a second after a restart",
+    test="test_several_deaths.py::test_a_node_that_comes_back_answers_for_nothing_of_others",
+)
 def alone_for_a_second_after_start() -> None:
     """A speaker hears no other one in the first second after its start, and answers for everything in that time."""
     real = Segment.receive
@@ -66,7 +75,10 @@ def alone_for_a_second_after_start() -> None:
     patch(Segment, "receive", receive)
 
 
-@fault("FAIL-04", "FAIL-05")
+@fault(
+    uncaught="no case has several addresses on both sides of a partition",
+    test="test_several_deaths.py::test_every_address_is_yielded_after_a_partition",
+)
 def one_address_yielded() -> None:
     """Of several addresses that two nodes answer for after a partition, the loser yields one and keeps the rest."""
     real = plan.plan
@@ -82,7 +94,10 @@ def one_address_yielded() -> None:
     patch(segment, "plan", first)
 
 
-@fault("L2-01")
+@fault(
+    uncaught="no case changes another pool while an address is asked for",
+    test="test_following_services.py::test_a_change_of_another_pool_interrupts_nothing",
+)
 def any_change_of_pools_interrupts() -> None:
     """When a pool, a node or an advertisement changes, nothing is announced for 50 ms, and addresses may move."""
     changed, real = Source._policy_changed, Source._offers
@@ -144,7 +159,10 @@ def silent_when_last_endpoint_leaves() -> None:
     patch(Segment, "answers", lambda self, address, now: address not in _without and real(self, address, now))
 
 
-@fault("ETP-02")
+@fault(
+    uncaught="no case moves an address to a node without an endpoint",
+    test="test_following_services.py::test_a_cluster_service_is_answered_without_an_endpoint_here",
+)
 def takeover_without_endpoint_silent() -> None:
     """With policy Cluster, a node that took an address over answers only if it has an endpoint of the Service."""
     real = Segment.answers
@@ -158,7 +176,10 @@ def takeover_without_endpoint_silent() -> None:
     patch(Segment, "answers", answers)
 
 
-@fault("ETP-02")
+@fault(
+    uncaught="no case changes the external traffic policy of a Service",
+    test="test_following_services.py::test_a_change_of_policy_counts",
+)
 def change_of_policy_ignored() -> None:
     """A Service that changes from policy Local to Cluster is announced by nodes with an endpoint alone, as before."""
     real = AnnouncementPolicy

@@ -33,13 +33,16 @@ def _manage(decide: Callable[[Object, str | None], bool]) -> None:
         patch(module, "is_managed", managed)
 
 
-@fault("CLASS-02b")
+@fault("CLASS-02a")
 def speakers_ignore_class() -> None:
     """Speakers answer for an address of a pool that another controller wrote to a Service of its class."""
     patch(offers, "is_managed", lambda service, _: service["spec"].get("type") == "LoadBalancer")
 
 
-@fault("CLASS-02b")
+@fault(
+    uncaught="no case starts the controller when a foreign Service has a status",
+    test="test_several_services.py::test_a_start_leaves_foreign_statuses_alone",
+)
 def start_empties_foreign_statuses() -> None:
     """When the controller starts, it empties the status of each LoadBalancer of another class."""
     real = Controller._restore
@@ -54,7 +57,10 @@ def start_empties_foreign_statuses() -> None:
     patch(Controller, "_restore", restore)
 
 
-@fault("CLASS-02a")
+@fault(
+    uncaught="no case has a foreign Service that asks for an address",
+    test="test_several_services.py::test_a_foreign_request_leaves_no_event",
+)
 def event_about_foreign_request() -> None:
     """A Service of another class that asks for an address by MetalLB's annotation gets an Event that it is ignored."""
     real = Controller._reconcile
@@ -72,7 +78,10 @@ def event_about_foreign_request() -> None:
     patch(Controller, "_reconcile", reconcile)
 
 
-@fault("CLASS-01c")
+@fault(
+    uncaught="no case has a Service without a class ask for an address while a class is configured",
+    test="test_several_services.py::test_an_annotation_is_no_class",
+)
 def annotation_claims_service_without_class() -> None:
     """With a class configured, a Service without one is served if it has one of MetalLB's annotations."""
 
@@ -83,7 +92,10 @@ def annotation_claims_service_without_class() -> None:
     _manage(decide)
 
 
-@fault("CLASS-02a")
+@fault(
+    uncaught="no case has a foreign class that begins with the own one",
+    test="test_several_services.py::test_a_foreign_request_leaves_no_event",
+)
 def class_compared_by_prefix() -> None:
     """A Service is served whose class begins with the own one: lbproof.dev/reference-2 is taken for the own class."""
 
@@ -94,7 +106,10 @@ def class_compared_by_prefix() -> None:
     _manage(decide)
 
 
-@fault("EVT-01a")
+@fault(
+    uncaught="no case compares the uid of an Event about a Service that was created again",
+    test="test_several_services.py::test_an_event_is_about_the_service_of_today",
+)
 def events_about_former_namesake() -> None:
     """Events about a Service that was created again carry the uid of the first one: describe does not show them."""
     real = EventRecorder.event
@@ -107,7 +122,10 @@ def events_about_former_namesake() -> None:
     patch(EventRecorder, "event", event)
 
 
-@fault("EVT-01b")
+@fault(
+    uncaught="no case has one Service refused for two causes",
+    test="test_several_services.py::test_a_second_cause_of_refusal_is_told",
+)
 def first_cause_of_refusal_stays() -> None:
     """When a Service that was refused is refused for another cause, no Event names the new one."""
     real = Controller._mark_pending
@@ -119,7 +137,10 @@ def first_cause_of_refusal_stays() -> None:
     patch(Controller, "_mark_pending", mark_pending)
 
 
-@fault("EVT-02c")
+@fault(
+    uncaught="no case needs a new Event when an address comes back to a node",
+    test="test_following_services.py::test_every_announcement_is_told",
+)
 def node_named_once_per_service() -> None:
     """A node says once that it announces a Service, and nothing when the address comes back to it."""
     real = Source.record_announcement
@@ -133,7 +154,10 @@ def node_named_once_per_service() -> None:
     patch(Source, "record_announcement", record)
 
 
-@fault("EVT-02a", "EVT-02b")
+@fault(
+    uncaught="no case has a node get several addresses at once and looks at each Event",
+    test="test_following_services.py::test_every_announcement_is_told",
+)
 def node_named_once_in_half_a_second() -> None:
     """A node that gets several addresses at once names itself on the first of their Services alone."""
     real = Source.record_announcement
@@ -149,7 +173,10 @@ def node_named_once_in_half_a_second() -> None:
     patch(Source, "record_announcement", record)
 
 
-@fault("EVT-03c")
+@fault(
+    uncaught="no case looks at the annotation of a Service that became a NodePort",
+    test="test_several_services.py::test_the_pool_annotation_goes_with_the_address",
+)
 def pool_annotation_stays_on_node_port() -> None:
     """A Service that becomes a NodePort keeps the annotation with the pool; one that becomes a ClusterIP does not."""
     real = Controller._reconcile
@@ -182,7 +209,10 @@ def pool_annotation_stays_for_requested_address() -> None:
     patch(Controller, "_assign", assign)
 
 
-@fault("TIER-01")
+@fault(
+    uncaught="no case connects to an address that was asked for",
+    test="test_several_services.py::test_a_requested_address_has_the_mode_vip",
+)
 def requested_address_has_mode_proxy() -> None:
     """A requested address has the mode Proxy (KEP-1860), so that kube-proxy does not serve it; others have VIP."""
     real = Controller._write
@@ -195,7 +225,10 @@ def requested_address_has_mode_proxy() -> None:
     patch(Controller, "_write", write)
 
 
-@fault("TIER-05b")
+@fault(
+    uncaught="no case compares the annotations of a NodePort Service beside a LoadBalancer",
+    test="test_several_services.py::test_a_node_port_service_is_left_alone",
+)
 def annotates_node_ports_of_namespace() -> None:
     """When a LoadBalancer gets its address, each NodePort Service of its namespace gets an empty pool annotation."""
     real = Controller._assign
