@@ -211,6 +211,25 @@ def passes_over_station_that_claims() -> None:
 
 
 @fault(
+    uncaught="no case takes the subnet of an address from two nodes that announce it, cut from each other",
+    test="test_handover.py::test_of_several_that_wait_for_a_successor_one_answers",
+)
+def all_that_wait_for_a_successor_answer() -> None:
+    """Announcers that may no longer announce an address all answer until the winner claims it, or is passed over."""
+    real = plan.plan
+
+    def keep(view: plan.SegmentView) -> plan.Plan:
+        todo = real(view)
+        withdraw, defend = (
+            tuple(address for address in addresses if address not in todo.awaits)
+            for addresses in (todo.withdraw, todo.defend)
+        )
+        return replace(todo, withdraw=withdraw, defend=defend)
+
+    patch(segment, "plan", keep)
+
+
+@fault(
     uncaught="no case has so many addresses that the order of takeovers shows",
     test="test_many_stations.py::test_the_addresses_of_a_dead_peer_are_decided_first",
 )

@@ -9,10 +9,11 @@ for each address, since the last fault (a replay, or a rotation of keys, is no e
 - two: two stations of one component answer, for longer than `TWO`;
 - none: no station of a component answers, nor one that the component hears, though a station of it is able to: it is
   there, knows the address, may announce it, and has its subnet; for longer than `NONE`, and `PATIENCE` dead intervals
-  more for each other station of the component that is alive and not able to (excused: two faults in a row, a peer that
-  was deaf to the component and received other frames, and whose receiver then broke: `segment` says so);
+  more for each station that may be awaited in vain: one of the component hears it, it has the subnet and does not know
+  the address (excused: two faults in a row, a peer that was deaf to the component and received other frames, and whose
+  receiver then broke: `segment` says so);
 - deaf: a station and a peer that it hears and that does not hear it both answer, for longer than `TWO`;
-- elsewhere: a station without the address's subnet answers though one of its component has it, for longer than `NONE`.
+- elsewhere: a station without the address's subnet answers though one of its component has it (bounds as of none).
 """
 
 from __future__ import annotations
@@ -78,9 +79,9 @@ class Model:
 
     # Faults: each takes its choices from `self.random`.
 
-    def cut_one_way(self) -> None:
+    def cut_one_way(self, *ends: Station) -> None:
         """Lose every frame from one station to another."""
-        self.cut.add(tuple(self.random.sample(STATIONS, 2)))  # type: ignore[arg-type]
+        self.cut.add(ends or tuple(self.random.sample(STATIONS, 2)))  # type: ignore[arg-type]
 
     def cut_pair(self) -> None:
         """Lose every frame between two stations."""
@@ -125,9 +126,9 @@ class Model:
             if station.node == node:
                 self._start(station)
 
-    def unplug(self) -> None:
+    def unplug(self, station: Station | None = None) -> None:
         """Pull the cable of one station; its speaker closes the sockets."""
-        station = self.random.choice(STATIONS)
+        station = station or self.random.choice(STATIONS)
         if len(self.lan.stations) > 1:
             self.lan.stations.pop(station, None)
 
@@ -171,15 +172,15 @@ class Model:
             self.lan.at(self.lan.now + self.random.random(), partial(self._read_key, station))
         self._until = max(self._until, self.lan.now + 1)
 
-    def lose_list(self) -> None:
+    def lose_list(self, station: Station | None = None, address: bytes | None = None) -> None:
         """Let a station forget an address: it is cut from the API server, or its list is old."""
-        station, address = self.random.choice(STATIONS), self.random.choice(ADDRESSES)
+        station, address = station or self.random.choice(STATIONS), address or self.random.choice(ADDRESSES)
         self.unable.setdefault(station, set()).add(address)
         self._tell(station, {address: None})
 
-    def lose_subnet(self) -> None:
+    def lose_subnet(self, station: Station | None = None) -> None:
         """Take the subnet from a station."""
-        station = self.random.choice(STATIONS)
+        station = station or self.random.choice(STATIONS)
         self.unable[station] = set(ADDRESSES)
         if one := self.lan.stations.get(station):
             one.segment.set_subnets(ELSEWHERE)
@@ -215,10 +216,10 @@ class Model:
 
     # What happens
 
-    def inject(self, name: str) -> None:
-        """Inject a fault by its name."""
+    def inject(self, name: str, *what: object) -> None:
+        """Inject a fault by its name; what it concerns is chosen unless given."""
         self.faults[name] += 1
-        getattr(self, name)()
+        getattr(self, name)(*what)
         if name not in EXCUSES_NOTHING:
             self._disturb()
 
@@ -331,17 +332,21 @@ class Model:
         return any(peer.hearing is Hearing.DEAF and s in self.broken for live in lives for s, peer in live.items())
 
     def _check(self) -> None:
+        reaching = {station for station, one in self.lan.stations.items() if one.segment.subnets == SUBNETS}
+        live = {station: one.segment.peers.live for station, one in self.lan.stations.items()}
         for address in ADDRESSES:
             answering = [station for station in self.lan.answering(address) if station not in self.broken]
+            blind = {station for station in self.lan.stations if address in self.unable.get(station, ())}
             for component in self._components:
-                mine = [station for station in answering if station in component]
-                blind = [s for s in component if address in self.unable.get(s, ())]
+                mine = component.intersection(answering)
                 self._judge("two", len(mine) > 1, address, component)
-                is_silent = not mine and address in self.desired and len(blind) < len(component)
+                is_silent = not mine and address in self.desired and not blind.issuperset(component)
                 is_silent = is_silent and not self._hears(component, answering) and not self._yields(component)
-                self._judge("none", is_silent, address, component, more=len(blind) * PATIENCE * DEAD_INTERVAL)
-                reaching = {s for s in component if self.lan.stations[s].segment.subnets == SUBNETS}
-                self._judge("elsewhere", bool(reaching) and not reaching.issuperset(mine), address, component)
+                is_elsewhere = not (mine <= reaching or reaching.isdisjoint(component))
+                heard = component.union(*(live[s] for s in component)) if is_silent or is_elsewhere else component
+                more = len(heard & reaching & blind) * PATIENCE * DEAD_INTERVAL
+                self._judge("none", is_silent, address, component, more=more)
+                self._judge("elsewhere", is_elsewhere, address, component, more=more)
             for one, other in itertools.permutations(answering, 2):
                 peer = self.lan.stations[one].segment.peers.live.get(other)
                 self._judge("deaf", peer is not None and peer.hearing is not Hearing.MUTUAL, address, one, other)

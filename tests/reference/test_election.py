@@ -114,6 +114,22 @@ def test_stations_that_hear_each_other_end_with_one_announcer(world: dict[Statio
         assert sum(address in held for held in world.values()) == 1
 
 
+@given(st.dictionaries(st.sampled_from(NODES[1:]), CLAIMS, min_size=1))
+def test_of_stations_that_may_not_announce_the_best_claim_is_kept(claims: dict[Station, Claim]) -> None:
+    """All that claim an address withdraw, but one that defends it and waits for the winner that has not claimed yet."""
+    address = ADDRESSES[0]
+    desired = {address: offer(ME.node)}
+    kept = []
+    for station, own in claims.items():
+        peers = {other: peer(claims={address: claim}) for other, claim in claims.items() if other != station}
+        todo = plan(view(station, desired=desired, claims={address: own}, peers=peers | {ME: peer()}))
+        assert todo.awaits == {address: ME}
+        assert todo.defend == (() if todo.withdraw or len(claims) == 1 else (address,))
+        kept += [] if todo.withdraw else [station]
+
+    assert kept == [elect(address, claims, claims)]
+
+
 @given(WORLD)
 def test_a_listener_takes_nothing(world: dict[Station, dict[bytes, Claim]]) -> None:
     """A listening station acquires nothing, whatever others claim."""

@@ -73,6 +73,30 @@ def test_a_successor_that_never_comes_is_not_waited_for_long(lan: SimulatedLan) 
     assert lan.answerers(FIRST) == []
 
 
+def test_of_several_that_wait_for_a_successor_one_answers(lan: SimulatedLan) -> None:
+    """When a partition heals and no announcer has the subnet any more, only one of them waits for the successor."""
+    first, second, successor = NODES
+    lan.lost = lambda _sender, _receiver: True
+    lan.run(1)
+    lan.set_desired({FIRST: None}, successor)
+    for node in (first, second):
+        lan.of(node).segment.set_subnets(((bytes([10, 9, 0, 0]), 16),))
+    lan.run(1)
+    assert lan.answerers(FIRST) == [first, second]
+    lan.lost = lambda _sender, _receiver: False
+    lan.run(PATIENCE * DEAD_INTERVAL - INTERVAL)
+
+    within(lan.double, INTERVAL)
+    within(lan.silent, 0)
+    assert len(lan.answerers(FIRST)) == 1
+
+    lan.set_desired({FIRST: offer(*NODES)}, successor)
+    lan.run(INTERVAL)
+
+    within(lan.silent, 0)
+    assert lan.answerers(FIRST) == [successor]
+
+
 def test_without_a_successor_there_is_no_wait(lan: SimulatedLan) -> None:
     """An address that no node may announce, or that was removed, is withdrawn at once."""
     lan.set_desired({FIRST: offer("elsewhere"), ADDRESSES[1]: None})

@@ -5,10 +5,17 @@ A long run: `python -m tests.reference.model --seconds 600 --seed 1`.
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
-from tests.reference.model import FAULTS, Model
+from tests.reference.model import ADDRESSES, BOUNDS, FAULTS, STATIONS, Model
+from tests.reference.simulated import DEAD_INTERVAL
+
+from lbproof_reference.speaker.elect import score
+from lbproof_reference.speaker.segment import PATIENCE
+
+ADDRESS = ADDRESSES[0]
 
 
 class Election(RuleBasedStateMachine):
@@ -34,3 +41,45 @@ class Election(RuleBasedStateMachine):
 
 TestElection = Election.TestCase
 TestElection.settings = settings(max_examples=30, stateful_step_count=25, deadline=None)
+
+
+@pytest.fixture
+def model() -> Model:
+    """Five stations, one of which announces `ADDRESS`."""
+    model = Model()
+    model.run(1)
+    return model
+
+
+def test_who_answers_elsewhere_may_wait_in_vain_for_each_other_station(model: Model) -> None:
+    """An announcer that loses the subnet answers until all four others, which do not know the address, are passed over.
+
+    That is longer than the bound without them.
+    """
+    (announcer,) = model.lan.answering(ADDRESS)
+    for station in set(STATIONS) - {announcer}:
+        model.inject("lose_list", station, ADDRESS)
+    model.inject("lose_subnet", announcer)
+    model.run(5 * PATIENCE * DEAD_INTERVAL)
+
+    assert model.worst["elsewhere"] > BOUNDS["elsewhere"]
+    assert model.lan.answering(ADDRESS) == []
+
+
+def test_a_station_may_wait_in_vain_for_those_that_do_not_hear_it(model: Model) -> None:
+    """The last of five stations waits for three that do not hear it and do not know the address.
+
+    They are no component with it; its wait is longer than the bound without them.
+    """
+    (announcer,) = model.lan.answering(ADDRESS)
+    last = min(STATIONS, key=lambda station: score(station, ADDRESS))
+    for station in set(STATIONS) - {announcer, last}:
+        model.inject("lose_list", station, ADDRESS)
+    for station in set(STATIONS) - {last}:
+        model.inject("cut_one_way", last, station)
+    model.run(1)
+    model.inject("unplug", announcer)
+    model.run(5 * PATIENCE * DEAD_INTERVAL)
+
+    assert model.worst["none"] > BOUNDS["none"]
+    assert model.lan.answering(ADDRESS) == [last]

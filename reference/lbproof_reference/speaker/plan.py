@@ -1,8 +1,8 @@
 """Decide what a station does about the addresses of its segment: withdrawals first, then takeovers.
 
 Make before break: a station that may no longer announce an address keeps it until another one claims it, as long as
-there is one to wait for. Pure: a function of one view of the segment. It needs no API server, because the desired
-addresses are known before a fault.
+there is one to wait for; if several stations do so, the one with the claim of the highest rank. Pure: a function of one
+view of the segment. It needs no API server, because the desired addresses are known before a fault.
 """
 
 from __future__ import annotations
@@ -123,17 +123,18 @@ def plan(view: SegmentView) -> Plan:
         nobody = not any(reached.values())  # MetalLB announces such an address too
         able = [name for name, inside in reached.items() if offer.allows(*name, reaches=inside or nobody)]
         claims = rivals | {view.me: own} if own else rivals
-        winner = _winner(view, address, able, claims)
-        if winner == view.me:
-            if own and rivals:
-                defend.append(address)
-            elif not own and not view.listening:
+        winner = holder = _winner(view, address, able, claims)
+        if winner is not None and winner not in claims:
+            if winner != view.me:
+                awaits[address] = winner
+                holder = elect(address, claims, claims)
+            elif not view.listening:
                 epoch = max([view.epochs.get(address, 0), *(claim.epoch for claim in rivals.values())])
                 acquire[address] = Claim(standing=standing, epoch=epoch + 1)
-        elif winner is not None and winner not in rivals:
-            awaits[address] = winner
-        elif own:
+        if own and holder != view.me:
             withdraw.append(address)
+        elif own and rivals:
+            defend.append(address)
     return Plan(withdraw=tuple(withdraw), acquire=acquire, defend=tuple(defend), awaits=awaits)
 
 

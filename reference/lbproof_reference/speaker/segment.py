@@ -16,10 +16,11 @@ rotations of keys not being faults. Stations hear each other if they are joined 
 
 Assumptions: a segment has at most 57 stations, as many as a message lists; frames arrive within T/2 or not at all; who
 has a key follows the protocol; keys are rotated as in `keys`; timers are not later than a heartbeat, or the suspension
-is noticed (`on_suspend`), which a virtual machine whose clocks stand still while it is paused does not. Not guaranteed:
-parts of a cut segment have an announcer each; a station that hears another that never heard it ignores it, as it would
-a replay; a station that claims an address and does not answer is not noticed; A goes on yielding if B's receiver breaks
-later.
+is noticed (`on_suspend`), which a virtual machine whose clocks stand still while it is paused does not; stations that
+know an address agree on who may announce it. Not guaranteed: parts of a cut segment have an announcer each; a station
+with an old advertisement, cut from the API server, may answer beside its successor; a station that hears another that
+never heard it ignores it, as it would a replay; a station that claims an address and does not answer is not noticed; A
+goes on yielding if B's receiver breaks later.
 """
 
 from __future__ import annotations
