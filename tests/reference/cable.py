@@ -14,6 +14,7 @@ from tests.reference.polling import until
 from lbproof_reference import frames
 from lbproof_reference.frames import BROADCAST, ETH_P_HEARTBEAT, ETHERNET, REQUEST, ArpFrame
 from lbproof_reference.speaker import loop
+from lbproof_reference.speaker.elect import Station
 from lbproof_reference.speaker.keys import Keyring
 from lbproof_reference.speaker.links import Link
 from lbproof_reference.speaker.plan import Allowed, Offer
@@ -113,9 +114,14 @@ class Cable:
         return [name for name, one in self.speakers.items() if one.is_open and address in one.segment.claims]
 
     async def owner(self, address: bytes) -> str:
-        """Wait until exactly one node claims an address; return it."""
-        await until(lambda: len(self.owners(address)) == 1)
+        """Wait until exactly one node claims an address and all others know it; return it."""
+        await until(lambda: len(self.owners(address)) == 1 and self._is_known(address, self.owners(address)[0]))
         return self.owners(address)[0]
+
+    def _is_known(self, address: bytes, owner: str) -> bool:
+        station = Station(owner, "eth0")
+        peers = [one.segment.peers.live for name, one in self.speakers.items() if name != owner]
+        return all(station in live and address in live[station].claims for live in peers)
 
     async def replies(
         self, address: bytes, *, to: bytes = BROADCAST, mac: bytes = CLIENT, sender: bytes = CLIENT_ADDRESS
