@@ -72,7 +72,7 @@ These names stand for several: claiming one claims all of them, and a requiremen
 
 Named waits. An adapter or the operator (`--budget`) may take another than the default, up to the ceiling. Where
 something else than the implementation may be late, a wait that is exceeded is an `error`. What is watched for is
-watched at least as long as the slowest wait for the opposite in the run.
+watched at least as long as the slowest wait for the opposite so far in the same lab.
 
 {budgets}
 """

@@ -6,7 +6,6 @@ not made again. A line is written at once and last, after the raw samples.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from dataclasses import asdict, dataclass, field
@@ -17,8 +16,9 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from lbproof.files import not_plain, point, write_whole
-from lbproof.report.text import printable
+from lbproof.report.folder import SUMS, manifest
 from lbproof.spec import BadOption
+from lbproof.text import printable
 from lbproof.witnesses.clock import Clock
 
 if TYPE_CHECKING:
@@ -178,10 +178,7 @@ class ResultStore:
 
     def seal(self) -> None:
         """Write SHA256SUMS over all that the folder holds (`sha256sum -c` reads it)."""
-        sums = self.folder / "SHA256SUMS"
-        files = sorted(path for path in self.folder.rglob("*") if path.is_file() and path != sums)
-        lines = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(self.folder)}" for path in files]
-        write_whole(sums, "\n".join(lines) + "\n")
+        write_whole(self.folder / SUMS, manifest(self.folder))
 
 
 def _read_trial(row: Mapping[str, Any]) -> Trial:
@@ -189,6 +186,8 @@ def _read_trial(row: Mapping[str, Any]) -> Trial:
     texts = [*row["step"].values(), *row["marks"], *row["values"], row.get("raw", "")]
     if not all(text.isprintable() for text in map(str, texts)):
         raise ValueError("a name or a mark has characters that are not printable")
+    if (raw := row.get("raw", "")) != Path(raw).name:
+        raise ValueError(f"{raw} is not the name of a file")
     rest = {key: value for key, value in row.items() if key not in {"step", "marks", "clocks"}}
     clocks = {vantage: Clock(**clock) for vantage, clock in row.get("clocks", {}).items()}
     return Trial(id=TrialId(**row["step"]), warnings=tuple(row["marks"]), clocks=clocks, **rest)

@@ -84,7 +84,9 @@ def assigns_from_exhausted_pool() -> None:
             return real(self, request)
         except allocate.AllocationError:
             address_range, _ = self._index[0]
-            return ip_from_int(address_range.family, address_range.first)
+            first = ip_from_int(address_range.family, address_range.first)
+            self.holder.pop(first, None)
+            return first
 
     patch(allocate.Allocator, "_allocate_any", allocate_any)
 

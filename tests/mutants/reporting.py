@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 from tests.mutants.mutant import fault, patch
@@ -39,8 +40,8 @@ def no_event_for_announcement() -> None:
     """A speaker acquires an address without an Event."""
     real = speaker.Speaker.__init__
 
-    def init(self: speaker.Speaker, **kwargs: Any) -> None:  # noqa: ANN401
-        real(self, **(kwargs | {"on_acquired": lambda _service: None}))
+    def init(self: speaker.Speaker, config: speaker.Config) -> None:
+        real(self, dataclasses.replace(config, on_acquired=lambda _service: None))
 
     patch(speaker.Speaker, "__init__", init)
 

@@ -3,53 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
+from tests.reference.controlled import ADVERTISEMENTS, POOLS, controlled, events, pool, service, shown
 from tests.reference.fake_api import FakeApi, status_error
 from tests.reference.polling import until
 
-from lbproof_reference.controller.loop import Controller
 from lbproof_reference.controller.status import valid_condition
-from lbproof_reference.kube import SERVICES, metallb_path
+from lbproof_reference.kube import SERVICES
 from lbproof_reference.retained import RECORD, read_record
 from lbproof_reference.services import ALLOCATED, FROM_POOL
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-POOLS, ADVERTISEMENTS = metallb_path("ipaddresspools"), metallb_path("l2advertisements")
-
-
-def service(name: str, **spec: Any) -> dict[str, Any]:  # noqa: ANN401 - fields of a ServiceSpec
-    """Return a Service of type LoadBalancer."""
-    meta = {"name": name, "namespace": "ns", "uid": f"uid-{name}", "creationTimestamp": name}
-    return {"metadata": meta, "spec": {"type": "LoadBalancer", **spec}}
-
-
-def pool(name: str, *addresses: str, **spec: Any) -> dict[str, Any]:  # noqa: ANN401 - fields of the spec
-    """Return an IPAddressPool in the controller's namespace."""
-    meta = {"name": name, "namespace": "metallb-system", "uid": name, "generation": 1}
-    return {"metadata": meta, "spec": {"addresses": list(addresses), **spec}}
-
-
-def shown(api: FakeApi, name: str) -> list[str]:
-    """Return the addresses in a Service's status."""
-    status = api.objects[SERVICES][f"ns/{name}"].get("status", {})
-    return [entry["ip"] for entry in status.get("loadBalancer", {}).get("ingress") or []]
-
-
-@asynccontextmanager
-async def controlled(api: FakeApi) -> AsyncIterator[asyncio.Task[None]]:
-    """Run a controller; it must not end by itself."""
-    work = asyncio.create_task(Controller(api, lb_class=None, namespace="metallb-system").run())
-    yield work
-    assert not work.done(), work
-    work.cancel()
-    with suppress(asyncio.CancelledError):
-        await work
 
 
 def test_an_address_is_given_on_only_after_the_former_status_was_written() -> None:
@@ -173,13 +138,6 @@ def test_a_secret_that_was_deleted_is_created_again(monkeypatch: pytest.MonkeyPa
             await until(lambda: created() >= 2)
 
     asyncio.run(start())
-
-
-def events(api: FakeApi, reason: str) -> list[tuple[str, str, str]]:
-    """Return kind and name of the object, and the message, of the Events with that reason."""
-    made = [body for method, path, body in api.written if method == "POST" and path.endswith("/events")]
-    about = [(body["involvedObject"], body) for body in made if body["reason"] == reason]
-    return [(what["kind"], what["name"], body["message"]) for what, body in about]
 
 
 def test_an_advertisement_that_cannot_be_read_is_told() -> None:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import re
-from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lxml import etree
-from tests.report import contrast
 from tests.report.counts import ALL
 
 from lbproof.report import html, model, pictures, svg
@@ -273,124 +271,6 @@ def test_long_calm_is_thinned_and_loss_never(begin: Callable[..., Story]) -> Non
     assert len(spots(picture, "answer")) <= 2000
 
 
-# --- the exchange
-
-
-def table(source: str) -> list[str]:
-    """The rows of the first exchange, and what is written below it."""
-    start = source.index("ARP at the client")
-    return source[start : source.index("</details>", start)].split("<tr")[2:]
-
-
-def times(source: str) -> list[float]:
-    """When the frames of the first exchange were heard."""
-    return [float(at) for at in re.findall(r'<td class="num">([+-][\d.]+) s</td>', "".join(table(source)))]
-
-
-def page_of(begin: Callable[..., Story], frames: list[dict[str, Any]], *, fault: float | None = None) -> str:
-    """The page of a run with an exchange, and perhaps with a fault in its case."""
-    story = begin("L2-01")
-    if fault is not None:
-        story.fault("L2-01", fault, fault + 1)
-    story.add("evidence", case="L2-01", kind="pcap", title="Frames", path="evidence/L2-01/client.pcap")
-    return html.of(model.of_events(story.exchange("L2-01", frames).judged("L2-01", "failed", reason="two").rows))
-
-
-def asked(arp: Frames, seconds: int, *, second_from: int | None = None) -> list[dict[str, Any]]:
-    """A request and an answer each second from 100 s on; from a second on, another node answers too."""
-    frames = []
-    for n in range(seconds):
-        frames += [arp.request(100.0 + n), arp.reply(100.1 + n, arp.first)]
-        if second_from is not None and n >= second_from:
-            frames.append(arp.reply(100.2 + n, arp.second))
-    return frames
-
-
-def test_a_short_exchange_is_shown_whole(begin: Callable[..., Story], arp: Frames) -> None:
-    """As many frames as there is room for need no remark."""
-    source = page_of(begin, asked(arp, 12))
-
-    assert len(times(source)) == 24
-    assert "frames are shown" not in source
-
-
-def test_a_long_exchange_is_shown_where_a_second_node_answers(begin: Callable[..., Story], arp: Frames) -> None:
-    """The moment that the verdict rests on is in the middle, and where the rest is stands below."""
-    source = page_of(begin, asked(arp, 100, second_from=50), fault=110.0)
-
-    shown = times(source)
-    assert len(shown) == 24
-    assert shown[12] == pytest.approx(50.2)
-    assert shown[0] == pytest.approx(45.0)
-    assert "contested" in table(source)[12]
-    assert (
-        "24 of 250 frames are shown, around the first moment at which a second hardware address answers for the "
-        'same address; all are in <a href="./evidence/L2-01/client.pcap">the capture</a> and in '
-        '<a href="events.ndjson">events.ndjson</a>.'
-    ) in source
-
-
-def test_a_long_exchange_of_one_node_is_shown_around_the_fault(begin: Callable[..., Story], arp: Frames) -> None:
-    """Nobody contradicted, so what was done to the lab is what a reader looks for."""
-    source = page_of(begin, asked(arp, 100), fault=160.05)
-
-    assert times(source)[12] == pytest.approx(60.1)
-    assert "24 of 200 frames are shown, around the fault;" in source
-
-
-def test_a_long_exchange_without_a_fault_is_shown_from_its_beginning(begin: Callable[..., Story], arp: Frames) -> None:
-    """There is no moment to prefer."""
-    source = page_of(begin, asked(arp, 100))
-
-    assert times(source)[0] == 0.0
-    assert "24 of 200 frames are shown, from the first frame on;" in source
-
-
-@pytest.mark.parametrize("second_from", [0, 99])
-def test_at_either_end_of_an_exchange_there_are_as_many_rows(
-    begin: Callable[..., Story], arp: Frames, second_from: int
-) -> None:
-    """The window is moved, not cut."""
-    source = page_of(begin, asked(arp, 100, second_from=second_from))
-
-    shown = times(source)
-    assert len(shown) == 24
-    assert pytest.approx(second_from + 0.2) in shown
-    assert all(earlier < later for earlier, later in pairwise(shown))
-
-
-def test_other_addresses_are_no_contradiction(begin: Callable[..., Story], arp: Frames) -> None:
-    """Two nodes that answer for an address each agree, and a client that asks speaks for nobody."""
-    frames = [arp.reply(1.0 + n, arp.first if n % 2 else arp.second, f"10.0.0.{n % 2}") for n in range(60)]
-    frames += [arp.request(70.0 + n) | {"sender_mac": arp.first} for n in range(5)]
-
-    source = page_of(begin, frames)
-
-    assert "from the first frame on;" in source
-    assert "contested" not in "".join(table(source))
-
-
-def test_a_gratuitous_announcement_is_an_answer_too(begin: Callable[..., Story], arp: Frames) -> None:
-    """Who tells all that an address is its own speaks for it, asked or not."""
-    frames = asked(arp, 40)
-    frames.insert(60, arp.request(130.05) | {"sender_mac": arp.second, "sender_ip": "192.168.172.170"})
-
-    source = page_of(begin, frames)
-
-    assert "around the first moment at which a second hardware address answers" in source
-    assert "announces 192.168.172.170 to all" in table(source)[12]
-
-
-def test_without_a_capture_only_the_events_are_named(begin: Callable[..., Story], arp: Frames) -> None:
-    """No link leads to a file that is not there."""
-    story = begin("L2-01").exchange("L2-01", asked(arp, 40)).judged("L2-01", "failed", reason="x")
-
-    source = html.of(model.of_events(story.rows))
-
-    assert 'all are in <a href="events.ndjson">events.ndjson</a>.' in source
-    assert "the capture</a>" not in source
-
-
 def test_every_shown_number_is_a_number(each: Sample) -> None:
     """No picture holds a NaN or an infinity, whatever the times were."""
     for value in re.findall(r' (?:x|y|x1|x2|y1|y2|cx|cy|width|height)="([^"]*)"', html.of(model.read(each.folder))):
@@ -414,91 +294,3 @@ def test_a_profile_whose_features_are_not_claimed_is_said_in_the_headline(
 
     assert "Not conformant" in told.text
     assert "profile layer2 requires features that are not claimed: l2, pool (" in told.text
-
-
-# --- what a reader sees
-
-
-@pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])
-def test_every_text_has_contrast(sample: Callable[[str], Sample], scheme: int) -> None:
-    """At least 4.5 (WCAG 2.2, 1.4.3) on each ground that it stands on."""
-    source = html.of(model.read(sample("passed").folder))
-    colours = contrast.colours(source)[scheme]
-    tones = ("passed", "failed", "error", "untestable", "quiet")
-    pairs = [(text, ground) for text in (*tones, "ink", "soft", "blue", "fault-ink") for ground in ("page", "card")]
-    pairs += [(tone, f"{tone}-bg") for tone in tones] + [("blue", "quiet-bg"), ("ink", "code"), ("ink", "failed-bg")]
-
-    assert contrast.poor(colours, pairs) == {}
-
-
-def _many(begin: Callable[..., Story], arp: Frames) -> Story:
-    """28 cases fail because no Service is given an address, a MAY among them; one is an error."""
-    ids = [case for requirement in REQUIREMENTS.values() for case in requirement.case_ids]
-    chosen = ["L2-03", *(case for case in ids if case != "L2-03")][:29]
-    story = begin(*chosen, implementation="acme", command=["lbproof", "run", "--implementation", "acme_lb:Acme", "L2"])
-    for number, case in enumerate(chosen[:28]):
-        story.exchange(case, [arp.request(9.0 + number)])
-        name = f"lbproof-{case.lower()}/web-{number}"
-        story.judged(
-            case,
-            "failed",
-            reason=f"{name} is given an address: not within 5 s",
-            expected=f"{name} is given an address",
-            observed=f"after 0.0{number % 10} s nothing",
-        )
-    story.judged(chosen[28], "error", reason="before the check: 'x'", traceback="Traceback")
-    return story.ended(Conclusion.NOT_CONFORMANT)
-
-
-def test_failures_of_one_cause_are_one_group(
-    begin: Callable[..., Story], arp: Frames, page: Callable[[str], Page]
-) -> None:
-    """The overview first, then one open card with its frames; MUST before MAY, failures before errors."""
-    run = model.of_events(_many(begin, arp).rows)
-    source = html.of(run)
-    told = page(source)
-
-    assert source.index("<h2>Overview</h2>") < source.index("<h2>Failures and errors</h2>")
-    assert "✗ 28 cases failed" in told.text
-    trouble = source[source.index("<h2>Failures and errors</h2>") :].partition("<h2>")[2].partition("<h2>")[0]
-    assert "27 more" in told.text
-    assert trouble.count("<section") == 2
-    assert trouble.count('<details class="card failed" open>') == 1
-    assert trouble.count('<details class="fold" open>') == 1
-    cards = re.findall(r'<details class="card (\w+)".*?<span class="time">(\w+)</span>', trouble, re.DOTALL)
-    assert cards == sorted(cards, key=lambda card: (card[0] == "error", ["MUST", "SHOULD", "MAY"].index(card[1])))
-    assert ("failed", "MAY") in cards
-
-
-def test_each_failure_has_its_command(begin: Callable[..., Story], arp: Frames, page: Callable[[str], Page]) -> None:
-    """With the options that can change its verdict, and without those that chose the cases."""
-    told = page(html.of(model.of_events(_many(begin, arp).rows)))
-
-    assert "lbproof run POOL-01 --implementation acme_lb:Acme" in told.text
-    assert told.text.count("--implementation acme_lb:Acme") == 2 * 29 + 1
-
-
-def test_a_text_is_told_once(sample: Callable[[str], Sample], page: Callable[[str], Page]) -> None:
-    """What was expected is a part of the reason of a wait that failed."""
-    told = page(html.of(model.read(sample("failed").folder)))
-    first = told.text[told.text.index("Failures and errors") :].partition("Outages seen")[0]
-
-    assert first.count("one node answers for 192.168.172.170") == 1
-
-
-def test_no_value_is_shown_as_python_writes_it(begin: Callable[..., Story], page: Callable[[str], Page]) -> None:
-    """Lists, tables and nothing are in words."""
-    value = {"answers": {"02:00:00:00:00:01": 3}, "nodes": ["w01", "w02"], "lost": None, "late": [], "calm": False}
-    story = begin("L2-01").add("saw", case="L2-01", witness="arp", what="3 requests", value=value).judged("L2-01")
-
-    assert page(html.of(model.of_events(story.rows))).rows[1][2] == (
-        "answers: 02:00:00:00:00:01: 3, nodes: (w01, w02), lost: nothing, late: nothing, calm: no"
-    )
-
-
-def test_the_colours_of_a_timeline_are_named(sample: Callable[[str], Sample], page: Callable[[str], Page]) -> None:
-    """Below each picture."""
-    told = page(html.of(model.read(sample("failed").folder)))
-
-    for words in ("answered", "not answered", "outage", "fault"):
-        assert words in told.text.partition("Failures and errors")[2]

@@ -6,7 +6,8 @@ from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 
 import pytest
 
-from lbproof.spec.families import Family, family_of, host_port, plain
+from lbproof.spec.families import Family, family_of, host_port
+from lbproof.text import words
 
 V4, V6 = IPv4Address("192.0.2.1"), IPv6Address("2001:db8::1")
 
@@ -27,5 +28,5 @@ def test_addresses_in_a_value_become_text() -> None:
     """In lists and mappings too; what is no address stays what it is."""
     seen = {V4: [V6, 3], "held": (ip_address("192.0.2.2"), None), "nothing": set()}
 
-    assert plain(seen) == {"192.0.2.1": ["2001:db8::1", 3], "held": ("192.0.2.2", None), "nothing": set()}
-    assert str(plain([V4])) == "['192.0.2.1']"
+    assert words(seen) == "192.0.2.1: (2001:db8::1, 3), held: (192.0.2.2, nothing), nothing: nothing"
+    assert words([V4]) == "192.0.2.1"

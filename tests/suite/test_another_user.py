@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ from lbproof.lab import registry
 from lbproof.lab.base import Topology
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 ROOT = Path(__file__).parents[2]
 NOBODY = "65534"
@@ -39,6 +40,7 @@ exec setpriv --reuid=$NOBODY --regid=$NOBODY --clear-groups env HOME="$FOLDER" "
 """Shell script for a mount namespace: the interpreter and the packages are reachable, though below a home of root's."""
 COMMAND = """
 import sys
+import tempfile
 from pathlib import Path
 from lbproof.lab import registry
 from lbproof.run import cli
@@ -53,11 +55,16 @@ def _hidden(path: Path) -> bool:
 
 
 @pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """A folder that every user may enter; each start of pytest closes its own to other users."""
+    with tempfile.TemporaryDirectory(prefix="lbproof-test-") as made:
+        Path(made).chmod(0o755)
+        yield Path(made)
+
+
+@pytest.fixture
 def nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., subprocess.CompletedProcess[str]]:
     """The command as `nobody`, in a folder that it can write, beside root's lab `mine` and root's folder `secret`."""
-    for folder in (tmp_path, *tmp_path.parents):
-        if folder.stat().st_uid == os.getuid() and folder != Path("/") and folder.stat().st_mode & 0o77 == 0:
-            folder.chmod(0o711)
     (tmp_path / "home").mkdir()
     os.chown(tmp_path / "home", int(NOBODY), int(NOBODY))
     (tmp_path / "secret").mkdir(mode=0o700)

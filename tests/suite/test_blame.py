@@ -7,6 +7,8 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tests.suite.sources import FAILS, HEAD, PASSES
+
 from lbproof import checks
 from lbproof.report import verify
 from lbproof.spec import BUDGETS
@@ -16,9 +18,6 @@ if TYPE_CHECKING:
 
     from tests.suite.conftest import Run
 
-HEAD = "from lbproof.context import proves\n"
-PASSES = HEAD + '@proves("POOL-01")\ndef test_passes(check): pass\n'
-FAILS = PASSES + '@proves("L2-01")\ndef test_fails(check): assert 1 == 2, "two nodes answer"\n'
 LATE = (
     HEAD
     + """
@@ -68,7 +67,7 @@ def test_a_failure_says_which_line_of_its_check_failed(run: Callable[..., Run]) 
 
     rows = [json.loads(line) for line in (done.directory / "events.ndjson").read_text().splitlines()]
     where = {row["case"]: row["where"] for row in rows if row.get("where")}
-    assert where["L2-01"] == 'test_fake.py:5: def test_fails(check): assert 1 == 2, "two nodes answer"'
+    assert where["L2-01"] == 'test_fake.py:6: def test_fails(check): assert 1 == 2, "two nodes answer"'
     assert where["L2-06"].endswith('what="w01 answers", budget="announced")')
     assert set(where) == {"L2-01", "L2-06"}
 

@@ -13,7 +13,7 @@ from tests.suite.fake_cluster import FakeCluster
 
 from lbproof import checks
 from lbproof.adapters.reference import Reference
-from lbproof.context import CheckContext, RunContext
+from lbproof.context import CannotShow, CheckContext, RunContext
 from lbproof.lab.base import Segment
 from lbproof.witnesses.journal import Journal
 from lbproof.witnesses.wait import ConsistentlyFailed, Waiter
@@ -79,7 +79,7 @@ def on(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[str], bool]], Che
             cluster=SlowController(gives).kube,
             adapter=Reference(),
             journal=journal,
-            waiter=Waiter(journal, {"stays_pending": 0.02}),
+            waiter=Waiter(journal, {"stays_pending": 0.02, "address_assigned": 2}),
             programs={},
             claimed=frozenset({"core", "pool", "class", "auto-assign", "pool-select", "explicit-ip-annotation"}),
         )
@@ -141,3 +141,14 @@ def test_a_slow_controller_is_seen_to_do_what_it_must_not(
     with pytest.raises(ConsistentlyFailed, match="stays Pending"):
         check(on(lambda _: True))
     check(on(lambda name: left_alone not in name))
+
+
+@pytest.mark.parametrize("case", ["REQ-02", "ARTICLE-08"])
+def test_a_control_that_is_not_served_blames_nobody(
+    on: Callable[[Callable[[str], bool]], CheckContext], case: str
+) -> None:
+    """Another requirement judges whether a Service is given an address."""
+    left_alone, check = CHECKS[case]
+
+    with pytest.raises(CannotShow, match="control-1 is given an address"):
+        check(on(lambda name: left_alone not in name and "control" not in name))

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import subprocess
 import sys
+import threading
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
 
 import click
 import pytest
 from click.testing import CliRunner
-from tests.suite.test_command import FAILS, HEAD, PASSES
+from tests.suite.sources import FAILS, HEAD, PASSES
 
 from lbproof.environment import VARIABLES
 from lbproof.lab import registry
@@ -206,6 +208,17 @@ def test_a_lab_in_use_is_told_with_its_user(lab: str) -> None:
     assert registry.find(lab).user == 0
     with registry.reserved(lab):
         pass
+
+
+def test_who_lists_labs_keeps_nobody_from_using_one(lab: str) -> None:
+    """The lock that a reader has for a moment is waited for."""
+    with (registry.directory(lab) / "user").open("a+") as file:
+        fcntl.flock(file, fcntl.LOCK_SH)
+        reader = threading.Timer(0.1, fcntl.flock, [file, fcntl.LOCK_UN])
+        reader.start()
+        with registry.reserved(lab):
+            assert registry.find(lab).user == os.getpid()
+        reader.join()
 
 
 def test_a_run_that_dies_leaves_its_lab_free(lab: str) -> None:

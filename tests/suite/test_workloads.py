@@ -17,7 +17,7 @@ from lbproof.lab.base import Capability
 from lbproof.run.adapter_check import example_site
 from lbproof.spec import Untestable
 from lbproof.witnesses.journal import Journal
-from lbproof.witnesses.wait import EventuallyFailed, Waiter
+from lbproof.witnesses.wait import EventuallyFailed, Violation, Waiter
 
 if TYPE_CHECKING:
     from lbproof.lab.base import Lab
@@ -139,6 +139,32 @@ def test_static_pods_are_restarted_by_killing_them() -> None:
     with pytest.raises(CannotShow) as caught:
         of(cluster, workload("StaticPod"), able=False).restart(WorkloadRole.CONTROLLER)
     assert caught.value.reason is Untestable.NO_SUCH_FAULT
+
+
+@pytest.mark.parametrize("ended", [0, 3])
+def test_containers_that_end_after_a_restart_are_the_implementation_s_fault(ended: int) -> None:
+    """Pods that are merely late are not: their image, their node or Kubernetes may be."""
+
+    class Replacing(FakeCluster):
+        """A cluster that makes a new pod for a deleted one, which does not become ready."""
+
+        def discard(self, path: str) -> None:
+            super().discard(path)
+            pod(self, "acme-2", ready=False)
+            status = self.objects["/api/v1/namespaces/acme/pods/acme-2"]["status"]
+            status["containerStatuses"] = [{"restartCount": ended}]
+
+    cluster = Replacing()
+    spec, status = READY["DaemonSet"]
+    controlled(cluster, "DaemonSet", spec, status | {"numberReady": 0})
+    pod(cluster, "acme-1")
+
+    with pytest.raises(Violation) as caught:
+        of(cluster, workload()).restart(WorkloadRole.CONTROLLER)
+
+    if ended:
+        assert str(caught.value) == "containers have ended after a restart: acme/acme-2 on w01 (3 times)"
+    assert isinstance(caught.value, EventuallyFailed) == (not ended)
 
 
 @pytest.mark.parametrize("kinds", [["DaemonSet", "DaemonSet"], ["StatefulSet"]], ids=str)

@@ -14,16 +14,18 @@ from typing import TYPE_CHECKING, Any
 
 from lbproof.adapters.base import AddressRange, PoolSpec
 from lbproof.context import manifests
+from lbproof.context.cannot import CannotShow
 from lbproof.context.objects import Pool, Service
 from lbproof.context.observations import Observations
 from lbproof.context.run import NAMESPACE, RunContext
 from lbproof.context.undo import Undo
 from lbproof.lab.base import Capability
+from lbproof.spec import Untestable
 from lbproof.spec.families import Family, family_of
 from lbproof.witnesses import neighbour
 from lbproof.witnesses.capture import Capture
 from lbproof.witnesses.stream import ProbeError
-from lbproof.witnesses.wait import EventuallyFailed
+from lbproof.witnesses.wait import EventuallyFailed, Violation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -152,7 +154,16 @@ class CheckContext(Observations):
         be left alone, so that the watch that follows is no watch of an implementation that has seen nothing yet.
         """
         self._controls += 1
-        return self.assigned(self.service(f"control-{self._controls}", **fields))
+        with self.precondition():
+            return self.assigned(self.service(f"control-{self._controls}", **fields))
+
+    @contextmanager
+    def precondition(self) -> Iterator[None]:
+        """Do something that the check needs and that another requirement judges. Raises `CannotShow` when it fails."""
+        try:
+            yield
+        except Violation as error:
+            raise CannotShow(Untestable.NOT_PROVOKED, str(error)) from error
 
     def control_apart(self) -> None:
         """Run a control where no address is free, by a pool for the Services that ask for it or for its address.

@@ -150,14 +150,17 @@ class Observations:
         """Map hardware addresses to node names."""
         return {node.mac: node.name for node in self.lab.nodes}
 
-    def replies(self, address: IPAddress, *, count: int = 1, wait: float = 0.0) -> list[neighbour.Reply]:
+    def replies(self, address: IPAddress, *, count: int = 1, wait: float | None = None) -> list[neighbour.Reply]:
         """Ask for an address by ARP or NDP `count` times; return the replies, each awaited by the budget `arp_answer`.
 
         `wait`: another time in seconds that replies are awaited.
         """
-        return neighbour.ask(self.client, address, wait=wait or self.wait.budget("arp_answer"), count=count)
+        return neighbour.ask(self.client, address, wait=self._reply_timeout(wait), count=count)
 
-    def answerers(self, address: IPAddress, *, wait: float = 0.0) -> set[str]:
+    def _reply_timeout(self, wait: float | None) -> float:
+        return self.wait.budget("arp_answer") if wait is None else wait
+
+    def answerers(self, address: IPAddress, *, wait: float | None = None) -> set[str]:
         """Ask for an address once; return the names of the nodes that reply, or the MAC of any other host."""
         names = self.mac_names()
         return {names.get(answer.mac, answer.mac) for answer in self.replies(address, wait=wait)}
@@ -197,9 +200,9 @@ class Observations:
             budget="stays_silent",
         )
 
-    def _sweep(self, addresses: Sequence[IPAddress], *, wait: float = 0.0) -> dict[IPAddress, list[str]]:
+    def _sweep(self, addresses: Sequence[IPAddress], *, wait: float | None = None) -> dict[IPAddress, list[str]]:
         names = self.mac_names()
-        found = neighbour.sweep(self.client, addresses, wait=wait or self.wait.budget("arp_answer"))
+        found = neighbour.sweep(self.client, addresses, wait=self._reply_timeout(wait))
         return {address: sorted(names.get(mac, mac) for mac in macs) for address, macs in found.items() if macs}
 
     def serves(
@@ -220,8 +223,7 @@ class Observations:
             lambda: {port: http.connects(vantage, address, port, timeout=_HANDSHAKE) for port in ports},
             lambda seen: "open" not in seen.values(),
             what=f"{vantage.name} gets no connection to {address}, port {' or '.join(map(str, ports))}",
-            budget="stays_silent",
-            follows="serves",
+            budget="stays_unserved",
         )
 
     def ask_pod_or_why(self, vantage: Vantage, address: IPAddress, port: int = 80) -> str:

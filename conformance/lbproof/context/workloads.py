@@ -10,6 +10,8 @@ from lbproof.context.cannot import CannotShow
 from lbproof.lab.base import Capability
 from lbproof.lab.common.conditions import is_ready
 from lbproof.spec import Untestable
+from lbproof.text import words
+from lbproof.witnesses.wait import EventuallyFailed, Violation
 
 if TYPE_CHECKING:
     from lbproof.adapters.base import Adapter, Object, Workload, WorkloadRole
@@ -74,11 +76,11 @@ class Workloads:
             if pod["status"].get("phase") == "Running" and "deletionTimestamp" not in pod["metadata"]
         ]
 
-    def ended(self) -> list[str]:
-        """Return `namespace/pod on node (times)` of each pod in which containers have ended."""
+    def ended(self, *workloads: Workload) -> list[str]:
+        """Return `namespace/pod on node (times)` of each pod, by default of all workloads, whose containers ended."""
         return [
             f"{workload.namespace}/{_name(pod)} on {pod['spec'].get('nodeName')} ({_restarts(pod)} times)"
-            for workload in self.all
+            for workload in workloads or self.all
             for pod in self._pods(workload)
             if _restarts(pod)
         ]
@@ -94,12 +96,19 @@ class Workloads:
         """Replace every pod with a role, as an upgrade does, and wait until the new ones are ready.
 
         Static pods cannot be replaced by the API: their processes are killed, and their kubelet starts them again.
+        Raises `Violation` when containers of new pods have ended.
         """
         workloads = self.of(role)
         for workload in workloads:
             restart = self._kill if workload.kind == "StaticPod" else self._delete
             restart(workload)
-        self.rolled_out(*workloads)
+        try:
+            self.rolled_out(*workloads)
+        except EventuallyFailed as error:
+            replaced = [workload for workload in workloads if workload.kind != "StaticPod"]
+            if replaced and (ended := self.ended(*replaced)):
+                raise Violation(f"containers have ended after a restart: {words(ended)}") from error
+            raise
 
     def _delete(self, workload: Workload) -> None:
         paths = [f"/api/v1/namespaces/{workload.namespace}/pods/{_name(pod)}" for pod in self._pods(workload)]

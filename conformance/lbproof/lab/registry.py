@@ -12,11 +12,12 @@ import json
 import os
 import re
 import shutil
+import threading
 import time
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from lbproof.files import write_whole
 from lbproof.lab.base import LabError, Topology
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
 
 ROOT = Path("/run/lbproof/labs")
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?")
+
+
+_READERS = 0.5
+"""Seconds for which the lock of a reservation is tried: whoever lists labs takes it for a moment."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,16 +122,25 @@ def reserved(name: str) -> Iterator[None]:
     """
     info = find(name)
     with (info.directory / "user").open("a+", encoding="ascii") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise LabError(
-                f"lab {name} is in use by another run (process {_user(info.directory)}): wait for it, or boot another"
-            ) from None
+        until = time.monotonic() + _READERS
+        while not _locked(file):
+            if time.monotonic() > until:
+                who = f"process {_user(info.directory)}"
+                raise LabError(f"lab {name} is in use by another run ({who}): wait for it, or boot another")
+            threading.Event().wait(0.02)
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
         yield
+
+
+def _locked(file: IO[str]) -> bool:
+    """Take the lock of a reservation, unless another process has it."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _user(state: Path) -> int:

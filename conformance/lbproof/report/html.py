@@ -10,10 +10,10 @@ from urllib.parse import quote
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from lbproof.report import causes, pictures, replay, terminal
-from lbproof.report.text import words
+from lbproof.report import failure_groups, pictures, replay, terminal
 from lbproof.spec import AREAS, Conclusion, Level, Verdict
 from lbproof.spec.requirements import of_case
+from lbproof.text import words
 
 if TYPE_CHECKING:
     from lbproof.report.model import Case, Run
@@ -57,8 +57,8 @@ def of(run: Run) -> str:
             (level, *run.levels()[level], terminal.LEVEL_TEXTS[level]) for level in Level if run.levels()[level][1]
         ],
         shares=[(verdict, count, count / total * 100) for verdict, count in counts.items() if count],
-        causes=causes.causes(run),
-        level=causes.level,
+        failure_groups=failure_groups.group_failures(run),
+        level=failure_groups.level,
         replay=lambda case: replay.command(run.started, case.id),
         story=lambda case: terminal.story(case.reason, case.expected, case.observed),
         requirement=lambda case: of_case(case.id).id,

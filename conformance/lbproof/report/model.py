@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NotRequired, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from lbproof.files import not_plain
-from lbproof.report.text import printable
 from lbproof.spec import (
     AREAS,
     BUDGETS,
@@ -37,6 +36,7 @@ from lbproof.spec import (
 )
 from lbproof.spec.events import FORMAT, NAMES
 from lbproof.spec.requirements import sentence
+from lbproof.text import printable
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from lbproof.report.model import Event
 
-_KEPT = ("implementation", "provider", "feature", "budget", "workers", "proxy-mode", "proxy-arg", "families", "options")
-"""Options of a run that can change the verdict of a case."""
+_DROPPED = ("requirement", "rerun", "skip", "profile", "lab", "labs", "results", "sign", "keep")
+"""Options of a run that choose its cases or its place; all others, those of lab providers too, can change a verdict."""
 
 
 def command(started: Event, *cases: str) -> str:
@@ -20,8 +20,10 @@ def command(started: Event, *cases: str) -> str:
         name, equals, value = word.removeprefix("--").removeprefix("lb-").partition("=")
         if word == "--":
             break
-        if word.startswith("--") and name in _KEPT and (equals or at + 1 < len(given)):
-            words += [f"--{name}", value if equals else given[at + 1]]
+        if word.startswith("--") and name not in _DROPPED:
+            after = given[at + 1 : at + 2]
+            follows = [] if equals or not after or after[0].startswith("--") else after
+            words += [f"--{name}", *([value] if equals else follows)]
     if "--implementation" not in words and started["implementation"] != "reference":
         words += ["--implementation", started["implementation"]]
     return shlex.join(words)

@@ -8,10 +8,10 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from lbproof.report import replay
-from lbproof.report.causes import causes
-from lbproof.report.text import plain
+from lbproof.report.failure_groups import group_failures
 from lbproof.spec import NOT_REACHED, Conclusion, Level, Verdict
 from lbproof.spec.requirements import sentence
+from lbproof.text import plain
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -170,7 +170,7 @@ def _not_passed(run: Run, width: int) -> list[str]:
     lines = ["", "  not passed:"]
     unreached = [case for case in others if case.reason.startswith(NOT_REACHED)]
     listed = [case for case in others if case not in unreached or len(unreached) < _MANY]
-    many = [cause.cases for cause in causes(run) if len(cause.cases) >= _MANY]
+    many = [group.cases for group in group_failures(run) if len(group.cases) >= _MANY]
     for first, *rest in (cases for cases in many if cases[0] in listed):
         text = f"… and {len(rest)} more for the same reason: {', '.join(case.id for case in rest)}"
         lines += _case(first, width)

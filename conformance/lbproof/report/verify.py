@@ -13,8 +13,8 @@ from pydantic import ValidationError
 from lbproof import __version__
 from lbproof.files import not_plain
 from lbproof.report import claims, folder, html, jsonreport, junit, model, signature, stream
-from lbproof.report.text import printable
 from lbproof.spec import Conclusion
+from lbproof.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lbproof.files import point
-from lbproof.report.text import printable
+from lbproof.text import printable
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -147,8 +147,10 @@ def is_violation(error: BaseException, home: Path) -> bool:
     """
     if isinstance(error, WaitFailed):
         return error.budget in BUDGETS and BUDGETS[error.budget].judges
-    if isinstance(error, Violation) or not isinstance(error, AssertionError):
-        return isinstance(error, Violation)
+    if isinstance(error, Violation):
+        return True
+    if not isinstance(error, AssertionError):
+        return False
     return any(path.is_relative_to(home.resolve()) for path, _ in _lines(error)[-1:])
 
 

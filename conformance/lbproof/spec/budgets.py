@@ -30,7 +30,7 @@ class Budget:
     workload of the suite), or where no requirement says that it happens in time: the verdict is then `error`."""
     follows: str = ""
     """Of a time that something is watched for: the wait for the opposite. The watch lasts at least as long as the
-    slowest of these waits in the run, so that an implementation that is slow is seen to do what it must not."""
+    slowest of these waits so far in this lab, so that an implementation that is slow is seen to do what it must not."""
 
 
 _ALL = (
@@ -94,6 +94,13 @@ _ALL = (
         default=1,
         ceiling=60,
         follows="announced",
+    ),
+    Budget(
+        name="stays_unserved",
+        text="how long at least a port that must not be open is watched for",
+        default=1,
+        ceiling=60,
+        follows="serves",
     ),
     Budget(name="stays_untouched", text="how long a foreign Service is watched for a change", default=60, ceiling=60),
     Budget(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 IPAddress: TypeAlias = IPv4Address | IPv6Address
 IPNetwork: TypeAlias = IPv4Network | IPv6Network
@@ -34,15 +34,3 @@ def family_of(value: IPAddress | IPNetwork) -> Family:
 def host_port(address: IPAddress, port: int) -> str:
     """Return `address:port`, with an IPv6 address in brackets (RFC 3986 section 3.2.2)."""
     return f"[{address}]:{port}" if family_of(address) is Family.IPV6 else f"{address}:{port}"
-
-
-def plain(value: Any) -> Any:  # noqa: ANN401 - of the same kind
-    """Replace the addresses in a value by their text, for a message; plain containers are searched."""
-    if isinstance(value, IPv4Address | IPv6Address | IPv4Network | IPv6Network):
-        return str(value)
-    if type(value) is dict:
-        return {plain(key): plain(item) for key, item in value.items()}
-    for kind in (list, tuple, set):
-        if type(value) is kind:
-            return kind(plain(item) for item in value)
-    return value

@@ -10,9 +10,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from lbproof.report.text import words
 from lbproof.spec import BUDGETS, Budget, UnknownName
-from lbproof.spec.families import plain
+from lbproof.text import words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -90,11 +89,6 @@ def _when(t: float) -> str:
     return f"after {t:.2f} s" if t >= _AT_FIRST else "at first"
 
 
-def shown(value: object) -> str:
-    """Return an observed value as text, with its addresses as such."""
-    return words(plain(value))
-
-
 def _pause(seconds: float) -> None:
     threading.Event().wait(seconds)
 
@@ -108,7 +102,7 @@ def eventually(
     in_a_row: int = 1,
     every: float = EVERY,
     ignore: tuple[type[Exception], ...] = (),
-    show: Callable[[T], str] = shown,
+    show: Callable[[T], str] = words,
     clock: Callable[[], float] = time.monotonic,
     pause: Callable[[float], None] = _pause,
 ) -> Waited[T]:
@@ -141,7 +135,7 @@ def consistently(
     during: float,
     since: float | None = None,
     every: float = EVERY * 2,
-    show: Callable[[T], str] = shown,
+    show: Callable[[T], str] = words,
     clock: Callable[[], float] = time.monotonic,
     pause: Callable[[float], None] = _pause,
 ) -> Waited[T]:
@@ -185,7 +179,7 @@ class Waiter:
         in_a_row: int = 1,
         every: float = EVERY,
         ignore: tuple[type[Exception], ...] = (),
-        show: Callable[[T], str] = shown,
+        show: Callable[[T], str] = words,
     ) -> T:
         """Run `eventually` with a named budget; return the last value."""
         within = self.budget(budget)
@@ -210,14 +204,10 @@ class Waiter:
         budget: str,
         since: float | None = None,
         every: float = EVERY * 2,
-        show: Callable[[T], str] = shown,
-        follows: str = "",
+        show: Callable[[T], str] = words,
     ) -> T:
-        """Run `consistently` for a named budget, or longer (`Budget.follows`); return the last value.
-
-        `follows`: budget of the wait for the opposite, if it is another one than that of the budget.
-        """
-        slowest = self._slowest.get(follows or _budget(budget).follows, 0.0)
+        """Run `consistently` for a named budget, or longer (`Budget.follows`); return the last value."""
+        slowest = self._slowest.get(_budget(budget).follows, 0.0)
         during = max(self.budget(budget), min(slowest, _budget(budget).ceiling))
         try:
             done = consistently(look, good, what=what, during=during, since=since, every=every, show=show)

@@ -13,8 +13,8 @@ from lbproof.adapters.reports import EventPattern
 from lbproof.checks.article.scene import ADDRESS, NAMESPACE, NODE_PORT, POOL, REPLICAS
 from lbproof.context import CannotShow, ingress, proves
 from lbproof.lab.base import LabError
-from lbproof.report.text import words
 from lbproof.spec import Untestable
+from lbproof.text import words
 
 if TYPE_CHECKING:
     from lbproof.checks.article.scene import Scene

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from lbproof.context import manifests, proves
 from lbproof.context.service_watch import ServiceWatch
-from lbproof.report.text import words
+from lbproof.text import words
 
 if TYPE_CHECKING:
     from lbproof.adapters.base import Object

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from lbproof.adapters import rendering
 from lbproof.adapters.base import AddressRange
 from lbproof.context import proves
-from lbproof.report.text import words
+from lbproof.text import words
 from lbproof.witnesses.kube import ApiError
 
 if TYPE_CHECKING:

@@ -7,13 +7,11 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from lbproof.adapters.base import WorkloadRole
-from lbproof.context import CannotShow, proves
+from lbproof.context import proves
 from lbproof.lab.base import Capability
-from lbproof.report.text import words
-from lbproof.spec import Untestable
+from lbproof.text import words
 from lbproof.witnesses import neighbour
 from lbproof.witnesses.prober import Prober, first_outage, longest, steady
-from lbproof.witnesses.wait import EventuallyFailed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,7 +38,7 @@ def serving(check: CheckContext) -> IPAddress:
 def probing(check: CheckContext, address: IPAddress, title: str) -> Iterator[Prober]:
     """Send requests during the block; the timeline is reported whether or not the check passes."""
     with Prober(check.client, address) as prober:
-        try:
+        with check.precondition():
             check.wait.eventually(
                 lambda: steady(prober.samples),
                 bool,
@@ -48,8 +46,6 @@ def probing(check: CheckContext, address: IPAddress, title: str) -> Iterator[Pro
                 budget="serves",
                 show=lambda well: "answered" if well else "not yet answered without a gap",
             )
-        except EventuallyFailed as error:  # nothing is known of what the fault would have done
-            raise CannotShow(Untestable.NOT_PROVOKED, str(error)) from error
         try:
             yield prober
         finally:

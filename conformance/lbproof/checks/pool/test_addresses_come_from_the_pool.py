@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lbproof.context import proves
-from lbproof.report.text import words
+from lbproof.text import words
 
 if TYPE_CHECKING:
     from lbproof.context import CheckContext

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from lbproof.context import ingress, proves
 from lbproof.context.service_watch import ServiceWatch
-from lbproof.report.text import words
+from lbproof.text import words
 
 if TYPE_CHECKING:
     from lbproof.adapters.base import Object

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from lbproof.context import CannotShow, proves
 from lbproof.context.manifests import TARGET_PORT
 from lbproof.lab.base import Capability
-from lbproof.report.text import words
 from lbproof.spec import Untestable
+from lbproof.text import words
 from lbproof.witnesses.capture import Capture
 from lbproof.witnesses.packets import hops_to
 from lbproof.witnesses.transport import listening, send_datagrams

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from lbproof.context import proves
 from lbproof.lab.base import Capability
-from lbproof.report.text import words
+from lbproof.text import words
 
 if TYPE_CHECKING:
     from lbproof.context import CheckContext

@@ -19,8 +19,7 @@ _PARTICULAR = re.compile(
     |[0-9a-f]*:[0-9a-f:]*:[0-9a-f:]*(/\d+)?    # IPv6 address or network
     |\S*/\S+                                   # namespace/name, path, CIDR
     |"[^"]*"|'[^']*'                           # quotation
-    |\b[mw]\d\d\b                             # node
-    |\d[\d.]*                                  # number, IPv4 address
+    |\d[\d.]*                                  # number, also in the name of a node; IPv4 address
     """,
     re.VERBOSE,
 )
@@ -28,7 +27,7 @@ _PARTICULAR = re.compile(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cause:
+class FailureGroup:
     """Cases that did not hold for the same reason."""
 
     cases: tuple[Case, ...]
@@ -50,18 +49,21 @@ def level(case: Case) -> Level:
     return of_case(case.id).level
 
 
-def causes(run: Run) -> list[Cause]:
+def group_failures(run: Run) -> list[FailureGroup]:
     """Group failures and errors: failures first, then by level, MUST first, then by the number of cases."""
     groups: dict[tuple[Verdict, str], list[Case]] = {}
     for case in run.cases:
         if case.verdict in _TROUBLE:
             groups.setdefault((case.verdict, _PARTICULAR.sub("*", case.reason)), []).append(case)
-    made = [Cause(cases=tuple(sorted(cases, key=lambda case: _LEVELS.index(level(case))))) for cases in groups.values()]
+    made = [
+        FailureGroup(cases=tuple(sorted(cases, key=lambda case: _LEVELS.index(level(case)))))
+        for cases in groups.values()
+    ]
     return sorted(
         made,
-        key=lambda cause: (
-            _TROUBLE.index(cause.verdict),
-            _LEVELS.index(level(cause.cases[0])),
-            -len(cause.cases),
+        key=lambda group: (
+            _TROUBLE.index(group.verdict),
+            _LEVELS.index(level(group.cases[0])),
+            -len(group.cases),
         ),
     )

@@ -1,0 +1,111 @@
+"""What a reader of `report.html` sees: contrast, failures by cause, each told once, in words and with its command."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.report import contrast
+
+from lbproof.report import html, model, replay
+from lbproof.spec import REQUIREMENTS, Conclusion
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.report.conftest import Frames, Page, Sample, Story
+
+
+@pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])
+def test_every_text_has_contrast(sample: Callable[[str], Sample], scheme: int) -> None:
+    """At least 4.5 (WCAG 2.2, 1.4.3) on each ground that it stands on."""
+    source = html.of(model.read(sample("passed").folder))
+    colours = contrast.colours(source)[scheme]
+    tones = ("passed", "failed", "error", "untestable", "quiet")
+    pairs = [(text, ground) for text in (*tones, "ink", "soft", "blue", "fault-ink") for ground in ("page", "card")]
+    pairs += [(tone, f"{tone}-bg") for tone in tones] + [("blue", "quiet-bg"), ("ink", "code"), ("ink", "failed-bg")]
+
+    assert contrast.poor(colours, pairs) == {}
+
+
+def _many(begin: Callable[..., Story], arp: Frames) -> Story:
+    """28 cases fail because no Service is given an address, a MAY among them; one is an error."""
+    ids = [case for requirement in REQUIREMENTS.values() for case in requirement.case_ids]
+    chosen = ["L2-03", *(case for case in ids if case != "L2-03")][:29]
+    story = begin(*chosen, implementation="acme", command=["lbproof", "run", "--implementation", "acme_lb:Acme", "L2"])
+    for number, case in enumerate(chosen[:28]):
+        story.exchange(case, [arp.request(9.0 + number)])
+        name = f"lbproof-{case.lower()}/web-{number}"
+        story.judged(
+            case,
+            "failed",
+            reason=f"{name} is given an address: not within 5 s",
+            expected=f"{name} is given an address",
+            observed=f"after 0.0{number % 10} s nothing",
+        )
+    story.judged(chosen[28], "error", reason="before the check: 'x'", traceback="Traceback")
+    return story.ended(Conclusion.NOT_CONFORMANT)
+
+
+def test_failures_of_one_cause_are_one_group(
+    begin: Callable[..., Story], arp: Frames, page: Callable[[str], Page]
+) -> None:
+    """The overview first, then one open card with its frames; MUST before MAY, failures before errors."""
+    run = model.of_events(_many(begin, arp).rows)
+    source = html.of(run)
+    told = page(source)
+
+    assert source.index("<h2>Overview</h2>") < source.index("<h2>Failures and errors</h2>")
+    assert "✗ 28 cases failed" in told.text
+    trouble = source[source.index("<h2>Failures and errors</h2>") :].partition("<h2>")[2].partition("<h2>")[0]
+    assert "27 more" in told.text
+    assert trouble.count("<section") == 2
+    assert trouble.count('<details class="card failed" open>') == 1
+    assert trouble.count('<details class="fold" open>') == 1
+    cards = re.findall(r'<details class="card (\w+)".*?<span class="time">(\w+)</span>', trouble, re.DOTALL)
+    assert cards == sorted(cards, key=lambda card: (card[0] == "error", ["MUST", "SHOULD", "MAY"].index(card[1])))
+    assert ("failed", "MAY") in cards
+
+
+def test_each_failure_has_its_command(begin: Callable[..., Story], arp: Frames, page: Callable[[str], Page]) -> None:
+    """With the options that can change its verdict, and without those that chose the cases."""
+    told = page(html.of(model.of_events(_many(begin, arp).rows)))
+
+    assert "lbproof run POOL-01 --implementation acme_lb:Acme" in told.text
+    assert told.text.count("--implementation acme_lb:Acme") == 2 * 29 + 1
+
+
+def test_a_command_keeps_what_can_change_a_verdict() -> None:
+    """Options of a lab provider too; not what chose the cases or the place."""
+    given = ["L2", "--topology=three", "--keep", "--node-image", "acme:1", "--labs", "2", "--small", "--", "-x"]
+
+    told = replay.command({"command": ["lbproof", "run", *given], "implementation": "reference"}, "L2-01")
+
+    assert told == "lbproof run L2-01 --topology three --node-image acme:1 --small"
+
+
+def test_a_text_is_told_once(sample: Callable[[str], Sample], page: Callable[[str], Page]) -> None:
+    """What was expected is a part of the reason of a wait that failed."""
+    told = page(html.of(model.read(sample("failed").folder)))
+    first = told.text[told.text.index("Failures and errors") :].partition("Outages seen")[0]
+
+    assert first.count("one node answers for 192.168.172.170") == 1
+
+
+def test_no_value_is_shown_as_python_writes_it(begin: Callable[..., Story], page: Callable[[str], Page]) -> None:
+    """Lists, tables and nothing are in words."""
+    value = {"answers": {"02:00:00:00:00:01": 3}, "nodes": ["w01", "w02"], "lost": None, "late": [], "calm": False}
+    story = begin("L2-01").add("saw", case="L2-01", witness="arp", what="3 requests", value=value).judged("L2-01")
+
+    assert page(html.of(model.of_events(story.rows))).rows[1][2] == (
+        "answers: 02:00:00:00:00:01: 3, nodes: (w01, w02), lost: nothing, late: nothing, calm: no"
+    )
+
+
+def test_the_colours_of_a_timeline_are_named(sample: Callable[[str], Sample], page: Callable[[str], Page]) -> None:
+    """Below each picture."""
+    told = page(html.of(model.read(sample("failed").folder)))
+
+    for words in ("answered", "not answered", "outage", "fault"):
+        assert words in told.text.partition("Failures and errors")[2]
