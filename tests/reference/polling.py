@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-async def until(come_about: Callable[[], bool], seconds: float = 20) -> None:
+async def until(come_about: Callable[[], bool], seconds: float = 10) -> None:
     """Wait until something is true. Raises TimeoutError after `seconds`."""
     async with asyncio.timeout(seconds):
         while not come_about():  # noqa: ASYNC110 - nobody here could set an event
