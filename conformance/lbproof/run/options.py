@@ -59,10 +59,10 @@ class Options(BaseModel):
     """Features to claim instead of those that the adapter claims."""
     budgets: dict[str, float] = Field(default_factory=dict)
     """Budget name → seconds."""
-    labs: int = Field(default=0, ge=0, le=16)
-    """Number of parallel labs; 0 chooses by cores and memory."""
-    seed: int = Field(default=0, ge=0)
-    """What checks draw sizes and orders from; 0 chooses one, which is in the events of the run."""
+    seed: int | None = Field(default=None, ge=1)
+    """What checks draw sizes and orders from; None chooses one, which is in the events of the run."""
+    labs: int | None = Field(default=None, ge=1, le=16)
+    """Number of parallel labs; None chooses by cores and memory."""
     components: Path | None = None
     results: Path = Path("lbproof-results")
     sign: Path | None = None
@@ -83,7 +83,7 @@ class Options(BaseModel):
             self._check_lab_option(option, where.get(option.key, f"--{option.name}"))
         if self.sign and not self.sign.is_file():
             raise BadOption(f"sign = {self.sign} in {where.get('sign', '--sign')}: there is no such file")
-        if self.labs > 1:
+        if self.labs and self.labs > 1:
             for name, why in self.one_lab().items():
                 raise BadOption(f"labs = {self.labs} in {where.get('labs', '--labs')}, with {name}: {why}")
         if self.rerun and self.requirements:
