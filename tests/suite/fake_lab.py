@@ -133,7 +133,7 @@ class FakeWitness:
 
 def main() -> None:
     """The command, on the fake."""
-    witnesses.ServiceWitness = FakeWitness  # type: ignore[attr-defined]
+    witnesses.ServiceWitness = FakeWitness  # type: ignore[assignment, attr-defined]
     if "FAKE_ROOT" in os.environ:
         registry.ROOT = Path(os.environ["FAKE_ROOT"])
         Kube.list = lambda *_, **__: []  # type: ignore[method-assign]

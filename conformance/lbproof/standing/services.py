@@ -75,15 +75,19 @@ class ServiceJudge:
             return
         if kind == "DELETED":
             yield from self._gone(before, now)
-        elif self._around.wrote(service):
-            return
-        elif self._around.is_foreign(service):
-            if row["changed"] and not _is_ending(service):
-                yield _finding("foreign", "CLASS-02", "was changed by another than its owner", before, now)
+        elif not self._around.wrote(service) and not _is_ending(service):
+            yield from self._changed(before, now)
+
+    def _changed(self, before: _Known, now: _Known) -> Iterator[Finding]:
+        """Judge a version that another than the suite made."""
+        what = "was changed by another than its owner"
+        if self._around.is_foreign(now.service):
+            if now.row["changed"]:
+                yield _finding("foreign", "CLASS-02", what, before, now)
         elif not now.was_balanced:
-            if row["changed"] and not _is_ending(service):
-                yield _finding("plain", "TIER-05", "was changed by another than its owner", before, now)
-        elif balanced and not _is_ending(service):
+            if now.row["changed"]:
+                yield _finding("plain", "TIER-05", what, before, now)
+        elif now.service["spec"].get("type") == _BALANCED:
             yield from self._own(before, now)
 
     def _gone(self, before: _Known, now: _Known) -> Iterator[Finding]:
