@@ -19,7 +19,7 @@ from lbproof_reference.reading import MALFORMED_OBJECT, SkipLog
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_PAGE = 100  # parsing a page takes milliseconds, in which no heartbeat is sent
+_PAGE = 20  # objects, each of 1.5 MB at most, that are in memory at once as text
 _RETRY_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0)
 _LASTED_SECONDS = 5.0
 """Duration of a list and a watch after which their end is no failure."""
@@ -32,9 +32,10 @@ class Informer:
     """Local copy of one resource, updated by `run`; calls `changed(key, before)` after each change of an object."""
 
     def __init__(self, kube: Kube, path: str, changed: Callable[[str, Object | None], None]) -> None:
-        """Start empty; `synced` is set after the first list."""
+        """Start empty; `synced` is set after the first list, and `is_cut` while nothing can be read."""
         self.objects: dict[str, Object] = {}
         self.synced = asyncio.Event()
+        self.is_cut = False
         self._kube, self._path, self._changed = kube, path, changed
         self._version = ""
         self._skip_log = SkipLog()
@@ -58,6 +59,7 @@ class Informer:
                 if malformed or (isinstance(error, httpx.HTTPError) and status_code(error) == _GONE):
                     self._version = ""
                 what = "malformed response" if malformed else "API server unavailable"
+                self.is_cut = True
                 log.warning(what, path=self._path, error=repr(error), retry_seconds=pause)
             failures = 0 if clock() - began > _LASTED_SECONDS else failures + 1
             await asyncio.sleep(pause)
@@ -81,6 +83,7 @@ class Informer:
     async def _watch(self) -> None:
         events = self._kube.lines(
             self._path,
+            self._opened,
             watch=1,
             resourceVersion=self._version,
             allowWatchBookmarks="true",
@@ -101,6 +104,9 @@ class Informer:
                 if event["type"] != "DELETED":
                     self.objects[key] = _strip(item)
                 self._notify(key, before)
+
+    def _opened(self) -> None:
+        self.is_cut = False
 
     def _notify(self, key: str, before: Object | None) -> None:
         with self._skip_log.reading(self._path, key):

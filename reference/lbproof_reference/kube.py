@@ -14,7 +14,7 @@ import httpx
 from lbproof_reference.reading import parse
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import AsyncGenerator, Callable, Mapping
 
 Object: TypeAlias = dict[str, Any]
 """A Kubernetes object as parsed JSON."""
@@ -94,24 +94,25 @@ class Kube:
         )
         response.raise_for_status()
         try:
-            answer: Object = parse(response.content)
+            answer: Object = await parse(response.content)
         except ValueError as error:
             raise httpx.DecodingError(f"the answer is not JSON: {error}", request=response.request) from error
         return answer
 
-    async def lines(self, path: str, **params: str | int) -> Any:  # noqa: ANN401 - an async generator of objects
-        """Yield the events of a watch until the server ends it. Raises ValueError for a line that is not JSON.
+    async def lines(self, path: str, opened: Callable[[], None], **params: str | int) -> AsyncGenerator[Any, None]:
+        """Yield the events of a watch until the server ends it; `opened` is called when it has begun.
 
-        Lines end at a newline only. httpx's own line iterator also splits at U+0085 and others, which
-        annotations may contain.
+        Raises ValueError for a line that is not JSON. Lines end at a newline only: httpx's own
+        line iterator also splits at U+0085 and others, which annotations may contain.
         """
         patience = httpx.Timeout(**{**_TIMEOUT.as_dict(), "read": max(WATCH_SECONDS) + 15})
         async with self._client.stream("GET", path, params=params, timeout=patience) as response:
             response.raise_for_status()
+            opened()
             line: list[bytes] = []
             async for chunk in response.aiter_bytes():
                 begin, *more = chunk.split(b"\n")
                 line.append(begin)
                 for rest in more:
-                    yield parse(b"".join(line))
+                    yield await parse(b"".join(line))
                     line = [rest]

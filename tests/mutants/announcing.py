@@ -132,9 +132,9 @@ def no_takeover_and_no_recovery() -> None:
 
     suspend = segment.Segment.on_suspend
 
-    def stay_silent_after_suspension(self: segment.Segment, now: float) -> None:
+    def stay_silent_after_suspension(self: segment.Segment, now: float, late: float) -> None:
         listen_from = self._listen_from
-        suspend(self, now)  # on a busy machine this would reset the value that `receive` has set
+        suspend(self, now, late)  # on a busy machine this would reset the value that `receive` has set
         self._listen_from = max(self._listen_from, listen_from)
 
     patch(segment.Segment, "receive", stay_silent)

@@ -1,6 +1,6 @@
 """All mutants, registered by the import of their modules."""
 
-from tests.mutants import allocation, announcing, authority, heartbeats, leaks, links, objects, reporting
+from tests.mutants import allocation, announcing, authority, heartbeats, leaks, links, objects, reporting, takeovers
 from tests.mutants.mutant import MUTANTS, Mutant
 
 CAUGHT = {name: mutant for name, mutant in MUTANTS.items() if mutant.cases}
@@ -10,5 +10,5 @@ UNCAUGHT = {name: mutant for name, mutant in MUTANTS.items() if mutant.uncaught}
 
 __all__ = [
     "CAUGHT", "MUTANTS", "UNCAUGHT", "Mutant",
-    "allocation", "announcing", "authority", "heartbeats", "leaks", "links", "objects", "reporting",
+    "allocation", "announcing", "authority", "heartbeats", "leaks", "links", "objects", "reporting", "takeovers",
 ]  # fmt: skip

@@ -180,9 +180,9 @@ def suspension_counts_as_waiting() -> None:
     """A speaker that was suspended passes a station over whose claim arrived meanwhile, and answers beside it."""
     real = segment.Segment.on_suspend
 
-    def on_suspend(self: segment.Segment, now: float) -> None:
+    def on_suspend(self: segment.Segment, now: float, late: float) -> None:
         awaited = self._awaited
-        real(self, now)
+        real(self, now, late)
         self._awaited = awaited
 
     patch(segment.Segment, "on_suspend", on_suspend)
@@ -208,25 +208,6 @@ def passes_over_station_that_claims() -> None:
         return first
 
     patch(plan, "_winner", winner)
-
-
-@fault(
-    uncaught="no case takes the subnet of an address from two nodes that announce it, cut from each other",
-    test="test_handover.py::test_of_several_that_wait_for_a_successor_one_answers",
-)
-def all_that_wait_for_a_successor_answer() -> None:
-    """Announcers that may no longer announce an address all answer until the winner claims it, or is passed over."""
-    real = plan.plan
-
-    def keep(view: plan.SegmentView) -> plan.Plan:
-        todo = real(view)
-        withdraw, defend = (
-            tuple(address for address in addresses if address not in todo.awaits)
-            for addresses in (todo.withdraw, todo.defend)
-        )
-        return replace(todo, withdraw=withdraw, defend=defend)
-
-    patch(segment, "plan", keep)
 
 
 @fault(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 from tests.mutants.mutant import fault, patch
 
-from lbproof_reference import events, informer, kube, pools, readiness
+from lbproof_reference import events, informer, kube, pools, readiness, reading
 from lbproof_reference.advertisements import Advertisement
 from lbproof_reference.controller import allocate
 from lbproof_reference.controller import loop as controller
@@ -50,7 +50,7 @@ def advertisement_without_spec_ends_speakers() -> None:
 def deep_object_ends_process() -> None:
     """An object whose `managedFields` are nested 1,200 levels deep ends the controller and the speakers."""
 
-    def parse(text: bytes) -> Any:  # noqa: ANN401 - JSON
+    async def parse(text: bytes) -> Any:  # noqa: ANN401 - JSON
         try:
             return json.loads(text)
         except RecursionError as error:
@@ -60,14 +60,26 @@ def deep_object_ends_process() -> None:
 
 
 @fault(
+    uncaught="no case writes an object of a megabyte",
+    test="test_informer.py::test_other_tasks_run_while_something_large_is_parsed",
+)
+def large_object_delays_heartbeats() -> None:
+    """While an object of a megabyte is parsed, no heartbeat is sent and no request answered."""
+    patch(reading, "_AT_ONCE", 1 << 30)
+
+
+@fault(
     uncaught="no case writes such a character to an annotation",
     test="test_informer.py::test_a_line_of_a_watch_ends_at_a_newline_alone",
 )
 def line_separator_freezes_watch() -> None:
     """U+0085 or U+2028 in an annotation splits a line of a watch, which is repeated from the same version for ever."""
 
-    async def lines(self: kube.Kube, path: str, **params: str | int) -> AsyncIterator[Object]:
+    async def lines(
+        self: kube.Kube, path: str, opened: Callable[[], None], **params: str | int
+    ) -> AsyncIterator[Object]:
         async with self._client.stream("GET", path, params=params, timeout=None) as response:
+            opened()
             response.raise_for_status()
             async for line in response.aiter_lines():
                 try:

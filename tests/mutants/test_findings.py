@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from tests.mutants import authority, heartbeats, leaks, links, objects
+from tests.mutants import authority, heartbeats, leaks, links, objects, takeovers
 from tests.mutants.catalogue import MUTANTS, UNCAUGHT
 
 ROOT = Path(__file__).parents[2]
@@ -27,7 +27,7 @@ def test_each_test_that_it_names_exists() -> None:
 def test_each_mutant_of_these_modules_has_a_row() -> None:
     """A mutant that is the reference as it was is in the table, and nothing else is."""
     named = {name for row in ROWS if len(row) == 5 for name in re.findall(r"`([\w-]+)`", row[4])}
-    modules = {module.__name__ for module in (authority, heartbeats, leaks, links, objects)}
+    modules = {module.__name__ for module in (authority, heartbeats, leaks, links, objects, takeovers)}
 
     assert named <= MUTANTS.keys()
     assert {name for name, one in UNCAUGHT.items() if one.apply.__module__ in modules} == named

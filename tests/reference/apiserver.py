@@ -125,8 +125,13 @@ class ApiServer:
         )
         if response.is_error:
             raise AssertionError(f"{method} {path}: {response.status_code} {response.text}")
-        answer: Object = parse(response.content)
-        return answer
+        steps = parse(response.content).__await__()  # an event loop may run already
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                answer: Object = end.value
+                return answer
 
     def install(self) -> None:
         """Install the CRDs, RBAC and policies of the reference from its manifests."""

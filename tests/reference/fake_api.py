@@ -12,7 +12,7 @@ import httpx
 from lbproof_reference.kube import Kube, Object
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncGenerator, Callable
 
 
 class FakeApi(Kube):
@@ -79,10 +79,11 @@ class FakeApi(Kube):
                     return collection, obj
         return None
 
-    async def lines(self, path: str, **_: str | int) -> AsyncIterator[Object]:
+    async def lines(self, path: str, opened: Callable[[], None], **_: str | int) -> AsyncGenerator[Object, None]:
         """Yield the changes of a collection from now on."""
         queue = asyncio.Queue[Object]()
         self._watches.setdefault(path, []).append(queue)
+        opened()
         while True:
             yield await queue.get()
 

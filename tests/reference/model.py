@@ -13,7 +13,9 @@ for each address, since the last fault (a replay, or a rotation of keys, is no e
   the address (excused: two faults in a row, a peer that was deaf to the component and received other frames, and whose
   receiver then broke: `segment` says so);
 - deaf: a station and a peer that it hears and that does not hear it both answer, for longer than `TWO`;
-- elsewhere: a station without the address's subnet answers though one of its component has it (bounds as of none).
+- elsewhere: a station without the address's subnet answers though one of its component has it (bounds as of none);
+- outdated: a station that knows to be cut from the API server answers though it may not by what a station of its
+  component knows that is not, and that is able to (bounds as of none).
 """
 
 from __future__ import annotations
@@ -39,13 +41,12 @@ if TYPE_CHECKING:
 NODES = ("n1", "n2", "n3", "n4")
 STATIONS = (*(Station(node, "eth0") for node in NODES), Station("n1", "eth1"))
 ADDRESSES = [bytes([10, 0, 0, number]) for number in range(3)]
-OFFER = Offer(service="ns/a", allowed=(Allowed(nodes=frozenset(NODES)),))
 ELSEWHERE = ((bytes([10, 9, 0, 0]), 16),)
 GOODBYE = 0.3
 """Time that a leaving station waits for successors (s), as `loop.py` does."""
 TWO = 2 * DEAD_INTERVAL
 NONE = (2 + LISTEN) * DEAD_INTERVAL
-BOUNDS = {"two": TWO, "none": NONE, "deaf": TWO, "elsewhere": NONE}
+BOUNDS = {"two": TWO, "none": NONE, "deaf": TWO, "elsewhere": NONE, "outdated": NONE}
 
 
 class Model:
@@ -59,6 +60,9 @@ class Model:
         self.cut: set[tuple[Station, Station]] = set()
         self.broken: set[Station] = set()
         self.unable: dict[Station, set[bytes]] = {}
+        self.uninformed: set[Station] = set()
+        self.outdated: set[Station] = set()
+        self.allowed = dict.fromkeys(ADDRESSES, frozenset(NODES))
         self.loss, self.slowest = 0.0, 0.001
         self.key, self.previous = self._new_key(), b""
         self.keyrings: dict[Station, Keyring] = {}
@@ -190,19 +194,32 @@ class Model:
         self.unable.clear()
         for station, one in self.lan.stations.items():
             one.segment.set_subnets(SUBNETS)
-            self._tell(station, self._offers(station))
+            if station not in self.uninformed:
+                self._tell(station, self._offers(station))
 
     def change_address(self) -> None:
         """Release or assign an address; the stations learn of it one by one."""
-        address = self.random.choice(ADDRESSES)
-        self.desired ^= {address}
+        self.desired ^= {self.random.choice(ADDRESSES)}
+        self._inform()
 
-        def learn(station: Station) -> None:
-            self._tell(station, {address: self._offers(station).get(address)})
+    def change_nodes(self) -> None:
+        """Change who may announce each address; the stations learn of it one by one."""
+        for address in ADDRESSES:
+            self.allowed[address] = frozenset(self.random.sample(NODES, self.random.randint(1, 3)))
+        self._inform()
 
-        for station in self.lan.stations:
-            self.lan.at(self.lan.now + self.random.random() * 0.1, partial(learn, station))
-        self._unstable(lambda: None, 0.1)
+    def cut_from_api(self) -> None:
+        """Let one or two stations learn nothing any more; every second one notices and says so."""
+        for station in self.random.sample(STATIONS, self.random.randint(1, 2)):
+            self.uninformed.add(station)
+            if (one := self.lan.stations.get(station)) and self.random.random() < 0.5:
+                self.outdated.add(station)
+                one.segment.set_outdated(True)
+
+    def heal_api(self) -> None:
+        """Let all stations learn of what changed, one by one."""
+        self.uninformed.clear()
+        self._inform()
 
     def leave(self) -> None:
         """Stop a station in order; half of them start again."""
@@ -237,6 +254,8 @@ class Model:
         self.keyrings[station] = Keyring()
         one.keys = self.keyrings[station].keys
         self._read_key(station)
+        self.uninformed.discard(station)
+        self.outdated.discard(station)
         self._tell(station, self._offers(station))
 
     def _stop(self, node: str) -> None:
@@ -259,7 +278,19 @@ class Model:
         self.keyrings[station].update(self.key, self.previous, self.lan.now)
 
     def _offers(self, station: Station) -> dict[bytes, Offer | None]:
-        return dict.fromkeys(self.desired - self.unable.get(station, set()), OFFER)
+        known = self.desired - self.unable.get(station, set())
+        return {a: Offer(service="ns/a", allowed=(Allowed(nodes=self.allowed[a]),)) for a in known}
+
+    def _inform(self) -> None:
+        def learn(station: Station) -> None:
+            if (one := self.lan.stations.get(station)) and station not in self.uninformed:
+                self.outdated.discard(station)
+                one.segment.set_outdated(False)
+                self._tell(station, dict.fromkeys(ADDRESSES) | self._offers(station))
+
+        for station in STATIONS:
+            self.lan.at(self.lan.now + self.random.random() * 0.1, partial(learn, station))
+        self._unstable(lambda: None, 0.1)
 
     def _tell(self, station: Station, changes: dict[bytes, Offer | None]) -> None:
         if one := self.lan.stations.get(station):
@@ -336,20 +367,29 @@ class Model:
         live = {station: one.segment.peers.live for station, one in self.lan.stations.items()}
         for address in ADDRESSES:
             answering = [station for station in self.lan.answering(address) if station not in self.broken]
-            blind = {station for station in self.lan.stations if address in self.unable.get(station, ())}
+            blind = {station for station in self.lan.stations if not self._may_announce(station, address)}
             for component in self._components:
                 mine = component.intersection(answering)
                 self._judge("two", len(mine) > 1, address, component)
-                is_silent = not mine and address in self.desired and not blind.issuperset(component)
+                able = component & reaching - blind
+                is_silent = not mine and bool(able)
                 is_silent = is_silent and not self._hears(component, answering) and not self._yields(component)
                 is_elsewhere = not (mine <= reaching or reaching.isdisjoint(component))
                 heard = component.union(*(live[s] for s in component)) if is_silent or is_elsewhere else component
                 more = len(heard & reaching & blind) * PATIENCE * DEAD_INTERVAL
                 self._judge("none", is_silent, address, component, more=more)
                 self._judge("elsewhere", is_elsewhere, address, component, more=more)
+                others = itertools.product(mine & self.outdated, able - self.outdated)
+                is_old = any(not self._may_announce(other, address, one) for one, other in others)
+                self._judge("outdated", is_old, address, component, more=more)
             for one, other in itertools.permutations(answering, 2):
                 peer = self.lan.stations[one].segment.peers.live.get(other)
                 self._judge("deaf", peer is not None and peer.hearing is not Hearing.MUTUAL, address, one, other)
+
+    def _may_announce(self, station: Station, address: bytes, other: Station | None = None) -> bool:
+        """Whether a station, or another, may announce an address by what the former knows."""
+        offer = self.lan.stations[station].segment.desired.get(address)
+        return offer is not None and offer.allows(*(other or station))
 
     def _judge(self, kind: str, is_so: bool, *what: object, more: float = 0) -> None:
         key = (kind, *what)
@@ -365,7 +405,7 @@ EXCUSES_NOTHING = ("replay", "rotate_key")
 FAULTS = (
     "cut_one_way", "cut_pair", "partition", "heal", "heal_one_way", "crash", "start", "restart", "unplug", "suspend",
     "break_receiver", "drop", "slow", "replay", "rotate_key", "lose_list", "lose_subnet", "make_able", "change_address",
-    "leave",
+    "leave", "change_nodes", "cut_from_api", "heal_api",
 )  # fmt: skip
 
 

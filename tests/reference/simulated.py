@@ -186,7 +186,7 @@ class SimulatedLan:
         inbox, one.inbox = one.inbox, []
         for frame in inbox:
             self._receive(one, frame)
-        one.segment.on_suspend(self.now)
+        one.segment.on_suspend(self.now, self.now - one.timer)
         self._reconcile(one)
 
     def _wake(self, one: Simulated) -> None:

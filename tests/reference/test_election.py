@@ -34,7 +34,8 @@ ME, PEER = NODES[:2]
 ADDRESSES = [bytes([10, 0, 0, number]) for number in range(12)]
 SUBNETS: tuple[Subnet, ...] = ((bytes([10, 0, 0, 0]), 24),)
 KEY = b"sixteen bytes or more"
-CLAIMS = st.builds(Claim, standing=st.integers(0, 4), epoch=st.integers(0, 9))
+EPOCHS = st.integers(0, 9)
+CLAIMS = st.builds(Claim, standing=st.integers(0, 4), epoch=EPOCHS)
 HELD = st.dictionaries(st.sampled_from(ADDRESSES), CLAIMS)
 WORLD = st.dictionaries(st.sampled_from(NODES), HELD, min_size=1)
 RELAYED = 12
@@ -57,6 +58,7 @@ HEARTBEATS = st.builds(
     claims=st.dictionaries(PACKED, CLAIMS, max_size=20),
     leaving=st.booleans(),
     receives=st.booleans(),
+    outdated=st.booleans(),
 )
 
 
@@ -114,7 +116,7 @@ def test_stations_that_hear_each_other_end_with_one_announcer(world: dict[Statio
         assert sum(address in held for held in world.values()) == 1
 
 
-@given(st.dictionaries(st.sampled_from(NODES[1:]), CLAIMS, min_size=1))
+@given(st.dictionaries(st.sampled_from(NODES[1:]), st.builds(Claim, standing=st.just(0), epoch=EPOCHS), min_size=1))
 def test_of_stations_that_may_not_announce_the_best_claim_is_kept(claims: dict[Station, Claim]) -> None:
     """All that claim an address withdraw, but one that defends it and waits for the winner that has not claimed yet."""
     address = ADDRESSES[0]
@@ -128,6 +130,43 @@ def test_of_stations_that_may_not_announce_the_best_claim_is_kept(claims: dict[S
         kept += [] if todo.withdraw else [station]
 
     assert kept == [elect(address, claims, claims)]
+
+
+@given(
+    WORLD,
+    st.fixed_dictionaries({station: st.sets(st.sampled_from(NODES)) for station in NODES}),
+    st.sets(st.sampled_from(NODES)),
+)
+def test_stations_that_differ_on_who_may_announce_end_with_one_announcer(
+    world: dict[Station, dict[bytes, Claim]], views: dict[Station, set[Station]], outdated: set[Station]
+) -> None:
+    """From any claims and views, and with any outdated lists, eight rounds leave each address at most one announcer.
+
+    There is one if a station may announce it in its own view, as none is awaited for ever, and nothing changes any
+    more. An announcer with outdated lists gives way to a station with current ones, by which it may not announce.
+    """
+    for _ in range(8):
+        before = {station: dict(held) for station, held in world.items()}
+        for station, mine in before.items():
+            peers = {other: peer(claims=held, outdated=other in outdated) for other, held in before.items()}
+            del peers[station]
+            desired = dict.fromkeys(ADDRESSES, offer(*(allowed.node for allowed in views[station])))
+            todo = plan(
+                view(
+                    station, claims=mine, peers=peers, desired=desired, outdated=station in outdated,
+                    passed_over=dict.fromkeys(ADDRESSES, len(NODES)),
+                )
+            )  # fmt: skip
+            world[station] = {a: c for a, c in mine.items() if a not in todo.withdraw} | dict(todo.acquire)
+            world[station] |= {a: replace(world[station][a], standing=0) for a in todo.lower if a in world[station]}
+
+    assert world == before
+    able = [station for station in world if station in views[station]]
+    for address in ADDRESSES:
+        holders = [station for station in world if address in world[station]]
+        assert len(holders) == bool(able)
+        for station in set(able) - outdated:
+            assert not outdated.intersection(holders) - views[station]
 
 
 @given(WORLD)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from tests.reference.simulated import DEAD_INTERVAL, INTERVAL, STEP, SimulatedLan
 
+from lbproof_reference.speaker.elect import Station
 from lbproof_reference.speaker.plan import Allowed, Offer
 from lbproof_reference.speaker.segment import PATIENCE
 
@@ -95,6 +96,58 @@ def test_of_several_that_wait_for_a_successor_one_answers(lan: SimulatedLan) -> 
 
     within(lan.silent, 0)
     assert lan.answerers(FIRST) == [successor]
+
+
+def test_a_station_with_an_old_list_answers_alone_until_it_says_that_its_list_is_old(lan: SimulatedLan) -> None:
+    """Who announces an address by an old list goes on, alone, until its heartbeats say that the list is outdated."""
+    (old,) = lan.answerers(FIRST)
+    lan.set_desired({FIRST: offer(old)}, old)
+    current = [node for node in NODES if node != old]
+    lan.set_desired({FIRST: offer(*current)}, *current)
+    lan.run(10)
+    within(lan.double, 0)
+    within(lan.silent, 0)
+    assert lan.answerers(FIRST) == [old]
+
+    lan.of(old).segment.set_outdated(True)
+    lan.run(10)
+    within(lan.double, INTERVAL)
+    within(lan.silent, 0)
+    assert lan.answerers(FIRST)[0] in current
+
+    lan.of(old).segment.set_outdated(False)
+    lan.run(10)
+    within(lan.double, 0)
+    within(lan.silent, 0)
+
+
+def test_outdated_lists_that_agree_move_nothing(lan: SimulatedLan) -> None:
+    """When the API server is away, for one station or for all, every address stays where it is."""
+    before = {address: lan.answerers(address) for address in ADDRESSES}
+    for count in (1, 2, 3):
+        lan.of(NODES[count - 1]).segment.set_outdated(True)
+        lan.run(1)
+        assert before == {address: lan.answerers(address) for address in ADDRESSES}
+
+
+@pytest.mark.parametrize(("stall", "every"), [(0.095, 0.13), (0.095, 0.2)])
+def test_short_stalls_postpone_a_takeover_by_their_own_time_alone(
+    lan: SimulatedLan, stall: float, every: float
+) -> None:
+    """A station that stalls again and again, each time for less than a dead interval, still takes over."""
+    first, second, _ = NODES
+    del lan.stations[Station(NODES[2], "eth0")]
+    lan.run(1)
+    address = next(one for one in ADDRESSES if lan.answerers(one) == [first])
+    del lan.stations[Station(first, "eth0")]
+    end = lan.now + (DEAD_INTERVAL + INTERVAL) * every / (every - stall) + 2 * every
+    while lan.now < end:
+        lan.freeze(second)
+        lan.advance(lan.now + stall)
+        lan.thaw(lan.of(second))
+        lan.advance(lan.now + every - stall)
+
+    assert lan.answerers(address) == [second]
 
 
 def test_without_a_successor_there_is_no_wait(lan: SimulatedLan) -> None:

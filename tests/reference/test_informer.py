@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tests.reference.scripted_api import ScriptedApi
 
 from lbproof_reference.informer import Informer
@@ -131,6 +133,22 @@ def test_a_list_that_comes_again_is_compared_at_any_depth(tmp_path: Path, depth:
     asyncio.run(follow())
 
 
+def test_an_informer_knows_whether_it_is_cut_from_the_api_server(tmp_path: Path) -> None:
+    """It is cut from the moment that a watch or a list fails until a watch is open again, even if nothing happens."""
+
+    async def follow() -> None:
+        api = ScriptedApi(tmp_path, [], [b"?\n"])
+        async with following(api) as informer:
+            seen = list[bool]()
+            async with asyncio.timeout(20):
+                while seen != [False, True, False]:
+                    seen += [informer.is_cut] if seen[-1:] != [informer.is_cut] else []
+                    await asyncio.sleep(0.001)
+        assert len(api.watched) == 2
+
+    asyncio.run(follow())
+
+
 def test_an_answer_that_is_no_json_is_an_error_of_the_request(tmp_path: Path) -> None:
     """A write whose answer is not JSON has failed, and is not taken for a malformed object."""
 
@@ -179,11 +197,66 @@ def test_watches_that_end_at_once_are_repeated_with_growing_pauses(
     assert pauses.asked[4] > pauses.asked[0] > 0
 
 
-def test_json_is_read_as_it_is_but_for_what_lies_too_deep() -> None:
-    """Brackets and escapes in strings do not count as nesting."""
-    fine = {"a": ['[{"\\', {"b": None}], "c": "}]"}
+def read(text: str) -> object:
+    """Return what the JSON says."""
+    return asyncio.run(parse(text.encode()))
 
-    assert parse(json.dumps(fine).encode()) == fine
-    assert parse(b'{"fine":' + json.dumps(fine).encode() + b',"deep":' + nested(5000).encode() + b"}")["fine"] == fine
-    with pytest.raises(ValueError, match="line 1"):
-        parse(b'{"a":' + b"[" * 5000)
+
+def test_json_is_read_as_it_is_but_for_what_lies_too_deep() -> None:
+    """Brackets and escapes in strings do not count as nesting; the fields of managers are left out."""
+    fine = {"a": ['[{"\\', {"b": None}], "c": "}]"}
+    text = json.dumps(fine)
+
+    assert read(text) == fine
+    found = read(f'{{"fine":{text},"deep":{nested(5000)},"managedFields":[{text}],"last":[]}}')
+    assert isinstance(found, dict)
+    assert (found["fine"], found["managedFields"], found["last"]) == (fine, None, [])
+    with pytest.raises(ValueError, match="ends too early"):
+        read('{"a":' + "[" * 5000)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=3), inner, max_size=4),
+)
+
+
+@given(JSON, st.sampled_from((None, 2)), st.lists(st.tuples(st.integers(0), st.sampled_from('{}[],:"1a ')), max_size=2))
+def test_large_json_is_read_and_refused_as_small(value: object, indent: int | None, changes: list[Any]) -> None:
+    """What is parsed in steps is what is parsed in one go, and malformed JSON is refused by both."""
+    text = json.dumps(value, indent=indent)
+    for number, character in changes:
+        text = text[: number % len(text)] + character + text[number % len(text) + 1 :]
+    try:
+        known = json.loads(text)
+    except ValueError:
+        known = ValueError
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("lbproof_reference.reading._AT_ONCE", 0)
+        if known is ValueError:
+            with pytest.raises(ValueError, match=r"."):
+                read(text)
+        else:
+            assert read(text) == known
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        service("a", 1, managed=nested(1200)[:-1] + ',{"f:a":{}}' * 100_000 + "]"),
+        f'{{"items":[{",".join(service("a", 1, "x" * 2000) for _ in range(1000))}]}}',
+    ],
+    ids=["object", "list"],
+)
+def test_other_tasks_run_while_something_large_is_parsed(text: str) -> None:
+    """Between two turns of another task, such as the one that sends heartbeats, a part of the text is parsed."""
+
+    async def count() -> int:
+        turns = 0
+        parsing = asyncio.create_task(parse(text.encode()))
+        while not parsing.done():
+            await asyncio.sleep(0)
+            turns += 1
+        return turns
+
+    assert asyncio.run(count()) > text.count(":") / 1000

@@ -38,7 +38,7 @@ _ORIGIN = struct.Struct("!16xII")  # session and sequence
 _HEARD, _SUBNET, _CLAIM = struct.Struct("!II"), struct.Struct("!4sB"), struct.Struct("!4sHI")
 _DIRECT = 1 << 31  # in the sequence
 _TAG_BYTES = 16
-_LEAVING, _RECEIVES = 1, 2
+_LEAVING, _RECEIVES, _OUTDATED = 1, 2, 4
 
 
 class InvalidHeartbeatError(ValueError):
@@ -75,6 +75,8 @@ class Heartbeat:
     leaving: bool = False
     receives: bool = False
     """Whether frames arrived after the last death of a peer."""
+    outdated: bool = False
+    """Whether the sender is cut from the API server."""
     relayed: bool = False
     """Whether this copy was forwarded by another station."""
 
@@ -121,8 +123,8 @@ def encode(heartbeat: Heartbeat, keys: Sequence[bytes]) -> bytes:
     ])  # fmt: skip
     head = _HEAD.pack(
         MAGIC, key_id(keys[0]), key_id(keys[1]) if keys[1:] else b"", 0, _HEAD.size + len(body),
-        _LEAVING * heartbeat.leaving | _RECEIVES * heartbeat.receives, heartbeat.session, heartbeat.sequence,
-        heartbeat.dead_interval_ms, heartbeat.mac, heartbeat.chunk,
+        _LEAVING * heartbeat.leaving | _RECEIVES * heartbeat.receives | _OUTDATED * heartbeat.outdated,
+        heartbeat.session, heartbeat.sequence, heartbeat.dead_interval_ms, heartbeat.mac, heartbeat.chunk,
         len(heartbeat.heard), len(heartbeat.subnets), len(heartbeat.claims),
     )  # fmt: skip
     return b"".join([head, body, *(_tag(key, head + body) for key in keys[:2])])
@@ -170,7 +172,8 @@ def decode(data: bytes, keys: Sequence[bytes]) -> Heartbeat:
         heard={one: Echo(number & ~_DIRECT, bool(number & _DIRECT)) for one, number in heard},
         subnets=tuple((network, prefix) for network, prefix in subnets), chunk=chunk,
         claims={address: Claim(standing=standing, epoch=epoch) for address, standing, epoch in claims},
-        leaving=bool(flags & _LEAVING), receives=bool(flags & _RECEIVES), relayed=bool(mark),
+        leaving=bool(flags & _LEAVING), receives=bool(flags & _RECEIVES), outdated=bool(flags & _OUTDATED),
+        relayed=bool(mark),
     )  # fmt: skip
 
 

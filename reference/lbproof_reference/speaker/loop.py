@@ -58,6 +58,8 @@ class Config:
     """Called with the Service of each acquired address."""
     on_conflict: Callable[[str, str], None]
     """Called with a Service and a message when another host uses one of its addresses."""
+    is_outdated: Callable[[], bool] = lambda: False
+    """Whether this node is cut from the API server, asked with each heartbeat."""
     interfaces: Sequence[str] = ("*",)
     """Patterns (fnmatch) of the interfaces that are used."""
 
@@ -72,6 +74,7 @@ class SegmentSpeaker:
         self._conflicts = Conflicts()
         self._loop = asyncio.get_running_loop()
         self.is_open = True
+        self._filter_is_old = self._filter_is_wide = False
         self._heartbeat_due = time.monotonic()
         self.segment = Segment(
             me=Station(config.node, link.name),
@@ -122,7 +125,7 @@ class SegmentSpeaker:
         for _ in self._wire.received(self._wire.arp, limit=1 << 16):
             continue
         self._receive(now)
-        self.segment.on_suspend(now)
+        self.segment.on_suspend(now, late)
         self._reconcile(now)
         return now
 
@@ -159,7 +162,7 @@ class SegmentSpeaker:
         """Announce an address that another host uses too, and report the first frame of a conflict."""
         defence = self._conflicts.defend(arp.sender, now)
         if defence.delay is not None:
-            self._loop.call_later(defence.delay, self._announce, (arp.sender,))
+            self._loop.call_later(defence.delay, self._announce_again, (arp.sender,))
         if defence.begins and (offer := self.segment.desired.get(arp.sender)):
             address, mac = socket.inet_ntoa(arp.sender), arp.mac.hex(":")
             log.warning("address conflict", interface=self.link.name, address=address, service=offer.service, mac=mac)
@@ -176,6 +179,7 @@ class SegmentSpeaker:
             log.info("peer dead", interface=self.link.name, node=peer.node, peer_interface=peer.interface)
         if now >= self._heartbeat_due:
             self._heartbeat_due = max(self._heartbeat_due + self._config.interval, now)
+            self.segment.set_outdated(self._config.is_outdated())
             self._send_heartbeats(now, beat=True)
         self._reconcile(now)
 
@@ -196,31 +200,46 @@ class SegmentSpeaker:
     def _reconcile(self, now: float) -> None:
         """Act on what changed, and set the timer for what is left, the next heartbeat or the next deadline."""
         done = self.segment.reconcile(now, _BATCH)
-        if done.acquire or done.withdraw:
-            self._wire.accept_requests_for(self.segment.claims)
+        self._set_filter(acquires=bool(done.acquire), changes=bool(done.acquire or done.withdraw), now=now)
         if self.segment.news_due() <= now:
             self._send_heartbeats(now, beat=False)
         self._wake_at(min(self._heartbeat_due, self.segment.news_due(), self.segment.next_deadline(now)))
         if not self.segment.is_settled(now):
             self._wake_by(now)
-        fresh = (*done.acquire, *done.defend)
-        if fresh:
+        if fresh := (*done.acquire, *done.defend):
             self._announce(fresh)
             for delay in ANNOUNCE_SECONDS[1:]:
-                self._loop.call_later(delay, self._announce, fresh)
+                self._loop.call_later(delay, self._announce_again, fresh)
         for address in done.acquire:
             self._config.on_acquired(self.segment.desired[address].service)
 
+    def _set_filter(self, *, acquires: bool, changes: bool, now: float) -> None:
+        """Receive requests for the claimed addresses; for all desired ones while a burst is processed.
+
+        To build a filter for thousands of addresses takes milliseconds, so that is not done with each batch.
+        """
+        self._filter_is_old |= changes
+        if self._filter_is_old and self.segment.is_settled(now):
+            self._filter_is_old = self._filter_is_wide = False
+            self._wire.accept_requests_for(self.segment.claims)
+        elif acquires and not self._filter_is_wide:
+            self._filter_is_wide = True
+            self._wire.accept_requests_for(self.segment.claims.keys() | self.segment.desired.keys())
+
     def _announce(self, addresses: tuple[bytes, ...]) -> None:
-        """Send gratuitous ARP in batches for the addresses that are still claimed."""
-        if not self.is_open:
-            return
+        """Send gratuitous ARP in batches for the addresses that are still answered."""
+        now = time.monotonic()
         for address in addresses[:_BATCH]:
-            if address in self.segment.claims:
+            if self.segment.answers(address, now):
                 for frame in announcements(address, self.link.mac):
                     self._wire.send_arp(frame)
         if rest := addresses[_BATCH:]:
-            self._loop.call_soon(self._announce, rest)
+            self._loop.call_soon(self._announce_again, rest)
+
+    def _announce_again(self, addresses: tuple[bytes, ...]) -> None:
+        if self.is_open:
+            self._awake()
+            self._announce(addresses)
 
 
 class Speaker:

@@ -64,6 +64,7 @@ async def serve(options: argparse.Namespace) -> None:
             misses=options.misses,
             on_acquired=source.record_announcement,
             on_conflict=source.record_conflict,
+            is_outdated=lambda: source.is_outdated,
             interfaces=options.interface,
         )
     )

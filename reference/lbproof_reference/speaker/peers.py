@@ -129,16 +129,16 @@ class Peers:
             self.changed = True
         elif heartbeat.sequence <= peer.sequence or (echo and sent is None):
             return None
-        before = (peer.leaving, peer.subnets)
+        before = (peer.leaving, peer.outdated, peer.subnets)
         peer.sequence, peer.frame, peer.mac = heartbeat.sequence, frame, heartbeat.mac
-        peer.leaving, peer.subnets, peer.dead_interval = heartbeat.leaving, heartbeat.subnets, dead_interval
-        peer.until = now + dead_interval
+        peer.leaving, peer.outdated, peer.subnets = heartbeat.leaving, heartbeat.outdated, heartbeat.subnets
+        peer.dead_interval, peer.until = dead_interval, now + dead_interval
         if not heartbeat.relayed:
             peer.direct_until = now + dead_interval / 2
         peer.receives = sent is None and (peer.receives or heartbeat.receives)
         if sent is not None:
             peer.echoed, peer.hears_until = max(peer.echoed, sent), peer.until
-        self.changed |= peer.judge(now) or before != (peer.leaving, peer.subnets)
+        self.changed |= peer.judge(now) or before != (peer.leaving, peer.outdated, peer.subnets)
         lists = {one: echo.direct for one, echo in heartbeat.heard.items()}
         self._is_stale |= lists != peer.lists
         peer.lists = lists
@@ -161,12 +161,12 @@ class Peers:
         """Return when peers die, or no longer count as hearing this station (monotonic, s)."""
         return [p.hears_until if p.hearing is Hearing.MUTUAL else p.until for p in self.live.values()]
 
-    def restart_timers(self, now: float) -> None:
-        """Give every peer a new dead interval."""
+    def delay_timers(self, now: float, seconds: float) -> None:
+        """Give every peer so much more time, but no more than its dead interval."""
         for peer in self.live.values():
-            peer.until = now + peer.dead_interval
+            peer.until = min(peer.until + seconds, now + peer.dead_interval)
             if peer.hearing is Hearing.MUTUAL:
-                peer.hears_until = peer.until
+                peer.hears_until = min(peer.hears_until + seconds, now + peer.dead_interval)
 
     @property
     def mutual(self) -> int:

@@ -61,6 +61,8 @@ class PeerView:
     subnets: tuple[Subnet, ...] = ()
     claims: dict[bytes, Claim] = field(default_factory=dict)
     leaving: bool = False
+    outdated: bool = False
+    """Whether it is cut from the API server."""
     hearing: Hearing = Hearing.MUTUAL
 
 
@@ -81,13 +83,19 @@ class SegmentView:
     listening: bool = False
     """Peers are not known yet; nothing may be acquired."""
     leaving: bool = False
+    outdated: bool = False
+    """Cut from the API server: what is desired may be old."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """Addresses to withdraw, to acquire, to defend against a lost claim, and those whose winner has not claimed."""
+    """Addresses to withdraw, to acquire, to defend against a lost claim, and those whose winner has not claimed.
+
+    The claims on those to `lower`, if they are not withdrawn, give way to all others: their standing becomes 0.
+    """
 
     withdraw: tuple[bytes, ...]
+    lower: tuple[bytes, ...]
     acquire: Mapping[bytes, Claim]
     defend: tuple[bytes, ...]
     awaits: Mapping[bytes, Station]
@@ -103,14 +111,18 @@ def reaches(subnets: tuple[Subnet, ...], address: bytes) -> bool:
 def plan(view: SegmentView) -> Plan:
     """Return the difference between the claims of this station and those that it should have.
 
-    A peer that is deaf to this station cannot yield to it, so this station leaves it what it claims.
+    What stations know of who may announce may differ. So a claim says that its station may, and only claims, which all
+    know alike, decide which of several stations keeps an address; but those of outdated stations rank behind. A station
+    acquires an address only with a claim that outranks every other. A peer that is deaf to this station cannot yield to
+    it, so this station leaves it what it claims.
     """
     staying = {n: peer for n, peer in view.peers.items() if not peer.leaving and peer.hearing is not Hearing.BROKEN}
     subnets = {name: peer.subnets for name, peer in staying.items()} | {view.me: view.subnets}
     standing = 1 + sum(peer.hearing is Hearing.MUTUAL for peer in staying.values())
+    current = {name: not peer.outdated for name, peer in staying.items()} | {view.me: not view.outdated}
     acquire: dict[bytes, Claim] = {}
     awaits: dict[bytes, Station] = {}
-    withdraw, defend = list[bytes](), list[bytes]()
+    withdraw, defend, lower = list[bytes](), list[bytes](), list[bytes]()
     for address in view.addresses:
         own, offer = view.claims.get(address), view.desired.get(address)
         rivals = {name: peer.claims[address] for name, peer in staying.items() if address in peer.claims}
@@ -121,29 +133,35 @@ def plan(view: SegmentView) -> Plan:
             continue
         reached = {name: reaches(nets, address) for name, nets in subnets.items()}
         nobody = not any(reached.values())  # MetalLB announces such an address too
-        able = [name for name, inside in reached.items() if offer.allows(*name, reaches=inside or nobody)]
+        able = {name for name, inside in reached.items() if offer.allows(*name, reaches=inside or nobody)}
+        may_announce = view.me in able
+        able.update(n for n, one in rivals.items() if (current[n], one.standing > 0) >= (current[view.me], True))
         claims = rivals | {view.me: own} if own else rivals
-        winner = holder = _winner(view, address, able, claims)
-        if winner is not None and winner not in claims:
-            if winner != view.me:
-                awaits[address] = winner
-                holder = elect(address, claims, claims)
-            elif not view.listening:
-                epoch = max([view.epochs.get(address, 0), *(claim.epoch for claim in rivals.values())])
-                acquire[address] = Claim(standing=standing, epoch=epoch + 1)
-        if own and holder != view.me:
-            withdraw.append(address)
-        elif own and rivals:
-            defend.append(address)
-    return Plan(withdraw=tuple(withdraw), acquire=acquire, defend=tuple(defend), awaits=awaits)
+        winner = _winner(view, address, able, claims)
+        if own:
+            holder = elect(address, [name for name in claims if current[name]] or claims, claims)
+            if holder != view.me or winner is None:
+                withdraw.append(address)
+            elif rivals:
+                defend.append(address)
+            if not may_announce:
+                lower.append(address)
+        elif winner == view.me and not view.listening:
+            epoch = max([view.epochs.get(address, 0), *(claim.epoch for claim in rivals.values())])
+            acquire[address] = Claim(standing=standing, epoch=epoch + 1)
+        if winner is not None and winner != view.me and winner not in claims:
+            awaits[address] = winner
+    return Plan(
+        withdraw=tuple(withdraw), lower=tuple(lower), acquire=acquire, defend=tuple(defend), awaits=awaits
+    )  # fmt: skip
 
 
-def _winner(view: SegmentView, address: bytes, able: list[Station], claims: Mapping[Station, Claim]) -> Station | None:
+def _winner(view: SegmentView, address: bytes, able: set[Station], claims: Mapping[Station, Claim]) -> Station | None:
     """Elect among the able stations, without those that were passed over: the first winners that do not claim."""
     winner = elect(address, able, claims)
     for _ in range(view.passed_over.get(address, 0)):
         if winner in {None, view.me, *claims}:
             break
-        able = [name for name in able if name != winner]
+        able = able - {winner}
         winner = elect(address, able, claims)
     return winner

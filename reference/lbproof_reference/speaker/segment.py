@@ -6,21 +6,23 @@ answering before sending, and receive before acquiring.
 What is guaranteed, with T the dead interval (three heartbeats by default) and counted from the last fault, replays and
 rotations of keys not being faults. Stations hear each other if they are joined by links that carry frames both ways.
 
-- At most one of the stations that hear each other answers for an address, after 2 T.
+- At most one of the stations that hear each other answers for an address, after 2 T, however long they differ on who
+  may announce it.
 - At least one does, if one is able to (it is up, knows the address, may announce it and has its subnet), after 5 T, and
   2 T more for each live station that comes first and does not claim. After the death of a station alone: T and a
   heartbeat, if the next one is able.
+- If they differ, the one that claims an address goes on until it learns that it may not. If it knows that it is cut
+  from the API server, it ends when a station that is not, and by whose list it may not, answers.
 - If frames are then lost on the only way from A to B: A yields T after B last listed it, or later once B has shown that
   it receives frames, with the first heartbeat or request for an address of its own that reaches it, and gets what B
   claims back when B hears A again.
 
-Assumptions: a segment has at most 57 stations, as many as a message lists; frames arrive within T/2 or not at all; who
-has a key follows the protocol; keys are rotated as in `keys`; timers are not later than a heartbeat, or the suspension
-is noticed (`on_suspend`), which a virtual machine whose clocks stand still while it is paused does not; stations that
-know an address agree on who may announce it. Not guaranteed: parts of a cut segment have an announcer each; a station
-with an old advertisement, cut from the API server, may answer beside its successor; a station that hears another that
-never heard it ignores it, as it would a replay; a station that claims an address and does not answer is not noticed; A
-goes on yielding if B's receiver breaks later.
+Assumptions: a segment has at most 57 stations, as many as a message lists; the addresses that change at once, some
+thousands, are decided on within T/2; frames arrive within T/2 or not at all; who has a key follows the protocol; keys
+are rotated as in `keys`; timers are not later than a heartbeat, or the suspension is noticed (`on_suspend`), which a
+virtual machine whose clocks stand still while it is paused does not. Not guaranteed: parts of a cut segment have an
+announcer each; a station that hears another that never heard it ignores it, as it would a replay; a station that claims
+an address and does not answer is not noticed; A goes on yielding if B's receiver breaks later.
 """
 
 from __future__ import annotations
@@ -36,7 +38,7 @@ from lbproof_reference.speaker.peers import Peers
 from lbproof_reference.speaker.plan import Hearing, Offer, Plan, SegmentView, plan
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from lbproof_reference.speaker.elect import Station
     from lbproof_reference.speaker.plan import Subnet
@@ -63,7 +65,7 @@ class Segment:
         self.desired: dict[bytes, Offer] = {}
         self.claims: dict[bytes, Claim] = {}
         self.peers = Peers(me=me, session=session, dead_interval=dead_interval)
-        self.leaving = False
+        self.leaving = self.outdated = False
         self._dead_interval = dead_interval
         self._listen_from = now
         self._listened = False
@@ -92,6 +94,12 @@ class Segment:
         """Change the subnets of the interface."""
         self.subnets = subnets
         self._mark_all_pending()
+
+    def set_outdated(self, outdated: bool) -> None:
+        """Say in heartbeats whether this station is cut from the API server."""
+        if outdated != self.outdated:
+            self.outdated = outdated
+            self._mark_all_pending()
 
     def answers(self, address: bytes, now: float) -> bool:
         """Whether a request for the address is answered."""
@@ -136,18 +144,22 @@ class Segment:
         listened = self._listen_from + self._dead_interval
         return min([*self.peers.deadlines(), *awaited, listened if listened > now else math.inf])
 
-    def on_suspend(self, now: float) -> None:
-        """Restart all peer timers; if nothing was sent for our own dead interval, assume that peers declared us dead.
+    def on_suspend(self, now: float, late: float) -> None:
+        """Let no timer run during a suspension that made a timer `late` (s).
 
-        In that case listen as at the start, answer nothing meanwhile, and let any peer's claim win over our own.
+        If nothing was sent for our own dead interval, frames may be lost, and peers have declared us dead: restart all
+        timers, listen as at the start, answer nothing meanwhile, and let any peer's claim win over our own.
         """
-        self.peers.restart_timers(now)
-        later = now + PATIENCE * self._dead_interval
-        self._awaited = {address: (passed_over, later) for address, (passed_over, _) in self._awaited.items()}
-        self._received = -math.inf  # frames in the queue may have come before the suspension
         if now - self._sent >= self._dead_interval:
+            late = math.inf
             self._listen_from, self._listened = now, False
-            self._cap_standing(0)
+            self._cap_standing(0, self.claims)
+        self.peers.delay_timers(now, late)
+        later = now + PATIENCE * self._dead_interval
+        self._awaited = {
+            address: (count, min(until + late, later)) for address, (count, until) in self._awaited.items()
+        }
+        self._received = -math.inf  # frames in the queue may have come before the suspension
 
     def reconcile(self, now: float, most: int | None = None) -> Plan:
         """Apply the plan for the pending addresses (at most `most`), and return it.
@@ -158,7 +170,7 @@ class Segment:
         listening = self._is_listening(now)
         if self.peers.changed or (not listening and not self._listened):
             self._mark_all_pending()
-            self._cap_standing(1 + self.peers.mutual)
+            self._cap_standing(1 + self.peers.mutual, self.claims)
         self.peers.changed, self._listened = False, not listening
         later = now + PATIENCE * self._dead_interval
         for address, (passed_over, until) in self._awaited.items():
@@ -170,6 +182,7 @@ class Segment:
             SegmentView(
                 me=self.me, subnets=self.subnets, desired=self.desired, claims=self.claims, peers=self.peers.live,
                 epochs=self._epochs, addresses=addresses, listening=listening, leaving=self.leaving,
+                outdated=self.outdated,
                 passed_over={address: self._awaited[address][0] for address in addresses if address in self._awaited},
             )
         )  # fmt: skip
@@ -182,6 +195,7 @@ class Segment:
         for address in todo.withdraw:
             del self.claims[address]
             self._unsent.add(self._chunks.drop(address))
+        self._cap_standing(0, self.claims.keys() & todo.lower)
         for address, claim in todo.acquire.items():
             self._claim(address, claim)
             self._epochs[address] = claim.epoch
@@ -220,6 +234,7 @@ class Segment:
             station=self.me, mac=self.mac, session=self.peers.session, sequence=0,
             dead_interval_ms=round(self._dead_interval * 1000), heard=self.peers.heard(self._sequence + 1, now),
             subnets=self.subnets, chunk=0, claims={}, leaving=self.leaving,
+            outdated=self.outdated,
             receives=self._received > self.peers.lost and now - self._received <= _RECEIVED_SECONDS,
         )  # fmt: skip
         messages = []
@@ -248,8 +263,9 @@ class Segment:
         self.claims[address] = claim
         self._unsent.add(self._chunks.put(address, claim))
 
-    def _cap_standing(self, standing: int) -> None:
-        for address, claim in self.claims.items():
+    def _cap_standing(self, standing: int, addresses: Iterable[bytes]) -> None:
+        for address in addresses:
+            claim = self.claims[address]
             if claim.standing > standing:
                 self._claim(address, Claim(standing=standing, epoch=claim.epoch))
 

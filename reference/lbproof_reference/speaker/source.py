@@ -58,6 +58,11 @@ class Source:
         """Whether every resource has been listed once."""
         return all(informer.synced.is_set() for informer in self._informers.values())
 
+    @property
+    def is_outdated(self) -> bool:
+        """Whether a resource cannot be read: what is announced may be old."""
+        return any(informer.is_cut for informer in self._informers.values())
+
     async def run(
         self, set_desired: Callable[[Mapping[bytes, Offer | None]], None], on_listed: Callable[[], None]
     ) -> None:
