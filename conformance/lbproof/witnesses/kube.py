@@ -78,7 +78,8 @@ class Kube:
         self._configuration = configuration
         self._paths: dict[tuple[str, str], tuple[str, bool]] = {}
         self._lock = threading.Lock()
-        self.writes = Writes()
+        self.writes: Writes = Writes()
+        """Requests of this client that change something."""
 
     def _headers(self) -> dict[str, str]:
         """Return the headers of every request; renew an expired token by the kubeconfig's own method."""
