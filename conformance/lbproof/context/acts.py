@@ -56,6 +56,8 @@ class Acts:
         self._acts: list[Act] = []
         self._pools: list[tuple[float, tuple[PoolSpec, ...]]] = [(time.monotonic(), ())]
         """Moment from which on these pools were wanted."""
+        self._alive: dict[str, PoolSpec] = {}
+        self._beside: dict[str, PoolSpec] = {}
 
     def begin(self, kind: ActKind, what: str, target: str = "", *, at: float | None = None) -> Act:
         """Note an act that begins now, or began at a moment."""
@@ -91,7 +93,24 @@ class Acts:
     def set_pools(self, alive: Mapping[str, PoolSpec], *, at: float | None = None) -> None:
         """Note the pools that are wanted from now on, or from a moment."""
         with self._lock:
-            self._pools.append((time.monotonic() if at is None else at, tuple(alive.values())))
+            self._alive = dict(alive)
+            self._note_pools(at)
+
+    def add_pool(self, pool: PoolSpec) -> None:
+        """Note a pool that a check makes by manifests of its own."""
+        with self._lock:
+            self._beside[pool.name] = pool
+            self._note_pools()
+
+    def drop_pool(self, name: str) -> None:
+        """Note that such a pool is gone."""
+        with self._lock:
+            self._beside.pop(name, None)
+            self._note_pools()
+
+    def _note_pools(self, at: float | None = None) -> None:
+        now = time.monotonic() if at is None else at
+        self._pools.append((now, (*self._alive.values(), *self._beside.values())))
 
     def pools(self, since: float, until: float) -> list[tuple[PoolSpec, ...]]:
         """Return the sets of pools that were wanted one after the other in a time."""
