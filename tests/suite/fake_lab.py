@@ -101,7 +101,7 @@ def install(*_: object) -> None:
 class FakeWitness:
     """Standing witness of Services that finds what FAKE_STANDING asks for: `violation` or `broken`."""
 
-    def __init__(self, _run: object) -> None:
+    def __init__(self, *_: object) -> None:
         self.asked = os.environ.get("FAKE_STANDING", "")
 
     def start(self) -> None:

@@ -151,7 +151,8 @@ def _requirement(row: jsonreport.Requirement, told: jsonreport.Report) -> Iterat
     yield from (f"{case}: not a case of {row.id}" for case in sorted(twice.keys() - set(wanted.case_ids)))
     found = worst(jsonreport.verdicts(row))
     if found is not row.verdict:
-        yield f"{row.id}: is {row.verdict}, but the worst of its cases and of what witnesses saw is {found}"
+        of = "its cases and of what witnesses saw" if row.standing else "its cases"
+        yield f"{row.id}: is {row.verdict}, but the worst of {of} is {found}"
     yield from _standing(row, told)
     for case in row.cases:
         if case.id in wanted.case_ids:

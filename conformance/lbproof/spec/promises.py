@@ -58,6 +58,15 @@ def _lost(rows: Sequence[Row]) -> bool:
     return any(set(rows[0]["status"]) - set(row["status"]) for row in rows[1:])
 
 
+def _two_nodes(rows: Sequence[Row]) -> bool:
+    """Return whether two nodes claim one address."""
+    return len({row["node"] for row in rows}) > 1 and len({row["sender_ip"] for row in rows}) == 1
+
+
+def _claimed(rows: Sequence[Row]) -> bool:
+    return bool(rows) and all(row["sender_ip"] and row["node"] for row in rows)
+
+
 _PROMISES = (
     Promise(
         name="one-holder",
@@ -100,6 +109,27 @@ _PROMISES = (
         text="A Service of type ClusterIP or NodePort is left alone.",
         requirements=("TIER-05",),
         shown_by=_changed,
+    ),
+    Promise(
+        name="one-answerer",
+        witness="segment",
+        text="An assigned address is claimed by one node at a time.",
+        requirements=("L2-01",),
+        shown_by=_two_nodes,
+    ),
+    Promise(
+        name="unassigned",
+        witness="segment",
+        text="An address that is assigned to nobody is claimed by nobody.",
+        requirements=("L2-04", "RECL-03", "CLASS-02"),
+        shown_by=_claimed,
+    ),
+    Promise(
+        name="own-mac",
+        witness="segment",
+        text="A node claims an address at its own hardware address, which is also the source of the frame.",
+        requirements=("L2-02",),
+        shown_by=_claimed,
     ),
 )
 PROMISES = {promise.name: promise for promise in _PROMISES}

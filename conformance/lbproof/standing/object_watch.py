@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 from lbproof.witnesses.kube import ApiError, ApiUnreachable
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from lbproof.adapters.base import Object
     from lbproof.witnesses.kube import Kube
 
@@ -37,8 +39,18 @@ class Arrived:
 class ObjectWatch:
     """Keeps every event of a collection until it is taken."""
 
-    def __init__(self, cluster: Kube, path: str, **query: object) -> None:
-        """`query`: further parameters of the requests, such as a selector."""
+    def __init__(
+        self,
+        cluster: Kube,
+        path: str,
+        each: Callable[[float, str, Object], None] = lambda *_: None,
+        **query: object,
+    ) -> None:
+        """`each` is called with moment, kind and object of each event, in the thread of the watch.
+
+        `query`: further parameters of the requests, such as a selector.
+        """
+        self._each = each
         self._cluster, self._path, self._query = cluster, path, query
         self._arrived: deque[Arrived] = deque()
         self._ending = threading.Event()
@@ -104,7 +116,11 @@ class ObjectWatch:
             self._names.pop(_key(made), None)
         else:
             self._names[_key(made)] = made
-        self._arrived.append(Arrived(time.monotonic(), kind, made))
+        self._keep(Arrived(time.monotonic(), kind, made))
+
+    def _keep(self, arrived: Arrived) -> None:
+        self._each(arrived.t, arrived.kind, arrived.made)
+        self._arrived.append(arrived)
 
     def _list_anew(self) -> None:
         """Read the collection again when the version to resume from is too old."""
@@ -113,7 +129,8 @@ class ObjectWatch:
         there = {_key(made): made for made in found}
         gone = [(_key(made), made) for made in self._names.values() if _key(made) not in there]
         for kind, objects in (("DELETED", [made for _, made in gone]), ("MODIFIED", found)):
-            self._arrived.extend(Arrived(time.monotonic(), kind, made, resumed=False) for made in objects)
+            for made in objects:
+                self._keep(Arrived(time.monotonic(), kind, made, resumed=False))
         self._names = there
 
 

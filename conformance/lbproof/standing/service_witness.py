@@ -10,14 +10,15 @@ from lbproof.context.acts import ActKind
 from lbproof.spec import BUDGETS
 from lbproof.standing.object_watch import ObjectWatch
 from lbproof.standing.services import ServiceJudge
-from lbproof.standing.surroundings import Surroundings
 from lbproof.witnesses.wait import EventuallyFailed, eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from lbproof.context import RunContext
+    from lbproof.standing.assignments import Assignments
     from lbproof.standing.finding import Finding
+    from lbproof.standing.surroundings import Surroundings
 
 _SERVICES = "/api/v1/services"
 _EVENTS = "/api/v1/events"
@@ -33,12 +34,11 @@ class WitnessBroke(RuntimeError):  # noqa: N818 - it says what happened, as `Wat
 class ServiceWitness:
     """Watches and judges the Services of one cluster."""
 
-    def __init__(self, run: RunContext) -> None:
-        """Watch nothing yet."""
+    def __init__(self, run: RunContext, surroundings: Surroundings, assignments: Assignments) -> None:
+        """Watch nothing yet. `assignments` is told of each version as it arrives."""
         self._run = run
-        around = Surroundings(adapter=run.adapter, claims=run.claims, writes=run.cluster.writes, acts=run.acts)
-        self._judge = ServiceJudge(around)
-        self._services = ObjectWatch(run.cluster, _SERVICES)
+        self._judge = ServiceJudge(surroundings)
+        self._services = ObjectWatch(run.cluster, _SERVICES, assignments.version)
         self._events = ObjectWatch(run.cluster, _EVENTS, fieldSelector="involvedObject.kind=Service")
         self._seen: set[str] = set()
         """Names of Services that the watch delivered, as far as `finish` looks for one."""

@@ -48,6 +48,8 @@ class ServiceJudge:
         """Know no Service yet."""
         self._around = surroundings
         self._known: dict[str, _Known] = {}
+        self._foreign: dict[str, _Known] = {}
+        """Services of other classes, also those that are gone: their Events are read later."""
         self._shared: set[tuple[str, frozenset[str]]] = set()
         """Address and the Services that hold it, where that was found already."""
 
@@ -71,6 +73,8 @@ class ServiceJudge:
         )
         if kind != "DELETED":
             self._known[uid] = now
+        if self._around.is_foreign(service):
+            self._foreign[uid] = now
         if before is None or not judged:
             return
         if kind == "DELETED":
@@ -152,9 +156,10 @@ class ServiceJudge:
         """Return whether the suite asked for the change, or disturbed what an address depends on."""
         t = now.row["t"]
         around = self._around
-        if around.asked(now.service, before.settled - _LATE) or around.is_disturbed(t):
+        since = before.settled - _LATE
+        if around.asked(now.service, since, t) or around.is_disturbed(t):
             return True
-        return around.claims("pool") and any(around.pools_changed(ip_address(address), t) for address in lost)
+        return around.claims("pool") and any(around.pool_was_changed(ip_address(one), since, t) for one in lost)
 
     def _stability(self, address: str, now: _Known) -> str:
         """Return the requirement that says that nothing moves, by what went on."""
@@ -170,9 +175,9 @@ class ServiceJudge:
 
     def event(self, t: float, event: Object) -> Iterator[Finding]:
         """Judge an Event about a Service that arrived at a moment."""
-        known = self._known.get(event.get("involvedObject", {}).get("uid", ""))
+        known = self._foreign.get(event.get("involvedObject", {}).get("uid", ""))
         source = event.get("reportingComponent") or event.get("source", {}).get("component", "")
-        if known is None or source in _KUBERNETES or not self._around.is_foreign(known.service):
+        if known is None or source in _KUBERNETES:
             return
         row = known.row | {"t": t, "type": "EVENT", "changed": {}, "by": [source]}
         row |= {"version": event["metadata"]["resourceVersion"], "event": event.get("reason", "")}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import TYPE_CHECKING, Protocol
@@ -73,25 +74,26 @@ class Surroundings:
         """Return whether the suite made a version of a Service, or may have."""
         return self.writes.made(service, next(paths_of(service)))
 
-    def asked(self, service: Object, since: float) -> bool:
-        """Return whether the suite asked for a change of a Service since a moment, its deletion included."""
+    def asked(self, service: Object, since: float, until: float) -> bool:
+        """Return whether the suite asked for a change of a Service in a time, its deletion included."""
         own, namespace = paths_of(service)
-        return self.writes.since(own, since) or self.writes.since(namespace, since, method="DELETE")
+        return self.writes.between(own, since, until) or self.writes.between(namespace, since, until, method="DELETE")
 
     def was_deleted(self, service: Object) -> bool:
         """Return whether the suite has ever deleted a Service or its namespace."""
-        return any(self.writes.since(path, 0.0, method="DELETE") for path in paths_of(service))
+        return any(self.writes.between(path, 0.0, math.inf, method="DELETE") for path in paths_of(service))
 
     def in_pool(self, address: IPAddress, at: float) -> bool:
         """Return whether a pool had an address shortly before a moment, while changes of pools take effect."""
         recent = self.acts.pools(at - BUDGETS["pool_applied"].ceiling, at)
         return any(_has(pool, address) for pools in recent for pool in pools)
 
-    def pools_changed(self, address: IPAddress, at: float) -> bool:
-        """Return whether the pools that have an address were others shortly before a moment, or there are none."""
-        recent = self.acts.pools(at - BUDGETS["pool_applied"].ceiling, at)
+    def pool_was_changed(self, address: IPAddress, since: float, at: float) -> bool:
+        """Return whether a pool that had an address was changed or removed in a time, or none had it."""
+        recent = self.acts.pools(since, at)
         having = [frozenset(pool for pool in pools if _has(pool, address)) for pools in recent]
-        return len(set(having)) > 1 or not having[-1]
+        first = next((pools for pools in having if pools), None)
+        return first is None or not first <= having[-1]
 
     def widened(self, at: float) -> bool:
         """Return whether the pools were changed shortly before a moment."""
@@ -107,7 +109,7 @@ class Surroundings:
         return bool(
             self.acts.between(since, at, ActKind.FAULT, _OF_A_NODE)
             or self.acts.between(since, at, ActKind.CONFIGURE)
-            or self.writes.deleted_below("/apis/apps/v1/namespaces/", since)
+            or self.writes.deleted_below("/apis/apps/v1/namespaces/", since, at)
         )
 
     def is_restarting(self, at: float) -> bool:

@@ -6,7 +6,10 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from lbproof.standing.assignments import Assignments
+from lbproof.standing.segment_witness import NoPorts, SegmentWitness
 from lbproof.standing.service_witness import ServiceWitness
+from lbproof.standing.surroundings import Surroundings
 from lbproof.text import printable
 
 if TYPE_CHECKING:
@@ -55,7 +58,12 @@ class StandingWitnesses:
     def __init__(self, run: RunContext, judged: Callable[[str], bool]) -> None:
         """Watch nothing yet. `judged`: whether a requirement is judged in this run, by its ID."""
         self._journal, self._judged = run.journal, judged
-        self._witnesses: dict[Witness, _Witness] = {"services": ServiceWitness(run)}
+        around = Surroundings(adapter=run.adapter, claims=run.claims, writes=run.cluster.writes, acts=run.acts)
+        assignments = Assignments(around)
+        self._witnesses: dict[Witness, _Witness] = {
+            "services": ServiceWitness(run, around, assignments),
+            "segment": SegmentWitness(run, around, assignments),
+        }
         self._cases: list[_Case] = []
 
     def start(self) -> None:
@@ -63,6 +71,9 @@ class StandingWitnesses:
         for kind, witness in list(self._witnesses.items()):
             try:
                 witness.start()
+            except NoPorts as error:
+                del self._witnesses[kind]
+                self._journal.write("witness", witness=kind, state="unavailable", why=str(error))
             except Exception as error:  # noqa: BLE001 - whatever broke it
                 self._broke(kind, error)
             else:

@@ -55,16 +55,16 @@ class Writes:
         with self._lock:
             return uid in self._created
 
-    def since(self, path: str, moment: float, *, method: str = "") -> bool:
-        """Return whether there was a request to a path, of one method or any, since a moment."""
+    def between(self, path: str, since: float, until: float, *, method: str = "") -> bool:
+        """Return whether there was a request to a path in a time, of one method or any."""
         with self._lock:
-            return any(t >= moment and method in {"", was} for t, was in self._requests.get(path, ()))
+            return any(since <= t <= until and method in {"", was} for t, was in self._requests.get(path, ()))
 
-    def deleted_below(self, prefix: str, moment: float) -> bool:
-        """Return whether something whose path begins so was deleted since a moment."""
+    def deleted_below(self, prefix: str, since: float, until: float) -> bool:
+        """Return whether something whose path begins so was deleted in a time."""
         with self._lock:
             return any(
-                path.startswith(prefix) and any(t >= moment and was == "DELETE" for t, was in found)
+                path.startswith(prefix) and any(since <= t <= until and was == "DELETE" for t, was in found)
                 for path, found in self._requests.items()
             )
 
