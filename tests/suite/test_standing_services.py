@@ -141,6 +141,19 @@ def test_an_address_of_a_pool_that_has_just_gone_may_still_be_given(world: World
     assert world.verdicts() == []
 
 
+def test_a_new_pool_does_not_explain_what_is_lost(world: World) -> None:
+    """The status blinks just after the pool was made, or another one was added."""
+    world.acts.set_pools({}, at=world.now)
+    world.acts.set_pools({"p": POOL}, at=world.now)
+    suite = world.make("a", by_suite=True)
+    world.found += world.judge.version(world.now, "ADDED", suite)
+    world.other("a", addresses=(ONE,))
+    world.acts.set_pools({"p": POOL, "q": PoolSpec(name="q", blocks=())}, at=world.now)
+    world.other("a")
+
+    assert world.verdicts() == [("kept", "PEND-04")]
+
+
 @pytest.mark.parametrize("instead", [(), (TWO,)], ids=["blinks", "moves"])
 def test_a_status_that_changes_though_nobody_asked(world: World, instead: tuple[str, ...]) -> None:
     """An address is lost for a moment, or for another one."""
@@ -150,6 +163,15 @@ def test_a_status_that_changes_though_nobody_asked(world: World, instead: tuple[
 
     assert world.verdicts()[0] == ("kept", "UPGR-01")
     assert "192.0.2.1" in world.found[0].what
+
+
+def test_a_pool_that_is_changed_or_removed_explains_what_is_lost(world: World) -> None:
+    """Whether such an address is kept is not promised."""
+    world.given("a")
+    world.acts.set_pools({}, at=world.now)
+    world.other("a")
+
+    assert world.verdicts() == []
 
 
 def test_a_lost_address_is_of_the_requirement_whose_act_went_on(world: World) -> None:

@@ -6,6 +6,7 @@ for all addresses that are free. The answers, like those to everybody's question
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections import deque
@@ -28,8 +29,10 @@ if TYPE_CHECKING:
     from lbproof.standing.surroundings import Surroundings
     from lbproof.witnesses.neighbour import Message
 
-_EVERY = 0.5
-"""Seconds between two questions for an address."""
+_EVERY = 0.2
+"""Seconds between two questions for an assigned address."""
+_SELDOM = 5
+"""Questions for an assigned address for each one for a released one."""
 _RELEASED = 60.0
 """Seconds for which a released address is asked for."""
 _PACKET_TYPE, _OUTGOING = 0xFFFFF004, 4
@@ -107,9 +110,11 @@ class SegmentWitness:
     def _ask(self) -> None:
         """Ask for assigned and lately released addresses until the end."""
         try:
-            while not self._ending.wait(_EVERY):
-                present = [one.address for one in self._assignments.present()]
-                self._send([*present, *self._assignments.released(time.monotonic() - _RELEASED)])
+            for turn in itertools.count():
+                if self._ending.wait(_EVERY):
+                    return
+                released = [] if turn % _SELDOM else self._assignments.released(time.monotonic() - _RELEASED)
+                self._send([*(one.address for one in self._assignments.present()), *released])
         except Exception as error:  # noqa: BLE001 - whatever it is, the judge is told
             if not self._ending.is_set():
                 self._failure = error
