@@ -2,6 +2,7 @@
 
 from tests.mutants import allocation, announcing, authority, heartbeats, leaks, links, objects, reporting, takeovers
 from tests.mutants.mutant import MUTANTS, Mutant
+from tests.mutants.sentences import addresses, answering, moving, ownership, waiting
 
 CAUGHT = {name: mutant for name, mutant in MUTANTS.items() if mutant.cases}
 """Mutants that cases must detect."""
@@ -10,5 +11,6 @@ UNCAUGHT = {name: mutant for name, mutant in MUTANTS.items() if mutant.uncaught}
 
 __all__ = [
     "CAUGHT", "MUTANTS", "UNCAUGHT", "Mutant",
-    "allocation", "announcing", "authority", "heartbeats", "leaks", "links", "objects", "reporting", "takeovers",
+    "addresses", "allocation", "announcing", "answering", "authority", "heartbeats", "leaks", "links", "moving",
+    "objects", "ownership", "reporting", "takeovers", "waiting",
 ]  # fmt: skip

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -57,7 +56,7 @@ def knows_peers_by_node_name() -> None:
         node = heartbeat.station.node
         if node == self.me.node:
             return False
-        return receive(self, replace(heartbeat, station=Station(node, "eth0")), frame, now)
+        return receive(self, heartbeat._replace(station=Station(node, "eth0")), frame, now)
 
     patch(segment.Segment, "receive", receive_of_node)
     patch(elect, "score", lambda station, address: score(Station(station.node, "eth0"), address))
@@ -73,7 +72,7 @@ def believes_replayed_heartbeats() -> None:
 
     def receive(self: peers.Peers, heartbeat: Heartbeat, frame: bytes, now: float) -> peers.Peer | None:
         echo = {self.session: Echo(1, direct=True)}
-        return real(self, replace(heartbeat, heard=dict(heartbeat.heard) | echo), frame, now)
+        return real(self, heartbeat._replace(heard=dict(heartbeat.heard) | echo), frame, now)
 
     patch(peers.Peers, "receive", receive)
     patch(peers.Peers, "_time_of", lambda _self, _sequence, now, _dead_interval: now)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from tests.mutants.mutant import fault, patch
 
 from lbproof_reference.frames import announcements
 from lbproof_reference.speaker import loop as speaker
 from lbproof_reference.speaker import peers, plan, segment
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 NO_CUT_FROM_API = "no case changes who may announce an address while a node is cut from the API server"
 
@@ -108,3 +112,19 @@ def builds_filter_with_each_batch() -> None:
 def outdated_station_keeps_addresses() -> None:
     """A node that is cut from the API server keeps an address for ever that others may announce and it may not."""
     patch(segment.Segment, "set_outdated", lambda _self, _outdated: None)
+
+
+@fault(
+    uncaught="no case takes the subnet from a node while a cut heals",
+    test="test_handover.py::test_a_node_that_loses_the_subnet_when_a_cut_heals_yields",
+)
+def lowered_claim_is_not_decided_on_again() -> None:
+    """A node that learns at once that it may not announce, and that another node does, answers beside it for good."""
+    real = segment.Segment._cap_standing  # noqa: SLF001 - a fault replaces private functions
+
+    def cap_standing(self: segment.Segment, standing: int, addresses: Iterable[bytes]) -> None:
+        pending = dict(self._pending)
+        real(self, standing, addresses)
+        self._pending = pending
+
+    patch(segment.Segment, "_cap_standing", cap_standing)

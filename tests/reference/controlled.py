@@ -10,7 +10,7 @@ from lbproof_reference.controller.loop import Controller
 from lbproof_reference.kube import SERVICES, metallb_path
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator
 
     from tests.reference.fake_api import FakeApi
 
@@ -33,13 +33,6 @@ def shown(api: FakeApi, name: str) -> list[str]:
     """Return the addresses in a Service's status."""
     status = api.objects[SERVICES][f"ns/{name}"].get("status", {})
     return [entry["ip"] for entry in status.get("loadBalancer", {}).get("ingress") or []]
-
-
-async def until(come_about: Callable[[], bool]) -> None:
-    """Wait until something is true, for 20 s at most."""
-    async with asyncio.timeout(20):
-        while not come_about():  # noqa: ASYNC110 - nobody here could set an event
-            await asyncio.sleep(0.001)
 
 
 @asynccontextmanager

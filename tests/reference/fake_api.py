@@ -71,12 +71,11 @@ class FakeApi(Kube):
         raise status_error(404, method, path)
 
     def _find(self, path: str) -> tuple[str, Object] | None:
-        """Return collection and object of the path of a status, whose namespace is not compared."""
-        plural, name = path.split("/")[-3:-1]
+        """Return collection and object of the path of a status; the collection is that of all namespaces."""
+        namespace, plural, name = path.split("/")[-4:-1]
         for collection, objects in self.objects.items():
-            for obj in objects.values():
-                if collection.endswith(plural) and obj["metadata"]["name"] == name:
-                    return collection, obj
+            if collection.endswith(plural) and (obj := objects.get(f"{namespace}/{name}")):
+                return collection, obj
         return None
 
     async def lines(self, path: str, opened: Callable[[], None], **_: str | int) -> AsyncGenerator[Object, None]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from random import Random
 from typing import TYPE_CHECKING
@@ -177,7 +177,7 @@ class SimulatedLan:
             news = one.segment.receive(heartbeat, frame, self.now)
         for relay in one.segment.peers.take_relays(self.now):
             message, keys, _ = self.frames[int.from_bytes(relay)]
-            self.broadcast(self.record(replace(message, relayed=True), keys, sender), one.segment.me)
+            self.broadcast(self.record(message._replace(relayed=True), keys, sender), one.segment.me)
         self._wake_by(one, max(self.now + GATHER, self.now if news else one.segment.news_due()))
 
     def _awake(self, one: Simulated) -> None:

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.reference.controlled import ADVERTISEMENTS, POOLS, controlled, pool, service, shown, until
+from tests.reference.controlled import ADVERTISEMENTS, POOLS, controlled, pool, service, shown
 from tests.reference.fake_api import FakeApi
+from tests.reference.polling import until
 
 from lbproof_reference.kube import NODES, SERVICES, metallb_path
 from lbproof_reference.speaker.source import SLICES, Source

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -76,8 +75,8 @@ def test_two_stations_that_do_not_hear_each_other_are_a_conflict(case: str) -> N
     )  # fmt: skip
     segment.receive(message, b"", 0.0)
     if case == "deaf":
-        segment.receive(replace(message, sequence=2, heard={}, receives=True), b"", 0.01)
-        segment.receive(replace(message, sequence=3, heard={}), b"", DEAD_INTERVAL)
+        segment.receive(message._replace(sequence=2, heard={}, receives=True), b"", 0.01)
+        segment.receive(message._replace(sequence=3, heard={}), b"", DEAD_INTERVAL)
     segment.expire_peers({"dead": 2, "deaf": 1}.get(case, 0) * DEAD_INTERVAL)
 
     assert [segment.is_station(bytes([2, 0, 0, 0, 0, last])) for last in (1, 2, 3)] == [True, case == "mutual", False]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -158,7 +157,7 @@ def test_stations_that_differ_on_who_may_announce_end_with_one_announcer(
                 )
             )  # fmt: skip
             world[station] = {a: c for a, c in mine.items() if a not in todo.withdraw} | dict(todo.acquire)
-            world[station] |= {a: replace(world[station][a], standing=0) for a in todo.lower if a in world[station]}
+            world[station] |= {a: world[station][a]._replace(standing=0) for a in todo.lower if a in world[station]}
 
     assert world == before
     able = [station for station in world if station in views[station]]
@@ -255,7 +254,7 @@ def test_a_heartbeat_is_read_as_it_was_written(heartbeat: Heartbeat, keys: list[
     assert origin(data) == (heartbeat.session, heartbeat.sequence)
     for key in keys:
         assert decode(data, [b"another key", key]) == heartbeat
-        assert decode(relayed(data), [key]) == replace(heartbeat, relayed=True)
+        assert decode(relayed(data), [key]) == heartbeat._replace(relayed=True)
 
 
 @given(HEARTBEATS, st.integers(0, 10_000), st.integers(1, 255))

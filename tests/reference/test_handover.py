@@ -12,6 +12,7 @@ from lbproof_reference.speaker.segment import PATIENCE
 NODES = ("n1", "n2", "n3")
 ADDRESSES = [bytes([10, 0, 0, number]) for number in range(100)]
 FIRST = ADDRESSES[0]
+ELSEWHERE = ((bytes([10, 9, 0, 0]), 16),)
 
 
 def offer(*nodes: str) -> Offer:
@@ -63,6 +64,22 @@ def test_a_node_that_may_no_longer_announce_goes_on_until_another_does(lan: Simu
     within(lan.silent, 0)
     within(lan.double, INTERVAL)
     assert lan.answerers(FIRST) != [owner]
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.005, 0.01, 0.015, 0.02, 0.03])
+def test_a_node_that_loses_the_subnet_when_a_cut_heals_yields(lan: SimulatedLan, seconds: float) -> None:
+    """A station that learns at once that it may not announce and that another does ends with its own claim lowered."""
+    lan.lost = lambda sender, receiver: (sender.node == "n3") != (receiver.node == "n3")
+    lan.run(1)
+    lan.lost = lambda *_: False
+    lan.run(seconds)
+    lan.double.clear()
+    for node in ("n1", "n2"):
+        lan.of(node).segment.set_subnets(ELSEWHERE)
+    lan.run(1)
+
+    within(lan.double, 2 * DEAD_INTERVAL)
+    assert all(lan.answerers(address) == ["n3"] for address in ADDRESSES)
 
 
 def test_a_successor_that_never_comes_is_not_waited_for_long(lan: SimulatedLan) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from contextlib import asynccontextmanager
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -211,12 +212,12 @@ def test_json_is_read_as_it_is_but_for_what_lies_too_deep() -> None:
     found = read(f'{{"fine":{text},"deep":{nested(5000)},"managedFields":[{text}],"last":[]}}')
     assert isinstance(found, dict)
     assert (found["fine"], found["managedFields"], found["last"]) == (fine, None, [])
-    with pytest.raises(ValueError, match="ends too early"):
+    with pytest.raises(ValueError, match="malformed JSON"):
         read('{"a":' + "[" * 5000)
 
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=3), inner, max_size=4),
 )
 
@@ -228,7 +229,7 @@ def test_large_json_is_read_and_refused_as_small(value: object, indent: int | No
     for number, character in changes:
         text = text[: number % len(text)] + character + text[number % len(text) + 1 :]
     try:
-        known = json.loads(text)
+        known = json.loads(text, parse_float=Decimal)
     except ValueError:
         known = ValueError
     with pytest.MonkeyPatch.context() as patched:
@@ -259,4 +260,4 @@ def test_other_tasks_run_while_something_large_is_parsed(text: str) -> None:
             turns += 1
         return turns
 
-    assert asyncio.run(count()) > text.count(":") / 1000
+    assert asyncio.run(count()) > len(text) / 10_000

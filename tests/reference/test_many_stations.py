@@ -158,13 +158,13 @@ def test_a_flood_of_replays_pushes_no_live_session_out() -> None:
     """A session that is heard once a heartbeat, among 20 that are heard a hundred times, is soon listed."""
     lan = SimulatedLan(("n1", "n2"), {})
     lan.advance(0.1)
-    message = replace(next(beat for beat, _, sender in lan.frames if sender.node == "n1"), heard={})
+    message = next(beat for beat, _, sender in lan.frames if sender.node == "n1")._replace(heard={})
     me = peers.Peers(me=Station("n2", "eth0"), session=1, dead_interval=DEAD_INTERVAL)
     listed = list[bool]()
     for beat in range(20):
         for turn in range(400):
             session = 1000 if turn == 200 else 100 + turn % 20
-            me.receive(replace(message, session=session, sequence=400 * beat + turn), b"", beat * INTERVAL)
+            me.receive(message._replace(session=session, sequence=400 * beat + turn), b"", beat * INTERVAL)
         listed.append(1000 in me.heard(beat + 1, beat * INTERVAL))
 
     assert any(listed[:8])

@@ -302,3 +302,18 @@ def test_the_profiles_are_documented(capsys: pytest.CaptureFixture[str]) -> None
     assert all(f"{name}: " in said and f"{seconds * 1000:.0f}ms" in said for name, (seconds, _) in PROFILES.items())
     with pytest.raises(SystemExit):
         speaker_options(["--node=n1", "--profile=faster"])
+
+
+def test_neither_a_request_nor_a_cluster_address_is_announced() -> None:
+    """Without an address in the status nothing is announced; with one, that address alone."""
+    waiting = service(loadBalancerIP="10.0.0.5", clusterIP="10.96.0.7")
+    waiting["status"] = {"loadBalancer": {}}
+
+    assert offers(policy(), waiting, []) == {}
+    assert offers(policy(), service(clusterIP="10.96.0.7"), []) == {IP: offer("n1", "n2")}
+
+
+def test_a_pool_that_is_no_longer_advertised_is_not_announced() -> None:
+    """An address is announced for as long as an advertisement selects its pool."""
+    assert offers(policy(), service(), []) == {IP: offer("n1", "n2")}
+    assert offers(policy(advertisements=[]), service(), []) == {}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -273,7 +272,7 @@ def test_sessions_are_forgotten(lan: SimulatedLan) -> None:
     message = lan.frames[0][0]
     known = Peers(me=Station("n2", "eth0"), session=1, dead_interval=DEAD_INTERVAL)
     for session in range(2, 3 * SESSIONS):
-        known.receive(replace(message, session=session), b"", 0)
+        known.receive(message._replace(session=session), b"", 0)
 
     assert not known.is_known(2, message.sequence)
     assert known.is_known(3 * SESSIONS - 1, message.sequence)
@@ -285,12 +284,12 @@ def test_a_flood_of_sessions_makes_no_live_one_believe_old_messages(lan: Simulat
     """A live session goes only forward, also when so many others were heard that its sequence is forgotten."""
     me = Peers(me=Station("n2", "eth0"), session=1, dead_interval=DEAD_INTERVAL)
     me.heard(1, 0)
-    message = replace(lan.frames[0][0], session=2, heard={1: Echo(1, direct=True)})
-    peer = me.receive(replace(message, sequence=9), b"", 0)
+    message = lan.frames[0][0]._replace(session=2, heard={1: Echo(1, direct=True)})
+    peer = me.receive(message._replace(sequence=9), b"", 0)
     for session in range(3, 3 * SESSIONS):
-        me.receive(replace(message, station=Station("old", "eth0"), session=session, heard={}), b"", 0)
+        me.receive(message._replace(station=Station("old", "eth0"), session=session, heard={}), b"", 0)
 
-    assert me.receive(replace(message, sequence=8), b"", 0) is None
+    assert me.receive(message._replace(sequence=8), b"", 0) is None
     assert me.live[message.station] is peer
     assert me.heard(2, 0)[2].sequence == 9
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
-from tests.reference.controlled import ADVERTISEMENTS, POOLS, controlled, events, pool, service, shown, until
+from tests.reference.controlled import ADVERTISEMENTS, POOLS, controlled, events, pool, service, shown
 from tests.reference.fake_api import FakeApi, status_error
+from tests.reference.polling import until
 
 from lbproof_reference.controller.status import valid_condition
 from lbproof_reference.kube import SERVICES

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import socket
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from lbproof_reference.frames import BROADCAST, ETH_P_HEARTBEAT, ETHERNET
@@ -86,7 +85,7 @@ def test_a_heartbeat_that_was_received_before_is_not_verified(monkeypatch: pytes
         )
         speaker = loop.SegmentSpeaker(config, LINK, lambda: None)
         for sequence in (1, 1, 1, 2, 1, 2, 3):
-            data = encode(replace(MESSAGE, sequence=sequence), [KEY])
+            data = encode(MESSAGE._replace(sequence=sequence), [KEY])
             wires[0].segment.send(ETHERNET.pack(BROADCAST, bytes(6), ETH_P_HEARTBEAT) + data)
         async with asyncio.timeout(10):
             while 3 not in verified:  # noqa: ASYNC110 - depends on the event loop

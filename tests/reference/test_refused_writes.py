@@ -11,8 +11,9 @@ import httpx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.reference.controlled import POOLS, controlled, events, pool, service, shown, until
+from tests.reference.controlled import POOLS, controlled, events, pool, service, shown
 from tests.reference.fake_api import FakeApi, status_error
+from tests.reference.polling import until
 
 from lbproof_reference.controller import workqueue
 from lbproof_reference.kube import SERVICES

@@ -140,7 +140,7 @@ def main() -> None:
     else:
         provide.boot = boot  # type: ignore[assignment]
     RunContext.install = install  # type: ignore[assignment, method-assign]
-    Workloads.restart = lambda *_: None  # type: ignore[method-assign]
+    Workloads.replace = lambda *_: None  # type: ignore[method-assign]
     checks.__file__ = str(Path(os.environ["FAKE_CHECKS"]) / "__init__.py")
     cli.main()
 

@@ -29,6 +29,7 @@ def test_a_flag_wins_over_the_file(tmp_path: Path) -> None:
         ('profil = "core"', "unknown option 'profil' in {file}; did you mean 'profile'?"),
         ('profile = "layer3"', "unknown profile 'layer3' in {file}; did you mean 'layer2'?"),
         ("workers = 0", "option workers = 0 in {file}: input should be greater than or equal to 1"),
+        ("labs = 0", "option labs = 0 in {file}: input should be greater than or equal to 1"),
         ('requirements = ["L2-1"]', "unknown requirement 'L2-1' in {file}; did you mean 'L2-01'?"),
         ("[budgets]\nfailovr = 1", "unknown budget 'failovr' in {file}; did you mean 'failover'?"),
         ("[budgets]\nfailover = 1000", "budget failover = 1000 in {file}: more than 0 and at most 40 s is allowed"),

@@ -155,7 +155,7 @@ def test_what_is_installed_already_is_started_anew(lbproof: Command, tmp_path: P
 
     assert (first.returncode, second.returncode, other.returncode) == (0, 0, 69), first.stdout + first.stderr
     assert "anew" not in first.stderr
-    assert "reference: starting the controller anew" in second.stderr
+    assert "reference: starting Deployment controller anew" in second.stderr
     assert "up, reference 0.1.0" in listed.stdout
     assert "reference 0.1.0 is installed in lab mine, and metallb cannot be judged beside it" in other.stdout
 

@@ -98,18 +98,21 @@ class Workloads:
         raise CannotShow(Untestable.NO_WORKLOAD, f"no {role} runs on {node}")
 
     def restart(self, role: WorkloadRole) -> None:
-        """Replace every pod with a role, as an upgrade does, and wait until the new ones are ready.
+        """Replace every pod with a role, as `replace` does. Raises `CannotShow` as `of` does."""
+        self.replace(*self.of(role))
+
+    def replace(self, *workloads: Workload) -> None:
+        """Replace every pod of some workloads, as an upgrade does, and wait until the new ones are ready.
 
         Static pods cannot be replaced by the API: their processes are killed, and their kubelet starts them again.
         Raises `Violation` when containers of new pods have ended.
         """
-        workloads = self.of(role)
         with ExitStack() as restarting:
-            for restarted in {one for workload in workloads for one in workload.roles}:
-                restarting.enter_context(self._acts.during(ActKind.RESTART, restarted))
-            self._restart(workloads)
+            for role in {role for workload in workloads for role in workload.roles}:
+                restarting.enter_context(self._acts.during(ActKind.RESTART, role))
+            self._replace(workloads)
 
-    def _restart(self, workloads: Sequence[Workload]) -> None:
+    def _replace(self, workloads: Sequence[Workload]) -> None:
         for workload in workloads:
             restart = self._kill if workload.kind == "StaticPod" else self._delete
             restart(workload)

@@ -124,9 +124,9 @@ class RunLab:
     @staticmethod
     def _restart(context: RunContext, progress: Callable[[str], None]) -> None:
         """Replace the pods of an implementation that was installed before, which may run an older program."""
-        for role in dict.fromkeys(role for workload in context.workloads.all for role in workload.roles):
-            progress(f"{context.adapter.name}: starting the {role} anew")
-            context.workloads.restart(role)
+        for workload in context.workloads.all:
+            progress(f"{context.adapter.name}: starting {workload.kind} {workload.name} anew")
+            context.workloads.replace(workload)
 
     def take_down(self, *, looks_again: bool = False) -> None:
         """Remove the run's objects from the lab, or the lab itself when the run booted it.

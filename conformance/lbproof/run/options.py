@@ -59,8 +59,8 @@ class Options(BaseModel):
     """Features to claim instead of those that the adapter claims."""
     budgets: dict[str, float] = Field(default_factory=dict)
     """Budget name → seconds."""
-    labs: int = Field(default=0, ge=0, le=16)
-    """Number of parallel labs; 0 chooses by cores and memory."""
+    labs: int | None = Field(default=None, ge=1, le=16)
+    """Number of parallel labs; None chooses by cores and memory."""
     components: Path | None = None
     results: Path = Path("lbproof-results")
     sign: Path | None = None
@@ -81,7 +81,7 @@ class Options(BaseModel):
             self._check_lab_option(option, where.get(option.key, f"--{option.name}"))
         if self.sign and not self.sign.is_file():
             raise BadOption(f"sign = {self.sign} in {where.get('sign', '--sign')}: there is no such file")
-        if self.labs > 1:
+        if self.labs and self.labs > 1:
             for name, why in self.one_lab().items():
                 raise BadOption(f"labs = {self.labs} in {where.get('labs', '--labs')}, with {name}: {why}")
         if self.rerun and self.requirements:

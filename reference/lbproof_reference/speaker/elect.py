@@ -12,7 +12,6 @@ stations claim one address (healed partition, suspended process), the claim of h
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
 from typing import TYPE_CHECKING, NamedTuple
@@ -28,8 +27,7 @@ class Station(NamedTuple):
     interface: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, order=True)
-class Claim:
+class Claim(NamedTuple):
     """Rank of one station's claim on an address; the greater one wins."""
 
     standing: int

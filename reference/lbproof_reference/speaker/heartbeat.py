@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hmac
 import struct
-from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -53,8 +52,7 @@ class Echo(NamedTuple):
     """Whether the session is proven, and still heard itself and not through relays alone."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Heartbeat:
+class Heartbeat(NamedTuple):
     """Heartbeat message of a station."""
 
     station: Station
@@ -171,7 +169,7 @@ def decode(data: bytes, keys: Sequence[bytes]) -> Heartbeat:
         station=Station(*names), mac=mac, session=session, sequence=sequence, dead_interval_ms=dead_interval,
         heard={one: Echo(number & ~_DIRECT, bool(number & _DIRECT)) for one, number in heard},
         subnets=tuple((network, prefix) for network, prefix in subnets), chunk=chunk,
-        claims={address: Claim(standing=standing, epoch=epoch) for address, standing, epoch in claims},
+        claims={address: Claim(standing, epoch) for address, standing, epoch in claims},
         leaving=bool(flags & _LEAVING), receives=bool(flags & _RECEIVES), outdated=bool(flags & _OUTDATED),
         relayed=bool(mark),
     )  # fmt: skip

@@ -108,6 +108,9 @@ def reaches(subnets: tuple[Subnet, ...], address: bytes) -> bool:
     return any(not (number ^ int.from_bytes(network)) >> (32 - prefix) for network, prefix in subnets)
 
 
+NOTHING = Plan(withdraw=(), lower=(), acquire={}, defend=(), awaits={})
+
+
 def plan(view: SegmentView) -> Plan:
     """Return the difference between the claims of this station and those that it should have.
 

@@ -35,7 +35,7 @@ from typing import TYPE_CHECKING
 from lbproof_reference.speaker.elect import Claim
 from lbproof_reference.speaker.heartbeat import Chunks, Heartbeat
 from lbproof_reference.speaker.peers import Peers
-from lbproof_reference.speaker.plan import Hearing, Offer, Plan, SegmentView, plan
+from lbproof_reference.speaker.plan import NOTHING, Hearing, Offer, Plan, SegmentView, plan
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -167,6 +167,8 @@ class Segment:
         An address is in `defend` once per contest; its claim is in each heartbeat until the peer withdraws.
         `is_settled` tells whether addresses are left.
         """
+        if self.is_settled(now):
+            return NOTHING
         listening = self._is_listening(now)
         if self.peers.changed or (not listening and not self._listened):
             self._mark_all_pending()
@@ -241,7 +243,7 @@ class Segment:
         for number in sorted(due):
             self._sequence += 1
             claims = self._chunks.pieces[number].copy()
-            messages.append(replace(common, sequence=self._sequence, chunk=number, claims=claims))
+            messages.append(common._replace(sequence=self._sequence, chunk=number, claims=claims))
         return messages
 
     def news_due(self) -> float:
@@ -268,6 +270,7 @@ class Segment:
             claim = self.claims[address]
             if claim.standing > standing:
                 self._claim(address, Claim(standing=standing, epoch=claim.epoch))
+                self._pending[address] = None  # another claim may win now
 
     def _mark_all_unsent(self) -> None:
         self._unsent.update(range(len(self._chunks.pieces)))

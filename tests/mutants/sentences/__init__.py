@@ -1,0 +1,1 @@
+"""Faults written from the requirements' sentences alone, without a look at the checks."""

@@ -1,0 +1,365 @@
+"""Faults in which addresses are given: pools (POOL), requests (REQ) and invalid pools (CRD)."""
+
+# ruff: noqa: SLF001 - a fault replaces private functions
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from tests.mutants.mutant import fault, patch
+
+from lbproof_reference import pools
+from lbproof_reference.controller import allocate
+from lbproof_reference.controller import loop as controller
+from lbproof_reference.controller.allocate import AddressRequest, Allocation, AllocationError, Allocator
+from lbproof_reference.services import annotation
+from lbproof_reference.speaker import offers
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Sequence
+
+    from lbproof_reference.kube import Object
+    from lbproof_reference.pools import IP, AddressRange, Pool
+
+
+@fault(
+    uncaught="no case lists the higher of two blocks first",
+    test="test_several_pools.py::test_blocks_of_a_pool_may_be_listed_in_any_order",
+)
+def block_below_another_is_lost() -> None:
+    """Of a pool whose higher block is listed first, the lower one is not used."""
+    real = pools.parse_pool
+
+    def parse_pool(pool: Object) -> Pool:
+        kept: list[str] = []
+        for text in pool["spec"].get("addresses") or []:
+            if not kept or pools.parse_range(text).first > pools.parse_range(kept[-1]).last:
+                kept.append(text)
+        return real({**pool, "spec": {**pool["spec"], "addresses": kept}})
+
+    patch(pools, "parse_pool", parse_pool)
+
+
+@fault(
+    uncaught="no case has a range across a multiple of 256",
+    test="test_several_pools.py::test_a_range_may_cross_a_multiple_of_256",
+)
+def range_ends_with_its_octet() -> None:
+    """A range from .250 of one block of 256 to .5 of the next gives only the addresses up to .255."""
+    real = pools.parse_range
+
+    def parse_range(text: str) -> AddressRange:
+        found = real(text)
+        return found._replace(last=min(found.last, found.first | 0xFF)) if "-" in text and found.family == 4 else found
+
+    patch(pools, "parse_range", parse_range)
+
+
+@fault(
+    uncaught="no case deletes a pool in use and asks for an address afterwards",
+    test="test_several_pools.py::test_a_deleted_pool_assigns_nothing",
+)
+def deleted_pool_in_use_still_assigns() -> None:
+    """A deleted pool goes on assigning addresses for as long as a Service has one of it."""
+    real = Allocator.set_pools
+
+    def set_pools(self: Allocator, now: Iterable[Pool], of_nodes: Collection[IP] = ()) -> None:
+        found = {pool.name: pool for pool in now}
+        ranges = [one for pool in found.values() for one in pool.ranges]
+        for name, pool in getattr(self, "_pools", {}).items():
+            used = any(self.pool_holding(ip) == name for ip in self.holder)
+            if used and name not in found and not any(one.overlaps(own) for one in ranges for own in pool.ranges):
+                found[name] = pool
+        real(self, sorted(found.values(), key=lambda pool: pool.name), of_nodes)
+
+    patch(Allocator, "set_pools", set_pools)
+
+
+@fault(
+    uncaught="no case has two Services of one name in two namespaces",
+    test="test_several_pools.py::test_services_of_one_name_have_different_addresses",
+)
+def namesakes_share_address() -> None:
+    """A Service gets the address of a Service of the same name in another namespace."""
+    real = Allocator.allocate
+
+    def same(self: Allocator, request: AddressRequest) -> Allocation:
+        name = request.key.partition("/")[2]
+        if self.allocation_of(request.key) is None and request.requested_ip is None:
+            for key, found in self.allocations().items():
+                if key.partition("/")[2] == name and found.ip.version == request.family:
+                    self._allocations[request.key] = {found.ip: found.pool}
+                    return found
+        return real(self, request)
+
+    patch(Allocator, "allocate", same)
+
+
+@fault(
+    uncaught="no case deletes a Service after another one got the address that it left by a change of type",
+    test="test_several_pools.py::test_a_deletion_does_not_free_what_was_left_before",
+)
+def deletion_frees_address_of_successor() -> None:
+    """When a Service that left its address earlier is deleted, the address is free, although another one has it now."""
+    left: dict[str, set[IP]] = {}
+    release, reconcile = controller.Controller._release, controller.Controller._reconcile
+
+    def remember(self: controller.Controller, key: str, keep: Iterable[IP] = ()) -> None:
+        before = set(self._allocator._allocations.get(key, ()))
+        release(self, key, keep)
+        if key in self._objects("Service"):
+            left.setdefault(key, set()).update(before - set(self._allocator._allocations.get(key, ())))
+
+    async def forget(self: controller.Controller, key: str) -> None:
+        await reconcile(self, key)
+        if key not in self._objects("Service"):
+            for ip in left.pop(key, ()):
+                pool = self._allocator.pool_of(ip)
+                if self._allocator.holder.pop(ip, None) and pool:
+                    self._allocator._free_lists[pool, ip.version].put_back(int(ip))
+
+    patch(controller.Controller, "_release", remember)
+    patch(controller.Controller, "_reconcile", forget)
+
+
+def _refuse(condition: bool, message: str) -> None:
+    if condition:
+        raise AllocationError(message)
+
+
+@fault(
+    uncaught="no case asks for an address of a pool without automatic assignment",
+    test="test_several_pools.py::test_an_address_of_a_reserved_pool_may_be_requested",
+)
+def request_in_reserved_pool_refused() -> None:
+    """A request for a free address of a pool that does not assign automatically is refused."""
+    real = Allocator._allocate_requested
+
+    def requested(self: Allocator, request: AddressRequest, ip: IP) -> IP:
+        pool = self.pool_of(ip)
+        _refuse(pool is not None and not self._pools[pool].auto_assign, f"pool {pool!r} is reserved")
+        return real(self, request, ip)
+
+    patch(Allocator, "_allocate_requested", requested)
+
+
+@fault("REQ-02")
+def request_just_past_pool_granted() -> None:
+    """The address after the last one of a pool is given to whoever asks for it, and announced."""
+    real = pools.pool_holding
+
+    def holding(ip: IP, index: Sequence[tuple[AddressRange, str]]) -> str | None:
+        return real(ip, index) or (real(ip - 1, index) if int(ip) else None)
+
+    for module in (allocate, offers):
+        patch(module, "pool_holding", holding)
+
+
+@fault(
+    uncaught="no case asks by the field for an address outside every pool",
+    test="test_several_pools.py::test_the_neighbour_of_a_pool_is_refused",
+)
+def request_by_field_outside_pools_granted() -> None:
+    """An address outside every pool is given to whoever asks by spec.loadBalancerIP; by annotation it is refused."""
+    by_field: set[str] = set()
+    read, real = allocate.read_address_request, Allocator._allocate_requested
+
+    def note(key: str, service: Object) -> AddressRequest:
+        by_field.discard(key)
+        if service["spec"].get("loadBalancerIP"):
+            by_field.add(key)
+        return read(key, service)
+
+    def requested(self: Allocator, request: AddressRequest, ip: IP) -> IP:
+        outside = request.key in by_field and self.pool_of(ip) is None and ip not in self.holder
+        return ip if outside else real(self, request, ip)
+
+    patch(controller, "read_address_request", note)
+    patch(Allocator, "_allocate_requested", requested)
+
+
+@fault(
+    uncaught="no case asks by the field for an address that is held",
+    test="test_several_pools.py::test_a_held_address_is_refused_by_field_too",
+)
+def request_by_field_takes_held_address() -> None:
+    """A Service that asks by spec.loadBalancerIP gets the address of another one; by annotation it is refused."""
+    by_field: set[str] = set()
+    read, real = allocate.read_address_request, Allocator._allocate_requested
+
+    def note(key: str, service: Object) -> AddressRequest:
+        by_field.discard(key)
+        if service["spec"].get("loadBalancerIP") and not annotation(service, "loadBalancerIPs"):
+            by_field.add(key)
+        return read(key, service)
+
+    def requested(self: Allocator, request: AddressRequest, ip: IP) -> IP:
+        if request.key in by_field and (other := self.holder.get(ip, request.key)) != request.key:
+            self.release(other)
+        return real(self, request, ip)
+
+    patch(controller, "read_address_request", note)
+    patch(Allocator, "_allocate_requested", requested)
+
+
+@fault(
+    uncaught="no case makes the implementation try an unusable request again",
+    test="test_several_pools.py::test_a_malformed_request_is_refused_again",
+)
+def unusable_request_dropped_on_retry() -> None:
+    """A Service whose request is malformed gets any address when something makes the controller try again."""
+    real = allocate.read_address_request
+    tried: dict[str, str] = {}
+
+    def read(key: str, service: Object) -> AddressRequest:
+        try:
+            return real(key, service)
+        except AllocationError:
+            version = service["metadata"]["resourceVersion"]
+            if tried.get(key) == version:
+                return AddressRequest(key=key)
+            tried[key] = version
+            raise
+
+    patch(controller, "read_address_request", read)
+
+
+@fault(
+    uncaught="no case asks for an address while an unusable request waits",
+    test="test_several_pools.py::test_a_malformed_request_stops_no_other_request",
+)
+def unusable_request_blocks_later_requests() -> None:
+    """While a Service with a malformed request waits, no younger one of its namespace gets the address it asks for."""
+    real, reconcile = allocate.read_address_request, controller.Controller._reconcile
+    blocked: dict[str, str] = {}
+
+    async def forget(self: controller.Controller, key: str) -> None:
+        namespace = key.partition("/")[0]
+        if key not in self._objects("Service") and blocked.get(namespace) == key:
+            del blocked[namespace]
+        await reconcile(self, key)
+
+    def read(key: str, service: Object) -> AddressRequest:
+        namespace = key.partition("/")[0]
+        try:
+            request = real(key, service)
+        except AllocationError:
+            blocked.setdefault(namespace, key)
+            raise
+        if blocked.get(namespace) == key:
+            del blocked[namespace]
+        _refuse(request.requested_ip is not None and namespace in blocked, "waits for an earlier request")
+        return request
+
+    patch(controller, "read_address_request", read)
+    patch(controller.Controller, "_reconcile", forget)
+
+
+@fault(
+    uncaught="no case asks by the field for an address that is not in the named pool",
+    test="test_several_pools.py::test_field_and_pool_must_agree",
+)
+def field_not_compared_with_pool() -> None:
+    """With spec.loadBalancerIP the annotation that names another pool is ignored, and the address is given."""
+    real = allocate.read_address_request
+
+    def read(key: str, service: Object) -> AddressRequest:
+        request = real(key, service)
+        return replace(request, pool=None) if service["spec"].get("loadBalancerIP") else request
+
+    patch(controller, "read_address_request", read)
+
+
+@fault(
+    uncaught="no case creates or changes a pool while another one is invalid",
+    test="test_several_pools.py::test_an_invalid_pool_stops_no_change_of_another",
+)
+def invalid_pool_stops_changes_of_others() -> None:
+    """While a pool is invalid, the configuration before it stays: new pools and wider ones are not used."""
+    real = pools.parse_pools
+    last: list[Pool] = []
+
+    def parse_pools(objects: Iterable[Object]) -> tuple[list[Pool], dict[str, str]]:
+        good, bad = real(objects)
+        if not bad or not last:
+            last[:] = good
+        return list(last), bad
+
+    patch(controller, "parse_pools", parse_pools)
+
+
+@fault(
+    uncaught="no case restarts the controller while a pool is invalid",
+    test="test_several_pools.py::test_a_start_beside_an_invalid_pool_uses_the_others",
+)
+def start_needs_every_pool_valid() -> None:
+    """A controller that starts while a pool is invalid uses no pool until all are valid."""
+    real = pools.parse_pools
+    loaded = False
+
+    def parse_pools(objects: Iterable[Object]) -> tuple[list[Pool], dict[str, str]]:
+        nonlocal loaded
+        good, bad = real(objects)
+        loaded = loaded or not bad
+        return good if loaded else [], bad
+
+    patch(controller, "parse_pools", parse_pools)
+
+
+@fault(
+    uncaught="no case makes a valid pool invalid",
+    test="test_several_pools.py::test_a_pool_that_becomes_invalid_is_reported",
+)
+def pool_made_invalid_by_change_not_reported() -> None:
+    """A pool that a change makes invalid is not reported, and gives the addresses of before."""
+    real = pools.parse_pools
+    valid: dict[str, Pool] = {}
+
+    def parse_pools(objects: Iterable[Object]) -> tuple[list[Pool], dict[str, str]]:
+        found = list(objects)
+        good, bad = real(found)
+        for name in valid.keys() - {obj["metadata"]["name"] for obj in found}:
+            del valid[name]
+        good += [valid[name] for name in bad.keys() & valid.keys()]
+        valid.update({pool.name: pool for pool in good})
+        return good, {name: why for name, why in bad.items() if name not in valid}
+
+    patch(controller, "parse_pools", parse_pools)
+
+
+@fault(
+    uncaught="no case has two invalid pools at a time",
+    test="test_several_pools.py::test_every_invalid_pool_is_reported",
+)
+def one_invalid_pool_reported() -> None:
+    """Of several invalid pools only the one that is first by name is reported; the others say nothing."""
+    real = pools.parse_pools
+
+    def parse_pools(objects: Iterable[Object]) -> tuple[list[Pool], dict[str, str]]:
+        good, bad = real(objects)
+        return good, {name: bad[name] for name in sorted(bad)[:1]}
+
+    patch(controller, "parse_pools", parse_pools)
+
+
+@fault(
+    uncaught="no case has a valid and an invalid block in one pool",
+    test="test_several_pools.py::test_a_pool_with_one_invalid_block_is_reported",
+)
+def invalid_block_beside_valid_one_ignored() -> None:
+    """A pool with one valid block and one invalid block is said to be valid, and gives the addresses of the first."""
+    real = pools.parse_pool
+
+    def is_valid(text: str) -> bool:
+        try:
+            pools.parse_range(text)
+        except pools.BadPoolError:
+            return False
+        return True
+
+    def parse_pool(pool: Object) -> Pool:
+        blocks = pool["spec"].get("addresses") or []
+        kept = [text for text in blocks if is_valid(text)]
+        return real({**pool, "spec": {**pool["spec"], "addresses": kept or blocks}})
+
+    patch(pools, "parse_pool", parse_pool)

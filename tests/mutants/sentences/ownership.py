@@ -1,0 +1,244 @@
+"""Faults about objects: foreign Services (CLASS), Events and annotations (EVT), the NodePort beside (TIER)."""
+
+# ruff: noqa: SLF001 - a fault replaces private functions
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from tests.mutants.mutant import fault, patch
+from tests.mutants.sentences.writes import start, status_path
+
+from lbproof_reference.controller import loop as controller
+from lbproof_reference.controller.loop import Controller
+from lbproof_reference.events import EventRecorder
+from lbproof_reference.kube import key_of
+from lbproof_reference.services import ALLOCATED, FROM_POOL, OWN_CLASS, annotation, assigned, ingress_ips, is_managed
+from lbproof_reference.speaker import offers
+from lbproof_reference.speaker.source import Source
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from lbproof_reference.kube import Object
+
+
+def _manage(decide: Callable[[Object, str | None], bool]) -> None:
+    """Let controller and speakers serve the LoadBalancers that `decide` chooses."""
+
+    def managed(service: Object, lb_class: str | None) -> bool:
+        return service["spec"].get("type") == "LoadBalancer" and decide(service, lb_class)
+
+    for module in (controller, offers):
+        patch(module, "is_managed", managed)
+
+
+@fault("CLASS-02a")
+def speakers_ignore_class() -> None:
+    """Speakers answer for an address of a pool that another controller wrote to a Service of its class."""
+    patch(offers, "is_managed", lambda service, _: service["spec"].get("type") == "LoadBalancer")
+
+
+@fault(
+    uncaught="no case starts the controller when a foreign Service has a status",
+    test="test_several_services.py::test_a_start_leaves_foreign_statuses_alone",
+)
+def start_empties_foreign_statuses() -> None:
+    """When the controller starts, it empties the status of each LoadBalancer of another class."""
+    real = Controller._restore
+
+    def restore(self: Controller) -> None:
+        real(self)
+        for key, service in self._objects("Service").items():
+            is_foreign = service["spec"].get("type") == "LoadBalancer" and not is_managed(service, self._class)
+            if is_foreign and ingress_ips(service):
+                start(self._write(key, service, None, None))
+
+    patch(Controller, "_restore", restore)
+
+
+@fault(
+    uncaught="no case has a foreign Service that asks for an address",
+    test="test_several_services.py::test_a_foreign_request_leaves_no_event",
+)
+def event_about_foreign_request() -> None:
+    """A Service of another class that asks for an address by MetalLB's annotation gets an Event that it is ignored."""
+    real = Controller._reconcile
+    reported: set[str] = set()
+
+    async def reconcile(self: Controller, key: str) -> None:
+        service = self._objects("Service").get(key)
+        if service and service["spec"].get("loadBalancerClass") and not is_managed(service, self._class):
+            uid = service["metadata"]["uid"]
+            if uid not in reported and annotation(service, "loadBalancerIPs"):
+                reported.add(uid)
+                self._recorder.event(service, "Normal", "Ignored", "the request is not for this class")
+        await real(self, key)
+
+    patch(Controller, "_reconcile", reconcile)
+
+
+@fault(
+    uncaught="no case has a Service without a class ask for an address while a class is configured",
+    test="test_several_services.py::test_an_annotation_is_no_class",
+)
+def annotation_claims_service_without_class() -> None:
+    """With a class configured, a Service without one is served if it has one of MetalLB's annotations."""
+
+    def decide(service: Object, lb_class: str | None) -> bool:
+        asks = annotation(service, "loadBalancerIPs") or annotation(service, "address-pool")
+        return is_managed(service, lb_class) or bool(lb_class and asks and not service["spec"].get("loadBalancerClass"))
+
+    _manage(decide)
+
+
+@fault(
+    uncaught="no case has a foreign class that begins with the own one",
+    test="test_several_services.py::test_a_foreign_request_leaves_no_event",
+)
+def class_compared_by_prefix() -> None:
+    """A Service is served whose class begins with the own one: lbproof.dev/reference-2 is taken for the own class."""
+
+    def decide(service: Object, lb_class: str | None) -> bool:
+        asked = service["spec"].get("loadBalancerClass") or ""
+        return is_managed(service, lb_class) or asked.startswith(lb_class or OWN_CLASS)
+
+    _manage(decide)
+
+
+@fault(
+    uncaught="no case compares the uid of an Event about a Service that was created again",
+    test="test_several_services.py::test_an_event_is_about_the_service_of_today",
+)
+def events_about_former_namesake() -> None:
+    """Events about a Service that was created again carry the uid of the first one: describe does not show them."""
+    real = EventRecorder.event
+    uids: dict[str, str] = {}
+
+    def event(self: EventRecorder, about: Object, kind: str, reason: str, message: str) -> None:
+        uid = uids.setdefault(key_of(about), about["metadata"]["uid"])
+        real(self, {**about, "metadata": {**about["metadata"], "uid": uid}}, kind, reason, message)
+
+    patch(EventRecorder, "event", event)
+
+
+@fault(
+    uncaught="no case has one Service refused for two causes",
+    test="test_several_services.py::test_a_second_cause_of_refusal_is_told",
+)
+def first_cause_of_refusal_stays() -> None:
+    """When a Service that was refused is refused for another cause, no Event names the new one."""
+    real = Controller._mark_pending
+    causes: dict[str, str] = {}
+
+    async def mark_pending(self: Controller, key: str, service: Object, reason: str) -> None:
+        await real(self, key, service, causes.setdefault(service["metadata"]["uid"], reason))
+
+    patch(Controller, "_mark_pending", mark_pending)
+
+
+@fault(
+    uncaught="no case needs a new Event when an address comes back to a node",
+    test="test_following_services.py::test_every_announcement_is_told",
+)
+def node_named_once_per_service() -> None:
+    """A node says once that it announces a Service, and nothing when the address comes back to it."""
+    real = Source.record_announcement
+    named: set[str] = set()
+
+    def record(self: Source, service: str) -> None:
+        if service not in named:
+            named.add(service)
+            real(self, service)
+
+    patch(Source, "record_announcement", record)
+
+
+@fault(
+    uncaught="no case has a node get several addresses at once and looks at each Event",
+    test="test_following_services.py::test_every_announcement_is_told",
+)
+def node_named_once_in_half_a_second() -> None:
+    """A node that gets several addresses at once names itself on the first of their Services alone."""
+    real = Source.record_announcement
+    last = -1.0
+
+    def record(self: Source, service: str) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= 0.5:
+            last = now
+            real(self, service)
+
+    patch(Source, "record_announcement", record)
+
+
+@fault(
+    uncaught="no case looks at the annotation of a Service that became a NodePort",
+    test="test_several_services.py::test_the_pool_annotation_goes_with_the_address",
+)
+def pool_annotation_stays_on_node_port() -> None:
+    """A Service that becomes a NodePort keeps the annotation with the pool; one that becomes a ClusterIP does not."""
+    real = Controller._reconcile
+    body = {"metadata": {"annotations": {ALLOCATED: None}}, "status": {"loadBalancer": {"ingress": None}}}
+
+    async def reconcile(self: Controller, key: str) -> None:
+        service = self._objects("Service").get(key)
+        if service and service["spec"].get("type") == "NodePort" and any(assigned(service)):
+            if assigned(service)[0]:
+                await self._kube.call("PATCH", status_path(service), body)
+            self._pending.discard(key)
+            self._release(key)
+        else:
+            await real(self, key)
+
+    patch(Controller, "_reconcile", reconcile)
+
+
+@fault("EVT-03b")
+def pool_annotation_stays_for_requested_address() -> None:
+    """When a Service asks for an address of another pool, the annotation names the pool of its first address."""
+    real = Controller._assign
+    first: dict[str, str | None] = {}
+
+    async def assign(self: Controller, key: str, service: Object, ip: str, pool: str | None) -> None:
+        asks = annotation(service, "loadBalancerIPs") or service["spec"].get("loadBalancerIP")
+        before = first.setdefault(service["metadata"]["uid"], pool)
+        await real(self, key, service, ip, before if asks else pool)
+
+    patch(Controller, "_assign", assign)
+
+
+@fault(
+    uncaught="no case connects to an address that was asked for",
+    test="test_several_services.py::test_a_requested_address_has_the_mode_vip",
+)
+def requested_address_has_mode_proxy() -> None:
+    """A requested address has the mode Proxy (KEP-1860), so that kube-proxy does not serve it; others have VIP."""
+    real = Controller._write
+
+    async def write(self: Controller, key: str, service: Object, ip: str | None, pool: str | None) -> None:
+        asks = annotation(service, "loadBalancerIPs") or service["spec"].get("loadBalancerIP")
+        patch(controller, "_IP_MODE", "Proxy" if asks else "VIP")  # read before the first suspension
+        await real(self, key, service, ip, pool)
+
+    patch(Controller, "_write", write)
+
+
+@fault(
+    uncaught="no case compares the annotations of a NodePort Service beside a LoadBalancer",
+    test="test_several_services.py::test_a_node_port_service_is_left_alone",
+)
+def annotates_node_ports_of_namespace() -> None:
+    """When a LoadBalancer gets its address, each NodePort Service of its namespace gets an empty pool annotation."""
+    real = Controller._assign
+    body = {"metadata": {"annotations": {FROM_POOL: ""}}}
+
+    async def assign(self: Controller, key: str, service: Object, ip: str, pool: str | None) -> None:
+        await real(self, key, service, ip, pool)
+        for other, one in list(self._objects("Service").items()):
+            same = other.partition("/")[0] == key.partition("/")[0]
+            if same and one["spec"].get("type") == "NodePort" and assigned(one)[1] is None:
+                await self._kube.call("PATCH", status_path(one), body)
+
+    patch(Controller, "_assign", assign)
