@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import pytest
 from tests.suite.sources import PASSES
 
 from lbproof.report import bundle
@@ -54,3 +56,46 @@ def test_a_requirement_that_the_operator_skipped_is_not_judged(run: Callable[...
 
     assert done.exit == 2, done.screen
     assert "at any time" not in done.screen
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"observed": []}, "its observations do not show it"),
+        ({"promise": "own-mac"}, "no such promise of this requirement"),
+        ({"during": "FAIL-02"}, "FAIL-02, which is said to have run, is no case of the run"),
+        ({"end": 9999.0}, "s in a run of"),
+    ],
+    ids=lambda given: next(iter(given)) if isinstance(given, dict) else "",
+)
+def test_a_forged_violation_is_found(run: Callable[..., Run], change: dict[str, Any], problem: str) -> None:
+    """A violation is judged again by its observations, and compared with the run."""
+    done = run(PASSES, env={"FAKE_STANDING": "violation"})
+    told = done.report
+    told["requirements"][1]["standing"][0] |= change
+
+    (done.directory / "report.json").write_text(json.dumps(told))
+    found = bundle.verify(done.directory)
+
+    assert any(problem in line for line in found), found
+    assert "report.json: what standing witnesses saw of POOL-02 differs from events.ndjson" in found
+
+
+def test_a_violation_that_is_left_out_is_found(run: Callable[..., Run]) -> None:
+    """A report without it says less than the events."""
+    done = run(PASSES, env={"FAKE_STANDING": "violation"})
+    told = done.report
+    del told["requirements"][1]
+
+    (done.directory / "report.json").write_text(json.dumps(told))
+    found = bundle.verify(done.directory)
+
+    assert "report.json: what standing witnesses saw of POOL-02 differs from events.ndjson" in found
+
+
+def test_the_page_has_the_violation_with_its_observations(run: Callable[..., Run]) -> None:
+    """What was seen, while what ran, and each version."""
+    page = (run(PASSES, env={"FAKE_STANDING": "violation"}).directory / "report.html").read_text()
+
+    assert "while POOL-01 ran" in page
+    assert "ns/b version 7, MODIFIED, addresses 192.0.2.170" in page
