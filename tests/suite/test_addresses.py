@@ -17,6 +17,7 @@ from lbproof.context.objects import BadStatus
 from lbproof.lab.base import LabError, Node, Role, Segment
 from lbproof.run.adapter_check import example_site
 from lbproof.spec.families import Family, IPAddress
+from lbproof.witnesses.journal import Journal
 
 V4, V6 = IPv4Address("192.0.2.1"), IPv6Address("2001:db8::1")
 
@@ -32,7 +33,7 @@ def run_in(*free: IPAddress) -> RunContext:
     segment = Segment(name="lan", subnets=(IPv4Network("192.0.2.0/24"), IPv6Network("2001:db8::/64")), free=free)
     other = cast("Any", None)
     lab = cast("Any", SimpleNamespace(segment=segment))
-    return RunContext(lab=lab, cluster=other, adapter=Acme(), journal=other, waiter=other, programs={})
+    return RunContext(lab=lab, cluster=other, adapter=Acme(), journal=Journal(None), waiter=other, programs={})
 
 
 def block(first: IPAddress, count: int) -> list[IPAddress]:

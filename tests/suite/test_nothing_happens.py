@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import importlib.util
+import threading
 import time
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
-from tests.suite.fake_cluster import FakeCluster
+from tests.suite.fake_cluster import FakeCluster, Objects
 
 from lbproof import checks
 from lbproof.adapters.reference import Reference
 from lbproof.context import CannotShow, CheckContext, RunContext
 from lbproof.lab.base import Segment
 from lbproof.witnesses.journal import Journal
-from lbproof.witnesses.wait import ConsistentlyFailed, Waiter
+from lbproof.witnesses.wait import Violation, Waiter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from lbproof.lab.base import Lab
 
@@ -40,13 +41,32 @@ class SlowController(FakeCluster):
         name = f"{path}/{body['metadata']['name']}"
         self.objects[name] = body
         self._done[name] = max(time.monotonic(), *self._done.values(), 0.0) + TURN
-        return body
+        return body | {"status": {"loadBalancer": {}}}
+
+    def list(self, path: str, **_: str) -> Objects:
+        return [self.get(where) for where in list(self.objects) if where.startswith(path) and where in self._done]
+
+    def list_with_version(self, path: str) -> tuple[Objects, str]:
+        return self.list(path.replace("services", "namespaces")), "1"
+
+    def watch(self, path: str, *_: object) -> Iterator[dict[str, Any]]:
+        seen: dict[str, Any] = {}
+        while True:
+            for made in self.list_with_version(path)[0]:
+                name = made["metadata"]["name"]
+                if seen.get(name) != made:
+                    seen[name] = made
+                    yield {"type": "MODIFIED", "object": made}
+            threading.Event().wait(0.01)
+
+    def delete(self, path: str) -> None:
+        self.discard(path)
 
     def get(self, path: str) -> dict[str, Any]:
         made = super().get(path)
         given = path in self._done and time.monotonic() >= self._done[path] and self._gives(made["metadata"]["name"])
         turn = list(self._done).index(path) if path in self._done else 0
-        return made | {"status": {"loadBalancer": {"ingress": [{"ip": str(FREE[turn])}] if given else []}}}
+        return made | {"status": {"loadBalancer": {"ingress": [{"ip": str(FREE[turn])}]} if given else {}}}
 
 
 class PaperLab:
@@ -71,6 +91,7 @@ def on(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[str], bool]], Che
     monkeypatch.setattr("lbproof.context.pools.Pools.put", lambda *_: None)
     monkeypatch.setattr(CheckContext, "stays_silent", lambda *_: None)
     monkeypatch.setattr(RunContext, "web", "web")
+    monkeypatch.setattr(RunContext, "backends", [])
 
     def make(gives: Callable[[str], bool]) -> CheckContext:
         journal = Journal(None)
@@ -110,20 +131,20 @@ CHECKS: dict[str, tuple[str, Callable[[CheckContext], None]]] = {
         lambda check: run_check("article/test_part_one.py", "test_outside_the_pool_stays_pending", check),
     ),
     "REQ-02": (
-        "web",
+        "asks",
         lambda check: run_check(
-            "req/test_a_requested_address.py", "test_an_address_outside_every_pool_is_refused", check
+            "req/test_a_requested_address.py", "test_addresses_outside_every_pool_are_refused", check
         ),
     ),
     "REQ-04a": (
         "wrong",
-        lambda check: run_check("req/test_a_requested_address.py", "test_an_unusable_request_is_refused", check, "a"),
+        lambda check: run_check("req/test_a_requested_address.py", "test_unusable_requests_are_refused", check, "a"),
     ),
     "PEND-01b": (
         "late",
         lambda check: run_check(
             "pend/test_a_service_that_cannot_be_served_stays_pending.py",
-            "test_a_service_that_cannot_be_served_stays_pending",
+            "test_services_that_cannot_be_served_stay_pending",
             check,
             "b",
         ),
@@ -138,7 +159,7 @@ def test_a_slow_controller_is_seen_to_do_what_it_must_not(
     """It gives an address after the shortest watch, and is caught; one as slow that does not is not blamed."""
     left_alone, check = CHECKS[case]
 
-    with pytest.raises(ConsistentlyFailed, match="stays Pending"):
+    with pytest.raises(Violation, match=r"stays Pending|changed though nobody asked"):
         check(on(lambda _: True))
     check(on(lambda name: left_alone not in name))
 
@@ -150,5 +171,5 @@ def test_a_control_that_is_not_served_blames_nobody(
     """Another requirement judges whether a Service is given an address."""
     left_alone, check = CHECKS[case]
 
-    with pytest.raises(CannotShow, match="control-1 is given an address"):
+    with pytest.raises(CannotShow, match=r"control(-1)? is given an address"):
         check(on(lambda name: left_alone not in name and "control" not in name))

@@ -35,6 +35,8 @@ class MetalLB(MetalLBObjects):
             "garp",
             "explicit-ip-annotation",
             "explicit-ip-field",
+            "strict-requests",
+            "without-endpoints",
             "class",
             "default-class",
             "allocation-event",

@@ -40,6 +40,8 @@ class Reference(MetalLBObjects):
             "garp",
             "explicit-ip-annotation",
             "explicit-ip-field",
+            "strict-requests",
+            "without-endpoints",
             "class",
             "default-class",
             "allocation-event",

@@ -6,25 +6,30 @@ Every wait has a named budget, created objects are deleted, and observations are
 from __future__ import annotations
 
 import functools
+import random
 import secrets
 import threading
 from contextlib import contextmanager
 from dataclasses import replace
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from lbproof.adapters.base import AddressRange, PoolSpec
 from lbproof.context import manifests
 from lbproof.context.acts import ActKind
 from lbproof.context.cannot import CannotShow
-from lbproof.context.objects import Pool, Service
+from lbproof.context.objects import Pool, Service, points_of
 from lbproof.context.observations import Observations
+from lbproof.context.refusal import Refused, admission
 from lbproof.context.run import NAMESPACE, RunContext
 from lbproof.context.undo import Undo
 from lbproof.lab.base import Capability
 from lbproof.spec import Untestable
 from lbproof.spec.families import Family, family_of
+from lbproof.text import words
 from lbproof.witnesses import neighbour
 from lbproof.witnesses.capture import Capture
+from lbproof.witnesses.kube import ApiError
 from lbproof.witnesses.stream import ProbeError
 from lbproof.witnesses.wait import EventuallyFailed, Violation
 
@@ -52,6 +57,8 @@ class CheckContext(Observations):
         self.case = case
         self.undo = Undo()
         self.services: list[Service] = []
+        self._slices: set[tuple[str, str]] = set()
+        """Namespace and name of the Services that have been given endpoints; they go with the namespace."""
         self._pools = 0
         self._controls = 0
         self._faulted = False
@@ -62,6 +69,21 @@ class CheckContext(Observations):
     @functools.cached_property
     def namespace(self) -> str:
         """Namespace of this check, created on first use."""
+        return self.new_namespace()
+
+    @functools.cached_property
+    def second_namespace(self) -> str:
+        """Another namespace of this check, for Services of the same names."""
+        return self.new_namespace()
+
+    @functools.cached_property
+    def random(self) -> random.Random:
+        """Source of sizes and orders, the same for the same case and seed of the run."""
+        self.saw("api", "seed of sizes and orders", self.run.seed)
+        return random.Random(f"{self.run.seed} {self.case}")  # noqa: S311 - no secret
+
+    def new_namespace(self) -> str:
+        """Create a namespace that is deleted when the check ends."""
         name = f"{NAMESPACE}-{self.case.lower()}-{secrets.token_hex(2)}"
         # deletion is not awaited: the name is unique, and the objects that matter are removed earlier
         self.undo.later(f"namespace {name}", lambda: self.cluster.discard(f"/api/v1/namespaces/{name}"))
@@ -79,7 +101,8 @@ class CheckContext(Observations):
     ) -> Pool:
         """Create a pool of that many free addresses, or of the given blocks (`addresses` then lists their addresses).
 
-        `kind`: further fields of `PoolSpec`. Raises `CannotShow` for an address of a family that the lab does not have.
+        `kind`: further fields of `PoolSpec`. Raises `CannotShow` for an address of a family that the lab does not have,
+        and `Refused`.
         """
         if isinstance(blocks, int):
             addresses = self.run.addresses(blocks)
@@ -89,20 +112,36 @@ class CheckContext(Observations):
         pool = Pool(PoolSpec(name=f"{self.case.lower()}-{self._pools}", blocks=tuple(blocks), **kind), addresses)
         self.used += addresses
         self.undo.later(f"pool {pool.name}", functools.partial(self.run.pools.drop, pool.name))
-        self.run.pools.put(pool.spec)
+        with admission(f"pool {pool.name}", own_kind=True):
+            self.run.pools.put(pool.spec)
         return pool
 
     def change_pool(self, pool: Pool, **fields: Any) -> None:  # noqa: ANN401 - of `PoolSpec`
-        """Change fields of a pool, such as its blocks."""
+        """Change fields of a pool, such as its blocks. Raises `Refused`, and leaves it as it was then."""
         changed = replace(pool.spec, **fields)
-        self.run.pools.put(changed)
+        with admission(f"the change of pool {pool.name}", own_kind=True):
+            self.run.pools.put(changed)
         pool.spec = changed
+
+    def remove_pool(self, pool: Pool) -> bool:
+        """Remove a pool that may be in use; return False, which is recorded, where the implementation keeps it."""
+        try:
+            self.run.pools.drop(pool.name)
+        except (ApiError, EventuallyFailed) as error:
+            self.saw("api", "a pool in use is not removed", str(error))
+            return False
+        return True
 
     def start_over(self) -> None:
         """Undo everything created so far and start again without objects."""
-        self.undo.close()
+        try:
+            self.delete_all(*self.services)
+        finally:
+            self.undo.close()
+        self.services = []
         self.undo = Undo()
         vars(self).pop("namespace", None)
+        vars(self).pop("second_namespace", None)
 
     def exclude(self, node: str) -> None:
         """Exclude a node from announcing, by Kubernetes' well-known label, until the check ends."""
@@ -118,7 +157,9 @@ class CheckContext(Observations):
         self,
         name: str = "web",
         *,
+        namespace: str = "",
         serving: bool = False,
+        endpoints: bool = True,
         ask: IPAddress | str = "",
         how: Ask | None = None,
         pool: Pool | None = None,
@@ -127,14 +168,19 @@ class CheckContext(Observations):
     ) -> Service:
         """Create a Service of type LoadBalancer; it is deleted when the check ends.
 
-        `serving`: select the shared workload; otherwise without endpoints. `ask`: the address to request, as
-        text if it is none, and `how`, by a way that is claimed unless given. `pool`: the pool to request.
-        `change`: called with the manifest before it is created.
+        `namespace`: of this check's own by default. `serving`: in the suite's namespace, selecting the shared workload;
+        otherwise with the endpoints of that workload, unless there are to be no `endpoints`. `ask`: the address to
+        request, as text if it is none, and `how`, by a way that is claimed unless given. `pool`: the pool to request.
+        `change`: called with the manifest before it is created. Raises `Refused`.
         """
-        namespace = NAMESPACE if serving else self.namespace
+        namespace = NAMESPACE if serving else namespace or self.namespace
         if serving:
             name = f"{self.case.lower()}-{name}"
             fields.setdefault("selector", {"app": self.run.web})
+        elif endpoints and self.run.backends and (namespace, name) not in self._slices:
+            self._slices.add((namespace, name))
+            slices = f"/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices"
+            self.cluster.create(slices, manifests.endpoints(namespace, name, self.run.backends))
         made = self.run.opt_in(manifests.service(namespace, name, **fields))
         if ask:
             self.run.ask(made, str(ask), how)
@@ -145,12 +191,45 @@ class CheckContext(Observations):
         if change:
             change(made)
         service = Service(self.cluster, namespace, name)
-        self.undo.later(f"service {service}", lambda: self.delete(service))
-        self.cluster.create(f"/api/v1/namespaces/{namespace}/services", made)
+        self.undo.later(f"service {service}", functools.partial(self.delete_all, service))
+        with admission(f"Service {service}"):
+            service.known = self.cluster.create(f"/api/v1/namespaces/{namespace}/services", made)
         self.services.append(service)
         return service
 
-    def control(self, **fields: Any) -> IPAddress:  # noqa: ANN401 - of `service`
+    def unusable(self, name: str, **fields: Any) -> list[Service]:  # noqa: ANN401 - of `service`
+        """Create a Service that asks for what it must not get; return it, or nothing when its creation is refused.
+
+        The API server itself or the implementation's admission may refuse it, which is recorded.
+        """
+        try:
+            return [self.service(name, **fields)]
+        except (Refused, ApiError) as refusal:
+            if isinstance(refusal, ApiError) and refusal.status != HTTPStatus.UNPROCESSABLE_ENTITY:
+                raise
+            self.saw("api", f"the creation of {name} is refused", str(refusal))
+            return []
+
+    def retype(self, service: Service, kind: str) -> None:
+        """Change the type of a Service; its class goes with the type LoadBalancer (API field `loadBalancerClass`)."""
+        own = self.run.adapter.service_opt_in.get("spec", {}).get("loadBalancerClass")
+        service.patch(spec={"type": kind, "loadBalancerClass": own if kind == "LoadBalancer" else None})
+
+    def waits(self, *services: Service) -> None:
+        """Wait until the implementation has acted on something newer than some Services that it cannot serve.
+
+        Raises `CannotShow` when one of them has an address then.
+        """
+        controls = self.apart()
+        for asks in controls:
+            self.control(**asks)
+        with self.precondition():
+            if not controls:
+                self.stays_pending(*services)
+            if found := {str(s): points for s in services if (points := points_of(s.read()))}:
+                raise Violation(f"given an address where none is free: {words(found)}")
+
+    def control(self, *, budget: str = "address_assigned", **fields: Any) -> IPAddress:  # noqa: ANN401 - of `service`
         """Create a Service that can be given an address, wait until it is, and return that.
 
         For checks that something does not happen: the implementation has then acted on something newer than what must
@@ -158,7 +237,7 @@ class CheckContext(Observations):
         """
         self._controls += 1
         with self.precondition():
-            return self.assigned(self.service(f"control-{self._controls}", **fields))
+            return self.assigned(self.service(f"control-{self._controls}", **fields), budget=budget)
 
     @contextmanager
     def precondition(self) -> Iterator[None]:
@@ -168,22 +247,35 @@ class CheckContext(Observations):
         except Violation as error:
             raise CannotShow(Untestable.NOT_PROVOKED, str(error)) from error
 
-    def control_apart(self) -> None:
-        """Run a control where no address is free, by a pool for the Services that ask for it or for its address.
+    def apart(self, count: int = 1) -> list[dict[str, Any]]:
+        """Create a pool for the Services that ask for it or for its addresses; return the requests of that many.
 
-        Without the features for that there is no such control, which is recorded.
+        Without the features for that there is none, which is recorded.
         """
         if not self.run.claims("auto-assign") or not (self.run.claims("pool-select") or self.run.claims("explicit-ip")):
             self.saw("api", "no control: the implementation does not claim pools that are kept for who asks", [])
-            return
-        pool = self.pool(1, auto_assign=False)
-        asks = {"pool": pool} if self.run.claims("pool-select") else {"ask": pool.addresses[0]}
-        self.control(**asks)
+            return []
+        pool = self.pool(count, auto_assign=False)
+        by_name = self.run.claims("pool-select")
+        return [{"pool": pool} if by_name else {"ask": address} for address in pool.addresses]
+
+    def control_apart(self) -> None:
+        """Run a control where no address is free, in a pool apart if there can be one."""
+        for asks in self.apart():
+            self.control(**asks)
 
     def delete(self, service: Service) -> None:
         """Delete a Service, if it exists, and wait until it is gone."""
-        self.cluster.discard(service.path)
-        self.gone(service.path)
+        self.delete_all(service)
+
+    def delete_all(self, *services: Service) -> None:
+        """Delete some Services, those that exist, one after the other at once, and wait until all are gone."""
+        there = [service for service in services if not service.gone]
+        for service in there:
+            self.cluster.discard(service.path)
+        for service in there:
+            self.gone(service.path)
+            service.gone = True
 
     def web(self, name: str, *, replicas: int = 1, nodes: Sequence[str] = ()) -> str:
         """Create a workload for this check beside the shared one; return its `app` label."""

@@ -9,10 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from lbproof.spec.families import family_of
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from lbproof.adapters.base import Object
+    from lbproof.spec.families import IPAddress
 
 AGNHOST = "registry.k8s.io/e2e-test-images/agnhost:2.57"
 OURS = {"app.kubernetes.io/managed-by": "lbproof"}
@@ -75,7 +78,7 @@ def service(
     ports: Sequence[Mapping[str, Any]] = ({"name": "http", "port": 80, "targetPort": TARGET_PORT},),
     **spec: Any,  # noqa: ANN401 - any field of ServiceSpec
 ) -> Object:
-    """Build a Service manifest; without a selector it has no endpoints, for checks of the address alone."""
+    """Build a Service manifest; without a selector its endpoints are those of `endpoints`, or none."""
     body: Object = {"type": type, "ports": [dict(port) for port in ports], **spec}
     if selector:
         body["selector"] = dict(selector)
@@ -84,6 +87,21 @@ def service(
         "kind": "Service",
         "metadata": {"name": name, "namespace": namespace, "labels": dict(OURS)},
         "spec": body,
+    }
+
+
+def endpoints(namespace: str, name: str, pods: Sequence[tuple[IPAddress, str]]) -> Object:
+    """Build the EndpointSlice of a Service without a selector, from address and node of pods of one family."""
+    labels = {"kubernetes.io/service-name": name, "endpointslice.kubernetes.io/managed-by": "lbproof"}
+    return {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {"name": name, "namespace": namespace, "labels": {**OURS, **labels}},
+        "addressType": family_of(pods[0][0]).label,
+        "ports": [{"name": "http", "port": TARGET_PORT, "protocol": "TCP"}],
+        "endpoints": [
+            {"addresses": [str(address)], "nodeName": node, "conditions": {"ready": True}} for address, node in pods
+        ],
     }
 
 

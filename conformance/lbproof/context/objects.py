@@ -28,6 +28,10 @@ class Service:
         self.namespace = namespace
         self.name = name
         self.path = f"/api/v1/namespaces/{namespace}/services/{name}"
+        self.known: Object = {}
+        """Object as the check last knew it: the answer to its own last write, or what it waited for."""
+        self.gone = False
+        """Whether the check has deleted it and seen it gone."""
 
     def __str__(self) -> str:
         """`namespace/name`."""
@@ -52,7 +56,8 @@ class Service:
 
     def patch(self, **body: Any) -> Object:  # noqa: ANN401 - any part of a Service
         """Apply a JSON merge patch."""
-        return self.cluster.patch(self.path, body)
+        self.known = self.cluster.patch(self.path, body)
+        return self.known
 
     def node_port(self) -> int:
         """Return the node port of its first port."""
@@ -64,11 +69,21 @@ class Service:
         return ip_address(self.read()["spec"]["clusterIP"])
 
 
+def rows_of(service: Object) -> list[Object]:
+    """Return the entries of a Service's `status.loadBalancer.ingress`, those with a host name too."""
+    found: list[Object] = service.get("status", {}).get("loadBalancer", {}).get("ingress") or []
+    return found
+
+
+def points_of(service: Object) -> list[str]:
+    """Return the addresses and host names in a Service's status as they are written."""
+    return [row.get("ip") or row.get("hostname") or "an entry without an address" for row in rows_of(service)]
+
+
 def ingress(service: Object) -> list[IPAddress]:
     """Return the IPs in a Service's `status.loadBalancer.ingress`. Raises `BadStatus`."""
-    rows = service.get("status", {}).get("loadBalancer", {}).get("ingress", [])
     try:
-        return [ip_address(row["ip"]) for row in rows if "ip" in row]
+        return [ip_address(row["ip"]) for row in rows_of(service) if "ip" in row]
     except ValueError as error:
         meta = service["metadata"]
         raise BadStatus(f"the status of {meta['namespace']}/{meta['name']} has an IP that is none: {error}") from None

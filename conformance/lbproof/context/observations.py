@@ -9,13 +9,17 @@ import json
 from typing import TYPE_CHECKING
 
 from lbproof.adapters import rendering
+from lbproof.context.objects import ingress, points_of
 from lbproof.context.run import NAMESPACE, RunContext
+from lbproof.context.unchanged import addresses_of, unchanged
 from lbproof.lab.base import Capability
+from lbproof.text import words
 from lbproof.witnesses import http, neighbour
 from lbproof.witnesses.wait import Violation
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from lbproof.adapters.base import Cause, Object
     from lbproof.adapters.reports import EventPattern
@@ -72,18 +76,50 @@ class Observations:
             budget="reclaimed",
         )
 
-    def assigned(self, service: Service) -> IPAddress:
-        """Wait for an address in a Service's status and return it."""
-        found = self.wait.eventually(
-            service.addresses, bool, what=f"{service} is given an address", budget="address_assigned"
-        )
-        self.used.append(found[0])
-        return found[0]
+    def assigned(self, service: Service, *, budget: str = "address_assigned") -> IPAddress:
+        """Wait for an address in a Service's status and return it, the first of several."""
+        return self.all_assigned(service, budget=budget)[service]
+
+    def all_assigned(self, *services: Service, budget: str = "address_assigned") -> dict[Service, IPAddress]:
+        """Wait until each of some Services has an address; return the first of each.
+
+        The budget applies to each further Service: nothing says that a controller serves several at a time.
+        """
+        given: set[Service] = set()
+        statuses: dict[Service, list[IPAddress]] = {}
+        names = str(services[0]) if len(services) == 1 else f"one more of {len(services)} Services"
+        while len(given) < len(services):
+            statuses = self.wait.eventually(
+                lambda: self.statuses(*services),
+                lambda seen: sum(bool(held) for held in seen.values()) > len(given),  # noqa: B023 - called at once
+                what=f"{names} is given an address",
+                budget=budget,
+                show=lambda seen: words(next(iter(seen.values())) if len(seen) == 1 else _few(seen)),
+            )
+            given = {service for service, held in statuses.items() if held}
+        self.used += {address for held in statuses.values() for address in held} - set(self.used)
+        return {service: held[0] for service, held in statuses.items()}
+
+    def statuses(self, *services: Service) -> dict[Service, list[IPAddress]]:
+        """Read the addresses in the statuses of Services, one request a namespace. Raises `BadStatus`.
+
+        What is read is what the check knows of them from then on (`Service.known`).
+        """
+        found = {
+            (made["metadata"]["namespace"], made["metadata"]["name"]): made
+            for namespace in sorted({service.namespace for service in services})
+            for made in self.cluster.list(f"/api/v1/namespaces/{namespace}/services")
+        }
+        for service in services:
+            service.known = found.get((service.namespace, service.name)) or service.read()
+        return {service: ingress(service.known) for service in services}
 
     def stays_pending(self, *services: Service) -> None:
-        """Verify that Services consistently have no address."""
+        """Verify that the statuses of Services, if there are any, consistently have no address and no host name."""
+        if not services:
+            return
         self.wait.consistently(
-            lambda: {str(s): s.addresses() for s in services},
+            lambda: {str(service): points_of(service.read()) for service in services},
             lambda seen: not any(seen.values()),
             what=f"{', '.join(map(str, services))} stays Pending",
             budget="stays_pending",
@@ -97,6 +133,15 @@ class Observations:
             what=f"{', '.join(map(str, services))} keeps its address",
             budget="stays_assigned",
         )
+
+    def unchanged(
+        self, *services: Service, part: Callable[[Object], Object] = addresses_of
+    ) -> AbstractContextManager[None]:
+        """Verify that a part of some Services does not change during a block, nor has since the check knew it last.
+
+        `part`: `addresses_of`, `intact` or `untouched`. Raises `Violation`.
+        """
+        return unchanged(self.cluster, services, part)
 
     def event(self, service: Service, pattern: EventPattern, *, says: str = "", budget: str = "event_seen") -> Object:
         """Wait for an Event about a Service whose message contains `says`, and return it."""
@@ -116,10 +161,10 @@ class Observations:
     def refused(self, service: Service, cause: Cause) -> str:
         """Wait for the Event or condition that explains why a Service has no address, and return its text.
 
-        An implementation that does not claim to explain (`refusal-reason`) must leave the Service without an address.
+        The text is empty where the implementation does not claim to explain (`refusal-reason`): that the Service has no
+        address is then seen after a newer one was served.
         """
         if not self.run.claims("refusal-reason"):
-            self.stays_pending(service)
             return ""
         pattern = self.run.adapter.refusals[cause]
 
@@ -257,3 +302,9 @@ class Observations:
     def saw(self, witness: Witness, what: str, value: object) -> None:
         """Write an observation to the events of the run."""
         self.run.journal.write("saw", witness=witness, what=what, value=value)
+
+
+def _few(statuses: Mapping[Service, Sequence[IPAddress]]) -> str:
+    """Return how many Services have an address, and the first ones that have none."""
+    waiting = [str(service) for service, held in statuses.items() if not held]
+    return f"{len(statuses) - len(waiting)} of {len(statuses)}, not {words(waiting[:3])}"

@@ -62,8 +62,12 @@ class RunContext:
         waiter: Waiter,
         programs: Mapping[str, Path],
         claimed: frozenset[str] | None = None,
+        seed: int = 1,
     ) -> None:
-        """Create nothing yet; `install` does. `claimed`: features that are judged, those of the adapter by default."""
+        """Create nothing yet; `install` does. `claimed`: features that are judged, those of the adapter by default.
+
+        `seed`: what checks draw sizes and orders from.
+        """
         self.lab = lab
         self.cluster = cluster
         self.adapter = adapter
@@ -71,6 +75,7 @@ class RunContext:
         self.journal = journal
         self.wait = waiter
         self.programs = programs
+        self.seed = seed
         self.undo = Undo()
         self.acts = Acts()
         self.kept: dict[str, Any] = {}
@@ -137,6 +142,12 @@ class RunContext:
     def claims(self, *needs: str) -> bool:
         """Return whether features are claimed; any feature of an alias suffices for it."""
         return not lacking(needs, self.claimed)
+
+    @property
+    def ways(self) -> list[Ask]:
+        """Claimed ways to ask for an address."""
+        features = {Ask.ANNOTATION: "explicit-ip-annotation", Ask.FIELD: "explicit-ip-field"}
+        return [way for way, feature in features.items() if self.claims(feature)]
 
     def ask(self, service: Object, addresses: str, how: Ask | None = None) -> None:
         """Add a request for an address to a Service's manifest, by a way that is claimed unless `how` says which."""
@@ -239,14 +250,21 @@ class RunContext:
             self._reserved -= taken
 
     @functools.cached_property
-    def web(self) -> str:
-        """Create the shared workload, verify that clients reach it by a node port, and return its `app` label.
-
-        Raises `CannotShow` when the path to a plain pod is broken, so that the implementation is not blamed for it.
-        """
+    def backends(self) -> list[tuple[IPAddress, str]]:
+        """Create the shared workload; return address and node of each of its pods."""
         self.namespace(NAMESPACE)
         self.cluster.apply(manifests.web(NAMESPACE, WEB, replicas=WEB_REPLICAS))
         self.ready(NAMESPACE, WEB)
+        pods = self.cluster.list(f"/api/v1/namespaces/{NAMESPACE}/pods", labelSelector=f"app={WEB}")
+        return [(ip_address(pod["status"]["podIP"]), pod["spec"]["nodeName"]) for pod in pods]
+
+    @functools.cached_property
+    def web(self) -> str:
+        """Verify that clients reach the shared workload by a node port, and return its `app` label.
+
+        Raises `CannotShow` when the path to a plain pod is broken, so that the implementation is not blamed for it.
+        """
+        _ = self.backends
         plain = manifests.service(NAMESPACE, "plain", type="NodePort", selector={"app": WEB})
         port = self.cluster.apply(plain)["spec"]["ports"][0]["nodePort"]
         worker = self.lab.nodes[-1]

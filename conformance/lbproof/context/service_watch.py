@@ -1,4 +1,4 @@
-"""Watch of all changes to the Services of a namespace, including those that polling would miss.
+"""Watch of all changes to the Services of a namespace or of all, including those that polling would miss.
 
 A watch does not report its progress. A marker Service is therefore created at the end: when the watch delivers it, all
 earlier changes have been delivered.
@@ -28,13 +28,18 @@ class WatchBroke(RuntimeError):  # noqa: N818 - it says what happened, as `Broke
 
 
 class ServiceWatch:
-    """Calls `changed(type, Service)` for every change in a namespace while it is entered."""
+    """Calls `changed(type, Service)` for every change in a namespace, or in all, while it is entered."""
 
-    def __init__(self, cluster: Kube, namespace: str, changed: Callable[[str, Object], None]) -> None:
-        """Services that already exist do not count as changes."""
+    def __init__(
+        self, cluster: Kube, namespace: str, changed: Callable[[str, Object], None], *, everywhere: bool = False
+    ) -> None:
+        """Services that already exist do not count as changes. `everywhere`: `namespace` has the marker alone."""
         self.began = time.monotonic()
+        self.existing: list[Object] = []
+        """Services that existed when the watch began."""
         self._cluster, self._namespace, self._changed = cluster, namespace, changed
         self._path = f"/api/v1/namespaces/{namespace}/services"
+        self._watched = "/api/v1/services" if everywhere else self._path
         self._marker = f"marker-{secrets.token_hex(4)}"
         self._ended = "the watch has not begun"
         self._failure: AssertionError | None = None
@@ -43,7 +48,7 @@ class ServiceWatch:
     def _follow(self) -> None:
         self._ended = "the server ended it"
         try:
-            for event in self._cluster.watch(self._path, self._version, _LONGEST):
+            for event in self._cluster.watch(self._watched, self._version, _LONGEST):
                 if event["object"]["metadata"]["name"] == self._marker:
                     self._ended = ""
                     return
@@ -55,7 +60,7 @@ class ServiceWatch:
 
     def __enter__(self) -> Self:
         """Start the watch."""
-        _, self._version = self._cluster.list_with_version(self._path)
+        self.existing, self._version = self._cluster.list_with_version(self._watched)
         self._thread.start()
         return self
 

@@ -131,7 +131,7 @@ def _outside(row: jsonreport.Requirement, told: jsonreport.Report) -> Iterator[s
 
 def _requirement(row: jsonreport.Requirement, told: jsonreport.Report) -> Iterator[str]:
     wanted = REQUIREMENTS[row.id].worded(told.spec)
-    if VERSIONS.index(wanted.since) > VERSIONS.index(told.spec):
+    if not wanted.is_in(told.spec):
         yield f"{row.id}: not in specification {told.spec}, which it came after ({wanted.since})"
     if row.level is not wanted.level:
         yield f"{row.id}: is a {row.level}, but in the specification a {wanted.level}"
@@ -261,7 +261,7 @@ def scope(told: jsonreport.Report) -> Scope:
     """Derive the scope of a report from its verdicts."""
     cases = [case for row in told.requirements for case in row.cases]
     reached = {case.id: case.verdict for case in cases if is_reached(case.verdict, case.reason)}
-    return scope_of(told.profile, _claimed(told), reached)
+    return scope_of(told.profile, _claimed(told), reached, told.spec)
 
 
 def _claimed(told: jsonreport.Report) -> frozenset[str]:

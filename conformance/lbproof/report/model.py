@@ -151,7 +151,8 @@ class Run:
     def scope(self) -> Scope:
         """Judged part of the profile."""
         reached = {case.id: case.verdict for case in self.cases if is_reached(case.verdict, case.reason)}
-        return scope_of(self.started["profile"], claims(self.started["claimed"], self.started["spec"]), reached)
+        spec = self.started["spec"]
+        return scope_of(self.started["profile"], claims(self.started["claimed"], spec), reached, spec)
 
     @property
     def conclusion(self) -> Conclusion:

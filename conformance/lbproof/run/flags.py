@@ -56,6 +56,10 @@ FLAGS: tuple[tuple[str, dict[str, Any]], ...] = (
         LABS,
         {"metavar": "N", "type": int, "help": "number of parallel labs (default: by CPU cores and memory)"},
     ),
+    (
+        "seed",
+        {"metavar": "N", "type": int, "help": "draw sizes and orders in checks from this number (default: a new one)"},
+    ),
     ("components", {"metavar": "DIR", "type": Path, "help": "folder with the Kubernetes programs"}),
     ("results", {"metavar": "DIR", "type": Path, "help": "folder for the runs (default: lbproof-results)"}),
     ("sign", {"metavar": "KEY", "type": Path, "help": "sign the report with this SSH key, as lbproof report sign"}),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
+import secrets
 from typing import TYPE_CHECKING
 
 from lbproof import __version__
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from lbproof.run.options import Options
     from lbproof.witnesses.journal import Journal
 
+_SEEDS = 1_000_000
+"""Number of seeds that a run chooses from, short enough to be typed."""
+
 
 class RunLab:
     """Lab in which a run, or one of its workers, executes checks."""
@@ -38,6 +42,7 @@ class RunLab:
         self._before = ""
         """Name and version of the implementation that was installed before."""
         self._context: RunContext | None = None
+        self._seed = options.seed or secrets.randbelow(_SEEDS) + 1
         self.standing: StandingWitnesses | None = None
         """Standing witnesses, if they were started."""
 
@@ -109,6 +114,7 @@ class RunLab:
             journal=journal,
             waiter=Waiter(journal, budgets),
             programs=self._programs,
+            seed=self._seed,
         )
         self._context.install(progress)
         if self._before:

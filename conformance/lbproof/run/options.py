@@ -59,6 +59,8 @@ class Options(BaseModel):
     """Features to claim instead of those that the adapter claims."""
     budgets: dict[str, float] = Field(default_factory=dict)
     """Budget name → seconds."""
+    seed: int | None = Field(default=None, ge=1)
+    """What checks draw sizes and orders from; None chooses one, which is in the events of the run."""
     labs: int | None = Field(default=None, ge=1, le=16)
     """Number of parallel labs; None chooses by cores and memory."""
     components: Path | None = None

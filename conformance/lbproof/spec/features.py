@@ -51,6 +51,8 @@ FEATURES = _features(
     pool_select="a Service may name the pool of its address",
     pool_mark="an annotation or a label on the Service names the pool that holds its address",
     explicit_ip_annotation="a Service may ask for an address of its own by an annotation",
+    strict_requests="a Service whose requests contradict each other (field, annotation, pool) is given no address",
+    without_endpoints="a Service that has no endpoints is given an address",
     explicit_ip_field="a Service may ask for an address of its own by spec.loadBalancerIP",
     default_class="a Service without spec.loadBalancerClass is served",
     **{"class": "spec.loadBalancerClass is honoured"},
@@ -69,7 +71,8 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
 """Name → features. Claiming it claims all of them; a requirement that needs it needs any one of them."""
 _IMPLIED_IN_1_0: Mapping[str, tuple[str, ...]] = {
     "core": ("default-class",),
-    "pool": ("auto-assign", "include-edges", "advertised", "pool-select"),
+    "pool": ("auto-assign", "include-edges", "advertised", "pool-select", "without-endpoints"),
+    "explicit-ip": ("strict-requests",),
 }
 """Feature of specification 1.0 → features that were a part of it and could not be declined."""
 

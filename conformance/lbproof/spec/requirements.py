@@ -53,6 +53,10 @@ class Requirement:
         """Return the IDs with a verdict each: `POOL-03a`, …, or the requirement's own ID when it has no cases."""
         return tuple(f"{self.id}{letter}" for letter in self.cases) or (self.id,)
 
+    def is_in(self, spec: str) -> bool:
+        """Return whether a version of the specification has the requirement; an unknown version has every one."""
+        return spec not in VERSIONS or VERSIONS.index(self.since) <= VERSIONS.index(spec)
+
     def worded(self, spec: str) -> Requirement:
         """Return the requirement in the wording of a version of the specification."""
         was = self.earlier.get(spec, {})

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lbproof.spec.features import PROFILES, lacking
-from lbproof.spec.requirements import REQUIREMENTS, needs_of
+from lbproof.spec.requirements import REQUIREMENTS, SPEC_VERSION, needs_of
 from lbproof.spec.words import NOT_REACHED, Level, Verdict
 
 if TYPE_CHECKING:
@@ -54,9 +54,10 @@ def is_reached(verdict: Verdict, reason: str) -> bool:
     return verdict is not Verdict.SKIPPED and not (verdict is Verdict.ERROR and reason.startswith(NOT_REACHED))
 
 
-def scope_of(profile: str, claimed: Collection[str], reached: Mapping[str, Verdict]) -> Scope:
+def scope_of(profile: str, claimed: Collection[str], reached: Mapping[str, Verdict], spec: str = SPEC_VERSION) -> Scope:
     """Return the scope of a run from its claimed features and the verdicts of its reached cases (`is_reached`).
 
+    `spec`: version of the specification that it judged by.
     Raises `KeyError` for a profile that is not in the specification.
     """
     wanted = PROFILES[profile]
@@ -64,7 +65,7 @@ def scope_of(profile: str, claimed: Collection[str], reached: Mapping[str, Verdi
     whole = True
     for requirement in REQUIREMENTS.values():
         cases = [case for case in requirement.case_ids if not lacking(needs_of(case), wanted.features)]
-        if not cases:
+        if not cases or not requirement.is_in(spec):
             continue
         of += 1
         must = requirement.level is Level.MUST

@@ -5,42 +5,47 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+from lbproof.adapters.base import WorkloadRole
 from lbproof.context import manifests, proves
 from lbproof.context.service_watch import ServiceWatch
+from lbproof.context.unchanged import differences, untouched
 from lbproof.text import words
 
 if TYPE_CHECKING:
     from lbproof.adapters.base import Object
-    from lbproof.context import CheckContext, RunContext
+    from lbproof.context import CheckContext, Pool, RunContext
 
 FOREIGN = "example.com/another"
-STATUS = {"loadBalancer": {"ingress": [{"ip": "203.0.113.7", "ipMode": "VIP"}]}}
+ADDRESS = "203.0.113.7"
 """Address written by the other controller, from a documentation network (RFC 5737) and in no pool."""
+STATUS = {"loadBalancer": {"ingress": [{"ip": ADDRESS, "ipMode": "VIP"}]}}
 NAMESPACE = "lbproof-foreign"
 
 
-def untouched(service: Object) -> Object:
-    """Return the parts of a Service that no other controller may change."""
-    meta = service["metadata"]
-    parts = ("annotations", "labels", "finalizers", "ownerReferences")
-    return {part: meta.get(part) for part in parts} | {"spec": service["spec"], "status": service["status"]}
-
-
-class ForeignService:
-    """Service of another class that is watched from the first check of a run to the last."""
+class ForeignServices:
+    """Services of another class that are watched from the first check of a run to the last."""
 
     def __init__(self, run: RunContext) -> None:
-        """Create the Service, write its status as its own controller would, and start the watch."""
+        """Create the Services, write the status of each as its own controller would, and start the watch.
+
+        One asks for its address by every way that the implementation knows.
+        """
         self.cluster = run.cluster
         run.namespace(NAMESPACE)
-        self.cluster.apply(run.opt_in(manifests.service(NAMESPACE, "foreign", loadBalancerClass=FOREIGN)))
-        self.path = f"/api/v1/namespaces/{NAMESPACE}/services/foreign"
-        self.before = untouched(self.cluster.patch(f"{self.path}/status", {"status": STATUS}))
+        self.before: dict[str, Object] = {}
+        for name, ways in (("foreign", []), ("asking", run.ways)):
+            made = run.opt_in(manifests.service(NAMESPACE, name, loadBalancerClass=FOREIGN))
+            for how in ways:
+                run.ask(made, ADDRESS, how)
+            self.cluster.apply(made)
+            path = f"/api/v1/namespaces/{NAMESPACE}/services/{name}"
+            self.before[path] = untouched(self.cluster.patch(f"{path}/status", {"status": STATUS}))
         self.changes: list[str] = []
         self.watching = ServiceWatch(self.cluster, NAMESPACE, self._changed).__enter__()
 
     def _changed(self, kind: str, service: Object) -> None:
-        self.changes.append(f"+{time.monotonic() - self.watching.began:.1f} s {kind} {untouched(service)}")
+        name, after = service["metadata"]["name"], time.monotonic() - self.watching.began
+        self.changes.append(f"+{after:.1f} s {name} {kind} {untouched(service)}")
 
     def end(self) -> None:
         """Stop the watch after all changes up to now were seen. Raises `WatchBroke`."""
@@ -49,53 +54,62 @@ class ForeignService:
 
 def begin(run: RunContext) -> None:
     """Start the watch before the first check of a run, so that its minimum of one minute adds no time."""
-    run.kept[ForeignService.__name__] = ForeignService(run)
+    run.kept[ForeignServices.__name__] = ForeignServices(run)
 
 
 @proves("CLASS-02", "a")
-def test_a_foreign_service_is_left_as_it_is(check: CheckContext) -> None:
-    """A Service of another class gets no address although some are free, no change, no Event and no ARP answer."""
-    pool = check.pool(3)
-    service = check.service(serving=True, loadBalancerClass=FOREIGN)
-    before = untouched(service.read())
-    given = check.control()
-    check.stays_pending(service)
-    assert untouched(service.read()) == before
+def test_foreign_services_are_left_as_they_are(check: CheckContext) -> None:
+    """Services of other classes get no address although some are free, no change, no Event and no ARP answer.
 
-    free = [address for address in pool.addresses if address != given]
-    claimed = {"loadBalancer": {"ingress": [{"ip": str(free[-1])}]}}
-    before = untouched(check.cluster.patch(f"{service.path}/status", {"status": claimed}))
-    check.control_apart()
-    check.stays_silent(*free)
+    Also those that ask for an address or a pool, and those whose own controller gave them an address of a pool.
+    """
+    pool = check.pool(8)
+    foreign = [
+        check.service(f"web-{n}", serving=True, loadBalancerClass=FOREIGN, **asks)
+        for n, asks in enumerate(requests(check, pool))
+    ]
+    for service, address in zip(foreign[:2], pool.addresses[4:6], strict=True):
+        claimed = {"loadBalancer": {"ingress": [{"ip": str(address)}]}}
+        service.known = check.cluster.patch(f"{service.path}/status", {"status": claimed})
+    foreign.append(check.service("other", namespace=check.second_namespace, loadBalancerClass=f"{FOREIGN}-2"))
 
-    _same(service.read(), before)
-    assert service.events() == [], f"Events about a foreign Service: {words([e['reason'] for e in service.events()])}"
+    with check.unchanged(*foreign, part=untouched):
+        given = check.control()
+        check.control_apart()
+        check.stays_silent(*(address for address in pool.addresses if address != given))
+
+    told = {str(service): [event["reason"] for event in service.events()] for service in foreign}
+    assert not any(told.values()), f"Events about foreign Services: {words(told)}"
 
 
-@proves("CLASS-02", "b")
+def requests(check: CheckContext, pool: Pool) -> list[dict[str, Any]]:
+    """Return what Services may ask for: twice nothing, then addresses of a pool and the pool itself, where claimed."""
+    free = iter(pool.addresses[::-1])
+    asks: list[dict[str, Any]] = [{}, {}, *({"ask": next(free), "how": how} for how in check.run.ways)]
+    return [*asks, {"pool": pool}] if check.run.claims("pool-select") else asks
+
+
+@proves("CLASS-02", "b", disruptive=True)
 def test_a_status_of_another_controller_survives(check: CheckContext) -> None:
-    """The status written by another controller is unchanged for at least a minute, during all other checks."""
-    vigil: ForeignService = check.run.kept[ForeignService.__name__]
+    """The status written by another controller is unchanged for at least a minute, and when the controller restarts."""
+    vigil: ForeignServices = check.run.kept[ForeignServices.__name__]
     check.wait.consistently(
         lambda: vigil.changes,
         lambda changes: not changes,
-        what="the foreign Service is changed by nobody",
+        what="the foreign Services are changed by nobody",
         budget="stays_untouched",
         since=vigil.watching.began,
         every=0.2,
     )
+    if any(WorkloadRole.CONTROLLER in workload.roles for workload in check.run.workloads.all):
+        check.run.workloads.restart(WorkloadRole.CONTROLLER)
+        check.pool(1)
+        check.control(budget="restarted")
     vigil.end()
-    found = check.cluster.get(vigil.path)
-    about: dict[str, Any] = {"fieldSelector": f"involvedObject.uid={found['metadata']['uid']}"}
-    events = check.cluster.list(f"/api/v1/namespaces/{NAMESPACE}/events", **about)
 
-    assert not vigil.changes, f"a foreign Service was changed: {words(vigil.changes)}"
-    _same(found, vigil.before)
-    assert events == [], f"Events about a foreign Service: {words([event['reason'] for event in events])}"
-
-
-def _same(now: Object, before: Object) -> None:
-    after = untouched(now)
-    changed = {part: (before[part], after[part]) for part in before if before[part] != after[part]}
-    managers = [entry["manager"] for entry in now["metadata"].get("managedFields", [])]
-    assert not changed, f"changed on a foreign Service: {words(changed)}; its managers are {words(managers)}"
+    assert not vigil.changes, f"foreign Services were changed: {words(vigil.changes)}"
+    for path, before in vigil.before.items():
+        found = check.cluster.get(path)
+        assert not (changed := differences(before, untouched(found))), f"changed on a foreign Service: {changed}"
+        events = check.cluster.events_about(found)
+        assert events == [], f"Events about a foreign Service: {words([event['reason'] for event in events])}"

@@ -7,12 +7,19 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lbproof.context import proves
+from lbproof.context.unchanged import untouched
+from lbproof.text import words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from lbproof.adapters.base import Object
-    from lbproof.context import CheckContext, RunContext
+    from lbproof.context import CheckContext, Pool, RunContext, Service
+
+
+def similar(name: str) -> tuple[str, str]:
+    """Return classes that are not the named one and begin with it, or it with them."""
+    return f"{name}-2", name[:-1]
 
 
 def without_class(service: Object) -> None:
@@ -21,11 +28,13 @@ def without_class(service: Object) -> None:
 
 
 @proves("CLASS-01", "a")
-def test_a_service_without_a_class_is_served(check: CheckContext) -> None:
-    """A Service without a class gets an address where the implementation is the default."""
-    pool = check.pool(1)
+def test_services_without_a_class_are_served(check: CheckContext) -> None:
+    """Services without a class get addresses where the implementation is the default, in every namespace."""
+    pool = check.pool(2)
+    places = (check.namespace, check.second_namespace)
 
-    assert check.assigned(check.service(change=without_class)) in pool.addresses
+    given = check.all_assigned(*(check.service("web", namespace=place, change=without_class) for place in places))
+    assert set(given.values()) == set(pool.addresses)
 
 
 @pytest.fixture(scope="module")
@@ -37,10 +46,28 @@ def configured(run: RunContext) -> Iterator[str]:
 
 @proves("CLASS-01", "bc")
 def test_a_configured_class_is_the_only_one_served(configured: str, check: CheckContext, case: str) -> None:
-    """With a configured class, a Service of that class is served, and one without a class is not touched."""
-    pool = check.pool(2)
-    foreign = check.service("foreign", change=without_class) if case == "c" else None
+    """With a configured class, Services of that class are served, and those without one are not touched.
 
-    assert check.assigned(check.service("own", loadBalancerClass=configured)) in pool.addresses
-    if foreign:  # an address is free, and a newer Service has been given one
-        check.stays_pending(foreign)
+    Neither are those that ask for an address or a pool, and those of a class whose name begins like the configured one.
+    """
+    pool = check.pool(6)
+    alone = left_alone(check, configured, pool) if case == "c" else []
+
+    with check.unchanged(*alone, part=untouched):
+        places = (check.namespace, check.second_namespace)
+        check.all_assigned(*(check.service("own", namespace=place, loadBalancerClass=configured) for place in places))
+        check.stays_pending(*alone)  # addresses are free, and newer Services have been given some
+    told = {str(service): [event["reason"] for event in service.events()] for service in alone}
+    assert not any(told.values()), f"Events about Services of others: {words(told)}"
+
+
+def left_alone(check: CheckContext, own: str, pool: Pool) -> list[Service]:
+    """Create Services without a class, some of which ask for an address or a pool, and some of similar classes."""
+    free = iter(pool.addresses[::-1])
+    made = [check.service("foreign-plain", namespace=check.second_namespace, change=without_class)]
+    made += [
+        check.service(f"foreign-asks-{how}", ask=next(free), how=how, change=without_class) for how in check.run.ways
+    ]
+    if check.run.claims("pool-select"):
+        made.append(check.service("foreign-names", pool=pool, change=without_class))
+    return made + [check.service(f"foreign-like-{n}", loadBalancerClass=name) for n, name in enumerate(similar(own))]

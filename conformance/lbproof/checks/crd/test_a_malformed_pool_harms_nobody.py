@@ -3,48 +3,105 @@
 from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv6Address
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lbproof.adapters import rendering
-from lbproof.adapters.base import AddressRange
+from lbproof.adapters.base import AddressRange, WorkloadRole
 from lbproof.context import proves
+from lbproof.context.refusal import Refused
 from lbproof.text import words
-from lbproof.witnesses.kube import ApiError
+from lbproof.witnesses.wait import EventuallyFailed, Violation
 
 if TYPE_CHECKING:
-    from lbproof.adapters.base import Block
-    from lbproof.context import CheckContext
+    from collections.abc import Callable
 
-MALFORMED: dict[str, Block] = {
-    "a": "192.168.172.300/28",
-    "b": AddressRange(IPv4Address("192.168.172.239"), IPv4Address("192.168.172.230")),
-    "c": AddressRange(IPv4Address("192.168.172.230"), IPv6Address("2001:db8::1")),
+    from lbproof.adapters.base import Block
+    from lbproof.context import CheckContext, Pool, Service
+    from lbproof.spec.families import IPAddress
+
+FIRST, LAST = IPv4Address("192.168.172.230"), IPv4Address("192.168.172.239")
+MALFORMED: dict[str, tuple[Block, ...]] = {
+    "a": ("192.168.172.300/28", "192.168.172.230/33", "no-block"),
+    "b": (AddressRange(LAST, FIRST), AddressRange(FIRST + 1, FIRST), AddressRange(IPv4Address("198.51.100.9"), FIRST)),
+    "c": (AddressRange(FIRST, IPv6Address("2001:db8::1")), AddressRange(IPv6Address("2001:db8::1"), FIRST)),
 }
 
 
-@proves("CRD-01")
-def test_a_malformed_pool_harms_nobody(check: CheckContext, case: str) -> None:
-    """A malformed pool is rejected by the API or flagged on the object; other pools and addresses still work."""
-    check.pool(2)
-    holder = check.service("holder")
-    held = check.assigned(holder)
+@proves("CRD-01", disruptive=True)
+def test_malformed_pools_harm_nobody(check: CheckContext, case: str) -> None:
+    """Malformed pools are rejected by the API or flagged on the object; other pools and addresses still work.
 
-    refusal = None
+    Several at once; one whose other block is valid, before or after; and one that a change makes malformed. Other pools
+    can be created and changed beside them, Services keep their addresses at any time, and a controller can start.
+    """
+    pool = check.pool(2)
+    holders = [check.service("web", namespace=place) for place in (check.namespace, check.second_namespace)]
+    check.all_assigned(*holders)
+    bad = list(MALFORMED[case])
+    check.random.shuffle(bad)
+    good, changed = (AddressRange(*check.run.addresses(2)) for _ in range(2))
+
+    with check.unchanged(*holders):
+        flagged = [refused_or_flagged(check, [block], lambda block=block: check.pool([block])) for block in bad]  # type: ignore[misc]
+        beside = [bad[0], good] if check.random.random() < 1 / 2 else [good, bad[0]]
+        flagged.append(refused_or_flagged(check, beside, lambda: check.pool(beside)))
+        late = check.pool([changed])
+        malformed = (changed, bad[-1])
+        flagged.append(refused_or_flagged(check, malformed, lambda: change(check, late, malformed)))
+
+        new = check.pool(1)
+        check.assigned(check.service("after", **of(check, new, new.addresses[0])), budget="pool_applied")
+        wider = check.run.addresses(2)
+        check.change_pool(pool, blocks=(*pool.spec.blocks, AddressRange(wider[0], wider[1])))
+        more = [check.service(f"more-{n}", **of(check, pool, address)) for n, address in enumerate(wider)]
+        check.all_assigned(*more, budget="pool_applied")
+        if case == "a":
+            check.delete_all(*more)
+            check.run.workloads.restart(WorkloadRole.CONTROLLER)
+            served(check, check.service("restarted", **of(check, pool, wider[0])), [bad for bad in flagged if bad])
+
+
+def of(check: CheckContext, pool: Pool, address: IPAddress) -> dict[str, Any]:
+    """Return a request for a pool, or for an address of it, as far as requests are claimed."""
+    if check.run.claims("pool-select"):
+        return {"pool": pool}
+    return {"ask": address} if check.run.ways else {}
+
+
+def served(check: CheckContext, service: Service, malformed: list[Pool]) -> None:
+    """Wait until a controller that started beside malformed pools gives an address of another one.
+
+    Raises `CannotShow` when it gives none without the malformed pools either.
+    """
     try:
-        bad = check.pool([MALFORMED[case]])
-    except ApiError as error:
-        refusal = error
-    if refusal:
-        check.saw("api", f"a pool of {MALFORMED[case]} is refused", refusal.message)
-    else:
-        said = check.wait.eventually(
-            lambda: rendering.pool_error(check.run.adapter, check.cluster, bad.spec),
-            bool,
-            what=f"something is said about the pool of {MALFORMED[case]}",
-            budget="pool_applied",
-            show=lambda said: said or "nothing",
-        )
-        check.saw("api", f"a pool of {MALFORMED[case]} is flagged", said)
+        check.assigned(service, budget="restarted")
+    except EventuallyFailed as failure:
+        for pool in malformed:
+            check.remove_pool(pool)
+        with check.precondition():
+            check.assigned(service, budget="restarted")
+        raise Violation(f"{service} got an address only when the malformed pools were removed") from failure
 
-    assert check.assigned(check.service("after")) != held
-    assert holder.addresses() == [held], f"{holder} held {held} and now holds {words(holder.addresses())}"
+
+def change(check: CheckContext, pool: Pool, blocks: tuple[Block, ...]) -> Pool:
+    """Change the blocks of a pool, and return it."""
+    check.change_pool(pool, blocks=blocks)
+    return pool
+
+
+def refused_or_flagged(check: CheckContext, blocks: object, act: Callable[[], Pool]) -> Pool | None:
+    """Create or change a malformed pool; verify that this is refused (None), or that something is said of the pool."""
+    try:
+        bad = act()
+    except Refused as refusal:
+        check.saw("api", f"a pool of {words(blocks)} is refused", str(refusal))
+        return None
+    said = check.wait.eventually(
+        lambda: rendering.pool_error(check.run.adapter, check.cluster, bad.spec),
+        bool,
+        what=f"something is said about the pool of {words(blocks)}",
+        budget="pool_applied",
+        show=lambda said: said or "nothing",
+    )
+    check.saw("api", f"a pool of {words(blocks)} is flagged", said)
+    return bad

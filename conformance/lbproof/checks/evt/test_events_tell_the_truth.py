@@ -3,42 +3,77 @@
 from __future__ import annotations
 
 import functools
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from lbproof.adapters.base import Cause
 from lbproof.context import CannotShow, proves
+from lbproof.context.refusal import admission
 from lbproof.lab.base import Capability
 from lbproof.spec import Untestable
+from lbproof.text import words
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from lbproof.adapters.base import Object
     from lbproof.context import CheckContext, Service
     from lbproof.lab.base import Node
+    from lbproof.spec.families import IPAddress
+
+SERVICES = 3
 
 
 @proves("EVT-01", "a")
 def test_allocation_names_the_address(check: CheckContext) -> None:
-    """The Event of an allocation contains the address in the status."""
-    check.pool(1)
-    service = check.service()
-    address = check.assigned(service)
+    """The Event of each allocation contains the address in the status, also those of namesakes and of a successor."""
+    pool = check.pool(4)
+    places = (check.namespace, check.second_namespace)
+    services = [check.service("asks", ask=pool.addresses[2])] if check.run.ways else []
+    services += [check.service("web", namespace=place) for place in places]
+    for service, address in check.all_assigned(*services).items():
+        check.event(service, check.run.adapter.allocation, says=str(address))
 
-    check.event(service, check.run.adapter.allocation, says=str(address))
+    check.delete(services[-1])
+    again = check.service("web", namespace=services[-1].namespace)
+    check.event(again, check.run.adapter.allocation, says=str(check.assigned(again)))
 
 
 @proves("EVT-01", "b")
 def test_refusal_names_the_cause(check: CheckContext) -> None:
-    """A full pool is told, and an address outside all pools in other words, where one can be asked for."""
+    """A full pool is told each Service, and an address outside all pools in other words, where one can be asked for.
+
+    Also when a Service that waited for a full pool asks for such an address later.
+    """
     check.pool(1)
     check.assigned(check.service("one"))
+    places = (check.namespace, check.second_namespace)
 
-    full = check.refused(check.service("late"), Cause.POOL_EXHAUSTED)
-    if not check.run.claims("explicit-ip"):
+    late = [check.service("late", namespace=place) for place in places]
+    full = [check.refused(service, Cause.POOL_EXHAUSTED) for service in late]
+    if not check.run.ways:
         return
-    outside = check.run.addresses(1)[0]
-    foreign = check.refused(check.service("outside", ask=outside), Cause.NOT_IN_POOL)
+    outside = check.run.addresses(2)
+    asking = check.unusable("outside", ask=outside[0])
+    asked: Object = {"metadata": {}, "spec": {}}
+    check.run.ask(asked, str(outside[1]))
+    with admission(f"the request of {late[0]}"):
+        late[0].patch(**asked)
+    for service, address in (*((service, outside[0]) for service in asking), (late[0], outside[1])):
+        check.wait.eventually(
+            lambda service=service: reasons(check, service),  # type: ignore[misc]
+            lambda texts, address=address: any(str(address) in text for text in texts),  # type: ignore[misc]
+            what=f"the refusal of {address} to {service} names it",
+            budget="refusal_visible",
+        )
+        assert not set(reasons(check, service, str(address))) & set(full), f"both refusals say {words(full)}"
 
-    assert full.replace("late", "") != foreign.replace("outside", ""), f"both refusals say {full!r}"
-    assert str(outside) in foreign, f"the refusal of {outside} does not name it: {foreign!r}"
+
+def reasons(check: CheckContext, service: Service, naming: str = "") -> list[str]:
+    """Return the texts of the refusals of an address outside every pool that name an address."""
+    now = service.read()
+    texts = check.run.adapter.refusals[Cause.NOT_IN_POOL].texts(now, check.cluster.events_about(now))
+    return [text for text in texts if naming in text]
 
 
 @proves("EVT-02", disruptive=True)
@@ -46,55 +81,61 @@ def test_the_announcer_is_named(check: CheckContext, case: str) -> None:
     """The implementation names the node that answers ARP: at first, after a move, and after the move back."""
     if case != "a":
         check.run.need(Capability.NODE_CRASH)
-    check.pool(1)
-    service = check.service(serving=True)
-    address = check.assigned(service)
-    first = check.announcer(address)
-    named(check, service, first, since=0)
+    check.pool(SERVICES)
+    services = [check.service(f"web-{n}", serving=True) for n in range(SERVICES)]
+    held = check.all_assigned(*services)
+    with check.precondition():
+        announcers = {service: check.announcer(held[service]) for service in services}
+    for service, node in announcers.items():
+        named(check, service, node, before={})
     if case == "a":
         return
 
-    before = told(check, service, None)
+    first = announcers[services[0]]
+    moving = [service for service in services if announcers[service].name == first.name]
+    before = {service: told(check, service) for service in moving}
     with check.fault(Capability.NODE_CRASH, functools.partial(check.lab.node_crash, first.name)):
-        second = check.announcer(address, but=first.name, budget="failover")
+        with check.precondition():
+            moved = {s: check.announcer(held[s], but=first.name, budget="failover") for s in moving}
+        for service, node in moved.items():
+            named(check, service, node, before=before[service])
         if case == "b":
-            named(check, service, second, since=before)
             return
     check.settled_after_fault()
-    third = check.announcer(address, budget="one_answerer")
-    if third.name == first.name:
-        named(check, service, first, since=before)
-        return
-    before = told(check, service, first)
+    with check.precondition():
+        third = {s: check.announcer(held[s], budget="one_answerer") for s in moving}
+    returned = [service for service in moving if third[service].name == first.name]
+    for service in returned:
+        named(check, service, first, before=before[service])
+    if not returned:
+        move_back(check, services[0], held[services[0]], first, third[services[0]])
+
+
+def move_back(check: CheckContext, service: Service, address: IPAddress, first: Node, third: Node) -> None:
+    """Crash the present announcer so that the first one announces again. Raises `CannotShow` when another node does."""
+    before = told(check, service)
     others = [node for node in check.lab.nodes if node.name not in {first.name, third.name}]
     for other in others:
         check.exclude(other.name)
     with check.fault(Capability.NODE_CRASH, functools.partial(check.lab.node_crash, third.name)):
-        back = check.announcer(address, but=third.name, budget="failover")
+        with check.precondition():
+            back = check.announcer(address, but=third.name, budget="failover")
         if back.name != first.name:  # nothing that is claimed says that the label keeps a node from announcing
             raise CannotShow(Untestable.NOT_PROVOKED, f"{back.name} took over, which is excluded, and not {first.name}")
-        named(check, service, first, since=before)
+        named(check, service, first, before=before)
 
 
-def told(check: CheckContext, service: Service, node: Node | None) -> int:
-    """Count how often the implementation has named a node as announcer (any node when None)."""
-    return sum(node is None or name == node.name for name in check.named_announcers(service))
+def told(check: CheckContext, service: Service) -> Counter[str]:
+    """Count how often the implementation has named each node as announcer."""
+    return Counter(check.named_announcers(service))
 
 
-def named(check: CheckContext, service: Service, node: Node, *, since: int) -> None:
+def named(check: CheckContext, service: Service, node: Node, *, before: Mapping[str, int]) -> None:
     """Wait until a node is named as announcer more often than before, or alone where only the present one is named."""
     history = check.run.adapter.announcer_status.keeps_history
-
-    def times() -> int:
-        if not history:
-            return int(set(check.named_announcers(service)) == {node.name})
-        if since == 0:
-            return told(check, service, node)
-        return told(check, service, None) * bool(told(check, service, node))
-
     check.wait.eventually(
-        times,
-        lambda count: count > (since if history else 0),
-        what=f"{node.name} is named as the announcer of {service}",
+        lambda: told(check, service),
+        lambda now: now[node.name] > before.get(node.name, 0) if history else set(now) == {node.name},
+        what=f"{node.name} is named{' once more' if before.get(node.name) else ''} as the announcer of {service}",
         budget="event_seen",
     )

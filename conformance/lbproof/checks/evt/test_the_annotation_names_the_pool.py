@@ -25,23 +25,34 @@ def says(check: CheckContext, service: Service, pool: Pool | None) -> None:
 
 @proves("EVT-03")
 def test_the_annotation_names_the_pool(check: CheckContext, case: str) -> None:
-    """The mark names the pool, follows a change of pool, and is removed with the type LoadBalancer."""
-    pool = check.pool(1)
-    service = check.service()
-    check.assigned(service)
-    says(check, service, pool)
-    if case == "b":
-        other = check.pool(1, auto_assign=False)
+    """The mark names the pool of each Service, follows a change of pool, and is removed with the type LoadBalancer."""
+    pool = check.pool(3)
+    services = [check.service("web", namespace=place) for place in (check.namespace, check.second_namespace)]
+    where = dict.fromkeys(services, pool)
+    kept = check.pool(2, auto_assign=False) if check.run.claims("auto-assign") else None
+    if kept and check.run.ways:
+        where[check.service("asks", ask=kept.addresses[0])] = kept
+    check.all_assigned(*where)
+    for service, own in where.items():
+        says(check, service, own)
+    if case == "b" and kept:
         asked: Object = {"metadata": {}, "spec": {}}
-        check.run.ask(asked, str(other.addresses[0]))
-        service.patch(**asked)
+        check.run.ask(asked, str(kept.addresses[1]))
+        services[0].patch(**asked)
         check.wait.eventually(
-            service.addresses,
-            lambda held: held == other.addresses,
-            what=f"{service} is given {other.addresses[0]} instead",
+            services[0].addresses,
+            lambda held: held == kept.addresses[1:],
+            what=f"{services[0]} is given {kept.addresses[1]} instead",
             budget="address_assigned",
         )
-        says(check, service, other)
+        says(check, services[0], kept)
+        says(check, services[1], pool)
     elif case == "c":
-        service.patch(spec={"type": "ClusterIP"})
-        says(check, service, None)
+        for service, kind in zip(where, ("ClusterIP", "NodePort", "ClusterIP"), strict=False):
+            check.retype(service, kind)
+            says(check, service, None)
+        check.retype(services[0], "LoadBalancer")
+        check.assigned(services[0])
+        says(check, services[0], pool)
+        check.retype(services[0], "NodePort")
+        says(check, services[0], None)

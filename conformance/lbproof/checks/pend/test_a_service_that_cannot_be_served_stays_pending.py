@@ -2,55 +2,61 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lbproof.adapters.base import Cause
 from lbproof.context import proves
+from lbproof.context.unchanged import intact
 from lbproof.lab.base import Capability
 from lbproof.text import words
 
 if TYPE_CHECKING:
-    from lbproof.adapters.base import Object
     from lbproof.context import CheckContext
 
-
-def spec_of(service: Object) -> Object:
-    """Return the spec without the fields that the API server fills in later."""
-    found: Object = service["spec"]
-    return found
+MOST_HOLDERS = 5
 
 
 @proves("PEND-01")
-def test_a_service_that_cannot_be_served_stays_pending(check: CheckContext, case: str) -> None:
-    """With a full pool or no pool, the Service gets no address and no change; other Services keep their addresses."""
-    holders = {}
+def test_services_that_cannot_be_served_stay_pending(check: CheckContext, case: str) -> None:
+    """With a full pool or no pool, Services get no address and no change; other Services keep theirs at any time.
+
+    A second one that waits follows the first, in another namespace too, with other fields.
+    """
+    places = (check.namespace, check.second_namespace)
+    holders = []
     if case == "a":
-        check.pool(2)
-        holders = {service: check.assigned(service) for service in (check.service("one"), check.service("two"))}
-    service = check.service("late")
-    spec = spec_of(service.read())
-
-    if case == "b":
-        check.stays_pending(service)
-    check.control_apart()
-    check.stays_pending(service)
-
-    after = service.read()
-    assert spec_of(after) == spec, f"{service} was changed from {words(spec)} to {words(after['spec'])}"
-    assert "deletionTimestamp" not in after["metadata"]
-    for holder, address in holders.items():
-        assert holder.addresses() == [address], f"{holder} held {address} and now holds {words(holder.addresses())}"
+        count = check.random.randint(2, MOST_HOLDERS)
+        check.pool(count)
+        holders = [check.service(f"web-{n // 2}", namespace=places[n % 2]) for n in range(count)]
+        check.all_assigned(*holders)
+    with check.unchanged(*holders, part=intact):
+        fields: list[dict[str, Any]] = [{"externalTrafficPolicy": "Local"}, {"sessionAffinity": "ClientIP"}]
+        check.random.shuffle(fields)
+        late = [check.service("late", namespace=place, **extra) for place, extra in zip(places, fields, strict=True)]
+        late.append(check.service("later"))
+        with check.unchanged(*late, part=intact):
+            if case == "b":
+                check.stays_pending(*late)
+            check.control_apart()
+            if case == "a":
+                check.stays_pending(*late)
 
 
 @proves("PEND-02")
 def test_the_reason_is_on_the_service(check: CheckContext) -> None:
-    """An Event or a condition explains why a Service with a full pool is Pending."""
+    """An Event or a condition explains why each Service with a full pool is Pending, and its successor of that name."""
     check.pool(1)
     check.assigned(check.service("one"))
+    places = (check.namespace, check.second_namespace, check.namespace)
+    late = [check.service(f"late-{n // 2}", namespace=place) for n, place in enumerate(places)]
 
-    reason = check.refused(check.service("late"), Cause.POOL_EXHAUSTED)
+    reasons = {str(service): check.refused(service, Cause.POOL_EXHAUSTED) for service in late}
+    check.delete(late[0])
+    again = check.service(late[0].name, namespace=late[0].namespace)
+    reasons["its successor"] = check.refused(again, Cause.POOL_EXHAUSTED)
 
-    assert reason.strip(), "the reason is empty"
+    silent = [name for name, reason in reasons.items() if not reason.strip()]
+    assert not silent, f"the reason is empty of {words(silent)}"
 
 
 @proves("PEND-05")

@@ -4,46 +4,137 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lbproof.adapters.base import AddressRange, Cause
-from lbproof.context import proves
+from lbproof.adapters.base import AddressRange
+from lbproof.context import CannotShow, proves
+from lbproof.spec import Untestable
 from lbproof.text import words
+from lbproof.witnesses.wait import EventuallyFailed
 
 if TYPE_CHECKING:
-    from lbproof.context import CheckContext
+    from collections.abc import Callable, Sequence
+
+    from lbproof.context import CheckContext, Service
+    from lbproof.spec.families import IPAddress
+
+HOLDERS = 5
+WAITERS = 3
 
 
 @proves("PEND-03")
 def test_a_freed_address_goes_to_who_waits(check: CheckContext, case: str) -> None:
-    """The only address of a pool is assigned to the Pending Service when its holder is deleted."""
-    pool = check.pool(1)
-    holder = check.service("holder")
-    address = check.assigned(holder)
-    waiting = check.service("waiting", ask=address if case == "b" else "")
-    check.refused(waiting, Cause.IN_USE if case == "b" else Cause.POOL_EXHAUSTED)
+    """Each address that its holder leaves goes to a Service that waits: for any, or for that one.
 
-    check.delete(holder)
+    Holders leave in every way, one after the other and two at once. The Service that waits longest can use none of it.
+    """
+    pool = check.pool(HOLDERS)
+    places = (check.namespace, check.second_namespace)
+    holders = [check.service(f"holder-{n // 2}", namespace=places[n % 2]) for n in range(HOLDERS)]
+    held = check.all_assigned(*holders)
+    check.random.shuffle(holders)
+    if check.run.ways:
+        check.unusable("elsewhere", ask=check.run.addresses(1)[0])
+    ways = [check.run.ways[n % len(check.run.ways)] if case == "b" else None for n in range(HOLDERS)]
+    waiting = [
+        check.service(f"waiting-{n}", namespace=places[n % 2], ask=held[holders[n]] if case == "b" else "", how=ways[n])
+        for n in check.random.sample(range(HOLDERS), HOLDERS)
+    ]
+    check.waits(*waiting)
+    wanted = {service: held[holders[int(service.name.removeprefix("waiting-"))]] for service in waiting}
 
-    given = check.assigned(waiting)
-    assert given == pool.addresses[0], f"{waiting} was given {given}, expected {pool.addresses[0]}"
+    leaving: list[list[Callable[[Service], None]]] = [
+        [check.delete],
+        [lambda service: check.retype(service, "ClusterIP")],
+        [lambda service: check.retype(service, "NodePort"), lambda service: check.cluster.discard(service.path)],
+        [check.delete],
+    ]
+    check.random.shuffle(leaving)
+    freed: list[IPAddress] = []
+    for acts in leaving:
+        left = [holders.pop() for _ in acts]
+        for act, service in zip(acts, left, strict=True):
+            act(service)
+        freed += [held[service] for service in left]
+        woken(check, waiting, freed, exact=case == "b")
+    if case == "b":
+        given = check.statuses(*waiting)
+        wrong = {str(service): given[service] for service in waiting if given[service] != [wanted[service]]}
+        assert not wrong, f"given another address than was asked for: {words(wrong)}"
+    assert set(freed) == set(pool.addresses)
+
+
+def woken(check: CheckContext, waiting: Sequence[Service], freed: Sequence[IPAddress], *, exact: bool) -> None:
+    """Wait until exactly the addresses that have been freed so far are held by Services that wait.
+
+    Raises `CannotShow` when the address that was freed last is given to nobody, not even to a new Service that asks.
+    """
+    expected = sorted(map(str, freed))
+
+    def given() -> list[str]:
+        return sorted(str(address) for held in check.statuses(*waiting).values() for address in held)
+
+    try:
+        check.wait.eventually(
+            given,
+            lambda seen: seen == expected,
+            what=f"{words(expected[-1:])}, which was freed, goes to one of {len(waiting)} Services that wait",
+            budget="address_assigned",
+        )
+    except EventuallyFailed as failure:
+        free = set(freed) - {address for held in check.statuses(*waiting).values() for address in held}
+        probe = check.service("probe", ask=min(free, key=str) if exact else "")
+        try:
+            check.wait.eventually(
+                lambda: [service.addresses() for service in (probe, *waiting)],
+                lambda seen: bool(seen[0]) or sum(map(len, seen[1:])) >= len(expected),
+                what="an address that was freed is given to anybody",
+                budget="address_assigned",
+            )
+        except EventuallyFailed as nobody:
+            raise CannotShow(Untestable.NOT_PROVOKED, str(nobody)) from failure
+        raise
 
 
 @proves("PEND-04")
 def test_a_pool_that_grows_serves_who_waits(check: CheckContext, case: str) -> None:
-    """A Pending Service gets an address when a pool is added or extended; other Services keep theirs."""
-    block = check.run.addresses(3)
-    first = check.pool([AddressRange(block[0], block[0])], addresses=block[:1])
-    holder = check.service("holder")
-    held = check.assigned(holder)
-    waiting = check.service("waiting")
-    check.refused(waiting, Cause.POOL_EXHAUSTED)
+    """Each Service that waits gets an address when a pool is added or extended, twice; other Services keep theirs."""
+    block = check.run.addresses(2 + 2 * WAITERS)
+    places = (check.namespace, check.second_namespace)
+    first = check.pool([AddressRange(block[2], block[3])], addresses=block[2:4])
+    holders = [check.service("web", namespace=place) for place in places]
+    check.all_assigned(*holders)
+    asked = check.run.addresses(1) if check.run.ways else []
+    askers = [service for address in asked for service in check.unusable("asks", ask=address)]
+    waiting = waiters(check, "waiting")
+    check.waits(*waiting, *askers)
 
-    if case == "a":
-        check.pool([AddressRange(block[1], block[2])], addresses=block[1:])
-    else:
-        check.change_pool(first, blocks=(AddressRange(block[0], block[2]),))
+    with check.unchanged(*holders):
+        if case == "a":
+            new = [block[n] for n in (0, 1, 4)]
+            check.pool([AddressRange(block[0], block[1]), AddressRange(block[4], block[4])], addresses=new)
+        else:
+            new = [*block[:2], block[4]]
+            check.change_pool(first, blocks=(AddressRange(block[0], block[4]),))
+        given = check.all_assigned(*waiting, budget="pool_applied")
+    assert set(given.values()) == set(new), f"{words(list(given.values()))} were given, expected {words(new)}"
 
-    given = check.wait.eventually(
-        waiting.addresses, bool, what=f"{waiting} is given an address of the grown pool", budget="pool_applied"
-    )[0]
-    assert given in block[1:], f"{waiting} was given {given}, expected one of {words(block[1:])}"
-    assert holder.addresses() == [held], f"{holder} held {held} and now holds {words(holder.addresses())}"
+    more = waiters(check, "more")
+    check.waits(*more)
+    with check.unchanged(*holders, *waiting):
+        if case == "a":
+            check.pool([AddressRange(block[5], block[7])], addresses=block[5:])
+        else:
+            check.change_pool(first, blocks=(AddressRange(block[5], block[7]), AddressRange(block[0], block[4])))
+        given = check.all_assigned(*more, budget="pool_applied")
+        if case == "a" and askers:
+            check.pool(asked, addresses=asked)
+            assert list(check.all_assigned(*askers, budget="pool_applied").values()) == asked
+    assert set(given.values()) == set(block[5:]), (
+        f"{words(list(given.values()))} were given, expected {words(block[5:])}"
+    )
+
+
+def waiters(check: CheckContext, name: str) -> list[Service]:
+    """Create Services in two namespaces, in an order drawn from the seed."""
+    places = [(f"{name}-{n // 2}", (check.namespace, check.second_namespace)[n % 2]) for n in range(WAITERS)]
+    check.random.shuffle(places)
+    return [check.service(name, namespace=place) for name, place in places]

@@ -4,22 +4,55 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from lbproof.adapters.base import AddressRange
 from lbproof.context import proves
 from lbproof.text import words
 
 if TYPE_CHECKING:
-    from lbproof.context import CheckContext
+    from collections.abc import Collection
 
-SERVICES = 3
+    from lbproof.context import CheckContext, Service
+    from lbproof.spec.families import IPAddress
+
+SERVICES = 4
 
 
 @proves("POOL-01")
-def test_addresses_come_from_the_pool(check: CheckContext) -> None:
-    """Each Service without a requested address gets an address of the pool."""
-    pool = check.pool(SERVICES + 1)
-    services = [check.service(f"web-{n}") for n in range(SERVICES)]
+def test_addresses_come_from_the_pools(check: CheckContext) -> None:
+    """Every address in the status of a Service that asks for none lies in a pool of the present configuration.
 
-    given = [check.assigned(service) for service in services]
+    Of two pools with a gap; after one of them was given other blocks; and after one in use was removed.
+    """
+    block = check.run.addresses(SERVICES + 5)
+    lower, upper, new = block[:2], block[3:5], block[5:]  # and a gap between the first two
+    check.pool([AddressRange(lower[0], lower[-1])], addresses=lower)
+    second = check.pool([AddressRange(upper[0], upper[-1])], addresses=upper)
+    first = services(check, "web", SERVICES)
+    inside(check, first, {*lower, *upper})
 
-    outside = set(given) - set(pool.addresses)
-    assert not outside, f"{words(outside)} was given; the pool is {pool.addresses[0]} to {pool.addresses[-1]}"
+    check.delete_all(*first)
+    check.change_pool(second, blocks=(AddressRange(new[0], new[1]),))
+    changed = services(check, "changed", SERVICES)
+    inside(check, changed, {*lower, *new[:2]})
+
+    check.change_pool(second, blocks=(AddressRange(new[0], new[-1]),))
+    inside(check, services(check, "wider", 1), new[2:])
+    if check.remove_pool(second):
+        check.delete_all(*changed)
+        late = services(check, "late", len(lower) + 2)
+        check.control_apart()
+        given = {address for held in check.statuses(*late).values() for address in held}
+        assert given <= set(lower), f"{words(given - set(lower))} was given, of a pool that was removed"
+
+
+def services(check: CheckContext, name: str, count: int) -> list[Service]:
+    """Create Services in two namespaces."""
+    places = (check.namespace, check.second_namespace)
+    return [check.service(f"{name}-{n // 2}", namespace=places[n % 2]) for n in range(count)]
+
+
+def inside(check: CheckContext, made: list[Service], pools: Collection[IPAddress]) -> None:
+    """Wait until Services have addresses, and verify that all of them, also further ones, are in pools."""
+    check.all_assigned(*made)
+    outside = {address for held in check.statuses(*made).values() for address in held} - set(pools)
+    assert not outside, f"{words(outside)} was given; the pools have {words(sorted(map(str, pools)))}"

@@ -7,52 +7,99 @@ from typing import TYPE_CHECKING
 
 from lbproof.adapters.base import AddressRange
 from lbproof.context import proves
+from lbproof.text import words
 
 if TYPE_CHECKING:
-    from lbproof.context import CheckContext, Pool
+    from collections.abc import Sequence
 
-LAST_BLOCK = tuple(IPv4Address("198.51.100.252") + n for n in range(4))
-"""End of a documentation network (RFC 5737), not on the segment; its last address looks like a broadcast address."""
+    from lbproof.adapters.base import Block
+    from lbproof.context import CheckContext, Service
+    from lbproof.spec.families import IPAddress
+
+BENCHMARK = IPv4Address("198.18.4.0")
+"""Within a network for tests of devices (RFC 2544), not on the segment: pools there are given and not reached."""
+EDGES = ip_network("203.0.113.0/30"), ip_network("203.0.113.252/30")
+"""Both ends of a documentation network (RFC 5737): the first address and the last one of a /24."""
+KEPT = ip_network("198.51.100.0/30"), ip_network("198.51.100.252/30")
+"""Those of another one."""
 
 
-def fills(check: CheckContext, pool: Pool) -> None:
-    """Verify that each address is assigned to one of as many Services, and that one more Service gets none."""
-    services = [check.service(f"web-{n}") for n in range(len(pool.addresses) + 1)]
-    check.wait.eventually(
-        lambda: sorted(str(address) for service in services for address in service.addresses()),
-        lambda given: given == sorted(map(str, pool.addresses)),
-        what=f"{len(services)} Services are given exactly the addresses {', '.join(map(str, pool.addresses))}",
-        budget="address_assigned",
-    )
-    waiting = next(service for service in services if not service.addresses())
-    check.stays_pending(waiting)
+def fills(check: CheckContext, blocks: Sequence[Block], addresses: Sequence[IPAddress], **kind: bool) -> None:
+    """Verify that a pool gives each of some addresses to one of as many Services, and that two more get none."""
+    check.pool(blocks, addresses=addresses, **kind)
+    places = (check.namespace, check.second_namespace)
+    services = [check.service(f"web-{n // 2}", namespace=places[n % 2]) for n in range(len(addresses) + 2)]
+    exactly(check, services, addresses)
+    waiting = [service for service, held in check.statuses(*services).items() if not held]
+    with check.unchanged(*waiting):
+        check.control_apart()
+        check.stays_pending(*waiting)
+
+
+def exactly(check: CheckContext, services: Sequence[Service], addresses: Sequence[IPAddress]) -> None:
+    """Wait until the statuses of Services have certain addresses, each once, and no other."""
+    expected = sorted(map(str, addresses))
+    seen: list[str] = []
+    while seen != expected:
+        seen = check.wait.eventually(
+            lambda: sorted(str(address) for held in check.statuses(*services).values() for address in held),
+            lambda now: now == expected or (len(now) > len(seen) and not set(now) - set(expected)),  # noqa: B023 - called at once
+            what=f"{len(services)} Services are given exactly the addresses {words(expected)}",
+            budget="address_assigned",
+        )
 
 
 @proves("POOL-03", "abcd")
 def test_every_form_of_a_pool_fills_exactly(check: CheckContext, case: str) -> None:
-    """A CIDR, a range, one address, two blocks: all their addresses are assigned, and no others."""
+    """CIDRs, ranges, single addresses, several blocks in any order: all their addresses are assigned, and no others."""
     if case == "a":
-        block = check.run.addresses(7)  # of which four are a network
-        start = -int(block[0]) % 4
-        fills(check, check.pool([ip_network((block[start], 30))], addresses=block[start : start + 4]))
+        block = check.run.addresses(15)  # of which eight are a network, and so are the two after or before them
+        start = -int(block[0]) % 8
+        network, pair = block[start : start + 8], block[start - 2 : start] if start > 1 else block[start + 8 :][:2]
+        fills(check, [ip_network((network[0], 29)), ip_network((pair[0], 31))], [*network, *pair])
     elif case == "b":
-        block = check.run.addresses(3)
-        fills(check, check.pool([AddressRange(block[0], block[-1])], addresses=block))
+        block = check.run.addresses(check.random.randint(3, 9))
+        begin = BENCHMARK + check.random.randint(250, 254)
+        far = [begin + n for n in range(9)]  # over a multiple of 256
+        fills(check, [AddressRange(block[0], block[-1]), AddressRange(far[0], far[-1])], [*block, *far])
     elif case == "c":
-        block = check.run.addresses(1)
-        fills(check, check.pool(block, addresses=block))
-    else:
         block = check.run.addresses(5)
-        apart = [block[0], block[1], block[4]]
-        fills(check, check.pool([AddressRange(block[0], block[1]), AddressRange(block[4], block[4])], addresses=apart))
+        single = [block[n] for n in check.random.sample((0, 2, 4), 2)]
+        fills(check, single, single)
+    else:
+        block = check.run.addresses(9)
+        parts = [block[:2], block[3:4], block[5:8], block[8:]]  # the last two touch each other
+        check.random.shuffle(parts)
+        fills(
+            check, [AddressRange(part[0], part[-1]) for part in parts], [address for part in parts for address in part]
+        )
 
 
 @proves("POOL-03", "e")
 def test_the_ends_of_a_network_are_given_as_declared(check: CheckContext) -> None:
-    """The last address of a network is assigned if its edges are included in the pool, and not if they are excluded."""
-    blocks = [ip_network((LAST_BLOCK[0], 30))]
-    whole = check.pool(blocks, addresses=LAST_BLOCK, include_edges=True)
-    fills(check, whole)
-    check.start_over()
+    """The edges of a network are assigned if they are included in the pool, and not if they are kept back.
 
-    fills(check, check.pool(blocks, addresses=LAST_BLOCK[:-1], include_edges=False))
+    Implementations differ in what an edge is: the first and the last address of each network, or those that end in 0
+    and 255. What is both is kept back, and what is neither is given.
+    """
+    whole, kept = ([address for network in pair for address in network] for pair in (EDGES, KEPT))
+    either, inner = {kept[3], kept[4]}, {*kept[1:3], *kept[5:7]}
+    check.pool(EDGES, addresses=whole, include_edges=True)
+    check.pool(KEPT, addresses=kept[1:-1], include_edges=False)
+    services = [check.service(f"web-{n}") for n in range(len(whole) + len(kept))]
+    must = {*whole, *inner}
+    check.wait.eventually(
+        lambda: {address for held in check.statuses(*services).values() for address in held},
+        lambda given: must <= given,
+        what=f"{len(services)} Services are given all of {words(sorted(map(str, must)))}",
+        budget="address_assigned",
+        show=lambda given: f"not {words(sorted(map(str, must - given)))}",
+    )
+
+    check.control_apart()
+    check.wait.consistently(
+        lambda: {address for held in check.statuses(*services).values() for address in held},
+        lambda given: given <= must | either,
+        what=f"{kept[0]} and {kept[-1]} are kept back",
+        budget="stays_pending",
+    )

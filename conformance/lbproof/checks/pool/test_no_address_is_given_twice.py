@@ -11,65 +11,99 @@ from lbproof.context.service_watch import ServiceWatch
 from lbproof.text import words
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
     from lbproof.adapters.base import Object
     from lbproof.context import CheckContext, Service
     from lbproof.spec.families import IPAddress
 
 PARALLEL = 50
 ROUNDS = 4
-HELD = 4
+HELD = 5
 
 
 @proves("POOL-02", "a")
 def test_one_after_the_other(check: CheckContext) -> None:
-    """Five Services created in sequence get five distinct addresses."""
-    check.pool(5)
-    given = Counter(check.assigned(check.service(f"web-{n}")) for n in range(5))
+    """Services created in sequence get distinct addresses: namesakes, of two pools, beside some that asked for one.
 
-    assert max(given.values()) == 1, (
-        f"given twice: {words([str(address) for address, times in given.items() if times > 1])}"
-    )
+    So do those that follow when some were deleted, and when one that had left the type before is deleted.
+    """
+    first, second = check.pool(3), check.pool(4)
+    places = (check.namespace, check.second_namespace)
+    free = [first.addresses[0], second.addresses[1]]
+    asking = [check.service(f"asks-{n}", ask=free[n], how=way) for n, way in enumerate(check.run.ways)]
+    services = [*asking]
+    check.all_assigned(*asking)
+    for n in range(7 - len(asking)):
+        services.append(check.service(f"web-{n // 2}", namespace=places[n % 2]))
+        check.assigned(services[-1])
+    once(check, services)
+
+    left, deleted = (services.pop(check.random.randrange(len(services))) for _ in range(2))
+    check.retype(left, "ClusterIP")
+    check.delete(deleted)
+    services += [check.service("after", namespace=place) for place in places]
+    with check.precondition():
+        check.all_assigned(*services)
+    once(check, services)
+    check.delete(left)
+    late = [check.service("late", namespace=place) for place in places]
+    with check.unchanged(*late):
+        check.control_apart()
+        once(check, [*services, *late])
+
+
+def once(check: CheckContext, services: Sequence[Service]) -> None:
+    """Verify that no address is in two statuses, and none twice in one."""
+    given = Counter(address for held in check.statuses(*services).values() for address in held)
+    twice = [str(address) for address, times in given.items() if times > 1]
+    assert not twice, f"given twice: {words(twice)}"
 
 
 @proves("POOL-02", "b")
 def test_fifty_in_parallel(check: CheckContext) -> None:
-    """Fifty Services created at once get fifty distinct addresses, and never share one meanwhile."""
+    """Fifty Services created at once in two namespaces get fifty addresses, and never share one meanwhile."""
     pool = check.pool(PARALLEL)
-    statuses = _Statuses()
-    with ServiceWatch(check.cluster, check.namespace, statuses.changed):
+    _ = check.run.backends  # once, before there are threads
+    places = (check.namespace, check.second_namespace)
+    statuses = _Statuses(places)
+    with ServiceWatch(check.cluster, check.namespace, statuses.changed, everywhere=True):
         with ThreadPoolExecutor(8) as workers:
-            list(workers.map(lambda n: check.service(f"web-{n}"), range(PARALLEL)))
-        check.wait.eventually(
-            lambda: sum(bool(held) for held in list(statuses.now.values())),
-            lambda count: count == PARALLEL,
-            what=f"all of {PARALLEL} Services are given an address",
-            budget="address_assigned",
-        )
-    given = Counter(address for held in statuses.now.values() for address in held)
+            services = list(
+                workers.map(lambda n: check.service(f"web-{n // 2}", namespace=places[n % 2]), range(PARALLEL))
+            )
+        check.all_assigned(*services)
+    given = {address for held in statuses.now.values() for address in held}
 
     assert not statuses.shared, f"held by two Services at once: {words(statuses.shared)}"
-    assert set(given) <= set(pool.addresses)
-    assert max(given.values()) == 1, (
-        f"given twice: {words([str(address) for address, times in given.items() if times > 1])}"
-    )
+    assert given == set(pool.addresses), f"{len(given)} addresses of {PARALLEL} are given"
 
 
 @proves("POOL-02", "c")
 def test_in_turn_with_deletions(check: CheckContext) -> None:
-    """No two existing Services share an address while Services are created and deleted in a nearly full pool."""
+    """No two existing Services share an address while Services come and go, in every way, in a nearly full pool."""
     check.pool(HELD)
-    statuses = _Statuses()
-    with ServiceWatch(check.cluster, check.namespace, statuses.changed):
-        alive: list[Service] = [check.service(f"web-{n}") for n in range(HELD)]
+    places = (check.namespace, check.second_namespace)
+    statuses = _Statuses(places)
+    with ServiceWatch(check.cluster, check.namespace, statuses.changed, everywhere=True):
+        alive = [check.service(f"web-{n // 2}", namespace=places[n % 2]) for n in range(HELD)]
+        former: list[Service] = []
         for turn in range(ROUNDS):
-            for service in alive:
-                check.assigned(service)
-            leaving, alive = alive[:2], alive[2:]
-            for service in leaving:
+            with check.precondition():
+                check.all_assigned(*alive)
+            check.random.shuffle(alive)
+            deleted, retyped, alive = alive[0], alive[1], alive[2:]
+            check.cluster.delete(deleted.path)
+            check.retype(retyped, check.random.choice(("ClusterIP", "NodePort")))
+            alive += [
+                check.service(deleted.name, namespace=deleted.namespace),
+                check.service(f"web-{turn}-new", namespace=places[turn % 2]),
+            ]
+            for service in former:
                 check.cluster.delete(service.path)
-            alive += [check.service(f"web-{turn}-{n}") for n in range(2)]
-        for service in alive:
-            check.assigned(service)
+            former = [retyped]
+        with check.precondition():
+            check.all_assigned(*alive)
 
     assert not statuses.shared, f"held by two Services at once: {words(statuses.shared)}"
 
@@ -77,15 +111,17 @@ def test_in_turn_with_deletions(check: CheckContext) -> None:
 class _Statuses:
     """Current holders of addresses, and all conflicts, in the event order of the API server."""
 
-    def __init__(self) -> None:
+    def __init__(self, namespaces: Collection[str]) -> None:
+        self._namespaces = namespaces
         self.now: dict[str, list[IPAddress]] = {}
         self.shared: list[tuple[str, list[str]]] = []
         """Address and the Services that held it."""
 
     def changed(self, kind: str, service: Object) -> None:
-        name = service["metadata"]["name"]
+        meta = service["metadata"]
+        name = f"{meta['namespace']}/{meta['name']}"
         self.now.pop(name, None)
-        if kind == "DELETED":
+        if kind == "DELETED" or meta["namespace"] not in self._namespaces:
             return
         self.now[name] = ingress(service)
         for address in self.now[name]:

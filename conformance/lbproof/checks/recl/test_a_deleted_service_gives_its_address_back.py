@@ -5,35 +5,90 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lbproof.context import proves
+from lbproof.text import words
 
 if TYPE_CHECKING:
-    from lbproof.context import CheckContext
+    from collections.abc import Iterable
+
+    from lbproof.context import CheckContext, Pool, Service
+    from lbproof.spec.families import IPAddress
+
+SERVICES = 4
 
 
-@proves("RECL-01")
-def test_a_deleted_service_gives_its_address_back(check: CheckContext, case: str) -> None:
-    """The address of a deleted Service or namespace in a full pool is assigned to the next Service."""
-    pool = check.pool(1)
-    first = check.service("web")
-    address = check.assigned(first)
+def holders(check: CheckContext, pool: Pool) -> dict[Service, IPAddress]:
+    """Fill a pool with Services in two namespaces, namesakes among them; one asked for its address by each way."""
+    asked = check.random.sample(pool.addresses, len(check.run.ways))
+    services = [
+        check.service(f"web-{n}", namespace=check.second_namespace, ask=address, how=way)
+        for n, (address, way) in enumerate(zip(asked, check.run.ways, strict=True))
+    ]
+    held = check.all_assigned(*services)
+    rest = len(pool.addresses) - len(asked)
+    return held | check.all_assigned(*(check.service(f"web-{n}", namespace=check.namespace) for n in range(rest)))
 
-    if case == "b":
-        check.cluster.delete(f"/api/v1/namespaces/{check.namespace}")
+
+def given_again(check: CheckContext, services: Iterable[Service], free: Iterable[IPAddress]) -> None:
+    """Verify that as many Services as addresses are free are given exactly those."""
+    given = check.all_assigned(*services, budget="reclaimed")
+    assert sorted(given.values(), key=str) == sorted(free, key=str), (
+        f"{words(list(map(str, free)))} were released, and {words(list(map(str, given.values())))} were given"
+    )
+
+
+@proves("RECL-01", "a")
+def test_deleted_services_give_their_addresses_back(check: CheckContext) -> None:
+    """All addresses of a full pool are given again when their Services are deleted at once, and one after the other.
+
+    The deletion of a Service that waits frees nothing.
+    """
+    pool = check.pool(SERVICES)
+    held = holders(check, pool)
+
+    check.delete_all(*held)
+    second = [check.service(f"again-{n}", namespace=check.second_namespace) for n in range(SERVICES)]
+    given_again(check, second, pool.addresses)
+
+    check.delete(check.service("waiting"))
+    known = check.statuses(*second)
+    for n, service in enumerate(check.random.sample(second, 2)):
+        check.delete(service)
+        given_again(check, [check.service(f"next-{n}")], known[service])
+
+
+@proves("RECL-01", "b")
+def test_a_deleted_namespace_gives_its_addresses_back(check: CheckContext) -> None:
+    """The addresses of the Services of a deleted namespace are given again; a namesake elsewhere keeps its own."""
+    pool = check.pool(SERVICES)
+    held = holders(check, pool)
+    gone = {service: address for service, address in held.items() if service.namespace == check.namespace}
+    kept = [service for service in held if service not in gone]
+
+    check.cluster.delete(f"/api/v1/namespaces/{check.namespace}")
+    for service in gone:
         check.wait.eventually(
-            lambda: check.cluster.exists(first.path),
+            lambda path=service.path: check.cluster.exists(path),  # type: ignore[misc]
             lambda there: not there,
-            what=f"{first} is gone",
+            what=f"{service} is gone",
             budget="namespace_emptied",
         )
-        second = check.service("after", serving=True)
-    elif case == "a":
-        check.delete(first)
-        second = check.service("after")
-    else:
-        check.cluster.delete(first.path)
-        second = check.service("web")
 
-    given = check.wait.eventually(
-        second.addresses, bool, what=f"{second} is given the address that {first} held", budget="reclaimed"
-    )
-    assert given == [address] == pool.addresses
+    place = check.new_namespace()
+    given_again(check, [check.service(f"after-{n}", namespace=place) for n in range(len(gone))], gone.values())
+    assert check.statuses(*kept) == {service: [held[service]] for service in kept}
+
+
+@proves("RECL-01", "c")
+def test_services_of_the_same_names_get_addresses(check: CheckContext) -> None:
+    """Services that are deleted and created again at once under their names get addresses, twice, and keep them."""
+    pool = check.pool(SERVICES)
+    services = list(holders(check, pool))
+    for _ in range(2):
+        check.random.shuffle(services)
+        for service in services:
+            check.cluster.delete(service.path)
+        services = [check.service(service.name, namespace=service.namespace) for service in services]
+        given_again(check, services, pool.addresses)
+
+    with check.unchanged(*services):
+        check.keep_assigned(*services)

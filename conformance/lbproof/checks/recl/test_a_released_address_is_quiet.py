@@ -14,23 +14,6 @@ if TYPE_CHECKING:
     from lbproof.context import CheckContext
 
 
-@proves("RECL-02")
-def test_leaving_the_type_releases_the_address(check: CheckContext, case: str) -> None:
-    """After a change to ClusterIP or NodePort, the status is empty, and the address is silent and can be reused."""
-    check.pool(1)
-    service = check.service("web", serving=True)
-    address = check.assigned(service)
-    check.announcer(address)
-
-    service.patch(spec={"type": "ClusterIP" if case == "a" else "NodePort"})
-
-    check.wait.eventually(
-        service.addresses, lambda held: not held, what=f"the status of {service} is empty", budget="address_assigned"
-    )
-    check.goes_silent(address)
-    assert check.assigned(check.service("next")) == address
-
-
 @proves("RECL-03")
 def test_a_released_address_is_quiet(check: CheckContext) -> None:
     """A released address has no ARP answer, no interface and no connection, and packets to it are not sent back."""

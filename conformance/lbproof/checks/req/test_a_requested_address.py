@@ -2,96 +2,191 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv6Address
-from typing import TYPE_CHECKING
+from ipaddress import IPv4Address, IPv4Network, IPv6Address
+from typing import TYPE_CHECKING, Any
 
-from lbproof.adapters.base import Ask, Cause
+from lbproof.adapters.base import AddressRange, Ask, Cause
 from lbproof.context import proves
+from lbproof.context.unchanged import intact
 from lbproof.text import words
-from lbproof.witnesses.kube import ApiError
 
 if TYPE_CHECKING:
     from lbproof.adapters.base import Object
     from lbproof.context import CheckContext, Service
     from lbproof.spec.families import IPAddress
 
-UNPROCESSABLE = 422
+ELSEWHERE: IPAddress = IPv4Address("203.0.113.77")
+"""Address of a documentation network (RFC 5737), in no pool."""
+LAST_NETWORK = IPv4Network("198.51.100.252/30")
+"""End of another one, whose last address is kept back by every implementation that keeps edges back."""
+MALFORMED = ("192.168.1000.1", "192.168.172", "no-address", "192.168.172.1x")
+OTHER_FAMILY = (IPv6Address("2001:db8::1"), IPv6Address("fd00::a:1"))
 
 
 @proves("REQ-01")
-def test_a_free_address_of_a_pool_is_given(check: CheckContext, case: str) -> None:
-    """The last address of a pool, unlikely as an automatic choice, is assigned to the Service that requests it."""
-    pool = check.pool(4)
-    wanted = pool.addresses[-1]
+def test_free_addresses_of_pools_are_given(check: CheckContext, case: str) -> None:
+    """Services that ask for free addresses get exactly those, in any order, of any block and of a pool kept for them.
 
-    given = check.assigned(check.service(ask=wanted, how=Ask.ANNOTATION if case == "a" else Ask.FIELD))
+    Also one that was released before; and Services that do not ask get the others.
+    """
+    how = Ask.ANNOTATION if case == "a" else Ask.FIELD
+    block = check.run.addresses(8)
+    pool = [*block[:4], *block[5:7]]
+    check.pool([AddressRange(block[0], block[3]), AddressRange(block[5], block[6])], addresses=pool)
+    kept = check.pool(1, auto_assign=False).addresses if check.run.claims("auto-assign") else []
+    places = (check.namespace, check.second_namespace)
+    wanted = check.random.sample(pool, 4) + kept
 
-    assert given == wanted, f"{wanted} was asked for and {given} was given"
+    asking = {check.service(f"asks-{n}", namespace=places[n % 2], ask=a, how=how): a for n, a in enumerate(wanted)}
+    exactly(check, asking)
+    others = [check.service(f"any-{n}", namespace=places[n]) for n in range(2)]
+    assert not set(check.all_assigned(*others).values()) & set(wanted)
+
+    left = check.random.choice(list(asking))
+    check.delete(left)
+    again = check.service("again", namespace=left.namespace, ask=asking[left], how=how)
+    with check.precondition():
+        check.assigned(again)
+    exactly(check, {again: asking[left]})
+
+
+def exactly(check: CheckContext, asking: dict[Service, IPAddress]) -> None:
+    """Wait until Services have addresses, and verify that each has the one that it asked for, and no other."""
+    check.all_assigned(*asking)
+    wrong = {
+        f"{s}, which asked for {wanted}": held for s, wanted in asking.items() if (held := s.addresses()) != [wanted]
+    }
+    assert not wrong, f"another address was given: {words(wrong)}"
 
 
 @proves("REQ-02")
-def test_an_address_outside_every_pool_is_refused(check: CheckContext) -> None:
-    """The Service stays Pending with a reason, and no host answers for the address."""
-    check.pool(2)
-    outside = check.run.addresses(1)[0]
-    service = check.service(ask=outside, serving=True)
+def test_addresses_outside_every_pool_are_refused(check: CheckContext) -> None:
+    """Services that ask for addresses beside, between and far from pools stay Pending with a reason, and silent.
 
-    check.refused(service, Cause.NOT_IN_POOL)
-    check.control()
+    Also for an address of a pool that was removed, and when the pools change afterwards.
+    """
+    block = check.run.addresses(7)
+    check.pool(
+        [AddressRange(block[1], block[2]), AddressRange(block[4], block[5])], addresses=[*block[1:3], *block[4:6]]
+    )
+    outside: list[IPAddress] = [block[0], block[3], block[6], ELSEWHERE]
+    removed = check.pool(1)
+    check.run.pools.drop(removed.name)
+    outside += removed.addresses
+    if check.run.claims("include-edges"):
+        check.pool([LAST_NETWORK], addresses=list(LAST_NETWORK)[1:3], include_edges=False)
+        outside.append(LAST_NETWORK[-1])
+    check.random.shuffle(outside)
+    services = [
+        service
+        for n, address in enumerate(outside)
+        for how in check.run.ways
+        for service in check.unusable(f"asks-{n}-{how}", ask=address, how=how, serving=True)
+    ]
 
-    check.stays_pending(service)
-    check.stays_silent(outside)
+    for service in services:
+        check.refused(service, Cause.NOT_IN_POOL)
+    with check.unchanged(*services):
+        control = check.service("control")
+        with check.precondition():
+            check.assigned(control)
+        check.pool(1)
+        check.delete(control)
+        check.control()
+        check.stays_pending(*services)
+    check.stays_silent(*(address for address in outside if any(address in net for net in check.lab.segment.subnets)))
 
 
 @proves("REQ-03")
 def test_an_address_of_another_is_refused(check: CheckContext) -> None:
-    """The second Service stays Pending with a reason; the first keeps the address, its announcer and its traffic."""
-    check.pool(2)
-    holder = check.service("holder", serving=True)
-    address = check.assigned(holder)
-    announcer = check.announcer(address)
-    check.serves(check.client, address)
+    """Services that ask for a held address stay Pending with a reason, by each way, namesakes of the holder too.
 
-    second = check.service("second", ask=address)
-    check.refused(second, Cause.IN_USE)
-    check.control()
-    check.stays_pending(second)
+    The holders, one of which asked for its address, keep it at any time, and their announcer and traffic.
+    """
+    pool = check.pool(4)
+    asked = pool.addresses[2]
+    holders = [
+        check.service("holder", serving=True),
+        check.service("asked", serving=True, ask=asked, how=check.random.choice(check.run.ways)),
+    ]
+    held = check.all_assigned(*holders)
+    answers = {}
+    if check.run.claims("l2"):
+        with check.precondition():
+            answers = {address: check.announcer(address).name for address in held.values()}
+    for address in held.values():
+        check.serves(check.client, address)
 
-    assert holder.addresses() == [address], f"{holder} held {address} and now holds {words(holder.addresses())}"
-    assert check.announcer(address).name == announcer.name
-    check.serves(check.client, address)
+    with check.unchanged(*holders, part=intact):
+        places = dict(zip(check.run.ways, (check.second_namespace, check.namespace), strict=False))
+        asking = [
+            service
+            for holder, address in held.items()
+            for how, place in places.items()
+            for name in (holder.name, f"{holder.name}-too")
+            for service in check.unusable(name, namespace=place, ask=address, how=how)
+        ]
+        for service in asking:
+            check.refused(service, Cause.IN_USE)
+        with check.unchanged(*asking):
+            control = check.service("control")
+            with check.precondition():
+                check.assigned(control)
+            check.delete(control)
+            check.control()
+            check.stays_pending(*asking)
+
+    for address, name in answers.items():
+        assert check.announcer(address).name == name
+    for address in held.values():
+        check.serves(check.client, address)
 
 
 @proves("REQ-04")
-def test_an_unusable_request_is_refused(check: CheckContext, case: str) -> None:
-    """A Service with an invalid request gets no address and a reason; one with a valid request is served."""
-    pool = check.pool(2)
-    wrong = _unusable(check, case, pool.addresses)
+def test_unusable_requests_are_refused(check: CheckContext, case: str) -> None:
+    """Services with requests that cannot be met get no address and a reason, now and later; others are served.
 
-    if wrong is not None:
-        check.refused(wrong, Cause.BAD_REQUEST)
-    given = check.assigned(check.service("right"))
-    assert given in pool.addresses
-    if wrong is not None:
-        check.stays_pending(wrong)
+    Older and younger ones, those of the same namespace and those that ask for an address.
+    """
+    pool = check.pool(6)
+    holder = check.service("holder")
+    check.assigned(holder)
+    free = [address for address in pool.addresses if address not in holder.addresses()]
+    with check.unchanged(holder):
+        wrong = unusable(check, case, free)
+        for service in wrong:
+            check.refused(service, Cause.BAD_REQUEST)
+        with check.unchanged(*wrong):
+            right = [check.service(f"asks-{how}", ask=free.pop(), how=how) for how in check.run.ways]
+            right += [check.service("any", namespace=place) for place in (check.namespace, check.second_namespace)]
+            check.all_assigned(*right)
+            check.delete(check.random.choice(right))
+            check.control()
+            check.stays_pending(*wrong)
 
 
-def _unusable(check: CheckContext, case: str, free: list[IPAddress]) -> Service | None:
-    """Create a Service with an unsatisfiable request; None when the API server itself rejected it."""
+def unusable(check: CheckContext, case: str, free: list[IPAddress]) -> list[Service]:
+    """Create Services with requests that cannot be met, except those whose creation is refused."""
+    made: list[dict[str, Any]] = []
+    if case == "a":
+        made = [{"ask": text, "how": how} for text in MALFORMED for how in check.run.ways]
+    elif case == "b":
+        made = [{"ask": address, "how": how} for address in OTHER_FAMILY for how in check.run.ways]
+    elif case == "c":
+        made = [{"change": contradicts(check, *pair)} for pair in (free[:2], free[1::-1])]
+    else:
+        other = check.pool(2, auto_assign=False)
+        pools = [(free[0], other), (other.addresses[0], check.pool(1, auto_assign=False))]
+        made = [{"ask": address, "pool": pool, "how": how} for address, pool in pools for how in check.run.ways]
+    check.random.shuffle(made)
+    return [service for n, fields in enumerate(made) for service in check.unusable(f"wrong-{n}", **fields)]
 
-    def both(service: Object) -> None:
-        check.run.ask(service, str(free[0]), Ask.ANNOTATION)
-        check.run.ask(service, str(free[1]), Ask.FIELD)
 
-    try:
-        if case == "a":
-            return check.service("wrong", ask="192.168.1000.1")
-        if case == "b":
-            return check.service("wrong", ask=IPv6Address("2001:db8::1"))
-        if case == "c":
-            return check.service("wrong", change=both)
-        return check.service("wrong", ask=free[0], pool=check.pool(1, auto_assign=False))
-    except ApiError as error:
-        if error.status != UNPROCESSABLE:
-            raise
-        return None
+def contradicts(check: CheckContext, one: IPAddress, other: IPAddress) -> Any:  # noqa: ANN401 - a change of a manifest
+    """Return a change of a manifest that asks for two addresses."""
+
+    def change(service: Object) -> None:
+        check.run.ask(service, str(one), Ask.ANNOTATION)
+        check.run.ask(service, str(other), Ask.FIELD)
+
+    return change

@@ -2,69 +2,119 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from lbproof.adapters.base import Cause, WorkloadRole
-from lbproof.context import ingress, proves
-from lbproof.context.service_watch import ServiceWatch
+from lbproof.adapters.base import WorkloadRole
+from lbproof.context import proves
 from lbproof.text import words
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from lbproof.context import CheckContext, Pool, Service
+    from lbproof.spec.families import IPAddress
 
-    from lbproof.adapters.base import Object
-    from lbproof.context import CheckContext, Service
-
+MANY = 24
+"""Holders at a restart: more than a client reads that asks for few at a time."""
+NEW = 3
+"""Services that are created after restarts, in place of as many that were deleted before."""
+HOLDERS = 8
 RESTARTS = 5
 
 
-@contextmanager
-def watched(check: CheckContext, services: list[Service]) -> Iterator[list[str]]:
-    """Record every change of the addresses of some Services, including short ones that polling would miss."""
-    before = {service.name: service.addresses() for service in services}
-    changes: list[str] = []
+def fill(check: CheckContext, pool: Pool) -> dict[Service, IPAddress]:
+    """Fill a pool with Services of two namespaces, namesakes among them, some of which asked for their address."""
+    free = check.random.sample(pool.addresses, len(pool.addresses))
+    places = [check.namespace, check.second_namespace]
+    asking = [
+        check.service(f"asks-{n}", namespace=place, ask=free.pop(), how=way)
+        for n, way in enumerate(check.run.ways)
+        for place in places
+    ]
+    held = check.all_assigned(*asking)
+    names = [(f"web-{n // len(places)}", places[n % len(places)]) for n in range(len(free))]
+    check.random.shuffle(names)
+    return held | check.all_assigned(*(check.service(name, namespace=place) for name, place in names))
 
-    def changed(kind: str, service: Object) -> None:
-        name, now = service["metadata"]["name"], [] if kind == "DELETED" else ingress(service)
-        if before.get(name, now) != now:
-            changes.append(f"{name}: {before[name]} → {now}")
 
-    with ServiceWatch(check.cluster, check.namespace, changed):
-        yield changes
+def of_removed_pool(check: CheckContext) -> Service:
+    """Create a Service and remove the pool of its address, where the implementation allows that."""
+    removed = check.pool(1)
+    service = check.service("of-removed-pool")
+    check.assigned(service)
+    check.remove_pool(removed)
+    return service
 
 
 @proves("UPGR-01", disruptive=True)
 def test_a_restart_moves_nothing(check: CheckContext) -> None:
-    """Three Services keep their addresses through a restart; no status is empty or different at any time."""
-    check.pool(6)
-    services = [check.service(f"web-{n}") for n in range(4)]
-    for service in services:
-        check.assigned(service)
-    check.delete(services.pop(0))
-    with watched(check, services) as changes:
-        check.run.workloads.restart(WorkloadRole.CONTROLLER)
-        # a restarted controller that assigns an address has also processed the other Services
-        check.assigned(check.service("after"))
-        check.keep_assigned(*services)
+    """Services of all kinds keep their addresses through two restarts; no status is ever empty.
 
-    assert not changes, f"moved by a restart of the controller: {words(changes)}"
+    New Services get the addresses that are free. A Service whose pool was removed counts where it was let alone then.
+    """
+    orphan = of_removed_pool(check)
+    held = fill(check, check.pool(MANY))
+    for service in check.random.sample(list(held), NEW):
+        check.delete(service)
+        del held[service]
+    if address := check.statuses(orphan)[orphan]:
+        held[orphan] = address[0]
+
+    with check.unchanged(*held):
+        check.run.workloads.restart(WorkloadRole.CONTROLLER)
+        given = after(check, *(check.service(f"new-{n}", namespace=check.second_namespace) for n in range(NEW - 1)))
+        check.run.workloads.restart(WorkloadRole.CONTROLLER)
+        given |= after(check, check.service("new"))
+        check.keep_assigned(*held)
+
+    twice = [f"{new} has the address of {old}" for old in held for new in given if held[old] == given[new]]
+    assert not twice, f"given to a new Service after a restart: {words(twice)}"
+
+
+def after(check: CheckContext, *services: Service) -> dict[Service, IPAddress]:
+    """Wait until a controller that has started again gives addresses: it has then read the older Services too."""
+    with check.precondition():
+        return check.all_assigned(*services, budget="restarted")
 
 
 @proves("UPGR-02", disruptive=True)
 def test_five_restarts_with_a_full_pool_move_nothing(check: CheckContext) -> None:
-    """Two assigned Services keep their addresses through five restarts while two others are Pending."""
-    check.pool(2)
-    holders = [check.service(f"holder-{n}") for n in range(2)]
-    for service in holders:
-        check.assigned(service)
-    waiting = [check.service(f"waiting-{n}") for n in range(2)]
-    for service in waiting:
-        check.refused(service, Cause.POOL_EXHAUSTED)
-    with watched(check, [*holders, *waiting]) as changes:
-        for _ in range(RESTARTS):
-            check.run.workloads.restart(WorkloadRole.CONTROLLER)
-        check.control_apart()
-        check.keep_assigned(*holders)
+    """Holders keep their addresses through five restarts while Services wait for any address and for theirs.
 
-    assert not changes, f"changed hands by restarts of the controller: {words(changes)}"
+    One of those that wait is older than the holder of the address that it asks for.
+    """
+    held = fill(check, check.pool(HOLDERS))
+    first, last = check.random.sample(list(held), 2)
+    places = (check.namespace, check.second_namespace)
+    waiting = {
+        place: [
+            check.service(f"asker-{n}", namespace=place, ask=held[first], how=way)
+            for n, way in enumerate(check.run.ways)
+        ]
+        for place in places
+    }
+    check.delete(last)
+    del held[last]
+    younger = check.service("younger", namespace=check.random.choice(places))
+    held |= check.all_assigned(younger)
+    for service, way in zip(waiting[check.namespace], check.run.ways, strict=True):
+        asked: dict[str, Any] = {"metadata": {}, "spec": {}}
+        check.run.ask(asked, str(held[younger]), way)
+        service.patch(**asked)
+    anything = [check.service("waits", namespace=place) for place in places]
+    controls = check.apart(RESTARTS)
+
+    with check.unchanged(*held, *waiting[check.namespace], *waiting[check.second_namespace], *anything):
+        for n in range(RESTARTS):
+            check.run.workloads.restart(WorkloadRole.CONTROLLER)
+            if controls:
+                check.control(budget="restarted", **controls[n])
+        check.keep_assigned(*held)
+    if not controls:
+        gone = check.random.choice(list(held))
+        check.delete(gone)
+        with check.precondition():
+            check.wait.eventually(
+                lambda: [service.addresses() for service in anything],
+                any,
+                what=f"a controller that has started {RESTARTS} times gives the address that {gone} held",
+                budget="restarted",
+            )

@@ -1,0 +1,56 @@
+"""Release of the addresses of Services that are no longer LoadBalancers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lbproof.context import proves
+
+if TYPE_CHECKING:
+    from lbproof.context import CheckContext
+
+SERVICES = 3
+
+
+@proves("RECL-02")
+def test_leaving_the_type_releases_the_address(check: CheckContext, case: str) -> None:
+    """After a change to ClusterIP or NodePort, the status is empty, and the address is silent and can be reused.
+
+    So it is for several Services at once, for those that asked for their address, and when one leaves a second time.
+    """
+    kind = "ClusterIP" if case == "a" else "NodePort"
+    pool = check.pool(SERVICES)
+    asked = check.random.sample(pool.addresses, len(check.run.ways))
+    services = [
+        check.service(f"asks-{n}", serving=True, ask=address, how=way)
+        for n, (address, way) in enumerate(zip(asked, check.run.ways, strict=True))
+    ]
+    check.all_assigned(*services)
+    services += [check.service(f"web-{n}", serving=True) for n in range(SERVICES - len(services))]
+    held = check.all_assigned(*services)
+    if check.run.claims("l2"):
+        with check.precondition():
+            for address in held.values():
+                check.announcer(address)
+
+    for service in services:
+        check.retype(service, kind)
+    check.wait.eventually(
+        lambda: check.statuses(*services),
+        lambda seen: not any(seen.values()),
+        what=f"the statuses of {SERVICES} Services are empty",
+        budget="address_assigned",
+    )
+    with check.unchanged(*services):
+        check.goes_silent(*held.values())
+        after = [check.service(f"next-{n}") for n in range(SERVICES)]
+        assert set(check.all_assigned(*after).values()) == set(pool.addresses)
+
+    again = check.random.choice(services)
+    check.delete_all(*after)
+    check.retype(again, "LoadBalancer")
+    with check.precondition():
+        check.assigned(again)
+    check.retype(again, kind)
+    last = [check.service(f"last-{n}") for n in range(SERVICES)]
+    assert set(check.all_assigned(*last).values()) == set(pool.addresses)
