@@ -33,6 +33,8 @@ _EVERY = 0.2
 """Seconds between two questions for an assigned address."""
 _SELDOM = 5
 """Questions for an assigned address for each one for a released one."""
+_LATE = 1.0
+"""Seconds for the answers to the last questions: Linux' time until it asks again. All statuses are known by then."""
 _RELEASED = 60.0
 """Seconds for which a released address is asked for."""
 _PACKET_TYPE, _OUTGOING = 0xFFFFF004, 4
@@ -143,5 +145,5 @@ class SegmentWitness:
     def finish(self) -> Iterator[Finding]:
         """Ask once more for everything that is free, and judge everything."""
         yield from self.judge()
-        self._ending.wait(EARLY)  # for the answers, of nodes that are slow too
+        self._ending.wait(_LATE)
         yield from self._until(time.monotonic())
