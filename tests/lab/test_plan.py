@@ -59,10 +59,10 @@ def test_no_address_is_given_twice_and_none_of_a_pool_is_taken(workers: int) -> 
 
 def test_more_workers_than_addresses_are_refused() -> None:
     """One line says how many there may be."""
-    with pytest.raises(LabError, match="1000 workers: the netns lab has room for 0 to 171"):
+    with pytest.raises(LabError, match="1000 workers: the netns lab has room for 0 to 170"):
         plan.places(Topology(workers=1000))
 
 
 def test_interface_names_fit_the_kernel() -> None:
     """Linux allows 15 characters."""
-    assert all(len(place.port) <= 15 for place in plan.places(Topology(workers=171)))
+    assert all(len(place.port) <= 15 for place in plan.places(Topology(workers=170)))

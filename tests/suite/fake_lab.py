@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import signal
+import time
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,11 +19,13 @@ from lbproof.context.workloads import Workloads
 from lbproof.lab import provide, registry
 from lbproof.lab.base import LabError, Node, Role, Segment
 from lbproof.run import cli
+from lbproof.standing import witnesses
+from lbproof.standing.finding import Finding
 from lbproof.witnesses.kube import Kube
 from lbproof.witnesses.wait import EventuallyFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 KUBECONFIG = """
 apiVersion: v1
@@ -95,8 +98,42 @@ def install(*_: object) -> None:
         raise EventuallyFailed("Deployment acme/agent is ready", "not within 30 s", [(0.0, "0 ready")])
 
 
+class FakeWitness:
+    """Standing witness of Services that finds what FAKE_STANDING asks for: `violation` or `broken`."""
+
+    def __init__(self, *_: object) -> None:
+        self.asked = os.environ.get("FAKE_STANDING", "")
+
+    def start(self) -> None:
+        pass
+
+    def stop(self) -> None:
+        pass
+
+    def judge(self) -> Iterator[Finding]:
+        if self.asked == "broken":
+            raise OSError(errno.ECONNREFUSED, "the API server does not answer")
+        if self.asked == "violation":
+            self.asked = ""
+            now = time.monotonic()
+            rows = [{"t": now, "service": f"ns/{name}", "type": "MODIFIED", "status": ["192.0.2.170"]} for name in "ab"]
+            what = "192.0.2.170 was given to ns/b while ns/a had it"
+            yield Finding(
+                promise="one-holder",
+                requirement="POOL-02",
+                subject="ns/b",
+                what=what,
+                begin=now,
+                end=now,
+                observed=[row | {"version": "7", "changed": {}, "by": []} for row in rows],
+            )
+
+    finish = judge
+
+
 def main() -> None:
     """The command, on the fake."""
+    witnesses.ServiceWitness = FakeWitness  # type: ignore[assignment, attr-defined]
     if "FAKE_ROOT" in os.environ:
         registry.ROOT = Path(os.environ["FAKE_ROOT"])
         Kube.list = lambda *_, **__: []  # type: ignore[method-assign]

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from lbproof.adapters.base import AddressRange, PoolSpec
 from lbproof.context import manifests
+from lbproof.context.acts import ActKind
 from lbproof.context.cannot import CannotShow
 from lbproof.context.objects import Pool, Service, points_of
 from lbproof.context.observations import Observations
@@ -147,6 +148,8 @@ class CheckContext(Observations):
         path, label = f"/api/v1/nodes/{node}", "node.kubernetes.io/exclude-from-external-load-balancers"
         if label in self.cluster.get(path)["metadata"].get("labels", {}):
             return
+        act = self.run.acts.begin(ActKind.EXCLUDE, node)
+        self.undo.later(f"label of {node}", lambda: self.run.acts.end(act))
         self.undo.later(f"label of {node}", lambda: self.cluster.patch(path, {"metadata": {"labels": {label: None}}}))
         self.cluster.patch(path, {"metadata": {"labels": {label: ""}}})
 
@@ -300,7 +303,13 @@ class CheckContext(Observations):
         """Inject a fault; it is undone at the end of the block, or at the end of the check if the block fails."""
         self.run.need(capability)
         self._faulted = True
-        done = act()
+        noted = self.run.acts.begin(ActKind.FAULT, capability.value)
+        try:
+            done = act()
+        except BaseException:
+            self.run.acts.end(noted)
+            raise
+        noted.target = done.target
         journal = self.run.journal
         journal.write("fault", t=journal.t(done.earliest), kind=done.kind, target=done.target, phase="begin")
         once = threading.Lock()
@@ -308,6 +317,7 @@ class CheckContext(Observations):
         def undo() -> None:
             if once.acquire(blocking=False):
                 done.undo()
+                self.run.acts.end(noted)
                 journal.write("fault", kind=done.kind, target=done.target, phase="end")
 
         self.undo.later(f"{done.kind} of {done.target}", undo)

@@ -15,6 +15,7 @@ from lbproof.witnesses.wait import EventuallyFailed
 
 if TYPE_CHECKING:
     from lbproof.adapters.base import Adapter, Object, PoolSpec, Site
+    from lbproof.context.acts import Acts
     from lbproof.witnesses.kube import Kube
     from lbproof.witnesses.wait import Waiter
 
@@ -24,6 +25,7 @@ Key = tuple[str, str, str, str]
 class _Context(Protocol):
     """Part of the run's context that pools need."""
 
+    acts: Acts
     adapter: Adapter
     cluster: Kube
     wait: Waiter
@@ -91,6 +93,7 @@ class Pools:
 
         Raises as `put`. An object whose request failed is deleted or applied again by the next call.
         """
+        self._run.acts.set_pools(self._alive)
         wanted = {
             self.key(made): made
             for made in rendering.pools(self._run.adapter, list(self._alive.values()), self._run.site)

@@ -18,6 +18,7 @@ from lbproof.adapters.base import Ask, PoolSpec, Site
 from lbproof.adapters.rendering import AdapterError
 from lbproof.adapters.reports import MetadataKey
 from lbproof.context import manifests
+from lbproof.context.acts import ActKind, Acts
 from lbproof.context.cannot import CannotShow
 from lbproof.context.pools import Pools
 from lbproof.context.undo import Undo
@@ -76,9 +77,10 @@ class RunContext:
         self.programs = programs
         self.seed = seed
         self.undo = Undo()
+        self.acts = Acts()
         self.kept: dict[str, Any] = {}
         """Background activities that check modules started before the first check, by name."""
-        self.workloads = Workloads(lab, cluster, adapter, waiter)
+        self.workloads = Workloads(lab, cluster, adapter, waiter, self.acts)
         self.pools = Pools(self)
         self._next = dict.fromkeys(Family, 0)
         """Index of the next free address of each family."""
@@ -124,12 +126,13 @@ class RunContext:
         changed = [made for made in during if made not in before]
         if not changed:
             raise AdapterError(f"adapter {self.adapter.name}: manifests() is the same with and without class_only")
-        try:
-            self._change(changed)
-            yield self.adapter.own_class
-        finally:
-            names = [Pools.key(made) for made in changed]
-            self._change([made for made in before if Pools.key(made) in names])
+        with self.acts.during(ActKind.CONFIGURE, "own class alone"):
+            try:
+                self._change(changed)
+                yield self.adapter.own_class
+            finally:
+                names = [Pools.key(made) for made in changed]
+                self._change([made for made in before if Pools.key(made) in names])
 
     def _change(self, objects: Iterable[Object]) -> None:
         for made in objects:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import functools
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from lbproof.context.acts import ActKind, Acts
 from lbproof.context.cannot import CannotShow
 from lbproof.lab.base import Capability
 from lbproof.lab.common.conditions import is_ready
@@ -14,6 +16,8 @@ from lbproof.text import words
 from lbproof.witnesses.wait import EventuallyFailed, Violation
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from lbproof.adapters.base import Adapter, Object, Workload, WorkloadRole
     from lbproof.lab.base import Lab
     from lbproof.witnesses.kube import Kube
@@ -23,9 +27,10 @@ if TYPE_CHECKING:
 class Workloads:
     """Workloads that an adapter names, in a cluster."""
 
-    def __init__(self, lab: Lab, cluster: Kube, adapter: Adapter, waiter: Waiter) -> None:
-        """Read nothing yet."""
+    def __init__(self, lab: Lab, cluster: Kube, adapter: Adapter, waiter: Waiter, acts: Acts | None = None) -> None:
+        """Read nothing yet. `acts`: where restarts are noted."""
         self._lab, self._cluster, self._wait = lab, cluster, waiter
+        self._acts = acts or Acts()
         self.all = adapter.workloads
 
     def of(self, role: WorkloadRole) -> list[Workload]:
@@ -102,6 +107,12 @@ class Workloads:
         Static pods cannot be replaced by the API: their processes are killed, and their kubelet starts them again.
         Raises `Violation` when containers of new pods have ended.
         """
+        with ExitStack() as restarting:
+            for role in {role for workload in workloads for role in workload.roles}:
+                restarting.enter_context(self._acts.during(ActKind.RESTART, role))
+            self._replace(workloads)
+
+    def _replace(self, workloads: Sequence[Workload]) -> None:
         for workload in workloads:
             restart = self._kill if workload.kind == "StaticPod" else self._delete
             restart(workload)

@@ -38,6 +38,7 @@ class Capability(StrEnum):
     NODE_VANTAGE = "node-vantage"
     POD_VANTAGE = "pod-vantage"
     CAPTURE = "capture"
+    PORTS = "ports"
     NODE_CRASH = "power-cut"
     LINK_DOWN = "cable"
     BLACKHOLE = "silent-cut"
@@ -188,6 +189,18 @@ class Image:
     """User ID of the image (`USER` in a Dockerfile), for a container that declares no `runAsUser`."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ports:
+    """Switch of the first segment, where the frames of each host enter at a port of its own."""
+
+    vantage: Vantage
+    """Place of the ports. Its interface reaches all hosts; its addresses belong to no other host."""
+    nodes: Mapping[str, str]
+    """Port → node, also those of NICs that may be added."""
+    own: tuple[str, ...]
+    """Interfaces there that much of the suite's own traffic enters, and no node's."""
+
+
 class Lab(Protocol):
     """Running cluster."""
 
@@ -244,6 +257,10 @@ class Lab(Protocol):
 
     def pod(self, namespace: str, name: str) -> Vantage:
         """Return a running pod. Raises `LabError` when it does not run."""
+        ...
+
+    def ports(self) -> Ports:
+        """Return the ports of the first segment's switch, where the lab has them (`Capability.PORTS`)."""
         ...
 
     def clocks(self) -> Mapping[str, Clock]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import math
@@ -26,12 +27,17 @@ _STATISTICS = struct.Struct("@II")
 """Frames that passed the filter, frames of these that were dropped."""
 ANCILLARY = 64
 """Bytes of ancillary data that a time stamp takes."""
+_BEGINNING = 128
+"""Bytes of a frame that are read where its headers suffice."""
 _REFRESH = 0.1
 """Seconds between two readings of the offset of CLOCK_REALTIME."""
 
 
 class PacketSocket:
     """Non-blocking packet socket; a context manager."""
+
+    _created_for = 0
+    """EtherType for which the socket receives before it is bound."""
 
     def __init__(self, interface: str, protocol: int, program: Sequence[Sequence[int]] = ()) -> None:
         """Open it for one EtherType or ETH_P_ALL (3). `program`: classic BPF as `(code, jt, jf, k)`.
@@ -42,19 +48,22 @@ class PacketSocket:
         self.dropped = 0
         """Number of frames that the kernel dropped so far, as of the last `count_dropped`."""
         self._offset, self._offset_read = 0.0, -math.inf
-        self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+        self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(self._created_for))
         try:
             self._make_room()
             self.socket.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
             if program:
                 self._attach(program)
-            self.socket.bind((interface, protocol))
-            everything = struct.pack("@iHH8x", socket.if_nametoindex(interface), _PACKET_MR_ALLMULTI, 0)
-            self.socket.setsockopt(_SOL_PACKET, _PACKET_ADD_MEMBERSHIP, everything)
             self.socket.setblocking(False)
+            self._bind(interface, protocol)
         except OSError as error:
             self.socket.close()
             raise OSError(error.errno, f"{interface}: {error.strerror}") from error
+
+    def _bind(self, interface: str, protocol: int) -> None:
+        self.socket.bind((interface, protocol))
+        everything = struct.pack("@iHH8x", socket.if_nametoindex(interface), _PACKET_MR_ALLMULTI, 0)
+        self.socket.setsockopt(_SOL_PACKET, _PACKET_ADD_MEMBERSHIP, everything)
 
     def _make_room(self) -> None:
         """Enlarge the receive buffer; without CAP_NET_ADMIN as far as net.core.rmem_max allows. Losses are counted."""
@@ -127,6 +136,35 @@ class PacketSocket:
     def __exit__(self, *_: object) -> None:
         """Close it."""
         self.socket.close()
+
+
+class AllInterfaces(PacketSocket):
+    """Packet socket for all frames of all interfaces of a network namespace, also of those that are added later."""
+
+    _created_for = 0x0003  # ETH_P_ALL of <linux/if_ether.h>
+
+    def __init__(self, program: Sequence[Sequence[int]]) -> None:
+        """`program`: classic BPF as `(code, jt, jf, k)`. Raises `OSError`."""
+        super().__init__("all interfaces", self._created_for, program)
+
+    def _bind(self, _interface: str, _protocol: int) -> None:
+        """Receive from now on: what arrived before the filter was there is dropped."""
+        with contextlib.suppress(BlockingIOError):
+            while self.socket.recv(1):
+                pass
+
+    def arrived_at(self) -> Iterator[tuple[float, str, bytes]]:
+        """Yield the frames that have arrived: time (`time.monotonic()`), name of the interface, its first bytes."""
+        while True:
+            try:
+                data, ancillary, _, address = self.socket.recvmsg(_BEGINNING, ANCILLARY)
+            except BlockingIOError:
+                return
+            except OSError as error:  # an interface went down
+                if error.errno != errno.ENETDOWN:
+                    raise
+                continue
+            yield arrival(ancillary) / 1e9 - self._realtime_offset(), address[0], data
 
 
 def arrival(ancillary: Iterable[tuple[int, int, bytes]]) -> int:

@@ -18,6 +18,7 @@ from lbproof.spec import (
     VERSIONS,
     Conclusion,
     Exit,
+    Level,
     Scope,
     Untestable,
     Verdict,
@@ -28,10 +29,13 @@ from lbproof.spec import (
     scope_of,
     worst,
 )
+from lbproof.spec.promises import PROMISES, WITNESSES
 from lbproof.spec.requirements import needs_of, sentence
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from lbproof.spec.promises import Promise
 
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d")
 LOOK = 5.0
@@ -78,6 +82,7 @@ def _head(told: jsonreport.Report) -> Iterator[str]:
     for name, right in (("implementation", who), ("lbproof", told.suite)):
         if told.environment.get(name, right) != right:
             yield f"environment: {name} is {told.environment[name]}, but the run is one of {right}"
+    yield from (f"witnesses: there is no {name}" for name in told.witnesses if name not in WITNESSES)
     for vantage, clock in told.clocks.items():
         if clock.uncertainty < 0:
             yield f"clocks: {vantage} has an uncertainty of {clock.uncertainty:g} s, which is negative"
@@ -139,14 +144,16 @@ def _requirement(row: jsonreport.Requirement, told: jsonreport.Report) -> Iterat
     for name, (found, right) in said.items():
         if found != right:
             yield f"{row.id}: {name} is {found!r}, but in the specification {right!r}"
-    if not row.cases:
+    if not row.cases and not row.standing:
         yield f"{row.id}: has no case"
     twice = Counter(case.id for case in row.cases)
     yield from (f"{name}: is duplicated" for name, count in twice.items() if count > 1)
     yield from (f"{case}: not a case of {row.id}" for case in sorted(twice.keys() - set(wanted.case_ids)))
-    found = worst(case.verdict for case in row.cases)
+    found = worst(jsonreport.verdicts(row))
     if found is not row.verdict:
-        yield f"{row.id}: is {row.verdict}, but the worst of its cases is {found}"
+        of = "its cases and of what witnesses saw" if row.standing else "its cases"
+        yield f"{row.id}: is {row.verdict}, but the worst of {of} is {found}"
+    yield from _standing(row, told)
     for case in row.cases:
         if case.id in wanted.case_ids:
             yield from _case(case, told)
@@ -169,6 +176,33 @@ def _case(case: jsonreport.Case, told: jsonreport.Report) -> Iterator[str]:
             yield f"{case.id}: wait by {wait.budget}: took {wait.took:g} s of a run of {told.seconds:g} s"
         if case.verdict is Verdict.PASSED and not wait.ok and wait.budget != _NOT_JUDGED:
             yield f"{case.id}: is passed, and a wait of it by {wait.budget} failed: {wait.what}"
+
+
+def _standing(row: jsonreport.Requirement, told: jsonreport.Report) -> Iterator[str]:
+    """Validate what standing witnesses saw, as far as their observations tell."""
+    cases = {case.id for other in told.requirements for case in other.cases}
+    for one in row.standing:
+        name = f"{row.id}: {one.promise} at {one.begin:g} s"
+        promise = PROMISES.get(one.promise)
+        if promise is None or row.id not in promise.requirements:
+            yield f"{name}: no such promise of this requirement"
+            continue
+        if missing := lacking(REQUIREMENTS[row.id].needs, _claimed(told)):
+            yield f"{name}: is judged, but needs features that are not claimed: {', '.join(missing)}"
+        if one.during and one.during not in cases:
+            yield f"{name}: {one.during}, which is said to have run, is no case of the run"
+        if not 0 <= one.begin <= one.end <= told.seconds:
+            yield f"{name}: from {one.begin:g} s to {one.end:g} s in a run of {told.seconds:g} s"
+        if not _is_shown(promise, one):
+            yield f"{name}: its observations do not show it"
+
+
+def _is_shown(promise: Promise, one: jsonreport.Standing) -> bool:
+    """Return whether the observations of a violation have the form of its witness and show it."""
+    try:
+        return promise.shown_by(one.observed)
+    except (KeyError, TypeError, ValueError, IndexError):
+        return False
 
 
 def _reasons(case: jsonreport.Case) -> Iterator[str]:
@@ -247,13 +281,15 @@ def _conclusion(told: jsonreport.Report) -> Iterator[str]:
                 yield f"scope: {name} is {found}, but the verdicts give {getattr(right, name)}"
     elif told.schema_version > 1:
         yield "scope: is missing"
+    broken = [(Level.MUST, Verdict.ERROR) for one in told.witnesses.values() if one.state == "broken"]
+    verdicts = [
+        (REQUIREMENTS[row.id].level, verdict)
+        for row in told.requirements
+        if row.id in REQUIREMENTS
+        for verdict in jsonreport.verdicts(row)
+    ]
     by_verdicts = conclude(
-        (
-            (REQUIREMENTS[row.id].level, case.verdict)
-            for row in told.requirements
-            if row.id in REQUIREMENTS
-            for case in row.cases
-        ),
+        [*broken, *verdicts],
         whole=judged.whole,
         not_claimed=judged.not_claimed,
     )
@@ -262,6 +298,6 @@ def _conclusion(told: jsonreport.Report) -> Iterator[str]:
     if told.conclusion is not by_verdicts and not (killed and by_verdicts in held):
         why = f" ({judged.text})" if judged.text else ""
         yield f"conclusion: is {told.conclusion}, but the verdicts give {by_verdicts}{why}"
-    broken = told.conclusion is Conclusion.INCONCLUSIVE and told.exit in _BROKEN
-    if told.exit != Exit.of(told.conclusion) and not broken:
+    ended = told.conclusion is Conclusion.INCONCLUSIVE and told.exit in _BROKEN
+    if told.exit != Exit.of(told.conclusion) and not ended:
         yield f"exit: is {told.exit}, but the conclusion is {told.conclusion}"

@@ -10,8 +10,9 @@ from urllib.parse import quote
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from lbproof.report import failure_groups, pictures, replay, terminal
+from lbproof.report import failure_groups, pictures, replay, standing, terminal
 from lbproof.spec import AREAS, Conclusion, Level, Verdict
+from lbproof.spec.promises import PROMISES
 from lbproof.spec.requirements import of_case
 from lbproof.text import words
 
@@ -72,8 +73,22 @@ def of(run: Run) -> str:
         budget=lambda wait: Markup(pictures.budget(wait["took"], wait["within"], wait["ceiling"])),  # noqa: S704
         exchange=_exchange,
         settled=lambda case: [w for w in case.waits if w["mode"] == "settles"],
+        promises=PROMISES,
+        observation=_observation,
+        unwatched=standing.not_watched(run.witnesses),
         Verdict=Verdict,
     )
+
+
+def _observation(row: dict[str, Any]) -> str:
+    """Describe an observation of a standing witness: a frame, a version of a Service or an Event about it."""
+    if "sender_mac" in row:
+        return (
+            f"{row.get('node') or '?'}: {_says(row)} at {row['sender_mac']}, in a frame of {row.get('ether_src', '?')}"
+        )
+    changed = "".join(f"; {part}: {words(was)} → {words(now)}" for part, (was, now) in row.get("changed", {}).items())
+    version = f"{row.get('service')} version {row.get('version')}, {row.get('type')}"
+    return f"{version}, addresses {words(row.get('status', [])) or 'none'}{changed}"
 
 
 def _span(seconds: float) -> str:

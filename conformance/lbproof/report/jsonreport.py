@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from lbproof.spec import Conclusion, Level, Verdict  # noqa: TC001 - pydantic reads them while it runs
+from lbproof.spec import Conclusion, Level, Verdict
 
 if TYPE_CHECKING:
     from lbproof import spec
@@ -63,8 +63,29 @@ class Case(_Strict):
     evidence: list[Evidence]
 
 
+class Standing(_Strict):
+    """Violation of a standing promise (`lbproof.spec.promises`); times in seconds."""
+
+    promise: str
+    during: str
+    """Case that ran meanwhile; empty between two cases and at the end."""
+    what: str
+    begin: float
+    end: float
+    observed: list[dict[str, Any]]
+    """Versions of Services or frames that show it."""
+
+
+class Witness(_Strict):
+    """State of a standing witness."""
+
+    state: Literal["watching", "unavailable", "broken"]
+    why: str
+    """Why it did not watch, or not to the end."""
+
+
 class Requirement(_Strict):
-    """Requirement with its cases; its verdict is the worst of theirs."""
+    """Requirement with its cases; its verdict is the worst of theirs, or failed by a violation at any time."""
 
     id: str
     area: str
@@ -74,6 +95,8 @@ class Requirement(_Strict):
     since: str
     verdict: Verdict
     cases: list[Case]
+    standing: list[Standing] = []
+    """Violations that a standing witness saw, whatever case ran."""
 
 
 class Scope(_Strict):
@@ -122,6 +145,8 @@ class Report(_Strict):
     environment: dict[str, str]
     clocks: dict[str, Clock] = {}
     """Clock of each vantage that was used; empty in reports of earlier versions."""
+    witnesses: dict[str, Witness] = {}
+    """Standing witness → its worst state in any lab; empty in reports of earlier versions."""
     requirements: list[Requirement]
 
 
@@ -149,8 +174,16 @@ def of(run: model.Run) -> Report:
             vantage: Clock(offset=event["offset"], uncertainty=event["uncertainty"])
             for vantage, event in run.clocks.items()
         },
+        witnesses={
+            name: Witness(state=event["state"], why=event.get("why", "")) for name, event in run.witnesses.items()
+        },
         requirements=[_requirement(result) for result in run.results],
     )
+
+
+def verdicts(row: Requirement) -> list[Verdict]:
+    """Return the verdicts on the cases of a requirement, and those of standing witnesses."""
+    return [*(case.verdict for case in row.cases), *(Verdict.FAILED for _ in row.standing)]
 
 
 def scope(found: spec.Scope) -> Scope:
@@ -176,6 +209,7 @@ def _requirement(result: model.Result) -> Requirement:
         since=wanted.since,
         verdict=result.verdict,
         cases=[_case(case) for case in result.cases],
+        standing=[Standing(**{name: event[name] for name in Standing.model_fields}) for event in result.standing],
     )
 
 

@@ -6,10 +6,12 @@ import re
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
+from lbproof.report import standing
 from lbproof.spec import Verdict
+from lbproof.spec.promises import PROMISES
 
 if TYPE_CHECKING:
-    from lbproof.report.model import Case, Run
+    from lbproof.report.model import Case, Event, Run
 
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _SKIPPED = {Verdict.UNSUPPORTED, Verdict.SKIPPED, Verdict.UNTESTABLE}
@@ -22,29 +24,42 @@ def _clean(text: str) -> str:
 
 def of(run: Run) -> str:
     """Render the document."""
-    root = ET.Element("testsuites", {"name": "lbproof", **_counts(run.cases), "time": f"{run.seconds:.3f}"})
+    root = ET.Element(
+        "testsuites", {"name": "lbproof", **_counts(run.cases, run.standing), "time": f"{run.seconds:.3f}"}
+    )
     for area, results in run.by_area:
         cases = [case for result in results for case in result.cases]
+        seen = [event for result in results for event in result.standing]
         suite = ET.SubElement(
             root,
             "testsuite",
-            {"name": area, **_counts(cases)},
+            {"name": area, **_counts(cases, seen)},
             skipped=str(sum(case.verdict in _SKIPPED for case in cases)),
             time=f"{sum(case.seconds for case in cases):.3f}",
             timestamp=run.at.partition(".")[0],
         )
         for case in cases:
             _case(suite, area, case)
+        for event in seen:
+            _standing(suite, area, event)
     ET.indent(root)
     return ET.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
 
 
-def _counts(cases: list[Case]) -> dict[str, str]:
+def _counts(cases: list[Case], seen: list[Event]) -> dict[str, str]:
+    verdicts = [*(case.verdict for case in cases), *(Verdict.FAILED for _ in seen)]
     return {
-        "tests": str(len(cases)),
-        "failures": str(sum(case.verdict is Verdict.FAILED for case in cases)),
-        "errors": str(sum(case.verdict is Verdict.ERROR for case in cases)),
+        "tests": str(len(verdicts)),
+        "failures": str(verdicts.count(Verdict.FAILED)),
+        "errors": str(verdicts.count(Verdict.ERROR)),
     }
+
+
+def _standing(suite: ET.Element, area: str, event: Event) -> None:
+    """Add a violation that a standing witness saw, as a test of its own."""
+    name = f"{event['requirement']} at any time: {PROMISES[event['promise']].text}"
+    element = ET.SubElement(suite, "testcase", classname=f"lbproof.{area}", name=_clean(name), time="0.000")
+    ET.SubElement(element, "failure", message=_clean(standing.reason(event)), type=Verdict.FAILED.value)
 
 
 def _case(suite: ET.Element, area: str, case: Case) -> None:

@@ -6,15 +6,13 @@ derived here again, never copied.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
-from functools import cache
 from statistics import median
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NotRequired, get_args, get_origin, get_type_hints
-
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from typing import TYPE_CHECKING
 
 from lbproof.files import not_plain
+from lbproof.report import event_lines, standing
+from lbproof.report.event_lines import EVENTS, BadRun, Event
 from lbproof.spec import (
     AREAS,
     BUDGETS,
@@ -34,24 +32,12 @@ from lbproof.spec import (
     scope_of,
     worst,
 )
-from lbproof.spec.events import FORMAT, NAMES
 from lbproof.spec.requirements import sentence
-from lbproof.text import printable
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-Event = dict[str, Any]
-EVENTS = "events.ndjson"
-_NO_BEGINNING = "it does not begin with run.started"
-
-
-class BadRun(ValueError):  # noqa: N818 - it names what was given
-    """Unreadable events of a run; the message names the file and line."""
-
-    def __init__(self, message: str) -> None:
-        """`message` may quote the input; unprintable characters are replaced."""
-        super().__init__(printable(message))
+__all__ = ["EVENTS", "BadRun", "Case", "Event", "Result", "Run", "Wait", "of_events", "read"]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -82,15 +68,23 @@ class Case:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """A requirement and the verdicts on its cases."""
+    """A requirement, the verdicts on its cases, and what standing witnesses saw of it."""
 
     requirement: Requirement
     cases: tuple[Case, ...]
+    """None if the requirement was not selected, and only a standing witness judges it."""
+    standing: tuple[Event, ...] = ()
+    """Events `standing`, in order."""
+
+    @property
+    def verdicts(self) -> list[Verdict]:
+        """Verdicts on its cases, and those of standing witnesses."""
+        return [*(case.verdict for case in self.cases), *(Verdict.FAILED for _ in self.standing)]
 
     @property
     def verdict(self) -> Verdict:
-        """Worst verdict of its cases."""
-        return worst(case.verdict for case in self.cases)
+        """Worst of its verdicts."""
+        return worst(self.verdicts)
 
     @property
     def flaky(self) -> bool:
@@ -132,6 +126,8 @@ class Run:
     """Waits during boot and installation, which belong to no case."""
     clocks: dict[str, Event] = field(default_factory=dict)
     """Vantage → last event `probe`, with the offset and the uncertainty of its clock in seconds."""
+    witnesses: dict[str, Event] = field(default_factory=dict)
+    """Standing witness → its worst event `witness` in any lab."""
     folder: Path | None = None
     """Folder that it was read from; None if the events are not from a file."""
 
@@ -147,6 +143,11 @@ class Run:
         return [case for result in self.results for case in result.cases]
 
     @property
+    def standing(self) -> list[Event]:
+        """What standing witnesses saw, in the order of the specification."""
+        return [event for result in self.results for event in result.standing]
+
+    @property
     def scope(self) -> Scope:
         """Judged part of the profile."""
         reached = {case.id: case.verdict for case in self.cases if is_reached(case.verdict, case.reason)}
@@ -157,8 +158,9 @@ class Run:
     def conclusion(self) -> Conclusion:
         """Derive the conclusion from the verdicts; an unfinished run is inconclusive at best."""
         scope = self.scope
+        broken = [(Level.MUST, Verdict.ERROR) for event in self.witnesses.values() if event["state"] == "broken"]
         found = conclude(
-            ((result.requirement.level, case.verdict) for result in self.results for case in result.cases),
+            [*broken, *((result.requirement.level, v) for result in self.results for v in result.verdicts)],
             whole=scope.whole,
             not_claimed=scope.not_claimed,
         )
@@ -245,7 +247,7 @@ def read(run: Path) -> Run:
             path = run / EVENTS
             if foreign := not_plain(run):
                 raise BadRun(f"{run}: {foreign[0]}; such a folder is not read")
-        events = _lines(path)
+        events = event_lines.read(path)
     except OSError as error:
         raise BadRun(f"{path}: {error.strerror}") from None
     try:
@@ -254,94 +256,6 @@ def read(run: Path) -> Run:
         raise BadRun(f"{path}: {error}") from None
     told.folder = path.parent
     return told
-
-
-def _lines(path: Path) -> list[Event]:
-    """Read the events of a file; an incomplete last line (killed run) is ignored."""
-    lines = path.read_bytes().split(b"\n")
-    events: list[Event] = []
-    for number, line in enumerate(lines, 1):
-        if not line:
-            continue
-        try:
-            text, event = _parse(line)
-        except (ValueError, RecursionError) as error:
-            if number == len(lines):
-                break
-            raise BadRun(f"{path}, line {number}: not JSON: {error}") from None
-        if not events:
-            _begins(path, event)
-        try:
-            events.append(_checked(text, event))
-        except BadRun as error:
-            raise BadRun(f"{path}, line {number}: {error}") from None
-    if not events:
-        raise BadRun(f"{path}: {_NO_BEGINNING}")
-    return events
-
-
-def _parse(line: bytes) -> tuple[str, Any]:
-    """Return a line as text and parsed; an unpaired surrogate, which UTF-8 cannot encode, is replaced by `?`."""
-    text = line.decode()
-    if "\\ud" in text.lower():
-        text = json.dumps(json.loads(text), ensure_ascii=False).encode(errors="replace").decode()
-    return text, json.loads(text)
-
-
-def _begins(path: Path, event: Any) -> None:  # noqa: ANN401 - not validated yet
-    """Verify the first event and its format version, before events of a newer format are read. Raises `BadRun`."""
-    if not isinstance(event, dict) or event.get("event") != "run.started":
-        raise BadRun(f"{path}: {_NO_BEGINNING}")
-    if isinstance(event.get("format"), int) and event["format"] > FORMAT:
-        raise BadRun(f"{path}: format {event['format']} is newer than this lbproof reads ({FORMAT}): update lbproof")
-
-
-_FINITE = ConfigDict(allow_inf_nan=False)
-
-
-class _Frame(BaseModel):
-    """Fields of an exchange's frame that reports require."""
-
-    model_config = _FINITE
-
-    t: float
-    op: str
-    sender_mac: str
-    sender_ip: str
-    target_ip: str
-    node: str
-
-
-_CLOSER: dict[tuple[str, str], Any] = {
-    ("run.started", "format"): Annotated[int, Field(ge=1)],
-    ("check.finished", "verdict"): Verdict,
-    ("exchange", "frames"): list[_Frame],
-}
-"""Fields with stricter types than in `lbproof.spec.events`."""
-
-
-@cache
-def _form(name: str) -> type[BaseModel]:
-    """Return the pydantic model of an event; unknown fields and unknown values of closed lists are accepted."""
-    fields: dict[str, Any] = {"t": (float, ...), "at": (str, ...)}
-    for field_name, hint in get_type_hints(NAMES[name], include_extras=True).items():
-        optional = get_origin(hint) is NotRequired
-        plain = get_args(hint)[0] if optional else hint
-        kind = _CLOSER.get((name, field_name), str if get_origin(plain) is Literal else plain)
-        fields[field_name] = (kind, None) if optional else (kind, ...)
-    return create_model(name, __config__=_FINITE, **fields)
-
-
-def _checked(text: str, event: Any) -> Event:  # noqa: ANN401 - not validated yet
-    """Validate an event and return it. Raises `BadRun`."""
-    if not isinstance(event, dict) or not isinstance(event.get("event"), str) or event["event"] not in NAMES:
-        raise BadRun(f"no event of a run: {text[:80]}")
-    try:
-        _form(event["event"]).model_validate_json(text, strict=True)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise BadRun(f"{event['event']}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
-    return event
 
 
 def of_events(events: list[Event]) -> Run:
@@ -355,21 +269,24 @@ def of_events(events: list[Event]) -> Run:
     for name in started["selected"]:
         cases[name] = Case(id=name, verdict=Verdict.ERROR, reason=f"{NOT_REACHED}the run was killed")
     for event in events:
-        if event["event"] == "check.started" and event["case"] in cases:
-            cases[event["case"]].began = True
-        if event["event"] == "check.finished":
-            _judge(cases.setdefault(event["case"], Case(id=event["case"], verdict=Verdict.ERROR)), event)
-        elif event["event"] in _OF_A_CASE and event.get("case") in cases:
-            getattr(cases[event["case"]], _OF_A_CASE[event["event"]]).append(event)
+        _tell(cases, event)
     for name, case in cases.items():
         try:
             case.sentence = sentence(name, started["spec"])
         except KeyError:
             raise BadRun(f"{name} is not in specification {started['spec']}") from None
+    try:
+        seen = standing.by_requirement(events)
+    except standing.UnknownPromise as error:
+        raise BadRun(str(error)) from None
     results = [
-        Result(requirement=r.worded(started["spec"]), cases=tuple(cases[i] for i in r.case_ids if i in cases))
+        Result(
+            requirement=r.worded(started["spec"]),
+            cases=tuple(cases[i] for i in r.case_ids if i in cases),
+            standing=tuple(seen.get(r.id, ())),
+        )
         for r in REQUIREMENTS.values()
-        if any(i in cases for i in r.case_ids)
+        if r.id in seen or any(i in cases for i in r.case_ids)
     ]
     return Run(
         started=started,
@@ -380,8 +297,19 @@ def of_events(events: list[Event]) -> Run:
         until=max(e["t"] for e in events),
         finished=finished,
         clocks={e["vantage"]: e for e in events if e["event"] == "probe"},
+        witnesses=standing.witnesses(events),
         lab_waits=[e for e in events if e["event"] == "waited" and e["case"] is None],
     )
+
+
+def _tell(cases: dict[str, Case], event: Event) -> None:
+    """Add what an event says of a case."""
+    if event["event"] == "check.started" and event["case"] in cases:
+        cases[event["case"]].began = True
+    if event["event"] == "check.finished":
+        _judge(cases.setdefault(event["case"], Case(id=event["case"], verdict=Verdict.ERROR)), event)
+    elif event["event"] in _OF_A_CASE and event.get("case") in cases:
+        getattr(cases[event["case"]], _OF_A_CASE[event["event"]]).append(event)
 
 
 def _judge(case: Case, event: Event) -> None:

@@ -45,6 +45,8 @@ class _Order:
     """Case whose check runs → event of its start."""
     told: dict[str, list[model.Event]] = field(default_factory=dict)
     """Case → its other events since the last verdict on it."""
+    ran: dict[str, model.Event] = field(default_factory=dict)
+    """Case whose check has ended → event of its start."""
     stages: dict[str, float] = field(default_factory=dict)
     """Stage of the run → moment of its begin."""
     judged: dict[str, str] = field(default_factory=dict)
@@ -60,6 +62,8 @@ class _Order:
                 self.began[event["case"]] = event
             case "check.finished":
                 yield from self._verdict(event)
+            case "standing" if event["during"]:
+                yield from self._during(event)
             case "stage" if event["phase"] == "begin":
                 self.stages[event["name"]] = event["t"]
             case "stage":
@@ -68,6 +72,12 @@ class _Order:
                 if event["case"] not in self.began:
                     yield f"{name} of {event['case']}, whose check does not run"
                 self.told.setdefault(event["case"], []).append(event)
+
+    def _during(self, event: model.Event) -> Iterator[str]:
+        """Validate that the case that a violation is attributed to ran at that moment."""
+        name, began = event["during"], self.began.get(event["during"]) or self.ran.get(event["during"])
+        if began is None or not began["t"] - _APART <= event["begin"] <= event["t"] + _APART:
+            yield f"standing: {event['promise']} at {event['begin']:g} s, but {name} did not run then"
 
     def _stage(self, event: model.Event) -> Iterator[str]:
         """Validate the end of a stage."""
@@ -81,6 +91,8 @@ class _Order:
         name, verdict = event["case"], event["verdict"]
         began, told, judged = self.began.pop(name, None), self.told.pop(name, []), self.judged.get(name)
         self.judged[name] = verdict
+        if began is not None:
+            self.ran[name] = began
         if judged is not None and began is None:
             yield f"{name} is {verdict}, was {judged}, but no check of it started in between"
         elif judged == Verdict.FAILED and verdict == Verdict.PASSED and not event.get("flaky"):

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from lbproof.report import replay
+from lbproof.report import replay, standing
 from lbproof.report.failure_groups import group_failures
 from lbproof.spec import NOT_REACHED, Conclusion, Level, Verdict
 from lbproof.spec.requirements import sentence
@@ -75,6 +75,11 @@ class LiveTerminal:
             )
         elif kind == "stage":
             self._stage(event)
+        elif kind == "witness":
+            for name, why in standing.not_watched({event["witness"]: event}):
+                self._line(f"{event['t']:7.1f} s  {plain(name)}: {plain(why)}")
+        elif kind == "standing":
+            self._standing(event)
         elif kind == "check.finished" and event["node"]:
             self._done += 1
             self._verdict(event)
@@ -100,6 +105,12 @@ class LiveTerminal:
             for label, text in story(event.get("reason", ""), event.get("expected", ""), event.get("observed", "")):
                 self._indented(label, text)
 
+    def _standing(self, event: dict[str, Any]) -> None:
+        mark = self._paint(f"{GLYPHS[Verdict.FAILED]} {Verdict.FAILED:10}", Verdict.FAILED)
+        between = " " * (len(str(self._all)) + 4)
+        self._line(f"{event['begin']:7.1f} s  {between}  {mark} {event['requirement']:11} at any time")
+        self._indented("reason", standing.reason(event))
+
     def _indented(self, label: str, text: str) -> None:
         lines = textwrap.wrap(plain(text), max(30, self.width - 30), max_lines=_MOST_LINES, placeholder=" …")
         for number, line in enumerate(lines):
@@ -120,7 +131,7 @@ def story(reason: str, expected: str, observed: str) -> list[tuple[str, str]]:
 
 def summary(run: Run, width: int = 100) -> list[str]:
     """Return the closing lines: areas, cases that did not pass, slow waits with their budgets, the conclusion."""
-    lines = ["", *_areas(run), *_not_passed(run, width)]
+    lines = ["", *_areas(run), *_not_passed(run, width), *_at_any_time(run, width)]
     tight = [wait for wait in run.waits() if wait.longest > wait.within / 2]
     if tight:
         lines += ["", "  slow against their budgets:"]
@@ -181,6 +192,18 @@ def _not_passed(run: Run, width: int) -> list[str]:
         text = f"{len(unreached)} cases, from {unreached[0].id} on: {plain(unreached[0].reason)}"
         lines.append(f"    {GLYPHS[Verdict.ERROR]} " + _short(text, width - 6))
     return lines
+
+
+def _at_any_time(run: Run, width: int) -> list[str]:
+    """Return the lines on what standing witnesses saw, and on those that did not watch."""
+    lines = []
+    for event in run.standing:
+        head = f"    {GLYPHS[Verdict.FAILED]} {event['requirement']:11} "
+        told = textwrap.wrap(plain(standing.reason(event)), max(30, width - len(head)), max_lines=3, placeholder=" …")
+        lines += [(head if number == 0 else f"{'':{len(head)}}") + line for number, line in enumerate(told)]
+    for name, why in standing.not_watched(run.witnesses):
+        lines.append("    " + _short(f"{name}: {why}", width - 4))
+    return ["", "  at any time:", *lines] if lines else []
 
 
 def _case(case: Case, width: int) -> list[str]:

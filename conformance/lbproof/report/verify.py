@@ -135,6 +135,10 @@ def _beside(run_folder: Path, told: jsonreport.Report) -> list[str]:
 
 def _cases(told: jsonreport.Report, again: jsonreport.Report) -> Iterator[str]:
     there = {case.id: case for row in told.requirements for case in row.cases}
+    standing = {row.id: row.standing for row in told.requirements}
+    for row in again.requirements:
+        if standing.get(row.id, []) != row.standing:
+            yield f"report.json: what standing witnesses saw of {row.id} differs from {model.EVENTS}"
     for judged in (case for row in again.requirements for case in row.cases):
         case = there.pop(judged.id, None)
         if case is None or case.verdict is not judged.verdict:

@@ -13,6 +13,7 @@ from lbproof.context import RunContext, manifests
 from lbproof.lab import provide, registry
 from lbproof.lab.base import LabError
 from lbproof.lab.provider import LabRequest
+from lbproof.standing.witnesses import StandingWitnesses
 from lbproof.witnesses.kube import Kube
 from lbproof.witnesses.wait import Waiter
 
@@ -42,6 +43,8 @@ class RunLab:
         """Name and version of the implementation that was installed before."""
         self._context: RunContext | None = None
         self._seed = options.seed or secrets.randbelow(_SEEDS) + 1
+        self.standing: StandingWitnesses | None = None
+        """Standing witnesses, if they were started."""
 
     @property
     def context(self) -> RunContext:
@@ -119,6 +122,11 @@ class RunLab:
         for start in begins:
             start(self._context)
 
+    def watch(self, judged: Callable[[str], bool]) -> None:
+        """Start the standing witnesses. `judged`: whether a requirement is judged in this run, by its ID."""
+        self.standing = StandingWitnesses(self.context, judged)
+        self.standing.start()
+
     @staticmethod
     def _restart(context: RunContext, progress: Callable[[str], None]) -> None:
         """Replace the pods of an implementation that was installed before, which may run an older program."""
@@ -126,9 +134,14 @@ class RunLab:
             progress(f"{context.adapter.name}: starting {workload.kind} {workload.name} anew")
             context.workloads.replace(workload)
 
-    def take_down(self) -> None:
-        """Remove the run's objects from the lab, or the lab itself when the run booted it."""
+    def take_down(self, *, looks_again: bool = False) -> None:
+        """Remove the run's objects from the lab, or the lab itself when the run booted it.
+
+        `looks_again`: the run has come to its end, and the standing witnesses look again before.
+        """
         try:
+            if self.standing:
+                self.standing.end(looks_again=looks_again)
             if self._context and self._stays:
                 self._context.close()
         finally:

@@ -20,7 +20,7 @@ import pytest
 from lbproof.run.flags import all_flags, key_of, providers
 from lbproof.run.options import Options, read
 from lbproof.run.schedule import Check, labs_that_pay
-from lbproof.spec import BadOption, Exit, UnknownName
+from lbproof.spec import BadOption, Exit, UnknownName, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Container, Generator, Iterator
@@ -242,6 +242,9 @@ def pytest_sessionfinish(session: pytest.Session) -> Generator[None, object, obj
         run = session.config.stash.get(SESSION, None)
         if run is not None and not session.config.option.collectonly:
             run.close()
+            broken = run.exit is Exit.NOT_CONFORMANT and any(v is Verdict.FAILED for _, v in run.verdicts.standing)
+            if session.exitstatus == pytest.ExitCode.OK and broken:
+                session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 @pytest.hookimpl(wrapper=True)
@@ -251,11 +254,15 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
     if run is None or case is None:
         return (yield)
     run.verdicts.begin(case, item.nodeid)
+    if run.lab.standing:
+        run.lab.standing.begin(case)
     try:
         result = yield
     except BaseException:
         run.verdicts.cut_short(case, item.nodeid)
         raise
+    if run.lab.standing:
+        run.lab.standing.judge()
     run.verdicts.finish(case, item.nodeid)
     return result
 

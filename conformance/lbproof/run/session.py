@@ -29,6 +29,8 @@ from lbproof.run.lab import RunLab
 from lbproof.run.verdicts import VerdictRecorder
 from lbproof.spec import (
     BUDGETS,
+    PROFILES,
+    REQUIREMENTS,
     SPEC_VERSION,
     BadOption,
     Conclusion,
@@ -37,6 +39,7 @@ from lbproof.spec import (
     Verdict,
     claims,
     conclude,
+    lacking,
     scope_of,
 )
 from lbproof.spec.events import FORMAT
@@ -198,8 +201,20 @@ class Session:
         return self.lab.boot(self._progress)
 
     def install(self, begins: Iterable[Callable[[RunContext], None]]) -> None:
-        """Install the implementation in the lab of this process and start the background activities."""
+        """Install the implementation in the lab of this process, start background activities and standing witnesses."""
         self.lab.install(self.journal, self._budgets, begins, self._progress)
+        self.lab.watch(self.judges)
+
+    def judges(self, requirement: str) -> bool:
+        """Return whether a requirement is judged: claimed, in the profile, and not skipped by the operator."""
+        wanted = REQUIREMENTS[requirement]
+        skipped = [case for case in wanted.case_ids if self.not_run.get(case, "").startswith("skipped")]
+        features = PROFILES[self.options.profile].features
+        return not (
+            lacking(wanted.needs, self.claimed)
+            or lacking(wanted.needs, features)
+            or len(skipped) == len(wanted.case_ids)
+        )
 
     def _progress(self, line: str) -> None:
         self.journal.write("stage", name="progress", phase="begin", note=line)
@@ -232,7 +247,7 @@ class Session:
                 if self.workers:
                     self.workers.close()
                 else:
-                    self.lab.take_down()
+                    self.lab.take_down(looks_again=error is None)
         finally:
             self._conclude(error)
 
@@ -251,7 +266,10 @@ class Session:
             {case: verdict for case, verdict in self.verdicts.reached.items() if verdict is not Verdict.SKIPPED},
         )
         conclusion = conclude(
-            ((of_case(case).level, verdict) for case, verdict in self.verdicts.verdicts.items()),
+            [
+                *((of_case(case).level, verdict) for case, verdict in self.verdicts.verdicts.items()),
+                *self.verdicts.standing,
+            ],
             whole=scope.whole,
             not_claimed=scope.not_claimed,
         )

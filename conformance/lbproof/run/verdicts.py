@@ -14,7 +14,7 @@ from lbproof.context import CannotShow
 from lbproof.files import of_environment
 from lbproof.run import evidence
 from lbproof.run.failures import first_line
-from lbproof.spec import BUDGETS, NOT_REACHED, Exit, Verdict, worst
+from lbproof.spec import BUDGETS, NOT_REACHED, REQUIREMENTS, Exit, Level, Verdict, worst
 from lbproof.witnesses.wait import Violation, WaitFailed
 
 if TYPE_CHECKING:
@@ -32,12 +32,22 @@ class VerdictRecorder:
     def __init__(self, journal: Journal, directory: Path) -> None:
         """Write events to `journal` and evidence below `directory`, the folder of the run."""
         self.verdicts: dict[str, Verdict] = {}
+        self.standing: list[tuple[Level, Verdict]] = []
+        """Level and verdict of what standing witnesses saw: a violation, or an error of a broken one."""
+        journal.listeners.append(self._adopt)
         self._journal, self._directory = journal, directory
         self._details: dict[str, Any] = {}
         self._began: dict[str, float] = {}
         """Case → start of its check (`time.monotonic()`)."""
         self._called = False
         self._unreached: set[str] = set()
+
+    def _adopt(self, event: dict[str, Any]) -> None:
+        """Keep the verdicts of standing witnesses, in this process or in a worker."""
+        if event["event"] == "standing":
+            self.standing.append((REQUIREMENTS[event["requirement"]].level, Verdict.FAILED))
+        elif event["event"] == "witness" and event["state"] == "broken":
+            self.standing.append((Level.MUST, Verdict.ERROR))
 
     @property
     def reached(self) -> dict[str, Verdict]:

@@ -127,7 +127,7 @@ class WorkerProcess:
 
     def _close(self) -> None:
         self._pytest._setupstate.teardown_exact(None)  # noqa: SLF001 - a unit may have been cut short by `-x`
-        self._session.lab.take_down()
+        self._session.lab.take_down(looks_again=self._session.stopped_by is None)
 
 
 def _detach(config: pytest.Config) -> None:

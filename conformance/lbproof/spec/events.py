@@ -151,6 +151,38 @@ class Evidence(TypedDict):
     """Relative to the run's folder, with forward slashes."""
 
 
+class WitnessEvent(TypedDict):
+    """`witness`: the state of a standing witness has changed; each lab has one of each kind.
+
+    A broken one is an error of the run, which is then inconclusive unless it is not conformant.
+    """
+
+    witness: Literal["services", "segment"]
+    state: Literal["watching", "unavailable", "broken"]
+    """`unavailable`: the lab has no place for it."""
+    why: NotRequired[str]
+    """Why it does not watch (any more)."""
+
+
+class StandingEvent(TypedDict):
+    """`standing`: a standing promise (`lbproof.spec.promises`) was violated.
+
+    The requirement is failed, whatever the verdicts on its cases are.
+    """
+
+    promise: str
+    requirement: str
+    during: str
+    """Case that ran meanwhile in this lab; empty between two cases and at the end of the run."""
+    what: str
+    """What was observed, in one line."""
+    begin: float
+    end: float
+    """First and last moment of the observation, as `t`."""
+    observed: list[dict[str, Json]]
+    """Versions of Services, or frames as in `exchange`, each with its moment `t`."""
+
+
 class CheckFinished(TypedDict):
     """`check.finished`: the verdict of one case. The last one of a case counts."""
 
@@ -193,6 +225,8 @@ NAMES = {
     "exchange": Exchange,
     "probe": ProbeStarted,
     "evidence": Evidence,
+    "witness": WitnessEvent,
+    "standing": StandingEvent,
     "check.finished": CheckFinished,
     "run.finished": RunFinished,
 }

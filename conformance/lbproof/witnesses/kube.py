@@ -18,6 +18,8 @@ from urllib.parse import urlencode
 import urllib3
 import yaml
 
+from lbproof.witnesses.writes import Writes
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
@@ -76,6 +78,8 @@ class Kube:
         self._configuration = configuration
         self._paths: dict[tuple[str, str], tuple[str, bool]] = {}
         self._lock = threading.Lock()
+        self.writes: Writes = Writes()
+        """Requests of this client that change something."""
 
     def _headers(self) -> dict[str, str]:
         """Return the headers of every request; renew an expired token by the kubeconfig's own method."""
@@ -121,10 +125,14 @@ class Kube:
         return response.status, response.data
 
     def _call(self, method: str, path: str, body: Body = None, content_type: str = "application/json") -> Object:
+        began = self.writes.begin(method, path) if method != "GET" else None
         status, data = self.request(method, path, body, content_type=content_type)
+        answer = cast("Object", json.loads(data)) if data and status < _CREATED else {}
+        if began is not None and status < HTTPStatus.INTERNAL_SERVER_ERROR:
+            self.writes.end(path, began, answer)
         if status >= _CREATED:
             raise _refusal(f"{method} {path}", status, data)
-        return cast("Object", json.loads(data)) if data else {}
+        return answer
 
     def get(self, path: str, **query: object) -> Object:
         """Read one object. Raises `ApiError`, 404 when there is none."""

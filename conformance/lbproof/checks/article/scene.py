@@ -11,6 +11,7 @@ from importlib.resources import files
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 
+from lbproof.adapters.base import AddressRange, PoolSpec
 from lbproof.context import Service
 from lbproof.context.undo import Undo
 from lbproof.witnesses import http
@@ -39,6 +40,8 @@ class Scene:
         self._undo = Undo()
         self._part_undo = Undo()
         self.part = ""
+        self._undo.later("note of the pool", lambda: run.acts.drop_pool(NAMESPACE))
+        run.acts.add_pool(PoolSpec(name=NAMESPACE, blocks=(AddressRange(POOL[0], POOL[-1]),)))
         self._apply("nginx.yaml", self._undo)
         self._apply("pool.yaml", self._undo)
         run.ready(NAMESPACE, "nginx")

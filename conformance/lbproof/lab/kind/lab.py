@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 import yaml
 
 from lbproof.lab import registry
-from lbproof.lab.base import Capability, Image, LabError, Node, Role, Topology, silent
+from lbproof.lab.base import Capability, Image, LabError, Node, Ports, Role, Topology, silent
 from lbproof.lab.common import api_proxy
 from lbproof.lab.common.commands import killed_with_parent, output
 from lbproof.lab.common.conditions import is_ready
@@ -318,6 +318,10 @@ class KindLab(Injection, Places):
         if name not in {node.name for node in self.nodes}:
             raise KeyError(name)
         return self._machines.get(name).vantage(f"node {name}", self.probes)
+
+    def ports(self) -> Ports:
+        """Raise `LabError`: the bridge is the engine's."""
+        raise LabError(f"lab {self.name} has no ports of its segment to watch")
 
     def pod(self, namespace: str, name: str) -> NamespaceVantage:
         """Return a running pod. Raises `LabError` when it does not run."""

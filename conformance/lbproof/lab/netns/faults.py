@@ -156,7 +156,7 @@ class Faults:
         machine = self._machine(node)
         number = self._spare()
         interface = f"eth{len(machine.ports)}"
-        port = f"n{number}-{node}"
+        port = plan.added_port(node, number)
         machine.nics.append(port)
         moments = _timed(lambda: network.second_nic(machine.place, interface, port, number))
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Self
 
 from lbproof.lab import registry
-from lbproof.lab.base import Capability, LabError, Node, Topology, silent
+from lbproof.lab.base import Capability, LabError, Node, Ports, Topology, silent
 from lbproof.lab.common import api_proxy, environment
 from lbproof.lab.common.commands import output
 from lbproof.lab.common.image_names import matches
@@ -37,6 +37,7 @@ _CAPABILITIES = FAULTS.keys() | {
     Capability.NODE_VANTAGE,
     Capability.POD_VANTAGE,
     Capability.CAPTURE,
+    Capability.PORTS,
     Capability.POD_PROCESSES,
 }
 
@@ -233,6 +234,21 @@ class NetnsLab(Places):
         """Return a node. Raises `KeyError` for an unknown name."""
         node = {node.name: node for node in self.nodes}[name]
         return self._vantage(f"node {name}", name, node.addresses, node.mac)
+
+    def ports(self) -> Ports:
+        """Return the ports of the bridge, which is in the supervisor's own namespace."""
+        root = self._process
+        vantage = NamespaceVantage(
+            name="ports of the segment",
+            addresses=plan.LAN.hosts(plan.BRIDGE, self.topology.families),
+            mac=plan.mac_of(plan.LAN.ipv4_host(plan.BRIDGE)),
+            netns=f"{root}/ns/net",
+            pidns=f"{root}/ns/pid",
+            interface="lan",
+            probes=self.probes,
+        )
+        own = ("lan", "lan2", "lo", "mgmt", "v-client", "v-client2", "v-router")
+        return Ports(vantage=vantage, nodes=plan.ports(self.topology), own=own)
 
     def pod(self, namespace: str, name: str) -> NamespaceVantage:
         """Return a running pod. Raises `LabError` when it does not run."""

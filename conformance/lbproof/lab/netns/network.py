@@ -64,13 +64,13 @@ def link_up(name: str, up: bool) -> None:
 def segment(topology: Topology) -> None:
     """The bridge, the outside client, the router and the far client behind it."""
     families = topology.families
-    ip(["link set lo up", *_bridge("lan")])
+    ip(["link set lo up", *_bridge("lan", plan.LAN)])
     sysctl({f"net/bridge/bridge-nf-call-{table}": 0 for table in ("iptables", "ip6tables", "arptables")})
     sysctl({"net/ipv6/conf/all/disable_ipv6": 1})  # the bridge and its ports are no hosts
     _host("router", plan.LAN, plan.ROUTER, families)
     _host("client", plan.LAN, plan.CLIENT, families, router=plan.ROUTER)
     if topology.second_segment:
-        ip(_bridge("lan2"))
+        ip(_bridge("lan2", plan.SECOND))
         _host("client2", plan.SECOND, plan.CLIENT, families, bridge="lan2")
     ip(["netns add far"])
     ip([f"link add far type veth peer name eth0 address {_mac(plan.BEHIND, plan.FAR)} netns far"], "router")
@@ -90,8 +90,13 @@ def segment(topology: Topology) -> None:
         _route_between(plan.places(topology))
 
 
-def _bridge(name: str) -> list[str]:
-    return [f"link add {name} type bridge stp_state 0 forward_delay 0 mcast_snooping 0", f"link set {name} up"]
+def _bridge(name: str, lan: Network) -> list[str]:
+    """Return the commands for a bridge, whose hardware address would otherwise change with its ports."""
+    mac = _mac(lan, plan.BRIDGE)
+    return [
+        f"link add {name} address {mac} type bridge stp_state 0 forward_delay 0 mcast_snooping 0",
+        f"link set {name} up",
+    ]
 
 
 def _route_between(places: Sequence[Place]) -> None:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 LAN = Network(ipv4=IPv4Network("192.168.172.0/24"), ipv6=IPv6Network("fd00:192:168:172::/64"))
 ROUTER, CLIENT, CONTROL_PLANE = 1, 50, 141
 """Numbers of hosts on the segment."""
+BRIDGE = 254
+"""Number of the segment's bridge, which has no address: what is sent from there is sent from this one."""
 SECOND = Network(ipv4=IPv4Network("192.168.173.0/24"), ipv6=IPv6Network("fd00:192:168:173::/64"))
 """Second segment, if the topology has one; a host has the same number there."""
 OTHER = Network(ipv4=IPv4Network("192.168.174.0/24"), ipv6=IPv6Network("fd00:192:168:174::/64"))
@@ -36,7 +38,7 @@ SUPERVISOR_SIDE, API_SIDE = IPv4Address("10.254.0.1"), IPv4Address("10.254.0.2")
 AUDIT_LOG = "audit.log"
 """The API server's audit log, among the lab's logs."""
 
-_WORKER_HOSTS = (*range(151, 160), *range(2, 50), *range(51, 141), *range(142, 151), *range(240, 255))
+_WORKER_HOSTS = (*range(151, 160), *range(2, 50), *range(51, 141), *range(142, 151), *range(240, 254))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +93,18 @@ class Place:
     def pod_mac(self, number: int) -> str:
         """Return the hardware address of a pod."""
         return mac_of(self.pods.ipv4_host(number))
+
+
+def ports(topology: Topology) -> dict[str, str]:
+    """Return the ports of the first segment's bridge that nodes have or may be given, each with its node."""
+    nodes = places(topology)
+    added = {added_port(place.node.name, number): place.node.name for place in nodes for number in SPARE}
+    return added | {place.port: place.node.name for place in nodes}
+
+
+def added_port(node: str, number: int) -> str:
+    """Return the port of an interface that is added to a node, by the number of the interface."""
+    return f"n{number}-{node}"
 
 
 def mac_of(address: IPv4Address) -> str:

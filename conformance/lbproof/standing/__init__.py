@@ -1,0 +1,1 @@
+"""Standing witnesses: what a run promises at any time is watched from its first check to its last, in each lab."""

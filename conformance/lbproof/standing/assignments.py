@@ -1,0 +1,84 @@
+"""When each address was assigned to which Service, from the versions that a watch delivers. Thread-safe."""
+
+from __future__ import annotations
+
+import math
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lbproof.standing.surroundings import ips
+
+if TYPE_CHECKING:
+    from lbproof.adapters.base import Object
+    from lbproof.standing.surroundings import Surroundings
+
+
+@dataclass(slots=True)
+class Assignment:
+    """Time in which the status of a Service has an address; moments are of `time.monotonic()`."""
+
+    address: str
+    service: Object
+    """Last version that has the address."""
+    began: float
+    ended: float = math.inf
+
+
+class Assignments:
+    """All assignments of a run, by address."""
+
+    def __init__(self, surroundings: Surroundings) -> None:
+        """Nothing is assigned."""
+        self._around = surroundings
+        self._lock = threading.Lock()
+        self._of: dict[str, list[Assignment]] = {}
+        self.foreign: set[str] = set()
+        """Addresses that the status of a Service of another class has had."""
+
+    def version(self, t: float, kind: str, service: Object) -> None:
+        """Take a version of a Service that arrived at a moment."""
+        shown = set(ips(service)) if kind != "DELETED" else set()
+        with self._lock:
+            if self._around.is_foreign(service):
+                self.foreign |= shown
+            else:
+                self._note(t, service, shown)
+
+    def _note(self, t: float, service: Object, shown: set[str]) -> None:
+        uid = service["metadata"]["uid"]
+        for rows in self._of.values():
+            last = rows[-1]
+            if last.service["metadata"]["uid"] == uid and last.ended == math.inf:
+                if last.address in shown:
+                    last.service = service
+                    shown.discard(last.address)
+                else:
+                    last.ended = t
+        for address in shown:
+            self._of.setdefault(address, []).append(Assignment(address, service, t))
+
+    def at(self, address: str, since: float, until: float) -> list[Assignment]:
+        """Return the assignments of an address that lasted at some moment of a time, oldest first."""
+        with self._lock:
+            return [one for one in self._of.get(address, ()) if one.began <= until and one.ended >= since]
+
+    def last_before(self, address: str, t: float) -> Assignment | None:
+        """Return the last assignment of an address that began before a moment."""
+        with self._lock:
+            return next((one for one in reversed(self._of.get(address, ())) if one.began <= t), None)
+
+    def present(self) -> list[Assignment]:
+        """Return what is assigned now."""
+        with self._lock:
+            return [rows[-1] for rows in self._of.values() if rows[-1].ended == math.inf]
+
+    def released(self, since: float) -> list[str]:
+        """Return the addresses that were released after a moment, and are assigned to nobody now."""
+        with self._lock:
+            return [address for address, rows in self._of.items() if since <= rows[-1].ended < math.inf]
+
+    def knows(self, address: str) -> bool:
+        """Return whether an address has ever been in the status of a Service."""
+        with self._lock:
+            return address in self._of or address in self.foreign

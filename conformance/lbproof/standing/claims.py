@@ -1,0 +1,145 @@
+"""Judge of the standing promises on the wire: reads who claims which address, in the order of arrival.
+
+It decides without a clock or a probe. A claim is an ARP or NDP message that says where an address is.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lbproof.adapters.base import WorkloadRole
+from lbproof.context.acts import ActKind
+from lbproof.spec import BUDGETS
+from lbproof.standing.finding import Finding
+from lbproof.witnesses import neighbour
+from lbproof.witnesses.writes import paths_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from lbproof.spec.promises import Row
+    from lbproof.standing.assignments import Assignment, Assignments
+    from lbproof.standing.surroundings import Surroundings
+    from lbproof.witnesses.neighbour import Message
+
+RETURNS = 1.0
+"""Seconds in which a node that claims an address again after another one is a second answerer, and not a move back."""
+EARLY = 10.0
+"""Seconds that an address may be claimed before the watch delivers the status that assigns it. On a busy machine, a
+Service of fifty that are created at once is answered for long before the suite has read its status."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Message that entered at a node's port."""
+
+    message: Message
+    node: str
+
+    @property
+    def row(self) -> Row:
+        """Return it as an observation."""
+        return neighbour.row(self.message) | {"t": self.message.t, "node": self.node}
+
+
+class ClaimJudge:
+    """Judges each claim once what was assigned at its moment is known."""
+
+    def __init__(
+        self,
+        surroundings: Surroundings,
+        assignments: Assignments,
+        *,
+        macs: Mapping[str, str],
+        budget: Callable[[str], float],
+    ) -> None:
+        """`macs`: hardware address → node; `budget`: the budgets in force, by name, in seconds."""
+        self._around, self._assignments, self._macs, self._budget = surroundings, assignments, macs, budget
+        self._recent: dict[str, deque[Claim]] = {}
+        """Address → claims of the last `RETURNS` seconds."""
+
+    def claim(self, claim: Claim) -> Iterator[Finding]:
+        """Judge the next claim."""
+        address, t = str(claim.message.sender_ip), claim.message.t
+        yield from self._own_mac(address, claim)
+        assigned = self._assignments.at(address, t - self._budget("silent"), t + EARLY)
+        if not assigned:
+            yield from self._unassigned(address, claim)
+            return
+        recent = self._recent.setdefault(address, deque())
+        while recent and recent[0].message.t < t - RETURNS:
+            recent.popleft()
+        recent.append(claim)
+        yield from self._second(address, claim, list(recent), assigned)
+
+    def _own_mac(self, address: str, claim: Claim) -> Iterator[Finding]:
+        message = claim.message
+        if message.sender_mac != message.ether_src:
+            what = f"{address} is said to be at {message.sender_mac} by a frame of {message.ether_src}"
+            yield _finding("own-mac", "L2-02", address, f"{what}, from {claim.node}", [claim])
+        elif self._macs.get(message.sender_mac, claim.node) != claim.node:
+            what = f"{address} is said to be at {message.sender_mac}, which is {self._macs[message.sender_mac]}'s"
+            yield _finding("own-mac", "L2-02", address, f"{what}, by {claim.node}", [claim])
+
+    def _unassigned(self, address: str, claim: Claim) -> Iterator[Finding]:
+        t = claim.message.t
+        last = self._assignments.last_before(address, t)
+        if last is None:
+            requirement = "CLASS-02" if address in self._assignments.foreign else "L2-04"
+            what = f"{claim.node} claims {address}, which is assigned to nobody"
+        elif self._missed_release(last, t):
+            return
+        else:
+            requirement = "RECL-03"
+            meta = last.service["metadata"]
+            name = f"{meta['namespace']}/{meta['name']}"
+            what = f"{claim.node} claims {address}, {t - last.ended:.1f} s after {name} no longer has it"
+        yield _finding("unassigned", requirement, address, what, [claim])
+
+    def _missed_release(self, last: Assignment, t: float) -> bool:
+        """Return whether a fault kept a node from learning in time that an address was released."""
+        acts = self._around.acts
+        late = BUDGETS["silent"].ceiling
+        faults = acts.between(last.ended - self._budget("silent"), t, ActKind.FAULT)
+        restarts = acts.between(last.ended - self._budget("silent"), t, ActKind.RESTART)
+        return any(act.ended is None or t <= act.ended + late for act in (*faults, *restarts))
+
+    def _second(self, address: str, claim: Claim, recent: list[Claim], assigned: list[Assignment]) -> Iterator[Finding]:
+        """Find another node that claims an address between two claims of this one."""
+        mine = [at for at, one in enumerate(recent[:-1]) if one.node == claim.node]
+        between = [one for one in recent[mine[0] : -1] if one.node != claim.node] if mine else []
+        if not between or self._is_moved(claim.message.t, assigned):
+            return
+        other = between[0].node
+        what = f"{address} is claimed by {claim.node} and by {other} at a time, though no check moved it"
+        self._recent[address] = deque([claim])
+        yield _finding("one-answerer", "L2-01", address, what, recent[mine[0] :])
+
+    def _is_moved(self, t: float, assigned: list[Assignment]) -> bool:
+        """Return whether something that a check did may move an address from one node to another about a moment."""
+        around, since = self._around, t - self._budget("one_answerer")
+        if len(assigned) > 1:  # the next Service may be announced by another node
+            return True
+        own, _ = paths_of(assigned[0].service)
+        return bool(
+            around.acts.between(since, t, ActKind.FAULT)
+            or around.acts.between(since, t, ActKind.EXCLUDE)
+            or around.acts.between(since, t, ActKind.CONFIGURE)
+            or around.acts.between(since, t, ActKind.RESTART, [WorkloadRole.ANNOUNCER])
+            or around.writes.between(own, since, t)
+            or around.writes.deleted_below("/apis/apps/v1/namespaces/", since, t)
+        )
+
+
+def _finding(promise: str, requirement: str, address: str, what: str, claims: list[Claim]) -> Finding:
+    return Finding(
+        promise=promise,
+        requirement=requirement,
+        subject=address,
+        what=what,
+        begin=claims[0].message.t,
+        end=claims[-1].message.t,
+        observed=[claim.row for claim in claims],
+    )

@@ -1,0 +1,139 @@
+"""Watch of a collection that lasts as long as a run: resumed by its version whenever the connection ends."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from lbproof.witnesses.kube import ApiError, ApiUnreachable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from lbproof.adapters.base import Object
+    from lbproof.witnesses.kube import Kube
+
+_LONGEST = 300.0
+"""Seconds after which a connection is replaced."""
+_AGAIN = 0.1
+"""Seconds until the next connection."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """Event of the watch."""
+
+    t: float
+    """Moment of its arrival (`time.monotonic()`)."""
+    kind: str
+    """ADDED, MODIFIED or DELETED."""
+    made: Object
+    resumed: bool = True
+    """False for an object of a new list, before which versions may be missing."""
+
+
+class ObjectWatch:
+    """Keeps every event of a collection until it is taken."""
+
+    def __init__(
+        self,
+        cluster: Kube,
+        path: str,
+        each: Callable[[float, str, Object], None] = lambda *_: None,
+        **query: object,
+    ) -> None:
+        """`each` is called with moment, kind and object of each event, in the thread of the watch.
+
+        `query`: further parameters of the requests, such as a selector.
+        """
+        self._each = each
+        self._cluster, self._path, self._query = cluster, path, query
+        self._arrived: deque[Arrived] = deque()
+        self._ending = threading.Event()
+        self._thread = threading.Thread(target=self._follow, name=f"standing watch of {path}", daemon=True)
+        self.gaps: list[float] = []
+        """Moments at which the collection was read anew, because versions before are missing."""
+        self.failure: Exception | None = None
+        """What ended the watch; None while it goes on."""
+
+    def __str__(self) -> str:
+        """`watch of /api/v1/services`."""
+        return f"watch of {self._path}"
+
+    def start(self) -> list[Object]:
+        """Read the collection, start to watch it, and return what it has. Raises as `Kube.list`."""
+        found, self._version = self._cluster.list_with_version(self._path, **self._query)
+        self._names = {_key(made): made for made in found}
+        self._thread.start()
+        return found
+
+    def stop(self) -> None:
+        """Ask the thread to end; it ends with the next event or the end of the connection."""
+        self._ending.set()
+
+    def take(self) -> list[Arrived]:
+        """Return the events since the last call, in order."""
+        found = []
+        while self._arrived:
+            found.append(self._arrived.popleft())
+        return found
+
+    def _follow(self) -> None:
+        try:
+            while not self._ending.is_set():
+                self._watch()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the judge is told
+            self.failure = error
+
+    def _watch(self) -> None:
+        """Watch until the connection ends; where the next one goes on, nothing is lost."""
+        try:
+            if not self._version:
+                self._list_anew()
+            query = {"allowWatchBookmarks": "true", **self._query}
+            for event in self._cluster.watch(self._path, self._version, _LONGEST, **query):
+                self._take(event["type"], event["object"])
+                if self._ending.is_set():
+                    return
+        except ApiUnreachable:
+            pass
+        except ApiError as error:
+            if error.status in {HTTPStatus.GONE, HTTPStatus.GATEWAY_TIMEOUT}:
+                self._version = ""
+            elif error.status < HTTPStatus.INTERNAL_SERVER_ERROR and error.status != HTTPStatus.TOO_MANY_REQUESTS:
+                raise
+        self._ending.wait(_AGAIN)
+
+    def _take(self, kind: str, made: Object) -> None:
+        self._version = made["metadata"]["resourceVersion"]
+        if kind == "BOOKMARK":
+            return
+        if kind == "DELETED":
+            self._names.pop(_key(made), None)
+        else:
+            self._names[_key(made)] = made
+        self._keep(Arrived(time.monotonic(), kind, made))
+
+    def _keep(self, arrived: Arrived) -> None:
+        self._each(arrived.t, arrived.kind, arrived.made)
+        self._arrived.append(arrived)
+
+    def _list_anew(self) -> None:
+        """Read the collection again when the version to resume from is too old."""
+        found, self._version = self._cluster.list_with_version(self._path, **self._query)
+        self.gaps.append(time.monotonic())
+        there = {_key(made): made for made in found}
+        gone = [(_key(made), made) for made in self._names.values() if _key(made) not in there]
+        for kind, objects in (("DELETED", [made for _, made in gone]), ("MODIFIED", found)):
+            for made in objects:
+                self._keep(Arrived(time.monotonic(), kind, made, resumed=False))
+        self._names = there
+
+
+def _key(made: Object) -> str:
+    uid: str = made["metadata"]["uid"]
+    return uid

@@ -1,0 +1,149 @@
+"""Standing witness of the segment: every ARP and NDP message with its port of entry, and questions that provoke them.
+
+It asks, from the switch, for each assigned address and for those that were released lately, and at the end of each case
+for all addresses that are free. The answers, like those to everybody's questions, are judged as claims.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from collections import deque
+from ipaddress import IPv4Address, ip_address
+from typing import TYPE_CHECKING, Any
+
+from lbproof.lab.base import Capability
+from lbproof.probe.protocol import bytes_of, text_of
+from lbproof.spec.families import Family
+from lbproof.standing.claims import EARLY, Claim, ClaimJudge
+from lbproof.witnesses import frames, ndp, neighbour
+from lbproof.witnesses.stream import ProbeError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from lbproof.context import RunContext
+    from lbproof.standing.assignments import Assignments
+    from lbproof.standing.finding import Finding
+    from lbproof.standing.surroundings import Surroundings
+    from lbproof.witnesses.neighbour import Message
+
+_EVERY = 0.2
+"""Seconds between two questions for an assigned address."""
+_SELDOM = 5
+"""Questions for an assigned address for each one for a released one."""
+_LATE = 1.0
+"""Seconds for the answers to the last questions: Linux' time until it asks again. All statuses are known by then."""
+_RELEASED = 60.0
+"""Seconds for which a released address is asked for."""
+_PACKET_TYPE, _OUTGOING = 0xFFFFF004, 4
+"""SKF_AD_OFF + SKF_AD_PKTTYPE of <linux/filter.h>; PACKET_OUTGOING of <linux/if_packet.h>."""
+FILTER = (
+    (0x20, 0, 0, _PACKET_TYPE),  # ld [packet type]
+    (0x15, 8, 0, _OUTGOING),
+    (0x28, 0, 0, 12),  # ldh [12]: the EtherType
+    (0x15, 5, 0, frames.ETHERTYPE_ARP),
+    (0x15, 0, 5, ndp.ETHERTYPE_IPV6),
+    (0x30, 0, 0, 20),  # ldb [20]: the next header
+    (0x15, 0, 3, 58),
+    (0x30, 0, 0, 54),  # ldb [54]: the ICMPv6 type
+    (0x15, 0, 1, 136),
+    (0x06, 0, 0, 0xFFFF),
+    (0x06, 0, 0, 0),
+)
+"""Classic BPF: ARP and neighbour advertisements that arrive."""
+
+
+class NoPorts(Exception):  # noqa: N818 - a limit of the lab
+    """The lab has no ports to watch."""
+
+
+class SegmentWitness:
+    """Watches and judges the first segment of one lab."""
+
+    def __init__(self, run: RunContext, surroundings: Surroundings, assignments: Assignments) -> None:
+        """Watch nothing yet."""
+        self._run, self._assignments = run, assignments
+        self._free = {str(address) for address in run.lab.segment.free}
+        macs = {node.mac: node.name for node in run.lab.nodes}
+        self._judge = ClaimJudge(surroundings, assignments, macs=macs, budget=run.wait.budget)
+        self._claims: deque[Claim] = deque()
+        self._ending = threading.Event()
+        self._thread = threading.Thread(target=self._ask, name="standing questions", daemon=True)
+        self._failure: Exception | None = None
+
+    def start(self) -> None:
+        """Start to watch and to ask. Raises `NoPorts` and `ProbeError`."""
+        if not self._run.lab.can(Capability.PORTS):
+            raise NoPorts("this lab has no ports at which frames enter the segment")
+        self._ports = self._run.lab.ports()
+        self._probe = self._ports.vantage.start_probe()
+        self._stream = self._probe.request(
+            "ports",
+            each=self._keep,
+            interface=self._ports.vantage.interface,
+            filter=FILTER,
+            ignored=self._ports.own,
+        )
+        self._stream.wait_ready()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End."""
+        self._ending.set()
+        self._probe.close()
+
+    def _keep(self, record: list[Any]) -> None:
+        """Keep a frame that a node sent, if it claims an address that the run uses."""
+        if record[0] != "frame" or record[2] not in self._ports.nodes:
+            return
+        _, t, port, data = record
+        frame = bytes_of(data)
+        family = Family.IPV4 if frame[12:14] == b"\x08\x06" else Family.IPV6
+        message = neighbour.decode(family, frame, self._probe.clock.local(t))
+        if message and self._is_used(message):
+            self._claims.append(Claim(message, self._ports.nodes[port]))
+
+    def _is_used(self, message: Message) -> bool:
+        address = str(message.sender_ip)
+        return address in self._free or self._assignments.knows(address)
+
+    def _ask(self) -> None:
+        """Ask for assigned and lately released addresses until the end."""
+        try:
+            for turn in itertools.count():
+                if self._ending.wait(_EVERY):
+                    return
+                released = [] if turn % _SELDOM else self._assignments.released(time.monotonic() - _RELEASED)
+                self._send([*(one.address for one in self._assignments.present()), *released])
+        except Exception as error:  # noqa: BLE001 - whatever it is, the judge is told
+            if not self._ending.is_set():
+                self._failure = error
+
+    def _send(self, addresses: Iterable[str]) -> None:
+        vantage = self._ports.vantage
+        own = vantage.address_for(Family.IPV4)
+        asked = [found for one in addresses if isinstance(found := ip_address(one), IPv4Address)]
+        send = [text_of(frames.encode(frames.request(mac=vantage.mac, address=own, target=one))) for one in asked]
+        if send:
+            self._stream.tell({"send": send})
+
+    def judge(self) -> Iterator[Finding]:
+        """Judge the claims of which all is known. Raises `ProbeError` when something may be missing."""
+        if Family.IPV4 in self._ports.vantage.families:
+            self._send(self._free)
+        yield from self._until(time.monotonic() - EARLY)
+
+    def _until(self, moment: float) -> Iterator[Finding]:
+        self._stream.exchange()
+        while self._claims and self._claims[0].message.t <= moment:
+            yield from self._judge.claim(self._claims.popleft())
+        if self._failure is not None:
+            raise ProbeError(f"questions of the standing witness: {self._failure}") from self._failure
+
+    def finish(self) -> Iterator[Finding]:
+        """Ask once more for everything that is free, and judge everything."""
+        yield from self.judge()
+        self._ending.wait(_LATE)
+        yield from self._until(time.monotonic())
