@@ -224,10 +224,14 @@ JSON = st.recursive(
 
 @given(JSON, st.sampled_from((None, 2)), st.lists(st.tuples(st.integers(0), st.sampled_from('{}[],:"1a ')), max_size=2))
 def test_large_json_is_read_and_refused_as_small(value: object, indent: int | None, changes: list[Any]) -> None:
-    """What is parsed in steps is what is parsed in one go, and malformed JSON is refused by both."""
-    text = json.dumps(value, indent=indent)
+    """What is parsed in steps is what is parsed in one go, and malformed JSON is refused by both.
+
+    As from an API server: an object in UTF-8, which has no surrogates.
+    """
+    text = json.dumps({"a": value}, indent=indent, ensure_ascii=False)
     for number, character in changes:
-        text = text[: number % len(text)] + character + text[number % len(text) + 1 :]
+        at = 1 + number % (len(text) - 1)
+        text = text[:at] + character + text[at + 1 :]
     try:
         known = json.loads(text, parse_float=Decimal)
     except ValueError:
