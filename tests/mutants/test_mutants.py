@@ -27,8 +27,12 @@ BUDGETS = {
     **dict.fromkeys(("address_assigned", "refusal_visible", "announced", "serves", "silent"), 3),
     **dict.fromkeys(("reclaimed", "pool_applied", "event_seen", "annotation_seen"), 3),
     **dict.fromkeys(("failover", "one_answerer"), 8),
+    **dict.fromkeys(("restarted", "workload_ready", "namespace_emptied"), 90),
 }
-"""Seconds, less than the defaults, for the reference with and without a fault: a mutant is waited for to the end."""
+"""Seconds for the reference with and without a fault: less than the defaults where a mutant is waited for to the end.
+
+More for what is not judged: several labs run at once.
+"""
 
 
 def judged(
@@ -66,7 +70,7 @@ class Runs:
     def __init__(self, mutants: Iterable[Mutant], folder: Path) -> None:
         """Start the runs, those with the most cases first."""
         mutants = sorted(mutants, key=lambda mutant: len(mutant.cases), reverse=True)
-        number = labs_that_pay(len(CAUGHT), NetnsProvider().capacity())
+        number = min(labs_that_pay(len(CAUGHT), NetnsProvider().capacity()), os.cpu_count() or 1)
         self._labs = Labs(number)
         self._pool = ThreadPoolExecutor(number)
         self._runs = {mutant.name: self._pool.submit(self._run, mutant, folder / mutant.name) for mutant in mutants}

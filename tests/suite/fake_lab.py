@@ -78,6 +78,8 @@ class FakeLab:
         self.gone.with_name("lab-is-detached").write_text("")
 
     def down(self) -> None:
+        if os.environ.get("FAKE_LAB") == "crowded":
+            raise EventuallyFailed("namespace lbproof is gone", "not within 30 s", [(0.0, "terminating")])
         self.gone.write_text("")
 
 

@@ -23,7 +23,7 @@ from lbproof.lab import provide
 from lbproof.lab.base import LabError
 from lbproof.report import bundle, model, signature, terminal
 from lbproof.run import rerun
-from lbproof.run.failures import exit_code_of, is_install_failure
+from lbproof.run.failures import exit_code_of, first_line, is_install_failure
 from lbproof.run.folder import new_folder
 from lbproof.run.lab import RunLab
 from lbproof.run.verdicts import VerdictRecorder
@@ -227,7 +227,7 @@ class Session:
         self.journal.write("stage", name=name, phase="end", seconds=round(time.monotonic() - began, 3))
 
     def close(self) -> None:
-        """Take down, conclude and write the report, once; a failure here is reported as a bug of lbproof."""
+        """Take down, conclude and write the report, once; what the lab keeps of the run is told, and no verdict."""
         if not self._running:
             return
         self._running, error = False, self.stopped_by
@@ -242,14 +242,21 @@ class Session:
                 "stage", name="checks", phase="end", seconds=round(time.monotonic() - self._checks_began, 3)
             )
         self.verdicts.end_unreached(self.selected, self._note or "the run ended early")
+        kept: BaseException | None = None
         try:
             with self._stage("teardown"):
                 if self.workers:
                     self.workers.close()
                 else:
                     self.lab.take_down(looks_again=error is None)
+        except Exception as failure:
+            if exit_code_of(failure) is Exit.BUG:
+                raise
+            kept = failure
         finally:
-            self._conclude(error)
+            self._conclude(error or kept)
+        if kept:
+            self.summary.append(f"lbproof: the lab may hold objects of this run still: {first_line(kept)}")
 
     def _stop(self, workers: ParallelLabs) -> None:
         """Interrupt the workers; a second interrupt kills them immediately."""
