@@ -66,6 +66,21 @@ def test_a_node_that_may_no_longer_announce_goes_on_until_another_does(lan: Simu
     assert lan.answerers(FIRST) != [owner]
 
 
+def test_a_takeover_outranks_a_claim_that_was_heard_before_the_address_was_known(lan: SimulatedLan) -> None:
+    """The list of a station may be later than the first claim of its peer, whose epoch counts all the same."""
+    address, known = bytes([10, 0, 0, 200]), offer(*NODES)
+    lan.set_desired({address: known}, "n1")
+    lan.run(0.5)
+    lan.set_desired({address: known}, "n2", "n3")
+    lan.run(0.1)
+    before = lan.of("n1").segment.claims[address].epoch
+    del lan.stations[lan.of("n1").segment.me]
+    lan.run(1)
+
+    (successor,) = lan.answerers(address)
+    assert lan.of(successor).segment.claims[address].epoch == before + 1
+
+
 @pytest.mark.parametrize("seconds", [0.0, 0.005, 0.01, 0.015, 0.02, 0.03])
 def test_a_node_that_loses_the_subnet_when_a_cut_heals_yields(lan: SimulatedLan, seconds: float) -> None:
     """A station that learns at once that it may not announce and that another does ends with its own claim lowered."""

@@ -88,6 +88,8 @@ class Segment:
                     known.pop(address, None)
             else:
                 self.desired[address] = offer
+                claims = [peer.claims[address] for peer in self.peers.live.values() if address in peer.claims]
+                self._epochs[address] = max([self._epochs.get(address, 0), *(claim.epoch for claim in claims)])
             self._pending[address] = None
 
     def set_subnets(self, subnets: tuple[Subnet, ...]) -> None:
