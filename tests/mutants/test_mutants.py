@@ -82,7 +82,7 @@ class Runs:
     def _run(self, mutant: Mutant, results: Path) -> tuple[int, dict[str, str], dict[str, str]]:
         adapter = f"tests.mutants.adapter:{mutant.name.replace('-', '_')}"
         with self._labs.lent() as lab:
-            code, verdicts = judged(adapter, mutant.cases, results, limit=290, place=("--lab", lab))
+            code, verdicts = judged(adapter, mutant.cases, results, limit=560, place=("--lab", lab))
         return code, verdicts, failed_at(results)
 
     def close(self) -> None:
@@ -104,7 +104,7 @@ def runs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     made.close()
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("mutant", CAUGHT.values(), ids=CAUGHT)
 def test_each_case_that_is_named_for_it_catches_it(mutant: Mutant, runs: Runs) -> None:
     """Each case fails with the verdict `failed`, and the run is not conformant if a requirement is mandatory.
