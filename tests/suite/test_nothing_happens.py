@@ -47,9 +47,10 @@ class SlowController(FakeCluster):
         return [self.get(where) for where in list(self.objects) if where.startswith(path) and where in self._done]
 
     def list_with_version(self, path: str) -> tuple[Objects, str]:
-        return self.list(path.replace("services", "namespaces")), "1"
+        found = self.list(path.replace("services", "namespaces"))
+        return [made | {"metadata": made["metadata"] | numbered(made)} for made in found], "1"
 
-    def watch(self, path: str, *_: object) -> Iterator[dict[str, Any]]:
+    def watch(self, path: str, *_: object, **__: object) -> Iterator[dict[str, Any]]:
         seen: dict[str, Any] = {}
         while True:
             for made in self.list_with_version(path)[0]:
@@ -67,6 +68,11 @@ class SlowController(FakeCluster):
         given = path in self._done and time.monotonic() >= self._done[path] and self._gives(made["metadata"]["name"])
         turn = list(self._done).index(path) if path in self._done else 0
         return made | {"status": {"loadBalancer": {"ingress": [{"ip": str(FREE[turn])}]} if given else {}}}
+
+
+def numbered(made: dict[str, Any]) -> dict[str, str]:
+    """Return the metadata that an API server adds to an object."""
+    return {"uid": made["metadata"]["name"], "resourceVersion": "1"}
 
 
 class PaperLab:

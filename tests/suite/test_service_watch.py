@@ -1,4 +1,4 @@
-"""A watch that ended early, for whatever reason, is an error of the run and never silence of the implementation."""
+"""A watch that missed something is an error of the run, and never silence of the implementation."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from lbproof.context.service_watch import ServiceWatch, WatchBroke
+from lbproof.witnesses.kube import ApiError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -15,44 +16,66 @@ if TYPE_CHECKING:
 
 
 class Cluster:
-    """An API server whose watch delivers the given events and then ends."""
+    """An API server whose watches each deliver the next of the given lists and end; the marker is in the last one."""
 
-    def __init__(self, *events: object) -> None:
-        self.events = events
+    def __init__(self, *watches: list[Any]) -> None:
+        self.watches = list(watches)
+        self.versions: list[str] = []
+        self.markers: list[Any] = []
 
     def list_with_version(self, _path: str) -> tuple[list[Any], str]:
         return [], "7"
 
-    def watch(self, *_: object) -> Iterator[Any]:
-        yield from self.events
+    def watch(self, _path: str, version: str, *_: object, **__: object) -> Iterator[Any]:
+        self.versions.append(version)
+        for one in self.watches.pop(0) if self.watches else self.markers:
+            if isinstance(one, Exception):
+                raise one
+            yield one
 
-    def create(self, *_: object) -> None:
-        pass
+    def create(self, _path: str, made: dict[str, Any]) -> None:
+        self.markers = [event("ADDED", made["metadata"]["name"], "9")]
 
     def delete(self, _path: str) -> None:
         pass
 
 
-WEB = {"type": "MODIFIED", "object": {"metadata": {"name": "web"}}}
+def event(kind: str, name: str, version: str) -> dict[str, Any]:
+    """Return an event of a watch."""
+    return {"type": kind, "object": {"metadata": {"name": name, "uid": name, "resourceVersion": version}}}
+
+
+WEB = event("MODIFIED", "web", "8")
+EXPIRED = ApiError("WATCH /api/v1/services", 410, "Expired", "too old resource version")
+
+
+def test_a_watch_that_ends_goes_on_from_its_version() -> None:
+    """The server ends a watch after some minutes, and a connection may break."""
+    cluster = Cluster([], [WEB], [])
+    seen: list[str] = []
+
+    with ServiceWatch(cast("Kube", cluster), "ns", lambda kind, _: seen.append(kind)):
+        pass
+
+    assert (seen, cluster.versions[:3]) == (["MODIFIED"], ["7", "7", "8"])
 
 
 @pytest.mark.parametrize(
     ("events", "says"),
-    [((WEB,), "the server ended it"), (({"type": "BOOKMARK"},), "KeyError: 'object'"), (("",), "TypeError: ")],
-    ids=["ended", "unreadable", "no-event"],
+    [([{"type": "BOOKMARK"}], "KeyError: 'object'"), ([""], "TypeError: "), ([EXPIRED], "versions are missing")],
+    ids=["unreadable", "no-event", "expired"],
 )
-def test_a_watch_that_ends_early_breaks_the_check(events: tuple[Any, ...], says: str) -> None:
-    """The reason is said; an event that cannot be read ends the watch as a broken connection does."""
-    cluster = cast("Kube", Cluster(*events))
-    seen: list[str] = []
+def test_a_watch_that_missed_something_breaks_the_check(events: list[object], says: str) -> None:
+    """The reason is said."""
+    cluster = cast("Kube", Cluster(events))
 
-    with pytest.raises(WatchBroke, match=says), ServiceWatch(cluster, "ns", lambda kind, _: seen.append(kind)):
+    with pytest.raises(WatchBroke, match=says), ServiceWatch(cluster, "ns", lambda *_: None):
         pass
 
 
 def test_what_the_watched_did_wrong_comes_before_the_end_of_the_watch() -> None:
     """An assertion of the function that is called for a change is about the implementation."""
-    cluster = cast("Kube", Cluster(WEB))
+    cluster = cast("Kube", Cluster([WEB]))
 
     def changed(_kind: str, _service: object) -> None:
         raise AssertionError("web was changed")

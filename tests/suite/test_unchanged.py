@@ -28,7 +28,7 @@ Object = dict[str, Any]
 def service(name: str = "web", *ips: str, **metadata: str) -> Object:
     """A Service with these IPs in its status."""
     rows = {"ingress": [{"ip": ip} for ip in ips]} if ips else {}
-    meta = {"namespace": "ns", "name": name, **metadata}
+    meta = {"namespace": "ns", "name": name, "uid": name, "resourceVersion": "8", **metadata}
     return {"metadata": meta, "spec": {"type": "LoadBalancer"}, "status": {"loadBalancer": rows}}
 
 
@@ -42,11 +42,11 @@ class Cluster:
     def list_with_version(self, _path: str) -> tuple[list[Object], str]:
         return list(self.existing), "7"
 
-    def watch(self, *_: object) -> Iterator[Object]:
+    def watch(self, *_: object, **__: object) -> Iterator[Object]:
         for kind, made in self.events:
             yield {"type": kind, "object": made}
         self.ends.wait(5)
-        yield {"type": "ADDED", "object": {"metadata": {"namespace": "ns", "name": self.marker}}}
+        yield {"type": "ADDED", "object": service(self.marker)}
 
     def create(self, _path: str, made: Object) -> None:
         self.marker = made["metadata"]["name"]

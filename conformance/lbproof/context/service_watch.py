@@ -12,19 +12,21 @@ import time
 from typing import TYPE_CHECKING, Self
 
 from lbproof.context import manifests
+from lbproof.witnesses.object_watch import ObjectWatch
+from lbproof.witnesses.wait import EventuallyFailed, eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from lbproof.adapters.base import Object
     from lbproof.witnesses.kube import Kube
+    from lbproof.witnesses.object_watch import Arrived
 
-_LONGEST = 3600.0
-_MARKER_SEEN_WITHIN = 10
+_MARKER_SEEN_WITHIN = 10.0
 
 
 class WatchBroke(RuntimeError):  # noqa: N818 - it says what happened, as `BrokenPipe` would
-    """The watch ended early: changes may have been missed."""
+    """Changes may have been missed."""
 
 
 class ServiceWatch:
@@ -39,29 +41,23 @@ class ServiceWatch:
         """Services that existed when the watch began."""
         self._cluster, self._namespace, self._changed = cluster, namespace, changed
         self._path = f"/api/v1/namespaces/{namespace}/services"
-        self._watched = "/api/v1/services" if everywhere else self._path
+        self._watch = ObjectWatch(cluster, "/api/v1/services" if everywhere else self._path, self._arrived)
         self._marker = f"marker-{secrets.token_hex(4)}"
-        self._ended = "the watch has not begun"
+        self._caught_up = threading.Event()
         self._failure: AssertionError | None = None
-        self._thread = threading.Thread(target=self._follow, name=f"watch of {namespace}", daemon=True)
 
-    def _follow(self) -> None:
-        self._ended = "the server ended it"
-        try:
-            for event in self._cluster.watch(self._watched, self._version, _LONGEST):
-                if event["object"]["metadata"]["name"] == self._marker:
-                    self._ended = ""
-                    return
-                self._changed(event["type"], event["object"])
-        except AssertionError as failure:  # of `changed`, about the implementation
-            self._failure = failure
-        except Exception as error:  # noqa: BLE001 - whatever ended it, what followed was not seen
-            self._ended = f"{type(error).__name__}: {error}"
+    def _arrived(self, arrived: Arrived) -> None:
+        if arrived.made["metadata"]["name"] == self._marker:
+            self._caught_up.set()
+        elif not self._caught_up.is_set() and self._failure is None:
+            try:
+                self._changed(arrived.kind, arrived.made)
+            except AssertionError as failure:  # about the implementation
+                self._failure = failure
 
     def __enter__(self) -> Self:
         """Start the watch."""
-        self.existing, self._version = self._cluster.list_with_version(self._watched)
-        self._thread.start()
+        self.existing = self._watch.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
@@ -71,9 +67,25 @@ class ServiceWatch:
         """
         marker = manifests.service(self._namespace, self._marker, type="ClusterIP", clusterIP="None")
         self._cluster.create(self._path, marker)
-        self._thread.join(_MARKER_SEEN_WITHIN)
+        broke = self._wait_for_marker()
+        self._watch.stop()
         self._cluster.delete(f"{self._path}/{self._marker}")
         if kind is None and self._failure:
             raise self._failure
-        if kind is None and (self._thread.is_alive() or self._ended):
-            raise WatchBroke(self._ended or f"not everything was seen within {_MARKER_SEEN_WITHIN} s")
+        if kind is None and broke:
+            raise WatchBroke(broke)
+
+    def _wait_for_marker(self) -> str:
+        """Wait until all changes up to now were seen; return what was missed, or the empty string."""
+        try:
+            eventually(
+                lambda: self._caught_up.is_set() or self._watch.failure is not None,
+                bool,
+                what=f"{self._watch} delivers all changes",
+                within=_MARKER_SEEN_WITHIN,
+            )
+        except EventuallyFailed as error:
+            return error.reason
+        if failure := self._watch.failure:
+            return f"{type(failure).__name__}: {failure}"
+        return "versions are missing, since the API server no longer has them" if self._watch.gaps else ""

@@ -45,7 +45,8 @@ def untouched(service: Object) -> Object:
     """Return the parts of a Service that nobody but its own controller may change."""
     meta = service["metadata"]
     parts = ("annotations", "labels", "finalizers", "ownerReferences", "deletionTimestamp")
-    return {part: meta.get(part) for part in parts} | {"spec": service["spec"], "status": service["status"]}
+    status = {part: value for part, value in service.get("status", {}).items() if value}
+    return {part: meta.get(part) for part in parts} | {"spec": service["spec"], "status": status}
 
 
 def differences(before: Object, after: Object) -> str:

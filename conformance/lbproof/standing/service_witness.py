@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import secrets
+from collections import deque
 from typing import TYPE_CHECKING
 
 from lbproof.context import manifests
 from lbproof.context.acts import ActKind
 from lbproof.spec import BUDGETS
-from lbproof.standing.object_watch import ObjectWatch
 from lbproof.standing.services import ServiceJudge
+from lbproof.witnesses.object_watch import ObjectWatch
 from lbproof.witnesses.wait import EventuallyFailed, eventually
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from lbproof.standing.assignments import Assignments
     from lbproof.standing.finding import Finding
     from lbproof.standing.surroundings import Surroundings
+    from lbproof.witnesses.object_watch import Arrived
 
 _SERVICES = "/api/v1/services"
 _EVENTS = "/api/v1/events"
@@ -36,12 +38,19 @@ class ServiceWitness:
 
     def __init__(self, run: RunContext, surroundings: Surroundings, assignments: Assignments) -> None:
         """Watch nothing yet. `assignments` is told of each version as it arrives."""
+        self._versions: deque[Arrived] = deque()
+        self._told: deque[Arrived] = deque()
         self._run = run
         self._judge = ServiceJudge(surroundings)
-        self._services = ObjectWatch(run.cluster, _SERVICES, assignments.version)
-        self._events = ObjectWatch(run.cluster, _EVENTS, fieldSelector="involvedObject.kind=Service")
+        self._assignments = assignments
+        self._services = ObjectWatch(run.cluster, _SERVICES, self._arrived)
+        self._events = ObjectWatch(run.cluster, _EVENTS, self._told.append, fieldSelector="involvedObject.kind=Service")
         self._seen: set[str] = set()
         """Names of Services that the watch delivered, as far as `finish` looks for one."""
+
+    def _arrived(self, arrived: Arrived) -> None:
+        self._assignments.version(arrived.t, arrived.kind, arrived.made)
+        self._versions.append(arrived)
 
     def start(self) -> None:
         """Start the watches. Raises as `Kube.list`."""
@@ -55,10 +64,10 @@ class ServiceWitness:
 
     def judge(self) -> Iterator[Finding]:
         """Judge what has arrived since the last call. Raises `WitnessBroke` afterwards when something was missed."""
-        for arrived in self._services.take():
+        for arrived in _taken(self._versions):
             self._seen.add(arrived.made["metadata"]["name"])
             yield from self._judge.version(arrived.t, arrived.kind, arrived.made, judged=arrived.resumed)
-        for arrived in self._events.take():
+        for arrived in _taken(self._told):
             if arrived.kind == "ADDED":
                 yield from self._judge.event(arrived.t, arrived.made)
         for watch in (self._services, self._events):
@@ -89,3 +98,9 @@ class ServiceWitness:
         except EventuallyFailed as error:
             raise WitnessBroke(error.reason) from error
         yield from found
+
+
+def _taken(events: deque[Arrived]) -> Iterator[Arrived]:
+    """Take what has arrived, in order."""
+    while events:
+        yield events.popleft()

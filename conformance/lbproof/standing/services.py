@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
+from lbproof.context.unchanged import untouched
 from lbproof.standing.finding import Finding
 from lbproof.standing.surroundings import asks_for, ips
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from lbproof.spec.promises import Row
     from lbproof.standing.surroundings import Surroundings
 
-_METADATA = ("annotations", "labels", "finalizers", "ownerReferences", "deletionTimestamp")
 _BALANCED = "LoadBalancer"
 _LATE = 2.0
 """Seconds that a version may arrive after a check has read it and asked for something else."""
@@ -210,19 +210,10 @@ def _finding(promise: str, requirement: str, what: str, before: _Known, now: _Kn
     )
 
 
-def _parts(service: Object) -> dict[str, object]:
-    """Return what another than the owner of a Service can change."""
-    meta = service["metadata"]
-    return {name: meta.get(name) for name in _METADATA} | {
-        "spec": service["spec"],
-        "status": {name: value for name, value in service.get("status", {}).items() if value},
-    }
-
-
 def _row(t: float, kind: str, service: Object, before: Object | None) -> Row:
     """Return a version as an observation, with what is different from the version before."""
-    meta, parts = service["metadata"], _parts(service)
-    was = _parts(before) if before else parts
+    meta, parts = service["metadata"], untouched(service)
+    was = untouched(before) if before else parts
     latest = max((entry.get("time", "") for entry in meta.get("managedFields", ())), default="")
     return {
         "t": t,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from lbproof.adapters.base import AddressRange, WorkloadRole
 from lbproof.context.acts import ActKind
+from lbproof.context.objects import points_of
 from lbproof.context.run import NAMESPACE
 from lbproof.lab.base import Capability
 from lbproof.spec import BUDGETS
@@ -120,8 +121,7 @@ class Surroundings:
 
 def ips(service: Object) -> list[str]:
     """Return the valid IPs in the status of a Service."""
-    rows = service.get("status", {}).get("loadBalancer", {}).get("ingress") or []
-    return [found for row in rows if (found := row.get("ip")) and _is_address(found)]
+    return [found for found in points_of(service) if _is_address(found)]
 
 
 def _is_address(text: str) -> bool:

@@ -1,10 +1,9 @@
-"""Watch of a collection that lasts as long as a run: resumed by its version whenever the connection ends."""
+"""Watch of a collection, resumed by its version whenever the connection ends."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections import deque
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING
@@ -14,8 +13,7 @@ from lbproof.witnesses.kube import ApiError, ApiUnreachable
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from lbproof.adapters.base import Object
-    from lbproof.witnesses.kube import Kube
+    from lbproof.witnesses.kube import Kube, Object
 
 _LONGEST = 300.0
 """Seconds after which a connection is replaced."""
@@ -37,24 +35,20 @@ class Arrived:
 
 
 class ObjectWatch:
-    """Keeps every event of a collection until it is taken."""
+    """Calls `each` with every event of a collection, in a thread of its own."""
 
     def __init__(
         self,
         cluster: Kube,
         path: str,
-        each: Callable[[float, str, Object], None] = lambda *_: None,
+        each: Callable[[Arrived], object],
         **query: object,
     ) -> None:
-        """`each` is called with moment, kind and object of each event, in the thread of the watch.
-
-        `query`: further parameters of the requests, such as a selector.
-        """
+        """Watch nothing yet. `query`: further parameters of the requests, such as a selector."""
         self._each = each
         self._cluster, self._path, self._query = cluster, path, query
-        self._arrived: deque[Arrived] = deque()
         self._ending = threading.Event()
-        self._thread = threading.Thread(target=self._follow, name=f"standing watch of {path}", daemon=True)
+        self._thread = threading.Thread(target=self._follow, name=f"watch of {path}", daemon=True)
         self.gaps: list[float] = []
         """Moments at which the collection was read anew, because versions before are missing."""
         self.failure: Exception | None = None
@@ -74,13 +68,6 @@ class ObjectWatch:
     def stop(self) -> None:
         """Ask the thread to end; it ends with the next event or the end of the connection."""
         self._ending.set()
-
-    def take(self) -> list[Arrived]:
-        """Return the events since the last call, in order."""
-        found = []
-        while self._arrived:
-            found.append(self._arrived.popleft())
-        return found
 
     def _follow(self) -> None:
         try:
@@ -116,11 +103,7 @@ class ObjectWatch:
             self._names.pop(_key(made), None)
         else:
             self._names[_key(made)] = made
-        self._keep(Arrived(time.monotonic(), kind, made))
-
-    def _keep(self, arrived: Arrived) -> None:
-        self._each(arrived.t, arrived.kind, arrived.made)
-        self._arrived.append(arrived)
+        self._each(Arrived(time.monotonic(), kind, made))
 
     def _list_anew(self) -> None:
         """Read the collection again when the version to resume from is too old."""
@@ -130,7 +113,7 @@ class ObjectWatch:
         gone = [(_key(made), made) for made in self._names.values() if _key(made) not in there]
         for kind, objects in (("DELETED", [made for _, made in gone]), ("MODIFIED", found)):
             for made in objects:
-                self._keep(Arrived(time.monotonic(), kind, made, resumed=False))
+                self._each(Arrived(time.monotonic(), kind, made, resumed=False))
         self._names = there
 
 
