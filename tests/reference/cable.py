@@ -32,6 +32,15 @@ def mac_of(node: str) -> bytes:
     return bytes([2, 0, 0, 0, 0, int(node[1:])])
 
 
+def queued(sock: socket.socket, limit: int) -> Iterator[bytes]:
+    """Yield the frames in the queue of a socket, at most `limit`."""
+    for _ in range(limit):
+        try:
+            yield sock.recv(2048)
+        except BlockingIOError:
+            return
+
+
 class CableWire:
     """Stands for `Wire`: frames go to the other speakers of the cable, and ARP frames are recorded too."""
 
@@ -50,11 +59,7 @@ class CableWire:
 
     def received(self, sock: socket.socket, limit: int = 256) -> Iterator[bytes]:
         """Yield the queued frames."""
-        for _ in range(limit):
-            try:
-                yield sock.recv(2048)
-            except BlockingIOError:
-                return
+        return queued(sock, limit)
 
     def send_heartbeat(self, payload: bytes) -> None:
         """Broadcast one heartbeat."""

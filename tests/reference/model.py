@@ -1,52 +1,33 @@
 """Model of the election: random faults on a simulated segment, and how long an address has two announcers, or none.
 
 `python -m tests.reference.model --seconds 60 --seed 1` injects faults for so long (CPU time) and prints what it saw.
-The test in `test_model.py` explores the same faults with Hypothesis.
-
-Stations that hear each other are those joined by paths of links that carry both ways (`components`). What is judged,
-for each address, since the last fault (a replay, or a rotation of keys, is no excuse):
-
-- two: two stations of one component answer, for longer than `TWO`;
-- none: no station of a component answers, nor one that the component hears, though a station of it is able to: it is
-  there, knows the address, may announce it, and has its subnet; for longer than `NONE`, and `PATIENCE` dead intervals
-  more for each station that may be awaited in vain: one of the component hears it, it has the subnet and does not know
-  the address (excused: two faults in a row, a peer that was deaf to the component and received other frames, and whose
-  receiver then broke: `segment` says so);
-- deaf: a station and a peer that it hears and that does not hear it both answer, for longer than `TWO`;
-- elsewhere: a station without the address's subnet answers though one of its component has it (bounds as of none);
-- outdated: a station that knows to be cut from the API server answers though it may not by what a station of its
-  component knows that is not, and that is able to (bounds as of none).
+The test in `test_model.py` explores the same faults with Hypothesis; `judge.py` says what is judged.
 """
 
 from __future__ import annotations
 
 import argparse
-import itertools
 import time
 from collections import Counter
 from functools import partial
 from random import Random
 from typing import TYPE_CHECKING
 
+from tests.reference.judge import ADDRESSES, BOUNDS, Judge
 from tests.reference.simulated import DEAD_INTERVAL, INTERVAL, SUBNETS, Simulated, SimulatedLan
 
 from lbproof_reference.speaker.elect import Station
 from lbproof_reference.speaker.keys import Keyring
-from lbproof_reference.speaker.plan import Allowed, Hearing, Offer
-from lbproof_reference.speaker.segment import LISTEN, PATIENCE
+from lbproof_reference.speaker.plan import Allowed, Offer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 NODES = ("n1", "n2", "n3", "n4")
 STATIONS = (*(Station(node, "eth0") for node in NODES), Station("n1", "eth1"))
-ADDRESSES = [bytes([10, 0, 0, number]) for number in range(3)]
 ELSEWHERE = ((bytes([10, 9, 0, 0]), 16),)
 GOODBYE = 0.3
 """Time that a leaving station waits for successors (s), as `loop.py` does."""
-TWO = 2 * DEAD_INTERVAL
-NONE = (2 + LISTEN) * DEAD_INTERVAL
-BOUNDS = {"two": TWO, "none": NONE, "deaf": TWO, "elsewhere": NONE, "outdated": NONE}
 
 
 class Model:
@@ -66,18 +47,15 @@ class Model:
         self.loss, self.slowest = 0.0, 0.001
         self.key, self.previous = self._new_key(), b""
         self.keyrings: dict[Station, Keyring] = {}
-        self.disturbed = 0.0
-        self.worst = dict.fromkeys(BOUNDS, 0.0)
-        self._since: dict[tuple[object, ...], float] = {}
+        self.judge = Judge(self.lan, cut=self.cut, broken=self.broken, outdated=self.outdated)
         self.desired = set(ADDRESSES)
         self._until = 0.0
         self._sending: set[Station] = set()
         self.lan.lost = self._is_lost
         self.lan.delay = lambda: self.random.random() * self.slowest
-        self.lan.changed = self._check
+        self.lan.changed = self.judge.check
         for station in STATIONS:
             self._start(station)
-        self._components: list[frozenset[Station]] = []
         self._disturb()
         self._tick()
 
@@ -243,7 +221,7 @@ class Model:
     def run(self, seconds: float) -> None:
         """Advance the time. Raises AssertionError when a bound is exceeded."""
         self.lan.advance(self.lan.now + seconds)
-        self._check()
+        self.judge.check()
 
     def _new_key(self) -> bytes:
         return self.random.randbytes(16)
@@ -318,9 +296,7 @@ class Model:
         self.lan.at(until, over)
 
     def _disturb(self) -> None:
-        self.disturbed = max(self.lan.now, self._until)
-        self._components = self._find_components()
-        self._check()
+        self.judge.disturb(max(self.lan.now, self._until))
 
     def _tick(self) -> None:
         """Let a client ask for every address, and the stations that answer know it."""
@@ -332,73 +308,6 @@ class Model:
             ):
                 one.segment.on_received(self.lan.now)
         self.lan.at(self.lan.now + INTERVAL, self._tick)
-
-    def _find_components(self) -> list[frozenset[Station]]:
-        left = {station for station, one in self.lan.stations.items() if not one.frozen} - self.broken
-        found = []
-        while left:
-            todo, component = [left.pop()], set[Station]()
-            while todo:
-                one = todo.pop()
-                component.add(one)
-                near = {o for o in left if (one, o) not in self.cut and (o, one) not in self.cut}
-                left -= near
-                todo += near
-            found.append(frozenset(component))
-        return found
-
-    def _hears(self, component: frozenset[Station], others: list[Station]) -> bool:
-        """Whether a station of the component hears one of the others, by any path."""
-        reached, todo = set(others), list(others)
-        while todo:
-            one = todo.pop()
-            near = {o for o in self.lan.stations if o not in reached | self.broken and (one, o) not in self.cut}
-            reached |= near
-            todo += near
-        return bool(reached & component)
-
-    def _yields(self, component: frozenset[Station]) -> bool:
-        """Whether a station of the component yields to a peer that received frames once, and no longer does."""
-        lives = [self.lan.stations[station].segment.peers.live for station in component]
-        return any(peer.hearing is Hearing.DEAF and s in self.broken for live in lives for s, peer in live.items())
-
-    def _check(self) -> None:
-        reaching = {station for station, one in self.lan.stations.items() if one.segment.subnets == SUBNETS}
-        live = {station: one.segment.peers.live for station, one in self.lan.stations.items()}
-        for address in ADDRESSES:
-            answering = [station for station in self.lan.answering(address) if station not in self.broken]
-            blind = {station for station in self.lan.stations if not self._may_announce(station, address)}
-            for component in self._components:
-                mine = component.intersection(answering)
-                self._judge("two", len(mine) > 1, address, component)
-                able = component & reaching - blind
-                is_silent = not mine and bool(able)
-                is_silent = is_silent and not self._hears(component, answering) and not self._yields(component)
-                is_elsewhere = not (mine <= reaching or reaching.isdisjoint(component))
-                heard = component.union(*(live[s] for s in component)) if is_silent or is_elsewhere else component
-                more = len(heard & reaching & blind) * PATIENCE * DEAD_INTERVAL
-                self._judge("none", is_silent, address, component, more=more)
-                self._judge("elsewhere", is_elsewhere, address, component, more=more)
-                others = itertools.product(mine & self.outdated, able - self.outdated)
-                is_old = any(not self._may_announce(other, address, one) for one, other in others)
-                self._judge("outdated", is_old, address, component, more=more)
-            for one, other in itertools.permutations(answering, 2):
-                peer = self.lan.stations[one].segment.peers.live.get(other)
-                self._judge("deaf", peer is not None and peer.hearing is not Hearing.MUTUAL, address, one, other)
-
-    def _may_announce(self, station: Station, address: bytes, other: Station | None = None) -> bool:
-        """Whether a station, or another, may announce an address by what the former knows."""
-        offer = self.lan.stations[station].segment.desired.get(address)
-        return offer is not None and offer.allows(*(other or station))
-
-    def _judge(self, kind: str, is_so: bool, *what: object, more: float = 0) -> None:
-        key = (kind, *what)
-        if not is_so:
-            self._since.pop(key, None)
-            return
-        lasted = self.lan.now - max(self._since.setdefault(key, self.lan.now), self.disturbed)
-        self.worst[kind] = max(self.worst[kind], lasted)
-        assert lasted <= BOUNDS[kind] + more, f"{kind} at {self.lan.now:.3f} for {lasted:.3f} s: {what}"
 
 
 EXCUSES_NOTHING = ("replay", "rotate_key")
@@ -428,7 +337,7 @@ def main() -> None:
             print(f"seed {seed}: {error}")  # noqa: T201
         faults += model.faults
         simulated += model.lan.now
-        worst = {kind: max(longest, model.worst[kind]) for kind, longest in worst.items()}
+        worst = {kind: max(longest, model.judge.worst[kind]) for kind, longest in worst.items()}
         seed += 1
     print(f"{faults.total()} faults, {simulated:.0f} s simulated, {simulated / used:.0f} cluster-hours an hour of CPU")  # noqa: T201
     longest = ", ".join(f"{kind} {seconds * 1000:.0f} ms" for kind, seconds in worst.items())

