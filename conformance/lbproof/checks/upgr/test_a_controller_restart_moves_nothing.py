@@ -35,13 +35,13 @@ def fill(check: CheckContext, pool: Pool) -> dict[Service, IPAddress]:
     return held | check.all_assigned(*(check.service(name, namespace=place) for name, place in names))
 
 
-def of_removed_pool(check: CheckContext) -> Service:
+def of_removed_pool(check: CheckContext) -> tuple[Service, IPAddress]:
     """Create a Service and remove the pool of its address, where the implementation allows that."""
     removed = check.pool(1)
     service = check.service("of-removed-pool")
-    check.assigned(service)
+    address = check.assigned(service)
     check.remove_pool(removed)
-    return service
+    return service, address
 
 
 @proves("UPGR-01", disruptive=True)
@@ -50,13 +50,19 @@ def test_a_restart_moves_nothing(check: CheckContext) -> None:
 
     New Services get the addresses that are free. A Service whose pool was removed counts where it was let alone then.
     """
-    orphan = of_removed_pool(check)
-    held = fill(check, check.pool(MANY))
+    orphan, address = of_removed_pool(check)
+    pool = check.pool(MANY)
+    newer = check.service("newer")
+    with check.precondition():
+        check.assigned(newer)
+    let_alone = check.statuses(orphan)[orphan] == [address]
+    check.delete_all(newer, *([] if let_alone else [orphan]))
+    held = fill(check, pool)
     for service in check.random.sample(list(held), NEW):
         check.delete(service)
         del held[service]
-    if address := check.statuses(orphan)[orphan]:
-        held[orphan] = address[0]
+    if let_alone:
+        held[orphan] = address
 
     with check.unchanged(*held):
         check.run.workloads.restart(WorkloadRole.CONTROLLER)
