@@ -179,3 +179,14 @@ def test_a_control_that_is_not_served_blames_nobody(
 
     with pytest.raises(CannotShow, match=r"control(-1)? is given an address"):
         check(on(lambda name: left_alone not in name and "control" not in name))
+
+
+@pytest.mark.parametrize("case", ["REQ-02", "REQ-04a", "ARTICLE-08", "PEND-01b"])
+def test_a_control_that_is_not_served_hides_nothing(
+    on: Callable[[Callable[[str], bool]], CheckContext], case: str
+) -> None:
+    """What must be left alone was given an address meanwhile."""
+    _, check = CHECKS[case]
+
+    with pytest.raises(Violation, match=r"stays Pending|changed though nobody asked"):
+        check(on(lambda name: "control" not in name))

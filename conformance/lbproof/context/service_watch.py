@@ -12,6 +12,7 @@ import time
 from typing import TYPE_CHECKING, Self
 
 from lbproof.context import manifests
+from lbproof.context.precedence import is_outranked, judging
 from lbproof.witnesses.object_watch import ObjectWatch
 from lbproof.witnesses.wait import EventuallyFailed, eventually
 
@@ -60,20 +61,31 @@ class ServiceWatch:
         self.existing = self._watch.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None = None, error: BaseException | None = None, *_: object) -> None:
         """Stop after all changes up to now were seen. Raises `WatchBroke` when they were not.
 
-        An `AssertionError` of `changed` is raised here.
+        An `AssertionError` of `changed` is raised here, whatever else ended the block.
         """
+
+        def judge() -> None:
+            if self._failure and is_outranked(error):
+                raise self._failure
+
+        with judging(judge):
+            broke = self._end()
+            if kind is None and broke:
+                raise WatchBroke(broke)
+
+    def _end(self) -> str:
+        """Stop after all changes up to now were seen; return what was missed, or the empty string."""
         marker = manifests.service(self._namespace, self._marker, type="ClusterIP", clusterIP="None")
-        self._cluster.create(self._path, marker)
-        broke = self._wait_for_marker()
-        self._watch.stop()
+        try:
+            self._cluster.create(self._path, marker)
+            broke = self._wait_for_marker()
+        finally:
+            self._watch.stop()
         self._cluster.delete(f"{self._path}/{self._marker}")
-        if kind is None and self._failure:
-            raise self._failure
-        if kind is None and broke:
-            raise WatchBroke(broke)
+        return broke
 
     def _wait_for_marker(self) -> str:
         """Wait until all changes up to now were seen; return what was missed, or the empty string."""

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from lbproof.context.objects import points_of
+from lbproof.context.precedence import judging
 from lbproof.context.service_watch import ServiceWatch
 from lbproof.text import words
 from lbproof.witnesses.wait import Violation
@@ -60,7 +61,8 @@ def differences(before: Object, after: Object) -> str:
 def unchanged(cluster: Kube, services: tuple[Service, ...], part: Part) -> Iterator[None]:
     """Verify that a part of some Services does not change during the block, nor has since the check knew it last.
 
-    Raises `Violation`, and `WatchBroke` when changes may have been missed. There may be no Services.
+    Raises `Violation`, whatever else ends the block, and `WatchBroke` when changes may have been missed. There may be
+    no Services.
     """
     if not services:
         yield
@@ -77,11 +79,13 @@ def unchanged(cluster: Kube, services: tuple[Service, ...], part: Part) -> Itera
             managers = sorted({entry["manager"] for entry in made["metadata"].get("managedFields", [])})
             changes.append(f"{'/'.join(key)}: {found} (written by {words(managers)})")
 
+    def judge() -> None:
+        if changes:
+            more = [f"… {len(changes) - _SHOWN} more …"] if len(changes) > _SHOWN else []
+            raise Violation(f"changed though nobody asked: {'; '.join([*changes[:_SHOWN], *more])}")
+
     watch = ServiceWatch(cluster, services[0].namespace, changed, everywhere=True)
-    with watch:
+    with judging(judge), watch:
         for made in watch.existing:
             changed("", made)
         yield
-    if changes:
-        more = [f"… {len(changes) - _SHOWN} more …"] if len(changes) > _SHOWN else []
-        raise Violation(f"changed though nobody asked: {'; '.join([*changes[:_SHOWN], *more])}")

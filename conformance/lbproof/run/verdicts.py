@@ -14,7 +14,7 @@ from lbproof.context import CannotShow
 from lbproof.files import of_environment
 from lbproof.run import evidence
 from lbproof.run.failures import first_line
-from lbproof.spec import BUDGETS, NOT_REACHED, REQUIREMENTS, Exit, Level, Verdict, worst
+from lbproof.spec import NOT_REACHED, REQUIREMENTS, Exit, Level, Verdict, worst
 from lbproof.witnesses.wait import Violation, WaitFailed
 
 if TYPE_CHECKING:
@@ -80,16 +80,19 @@ class VerdictRecorder:
             return "failed"
         if isinstance(error, CannotShow):
             verdict = Verdict.UNTESTABLE
-            self._details = {"untestable": error.reason.name, "reason": str(error)}
+            details: dict[str, Any] = {"untestable": error.reason.name, "reason": str(error)}
         elif report.when == "call" and is_violation(error, home):
-            verdict = Verdict.FAILED
-            self._details = _failure(error, home)
+            verdict, details = Verdict.FAILED, _failure(error, home)
         else:
             verdict = Verdict.ERROR
             call = "not judged: " if isinstance(error, WaitFailed) else ""
             where = {"setup": "before the check: ", "teardown": "during cleanup: "}.get(report.when, call)
             lines = traceback.format_exception(error)
-            self._details = {"reason": where + first_line(error), "traceback": "".join(lines)[-4000:]}
+            details = {"reason": where + first_line(error), "traceback": "".join(lines)[-4000:]}
+        if self.verdicts.get(case) is Verdict.ERROR:
+            self._details["reason"] += f"; during cleanup: {first_line(error)}"
+        else:
+            self._details = details
         self.verdicts[case] = worst([verdict, self.verdicts.get(case, verdict)])
         if verdict is Verdict.UNTESTABLE:
             return "skipped"
@@ -156,7 +159,7 @@ def is_violation(error: BaseException, home: Path) -> bool:
     fault of the suite or the lab.
     """
     if isinstance(error, WaitFailed):
-        return error.budget in BUDGETS and BUDGETS[error.budget].judges
+        return error.judges
     if isinstance(error, Violation):
         return True
     if not isinstance(error, AssertionError):

@@ -47,6 +47,11 @@ class WaitFailed(Violation):
         self.reason = f"{what}: {how}"
         super().__init__(f"{self.reason}; observed: {self.seen}")
 
+    @property
+    def judges(self) -> bool:
+        """Return whether its budget judges the implementation."""
+        return self.budget in BUDGETS and BUDGETS[self.budget].judges
+
 
 class EventuallyFailed(WaitFailed):
     """The condition did not become true in time."""

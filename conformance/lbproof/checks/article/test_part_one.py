@@ -148,9 +148,10 @@ def test_the_address_is_on_no_interface(check: CheckContext, scene: Scene) -> No
 def test_outside_the_pool_stays_pending(check: CheckContext) -> None:
     """EXTERNAL-IP stays Pending when the requested address is in no pool."""
     outside = check.service("outside", loadBalancerIP=str(OUTSIDE))
-    check.control()
 
-    check.stays_pending(outside)
+    with check.unchanged(outside):
+        check.control()
+        check.stays_pending(outside)
 
 
 @proves("ARTICLE-09")

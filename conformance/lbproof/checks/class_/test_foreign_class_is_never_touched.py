@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from lbproof.adapters.base import WorkloadRole
 from lbproof.context import manifests, proves
+from lbproof.context.precedence import judging
 from lbproof.context.service_watch import ServiceWatch
 from lbproof.context.unchanged import differences, untouched
 from lbproof.text import words
@@ -73,13 +74,14 @@ def test_foreign_services_are_left_as_they_are(check: CheckContext) -> None:
         service.known = check.cluster.patch(f"{service.path}/status", {"status": claimed})
     foreign.append(check.service("other", namespace=check.second_namespace, loadBalancerClass=f"{FOREIGN}-2"))
 
-    with check.unchanged(*foreign, part=untouched):
+    def judge() -> None:
+        told = {str(service): [event["reason"] for event in service.events()] for service in foreign}
+        assert not any(told.values()), f"Events about foreign Services: {words(told)}"
+
+    with judging(judge), check.unchanged(*foreign, part=untouched):
         given = check.control()
         check.control_apart()
         check.stays_silent(*(address for address in pool.addresses if address != given))
-
-    told = {str(service): [event["reason"] for event in service.events()] for service in foreign}
-    assert not any(told.values()), f"Events about foreign Services: {words(told)}"
 
 
 def requests(check: CheckContext, pool: Pool) -> list[dict[str, Any]]:
@@ -93,23 +95,26 @@ def requests(check: CheckContext, pool: Pool) -> list[dict[str, Any]]:
 def test_a_status_of_another_controller_survives(check: CheckContext) -> None:
     """The status written by another controller is unchanged for at least a minute, and when the controller restarts."""
     vigil: ForeignServices = check.run.kept[ForeignServices.__name__]
-    check.wait.consistently(
-        lambda: vigil.changes,
-        lambda changes: not changes,
-        what="the foreign Services are changed by nobody",
-        budget="stays_untouched",
-        since=vigil.watching.began,
-        every=0.2,
-    )
-    if any(WorkloadRole.CONTROLLER in workload.roles for workload in check.run.workloads.all):
-        check.run.workloads.restart(WorkloadRole.CONTROLLER)
-        check.pool(1)
-        check.control(budget="restarted")
-    vigil.end()
 
-    assert not vigil.changes, f"foreign Services were changed: {words(vigil.changes)}"
-    for path, before in vigil.before.items():
-        found = check.cluster.get(path)
-        assert not (changed := differences(before, untouched(found))), f"changed on a foreign Service: {changed}"
-        events = check.cluster.events_about(found)
-        assert events == [], f"Events about a foreign Service: {words([event['reason'] for event in events])}"
+    def judge() -> None:
+        assert not vigil.changes, f"foreign Services were changed: {words(vigil.changes)}"
+        for path, before in vigil.before.items():
+            found = check.cluster.get(path)
+            assert not (changed := differences(before, untouched(found))), f"changed on a foreign Service: {changed}"
+            events = check.cluster.events_about(found)
+            assert events == [], f"Events about a foreign Service: {words([event['reason'] for event in events])}"
+
+    with judging(judge):
+        check.wait.consistently(
+            lambda: vigil.changes,
+            lambda changes: not changes,
+            what="the foreign Services are changed by nobody",
+            budget="stays_untouched",
+            since=vigil.watching.began,
+            every=0.2,
+        )
+        if any(WorkloadRole.CONTROLLER in workload.roles for workload in check.run.workloads.all):
+            check.run.workloads.restart(WorkloadRole.CONTROLLER)
+            check.pool(1)
+            check.control(budget="restarted")
+        vigil.end()

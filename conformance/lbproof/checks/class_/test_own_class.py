@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import pytest
 
 from lbproof.context import proves
+from lbproof.context.precedence import judging
 from lbproof.context.unchanged import untouched
 from lbproof.text import words
 
@@ -53,12 +55,16 @@ def test_a_configured_class_is_the_only_one_served(configured: str, check: Check
     pool = check.pool(6)
     alone = left_alone(check, configured, pool) if case == "c" else []
 
-    with check.unchanged(*alone, part=untouched):
+    def judge() -> None:
+        told = {str(service): [event["reason"] for event in service.events()] for service in alone}
+        assert not any(told.values()), f"Events about Services of others: {words(told)}"
+
+    with judging(judge), check.unchanged(*alone, part=untouched):
         places = (check.namespace, check.second_namespace)
-        check.all_assigned(*(check.service("own", namespace=place, loadBalancerClass=configured) for place in places))
+        own = [check.service("own", namespace=place, loadBalancerClass=configured) for place in places]
+        with check.precondition() if case == "c" else nullcontext():
+            check.all_assigned(*own)
         check.stays_pending(*alone)  # addresses are free, and newer Services have been given some
-    told = {str(service): [event["reason"] for event in service.events()] for service in alone}
-    assert not any(told.values()), f"Events about Services of others: {words(told)}"
 
 
 def left_alone(check: CheckContext, own: str, pool: Pool) -> list[Service]:

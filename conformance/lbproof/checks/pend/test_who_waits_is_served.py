@@ -55,9 +55,8 @@ def test_a_freed_address_goes_to_who_waits(check: CheckContext, case: str) -> No
             act(service)
         freed += [held[service] for service in left]
         woken(check, waiting, freed, exact=case == "b")
-    if case == "b":
-        given = check.statuses(*waiting)
-        wrong = {str(service): given[service] for service in waiting if given[service] != [wanted[service]]}
+        given = check.statuses(*waiting) if case == "b" else {}
+        wrong = {str(service): held for service, held in given.items() if held and held != [wanted[service]]}
         assert not wrong, f"given another address than was asked for: {words(wrong)}"
     assert set(freed) == set(pool.addresses)
 
@@ -103,34 +102,35 @@ def test_a_pool_that_grows_serves_who_waits(check: CheckContext, case: str) -> N
     holders = [check.service("web", namespace=place) for place in places]
     check.all_assigned(*holders)
     asked = check.run.addresses(1) if check.run.ways else []
-    askers = [service for address in asked for service in check.unusable("asks", ask=address)]
-    waiting = waiters(check, "waiting")
-    check.waits(*waiting, *askers)
-
     with check.unchanged(*holders):
+        askers = [service for address in asked for service in check.unusable("asks", ask=address)]
+        waiting = waiters(check, "waiting")
+        check.waits(*waiting, *askers)
         if case == "a":
             new = [block[n] for n in (0, 1, 4)]
             check.pool([AddressRange(block[0], block[1]), AddressRange(block[4], block[4])], addresses=new)
         else:
             new = [*block[:2], block[4]]
             check.change_pool(first, blocks=(AddressRange(block[0], block[4]),))
-        given = check.all_assigned(*waiting, budget="pool_applied")
-    assert set(given.values()) == set(new), f"{words(list(given.values()))} were given, expected {words(new)}"
+        served(check, waiting, new)
 
-    more = waiters(check, "more")
-    check.waits(*more)
-    with check.unchanged(*holders, *waiting):
-        if case == "a":
-            check.pool([AddressRange(block[5], block[7])], addresses=block[5:])
-        else:
-            check.change_pool(first, blocks=(AddressRange(block[5], block[7]), AddressRange(block[0], block[4])))
-        given = check.all_assigned(*more, budget="pool_applied")
-        if case == "a" and askers:
-            check.pool(asked, addresses=asked)
-            assert list(check.all_assigned(*askers, budget="pool_applied").values()) == asked
-    assert set(given.values()) == set(block[5:]), (
-        f"{words(list(given.values()))} were given, expected {words(block[5:])}"
-    )
+        with check.unchanged(*waiting):
+            more = waiters(check, "more")
+            check.waits(*more)
+            if case == "a":
+                check.pool([AddressRange(block[5], block[7])], addresses=block[5:])
+            else:
+                check.change_pool(first, blocks=(AddressRange(block[5], block[7]), AddressRange(block[0], block[4])))
+            served(check, more, block[5:])
+            if case == "a" and askers:
+                check.pool(asked, addresses=asked)
+                served(check, askers, asked)
+
+
+def served(check: CheckContext, waiting: Sequence[Service], new: Sequence[IPAddress]) -> None:
+    """Wait until Services that waited have addresses, and verify that these are the new ones."""
+    given = check.all_assigned(*waiting, budget="pool_applied")
+    assert set(given.values()) == set(new), f"{words(list(given.values()))} were given, expected {words(new)}"
 
 
 def waiters(check: CheckContext, name: str) -> list[Service]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from lbproof.adapters.base import AddressRange
 from lbproof.context import proves
+from lbproof.context.precedence import judging
 from lbproof.text import words
 
 if TYPE_CHECKING:
@@ -96,10 +97,13 @@ def test_the_ends_of_a_network_are_given_as_declared(check: CheckContext) -> Non
         show=lambda given: f"not {words(sorted(map(str, must - given)))}",
     )
 
-    check.control_apart()
-    check.wait.consistently(
-        lambda: {address for held in check.statuses(*services).values() for address in held},
-        lambda given: given <= must | either,
-        what=f"{kept[0]} and {kept[-1]} are kept back",
-        budget="stays_pending",
-    )
+    def kept_back() -> None:
+        check.wait.consistently(
+            lambda: {address for held in check.statuses(*services).values() for address in held},
+            lambda given: given <= must | either,
+            what=f"{kept[0]} and {kept[-1]} are kept back",
+            budget="stays_pending",
+        )
+
+    with judging(kept_back):
+        check.control_apart()

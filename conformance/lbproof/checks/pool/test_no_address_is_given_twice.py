@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from lbproof.context import ingress, proves
+from lbproof.context.precedence import judging
 from lbproof.context.service_watch import ServiceWatch
 from lbproof.text import words
 
@@ -43,14 +44,12 @@ def test_one_after_the_other(check: CheckContext) -> None:
     check.retype(left, "ClusterIP")
     check.delete(deleted)
     services += [check.service("after", namespace=place) for place in places]
-    with check.precondition():
+    with judging(lambda: once(check, services)), check.precondition():
         check.all_assigned(*services)
-    once(check, services)
     check.delete(left)
     late = [check.service("late", namespace=place) for place in places]
-    with check.unchanged(*late):
+    with check.unchanged(*late), judging(lambda: once(check, [*services, *late])):
         check.control_apart()
-        once(check, [*services, *late])
 
 
 def once(check: CheckContext, services: Sequence[Service]) -> None:
@@ -75,7 +74,6 @@ def test_fifty_in_parallel(check: CheckContext) -> None:
         check.all_assigned(*services)
     given = {address for held in statuses.now.values() for address in held}
 
-    assert not statuses.shared, f"held by two Services at once: {words(statuses.shared)}"
     assert given == set(pool.addresses), f"{len(given)} addresses of {PARALLEL} are given"
 
 
@@ -105,19 +103,16 @@ def test_in_turn_with_deletions(check: CheckContext) -> None:
         with check.precondition():
             check.all_assigned(*alive)
 
-    assert not statuses.shared, f"held by two Services at once: {words(statuses.shared)}"
-
 
 class _Statuses:
-    """Current holders of addresses, and all conflicts, in the event order of the API server."""
+    """Current holders of addresses, in the event order of the API server."""
 
     def __init__(self, namespaces: Collection[str]) -> None:
         self._namespaces = namespaces
         self.now: dict[str, list[IPAddress]] = {}
-        self.shared: list[tuple[str, list[str]]] = []
-        """Address and the Services that held it."""
 
     def changed(self, kind: str, service: Object) -> None:
+        """Adopt a change; verify that no two Services hold one address then."""
         meta = service["metadata"]
         name = f"{meta['namespace']}/{meta['name']}"
         self.now.pop(name, None)
@@ -126,5 +121,4 @@ class _Statuses:
         self.now[name] = ingress(service)
         for address in self.now[name]:
             holders = [other for other, held in self.now.items() if address in held]
-            if len(holders) > 1:
-                self.shared.append((str(address), holders))
+            assert len(holders) == 1, f"{address} is held by {words(holders)} at once"

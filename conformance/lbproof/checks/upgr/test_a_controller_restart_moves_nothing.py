@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from lbproof.adapters.base import WorkloadRole
 from lbproof.context import proves
+from lbproof.context.precedence import judging
 from lbproof.text import words
 
 if TYPE_CHECKING:
@@ -64,21 +65,27 @@ def test_a_restart_moves_nothing(check: CheckContext) -> None:
     if let_alone:
         held[orphan] = address
 
-    with check.unchanged(*held):
+    new: list[Service] = []
+
+    def judge() -> None:
+        given = check.statuses(*new)
+        twice = [f"{s} has the address of {old}" for old in held for s in new if held[old] in given[s]]
+        assert not twice, f"given to a new Service after a restart: {words(twice)}"
+
+    with judging(judge), check.unchanged(*held):
         check.run.workloads.restart(WorkloadRole.CONTROLLER)
-        given = after(check, *(check.service(f"new-{n}", namespace=check.second_namespace) for n in range(NEW - 1)))
+        new += [check.service(f"new-{n}", namespace=check.second_namespace) for n in range(NEW - 1)]
+        after(check, *new)
         check.run.workloads.restart(WorkloadRole.CONTROLLER)
-        given |= after(check, check.service("new"))
+        new.append(check.service("new"))
+        after(check, new[-1])
         check.keep_assigned(*held)
 
-    twice = [f"{new} has the address of {old}" for old in held for new in given if held[old] == given[new]]
-    assert not twice, f"given to a new Service after a restart: {words(twice)}"
 
-
-def after(check: CheckContext, *services: Service) -> dict[Service, IPAddress]:
+def after(check: CheckContext, *services: Service) -> None:
     """Wait until a controller that has started again gives addresses: it has then read the older Services too."""
     with check.precondition():
-        return check.all_assigned(*services, budget="restarted")
+        check.all_assigned(*services, budget="restarted")
 
 
 @proves("UPGR-02", disruptive=True)
