@@ -47,7 +47,15 @@ class Segment:
         with self._undo:  # what was begun is undone if the rest fails
             lan = self._netns("lan")
             ip("-n", lan, "link", "add", "br0", "type", "bridge", "forward_delay", "0")
-            ip("-n", lan, "link", "set", "br0", "up")
+            ip("-n", lan, "link", "set", "br0", "address", "02:00:00:00:77:ff", "up")
+            self.ports = NamespaceVantage(
+                name="ports",
+                addresses=(IPv4Address("10.77.0.254"),),
+                mac="02:00:00:00:77:ff",
+                netns=f"/run/netns/{lan}",
+                pidns="/proc/self/ns/pid",
+                interface="br0",
+            )
             for number, host in enumerate(("client", "web", "twin"), start=1):
                 self._host(lan, host, f"10.77.0.{number}", f"02:00:00:00:77:{number:02x}")
             self._undo = self._undo.pop_all()
@@ -82,6 +90,7 @@ class Segment:
         """Remove it."""
         for host in self.hosts.values():
             host.probes.close()
+        self.ports.probes.close()
         self._undo.close()
 
     @contextmanager

@@ -233,3 +233,34 @@ def test_an_interface_that_is_not_there_is_named(segment: Segment) -> None:
 
     with pytest.raises(ProbeError, match="task frames at web: eth7: No such device"):
         neighbour.ask(elsewhere, FREE)
+
+
+def test_a_question_is_answered_however_a_host_asks(
+    segment: Segment, client: NamespaceVantage, web: NamespaceVantage
+) -> None:
+    """By unicast, as a probe, from an address never seen, with a target MAC; each answer counts for its question."""
+    with segment.address("web", FREE), segment.address("web", FREE6):
+        ways = [
+            neighbour.Question(target=FREE),
+            neighbour.Question(target=FREE, to=web.mac),
+            neighbour.Question(target=FREE, sender=IPv4Address(0)),
+            neighbour.Question(target=FREE, sender=IPv4Address("10.77.0.99")),
+            neighbour.Question(target=FREE, target_mac=web.mac),
+            neighbour.Question(target=FREE, to="02:00:00:00:77:03"),
+        ]
+        found = neighbour.ask_each(client, ways, every=0.05)
+        unicast = neighbour.ask_each(client, [neighbour.Question(target=FREE6, to=web.mac)], every=0.0)
+
+    assert [len(answers) for answers in found] == [1, 1, 1, 1, 1, 0]
+    assert [answer.mac for answers in found for answer in answers] == [web.mac] * 5
+    assert [answer.mac for answers in unicast for answer in answers] == [web.mac]
+
+
+def test_several_addresses_are_counted_in_the_same_time(segment: Segment, client: NamespaceVantage) -> None:
+    """Each by itself."""
+    web, twin = segment.hosts["web"], segment.hosts["twin"]
+    with segment.address("web", FREE), segment.address("twin", FREE):
+        found = neighbour.census_of(client, [web.address, FREE], asks=3, over=0.6)
+
+    assert found[web.address] == neighbour.Census(asked=3, answers={web.mac: 3}, unanswered=0, doubly=0)
+    assert found[FREE] == neighbour.Census(asked=3, answers={web.mac: 3, twin.mac: 3}, unanswered=0, doubly=3)

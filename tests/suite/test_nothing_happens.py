@@ -16,6 +16,7 @@ from lbproof import checks
 from lbproof.adapters.reference import Reference
 from lbproof.context import CannotShow, CheckContext, RunContext
 from lbproof.lab.base import Segment
+from lbproof.spec import Untestable
 from lbproof.witnesses.journal import Journal
 from lbproof.witnesses.wait import Violation, Waiter
 
@@ -190,3 +191,16 @@ def test_a_control_that_is_not_served_hides_nothing(
 
     with pytest.raises(Violation, match=r"stays Pending|changed though nobody asked"):
         check(on(lambda name: "control" not in name))
+
+
+def test_a_prerequisite_names_the_requirement_that_judges_it(
+    on: Callable[[Callable[[str], bool]], CheckContext],
+) -> None:
+    """What fails in it is `untestable` and says for which requirement; it is no failure of the one that is judged."""
+    check = on(lambda _: True)
+    with (
+        pytest.raises(CannotShow, match=r"did not hold: prerequisite L2-01: two answer") as caught,
+        check.precondition("L2-01"),
+    ):
+        raise Violation("two answer")
+    assert caught.value.reason is Untestable.PREREQUISITE

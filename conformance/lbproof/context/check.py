@@ -9,12 +9,13 @@ import functools
 import random
 import secrets
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from http import HTTPStatus
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
-from lbproof.adapters.base import AddressRange, PoolSpec
+from lbproof.adapters.base import AddressRange, PoolSpec, WorkloadRole
 from lbproof.context import manifests
 from lbproof.context.acts import ActKind
 from lbproof.context.cannot import CannotShow
@@ -23,7 +24,7 @@ from lbproof.context.observations import Observations
 from lbproof.context.refusal import Refused, admission
 from lbproof.context.run import NAMESPACE, RunContext
 from lbproof.context.undo import Undo
-from lbproof.lab.base import Capability
+from lbproof.lab.base import Capability, Role
 from lbproof.spec import Untestable
 from lbproof.spec.families import Family, family_of
 from lbproof.text import words
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from lbproof.adapters.base import Ask, Block, Object
+    from lbproof.lab.base import Node
     from lbproof.lab.fault import Fault
     from lbproof.spec.families import IPAddress
 
@@ -240,12 +242,82 @@ class CheckContext(Observations):
             return self.assigned(self.service(f"control-{self._controls}", **fields), budget=budget)
 
     @contextmanager
-    def precondition(self) -> Iterator[None]:
-        """Do something that the check needs and that another requirement judges. Raises `CannotShow` when it fails."""
+    def precondition(self, requirement: str = "") -> Iterator[None]:
+        """Do something that the check needs and that another requirement judges. Raises `CannotShow` when it fails.
+
+        `requirement`: that one, if it can be named: the verdict is then `untestable` for that prerequisite.
+        """
         try:
             yield
         except Violation as error:
+            if requirement:
+                raise CannotShow(Untestable.PREREQUISITE, f"prerequisite {requirement}: {error}") from error
             raise CannotShow(Untestable.NOT_PROVOKED, str(error)) from error
+
+    def an_announcer(self, address: IPAddress) -> Node:
+        """Wait until somebody answers for an address; return a node that does, any one: L2-01 judges how many do."""
+        with self.precondition("L2-01"):
+            return self.node_among(self.holders(address)[address], address)
+
+    def node_among(self, names: Sequence[str], address: IPAddress) -> Node:
+        """Return the first node among those who answer for an address. Raises `Violation` when there is none."""
+        for node in self.lab.nodes:
+            if node.name in names:
+                return node
+        raise Violation(f"{address} is answered for by {words(list(names))}, and by no node")
+
+    def worker_that_announces(self, addresses: Sequence[IPAddress]) -> tuple[Node, list[IPAddress]]:
+        """Return the worker that answers for most of some addresses, to be cut, and those that it answers for.
+
+        The control plane is not cut. Where it alone answers, its label and the end of its announcer's process may move
+        an address away. Raises `CannotShow` when they do not, and for a lab with one worker.
+        """
+        workers = [node for node in self.lab.nodes if node.role is Role.WORKER]
+        if len(workers) < 2:  # noqa: PLR2004 - another takes over
+            raise CannotShow(Untestable.TOO_FEW_NODES, "two workers are needed, one of which takes over")
+        names = {node.name for node in workers}
+        with self.precondition("L2-01"):
+            held = self.holders(*addresses)
+        for leave in (self._label_control_planes, self._kill_announcers_of_control_planes):
+            if any(names & {*who} for who in held.values()):
+                break
+            leave()
+            with suppress(Violation):
+                held = self._answered(addresses, lambda who: bool(names & {*who}), "a worker", "", "failover")
+        found = {node: [address for address, who in held.items() if node.name in who] for node in workers}
+        most = max(workers, key=lambda node: len(found[node]))
+        if not found[most]:
+            shown = {str(address): who for address, who in held.items()}
+            raise CannotShow(Untestable.NOT_PROVOKED, f"no worker takes an address: {words(shown)}")
+        return most, found[most]
+
+    def _label_control_planes(self) -> None:
+        for node in self.lab.nodes:
+            if node.role is Role.CONTROL_PLANE:
+                self.exclude(node.name)
+
+    def _kill_announcers_of_control_planes(self) -> None:
+        for node in self.lab.nodes:
+            if node.role is Role.CONTROL_PLANE and self.lab.can(Capability.KILL):
+                namespace, pod = self.run.workloads.pod_on(WorkloadRole.ANNOUNCER, node.name)
+                with self.fault(Capability.KILL, functools.partial(self.lab.kill, namespace, pod)):
+                    pass
+
+    def not_announcing(self, *addresses: IPAddress, role: Role | None = None) -> list[Node]:
+        """Return the nodes that answer for none of some addresses, those of a role alone if one is given.
+
+        Raises `CannotShow` when there is none.
+        """
+        with self.precondition("L2-01"):
+            held = self.holders(*addresses)
+        able = [node for node in self.lab.nodes if role in {None, node.role}]
+        found = [node for node in able if all(node.name not in names for names in held.values())]
+        if found:
+            return found
+        several = [f"{address}: {words(names)}" for address, names in held.items() if len(names) > 1]
+        if several:
+            raise CannotShow(Untestable.PREREQUISITE, f"prerequisite L2-01: {'; '.join(several)} answer")
+        raise CannotShow(Untestable.TOO_FEW_NODES, f"each of {len(able)} announces one of the addresses")
 
     def apart(self, count: int = 1) -> list[dict[str, Any]]:
         """Create a pool for the Services that ask for it or for its addresses; return the requests of that many.
@@ -295,6 +367,23 @@ class CheckContext(Observations):
             for pod in found
             if pod["status"].get("phase") == "Running" and "deletionTimestamp" not in pod["metadata"]
         ]
+
+    def serve_from(self, *services: Service, nodes: Sequence[str]) -> list[str]:
+        """Have Services without a selector served by the shared workload's pods on some nodes alone.
+
+        Return the names of those pods. Raises `CannotShow` when none runs there.
+        """
+        pods = self.cluster.list(f"/api/v1/namespaces/{NAMESPACE}/pods", labelSelector=f"app={self.run.web}")
+        running = [pod for pod in pods if pod["status"].get("podIP") and "deletionTimestamp" not in pod["metadata"]]
+        there = [pod for pod in running if pod["spec"]["nodeName"] in nodes]
+        if not there:
+            raise CannotShow(Untestable.TOO_FEW_NODES, f"no pod of {self.run.web} runs on {words(list(nodes))}")
+        ends = [(ip_address(pod["status"]["podIP"]), pod["spec"]["nodeName"]) for pod in there]
+        for service in services:
+            made = manifests.endpoints(service.namespace, service.name, ends)
+            slices = f"/apis/discovery.k8s.io/v1/namespaces/{service.namespace}/endpointslices/{service.name}"
+            self.cluster.patch(slices, {"endpoints": made["endpoints"]})
+        return [pod["metadata"]["name"] for pod in there]
 
     # --- faults
 

@@ -5,16 +5,21 @@ Every wait has a named budget, and observations are written to the events of the
 
 from __future__ import annotations
 
+import functools
 import json
 from typing import TYPE_CHECKING
 
 from lbproof.adapters import rendering
+from lbproof.context.claims import Claims, by_node
+from lbproof.context.hops import Hops
 from lbproof.context.objects import ingress, points_of
 from lbproof.context.run import NAMESPACE, RunContext
 from lbproof.context.unchanged import addresses_of, unchanged
 from lbproof.lab.base import Capability
+from lbproof.spec.families import Family, family_of, host_port, unspecified
 from lbproof.text import words
-from lbproof.witnesses import http, neighbour
+from lbproof.witnesses import http, neighbour, neighbours
+from lbproof.witnesses.frames import BROADCAST
 from lbproof.witnesses.wait import Violation
 
 if TYPE_CHECKING:
@@ -213,37 +218,121 @@ class Observations:
     def announcer(self, address: IPAddress, *, but: str = "", budget: str = "announced") -> Node:
         """Wait until exactly one node answers for an address, three times in a row, and return that node.
 
+        `but`: name of a node that is not accepted. A check that does not judge whether one node answers calls it in a
+        `precondition("L2-01")`, or takes any of those that answer (`holders`).
+        """
+        name = self.sole_holders(address, but=but, budget=budget)[address]
+        by_name = {node.name: node for node in self.lab.nodes}
+        if name not in by_name:
+            raise Violation(f"{address} is answered for by {name}, which is the MAC of no node")
+        return by_name[name]
+
+    def sole_holders(self, *addresses: IPAddress, but: str = "", budget: str = "announced") -> dict[IPAddress, str]:
+        """Wait until one host answers for each address, three times in a row; return its node, or the MAC of another.
+
         `but`: name of a node that is not accepted.
         """
+        seen = self._answered(addresses, lambda who: len(who) == 1 and who[0] != but, "one node", but, budget)
+        return {address: who[0] for address, who in seen.items()}
+
+    def holders(self, *addresses: IPAddress, but: str = "", budget: str = "announced") -> dict[IPAddress, list[str]]:
+        """Wait until somebody answers for each address, three times in a row; return who: nodes, or MACs of others.
+
+        `but`: name of a node that does not suffice.
+        """
+        return self._answered(addresses, lambda who: bool({*who} - {but}), "a node", but, budget)
+
+    def _answered(
+        self,
+        addresses: Sequence[IPAddress],
+        good: Callable[[Sequence[str]], bool],
+        who: str,
+        but: str,
+        budget: str,
+    ) -> dict[IPAddress, list[str]]:
         waits = neighbour.patience(self.wait.budget("arp_answer"))
         seen = self.wait.eventually(
-            lambda: sorted(self.answerers(address, wait=next(waits))),
-            lambda who: len(who) == 1 and who[0] != but,
-            what=f"one node{' other than ' + but if but else ''} answers for {address}",
+            lambda: self._sweep(addresses, wait=next(waits)),
+            lambda seen: all(good(seen.get(address, [])) for address in addresses),
+            what=f"{who}{' other than ' + but if but else ''} answers for {', '.join(map(str, addresses))}",
             budget=budget,
             in_a_row=3,
+            show=lambda seen: words({str(address): seen.get(address, []) for address in addresses}),
         )
-        by_name = {node.name: node for node in self.lab.nodes}
-        if seen[0] not in by_name:
-            raise Violation(f"{address} is answered for by {seen[0]}, which is the MAC of no node")
-        return by_name[seen[0]]
+        return {address: seen[address] for address in addresses}
+
+    def claims(self) -> Claims:
+        """Return a recorder of who says where addresses are, for use as a context manager."""
+        return Claims(self.lab)
+
+    def hops(self, *addresses: IPAddress) -> Hops:
+        """Return a recorder of where packets to some addresses go, for use as a context manager."""
+        return Hops(self.lab, addresses)
+
+    def ways_to_ask(self, address: IPAddress, mac: str, *, unknown: IPAddress) -> dict[str, neighbour.Question]:
+        """Return a question for an address in each way in which hosts ask, by a name of the way.
+
+        `mac`: hardware address that the asker has in an old entry. `unknown`: address of the asker in one of the ways.
+        """
+        ask = functools.partial(neighbour.Question, target=address)
+        ways = {
+            "by broadcast": ask(),
+            "by unicast to the MAC of an old entry": ask(to=mac),
+            "by a probe without a sender": ask(sender=unspecified(family_of(address))),
+            "from an address never seen before": ask(sender=unknown),
+        }
+        if family_of(address) is Family.IPV4:
+            ways["with the MAC of an old entry as target"] = ask(target_mac=mac)
+            ways["with the broadcast address as target"] = ask(target_mac=BROADCAST)
+        return ways
 
     def goes_silent(self, *addresses: IPAddress) -> None:
         """Wait until no host answers for the addresses, then verify that this lasts."""
-        what = ", ".join(map(str, addresses))
         self.wait.eventually(
-            lambda: self._sweep(addresses), lambda seen: not seen, what=f"nobody answers for {what}", budget="silent"
+            lambda: self._asked_in_vain(addresses),
+            lambda seen: not seen,
+            what=f"nobody answers for {', '.join(map(str, addresses))}",
+            budget="silent",
         )
         self.stays_silent(*addresses)
 
     def stays_silent(self, *addresses: IPAddress) -> None:
-        """Verify that no host answers for the addresses."""
-        self.wait.consistently(
-            lambda: self._sweep(addresses),
-            lambda seen: not seen,
-            what=f"nobody answers for {', '.join(map(str, addresses))}",
-            budget="stays_silent",
-        )
+        """Verify that no host answers for the addresses, however it is asked, and that no node claims one unasked."""
+        with self.claims() as claims:
+
+            def seen() -> dict[IPAddress, list[str]]:
+                answered = self._asked_in_vain(addresses)
+                claimed = {address: sorted(who) for address, who in by_node(claims.of(addresses)).items() if who}
+                return claimed | answered
+
+            self.wait.consistently(
+                seen,
+                lambda seen: not seen,
+                what=f"nobody answers for {', '.join(map(str, addresses))}",
+                budget="stays_silent",
+            )
+
+    def _asked_in_vain(self, addresses: Sequence[IPAddress]) -> dict[IPAddress, list[str]]:
+        """Ask for addresses by broadcast, by a probe, and each node by unicast; return who answers, expected nobody."""
+        names = self.mac_names()
+        found: dict[IPAddress, set[str]] = {}
+        for family in Family:
+            questions = [
+                question
+                for address in addresses
+                if family_of(address) is family
+                for question in (
+                    neighbour.Question(target=address),
+                    neighbour.Question(target=address, sender=unspecified(family)),
+                    *(neighbour.Question(target=address, to=mac) for mac in names),
+                )
+            ]
+            wait = self.wait.budget("arp_answer")
+            replies = neighbour.ask_each(self.client, questions, every=0.0, within=wait) if questions else []
+            for question, answers in zip(questions, replies, strict=True):
+                for answer in answers:
+                    found.setdefault(question.target, set()).add(names.get(answer.mac, answer.mac))
+        return {address: sorted(who) for address, who in found.items()}
 
     def _sweep(self, addresses: Sequence[IPAddress], *, wait: float | None = None) -> dict[IPAddress, list[str]]:
         names = self.mac_names()
@@ -264,17 +353,39 @@ class Observations:
 
     def not_served(self, vantage: Vantage, address: IPAddress, *ports: int) -> None:
         """Verify that no connection to these ports of an address is established."""
+        self.none_served(vantage, {address: ports})
+
+    def none_served(self, vantage: Vantage, closed: Mapping[IPAddress, Sequence[int]]) -> None:
+        """Verify that no connection to these ports of each address is established."""
+        places = [(address, port) for address, ports in closed.items() for port in ports]
+        shown = {str(address): list(ports) for address, ports in closed.items()}
         self.wait.consistently(
-            lambda: {port: http.connects(vantage, address, port, timeout=_HANDSHAKE) for port in ports},
+            lambda: {
+                host_port(address, port): http.connects(vantage, address, port, timeout=_HANDSHAKE)
+                for address, port in places
+            },
             lambda seen: "open" not in seen.values(),
-            what=f"{vantage.name} gets no connection to {address}, port {' or '.join(map(str, ports))}",
+            what=f"{vantage.name} gets no connection to ports {words(shown)}",
             budget="stays_unserved",
         )
 
-    def ask_pod_or_why(self, vantage: Vantage, address: IPAddress, port: int = 80) -> str:
+    def cold_answer(self, vantage: Vantage, address: IPAddress, *, hop: Vantage, heard: neighbour.Listener) -> str:
+        """Send one request when the next hop knows nothing of the address; return the pod that answered, or why none.
+
+        `hop`: host whose neighbour entry decides, which is removed before. `heard`: listener there. An answer is none
+        when an announcement came meanwhile, which may have made the entry instead of an answer.
+        """
+        before = len(heard.announcements(address))
+        neighbours.forget(hop, address)
+        pod = self.ask_pod_or_why(vantage, address)
+        if len(heard.announcements(address)) > before:
+            return "undecided, since the address was announced meanwhile"
+        return pod
+
+    def ask_pod_or_why(self, vantage: Vantage, address: IPAddress, port: int = 80, *, timeout: float = 1.0) -> str:
         """Return the name of the pod that answers one request, or the reason for no answer."""
         try:
-            return self.ask_pod(vantage, address, port)
+            return self.ask_pod(vantage, address, port, timeout=timeout)
         except http.Unreached as error:
             return error.kind
 
@@ -285,19 +396,24 @@ class Observations:
 
     def interfaces_with(self, address: IPAddress) -> list[str]:
         """List `node/interface` for each interface that has an address, except IPVS's own, which answers no ARP."""
-        self.run.need(Capability.NODE_VANTAGE)
-        return [
-            f"{node.name}/{link['ifname']}"
-            for node in self.lab.nodes
-            for link in json.loads(self.lab.run(node.name, ["ip", "-j", "addr", "show"]))
-            for has in link.get("addr_info", [])
-            if has.get("local") == str(address) and link["ifname"] != "kube-ipvs0"
-        ]
+        return self.interfaces_with_any(address).get(str(address), [])
 
-    def on_no_interface(self, address: IPAddress) -> None:
-        """Verify that no interface of any node has the address. Raises `Violation`."""
-        if found := self.interfaces_with(address):
-            raise Violation(f"{address} is on {', '.join(found)}, expected on no interface")
+    def interfaces_with_any(self, *addresses: IPAddress) -> dict[str, list[str]]:
+        """List the interfaces that have one of the addresses, as `interfaces_with` does, by address."""
+        self.run.need(Capability.NODE_VANTAGE)
+        found: dict[str, list[str]] = {}
+        for node in self.lab.nodes:
+            for link in json.loads(self.lab.run(node.name, ["ip", "-j", "addr", "show"])):
+                for has in link.get("addr_info", []):
+                    if has.get("local") in map(str, addresses) and link["ifname"] != "kube-ipvs0":
+                        found.setdefault(has["local"], []).append(f"{node.name}/{link['ifname']}")
+        return found
+
+    def on_no_interface(self, *addresses: IPAddress) -> None:
+        """Verify that no interface of any node has one of the addresses. Raises `Violation`."""
+        if found := self.interfaces_with_any(*addresses):
+            shown = "; ".join(f"{address} is on {', '.join(places)}" for address, places in found.items())
+            raise Violation(f"{shown}, expected on no interface")
 
     def saw(self, witness: Witness, what: str, value: object) -> None:
         """Write an observation to the events of the run."""

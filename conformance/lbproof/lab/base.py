@@ -251,6 +251,10 @@ class Lab(Protocol):
         """Return the client behind a router."""
         ...
 
+    def router(self) -> Vantage:
+        """Return the router before the routed client, by its interface on the first segment."""
+        ...
+
     def node(self, name: str) -> Vantage:
         """Return a node. Raises `KeyError` for an unknown name."""
         ...

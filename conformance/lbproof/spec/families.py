@@ -31,6 +31,11 @@ def family_of(value: IPAddress | IPNetwork) -> Family:
     return Family(value.version)
 
 
+def unspecified(family: Family) -> IPAddress:
+    """Return the unspecified address of a family: the sender of who has none yet (RFC 5227, RFC 4862)."""
+    return IPv4Address(0) if family is Family.IPV4 else IPv6Address(0)
+
+
 def host_port(address: IPAddress, port: int) -> str:
     """Return `address:port`, with an IPv6 address in brackets (RFC 3986 section 3.2.2)."""
     return f"[{address}]:{port}" if family_of(address) is Family.IPV6 else f"{address}:{port}"

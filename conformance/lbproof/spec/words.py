@@ -64,6 +64,8 @@ class Untestable(Enum):
     NO_FREE_ADDRESS = "the segment has no free address block"
     NO_WORKLOAD = "the implementation has no workload in the cluster that could be restarted or killed for it"
     NOT_PROVOKED = "what is to be judged did not come about"
+    PREREQUISITE = "what another requirement judges did not hold"
+    """The detail names that requirement: `prerequisite L2-01: …`."""
 
 
 class Conclusion(StrEnum):

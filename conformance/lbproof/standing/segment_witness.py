@@ -17,8 +17,9 @@ from lbproof.lab.base import Capability
 from lbproof.probe.protocol import bytes_of, text_of
 from lbproof.spec.families import Family
 from lbproof.standing.claims import EARLY, Claim, ClaimJudge
-from lbproof.witnesses import frames, ndp, neighbour
+from lbproof.witnesses import frames, neighbour
 from lbproof.witnesses.stream import ProbeError
+from lbproof.witnesses.switch import CLAIMS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -37,22 +38,6 @@ _LATE = 1.0
 """Seconds for the answers to the last questions: Linux' time until it asks again. All statuses are known by then."""
 _RELEASED = 60.0
 """Seconds for which a released address is asked for."""
-_PACKET_TYPE, _OUTGOING = 0xFFFFF004, 4
-"""SKF_AD_OFF + SKF_AD_PKTTYPE of <linux/filter.h>; PACKET_OUTGOING of <linux/if_packet.h>."""
-FILTER = (
-    (0x20, 0, 0, _PACKET_TYPE),  # ld [packet type]
-    (0x15, 8, 0, _OUTGOING),
-    (0x28, 0, 0, 12),  # ldh [12]: the EtherType
-    (0x15, 5, 0, frames.ETHERTYPE_ARP),
-    (0x15, 0, 5, ndp.ETHERTYPE_IPV6),
-    (0x30, 0, 0, 20),  # ldb [20]: the next header
-    (0x15, 0, 3, 58),
-    (0x30, 0, 0, 54),  # ldb [54]: the ICMPv6 type
-    (0x15, 0, 1, 136),
-    (0x06, 0, 0, 0xFFFF),
-    (0x06, 0, 0, 0),
-)
-"""Classic BPF: ARP and neighbour advertisements that arrive."""
 
 
 class NoPorts(Exception):  # noqa: N818 - a limit of the lab
@@ -83,7 +68,7 @@ class SegmentWitness:
             "ports",
             each=self._keep,
             interface=self._ports.vantage.interface,
-            filter=FILTER,
+            filter=CLAIMS,
             ignored=self._ports.own,
         )
         self._stream.wait_ready()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 from collections import Counter
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
@@ -48,8 +48,22 @@ class Reply:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """Request for an address, in one of the ways in which hosts ask."""
+
+    target: IPAddress
+    sender: IPAddress | None = None
+    """Sender address: the vantage's own by default, the unspecified one for a probe (RFC 5227 section 2.1.1, RFC 4862
+    section 5.4.2)."""
+    to: str = ""
+    """Hardware address to which it is sent, as by a host that confirms an entry; by default it is for all hosts."""
+    target_mac: str = ""
+    """Target hardware address, which means nothing in an ARP request (RFC 826) and is zero by default; not in NDP."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Received:
-    """Reply, with the number of the last request before it."""
+    """Reply, with the number of the last question before it that it can be the answer to."""
 
     asked: int
     seconds: float
@@ -64,14 +78,26 @@ def ask(
 ) -> list[Reply]:
     """Ask for an address `count` times; return all replies that arrive within `wait` seconds of each request.
 
-    Always waits for the full time, so that a reply of a second node is received too. `sender` is the sender address:
-    the vantage's own by default, the unspecified one for a probe (RFC 5227 section 2.1.1, RFC 4862 section 5.4.2).
+    Always waits for the full time, so that a reply of a second node is received too. `sender`: as in `Question`.
     """
-    return [
-        Reply(mac=reply.message.sender_mac, ether_src=reply.message.ether_src, seconds=reply.seconds)
-        for reply in _ask(vantage, [target] * count, every=wait, wait=wait, sender=sender)
-        if reply.message.sender_ip == target
-    ]
+    questions = [Question(target=target, sender=sender)] * count
+    return [reply for replies in ask_each(vantage, questions, every=wait, within=wait) for reply in replies]
+
+
+def ask_each(
+    vantage: Vantage, questions: Sequence[Question], *, every: float, within: float = WAIT
+) -> list[list[Reply]]:
+    """Ask questions of one family, one `every` so many seconds; return the replies to each that took at most `within`.
+
+    A reply counts for the last question before it with its target and sender: where `within` is longer than the time
+    between two such questions, who replies is exact, and to which of them is not.
+    """
+    found: list[list[Reply]] = [[] for _ in questions]
+    for reply in _ask(vantage, questions, every=every, wait=max(every, within)):
+        if reply.seconds_after <= within:
+            mac, ether_src = reply.message.sender_mac, reply.message.ether_src
+            found[reply.asked].append(Reply(mac=mac, ether_src=ether_src, seconds=reply.seconds))
+    return found
 
 
 def patience(longest: float) -> Iterator[float]:
@@ -88,10 +114,9 @@ def sweep(vantage: Vantage, targets: Sequence[IPAddress], *, wait: float = WAIT)
     """Ask for many addresses at once: address → MACs that answered for it, possibly none."""
     found: dict[IPAddress, set[str]] = {target: set() for target in targets}
     for family in Family:
-        asked = [target for target in targets if family_of(target) is family]
+        asked = [Question(target=target) for target in targets if family_of(target) is family]
         for reply in _ask(vantage, asked, every=0.0, wait=wait) if asked else ():
-            if reply.message.sender_ip in found:
-                found[reply.message.sender_ip].add(reply.message.sender_mac)
+            found[reply.message.sender_ip].add(reply.message.sender_mac)
     return found
 
 
@@ -113,41 +138,55 @@ def census(vantage: Vantage, target: IPAddress, *, asks: int, over: float, withi
     A reply counts for the last request before it: where `within` is longer than the time between two requests, MACs are
     exact and the numbers of requests are not.
     """
-    macs: list[set[str]] = [set() for _ in range(asks)]
-    for reply in _ask(vantage, [target] * asks, every=over / asks, wait=max(over / asks, within)):
-        if reply.message.sender_ip == target and reply.seconds_after <= within:
-            macs[reply.asked].add(reply.message.sender_mac)
-    return Census(
-        asked=asks,
-        answers=dict(Counter(mac for who in macs for mac in who)),
-        unanswered=sum(not who for who in macs),
-        doubly=sum(len(who) > 1 for who in macs),
-    )
+    return census_of(vantage, [target], asks=asks, over=over, within=within)[target]
 
 
-def _ask(
-    vantage: Vantage, targets: Sequence[IPAddress], *, every: float, wait: float, sender: IPAddress | None = None
-) -> Iterator[_Received]:
-    """Ask for addresses of one family, `every` so many seconds, and yield the replies until `wait` after the last.
+def census_of(
+    vantage: Vantage, targets: Sequence[IPAddress], *, asks: int, over: float, within: float = WAIT
+) -> dict[IPAddress, Census]:
+    """Count the replies for several addresses of one family in the same time, as `census` does for one."""
+    questions = [Question(target=target) for _ in range(asks) for target in targets]
+    replies = ask_each(vantage, questions, every=over / len(questions), within=within) if questions else []
+    counted: dict[IPAddress, Census] = {}
+    for turn, target in enumerate(targets):
+        macs = [{reply.mac for reply in found} for found in replies[turn :: len(targets)]]
+        counted[target] = Census(
+            asked=asks,
+            answers=dict(Counter(mac for who in macs for mac in who)),
+            unanswered=sum(not who for who in macs),
+            doubly=sum(len(who) > 1 for who in macs),
+        )
+    return counted
+
+
+def _ask(vantage: Vantage, questions: Sequence[Question], *, every: float, wait: float) -> Iterator[_Received]:
+    """Ask questions of one family, one `every` so many seconds, and yield the replies until `wait` after the last.
 
     Raises `ProbeError` when the kernel dropped frames.
     """
-    family = family_of(targets[0])
-    own = sender or vantage.address_for(family)
-    send = [(every * turn, text_of(_question(vantage.mac, own, target))) for turn, target in enumerate(targets)]
-    seconds = every * (len(targets) - 1) + wait
+    family = family_of(questions[0].target)
+    own = vantage.address_for(family)
+    send = [(every * turn, text_of(_frame(vantage.mac, own, asked))) for turn, asked in enumerate(questions)]
+    seconds = every * (len(questions) - 1) + wait
     found = vantage.probe().call("frames", within=seconds, send=send, seconds=seconds, **_socket(vantage, family))
     if found.dropped:
         raise ProbeError(f"questions at {vantage.name}: the kernel dropped {found.dropped} frames")
+    last: dict[tuple[IPAddress, IPAddress | None], tuple[int, float, float]] = {}
+    """Target and sender, or any sender → number of the last such question, the moments before and after it was sent."""
     # by time: a reply may be read only after the next request has left
-    asked, before, after = -1, 0.0, 0.0
     for kind, t, *rest in sorted(found.records, key=lambda record: record[1]):
         if kind == "sent":
-            before, (asked, after) = t, rest
+            target = questions[rest[0]].target
+            last[target, questions[rest[0]].sender or own] = last[target, None] = (rest[0], t, rest[1])
             continue
         message = decode(family, bytes_of(rest[1]), t)
-        if asked >= 0 and message and _is_answer(message, vantage.mac, own):
-            yield _Received(asked=asked, seconds=t - before, seconds_after=t - after, message=message)
+        asker = _asker(message, vantage.mac) if message else None
+        if message and asker is not None:
+            # one that names another asker is still a reply that came here
+            question = last.get((message.sender_ip, asker)) or last.get((message.sender_ip, None))
+            if question:
+                asked, before, after = question
+                yield _Received(asked=asked, seconds=t - before, seconds_after=t - after, message=message)
 
 
 def announce(vantage: Vantage, address: IPAddress, *, count: int = 1, every: float = 0.1) -> None:
@@ -164,12 +203,18 @@ def announce(vantage: Vantage, address: IPAddress, *, count: int = 1, every: flo
     vantage.probe().call("frames", within=seconds, send=send, seconds=seconds, **_socket(vantage, family_of(address)))
 
 
-def _question(mac: str, own: IPAddress, target: IPAddress) -> bytes:
+def _frame(mac: str, own: IPAddress, question: Question) -> bytes:
+    target, sender = question.target, question.sender or own
     if isinstance(target, IPv4Address):
-        return frames.encode(frames.request(mac=mac, address=own, target=target))
-    if not isinstance(own, IPv6Address):
-        raise TypeError(f"NDP has no question from {own} for {target}: both must be IPv6")
-    return ndp.encode(ndp.solicitation(mac=mac, address=own, target=target))
+        asks = frames.request(mac=mac, address=sender, target=target)
+        to, target_mac = question.to or asks.ether_dst, question.target_mac or asks.target_mac
+        return frames.encode(replace(asks, ether_dst=to, target_mac=target_mac))
+    if not isinstance(sender, IPv6Address) or question.target_mac:
+        raise TypeError(f"NDP has no such question from {sender} for {target}")
+    solicits = ndp.solicitation(mac=mac, address=sender, target=target)
+    if question.to:  # reachability confirmation (RFC 4861 section 7.3.1)
+        solicits = replace(solicits, ether_dst=question.to, destination=target)
+    return ndp.encode(solicits)
 
 
 def decode(family: Family, data: bytes, t: float) -> Message | None:
@@ -177,12 +222,13 @@ def decode(family: Family, data: bytes, t: float) -> Message | None:
     return frames.decode(data, t) if family is Family.IPV4 else ndp.decode(data, t)
 
 
-def _is_answer(message: Message, mac: str, own: IPAddress) -> bool:
+def _asker(message: Message, mac: str) -> IPAddress | None:
+    """Return the address of the host that a message answers, if that is at `mac`; None when it answers nobody there."""
     if not message.is_reply:
-        return False
-    if own == ndp.UNSPECIFIED:
-        return message.gratuitous
-    return message.ether_dst == mac and not message.gratuitous
+        return None
+    if isinstance(message, ndp.Message) and message.gratuitous:
+        return ndp.UNSPECIFIED if message.destination == ndp.ALL_NODES else None
+    return message.target_ip if message.ether_dst == mac and not message.gratuitous else None
 
 
 def _socket(vantage: Vantage, family: Family) -> dict[str, Any]:

@@ -2,35 +2,47 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
 from lbproof.context import proves
 from lbproof.witnesses import neighbours
-from lbproof.witnesses.capture import Capture
-from lbproof.witnesses.frames import mac_bytes
-from lbproof.witnesses.packets import hops_to
 
 if TYPE_CHECKING:
     from lbproof.context import CheckContext
 
+SERVICES = 4
+
 
 @proves("RECL-03")
 def test_a_released_address_is_quiet(check: CheckContext) -> None:
-    """A released address has no ARP answer, no interface and no connection, and packets to it are not sent back."""
-    check.pool(1)
-    service = check.service(serving=True)
-    address = check.assigned(service)
-    old = check.announcer(address)
-    check.serves(check.client, address)
+    """Addresses released by deletion and by a change of type are quiet; a newer Service has been served meanwhile.
 
-    check.delete(service)
+    None has an ARP answer, an interface or a connection, and packets to the old announcer are not sent on and on.
+    """
+    check.pool(SERVICES)
+    services = [check.service(f"web-{n}", serving=True) for n in range(SERVICES)]
+    held = check.all_assigned(*services)
+    old = {address: check.an_announcer(address) for address in held.values()}
+    with check.precondition("TIER-01"):
+        for address in held.values():
+            check.serves(check.client, address)
 
-    check.goes_silent(address)
-    check.on_no_interface(address)
-    check.undo.later("the client's neighbour entry", lambda: neighbours.forget(check.client, address))
-    neighbours.pin(check.client, address, old.mac, "PERMANENT")
-    with Capture(check.client) as capture:
-        check.not_served(check.client, address, 80)
-        own = mac_bytes(check.client.mac)
-        back = [f for _, f in capture.frames() if f[6:12] != own and hops_to(f, address) is not None]
-    assert not back, f"{len(back)} packets to {address} were sent back to the segment: a forwarding loop"
+    check.random.shuffle(services)
+    for service, kind in zip(services, ("ClusterIP", "NodePort"), strict=False):
+        check.retype(service, kind)
+    check.delete_all(*services[2:])
+    given = check.control(serving=True)
+    with check.precondition("L2-01"):
+        check.holders(given)
+    quiet = [address for address in old if address != given]
+
+    check.goes_silent(*quiet)
+    check.on_no_interface(*quiet)
+    for address in quiet:
+        check.undo.later("the client's entry", functools.partial(neighbours.forget, check.client, address))
+        neighbours.pin(check.client, address, old[address].mac, "PERMANENT")
+    with check.hops(*quiet) as hops:
+        hops.send(80)
+        check.none_served(check.client, dict.fromkeys(quiet, (80,)))
+    assert not (looped := hops.looped()), f"packets to a released address loop: {looped}"

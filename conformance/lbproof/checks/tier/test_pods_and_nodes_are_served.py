@@ -4,49 +4,54 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lbproof.context import CannotShow, proves
+from lbproof.context import proves
 from lbproof.lab.base import Capability, Role
-from lbproof.spec import Untestable
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from lbproof.context import CheckContext
-    from lbproof.lab.base import Node
+    from lbproof.spec.families import IPAddress
+    from lbproof.witnesses.vantage import Vantage
+
+SERVICES = 2
 
 
-def other_worker(check: CheckContext, announcer: Node) -> Node:
-    """Return a worker that does not announce."""
-    others = [node for node in check.lab.nodes if node.role is Role.WORKER and node.name != announcer.name]
-    if not others:
-        raise CannotShow(Untestable.TOO_FEW_NODES, "one worker announces, and there is no other")
-    return others[0]
+def assigned(check: CheckContext) -> list[IPAddress]:
+    """Create Services, and return their addresses."""
+    check.pool(SERVICES)
+    return list(check.all_assigned(*(check.service(f"web-{n}", serving=True) for n in range(SERVICES))).values())
+
+
+def served(check: CheckContext, vantages: Iterable[Vantage], addresses: Iterable[IPAddress]) -> None:
+    """Wait until each vantage is served at each address."""
+    places = list(addresses)
+    for vantage in vantages:
+        for address in places:
+            check.serves(vantage, address, in_a_row=3)
 
 
 @proves("TIER-02")
 def test_pods_are_served(check: CheckContext, case: str) -> None:
-    """A pod is served on any node, also when it is a backend itself."""
+    """A pod is served on each worker, also when it is a backend itself, and where no address is announced."""
     check.run.need(Capability.POD_VANTAGE)
-    check.pool(1)
-    service = check.service(serving=True)
-    address = check.assigned(service)
-    backends = check.pods(check.run.web)
-    if case == "a":
-        asking = check.pods(check.web("asking"))[0][0]
-    elif case == "b":
-        asking = backends[0][0]
+    addresses = assigned(check)
+    workers = [node.name for node in check.lab.nodes if node.role is Role.WORKER]
+    if case == "c":
+        addresses = addresses[:1]
+        workers = [node.name for node in check.not_announcing(*addresses, role=Role.WORKER)]
+    if case == "b":
+        asking = check.pods(check.run.web)
     else:
-        node = other_worker(check, check.announcer(address))
-        asking = check.pods(check.web("asking", nodes=[node.name]))[0][0]
+        asking = check.pods(check.web("asking", replicas=len(workers), nodes=workers))
 
-    check.serves(check.pod(asking), address, in_a_row=3)
+    served(check, (check.pod(name) for name, _ in asking), addresses)
 
 
 @proves("TIER-03")
 def test_nodes_are_served(check: CheckContext, case: str) -> None:
-    """The announcing node and another node are served."""
+    """Each node that announces an address is served at it, and each that does not."""
     check.run.need(Capability.NODE_VANTAGE)
-    check.pool(1)
-    address = check.assigned(check.service(serving=True))
-    announcer = check.announcer(address)
-    node = announcer if case == "a" else other_worker(check, announcer)
-
-    check.serves(check.lab.node(node.name), address, in_a_row=3)
+    for address in assigned(check):
+        nodes = [check.an_announcer(address)] if case == "a" else check.not_announcing(address)
+        served(check, (check.lab.node(node.name) for node in nodes), [address])

@@ -2,29 +2,65 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
 from lbproof.context import proves
 from lbproof.lab.base import Capability
+from lbproof.witnesses import neighbours
+from lbproof.witnesses.neighbour import Listener
 
 if TYPE_CHECKING:
     from lbproof.context import CheckContext
+    from lbproof.spec.families import IPAddress
+    from lbproof.witnesses.vantage import Vantage
+
+SERVICES = 3
+IN_A_ROW = 3
+
+
+def assigned(check: CheckContext) -> list[IPAddress]:
+    """Create Services for all addresses of a pool, namesakes in two namespaces among them; return the addresses."""
+    check.pool(SERVICES)
+    services = [check.service("web", namespace=place) for place in (check.namespace, check.second_namespace)]
+    services.append(check.service(serving=True))
+    return list(check.all_assigned(*services).values())
+
+
+def served(check: CheckContext, vantage: Vantage, hop: Vantage, addresses: list[IPAddress]) -> None:
+    """Verify that a client is served whatever the next hop before the nodes knows of the addresses.
+
+    At first, when it has the entry of an earlier request that it has to confirm, and when it has no entry: an
+    announcement alone makes none. Between two addresses as well.
+    """
+    for address in addresses:
+        check.serves(vantage, address, in_a_row=IN_A_ROW)
+    with Listener(hop) as heard:
+        for address in addresses:
+            check.undo.later(f"the entry of {hop.name}", functools.partial(neighbours.forget, hop, address))
+            check.wait.eventually(
+                lambda address=address: check.cold_answer(vantage, address, hop=hop, heard=heard),  # type: ignore[misc]
+                lambda pod: pod.startswith(check.run.web),
+                what=f"{vantage.name} is served at {address} when {hop.name} has no entry for it",
+                budget="serves",
+                in_a_row=IN_A_ROW,
+            )
+        for address in addresses:
+            entry = neighbours.entry(hop, address)
+            if entry and entry.mac:
+                neighbours.pin(hop, address, entry.mac, "STALE")
+            check.serves(vantage, address, in_a_row=IN_A_ROW)
 
 
 @proves("TIER-01")
 def test_the_client_on_the_segment_is_served(check: CheckContext) -> None:
-    """Backends answer three consecutive requests from the external client."""
-    check.pool(1)
-    address = check.assigned(check.service(serving=True))
-
-    check.serves(check.client, address, in_a_row=3)
+    """Backends answer the external client at each of several addresses, with and without a neighbour entry."""
+    served(check, check.client, check.client, assigned(check))
 
 
 @proves("TIER-04")
 def test_the_client_behind_a_router_is_served(check: CheckContext) -> None:
-    """A client in another subnet is served, so replies return through the router."""
+    """A client in another subnet is served, so replies return through the router, which had to ask for the address."""
     check.run.need(Capability.ROUTED_CLIENT)
-    check.pool(1)
-    address = check.assigned(check.service(serving=True))
-
-    check.serves(check.lab.routed_client(), address, in_a_row=3)
+    addresses = assigned(check)
+    served(check, check.lab.routed_client(), check.lab.router(), addresses)

@@ -114,6 +114,10 @@ class Places(Protocol):
         """Return the client behind the router."""
         ...
 
+    def router(self) -> NamespaceVantage:
+        """Return the router."""
+        ...
+
     def node(self, name: str) -> NamespaceVantage:
         """Return a node."""
         ...

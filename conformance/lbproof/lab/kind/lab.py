@@ -313,6 +313,10 @@ class KindLab(Injection, Places):
         """Return the client behind the router."""
         return self._machines.far(self._subnet, self.probes)
 
+    def router(self) -> NamespaceVantage:
+        """Return the router, by its interface on the engine's network."""
+        return self._machines.get(self._machines.around("router")).vantage("router", self.probes)
+
     def node(self, name: str) -> NamespaceVantage:
         """Return a node. Raises `KeyError` for an unknown name."""
         if name not in {node.name for node in self.nodes}:

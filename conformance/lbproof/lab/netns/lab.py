@@ -230,6 +230,11 @@ class NetnsLab(Places):
         mac = plan.mac_of(plan.BEHIND.ipv4_host(plan.FAR))
         return self._vantage("far", "far", plan.BEHIND.hosts(plan.FAR, self.topology.families), mac)
 
+    def router(self) -> NamespaceVantage:
+        """Return the router, by its interface on the first segment."""
+        mac = plan.mac_of(plan.LAN.ipv4_host(plan.ROUTER))
+        return self._vantage("router", "router", plan.LAN.hosts(plan.ROUTER, self.topology.families), mac)
+
     def node(self, name: str) -> NamespaceVantage:
         """Return a node. Raises `KeyError` for an unknown name."""
         node = {node.name: node for node in self.nodes}[name]
