@@ -50,6 +50,8 @@ class CableWire:
         self.link, self._cable = link, cable
         self.arp, self.arp_end = _pair()
         self.heartbeat, self.heartbeat_end = _pair()
+        self.reads = self.beats = 0
+        """How often heartbeats were read, and sent."""
 
     def accept_requests_for(self, _: Collection[bytes]) -> None:
         """Receive everything anyway."""
@@ -57,12 +59,18 @@ class CableWire:
     def accept_heartbeats_of(self, _: object) -> None:
         """Receive everything anyway."""
 
-    def received(self, sock: socket.socket, limit: int = 256) -> Iterator[bytes]:
-        """Yield the queued frames."""
-        return queued(sock, limit)
+    def requests(self, limit: int = 256) -> Iterator[bytes]:
+        """Yield the queued ARP frames."""
+        return queued(self.arp, limit)
+
+    def heartbeats(self) -> Iterator[tuple[bytes, float]]:
+        """Yield the queued heartbeats, as if they had just arrived."""
+        self.reads += 1
+        return ((frame, 0.0) for frame in queued(self.heartbeat, 256))
 
     def send_heartbeat(self, payload: bytes) -> None:
         """Broadcast one heartbeat."""
+        self.beats += 1
         for wire in self._cable.wires:
             if wire is not self:
                 _send(wire.heartbeat_end, ETHERNET.pack(BROADCAST, self.link.mac, ETH_P_HEARTBEAT) + payload)
@@ -122,6 +130,11 @@ class Cable:
         """Wait until exactly one node claims an address and all others know it; return it."""
         await until(lambda: len(self.owners(address)) == 1 and self._is_known(address, self.owners(address)[0]))
         return self.owners(address)[0]
+
+    async def beats(self, count: int) -> None:
+        """Wait until each speaker has sent so many heartbeats more."""
+        enough = [wire.beats + count for wire in self.wires]
+        await until(lambda: all(wire.beats >= most for wire, most in zip(self.wires, enough, strict=True)))
 
     def _is_known(self, address: bytes, owner: str) -> bool:
         station = Station(owner, "eth0")

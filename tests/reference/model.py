@@ -127,8 +127,8 @@ class Model:
         self._unstable(lambda: setattr(self, "loss", 0.0))
 
     def slow(self) -> None:
-        """Delay and reorder frames by up to a heartbeat for a while."""
-        self.slowest = self.random.random() * INTERVAL
+        """Delay and reorder frames by up to half a heartbeat for a while."""
+        self.slowest = self.random.random() * INTERVAL / 2
         self._unstable(lambda: setattr(self, "slowest", 0.001))
 
     def replay(self) -> None:

@@ -42,7 +42,9 @@ class Simulated:
     """When the timer expires."""
     last: float = 0.0
     frozen: bool = False
-    inbox: list[bytes] = field(default_factory=list)
+    inbox: list[tuple[bytes, float]] = field(default_factory=list)
+    """Frames that have arrived, and when."""
+    reads_at_once: bool = True
     keys: Callable[[float], tuple[bytes, ...]] = lambda _: (b"key",)
 
 
@@ -163,29 +165,33 @@ class SimulatedLan:
     def _deliver(self, one: Simulated, frame: bytes) -> None:
         if self.stations.get(one.segment.me) is not one:
             return
-        if one.frozen:
-            one.inbox.append(frame)
+        if one.frozen or not one.reads_at_once:
+            one.inbox.append((frame, self.now))
             return
         self._awake(one)
-        self._receive(one, frame)
+        self._receive(one, frame, self.now)
         self.changed()
 
-    def _receive(self, one: Simulated, frame: bytes) -> None:
+    def _receive_all(self, one: Simulated) -> bool:
+        inbox, one.inbox = one.inbox, []
+        news = [self._receive(one, frame, max(arrived, self.now - INTERVAL)) for frame, arrived in inbox]
+        return any(news)
+
+    def _receive(self, one: Simulated, frame: bytes, arrived: float) -> bool:
         heartbeat, signed, sender = self.frames[int.from_bytes(frame)]
         news = False
         if set(one.keys(self.now)) & set(signed):
-            news = one.segment.receive(heartbeat, frame, self.now)
+            news = one.segment.receive(heartbeat, frame, arrived)
         for relay in one.segment.peers.take_relays(self.now):
             message, keys, _ = self.frames[int.from_bytes(relay)]
             self.broadcast(self.record(message._replace(relayed=True), keys, sender), one.segment.me)
         self._wake_by(one, max(self.now + GATHER, self.now if news else one.segment.news_due()))
+        return news
 
     def _awake(self, one: Simulated) -> None:
         if self.now <= one.timer + INTERVAL:
             return
-        inbox, one.inbox = one.inbox, []
-        for frame in inbox:
-            self._receive(one, frame)
+        self._receive_all(one)
         one.segment.on_suspend(self.now, self.now - one.timer)
         self._reconcile(one)
 
@@ -194,13 +200,12 @@ class SimulatedLan:
         if one.frozen or self.stations.get(one.segment.me) is not one:
             return
         self._awake(one)
-        inbox, one.inbox = one.inbox, []
-        for frame in inbox:
-            self._receive(one, frame)
+        news = self._receive_all(one)
         one.segment.expire_peers(self.now)
         if self.now >= one.due:
             one.due = max(one.due + INTERVAL, self.now)
             self._send(one, beat=True)
+        one.reads_at_once = news or not one.segment.is_calm(self.now)
         self._reconcile(one)
         self.changed()
 

@@ -200,7 +200,7 @@ def test_a_wire_hears_what_was_claimed_last() -> None:
             """Return the addresses of the subnet whose requests are received."""
             for host in range(1, 255):
                 asker.send(question(socket.inet_aton(f"10.9.0.{host}")))
-            return [frame[38:42] for frame in wire.received(wire.arp, limit=1000)]
+            return [frame[38:42] for frame in wire.requests(limit=1000)]
 
         assert hear() == []
         wire.accept_requests_for(ours + many)

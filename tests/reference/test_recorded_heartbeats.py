@@ -45,9 +45,13 @@ class PairedWire:
     def accept_requests_for(self, addresses: Collection[bytes]) -> None:
         """Receive all requests."""
 
-    def received(self, sock: socket.socket, limit: int = 256) -> Iterator[bytes]:
-        """Yield the queued frames, at most `limit`."""
-        return queued(sock, limit)
+    def requests(self, limit: int = 256) -> Iterator[bytes]:
+        """Yield the queued ARP frames, at most `limit`."""
+        return queued(self.arp, limit)
+
+    def heartbeats(self) -> Iterator[tuple[bytes, float]]:
+        """Yield the queued heartbeats, as if they had just arrived."""
+        return ((frame, 0.0) for frame in queued(self.heartbeat, 256))
 
     def send_heartbeat(self, payload: bytes) -> None:
         """Send nothing."""

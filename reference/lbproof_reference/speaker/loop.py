@@ -74,6 +74,7 @@ class SegmentSpeaker:
         self._conflicts = Conflicts()
         self._loop = asyncio.get_running_loop()
         self.is_open = True
+        self._reads_at_once = True
         self._filter_is_old = self._filter_is_wide = False
         self._heartbeat_due = time.monotonic()
         self.segment = Segment(
@@ -122,33 +123,45 @@ class SegmentSpeaker:
         if late <= self._config.interval:
             return now
         log.warning("process was suspended", interface=self.link.name, late_ms=round(late * 1000))
-        for _ in self._wire.received(self._wire.arp, limit=1 << 16):
+        for _ in self._wire.requests(limit=1 << 16):
             continue
         self._receive(now)
         self.segment.on_suspend(now, late)
         self._reconcile(now)
         return now
 
-    def _receive(self, now: float) -> None:
+    def _receive(self, now: float) -> bool:
+        """Process the queued heartbeats and relay some; return whether one may change who announces what."""
         news, keys = False, self._config.keyring.keys(now)
         self._wire.accept_heartbeats_of(keys)
-        for frame in self._wire.received(self._wire.heartbeat):
+        for frame, age in self._wire.heartbeats():
             data = frame[ETHERNET.size :]
+            arrived = now - min(max(age, 0), self._config.interval)  # the clock of the day may have been set meanwhile
             try:
                 if not self.segment.peers.is_known(*origin(data)):  # a recorded frame costs a fiftieth of decoding it
-                    news |= self.segment.receive(decode(data, keys), data, now)
+                    news |= self.segment.receive(decode(data, keys), data, arrived)
             except InvalidHeartbeatError as error:
                 log.debug("invalid heartbeat", interface=self.link.name, error=str(error))
         for data in self.segment.peers.take_relays(now):
             self._wire.send_heartbeat(relayed(data))
         self._wake_by(max(now + _GATHER_SECONDS, now if news else self.segment.news_due()))
+        return news
 
     def _on_heartbeat(self) -> None:
         self._receive(self._awake())
 
+    def _read_at_once(self, *, at_once: bool) -> None:
+        """Read heartbeats when they arrive, or with the timer, which costs a fraction of the processor time."""
+        if self._reads_at_once != at_once:
+            self._reads_at_once = at_once
+            if at_once:
+                self._loop.add_reader(self._wire.heartbeat, self._on_heartbeat)
+            else:
+                self._loop.remove_reader(self._wire.heartbeat)
+
     def _on_arp(self) -> None:
         now = self._awake()
-        for frame in self._wire.received(self._wire.arp):
+        for frame in self._wire.requests():
             if not (arp := read_arp(frame)):
                 continue
             if arp.needs_reply and self.segment.answers(arp.target, now):
@@ -170,7 +183,7 @@ class SegmentSpeaker:
 
     def _on_timer(self) -> None:
         now = self._awake()
-        self._receive(now)
+        news = self._receive(now)
         if self._wire.lost:
             self.close()
             self._lost()
@@ -181,6 +194,7 @@ class SegmentSpeaker:
             self._heartbeat_due = max(self._heartbeat_due + self._config.interval, now)
             self.segment.set_outdated(self._config.is_outdated())
             self._send_heartbeats(now, beat=True)
+        self._read_at_once(at_once=news or not self.segment.is_calm(now))
         self._reconcile(now)
 
     def _send_heartbeats(self, now: float, *, beat: bool) -> None:

@@ -177,6 +177,11 @@ class Peers:
         """Whether a session was heard within its dead interval that is not proven."""
         return any(until > now for until in self._unproven.values())
 
+    def is_calm(self, now: float) -> bool:
+        """Whether no message has to be relayed, and all stations that are heard hear this one and stay."""
+        is_busy = self._duties or self._is_stale or self.has_new or self.has_unproven(now)
+        return not is_busy and all(p.hearing is Hearing.MUTUAL and not p.leaving for p in self.live.values())
+
     def heard(self, sequence: int, now: float) -> dict[int, Echo]:
         """Return the sessions to list in the messages from `sequence` on; in turns if there are too many."""
         self._sent = [*self._sent[1 - BEATS :], (sequence, now)]

@@ -18,11 +18,12 @@ rotations of keys not being faults. Stations hear each other if they are joined 
   claims back when B hears A again.
 
 Assumptions: a segment has at most 57 stations, as many as a message lists; the addresses that change at once, some
-thousands, are decided on within T/2; frames arrive within T/2 or not at all; who has a key follows the protocol; keys
-are rotated as in `keys`; timers are not later than a heartbeat, or the suspension is noticed (`on_suspend`), which a
-virtual machine whose clocks stand still while it is paused does not. Not guaranteed: parts of a cut segment have an
-announcer each; a station that hears another that never heard it ignores it, as it would a replay; a station that claims
-an address and does not answer is not noticed; A goes on yielding if B's receiver breaks later.
+thousands, are decided on within T/2; frames arrive within T/6 or not at all, and are read at most a heartbeat later;
+who has a key follows the protocol; keys are rotated as in `keys`; timers are not later than a heartbeat, or the
+suspension is noticed (`on_suspend`), which a virtual machine whose clocks stand still while it is paused does not. Not
+guaranteed: parts of a cut segment have an announcer each; a station that hears another that never heard it ignores it,
+as it would a replay; a station that claims an address and does not answer is not noticed; A goes on yielding if B's
+receiver breaks later.
 """
 
 from __future__ import annotations
@@ -212,6 +213,10 @@ class Segment:
         """Whether there is nothing to do for `reconcile`."""
         news = self._pending or self.peers.changed or not (self._listened or self._is_listening(now))
         return not news and all(until > now for _, until in self._awaited.values())
+
+    def is_calm(self, now: float) -> bool:
+        """Whether nothing is expected of the peers: their messages may then wait until the next own heartbeat."""
+        return self.is_settled(now) and not self._awaited and not self._unsent and self.peers.is_calm(now)
 
     def leave(self) -> None:
         """Announce in heartbeats that this speaker leaves; claims are answered until a peer takes them over."""

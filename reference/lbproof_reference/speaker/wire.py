@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import socket
 import struct
+import time
 from typing import TYPE_CHECKING
 
 import structlog
@@ -22,9 +23,10 @@ if TYPE_CHECKING:
     from lbproof_reference.speaker.filter import Step
     from lbproof_reference.speaker.links import Link
 
-_SO_ATTACH_FILTER = 26  # asm-generic/socket.h
+_SO_ATTACH_FILTER, _SO_TIMESTAMPNS = 26, 35  # asm-generic/socket.h
 _FOR_OTHERS = 3  # PACKET_OTHERHOST of linux/if_packet.h
 _BUFFER_BYTES = 1 << 20
+_TIMESPEC = struct.Struct("ll")
 
 log = structlog.get_logger()
 
@@ -38,6 +40,7 @@ class Wire:
         self.lost = False
         self.arp = _packet_socket(link.name, ETH_P_ARP, arp_filter(()))
         self.heartbeat = _packet_socket(link.name, ETH_P_HEARTBEAT, heartbeat_filter(MAGIC, ()))
+        self.heartbeat.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
         self._keys: Sequence[bytes] = ()
 
     def accept_requests_for(self, addresses: Collection[bytes]) -> None:
@@ -50,11 +53,21 @@ class Wire:
             self._keys = keys
             _attach(self.heartbeat, heartbeat_filter(MAGIC, map(key_id, keys)))
 
-    def received(self, sock: socket.socket, limit: int = 256) -> Iterator[bytes]:
-        """Yield the queued frames (at most `limit`) that are not addressed to another host."""
+    def heartbeats(self) -> Iterator[tuple[bytes, float]]:
+        """Yield queued heartbeats, and for how long (s, by the clock of the day) each has been in the queue."""
+        for frame, options in self._received(self.heartbeat, 256):
+            seconds, nanoseconds = _TIMESPEC.unpack(options[0][2]) if options else (0, 0)
+            yield frame, time.time() - seconds - nanoseconds / 1e9
+
+    def requests(self, limit: int = 256) -> Iterator[bytes]:
+        """Yield the queued ARP frames (at most `limit`)."""
+        return (frame for frame, _ in self._received(self.arp, limit))
+
+    def _received(self, sock: socket.socket, limit: int) -> Iterator[tuple[bytes, list[tuple[int, int, bytes]]]]:
+        """Yield the queued frames that are not addressed to another host, with their ancillary data."""
         for _ in range(limit):
             try:
-                frame, (_, _, kind, *_) = sock.recvfrom(2048)
+                frame, options, _, (_, _, kind, *_) = sock.recvmsg(2048, 64)
             except BlockingIOError:
                 return
             except OSError as error:
@@ -62,7 +75,7 @@ class Wire:
                 self.lost = True
                 return
             if kind != _FOR_OTHERS:
-                yield frame
+                yield frame, options
 
     def send_heartbeat(self, payload: bytes) -> None:
         """Broadcast one heartbeat."""
