@@ -12,7 +12,6 @@ import threading
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from http import HTTPStatus
-from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 from lbproof.adapters.base import AddressRange, PoolSpec, WorkloadRole
@@ -77,6 +76,11 @@ class CheckContext(Observations):
     def second_namespace(self) -> str:
         """Another namespace of this check, for Services of the same names."""
         return self.new_namespace()
+
+    @functools.cached_property
+    def _backends(self) -> list[tuple[IPAddress, str]]:
+        """Address and node of each pod of the shared workload: a fault in an earlier check may have changed them."""
+        return [(address, node) for _, address, node in self.run.pods_of_web()] if self.run.backends else []
 
     @functools.cached_property
     def random(self) -> random.Random:
@@ -179,10 +183,10 @@ class CheckContext(Observations):
         if serving:
             name = f"{self.case.lower()}-{name}"
             fields.setdefault("selector", {"app": self.run.web})
-        elif endpoints and self.run.backends and (namespace, name) not in self._slices:
+        elif endpoints and self._backends and (namespace, name) not in self._slices:
             self._slices.add((namespace, name))
             slices = f"/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices"
-            self.cluster.create(slices, manifests.endpoints(namespace, name, self.run.backends))
+            self.cluster.create(slices, manifests.endpoints(namespace, name, self._backends))
         made = self.run.opt_in(manifests.service(namespace, name, **fields))
         if ask:
             self.run.ask(made, str(ask), how)
@@ -373,17 +377,16 @@ class CheckContext(Observations):
 
         Return the names of those pods. Raises `CannotShow` when none runs there.
         """
-        pods = self.cluster.list(f"/api/v1/namespaces/{NAMESPACE}/pods", labelSelector=f"app={self.run.web}")
-        running = [pod for pod in pods if pod["status"].get("podIP") and "deletionTimestamp" not in pod["metadata"]]
-        there = [pod for pod in running if pod["spec"]["nodeName"] in nodes]
+        _ = self.run.web  # verifies the path
+        there = [pod for pod in self.run.pods_of_web() if pod[2] in nodes]
         if not there:
             raise CannotShow(Untestable.TOO_FEW_NODES, f"no pod of {self.run.web} runs on {words(list(nodes))}")
-        ends = [(ip_address(pod["status"]["podIP"]), pod["spec"]["nodeName"]) for pod in there]
+        ends = [(address, node) for _, address, node in there]
         for service in services:
             made = manifests.endpoints(service.namespace, service.name, ends)
             slices = f"/apis/discovery.k8s.io/v1/namespaces/{service.namespace}/endpointslices/{service.name}"
             self.cluster.patch(slices, {"endpoints": made["endpoints"]})
-        return [pod["metadata"]["name"] for pod in there]
+        return [name for name, _, _ in there]
 
     # --- faults
 

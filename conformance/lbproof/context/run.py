@@ -255,8 +255,16 @@ class RunContext:
         self.namespace(NAMESPACE)
         self.cluster.apply(manifests.web(NAMESPACE, WEB, replicas=WEB_REPLICAS))
         self.ready(NAMESPACE, WEB)
+        return [(address, node) for _, address, node in self.pods_of_web()]
+
+    def pods_of_web(self) -> list[tuple[str, IPAddress, str]]:
+        """Return name, address and node of each running pod of the shared workload, as they are now."""
         pods = self.cluster.list(f"/api/v1/namespaces/{NAMESPACE}/pods", labelSelector=f"app={WEB}")
-        return [(ip_address(pod["status"]["podIP"]), pod["spec"]["nodeName"]) for pod in pods]
+        return [
+            (pod["metadata"]["name"], ip_address(pod["status"]["podIP"]), pod["spec"]["nodeName"])
+            for pod in pods
+            if pod["status"].get("podIP") and "deletionTimestamp" not in pod["metadata"]
+        ]
 
     @functools.cached_property
     def web(self) -> str:

@@ -37,6 +37,7 @@ _ALL = (
     Budget(name="address_assigned", text="create or change a Service → its address in status", default=5, ceiling=30),
     Budget(name="refusal_visible", text="a request that cannot be met → an Event that says why", default=5, ceiling=30),
     Budget(name="announced", text="address in status → first answer to an ARP request for it", default=5, ceiling=30),
+    Budget(name="announcement", text="address in status → first announcement of it (RFC 5227)", default=2, ceiling=10),
     Budget(name="serves", text="address in status → first answer from a backend through it", default=10, ceiling=60),
     Budget(name="silent", text="address released → no more ARP answers for it", default=5, ceiling=30),
     Budget(name="reclaimed", text="Service deleted → its address can be given again", default=5, ceiling=30),

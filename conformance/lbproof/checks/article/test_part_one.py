@@ -171,7 +171,8 @@ def test_describe_shows_what_happened(check: CheckContext, scene: Scene) -> None
     scene.show("two")
     service = scene.service("nginxlb")
     scene.assigned("nginxlb")
-    announcer = check.announcer(ADDRESS)
+    with check.precondition("L2-01"):
+        announcer = check.announcer(ADDRESS)
 
     check.wait.eventually(
         lambda: check.pool_marks(service),

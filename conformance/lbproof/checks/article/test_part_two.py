@@ -91,13 +91,14 @@ def test_node_port_has_a_single_point_of_failure(check: CheckContext, scene: Sce
     """
     scene.show("two")
     scene.assigned("nginxlb")
-    announcer = check.announcer(ADDRESS).name
+    announcer = check.an_announcer(ADDRESS).name
     workers = [node for node in check.lab.nodes if node.role is Role.WORKER]
     published = next((node for node in workers if node.name == announcer), workers[0])
     scene.answers(check.client, published.address, NODE_PORT)
 
     with check.fault(Capability.NODE_CRASH, functools.partial(check.lab.node_crash, published.name)):
-        check.announcer(ADDRESS, but=published.name, budget="failover")
+        with check.precondition("FAIL-01"):
+            check.holders(ADDRESS, but=published.name, budget="failover")
         scene.answers(check.client, ADDRESS, PORT)
         check.not_served(check.client, published.address, NODE_PORT)
     check.settled_after_fault()

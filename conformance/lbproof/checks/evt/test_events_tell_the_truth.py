@@ -84,7 +84,7 @@ def test_the_announcer_is_named(check: CheckContext, case: str) -> None:
     check.pool(SERVICES)
     services = [check.service(f"web-{n}", serving=True) for n in range(SERVICES)]
     held = check.all_assigned(*services)
-    with check.precondition():
+    with check.precondition("L2-01"):
         announcers = {service: check.announcer(held[service]) for service in services}
     for service, node in announcers.items():
         named(check, service, node, before={})
@@ -95,14 +95,14 @@ def test_the_announcer_is_named(check: CheckContext, case: str) -> None:
     moving = [service for service in services if announcers[service].name == first.name]
     before = {service: told(check, service) for service in moving}
     with check.fault(Capability.NODE_CRASH, functools.partial(check.lab.node_crash, first.name)):
-        with check.precondition():
+        with check.precondition("FAIL-04"):
             moved = {s: check.announcer(held[s], but=first.name, budget="failover") for s in moving}
         for service, node in moved.items():
             named(check, service, node, before=before[service])
         if case == "b":
             return
     check.settled_after_fault()
-    with check.precondition():
+    with check.precondition("FAIL-04"):
         third = {s: check.announcer(held[s], budget="one_answerer") for s in moving}
     returned = [service for service in moving if third[service].name == first.name]
     for service in returned:
@@ -118,7 +118,7 @@ def move_back(check: CheckContext, service: Service, address: IPAddress, first: 
     for other in others:
         check.exclude(other.name)
     with check.fault(Capability.NODE_CRASH, functools.partial(check.lab.node_crash, third.name)):
-        with check.precondition():
+        with check.precondition("FAIL-04"):
             back = check.announcer(address, but=third.name, budget="failover")
         if back.name != first.name:  # nothing that is claimed says that the label keeps a node from announcing
             raise CannotShow(Untestable.NOT_PROVOKED, f"{back.name} took over, which is excluded, and not {first.name}")

@@ -2,33 +2,74 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from lbproof.context import proves
+from lbproof.text import words
 from lbproof.witnesses import neighbour
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from lbproof.context import CheckContext
+    from lbproof.spec.families import IPAddress
+
+SERVICES = 3
 
 
 @proves("L2-06")
 def test_assignment_is_announced(check: CheckContext) -> None:
-    """A gratuitous ARP arrives in time: sender and target are the address, broadcast, with the node's MAC."""
-    check.pool(1)
-    with neighbour.Listener(check.client) as listener:
-        address = check.assigned(check.service(serving=True))
-        heard = check.wait.eventually(
-            lambda: listener.announcements(address),
-            bool,
-            what=f"a gratuitous ARP for {address} is heard",
-            budget="announced",
-            show=lambda messages: f"{len(messages)} such",
-        )
-    first = heard[0]
-    announcer = check.announcer(address)
+    """A gratuitous ARP for each address arrives in time: sender and target are the address, broadcast, with its MAC.
 
-    assert not first.announcement_fault, f"the announcement of {address} {first.announcement_fault}"
-    assert first.sender_mac == first.ether_src == announcer.mac, (
-        f"{address} was announced at {first.sender_mac} by {first.ether_src}; {announcer.name}, which answers for it, "
-        f"is {announcer.mac}"
+    Also for an address that is released and given to another Service. No announcement names another host than those
+    that answer.
+    """
+    check.pool(SERVICES)
+    with neighbour.Listener(check.client) as listener:
+        services = [check.service(f"web-{n}", serving=True) for n in range(SERVICES)]
+        held = list(check.all_assigned(*services).values())
+        announced(check, listener, dict.fromkeys(held, 0.0))
+
+        check.delete(check.random.choice(services))
+        since = time.monotonic()
+        with check.precondition("RECL-01"):
+            again = check.assigned(check.service("again", serving=True), budget="reclaimed")
+        announced(check, listener, {again: since})
+
+        with check.precondition("L2-01"):
+            holders = check.holders(*held)
+        names = check.mac_names()
+        wrong = {
+            str(address): f"{names.get(m.sender_mac, m.sender_mac)} in a frame of {names.get(m.ether_src, m.ether_src)}"
+            for address in held
+            for m in listener.announcements(address)
+            if not {names.get(mac, mac) for mac in (m.sender_mac, m.ether_src)} <= {*holders[address]}
+        }
+    shown = {str(address): names for address, names in holders.items()}
+    assert not wrong, f"announced by {words(wrong)}, and answered for by {words(shown)}"
+
+
+def announced(check: CheckContext, listener: neighbour.Listener, since: Mapping[IPAddress, float]) -> None:
+    """Wait until each address has been announced, since a moment, by a frame that neighbours take."""
+
+    def seen() -> dict[str, list[str]]:
+        return {
+            str(address): sorted({fault_of(m) for m in listener.announcements(address) if m.t >= moment})
+            for address, moment in since.items()
+        }
+
+    check.wait.eventually(
+        seen,
+        lambda faults: all("" in found for found in faults.values()),
+        what=f"a well-formed gratuitous ARP for {', '.join(map(str, since))} is heard",
+        budget="announcement",
+        show=lambda faults: words({address: found or "none" for address, found in faults.items()}),
     )
+
+
+def fault_of(message: neighbour.Message) -> str:
+    """Say why neighbours may not take an announcement; the empty string when they do."""
+    if message.sender_mac != message.ether_src:
+        return f"names {message.sender_mac} in a frame of {message.ether_src}"
+    return message.announcement_fault

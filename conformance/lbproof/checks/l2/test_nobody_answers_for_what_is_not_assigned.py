@@ -4,68 +4,151 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lbproof.adapters.base import Cause
-from lbproof.context import proves
-from lbproof.spec.families import family_of
+from lbproof.adapters.base import AddressRange, Cause
+from lbproof.context import CannotShow, proves
+from lbproof.lab.base import Capability
+from lbproof.spec import Untestable
+from lbproof.spec.families import family_of, unspecified
 from lbproof.text import words
+from lbproof.witnesses import neighbour
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from lbproof.context import CheckContext
+    from lbproof.spec.families import IPAddress
+
+FOREIGN = "example.com/another"
+SERVICES = 3
+ASKS = 5
+
+
+def answered_control(check: CheckContext) -> IPAddress:
+    """Create a Service and wait until its address is answered for: something newer than what must not be."""
+    given = check.control(serving=True)
+    with check.precondition("L2-01"):
+        check.holders(given)
+    return given
 
 
 @proves("L2-04", "a")
 def test_nobody_answers_for_free_addresses_of_a_pool(check: CheckContext) -> None:
-    """No host answers for the three free addresses of a pool of four while the assigned one is answered."""
-    pool = check.pool(4)
-    address = check.assigned(check.service(serving=True))
-    check.announcer(address)
+    """No host answers for the addresses of a pool that no Service of this implementation holds.
 
-    check.stays_silent(*(free for free in pool.addresses if free != address))
+    Those that were never given, the first and the last among them, that were released by deletion or a change of type,
+    and that the status of another controller's Service names.
+    """
+    pool = check.pool(8)
+    services = [check.service(f"web-{n}", serving=True) for n in range(SERVICES)]
+    held = list(check.all_assigned(*services).values())
+    with check.precondition("L2-01"):
+        check.holders(*held)
+    check.random.shuffle(services)
+    check.retype(services[0], "ClusterIP")
+    check.delete(services[1])
+    foreign = check.service("foreign", serving=True, loadBalancerClass=FOREIGN)
+    taken = check.random.choice([address for address in pool.addresses if address not in held])
+    check.cluster.patch(f"{foreign.path}/status", {"status": {"loadBalancer": {"ingress": [{"ip": str(taken)}]}}})
+
+    given = answered_control(check)
+    # what another than its own controller gave to a foreign Service is judged by CLASS-02
+    holders = {given, *services[2].addresses(), *foreign.addresses()} - {taken}
+    if given == taken:
+        holders.add(taken)
+    check.goes_silent(*(address for address in pool.addresses if address not in holders))
 
 
 @proves("L2-04", "b")
 def test_nobody_answers_for_a_refused_address(check: CheckContext) -> None:
-    """No host answers for a requested address outside the pool, while the pool is announced."""
-    check.pool(1)
-    outside = check.run.addresses(1)[0]
-    service = check.service("refused", ask=outside, serving=True)
-    check.refused(service, Cause.NOT_IN_POOL)
+    """No host answers for addresses beside a pool that are asked for in each way, while the pool is announced."""
+    block = check.run.addresses(6)
+    check.pool([AddressRange(block[2], block[3])], addresses=block[2:4])
+    outside = [block[0], block[1], block[4], block[5]]
+    asking = [
+        service
+        for n, address in enumerate(outside)
+        for how in check.run.ways
+        for service in check.unusable(f"refused-{n}-{how}", ask=address, how=how, serving=True)
+    ]
+    for service in asking:
+        check.refused(service, Cause.NOT_IN_POOL)
 
-    check.announcer(check.control(serving=True))
-    check.stays_silent(outside)
+    answered_control(check)
+    check.stays_silent(*outside)
 
 
 @proves("L2-04", "c")
 def test_nobody_answers_for_a_pool_that_is_not_advertised(check: CheckContext) -> None:
-    """No host answers for an address of a pool without advertisement, while another pool is announced."""
-    quiet = check.pool(1, advertised=False)
-    address = check.assigned(check.service("quiet", serving=True))
-    assert address in quiet.addresses
+    """No host answers for addresses of a pool without advertisement, while another pool is announced."""
+    quiet = check.pool(SERVICES, advertised=False)
+    check.all_assigned(*(check.service(f"quiet-{n}", serving=True) for n in range(SERVICES)))
 
     check.pool(1)
-    check.announcer(check.control(serving=True))
-    check.stays_silent(address)
+    answered_control(check)
+    check.stays_silent(*quiet.addresses)
 
 
 @proves("L2-04", "d")
 def test_nobody_answers_for_addresses_of_nobody(check: CheckContext) -> None:
-    """No host answers for adjacent addresses in no pool, while an address of a pool is announced."""
-    check.pool(1)
-    check.announcer(check.assigned(check.service(serving=True)))
+    """No host answers for addresses in no pool, before and behind a pool whose first and last address are announced."""
+    block = check.run.addresses(10)
+    check.pool([AddressRange(block[4], block[5])], addresses=block[4:6])
+    services = [check.service(f"web-{n}", serving=True) for n in range(2)]
+    held = check.all_assigned(*services)
+    with check.precondition("L2-01"):
+        check.holders(*held.values())
 
-    check.stays_silent(*check.run.addresses(8))
+    check.stays_silent(*block[:4], *block[6:])
 
 
 @proves("L2-04", "e")
 def test_another_host_answers_for_itself_alone(check: CheckContext) -> None:
-    """Only the router, and no node, answers for the router's address."""
+    """The router answers for the router's address, each node for its own, and no node for the client's.
+
+    Also when Services ask for these addresses, where they can ask.
+    """
     check.pool(1)
     address = check.assigned(check.service(serving=True))
-    check.announcer(address)
-    router = check.lab.segment.subnet_for(family_of(address))[1]
+    family = family_of(address)
+    check.an_announcer(address)
+    router = check.lab.segment.subnet_for(family)[1]
+    owners = {node.address_for(family): node.mac for node in check.lab.nodes}
+    owners[check.client.address_for(family)] = check.client.mac
+    hosts = [router, *owners]
+    for n, host in enumerate(hosts):
+        for how in check.run.ways:
+            check.unusable(f"asks-{n}-{how}", ask=host, how=how, serving=True)
+    check.pool(1)
+    answered_control(check)
 
-    answers = {answer.mac for answer in check.replies(router, count=5)}
+    names = check.mac_names()
+    found = answers_of(check, hosts)
+    if not found[router]:
+        raise CannotShow(Untestable.PATH_BROKEN, f"{router}, the router, is answered for by nobody")
+    if check.lab.can(Capability.ROUTED_CLIENT):
+        owners[router] = check.lab.router().mac
+    else:  # its MAC is not known: that of no node
+        owners[router] = min(found[router] - names.keys(), default="")
+    wrong = {
+        str(host): [names.get(mac, mac) for mac in sorted(macs)]
+        for host, macs in found.items()
+        if macs - {owners[host]}
+    }
+    assert not wrong, f"answered for by another host than the one that has the address: {words(wrong)}"
 
-    nodes = {mac: name for mac, name in check.mac_names().items() if mac in answers}
-    assert len(answers) == 1, f"{router} is answered for by {words(sorted(answers))}, expected one host"
-    assert not nodes, f"{router} is the router's, and is answered for by {words(nodes)}"
+
+def answers_of(check: CheckContext, hosts: Sequence[IPAddress]) -> dict[IPAddress, set[str]]:
+    """Ask some times for the addresses of hosts; return the MACs at which they are said to be.
+
+    By broadcast, except the client for its own address, which would announce it, and as one that is about to take it.
+    """
+    senders = {
+        host: [unspecified(family_of(host)), *([] if host in check.client.addresses else [None])] for host in hosts
+    }
+    ways = [neighbour.Question(target=host, sender=sender) for host in hosts for sender in senders[host]] * ASKS
+    within = check.wait.budget("arp_answer")
+    replies = neighbour.ask_each(check.client, ways, every=within / len(ways), within=within)
+    found: dict[IPAddress, set[str]] = {host: set() for host in hosts}
+    for way, answers in zip(ways, replies, strict=True):
+        found[way.target] |= {answer.mac for answer in answers}
+    return found

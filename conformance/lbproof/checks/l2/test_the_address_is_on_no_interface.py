@@ -9,12 +9,30 @@ from lbproof.context import proves
 if TYPE_CHECKING:
     from lbproof.context import CheckContext
 
+SERVICES = 3
+
 
 @proves("L2-03")
 def test_the_address_is_on_no_interface(check: CheckContext) -> None:
-    """No node has the announced address on an interface, except IPVS's own (`kube-ipvs0`)."""
-    check.pool(1)
-    address = check.assigned(check.service(serving=True))
-    check.announcer(address)
+    """No node has one of several announced addresses on an interface, except IPVS's own, at any time of a watch.
 
-    check.on_no_interface(address)
+    Also after a newer Service is announced, and for the address of one that was released and given again.
+    """
+    check.pool(SERVICES)
+    services = [check.service(f"web-{n}", serving=True) for n in range(SERVICES)]
+    held = list(check.all_assigned(*services).values())
+    with check.precondition("L2-01"):
+        check.holders(*held)
+    check.wait.consistently(
+        lambda: check.interfaces_with_any(*held),
+        lambda found: not found,
+        what=f"no interface of a node has one of {SERVICES} announced addresses",
+        budget="stays_silent",
+        every=0.1,
+    )
+
+    check.delete(check.random.choice(services))
+    again = check.control(serving=True)
+    with check.precondition("L2-01"):
+        check.holders(again)
+    check.on_no_interface(*held)

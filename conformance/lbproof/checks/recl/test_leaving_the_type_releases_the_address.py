@@ -29,9 +29,8 @@ def test_leaving_the_type_releases_the_address(check: CheckContext, case: str) -
     services += [check.service(f"web-{n}", serving=True) for n in range(SERVICES - len(services))]
     held = check.all_assigned(*services)
     if check.run.claims("l2"):
-        with check.precondition():
-            for address in held.values():
-                check.announcer(address)
+        with check.precondition("L2-01"):
+            check.holders(*held.values())
 
     for service in services:
         check.retype(service, kind)

@@ -119,7 +119,7 @@ def test_an_address_of_another_is_refused(check: CheckContext) -> None:
     held = check.all_assigned(*holders)
     answers = {}
     if check.run.claims("l2"):
-        with check.precondition():
+        with check.precondition("L2-01"):
             answers = {address: check.announcer(address).name for address in held.values()}
     for address in held.values():
         check.serves(check.client, address)
