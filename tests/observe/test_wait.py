@@ -212,6 +212,30 @@ def test_nothing_is_watched_for_at_least_as_long_as_something_took(heard: tuple[
     assert (pending["within"], pending["ok"]) == (0.05, True)
 
 
+@pytest.mark.parametrize("positive", ["address_assigned", "pool_applied", "reclaimed"])
+@pytest.mark.parametrize("watch", ["stays_pending", "stays_assigned"])
+def test_an_address_is_watched_for_as_long_as_any_was_waited_for(
+    heard: tuple[Waiter, list[dict[str, Any]]], positive: str, watch: str
+) -> None:
+    """Also by a wait after a change of a pool or after a deletion."""
+    waiter, rows = heard
+    slow = Waiter(waiter.journal, {positive: 5, watch: 0.01})
+    answers = iter([*[""] * 8, "10.0.0.7"])
+    slow.eventually(answers.__next__, bool, what="slow", budget=positive)
+    slow.consistently(lambda: "", lambda seen: not seen, what="it", budget=watch)
+
+    assert rows[-1]["took"] >= rows[-2]["took"] > 0.1
+
+
+def test_every_watch_can_last_as_long_as_what_it_follows() -> None:
+    """Its ceiling is no less than theirs, and one that follows nothing has a time of its own."""
+    watches = {name: budget for name, budget in BUDGETS.items() if name.startswith("stays_")}
+
+    assert {name for name, budget in watches.items() if not budget.follows} == {"stays_untouched"}
+    for watch in watches.values():
+        assert all(watch.ceiling >= BUDGETS[wait].ceiling for wait in watch.follows)
+
+
 def test_a_budget_that_is_not_overridden_has_its_default(heard: tuple[Waiter, list[dict[str, Any]]]) -> None:
     """What the operator does not say is as the specification has it."""
     waiter, _ = heard

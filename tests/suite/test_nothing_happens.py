@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 TURN = 0.12
 """Seconds that the controller takes for each Service, one after the other."""
+WITHOUT_CONTROL = frozenset({"core", "pool", "class", "pool-select", "explicit-ip-annotation"})
+"""Features by which no pool can be kept for a control."""
+CLAIMED = WITHOUT_CONTROL | {"auto-assign"}
 FREE = tuple(IPv4Address("192.0.2.160") + n for n in range(32))
 
 
@@ -36,6 +39,8 @@ class SlowController(FakeCluster):
     def __init__(self, gives: Callable[[str], bool]) -> None:
         super().__init__()
         self._gives = gives
+        self._free = list(FREE)
+        self._given: dict[str, IPv4Address] = {}
         self._done: dict[str, float] = {}
 
     def create(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
@@ -67,8 +72,14 @@ class SlowController(FakeCluster):
     def get(self, path: str) -> dict[str, Any]:
         made = super().get(path)
         given = path in self._done and time.monotonic() >= self._done[path] and self._gives(made["metadata"]["name"])
-        turn = list(self._done).index(path) if path in self._done else 0
-        return made | {"status": {"loadBalancer": {"ingress": [{"ip": str(FREE[turn])}]} if given else {}}}
+        if given and path not in self._given:
+            self._given[path] = self._free.pop(0)
+        return made | {"status": {"loadBalancer": {"ingress": [{"ip": str(self._given[path])}]} if given else {}}}
+
+    def discard(self, path: str) -> None:
+        super().discard(path)
+        if path in self._given:
+            self._free.insert(0, self._given.pop(path))
 
 
 def numbered(made: dict[str, Any]) -> dict[str, str]:
@@ -89,7 +100,7 @@ class PaperLab:
 
 
 @pytest.fixture
-def on(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[str], bool]], CheckContext]:
+def on(monkeypatch: pytest.MonkeyPatch) -> Callable[..., CheckContext]:
     """A context of a check, in a cluster whose controller gives addresses to the Services of some names."""
     for name in ("need_families", "opt_in"):
         monkeypatch.setattr(RunContext, name, lambda _, made: made)
@@ -100,16 +111,16 @@ def on(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[str], bool]], Che
     monkeypatch.setattr(RunContext, "web", "web")
     monkeypatch.setattr(RunContext, "backends", [])
 
-    def make(gives: Callable[[str], bool]) -> CheckContext:
+    def make(gives: Callable[[str], bool], claimed: frozenset[str] = CLAIMED, watch: float = 0.02) -> CheckContext:
         journal = Journal(None)
         run = RunContext(
             lab=cast("Lab", PaperLab()),
             cluster=SlowController(gives).kube,
             adapter=Reference(),
             journal=journal,
-            waiter=Waiter(journal, {"stays_pending": 0.02, "address_assigned": 2}),
+            waiter=Waiter(journal, {"stays_pending": watch, "address_assigned": 2}),
             programs={},
-            claimed=frozenset({"core", "pool", "class", "auto-assign", "pool-select", "explicit-ip-annotation"}),
+            claimed=claimed,
         )
         return CheckContext(run, "CLASS-01c")
 
@@ -204,3 +215,25 @@ def test_a_prerequisite_names_the_requirement_that_judges_it(
     ):
         raise Violation("two answer")
     assert caught.value.reason is Untestable.PREREQUISITE
+
+
+@pytest.mark.parametrize("case", ["a", "b"])
+def test_without_a_pool_apart_the_watch_ends_after_something_newer_too(
+    on: Callable[..., CheckContext], case: str
+) -> None:
+    """An address that becomes free, or a new pool, goes to one Service, and not to all that wait."""
+    file, name = (
+        "pend/test_a_service_that_cannot_be_served_stays_pending.py",
+        "test_services_that_cannot_be_served_stay_pending",
+    )
+    run_check(file, name, on(lambda name: "late" not in name, WITHOUT_CONTROL), case)
+    with pytest.raises(CannotShow, match="is given to a Service that waits or is new"):
+        run_check(file, name, on(lambda name: "late" not in name and "newer" not in name, WITHOUT_CONTROL), case)
+
+    def woken(name: str) -> bool:
+        return "late" not in name or any("newer" in path for path in cluster.objects)
+
+    check = on(woken, WITHOUT_CONTROL, watch=4 * TURN)
+    cluster = cast("SlowController", check.cluster)
+    with pytest.raises(Violation, match="is all that is given"):
+        run_check(file, name, check, case)

@@ -235,15 +235,26 @@ class CheckContext(Observations):
             if found := {str(s): points for s in services if (points := points_of(s.read()))}:
                 raise Violation(f"given an address where none is free: {words(found)}")
 
-    def control(self, *, budget: str = "address_assigned", **fields: Any) -> IPAddress:  # noqa: ANN401 - of `service`
+    def control(
+        self,
+        *,
+        budget: str = "address_assigned",
+        seen: bool = False,
+        **fields: Any,  # noqa: ANN401 - of `service`
+    ) -> IPAddress:
         """Create a Service that can be given an address, wait until it is, and return that.
 
         For checks that something does not happen: the implementation has then acted on something newer than what must
         be left alone, so that the watch that follows is no watch of an implementation that has seen nothing yet.
+        `seen`: also wait until the assignment shows on the wire and by an Event (`shown`).
         """
         self._controls += 1
         with self.precondition():
-            return self.assigned(self.service(f"control-{self._controls}", **fields), budget=budget)
+            service = self.service(f"control-{self._controls}", **fields)
+            address = self.assigned(service, budget=budget)
+            if seen:
+                self.shown(service, address)
+        return address
 
     @contextmanager
     def precondition(self, requirement: str = "") -> Iterator[None]:
@@ -323,12 +334,16 @@ class CheckContext(Observations):
             raise CannotShow(Untestable.PREREQUISITE, f"prerequisite L2-01: {'; '.join(several)} answer")
         raise CannotShow(Untestable.TOO_FEW_NODES, f"each of {len(able)} announces one of the addresses")
 
+    def keeps_apart(self) -> bool:
+        """Return whether pools can be kept for the Services that ask for them or for their addresses."""
+        return self.run.claims("auto-assign") and (self.run.claims("pool-select") or self.run.claims("explicit-ip"))
+
     def apart(self, count: int = 1) -> list[dict[str, Any]]:
         """Create a pool for the Services that ask for it or for its addresses; return the requests of that many.
 
         Without the features for that there is none, which is recorded.
         """
-        if not self.run.claims("auto-assign") or not (self.run.claims("pool-select") or self.run.claims("explicit-ip")):
+        if not self.keeps_apart():
             self.saw("api", "no control: the implementation does not claim pools that are kept for who asks", [])
             return []
         pool = self.pool(count, auto_assign=False)
@@ -339,6 +354,39 @@ class CheckContext(Observations):
         """Run a control where no address is free, in a pool apart if there can be one."""
         for asks in self.apart():
             self.control(**asks)
+
+    def control_in_turn(
+        self, waiting: Sequence[Service], leaving: Sequence[Service] = (), *, budget: str = "address_assigned"
+    ) -> None:
+        """Run a control where no address is free and no pool can be kept apart; otherwise `control_apart` is one.
+
+        Delete Services, or create a pool where none are given. Wait until as many as one of those that wait, or of new
+        ones, have an address, and verify that no more addresses are given than that.
+        """
+        if self.keeps_apart():
+            return
+        free = [point for service in leaving for point in points_of(service.known)]
+        self.delete_all(*leaving)
+        if not leaving:
+            free = [str(address) for address in self.pool(1).addresses]
+        among = [*waiting, *(self.service(f"newer-{n}") for n in range(len(free)))]
+
+        def given() -> list[str]:
+            return sorted(point for service in among for point in points_of(service.read()))
+
+        with self.precondition():
+            self.wait.eventually(
+                given,
+                lambda found: len(found) >= len(free),
+                what=f"{words(free)} is given to a Service that waits or is new",
+                budget=budget,
+            )
+        self.wait.consistently(
+            given,
+            lambda found: len(found) == len(free) and set(found) <= set(free),
+            what=f"{words(free)}, which alone was free, is all that is given to Services that wait or are new",
+            budget="stays_pending",
+        )
 
     def delete(self, service: Service) -> None:
         """Delete a Service, if it exists, and wait until it is gone."""

@@ -163,6 +163,13 @@ class Observations:
         )
         return seen[-1]
 
+    def shown(self, service: Service, address: IPAddress) -> None:
+        """Wait until an assignment shows wherever the implementation claims to show it: on the wire, by an Event."""
+        if self.run.claims("l2"):
+            self.holders(address)
+        if self.run.claims("allocation-event"):
+            self.event(service, self.run.adapter.allocation)
+
     def refused(self, service: Service, cause: Cause) -> str:
         """Wait for the Event or condition that explains why a Service has no address, and return its text.
 

@@ -28,8 +28,8 @@ class Budget:
     judges: bool = True
     """Whether a check fails when this wait is exceeded. False where something else may be late (Kubernetes, the lab, a
     workload of the suite), or where no requirement says that it happens in time: the verdict is then `error`."""
-    follows: str = ""
-    """Of a time that something is watched for: the wait for the opposite. The watch lasts at least as long as the
+    follows: tuple[str, ...] = ()
+    """Of a time that something is watched for: the waits for the opposite. The watch lasts at least as long as the
     slowest of these waits so far in this lab, so that an implementation that is slow is seen to do what it must not."""
 
 
@@ -87,21 +87,21 @@ _ALL = (
         text="how long at least an address that must not be given is watched for",
         default=1,
         ceiling=60,
-        follows="address_assigned",
+        follows=("address_assigned", "pool_applied", "reclaimed"),
     ),
     Budget(
         name="stays_silent",
         text="how long at least silence on the wire is watched for",
         default=1,
         ceiling=60,
-        follows="announced",
+        follows=("announced",),
     ),
     Budget(
         name="stays_unserved",
         text="how long at least a port that must not be open is watched for",
         default=1,
         ceiling=60,
-        follows="serves",
+        follows=("serves",),
     ),
     Budget(name="stays_untouched", text="how long a foreign Service is watched for a change", default=60, ceiling=60),
     Budget(
@@ -109,7 +109,7 @@ _ALL = (
         text="how long at least an assigned address is watched across a disturbance",
         default=1,
         ceiling=60,
-        follows="address_assigned",
+        follows=("address_assigned", "pool_applied", "reclaimed"),
     ),
     Budget(name="arp_answer", text="request by ARP or NDP → the reply to it", default=0.3, ceiling=1),
     Budget(name="one_answerer_recount", text="how long answers are counted after a fault", default=1.5, ceiling=60),

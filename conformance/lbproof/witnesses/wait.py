@@ -212,7 +212,7 @@ class Waiter:
         show: Callable[[T], str] = words,
     ) -> T:
         """Run `consistently` for a named budget, or longer (`Budget.follows`); return the last value."""
-        slowest = self._slowest.get(_budget(budget).follows, 0.0)
+        slowest = max((self._slowest.get(wait, 0.0) for wait in _budget(budget).follows), default=0.0)
         during = max(self.budget(budget), min(slowest, _budget(budget).ceiling))
         try:
             done = consistently(look, good, what=what, during=during, since=since, every=every, show=show)

@@ -79,7 +79,7 @@ def test_foreign_services_are_left_as_they_are(check: CheckContext) -> None:
         assert not any(told.values()), f"Events about foreign Services: {words(told)}"
 
     with judging(judge), check.unchanged(*foreign, part=untouched):
-        given = check.control()
+        given = check.control(seen=True)
         check.control_apart()
         check.stays_silent(*(address for address in pool.addresses if address != given))
 
@@ -116,5 +116,5 @@ def test_a_status_of_another_controller_survives(check: CheckContext) -> None:
         if any(WorkloadRole.CONTROLLER in workload.roles for workload in check.run.workloads.all):
             check.run.workloads.restart(WorkloadRole.CONTROLLER)
             check.pool(1)
-            check.control(budget="restarted")
+            check.control(budget="restarted", seen=True)
         vigil.end()

@@ -63,7 +63,9 @@ def test_a_configured_class_is_the_only_one_served(configured: str, check: Check
         places = (check.namespace, check.second_namespace)
         own = [check.service("own", namespace=place, loadBalancerClass=configured) for place in places]
         with check.precondition() if case == "c" else nullcontext():
-            check.all_assigned(*own)
+            for service, address in check.all_assigned(*own).items():
+                if case == "c":
+                    check.shown(service, address)
         check.stays_pending(*alone)  # addresses are free, and newer Services have been given some
 
 

@@ -29,17 +29,20 @@ def test_services_that_cannot_be_served_stay_pending(check: CheckContext, case: 
         check.pool(count)
         holders = [check.service(f"web-{n // 2}", namespace=places[n % 2]) for n in range(count)]
         check.all_assigned(*holders)
-    with check.unchanged(*holders, part=intact):
-        fields: list[dict[str, Any]] = [{"externalTrafficPolicy": "Local"}, {"sessionAffinity": "ClientIP"}]
-        check.random.shuffle(fields)
-        late = [check.service("late", namespace=place, **extra) for place, extra in zip(places, fields, strict=True)]
-        late.append(check.service("later"))
-        with check.unchanged(*late, part=intact):
-            if case == "b":
-                check.stays_pending(*late)
-            check.control_apart()
-            if case == "a":
-                check.stays_pending(*late)
+    leaving, staying = holders[:1], holders[1:]
+    with check.unchanged(*staying, part=intact):
+        with check.unchanged(*leaving, part=intact):
+            fields: list[dict[str, Any]] = [{"externalTrafficPolicy": "Local"}, {"sessionAffinity": "ClientIP"}]
+            check.random.shuffle(fields)
+            late = [check.service("late", namespace=at, **extra) for at, extra in zip(places, fields, strict=True)]
+            late.append(check.service("later"))
+            with check.unchanged(*late, part=intact):
+                if case == "b":
+                    check.stays_pending(*late)
+                check.control_apart()
+                if case == "a":
+                    check.stays_pending(*late)
+        check.control_in_turn(late, leaving)
 
 
 @proves("PEND-02")

@@ -41,8 +41,17 @@ def test_addresses_come_from_the_pools(check: CheckContext) -> None:
     if check.remove_pool(second):
         check.delete_all(*changed)
         late = services(check, "late", len(lower) + 2)
-        with judging(lambda: none_outside(check, late, lower)):
+        with judging(lambda: none_outside(check, [service for service in late if not service.gone], lower)):
+            with check.precondition():
+                holders = check.wait.eventually(
+                    lambda: [service for service, held in check.statuses(*late).items() if held],
+                    lambda holders: len(holders) >= len(lower),
+                    what=f"{len(lower)} of {len(late)} Services are given the addresses of the pool that is left",
+                    budget="address_assigned",
+                )
             check.control_apart()
+            with check.precondition():
+                check.control_in_turn([service for service in late if service not in holders], holders[:1])
 
 
 def services(check: CheckContext, name: str, count: int) -> list[Service]:

@@ -35,6 +35,7 @@ def fills(check: CheckContext, blocks: Sequence[Block], addresses: Sequence[IPAd
     with check.unchanged(*waiting):
         check.control_apart()
         check.stays_pending(*waiting)
+    check.control_in_turn(waiting, [service for service in services if service not in waiting][:1])
 
 
 def exactly(check: CheckContext, services: Sequence[Service], addresses: Sequence[IPAddress]) -> None:

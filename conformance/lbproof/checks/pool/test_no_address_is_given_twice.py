@@ -48,8 +48,11 @@ def test_one_after_the_other(check: CheckContext) -> None:
         check.all_assigned(*services)
     check.delete(left)
     late = [check.service("late", namespace=place) for place in places]
-    with check.unchanged(*late), judging(lambda: once(check, [*services, *late])):
-        check.control_apart()
+    with judging(lambda: once(check, [*services, *late])):
+        with check.unchanged(*late):
+            check.control_apart()
+            check.stays_pending(*late)
+        check.control_in_turn(late, [services.pop()])
 
 
 def once(check: CheckContext, services: Sequence[Service]) -> None:

@@ -89,5 +89,10 @@ def test_services_of_the_same_names_get_addresses(check: CheckContext) -> None:
         services = [check.service(service.name, namespace=service.namespace) for service in services]
         given_again(check, services, pool.addresses)
 
-    with check.unchanged(*services):
-        check.keep_assigned(*services)
+    leaving, staying = services[:1], services[1:]
+    with check.unchanged(*staying):
+        with check.unchanged(*leaving):
+            check.keep_assigned(*services)
+            check.control_apart()
+        with check.precondition():
+            check.control_in_turn((), leaving)

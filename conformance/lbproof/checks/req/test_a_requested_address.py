@@ -69,7 +69,7 @@ def refused_for_good(check: CheckContext, services: Sequence[Service]) -> None:
             check.assigned(control)
         check.pool(1)
         check.delete(control)
-        check.control()
+        check.control(seen=True)
         check.stays_pending(*services)
 
 
