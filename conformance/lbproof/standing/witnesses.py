@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from lbproof.standing.assignments import Assignments
-from lbproof.standing.segment_witness import NoPorts
+from lbproof.standing.segment_witness import NoPorts, SegmentWitness
 from lbproof.standing.service_witness import ServiceWitness
 from lbproof.standing.surroundings import Surroundings
 from lbproof.text import printable
@@ -60,7 +60,10 @@ class StandingWitnesses:
         self._journal, self._judged = run.journal, judged
         around = Surroundings(adapter=run.adapter, claims=run.claims, writes=run.cluster.writes, acts=run.acts)
         assignments = Assignments(around)
-        self._witnesses: dict[Witness, _Witness] = {"services": ServiceWitness(run, around, assignments)}
+        self._witnesses: dict[Witness, _Witness] = {
+            "services": ServiceWitness(run, around, assignments),
+            "segment": SegmentWitness(run, around, assignments),
+        }
         self._cases: list[_Case] = []
 
     def start(self) -> None:
