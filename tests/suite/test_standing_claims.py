@@ -10,11 +10,12 @@ import pytest
 
 from lbproof.adapters.base import Adapter, WorkloadRole
 from lbproof.context.acts import ActKind, Acts
+from lbproof.context.claims import Claim
 from lbproof.lab.base import Capability
 from lbproof.spec import BUDGETS
 from lbproof.spec.promises import PROMISES
 from lbproof.standing.assignments import Assignments
-from lbproof.standing.claims import Claim, ClaimJudge
+from lbproof.standing.claims import ClaimJudge
 from lbproof.standing.surroundings import Surroundings
 from lbproof.witnesses.frames import Frame, Op
 from lbproof.witnesses.writes import Writes
@@ -54,7 +55,7 @@ class Segment:
         frame: dict[str, Any] = {"ether_dst": "02:00:00:00:00:99", "ether_src": mac, "op": Op.REPLY, "sender_mac": mac}
         frame |= {"sender_ip": IPv4Address(VIP), "target_mac": "02:00:00:00:00:99"}
         frame |= {"target_ip": IPv4Address("192.0.2.50"), "t": self.now, **fields}
-        self.found += self.judge.claim(Claim(Frame(**frame), node))
+        self.found += self.judge.claim(Claim(Frame(**frame), node, node))
 
     def verdicts(self) -> list[tuple[str, str]]:
         """Promise and requirement of each finding, whose observations show it."""

@@ -6,7 +6,6 @@ It decides without a clock or a probe. A claim is an ARP or NDP message that say
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lbproof.adapters.base import WorkloadRole
@@ -19,29 +18,15 @@ from lbproof.witnesses.writes import paths_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from lbproof.spec.promises import Row
+    from lbproof.context.claims import Claim
     from lbproof.standing.assignments import Assignment, Assignments
     from lbproof.standing.surroundings import Surroundings
-    from lbproof.witnesses.neighbour import Message
 
 RETURNS = 1.0
 """Seconds in which a node that claims an address again after another one is a second answerer, and not a move back."""
 EARLY = 10.0
 """Seconds that an address may be claimed before the watch delivers the status that assigns it. On a busy machine, a
 Service of fifty that are created at once is answered for long before the suite has read its status."""
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """Message that entered at a node's port."""
-
-    message: Message
-    node: str
-
-    @property
-    def row(self) -> Row:
-        """Return it as an observation."""
-        return neighbour.row(self.message) | {"t": self.message.t, "node": self.node}
 
 
 class ClaimJudge:
@@ -78,24 +63,24 @@ class ClaimJudge:
         message = claim.message
         if message.sender_mac != message.ether_src:
             what = f"{address} is said to be at {message.sender_mac} by a frame of {message.ether_src}"
-            yield _finding("own-mac", "L2-02", address, f"{what}, from {claim.node}", [claim])
-        elif self._macs.get(message.sender_mac, claim.node) != claim.node:
+            yield _finding("own-mac", "L2-02", address, f"{what}, from {claim.by}", [claim])
+        elif self._macs.get(message.sender_mac, claim.by) != claim.by:
             what = f"{address} is said to be at {message.sender_mac}, which is {self._macs[message.sender_mac]}'s"
-            yield _finding("own-mac", "L2-02", address, f"{what}, by {claim.node}", [claim])
+            yield _finding("own-mac", "L2-02", address, f"{what}, by {claim.by}", [claim])
 
     def _unassigned(self, address: str, claim: Claim) -> Iterator[Finding]:
         t = claim.message.t
         last = self._assignments.last_before(address, t)
         if last is None:
             requirement = "CLASS-02" if address in self._assignments.foreign else "L2-04"
-            what = f"{claim.node} claims {address}, which is assigned to nobody"
+            what = f"{claim.by} claims {address}, which is assigned to nobody"
         elif self._missed_release(last, t):
             return
         else:
             requirement = "RECL-03"
             meta = last.service["metadata"]
             name = f"{meta['namespace']}/{meta['name']}"
-            what = f"{claim.node} claims {address}, {t - last.ended:.1f} s after {name} no longer has it"
+            what = f"{claim.by} claims {address}, {t - last.ended:.1f} s after {name} no longer has it"
         yield _finding("unassigned", requirement, address, what, [claim])
 
     def _missed_release(self, last: Assignment, t: float) -> bool:
@@ -108,12 +93,12 @@ class ClaimJudge:
 
     def _second(self, address: str, claim: Claim, recent: list[Claim], assigned: list[Assignment]) -> Iterator[Finding]:
         """Find another node that claims an address between two claims of this one."""
-        mine = [at for at, one in enumerate(recent[:-1]) if one.node == claim.node]
-        between = [one for one in recent[mine[0] : -1] if one.node != claim.node] if mine else []
+        mine = [at for at, one in enumerate(recent[:-1]) if one.by == claim.by]
+        between = [one for one in recent[mine[0] : -1] if one.by != claim.by] if mine else []
         if not between or self._is_moved(claim.message.t, assigned):
             return
-        other = between[0].node
-        what = f"{address} is claimed by {claim.node} and by {other} at a time, though no check moved it"
+        other = between[0].by
+        what = f"{address} is claimed by {claim.by} and by {other} at a time, though no check moved it"
         self._recent[address] = deque([claim])
         yield _finding("one-answerer", "L2-01", address, what, recent[mine[0] :])
 
@@ -141,5 +126,5 @@ def _finding(promise: str, requirement: str, address: str, what: str, claims: li
         what=what,
         begin=claims[0].message.t,
         end=claims[-1].message.t,
-        observed=[claim.row for claim in claims],
+        observed=[neighbour.row(claim.message) | {"t": claim.message.t, "node": claim.by} for claim in claims],
     )

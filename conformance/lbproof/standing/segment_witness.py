@@ -13,10 +13,11 @@ from collections import deque
 from ipaddress import IPv4Address, ip_address
 from typing import TYPE_CHECKING, Any
 
+from lbproof.context.claims import Claim
 from lbproof.lab.base import Capability
 from lbproof.probe.protocol import bytes_of, text_of
 from lbproof.spec.families import Family
-from lbproof.standing.claims import EARLY, Claim, ClaimJudge
+from lbproof.standing.claims import EARLY, ClaimJudge
 from lbproof.witnesses import frames, neighbour
 from lbproof.witnesses.stream import ProbeError
 from lbproof.witnesses.switch import CLAIMS
@@ -88,7 +89,8 @@ class SegmentWitness:
         family = Family.IPV4 if frame[12:14] == b"\x08\x06" else Family.IPV6
         message = neighbour.decode(family, frame, self._probe.clock.local(t))
         if message and self._is_used(message):
-            self._claims.append(Claim(message, self._ports.nodes[port]))
+            node = self._ports.nodes[port]
+            self._claims.append(Claim(message, node, node))
 
     def _is_used(self, message: Message) -> bool:
         address = str(message.sender_ip)
