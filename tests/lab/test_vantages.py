@@ -12,7 +12,7 @@ import pytest
 
 from lbproof.lab.base import Capability, LabError
 from lbproof.lab.common.netns import entered
-from lbproof.witnesses import http
+from lbproof.witnesses import http, neighbour, neighbours
 from lbproof.witnesses.wait import eventually
 
 if TYPE_CHECKING:
@@ -58,6 +58,19 @@ def test_every_tier_answers_where_it_should(lab: NetnsLab, kube: Kube, node_port
     assert set(answers.values()) == {b"np"}
     assert len(answers) == 9
     assert http.connects(lab.client(), cluster, 80, timeout=0.3) != "open"
+
+
+def test_the_router_is_a_vantage(lab: NetnsLab) -> None:
+    """It asks for the address of a node when the far client does, and has no entry once that was removed."""
+    router, node = lab.router(), lab.nodes[1]
+    http.connects(lab.routed_client(), node.address, 1)
+    known = neighbours.entry(router, node.address)
+    neighbours.forget(router, node.address)
+
+    assert known
+    assert known.mac == node.mac
+    assert neighbours.entry(router, node.address) is None
+    assert [reply.mac for reply in neighbour.ask(lab.client(), router.address)] == [router.mac]
 
 
 def test_a_thread_inside_does_not_move_the_others(lab: NetnsLab) -> None:

@@ -11,6 +11,7 @@ from lbproof.lab.base import Capability
 from lbproof.text import words
 from lbproof.witnesses import neighbours
 from lbproof.witnesses.neighbour import Listener
+from lbproof.witnesses.wait import Violation
 
 if TYPE_CHECKING:
     from lbproof.context import CheckContext
@@ -61,12 +62,17 @@ def moved(check: CheckContext, old: Node, addresses: list[IPAddress], claims: Cl
         found = {address: neighbours.entry(check.client, address) for address in addresses}
         return {str(a): names.get(entry.mac, entry.mac) if entry else "none" for a, entry in found.items()}
 
-    check.wait.eventually(
-        entries,
-        lambda seen: not {old.name, "none", ""} & set(seen.values()),
-        what=f"the client's entries for {words(list(map(str, addresses)))} move from {old.name} ({old.mac})",
-        budget="failover",
-    )
+    try:
+        check.wait.eventually(
+            entries,
+            lambda seen: not {old.name, "none", ""} & set(seen.values()),
+            what=f"the client's entries for {words(list(map(str, addresses)))} move from {old.name} ({old.mac})",
+            budget="failover",
+        )
+    except Violation:
+        with check.precondition("FAIL-01"):  # a move that did not come about
+            check.holders(*addresses, but=old.name)
+        raise
     seen = entries()
     for address, made in claims.of(addresses).items():
         claimed = {claim.by for claim in made} - {old.name}
