@@ -75,6 +75,7 @@ class Reference(MetalLBObjects):
         event=EventPattern(type="Normal", reason="^nodeAssigned$", message='from node "(?P<node>[^"]+)"')
     )
     pool_marks = (MetadataKey(annotation="metallb.io/ip-allocated-from-pool"),)
+    own_class = "lbproof.dev/reference"
     _module = "lbproof_reference"
     """Module for `python -m`; a mutant of the reference is another module."""
 

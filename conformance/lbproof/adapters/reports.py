@@ -170,11 +170,11 @@ class AnnouncerEvent:
         found: list[str] = []
         for event in cluster.events_about(service):
             if self.event.matches(event) and (match := re.search(self.event.message, event["message"])):
-                found += [match["node"]] * _times(event)
+                found += [match["node"]] * times_of(event)
         return found
 
 
-def _times(event: Object) -> int:
+def times_of(event: Object) -> int:
     """Return how often an Event occurred (`count` of `v1`, `series` of `events.k8s.io/v1`)."""
     return int(event.get("count") or (event.get("series") or {}).get("count") or 1)
 

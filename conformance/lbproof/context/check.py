@@ -74,8 +74,8 @@ class CheckContext(Observations):
 
     @functools.cached_property
     def second_namespace(self) -> str:
-        """Another namespace of this check, for Services of the same names."""
-        return self.new_namespace()
+        """Another namespace of this check, for Services of the same names; its name begins with the other's."""
+        return self.new_namespace(f"{self.namespace}-b")
 
     @functools.cached_property
     def _backends(self) -> list[tuple[IPAddress, str]]:
@@ -88,9 +88,9 @@ class CheckContext(Observations):
         self.saw("api", "seed of sizes and orders", self.run.seed)
         return random.Random(f"{self.run.seed} {self.case}")  # noqa: S311 - no secret
 
-    def new_namespace(self) -> str:
-        """Create a namespace that is deleted when the check ends."""
-        name = f"{NAMESPACE}-{self.case.lower()}-{secrets.token_hex(2)}"
+    def new_namespace(self, name: str = "") -> str:
+        """Create a namespace that is deleted when the check ends, of a new name unless one is given."""
+        name = name or f"{NAMESPACE}-{self.case.lower()}-{secrets.token_hex(2)}"
         # deletion is not awaited: the name is unique, and the objects that matter are removed earlier
         self.undo.later(f"namespace {name}", lambda: self.cluster.discard(f"/api/v1/namespaces/{name}"))
         self.cluster.apply(manifests.namespace(name))
@@ -115,7 +115,8 @@ class CheckContext(Observations):
             blocks = [AddressRange(addresses[0], addresses[-1])]
         self.run.need_families(map(family_of, addresses))
         self._pools += 1
-        pool = Pool(PoolSpec(name=f"{self.case.lower()}-{self._pools}", blocks=tuple(blocks), **kind), addresses)
+        number = self._pools + (1 if self._pools % 2 else -1)  # 2, 1, 4, 3: each name begins an older or a newer one
+        pool = Pool(PoolSpec(name=f"{self.case.lower()}{'-1' * number}", blocks=tuple(blocks), **kind), addresses)
         self.used += addresses
         self.undo.later(f"pool {pool.name}", functools.partial(self.run.pools.drop, pool.name))
         with admission(f"pool {pool.name}", own_kind=True):

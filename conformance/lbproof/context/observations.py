@@ -10,6 +10,7 @@ import json
 from typing import TYPE_CHECKING
 
 from lbproof.adapters import rendering
+from lbproof.adapters.reports import times_of
 from lbproof.context.claims import Claims, by_node
 from lbproof.context.hops import Hops
 from lbproof.context.objects import ingress, points_of
@@ -162,6 +163,10 @@ class Observations:
             show=lambda events: f"{len(events)} such of {[e.get('reason') for e in service.events()]}",
         )
         return seen[-1]
+
+    def times_told(self, service: Service, pattern: EventPattern, says: str) -> int:
+        """Count how often something was told by Events about a Service whose messages contain `says`."""
+        return sum(times_of(e) for e in service.events() if pattern.matches(e) and says in e.get("message", ""))
 
     def shown(self, service: Service, address: IPAddress) -> None:
         """Wait until an assignment shows wherever the implementation claims to show it: on the wire, by an Event."""

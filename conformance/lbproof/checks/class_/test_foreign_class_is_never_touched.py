@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from lbproof.adapters.base import WorkloadRole
 from lbproof.context import manifests, proves
+from lbproof.context.classes import similar_classes
 from lbproof.context.precedence import judging
 from lbproof.context.service_watch import ServiceWatch
 from lbproof.context.unchanged import differences, untouched
@@ -62,7 +63,8 @@ def begin(run: RunContext) -> None:
 def test_foreign_services_are_left_as_they_are(check: CheckContext) -> None:
     """Services of other classes get no address although some are free, no change, no Event and no ARP answer.
 
-    Also those that ask for an address or a pool, and those whose own controller gave them an address of a pool.
+    Also those that ask for an address or a pool, those whose own controller gave them an address of a pool, and those
+    of classes with names like the implementation's own.
     """
     pool = check.pool(8)
     foreign = [
@@ -72,7 +74,11 @@ def test_foreign_services_are_left_as_they_are(check: CheckContext) -> None:
     for service, address in zip(foreign[:2], pool.addresses[4:6], strict=True):
         claimed = {"loadBalancer": {"ingress": [{"ip": str(address)}]}}
         service.known = check.cluster.patch(f"{service.path}/status", {"status": claimed})
-    foreign.append(check.service("other", namespace=check.second_namespace, loadBalancerClass=f"{FOREIGN}-2"))
+    others = [f"{FOREIGN}-2", *(similar_classes(check.run.adapter.own_class) if check.run.claims("class") else [])]
+    foreign += [
+        check.service(f"other-{n}", namespace=check.second_namespace, loadBalancerClass=name)
+        for n, name in enumerate(others)
+    ]
 
     def judge() -> None:
         told = {str(service): [event["reason"] for event in service.events()] for service in foreign}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lbproof.context import proves
+from lbproof.context.classes import similar_classes, without_class
 from lbproof.context.precedence import judging
 from lbproof.context.unchanged import untouched
 from lbproof.text import words
@@ -15,18 +16,7 @@ from lbproof.text import words
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from lbproof.adapters.base import Object
     from lbproof.context import CheckContext, Pool, RunContext, Service
-
-
-def similar(name: str) -> tuple[str, str]:
-    """Return classes that are not the named one and begin with it, or it with them."""
-    return f"{name}-2", name[:-1]
-
-
-def without_class(service: Object) -> None:
-    """Remove the class that the implementation may demand on each Service."""
-    service["spec"].pop("loadBalancerClass", None)
 
 
 @proves("CLASS-01", "a")
@@ -50,7 +40,7 @@ def configured(run: RunContext) -> Iterator[str]:
 def test_a_configured_class_is_the_only_one_served(configured: str, check: CheckContext, case: str) -> None:
     """With a configured class, Services of that class are served, and those without one are not touched.
 
-    Neither are those that ask for an address or a pool, and those of a class whose name begins like the configured one.
+    Neither are those that ask for an address or a pool, and those of classes with names like the configured one.
     """
     pool = check.pool(6)
     alone = left_alone(check, configured, pool) if case == "c" else []
@@ -78,4 +68,6 @@ def left_alone(check: CheckContext, own: str, pool: Pool) -> list[Service]:
     ]
     if check.run.claims("pool-select"):
         made.append(check.service("foreign-names", pool=pool, change=without_class))
-    return made + [check.service(f"foreign-like-{n}", loadBalancerClass=name) for n, name in enumerate(similar(own))]
+    return made + [
+        check.service(f"foreign-like-{n}", loadBalancerClass=name) for n, name in enumerate(similar_classes(own))
+    ]

@@ -26,7 +26,10 @@ SERVICES = 3
 
 @proves("EVT-01", "a")
 def test_allocation_names_the_address(check: CheckContext) -> None:
-    """The Event of each allocation contains the address in the status, also those of namesakes and of a successor."""
+    """The Event of each allocation contains the address in the status, also those of namesakes and of a successor.
+
+    So does that of the second allocation to a Service, which left the type meanwhile, whatever address it is.
+    """
     pool = check.pool(4)
     places = (check.namespace, check.second_namespace)
     services = [check.service("asks", ask=pool.addresses[2])] if check.run.ways else []
@@ -37,6 +40,28 @@ def test_allocation_names_the_address(check: CheckContext) -> None:
     check.delete(services[-1])
     again = check.service("web", namespace=services[-1].namespace)
     check.event(again, check.run.adapter.allocation, says=str(check.assigned(again)))
+
+    before = {
+        address: check.times_told(again, check.run.adapter.allocation, str(address)) for address in pool.addresses
+    }
+    address = given_again(check, again)
+    check.wait.eventually(
+        lambda: check.times_told(again, check.run.adapter.allocation, str(address)),
+        lambda times: times > before[address],
+        what=f"the second allocation to {again} is told too, which names {address}",
+        budget="event_seen",
+    )
+
+
+def given_again(check: CheckContext, service: Service) -> IPAddress:
+    """Have a Service leave the type LoadBalancer and return to it; return its address, which may be another one."""
+    check.retype(service, "ClusterIP")
+    with check.precondition():
+        check.wait.eventually(
+            service.addresses, lambda held: not held, what=f"the status of {service} is empty", budget="reclaimed"
+        )
+        check.retype(service, "LoadBalancer")
+        return check.assigned(service)
 
 
 @proves("EVT-01", "b")
@@ -78,7 +103,10 @@ def reasons(check: CheckContext, service: Service, naming: str = "") -> list[str
 
 @proves("EVT-02", disruptive=True)
 def test_the_announcer_is_named(check: CheckContext, case: str) -> None:
-    """The implementation names the node that answers ARP: at first, after a move, and after the move back."""
+    """The implementation names the node that answers ARP: at first, after a move, and after the move back.
+
+    At first is also when a Service that had left the type LoadBalancer gets an address again.
+    """
     if case != "a":
         check.run.need(Capability.NODE_CRASH)
     check.pool(SERVICES)
@@ -89,6 +117,12 @@ def test_the_announcer_is_named(check: CheckContext, case: str) -> None:
     for service, node in announcers.items():
         named(check, service, node, before={})
     if case == "a":
+        again = check.random.choice(services)
+        before_that = told(check, again)
+        address = given_again(check, again)
+        with check.precondition():
+            node = check.announcer(address)
+        named(check, again, node, before=before_that)
         return
 
     first = announcers[services[0]]

@@ -41,17 +41,8 @@ def test_addresses_come_from_the_pools(check: CheckContext) -> None:
     if check.remove_pool(second):
         check.delete_all(*changed)
         late = services(check, "late", len(lower) + 2)
-        with judging(lambda: none_outside(check, [service for service in late if not service.gone], lower)):
-            with check.precondition():
-                holders = check.wait.eventually(
-                    lambda: [service for service, held in check.statuses(*late).items() if held],
-                    lambda holders: len(holders) >= len(lower),
-                    what=f"{len(lower)} of {len(late)} Services are given the addresses of the pool that is left",
-                    budget="address_assigned",
-                )
+        with judging(lambda: stay_inside(check, late, lower)):
             check.control_apart()
-            with check.precondition():
-                check.control_in_turn([service for service in late if service not in holders], holders[:1])
 
 
 def services(check: CheckContext, name: str, count: int) -> list[Service]:
@@ -63,10 +54,20 @@ def services(check: CheckContext, name: str, count: int) -> list[Service]:
 def inside(check: CheckContext, made: list[Service], pools: Collection[IPAddress]) -> None:
     """Wait until Services have addresses, and verify that all of them, also further ones, are in pools."""
     check.all_assigned(*made)
-    none_outside(check, made, pools)
+    found = outside(check, made, pools)
+    assert not found, f"{words(found)} was given; the pools have {words(sorted(map(str, pools)))}"
 
 
-def none_outside(check: CheckContext, made: list[Service], pools: Collection[IPAddress]) -> None:
-    """Verify that no Service has an address that is in no pool."""
-    outside = {address for held in check.statuses(*made).values() for address in held} - set(pools)
-    assert not outside, f"{words(outside)} was given; the pools have {words(sorted(map(str, pools)))}"
+def stay_inside(check: CheckContext, made: list[Service], pools: Collection[IPAddress]) -> None:
+    """Verify that no Service is given an address that is in no pool, however late."""
+    check.wait.consistently(
+        lambda: outside(check, made, pools),
+        lambda found: not found,
+        what=f"{words(sorted(map(str, pools)))} alone are given, since another pool was removed",
+        budget="stays_pending",
+    )
+
+
+def outside(check: CheckContext, made: list[Service], pools: Collection[IPAddress]) -> list[IPAddress]:
+    """Return the addresses in the statuses of Services that are in no pool."""
+    return [address for held in check.statuses(*made).values() for address in held if address not in pools]

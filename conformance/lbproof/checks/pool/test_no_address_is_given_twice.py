@@ -35,9 +35,11 @@ def test_one_after_the_other(check: CheckContext) -> None:
     asking = [check.service(f"asks-{n}", ask=free[n], how=way) for n, way in enumerate(check.run.ways)]
     services = [*asking]
     check.all_assigned(*asking)
-    for n in range(7 - len(asking)):
+    for n in range(6 - len(asking)):
         services.append(check.service(f"web-{n // 2}", namespace=places[n % 2]))
         check.assigned(services[-1])
+    services.append(check.service("b-web-0"))  # `namespace-b-web-0` is what "web-0" of the second namespace is too
+    check.assigned(services[-1])
     once(check, services)
 
     left, deleted = (services.pop(check.random.randrange(len(services))) for _ in range(2))

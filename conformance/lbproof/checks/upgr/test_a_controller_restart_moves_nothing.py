@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from lbproof.adapters.base import WorkloadRole
 from lbproof.context import proves
+from lbproof.context.classes import without_class
 from lbproof.context.precedence import judging
 from lbproof.text import words
 
@@ -22,18 +23,43 @@ RESTARTS = 5
 
 
 def fill(check: CheckContext, pool: Pool) -> dict[Service, IPAddress]:
-    """Fill a pool with Services of two namespaces, namesakes among them, some of which asked for their address."""
-    free = check.random.sample(pool.addresses, len(pool.addresses))
+    """Fill a pool with Services of two namespaces, namesakes among them, some of which asked for their address.
+
+    With Services that are the implementation's in every way: without a class, and of its own class where that is seen.
+    """
+    own = of_own_class(check)
+    free = check.random.sample([a for a in pool.addresses if a not in own.values()], len(pool.addresses) - len(own))
     places = [check.namespace, check.second_namespace]
     asking = [
         check.service(f"asks-{n}", namespace=place, ask=free.pop(), how=way)
         for n, way in enumerate(check.run.ways)
         for place in places
     ]
-    held = check.all_assigned(*asking)
-    names = [(f"web-{n // len(places)}", places[n % len(places)]) for n in range(len(free))]
+    held = own | check.all_assigned(*asking)
+    if check.run.claims("default-class"):
+        plain = [check.service("plain", namespace=place, change=without_class) for place in places]
+        held |= check.all_assigned(*plain)
+        free = free[len(plain) :]
+    names = [(f"web-{n // len(places)}", places[n % len(places)]) for n in range(len(free) - 1)]
+    names.append(("b-web-0", check.namespace))  # with its namespace, it reads like web-0 of the second one
     check.random.shuffle(names)
     return held | check.all_assigned(*(check.service(name, namespace=place) for name, place in names))
+
+
+def of_own_class(check: CheckContext) -> dict[Service, IPAddress]:
+    """Create a Service of the implementation's own class; return it if it is served as the implementation runs now.
+
+    What says so is a newer Service: nothing says that the class is served where it was not configured.
+    """
+    if not check.run.claims("class"):
+        return {}
+    own = check.service("own-class", loadBalancerClass=check.run.adapter.own_class)
+    newer = check.service("newer")
+    with check.precondition():
+        check.assigned(newer)
+    given = check.statuses(own)[own]
+    check.delete_all(newer, *([] if given else [own]))
+    return {own: given[0]} if given else {}
 
 
 def of_removed_pool(check: CheckContext) -> tuple[Service, IPAddress]:
