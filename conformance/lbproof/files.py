@@ -5,10 +5,11 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from contextlib import suppress
-from typing import TYPE_CHECKING
+from contextlib import contextmanager, suppress
+from typing import IO, TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 _REMEDIES = {
@@ -66,13 +67,40 @@ def write_whole(path: Path, text: str) -> None:
 
     Raises `OSError` with the name of the file, which then keeps its old content.
     """
+    with replacing(path) as file:
+        file.write(text.encode())
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[IO[bytes]]:
+    """Open a temporary file in the same folder, which takes the place of a file at the end of the block.
+
+    Raises `OSError` with the name of the file, which then keeps its old content.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         temporary.unlink(missing_ok=True)
-        with temporary.open("x", encoding="utf-8") as file:  # never through a link
-            file.write(text)
+        with temporary.open("xb") as file:  # never through a link
+            yield file
         temporary.replace(path)
-    except OSError as error:
+    except BaseException as error:
         with suppress(OSError):  # the first error is reported
             temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise
+
+
+def append_whole(path: Path, text: str) -> None:
+    """Append a text to a file, all of it or nothing. Raises `OSError` with the name of the file."""
+    try:
+        with path.open("ab", buffering=0) as file:
+            size, rest = file.seek(0, os.SEEK_END), memoryview(text.encode())
+            try:
+                while rest:
+                    rest = rest[file.write(rest) :]
+            except OSError:
+                file.truncate(size)
+                raise
+    except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from error

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from lbproof.files import write_whole
+from lbproof.run.commands.console import fail
 from lbproof.run.commands.lab_command import FOLDER, TEXT
 from lbproof.spec import BadOption, Exit
 from lbproof_perf import benchmarks
@@ -130,6 +132,10 @@ def _run(
     except KeyboardInterrupt:
         _say(f"interrupted; go on with --resume {store.folder}")
         sys.exit(int(Exit.INCONCLUSIVE))
+    except OSError as error:
+        if line := store.lost(error):
+            fail(f"{line}; go on with --resume {store.folder}", Exit.NO_ENVIRONMENT)
+        raise
     lost = bool(store.trials) and _show(store)
     if code is not Exit.CONFORMANT:
         _say(f"not everything was measured; go on with --resume {store.folder}")
@@ -188,7 +194,7 @@ def _checked(thresholds: Path | None) -> str:
 def _keep_thresholds(store: ResultStore, text: str) -> None:
     """Keep thresholds beside the trials, so that a report that is made again shows them too."""
     if text:
-        (store.folder / FILE).write_text(text, encoding="utf-8")
+        write_whole(store.folder / FILE, text)
 
 
 def _show(store: ResultStore) -> bool:

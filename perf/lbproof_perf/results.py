@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from lbproof.files import not_plain, point, write_whole
+from lbproof.files import append_whole, not_plain, of_environment, point, replacing, write_whole
 from lbproof.report.folder import SUMS, manifest
 from lbproof.spec import BadOption
 from lbproof.text import printable
@@ -83,7 +83,7 @@ class ResultStore:
         try:
             (folder / _RAW).mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise BadOption(f"results folder {folder}: {error.strerror}; choose another with --results") from None
+            raise _unusable(folder, error) from None
         environment = folder / _ENVIRONMENT
         if environment.exists():
             self.environment = json.loads(environment.read_text(encoding="utf-8"))
@@ -144,11 +144,11 @@ class ResultStore:
         arrays: Mapping[str, NDArray[Any]] | None = None,
         clocks: Mapping[str, Clock] | None = None,
     ) -> Trial:
-        """Keep a trial: its arrays first, then its line."""
+        """Keep a trial: its arrays first, then its line, each whole or not at all. Raises `OSError`."""
         raw = ""
         if arrays is not None:
             raw = re.sub(r"[^A-Za-z0-9.-]+", "_", trial_id.key) + ".npz"
-            with (self.folder / _RAW / raw).open("wb") as file:
+            with replacing(self.folder / _RAW / raw) as file:
                 np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
         trial = Trial(
             id=trial_id,
@@ -159,8 +159,12 @@ class ResultStore:
             clocks=dict(clocks or {}),
             at=datetime.now(UTC).isoformat(timespec="seconds"),
         )
-        with (self.folder / _TRIALS).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(_trial_row(trial)) + "\n")
+        try:
+            append_whole(self.folder / _TRIALS, json.dumps(_trial_row(trial)) + "\n")
+        except OSError:
+            if raw:
+                (self.folder / _RAW / raw).unlink()
+            raise
         self.trials.append(trial)
         return trial
 
@@ -170,6 +174,12 @@ class ResultStore:
             return {}
         with np.load(self.folder / _RAW / trial.raw, allow_pickle=False) as stored:
             return {name: stored[name] for name in stored.files}
+
+    def lost(self, error: BaseException) -> str:
+        """Return one line when an error means that this folder cannot be written; empty for any other."""
+        named = error.filename if isinstance(error, OSError) else None
+        inside = isinstance(named, str) and Path(named).absolute().is_relative_to(self.folder.absolute())
+        return of_environment(error) if inside else ""
 
     def add_environment(self, facts: Mapping[str, str]) -> None:
         """Keep facts about where the run is made; those of before stay unless they changed."""
@@ -200,12 +210,19 @@ def _trial_row(trial: Trial) -> dict[str, Any]:
 
 
 def new_folder(results: Path) -> Path:
-    """A folder for a new run below `results`, and `bench-latest` that leads to it. Raises `BadOption`."""
+    """A folder for a new run below `results`, and `bench-latest` that leads to it. Raises as `_unusable` says."""
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
     folder = results / f"bench-{stamp}"
     try:
         folder.mkdir(parents=True)
         point(results / "bench-latest", folder.name)
     except OSError as error:
-        raise BadOption(f"results folder {results}: {error.strerror}; choose another with --results") from None
+        raise _unusable(results, error) from None
     return folder
+
+
+def _unusable(folder: Path, error: OSError) -> OSError | BadOption:
+    """Return the error for a folder that cannot be made: of the machine, such as a full disk, or of the usage."""
+    if of_environment(error):
+        return OSError(error.errno, error.strerror, str(folder))
+    return BadOption(f"results folder {folder}: {error.strerror}; choose another with --results")

@@ -55,7 +55,7 @@ def run(store: ResultStore, tasks: Sequence[Task], *, components: Path | None, s
     """Make every trial that is not there yet, then the report, also when the run is stopped.
 
     `Exit.CONFORMANT` when all was measured, `Exit.INCONCLUSIVE` when something broke off; raises `LabError` when
-    nothing at all could be measured.
+    nothing at all could be measured, and `OSError` when the folder can no longer be written (`ResultStore.lost`).
     """
     from lbproof_perf.report.write import write  # noqa: PLC0415 - templates and models that a benchmark does not need
 
@@ -78,6 +78,8 @@ def run(store: ResultStore, tasks: Sequence[Task], *, components: Path | None, s
             try:
                 bench.run(context, task.plan)
             except (*_ENVIRONMENT, *_MEASUREMENT) as error:
+                if store.lost(error):
+                    raise
                 if len(tasks) == 1 and not store.of(bench.name) and not isinstance(error, _MEASUREMENT):
                     raise
                 broken.append(f"{bench.name}: {str(error).splitlines()[0]}")

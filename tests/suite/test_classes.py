@@ -20,7 +20,7 @@ PREFIX = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
             [
                 "lbproof.dev/reference-2",
                 "xlbproof.dev/reference",
-                "lbproof.dev/referenc",
+                "lbproof.dev/reference"[:-1],
                 "reference",
                 "lbproof.dev/REFERENCE",
             ],

@@ -219,7 +219,7 @@ def test_broken_providers_are_a_line_each_and_do_not_stop_the_others(lbproof: Co
         assert line.startswith(f"lbproof: lab provider {name} {reason}")
         assert f"lab provider {name} {reason}" in shown
     assert chosen.returncode == 64
-    assert chosen.stderr.startswith(f"ERROR: provider broken in --provider: it {reasons['broken']}")
+    assert chosen.stderr.startswith(f"lbproof: provider broken in --provider: it {reasons['broken']}")
     assert len(chosen.stderr.strip().splitlines()) == 1
 
 

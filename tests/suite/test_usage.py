@@ -81,6 +81,36 @@ def test_the_closing_lines_are_printed_once(run: Callable[..., Run], word: str) 
     assert done.screen.count("NOT CONFORMANT") == 1, done.screen
 
 
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--", "--bogus"], "after --: unrecognized arguments: --bogus"),
+        (["--", "--maxfail=x"], "after --: argument --maxfail: invalid int value: 'x'"),
+        (["--", "--tb=weird"], "after --: argument --tb: invalid choice: 'weird' (choose from "),
+        (["--", "-p", "no_such"], "after --: Error importing plugin \"no_such\": No module named 'no_such'"),
+        (["--", "-W", "a:b:c"], "after --: while parsing the following warning configuration: a:b:c This error "),
+        (["--", "--junitxml=."], "after --: --junitxml must be a filename, given: ."),
+        (["--", "-k", "and and"], "Wrong expression passed to '-k': and and: "),
+        (["--", "no-such-file"], "file or directory not found: no-such-file"),
+        (["NOPE"], "unknown requirement 'NOPE' in --requirement; did you mean 'PEND'? All of them: lbproof list"),
+        (["--budget", "nope=1"], "unknown budget 'nope' in --budget. All of them: lbproof list --budgets"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_wrong_word_is_one_line_of_the_command(run: Callable[..., Run], words: list[str], says: str) -> None:
+    """Whoever finds it: pytest's parser, its collection, or the plugin. Nothing is booted."""
+    done = run(PASSES, *words)
+    last = done.screen.strip().splitlines()[-1]
+
+    assert done.exit == 64, done.screen
+    assert last.startswith(f"lbproof: {says}")
+    assert "ERROR" not in done.screen
+    assert "usage:" not in done.screen
+    assert not done.directory.exists()
+    if not {"-k", "no-such-file"} & {*words}:  # pytest begins to collect then, and says so
+        assert done.screen.strip() == last
+
+
 def test_what_failed_or_broke_is_judged_again(run: Callable[..., Run]) -> None:
     """And nothing else; what has been mended since passes."""
     first = run(THREE)

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import FrameType
 
+    from lbproof.run.outcome import Outcome
+
 
 class _RunCommand(LabCommand):
     """Command whose arguments after `--` are pytest's."""
@@ -75,6 +77,7 @@ def run(ids: tuple[str, ...], pytest_args: Sequence[str], **flags: Any) -> None:
 
     from lbproof import checks
     from lbproof.run import plugin
+    from lbproof.run.outcome import Outcome
 
     signal.signal(signal.SIGTERM, _interrupt)
     arguments: list[str] = []
@@ -89,15 +92,16 @@ def run(ids: tuple[str, ...], pytest_args: Sequence[str], **flags: Any) -> None:
     home = Path(checks.__file__).parent
     plugins = ["--disable-plugin-autoload", "-p", "lbproof.run.plugin", "-p", "pytest_timeout"]
     quiet = ["-p", "no:terminal"] if not pytest_args else []
-    outcome = _Outcome()
-    code = pytest.main(
+    outcome = Outcome()
+    code = _pytest(
+        outcome,
         ["-c", str(home / "pytest.ini"), "--rootdir", str(home), *plugins, *quiet, *arguments, *pytest_args, str(home)],
-        plugins=[outcome],
     )
     if outcome.config is None:  # pytest ended before its configuration, as with --version
         ends = {pytest.ExitCode.OK: Exit.CONFORMANT, pytest.ExitCode.USAGE_ERROR: Exit.USAGE}
         sys.exit(int(ends.get(pytest.ExitCode(code), Exit.BUG)))
     closing(plugin.summary_of(outcome.config))
+    _end_if_misused(outcome)
     if outcome.uncollected:
         click.echo("\n".join(outcome.uncollected), err=True)
         fail("these checks could not be collected: this is a bug in the checks", Exit.BUG)
@@ -107,6 +111,22 @@ def run(ids: tuple[str, ...], pytest_args: Sequence[str], **flags: Any) -> None:
     if exit_code == Exit.BUG:
         fail("this is a bug in lbproof; please report it with the lines above", Exit.BUG)
     sys.exit(exit_code)
+
+
+def _pytest(outcome: Outcome, words: list[str]) -> int:
+    """Run pytest with a plugin, and return its exit code; end the command at an error of usage of its parser."""
+    import pytest
+
+    try:
+        return pytest.main(words, plugins=[outcome])
+    except SystemExit:
+        _end_if_misused(outcome)
+        raise
+
+
+def _end_if_misused(outcome: Outcome) -> None:
+    if outcome.usage:
+        fail(outcome.usage, Exit.USAGE)
 
 
 def _forget_pytests_environment() -> None:
@@ -120,21 +140,6 @@ def _refuse(pytest_args: Sequence[str]) -> None:
     for word in pytest_args:
         if reason := refusal(word):
             fail(f"{word} after --: {reason}", Exit.USAGE)
-
-
-class _Outcome:
-    """pytest plugin that keeps the configuration, which holds the session, and the errors of the collection."""
-
-    def __init__(self) -> None:
-        self.config: Any = None
-        self.uncollected: list[str] = []
-
-    def pytest_collectreport(self, report: Any) -> None:  # noqa: ANN401 - pytest.CollectReport, imported late
-        if report.failed:
-            self.uncollected.append(report.longreprtext)
-
-    def pytest_configure(self, config: Any) -> None:  # noqa: ANN401 - pytest.Config, imported late
-        self.config = config
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:
