@@ -133,8 +133,8 @@ class FakeWitness:
     finish = judge
 
 
-def main() -> None:
-    """The command, on the fake."""
+def patch() -> None:
+    """Put the fake in place of labs and of what is installed in them."""
     witnesses.ServiceWitness = FakeWitness  # type: ignore[assignment, attr-defined]
     if "FAKE_ROOT" in os.environ:
         registry.ROOT = Path(os.environ["FAKE_ROOT"])
@@ -144,6 +144,11 @@ def main() -> None:
     RunContext.install = install  # type: ignore[assignment, method-assign]
     Workloads.replace = lambda *_: None  # type: ignore[method-assign]
     checks.__file__ = str(Path(os.environ["FAKE_CHECKS"]) / "__init__.py")
+
+
+def main() -> None:
+    """The command, on the fake."""
+    patch()
     cli.main()
 
 
