@@ -79,13 +79,21 @@ def test_nobody_answers_for_a_refused_address(check: CheckContext) -> None:
 
 @proves("L2-04", "c")
 def test_nobody_answers_for_a_pool_that_is_not_advertised(check: CheckContext) -> None:
-    """No host answers for addresses of a pool without advertisement, while another pool is announced."""
+    """No host answers for addresses of a pool without advertisement, while another pool is announced.
+
+    So it is for a pool that never had one, and for a pool whose advertisement is removed while it is in use.
+    """
     quiet = check.pool(SERVICES, advertised=False)
     check.all_assigned(*(check.service(f"quiet-{n}", serving=True) for n in range(SERVICES)))
+    former = check.pool(SERVICES)
+    check.all_assigned(*(check.service(f"former-{n}", serving=True) for n in range(SERVICES)))
+    with check.precondition("L2-01"):
+        check.holders(*former.addresses)
+    check.change_pool(former, advertised=False)
 
     check.pool(1)
     answered_control(check)
-    check.stays_silent(*quiet.addresses)
+    check.goes_silent(*quiet.addresses, *former.addresses)
 
 
 @proves("L2-04", "d")

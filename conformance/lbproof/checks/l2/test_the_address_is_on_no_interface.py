@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from lbproof.context import proves
+from lbproof.witnesses.wait import Violation
 
 if TYPE_CHECKING:
     from lbproof.context import CheckContext
@@ -16,7 +18,8 @@ SERVICES = 3
 def test_the_address_is_on_no_interface(check: CheckContext) -> None:
     """No node has one of several announced addresses on an interface, except IPVS's own, at any time of a watch.
 
-    Also after a newer Service is announced, and for the address of one that was released and given again.
+    Also after a newer Service is announced, for the address of one that was released and given again, and after the
+    address of one has moved to another node, where the implementation moves it from a node that is excluded.
     """
     check.pool(SERVICES)
     services = [check.service(f"web-{n}", serving=True) for n in range(SERVICES)]
@@ -35,4 +38,10 @@ def test_the_address_is_on_no_interface(check: CheckContext) -> None:
     again = check.control(serving=True)
     with check.precondition("L2-01"):
         check.holders(again)
+    check.on_no_interface(*held)
+
+    old = check.an_announcer(again)
+    check.exclude(old.name)
+    with suppress(Violation):
+        check.holders(again, but=old.name)
     check.on_no_interface(*held)
