@@ -8,6 +8,7 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 from lbproof.adapters.reference import Reference
+from lbproof.context import manifests
 from lbproof.lab import registry
 from lbproof.lab.base import Topology
 from lbproof.lab.netns.provider import NetnsProvider
@@ -81,7 +82,7 @@ class _Lab:
         try:
             _uninstall(kube)
             registry.note_installed(self._lab.name, "")
-            clean = self._addresses(self._lab) == self._links
+            clean = self._addresses(self._lab) == self._links and not _left(kube)
         except Exception:
             self.down()
             raise
@@ -101,6 +102,13 @@ class _Lab:
         """Return the addresses of all nodes on the segment."""
         show = ["ip", "-oneline", "address", "show", "to", str(lab.segment.subnets[0])]
         return "\n".join(lab.run(node.name, show) for node in lab.nodes)
+
+
+def _left(kube: Kube) -> list[str]:
+    """Return the namespaces that a run left, as one does that is killed because it took too long."""
+    selector = ",".join(f"{key}={value}" for key, value in manifests.OURS.items())
+    found = [one["metadata"] for one in kube.list("/api/v1/namespaces", labelSelector=selector)]
+    return [meta["name"] for meta in found if "deletionTimestamp" not in meta]
 
 
 def _uninstall(kube: Kube) -> None:
