@@ -21,18 +21,22 @@ if TYPE_CHECKING:
 
 FIRST, LAST = IPv4Address("192.168.172.230"), IPv4Address("192.168.172.239")
 MALFORMED: dict[str, tuple[Block, ...]] = {
-    "a": ("192.168.172.300/28", "192.168.172.230/33", "no-block"),
+    "a": ("192.168.172.300/28", "192.168.172.230/33", "192.168.172.230/-1", "192.168.172.230/28/28", "/28", "no-block"),
     "b": (AddressRange(LAST, FIRST), AddressRange(FIRST + 1, FIRST), AddressRange(IPv4Address("198.51.100.9"), FIRST)),
     "c": (AddressRange(FIRST, IPv6Address("2001:db8::1")), AddressRange(IPv6Address("2001:db8::1"), FIRST)),
 }
+
+NETMASKS = ("255.255.255.252", "0.0.0.3")
+"""A mask and a wildcard in place of the prefix length 30: refused or flagged, or meant as they are read by people."""
 
 
 @proves("CRD-01", disruptive=True)
 def test_malformed_pools_harm_nobody(check: CheckContext, case: str) -> None:
     """Malformed pools are rejected by the API or flagged on the object; other pools and addresses still work.
 
-    Several at once; one whose other block is valid, before or after; and one that a change makes malformed. Other pools
-    can be created and changed beside them, Services keep their addresses at any time, and a controller can start.
+    Several at once; one whose other block is valid, before or after; one that a change makes malformed; and one with a
+    mask for a prefix length, which may also be taken to mean exactly what it says. Other pools can be created and
+    changed beside them, Services keep their addresses at any time, and a controller can start.
     """
     pool = check.pool(2)
     holders = [check.service("web", namespace=place) for place in (check.namespace, check.second_namespace)]
@@ -56,6 +60,7 @@ def test_malformed_pools_harm_nobody(check: CheckContext, case: str) -> None:
         more = [check.service(f"more-{n}", **of(check, pool, address)) for n, address in enumerate(wider)]
         check.all_assigned(*more, budget="pool_applied")
         if case == "a":
+            flagged += [masked(check, mask) for mask in NETMASKS]
             check.delete_all(*more)
             check.run.workloads.restart(WorkloadRole.CONTROLLER)
             served(check, check.service("restarted", **of(check, pool, wider[0])), [bad for bad in flagged if bad])
@@ -66,6 +71,35 @@ def of(check: CheckContext, pool: Pool, address: IPAddress) -> dict[str, Any]:
     if check.run.claims("pool-select"):
         return {"pool": pool}
     return {"ask": address} if check.run.ways else {}
+
+
+def masked(check: CheckContext, mask: str) -> Pool | None:
+    """Create a pool with a mask for its prefix length; verify that it is refused, flagged, or fills exactly.
+
+    Return it if it is flagged.
+    """
+    block = check.run.addresses(8)  # of which four are a network
+    start = -int(block[0]) % 4
+    network = block[start : start + 4]
+    pools: list[Pool] = []
+
+    def create() -> Pool:
+        pools.append(check.pool([f"{network[0]}/{mask}"], addresses=network))
+        return pools[0]
+
+    try:
+        return refused_or_flagged(check, f"{network[0]}/{mask}", create)
+    except EventuallyFailed:
+        if not pools or not check.run.claims("pool-select"):
+            raise
+        services = [check.service(f"of-{mask.replace('.', '-')}-{n}", pool=pools[0]) for n in range(len(network) + 1)]
+        check.wait.eventually(
+            lambda: sorted(str(address) for held in check.statuses(*services).values() for address in held),
+            lambda given: given == sorted(map(str, network)),
+            what=f"a pool of {network[0]}/{mask}, which is not flagged, gives exactly {words(network)}",
+            budget="pool_applied",
+        )
+        return None
 
 
 def served(check: CheckContext, service: Service, malformed: list[Pool]) -> None:
