@@ -209,7 +209,7 @@ def test_a_check_removes_a_pool_whose_creation_failed() -> None:
     run = context(Objects(), cluster)
     vars(run.lab)["segment"] = Segment(name="lan", subnets=(SUBNET,), free=(ip_address("192.168.172.170"),))
     check = CheckContext(run, "bad", capture=False)
-    cluster.silent = "bad-1"
+    cluster.silent = "bad-1-1"
     discard = cluster.discard
 
     def fail(path: str) -> None:
