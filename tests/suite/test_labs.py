@@ -116,7 +116,7 @@ def test_an_interrupt_undoes_in_every_lab(tmp_path: Path, number: signal.Signals
     """Whether it reaches the process group or the command alone; the report is written."""
     process, checks = started(tmp_path, STANDS)
     (os.killpg if number == signal.SIGINT else os.kill)(process.pid, number)
-    process.communicate(timeout=30)
+    process.communicate(timeout=60)
 
     assert process.returncode == 2
     assert len(list(checks.glob("undone-*"))) == 3
@@ -128,7 +128,7 @@ def test_no_worker_outlives_the_command(tmp_path: Path) -> None:
     process, checks = started(tmp_path, STANDS)
     workers = [int(found.name.rpartition("-")[2]) for found in checks.glob("stands-*")]
     process.kill()
-    process.communicate(timeout=30)
+    process.communicate(timeout=60)
 
     eventually(
         lambda: [pid for pid in workers if alive(pid)], lambda left: not left, what="every worker is gone", within=10
@@ -144,7 +144,7 @@ def test_a_reader_that_goes_ends_neither_the_run_nor_its_report(tmp_path: Path, 
     process.stdout.close()
 
     assert "cases of specification" in first
-    assert process.wait(timeout=40) == 1
+    assert process.wait(timeout=60) == 1
     report = json.loads((tmp_path / "runs" / "latest" / "report.json").read_text())
     assert sum(report["counts"].values()) == 4
 
@@ -152,7 +152,7 @@ def test_a_reader_that_goes_ends_neither_the_run_nor_its_report(tmp_path: Path, 
 def started(tmp_path: Path, source: str) -> tuple[subprocess.Popen[str], Path]:
     """The command in three labs, once each judges a case; and the folder of the checks."""
     process, checks = begun(tmp_path, source, "--labs", "3")
-    eventually(lambda: len(list(checks.glob("stands-*"))), lambda count: count == 3, what="three labs judge", within=30)
+    eventually(lambda: len(list(checks.glob("stands-*"))), lambda count: count == 3, what="three labs judge", within=60)
     return process, checks
 
 
