@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tests.mutants.mutant import fault, patch
 
 from lbproof_reference import advertisements, frames
-from lbproof_reference.speaker import elect, plan, segment, wire
+from lbproof_reference.speaker import elect, peers, plan, segment, wire
 from lbproof_reference.speaker import loop as speaker
 
 if TYPE_CHECKING:
@@ -109,10 +109,16 @@ def answers_for_released_address() -> None:
     patch(segment, "plan", keep)
 
 
+def _keep_dead_peers() -> None:
+    """Declare no peer dead; nor wake for a deadline that has passed, which at real-time priority starves the lab."""
+    patch(segment.Segment, "expire_peers", lambda *_: [])
+    patch(peers.Peers, "deadlines", lambda *_: [])
+
+
 @fault("FAIL-01", "FAIL-05", "ARTICLE-16", "ARTICLE-17", "ARTICLE-20")
 def no_failover() -> None:
     """A dead speaker is treated as alive."""
-    patch(segment.Segment, "expire_peers", lambda *_: [])
+    _keep_dead_peers()
 
 
 @fault("FAIL-02")
@@ -139,7 +145,7 @@ def no_takeover_and_no_recovery() -> None:
 
     patch(segment.Segment, "receive", stay_silent)
     patch(segment.Segment, "on_suspend", stay_silent_after_suspension)
-    patch(segment.Segment, "expire_peers", lambda *_: [])
+    _keep_dead_peers()
 
 
 @fault("FAIL-04", "FAIL-05")
