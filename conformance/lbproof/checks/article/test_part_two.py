@@ -97,8 +97,7 @@ def test_node_port_has_a_single_point_of_failure(check: CheckContext, scene: Sce
     scene.answers(check.client, published.address, NODE_PORT)
 
     with check.fault(Capability.NODE_CRASH, functools.partial(check.lab.node_crash, published.name)):
-        with check.precondition("FAIL-01"):
-            check.holders(ADDRESS, but=published.name, budget="failover")
+        check.holders(ADDRESS, but=published.name, budget="failover")
         scene.answers(check.client, ADDRESS, PORT)
         check.not_served(check.client, published.address, NODE_PORT)
     check.settled_after_fault()
