@@ -239,7 +239,12 @@ def ignores_configured_class() -> None:
     """A Service with the configured class is ignored."""
     for module in (controller, offers):
         real = module.is_managed
-        patch(module, "is_managed", lambda service, _class, real=real: real(service, None))
+
+        def is_managed(service: dict[str, Any], lb_class: str | None, real: Any = real) -> bool:  # noqa: ANN401
+            named = service["spec"].get("loadBalancerClass")
+            return (lb_class is None or named != lb_class) and real(service, None)
+
+        patch(module, "is_managed", is_managed)
 
 
 @fault("UPGR-01", "UPGR-02")
