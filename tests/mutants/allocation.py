@@ -242,7 +242,7 @@ def ignores_configured_class() -> None:
 
         def is_managed(service: dict[str, Any], lb_class: str | None, real: Any = real) -> bool:  # noqa: ANN401
             named = service["spec"].get("loadBalancerClass")
-            return (lb_class is None or named != lb_class) and real(service, None)
+            return (lb_class is None or named != lb_class) and bool(real(service, None))
 
         patch(module, "is_managed", is_managed)
 
