@@ -298,6 +298,21 @@ class Observations:
             ways["with the broadcast address as target"] = ask(target_mac=BROADCAST)
         return ways
 
+    def unanswered_again(
+        self, questions: Sequence[neighbour.Question], *, vantage: Vantage | None = None
+    ) -> list[neighbour.Question]:
+        """Ask questions again that had no answer, as hosts do, and return those that have none now either.
+
+        `vantage`: who asks, the client by default. A single frame may be lost on any segment: hosts ask three times
+        (RFC 4861 section 10, and Linux for ARP too).
+        """
+        if not questions:
+            return []
+        within = self.wait.budget("arp_answer")
+        asker = vantage or self.client
+        replies = neighbour.ask_each(asker, questions, every=within / len(questions), within=within)
+        return [question for question, found in zip(questions, replies, strict=True) if not found]
+
     def goes_silent(self, *addresses: IPAddress) -> None:
         """Wait until no host answers for the addresses, then verify that this lasts."""
         self.wait.eventually(

@@ -47,7 +47,7 @@ def test_exactly_one_node_answers(check: CheckContext) -> None:
 def asked(check: CheckContext, first: Mapping[IPAddress, str]) -> Counter[str]:
     """Ask for addresses, also nodes that do not have them and from the router; count the ways without an answer.
 
-    `first`: who answered first for each address.
+    What has no answer is asked again. `first`: who answered first for each address.
     """
     macs = {name: mac for mac, name in check.mac_names().items()}
     (unknown,) = check.run.addresses(1, family_of(next(iter(first))))
@@ -66,13 +66,19 @@ def asked(check: CheckContext, first: Mapping[IPAddress, str]) -> Counter[str]:
     ]
     neighbour.ask_each(check.client, others, every=0.0, within=within)  # an answer to them is a claim
     answers = neighbour.ask_each(check.client, [way for _, way in plan], every=over / len(plan), within=within)
-    unanswered = Counter(how for (how, _), found in zip(plan, answers, strict=True) if not found)
+    names = {question: how for how, question in plan}
+    missed = [question for (_, question), found in zip(plan, answers, strict=True) if not found]
+    check.saw("arp", "requests that hosts would send again", Counter(names[question] for question in missed))
+    unanswered = Counter(names[question] for question in check.unanswered_again(missed))
     if check.lab.can(Capability.ROUTED_CLIENT):
         unanswered["from the router"] += asked_by_router(check, list(first), within)
     return +unanswered
 
 
 def asked_by_router(check: CheckContext, addresses: Sequence[IPAddress], within: float) -> int:
-    """Ask for each address from the router; return how many requests have no answer."""
+    """Ask for each address from the router; return how many have no answer, nor when they are asked again."""
     questions = [neighbour.Question(target=address) for address in addresses]
-    return sum(not found for found in neighbour.ask_each(check.lab.router(), questions, every=0.0, within=within))
+    router = check.lab.router()
+    answers = neighbour.ask_each(router, questions, every=0.0, within=within)
+    missed = [question for question, found in zip(questions, answers, strict=True) if not found]
+    return len(check.unanswered_again(missed, vantage=router))
