@@ -1,21 +1,41 @@
-"""Settings of all tests: distribution over processes (`tools/tests`), failures at once, examples without a deadline."""
+"""Settings and fixtures of all tests: distribution over processes (`tools/tests`), failures at once, a small disk."""
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling
 
 if TYPE_CHECKING:
-    import pytest
+    from collections.abc import Callable, Iterator
+
     from xdist.remote import Producer
 
 settings.register_profile("lbproof", deadline=None)  # other tests run at the same time
 settings.load_profile("lbproof")
 SHARED = {"lab", "observe", "kind_lab"}
 """Folders whose tests share one lab or segment for the session, and so one process."""
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+    """Mount a small file system with the given options below the test's folder."""
+    mounted: list[Path] = []
+
+    def mount(options: str) -> Path:
+        place = tmp_path / f"mounted-{len(mounted)}"
+        place.mkdir()
+        subprocess.run(["mount", "-t", "tmpfs", "-o", options, "lbproof-test", place], check=True)
+        mounted.append(place)
+        return place
+
+    yield mount
+    for place in mounted:
+        subprocess.run(["umount", place], check=True)
 
 
 class _Groups(LoadScopeScheduling):

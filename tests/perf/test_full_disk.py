@@ -18,28 +18,11 @@ from lbproof_perf.benchmarks.base import BenchContext, Size
 from lbproof_perf.results import ResultStore, TrialId
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
 NO_SPACE = "No space left on device: free some space, or choose a folder on another disk"
 TRIALS = 40
-
-
-@pytest.fixture
-def small(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
-    """Mount a small file system with the given options below the test's folder."""
-    mounted: list[Path] = []
-
-    def mount(options: str) -> Path:
-        place = tmp_path / f"mounted-{len(mounted)}"
-        place.mkdir()
-        subprocess.run(["mount", "-t", "tmpfs", "-o", options, "lbproof-test", place], check=True)
-        mounted.append(place)
-        return place
-
-    yield mount
-    for place in mounted:
-        subprocess.run(["umount", place], check=True)
 
 
 def measure(context: BenchContext, _plan: object) -> None:

@@ -46,6 +46,9 @@ class FakeSegmentSpeaker:
         self.offered: dict[bytes, Offer | None] = {}
         self.opened[link.name] = self
 
+    def close(self) -> None:
+        """Do nothing: there are no sockets."""
+
     def set_link(self, link: Link) -> None:
         """Take the link as it is now."""
         self.link = link

@@ -13,6 +13,7 @@ from tests.reference.fake_api import FakeApi
 from tests.reference.polling import stays, until
 from tests.reference.simulated import SimulatedLan
 from tests.reference.small_cluster import SmallCluster, play
+from tests.reference.test_offering import CONFIG, FakeSegmentSpeaker
 
 from lbproof_reference.controller.allocate import AddressRequest, Allocator
 from lbproof_reference.events import EventRecorder
@@ -22,7 +23,6 @@ from lbproof_reference.pools import parse_pool, parse_pools
 from lbproof_reference.services import FROM_POOL
 from lbproof_reference.speaker import loop
 from lbproof_reference.speaker.elect import Station
-from lbproof_reference.speaker.keys import Keyring
 from lbproof_reference.speaker.links import Link
 from lbproof_reference.speaker.offers import AnnouncementPolicy
 from lbproof_reference.speaker.plan import Allowed, Offer
@@ -111,16 +111,21 @@ def test_a_freed_address_goes_past_one_that_cannot_use_it() -> None:
     play(scenario)
 
 
+async def older_waits(cluster: SmallCluster) -> None:
+    """Fill a pool of one address by Service b, and let Service a wait, which is older."""
+    cluster.pool("web", "10.0.0.1/32")
+    cluster.service("a", type="ClusterIP")
+    cluster.service("b")
+    await cluster.gets("b")
+    cluster.change("a")
+    await cluster.refused("a")
+
+
 def test_a_widened_pool_moves_no_younger_service() -> None:
     """A Service that waits gets the new address, although it is older than the one that has the other."""
 
     async def scenario(cluster: SmallCluster) -> None:
-        cluster.pool("web", "10.0.0.1/32")
-        cluster.service("a", type="ClusterIP")
-        cluster.service("b")
-        await cluster.gets("b")
-        cluster.change("a")
-        await cluster.refused("a")
+        await older_waits(cluster)
         cluster.pool("web", "10.0.0.1-10.0.0.2")
         await cluster.gets("a")
 
@@ -299,35 +304,13 @@ def test_the_last_node_of_three_takes_over() -> None:
     assert lan.answerers(ADDRESS) == [station.node for station in lan.stations]
 
 
-class FakeSegmentSpeaker:
-    """Speaker of a link, which has no sockets."""
-
-    is_open = True
-
-    def __init__(self, _config: loop.Config, link: Link, _lost: object) -> None:
-        self.link = link
-
-    def close(self) -> None:
-        """Do nothing: there are no sockets."""
-
-    def set_desired(self, changes: object) -> None:
-        """Announce nothing."""
-
-
 def test_a_link_that_is_back_is_opened_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """An interface is used again when its carrier is back, the second time as the first."""
+    monkeypatch.setattr(FakeSegmentSpeaker, "opened", {})
     monkeypatch.setattr(loop, "SegmentSpeaker", FakeSegmentSpeaker)
 
     async def scenario() -> None:
-        config = loop.Config(
-            node="n1",
-            keyring=Keyring(),
-            interval=0.05,
-            misses=3,
-            on_acquired=lambda _: None,
-            on_conflict=lambda *_: None,
-        )
-        speaker = loop.Speaker(config)
+        speaker = loop.Speaker(CONFIG)
         for links in ({"eth0": LINK}, {}, {"eth0": LINK}):
             speaker.use_links(links)
 
@@ -355,12 +338,7 @@ def test_a_restart_gives_no_address_to_an_older_waiting_service() -> None:
     """A restart with a full pool leaves the address where it is, although an older Service waits."""
 
     async def scenario(cluster: SmallCluster) -> None:
-        cluster.pool("web", "10.0.0.1/32")
-        cluster.service("a", type="ClusterIP")
-        cluster.service("b")
-        await cluster.gets("b")
-        cluster.change("a")
-        await cluster.refused("a")
+        await older_waits(cluster)
         await cluster.restart()
         await until(lambda: cluster.ip("a") is not None or len(cluster.events("a", "AllocationFailed")) > 1)
 

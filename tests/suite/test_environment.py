@@ -11,7 +11,7 @@ import pytest
 from lbproof.report import model
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from tests.suite.conftest import Run
@@ -22,23 +22,6 @@ from lbproof.context import proves
 def test_chatty(check, case):
     check.saw("lab", "much", "x" * 30_000)
 """
-
-
-@pytest.fixture
-def small(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
-    """Mount a small file system with the given options below the test's folder."""
-    mounted: list[Path] = []
-
-    def mount(options: str) -> Path:
-        place = tmp_path / f"mounted-{len(mounted)}"
-        place.mkdir()
-        subprocess.run(["mount", "-t", "tmpfs", "-o", options, "lbproof-test", place], check=True)
-        mounted.append(place)
-        return place
-
-    yield mount
-    for place in mounted:
-        subprocess.run(["umount", place], check=True)
 
 
 def test_a_disk_that_fills_up_stops_the_run(run: Callable[..., Run], small: Callable[[str], Path]) -> None:

@@ -11,16 +11,15 @@ import threading
 import time
 from collections import deque
 from ipaddress import IPv4Address, ip_address
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lbproof.context.claims import Claim
 from lbproof.lab.base import Capability
-from lbproof.probe.protocol import bytes_of, text_of
 from lbproof.spec.families import Family
 from lbproof.standing.claims import EARLY, ClaimJudge
 from lbproof.witnesses import frames, neighbour
 from lbproof.witnesses.stream import ProbeError
-from lbproof.witnesses.switch import CLAIMS
+from lbproof.witnesses.switch import CLAIMS, SwitchListener
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -63,33 +62,25 @@ class SegmentWitness:
         """Start to watch and to ask. Raises `NoPorts` and `ProbeError`."""
         if not self._run.lab.can(Capability.PORTS):
             raise NoPorts("this lab has no ports at which frames enter the segment")
-        self._ports = self._run.lab.ports()
-        self._probe = self._ports.vantage.start_probe()
-        self._stream = self._probe.request(
-            "ports",
-            each=self._keep,
-            interface=self._ports.vantage.interface,
-            filter=CLAIMS,
-            ignored=self._ports.own,
+        ports = self._run.lab.ports()
+        self._vantage = ports.vantage
+        self._listener = SwitchListener(
+            ports.vantage, ports.nodes, CLAIMS, ignored=ports.own, each=self._keep, apart=True
         )
-        self._stream.wait_ready()
+        self._listener.__enter__()
         self._thread.start()
 
     def stop(self) -> None:
-        """End."""
+        """End. Raises `ProbeError` when frames were lost."""
         self._ending.set()
-        self._probe.close()
+        self._thread.join()
+        self._listener.__exit__()
 
-    def _keep(self, record: list[Any]) -> None:
+    def _keep(self, t: float, node: str, frame: bytes) -> None:
         """Keep a frame that a node sent, if it claims an address that the run uses."""
-        if record[0] != "frame" or record[2] not in self._ports.nodes:
-            return
-        _, t, port, data = record
-        frame = bytes_of(data)
         family = Family.IPV4 if frame[12:14] == b"\x08\x06" else Family.IPV6
-        message = neighbour.decode(family, frame, self._probe.clock.local(t))
+        message = neighbour.decode(family, frame, t)
         if message and self._is_used(message):
-            node = self._ports.nodes[port]
             self._claims.append(Claim(message, node, node))
 
     def _is_used(self, message: Message) -> bool:
@@ -109,21 +100,18 @@ class SegmentWitness:
                 self._failure = error
 
     def _send(self, addresses: Iterable[str]) -> None:
-        vantage = self._ports.vantage
-        own = vantage.address_for(Family.IPV4)
+        mac, own = self._vantage.mac, self._vantage.address_for(Family.IPV4)
         asked = [found for one in addresses if isinstance(found := ip_address(one), IPv4Address)]
-        send = [text_of(frames.encode(frames.request(mac=vantage.mac, address=own, target=one))) for one in asked]
-        if send:
-            self._stream.tell({"send": send})
+        self._listener.send(frames.encode(frames.request(mac=mac, address=own, target=one)) for one in asked)
 
     def judge(self) -> Iterator[Finding]:
         """Judge the claims of which all is known. Raises `ProbeError` when something may be missing."""
-        if Family.IPV4 in self._ports.vantage.families:
+        if Family.IPV4 in self._vantage.families:
             self._send(self._free)
         yield from self._until(time.monotonic() - EARLY)
 
     def _until(self, moment: float) -> Iterator[Finding]:
-        self._stream.exchange()
+        self._listener.exchange()
         while self._claims and self._claims[0].message.t <= moment:
             yield from self._judge.claim(self._claims.popleft())
         if self._failure is not None:

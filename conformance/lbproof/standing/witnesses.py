@@ -92,8 +92,11 @@ class StandingWitnesses:
     def end(self, *, looks_again: bool) -> None:
         """Judge the rest of the run, with `looks_again` after second looks, and end the witnesses."""
         self._look(lambda witness: witness.finish() if looks_again else witness.judge())
-        for witness in self._witnesses.values():
-            witness.stop()
+        for kind, witness in list(self._witnesses.items()):
+            try:
+                witness.stop()
+            except Exception as error:  # noqa: BLE001 - whatever broke it
+                self._broke(kind, error)
 
     def _look(self, judge: Callable[[_Witness], Iterable[Finding]]) -> None:
         found: list[Finding] = []
