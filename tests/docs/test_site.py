@@ -68,7 +68,7 @@ def test_a_mutant_that_no_case_catches_is_listed_with_the_reason(made: dict[str,
 
 def test_the_budgets_of_a_check_are_read_from_its_source() -> None:
     """What it names itself, and what it waits by in what it calls; nothing of others."""
-    (check,) = check_sources()["FAIL-01"]
+    (check,) = check_sources()["FAIL-05"]
 
     assert {"failover", "one_answerer", "serves", "one_answerer_recount"} <= check.budgets
     assert "refusal_visible" not in check.budgets
