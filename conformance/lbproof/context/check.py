@@ -8,22 +8,19 @@ from __future__ import annotations
 import functools
 import random
 import secrets
-import threading
-from contextlib import contextmanager, suppress
 from dataclasses import replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from lbproof.adapters.base import AddressRange, PoolSpec, WorkloadRole
+from lbproof.adapters.base import AddressRange, PoolSpec
 from lbproof.context import manifests
-from lbproof.context.acts import ActKind
 from lbproof.context.cannot import CannotShow
+from lbproof.context.faults import Faults
 from lbproof.context.objects import Pool, Service, points_of
-from lbproof.context.observations import Observations
 from lbproof.context.refusal import Refused, admission
 from lbproof.context.run import NAMESPACE, RunContext
 from lbproof.context.undo import Undo
-from lbproof.lab.base import Capability, Role
+from lbproof.lab.base import Capability
 from lbproof.spec import Untestable
 from lbproof.spec.families import Family, family_of
 from lbproof.text import words
@@ -34,19 +31,17 @@ from lbproof.witnesses.stream import ProbeError
 from lbproof.witnesses.wait import EventuallyFailed, Violation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from lbproof.adapters.base import Ask, Block, Object
-    from lbproof.lab.base import Node
-    from lbproof.lab.fault import Fault
     from lbproof.spec.families import IPAddress
 
 AT_REST = 6
 """Number of addresses used to verify that all announcers see each other again."""
 
 
-class CheckContext(Observations):
+class CheckContext(Faults):
     """Creates objects and injects faults for one check; `close` undoes all of them, even when one undo fails.
 
     The undo of an object is registered before the request that creates it, which may fail after it took effect.
@@ -56,13 +51,11 @@ class CheckContext(Observations):
         """`case`: ID under test, used in the names of created objects. `capture`: record the frames at the client."""
         super().__init__(run)
         self.case = case
-        self.undo = Undo()
         self.services: list[Service] = []
         self._slices: set[tuple[str, str]] = set()
         """Namespace and name of the Services that have been given endpoints; they go with the namespace."""
         self._pools = 0
         self._controls = 0
-        self._faulted = False
         self._capture = Capture(self.client) if capture and run.lab.can(Capability.CAPTURE) else None
         if self._capture:
             self._capture.open()
@@ -149,16 +142,6 @@ class CheckContext(Observations):
         self.undo = Undo()
         vars(self).pop("namespace", None)
         vars(self).pop("second_namespace", None)
-
-    def exclude(self, node: str) -> None:
-        """Exclude a node from announcing, by Kubernetes' well-known label, until the check ends."""
-        path, label = f"/api/v1/nodes/{node}", "node.kubernetes.io/exclude-from-external-load-balancers"
-        if label in self.cluster.get(path)["metadata"].get("labels", {}):
-            return
-        act = self.run.acts.begin(ActKind.EXCLUDE, node)
-        self.undo.later(f"label of {node}", lambda: self.run.acts.end(act))
-        self.undo.later(f"label of {node}", lambda: self.cluster.patch(path, {"metadata": {"labels": {label: None}}}))
-        self.cluster.patch(path, {"metadata": {"labels": {label: ""}}})
 
     def service(
         self,
@@ -256,84 +239,6 @@ class CheckContext(Observations):
             if seen:
                 self.shown(service, address)
         return address
-
-    @contextmanager
-    def precondition(self, requirement: str = "") -> Iterator[None]:
-        """Do something that the check needs and that another requirement judges. Raises `CannotShow` when it fails.
-
-        `requirement`: that one, if it can be named: the verdict is then `untestable` for that prerequisite.
-        """
-        try:
-            yield
-        except Violation as error:
-            if requirement:
-                raise CannotShow(Untestable.PREREQUISITE, f"prerequisite {requirement}: {error}") from error
-            raise CannotShow(Untestable.NOT_PROVOKED, str(error)) from error
-
-    def an_announcer(self, address: IPAddress) -> Node:
-        """Wait until somebody answers for an address; return a node that does, any one: L2-01 judges how many do."""
-        with self.precondition("L2-01"):
-            return self.node_among(self.holders(address)[address], address)
-
-    def node_among(self, names: Sequence[str], address: IPAddress) -> Node:
-        """Return the first node among those who answer for an address. Raises `Violation` when there is none."""
-        for node in self.lab.nodes:
-            if node.name in names:
-                return node
-        raise Violation(f"{address} is answered for by {words(list(names))}, and by no node")
-
-    def worker_that_announces(self, addresses: Sequence[IPAddress]) -> tuple[Node, list[IPAddress]]:
-        """Return the worker that answers for most of some addresses, to be cut, and those that it answers for.
-
-        The control plane is not cut. Where it alone answers, its label and the end of its announcer's process may move
-        an address away. Raises `CannotShow` when they do not, and for a lab with one worker.
-        """
-        workers = [node for node in self.lab.nodes if node.role is Role.WORKER]
-        if len(workers) < 2:  # noqa: PLR2004 - another takes over
-            raise CannotShow(Untestable.TOO_FEW_NODES, "two workers are needed, one of which takes over")
-        names = {node.name for node in workers}
-        with self.precondition("L2-01"):
-            held = self.holders(*addresses)
-        for leave in (self._label_control_planes, self._kill_announcers_of_control_planes):
-            if any(names & {*who} for who in held.values()):
-                break
-            leave()
-            with suppress(Violation):
-                held = self._answered(addresses, lambda who: bool(names & {*who}), "a worker", "", "failover")
-        found = {node: [address for address, who in held.items() if node.name in who] for node in workers}
-        most = max(workers, key=lambda node: len(found[node]))
-        if not found[most]:
-            shown = {str(address): who for address, who in held.items()}
-            raise CannotShow(Untestable.NOT_PROVOKED, f"no worker takes an address: {words(shown)}")
-        return most, found[most]
-
-    def _label_control_planes(self) -> None:
-        for node in self.lab.nodes:
-            if node.role is Role.CONTROL_PLANE:
-                self.exclude(node.name)
-
-    def _kill_announcers_of_control_planes(self) -> None:
-        for node in self.lab.nodes:
-            if node.role is Role.CONTROL_PLANE and self.lab.can(Capability.KILL):
-                namespace, pod = self.run.workloads.pod_on(WorkloadRole.ANNOUNCER, node.name)
-                with self.fault(Capability.KILL, functools.partial(self.lab.kill, namespace, pod)):
-                    pass
-
-    def not_announcing(self, *addresses: IPAddress, role: Role | None = None) -> list[Node]:
-        """Return the nodes that answer for none of some addresses, those of a role alone if one is given.
-
-        Raises `CannotShow` when there is none.
-        """
-        with self.precondition("L2-01"):
-            held = self.holders(*addresses)
-        able = [node for node in self.lab.nodes if role in {None, node.role}]
-        found = [node for node in able if all(node.name not in names for names in held.values())]
-        if found:
-            return found
-        several = [f"{address}: {words(names)}" for address, names in held.items() if len(names) > 1]
-        if several:
-            raise CannotShow(Untestable.PREREQUISITE, f"prerequisite L2-01: {'; '.join(several)} answer")
-        raise CannotShow(Untestable.TOO_FEW_NODES, f"each of {len(able)} announces one of the addresses")
 
     def keeps_apart(self) -> bool:
         """Return whether pools can be kept for the Services that ask for them or for their addresses."""
@@ -437,40 +342,7 @@ class CheckContext(Observations):
             self.cluster.patch(slices, {"endpoints": made["endpoints"]})
         return [name for name, _, _ in there]
 
-    # --- faults
-
-    @contextmanager
-    def fault(self, capability: Capability, act: Callable[[], Fault]) -> Iterator[Fault]:
-        """Inject a fault; it is undone at the end of the block, or at the end of the check if the block fails."""
-        self.run.need(capability)
-        self._faulted = True
-        noted = self.run.acts.begin(ActKind.FAULT, capability.value)
-        try:
-            done = act()
-        except BaseException:
-            self.run.acts.end(noted)
-            raise
-        noted.target = done.target
-        journal = self.run.journal
-        journal.write("fault", t=journal.t(done.earliest), kind=done.kind, target=done.target, phase="begin")
-        once = threading.Lock()
-
-        def undo() -> None:
-            if once.acquire(blocking=False):
-                done.undo()
-                self.run.acts.end(noted)
-                journal.write("fault", kind=done.kind, target=done.target, phase="end")
-
-        self.undo.later(f"{done.kind} of {done.target}", undo)
-        yield done
-        undo()
-
-    def settled_after_fault(self) -> None:
-        """Wait until all nodes and the implementation are ready again after a fault was undone."""
-        self.run.nodes_ready()
-        self.run.workloads.rolled_out()
-        if "web" in vars(self.run):
-            self.run.ready(NAMESPACE, self.run.web)
+    # --- end
 
     def keep_frames(self, folder: Path, note: Callable[[str, str, Path], None], most: int) -> None:
         """Write the client's capture to a file, and what it has of this check's addresses to the events of the run."""

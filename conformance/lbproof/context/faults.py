@@ -1,0 +1,159 @@
+"""Faults of a check: which node is chosen, by what is seen, and what is done to it until the check ends."""
+
+from __future__ import annotations
+
+import functools
+import threading
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+from lbproof.adapters.base import WorkloadRole
+from lbproof.context.acts import ActKind
+from lbproof.context.cannot import CannotShow
+from lbproof.context.observations import Observations
+from lbproof.context.run import NAMESPACE
+from lbproof.context.undo import Undo
+from lbproof.lab.base import Capability, Role
+from lbproof.spec import Untestable
+from lbproof.text import words
+from lbproof.witnesses.wait import Violation
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from lbproof.context.run import RunContext
+    from lbproof.lab.base import Node
+    from lbproof.lab.fault import Fault
+    from lbproof.spec.families import IPAddress
+
+
+class Faults(Observations):
+    """Faults available to a check; `undo` ends those that the check itself does not end."""
+
+    def __init__(self, run: RunContext) -> None:
+        """Nothing is broken."""
+        super().__init__(run)
+        self.undo = Undo()
+        self._faulted = False
+        """Whether there was a fault: the next check starts when the lab is at rest again."""
+
+    @contextmanager
+    def precondition(self, requirement: str = "") -> Iterator[None]:
+        """Do something that the check needs and that another requirement judges. Raises `CannotShow` when it fails.
+
+        `requirement`: that one, if it can be named: the verdict is then `untestable` for that prerequisite.
+        """
+        try:
+            yield
+        except Violation as error:
+            if requirement:
+                raise CannotShow(Untestable.PREREQUISITE, f"prerequisite {requirement}: {error}") from error
+            raise CannotShow(Untestable.NOT_PROVOKED, str(error)) from error
+
+    def exclude(self, node: str) -> None:
+        """Exclude a node from announcing, by Kubernetes' well-known label, until the check ends."""
+        path, label = f"/api/v1/nodes/{node}", "node.kubernetes.io/exclude-from-external-load-balancers"
+        if label in self.cluster.get(path)["metadata"].get("labels", {}):
+            return
+        act = self.run.acts.begin(ActKind.EXCLUDE, node)
+        self.undo.later(f"label of {node}", lambda: self.run.acts.end(act))
+        self.undo.later(f"label of {node}", lambda: self.cluster.patch(path, {"metadata": {"labels": {label: None}}}))
+        self.cluster.patch(path, {"metadata": {"labels": {label: ""}}})
+
+    def an_announcer(self, address: IPAddress) -> Node:
+        """Wait until somebody answers for an address; return a node that does, any one: L2-01 judges how many do."""
+        with self.precondition("L2-01"):
+            return self.node_among(self.holders(address)[address], address)
+
+    def node_among(self, names: Sequence[str], address: IPAddress) -> Node:
+        """Return the first node among those who answer for an address. Raises `Violation` when there is none."""
+        for node in self.lab.nodes:
+            if node.name in names:
+                return node
+        raise Violation(f"{address} is answered for by {words(list(names))}, and by no node")
+
+    def worker_that_announces(self, addresses: Sequence[IPAddress]) -> tuple[Node, list[IPAddress]]:
+        """Return the worker that answers for most of some addresses, to be cut, and those that it answers for.
+
+        The control plane is not cut. Where it alone answers, its label and the end of its announcer's process may move
+        an address away. Raises `CannotShow` when they do not, and for a lab with one worker.
+        """
+        workers = [node for node in self.lab.nodes if node.role is Role.WORKER]
+        if len(workers) < 2:  # noqa: PLR2004 - another takes over
+            raise CannotShow(Untestable.TOO_FEW_NODES, "two workers are needed, one of which takes over")
+        names = {node.name for node in workers}
+        with self.precondition("L2-01"):
+            held = self.holders(*addresses)
+        for leave in (self._label_control_planes, self._kill_announcers_of_control_planes):
+            if any(names & {*who} for who in held.values()):
+                break
+            leave()
+            with suppress(Violation):
+                held = self._answered(addresses, lambda who: bool(names & {*who}), "a worker", "", "failover")
+        found = {node: [address for address, who in held.items() if node.name in who] for node in workers}
+        most = max(workers, key=lambda node: len(found[node]))
+        if not found[most]:
+            shown = {str(address): who for address, who in held.items()}
+            raise CannotShow(Untestable.NOT_PROVOKED, f"no worker takes an address: {words(shown)}")
+        return most, found[most]
+
+    def _label_control_planes(self) -> None:
+        for node in self.lab.nodes:
+            if node.role is Role.CONTROL_PLANE:
+                self.exclude(node.name)
+
+    def _kill_announcers_of_control_planes(self) -> None:
+        for node in self.lab.nodes:
+            if node.role is Role.CONTROL_PLANE and self.lab.can(Capability.KILL):
+                namespace, pod = self.run.workloads.pod_on(WorkloadRole.ANNOUNCER, node.name)
+                with self.fault(Capability.KILL, functools.partial(self.lab.kill, namespace, pod)):
+                    pass
+
+    def not_announcing(self, *addresses: IPAddress, role: Role | None = None) -> list[Node]:
+        """Return the nodes that answer for none of some addresses, those of a role alone if one is given.
+
+        Raises `CannotShow` when there is none.
+        """
+        with self.precondition("L2-01"):
+            held = self.holders(*addresses)
+        able = [node for node in self.lab.nodes if role in {None, node.role}]
+        found = [node for node in able if all(node.name not in names for names in held.values())]
+        if found:
+            return found
+        several = [f"{address}: {words(names)}" for address, names in held.items() if len(names) > 1]
+        if several:
+            raise CannotShow(Untestable.PREREQUISITE, f"prerequisite L2-01: {'; '.join(several)} answer")
+        raise CannotShow(Untestable.TOO_FEW_NODES, f"each of {len(able)} announces one of the addresses")
+
+    @contextmanager
+    def fault(self, capability: Capability, act: Callable[[], Fault]) -> Iterator[Fault]:
+        """Inject a fault; it is undone at the end of the block, or at the end of the check if the block fails."""
+        self.run.need(capability)
+        self._faulted = True
+        noted = self.run.acts.begin(ActKind.FAULT, capability.value)
+        try:
+            done = act()
+        except BaseException:
+            self.run.acts.end(noted)
+            raise
+        noted.target = done.target
+        journal = self.run.journal
+        journal.write("fault", t=journal.t(done.earliest), kind=done.kind, target=done.target, phase="begin")
+        once = threading.Lock()
+
+        def undo() -> None:
+            if once.acquire(blocking=False):
+                done.undo()
+                self.run.acts.end(noted)
+                journal.write("fault", kind=done.kind, target=done.target, phase="end")
+
+        self.undo.later(f"{done.kind} of {done.target}", undo)
+        yield done
+        undo()
+
+    def settled_after_fault(self) -> None:
+        """Wait until all nodes and the implementation are ready again after a fault was undone."""
+        self.run.nodes_ready()
+        self.run.workloads.rolled_out()
+        if "web" in vars(self.run):
+            self.run.ready(NAMESPACE, self.run.web)
