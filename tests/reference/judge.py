@@ -105,8 +105,8 @@ class Judge:
                 others = itertools.product(mine & self._outdated, able - self._outdated)
                 is_old = any(not self._may_announce(other, address, one) for one, other in others)
                 self._judge("outdated", is_old, address, component, more=more)
-            for one, other in itertools.permutations(answering, 2):
-                peer = self._lan.stations[one].segment.peers.live.get(other)
+            for one, other in itertools.permutations(self._lan.stations, 2):
+                peer = live[one].get(other) if {one, other} <= set(answering) else None
                 self._judge("deaf", peer is not None and peer.hearing is not Hearing.MUTUAL, address, one, other)
 
     def _may_announce(self, station: Station, address: bytes, other: Station | None = None) -> bool:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from base64 import b64encode
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from http import HTTPStatus
+from typing import TYPE_CHECKING
 
 import pytest
-from tests.reference.apiserver import ApiServer, wait
+from tests.reference.apiserver import ApiServer, Object, wait
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     import httpx
 
 STATUS = "/api/v1/namespaces/default/services/a/status"
+EVENTS = "/api/v1/namespaces/default/events"
 SECRETS = "/api/v1/namespaces/metallb-system/secrets"
 ADDRESS = {"status": {"loadBalancer": {"ingress": [{"ip": "10.0.0.1", "ipMode": "VIP"}]}}}
 OWNER = {"apiVersion": "v1", "kind": "Pod", "name": "p", "uid": "u"}
@@ -28,13 +30,26 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
         meta = {"name": "a", "labels": {"app": "a"}, "annotations": {"note": "mine", "other": "mine"}}
         spec = {"type": "LoadBalancer", "ports": [{"port": 80}]}
         server.create({"kind": "Service", "metadata": meta, "spec": spec})
-        wait(
-            lambda: not patched(server, {"metadata": {"labels": {str(time.time_ns()): "x"}}}).is_success, "in force", 30
-        )
+        for request in forbidden():
+            wait(partial(is_refused, server, *request), f"{request[1]} is restricted", 30)
         yield server
 
 
-def send(api: ApiServer, account: str, method: str, path: str, body: dict[str, Any]) -> httpx.Response:
+def is_refused(api: ApiServer, method: str, path: str, body: Object) -> bool:
+    """Whether a policy refuses a request of the controller, which is not carried out."""
+    return send(api, "controller", method, f"{path}?dryRun=All", body).status_code == HTTPStatus.UNPROCESSABLE_ENTITY
+
+
+def forbidden() -> Iterator[tuple[str, str, Object]]:
+    """Yield a request for each policy that it refuses: they come into force one by one."""
+    about = {"kind": "Pod", "apiVersion": "v1", "name": "a", "namespace": "default"}
+    key = b64encode(b"short").decode()
+    yield "PATCH", STATUS, {"metadata": {"labels": {"new": "x"}}}
+    yield "POST", EVENTS, {"metadata": {"generateName": "e-"}, "involvedObject": about, "reason": "Test"}
+    yield "POST", SECRETS, {"metadata": {"name": "lbproof-heartbeat"}, "data": {"key": key}}
+
+
+def send(api: ApiServer, account: str, method: str, path: str, body: Object) -> httpx.Response:
     """Send one request with the token of an account of the manifests, or as administrator."""
     headers = {"Content-Type": "application/merge-patch+json" if method == "PATCH" else "application/json"}
     if account != "admin":
@@ -42,7 +57,7 @@ def send(api: ApiServer, account: str, method: str, path: str, body: dict[str, A
     return api.client.request(method, path, json=body, headers=headers)
 
 
-def patched(api: ApiServer, body: dict[str, Any]) -> httpx.Response:
+def patched(api: ApiServer, body: Object) -> httpx.Response:
     """Patch the Service's status as the controller."""
     return send(api, "controller", "PATCH", STATUS, body)
 
@@ -61,7 +76,7 @@ def patched(api: ApiServer, body: dict[str, Any]) -> httpx.Response:
             "lastTransitionTime": "2026-01-01T00:00:00Z"}]}},
     ],
 )  # fmt: skip
-def test_the_controller_changes_nothing_else_of_a_service(api: ApiServer, body: dict[str, Any]) -> None:
+def test_the_controller_changes_nothing_else_of_a_service(api: ApiServer, body: Object) -> None:
     """The controller's account may not change metadata or conditions of a Service; administrators may."""
     refused = patched(api, body)
 
@@ -94,7 +109,7 @@ def test_events_are_about_what_is_reported_on(
     about = {"kind": kind, "apiVersion": version, "name": "a", "namespace": "default"}
     event = {"metadata": {"generateName": "e-"}, "involvedObject": about, "type": "Normal", "reason": "Test"}
 
-    answer = send(api, account, "POST", "/api/v1/namespaces/default/events", event)
+    answer = send(api, account, "POST", EVENTS, event)
 
     assert answer.status_code == (201 if fine else 422), answer.text
 

@@ -5,6 +5,8 @@ A long run: `python -m tests.reference.model --seconds 600 --seed 1`.
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -13,7 +15,7 @@ from tests.reference.judge import ADDRESSES, BOUNDS
 from tests.reference.model import FAULTS, STATIONS, Model
 from tests.reference.simulated import DEAD_INTERVAL
 
-from lbproof_reference.speaker.elect import score
+from lbproof_reference.speaker.elect import Station, score
 from lbproof_reference.speaker.segment import PATIENCE
 
 ADDRESS = ADDRESSES[0]
@@ -84,3 +86,17 @@ def test_a_station_may_wait_in_vain_for_those_that_do_not_hear_it(model: Model) 
 
     assert model.judge.worst["none"] > BOUNDS["none"]
     assert model.lan.answering(ADDRESS) == [last]
+
+
+def test_stations_that_yield_in_a_ring_answer_in_turns(model: Model) -> None:
+    """Each of three hears one other, which does not hear it: whenever one acquires the address, another yields it."""
+    others = set(STATIONS) - {Station(node, "eth0") for node in ("n1", "n2", "n3")}
+    ring = {(Station(f"n{n}", "eth0"), Station(f"n{n % 3 + 1}", "eth0")) for n in (1, 2, 3)}
+    for station in others:
+        model.inject("unplug", station)
+    for one, other in itertools.permutations(model.lan.stations, 2):
+        if (one, other) not in ring:
+            model.inject("cut_one_way", one, other)
+    model.run(20)
+
+    assert 0 < model.judge.worst["deaf"] <= BOUNDS["deaf"]

@@ -23,7 +23,7 @@ who has a key follows the protocol; keys are rotated as in `keys`; timers are no
 suspension is noticed (`on_suspend`), which a virtual machine whose clocks stand still while it is paused does not. Not
 guaranteed: parts of a cut segment have an announcer each; a station that hears another that never heard it ignores it,
 as it would a replay; a station that claims an address and does not answer is not noticed; A goes on yielding if B's
-receiver breaks later.
+receiver breaks later; if A yields to B, B to C and C to A, they answer in turns.
 """
 
 from __future__ import annotations

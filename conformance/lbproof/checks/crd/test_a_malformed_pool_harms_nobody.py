@@ -90,16 +90,36 @@ def masked(check: CheckContext, mask: str) -> Pool | None:
     try:
         return refused_or_flagged(check, f"{network[0]}/{mask}", create)
     except EventuallyFailed:
-        if not pools or not check.run.claims("pool-select"):
+        if not pools:
             raise
-        services = [check.service(f"of-{mask.replace('.', '-')}-{n}", pool=pools[0]) for n in range(len(network) + 1)]
-        check.wait.eventually(
-            lambda: sorted(str(address) for held in check.statuses(*services).values() for address in held),
-            lambda given: given == sorted(map(str, network)),
-            what=f"a pool of {network[0]}/{mask}, which is not flagged, gives exactly {words(network)}",
-            budget="pool_applied",
-        )
+        fills_exactly(check, pools[0], [address for address in block if address not in network])
         return None
+
+
+def fills_exactly(check: CheckContext, pool: Pool, others: list[IPAddress]) -> None:
+    """Verify that a pool gives each of its addresses and none of the others, as far as requests are claimed."""
+    name = f"of-{pool.name}"
+    if check.run.claims("pool-select"):
+        any_of_them = [check.service(f"{name}-{n}", pool=pool) for n in range(len(pool.addresses) + 1)]
+
+        def given() -> list[IPAddress]:
+            return [address for held in check.statuses(*any_of_them).values() for address in held]
+
+    elif check.run.ways:
+        asked = {check.service(f"{name}-{n}", ask=a): a for n, a in enumerate((*pool.addresses, *others))}
+
+        def given() -> list[IPAddress]:
+            return [asked[one] for one, held in check.statuses(*asked).items() if asked[one] in held]
+
+    else:
+        return
+    check.wait.eventually(
+        given,
+        lambda given: sorted(map(str, given)) == sorted(map(str, pool.addresses)),
+        what=f"a pool of {words(pool.spec.blocks)}, which is not flagged, gives exactly {words(pool.addresses)}",
+        budget="pool_applied",
+        show=words,
+    )
 
 
 def served(check: CheckContext, service: Service, malformed: list[Pool]) -> None:

@@ -22,10 +22,11 @@ HOLDERS = 8
 RESTARTS = 5
 
 
-def fill(check: CheckContext, pool: Pool) -> dict[Service, IPAddress]:
-    """Fill a pool with Services of two namespaces, namesakes among them, some of which asked for their address.
+def fill(check: CheckContext, pool: Pool, *, spare: int = 0) -> dict[Service, IPAddress]:
+    """Fill a pool, but for `spare` addresses, with Services of two namespaces, some of which asked for their address.
 
-    With Services that are the implementation's in every way: without a class, and of its own class where that is seen.
+    Namesakes are among them, and Services that are the implementation's in every way: without a class, and of its own
+    class where that is seen.
     """
     own = of_own_class(check)
     free = check.random.sample([a for a in pool.addresses if a not in own.values()], len(pool.addresses) - len(own))
@@ -40,7 +41,7 @@ def fill(check: CheckContext, pool: Pool) -> dict[Service, IPAddress]:
         plain = [check.service("plain", namespace=place, change=without_class) for place in places]
         held |= check.all_assigned(*plain)
         free = free[len(plain) :]
-    names = [(f"web-{n // len(places)}", places[n % len(places)]) for n in range(len(free) - 1)]
+    names = [(f"web-{n // len(places)}", places[n % len(places)]) for n in range(len(free) - 1 - spare)]
     names.append(("b-web-0", check.namespace))  # with its namespace, it reads like web-0 of the second one
     check.random.shuffle(names)
     return held | check.all_assigned(*(check.service(name, namespace=place) for name, place in names))
@@ -79,17 +80,15 @@ def test_a_restart_moves_nothing(check: CheckContext) -> None:
     """
     orphan, address = of_removed_pool(check)
     pool = check.pool(MANY)
-    newer = check.service("newer")
-    with check.precondition():
-        check.assigned(newer)
-    let_alone = check.statuses(orphan)[orphan] == [address]
-    check.delete_all(newer, *([] if let_alone else [orphan]))
-    held = fill(check, pool)
-    for service in check.random.sample(list(held), NEW):
+    held = fill(check, pool, spare=1)  # which the orphan may take, at any time until then
+    if check.statuses(orphan)[orphan] == [address]:
+        held[orphan] = address
+    else:
+        check.delete(orphan)
+    held |= check.all_assigned(check.service("last"))
+    for service in check.random.sample([service for service in held if service != orphan], NEW):
         check.delete(service)
         del held[service]
-    if let_alone:
-        held[orphan] = address
 
     new: list[Service] = []
 
