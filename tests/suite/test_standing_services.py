@@ -133,6 +133,15 @@ def test_an_address_outside_every_pool(world: World, annotations: dict[str, str]
     assert world.verdicts() == [("in-pool", requirement)]
 
 
+@pytest.mark.parametrize(("block", "given"), [("192.0.2.0/255.255.255.0", []), ("192.0.2.0/33", ["in-pool"])])
+def test_a_netmask_may_be_read_as_it_is_meant(world: World, block: str, given: list[str]) -> None:
+    """A malformed block has no address, but for one with a mask in place of the prefix length."""
+    world.acts.set_pools({"p": POOL, "m": PoolSpec(name="m", blocks=(block,))}, at=world.now)
+    world.given("a", "192.0.2.7")
+
+    assert [name for name, _ in world.verdicts()] == given
+
+
 def test_an_address_of_a_pool_that_has_just_gone_may_still_be_given(world: World) -> None:
     """A change of pools takes its time."""
     world.acts.set_pools({}, at=world.now)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network, ip_address
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import TYPE_CHECKING, Protocol
 
 from lbproof.adapters.base import AddressRange, WorkloadRole
@@ -138,7 +138,10 @@ def _has(pool: PoolSpec, address: IPAddress) -> bool:
 
 def _in_block(block: Block, address: IPAddress) -> bool:
     if isinstance(block, str):
-        return False
+        try:
+            return address in ip_network(block, strict=False)  # a netmask may be read as it is meant
+        except ValueError:
+            return False
     if isinstance(block, AddressRange):
         ends = (block.first, block.last)
         return {family_of(end) for end in ends} == {family_of(address)} and int(ends[0]) <= int(address) <= int(ends[1])
