@@ -88,13 +88,14 @@ def test_claims_count_announcements_and_answers(
 
 
 def test_a_claim_between_those_of_a_successor_is_stale() -> None:
-    """One who takes the address back and keeps it is none."""
+    """One who takes the address back and keeps it is none, also where the other one yields late."""
 
     def of(nodes: str) -> list[Any]:
         return [type("Claim", (), {"by": node}) for node in nodes]
 
-    assert len(stale(of("aababb"), "a")) == 1
-    assert stale(of("aabb"), "a") == stale(of("aabba"), "a") == stale(of("aaa"), "a") == []
+    assert len(stale(of("aababb"), "a", "b")) == len(stale(of("aabaca"), "a", "c")) == 1
+    assert stale(of("aabb"), "a", "b") == stale(of("aaa"), "a", "a") == []
+    assert stale(of("aabba"), "a", "a") == stale(of("aababa"), "a", "a") == []
 
 
 @pytest.fixture

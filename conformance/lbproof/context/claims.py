@@ -93,10 +93,13 @@ def by_node(claims: Mapping[IPAddress, Sequence[Claim]]) -> dict[IPAddress, dict
     return counted
 
 
-def stale(claims: Sequence[Claim], holder: str) -> list[Claim]:
+def stale(claims: Sequence[Claim], former: str, holder: str) -> list[Claim]:
     """Return the claims of a former holder after another node's first one and before another node's last one.
 
-    One that takes the address back, and keeps it, makes none.
+    One that takes the address back, and is its `holder` in the end, makes none: how soon the other one yields is judged
+    by who answers.
     """
-    others = [turn for turn, claim in enumerate(claims) if claim.by != holder]
-    return [claim for claim in claims[others[0] : others[-1]] if claim.by == holder] if others else []
+    others = [turn for turn, claim in enumerate(claims) if claim.by != former]
+    if holder == former or not others:
+        return []
+    return [claim for claim in claims[others[0] : others[-1]] if claim.by == former]

@@ -182,10 +182,10 @@ def test_a_killed_announcer_is_replaced(check: CheckContext) -> None:
                 check.sole_holders(*held, budget="one_answerer")
                 with check.claims() as claims:
                     check.settled_after_fault()
-                    one_answers(check, held)
+                    now = one_answers(check, held)
                     made = claims.of(held)
             outage(check, prober, fault, held[0])
-        late = {str(address): len(found) for address, of in made.items() if (found := stale(of, old.name))}
+        late = {str(a): len(found) for a, of in made.items() if (found := stale(of, old.name, now[a]))}
         assert not late, f"{old.name}, whose announcer was killed, spoke between the answers of another: {words(late)}"
 
 

@@ -46,8 +46,8 @@ def test_a_move_reaches_a_warm_client(check: CheckContext) -> None:
                 announced = {m.sender_ip for m in heard.messages if m.gratuitous and m.sender_mac != old.mac}
             check.settled_after_fault()
             with check.precondition("FAIL-04"):
-                check.sole_holders(*moving, budget="one_answerer")
-            late = {str(address): len(stale(made, old.name)) for address, made in claims.of(moving).items()}
+                now = check.sole_holders(*moving, budget="one_answerer")
+            late = {str(a): len(stale(made, old.name, now[a])) for a, made in claims.of(moving).items()}
         unannounced = [str(address) for address in moving if address not in announced]
         assert not unannounced, f"taken over from {old.name} without a gratuitous ARP: {words(unannounced)}"
         assert not any(late.values()), f"{old.name} spoke though another node had taken over: {words(late)}"
