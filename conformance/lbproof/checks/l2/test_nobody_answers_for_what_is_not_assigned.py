@@ -111,7 +111,7 @@ def test_nobody_answers_for_addresses_of_nobody(check: CheckContext) -> None:
 
 @proves("L2-04", "e")
 def test_another_host_answers_for_itself_alone(check: CheckContext) -> None:
-    """The router answers for the router's address, each node for its own, and no node for the client's.
+    """Routers answer for their addresses, each node for its own, and no node for the client's.
 
     Also when Services ask for these addresses, where they can ask.
     """
@@ -119,10 +119,12 @@ def test_another_host_answers_for_itself_alone(check: CheckContext) -> None:
     address = check.assigned(check.service(serving=True))
     family = family_of(address)
     check.an_announcer(address)
-    router = check.lab.segment.subnet_for(family)[1]
     owners = {node.address_for(family): node.mac for node in check.lab.nodes}
     owners[check.client.address_for(family)] = check.client.mac
-    hosts = [router, *owners]
+    if check.lab.can(Capability.ROUTED_CLIENT):
+        owners[check.lab.router().address_for(family)] = check.lab.router().mac
+    gateway = check.lab.segment.subnet_for(family)[1]
+    hosts = [*dict.fromkeys((gateway, *owners))]
     for n, host in enumerate(hosts):
         for how in check.run.ways:
             check.unusable(f"asks-{n}-{how}", ask=host, how=how, serving=True)
@@ -131,12 +133,10 @@ def test_another_host_answers_for_itself_alone(check: CheckContext) -> None:
 
     names = check.mac_names()
     found = answers_of(check, hosts)
-    if not found[router]:
-        raise CannotShow(Untestable.PATH_BROKEN, f"{router}, the router, is answered for by nobody")
-    if check.lab.can(Capability.ROUTED_CLIENT):
-        owners[router] = check.lab.router().mac
-    else:  # its MAC is not known: that of no node
-        owners[router] = min(found[router] - names.keys(), default="")
+    if not found[gateway]:
+        raise CannotShow(Untestable.PATH_BROKEN, f"{gateway}, the router, is answered for by nobody")
+    if gateway not in owners:  # another than the lab's router: its MAC is not known, but that of no node
+        owners[gateway] = min(found[gateway] - names.keys(), default="")
     wrong = {
         str(host): [names.get(mac, mac) for mac in sorted(macs)]
         for host, macs in found.items()
