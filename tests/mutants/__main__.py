@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import sys
 
+import lbproof_reference.lean  # noqa: F401 - before any other
+
+# isort: split
 from tests.mutants.catalogue import MUTANTS
 
 from lbproof_reference.__main__ import main

@@ -104,10 +104,7 @@ def address_on_loopback_after_takeover() -> None:
     patch(Segment, "reconcile", reconcile)
 
 
-@fault(
-    uncaught="no case asks for a free address between two addresses of one node",
-    test="test_several_requests.py::test_a_free_address_between_two_is_answered_by_nobody",
-)
+@fault("L2-04a")
 def answers_between_its_addresses() -> None:
     """A node with several addresses answers for the free ones between the lowest and the highest of them."""
     real = Segment.answers
@@ -187,10 +184,7 @@ def goes_on_without_advertisement() -> None:
     patch(AnnouncementPolicy, "offers", offers)
 
 
-@fault(
-    uncaught="no case looks at every gratuitous frame",
-    test="test_several_requests.py::test_every_address_is_announced_in_frames_that_hosts_take",
-)
+@fault("L2-06")
 def gratuitous_reply_without_target() -> None:
     """The gratuitous ARP reply has 0.0.0.0 as its target address, so that hosts ignore it; the request is right."""
     real = frames.announcements
@@ -295,10 +289,7 @@ def nodes_answer_each_other() -> None:
     answer_when(lambda self, arp, _, answers: answers or (arp.target in self.desired and self.is_station(arp.mac)))
 
 
-@fault(
-    uncaught="no case asks for a cluster address on the segment",
-    test="test_offers.py::test_neither_a_request_nor_a_cluster_address_is_announced",
-)
+@fault("L2-04d")
 def cluster_address_announced() -> None:
     """Speakers announce the cluster address of each LoadBalancer beside its address."""
     real = AnnouncementPolicy.offers

@@ -94,10 +94,7 @@ def one_address_yielded() -> None:
     patch(segment, "plan", first)
 
 
-@fault(
-    uncaught="no case changes another pool while an address is asked for",
-    test="test_following_services.py::test_a_change_of_another_pool_interrupts_nothing",
-)
+@fault("L2-01")
 def any_change_of_pools_interrupts() -> None:
     """When a pool, a node or an advertisement changes, nothing is announced for 50 ms, and addresses may move."""
     changed, real = Source._policy_changed, Source._offers
@@ -176,10 +173,7 @@ def takeover_without_endpoint_silent() -> None:
     patch(Segment, "answers", answers)
 
 
-@fault(
-    uncaught="no case changes the external traffic policy of a Service",
-    test="test_following_services.py::test_a_change_of_policy_counts",
-)
+@fault("ETP-02")
 def change_of_policy_ignored() -> None:
     """A Service that changes from policy Local to Cluster is announced by nodes with an endpoint alone, as before."""
     real = AnnouncementPolicy

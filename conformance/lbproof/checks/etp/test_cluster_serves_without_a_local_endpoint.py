@@ -19,12 +19,18 @@ SERVICES = 3
 
 @proves("ETP-02")
 def test_cluster_serves_without_a_local_endpoint(check: CheckContext) -> None:
-    """Services whose only pods are on one worker that does not announce them are served, wherever that worker is."""
+    """Services whose only pods are on one worker that does not announce them are served, wherever that worker is.
+
+    Also a Service that had the policy Local before.
+    """
     workers = [node.name for node in check.lab.nodes if node.role is Role.WORKER]
     if len(workers) < 2:  # noqa: PLR2004 - one announces, another hosts
         raise CannotShow(Untestable.TOO_FEW_NODES, "two workers are needed")
     check.pool(SERVICES)
-    services = [check.service(f"web-{n}", externalTrafficPolicy="Cluster") for n in range(SERVICES)]
+    services = [check.service(f"web-{n}", externalTrafficPolicy="Cluster") for n in range(SERVICES - 1)]
+    services.append(check.service("local", externalTrafficPolicy="Local"))
+    check.all_assigned(*services)
+    services[-1].patch(spec={"externalTrafficPolicy": "Cluster"})
     for service, address in check.all_assigned(*services).items():
         via = check.an_announcer(address)
         # where several nodes answer, which L2-01 judges, the client uses one without the endpoint

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 from lbproof.context import proves
 from lbproof.text import words
 from lbproof.witnesses import neighbour
+from lbproof.witnesses.frames import BROADCAST
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from lbproof.context import CheckContext
     from lbproof.spec.families import IPAddress
@@ -23,7 +24,7 @@ def test_assignment_is_announced(check: CheckContext) -> None:
     """A gratuitous ARP for each address arrives in time: sender and target are the address, broadcast, with its MAC.
 
     Also for an address that is released and given to another Service. No announcement names another host than those
-    that answer.
+    that answer, and no reply to all hosts is anything but an announcement or an answer.
     """
     check.pool(SERVICES)
     with neighbour.Listener(check.client) as listener:
@@ -40,6 +41,7 @@ def test_assignment_is_announced(check: CheckContext) -> None:
         with check.precondition("L2-01"):
             holders = check.holders(*held)
         names = check.mac_names()
+        stray = strays(listener.messages, held)
         wrong = {
             str(address): f"{names.get(m.sender_mac, m.sender_mac)} in a frame of {names.get(m.ether_src, m.ether_src)}"
             for address in held
@@ -47,6 +49,7 @@ def test_assignment_is_announced(check: CheckContext) -> None:
             if not {names.get(mac, mac) for mac in (m.sender_mac, m.ether_src)} <= {*holders[address]}
         }
     shown = {str(address): names for address, names in holders.items()}
+    assert not stray, f"replies to all hosts, which nobody asked for, name other targets: {words(stray)}"
     assert not wrong, f"announced by {words(wrong)}, and answered for by {words(shown)}"
 
 
@@ -66,6 +69,20 @@ def announced(check: CheckContext, listener: neighbour.Listener, since: Mapping[
         budget="announcement",
         show=lambda faults: words({address: found or "none" for address, found in faults.items()}),
     )
+
+
+def strays(messages: Sequence[neighbour.Message], addresses: Sequence[IPAddress]) -> dict[str, list[str]]:
+    """Return the targets of broadcast replies for each address that are neither the address nor a host that asked.
+
+    RFC 5227 section 2.3 has announcements name it; what names another is no announcement, and some hosts ignore it.
+    """
+    askers = {message.sender_ip for message in messages if not message.is_reply}
+    found: dict[str, list[str]] = {}
+    for m in messages:
+        is_stray = m.is_reply and m.ether_dst == BROADCAST and not m.gratuitous and m.target_ip not in askers
+        if m.sender_ip in addresses and is_stray:
+            found.setdefault(str(m.sender_ip), []).append(str(m.target_ip))
+    return found
 
 
 def fault_of(message: neighbour.Message) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from lbproof.adapters.base import AddressRange, Cause
@@ -13,14 +14,17 @@ from lbproof.text import words
 from lbproof.witnesses import neighbour
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from lbproof.context import CheckContext
+    from lbproof.context import CheckContext, Service
     from lbproof.spec.families import IPAddress
 
 FOREIGN = "example.com/another"
 SERVICES = 3
+HOLDERS = 7
+"""More than the nodes of any lab of ours: one node announces several."""
 ASKS = 5
+API = "/api/v1/namespaces/default/services/kubernetes"
 
 
 def answered_control(check: CheckContext) -> IPAddress:
@@ -36,26 +40,34 @@ def test_nobody_answers_for_free_addresses_of_a_pool(check: CheckContext) -> Non
     """No host answers for the addresses of a pool that no Service of this implementation holds.
 
     Those that were never given, the first and the last among them, that were released by deletion or a change of type,
-    and that the status of another controller's Service names.
+    also between two addresses of one node, and that the status of another controller's Service names.
     """
-    pool = check.pool(8)
-    services = [check.service(f"web-{n}", serving=True) for n in range(SERVICES)]
-    held = list(check.all_assigned(*services).values())
+    pool = check.pool(HOLDERS + 3)
+    services = [check.service(f"web-{n}", serving=True) for n in range(HOLDERS)]
+    held = check.all_assigned(*services)
     with check.precondition("L2-01"):
-        check.holders(*held)
+        holders = check.holders(*held.values())
     check.random.shuffle(services)
-    check.retype(services[0], "ClusterIP")
-    check.delete(services[1])
+    retyped, deleted, *kept = sorted(services, key=lambda one: not is_between(held[one], holders))
+    check.retype(retyped, "ClusterIP")
+    check.delete(deleted)
     foreign = check.service("foreign", serving=True, loadBalancerClass=FOREIGN)
-    taken = check.random.choice([address for address in pool.addresses if address not in held])
+    taken = check.random.choice([address for address in pool.addresses if address not in held.values()])
     check.cluster.patch(f"{foreign.path}/status", {"status": {"loadBalancer": {"ingress": [{"ip": str(taken)}]}}})
 
     given = answered_control(check)
     # what another than its own controller gave to a foreign Service is judged by CLASS-02
-    holders = {given, *services[2].addresses(), *foreign.addresses()} - {taken}
+    assigned = {given, *(held[one] for one in kept), *foreign.addresses()} - {taken}
     if given == taken:
-        holders.add(taken)
-    check.goes_silent(*(address for address in pool.addresses if address not in holders))
+        assigned.add(taken)
+    check.goes_silent(*(address for address in pool.addresses if address not in assigned))
+
+
+def is_between(address: IPAddress, holders: Mapping[IPAddress, Sequence[str]]) -> bool:
+    """Return whether an address lies between two others of one node: a node must not take them for a range."""
+    nodes = {name for names in holders.values() for name in names}
+    others = [[int(one) for one, who in holders.items() if name in who and one != address] for name in nodes]
+    return any(min(of) < int(address) < max(of) for of in others if of)
 
 
 @proves("L2-04", "b")
@@ -98,7 +110,10 @@ def test_nobody_answers_for_a_pool_that_is_not_advertised(check: CheckContext) -
 
 @proves("L2-04", "d")
 def test_nobody_answers_for_addresses_of_nobody(check: CheckContext) -> None:
-    """No host answers for addresses in no pool, before and behind a pool whose first and last address are announced."""
+    """No host answers for addresses in no pool, before and behind a pool whose first and last address are announced.
+
+    Nor for the cluster addresses of Services that are announced, where those of other Services are not answered for.
+    """
     block = check.run.addresses(10)
     check.pool([AddressRange(block[4], block[5])], addresses=block[4:6])
     services = [check.service(f"web-{n}", serving=True) for n in range(2)]
@@ -106,7 +121,22 @@ def test_nobody_answers_for_addresses_of_nobody(check: CheckContext) -> None:
     with check.precondition("L2-01"):
         check.holders(*held.values())
 
-    check.stays_silent(*block[:4], *block[6:])
+    check.stays_silent(*block[:4], *block[6:], *cluster_addresses(check, services))
+
+
+def cluster_addresses(check: CheckContext, services: Sequence[Service]) -> list[IPAddress]:
+    """Return the cluster addresses of Services of the client's families.
+
+    None where that of the API server, which nobody announces, is answered for: kube-proxy in mode ipvs without
+    `strictARP` has them on an interface.
+    """
+    made = [check.cluster.get(API), *(service.known for service in services)]
+    plain, *found = (ip_address(one["spec"]["clusterIP"]) for one in made)
+    families = set(map(family_of, check.client.addresses))
+    if family_of(plain) in families and (who := check.answerers(plain)):
+        check.saw("arp", f"{plain}, the cluster address of the API server, is answered for by", sorted(who))
+        return []
+    return [address for address in found if family_of(address) in families]
 
 
 @proves("L2-04", "e")
