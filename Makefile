@@ -21,7 +21,7 @@ test: setup-test ## the project's own tests: lint, types, pytest, mutants; what 
 	@tools/stage lint $(MAKE) --no-print-directory lint
 	@tools/stage types $(MAKE) --no-print-directory types
 	@tools/tests $(PYTEST_ARGS)
-	@$(if $(PYTEST_ARGS),true,tools/stage mutants $(BIN)/python -m pytest tests/mutants)
+	@$(if $(PYTEST_ARGS),true,tools/stage mutants $(BIN)/python -m pytest tests/mutants --one-a-case)
 
 test-kind: setup-test ## the tests on clusters by kind, where a Docker engine can be had
 	@tools/with-engine --or-without tools/test-kind $(PYTEST_ARGS)

@@ -14,19 +14,38 @@ from lbproof.context.unchanged import untouched
 from lbproof.text import words
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
+    from lbproof.adapters.base import Object
     from lbproof.context import CheckContext, Pool, RunContext, Service
 
 
 @proves("CLASS-01", "a")
 def test_services_without_a_class_are_served(check: CheckContext) -> None:
-    """Services without a class get addresses where the implementation is the default, in every namespace."""
-    pool = check.pool(2)
-    places = (check.namespace, check.second_namespace)
+    """Services without a class get addresses where the implementation is the default, in every namespace.
 
-    given = check.all_assigned(*(check.service("web", namespace=place, change=without_class) for place in places))
+    So do those that become LoadBalancers later, of each other type.
+    """
+    pool = check.pool(4)
+    places = (check.namespace, check.second_namespace)
+    services = [check.service("web", namespace=place, change=without_class) for place in places]
+    later = [check.service(f"later-{n}", change=of_type(kind)) for n, kind in enumerate(("ClusterIP", "NodePort"))]
+    check.all_assigned(*services)
+    for service in later:
+        service.patch(spec={"type": "LoadBalancer"})
+
+    given = check.all_assigned(*services, *later)
     assert set(given.values()) == set(pool.addresses)
+
+
+def of_type(kind: str) -> Callable[[Object], None]:
+    """Return a change of a manifest of a Service without a class to another type."""
+
+    def change(made: Object) -> None:
+        without_class(made)
+        made["spec"]["type"] = kind
+
+    return change
 
 
 @pytest.fixture(scope="module")

@@ -21,12 +21,14 @@ SERVICES = 3
 def test_cluster_serves_without_a_local_endpoint(check: CheckContext) -> None:
     """Services whose only pods are on one worker that does not announce them are served, wherever that worker is.
 
-    Also a Service that had the policy Local before.
+    Also a Service that had the policy Local before, and beside one of the same pool that has it.
     """
     workers = [node.name for node in check.lab.nodes if node.role is Role.WORKER]
     if len(workers) < 2:  # noqa: PLR2004 - one announces, another hosts
         raise CannotShow(Untestable.TOO_FEW_NODES, "two workers are needed")
-    check.pool(SERVICES)
+    check.pool(SERVICES + 1)
+    beside = check.service("beside", externalTrafficPolicy="Local")
+    check.serve_from(beside, nodes=[check.random.choice(workers)])
     services = [check.service(f"web-{n}", externalTrafficPolicy="Cluster") for n in range(SERVICES - 1)]
     services.append(check.service("local", externalTrafficPolicy="Local"))
     check.all_assigned(*services)

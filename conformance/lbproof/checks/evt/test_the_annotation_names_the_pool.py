@@ -25,7 +25,10 @@ def says(check: CheckContext, service: Service, pool: Pool | None) -> None:
 
 @proves("EVT-03")
 def test_the_annotation_names_the_pool(check: CheckContext, case: str) -> None:
-    """The mark names the pool of each Service, follows a change of pool, and is removed with the type LoadBalancer."""
+    """The mark names the pool of each Service, follows a change of pool, and is removed with the type LoadBalancer.
+
+    A change of pool is also when another one with the same addresses takes the place of the first.
+    """
     pool = check.pool(3)
     services = [check.service("web", namespace=place) for place in (check.namespace, check.second_namespace)]
     where = dict.fromkeys(services, pool)
@@ -47,6 +50,16 @@ def test_the_annotation_names_the_pool(check: CheckContext, case: str) -> None:
         )
         says(check, services[0], kept)
         says(check, services[1], pool)
+        if check.remove_pool(kept):
+            successor = check.pool(kept.spec.blocks, addresses=kept.addresses, auto_assign=False)
+            with check.precondition():
+                check.wait.eventually(
+                    services[0].addresses,
+                    lambda held: held == kept.addresses[1:],
+                    what=f"{services[0]} has {kept.addresses[1]} of another pool with the same addresses",
+                    budget="pool_applied",
+                )
+            says(check, services[0], successor)
     elif case == "c":
         for service, kind in zip(where, ("ClusterIP", "NodePort", "ClusterIP"), strict=False):
             check.retype(service, kind)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from lbproof.adapters.base import AddressRange, Cause
 from lbproof.context import CannotShow, proves
+from lbproof.context.claims import by_node
 from lbproof.lab.base import Capability
 from lbproof.spec import Untestable
 from lbproof.spec.families import family_of, unspecified
@@ -95,12 +96,15 @@ def test_nobody_answers_for_a_pool_that_is_not_advertised(check: CheckContext) -
 
     So it is for a pool that never had one, and for a pool whose advertisement is removed while it is in use.
     """
-    quiet = check.pool(SERVICES, advertised=False)
-    check.all_assigned(*(check.service(f"quiet-{n}", serving=True) for n in range(SERVICES)))
-    former = check.pool(SERVICES)
-    check.all_assigned(*(check.service(f"former-{n}", serving=True) for n in range(SERVICES)))
-    with check.precondition("L2-01"):
-        check.holders(*former.addresses)
+    with check.claims() as claims:
+        quiet = check.pool(SERVICES, advertised=False)  # at first there is no advertisement at all
+        check.all_assigned(*(check.service(f"quiet-{n}", serving=True) for n in range(SERVICES)))
+        former = check.pool(SERVICES)
+        check.all_assigned(*(check.service(f"former-{n}", serving=True) for n in range(SERVICES)))
+        with check.precondition("L2-01"):
+            check.holders(*former.addresses)
+        claimed = {str(address): who for address, who in by_node(claims.of(quiet.addresses)).items() if who}
+    assert not claimed, f"announced or answered for though nothing advertises it: {words(claimed)}"
     check.change_pool(former, advertised=False)
 
     check.pool(1)

@@ -22,6 +22,7 @@ ELSEWHERE: IPAddress = IPv4Address("203.0.113.77")
 LAST_NETWORK = IPv4Network("198.51.100.252/30")
 """End of another one, whose last address is kept back by every implementation that keeps edges back."""
 MALFORMED = ("192.168.1000.1", "192.168.172", "no-address", "192.168.172.1x")
+OTHER_PORTS = [{"name": "other", "port": 8443, "targetPort": 8443}]
 OTHER_FAMILY = (IPv6Address("2001:db8::1"), IPv6Address("fd00::a:1"))
 
 
@@ -108,6 +109,7 @@ def test_addresses_outside_every_pool_are_refused(check: CheckContext) -> None:
 def test_an_address_of_another_is_refused(check: CheckContext) -> None:
     """Services that ask for a held address stay Pending with a reason, by each way, namesakes of the holder too.
 
+    Those with another port than the holder's among them: nobody has allowed that an address is shared.
     The holders, one of which asked for its address, keep it at any time, and their announcer and traffic.
     """
     pool = check.pool(4)
@@ -130,8 +132,8 @@ def test_an_address_of_another_is_refused(check: CheckContext) -> None:
             service
             for holder, address in held.items()
             for how, place in places.items()
-            for name in (holder.name, f"{holder.name}-too")
-            for service in check.unusable(name, namespace=place, ask=address, how=how)
+            for name, fields in ((holder.name, {}), (f"{holder.name}-too", {"ports": OTHER_PORTS}))
+            for service in check.unusable(name, namespace=place, ask=address, how=how, **fields)
         ]
         for service in asking:
             check.refused(service, Cause.IN_USE)
