@@ -41,10 +41,8 @@ if TYPE_CHECKING:
     from lbproof_reference.speaker.offers import Known
     from lbproof_reference.speaker.plan import Offer, Plan, SegmentView
 
-NOT_TRIED = "not yet tried"
 
-
-@fault(uncaught=NOT_TRIED, test="test_second_reader.py::test_a_pool_does_not_give_what_it_no_longer_contains")
+@fault("POOL-01")
 def address_returns_to_a_shrunk_pool() -> None:
     """A released address becomes free in the pool that it came from, though that pool was shrunk (metallb #1929)."""
     original = Allocator.release
@@ -61,7 +59,7 @@ def address_returns_to_a_shrunk_pool() -> None:
     patch(Allocator, "release", release)
 
 
-@fault(uncaught=NOT_TRIED, test="test_second_reader.py::test_services_of_one_name_in_two_namespaces_differ")
+@fault("POOL-02a")
 def one_name_in_two_namespaces_is_one_service() -> None:
     """A Service shares the address of one of its name in another namespace (cloud-provider-equinix-metal #286)."""
     original = Allocator.allocate
@@ -77,7 +75,7 @@ def one_name_in_two_namespaces_is_one_service() -> None:
     patch(Allocator, "allocate", allocate)
 
 
-@fault(uncaught=NOT_TRIED, test="test_second_reader.py::test_a_range_across_two_last_octets_gives_all_addresses")
+@fault("POOL-03b")
 def range_ends_with_the_last_octet() -> None:
     """A block that goes beyond an address ending in 255 gives only the addresses up to it (like metallb #2221)."""
     original = FreeList.__init__
@@ -92,7 +90,7 @@ def range_ends_with_the_last_octet() -> None:
     patch(FreeList, "__init__", init)
 
 
-@fault(uncaught=NOT_TRIED, test="test_second_reader.py::test_a_service_created_again_is_told_why_it_waits")
+@fault("PEND-02")
 def service_created_again_has_no_reason() -> None:
     """A Service that is created again while it waits has no reason: that of its name was reported (client-go)."""
 
@@ -102,7 +100,7 @@ def service_created_again_has_no_reason() -> None:
     patch(Controller, "_about", about)
 
 
-@fault(uncaught=NOT_TRIED, test="test_second_reader.py::test_a_freed_address_goes_past_one_that_cannot_use_it")
+@fault("PEND-03a")
 def only_the_oldest_waiting_service_is_woken() -> None:
     """A released address wakes only the Service that waits longest, even if that one cannot use it (metallb #1586)."""
     original = Controller._release  # noqa: SLF001 - patched below
@@ -116,7 +114,7 @@ def only_the_oldest_waiting_service_is_woken() -> None:
     patch(Controller, "_release", release)
 
 
-@fault(uncaught=NOT_TRIED, test="test_second_reader.py::test_a_widened_pool_moves_no_younger_service")
+@fault("PEND-04a")
 def widened_pool_is_dealt_again_by_age() -> None:
     """A pool that changes while a Service waits is assigned anew, to the oldest Services first (metallb #2723)."""
     original = Controller._pools_changed  # noqa: SLF001 - patched below
@@ -131,7 +129,7 @@ def widened_pool_is_dealt_again_by_age() -> None:
     patch(Controller, "_pools_changed", pools_changed)
 
 
-@fault(uncaught=NOT_TRIED, test="test_second_reader.py::test_a_request_for_an_address_between_two_blocks_is_refused")
+@fault("REQ-02")
 def gap_between_blocks_belongs_to_the_pool() -> None:
     """A requested address between two blocks of a pool is assigned, as its ends are compared (like metallb #2779)."""
     original = Allocator._allocate_requested  # noqa: SLF001 - patched below
@@ -150,7 +148,7 @@ def gap_between_blocks_belongs_to_the_pool() -> None:
     patch(Allocator, "_allocate_requested", allocate_requested)
 
 
-@fault(uncaught=NOT_TRIED, test="test_second_reader.py::test_different_ports_do_not_share_an_address")
+@fault("REQ-03")
 def different_ports_share_a_requested_address() -> None:
     """A requested address that another Service holds is assigned if their ports differ (kube-vip; metallb #121)."""
     original_allocate = Allocator.allocate
@@ -172,7 +170,10 @@ def different_ports_share_a_requested_address() -> None:
     patch(Allocator, "allocate", allocate)
 
 
-@fault(uncaught=NOT_TRIED, test="test_second_reader.py::test_a_list_reports_what_was_deleted_meanwhile")
+@fault(
+    uncaught="no case interrupts the watch of a controller",
+    test="test_second_reader.py::test_a_list_reports_what_was_deleted_meanwhile",
+)
 def deletion_between_two_watches_is_missed() -> None:
     """An object that is deleted while the watch is interrupted is forgotten without a notice (kube-vip #510)."""
     original_list, original_notify = Informer._list, Informer._notify  # noqa: SLF001 - patched below
@@ -193,7 +194,7 @@ def deletion_between_two_watches_is_missed() -> None:
     patch(Informer, "_notify", notify)
 
 
-@fault(uncaught=NOT_TRIED, test="test_second_reader.py::test_a_released_address_is_not_announced_again")
+@fault("RECL-03")
 def announcements_go_on_after_the_release() -> None:
     """The repeated announcements of a new address go on for 3 s after the address was released (like kube-vip #225)."""
 
@@ -205,7 +206,7 @@ def announcements_go_on_after_the_release() -> None:
     patch(SegmentSpeaker, "_announce", announce)
 
 
-@fault(uncaught=NOT_TRIED, test="test_second_reader.py::test_a_service_that_becomes_a_load_balancer_is_served")
+@fault("CLASS-01a")
 def service_that_becomes_a_load_balancer_is_missed() -> None:
     """A change of a Service is ignored if it was no LoadBalancer before, as by a predicate on the old object."""
     original = Controller._service_changed  # noqa: SLF001 - patched below
@@ -217,9 +218,7 @@ def service_that_becomes_a_load_balancer_is_missed() -> None:
     patch(Controller, "_service_changed", service_changed)
 
 
-@fault(
-    uncaught=NOT_TRIED, test="test_second_reader.py::test_a_foreign_service_with_an_address_of_a_pool_is_not_offered"
-)
+@fault("CLASS-02a")
 def speaker_ignores_the_class() -> None:
     """The speaker answers for a Service of a foreign class whose status shows an address of a pool (kube-vip #851)."""
 
@@ -229,7 +228,7 @@ def speaker_ignores_the_class() -> None:
     patch(speaker_offers, "is_managed", is_load_balancer)
 
 
-@fault(uncaught=NOT_TRIED, test="test_second_reader.py::test_each_move_has_an_event_of_its_own")
+@fault("EVT-02c")
 def event_of_a_node_is_created_once() -> None:
     """The Event that names a node has a fixed name, so it is rejected when the address moves back (metallb #2310)."""
     original = EventRecorder._send  # noqa: SLF001 - patched below
@@ -242,7 +241,7 @@ def event_of_a_node_is_created_once() -> None:
     patch(EventRecorder, "_send", send)
 
 
-@fault(uncaught=NOT_TRIED, test="test_second_reader.py::test_the_mark_names_the_pool_that_took_over_the_range")
+@fault("EVT-03b")
 def mark_is_written_with_a_new_address_only() -> None:
     """When a pool is replaced by another with the same range, the mark of an address goes on naming the old pool."""
     original = Controller._assign  # noqa: SLF001 - patched below
@@ -270,7 +269,10 @@ class _FilteredWire:
         return (frame for frame in self._wire.requests(limit) if self._is_wanted(frame))
 
 
-@fault(uncaught=NOT_TRIED, test="test_second_reader.py::test_an_asker_with_an_address_of_another_subnet_is_answered")
+@fault(
+    uncaught="no case asks from another subnet: Linux itself ignores that where rp_filter is strict",
+    test="test_second_reader.py::test_an_asker_with_an_address_of_another_subnet_is_answered",
+)
 def asker_of_another_subnet_is_ignored() -> None:
     """A request from an address outside the interface's subnets is ignored; Linux sends such (arp_announce 0)."""
     original = SegmentSpeaker.__init__
@@ -291,7 +293,10 @@ def asker_of_another_subnet_is_ignored() -> None:
     patch(SegmentSpeaker, "__init__", init)
 
 
-@fault(uncaught=NOT_TRIED, test="test_second_reader.py::test_a_link_with_another_mac_address_is_another_link")
+@fault(
+    uncaught="no case changes the hardware address of a node",
+    test="test_second_reader.py::test_a_link_with_another_mac_address_is_another_link",
+)
 def mac_address_of_the_start_is_kept() -> None:
     """After the MAC address of an interface changed, as that of a bond may, answers have the old one (metallb #316)."""
     original = SegmentSpeaker.set_link
@@ -306,7 +311,7 @@ def mac_address_of_the_start_is_kept() -> None:
     patch(SegmentSpeaker, "set_link", set_link)
 
 
-@fault(uncaught=NOT_TRIED, test="test_second_reader.py::test_without_any_advertisement_nothing_is_announced")
+@fault("L2-04c")
 def no_advertisement_means_all_pools() -> None:
     """When the last L2Advertisement is gone, or there is none, every pool is announced (microk8s-core-addons #92)."""
     original = AnnouncementPolicy.__init__
@@ -318,7 +323,7 @@ def no_advertisement_means_all_pools() -> None:
     patch(AnnouncementPolicy, "__init__", init)
 
 
-@fault(uncaught=NOT_TRIED, test="test_second_reader.py::test_the_last_node_of_three_takes_over")
+@fault("FAIL-01")
 def minority_takes_nothing_over() -> None:
     """A station takes nothing over unless it hears more than half of all stations (a quorum, as etcd has)."""
     most: dict[Station, int] = {}
@@ -332,7 +337,10 @@ def minority_takes_nothing_over() -> None:
     patch(segment, "plan", quorum_plan)
 
 
-@fault(uncaught=NOT_TRIED, test="test_second_reader.py::test_a_link_that_is_back_is_opened_again")
+@fault(
+    uncaught="no case needs the node whose cable was out, as others can announce too",
+    test="test_second_reader.py::test_a_link_that_is_back_is_opened_again",
+)
 def interface_is_opened_once() -> None:
     """An interface that lost its carrier is never used again, though the cable is back (kube-vip #173)."""
     original = Speaker._open_link  # noqa: SLF001 - patched below
@@ -347,7 +355,10 @@ def interface_is_opened_once() -> None:
     patch(Speaker, "_open_link", open_link)
 
 
-@fault(uncaught=NOT_TRIED, test="test_second_reader.py::test_a_returning_node_listens_before_it_answers")
+@fault(
+    uncaught="after a return, two nodes may answer for as long as the budget one_answerer",
+    test="test_second_reader.py::test_a_returning_node_listens_before_it_answers",
+)
 def returning_node_answers_before_it_listens() -> None:
     """A speaker that starts answers before it has heard the others, so two answer for a moment (kube-vip #1385)."""
 
@@ -357,7 +368,7 @@ def returning_node_answers_before_it_listens() -> None:
     patch(segment.Segment, "_is_listening", is_listening)
 
 
-@fault(uncaught=NOT_TRIED, test="test_second_reader.py::test_a_restart_gives_no_address_to_an_older_waiting_service")
+@fault("UPGR-02")
 def statuses_are_read_in_order_of_age() -> None:
     """A restart restores the addresses in order of age, so an older Service that waits takes one (metallb #2443)."""
     original = Controller._reconcile  # noqa: SLF001 - patched below
@@ -377,7 +388,10 @@ def statuses_are_read_in_order_of_age() -> None:
     patch(Controller, "_reconcile", reconcile)
 
 
-@fault(uncaught=NOT_TRIED, test="test_second_reader.py::test_a_local_service_does_not_narrow_the_others_of_its_pool")
+@fault(
+    uncaught="no case has an address move beside a Service with policy Local",
+    test="test_second_reader.py::test_a_local_service_does_not_narrow_the_others_of_its_pool",
+)
 def local_service_narrows_its_pool() -> None:
     """A Service with policy Local leaves only its endpoints' nodes to all Services of its pool (like metallb #302)."""
     original = AnnouncementPolicy.offers
@@ -394,7 +408,7 @@ def local_service_narrows_its_pool() -> None:
     patch(AnnouncementPolicy, "offers", offers)
 
 
-@fault(uncaught=NOT_TRIED, test="test_second_reader.py::test_a_bad_block_beside_a_good_one_is_flagged")
+@fault("CRD-01a")
 def bad_block_beside_a_good_one_is_skipped() -> None:
     """A pool with a good and a malformed block is accepted, and used without the latter (like metallb #948)."""
     original = pools.parse_pool

@@ -22,10 +22,7 @@ if TYPE_CHECKING:
     from lbproof_reference.pools import IP, AddressRange, Pool
 
 
-@fault(
-    uncaught="no case lists the higher of two blocks first",
-    test="test_several_pools.py::test_blocks_of_a_pool_may_be_listed_in_any_order",
-)
+@fault("POOL-03d")
 def block_below_another_is_lost() -> None:
     """Of a pool whose higher block is listed first, the lower one is not used."""
     real = pools.parse_pool
@@ -40,10 +37,7 @@ def block_below_another_is_lost() -> None:
     patch(pools, "parse_pool", parse_pool)
 
 
-@fault(
-    uncaught="no case has a range across a multiple of 256",
-    test="test_several_pools.py::test_a_range_may_cross_a_multiple_of_256",
-)
+@fault("POOL-03b")
 def range_ends_with_its_octet() -> None:
     """A range from .250 of one block of 256 to .5 of the next gives only the addresses up to .255."""
     real = pools.parse_range
@@ -55,10 +49,7 @@ def range_ends_with_its_octet() -> None:
     patch(pools, "parse_range", parse_range)
 
 
-@fault(
-    uncaught="no case deletes a pool in use and asks for an address afterwards",
-    test="test_several_pools.py::test_a_deleted_pool_assigns_nothing",
-)
+@fault("POOL-01")
 def deleted_pool_in_use_still_assigns() -> None:
     """A deleted pool goes on assigning addresses for as long as a Service has one of it."""
     real = Allocator.set_pools
@@ -75,10 +66,7 @@ def deleted_pool_in_use_still_assigns() -> None:
     patch(Allocator, "set_pools", set_pools)
 
 
-@fault(
-    uncaught="no case has two Services of one name in two namespaces",
-    test="test_several_pools.py::test_services_of_one_name_have_different_addresses",
-)
+@fault("POOL-02a")
 def namesakes_share_address() -> None:
     """A Service gets the address of a Service of the same name in another namespace."""
     real = Allocator.allocate
@@ -95,10 +83,7 @@ def namesakes_share_address() -> None:
     patch(Allocator, "allocate", same)
 
 
-@fault(
-    uncaught="no case deletes a Service after another one got the address that it left by a change of type",
-    test="test_several_pools.py::test_a_deletion_does_not_free_what_was_left_before",
-)
+@fault("POOL-02a")
 def deletion_frees_address_of_successor() -> None:
     """When a Service that left its address earlier is deleted, the address is free, although another one has it now."""
     left: dict[str, set[IP]] = {}
@@ -127,10 +112,7 @@ def _refuse(condition: bool, message: str) -> None:
         raise AllocationError(message)
 
 
-@fault(
-    uncaught="no case asks for an address of a pool without automatic assignment",
-    test="test_several_pools.py::test_an_address_of_a_reserved_pool_may_be_requested",
-)
+@fault("REQ-01a")
 def request_in_reserved_pool_refused() -> None:
     """A request for a free address of a pool that does not assign automatically is refused."""
     real = Allocator._allocate_requested
@@ -155,10 +137,7 @@ def request_just_past_pool_granted() -> None:
         patch(module, "pool_holding", holding)
 
 
-@fault(
-    uncaught="no case asks by the field for an address outside every pool",
-    test="test_several_pools.py::test_the_neighbour_of_a_pool_is_refused",
-)
+@fault("REQ-02")
 def request_by_field_outside_pools_granted() -> None:
     """An address outside every pool is given to whoever asks by spec.loadBalancerIP; by annotation it is refused."""
     by_field: set[str] = set()
@@ -178,10 +157,7 @@ def request_by_field_outside_pools_granted() -> None:
     patch(Allocator, "_allocate_requested", requested)
 
 
-@fault(
-    uncaught="no case asks by the field for an address that is held",
-    test="test_several_pools.py::test_a_held_address_is_refused_by_field_too",
-)
+@fault("REQ-03")
 def request_by_field_takes_held_address() -> None:
     """A Service that asks by spec.loadBalancerIP gets the address of another one; by annotation it is refused."""
     by_field: set[str] = set()
@@ -202,10 +178,7 @@ def request_by_field_takes_held_address() -> None:
     patch(Allocator, "_allocate_requested", requested)
 
 
-@fault(
-    uncaught="no case makes the implementation try an unusable request again",
-    test="test_several_pools.py::test_a_malformed_request_is_refused_again",
-)
+@fault("REQ-04a")
 def unusable_request_dropped_on_retry() -> None:
     """A Service whose request is malformed gets any address when something makes the controller try again."""
     real = allocate.read_address_request
@@ -224,10 +197,7 @@ def unusable_request_dropped_on_retry() -> None:
     patch(controller, "read_address_request", read)
 
 
-@fault(
-    uncaught="no case asks for an address while an unusable request waits",
-    test="test_several_pools.py::test_a_malformed_request_stops_no_other_request",
-)
+@fault("REQ-04a")
 def unusable_request_blocks_later_requests() -> None:
     """While a Service with a malformed request waits, no younger one of its namespace gets the address it asks for."""
     real, reconcile = allocate.read_address_request, controller.Controller._reconcile
@@ -255,10 +225,7 @@ def unusable_request_blocks_later_requests() -> None:
     patch(controller.Controller, "_reconcile", forget)
 
 
-@fault(
-    uncaught="no case asks by the field for an address that is not in the named pool",
-    test="test_several_pools.py::test_field_and_pool_must_agree",
-)
+@fault("REQ-04d")
 def field_not_compared_with_pool() -> None:
     """With spec.loadBalancerIP the annotation that names another pool is ignored, and the address is given."""
     real = allocate.read_address_request
@@ -270,10 +237,7 @@ def field_not_compared_with_pool() -> None:
     patch(controller, "read_address_request", read)
 
 
-@fault(
-    uncaught="no case creates or changes a pool while another one is invalid",
-    test="test_several_pools.py::test_an_invalid_pool_stops_no_change_of_another",
-)
+@fault("CRD-01a")
 def invalid_pool_stops_changes_of_others() -> None:
     """While a pool is invalid, the configuration before it stays: new pools and wider ones are not used."""
     real = pools.parse_pools
@@ -288,10 +252,7 @@ def invalid_pool_stops_changes_of_others() -> None:
     patch(controller, "parse_pools", parse_pools)
 
 
-@fault(
-    uncaught="no case restarts the controller while a pool is invalid",
-    test="test_several_pools.py::test_a_start_beside_an_invalid_pool_uses_the_others",
-)
+@fault("CRD-01a")
 def start_needs_every_pool_valid() -> None:
     """A controller that starts while a pool is invalid uses no pool until all are valid."""
     real = pools.parse_pools
@@ -306,10 +267,7 @@ def start_needs_every_pool_valid() -> None:
     patch(controller, "parse_pools", parse_pools)
 
 
-@fault(
-    uncaught="no case makes a valid pool invalid",
-    test="test_several_pools.py::test_a_pool_that_becomes_invalid_is_reported",
-)
+@fault("CRD-01a")
 def pool_made_invalid_by_change_not_reported() -> None:
     """A pool that a change makes invalid is not reported, and gives the addresses of before."""
     real = pools.parse_pools
@@ -327,10 +285,7 @@ def pool_made_invalid_by_change_not_reported() -> None:
     patch(controller, "parse_pools", parse_pools)
 
 
-@fault(
-    uncaught="no case has two invalid pools at a time",
-    test="test_several_pools.py::test_every_invalid_pool_is_reported",
-)
+@fault("CRD-01a")
 def one_invalid_pool_reported() -> None:
     """Of several invalid pools only the one that is first by name is reported; the others say nothing."""
     real = pools.parse_pools
@@ -342,10 +297,7 @@ def one_invalid_pool_reported() -> None:
     patch(controller, "parse_pools", parse_pools)
 
 
-@fault(
-    uncaught="no case has a valid and an invalid block in one pool",
-    test="test_several_pools.py::test_a_pool_with_one_invalid_block_is_reported",
-)
+@fault("CRD-01a")
 def invalid_block_beside_valid_one_ignored() -> None:
     """A pool with one valid block and one invalid block is said to be valid, and gives the addresses of the first."""
     real = pools.parse_pool

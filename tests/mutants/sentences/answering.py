@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 @fault(
-    uncaught="no case asks for longer than half a minute",
+    uncaught="L2-01 asks for less than half a minute",
     test="test_several_requests.py::test_requests_are_answered_at_any_time",
 )
 def silent_for_a_second_each_half_minute() -> None:
@@ -39,26 +39,20 @@ def silent_for_a_second_each_half_minute() -> None:
     patch(Segment, "answers", lambda self, address, now: now % 30 >= 1 and real(self, address, now))
 
 
-@fault(
-    uncaught="no case asks by unicast",
-    test="test_several_requests.py::test_a_unicast_request_is_answered_like_a_broadcast_one",
-)
+@fault("L2-01")
 def unicast_requests_not_answered() -> None:
     """A host that checks a known address by a unicast request (RFC 1122, section 2.3.2.1) gets no answer."""
     answer_when(lambda _self, _arp, frame, answers: answers and frame[:6] == frames.BROADCAST)
 
 
-@fault(uncaught="no case asks from 0.0.0.0", test="test_several_requests.py::test_one_node_answers_whoever_asks")
+@fault("L2-01")
 def every_node_answers_probes() -> None:
     """Every node answers an ARP probe, whose sender is 0.0.0.0, for each announced address."""
     receive_all()
     answer_when(lambda self, arp, _, answers: answers or (arp.sender == bytes(4) and arp.target in self.desired))
 
 
-@fault(
-    uncaught="no case asks by unicast",
-    test="test_several_requests.py::test_a_unicast_request_is_answered_like_a_broadcast_one",
-)
+@fault("L2-02")
 def virtual_source_of_unicast_answers() -> None:
     """The answer to a unicast request has a virtual MAC address as Ethernet source, as VRRP (RFC 5798) has."""
     latest = latest_frame()
@@ -81,10 +75,7 @@ def _bind(address: bytes, *, up: bool) -> None:
             fcntl.ioctl(sock, 0x8914, struct.pack("16sH22x", label, 0))
 
 
-@fault(
-    uncaught="no case looks at the interfaces after an address moved",
-    test="test_several_requests.py::test_no_address_is_added_to_an_interface",
-)
+@fault("L2-03")
 def address_on_loopback_after_takeover() -> None:
     """A node that takes an address over adds it to its loopback interface, until it leaves it."""
     real = Segment.reconcile
@@ -117,10 +108,7 @@ def answers_between_its_addresses() -> None:
     patch(Segment, "answers", answers)
 
 
-@fault(
-    uncaught="no case asks from 0.0.0.0",
-    test="test_several_requests.py::test_a_free_address_between_two_is_answered_by_nobody",
-)
+@fault("L2-04a")
 def free_addresses_kept_from_probes() -> None:
     """One node answers ARP probes for the free addresses of all pools, so that no other host takes them."""
     real = AnnouncementPolicy.__init__
@@ -142,10 +130,7 @@ def free_addresses_kept_from_probes() -> None:
     answer_when(decide)
 
 
-@fault(
-    uncaught="no case asks by the field for an address that is refused and listens for it",
-    test="test_offers.py::test_neither_a_request_nor_a_cluster_address_is_announced",
-)
+@fault("L2-04b")
 def announces_address_of_field() -> None:
     """Speakers announce what spec.loadBalancerIP says of a Service that has no address yet."""
     real = AnnouncementPolicy.announceable
@@ -162,10 +147,7 @@ def announces_address_of_field() -> None:
     patch(AnnouncementPolicy, "announceable", announceable)
 
 
-@fault(
-    uncaught="no case deletes the advertisement of an address that is announced",
-    test="test_offers.py::test_a_pool_that_is_no_longer_advertised_is_not_announced",
-)
+@fault("L2-04c")
 def goes_on_without_advertisement() -> None:
     """A pool that was advertised once is announced further when its advertisement is deleted or selects others."""
     real = AnnouncementPolicy.offers
@@ -196,10 +178,7 @@ def gratuitous_reply_without_target() -> None:
     patch(speaker, "announcements", announcements)
 
 
-@fault(
-    uncaught="no case moves several addresses at once",
-    test="test_several_requests.py::test_every_address_is_announced_in_frames_that_hosts_take",
-)
+@fault("L2-07")
 def gratuitous_arp_for_first_of_several() -> None:
     """A node that gets several addresses at once sends gratuitous ARP for one of them."""
     real = SegmentSpeaker._announce
@@ -207,7 +186,7 @@ def gratuitous_arp_for_first_of_several() -> None:
 
 
 @fault(
-    uncaught="no case listens for the former node a second after a move",
+    uncaught="L2-07 moves addresses by the death of a node alone",
     test="test_several_requests.py::test_a_former_node_announces_nothing_more",
 )
 def former_node_announces_once_more() -> None:
@@ -234,10 +213,7 @@ def former_node_announces_once_more() -> None:
     patch(SegmentSpeaker, "_reconcile", then)
 
 
-@fault(
-    uncaught="no case listens for gratuitous ARP for a released address",
-    test="test_several_requests.py::test_a_released_address_is_neither_answered_nor_announced",
-)
+@fault("RECL-03")
 def released_address_announced_once_more() -> None:
     """Two seconds after an address was released, its last node sends gratuitous ARP for it."""
     desired = SegmentSpeaker.set_desired
@@ -257,10 +233,7 @@ def released_address_announced_once_more() -> None:
     patch(SegmentSpeaker, "set_desired", set_desired)
 
 
-@fault(
-    uncaught="no case asks for a released address by unicast",
-    test="test_several_requests.py::test_a_released_address_is_neither_answered_nor_announced",
-)
+@fault("RECL-03")
 def released_address_answered_to_unicast() -> None:
     """The last node of a released address answers a host that still knows it and asks by unicast."""
     had: set[bytes] = set()
@@ -279,10 +252,7 @@ def released_address_answered_to_unicast() -> None:
     answer_when(decide)
 
 
-@fault(
-    uncaught="no case asks from a node, or sees packets between nodes",
-    test="test_several_requests.py::test_one_node_answers_whoever_asks",
-)
+@fault("L2-01")
 def nodes_answer_each_other() -> None:
     """Every node answers the other nodes' requests for announced addresses; hosts are answered by one node alone."""
     receive_all()

@@ -25,10 +25,7 @@ if TYPE_CHECKING:
     from lbproof_reference.speaker.plan import Offer, Plan, SegmentView
 
 
-@fault(
-    uncaught="no case has several addresses on a node that dies",
-    test="test_several_deaths.py::test_every_address_of_a_dead_node_is_taken_over_each_time",
-)
+@fault("FAIL-01")
 def one_address_taken_over() -> None:
     """Of several addresses of a node that died, each other node takes over one; the rest is answered by nobody."""
     real = plan.plan
@@ -43,7 +40,7 @@ def one_address_taken_over() -> None:
 
 
 @fault(
-    uncaught="no case has a node die twice",
+    uncaught="no case has a node die that died before, which must announce again between",
     test="test_several_deaths.py::test_every_address_of_a_dead_node_is_taken_over_each_time",
 )
 def second_death_unnoticed() -> None:
@@ -62,7 +59,7 @@ def second_death_unnoticed() -> None:
 
 
 @fault(
-    uncaught="no case sees a second answer for a second after a restart",
+    uncaught="after a return, two nodes may answer for as long as the budget one_answerer",
     test="test_several_deaths.py::test_a_node_that_comes_back_answers_for_nothing_of_others",
 )
 def alone_for_a_second_after_start() -> None:
@@ -76,7 +73,7 @@ def alone_for_a_second_after_start() -> None:
 
 
 @fault(
-    uncaught="no case has several addresses on both sides of a partition",
+    uncaught="no case parts the segment while all links stay up",
     test="test_several_deaths.py::test_every_address_is_yielded_after_a_partition",
 )
 def one_address_yielded() -> None:
@@ -157,7 +154,7 @@ def silent_when_last_endpoint_leaves() -> None:
 
 
 @fault(
-    uncaught="no case moves an address to a node without an endpoint",
+    uncaught="no case has an address move to a node without an endpoint",
     test="test_following_services.py::test_a_cluster_service_is_answered_without_an_endpoint_here",
 )
 def takeover_without_endpoint_silent() -> None:

@@ -39,10 +39,7 @@ def speakers_ignore_class() -> None:
     patch(offers, "is_managed", lambda service, _: service["spec"].get("type") == "LoadBalancer")
 
 
-@fault(
-    uncaught="no case starts the controller when a foreign Service has a status",
-    test="test_several_services.py::test_a_start_leaves_foreign_statuses_alone",
-)
+@fault("CLASS-02b")
 def start_empties_foreign_statuses() -> None:
     """When the controller starts, it empties the status of each LoadBalancer of another class."""
     real = Controller._restore
@@ -57,10 +54,7 @@ def start_empties_foreign_statuses() -> None:
     patch(Controller, "_restore", restore)
 
 
-@fault(
-    uncaught="no case has a foreign Service that asks for an address",
-    test="test_several_services.py::test_a_foreign_request_leaves_no_event",
-)
+@fault("CLASS-02a")
 def event_about_foreign_request() -> None:
     """A Service of another class that asks for an address by MetalLB's annotation gets an Event that it is ignored."""
     real = Controller._reconcile
@@ -78,10 +72,7 @@ def event_about_foreign_request() -> None:
     patch(Controller, "_reconcile", reconcile)
 
 
-@fault(
-    uncaught="no case has a Service without a class ask for an address while a class is configured",
-    test="test_several_services.py::test_an_annotation_is_no_class",
-)
+@fault("CLASS-01c")
 def annotation_claims_service_without_class() -> None:
     """With a class configured, a Service without one is served if it has one of MetalLB's annotations."""
 
@@ -92,10 +83,7 @@ def annotation_claims_service_without_class() -> None:
     _manage(decide)
 
 
-@fault(
-    uncaught="no case has a foreign class that begins with the own one",
-    test="test_several_services.py::test_a_foreign_request_leaves_no_event",
-)
+@fault("CLASS-02a")
 def class_compared_by_prefix() -> None:
     """A Service is served whose class begins with the own one: lbproof.dev/reference-2 is taken for the own class."""
 
@@ -106,10 +94,7 @@ def class_compared_by_prefix() -> None:
     _manage(decide)
 
 
-@fault(
-    uncaught="no case compares the uid of an Event about a Service that was created again",
-    test="test_several_services.py::test_an_event_is_about_the_service_of_today",
-)
+@fault("EVT-01a")
 def events_about_former_namesake() -> None:
     """Events about a Service that was created again carry the uid of the first one: describe does not show them."""
     real = EventRecorder.event
@@ -122,10 +107,7 @@ def events_about_former_namesake() -> None:
     patch(EventRecorder, "event", event)
 
 
-@fault(
-    uncaught="no case has one Service refused for two causes",
-    test="test_several_services.py::test_a_second_cause_of_refusal_is_told",
-)
+@fault("EVT-01b")
 def first_cause_of_refusal_stays() -> None:
     """When a Service that was refused is refused for another cause, no Event names the new one."""
     real = Controller._mark_pending
@@ -137,10 +119,7 @@ def first_cause_of_refusal_stays() -> None:
     patch(Controller, "_mark_pending", mark_pending)
 
 
-@fault(
-    uncaught="no case needs a new Event when an address comes back to a node",
-    test="test_following_services.py::test_every_announcement_is_told",
-)
+@fault("EVT-02a")
 def node_named_once_per_service() -> None:
     """A node says once that it announces a Service, and nothing when the address comes back to it."""
     real = Source.record_announcement
@@ -154,10 +133,7 @@ def node_named_once_per_service() -> None:
     patch(Source, "record_announcement", record)
 
 
-@fault(
-    uncaught="no case has a node get several addresses at once and looks at each Event",
-    test="test_following_services.py::test_every_announcement_is_told",
-)
+@fault("EVT-02a")
 def node_named_once_in_half_a_second() -> None:
     """A node that gets several addresses at once names itself on the first of their Services alone."""
     real = Source.record_announcement
@@ -173,10 +149,7 @@ def node_named_once_in_half_a_second() -> None:
     patch(Source, "record_announcement", record)
 
 
-@fault(
-    uncaught="no case looks at the annotation of a Service that became a NodePort",
-    test="test_several_services.py::test_the_pool_annotation_goes_with_the_address",
-)
+@fault("EVT-03c")
 def pool_annotation_stays_on_node_port() -> None:
     """A Service that becomes a NodePort keeps the annotation with the pool; one that becomes a ClusterIP does not."""
     real = Controller._reconcile
@@ -209,10 +182,7 @@ def pool_annotation_stays_for_requested_address() -> None:
     patch(Controller, "_assign", assign)
 
 
-@fault(
-    uncaught="no case connects to an address that was asked for",
-    test="test_several_services.py::test_a_requested_address_has_the_mode_vip",
-)
+@fault("TIER-02a")
 def requested_address_has_mode_proxy() -> None:
     """A requested address has the mode Proxy (KEP-1860), so that kube-proxy does not serve it; others have VIP."""
     real = Controller._write
@@ -225,10 +195,7 @@ def requested_address_has_mode_proxy() -> None:
     patch(Controller, "_write", write)
 
 
-@fault(
-    uncaught="no case compares the annotations of a NodePort Service beside a LoadBalancer",
-    test="test_several_services.py::test_a_node_port_service_is_left_alone",
-)
+@fault("TIER-05b")
 def annotates_node_ports_of_namespace() -> None:
     """When a LoadBalancer gets its address, each NodePort Service of its namespace gets an empty pool annotation."""
     real = Controller._assign

@@ -26,10 +26,7 @@ if TYPE_CHECKING:
     from lbproof_reference.pools import IP
 
 
-@fault(
-    uncaught="no case sees a status that is empty for milliseconds while a Service begins to wait",
-    test="test_several_services.py::test_who_waits_changes_no_status",
-)
+@fault("PEND-01a")
 def first_wait_rewrites_assigned_statuses() -> None:
     """When a Service begins to wait, every assigned Service loses its address from its status for some milliseconds."""
     real = Controller._mark_pending
@@ -44,10 +41,7 @@ def first_wait_rewrites_assigned_statuses() -> None:
     patch(Controller, "_mark_pending", mark_pending)
 
 
-@fault(
-    uncaught="no case looks at host names in the status of a Service that waits",
-    test="test_several_services.py::test_who_waits_changes_no_status",
-)
+@fault("PEND-01a")
 def placeholder_in_status_of_waiting() -> None:
     """A Service that waits shows a host name, "pending.invalid", as its external address."""
     real = Controller._mark_pending
@@ -61,10 +55,7 @@ def placeholder_in_status_of_waiting() -> None:
     patch(Controller, "_mark_pending", mark_pending)
 
 
-@fault(
-    uncaught="no case has several Services that wait in one namespace and looks at each one's reason",
-    test="test_several_services.py::test_everyone_who_waits_is_told_why",
-)
+@fault("PEND-02")
 def reason_for_one_of_namespace() -> None:
     """Of the Services of a namespace that wait at a time, only the first one says why."""
     real = Controller._mark_pending
@@ -79,10 +70,7 @@ def reason_for_one_of_namespace() -> None:
     patch(Controller, "_mark_pending", mark_pending)
 
 
-@fault(
-    uncaught="no case has a younger Service wait that can use the freed address, and an older one that cannot",
-    test="test_several_services.py::test_a_freed_address_passes_over_who_cannot_use_it",
-)
+@fault("PEND-03a")
 def oldest_waiter_alone_is_retried() -> None:
     """A freed address is offered to the Service that waits longest alone; when that cannot use it, nobody gets it."""
 
@@ -111,10 +99,7 @@ def annotated_waiter_not_woken() -> None:
     patch(Controller, "_release", release)
 
 
-@fault(
-    uncaught="no case has a Service wait while another one leaves its address by a change of type",
-    test="test_several_services.py::test_a_change_of_type_wakes_who_waits",
-)
+@fault("PEND-03a")
 def change_of_type_wakes_nobody() -> None:
     """An address that a Service leaves by a change of its type is free, but no waiting Service is tried again."""
     real = Controller._release
@@ -130,10 +115,7 @@ def change_of_type_wakes_nobody() -> None:
     patch(Controller, "_release", release)
 
 
-@fault(
-    uncaught="no case has several Services wait for a new or wider pool",
-    test="test_several_pools.py::test_a_new_pool_serves_everyone_who_waits",
-)
+@fault("PEND-04a")
 def new_addresses_serve_one_waiter() -> None:
     """When a pool is new or wider, the Service that waits longest is tried again, and no other one."""
     real = Controller._pools_changed
@@ -168,10 +150,7 @@ def widened_pool_numbers_anew() -> None:
     patch(Controller, "_pools_changed", pools_changed)
 
 
-@fault(
-    uncaught="no case needs every address of Services that were deleted together",
-    test="test_several_services.py::test_services_deleted_together_free_all_their_addresses",
-)
+@fault("RECL-01a")
 def deletions_close_together_leak() -> None:
     """Of several Services that are deleted within a tenth of a second, only the first one's address is free again."""
     real = Controller._release
@@ -189,10 +168,7 @@ def deletions_close_together_leak() -> None:
     patch(Controller, "_release", release)
 
 
-@fault(
-    uncaught="no case looks at a Service that was created again for seconds",
-    test="test_several_services.py::test_a_service_created_again_keeps_its_address",
-)
+@fault("RECL-01c")
 def late_cleanup_hits_recreated_service() -> None:
     """Two seconds after a deletion the controller cleans up by name: a new Service of that name loses its address."""
     real, changed = Controller._reconcile, Controller._service_changed
@@ -220,10 +196,7 @@ def late_cleanup_hits_recreated_service() -> None:
     patch(Controller, "_service_changed", service_changed)
 
 
-@fault(
-    uncaught="no case has a Service leave its address twice",
-    test="test_several_services.py::test_a_change_of_type_wakes_who_waits",
-)
+@fault("RECL-02a")
 def second_change_of_type_ignored() -> None:
     """A Service that left its address once, and became a LoadBalancer again, keeps it when it leaves a second time."""
     real = Controller._reconcile
@@ -240,10 +213,7 @@ def second_change_of_type_ignored() -> None:
     patch(Controller, "_reconcile", reconcile)
 
 
-@fault(
-    uncaught="no case restarts the controller while a Service waits for an address that another one holds",
-    test="test_several_services.py::test_a_restart_meets_no_request_for_a_held_address",
-)
+@fault("UPGR-02")
 def restart_grants_requests_first() -> None:
     """After a restart a Service that waits for a held address gets it, and its holder loses it."""
     real = Controller._restore
@@ -282,10 +252,7 @@ def restart_forgets_services_of_class() -> None:
     patch(Controller, "_restore", restore)
 
 
-@fault(
-    uncaught="no case restarts the controller with more than ten Services",
-    test="test_several_services.py::test_a_restart_knows_every_holder",
-)
+@fault("UPGR-01")
 def restart_reads_first_ten_services() -> None:
     """At its start the controller knows only the first ten Services of the cluster; the others' addresses are free."""
 
@@ -302,7 +269,7 @@ def restart_reads_first_ten_services() -> None:
 
 
 @fault(
-    uncaught="no case watches the statuses for seconds after a restart",
+    uncaught="the standing witness fails UPGR-01, and no case does",
     test="test_several_services.py::test_no_status_is_empty_after_a_restart",
 )
 def statuses_blink_after_restart() -> None:
@@ -321,10 +288,7 @@ def statuses_blink_after_restart() -> None:
     patch(Controller, "_restore", restore)
 
 
-@fault(
-    uncaught="no case restarts the controller after a pool in use was deleted",
-    test="test_several_services.py::test_the_address_of_a_deleted_pool_is_recorded",
-)
+@fault("UPGR-01")
 def restart_drops_address_of_deleted_pool() -> None:
     """A Service keeps its address when the pool is deleted, and loses it when the controller restarts."""
 
