@@ -52,6 +52,12 @@ _ALL = (
     Budget(name="event_seen", text="something happened → its Event can be read", default=5, ceiling=30),
     Budget(name="annotation_seen", text="address assigned or released → the annotation says so", default=5, ceiling=30),
     Budget(name="failover", text="announcer lost → first answer through another node", default=15, ceiling=40),
+    Budget(
+        name="second_failover",
+        text="announcer lost while another node is dead → first answer through a third",
+        default=30,
+        ceiling=60,
+    ),
     Budget(name="one_answerer", text="after a fault or its repair → exactly one node answers", default=15, ceiling=120),
     Budget(
         name="at_rest",

@@ -75,7 +75,9 @@ def probing(check: CheckContext, address: IPAddress, title: str) -> Iterator[Pro
             prober.write(check.run.journal, title)
 
 
-def served_again(check: CheckContext, addresses: Sequence[IPAddress], fault: Fault) -> None:
+def served_again(
+    check: CheckContext, addresses: Sequence[IPAddress], fault: Fault, *, budget: str = "failover"
+) -> None:
     """Wait until a client is served at each address that asks anew where it is, as one without an entry does."""
     missing = dict.fromkeys(addresses, "not yet asked")
 
@@ -91,7 +93,7 @@ def served_again(check: CheckContext, addresses: Sequence[IPAddress], fault: Fau
         ask,
         lambda left: not left,
         what=f"{words(list(map(str, addresses)))} serve again after the {fault.kind} of {fault.target}",
-        budget="failover",
+        budget=budget,
     )
 
 
@@ -155,13 +157,14 @@ def test_another_node_takes_over_from_one_that_dies(check: CheckContext) -> None
                 check.settled_after_fault()
                 dead = []
             old, held = check.worker_that_announces(held)
+            budget = "second_failover" if dead else "failover"
             dead.append(old)
             served_elsewhere(check, [services[address] for address in held], *dead)
             with probing(check, held[0], f"requests to {held[0]} through the power cut of {old.name}") as prober:
                 cut = functools.partial(check.lab.node_crash, old.name)
                 fault = faults.enter_context(check.fault(Capability.NODE_CRASH, cut))
-                served_again(check, held, fault)
-                check.holders(*held, but=old.name, budget="failover")
+                served_again(check, held, fault, budget=budget)
+                check.holders(*held, but=old.name, budget=budget)
                 outage(check, prober, fault, held[0])
     check.settled_after_fault()
 
