@@ -28,7 +28,8 @@ def test_cluster_serves_without_a_local_endpoint(check: CheckContext) -> None:
         raise CannotShow(Untestable.TOO_FEW_NODES, "two workers are needed")
     check.pool(SERVICES + 1)
     beside = check.service("beside", externalTrafficPolicy="Local")
-    check.serve_from(beside, nodes=[check.random.choice(workers)])
+    _, _, host = check.random.choice(check.run.pods_of_web())
+    check.serve_from(beside, nodes=[host])
     services = [check.service(f"web-{n}", externalTrafficPolicy="Cluster") for n in range(SERVICES - 1)]
     services.append(check.service("local", externalTrafficPolicy="Local"))
     check.all_assigned(*services)
