@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 settings.register_profile("lbproof", deadline=None)  # other tests run at the same time
 settings.load_profile("lbproof")
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in a background job of a shell; what a test starts inherits it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 SHARED = {"lab", "observe", "kind_lab"}
 """Folders whose tests share one lab or segment for the session, and so one process."""
 
