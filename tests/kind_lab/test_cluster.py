@@ -150,6 +150,17 @@ def test_a_power_cut_is_at_once_and_the_node_boots_again(lab: KindLab, serving: 
     assert http.connects(lab.routed_client(), worker.address, 10250) == "open"
 
 
+def test_nodes_that_were_dead_together_keep_their_addresses(lab: KindLab) -> None:
+    """Also when the one that died last returns first: the engine would give it the lower address of the other."""
+    before = lab.nodes
+    faults = [lab.node_crash(worker.name) for worker in before[1:]]
+    for fault in reversed(faults):
+        fault.undo()
+
+    assert [node.addresses for node in lab.nodes] == [node.addresses for node in before]
+    assert all(hears(lab.client(), lab, node.name) for node in before)
+
+
 def test_a_pulled_cable_takes_the_carrier(lab: KindLab) -> None:
     """The node notices; plugged in, it is heard again."""
     worker = lab.nodes[1].name

@@ -77,6 +77,7 @@ class Faults:
 
     def _reboot(self, node: str) -> None:
         since = datetime.now(UTC).replace(microsecond=0)
+        self._machines.keep_addresses(node)
         self._engine.run("start", node)
         self._machines.restarted(node)
         self._machines.add_route(node, self._subnet)

@@ -100,6 +100,13 @@ class Machines:
             self._nodes = tuple(machine.node() for machine in found if machine.role in {"control-plane", "worker"})
         return self._nodes
 
+    def keep_addresses(self, name: str) -> None:
+        """Have a node that crashed start with its addresses: engines give those of any crashed one, the lowest first."""
+        before = next(node for node in self.nodes() if node.name == name)
+        flags = (word for address in before.addresses for word in (_FLAG[family_of(address)], str(address)))
+        self._engine.run("network", "disconnect", self._network, name)
+        self._engine.run("network", "connect", *flags, self._network, name)
+
     def restarted(self, name: str) -> None:
         """Look up a restarted node: its process has changed, and with some engines its hardware address."""
         self.forget(name)
