@@ -49,7 +49,7 @@ def reference_image(engine: Engine) -> str:
 @pytest.fixture(scope="package")  # it is gone before the other folders' tests
 def lab(engine: Engine, node_image: str) -> Iterator[KindLab]:
     """A running cluster: a control plane and a worker."""
-    topology = Topology(workers=1, node_grace=8)
+    topology = Topology(workers=2, node_grace=8)
     request = LabRequest(name=registry.free_name("kind"), topology=topology, options={"node_image": node_image})
     made, _ = KindProvider().boot(request, print, lifeline=True)
     yield made

@@ -101,7 +101,7 @@ class Machines:
         return self._nodes
 
     def keep_addresses(self, name: str) -> None:
-        """Have a node that crashed start with its addresses: engines give those of any crashed one, the lowest first."""
+        """Have a node that crashed start with its addresses: an engine gives the lowest ones that are free."""
         before = next(node for node in self.nodes() if node.name == name)
         flags = (word for address in before.addresses for word in (_FLAG[family_of(address)], str(address)))
         self._engine.run("network", "disconnect", self._network, name)
