@@ -48,7 +48,7 @@ def reference_image(engine: Engine) -> str:
 
 @pytest.fixture(scope="package")  # it is gone before the other folders' tests
 def lab(engine: Engine, node_image: str) -> Iterator[KindLab]:
-    """A running cluster: a control plane and a worker."""
+    """A running cluster: a control plane and two workers."""
     topology = Topology(workers=2, node_grace=8)
     request = LabRequest(name=registry.free_name("kind"), topology=topology, options={"node_image": node_image})
     made, _ = KindProvider().boot(request, print, lifeline=True)
