@@ -82,7 +82,7 @@ def test_every_vantage_reaches_a_pod_by_its_own_way(lab: KindLab, serving: dict[
     pod = lab.pod("default", "web")
     answer = http.get(lab.node(lab.nodes[0].name), pod.address, 8080, "/clientip")
 
-    assert [node.role for node in lab.nodes] == [Role.CONTROL_PLANE, Role.WORKER]
+    assert [node.role for node in lab.nodes] == [Role.CONTROL_PLANE, Role.WORKER, Role.WORKER]
     assert kubelet == ["open", "open", "open"]
     assert str(pod.address) == serving["status"]["podIP"]
     assert answer.status == 200
@@ -190,7 +190,7 @@ def test_a_silent_cut_leaves_the_carrier(lab: KindLab) -> None:
 
 def test_a_partition_is_between_two_nodes_alone(lab: KindLab) -> None:
     """Neither hears the other, the client hears both."""
-    control, worker = (node.name for node in lab.nodes)
+    control, worker, _ = (node.name for node in lab.nodes)
     fault = lab.partition(control, worker)
     deaf = [hears(lab.node(one), lab, other) for one, other in ((control, worker), (worker, control))]
     others = [hears(lab.client(), lab, node) for node in (control, worker)]
@@ -205,7 +205,7 @@ def test_a_partition_is_between_two_nodes_alone(lab: KindLab) -> None:
 
 def test_a_share_of_packets_is_lost(lab: KindLab) -> None:
     """About as many as asked, towards that node alone, and none any more after the undo."""
-    control, worker = (node.name for node in lab.nodes)
+    control, worker, _ = (node.name for node in lab.nodes)
     fault = lab.drop(worker, 0.5)
     some = sum(hears(lab.client(), lab, worker) for _ in range(40))
     other = all(hears(lab.client(), lab, control) for _ in range(10))
@@ -220,7 +220,7 @@ def test_a_share_of_packets_is_lost(lab: KindLab) -> None:
 
 def test_a_frozen_nodes_kernel_goes_on(lab: KindLab, serving: dict[str, Any]) -> None:
     """Its address answers ARP, its programs answer nobody; thawed, they go on where they stood."""
-    control, worker = (node.name for node in lab.nodes)
+    control, worker, _ = (node.name for node in lab.nodes)
     address = ip_address(serving["status"]["podIP"])
     fault = lab.freeze(worker)
     kernel = hears(lab.client(), lab, worker)
@@ -236,7 +236,7 @@ def test_a_frozen_nodes_kernel_goes_on(lab: KindLab, serving: dict[str, Any]) ->
 
 def test_a_frozen_pod_leaves_its_node_alone(lab: KindLab, serving: dict[str, Any]) -> None:
     """Its processes answer nobody; thawed, the same processes go on where they stood."""
-    control, worker = (node.name for node in lab.nodes)
+    control, worker, _ = (node.name for node in lab.nodes)
     address = ip_address(serving["status"]["podIP"])
     fault = lab.freeze_pod("default", "web")
     with pytest.raises(http.Unreached) as stopped:

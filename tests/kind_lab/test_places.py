@@ -79,7 +79,7 @@ def test_a_node_is_cut_from_the_api_server_alone(lab: KindLab) -> None:
 
 def test_frames_are_lost_on_one_way_alone(lab: KindLab) -> None:
     """What the worker sends to the control plane does not arrive; what is sent to it does, and others are heard."""
-    control, worker = lab.nodes
+    control, worker, _ = lab.nodes
     free = lab.segment.free
     fault = lab.one_way_loss(worker.name, control.name, 1)
     places = lab.node(control.name), lab.node(worker.name)
