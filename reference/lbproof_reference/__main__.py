@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 
-from lbproof_reference import lean  # noqa: F401 - before any other
+from lbproof_reference import no_console  # noqa: F401 - before any other
 from lbproof_reference.controller.main import serve as controller
 from lbproof_reference.logs import set_up
 from lbproof_reference.options import controller_options, speaker_options

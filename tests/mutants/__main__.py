@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 
-import lbproof_reference.lean  # noqa: F401 - before any other
+import lbproof_reference.no_console  # noqa: F401 - before any other
 
 # isort: split
 from tests.mutants.catalogue import MUTANTS

@@ -33,6 +33,6 @@ def test_what_is_answered_the_second_time_is_no_silence(monkeypatch: pytest.Monk
     run: Any = SimpleNamespace(lab=SimpleNamespace(client=lambda: None), wait=wait)
     seen = Observations(run)
 
-    assert seen.unanswered_again([ONE, OTHER]) == [OTHER]
-    assert seen.unanswered_again([]) == []
+    assert seen.unanswered([ONE, OTHER]) == [OTHER]
+    assert seen.unanswered([]) == []
     assert len(asked) == 1

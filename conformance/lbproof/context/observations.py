@@ -298,10 +298,10 @@ class Observations:
             ways["with the broadcast address as target"] = ask(target_mac=BROADCAST)
         return ways
 
-    def unanswered_again(
+    def unanswered(
         self, questions: Sequence[neighbour.Question], *, vantage: Vantage | None = None
     ) -> list[neighbour.Question]:
-        """Ask questions again that had no answer, as hosts do, and return those that have none now either.
+        """Ask questions, and return those that have no answer; a check asks these again before it blames anybody.
 
         `vantage`: who asks, the client by default. A single frame may be lost on any segment: hosts ask three times
         (RFC 4861 section 10, and Linux for ARP too).

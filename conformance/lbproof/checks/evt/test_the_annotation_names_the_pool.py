@@ -9,7 +9,8 @@ from lbproof.context import proves
 
 if TYPE_CHECKING:
     from lbproof.adapters.base import Object
-from lbproof.context import CheckContext, Pool, Service
+    from lbproof.context import CheckContext, Pool, Service
+    from lbproof.spec.families import IPAddress
 
 
 def says(check: CheckContext, service: Service, pool: Pool | None) -> None:
@@ -20,6 +21,13 @@ def says(check: CheckContext, service: Service, pool: Pool | None) -> None:
         lambda values: wanted in values if wanted else not any(values),
         what=f"the pool's mark on {service} names {wanted or 'no pool'}",
         budget="annotation_seen",
+    )
+
+
+def has(check: CheckContext, service: Service, address: IPAddress, *, budget: str) -> None:
+    """Wait until a Service has one address and no other."""
+    check.wait.eventually(
+        service.addresses, lambda held: held == [address], what=f"{service} has {address} alone", budget=budget
     )
 
 
@@ -42,23 +50,13 @@ def test_the_annotation_names_the_pool(check: CheckContext, case: str) -> None:
         asked: Object = {"metadata": {}, "spec": {}}
         check.run.ask(asked, str(kept.addresses[1]))
         services[0].patch(**asked)
-        check.wait.eventually(
-            services[0].addresses,
-            lambda held: held == kept.addresses[1:],
-            what=f"{services[0]} is given {kept.addresses[1]} instead",
-            budget="address_assigned",
-        )
+        has(check, services[0], kept.addresses[1], budget="address_assigned")
         says(check, services[0], kept)
         says(check, services[1], pool)
         if check.remove_pool(kept):
             successor = check.pool(kept.spec.blocks, addresses=kept.addresses, auto_assign=False)
             with check.precondition():
-                check.wait.eventually(
-                    services[0].addresses,
-                    lambda held: held == kept.addresses[1:],
-                    what=f"{services[0]} has {kept.addresses[1]} of another pool with the same addresses",
-                    budget="pool_applied",
-                )
+                has(check, services[0], kept.addresses[1], budget="pool_applied")
             says(check, services[0], successor)
     elif case == "c":
         for service, kind in zip(where, ("ClusterIP", "NodePort", "ClusterIP"), strict=False):

@@ -115,7 +115,7 @@ def one_answers(check: CheckContext, addresses: Sequence[IPAddress], *, but: str
     doubly = {str(address): names[str(address)] for address, one in seen.items() if one.doubly}
     assert not doubly, f"requests were answered by two: {words(doubly)}, expected one node"
     missed = [a for a, one in seen.items() if one.unanswered and len(names[str(a)]) == 1]
-    silent = [str(one.target) for one in check.unanswered_again([neighbour.Question(target=a) for a in missed])]
+    silent = [str(one.target) for one in check.unanswered([neighbour.Question(target=a) for a in missed])]
     assert not silent, f"requests were not answered by the only node, nor when they were repeated: {words(silent)}"
     assert not but or not any(but in who for who in names.values()), f"{but} answers, which is lost: {words(names)}"
     strange = {str(a): sorted(who - set(names[str(a)])) for a, who in alone.items() if who - set(names[str(a)])}

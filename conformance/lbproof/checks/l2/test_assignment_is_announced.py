@@ -41,7 +41,7 @@ def test_assignment_is_announced(check: CheckContext) -> None:
         with check.precondition("L2-01"):
             holders = check.holders(*held)
         names = check.mac_names()
-        stray = strays(listener.messages, held)
+        stray = unrequested_replies(listener.messages, held)
         wrong = {
             str(address): f"{names.get(m.sender_mac, m.sender_mac)} in a frame of {names.get(m.ether_src, m.ether_src)}"
             for address in held
@@ -71,7 +71,7 @@ def announced(check: CheckContext, listener: neighbour.Listener, since: Mapping[
     )
 
 
-def strays(messages: Sequence[neighbour.Message], addresses: Sequence[IPAddress]) -> dict[str, list[str]]:
+def unrequested_replies(messages: Sequence[neighbour.Message], addresses: Sequence[IPAddress]) -> dict[str, list[str]]:
     """Return the targets of broadcast replies for each address that are neither the address nor a host that asked.
 
     RFC 5227 section 2.3 has announcements name it; what names another is no announcement, and some hosts ignore it.
@@ -79,8 +79,8 @@ def strays(messages: Sequence[neighbour.Message], addresses: Sequence[IPAddress]
     askers = {message.sender_ip for message in messages if not message.is_reply}
     found: dict[str, list[str]] = {}
     for m in messages:
-        is_stray = m.is_reply and m.ether_dst == BROADCAST and not m.gratuitous and m.target_ip not in askers
-        if m.sender_ip in addresses and is_stray:
+        is_unrequested = m.is_reply and m.ether_dst == BROADCAST and not m.gratuitous and m.target_ip not in askers
+        if m.sender_ip in addresses and is_unrequested:
             found.setdefault(str(m.sender_ip), []).append(str(m.target_ip))
     return found
 

@@ -83,22 +83,20 @@ def asked(check: CheckContext, first: Mapping[IPAddress, str]) -> Counter[str]:
     names = {question: how for how, question in plan}
     missed = [question for (_, question), found in zip(plan, answers, strict=True) if not found]
     check.saw("arp", "requests that hosts would send again", Counter(names[question] for question in missed))
-    unanswered = Counter(names[question] for question in check.unanswered_again(missed))
+    unanswered = Counter(names[question] for question in check.unanswered(missed))
     if check.lab.can(Capability.ROUTED_CLIENT):
-        unanswered["from the router"] += asked_by_router(check, list(first), within)
+        unanswered["from the router"] += asked_by_router(check, list(first))
     return +unanswered
 
 
 def asked_by_nodes(check: CheckContext, addresses: Sequence[IPAddress]) -> dict[IPAddress, dict[str, int]]:
     """Ask for addresses from every node; count the answers to nodes by who gave them, which no port but theirs sees."""
     counted: dict[IPAddress, Counter[str]] = {address: Counter() for address in addresses}
+    questions = [neighbour.Question(target=address) for address in addresses]
     names, within = check.mac_names(), check.wait.budget("arp_answer")
     for node in check.lab.nodes if check.lab.can(Capability.NODE_VANTAGE) else ():
-        vantage = check.lab.node(node.name)
-        questions = [neighbour.Question(target=address) for address in addresses]
-        for address, answers in zip(
-            addresses, neighbour.ask_each(vantage, questions, every=0.0, within=within), strict=True
-        ):
+        replies = neighbour.ask_each(check.lab.node(node.name), questions, every=0.0, within=within)
+        for address, answers in zip(addresses, replies, strict=True):
             counted[address].update(names.get(answer.mac, answer.mac) for answer in answers)
     return {address: dict(who) for address, who in counted.items()}
 
@@ -126,10 +124,8 @@ def asked_through_changes(check: CheckContext, addresses: Sequence[IPAddress]) -
     return interrupted
 
 
-def asked_by_router(check: CheckContext, addresses: Sequence[IPAddress], within: float) -> int:
+def asked_by_router(check: CheckContext, addresses: Sequence[IPAddress]) -> int:
     """Ask for each address from the router; return how many have no answer, nor when they are asked again."""
     questions = [neighbour.Question(target=address) for address in addresses]
     router = check.lab.router()
-    answers = neighbour.ask_each(router, questions, every=0.0, within=within)
-    missed = [question for question, found in zip(questions, answers, strict=True) if not found]
-    return len(check.unanswered_again(missed, vantage=router))
+    return len(check.unanswered(check.unanswered(questions, vantage=router), vantage=router))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from lbproof.adapters.base import AddressRange, Cause
 from lbproof.context import CannotShow, proves
 from lbproof.context.claims import by_node
+from lbproof.context.precedence import judging
 from lbproof.lab.base import Capability
 from lbproof.spec import Untestable
 from lbproof.spec.families import family_of, unspecified
@@ -98,13 +99,17 @@ def test_nobody_answers_for_a_pool_that_is_not_advertised(check: CheckContext) -
     """
     with check.claims() as claims:
         quiet = check.pool(SERVICES, advertised=False)  # at first there is no advertisement at all
-        check.all_assigned(*(check.service(f"quiet-{n}", serving=True) for n in range(SERVICES)))
-        former = check.pool(SERVICES)
-        check.all_assigned(*(check.service(f"former-{n}", serving=True) for n in range(SERVICES)))
-        with check.precondition("L2-01"):
-            check.holders(*former.addresses)
-        claimed = {str(address): who for address, who in by_node(claims.of(quiet.addresses)).items() if who}
-    assert not claimed, f"announced or answered for though nothing advertises it: {words(claimed)}"
+
+        def judge() -> None:
+            claimed = {str(address): who for address, who in by_node(claims.of(quiet.addresses)).items() if who}
+            assert not claimed, f"announced or answered for though nothing advertises it: {words(claimed)}"
+
+        with judging(judge):
+            check.all_assigned(*(check.service(f"quiet-{n}", serving=True) for n in range(SERVICES)))
+            former = check.pool(SERVICES)
+            check.all_assigned(*(check.service(f"former-{n}", serving=True) for n in range(SERVICES)))
+            with check.precondition("L2-01"):
+                check.holders(*former.addresses)
     check.change_pool(former, advertised=False)
 
     check.pool(1)

@@ -20,9 +20,11 @@ SERVICES = 2
 def assigned(check: CheckContext) -> list[IPAddress]:
     """Create Services, one of which asks for its address where it can, and return their addresses."""
     pool = check.pool(SERVICES)
-    asks = [pool.addresses[-1] if check.run.ways else "", *[""] * (SERVICES - 1)]
-    services = [check.service(f"web-{n}", serving=True, ask=address) for n, address in enumerate(asks)]
-    return list(check.all_assigned(*services).values())
+    asking = [check.service("asks", serving=True, ask=pool.addresses[-1])] if check.run.ways else []
+    with check.precondition("REQ-01"):
+        check.all_assigned(*asking)
+    others = [check.service(f"web-{n}", serving=True) for n in range(SERVICES - len(asking))]
+    return list(check.all_assigned(*asking, *others).values())
 
 
 def served(check: CheckContext, vantages: Iterable[Vantage], addresses: Iterable[IPAddress]) -> None:
