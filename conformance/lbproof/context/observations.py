@@ -131,13 +131,13 @@ class Observations:
             budget="stays_pending",
         )
 
-    def keep_assigned(self, *services: Service) -> None:
+    def keep_assigned(self, *services: Service, budget: str = "stays_assigned") -> None:
         """Verify that Services consistently have some address."""
         self.wait.consistently(
             lambda: {str(s): s.addresses() for s in services},
             lambda seen: all(seen.values()),
             what=f"{', '.join(map(str, services))} keeps its address",
-            budget="stays_assigned",
+            budget=budget,
         )
 
     def unchanged(

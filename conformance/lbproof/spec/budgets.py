@@ -117,6 +117,13 @@ _ALL = (
         ceiling=60,
         follows=("address_assigned", "pool_applied", "reclaimed"),
     ),
+    Budget(
+        name="stays_recreated",
+        text="how long at least a Service is watched whose name a deleted one had: for a late cleanup by name",
+        default=5,
+        ceiling=60,
+        follows=("address_assigned", "reclaimed"),
+    ),
     Budget(name="arp_answer", text="request by ARP or NDP → the reply to it", default=0.3, ceiling=1),
     Budget(name="one_answerer_recount", text="how long answers are counted after a fault", default=1.5, ceiling=60),
     Budget(name="one_answerer_watch", text="how long the answers for one address are counted", default=10, ceiling=60),
