@@ -85,6 +85,14 @@ def test_a_command_keeps_what_can_change_a_verdict() -> None:
     assert told == "lbproof run L2-01 --topology three --node-image acme:1 --small"
 
 
+@pytest.mark.parametrize(("given", "seed"), [([], 4711), (["--seed", "12"], 12)])
+def test_a_command_repeats_the_seed(given: list[str], seed: int) -> None:
+    """Also one that the run chose."""
+    started = {"command": ["lbproof", "run", *given], "implementation": "reference", "seed": seed}
+
+    assert replay.command(started, "L2-01") == f"lbproof run L2-01 --seed {seed}"
+
+
 def test_a_text_is_told_once(sample: Callable[[str], Sample], page: Callable[[str], Page]) -> None:
     """What was expected is a part of the reason of a wait that failed."""
     told = page(html.of(model.read(sample("failed").folder)))

@@ -32,6 +32,17 @@ class Run:
         found: dict[str, Any] = json.loads((self.directory / "report.json").read_text())
         return found
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """`environment.json`."""
+        found: dict[str, str] = json.loads((self.directory / "environment.json").read_text())
+        return found
+
+    def events(self, kind: str) -> list[dict[str, Any]]:
+        """Rows of `events.ndjson` of one kind, in their order."""
+        rows = map(json.loads, (self.directory / "events.ndjson").read_text().splitlines())
+        return [row for row in rows if row["event"] == kind]
+
     def verdicts(self) -> dict[str, str]:
         """Case → verdict."""
         return {case["id"]: case["verdict"] for r in self.report["requirements"] for case in r["cases"]}
@@ -71,6 +82,8 @@ def run(tmp_path: Path) -> Callable[..., Run]:
             check=False,
             timeout=60,
         )
-        return Run(exit=done.returncode, screen=done.stdout + done.stderr, directory=tmp_path / "runs" / "latest")
+        return Run(
+            exit=done.returncode, screen=done.stdout + done.stderr, directory=(tmp_path / "runs" / "latest").resolve()
+        )
 
     return go

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from random import Random
 from typing import TYPE_CHECKING
 
 import pytest
@@ -73,10 +74,9 @@ def test_three_labs_judge_at_once(run: Callable[..., Run]) -> None:
 
     assert (done.exit, set(done.verdicts().values())) == (0, {"passed"}), done.screen
     assert "3 labs in parallel" in done.screen
-    rows = [json.loads(line) for line in (done.directory / "events.ndjson").read_text().splitlines()]
-    judged = {row["case"]: row["value"] for row in rows if row["event"] == "saw"}
+    judged = {row["case"]: row["value"] for row in done.events("saw")}
     assert len(set(judged.values())) == 3, judged
-    assert json.loads((done.directory / "environment.json").read_text())["labs"] == "3"
+    assert done.environment["labs"] == "3"
 
 
 def test_verdicts_and_exit_are_those_of_one_lab(run: Callable[..., Run], tmp_path: Path) -> None:
@@ -227,6 +227,44 @@ def test_the_longest_come_first_and_a_package_stays_together() -> None:
         (0, []),
         (1, []),
     ]
+
+
+def test_a_random_order_is_drawn_from_the_seed_and_loses_no_check() -> None:
+    """Seeds give different orders, one seed the same; packages keep theirs; what begins with the run ends it."""
+    checks = [
+        *(check(n, f"POOL-{n:02}", disruptive=n % 3 == 0) for n in range(12)),
+        *(check(12 + n, f"ARTICLE-{n:02}", "article") for n in range(4)),
+        check(16, "CLASS-02b", begins=True),
+    ]
+    orders = [[one.index for one in Schedule.of(checks, Random(seed)).in_one_lab()] for seed in (1, 2, 3, 1)]  # noqa: S311
+
+    assert orders[0] == orders[3]
+    assert len(set(map(tuple, orders))) == 3
+    for order in orders:
+        assert sorted(order) == list(range(17))
+        assert order[-1] == 16
+        first = min(map(order.index, range(12, 16)))
+        assert order[first : first + 4] == [12, 13, 14, 15]
+        disruptive = [index % 3 == 0 for index in order if index < 12]
+        assert sorted(disruptive) not in (disruptive, disruptive[::-1]), "disruptive checks are among the others"
+
+
+@pytest.mark.parametrize("labs", ["1", "3"])
+def test_the_report_names_the_seed_of_a_random_order(run: Callable[..., Run], labs: str) -> None:
+    """Each run in a random order judges what the run in the usual order does, and says how to repeat its own."""
+    usual = run(MIXED, "--labs", labs)
+    shuffled = [run(MIXED, "--labs", labs, "--random-order", "--seed", seed) for seed in ("3", "4", "3", "5", "6")]
+
+    orders = [[row["case"] for row in one.events("check.started")] for one in shuffled]
+    assert {tuple(sorted(order)) for order in orders} == {tuple(sorted(usual.verdicts()))}
+    assert [one.verdicts() for one in shuffled] == [usual.verdicts()] * 5
+    assert usual.events("run.started")[0]["seed"] > 0
+    assert usual.environment["order of cases"] == "longest first"
+    assert shuffled[1].environment["seed"] == "4"
+    assert shuffled[1].environment["order of cases"] == "random, drawn from the seed"
+    if labs == "1":
+        assert orders[0] == orders[2]
+        assert len(set(map(tuple, orders))) > 1
 
 
 @pytest.mark.parametrize(

@@ -26,4 +26,6 @@ def command(started: Event, *cases: str) -> str:
             words += [f"--{name}", *([value] if equals else follows)]
     if "--implementation" not in words and started["implementation"] != "reference":
         words += ["--implementation", started["implementation"]]
+    if "--seed" not in words and "seed" in started:
+        words += ["--seed", str(started["seed"])]
     return shlex.join(words)

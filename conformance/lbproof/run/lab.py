@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
-import secrets
 from typing import TYPE_CHECKING
 
 from lbproof import __version__
@@ -26,15 +25,17 @@ if TYPE_CHECKING:
     from lbproof.run.options import Options
     from lbproof.witnesses.journal import Journal
 
-_SEEDS = 1_000_000
-"""Number of seeds that a run chooses from, short enough to be typed."""
-
 
 class RunLab:
     """Lab in which a run, or one of its workers, executes checks."""
 
-    def __init__(self, options: Options, adapter: Adapter, claimed: frozenset[str], *, name: str = "") -> None:
-        """Boot nothing yet. `claimed`: features that are judged; `name`: that of a new lab, by default a free one."""
+    def __init__(
+        self, options: Options, adapter: Adapter, claimed: frozenset[str], *, seed: int = 1, name: str = ""
+    ) -> None:
+        """Boot nothing yet.
+
+        `claimed`: features that are judged; `seed`: of the run; `name`: that of a new lab, by default a free one.
+        """
         self._name = name
         self.options, self.adapter, self.claimed = options, adapter, claimed
         self._lab: Lab | None = None
@@ -42,7 +43,7 @@ class RunLab:
         self._before = ""
         """Name and version of the implementation that was installed before."""
         self._context: RunContext | None = None
-        self._seed = options.seed or secrets.randbelow(_SEEDS) + 1
+        self._seed = seed
         self.standing: StandingWitnesses | None = None
         """Standing witnesses, if they were started."""
 

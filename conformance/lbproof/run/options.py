@@ -60,7 +60,9 @@ class Options(BaseModel):
     budgets: dict[str, float] = Field(default_factory=dict)
     """Budget name → seconds."""
     seed: int | None = Field(default=None, ge=1)
-    """What checks draw sizes and orders from; None chooses one, which is in the events of the run."""
+    """What checks draw sizes and orders from; None chooses one, which the report names."""
+    random_order: bool = False
+    """Judge the cases in an order that is drawn from the seed."""
     labs: int | None = Field(default=None, ge=1, le=16)
     """Number of parallel labs; None chooses by cores and memory."""
     components: Path | None = None

@@ -136,7 +136,7 @@ def case_of(item: pytest.Item) -> str | None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Select the checks of the chosen cases, in the order of the specification; keep all other tests.
+    """Select the checks of the chosen cases, in the order of the specification or a random one; keep all other tests.
 
     A module with a function `begin` has a background activity: the function is called once before the first check,
     and the checks of the module run last.
@@ -166,7 +166,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         why = "; ".join(f"{c} is {w}" for c, w in list(session.not_run.items())[:3]) or "the options select no check"
         raise pytest.UsageError(f"nothing to judge: {why}")
     items[:] = [*others, *kept]
-    _choose_labs(config, session, [_scheduled(item, len(others) + at, begins) for at, item in enumerate(kept)])
+    scheduled = [_scheduled(item, len(others) + at, begins) for at, item in enumerate(kept)]
+    _choose_labs(config, session, scheduled)
+    if session.labs == 1 and session.options.random_order:
+        items[len(others) :] = [items[one.index] for one in session.schedule(scheduled).in_one_lab()]
     if dropped:
         config.hook.pytest_deselected(items=dropped)
 

@@ -1,16 +1,18 @@
-"""Schedule of checks over labs: longest first, disruptive checks in a separate lab.
+"""Schedule of checks over labs: longest first, disruptive checks in a separate lab; or in a random order.
 
 Checks of one package folder stay together, in the order of the specification, because they may share a package-scoped
-fixture. Any other check is a unit by itself.
+fixture, such as the article's, which goes from claim to claim. Any other check is a unit by itself.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from random import Random
 
 DISRUPTIVE_LAB = 0
 """Number of the lab for disruptive checks and background activities, as long as there are any."""
@@ -57,15 +59,20 @@ class Schedule:
     _quiet: list[list[Check]] = field(default_factory=list)
     _disruptive: list[list[Check]] = field(default_factory=list)
     _last: list[list[Check]] = field(default_factory=list)
+    _random: Random | None = None
+    """What a random order is drawn from; None has the longest units first."""
 
     @classmethod
-    def of(cls, checks: Sequence[Check]) -> Schedule:
-        """Group checks into units and sort them, longest first."""
+    def of(cls, checks: Sequence[Check], random: Random | None = None) -> Schedule:
+        """Group checks into units and sort them, longest first or, with `random`, in a random order."""
         units: dict[str, list[Check]] = {}
         for check in checks:
             units.setdefault(check.package or check.case, []).append(check)
-        made = cls()
-        for unit in sorted(units.values(), key=seconds, reverse=True):
+        ordered = sorted(units.values(), key=seconds, reverse=True)
+        if random:
+            random.shuffle(ordered)
+        made = cls(_random=random)
+        for unit in ordered:
             if any(check.begins for check in unit):
                 made._last.append(unit)
             elif any(check.disruptive for check in unit):
@@ -77,10 +84,22 @@ class Schedule:
     def take(self, lab: int) -> list[Check]:
         """Return the next unit for a lab; empty when there is none for it."""
         own = lab == DISRUPTIVE_LAB
-        for units in (self._disruptive, self._quiet) if own else (self._quiet, self._disruptive):
+        kinds = [self._quiet, self._disruptive]
+        if own and not self._draws_quiet():
+            kinds.reverse()
+        for units in kinds:
             if units:
                 return units.pop(0)
         return self._last.pop(0) if own and self._last else []
+
+    def in_one_lab(self) -> list[Check]:
+        """Return all checks in the order in which a single lab takes them; nothing is left to take."""
+        return list(chain.from_iterable(iter(lambda: self.take(DISRUPTIVE_LAB), [])))
+
+    def _draws_quiet(self) -> bool:
+        """Return whether a random order has a quiet unit next, where both kinds can be taken."""
+        units = [*self._quiet, *self._disruptive]
+        return bool(self._random and units and self._random.randrange(len(units)) < len(self._quiet))
 
     def put_back(self, unit: list[Check]) -> None:
         """Requeue checks that a lab could not run; they run next."""

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
+import secrets
 import sys
 import time
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
@@ -26,6 +28,7 @@ from lbproof.run import rerun
 from lbproof.run.failures import exit_code_of, first_line, is_install_failure
 from lbproof.run.folder import new_folder
 from lbproof.run.lab import RunLab
+from lbproof.run.schedule import Schedule
 from lbproof.run.verdicts import VerdictRecorder
 from lbproof.spec import (
     BUDGETS,
@@ -52,6 +55,9 @@ if TYPE_CHECKING:
 
     from lbproof.run.options import Options
     from lbproof.run.schedule import Check
+
+_SEEDS = 1_000_000
+"""Number of seeds that a run chooses from, short enough to be typed."""
 
 
 class ParallelLabs(Protocol):
@@ -106,7 +112,8 @@ class Session:
         self.directory: Path | None = None
         self.stopped_by: BaseException | None = None
         """Reason why the run ended before its last check."""
-        self.lab = RunLab(options, self.adapter, self.claimed)
+        self.seed = options.seed or secrets.randbelow(_SEEDS) + 1
+        self.lab = RunLab(options, self.adapter, self.claimed, seed=self.seed)
         self.labs = 1
         """Number of parallel labs."""
         self.workers: ParallelLabs | None = None
@@ -114,6 +121,11 @@ class Session:
         self._running = False
         self._note = ""
         self._checks_began: float | None = None
+
+    def schedule(self, checks: Sequence[Check]) -> Schedule:
+        """Return the order of checks, which `--random-order` draws from the seed."""
+        drawn = random.Random(self.seed) if self.options.random_order else None  # noqa: S311 - no secret
+        return Schedule.of(checks, drawn)
 
     # --- the run
 
@@ -153,6 +165,7 @@ class Session:
             selected=self.selected,
             left_out={c: why for c, why in self.not_run.items() if why.startswith("skipped")},
             budgets=budgets,
+            seed=self.seed,
             command=self.command,
         )
         for case, why in self.not_run.items():
@@ -187,7 +200,10 @@ class Session:
     def _begin(self) -> None:
         with self._stage("boot"):
             facts = self.workers.boot() if self.workers else self.boot()
-        self.journal.write("environment", facts=facts | {"labs": str(self.labs)})
+        order = "random, drawn from the seed" if self.options.random_order else "longest first"
+        self.journal.write(
+            "environment", facts=facts | {"labs": str(self.labs), "seed": str(self.seed), "order of cases": order}
+        )
         with self._stage("install"):
             if self.workers:
                 self.workers.install()

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from lbproof.run.failures import WorkerError
-from lbproof.run.schedule import DISRUPTIVE_LAB, Check, Schedule
+from lbproof.run.schedule import DISRUPTIVE_LAB
 from lbproof.run.worker import WorkerProcess
 from lbproof.spec import Exit
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from multiprocessing.connection import Connection
 
+    from lbproof.run.schedule import Check, Schedule
     from lbproof.run.session import Session
 
 _INTERRUPTS = (signal.SIGINT, signal.SIGTERM)
@@ -78,7 +79,7 @@ class Workers:
 
     def judge(self, checks: Sequence[Check]) -> None:
         """Execute all checks. Raises `Failed` or `Interrupted` when pytest must stop, and `WorkerError`."""
-        schedule = Schedule.of(checks)
+        schedule = self._session.schedule(checks)
         for worker in self._workers:
             self._next(worker, schedule)
         for worker, kind, value in self._messages():

@@ -43,6 +43,8 @@ class RunStarted(TypedDict):
     """Case ID of the profile → reason why the operator excluded it: verdict `skipped`. Not part of `selected`."""
     budgets: dict[str, float]
     """Budget name → seconds used in this run, including defaults."""
+    seed: NotRequired[int]
+    """What sizes and orders were drawn from; events of earlier versions have it in each case."""
     command: list[str]
 
 
