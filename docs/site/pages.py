@@ -1,4 +1,4 @@
-"""Pages that are made from the code: requirements, specification, commands, options and environment variables."""
+"""Pages made from the code: requirements, mutants, specification, commands, options and environment variables."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
 
-from docs.site.requirement_pages import requirement_pages
+from docs.site.requirement_pages import mutants, requirement_pages
 from docs.site.tables import table
 
 from lbproof.environment import VARIABLES
@@ -23,6 +23,7 @@ def pages() -> dict[str, str]:
     """Every generated page: path in the site → its Markdown."""
     return {
         **requirement_pages(),
+        "docs/reference/mutants.md": mutants(),
         "docs/reference/specification.md": specification(),
         "docs/reference/commands.md": commands(),
         "docs/reference/options.md": options(),

@@ -1,10 +1,10 @@
-"""One page a requirement, from the specification, the checks' sources and the table of mutants."""
+"""One page a requirement and one of the mutants, from the specification, the checks' sources and the mutants."""
 
 from __future__ import annotations
 
 from docs.site.check_sources import CheckSource, check_sources
 from docs.site.tables import table
-from tests.mutants.catalogue import CAUGHT, UNCAUGHT
+from tests.mutants.catalogue import CAUGHT, NOT_BROKEN, UNCAUGHT
 
 from lbproof.spec import AREAS, BUDGETS, REQUIREMENTS, Requirement
 
@@ -23,9 +23,6 @@ def _index() -> str:
     for area in AREAS.values():
         rows = [(f"[{r.id}]({r.id}.md)", r.level, r.text) for r in REQUIREMENTS.values() if r.area == area.name]
         parts += [f"## {area.title}\n", f"{area.text}\n", table(("ID", "level", "sentence"), rows) + "\n"]
-    uncaught = [(f"`{one.name}`", " ".join(one.text.split()), one.uncaught) for one in UNCAUGHT.values()]
-    parts += ["## Mutants that no case catches yet\n", "Each fails a test of the reference (`tests/reference`).\n"]
-    parts.append(table(("mutant", "what is wrong with it", "why no case catches it"), uncaught) + "\n")
     return "\n".join([*parts, "```{toctree}", ":hidden:", "", *REQUIREMENTS, "```", ""])
 
 
@@ -79,6 +76,35 @@ def _mutants(requirement: Requirement) -> str:
         for mutant in CAUGHT.values()
         if (caught := [case for case in mutant.cases if case in requirement.case_ids])
     ]
-    if not rows:
-        return "## Mutants that it catches\n\nNone yet.\n"
-    return "## Mutants that it catches\n\n" + table(("mutant", "what is wrong with it", "case"), rows) + "\n"
+    none = [f"{case}: none; {NOT_BROKEN[case]}.\n" for case in requirement.case_ids if case in NOT_BROKEN]
+    caught_ones = [table(("mutant", "what is wrong with it", "case"), rows) + "\n"] if rows else []
+    return "\n".join(["## Mutants that it catches\n", *caught_ones, *none])
+
+
+def mutants() -> str:
+    """Each case with the mutants that it must catch, and what no case catches, with the reasons."""
+    caught = [
+        (
+            case,
+            ", ".join(f"`{one.name}`" for one in CAUGHT.values() if case in one.cases) or f"none: {NOT_BROKEN[case]}",
+        )
+        for requirement in REQUIREMENTS.values()
+        for case in requirement.case_ids
+    ]
+    uncaught = [(f"`{one.name}`", " ".join(one.text.split()), one.uncaught) for one in UNCAUGHT.values()]
+    return f"""# Mutants
+
+A mutant is the reference with one fault. `make mutants` runs each under the cases that are named for it, and fails
+where one does not fail; `make test` runs as many as it takes for each case to catch one. A step that another
+requirement owns makes a case untestable, so a case that fails does so at what it judges itself.
+
+## Which case catches which
+
+{table(("case", "mutants"), caught)}
+
+## Mutants that no case catches yet
+
+Each fails a test of the reference (`tests/reference`).
+
+{table(("mutant", "what is wrong with it", "why no case catches it"), uncaught)}
+"""

@@ -11,7 +11,7 @@ import pytest
 from docs.site.build import ROOT
 from docs.site.check_sources import check_sources
 from docs.site.pages import pages
-from tests.mutants.catalogue import MUTANTS
+from tests.mutants.catalogue import MUTANTS, NOT_BROKEN
 
 from lbproof.environment import VARIABLES
 from lbproof.run.flags import all_flags, key_of
@@ -59,11 +59,22 @@ def test_every_mutant_is_on_the_page_of_each_case_that_catches_it(made: dict[str
 
 
 def test_a_mutant_that_no_case_catches_is_listed_with_the_reason(made: dict[str, str]) -> None:
-    """The page of all requirements says what the cases do not see yet."""
+    """The page of the mutants says what the cases do not see yet."""
     for mutant in MUTANTS.values():
-        is_listed = f"| `{mutant.name}` |" in made[f"{FOLDER}/requirements/index.md"]
+        is_listed = f"| `{mutant.name}` | {' '.join(mutant.text.split())}" in made[f"{FOLDER}/mutants.md"]
 
         assert is_listed != bool(mutant.cases)
+
+
+def test_each_case_has_a_mutant_or_the_reason_why_there_is_none(made: dict[str, str]) -> None:
+    """In the catalogue, and on the page of the mutants."""
+    broken = {case for mutant in MUTANTS.values() for case in mutant.cases}
+    cases = {case for one in REQUIREMENTS.values() for case in one.case_ids}
+
+    assert cases - broken == NOT_BROKEN.keys()
+    rows = dict(re.findall(r"^\| ([\w-]+) \| (.*) \|$", made[f"{FOLDER}/mutants.md"], re.MULTILINE))
+    for case in cases:
+        assert NOT_BROKEN.get(case, "`") in rows[case]
 
 
 def test_the_budgets_of_a_check_are_read_from_its_source() -> None:

@@ -40,9 +40,15 @@ class Broken(Reference):
         ]
 
     def manifests(self, site: Site) -> list[Object]:
-        """Return the reference's manifests; its speakers may also change interfaces, as one of the faults does."""
+        """Return the reference's manifests; speakers may also change interfaces, and the controller list endpoints.
+
+        One of the faults does each.
+        """
         objects = super().manifests(site)
         for obj in objects:
+            if (obj["kind"], obj["metadata"]["name"]) == ("ClusterRole", "lbproof-reference-controller"):
+                listed = {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": ["list"]}
+                obj["rules"].append(listed)
             if obj["kind"] == "DaemonSet":
                 for container in obj["spec"]["template"]["spec"]["containers"]:
                     container["securityContext"]["capabilities"]["add"].append("NET_ADMIN")

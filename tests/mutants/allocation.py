@@ -18,6 +18,7 @@ from lbproof_reference.speaker import offers
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from lbproof_reference.kube import Kube
     from lbproof_reference.pools import IP
 
 
@@ -30,6 +31,28 @@ def assigns_outside_pool() -> None:
         return real(self, request) + 64
 
     patch(allocate.Allocator, "_allocate_any", allocate_any)
+
+
+@fault("POOL-07")
+def waits_for_endpoints() -> None:
+    """A Service is given an address only once it has an endpoint (kube-vip's way)."""
+    real = controller.Controller._reconcile  # noqa: SLF001
+
+    async def reconcile(self: controller.Controller, key: str) -> None:
+        if await _has_endpoint(self._kube, key):
+            await real(self, key)
+        elif service := self._objects("Service").get(key):
+            await self._mark_pending(key, service, "no endpoint is ready")
+            asyncio.get_running_loop().call_later(0.5, self._queue.add, ("Service", key))
+
+    patch(controller.Controller, "_reconcile", reconcile)
+
+
+async def _has_endpoint(kube: Kube, key: str) -> bool:
+    namespace, name = key.split("/")
+    path = f"/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices"
+    found = await kube.call("GET", path, labelSelector=f"kubernetes.io/service-name={name}")
+    return any(piece.get("endpoints") for piece in found["items"])
 
 
 @fault("POOL-02a", "POOL-02b", "POOL-02c")

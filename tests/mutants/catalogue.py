@@ -20,6 +20,19 @@ CAUGHT = {name: mutant for name, mutant in MUTANTS.items() if mutant.cases}
 UNCAUGHT = {name: mutant for name, mutant in MUTANTS.items() if mutant.uncaught}
 """Mutants that no case detects yet."""
 
+NOT_BROKEN = {
+    "ARTICLE-01": "what is installed is not what the program does: a fault of the manifests, which mutants leave alone",
+    "ARTICLE-02": "the suite creates the pools where the adapter says",
+    "ARTICLE-03": "there is no LoadBalancer yet: what serves is kube-proxy",
+    "ARTICLE-10": "endpoints are the control plane's",
+    "ARTICLE-11": "what serves the cluster address is kube-proxy, which no mutant changes",
+    "ARTICLE-12": "what serves the node port is kube-proxy, and what refuses one is the API server",
+    "ARTICLE-14": "kube-proxy balances",
+    "TIER-05a": "what serves cluster address and node port is kube-proxy, which no mutant changes",
+    "TIER-06b": "nothing listens at the target port on a node, and the reference forwards nothing",
+}
+"""Cases that no mutant breaks, each with the reason."""
+
 
 def covering() -> set[str]:
     """Return names of mutants by which each case that must detect any detects one: those with the most new cases first.
@@ -36,7 +49,7 @@ def covering() -> set[str]:
 
 
 __all__ = [
-    "CAUGHT", "MUTANTS", "UNCAUGHT", "Mutant",
+    "CAUGHT", "MUTANTS", "NOT_BROKEN", "UNCAUGHT", "Mutant",
     "addresses", "allocation", "announcing", "answering", "authority", "covering", "heartbeats", "leaks", "links",
     "moving", "objects", "ownership", "reporting", "second_reader", "takeovers", "waiting",
 ]  # fmt: skip

@@ -64,6 +64,12 @@ def announcer(source: Source) -> Segment:
     return segment
 
 
+def may_announce(source: Source) -> bool:
+    """Return whether n1 may announce ns/a."""
+    offer = source._offers("ns/a").get(IP)  # noqa: SLF001 - stands for the loop
+    return offer is not None and offer.allows("n1", "eth0")
+
+
 def test_a_cluster_service_is_answered_without_an_endpoint_here(source: Source) -> None:
     """With policy Cluster the announcer answers after its last endpoint left, also when it took the address over."""
     put(source, SERVICES, "ns/a", service("Cluster"))
@@ -74,6 +80,15 @@ def test_a_cluster_service_is_answered_without_an_endpoint_here(source: Source) 
     assert segment.answers(IP, 1)
     segment.claims[IP] = Claim(standing=1, epoch=2)
     assert segment.answers(IP, 1)
+
+
+def test_a_change_of_policy_is_followed(source: Source) -> None:
+    """A Service that had the policy Local is announced without an endpoint here once it has the policy Cluster."""
+    endpoints(source, "n2")
+    put(source, SERVICES, "ns/a", service("Local"))
+    assert not may_announce(source)
+    put(source, SERVICES, "ns/a", service("Cluster"))
+    assert may_announce(source)
 
 
 def test_a_change_of_another_pool_interrupts_nothing(source: Source) -> None:

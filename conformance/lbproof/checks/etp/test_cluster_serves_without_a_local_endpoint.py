@@ -34,6 +34,7 @@ def test_cluster_serves_without_a_local_endpoint(check: CheckContext) -> None:
     services.append(check.service("local", externalTrafficPolicy="Local"))
     check.all_assigned(*services)
     services[-1].patch(spec={"externalTrafficPolicy": "Cluster"})
+    moved: list[str] = []
     for service, address in check.all_assigned(*services).items():
         via = check.an_announcer(address)
         # where several nodes answer, which L2-01 judges, the client uses one without the endpoint
@@ -43,8 +44,10 @@ def test_cluster_serves_without_a_local_endpoint(check: CheckContext) -> None:
         check.random.shuffle(elsewhere)
         for name in elsewhere[:2]:
             _served_from(check, service, address, name)
-        now = check.holders(address)[address]
-        assert via.name in now, f"{address} went with its endpoints from {via.name} to {', '.join(now)}"
+        if via.name not in (now := check.holders(address)[address]):
+            moved.append(f"{address} of {service} went from {via.name} to {', '.join(now)}")
+    if moved:  # nobody is forbidden to announce where endpoints are, which shows nothing of a node without any
+        raise CannotShow(Untestable.NOT_PROVOKED, f"addresses went with their endpoints: {'; '.join(moved)}")
 
 
 def _served_from(check: CheckContext, service: Service, address: IPAddress, node: str) -> None:
