@@ -11,6 +11,7 @@ from tests.mutants import (
     reporting,
     second_reader,
     takeovers,
+    third_reader,
 )
 from tests.mutants.mutant import MUTANTS, Mutant
 from tests.mutants.sentences import addresses, answering, moving, ownership, waiting
@@ -51,5 +52,6 @@ def covering() -> set[str]:
 __all__ = [
     "CAUGHT", "MUTANTS", "NOT_BROKEN", "UNCAUGHT", "Mutant",
     "addresses", "allocation", "announcing", "answering", "authority", "covering", "heartbeats", "leaks", "links",
-    "moving", "objects", "ownership", "reporting", "second_reader", "takeovers", "waiting",
+    "moving", "objects", "ownership", "reporting", "second_reader", "takeovers", "third_reader",
+    "waiting",
 ]  # fmt: skip
