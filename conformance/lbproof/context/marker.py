@@ -15,10 +15,13 @@ if TYPE_CHECKING:
     Check = Callable[..., None]
 
 
-def proves(requirement: str, letters: str = "", *, disruptive: bool = False) -> Callable[[Check], Check]:
+def proves(
+    requirement: str, letters: str = "", *, disruptive: bool = False, together: bool = False
+) -> Callable[[Check], Check]:
     """Mark a check with the requirement that it proves; `letters` are the cases, all of them by default.
 
-    `disruptive`: it injects faults or restarts the implementation.
+    `disruptive`: it injects faults or restarts the implementation. `together`: its cases share a fixture that costs
+    much, and are judged one after the other in one lab.
 
     A check of several cases takes the argument `case`, the letter, and runs once for each. Raises `KeyError` for an ID
     or a letter that is not in the specification, and `TypeError` for a check of several cases without that argument.
@@ -32,7 +35,7 @@ def proves(requirement: str, letters: str = "", *, disruptive: bool = False) -> 
     def mark(check: Check) -> Check:
         if len(letters) > 1 and "case" not in inspect.signature(check).parameters:
             raise TypeError(f"{check.__name__} proves {requirement}{'/'.join(letters)}: it takes the argument `case`")
-        marked: Check = pytest.mark.requirement(requirement, letters, disruptive=disruptive)(check)
+        marked: Check = pytest.mark.requirement(requirement, letters, disruptive=disruptive, together=together)(check)
         return marked
 
     return mark

@@ -193,10 +193,12 @@ def _refuse_unclear(items: list[pytest.Item], checks: dict[pytest.Function, str]
 def _scheduled(item: pytest.Item, index: int, begins: Container[pytest.Item]) -> Check:
     (mark,) = item.iter_markers("requirement")
     package = item.getparent(pytest.Package)
+    in_package = package is not None and package.path == item.path.parent
+    together = item.nodeid.partition("[")[0] if mark.kwargs.get("together") else ""
     return Check(
         index=index,
         case=item.stash[CASE],
-        package=str(package.path) if package and package.path == item.path.parent else "",
+        group=str(item.path.parent) if in_package else together,
         disruptive=bool(mark.kwargs.get("disruptive")),
         begins=item in begins,
     )

@@ -1,7 +1,8 @@
 """Schedule of checks over labs: longest first, disruptive checks in a separate lab; or in a random order.
 
-Checks of one package folder stay together, in the order of the specification, because they may share a package-scoped
-fixture, such as the article's, which goes from claim to claim. Any other check is a unit by itself.
+Checks of one group stay together, in the order of the specification: those of a package folder, which may share a
+fixture such as the article's, which goes from claim to claim, and the cases of a check that is marked `together`. Any
+other check is a unit by itself.
 """
 
 from __future__ import annotations
@@ -45,8 +46,8 @@ class Check:
 
     index: int
     case: str
-    package: str
-    """Folder whose checks stay together; empty for an independent check."""
+    group: str
+    """Name of the checks that stay together; empty for an independent check."""
     disruptive: bool
     begins: bool
     """Whether its module starts a background activity: it then runs last, in the lab of that activity."""
@@ -67,7 +68,7 @@ class Schedule:
         """Group checks into units and sort them, longest first or, with `random`, in a random order."""
         units: dict[str, list[Check]] = {}
         for check in checks:
-            units.setdefault(check.package or check.case, []).append(check)
+            units.setdefault(check.group or check.case, []).append(check)
         ordered = sorted(units.values(), key=seconds, reverse=True)
         if random:
             random.shuffle(ordered)

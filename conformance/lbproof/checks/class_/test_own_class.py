@@ -55,7 +55,7 @@ def configured(run: RunContext) -> Iterator[str]:
         yield name
 
 
-@proves("CLASS-01", "bc")
+@proves("CLASS-01", "bc", together=True)
 def test_a_configured_class_is_the_only_one_served(configured: str, check: CheckContext, case: str) -> None:
     """With a configured class, Services of that class are served, and those without one are not touched.
 
