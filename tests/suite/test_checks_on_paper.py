@@ -1,0 +1,163 @@
+"""What checks do before they judge, on paper: endpoints of Services, ways to ask, further addresses, the seed."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv6Address
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+from tests.suite.acme import Acme
+from tests.suite.fake_cluster import FakeCluster, Object
+from tests.suite.test_pools import context
+
+from lbproof import checks
+from lbproof.checks.pool import test_addresses_come_from_the_pool as pool_checks
+from lbproof.checks.req import test_a_requested_address as request_checks
+from lbproof.context import CheckContext, RunContext, Service
+from lbproof.context.observations import Observations
+from lbproof.witnesses import neighbour, neighbours
+from lbproof.witnesses.frames import BROADCAST
+
+if TYPE_CHECKING:
+    from lbproof.spec.families import IPAddress
+
+ONE, OTHER, BACKEND = (IPv4Address(f"192.0.2.{host}") for host in (160, 161, 7))
+UNKNOWN, MAC = IPv4Address("192.0.2.99"), "02:00:00:00:00:01"
+WITHOUT_ENDPOINTS = "pool/test_a_service_without_endpoints_is_served.py"
+
+
+class Cluster(FakeCluster):
+    """An API server that creates objects too."""
+
+    def create(self, path: str, made: Object) -> Object:
+        self.objects[f"{path}/{made['metadata']['name']}"] = made
+        return made
+
+
+def test_every_service_has_endpoints_unless_it_is_to_have_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of the shared workload: an implementation may give addresses to what can be served alone."""
+    cluster = Cluster()
+    run = context(Acme(), cluster)
+    vars(run).update(backends=[(BACKEND, "w01")], web="web")
+    monkeypatch.setattr(RunContext, "pods_of_web", lambda _: [("web-1", BACKEND, "w01")])
+    check = CheckContext(run, "POOL-01", capture=False)
+    web = check.service("web")
+    check.service("bare", endpoints=False)
+    check.service("served", serving=True)
+
+    slices = [one for path, one in cluster.objects.items() if "/endpointslices/" in path]
+    services = {path.rpartition("/")[2]: one for path, one in cluster.objects.items() if "/services/" in path}
+    (found,) = slices
+    assert found["metadata"]["labels"]["kubernetes.io/service-name"] == web.name
+    assert found["metadata"]["namespace"] == web.namespace
+    assert [end["addresses"] for end in found["endpoints"]] == [[str(BACKEND)]]
+    assert services["pool-01-served"]["spec"]["selector"] == {"app": "web"}
+    assert "selector" not in services["web"]["spec"]
+
+
+def test_no_other_check_has_services_without_endpoints() -> None:
+    """POOL-07 alone needs them, and is behind a feature."""
+    home = Path(checks.__file__).parent
+    files = {str(path.relative_to(home)) for path in home.rglob("*.py") if "endpoints=False" in path.read_text()}
+
+    assert files == {WITHOUT_ENDPOINTS}
+
+
+def test_an_address_is_asked_for_in_each_way_in_which_hosts_ask() -> None:
+    """By broadcast and unicast, without a sender, from an address never seen before, with a filled target."""
+    seen = Observations(cast("RunContext", None))
+    ask = neighbour.Question
+    unspecified = IPv4Address(0)
+
+    assert list(seen.ways_to_ask(ONE, MAC, unknown=UNKNOWN).values()) == [
+        ask(target=ONE),
+        ask(target=ONE, to=MAC),
+        ask(target=ONE, sender=unspecified),
+        ask(target=ONE, sender=UNKNOWN),
+        ask(target=ONE, target_mac=MAC),
+        ask(target=ONE, target_mac=BROADCAST),
+    ]
+    six = IPv6Address("2001:db8::1")
+    assert len(seen.ways_to_ask(six, MAC, unknown=IPv6Address("2001:db8::9"))) == 4
+
+
+class Cold(Observations):
+    """A host that is served, and an address that is announced while some requests are under way."""
+
+    def __init__(self) -> None:
+        self.heard, self.announces = 0, False
+        self.forgotten: list[object] = []
+
+    def announcements(self, _: object) -> list[int]:
+        return [0] * self.heard
+
+    def ask_pod_or_why(self, *_: object, **__: object) -> str:
+        assert self.forgotten, "the entry is removed before the request"
+        self.heard += self.announces
+        return "web-1"
+
+
+def test_an_answer_beside_an_announcement_decides_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next hop may have its entry from there, and nobody would have answered it."""
+    check, hop = Cold(), cast("Any", SimpleNamespace(name="router"))
+    monkeypatch.setattr(neighbours, "forget", lambda _, address: check.forgotten.append(address))
+
+    def answer() -> str:
+        return check.cold_answer(hop, ONE, hop=hop, heard=cast("neighbour.Listener", check))
+
+    assert answer() == "web-1"
+    check.announces = True
+    assert answer().startswith("undecided")
+    check.announces = False
+    assert answer() == "web-1"
+    assert check.forgotten == [ONE] * 3
+
+
+class Given(Service):
+    """A Service that has two addresses."""
+
+    def __init__(self) -> None:
+        super().__init__(FakeCluster().kube, "ns", "web")
+
+    def addresses(self) -> list[IPAddress]:
+        return [ONE, OTHER]
+
+
+class Statuses:
+    """A check whose Services have these addresses."""
+
+    def __init__(self, *held: IPv4Address) -> None:
+        self.held = list(held)
+
+    def all_assigned(self, *services: Service) -> dict[Service, IPv4Address]:
+        return dict.fromkeys(services, self.held[0])
+
+    def statuses(self, *services: Service) -> dict[Service, list[IPv4Address]]:
+        return dict.fromkeys(services, self.held)
+
+
+def test_further_addresses_of_a_status_are_judged() -> None:
+    """The second one lies outside the pools, or was not asked for."""
+    service = Given()
+    good, bad = (cast("CheckContext", Statuses(*held)) for held in ((ONE,), (ONE, OTHER)))
+
+    pool_checks.inside(good, [service], [ONE])
+    with pytest.raises(AssertionError, match=r"192\.0\.2\.161 was given; the pools have 192\.0\.2\.160"):
+        pool_checks.inside(bad, [service], [ONE])
+    with pytest.raises(AssertionError, match="another address was given"):
+        request_checks.exactly(bad, {service: ONE})
+
+
+def test_sizes_and_orders_are_drawn_from_the_seed_and_the_case() -> None:
+    """The same ones for the same two, and others for another seed or case."""
+
+    def drawn(seed: int, case: str) -> list[float]:
+        run = context(Acme(), FakeCluster())
+        run.seed = seed
+        check = CheckContext(run, case, capture=False)
+        return [check.random.random() for _ in range(3)]
+
+    assert drawn(1, "POOL-01") == drawn(1, "POOL-01")
+    assert len({tuple(drawn(seed, case)) for seed in (1, 2) for case in ("POOL-01", "POOL-02a")}) == 4
