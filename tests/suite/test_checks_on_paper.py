@@ -13,15 +13,21 @@ from tests.suite.fake_cluster import FakeCluster, Object
 from tests.suite.test_pools import context
 
 from lbproof import checks
+from lbproof.checks.l2 import test_exactly_one_node_answers as answer_checks
 from lbproof.checks.pool import test_addresses_come_from_the_pool as pool_checks
 from lbproof.checks.req import test_a_requested_address as request_checks
 from lbproof.context import CheckContext, RunContext, Service
 from lbproof.context.observations import Observations
 from lbproof.witnesses import neighbour, neighbours
 from lbproof.witnesses.frames import BROADCAST
+from lbproof.witnesses.journal import Journal
+from lbproof.witnesses.wait import Waiter
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from lbproof.spec.families import IPAddress
+    from lbproof.witnesses.vantage import Vantage
 
 ONE, OTHER, BACKEND = (IPv4Address(f"192.0.2.{host}") for host in (160, 161, 7))
 UNKNOWN, MAC = IPv4Address("192.0.2.99"), "02:00:00:00:00:01"
@@ -161,3 +167,40 @@ def test_sizes_and_orders_are_drawn_from_the_seed_and_the_case() -> None:
 
     assert drawn(1, "POOL-01") == drawn(1, "POOL-01")
     assert len({tuple(drawn(seed, case)) for seed in (1, 2) for case in ("POOL-01", "POOL-02a")}) == 4
+
+
+class Asking(CheckContext):
+    """A check on paper, in a lab with every vantage, some of which are answered by the node that has the address."""
+
+    def __init__(self, *silent: str) -> None:
+        journal = Journal(None)
+        places: dict[str, Any] = {name: SimpleNamespace(name=name) for name in ("client", "router", "w01", "w02")}
+        node = [SimpleNamespace(name=name, mac=f"02:00:00:00:00:0{name[-1]}") for name in ("w01", "w02")]
+        lab = SimpleNamespace(
+            nodes=node, can=lambda _: True, client=lambda: places["client"], router=lambda: places["router"]
+        )
+        lab.node = places.__getitem__
+        wait = Waiter(journal, {"arp_answer": 0.01, "one_answerer_watch": 0.01})
+        self.run: Any = SimpleNamespace(lab=lab, journal=journal, wait=wait, addresses=lambda *_: [UNKNOWN], seed=1)
+        self.case, self.silent = "L2-01", silent
+        self.asked: list[str] = []
+
+    def ask_each(
+        self, vantage: Vantage, questions: Sequence[neighbour.Question], **_: float
+    ) -> list[list[neighbour.Reply]]:
+        self.asked.append(vantage.name)
+        reply = neighbour.Reply(mac=MAC, ether_src=MAC, seconds=0.001)
+        return [[] if vantage.name in self.silent else [reply] for _ in questions]
+
+
+def test_an_address_is_asked_for_from_client_router_and_every_node(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Silence towards one of them is told, once the question was repeated."""
+    check, deaf = Asking(), Asking("router")
+    monkeypatch.setattr(neighbour, "ask_each", check.ask_each)
+    assert answer_checks.asked(check, {ONE: "w01"}) == {}
+    assert answer_checks.asked_by_nodes(check, [ONE]) == {ONE: {"w01": 2}}
+    assert set(check.asked) == {"client", "router", "w01", "w02"}
+
+    monkeypatch.setattr(neighbour, "ask_each", deaf.ask_each)
+    assert answer_checks.asked(deaf, {ONE: "w01"}) == {"from the router": 1}
+    assert deaf.asked.count("router") == 2
