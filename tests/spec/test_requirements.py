@@ -138,3 +138,36 @@ def test_needs_of_a_case_hold_those_of_its_requirement() -> None:
     """A case adds features, it never takes one away."""
     for case in CASES:
         assert of_case(case).needs <= needs_of(case) <= FEATURES.keys() | ALIASES
+
+
+DECLINABLE = {
+    "REQ-04c": "strict-requests",
+    "REQ-04d": "strict-requests",
+    "L2-04c": "advertised",
+    "POOL-03e": "include-edges",
+    "POOL-07": "without-endpoints",
+    "EVT-02a": "announcer-status",
+    "L2-06": "garp",
+    "L2-07": "garp",
+    **{case: "article" for case in CASES if case.startswith("ARTICLE-")},
+}
+"""Case → feature: rules of one vendor, or of some, that nobody else has to follow."""
+NEEDLESS = {
+    "refusal-reason": {"PEND-03", "PEND-04", "UPGR-02", "REQ-02", "REQ-03", "REQ-04", "L2-04"},
+    "garp": {"FAIL-01", "FAIL-02", "FAIL-04", "FAIL-05"},
+}
+"""Feature → requirements that are judged without it too."""
+
+
+def test_rules_of_some_vendors_can_be_declined() -> None:
+    """Who does not claim the feature is judged without the case, and may be conformant to `core` and `layer2`."""
+    assert {case: feature for case, feature in DECLINABLE.items() if feature not in needs_of(case)} == {}
+    assert set(DECLINABLE.values()).isdisjoint(PROFILES["layer2"].requires | PROFILES["core"].requires)
+
+
+def test_what_has_no_events_or_announcements_is_judged_by_the_rest() -> None:
+    """No case of these requirements needs the feature."""
+    for feature, requirements in NEEDLESS.items():
+        cases = [case for one in requirements for case in REQUIREMENTS[one].case_ids]
+
+        assert [case for case in cases if feature in needs_of(case)] == []
