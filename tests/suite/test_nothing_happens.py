@@ -7,6 +7,7 @@ import threading
 import time
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
@@ -40,13 +41,15 @@ class SlowController(FakeCluster):
         super().__init__()
         self._gives = gives
         self._free = list(FREE)
+        self.busy_until = 0.0
+        """It does nothing before this moment."""
         self._given: dict[str, IPv4Address] = {}
         self._done: dict[str, float] = {}
 
     def create(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         name = f"{path}/{body['metadata']['name']}"
         self.objects[name] = body
-        self._done[name] = max(time.monotonic(), *self._done.values(), 0.0) + TURN
+        self._done[name] = max(time.monotonic(), *self._done.values(), self.busy_until) + TURN
         return body | {"status": {"loadBalancer": {}}}
 
     def list(self, path: str, **_: str) -> Objects:
@@ -68,6 +71,9 @@ class SlowController(FakeCluster):
 
     def delete(self, path: str) -> None:
         self.discard(path)
+
+    def patch(self, path: str, _body: dict[str, Any]) -> dict[str, Any]:
+        return self.get(path)
 
     def get(self, path: str) -> dict[str, Any]:
         made = super().get(path)
@@ -118,7 +124,7 @@ def on(monkeypatch: pytest.MonkeyPatch) -> Callable[..., CheckContext]:
             cluster=SlowController(gives).kube,
             adapter=Reference(),
             journal=journal,
-            waiter=Waiter(journal, {"stays_pending": watch, "address_assigned": 2}),
+            waiter=Waiter(journal, {"stays_pending": watch, "stays_assigned": 0.02, "address_assigned": 2}),
             programs={},
             claimed=claimed,
         )
@@ -237,3 +243,39 @@ def test_without_a_pool_apart_the_watch_ends_after_something_newer_too(
     cluster = cast("SlowController", check.cluster)
     with pytest.raises(Violation, match="is all that is given"):
         run_check(file, name, check, case)
+
+
+ELECTION = 0.6
+"""Seconds that a controller takes to become the leader after its start."""
+
+
+@pytest.mark.parametrize("check", ["test_five_restarts_with_a_full_pool_move_nothing", "test_a_restart_moves_nothing"])
+def test_a_restarted_controller_is_waited_for_until_it_acts(on: Callable[..., CheckContext], check: str) -> None:
+    """It elects a leader first; then it takes the addresses of holders away, or does not."""
+    file = "upgr/test_a_controller_restart_moves_nothing.py"
+
+    def judged(*, wrong: bool) -> None:
+        acts: list[float] = []
+        """When the controller that was started last acts, for each start."""
+
+        def gives(name: str) -> bool:
+            is_held = name.startswith(("web", "b-web"))
+            return not name.startswith(("asker", "waits")) and not (wrong and is_held and acted())
+
+        def acted() -> bool:
+            return bool(acts) and time.monotonic() >= acts[-1]
+
+        made = on(gives)
+        cluster = cast("SlowController", made.cluster)
+
+        def restart(_role: object) -> None:
+            cluster.busy_until = time.monotonic() + ELECTION
+            acts.append(cluster.busy_until)
+
+        made.run.workloads = cast("Any", SimpleNamespace(restart=restart))
+        run_check(file, check, made)
+        assert acted()
+
+    judged(wrong=False)
+    with pytest.raises(Violation, match=r"changed though nobody asked|keeps its address"):
+        judged(wrong=True)
