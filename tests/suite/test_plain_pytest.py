@@ -46,10 +46,13 @@ INI = "[pytest]\naddopts = --import-mode=importlib\n"
 def plain(run: Callable[..., Run], tmp_path: Path) -> Callable[..., Run]:
     """Run pytest itself on the checks, in a folder where it may keep its cache."""
 
-    def go(*words: str, source: str = MIXED, addopts: str = "") -> Run:
+    def go(*words: str, source: str = MIXED, addopts: str = "", plugins: str = "") -> Run:
         own = ["-c", "checks/pytest.ini", "-p", "fake_pytest", f"--lb-results={tmp_path / 'runs'}", "checks"]
         command = [sys.executable, "-m", "pytest", *own, *words]
-        return run(source, command=command, cwd=tmp_path, ini=INI, env={"PYTEST_ADDOPTS": addopts} if addopts else {})
+        env = {"PYTEST_ADDOPTS": addopts, "PYTEST_PLUGINS": plugins}
+        return run(
+            source, command=command, cwd=tmp_path, ini=INI, env={name: text for name, text in env.items() if text}
+        )
 
     return go
 
@@ -172,6 +175,17 @@ def test_options_of_the_environment_are_pytest_s_own(
     done = plain(addopts=addopts)
 
     assert reached(done) == {case: ALL[case] for case in judged}, done.screen
+
+
+def test_plugins_of_the_environment_are_loaded(plain: Callable[..., Run], tmp_path: Path) -> None:
+    """`PYTEST_PLUGINS` is for plain pytest what it is elsewhere; `lbproof run` forgets it."""
+    (tmp_path / "own_plugin.py").write_text(
+        "from pathlib import Path\ndef pytest_sessionstart(): Path(__file__).with_name('loaded').touch()\n"
+    )
+    done = plain("-k", "POOL-02a", plugins="own_plugin")
+
+    assert reached(done) == {"POOL-02a": "passed"}, done.screen
+    assert (tmp_path / "loaded").exists()
 
 
 def test_workers_of_xdist_from_the_environment_are_refused(plain: Callable[..., Run]) -> None:
