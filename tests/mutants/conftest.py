@@ -20,11 +20,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out the mutants whose cases catch another one."""
+    """Leave out the mutants whose cases catch another one, and whole runs of mutants."""
     if not config.getoption("--one-a-case", default=False):  # unknown where pytest was not given this folder
         return
     needed = covering()
-    left = [item for item in items if (name := _mutant(item)) and name not in needed]
+    left = [
+        item
+        for item in items
+        if item.path.stem == "test_whole_runs" or ((name := _mutant(item)) and name not in needed)
+    ]
     config.hook.pytest_deselected(items=left)
     items[:] = [item for item in items if item not in left]
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.report import contrast
 
-from lbproof.report import html, model, replay
+from lbproof.report import html, model, replay, terminal
 from lbproof.spec import REQUIREMENTS, Conclusion
 
 if TYPE_CHECKING:
@@ -117,3 +117,37 @@ def test_the_colours_of_a_timeline_are_named(sample: Callable[[str], Sample], pa
 
     for words in ("answered", "not answered", "outage", "fault"):
         assert words in told.text.partition("Failures and errors")[2]
+
+
+def _seen_often(begin: Callable[..., Story]) -> Story:
+    """A run in which a standing witness saw two answerers while each of forty cases ran, and once another thing."""
+    cases = ["L2-01", "L2-02", "L2-03", "L2-06"]
+    story = begin(*cases)
+    for n in range(40):
+        case = cases[n % 4]
+        seen: dict[str, Any] = {"begin": float(n), "end": n + 0.5, "observed": []}
+        what = f"{n}.0.2.1 is claimed by w01 and by w02 at a time, though no check moved it"
+        story.add("standing", promise="one-answerer", requirement="L2-01", during=case, what=what, **seen)
+    story.add("standing", promise="own-mac", requirement="L2-02", during="L2-02", what="a strange MAC", **seen)
+    for case in cases:
+        story.judged(case)
+    return story.ended(Conclusion.NOT_CONFORMANT)
+
+
+def test_what_a_witness_sees_again_and_again_is_told_once(
+    begin: Callable[..., Story], page: Callable[[str], Page]
+) -> None:
+    """Forty violations of one promise: the first, how many more, and the cases meanwhile; another promise beside."""
+    run = model.of_events(_seen_often(begin).rows)
+    lines = terminal.summary(run)
+    told = " ".join(" ".join(lines[lines.index("  at any time:") :]).split())
+
+    assert told.count("is claimed by w01") == 1
+    assert "0.0.2.1 is claimed" in told
+    assert "… and 39 more like this, while these ran: L2-02, L2-03, L2-06, L2-01" in told
+    assert "a strange MAC" in told
+    source = html.of(run)
+    shown = page(source)
+    assert "39 more" in shown.text
+    block = source[source.index('id="r-at-any-time"') :]
+    assert block.count('<details class="fold"><summary>39 more</summary>') == 1

@@ -148,7 +148,8 @@ def _requirement(row: jsonreport.Requirement, told: jsonreport.Report) -> Iterat
         yield f"{row.id}: has no case"
     twice = Counter(case.id for case in row.cases)
     yield from (f"{name}: is duplicated" for name, count in twice.items() if count > 1)
-    yield from (f"{case}: not a case of {row.id}" for case in sorted(twice.keys() - set(wanted.case_ids)))
+    cases = wanted.cases_in(told.spec) or wanted.case_ids
+    yield from (f"{case}: not a case of {row.id}" for case in sorted(twice.keys() - set(cases)))
     found = worst(jsonreport.verdicts(row))
     if found is not row.verdict:
         of = "its cases and of what witnesses saw" if row.standing else "its cases"

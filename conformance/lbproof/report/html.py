@@ -76,6 +76,7 @@ def of(run: Run) -> str:
         promises=PROMISES,
         observation=_observation,
         unwatched=standing.not_watched(run.witnesses),
+        by_promise=standing.by_promise,
         Verdict=Verdict,
     )
 

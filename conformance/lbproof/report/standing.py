@@ -30,6 +30,14 @@ def by_requirement(events: Iterable[Event]) -> dict[str, list[Event]]:
     return found
 
 
+def by_promise(events: Iterable[Event]) -> list[list[Event]]:
+    """Return violations that read alike together: those of one promise and requirement, in the order of the first."""
+    found: dict[tuple[str, str], list[Event]] = {}
+    for event in events:
+        found.setdefault((event["promise"], event["requirement"]), []).append(event)
+    return list(found.values())
+
+
 def witnesses(events: Iterable[Event]) -> dict[str, Event]:
     """Return the worst event on the state of each standing witness in any lab."""
     found: dict[str, Event] = {}

@@ -197,9 +197,12 @@ def _not_passed(run: Run, width: int) -> list[str]:
 def _at_any_time(run: Run, width: int) -> list[str]:
     """Return the lines on what standing witnesses saw, and on those that did not watch."""
     lines = []
-    for event in run.standing:
-        head = f"    {GLYPHS[Verdict.FAILED]} {event['requirement']:11} "
-        told = textwrap.wrap(plain(standing.reason(event)), max(30, width - len(head)), max_lines=3, placeholder=" …")
+    for first, *more in standing.by_promise(run.standing):
+        head = f"    {GLYPHS[Verdict.FAILED]} {first['requirement']:11} "
+        told = textwrap.wrap(plain(standing.reason(first)), max(30, width - len(head)), max_lines=3, placeholder=" …")
+        cases = ", ".join(dict.fromkeys(event["during"] for event in more if event["during"]))
+        text = f"… and {len(more)} more like this{f', while these ran: {cases}' if cases else ''}"
+        told += textwrap.wrap(text, max(30, width - len(head))) if more else []
         lines += [(head if number == 0 else f"{'':{len(head)}}") + line for number, line in enumerate(told)]
     for name, why in standing.not_watched(run.witnesses):
         lines.append("    " + _short(f"{name}: {why}", width - 4))

@@ -1,0 +1,32 @@
+"""An implementation that is wrong in one way fails what it breaks, and is blamed for nothing else."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.mutants.test_mutants import judged
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+EVERY_NODE_ANSWERS = {
+    "L2-01": "exactly one node answers",
+    "TIER-06d": "packets to an unused port do not loop: nodes that answer pass them on to each other",
+    "FAIL-02": "when an announcer is killed, the old node answers nothing more",
+    "FAIL-04": "after a move and a return exactly one node answers",
+    "FAIL-05": "when the cable is back exactly one node answers",
+    "ARTICLE-16": "the address lives on one node",
+    "ARTICLE-20": "exactly one node owns the address",
+}
+"""Case that an implementation breaks by answering on every node → what is broken of its sentence."""
+
+
+@pytest.mark.timeout(900)
+def test_an_implementation_where_every_node_answers_fails_what_it_breaks(tmp_path: Path) -> None:
+    """All other cases pass, or are untestable because they need one announcer."""
+    code, verdicts = judged("tests.mutants.adapter:two_announcers", [], tmp_path, limit=880)
+
+    assert {case for case, verdict in verdicts.items() if verdict == "failed"} == EVERY_NODE_ANSWERS.keys()
+    assert {case for case, verdict in verdicts.items() if verdict == "error"} == set()
+    assert code == 1
