@@ -67,6 +67,16 @@ def test_a_new_version_of_the_specification_changes_no_older_requirement() -> No
     assert max(_version(r.since) for r in REQUIREMENTS.values()) <= _version(SPEC_VERSION)
 
 
+def test_a_case_that_came_later_is_not_of_an_earlier_specification() -> None:
+    """A report of that time is whole without it; a requirement that came later has no case then."""
+    assert REQUIREMENTS["RECL-02"].cases_in("1.0") == ("RECL-02a", "RECL-02b")
+    assert REQUIREMENTS["RECL-02"].cases_in("1.1") == ("RECL-02a", "RECL-02b", "RECL-02c")
+    assert REQUIREMENTS["POOL-07"].cases_in("1.0") == ()
+    for one in REQUIREMENTS.values():
+        assert one.cases_in(SPEC_VERSION) == one.case_ids
+        assert set(one.case_since) <= set(one.cases)
+
+
 def _version(text: str) -> tuple[int, ...]:
     return tuple(map(int, text.split(".")))
 

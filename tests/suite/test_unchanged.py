@@ -85,6 +85,13 @@ def with_label(made: Object) -> Object:
     return changed
 
 
+def by_proxy(made: Object) -> Object:
+    """It, with an address that is said to be a proxy's."""
+    changed = copy.deepcopy(made)
+    changed["status"]["loadBalancer"]["ingress"][0]["ipMode"] = "Proxy"
+    return changed
+
+
 HELD, EMPTY = service("web", "192.0.2.1"), service()
 
 
@@ -94,11 +101,12 @@ HELD, EMPTY = service("web", "192.0.2.1"), service()
         (HELD, [EMPTY, HELD], addresses_of, "addresses 192.0.2.1 → nothing"),
         (HELD, [service("web", "192.0.2.1", "192.0.2.2")], addresses_of, "→ 192.0.2.1, 192.0.2.2"),
         (EMPTY, [with_host_name(EMPTY), EMPTY], addresses_of, "nothing → soon.example"),
+        (HELD, [by_proxy(HELD)], addresses_of, "192.0.2.1 → 192.0.2.1 (ipMode Proxy)"),
         (EMPTY, [with_spec(EMPTY)], intact, "loadBalancerIP: 192.0.2.9"),
         (EMPTY, [service(deletionTimestamp="2026")], intact, "being deleted no → yes"),
         (EMPTY, [with_label(EMPTY), EMPTY], untouched, "labels nothing → seen: yes"),
     ],
-    ids=["blink", "second-address", "host-name", "spec", "deletion", "label"],
+    ids=["blink", "second-address", "host-name", "proxy", "spec", "deletion", "label"],
 )
 def test_a_change_is_seen_however_short(
     before: Object, versions: list[Object], part: Callable[[Object], Object], says: str

@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import random
 import secrets
+from contextlib import contextmanager
 from dataclasses import replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -31,12 +32,13 @@ from lbproof.witnesses.stream import ProbeError
 from lbproof.witnesses.wait import EventuallyFailed, Violation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from lbproof.adapters.base import Ask, Block, Object
     from lbproof.spec.families import IPAddress
 
+_FINALIZER = "lbproof.dev/held-back"
 AT_REST = 6
 """Number of addresses used to verify that all announcers see each other again."""
 
@@ -203,7 +205,11 @@ class CheckContext(Faults):
     def retype(self, service: Service, kind: str) -> None:
         """Change the type of a Service; its class goes with the type LoadBalancer (API field `loadBalancerClass`)."""
         own = self.run.adapter.service_opt_in.get("spec", {}).get("loadBalancerClass")
-        service.patch(spec={"type": kind, "loadBalancerClass": own if kind == "LoadBalancer" else None})
+        fields = {
+            "loadBalancerClass": own if kind == "LoadBalancer" else None,
+            "externalName": "lbproof.invalid" if kind == "ExternalName" else None,
+        }
+        service.patch(spec={"type": kind, **fields})
 
     def waits(self, *services: Service) -> None:
         """Wait until the implementation has acted on something newer than some Services that it cannot serve.
@@ -307,6 +313,18 @@ class CheckContext(Faults):
             self.gone(service.path)
             service.gone = True
 
+    @contextmanager
+    def deletion_held_back(self, service: Service) -> Iterator[None]:
+        """Begin to delete a Service, which a finalizer of the suite keeps until the end of the block."""
+        service.patch(metadata={"finalizers": [*service.read()["metadata"].get("finalizers", []), _FINALIZER]})
+        try:
+            self.cluster.delete(service.path)
+            yield
+        finally:
+            own = [name for name in service.read()["metadata"].get("finalizers", []) if name != _FINALIZER]
+            service.patch(metadata={"finalizers": own})
+            self.delete(service)
+
     def web(self, name: str, *, replicas: int = 1, nodes: Sequence[str] = ()) -> str:
         """Create a workload for this check beside the shared one; return its `app` label."""
         _ = self.run.web  # creates the namespace and verifies the path
@@ -326,16 +344,17 @@ class CheckContext(Faults):
             if pod["status"].get("phase") == "Running" and "deletionTimestamp" not in pod["metadata"]
         ]
 
-    def serve_from(self, *services: Service, nodes: Sequence[str]) -> list[str]:
+    def serve_from(self, *services: Service, nodes: Sequence[str], named: bool = True) -> list[str]:
         """Have Services without a selector served by the shared workload's pods on some nodes alone.
 
-        Return the names of those pods. Raises `CannotShow` when none runs there.
+        Return the names of those pods. `named`: whether the endpoints say on which node they are. Raises `CannotShow`
+        when none runs there.
         """
         _ = self.run.web  # verifies the path
         there = [pod for pod in self.run.pods_of_web() if pod[2] in nodes]
         if not there:
             raise CannotShow(Untestable.TOO_FEW_NODES, f"no pod of {self.run.web} runs on {words(list(nodes))}")
-        ends = [(address, node) for _, address, node in there]
+        ends = [(address, node if named else "") for _, address, node in there]
         for service in services:
             made = manifests.endpoints(service.namespace, service.name, ends)
             slices = f"/apis/discovery.k8s.io/v1/namespaces/{service.namespace}/endpointslices/{service.name}"

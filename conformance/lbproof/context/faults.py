@@ -52,13 +52,21 @@ class Faults(Observations):
 
     def exclude(self, node: str) -> None:
         """Exclude a node from announcing, by Kubernetes' well-known label, until the check ends."""
+        self.undo.enter(f"label of {node}", self.excluded(node))
+
+    @contextmanager
+    def excluded(self, node: str) -> Iterator[None]:
+        """Exclude a node from announcing, by Kubernetes' well-known label, unless it has that label."""
         path, label = f"/api/v1/nodes/{node}", "node.kubernetes.io/exclude-from-external-load-balancers"
         if label in self.cluster.get(path)["metadata"].get("labels", {}):
+            yield
             return
-        act = self.run.acts.begin(ActKind.EXCLUDE, node)
-        self.undo.later(f"label of {node}", lambda: self.run.acts.end(act))
-        self.undo.later(f"label of {node}", lambda: self.cluster.patch(path, {"metadata": {"labels": {label: None}}}))
-        self.cluster.patch(path, {"metadata": {"labels": {label: ""}}})
+        with self.run.acts.during(ActKind.EXCLUDE, node):
+            try:
+                self.cluster.patch(path, {"metadata": {"labels": {label: ""}}})
+                yield
+            finally:
+                self.cluster.patch(path, {"metadata": {"labels": {label: None}}})
 
     def an_announcer(self, address: IPAddress) -> Node:
         """Wait until somebody answers for an address; return a node that does, any one: L2-01 judges how many do."""

@@ -91,7 +91,10 @@ def service(
 
 
 def endpoints(namespace: str, name: str, pods: Sequence[tuple[IPAddress, str]]) -> Object:
-    """Build the EndpointSlice of a Service without a selector, from address and node of pods of one family."""
+    """Build the EndpointSlice of a Service without a selector, from address and node of pods of one family.
+
+    The node may be empty: `nodeName` is optional (discovery.k8s.io/v1).
+    """
     labels = {"kubernetes.io/service-name": name, "endpointslice.kubernetes.io/managed-by": "lbproof"}
     return {
         "apiVersion": "discovery.k8s.io/v1",
@@ -100,7 +103,8 @@ def endpoints(namespace: str, name: str, pods: Sequence[tuple[IPAddress, str]]) 
         "addressType": family_of(pods[0][0]).label,
         "ports": [{"name": "http", "port": TARGET_PORT, "protocol": "TCP"}],
         "endpoints": [
-            {"addresses": [str(address)], "nodeName": node, "conditions": {"ready": True}} for address, node in pods
+            {"addresses": [str(address)], "conditions": {"ready": True}} | ({"nodeName": node} if node else {})
+            for address, node in pods
         ],
     }
 

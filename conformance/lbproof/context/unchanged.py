@@ -9,7 +9,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from lbproof.context.objects import points_of
+from lbproof.context.objects import points_of, rows_of
 from lbproof.context.precedence import judging
 from lbproof.context.service_watch import ServiceWatch
 from lbproof.text import words
@@ -29,8 +29,10 @@ _SHOWN = 8
 
 
 def addresses_of(service: Object) -> Object:
-    """Return the addresses and host names in the status: what an assigned Service keeps."""
-    return {"addresses": points_of(service)}
+    """Return the addresses and host names in the status: what an assigned Service keeps, as it is meant (KEP-1860)."""
+    modes = [row.get("ipMode", "VIP") for row in rows_of(service)]
+    told = ["" if mode == "VIP" else f" (ipMode {mode})" for mode in modes]
+    return {"addresses": [f"{point}{mode}" for point, mode in zip(points_of(service), told, strict=True)]}
 
 
 def intact(service: Object) -> Object:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
 
 class Undo:
@@ -26,6 +27,11 @@ class Undo:
             self.pending.remove(what)
 
         self._stack.callback(undo)
+
+    def enter(self, what: str, block: AbstractContextManager[object]) -> None:
+        """Enter a block that is left on `close`."""
+        block.__enter__()
+        self.later(what, lambda: block.__exit__(None, None, None))
 
     def close(self) -> None:
         """Run all actions, then raise the last failure, if any."""

@@ -45,6 +45,8 @@ class Requirement:
     """Letter → statement of the case; empty for a requirement with a single verdict."""
     case_needs: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """Letter → additional features that this case needs."""
+    case_since: Mapping[str, str] = field(default_factory=dict)
+    """Letter → version of the specification that has this case for the first time, if not that of the requirement."""
     earlier: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """Earlier version of the specification → its wording where it was another: `text`, or a letter."""
 
@@ -55,7 +57,14 @@ class Requirement:
 
     def is_in(self, spec: str) -> bool:
         """Return whether a version of the specification has the requirement; an unknown version has every one."""
-        return spec not in VERSIONS or VERSIONS.index(self.since) <= VERSIONS.index(spec)
+        return _is_in(self.since, spec)
+
+    def cases_in(self, spec: str) -> tuple[str, ...]:
+        """Return the IDs with a verdict each in a version of the specification; none before the requirement's own."""
+        if not self.is_in(spec):
+            return ()
+        first = {f"{self.id}{letter}": version for letter, version in self.case_since.items()}
+        return tuple(case for case in self.case_ids if _is_in(first.get(case, self.since), spec))
 
     def worded(self, spec: str) -> Requirement:
         """Return the requirement in the wording of a version of the specification."""
@@ -65,6 +74,10 @@ class Requirement:
             text=was.get("text", self.text),
             cases={letter: was.get(letter, text) for letter, text in self.cases.items()},
         )
+
+
+def _is_in(since: str, spec: str) -> bool:
+    return spec not in VERSIONS or VERSIONS.index(since) <= VERSIONS.index(spec)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +113,7 @@ def _read() -> tuple[dict[str, Area], dict[str, Requirement]]:
                     letter: _known_features(needs, f"{key}{letter}")
                     for letter, needs in row.get("case_needs", {}).items()
                 },
+                case_since=row.get("case_since", {}),
                 earlier=row.get("in", {}),
             )
     ordered = {area.name: area for _, area in sorted(areas, key=lambda pair: pair[0])}

@@ -64,8 +64,8 @@ def scope_of(profile: str, claimed: Collection[str], reached: Mapping[str, Verdi
     judged = in_part = unsupported = musts = unsupported_musts = of = 0
     whole = True
     for requirement in REQUIREMENTS.values():
-        cases = [case for case in requirement.case_ids if not lacking(needs_of(case), wanted.features)]
-        if not cases or not requirement.is_in(spec):
+        cases = [case for case in requirement.cases_in(spec) if not lacking(needs_of(case), wanted.features)]
+        if not cases:
             continue
         of += 1
         must = requirement.level is Level.MUST

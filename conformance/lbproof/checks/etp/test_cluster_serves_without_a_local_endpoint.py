@@ -14,14 +14,15 @@ if TYPE_CHECKING:
     from lbproof.context import CheckContext, Service
     from lbproof.spec.families import IPAddress
 
-SERVICES = 3
+SERVICES = 4
 
 
 @proves("ETP-02")
 def test_cluster_serves_without_a_local_endpoint(check: CheckContext) -> None:
     """Services whose only pods are on one worker that does not announce them are served, wherever that worker is.
 
-    Also a Service that had the policy Local before, and beside one of the same pool that has it.
+    Also a Service that had the policy Local before, one whose traffic from inside the cluster stays on a node, and one
+    whose endpoints name no node; beside one of the same pool that has the policy Local.
     """
     workers = [node.name for node in check.lab.nodes if node.role is Role.WORKER]
     if len(workers) < 2:  # noqa: PLR2004 - one announces, another hosts
@@ -30,10 +31,13 @@ def test_cluster_serves_without_a_local_endpoint(check: CheckContext) -> None:
     beside = check.service("beside", externalTrafficPolicy="Local")
     _, _, host = check.random.choice(check.run.pods_of_web())
     check.serve_from(beside, nodes=[host])
-    services = [check.service(f"web-{n}", externalTrafficPolicy="Cluster") for n in range(SERVICES - 1)]
-    services.append(check.service("local", externalTrafficPolicy="Local"))
+    plain = check.service("web", externalTrafficPolicy="Cluster")
+    inside = check.service("inside", externalTrafficPolicy="Cluster", internalTrafficPolicy="Local")
+    unnamed = check.service("unnamed", externalTrafficPolicy="Cluster")
+    changed = check.service("local", externalTrafficPolicy="Local")
+    services = [plain, inside, unnamed, changed]
     check.all_assigned(*services)
-    services[-1].patch(spec={"externalTrafficPolicy": "Cluster"})
+    changed.patch(spec={"externalTrafficPolicy": "Cluster"})
     moved: list[str] = []
     for service, address in check.all_assigned(*services).items():
         via = check.an_announcer(address)
@@ -43,16 +47,16 @@ def test_cluster_serves_without_a_local_endpoint(check: CheckContext) -> None:
         elsewhere = [name for name in workers if name != via.name]
         check.random.shuffle(elsewhere)
         for name in elsewhere[:2]:
-            _served_from(check, service, address, name)
+            _served_from(check, service, address, name, named=service is not unnamed)
         if via.name not in (now := check.holders(address)[address]):
             moved.append(f"{address} of {service} went from {via.name} to {', '.join(now)}")
     if moved:  # nobody is forbidden to announce where endpoints are, which shows nothing of a node without any
         raise CannotShow(Untestable.NOT_PROVOKED, f"addresses went with their endpoints: {'; '.join(moved)}")
 
 
-def _served_from(check: CheckContext, service: Service, address: IPAddress, node: str) -> None:
+def _served_from(check: CheckContext, service: Service, address: IPAddress, node: str, *, named: bool) -> None:
     """Wait until a Service whose only endpoints are on one node is served by them."""
-    pods = check.serve_from(service, nodes=[node])
+    pods = check.serve_from(service, nodes=[node], named=named)
     check.wait.eventually(
         lambda: check.ask_pod_or_why(check.client, address),
         lambda pod: pod in pods,

@@ -35,12 +35,15 @@ def has(check: CheckContext, service: Service, address: IPAddress, *, budget: st
 def test_the_annotation_names_the_pool(check: CheckContext, case: str) -> None:
     """The mark names the pool of each Service, follows a change of pool, and is removed with the type LoadBalancer.
 
-    A change of pool is also when another one with the same addresses takes the place of the first.
+    The addresses of one pool lie between those of the other. A change of pool is also when another one with the same
+    addresses takes the place of the first.
     """
-    pool = check.pool(3)
+    apart = check.run.addresses(5)
+    pool = check.pool(apart[::2], addresses=apart[::2])
     services = [check.service("web", namespace=place) for place in (check.namespace, check.second_namespace)]
     where = dict.fromkeys(services, pool)
-    kept = check.pool(2, auto_assign=False) if check.run.claims("auto-assign") else None
+    between = apart[1::2]
+    kept = check.pool(between, addresses=between, auto_assign=False) if check.run.claims("auto-assign") else None
     if kept and check.run.ways:
         where[check.service("asks", ask=kept.addresses[0])] = kept
     check.all_assigned(*where)

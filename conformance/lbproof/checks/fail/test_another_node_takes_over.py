@@ -207,7 +207,8 @@ def test_a_killed_announcer_is_replaced(check: CheckContext) -> None:
 def test_one_node_answers_after_the_lost_one_is_back(check: CheckContext) -> None:
     """Exactly one node answers for each address while a node that announced some is lost, and when it is back.
 
-    Lost by its cable, and by a crash of a node that has taken over.
+    Lost by its cable, and by a crash of a node that has taken over. So it is when a node that announces is excluded for
+    a time by Kubernetes' label, whether or not that is honoured.
     """
     check.run.need(Capability.NODE_CRASH)
     check.run.need(Capability.LINK_DOWN)
@@ -222,6 +223,10 @@ def test_one_node_answers_after_the_lost_one_is_back(check: CheckContext) -> Non
             one_answers(check, held, but=old.name)
         check.settled_after_fault()
         one_answers(check, held)
+    old, _ = check.worker_that_announces(held)
+    with check.excluded(old.name):
+        one_answers(check, held)
+    one_answers(check, held)
 
 
 @proves("FAIL-05", disruptive=True)

@@ -20,9 +20,11 @@ MOST_HOLDERS = 5
 def test_services_that_cannot_be_served_stay_pending(check: CheckContext, case: str) -> None:
     """With a full pool or no pool, Services get no address and no change; other Services keep theirs at any time.
 
-    A second one that waits follows the first, in another namespace too, with other fields.
+    A second one that waits follows the first, in another namespace too, with other fields. One is older than those that
+    have addresses, and becomes a LoadBalancer when none is free.
     """
     places = (check.namespace, check.second_namespace)
+    oldest = check.service("oldest", type="ClusterIP")
     holders = []
     if case == "a":
         count = check.random.randint(2, MOST_HOLDERS)
@@ -35,7 +37,8 @@ def test_services_that_cannot_be_served_stay_pending(check: CheckContext, case: 
             fields: list[dict[str, Any]] = [{"externalTrafficPolicy": "Local"}, {"sessionAffinity": "ClientIP"}]
             check.random.shuffle(fields)
             late = [check.service("late", namespace=at, **extra) for at, extra in zip(places, fields, strict=True)]
-            late.append(check.service("later"))
+            late += [check.service("later"), oldest]
+            check.retype(oldest, "LoadBalancer")
             with check.unchanged(*late, part=intact):
                 if case == "b":
                     check.stays_pending(*late)

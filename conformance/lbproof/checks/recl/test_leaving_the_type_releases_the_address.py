@@ -14,11 +14,11 @@ SERVICES = 3
 
 @proves("RECL-02")
 def test_leaving_the_type_releases_the_address(check: CheckContext, case: str) -> None:
-    """After a change to ClusterIP or NodePort, the status is empty, and the address is silent and can be reused.
+    """After a change to another type, the status is empty, and the address is silent and can be reused.
 
     So it is for several Services at once, for those that asked for their address, and when one leaves a second time.
     """
-    kind = "ClusterIP" if case == "a" else "NodePort"
+    kind = {"a": "ClusterIP", "b": "NodePort", "c": "ExternalName"}[case]
     pool = check.pool(SERVICES)
     asked = check.random.sample(pool.addresses, len(check.run.ways))
     services = [

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from lbproof.context import proves
 from lbproof.lab.base import Capability, Role
+from lbproof.witnesses.wait import Violation
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -54,8 +56,18 @@ def test_pods_are_served(check: CheckContext, case: str) -> None:
 
 @proves("TIER-03")
 def test_nodes_are_served(check: CheckContext, case: str) -> None:
-    """Each node that announces an address is served at it, and each that does not."""
+    """Each node that announces an address is served at it, and each that does not.
+
+    So is one that announced it before, where the implementation moves addresses from a node that is excluded.
+    """
     check.run.need(Capability.NODE_VANTAGE)
-    for address in assigned(check):
+    addresses = assigned(check)
+    for address in addresses:
         nodes = [check.an_announcer(address)] if case == "a" else check.not_announcing(address)
         served(check, (check.lab.node(node.name) for node in nodes), [address])
+    if case == "b":
+        former = check.an_announcer(addresses[0])
+        check.exclude(former.name)
+        with suppress(Violation):
+            check.holders(addresses[0], but=former.name)
+        served(check, [check.lab.node(former.name)], addresses[:1])
