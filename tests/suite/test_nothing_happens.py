@@ -279,3 +279,34 @@ def test_a_restarted_controller_is_waited_for_until_it_acts(on: Callable[..., Ch
     judged(wrong=False)
     with pytest.raises(Violation, match=r"changed though nobody asked|keeps its address"):
         judged(wrong=True)
+
+
+@pytest.mark.parametrize(("count", "is_waited_for"), [(7, True), (4, False)])
+def test_the_next_check_waits_for_no_backlog_of_many_services(
+    on: Callable[..., CheckContext], monkeypatch: pytest.MonkeyPatch, *, count: int, is_waited_for: bool
+) -> None:
+    """A controller that takes its time may still be at the Services of a check that has ended."""
+    monkeypatch.setattr("lbproof.context.check.MANY", 5)
+    check = on(lambda _: True)
+    for n in range(count):
+        check.service(f"web-{n}")
+    behind = time.monotonic() + count * TURN / 2
+
+    check.close()
+
+    assert (time.monotonic() > behind) == is_waited_for
+    assert not [path for path in cast("SlowController", check.cluster).objects if "/services/" in path]
+
+
+def test_an_implementation_that_never_rests_is_no_error(on: Callable[..., CheckContext]) -> None:
+    """It is written down; what it did to the check was judged there."""
+    check = on(lambda name: name != "rest")
+    check.run.wait = Waiter(check.run.journal, {"at_rest": 0.1, "address_assigned": 2})
+    rows: list[dict[str, Any]] = []
+    check.run.journal.listeners.append(rows.append)
+    for n in range(20):
+        check.service(f"web-{n}")
+
+    check.close()
+
+    assert [row["what"] for row in rows if row["event"] == "saw"] == ["not at rest after 20 Services"]

@@ -61,7 +61,7 @@ _ALL = (
     Budget(name="one_answerer", text="after a fault or its repair → exactly one node answers", default=15, ceiling=120),
     Budget(
         name="at_rest",
-        text="after a check's faults → one node answers each; not judged",
+        text="after a check's faults or many Services → the implementation is at rest; not judged",
         default=120,
         ceiling=120,
         judges=False,
