@@ -41,12 +41,11 @@ if TYPE_CHECKING:
     from lbproof_reference.speaker.offers import Known
     from lbproof_reference.speaker.plan import Offer, Plan, SegmentView
 
-NOT_TRIED = "not yet tried"
 _ROUTE = struct.Struct("=IHHII8BIHH4s")
 """Netlink header, `struct rtmsg`, and one attribute of four bytes: rtnetlink(7)."""
 
 
-@fault(uncaught=NOT_TRIED, test="test_third_reader.py::test_a_narrowed_pool_takes_nothing_back")
+@fault("POOL-01")
 def a_narrowed_pool_takes_an_address_back() -> None:
     """A released address returns to the pool that gave it, though the pool became narrower (metallb/metallb#1929)."""
     before: dict[IP, str] = {}
@@ -68,7 +67,7 @@ def a_narrowed_pool_takes_an_address_back() -> None:
     patch(Allocator, "pool_holding", pool_that_gave)
 
 
-@fault(uncaught=NOT_TRIED, test="test_third_reader.py::test_a_service_that_is_being_deleted_has_its_address")
+@fault("POOL-02a")
 def frees_an_address_when_the_deletion_begins() -> None:
     """The address of a Service with a finalizer is given to another one while the former is still being deleted."""
     reconcile = Controller._reconcile
@@ -84,7 +83,10 @@ def frees_an_address_when_the_deletion_begins() -> None:
     patch(Controller, "_reconcile", reconcile_living)
 
 
-@fault(uncaught=NOT_TRIED, test="test_third_reader.py::test_age_gives_no_right_to_an_address")
+@fault(
+    uncaught="the witness of Services sees it; PEND-01a's oldest Service is seldom older by a second",
+    test="test_third_reader.py::test_age_gives_no_right_to_an_address",
+)
 def an_older_service_takes_the_address_of_the_youngest() -> None:
     """When no address is free, a Service that was created earlier takes the address of the youngest one."""
     mark_pending = Controller._mark_pending
@@ -103,7 +105,7 @@ def an_older_service_takes_the_address_of_the_youngest() -> None:
     patch(Controller, "_mark_pending", take)
 
 
-@fault(uncaught=NOT_TRIED, test="test_third_reader.py::test_a_wider_pool_serves_who_asked_for_an_address_of_it")
+@fault("PEND-04a")
 def never_retries_a_request_that_was_in_no_pool() -> None:
     """A request for an address in no pool is refused for good, also when a pool is widened to contain the address."""
     mark_pending = Controller._mark_pending
@@ -116,7 +118,7 @@ def never_retries_a_request_that_was_in_no_pool() -> None:
     patch(Controller, "_mark_pending", mark_once)
 
 
-@fault(uncaught=NOT_TRIED, test="test_third_reader.py::test_other_ports_are_no_request_to_share")
+@fault("REQ-03")
 def shares_a_requested_address_when_the_ports_differ() -> None:
     """A Service gets the address of another one that it asks for if they have no port in common (kube-vip#1006)."""
     ports: dict[str, set[Any]] = {}
@@ -158,7 +160,10 @@ def shares_a_requested_address_when_the_ports_differ() -> None:
     patch(Allocator, "release", release_shared)
 
 
-@fault(uncaught=NOT_TRIED, test="test_third_reader.py::test_a_number_with_leading_zeros_is_no_part_of_an_address")
+@fault(
+    uncaught="Kubernetes' own parser of addresses reads them so",
+    test="test_third_reader.py::test_a_number_with_leading_zeros_is_no_part_of_an_address",
+)
 def reads_leading_zeros_in_a_request_as_decimal() -> None:
     """A request for 10.0.0.011 is met with 10.0.0.11, as by Go's former parser (kubernetes/kubernetes#100895)."""
 
@@ -168,7 +173,7 @@ def reads_leading_zeros_in_a_request_as_decimal() -> None:
     patch(allocate, "parse_ip", parse)
 
 
-@fault(uncaught=NOT_TRIED, test="test_third_reader.py::test_an_address_is_given_back_each_time")
+@fault("RECL-01a", "RECL-01c")
 def an_address_is_given_back_only_once() -> None:
     """An address that was given, freed, given and freed again is not given a third time until its pool changes."""
     ever: WeakKeyDictionary[FreeList, set[int]] = WeakKeyDictionary()
@@ -182,7 +187,7 @@ def an_address_is_given_back_only_once() -> None:
     patch(FreeList, "put_back", put_back_once)
 
 
-@fault(uncaught=NOT_TRIED, test="test_third_reader.py::test_a_service_that_becomes_an_external_name_has_no_address")
+@fault("RECL-02c")
 def an_external_name_keeps_its_address() -> None:
     """A Service that becomes an ExternalName keeps its address reserved (kubernetes/kubernetes#78954)."""
     reconcile = Controller._reconcile
@@ -195,7 +200,7 @@ def an_external_name_keeps_its_address() -> None:
     patch(Controller, "_reconcile", reconcile_others)
 
 
-@fault(uncaught=NOT_TRIED, test="test_third_reader.py::test_a_class_that_begins_like_the_own_one_is_foreign")
+@fault("CLASS-02a")
 def serves_a_class_that_begins_with_its_own() -> None:
     """A Service is served if its class begins with the own class, such as `lbproof.dev/reference-2`."""
 
@@ -210,7 +215,7 @@ def serves_a_class_that_begins_with_its_own() -> None:
     patch(offers, "is_managed", is_ours)
 
 
-@fault(uncaught=NOT_TRIED, test="test_third_reader.py::test_a_cluster_ip_may_become_a_load_balancer")
+@fault("CLASS-01a")
 def a_service_is_judged_by_the_type_that_it_was_created_with() -> None:
     """A Service that was created with another type is not served when it becomes a LoadBalancer, until a restart."""
     ignored: set[str] = set()
@@ -226,7 +231,7 @@ def a_service_is_judged_by_the_type_that_it_was_created_with() -> None:
     patch(Controller, "_service_changed", changed_since_created)
 
 
-@fault(uncaught=NOT_TRIED, test="test_third_reader.py::test_each_address_of_a_service_is_told")
+@fault("EVT-01a")
 def tells_only_the_first_address_of_a_service() -> None:
     """A Service that gets another address has no Event that names it (similar: metallb/metallb#2310)."""
     told: set[str] = set()
@@ -242,7 +247,7 @@ def tells_only_the_first_address_of_a_service() -> None:
     patch(EventRecorder, "event", tell_first)
 
 
-@fault(uncaught=NOT_TRIED, test="test_third_reader.py::test_a_pool_between_the_blocks_of_another_is_named")
+@fault("EVT-03b")
 def names_the_pool_whose_blocks_enclose_the_address() -> None:
     """The annotation names the first pool whose lowest and highest address enclose that of the Service."""
     assign = Controller._assign
@@ -258,7 +263,7 @@ def names_the_pool_whose_blocks_enclose_the_address() -> None:
     patch(Controller, "_assign", assign_enclosed)
 
 
-@fault(uncaught=NOT_TRIED, test="test_third_reader.py::test_a_restart_leaves_the_mode_of_an_address")
+@fault("UPGR-01")
 def a_restart_turns_addresses_into_those_of_a_proxy() -> None:
     """A controller that starts writes the statuses of before again, with `ipMode: Proxy` (KEP-1860)."""
     restored: set[str] = set()
@@ -286,7 +291,7 @@ def a_restart_turns_addresses_into_those_of_a_proxy() -> None:
     patch(controller, "_status_patch", patch_as_proxy)
 
 
-@fault(uncaught=NOT_TRIED, test="test_third_reader.py::test_a_former_announcer_changes_no_route")
+@fault("TIER-03b")
 def a_former_announcer_has_a_blackhole_route() -> None:
     """A node whose address moved to another one drops its own connections to it (projectcalico/calico#9152)."""
     reconcile, set_desired = Segment.reconcile, Segment.set_desired
@@ -317,7 +322,10 @@ def a_former_announcer_has_a_blackhole_route() -> None:
     patch(Segment, "set_desired", forget)
 
 
-@fault(uncaught=NOT_TRIED, test="test_third_reader.py::test_a_node_answers_for_all_its_addresses")
+@fault(
+    uncaught="no case has more than twenty addresses on a node",
+    test="test_third_reader.py::test_a_node_answers_for_all_its_addresses",
+)
 def a_node_answers_for_twenty_addresses() -> None:
     """A node that announces more than twenty addresses, as many as keepalived advertises, answers for twenty."""
     answers = Segment.answers
@@ -328,7 +336,7 @@ def a_node_answers_for_twenty_addresses() -> None:
     patch(Segment, "answers", answers_first)
 
 
-@fault(uncaught=NOT_TRIED, test="test_third_reader.py::test_an_address_is_announced_each_time_it_is_acquired")
+@fault("L2-06")
 def announces_an_address_only_the_first_time() -> None:
     """A node that gets an address a second time sends no gratuitous ARP for it (similar: kube-vip#382)."""
     had: WeakKeyDictionary[Segment, set[bytes]] = WeakKeyDictionary()
@@ -348,7 +356,10 @@ def announces_an_address_only_the_first_time() -> None:
     patch(SegmentSpeaker, "_announce", announce_new)
 
 
-@fault(uncaught=NOT_TRIED, test="test_third_reader.py::test_a_death_while_the_api_server_is_away_moves_addresses")
+@fault(
+    uncaught="no case stops the API server",
+    test="test_third_reader.py::test_a_death_while_the_api_server_is_away_moves_addresses",
+)
 def takes_nothing_over_while_the_api_server_is_away() -> None:
     """A node dies while the API server cannot be reached: none takes over (cilium/cilium#40735, kube-vip#732)."""
 
@@ -359,7 +370,7 @@ def takes_nothing_over_while_the_api_server_is_away() -> None:
     patch(segment, "plan", plan_with_api)
 
 
-@fault(uncaught=NOT_TRIED, test="test_third_reader.py::test_a_node_that_was_excluded_takes_nothing_back")
+@fault("FAIL-04")
 def an_excluded_node_resumes_what_it_announced() -> None:
     """A node that was excluded and may announce again answers as before, beside the node that took over."""
     dormant: WeakKeyDictionary[Segment, set[bytes]] = WeakKeyDictionary()
@@ -385,7 +396,7 @@ def an_excluded_node_resumes_what_it_announced() -> None:
     patch(Wire, "accept_requests_for", accept_dormant)
 
 
-@fault(uncaught=NOT_TRIED, test="test_third_reader.py::test_a_requested_address_is_shown_throughout_a_restart")
+@fault("UPGR-01")
 def a_restart_empties_the_status_of_a_request_for_a_moment() -> None:
     """A controller that starts judges requests for an address anew: their status is empty until that is done."""
     anew: set[str] = set()
@@ -411,7 +422,7 @@ def a_restart_empties_the_status_of_a_request_for_a_moment() -> None:
     patch(Controller, "_assign", assign_anew)
 
 
-@fault(uncaught=NOT_TRIED, test="test_third_reader.py::test_a_restart_keeps_addresses_that_are_not_in_order_of_age")
+@fault("UPGR-02")
 def a_restart_gives_addresses_out_anew_by_age() -> None:
     """A controller that starts gives the oldest Service the lowest address, and so on (cilium/cilium#41147)."""
 
@@ -425,7 +436,7 @@ def a_restart_gives_addresses_out_anew_by_age() -> None:
     patch(Controller, "_restore", restore_by_age)
 
 
-@fault(uncaught=NOT_TRIED, test="test_third_reader.py::test_the_internal_policy_is_not_the_external_one")
+@fault("ETP-02")
 def takes_the_internal_traffic_policy_for_the_external_one() -> None:
     """A Service with `internalTrafficPolicy: Local` is not answered by an announcer that hosts no endpoint."""
     silent: set[bytes] = set()
@@ -448,7 +459,7 @@ def takes_the_internal_traffic_policy_for_the_external_one() -> None:
     patch(Segment, "answers", answers_local)
 
 
-@fault(uncaught=NOT_TRIED, test="test_third_reader.py::test_endpoints_need_not_name_their_node")
+@fault("ETP-02")
 def is_silent_when_endpoints_name_no_node() -> None:
     """A Service whose EndpointSlices somebody else writes, without `nodeName`, is not announced (metallb#1640)."""
     make_offers = AnnouncementPolicy.offers
@@ -465,7 +476,7 @@ def is_silent_when_endpoints_name_no_node() -> None:
     patch(AnnouncementPolicy, "offers", offer_known)
 
 
-@fault(uncaught=NOT_TRIED, test="test_third_reader.py::test_a_range_is_reversed_whatever_its_last_octets")
+@fault("CRD-01b")
 def compares_the_last_octets_of_a_range() -> None:
     """A range such as 10.0.1.1-10.0.0.9, whose last octets alone are in order, is taken for a valid one."""
 
@@ -483,7 +494,10 @@ def compares_the_last_octets_of_a_range() -> None:
     patch(pools, "parse_range", parse)
 
 
-@fault(uncaught=NOT_TRIED, test="test_third_reader.py::test_the_good_block_of_a_malformed_pool_is_free_for_others")
+@fault(
+    uncaught="who uses the good block of a flagged pool may refuse another pool of it",
+    test="test_third_reader.py::test_the_good_block_of_a_malformed_pool_is_free_for_others",
+)
 def a_malformed_pool_keeps_its_good_block_from_others() -> None:
     """A pool is refused if it overlaps a good block of an older pool that is malformed by another block."""
     parse_pools = pools.parse_pools
