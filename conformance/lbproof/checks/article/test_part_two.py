@@ -72,7 +72,8 @@ def test_the_address_moves_when_its_node_goes_down(check: CheckContext, scene: S
     """The address is announced by one node, and served from another when that node goes down."""
     scene.show("two")
     scene.assigned("nginxlb")
-    old = check.announcer(ADDRESS)
+    check.announcer(ADDRESS)
+    old, _ = check.worker_that_announces([ADDRESS])
 
     with check.fault(Capability.NODE_CRASH, functools.partial(check.lab.node_crash, old.name)):
         new = check.announcer(ADDRESS, but=old.name, budget="failover")
@@ -121,6 +122,7 @@ def test_one_owner_at_a_time_as_with_vrrp(check: CheckContext, scene: Scene) -> 
     """Exactly one node answers for the address, and after its failure exactly one other node."""
     scene.show("two")
     scene.assigned("nginxlb")
+    check.worker_that_announces([ADDRESS])
     master = check.announcer(ADDRESS)
     before = {answer.mac for answer in check.replies(ADDRESS, count=5)}
 

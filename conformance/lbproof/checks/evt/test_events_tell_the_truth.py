@@ -125,8 +125,8 @@ def test_the_announcer_is_named(check: CheckContext, case: str) -> None:
         named(check, again, node, before=before_that)
         return
 
-    first = announcers[services[0]]
-    moving = [service for service in services if announcers[service].name == first.name]
+    first, at_first = check.worker_that_announces(list(held.values()))
+    moving = [service for service in services if held[service] in at_first]
     before = {service: told(check, service) for service in moving}
     with check.fault(Capability.NODE_CRASH, functools.partial(check.lab.node_crash, first.name)):
         with check.precondition("FAIL-04"):
@@ -142,7 +142,7 @@ def test_the_announcer_is_named(check: CheckContext, case: str) -> None:
     for service in returned:
         named(check, service, first, before=before[service])
     if not returned:
-        move_back(check, services[0], held[services[0]], first, third[services[0]])
+        move_back(check, moving[0], held[moving[0]], first, third[moving[0]])
 
 
 def move_back(check: CheckContext, service: Service, address: IPAddress, first: Node, third: Node) -> None:
