@@ -323,8 +323,9 @@ class CheckContext(Faults):
             self.cluster.delete(service.path)
             yield
         finally:
-            own = [name for name in service.read()["metadata"].get("finalizers", []) if name != _FINALIZER]
-            service.patch(metadata={"finalizers": own})
+            if there := self.cluster.find(service.path):
+                own = [name for name in there["metadata"].get("finalizers", []) if name != _FINALIZER]
+                service.patch(metadata={"finalizers": own})
             self.delete(service)
 
     def web(self, name: str, *, replicas: int = 1, nodes: Sequence[str] = ()) -> str:

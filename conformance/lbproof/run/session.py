@@ -200,7 +200,8 @@ class Session:
     def _begin(self) -> None:
         with self._stage("boot"):
             facts = self.workers.boot() if self.workers else self.boot()
-        order = "random, drawn from the seed" if self.options.random_order else "longest first"
+        usual = "longest first" if self.labs > 1 else "that of the specification"
+        order = "random, drawn from the seed" if self.options.random_order else usual
         self.journal.write(
             "environment", facts=facts | {"labs": str(self.labs), "seed": str(self.seed), "order of cases": order}
         )

@@ -39,11 +39,13 @@ def test_the_annotation_names_the_pool(check: CheckContext, case: str) -> None:
     addresses takes the place of the first.
     """
     apart = check.run.addresses(5)
-    pool = check.pool(apart[::2], addresses=apart[::2])
+    between = apart[1::2]
+    with check.precondition("POOL-03"):
+        pool = check.pool(apart[::2], addresses=apart[::2])
+        auto = check.run.claims("auto-assign")
+        kept = check.pool(between, addresses=between, auto_assign=False) if auto else None
     services = [check.service("web", namespace=place) for place in (check.namespace, check.second_namespace)]
     where = dict.fromkeys(services, pool)
-    between = apart[1::2]
-    kept = check.pool(between, addresses=between, auto_assign=False) if check.run.claims("auto-assign") else None
     if kept and check.run.ways:
         where[check.service("asks", ask=kept.addresses[0])] = kept
     check.all_assigned(*where)
