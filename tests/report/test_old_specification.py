@@ -26,8 +26,7 @@ CLAIMED = ["core", "events", "explicit-ip", "pool", "pool-annotation"]
 def folder(begin: Callable[..., Story], tmp_path: Path) -> Path:
     """A run over the profile `core`, by an implementation that claimed nearly all that it judges."""
     profile, claimed = PROFILES["core"].features, claims(CLAIMED, "1.0")
-    old = [requirement for requirement in REQUIREMENTS.values() if requirement.is_in("1.0")]
-    cases = [case for r in old for case in r.case_ids if not lacking(needs_of(case), profile)]
+    cases = [case for r in REQUIREMENTS.values() for case in r.cases_in("1.0") if not lacking(needs_of(case), profile)]
     selected = [case for case in cases if not lacking(needs_of(case), claimed)]
     story = begin(*selected, spec="1.0", profile="core", claimed=CLAIMED)
     for case in cases:
