@@ -3,7 +3,8 @@
 Stations that hear each other are those joined by paths of links that carry both ways (`components`). What is judged,
 for each address, since the last fault (a replay, or a rotation of keys, is no excuse):
 
-- two: two stations of one component answer, for longer than `TWO`;
+- two: two stations of one component answer, for longer than `TWO`, and a dead interval more if no two of those that
+  answer hear each other but through others;
 - none: no station of a component answers, nor one that the component hears, though a station of it is able to: it is
   there, knows the address, may announce it, and has its subnet; for longer than `NONE`, and `PATIENCE` dead intervals
   more for each station that may be awaited in vain: one of the component hears it, it has the subnet and does not know
@@ -69,6 +70,11 @@ class Judge:
             found.append(frozenset(component))
         return found
 
+    def _are_linked(self, stations: frozenset[Station]) -> bool:
+        """Whether frames go both ways between two of these stations."""
+        pairs = itertools.combinations(stations, 2)
+        return any((one, other) not in self._cut and (other, one) not in self._cut for one, other in pairs)
+
     def _hears(self, component: frozenset[Station], others: list[Station]) -> bool:
         """Whether a station of the component hears one of the others, by any path."""
         reached, todo = set(others), list(others)
@@ -93,7 +99,8 @@ class Judge:
             blind = {station for station in self._lan.stations if not self._may_announce(station, address)}
             for component in self._components:
                 mine = component.intersection(answering)
-                self._judge("two", len(mine) > 1, address, component)
+                relayed = 0 if self._are_linked(mine) else DEAD_INTERVAL
+                self._judge("two", len(mine) > 1, address, component, more=relayed)
                 able = component & reaching - blind
                 is_silent = not mine and bool(able)
                 is_silent = is_silent and not self._hears(component, answering) and not self._yields(component)

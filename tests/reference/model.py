@@ -318,6 +318,15 @@ FAULTS = (
 )  # fmt: skip
 
 
+def run_seed(seed: int, model: Model | None = None) -> None:
+    """Inject two hundred faults that are drawn from a seed. Raises AssertionError when a bound is exceeded."""
+    model, choose = model or Model(seed), Random(seed)  # noqa: S311 - a test's choices
+    for _ in range(200):
+        model.run(choose.choice((0.01, 0.1, 0.3, 1, 3)))
+        model.inject(choose.choice(FAULTS))
+    model.run(3)
+
+
 def main() -> None:
     """Inject faults for some seconds of CPU time."""
     parser = argparse.ArgumentParser(prog="python -m tests.reference.model", description=__doc__)
@@ -327,12 +336,9 @@ def main() -> None:
     began, faults, simulated, worst = time.process_time(), Counter[str](), 0.0, dict.fromkeys(BOUNDS, 0.0)
     seed = options.seed
     while (used := time.process_time() - began) < options.seconds:
-        model, choose = Model(seed), Random(seed)  # noqa: S311 - a test's choices
+        model = Model(seed)
         try:
-            for _ in range(200):
-                model.run(choose.choice((0.01, 0.1, 0.3, 1, 3)))
-                model.inject(choose.choice(FAULTS))
-            model.run(3)
+            run_seed(seed, model)
         except AssertionError as error:
             print(f"seed {seed}: {error}")  # noqa: T201
         faults += model.faults

@@ -12,7 +12,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 from tests.reference.judge import ADDRESSES, BOUNDS
-from tests.reference.model import FAULTS, STATIONS, Model
+from tests.reference.model import FAULTS, STATIONS, Model, run_seed
 from tests.reference.simulated import DEAD_INTERVAL
 
 from lbproof_reference.speaker.elect import Station, score
@@ -100,3 +100,29 @@ def test_stations_that_yield_in_a_ring_answer_in_turns(model: Model) -> None:
     model.run(20)
 
     assert 0 < model.judge.worst["deaf"] <= BOUNDS["deaf"]
+
+
+@pytest.mark.parametrize("seed", range(0, 12, 3))
+def test_two_that_hear_each_other_through_a_third_alone_agree(seed: int) -> None:
+    """After everybody was alone for a second, two of three stations are joined by the third: one answers after 3 T."""
+    model = Model(seed)
+    one, middle, other = (Station(f"n{n}", "eth0") for n in (1, 2, 3))
+    for station in set(STATIONS) - {one, middle, other}:
+        model.inject("unplug", station)
+    model.run(1 + seed * DEAD_INTERVAL / 12)
+    for pair in itertools.permutations((one, middle, other), 2):
+        model.inject("cut_one_way", *pair)
+    model.run(1)
+    assert set(model.lan.answering(ADDRESS)) == {one, middle, other}
+    model.inject("heal")
+    model.inject("cut_one_way", one, other)
+    model.inject("cut_one_way", other, one)
+    model.run(2)
+
+    assert len(model.lan.answering(ADDRESS)) == 1
+    assert 0 < model.judge.worst["two"] <= BOUNDS["two"] + DEAD_INTERVAL
+
+
+def test_a_seed_that_once_broke_a_bound_breaks_none() -> None:
+    """After loss, two that hear each other through a third alone both answered for 305 ms, where 300 were allowed."""
+    run_seed(7400048)

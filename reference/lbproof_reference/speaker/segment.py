@@ -6,8 +6,8 @@ answering before sending, and receive before acquiring.
 What is guaranteed, with T the dead interval (three heartbeats by default) and counted from the last fault, replays and
 rotations of keys not being faults. Stations hear each other if they are joined by links that carry frames both ways.
 
-- At most one of the stations that hear each other answers for an address, after 2 T, however long they differ on who
-  may announce it.
+- At most one of the stations that hear each other answers for an address, after 2 T, or 3 T if they hear each other
+  through others alone, however long they differ on who may announce it.
 - At least one does, if one is able to (it is up, knows the address, may announce it and has its subnet), after 5 T, and
   2 T more for each live station that comes first and does not claim. After the death of a station alone: T and a
   heartbeat, if the next one is able.
