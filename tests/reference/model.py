@@ -318,9 +318,9 @@ FAULTS = (
 )  # fmt: skip
 
 
-def run_seed(seed: int, model: Model | None = None) -> None:
+def inject_drawn(model: Model, seed: int) -> None:
     """Inject two hundred faults that are drawn from a seed. Raises AssertionError when a bound is exceeded."""
-    model, choose = model or Model(seed), Random(seed)  # noqa: S311 - a test's choices
+    choose = Random(seed)  # noqa: S311 - a test's choices
     for _ in range(200):
         model.run(choose.choice((0.01, 0.1, 0.3, 1, 3)))
         model.inject(choose.choice(FAULTS))
@@ -338,7 +338,7 @@ def main() -> None:
     while (used := time.process_time() - began) < options.seconds:
         model = Model(seed)
         try:
-            run_seed(seed, model)
+            inject_drawn(model, seed)
         except AssertionError as error:
             print(f"seed {seed}: {error}")  # noqa: T201
         faults += model.faults

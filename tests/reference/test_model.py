@@ -12,7 +12,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 from tests.reference.judge import ADDRESSES, BOUNDS
-from tests.reference.model import FAULTS, STATIONS, Model, run_seed
+from tests.reference.model import FAULTS, STATIONS, Model, inject_drawn
 from tests.reference.simulated import DEAD_INTERVAL
 
 from lbproof_reference.speaker.elect import Station, score
@@ -125,4 +125,4 @@ def test_two_that_hear_each_other_through_a_third_alone_agree(seed: int) -> None
 
 def test_a_seed_that_once_broke_a_bound_breaks_none() -> None:
     """After loss, two that hear each other through a third alone both answered for 305 ms, where 300 were allowed."""
-    run_seed(7400048)
+    inject_drawn(Model(7400048), 7400048)

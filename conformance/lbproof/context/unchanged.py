@@ -29,7 +29,7 @@ _SHOWN = 8
 
 
 def addresses_of(service: Object) -> Object:
-    """Return the addresses and host names in the status: what an assigned Service keeps, as it is meant (KEP-1860)."""
+    """Return the addresses and host names in the status, each with its `ipMode` (KEP-1860) unless that is VIP."""
     modes = [row.get("ipMode", "VIP") for row in rows_of(service)]
     told = ["" if mode == "VIP" else f" (ipMode {mode})" for mode in modes]
     return {"addresses": [f"{point}{mode}" for point, mode in zip(points_of(service), told, strict=True)]}

@@ -118,8 +118,8 @@ _ALL = (
         follows=("address_assigned", "pool_applied", "reclaimed"),
     ),
     Budget(
-        name="stays_recreated",
-        text="how long at least a Service is watched whose name a deleted one had: for a late cleanup by name",
+        name="stays_after_recreation",
+        text="how long at least a Service is watched that was created again under the name of a deleted one",
         default=5,
         ceiling=60,
         follows=("address_assigned", "reclaimed"),

@@ -92,7 +92,7 @@ def test_services_of_the_same_names_get_addresses(check: CheckContext) -> None:
     leaving, staying = services[:1], services[1:]
     with check.unchanged(*staying):
         with check.unchanged(*leaving):
-            check.keep_assigned(*services, budget="stays_recreated")
+            check.keep_assigned(*services, budget="stays_after_recreation")
             check.control_apart()
         with check.precondition():
             check.control_in_turn((), leaving)
