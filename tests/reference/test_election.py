@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from contextlib import nullcontext
 from typing import Any
 
@@ -11,10 +12,8 @@ from hypothesis import strategies as st
 
 from lbproof_reference.speaker.elect import Claim, Station, elect
 from lbproof_reference.speaker.heartbeat import (
-    CLAIMS as CLAIMS_AT_MOST,
-)
-from lbproof_reference.speaker.heartbeat import (
     LISTED,
+    SUBNET_BYTES,
     Chunks,
     Echo,
     Heartbeat,
@@ -24,9 +23,9 @@ from lbproof_reference.speaker.heartbeat import (
     key_id,
     origin,
     relayed,
+    subnet_bytes,
 )
-from lbproof_reference.speaker.heartbeat import SUBNETS as SUBNETS_AT_MOST
-from lbproof_reference.speaker.plan import Allowed, Hearing, Offer, PeerView, SegmentView, Subnet, plan
+from lbproof_reference.speaker.plan import Allowed, Hearing, Offer, PeerView, SegmentView, Subnet, plan, reaches
 
 NODES = tuple(Station(node, "eth0") for node in ("n1", "n2", "n3", "n4"))
 ME, PEER = NODES[:2]
@@ -39,7 +38,11 @@ HELD = st.dictionaries(st.sampled_from(ADDRESSES), CLAIMS)
 WORLD = st.dictionaries(st.sampled_from(NODES), HELD, min_size=1)
 RELAYED = 12
 """Offset of the mark of a relayed copy."""
-PACKED = st.binary(min_size=4, max_size=4)
+PACKED = st.one_of([st.binary(min_size=size, max_size=size) for size in (4, 16)])
+NETWORKS = st.one_of(
+    st.builds(ipaddress.IPv4Network, st.tuples(st.integers(0, 2**32 - 1), st.integers(0, 32)), st.just(value=False)),
+    st.builds(ipaddress.IPv6Network, st.tuples(st.integers(0, 2**128 - 1), st.integers(0, 128)), st.just(value=False)),
+)
 HEARTBEATS = st.builds(
     Heartbeat,
     station=st.builds(Station, st.text(st.characters(codec="utf-8"), max_size=40), st.text("eth0", max_size=15)),
@@ -52,7 +55,9 @@ HEARTBEATS = st.builds(
         st.builds(Echo, st.integers(0, 2**31 - 1), st.booleans()),
         max_size=LISTED,
     ),
-    subnets=st.lists(st.tuples(PACKED, st.integers(0, 32)), max_size=SUBNETS_AT_MOST).map(tuple),
+    subnets=st.lists(NETWORKS, max_size=8).map(
+        lambda nets: tuple((net.network_address.packed, net.prefixlen) for net in sorted(nets, key=lambda n: n.version))
+    ),
     chunk=st.integers(0, 65535),
     claims=st.dictionaries(PACKED, CLAIMS, max_size=20),
     leaving=st.booleans(),
@@ -273,22 +278,56 @@ def test_no_changed_byte_is_believed(heartbeat: Heartbeat, place: int, change: i
 @given(st.binary(max_size=200))
 def test_noise_is_refused(data: bytes) -> None:
     """Random bytes are rejected with InvalidHeartbeatError, also behind the right magic and key ID."""
-    for noise in (data, b"LBP4" + key_id(KEY) + data):
+    for noise in (data, b"LBP5" + key_id(KEY) + data):
         with pytest.raises(InvalidHeartbeatError):
             decode(noise, [KEY])
 
 
-def test_the_longest_message_fits_a_frame() -> None:
-    """A full chunk with the longest names, 64 sessions, eight subnets and two keys is at most 1,280 bytes."""
+@pytest.mark.parametrize(("size", "most"), [(4, 36), (16, 16)])
+def test_the_longest_message_fits_a_frame(size: int, most: int) -> None:
+    """A full chunk with the longest names, 64 sessions, many subnets and two keys is at most 1,280 bytes."""
     station = Station("n" * 253, "i" * 15)
     many = Chunks()
     for number in range(1000):
-        many.put(number.to_bytes(4), Claim(standing=1, epoch=1))
+        many.put(number.to_bytes(size), Claim(standing=1, epoch=1))
+    subnets = ((bytes(4), 24),) * 3 + ((bytes(16), 64),) * 6
     heartbeat = Heartbeat(
         station=station, mac=bytes(6), session=1, sequence=1, dead_interval_ms=1,
         heard=dict.fromkeys(range(LISTED), Echo(sequence=1, direct=True)),
-        subnets=((bytes(4), 24),) * SUBNETS_AT_MOST, chunk=0, claims=many.pieces[0],
+        subnets=subnets, chunk=0, claims=many.pieces[0],
     )  # fmt: skip
 
-    assert len(heartbeat.claims) == CLAIMS_AT_MOST
+    assert sum(len(subnet_bytes(subnet)) for subnet in subnets) == SUBNET_BYTES
+    assert {len(piece) for piece in many.pieces[:-1]} == {most}
     assert 1230 < len(encode(heartbeat, [KEY, KEY + KEY])) <= 1280
+
+
+def test_a_released_claim_makes_room_for_another() -> None:
+    """A chunk takes claims of both families up to its size, and what was dropped leaves room for what comes."""
+    chunks = Chunks()
+    for number in range(36):
+        chunks.put(number.to_bytes(4), Claim(standing=1, epoch=1))
+
+    assert chunks.put(bytes(16), Claim(standing=1, epoch=1)) == 1
+    assert {chunks.drop(number.to_bytes(4)) for number in range(3)} == {0}
+    assert chunks.put(bytes(15) + b"\1", Claim(standing=1, epoch=1)) == 0
+    assert chunks.put(bytes(4), Claim(standing=1, epoch=1)) == 1
+
+
+@pytest.mark.parametrize(
+    ("subnet", "address", "inside"),
+    [
+        ("fd00:1::/64", "fd00:1::7", True),
+        ("fd00:1::/64", "fd00:1:0:1::7", False),
+        ("fd00:1::/60", "fd00:1:0:f::7", True),
+        ("::/0", "10.0.0.1", False),
+        ("10.0.0.0/24", "::a00:1", False),
+        ("0.0.0.0/0", "10.0.0.1", True),
+    ],
+)
+def test_a_subnet_reaches_addresses_of_its_family(subnet: str, address: str, inside: bool) -> None:
+    """A subnet reaches the addresses that it contains, and none of the other family."""
+    network = ipaddress.ip_network(subnet)
+    one = (network.network_address.packed, network.prefixlen)
+
+    assert reaches((one,), ipaddress.ip_address(address).packed) is inside

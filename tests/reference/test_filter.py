@@ -166,14 +166,14 @@ IDS = st.binary(min_size=4, max_size=4)
 @given(st.sets(IDS, max_size=4), IDS, IDS, st.binary(max_size=40))
 def test_heartbeats_of_our_keys_pass(keys: set[bytes], first: bytes, second: bytes, rest: bytes) -> None:
     """A heartbeat passes if one of its two key IDs is ours; interpreter and kernel agree."""
-    program = heartbeat_filter(b"LBP4", keys)
+    program = heartbeat_filter(b"LBP5", keys)
     head = bytes(12) + b"\x88\xb5"
     ids = [(one, other) for one in (first, *keys) for other in (second, *keys)]
-    frames = [head + b"LBP4" + one + other + rest for one, other in ids]
+    frames = [head + b"LBP5" + one + other + rest for one, other in ids]
     begin, end = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
     with begin, end:
         _attach(end, program)
-        for frame in [*frames, *(head + b"LBP3" + frame[18:] for frame in frames), head + b"LBP4", head + rest, head]:
+        for frame in [*frames, *(head + b"LBP4" + frame[18:] for frame in frames), head + b"LBP5", head + rest, head]:
             begin.send(frame)
         got = list(read_all(end))
 

@@ -16,7 +16,7 @@ import pytest
 
 from lbproof_reference.speaker import links
 from lbproof_reference.speaker.links import Link, links_of, watch_links
-from lbproof_reference.speaker.loop import offers_for_link
+from lbproof_reference.speaker.loop import _subnets, offers_for_link
 from lbproof_reference.speaker.main import links_lost
 from lbproof_reference.speaker.plan import Allowed, Offer
 
@@ -185,6 +185,16 @@ def test_a_links_own_address_is_not_announced_on_it() -> None:
     offer = Offer(service="ns/a", allowed=(Allowed(nodes=frozenset({"n1"})),))
 
     assert offers_for_link(link, [link], {own: offer, other: offer}) == {own: None, other: offer}
+
+
+def test_a_heartbeat_names_the_largest_subnets_first_those_of_ipv4() -> None:
+    """Subnets of both families are named, as many as fit, so that those of IPv6 push out none of IPv4."""
+    texts = [*(f"fd00:{number}::/64" for number in range(1, 11)), "fd00::/20", "10.1.0.0/24", "10.0.0.0/16"]
+    subnets = tuple(ipaddress.ip_network(text, strict=False) for text in texts)
+    link = Link(name="eth0", index=2, mac=bytes(6), subnets=subnets)
+    named = [f"{ipaddress.ip_address(network)}/{prefix}" for network, prefix in _subnets(link)]
+
+    assert named == ["10.0.0.0/16", "10.1.0.0/24", "fd00::/20", *(f"fd00:{number}::/64" for number in range(1, 7))]
 
 
 def test_a_watch_that_fails_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

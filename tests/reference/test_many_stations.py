@@ -71,7 +71,7 @@ def test_replayed_sessions_take_no_place_of_live_ones(seed: int) -> None:
 @pytest.fixture
 def chunked(monkeypatch: pytest.MonkeyPatch) -> SimulatedLan:
     """Return two nodes with about 40 chunks of one claim each."""
-    monkeypatch.setattr(heartbeat, "CLAIMS", 1)
+    monkeypatch.setattr(heartbeat, "CLAIM_BYTES", 10)
     lan = SimulatedLan(("n1", "n2"), dict.fromkeys((bytes([10, 0, 0, number]) for number in range(80)), OFFER))
     lan.advance(2)
     return lan

@@ -12,7 +12,8 @@ import hmac
 import struct
 from functools import lru_cache
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, NamedTuple
+from itertools import accumulate
+from typing import TYPE_CHECKING, NamedTuple
 
 from lbproof_reference.speaker.elect import Claim, Station
 
@@ -21,20 +22,22 @@ if TYPE_CHECKING:
 
     from lbproof_reference.speaker.plan import Subnet
 
-MAGIC = b"LBP4"
+MAGIC = b"LBP5"
 LISTED, STRANGERS = 64, 8
 """Sessions listed in a message, and those that are not proven among them."""
-SUBNETS = 8
-"""Subnets in a message: those of an interface beyond them are not used."""
-CLAIMS = 36
-"""Claims in a chunk, so that each message fits an Ethernet frame of 1,280 bytes (RFC 8200 section 5)."""
+SUBNET_BYTES = 66
+"""Size of the subnets in a message: those of an interface beyond it are not used."""
+CLAIM_BYTES = 360
+"""Size of a chunk of claims, so that each message fits an Ethernet frame of 1,280 bytes (RFC 8200 section 5)."""
 
 # magic, key IDs, relayed, bytes without tags, flags, session, sequence, dead interval ms, MAC, chunk, and the numbers
-# of sessions heard, subnets and claims
-_HEAD = struct.Struct("!4s4s4sBHBIIH6sHBBB")
+# of sessions heard, of subnets of IPv4 and of IPv6, and of claims of IPv4 and of IPv6
+_HEAD = struct.Struct("!4s4s4sBHBIIH6sHBBBBB")
 _MARK = 12
 _ORIGIN = struct.Struct("!16xII")  # session and sequence
-_HEARD, _SUBNET, _CLAIM = struct.Struct("!II"), struct.Struct("!4sB"), struct.Struct("!4sHI")
+_HEARD = struct.Struct("!II")
+_CLAIMS = {4: struct.Struct("!4sHI"), 16: struct.Struct("!16sHI")}
+"""Layout of a claim, by the size of its address (bytes)."""
 _DIRECT = 1 << 31  # in the sequence
 _TAG_BYTES = 16
 _LEAVING, _RECEIVES, _OUTDATED = 1, 2, 4
@@ -69,7 +72,7 @@ class Heartbeat(NamedTuple):
     """Subnets of the sender's interface."""
     chunk: int
     claims: Mapping[bytes, Claim]
-    """All claims in this chunk, by IPv4 address."""
+    """All claims in this chunk, by address."""
     leaving: bool = False
     receives: bool = False
     """Whether frames arrived after the last death of a peer."""
@@ -80,20 +83,24 @@ class Heartbeat(NamedTuple):
 
 
 class Chunks:
-    """Claims of a station in numbered chunks of at most `CLAIMS`; there is at least one, which may be empty."""
+    """Claims of a station in numbered chunks of at most `CLAIM_BYTES`; there is at least one, which may be empty."""
 
     def __init__(self) -> None:
         """Start without claims."""
         self.pieces: list[dict[bytes, Claim]] = [{}]
         self.number_of: dict[bytes, int] = {}
+        self._room = [CLAIM_BYTES]
 
     def put(self, address: bytes, claim: Claim) -> int:
         """Add or change a claim. Return the number of its chunk."""
         number = self.number_of.get(address)
         if number is None:
-            if all(len(piece) >= CLAIMS for piece in self.pieces):
+            size = _CLAIMS[len(address)].size
+            if all(room < size for room in self._room):
                 self.pieces.append({})
-            number = self.number_of[address] = next(n for n, one in enumerate(self.pieces) if len(one) < CLAIMS)
+                self._room.append(CLAIM_BYTES)
+            number = self.number_of[address] = next(n for n, room in enumerate(self._room) if room >= size)
+            self._room[number] -= size
         self.pieces[number][address] = claim
         return number
 
@@ -101,7 +108,20 @@ class Chunks:
         """Remove a claim. Return the number of its chunk. Raises KeyError if the address is not claimed."""
         number = self.number_of.pop(address)
         del self.pieces[number][address]
+        self._room[number] += _CLAIMS[len(address)].size
         return number
+
+
+def subnet_bytes(subnet: Subnet) -> bytes:
+    """Encode a subnet: the prefix length, and the bytes of the address that it covers."""
+    network, prefix = subnet
+    return bytes([prefix]) + network[: -(-prefix // 8)]
+
+
+def fitting(subnets: Sequence[Subnet]) -> tuple[Subnet, ...]:
+    """Return the first subnets, as many as a message has room for."""
+    sizes = accumulate(len(subnet_bytes(subnet)) for subnet in subnets)
+    return tuple(subnet for subnet, size in zip(subnets, sizes, strict=True) if size <= SUBNET_BYTES)
 
 
 @lru_cache
@@ -113,17 +133,19 @@ def key_id(key: bytes) -> bytes:
 def encode(heartbeat: Heartbeat, keys: Sequence[bytes]) -> bytes:
     """Encode a message, signed with one or two keys: HMAC-SHA256 truncated to 16 bytes (RFC 4868)."""
     names = [name.encode() for name in heartbeat.station]
+    subnets = {size: [one for one in heartbeat.subnets if len(one[0]) == size] for size in _CLAIMS}
+    claims = {size: [one for one in heartbeat.claims.items() if len(one[0]) == size] for size in _CLAIMS}
     body = b"".join([
         *(bytes([len(name)]) + name for name in names),
         *(_HEARD.pack(session, echo.sequence | _DIRECT * echo.direct) for session, echo in heartbeat.heard.items()),
-        *(_SUBNET.pack(*subnet) for subnet in heartbeat.subnets),
-        *(_CLAIM.pack(address, claim.standing, claim.epoch) for address, claim in heartbeat.claims.items()),
+        *(subnet_bytes(subnet) for found in subnets.values() for subnet in found),
+        *(_CLAIMS[size].pack(address, *claim) for size, found in claims.items() for address, claim in found),
     ])  # fmt: skip
     head = _HEAD.pack(
         MAGIC, key_id(keys[0]), key_id(keys[1]) if keys[1:] else b"", 0, _HEAD.size + len(body),
         _LEAVING * heartbeat.leaving | _RECEIVES * heartbeat.receives | _OUTDATED * heartbeat.outdated,
         heartbeat.session, heartbeat.sequence, heartbeat.dead_interval_ms, heartbeat.mac, heartbeat.chunk,
-        len(heartbeat.heard), len(heartbeat.subnets), len(heartbeat.claims),
+        len(heartbeat.heard), *map(len, subnets.values()), *map(len, claims.values()),
     )  # fmt: skip
     return b"".join([head, body, *(_tag(key, head + body) for key in keys[:2])])
 
@@ -144,7 +166,8 @@ def origin(data: bytes) -> tuple[int, int]:
 def decode(data: bytes, keys: Sequence[bytes]) -> Heartbeat:
     """Decode a message signed with one of the keys; trailing bytes are ignored. Raises InvalidHeartbeatError."""
     session, sequence = origin(data)
-    _, *ids, mark, end, flags, _, _, dead_interval, mac, chunk, n_heard, n_subnets, n_claims = _HEAD.unpack_from(data)
+    _, id_1, id_2, mark, end, flags, _, _, dead_interval, mac, chunk, n_heard, *counts = _HEAD.unpack_from(data)
+    ids = [id_1, id_2]
     signed = data[:_MARK] + b"\0" + data[_MARK + 1 : end]
     slots = [(key, end + _TAG_BYTES * ids.index(key_id(key))) for key in keys if key_id(key) in ids]
     if not slots:
@@ -156,19 +179,25 @@ def decode(data: bytes, keys: Sequence[bytes]) -> Heartbeat:
         for _ in Station._fields:
             names.append(signed[at + 1 : at + 1 + signed[at]].decode())
             at += 1 + signed[at]
-        tables = list[list[tuple[Any, ...]]]()
-        for form, count in ((_HEARD, n_heard), (_SUBNET, n_subnets), (_CLAIM, n_claims)):
-            tables.append(list(form.iter_unpack(signed[at : at + count * form.size])))
+        heard = list(_HEARD.iter_unpack(signed[at : at + n_heard * _HEARD.size]))
+        at += n_heard * _HEARD.size
+        subnets, claims = list[tuple[bytes, int]](), list[tuple[bytes, int, int]]()
+        for size, count in zip(_CLAIMS, counts[:2], strict=True):
+            for _ in range(count):
+                prefix, covered = signed[at], -(-signed[at] // 8)
+                subnets.append((signed[at + 1 : at + 1 + covered].ljust(size, b"\0"), prefix))
+                at += 1 + covered
+        for form, count in zip(_CLAIMS.values(), counts[2:], strict=True):
+            claims += form.iter_unpack(signed[at : at + count * form.size])
             at += count * form.size
     except (IndexError, struct.error, UnicodeDecodeError) as error:
         raise InvalidHeartbeatError("malformed") from error
-    heard, subnets, claims = tables
-    if at != end or any(prefix > 32 for _, prefix in subnets):  # noqa: PLR2004 - bits of an address
+    if at != end or any(len(net) not in _CLAIMS or prefix > 8 * len(net) for net, prefix in subnets):
         raise InvalidHeartbeatError("malformed")
     return Heartbeat(
         station=Station(*names), mac=mac, session=session, sequence=sequence, dead_interval_ms=dead_interval,
         heard={one: Echo(number & ~_DIRECT, bool(number & _DIRECT)) for one, number in heard},
-        subnets=tuple((network, prefix) for network, prefix in subnets), chunk=chunk,
+        subnets=tuple(subnets), chunk=chunk,
         claims={address: Claim(standing, epoch) for address, standing, epoch in claims},
         leaving=bool(flags & _LEAVING), receives=bool(flags & _RECEIVES), outdated=bool(flags & _OUTDATED),
         relayed=bool(mark),

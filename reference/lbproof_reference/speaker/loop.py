@@ -19,7 +19,7 @@ import structlog
 from lbproof_reference.frames import ETHERNET, announcements, arp_reply, read_arp
 from lbproof_reference.speaker.conflicts import Conflicts
 from lbproof_reference.speaker.elect import Station
-from lbproof_reference.speaker.heartbeat import SUBNETS, InvalidHeartbeatError, decode, encode, origin, relayed
+from lbproof_reference.speaker.heartbeat import InvalidHeartbeatError, decode, encode, fitting, origin, relayed
 from lbproof_reference.speaker.plan import reaches
 from lbproof_reference.speaker.segment import Segment
 from lbproof_reference.speaker.wire import Wire
@@ -355,6 +355,6 @@ def offers_for_link(
 
 
 def _subnets(link: Link) -> tuple[Subnet, ...]:
-    """Return the subnets that a heartbeat names: the largest ones of IPv4."""
-    ordered = sorted((net for net in link.subnets if net.version == 4), key=lambda subnet: -subnet.num_addresses)  # noqa: PLR2004
-    return tuple((subnet.network_address.packed, subnet.prefixlen) for subnet in ordered[:SUBNETS])
+    """Return the subnets that a heartbeat names: as many as it has room for, first the largest ones of IPv4."""
+    ordered = sorted(link.subnets, key=lambda subnet: (subnet.version, subnet.prefixlen))
+    return fitting([(subnet.network_address.packed, subnet.prefixlen) for subnet in ordered])

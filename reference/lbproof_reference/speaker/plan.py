@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
 Subnet: TypeAlias = tuple[bytes, int]
-"""IPv4 network address (packed) and prefix length."""
+"""Network address (packed, of either family) and prefix length."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,9 +103,12 @@ class Plan:
 
 @lru_cache(maxsize=1 << 17)
 def reaches(subnets: tuple[Subnet, ...], address: bytes) -> bool:
-    """Whether one of the subnets contains the IPv4 address (packed)."""
-    number = int.from_bytes(address)
-    return any(not (number ^ int.from_bytes(network)) >> (32 - prefix) for network, prefix in subnets)
+    """Whether one of the subnets contains the address (packed)."""
+    number, bits = int.from_bytes(address), 8 * len(address)
+    return any(
+        len(network) == len(address) and not (number ^ int.from_bytes(network)) >> (bits - prefix)
+        for network, prefix in subnets
+    )
 
 
 NOTHING = Plan(withdraw=(), lower=(), acquire={}, defend=(), awaits={})
