@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 from typing import TYPE_CHECKING
 
+from lbproof_reference.kube import labels_of
 from lbproof_reference.reading import MALFORMED_OBJECT
 
 if TYPE_CHECKING:
@@ -15,7 +16,9 @@ if TYPE_CHECKING:
     from lbproof_reference.reading import SkipLog
 
 EXCLUDED = "node.kubernetes.io/exclude-from-external-load-balancers"
-"""Label of a node that may not announce (KEP-1143)."""
+"""Label of a node that may not announce (KEP-1143), unless its value means false (kubernetes #131085)."""
+_FALSE = frozenset({"0", "f", "F", "false", "FALSE", "False"})
+"""What Go's `strconv.ParseBool` reads as false."""
 _ADDRESS_TYPES = ("InternalIP", "ExternalIP")
 
 
@@ -32,9 +35,27 @@ def node_addresses(nodes: Iterable[Object], skip_log: SkipLog) -> frozenset[IP]:
     return frozenset(found)
 
 
+def may_announce(node: Object, *, ignore_exclude: bool = False) -> bool:
+    """Whether a node has a network and is not excluded, or that label is ignored.
+
+    Neither NotReady nor cordon excludes a node: its speaker is heard, or it is dead.
+    """
+    value = labels_of(node).get(EXCLUDED)
+    return not _lacks_network(node) and (ignore_exclude or value is None or value in _FALSE)
+
+
+def _lacks_network(node: Object) -> bool:
+    conditions = (node.get("status") or {}).get("conditions") or []
+    return any((one.get("type"), one.get("status")) == ("NetworkUnavailable", "True") for one in conditions)
+
+
 def relevant_fields(node: Object | None) -> object:
-    """Return the fields whose change matters here: labels and addresses; all fields of an unreadable node."""
+    """Return what matters here: labels, addresses and whether there is a network; all fields of an unreadable node."""
     try:
-        return node and (node["metadata"].get("labels"), (node.get("status") or {}).get("addresses"))
+        return node and (
+            node["metadata"].get("labels"),
+            (node.get("status") or {}).get("addresses"),
+            _lacks_network(node),
+        )
     except MALFORMED_OBJECT:
         return node

@@ -42,6 +42,10 @@ def _parser(role: str, description: str, *, port: int) -> argparse.ArgumentParse
     add("--lb-class", help="serve only Services of this class (default: no class, or lbproof.dev/reference)")
     namespace = "namespace of pools, advertisements and the heartbeat's Secret (default %(default)s)"
     add("--namespace", default="metallb-system", help=namespace)
+    excluded = (
+        "let nodes announce that node.kubernetes.io/exclude-from-external-load-balancers excludes (in both roles)"
+    )
+    add("--ignore-exclude-lb", action="store_true", help=excluded)
     add("--api", help="URL of the API server (default: in-cluster address)")
     add("--account", type=Path, default=ACCOUNT, help="folder with token and ca.crt (default %(default)s)")
     host = os.environ.get("POD_IP", "127.0.0.1")

@@ -18,6 +18,7 @@ from lbproof_reference.speaker.plan import Allowed, Offer
 
 NODES = [{"metadata": {"name": name, "labels": {"rack": name}}} for name in ("n1", "n2")]
 IP = bytes([10, 0, 0, 1])
+_RACK_N1 = {"nodeSelectors": [{"matchLabels": {"rack": "n1"}}]}
 OFFERS = st.dictionaries(
     st.sampled_from([bytes([10, 0, 0, number]) for number in range(4)]),
     st.frozensets(st.sampled_from(["n1", "n2"])).map(
@@ -49,9 +50,17 @@ def policy(
     advertisements: list[dict[str, Any]] = EVERYWHERE,
     pools: list[dict[str, Any]] = WEB,
     skip_log: SkipLog | None = None,
+    ignore_exclude: bool = False,
 ) -> AnnouncementPolicy:
     """Return a policy with the pool `web` unless `pools` are given."""
-    return AnnouncementPolicy(advertisements=advertisements, pools=pools, nodes=nodes, lb_class=None, skip_log=skip_log)
+    return AnnouncementPolicy(
+        advertisements=advertisements,
+        pools=pools,
+        nodes=nodes,
+        lb_class=None,
+        skip_log=skip_log,
+        ignore_exclude=ignore_exclude,
+    )
 
 
 def service(**spec: Any) -> dict[str, Any]:  # noqa: ANN401 - fields of a ServiceSpec
@@ -91,13 +100,56 @@ def offer(*nodes: str) -> Offer:
     return Offer(service="ns/a", allowed=(Allowed(nodes=frozenset(nodes)),))
 
 
-def test_every_node_that_is_not_excluded_may_announce() -> None:
-    """A node with the label of KEP-1143 may not announce; all others may."""
-    excluded = {"metadata": {"name": "n3", "labels": {EXCLUDED: ""}}}
+@pytest.mark.parametrize(
+    ("value", "excludes"),
+    [("", True), ("true", True), ("1", True), ("no", True), ("false", False), ("F", False), ("0", False)],
+)
+def test_every_node_that_is_not_excluded_may_announce(value: str, *, excludes: bool) -> None:
+    """The label of KEP-1143 excludes a node, unless its value means false, as Kubernetes reads it."""
+    labelled = {"metadata": {"name": "n3", "labels": {EXCLUDED: value}}}
 
-    found = offers(policy(nodes=[*NODES, excluded]), service(), [])
+    found = offers(policy(nodes=[*NODES, labelled]), service(), [])
 
-    assert found == {IP: offer("n1", "n2")}
+    assert found == {IP: offer("n1", "n2") if excludes else offer("n1", "n2", "n3")}
+
+
+def test_the_label_can_be_ignored() -> None:
+    """With `--ignore-exclude-lb`, as in MetalLB, a cluster whose nodes are all excluded is served."""
+    excluded = [{"metadata": {"name": "n1", "labels": {EXCLUDED: ""}}}]
+
+    assert offers(policy(nodes=excluded), service(), []) == {IP: offer()}
+    assert offers(policy(nodes=excluded, ignore_exclude=True), service(), []) == {IP: offer("n1")}
+
+
+@pytest.mark.parametrize(
+    ("conditions", "announces"),
+    [
+        ([{"type": "NetworkUnavailable", "status": "True"}], False),
+        ([{"type": "NetworkUnavailable", "status": "False"}, {"type": "Ready", "status": "True"}], True),
+        ([{"type": "Ready", "status": "Unknown"}], True),
+        (None, True),
+    ],
+)
+def test_a_node_without_network_does_not_announce(conditions: object, *, announces: bool) -> None:
+    """NetworkUnavailable excludes a node; NotReady does not, because a dead node is noticed by its heartbeats."""
+    node = {"metadata": {"name": "n3"}, "status": {"conditions": conditions}}
+
+    found = offers(policy(nodes=[*NODES, node]), service(), [])
+
+    assert found == {IP: offer("n1", "n2", *(["n3"] if announces else []))}
+
+
+def test_a_cordoned_node_announces() -> None:
+    """Cordon changes nothing: it is about new Pods."""
+    cordoned = {
+        "metadata": {"name": "n3"},
+        "spec": {
+            "unschedulable": True,
+            "taints": [{"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}],
+        },
+    }
+
+    assert offers(policy(nodes=[cordoned]), service(), []) == {IP: offer("n3")}
 
 
 def test_only_nodes_with_a_ready_endpoint_announce_a_local_service() -> None:
@@ -108,6 +160,24 @@ def test_only_nodes_with_a_ready_endpoint_announce_a_local_service() -> None:
 
     assert local == {IP: offer("n1")}
     assert cluster == {IP: offer("n1", "n2")}
+
+
+def test_a_terminating_endpoint_that_serves_counts_when_none_is_ready() -> None:
+    """As KEP-1669 says: of a terminating endpoint only `serving` is left; one that is ready elsewhere comes first."""
+    local = service(externalTrafficPolicy="Local")
+
+    def slice_of(**conditions: object) -> dict[str, Any]:
+        endpoints = [{"nodeName": node, "conditions": found} for node, found in conditions.items()]
+        return {**piece(), "endpoints": endpoints}
+
+    serving = {"ready": False, "serving": True, "terminating": True}
+    gone = {"ready": False, "serving": False, "terminating": True}
+    assert offers(policy(), local, [slice_of(n1=serving, n2=gone)]) == {IP: offer("n1")}
+    assert offers(policy(), local, [slice_of(n1=serving), slice_of(n2={"ready": True})]) == {IP: offer("n2")}
+    assert offers(policy(), local, [slice_of(n1=gone, n2=gone)]) == {IP: offer()}
+    assert offers(policy(), local, [slice_of(n1={}, n2=None)]) == {IP: offer("n1", "n2")}
+    assert offers(policy(), local, [slice_of(n1={"ready": None}, n2={"ready": False})]) == {IP: offer("n1")}
+    assert offers(policy(), local, []) == {IP: offer()}
 
 
 @pytest.mark.parametrize(
@@ -124,6 +194,40 @@ def test_an_advertisement_says_which_pools_and_nodes(spec: dict[str, Any], nodes
     found = offers(policy(advertisements=[advertisement(spec=spec)]), service(), [])
 
     assert found == ({IP: offer(*nodes)} if nodes else {})
+
+
+@pytest.mark.parametrize(
+    ("selectors", "labels", "is_announced"),
+    [
+        ([], {}, True),
+        ([{"matchLabels": {"tier": "front"}}], {"tier": "front"}, True),
+        ([{"matchLabels": {"tier": "front"}}], {"tier": "back"}, False),
+        ([{"matchLabels": {"tier": "front"}}, {"matchLabels": {"tier": "back"}}], {"tier": "back"}, True),
+        ([{"matchExpressions": [{"key": "tier", "operator": "Exists"}]}], {}, False),
+        ([{}], {}, True),
+    ],
+)
+def test_an_advertisement_selects_services(
+    selectors: list[dict[str, Any]], labels: dict[str, str], *, is_announced: bool
+) -> None:
+    """With `serviceSelectors`, an advertisement is about the Services that one of them matches."""
+    made = policy(advertisements=[advertisement(spec={"serviceSelectors": selectors})])
+    of = service()
+    of["metadata"]["labels"] = labels
+
+    assert offers(made, of, []) == ({IP: offer("n1", "n2")} if is_announced else {})
+
+
+def test_an_advertisement_of_some_services_stands_beside_one_of_all() -> None:
+    """Each Service has the advertisements that select it, and another Service of the pool has its own."""
+    some = advertisement("some", spec={"serviceSelectors": [{"matchLabels": {"app": "a"}}], "interfaces": ["eth1"]})
+    made = policy(advertisements=[advertisement("one", spec=_RACK_N1), some])
+    chosen = service()
+    chosen["metadata"]["labels"] = {"app": "a"}
+    everywhere = Allowed(nodes=frozenset({"n1", "n2"}), interfaces=frozenset({"eth1"}))
+
+    assert offers(made, chosen, []) == {IP: replace(offer("n1"), allowed=(*offer("n1").allowed, everywhere))}
+    assert offers(made, service(), []) == {IP: offer("n1")}
 
 
 def test_several_advertisements_are_alternatives() -> None:

@@ -21,21 +21,21 @@ from typing import TYPE_CHECKING
 import httpx
 import structlog
 
-from lbproof_reference.advertisements import Advertisement
+from lbproof_reference.advertisements import Advertisement, why_unannounced
 from lbproof_reference.controller.allocate import AllocationError, Allocator, read_address_request
 from lbproof_reference.controller.status import valid_condition
 from lbproof_reference.controller.workqueue import WorkQueue
 from lbproof_reference.events import EventRecorder
 from lbproof_reference.informer import Informer
 from lbproof_reference.kube import METALLB, NODES, SERVICES, Kube, Object, labels_of, metallb_path, status_code
-from lbproof_reference.nodes import node_addresses, relevant_fields
+from lbproof_reference.nodes import may_announce, node_addresses, relevant_fields
 from lbproof_reference.pools import parse_ip, parse_pools
 from lbproof_reference.reading import SkipLog
 from lbproof_reference.retained import RECORD, Retained, parse_record, read_record, record_key, write_record
 from lbproof_reference.services import ALLOCATED, FROM_POOL, assigned, ingress_ips, is_managed, shown_ips
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from lbproof_reference.pools import IP
 
@@ -61,9 +61,10 @@ log = structlog.get_logger()
 class Controller:
     """Controller of one cluster; only one instance may run at a time."""
 
-    def __init__(self, kube: Kube, *, lb_class: str | None, namespace: str) -> None:
-        """Prepare the informers; `run` starts them."""
+    def __init__(self, kube: Kube, *, lb_class: str | None, namespace: str, ignore_exclude: bool = False) -> None:
+        """Prepare the informers; `run` starts them. `ignore_exclude`: whether excluded nodes announce too."""
         self._kube, self._class, self._namespace = kube, lb_class, namespace
+        self._ignore_exclude = ignore_exclude
         self._allocator = Allocator()
         self._queue = WorkQueue()
         self._pending: set[str] = set()
@@ -171,6 +172,8 @@ class Controller:
         now = self._objects("Service").get(key)
         if before and (now is None or now["metadata"]["uid"] != before["metadata"]["uid"]):
             self._release(key)
+        elif before and now and labels_of(now) != labels_of(before):
+            self._changed.set()
         if self.ready:
             self._queue.add(("Service", key))
 
@@ -199,7 +202,7 @@ class Controller:
         self._changed.set()
 
     async def _report_unannounced(self) -> None:
-        """Record an Event about each Service whose pool no advertisement selects, a second after a change, once."""
+        """Record an Event about each Service whose address no node announces, a second after a change, once."""
         while True:
             await self._changed.wait()
             await asyncio.sleep(_SETTLE_SECONDS)
@@ -210,15 +213,28 @@ class Controller:
                 with self._skip_log.reading("L2Advertisement", key):
                     advertisements.append(Advertisement(obj))
             services, allocations = self._objects("Service"), self._allocator.allocations()
-            pools = {one.pool for one in allocations.values()}
-            selected = {p for p in pools if any(one.selects_pool(p, labels.get(p, {})) for one in advertisements)}
+            nodes, reasons = self._announcing_nodes(), dict[object, str | None]()
+            is_selective = any(one.service_selectors for one in advertisements)
             for key in allocations.keys() & services.keys():
                 about, pool = self._about(services[key]), allocations[key].pool
-                if pool in selected:
+                of_service = labels_of(services[key]) if is_selective else {}
+                case = pool, repr(of_service)
+                if case not in reasons:
+                    reasons[case] = why_unannounced(advertisements, (pool, labels.get(pool, {})), of_service, nodes)
+                if (why := reasons[case]) is None:
                     self._skip_log.forget("Service", about, "NotAnnounced")
                 else:
-                    why = f"address of pool {pool!r} is not announced: no L2Advertisement selects the pool"
-                    self._skip_log.note("Service", about, why, "NotAnnounced")
+                    message = f"address of pool {pool!r} is not announced: {why}"
+                    self._skip_log.note("Service", about, message, "NotAnnounced")
+
+    def _announcing_nodes(self) -> list[Mapping[str, str]] | None:
+        """Return the labels of the nodes that may announce; None if there is no Node."""
+        found: list[Mapping[str, str]] = []
+        for key, node in self._objects("Node").items():
+            with self._skip_log.reading("Node", f"{key} announces"):
+                if may_announce(node, ignore_exclude=self._ignore_exclude):
+                    found.append(labels_of(node))
+        return found if self._objects("Node") else None
 
     async def _write_record(self, _: str) -> None:
         """Write the assigned addresses that are in no pool to the record."""

@@ -17,7 +17,12 @@ if TYPE_CHECKING:
 async def serve(options: argparse.Namespace) -> None:
     """Run until SIGTERM. No cleanup is needed because all state is in the Services' statuses."""
     kube = Kube(options.api, options.account)
-    controller = Controller(kube, lb_class=options.lb_class, namespace=options.namespace)
+    controller = Controller(
+        kube,
+        lb_class=options.lb_class,
+        namespace=options.namespace,
+        ignore_exclude=options.ignore_exclude_lb,
+    )
     server = await serve_ready(options.host, options.port, lambda: controller.ready)
     work = asyncio.create_task(controller.run())
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, work.cancel)

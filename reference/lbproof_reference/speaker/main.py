@@ -55,7 +55,13 @@ async def serve(options: argparse.Namespace) -> None:
     while not stopping.is_set() and not keyring.keys(time.monotonic()):
         await asyncio.sleep(0.2)
         keyring.update(*read_keys(options.secret_file), time.monotonic())
-    source = Source(kube, node=options.node, lb_class=options.lb_class, namespace=options.namespace)
+    source = Source(
+        kube,
+        node=options.node,
+        lb_class=options.lb_class,
+        namespace=options.namespace,
+        ignore_exclude=options.ignore_exclude_lb,
+    )
     speaker = Speaker(
         Config(
             node=options.node,

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from lbproof_reference.advertisements import Advertisement
 from lbproof_reference.kube import key_of, labels_of
-from lbproof_reference.nodes import EXCLUDED, node_addresses
+from lbproof_reference.nodes import may_announce, node_addresses
 from lbproof_reference.pools import build_index, parse_ip, parse_pools, pool_holding
 from lbproof_reference.reading import SkipLog
 from lbproof_reference.services import ingress_ips, is_managed
@@ -51,11 +51,16 @@ class AnnouncementPolicy:
         nodes: Iterable[Object],
         lb_class: str | None,
         skip_log: SkipLog | None = None,
+        ignore_exclude: bool = False,
     ) -> None:
-        """Read the objects."""
+        """Read the objects; `ignore_exclude` ignores the label that excludes nodes."""
         pools, nodes = list(pools), list(nodes)
         self._class, self._skip_log = lb_class, skip_log or SkipLog()
-        labels = {node["metadata"]["name"]: labels_of(node) for node in nodes}
+        labels: dict[str, dict[str, str]] = {}
+        for node in nodes:
+            with self._skip_log.reading("Node", f"{node['metadata']['name']} announces"):
+                if may_announce(node, ignore_exclude=ignore_exclude):
+                    labels[node["metadata"]["name"]] = labels_of(node)
         self._of_nodes = node_addresses(nodes, self._skip_log)
         self._pools = {pool["metadata"]["name"]: labels_of(pool) for pool in pools}
         self._index = build_index(parse_pools(pools)[0])
@@ -63,9 +68,10 @@ class AnnouncementPolicy:
         for obj in advertisements:
             with self._skip_log.reading("L2Advertisement", key_of(obj)):
                 one = Advertisement(obj)
-                chosen = (name for name, has in labels.items() if EXCLUDED not in has and one.selects_node(has))
+                chosen = (name for name, has in labels.items() if one.selects_node(has))
                 self._advertisements.append((one, Allowed(nodes=frozenset(chosen), interfaces=one.interfaces)))
-        self._allowed: dict[str, tuple[Allowed, ...]] = {}
+        self._selective = [entry for entry in self._advertisements if entry[0].service_selectors]
+        self._allowed: dict[str, tuple[Allowed, ...]] = {}  # by pool, for all Services
 
     def announceable(self, key: str, service: Object, before: Known | None) -> Known:
         """Return the addresses of a Service that may be announced.
@@ -96,11 +102,18 @@ class AnnouncementPolicy:
         for ip, pool in known.pools.items():
             if ip.version != 4:  # noqa: PLR2004 - a speaker answers ARP alone
                 continue
+            labels = self._pools.get(pool, {})
             if pool not in self._allowed:
-                labels = self._pools.get(pool, {})
-                chosen = [allowed for one, allowed in self._advertisements if one.selects_pool(pool, labels)]
-                self._allowed[pool] = tuple(dict.fromkeys(chosen))
+                self._allowed[pool] = tuple(
+                    allowed
+                    for one, allowed in self._advertisements
+                    if not one.service_selectors and one.selects_pool(pool, labels)
+                )
             allowed = self._allowed[pool]
+            for one, chosen in self._selective:
+                if one.selects_pool(pool, labels) and one.selects_service(labels_of(service)):
+                    allowed = (*allowed, chosen)
+            allowed = tuple(dict.fromkeys(allowed))
             if not allowed:
                 continue
             if service["spec"].get("externalTrafficPolicy") == "Local":
@@ -111,16 +124,20 @@ class AnnouncementPolicy:
         return found
 
     def _ready_nodes(self, slices: Iterable[Object]) -> frozenset[str]:
-        """Return the nodes that have a ready endpoint."""
-        found = frozenset[str]()
+        """Return the nodes that have a ready endpoint; if there is none, those with one that serves while it ends.
+
+        KEP-1669: kube-proxy uses the latter as a last resort, and their health check fails, so that others take over.
+        """
+        ready, serving = set[str](), set[str]()
         for endpoint_slice in slices:
             with self._skip_log.reading("EndpointSlice", key_of(endpoint_slice)):
-                found |= {
-                    endpoint["nodeName"]
-                    for endpoint in endpoint_slice.get("endpoints") or []
-                    if endpoint.get("nodeName") and (endpoint.get("conditions") or {}).get("ready", True)
-                }
-        return found
+                for endpoint in endpoint_slice.get("endpoints") or []:
+                    conditions, node = endpoint.get("conditions") or {}, endpoint.get("nodeName")
+                    if node and conditions.get("ready") in {None, True}:
+                        ready.add(node)
+                    elif node and conditions.get("serving"):
+                        serving.add(node)
+        return frozenset(ready or serving)
 
 
 class OfferIndex:

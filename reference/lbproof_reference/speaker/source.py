@@ -30,9 +30,14 @@ _BATCH = 64
 class Source:
     """Calls `set_desired` with the changed offers soon after an object changed."""
 
-    def __init__(self, kube: Kube, *, node: str, lb_class: str | None, namespace: str) -> None:
-        """Prepare the informers; pools and advertisements outside `namespace` are ignored."""
-        self._node, self._class = node, lb_class
+    def __init__(
+        self, kube: Kube, *, node: str, lb_class: str | None, namespace: str, ignore_exclude: bool = False
+    ) -> None:
+        """Prepare the informers; pools and advertisements outside `namespace` are ignored.
+
+        `ignore_exclude`: whether nodes announce that are labelled to be excluded.
+        """
+        self._node, self._class, self._ignore_exclude = node, lb_class, ignore_exclude
         self._kube, self._namespace = kube, namespace
         self._pools_path = metallb_path("ipaddresspools", namespace)
         self._advertisements_path = metallb_path("l2advertisements", namespace)
@@ -151,6 +156,7 @@ class Source:
                 nodes=nodes.values(),
                 lb_class=self._class,
                 skip_log=self._skip_log,
+                ignore_exclude=self._ignore_exclude,
             )
         slices = self._informers[SLICES].objects
         known = self._known[key] = self._policy.announceable(key, service, self._known.get(key))
