@@ -29,6 +29,7 @@ NOT_BROKEN = {
     "ARTICLE-11": "what serves the cluster address is kube-proxy, which no mutant changes",
     "ARTICLE-12": "what serves the node port is kube-proxy, and what refuses one is the API server",
     "ARTICLE-14": "kube-proxy balances",
+    "REQ-06": "it is measured, and not judged",
     "TIER-05a": "what serves cluster address and node port is kube-proxy, which no mutant changes",
     "TIER-06b": "nothing listens at the target port on a node, and the reference forwards nothing",
 }

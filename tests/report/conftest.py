@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Self
 import pytest
 
 from lbproof.report import bundle
-from lbproof.spec import BUDGETS, PROFILES, REQUIREMENTS, SPEC_VERSION, Conclusion, Exit, lacking
+from lbproof.spec import BUDGETS, PROFILES, REQUIREMENTS, SPEC_VERSION, Conclusion, Exit, Level, lacking
 from lbproof.spec.events import FORMAT
-from lbproof.spec.requirements import needs_of
+from lbproof.spec.requirements import needs_of, of_case
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -187,7 +187,10 @@ def _profile(profile: str, claimed: list[str]) -> Story:
     story = _begin(*selected, profile=profile, claimed=claimed)
     for case in cases:
         if case in selected:
-            story.waited(case, "serves", 0.4).judged(case)
+            story.waited(case, "serves", 0.4)
+            if of_case(case).level is Level.INFO:
+                story.add("measured", case=case, what="pool of a node", value="refused", unit="")
+            story.judged(case)
         else:
             missing = ", ".join(lacking(needs_of(case), claimed))
             story.not_run(case, "unsupported", f"{missing} not claimed")

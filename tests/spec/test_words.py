@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from lbproof.spec import Conclusion, Level, Verdict, conclude, worst
 
-MUST, SHOULD, MAY = Level.MUST, Level.SHOULD, Level.MAY
+MUST, SHOULD, MAY, INFO = Level.MUST, Level.SHOULD, Level.MAY, Level.INFO
 VERDICTS = st.lists(st.sampled_from(list(Verdict)), min_size=1)
 
 
@@ -42,9 +42,19 @@ def test_a_proven_failure_outweighs_an_error() -> None:
         ([(MUST, Verdict.SKIPPED)], Conclusion.INCONCLUSIVE),
         ([(SHOULD, Verdict.UNTESTABLE), (MUST, Verdict.PASSED)], Conclusion.CONFORMANT),
         ([(SHOULD, Verdict.ERROR), (MUST, Verdict.PASSED)], Conclusion.INCONCLUSIVE),
+        ([(INFO, Verdict.PASSED)], Conclusion.CONFORMANT),
         ([], Conclusion.INCONCLUSIVE),
     ],
 )
 def test_the_conclusion_of_a_run(verdicts: list[tuple[Level, Verdict]], conclusion: Conclusion) -> None:
     """What binds decides; a failure outweighs what is unknown, and what is unknown outweighs what passed."""
     assert conclude(verdicts) is conclusion
+
+
+@given(
+    st.sampled_from(list(Verdict)),
+    st.lists(st.tuples(st.sampled_from(list(Level)), st.sampled_from(list(Verdict))), min_size=1),
+)
+def test_what_is_measured_changes_no_conclusion(verdict: Verdict, others: list[tuple[Level, Verdict]]) -> None:
+    """Whatever became of it: what is not judged neither fails a run nor makes it inconclusive."""
+    assert conclude([(INFO, verdict), *others]) is conclude(others)

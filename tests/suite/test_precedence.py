@@ -6,7 +6,7 @@ import contextlib
 from typing import TYPE_CHECKING, cast
 
 import pytest
-from tests.suite.sources import HEAD
+from tests.suite.sources import HEAD, PASSES
 from tests.suite.test_service_watch import EXPIRED, WEB
 from tests.suite.test_service_watch import Cluster as Watched
 from tests.suite.test_unchanged import EMPTY, HELD, Cluster
@@ -212,3 +212,45 @@ def test_the_worst_of_a_check_and_its_cleanup_gives_the_reason(run: Callable[...
     assert cases["L2-01"]["reason"].startswith("division by zero; during cleanup: kube-proxy runs in another mode")
     assert "two nodes answer" in cases["L2-02"]["reason"]
     assert cases["L2-03"]["reason"].startswith("list index out of range; during cleanup: of the fixture")
+
+
+FIGURE = 'check.run.journal.write("measured", what="pool of a node", value="refused", unit="")'
+MEASURES = (
+    HEAD
+    + """
+@proves("REQ-06")
+def test_measures(check):
+    {first}
+    {last}
+"""
+)
+
+
+@pytest.mark.parametrize(
+    ("last", "verdict", "reason"),
+    [
+        ("pass", "passed", ""),
+        (
+            "assert 1 == 2, 'two nodes answer'",
+            "untestable",
+            "what is to be judged did not come about: two nodes answer",
+        ),
+        ("1 / 0", "error", "division by zero"),
+    ],
+)
+def test_what_is_measured_is_not_judged(run: Callable[..., Run], last: str, verdict: str, reason: str) -> None:
+    """A violation in it shows that nothing could be measured, and no verdict on it changes the conclusion."""
+    done = run(PASSES + MEASURES.format(first=FIGURE, last=last).removeprefix(HEAD))
+
+    cases = {c["id"]: c for r in done.report["requirements"] for c in r["cases"]}
+    assert (cases["REQ-06"]["verdict"], cases["POOL-01"]["verdict"]) == (verdict, "passed"), done.screen
+    assert cases["REQ-06"]["reason"].startswith(reason)
+    assert done.report["conclusion"] == "partial"
+
+
+def test_a_check_that_measures_nothing_is_an_error(run: Callable[..., Run]) -> None:
+    """Of the suite."""
+    done = run(MEASURES.format(first="", last="pass"))
+
+    (case,) = (c for r in done.report["requirements"] for c in r["cases"])
+    assert (case["verdict"], case["reason"]) == ("error", "nothing was measured"), done.screen

@@ -440,6 +440,10 @@ class Observations:
             shown = "; ".join(f"{address} is on {', '.join(places)}" for address, places in found.items())
             raise Violation(f"{shown}, expected on no interface")
 
+    def measured(self, what: str, value: float | str, unit: str = "") -> None:
+        """Report a figure of a requirement of the level INFO, or what was seen in words."""
+        self.run.journal.write("measured", what=what, value=value, unit=unit)
+
     def saw(self, witness: Witness, what: str, value: object) -> None:
         """Write an observation to the events of the run."""
         self.run.journal.write("saw", witness=witness, what=what, value=value)

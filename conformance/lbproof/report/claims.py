@@ -158,6 +158,7 @@ def _requirement(row: jsonreport.Requirement, told: jsonreport.Report) -> Iterat
     for case in row.cases:
         if case.id in wanted.case_ids:
             yield from _case(case, told)
+            yield from _measured(case, wanted.level)
 
 
 def _case(case: jsonreport.Case, told: jsonreport.Report) -> Iterator[str]:
@@ -177,6 +178,17 @@ def _case(case: jsonreport.Case, told: jsonreport.Report) -> Iterator[str]:
             yield f"{case.id}: wait by {wait.budget}: took {wait.took:g} s of a run of {told.seconds:g} s"
         if case.verdict is Verdict.PASSED and not wait.ok and wait.budget != _NOT_JUDGED:
             yield f"{case.id}: is passed, and a wait of it by {wait.budget} failed: {wait.what}"
+
+
+def _measured(case: jsonreport.Case, level: Level) -> Iterator[str]:
+    """Validate figures against the level: what is INFO is measured and never fails, nothing else has figures."""
+    if level is not Level.INFO:
+        if case.measured:
+            yield f"{case.id}: has figures, but is a {level}"
+    elif case.verdict is Verdict.FAILED:
+        yield f"{case.id}: is failed, but is measured and not judged"
+    elif case.verdict is Verdict.PASSED and not case.measured:
+        yield f"{case.id}: is passed, but nothing was measured"
 
 
 def _standing(row: jsonreport.Requirement, told: jsonreport.Report) -> Iterator[str]:

@@ -11,7 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from lbproof.report import failure_groups, pictures, replay, standing, terminal
-from lbproof.spec import AREAS, Conclusion, Level, Verdict
+from lbproof.spec import AREAS, Conclusion, Verdict
 from lbproof.spec.promises import PROMISES
 from lbproof.spec.requirements import of_case
 from lbproof.text import words
@@ -54,9 +54,8 @@ def of(run: Run) -> str:
         scope=terminal.scope_line(run),
         areas=AREAS,
         glyphs=terminal.GLYPHS,
-        levels=[
-            (level, *run.levels()[level], terminal.LEVEL_TEXTS[level]) for level in Level if run.levels()[level][1]
-        ],
+        levels=[(level, good, of, terminal.LEVEL_TEXTS[level]) for level, (good, of) in run.levels().items() if of],
+        figure=terminal.figure,
         shares=[(verdict, count, count / total * 100) for verdict, count in counts.items() if count],
         failure_groups=failure_groups.group_failures(run),
         level=failure_groups.level,

@@ -40,6 +40,15 @@ class Wait(_Strict):
     ceiling: float
 
 
+class Measured(_Strict):
+    """Figure of a requirement of the level INFO."""
+
+    what: str
+    value: float | int | str
+    unit: str
+    """Empty for a number without one, and for words."""
+
+
 class Evidence(_Strict):
     """File of evidence, by its path in the run's folder."""
 
@@ -61,6 +70,8 @@ class Case(_Strict):
     observed: str
     waits: list[Wait]
     evidence: list[Evidence]
+    measured: list[Measured] = []
+    """Figures; none in reports of earlier versions, and of what is judged."""
 
 
 class Standing(_Strict):
@@ -227,4 +238,5 @@ def _case(case: model.Case) -> Case:
         observed=case.observed,
         waits=waits,
         evidence=evidence,
+        measured=[Measured(**{name: row[name] for name in Measured.model_fields}) for row in case.measured],
     )

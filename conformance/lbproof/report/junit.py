@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
 from lbproof.report import standing
+from lbproof.report.terminal import figure
 from lbproof.spec import Verdict
 from lbproof.spec.promises import PROMISES
 
@@ -77,3 +78,5 @@ def _case(suite: ET.Element, area: str, case: Case) -> None:
     elif case.verdict is not Verdict.PASSED:
         tag = "failure" if case.verdict is Verdict.FAILED else "error"
         ET.SubElement(element, tag, message=_clean(case.reason), type=case.verdict.value).text = _clean(detail)
+    if case.measured:
+        ET.SubElement(element, "system-out").text = _clean("\n".join(map(figure, case.measured)))

@@ -60,6 +60,7 @@ class Case:
     """pytest's node ID; empty when no check of it ran."""
     waits: list[Event] = field(default_factory=list)
     saw: list[Event] = field(default_factory=list)
+    measured: list[Event] = field(default_factory=list)
     faults: list[Event] = field(default_factory=list)
     timelines: list[Event] = field(default_factory=list)
     exchanges: list[Event] = field(default_factory=list)
@@ -197,13 +198,18 @@ class Run:
         return {verdict: sum(case.verdict is verdict for case in self.cases) for verdict in Verdict}
 
     def levels(self) -> dict[Level, tuple[int, int]]:
-        """Return by level the number of requirements that passed, and of those that are not unsupported."""
+        """Return by level that judges the number of requirements that passed, and of those that are not unsupported."""
         left_out = {Verdict.UNSUPPORTED}
-        found = {}
-        for level in Level:
+        found: dict[Level, tuple[int, int]] = {}
+        for level in (level for level in Level if level is not Level.INFO):
             judged = [r for r in self.results if r.requirement.level is level and r.verdict not in left_out]
             found[level] = (sum(r.verdict is Verdict.PASSED for r in judged), len(judged))
         return found
+
+    @property
+    def measured(self) -> list[Case]:
+        """Cases with figures, in the order of the specification."""
+        return [case for case in self.cases if case.measured]
 
     def waits(self) -> list[Wait]:
         """Return every named wait that succeeded, with the measured times."""
@@ -232,6 +238,7 @@ class Run:
 _OF_A_CASE = {
     "waited": "waits",
     "saw": "saw",
+    "measured": "measured",
     "fault": "faults",
     "timeline": "timelines",
     "exchange": "exchanges",

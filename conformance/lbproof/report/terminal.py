@@ -131,7 +131,7 @@ def story(reason: str, expected: str, observed: str) -> list[tuple[str, str]]:
 
 def summary(run: Run, width: int = 100) -> list[str]:
     """Return the closing lines: areas, cases that did not pass, slow waits with their budgets, the conclusion."""
-    lines = ["", *_areas(run), *_not_passed(run, width), *_at_any_time(run, width)]
+    lines = ["", *_areas(run), *_not_passed(run, width), *_at_any_time(run, width), *_measured(run, width)]
     tight = [wait for wait in run.waits() if wait.longest > wait.within / 2]
     if tight:
         lines += ["", "  slow against their budgets:"]
@@ -194,6 +194,23 @@ def _not_passed(run: Run, width: int) -> list[str]:
     return lines
 
 
+def _measured(run: Run, width: int) -> list[str]:
+    """Return the figures, by case."""
+    lines = []
+    for case in run.measured:
+        for number, row in enumerate(case.measured):
+            head = f"    {case.id if number == 0 else '':11} "
+            told = textwrap.wrap(plain(figure(row)), max(30, width - len(head)), max_lines=3, placeholder=" …")
+            lines += [(head if at == 0 else f"{'':{len(head)}}") + line for at, line in enumerate(told)]
+    return ["", "  measured, and not judged:", *lines] if lines else []
+
+
+def figure(row: Mapping[str, Any]) -> str:
+    """Return a figure in words: `address in status: 0.02 s`."""
+    value = row["value"] if isinstance(row["value"], str) else f"{row['value']:.4g}"
+    return f"{row['what']}: {value}{' ' + row['unit'] if row['unit'] else ''}"
+
+
 def _at_any_time(run: Run, width: int) -> list[str]:
     """Return the lines on what standing witnesses saw, and on those that did not watch."""
     lines = []
@@ -241,4 +258,5 @@ LEVEL_TEXTS = {
     Level.MUST: "binds every implementation",
     Level.SHOULD: "a miss is a warning",
     Level.MAY: "binds whoever claims the feature",
+    Level.INFO: "is measured and not judged",
 }

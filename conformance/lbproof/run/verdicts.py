@@ -14,7 +14,8 @@ from lbproof.context import CannotShow
 from lbproof.files import of_environment
 from lbproof.run import evidence
 from lbproof.run.failures import first_line
-from lbproof.spec import NOT_REACHED, REQUIREMENTS, Exit, Level, Verdict, worst
+from lbproof.spec import NOT_REACHED, REQUIREMENTS, Exit, Level, Untestable, Verdict, worst
+from lbproof.spec.requirements import of_case
 from lbproof.witnesses.wait import Violation, WaitFailed
 
 if TYPE_CHECKING:
@@ -40,10 +41,13 @@ class VerdictRecorder:
         self._began: dict[str, float] = {}
         """Case → start of its check (`time.monotonic()`)."""
         self._called = False
+        self._measured = False
+        """Whether the present case has figures."""
         self._unreached: set[str] = set()
 
     def _adopt(self, event: dict[str, Any]) -> None:
-        """Keep the verdicts of standing witnesses, in this process or in a worker."""
+        """Keep the verdicts of standing witnesses, in this process or in a worker, and whether a case has figures."""
+        self._measured |= event["event"] == "measured"
         if event["event"] == "standing":
             self.standing.append((REQUIREMENTS[event["requirement"]].level, Verdict.FAILED))
         elif event["event"] == "witness" and event["state"] == "broken":
@@ -59,7 +63,7 @@ class VerdictRecorder:
         self.refuse_lost_events()
         self._began[case] = time.monotonic()
         self._details = {}
-        self._called = False
+        self._called = self._measured = False
         self._journal.case = case
         self._journal.write("check.started", case=case, node=node)
 
@@ -78,6 +82,8 @@ class VerdictRecorder:
         if self.verdicts.get(case) is Verdict.FAILED:
             self._details["reason"] += f"; during cleanup: {first_line(error)}"
             return "failed"
+        if report.when == "call" and of_case(case).level is Level.INFO and is_violation(error, home):
+            error = CannotShow(Untestable.NOT_PROVOKED, first_line(error))  # what is measured is not judged
         if isinstance(error, CannotShow):
             verdict = Verdict.UNTESTABLE
             details: dict[str, Any] = {"untestable": error.reason.name, "reason": str(error)}
@@ -112,6 +118,9 @@ class VerdictRecorder:
             self._details = {
                 "reason": "the check was not executed, because of an option of pytest such as --setup-plan"
             }
+        elif verdict is Verdict.PASSED and of_case(case).level is Level.INFO and not self._measured:
+            verdict = Verdict.ERROR
+            self._details = {"reason": "nothing was measured"}
         self.record(case, node, verdict, **self._details)
         self._journal.case = None
 

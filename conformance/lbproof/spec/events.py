@@ -81,6 +81,18 @@ class Saw(TypedDict):
     value: Json
 
 
+class Measured(TypedDict):
+    """`measured`: a figure that a requirement of the level INFO reports."""
+
+    case: str
+    what: str
+    """What was measured, in one line: `Services given an address of a node`."""
+    value: float | str
+    """A number, or what was seen in words."""
+    unit: str
+    """Unit of a number, such as `s`; empty for one without, and for words."""
+
+
 class Waited(TypedDict):
     """`waited`: a named wait, `settles` or `holds`, and its observations."""
 
@@ -221,6 +233,7 @@ NAMES = {
     "stage": Stage,
     "check.started": CheckStarted,
     "saw": Saw,
+    "measured": Measured,
     "waited": Waited,
     "fault": FaultEvent,
     "timeline": Timeline,

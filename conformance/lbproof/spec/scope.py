@@ -17,7 +17,7 @@ _JUDGED = {Verdict.PASSED, Verdict.FAILED}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scope:
-    """Judged part of a profile, counted in requirements."""
+    """Judged part of a profile, counted in requirements; those that are measured alone (`Level.INFO`) do not count."""
 
     profile: str
     judged: int
@@ -64,6 +64,8 @@ def scope_of(profile: str, claimed: Collection[str], reached: Mapping[str, Verdi
     judged = in_part = unsupported = musts = unsupported_musts = of = 0
     whole = True
     for requirement in REQUIREMENTS.values():
+        if requirement.level is Level.INFO:
+            continue
         cases = [case for case in requirement.cases_in(spec) if not lacking(needs_of(case), wanted.features)]
         if not cases:
             continue

@@ -26,6 +26,8 @@ class Level(StrEnum):
     """A failure is reported as a warning and does not change the conclusion."""
     MAY = "MAY"
     """Tested only when the implementation claims the feature; then equal to MUST."""
+    INFO = "INFO"
+    """Measured and reported, never judged: no verdict on it is `failed`, and none changes the conclusion."""
 
 
 class Verdict(StrEnum):
@@ -105,16 +107,18 @@ def conclude(
     """Derive the conclusion of a run from the level and the verdict of every selected case.
 
     A failed MUST (or claimed MAY) takes precedence; one that could not be judged makes the run inconclusive. A
-    SHOULD never changes the conclusion, except that any `ERROR` is inconclusive. An empty selection is inconclusive.
+    SHOULD never changes the conclusion, except that any `ERROR` is inconclusive, and an INFO never does. An empty
+    selection is inconclusive.
 
     `whole`: the whole profile was judged; otherwise a passed run is `PARTIAL`. `not_claimed`: features that the
     profile requires and the implementation does not claim; a whole run with any of them is not conformant.
     """
-    seen = list(verdicts)
+    selected = list(verdicts)
+    seen = [(level, verdict) for level, verdict in selected if level is not Level.INFO]
     binding = {verdict for level, verdict in seen if level is not Level.SHOULD}
     if Verdict.FAILED in binding or (seen and whole and not_claimed):
         return Conclusion.NOT_CONFORMANT
     unknown = {Verdict.UNTESTABLE, Verdict.SKIPPED, Verdict.ERROR}
-    if not seen or binding & unknown or any(verdict is Verdict.ERROR for _, verdict in seen):
+    if not selected or binding & unknown or any(verdict is Verdict.ERROR for _, verdict in seen):
         return Conclusion.INCONCLUSIVE
     return Conclusion.CONFORMANT if whole else Conclusion.PARTIAL

@@ -51,6 +51,8 @@ class SegmentWitness:
         """Watch nothing yet."""
         self._run, self._assignments = run, assignments
         self._free = {str(address) for address in run.lab.segment.free}
+        self._of_nodes = {str(address) for node in run.lab.nodes for address in node.addresses}
+        """Addresses that nodes claim for themselves, whatever pool has them (REQ-06)."""
         macs = {node.mac: node.name for node in run.lab.nodes}
         self._judge = ClaimJudge(surroundings, assignments, macs=macs, budget=run.wait.budget)
         self._claims: deque[Claim] = deque()
@@ -85,7 +87,7 @@ class SegmentWitness:
 
     def _is_used(self, message: Message) -> bool:
         address = str(message.sender_ip)
-        return address in self._free or self._assignments.knows(address)
+        return address not in self._of_nodes and (address in self._free or self._assignments.knows(address))
 
     def _ask(self) -> None:
         """Ask for assigned and lately released addresses until the end."""

@@ -44,7 +44,7 @@ class Journal:
             "at": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             **fields,
         }
-        if "case" not in row and event in {"saw", "waited", "fault", "timeline", "exchange", "evidence"}:
+        if "case" not in row and event in {"saw", "measured", "waited", "fault", "timeline", "exchange", "evidence"}:
             row["case"] = self.case
         self.relay(row)
 
