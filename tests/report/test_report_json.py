@@ -9,7 +9,7 @@ import jsonschema
 from tests.report.counts import ALL, count
 
 from lbproof.report import bundle, jsonreport, model
-from lbproof.spec import FEATURES, REQUIREMENTS, SPEC_VERSION, Conclusion, Exit, Level, Verdict, conclude, worst
+from lbproof.spec import PROFILES, REQUIREMENTS, SPEC_VERSION, Conclusion, Exit, Level, Verdict, conclude, worst
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,7 +52,7 @@ def test_the_fields_that_programs_rely_on(sample: Callable[[str], Sample]) -> No
         "unsupported": ALL - count(claimed=["core", "l2", "pool"]),
         "of": ALL,
         "whole": False,
-        "not_claimed": sorted(FEATURES.keys() - {"core", "l2", "pool"}),
+        "not_claimed": sorted(PROFILES["full"].requires - {"core", "l2", "pool"}),
     }
     assert (report["spec"], report["suite"], report["profile"]) == (SPEC_VERSION, "0.1.0", "full")
     assert report["implementation"] == {"name": "reference", "version": "0.1.0", "claimed": ["core", "l2", "pool"]}

@@ -59,8 +59,18 @@ FEATURES = _features(
     allocation_event="an Event on the Service names the address that it is given",
     refusal_reason="an Event or a condition on the Service says why it is given none",
     announcer_status="an Event, an annotation, a Lease or another object names the node that announces",
+    mixed_protocols="a Service may have TCP and UDP ports",
+    nodeportless="a Service without node ports is served (allocateLoadBalancerNodePorts false)",
+    source_ranges="spec.loadBalancerSourceRanges is honoured",
+    etp_local="spec.externalTrafficPolicy Local is honoured",
+    withdraw_no_endpoints="an address is not announced while its Service has no ready endpoint",
+    sharing="Services that ask for it share an address",
     article="the article's cluster and claims",
 )
+OPTIONAL = frozenset(
+    {"mixed-protocols", "nodeportless", "source-ranges", "etp-local", "withdraw-no-endpoints", "sharing"}
+)
+"""Features that no profile requires: judged where they are claimed."""
 
 ALIASES: Mapping[str, tuple[str, ...]] = {
     "explicit-ip": ("explicit-ip-annotation", "explicit-ip-field"),
@@ -94,7 +104,7 @@ def lacking(needs: Iterable[str], claimed: Collection[str]) -> list[str]:
     return sorted(need for need in needs if not any(one in claimed for one in ALIASES.get(need, (need,))))
 
 
-_LAYER2 = frozenset({"l2", "l2-nonic", "garp", "advertised", "announcer-status"})
+_LAYER2 = frozenset({"l2", "l2-nonic", "garp", "advertised", "announcer-status", "withdraw-no-endpoints"})
 
 PROFILES = {
     profile.name: profile
@@ -115,13 +125,13 @@ PROFILES = {
             name="article",
             text="the article's environment and its twenty claims",
             features=frozenset(FEATURES),
-            requires=frozenset(FEATURES),
+            requires=frozenset(FEATURES) - OPTIONAL,
         ),
         Profile(
             name="full",
             text="everything that there is a check for",
             features=frozenset(FEATURES),
-            requires=frozenset(FEATURES),
+            requires=frozenset(FEATURES) - OPTIONAL,
         ),
     )
 }

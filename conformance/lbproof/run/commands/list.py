@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lbproof.spec import ALIASES, AREAS, BUDGETS, FEATURES, PROFILES, Budget, select
+from lbproof.spec import ALIASES, AREAS, BUDGETS, FEATURES, PROFILES, Budget, Profile, select
 from lbproof.spec.requirements import of_case, sentence
 
 if TYPE_CHECKING:
@@ -51,6 +51,13 @@ def _list_requirements(cases: Sequence[str]) -> None:
             click.echo(f"  {case:<16}  {sentence(case)}")
 
 
+def _required(profile: Profile) -> str:
+    """Say which features a profile requires, or which not, whichever is shorter."""
+    declined = FEATURES.keys() - profile.requires
+    few = len(profile.requires) < len(declined)
+    return ", ".join(sorted(profile.requires)) if few else f"every feature but {', '.join(sorted(declined))}"
+
+
 def _rows(what: str | None, patterns: tuple[str, ...]) -> list[dict[str, Any]]:
     if what == "features":
         known = [{"name": f.name, "text": f.text} for f in FEATURES.values()]
@@ -59,8 +66,7 @@ def _rows(what: str | None, patterns: tuple[str, ...]) -> list[dict[str, Any]]:
         return [
             {
                 "name": p.name,
-                "text": f"{p.text}; requires "
-                + (", ".join(sorted(p.requires)) if p.requires < FEATURES.keys() else "every feature"),
+                "text": f"{p.text}; requires {_required(p)}",
                 "features": sorted(p.features),
                 "requires": sorted(p.requires),
             }
