@@ -22,6 +22,7 @@ Object: TypeAlias = dict[str, Any]
 METALLB = "metallb.io/v1beta1"
 SERVICES = "/api/v1/services"
 NODES = "/api/v1/nodes"
+NAMESPACES = "/api/v1/namespaces"
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 WATCH_SECONDS = (300, 600)
 """Shortest and longest duration of a watch; random, as in client-go, so that speakers do not reconnect at once."""

@@ -8,14 +8,15 @@ from __future__ import annotations
 import ipaddress
 import re
 from bisect import bisect_left, bisect_right, insort
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from lbproof_reference.reading import MALFORMED_OBJECT
+from lbproof_reference.selectors import matches
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from lbproof_reference.kube import Object
 
@@ -62,6 +63,29 @@ class AddressRange(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Scope:
+    """Services that a pool serves (`serviceAllocation`)."""
+
+    priority: int = 0
+    """The lowest is tried first, and 0 last."""
+    namespaces: frozenset[str] | None = None
+    """None: all."""
+    namespace_selectors: tuple[Mapping[str, Any], ...] = ()
+    service_selectors: tuple[Mapping[str, Any], ...] = ()
+
+    @property
+    def order(self) -> tuple[bool, int]:
+        """Sort key of pools."""
+        return self.priority <= 0, self.priority
+
+    def allows(self, namespace: str, labels: Mapping[str, str]) -> bool:
+        """Whether a Service of that namespace and with those labels is served."""
+        if self.namespaces is not None and namespace not in self.namespaces:
+            return False
+        return not self.service_selectors or any(matches(one, labels) for one in self.service_selectors)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Pool:
     """Valid pool; its ranges are sorted and disjoint."""
 
@@ -69,6 +93,20 @@ class Pool:
     ranges: tuple[AddressRange, ...]
     auto_assign: bool = True
     avoid_buggy: bool = False
+    scope: Scope | None = None
+    """None: all Services, after the pools that are for some."""
+
+    def allows(self, namespace: str, labels: Mapping[str, str]) -> bool:
+        """Whether it serves a Service of that namespace and with those labels."""
+        return self.scope is None or self.scope.allows(namespace, labels)
+
+    def in_namespaces(self, labels: Mapping[str, Mapping[str, str]]) -> Pool:
+        """Return this pool with the names of the namespaces (by name, with their labels) that it selects by labels."""
+        if self.scope is None or not self.scope.namespace_selectors:
+            return self
+        selectors = self.scope.namespace_selectors
+        found = {name for name, has in labels.items() if any(matches(one, has) for one in selectors)}
+        return replace(self, scope=replace(self.scope, namespaces=(self.scope.namespaces or frozenset()) | found))
 
     def is_assignable(self, family: int, number: int) -> bool:
         """Whether an address in a range may be assigned: `avoidBuggyIPs` excludes .0 and .255."""
@@ -130,6 +168,24 @@ def parse_pool(pool: Object) -> Pool:
         ranges=tuple(ranges),
         auto_assign=spec.get("autoAssign", True),
         avoid_buggy=spec.get("avoidBuggyIPs", False),
+        scope=_parse_scope(spec.get("serviceAllocation")),
+    )
+
+
+def _parse_scope(allocation: Mapping[str, Any] | None) -> Scope | None:
+    """Parse `serviceAllocation`. Raises one of `MALFORMED_OBJECT`, also for a selector that is used later."""
+    if allocation is None:
+        return None
+    namespaces, of_namespaces, of_services = (
+        tuple(allocation.get(field) or ()) for field in ("namespaces", "namespaceSelectors", "serviceSelectors")
+    )
+    for selector in (*of_namespaces, *of_services):
+        matches(selector, {})
+    return Scope(
+        priority=int(allocation.get("priority") or 0),
+        namespaces=frozenset(namespaces) if namespaces or of_namespaces else None,
+        namespace_selectors=of_namespaces,
+        service_selectors=of_services,
     )
 
 

@@ -37,7 +37,7 @@ STEPS = st.lists(
 )
 
 
-def pool(first: int, last: int, name: str = "p", **more: bool) -> Pool:
+def pool(first: int, last: int, name: str = "p", **more: Any) -> Pool:  # noqa: ANN401 - its fields
     """Return a pool of 10.0.0.<first> to 10.0.0.<last>."""
     return Pool(name=name, ranges=(AddressRange(family=4, first=BASE + first, last=BASE + last),), **more)
 

@@ -9,14 +9,15 @@ address of a pool is found without a scan of the pool.
 from __future__ import annotations
 
 from bisect import bisect_left
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from lbproof_reference.kube import labels_of
 from lbproof_reference.pools import IP, Pool, build_index, ip_from_int, parse_ip, pool_holding
 from lbproof_reference.services import annotation
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Mapping
 
     from lbproof_reference.kube import Object
 
@@ -33,6 +34,8 @@ class AddressRequest:
     family: int = 4
     requested_ip: IP | None = None
     pool: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """Labels of the Service, by which pools select it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +59,13 @@ def read_address_request(key: str, service: Object) -> AddressRequest:
         except ValueError as error:
             raise AllocationError(f"invalid request {requested!r}: not an IP address") from error
     family = 6 if (spec.get("ipFamilies") or ["IPv4"])[0] == "IPv6" else 4
-    return AddressRequest(key=key, family=family, requested_ip=requested_ip, pool=annotation(service, "address-pool"))
+    return AddressRequest(
+        key=key,
+        family=family,
+        requested_ip=requested_ip,
+        pool=annotation(service, "address-pool"),
+        labels=labels_of(service),
+    )
 
 
 class FreeList:
@@ -133,6 +142,11 @@ class Allocator:
         """Return the pool that contains this address, even if it may not be assigned; None if no pool does."""
         return pool_holding(ip, self._index)
 
+    def allows(self, pool: str, request: AddressRequest) -> bool:
+        """Whether a pool serves the Service of a request; one that does not exist any more refuses nobody."""
+        found = self._pools.get(pool)
+        return found is None or found.allows(request.key.partition("/")[0], request.labels)
+
     def is_of_node(self, ip: IP) -> bool:
         """Whether this is the address of a node."""
         return ip in self._of_nodes
@@ -190,9 +204,12 @@ class Allocator:
             raise AllocationError(f'requested address "{ip}" is the address of a node')
         if (other := self.holder.get(ip, request.key)) != request.key:
             raise AllocationError(f'requested address "{ip}" is in use by {other}')
-        pool = self._allocations.get(request.key, {}).get(ip, self.pool_of(ip))
+        held = self._allocations.get(request.key, {})
+        pool = held.get(ip, self.pool_of(ip))
         if pool is None:
             raise AllocationError(f'"{ip}" is not allowed in config: it is in no pool')
+        if ip not in held and not self.allows(pool, request):
+            raise AllocationError(f'requested address "{ip}": pool "{pool}" is not for this Service')
         if request.pool is not None and pool != request.pool:
             raise AllocationError(f'requested address "{ip}" is not in the requested pool {request.pool!r}')
         return ip
@@ -200,10 +217,18 @@ class Allocator:
     def _allocate_any(self, request: AddressRequest) -> IP:
         if request.pool is not None and request.pool not in self._pools:
             raise AllocationError(f"unknown pool {request.pool!r}")
-        names = [request.pool] if request.pool else [name for name, pool in self._pools.items() if pool.auto_assign]
+        if request.pool is not None and not self.allows(request.pool, request):
+            raise AllocationError(f'pool "{request.pool}" is not for this Service')
+        names = [request.pool] if request.pool else self._eligible(request)
         for name in names:
             if (ip := self._free_lists[name, request.family].take(self.holder)) is not None:
                 return ip
         raise AllocationError(
             f"no available IPs: no free IPv{request.family} address in pools: {', '.join(names) or 'none'}"
         )
+
+    def _eligible(self, request: AddressRequest) -> list[str]:
+        """Return the automatic pools that serve a Service, in the order in which they are tried."""
+        pools = [pool for pool in self._pools.values() if pool.auto_assign]
+        own = [(pool.scope.order, pool.name) for pool in pools if pool.scope and self.allows(pool.name, request)]
+        return [*(name for _, name in sorted(own)), *(pool.name for pool in pools if pool.scope is None)]

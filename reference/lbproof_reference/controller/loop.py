@@ -27,7 +27,17 @@ from lbproof_reference.controller.status import valid_condition
 from lbproof_reference.controller.workqueue import WorkQueue
 from lbproof_reference.events import EventRecorder
 from lbproof_reference.informer import Informer
-from lbproof_reference.kube import METALLB, NODES, SERVICES, Kube, Object, labels_of, metallb_path, status_code
+from lbproof_reference.kube import (
+    METALLB,
+    NAMESPACES,
+    NODES,
+    SERVICES,
+    Kube,
+    Object,
+    labels_of,
+    metallb_path,
+    status_code,
+)
 from lbproof_reference.nodes import may_announce, node_addresses, relevant_fields
 from lbproof_reference.pools import parse_ip, parse_pools
 from lbproof_reference.reading import SkipLog
@@ -71,6 +81,8 @@ class Controller:
         self._may_show: dict[str, set[IP]] = {}
         """Addresses that a Service's status may show by writes since the version that was last read."""
         self._bad_pools: dict[str, str] = {}
+        self._selects_namespaces = False
+        """Whether a pool selects namespaces by labels."""
         self._record: dict[str, str] = {}
         """Data of the ConfigMap of retained addresses, as last read or written."""
         self._changed = asyncio.Event()  # what is announced
@@ -80,6 +92,7 @@ class Controller:
             "IPAddressPool": Informer(kube, metallb_path("ipaddresspools"), self._pools_changed),
             "L2Advertisement": Informer(kube, metallb_path("l2advertisements"), self._advertisement_changed),
             "Node": Informer(kube, NODES, self._node_changed),
+            "Namespace": Informer(kube, NAMESPACES, self._namespace_changed),
         }
         self._recorder = EventRecorder(kube, COMPONENT)
         self._skip_log = SkipLog(self._warn)
@@ -181,6 +194,9 @@ class Controller:
         if not self.ready:
             return
         good, self._bad_pools = parse_pools(self._own("IPAddressPool").values())
+        self._selects_namespaces = any(pool.scope and pool.scope.namespace_selectors for pool in good)
+        namespaces = {name: labels_of(namespace) for name, namespace in self._objects("Namespace").items()}
+        good = [pool.in_namespaces(namespaces) for pool in good]
         before = self._allocator.allocations()
         self._allocator.set_pools(good, node_addresses(self._objects("Node").values(), self._skip_log))
         for key in self._objects("IPAddressPool"):
@@ -193,6 +209,11 @@ class Controller:
 
     def _node_changed(self, key: str, before: Object | None) -> None:
         if relevant_fields(before) != relevant_fields(self._objects("Node").get(key)):
+            self._pools_changed()
+
+    def _namespace_changed(self, key: str, before: Object | None) -> None:
+        now = self._objects("Namespace").get(key)
+        if self._selects_namespaces and not (before and now and labels_of(before) == labels_of(now)):
             self._pools_changed()
 
     def _advertisement_changed(self, key: str, _: Object | None) -> None:
@@ -290,6 +311,9 @@ class Controller:
             if service and service["spec"].get("type") != "LoadBalancer" and any(assigned(service)):
                 await self._write(key, service, None, None)
             self._release(key)
+            return
+        if self._selects_namespaces and service["metadata"]["namespace"] not in self._objects("Namespace"):
+            self._pending.add(key)  # until the other watch brings it
             return
         try:
             allocation = self._allocator.allocate(read_address_request(key, service))
