@@ -21,13 +21,13 @@ test: setup-test ## the project's own tests: lint, types, pytest, mutants; what 
 	@tools/stage lint $(MAKE) --no-print-directory lint
 	@tools/stage types $(MAKE) --no-print-directory types
 	@tools/tests $(PYTEST_ARGS)
-	@$(if $(PYTEST_ARGS),true,tools/stage mutants $(BIN)/python -m pytest tests/mutants --one-a-case)
+	@$(if $(PYTEST_ARGS),true,tools/stage mutants $(BIN)/python -m pytest tests/mutants --due)
 
 test-kind: setup-test ## the tests on clusters by kind, where a Docker engine can be had
 	@tools/with-engine --or-without tools/test-kind $(PYTEST_ARGS)
 
-mutants: setup-lab ## each mutant against the checks that must catch it
-	@tools/stage mutants $(BIN)/python -m pytest tests/mutants
+mutants: setup-lab ## each mutant against the checks that must catch it; writes docs/findings/mutants.csv
+	@tools/stage mutants $(BIN)/python -m pytest tests/mutants --write-matrix
 
 bench: setup-bench ## outages, moves, allocation, scale, ARP and load of the reference and MetalLB side by side: about an hour
 	@tools/stage bench $(BIN)/lbproof bench all --thresholds perf/thresholds.toml $(BENCH_ARGS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from docs.site.check_sources import CheckSource, check_sources
 from docs.site.tables import table
+from tests.mutants import matrix
 from tests.mutants.catalogue import CAUGHT, NOT_BROKEN, UNCAUGHT
 
 from lbproof.spec import AREAS, BUDGETS, REQUIREMENTS, Requirement
@@ -72,35 +73,58 @@ def _checks(checks: list[CheckSource]) -> str:
 
 def _mutants(requirement: Requirement) -> str:
     rows = [
-        (f"`{mutant.name}`", " ".join(mutant.text.split()), ", ".join(caught))
-        for mutant in CAUGHT.values()
-        if (caught := [case for case in mutant.cases if case in requirement.case_ids])
+        (f"`{name}`", " ".join(CAUGHT[name].text.split()), case, where)
+        for case in requirement.case_ids
+        for name, where in _failures(case)
     ]
     none = [f"{case}: none; {NOT_BROKEN[case]}.\n" for case in requirement.case_ids if case in NOT_BROKEN]
-    caught_ones = [table(("mutant", "what is wrong with it", "case"), rows) + "\n"] if rows else []
+    caught_ones = [table(("mutant", "what is wrong with it", "case", "fails at"), rows) + "\n"] if rows else []
     return "\n".join(["## Mutants that it catches\n", *caught_ones, *none])
+
+
+def _failures(case: str) -> list[tuple[str, str]]:
+    """Each mutant that a case must catch, and the line of the check at which it was seen to fail."""
+    rows, found = matrix.read(), []
+    for mutant in CAUGHT.values():
+        if case in mutant.cases:
+            row = rows.get((mutant.name, case))
+            where = f"`{row.line}`" if row and row.line else row.verdict if row else "not run yet"
+            before = "" if row is None or matrix.is_current(row, mutant) else "; on earlier sources"
+            found.append((mutant.name, f"{where}{before}"))
+    return found
 
 
 def mutants() -> str:
     """Each case with the mutants that it must catch, and what no case catches, with the reasons."""
     caught = [
-        (
-            case,
-            ", ".join(f"`{one.name}`" for one in CAUGHT.values() if case in one.cases) or f"none: {NOT_BROKEN[case]}",
-        )
+        (case, f"`{name}`", where)
         for requirement in REQUIREMENTS.values()
         for case in requirement.case_ids
+        for name, where in _failures(case)
+    ]
+    none = [
+        (case, NOT_BROKEN[case])
+        for requirement in REQUIREMENTS.values()
+        for case in requirement.case_ids
+        if case in NOT_BROKEN
     ]
     uncaught = [(f"`{one.name}`", " ".join(one.text.split()), one.uncaught) for one in UNCAUGHT.values()]
     return f"""# Mutants
 
-A mutant is the reference with one fault. `make mutants` runs each under the cases that are named for it, and fails
-where one does not fail; `make test` runs as many as it takes for each case to catch one. A step that another
+A mutant is the reference with one fault. `make mutants` runs each under the cases that are named for it, fails where
+one does not fail, and writes what it saw into the matrix below (`docs/findings/mutants.csv`). A step that another
 requirement owns makes a case untestable, so a case that fails does so at what it judges itself.
+
+`make test` fails when a mandatory case has no mutant in the matrix that it was seen to fail with, or a mutant fails
+nothing. It runs the mutants again whose fault or check changed since, and a few others, which it draws by the commit.
 
 ## Which case catches which
 
-{table(("case", "mutants"), caught)}
+{table(("case", "mutant", "line of the check that fails"), caught)}
+
+## Cases that no mutant breaks
+
+{table(("case", "why"), none)}
 
 ## Mutants that no case catches yet
 

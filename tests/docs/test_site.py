@@ -72,9 +72,9 @@ def test_each_case_has_a_mutant_or_the_reason_why_there_is_none(made: dict[str, 
     cases = {case for one in REQUIREMENTS.values() for case in one.case_ids}
 
     assert cases - broken == NOT_BROKEN.keys()
-    rows = dict(re.findall(r"^\| ([\w-]+) \| (.*) \|$", made[f"{FOLDER}/mutants.md"], re.MULTILINE))
+    rows = re.findall(r"^\| ([\w-]+) \| (.*) \|$", made[f"{FOLDER}/mutants.md"], re.MULTILINE)
     for case in cases:
-        assert NOT_BROKEN.get(case, "`") in rows[case]
+        assert any(name == case and text.startswith(NOT_BROKEN.get(case, "`")) for name, text in rows)
 
 
 def test_the_budgets_of_a_check_are_read_from_its_source() -> None:

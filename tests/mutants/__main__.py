@@ -1,6 +1,9 @@
-"""`python -m tests.mutants NAME controller|speaker`: run the reference with one fault, as its image does.
+"""Mutants by hand: `python -m tests.mutants …`.
 
-Without arguments: list the mutants, each with the cases that detect it or the reason why none does yet.
+Without arguments: list them, each with the cases that detect it or the reason why none does yet.
+`--update [NAME…]`: run these mutants, or those with a row of the matrix that is missing or out of date, and write their
+rows; further options are pytest's, such as `--mutant-labs 1`.
+`NAME controller|speaker`: run the reference with one fault, as its image does.
 """
 
 from __future__ import annotations
@@ -18,5 +21,9 @@ if not sys.argv[1:]:
     for mutant in MUTANTS.values():
         print(f"{mutant.name}: {' '.join(mutant.cases) or f'uncaught: {mutant.uncaught}'}")  # noqa: T201 - the output
     sys.exit(0)
+if sys.argv[1] == "--update":
+    from tests.mutants.update import update  # a pod that runs a fault needs none of it
+
+    sys.exit(update(sys.argv[2:]))
 MUTANTS[sys.argv[1]].apply()
 sys.exit(main(sys.argv[2:]))

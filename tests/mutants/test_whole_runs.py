@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.mutants.test_mutants import judged
+from tests.mutants.runs import judged
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,8 +25,8 @@ EVERY_NODE_ANSWERS = {
 @pytest.mark.timeout(900)
 def test_an_implementation_where_every_node_answers_fails_what_it_breaks(tmp_path: Path) -> None:
     """All other cases pass, or are untestable because they need one announcer."""
-    code, verdicts = judged("tests.mutants.adapter:two_announcers", [], tmp_path, limit=880)
+    found = judged("tests.mutants.adapter:two_announcers", [], tmp_path, limit=880)
 
-    assert {case for case, verdict in verdicts.items() if verdict == "failed"} == EVERY_NODE_ANSWERS.keys()
-    assert {case for case, verdict in verdicts.items() if verdict == "error"} == set()
-    assert code == 1
+    assert {case for case, verdict in found.verdicts.items() if verdict == "failed"} == EVERY_NODE_ANSWERS.keys()
+    assert {case for case, verdict in found.verdicts.items() if verdict == "error"} == set()
+    assert found.code == 1

@@ -1,0 +1,182 @@
+"""Matrix of mutants and cases: what each mutant was seen to fail, at which line, and on which sources.
+
+It is a committed file with a line for each mutant and case, so that CI judges it whole and runs only a part again.
+`make mutants` writes all of it, `python -m tests.mutants --update NAME…` the rows of some mutants.
+"""
+
+from __future__ import annotations
+
+import csv
+import fcntl
+import io
+import os
+import random
+import re
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+from tests.mutants import fingerprints
+from tests.mutants.catalogue import CAUGHT, NOT_BROKEN
+
+from lbproof.spec import REQUIREMENTS, Level
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from tests.mutants.mutant import Mutant
+
+FILE = Path(__file__).parents[2] / "docs" / "findings" / "mutants.csv"
+FAILED = "failed"
+DRAWN = 6
+"""Mutants with up-to-date rows that CI runs again, drawn for each commit."""
+MOST = 16
+"""Mutants that CI runs at most: about seven minutes on two cores."""
+_UPDATE = "python -m tests.mutants --update"
+_WHERE = re.compile(r"(?P<file>[^:]+):(?P<number>\d+): (?P<text>.*)", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """What one mutant did to one case."""
+
+    mutant: str
+    case: str
+    verdict: str
+    """`failed` where the case detects the mutant."""
+    line: str
+    """Line of the check that failed, by its text: numbers change with every comment."""
+    fault: str
+    """Fingerprint of the fault that was run."""
+    check: str
+    """Fingerprint of the check that judged it."""
+
+
+Rows: TypeAlias = "dict[tuple[str, str], Row]"
+"""Mutant and case → row."""
+
+
+def read(path: Path = FILE) -> Rows:
+    """Read the matrix; an absent one is empty."""
+    if not path.exists():
+        return {}
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = [Row(**row) for row in csv.DictReader(file)]
+    return {(row.mutant, row.case): row for row in rows}
+
+
+def update(mutant: Mutant, verdicts: Mapping[str, str], lines: Mapping[str, str], path: Path = FILE) -> None:
+    """Write the rows of a mutant that was run; remove those of mutants and cases that are no more.
+
+    `verdicts`: case → verdict; `lines`: case → line of the check that failed. Several processes may write.
+    """
+    with _alone(path.parent):
+        kept = {key: row for key, row in read(path).items() if key[0] != mutant.name and _is_named(row)}
+        for case in mutant.cases:
+            kept[mutant.name, case] = Row(
+                mutant=mutant.name,
+                case=case,
+                verdict=verdicts.get(case, "not judged"),
+                line=line_of(case, lines.get(case, "")),
+                fault=fingerprints.of_fault(mutant.apply),
+                check=fingerprints.of_check(case),
+            )
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, [field.name for field in fields(Row)], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(asdict(kept[key]) for key in sorted(kept))
+        path.write_text(text.getvalue(), encoding="utf-8")
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Keep other threads and processes from writing in a folder."""
+    lock = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
+
+
+def line_of(case: str, where: str) -> str:
+    """Return a line of the check by its file and text, and by its rank where the file has it several times."""
+    found = _WHERE.fullmatch(where)
+    if found is None:
+        return where
+    lines = (fingerprints.file_of(case).parent / found["file"]).read_text(encoding="utf-8").splitlines()
+    same = [number for number, line in enumerate(lines, 1) if line.strip() == found["text"]]
+    rank = f" (line {same.index(int(found['number'])) + 1} of {len(same)} such)" if len(same) > 1 else ""
+    return f"{found['file']}: {found['text']}{rank}"
+
+
+def _is_named(row: Row) -> bool:
+    return row.mutant in CAUGHT and row.case in CAUGHT[row.mutant].cases
+
+
+def problems(rows: Rows) -> Iterator[str]:
+    """Judge a matrix by itself: every mandatory case fails with a mutant, every mutant fails its cases."""
+    failed = {row.case for row in rows.values() if row.verdict == FAILED}
+    for requirement in REQUIREMENTS.values():
+        for case in requirement.case_ids:
+            if requirement.level in {Level.MUST, Level.MAY} and case not in failed and case not in NOT_BROKEN:
+                yield f"{case}: no mutant was seen to fail it, and NOT_BROKEN has no reason why none can"
+    for mutant in CAUGHT.values():
+        seen = [rows[mutant.name, case] for case in mutant.cases if (mutant.name, case) in rows]
+        if not seen:
+            yield f"{mutant.name}: never run: {_UPDATE} {mutant.name}"
+        elif not any(row.verdict == FAILED for row in seen):
+            yield f"{mutant.name}: fails nothing"
+        yield from (
+            f"{mutant.name}: {row.case} does not fail, it is {row.verdict}" for row in seen if row.verdict != FAILED
+        )
+    yield from (
+        f"{row.mutant}: {row.case} is not named for it (any more)" for row in rows.values() if not _is_named(row)
+    )
+
+
+def is_current(row: Row, mutant: Mutant) -> bool:
+    """Return whether a row was seen on the sources of now."""
+    return (row.fault, row.check) == (fingerprints.of_fault(mutant.apply), fingerprints.of_check(row.case))
+
+
+def is_due(mutant: Mutant, rows: Rows) -> bool:
+    """Return whether a row of a mutant is missing or out of date."""
+    found = [rows.get((mutant.name, case)) for case in mutant.cases]
+    return not all(row and is_current(row, mutant) for row in found)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """Mutants that CI runs."""
+
+    due: tuple[str, ...]
+    """Those with a row that is missing or out of date."""
+    drawn: tuple[str, ...]
+    """Some of the others."""
+    left: tuple[str, ...]
+    """Those that are due and too many."""
+
+
+def choose(
+    rows: Rows, seed: str, mutants: Mapping[str, Mutant] = CAUGHT, *, drawn: int = DRAWN, most: int = MOST
+) -> Choice:
+    """Choose the mutants to run: those that are due, and some others that are drawn from a seed; at most `most`."""
+    draw = random.Random(seed)  # noqa: S311 - no secret
+    due = [name for name in sorted(mutants) if is_due(mutants[name], rows)]
+    others = [name for name in sorted(mutants) if name not in due]
+    draw.shuffle(due)
+    kept, left = due[:most], due[most:]
+    more = draw.sample(others, min(drawn, len(others), most - len(kept)))
+    return Choice(due=tuple(sorted(kept)), drawn=tuple(sorted(more)), left=tuple(sorted(left)))
+
+
+def differences(mutant: Mutant, lines: Mapping[str, str], rows: Rows) -> Iterator[str]:
+    """Name the cases that failed at another line than an up-to-date row says."""
+    if is_due(mutant, rows):
+        return
+    for case, where in lines.items():
+        now, row = line_of(case, where), rows.get((mutant.name, case))
+        if row is not None and row.line != now:
+            yield f"{mutant.name}: {case} fails at {now}; the matrix says {row.line or row.verdict}"

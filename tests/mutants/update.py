@@ -1,0 +1,24 @@
+"""Run some mutants and write their rows of the matrix: `python -m tests.mutants --update`."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from tests.mutants import matrix
+from tests.mutants.catalogue import CAUGHT
+
+_TEST = "tests/mutants/test_mutants.py::test_each_case_that_is_named_for_it_catches_it"
+
+
+def update(arguments: list[str]) -> int:
+    """Run the named mutants, or those that are due, with further options of pytest; return its exit code."""
+    names = [word for word in arguments if word in CAUGHT]
+    others = [word for word in arguments if word not in CAUGHT]
+    rows = matrix.read()
+    names = names or [name for name, mutant in CAUGHT.items() if matrix.is_due(mutant, rows)]
+    if not names:
+        print("every row of the matrix is up to date")  # noqa: T201 - the output
+        return 0
+    tests = [f"{_TEST}[{name}]" for name in names]
+    return subprocess.run([sys.executable, "-m", "pytest", *tests, "--write-matrix", *others], check=False).returncode
