@@ -19,7 +19,7 @@ def controller_options(argv: list[str]) -> argparse.Namespace:
 
 def speaker_options(argv: list[str]) -> argparse.Namespace:
     """Parse the speaker's options, with `heartbeat` in seconds; exit with a message if they are not valid."""
-    parser = _parser("speaker", "Answers ARP requests for assigned addresses.", port=7473)
+    parser = _parser("speaker", "Answers ARP requests and neighbour solicitations for assigned addresses.", port=7473)
     add = parser.add_argument
     add("--node", default=os.environ.get("NODE_NAME"), help="this node's name (default: $NODE_NAME)")
     profiles = "default: heartbeat every 50ms; fast: every 10ms, for an idle segment; 3 missed heartbeats mean dead"

@@ -201,7 +201,7 @@ def announcements_go_on_after_the_release() -> None:
     def announce(self: SegmentSpeaker, addresses: tuple[bytes, ...]) -> None:
         for address in addresses:
             for frame in announcements(address, self.link.mac):
-                self._wire.send_arp(frame)
+                self._wire.send(frame)
 
     patch(SegmentSpeaker, "_announce", announce)
 

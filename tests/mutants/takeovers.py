@@ -86,7 +86,7 @@ def announces_without_answering() -> None:
         for address in addresses:
             if address in self.segment.claims:
                 for frame in announcements(address, self.link.mac):
-                    self._wire.send_arp(frame)
+                    self._wire.send(frame)
 
     patch(speaker.SegmentSpeaker, "_announce", announce)
 

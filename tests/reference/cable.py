@@ -20,11 +20,12 @@ from lbproof_reference.speaker.links import Link
 from lbproof_reference.speaker.plan import Allowed, Offer
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Collection, Iterator
+    from collections.abc import AsyncIterator, Collection, Iterable, Iterator
 
     import pytest
 
 CLIENT, CLIENT_ADDRESS = bytes.fromhex("0200000000fe"), bytes([10, 0, 0, 254])
+CLIENT_6 = "fd00:a::fe"
 
 
 def mac_of(node: str) -> bytes:
@@ -41,14 +42,28 @@ def queued(sock: socket.socket, limit: int) -> Iterator[bytes]:
             return
 
 
+class RecordedGroups(set[bytes]):
+    """Stands for `Groups`: the addresses whose groups are joined."""
+
+    def join(self, addresses: Iterable[bytes]) -> None:
+        """Add addresses."""
+        self.update(addresses)
+
+    def leave(self, addresses: Iterable[bytes]) -> None:
+        """Remove addresses."""
+        self.difference_update(addresses)
+
+
 class CableWire:
-    """Stands for `Wire`: frames go to the other speakers of the cable, and ARP frames are recorded too."""
+    """Stands for `Wire`: frames go to the other speakers of the cable, and those of ARP and NDP are recorded."""
 
     lost = False
 
     def __init__(self, cable: Cable, link: Link) -> None:
         self.link, self._cable = link, cable
+        self.groups = RecordedGroups()
         self.arp, self.arp_end = _pair()
+        self.ndp, self.ndp_end = _pair()
         self.heartbeat, self.heartbeat_end = _pair()
         self.reads = self.beats = 0
         """How often heartbeats were read, and sent."""
@@ -63,6 +78,10 @@ class CableWire:
         """Yield the queued ARP frames."""
         return queued(self.arp, limit)
 
+    def solicitations(self, limit: int = 256) -> Iterator[bytes]:
+        """Yield the queued frames of neighbour discovery."""
+        return queued(self.ndp, limit)
+
     def heartbeats(self) -> Iterator[tuple[bytes, float]]:
         """Yield the queued heartbeats, as if they had just arrived."""
         self.reads += 1
@@ -75,14 +94,14 @@ class CableWire:
             if wire is not self:
                 _send(wire.heartbeat_end, ETHERNET.pack(BROADCAST, self.link.mac, ETH_P_HEARTBEAT) + payload)
 
-    def send_arp(self, frame: bytes) -> None:
-        """Record one ARP frame."""
+    def send(self, frame: bytes) -> None:
+        """Record one frame of ARP or neighbour discovery."""
         self._cable.sent.append((f"n{self.link.mac[-1]}", frame))
 
     def close(self) -> None:
         """Close the sockets."""
         self._cable.wires.remove(self)
-        for sock in (self.arp, self.arp_end, self.heartbeat, self.heartbeat_end):
+        for sock in (self.arp, self.arp_end, self.ndp, self.ndp_end, self.heartbeat, self.heartbeat_end):
             sock.close()
 
 
@@ -92,7 +111,7 @@ class Cable:
     def __init__(self) -> None:
         self.wires: list[CableWire] = []
         self.sent: list[tuple[str, bytes]] = []
-        """ARP frames, each with the node that sent it."""
+        """Frames of ARP and neighbour discovery, each with the node that sent it."""
         self.speakers: dict[str, loop.SegmentSpeaker] = {}
 
     def start(self, node: str) -> None:
@@ -107,7 +126,7 @@ class Cable:
             on_acquired=lambda _: None,
             on_conflict=lambda *_: None,
         )
-        subnets = (ipaddress.ip_network("10.0.0.0/24"),)
+        subnets = (ipaddress.ip_network("10.0.0.0/24"), ipaddress.ip_network("fd00:a::/64"))
         link = Link(name="eth0", index=1, mac=mac_of(node), subnets=subnets)
         self.speakers[node] = loop.SegmentSpeaker(config, link, lambda: None)
 
@@ -150,9 +169,20 @@ class Cable:
         for wire in self.wires:
             if to in (BROADCAST, wire.link.mac) and mac != wire.link.mac:
                 _send(wire.arp_end, request)
+        await self._turns()
+        return [(node, frame) for node, frame in self.sent if frame[:6] == mac]
+
+    async def advertisements(self, message: bytes) -> list[tuple[str, bytes]]:
+        """Send one frame of neighbour discovery to all; return the frames that are sent then, each with its node."""
+        self.sent.clear()
+        for wire in self.wires:
+            _send(wire.ndp_end, message)
+        await self._turns()
+        return list(self.sent)
+
+    async def _turns(self) -> None:
         for _ in range(20):  # turns of the event loop, in which every speaker reads its socket
             await asyncio.sleep(0)
-        return [(node, frame) for node, frame in self.sent if frame[:6] == mac]
 
     def gratuitous(self) -> list[tuple[str, ArpFrame]]:
         """Return the broadcast ARP frames that were sent, each with its node."""

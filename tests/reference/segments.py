@@ -120,6 +120,13 @@ class SegmentOfTests:
         else:
             self._in(self.lan, "ip", "link", "set", node, "up")
 
+    def snoop(self) -> None:
+        """Have the bridge send multicast of IPv6 only to ports whose hosts report the group when it asks (MLD)."""
+        self._in(self.lan, "ip", "addr", "add", "fe80::1/64", "dev", "br0", "nodad")  # it asks from this address
+        options = {"mcast_query_response_interval": "20", "mcast_snooping": "1", "mcast_querier": "1"}  # 0.2 s
+        for name, value in options.items():
+            self._in(self.lan, "ip", "link", "set", "br0", "type", "bridge", name, value)
+
     def flap(self, node: str) -> None:
         """Set a node's interface down and up twice without a pause, and restore its address."""
         address = f"10.9.0.{self.nodes.index(node) + 1}/24"

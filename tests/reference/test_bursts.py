@@ -43,7 +43,7 @@ class RecordingWire(PairedWire):
         """Record a filter."""
         self.filters.append(set(addresses))
 
-    def send_arp(self, frame: bytes) -> None:
+    def send(self, frame: bytes) -> None:
         """Record an announcement."""
         arp = read_arp(frame)
         assert arp

@@ -6,17 +6,27 @@ import select
 import socket
 import struct
 from contextlib import closing
+from ipaddress import ip_address
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scapy.layers.inet6 import ICMPv6EchoRequest, ICMPv6ND_NA, ICMPv6ND_NS, ICMPv6NDOptSrcLLAddr, IPv6
 from scapy.layers.l2 import ARP, Ether
 
-from lbproof_reference.frames import ETH_P_ARP, read_arp
-from lbproof_reference.speaker.filter import MOST_RANGES, arp_filter, heartbeat_filter, ranges
+from lbproof_reference.frames import ETH_P_ARP, ETH_P_IPV6, read_arp, read_ndp, solicited_node
+from lbproof_reference.speaker.filter import (
+    MOST_PREFIXES,
+    MOST_RANGES,
+    arp_filter,
+    heartbeat_filter,
+    ndp_filter,
+    ranges,
+)
 from lbproof_reference.speaker.links import Link
-from lbproof_reference.speaker.wire import Wire, _attach
+from lbproof_reference.speaker.wire import Groups, Wire, _attach
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -160,6 +170,98 @@ def test_the_kernel_agrees(ours: set[bytes], asked: list[bytes]) -> None:
     assert got == [frame for frame in frames if passes(program, frame)]
 
 
+ADDRESSES_6 = st.builds(
+    lambda prefix, end: prefix + end,
+    st.sampled_from([b"\xfd" + bytes(11), b"\xfd" + bytes(10) + b"\1", b"\x20\1" + bytes(10), b"\xff" * 12]),
+    ADDRESSES,
+)
+FIRST = "ff0200000000000000000001ff"
+"""Solicited-node prefix, as the kernel writes it."""
+ELSEWHERE_6 = b"\xfc" + bytes(14) + b"\1"
+"""Address of the other hosts of these tests, never claimed."""
+
+
+def written(message: Any, source: bytes, dst: str) -> bytes:  # noqa: ANN401 - a scapy packet
+    """Return a message in its frame, encoded by scapy."""
+    header = IPv6(src=str(ip_address(source)), dst=dst, hlim=255)
+    return bytes(Ether(dst="33:33:00:00:00:01", src="02:00:00:00:00:02") / header / message)
+
+
+OPTION = ICMPv6NDOptSrcLLAddr(lladdr="02:00:00:00:00:02")
+SOLICITATION = written(ICMPv6ND_NS(tgt="fd00::7") / OPTION, ELSEWHERE_6, "ff02::1:ff00:7")
+ADVERTISEMENT = written(ICMPv6ND_NA(tgt="fd00::7"), ELSEWHERE_6, "ff02::1")
+
+
+def asked(target: bytes, source: bytes = ELSEWHERE_6) -> bytes:
+    """Return a solicitation, whose checksum is of other addresses: scapy takes a millisecond for each."""
+    return SOLICITATION[:22] + source + SOLICITATION[38:62] + target + SOLICITATION[78:]
+
+
+def said(target: bytes, source: bytes = ELSEWHERE_6) -> bytes:
+    """Return an advertisement, whose checksum is of other addresses."""
+    return ADVERTISEMENT[:22] + source + ADVERTISEMENT[38:62] + target + ADVERTISEMENT[78:]
+
+
+@given(st.sets(ADDRESSES_6, max_size=30), st.lists(ADDRESSES_6, max_size=10))
+def test_it_passes_neighbour_discovery_about_us_only(ours: set[bytes], others: list[bytes]) -> None:
+    """A message passes if its target ends like one of the addresses and begins like one, or a solicitation's source."""
+    program = ndp_filter(ours)
+    begins, ends = {address[:12] for address in ours}, {address[12:] for address in ours}
+    expected = {a: a[:12] in begins and a[12:] in ends for a in [*others, *ours]}
+
+    assert {a: passes(program, asked(a)) for a in expected} == expected
+    assert {a: passes(program, said(a)) for a in expected} == expected
+    assert {a: passes(program, asked(ELSEWHERE_6, a)) for a in expected} == expected
+    assert not any(passes(program, said(ELSEWHERE_6, a)) for a in expected)
+
+
+@pytest.mark.parametrize("prefixes", [1, MOST_PREFIXES, MOST_PREFIXES + 1, 500])
+def test_with_many_prefixes_and_ranges_it_passes_more_and_never_less(prefixes: int) -> None:
+    """Every address of thousands passes, in few instructions; of few prefixes, no other one does."""
+    ours = [b"\xfd" + (n % prefixes).to_bytes(11) + (0x0A000000 + 3 * n * (1 + n % 7)).to_bytes(4) for n in range(5000)]
+    program = ndp_filter(ours)
+
+    assert len(program) <= 4 * MOST_RANGES + 16 * MOST_PREFIXES + 30
+    assert all(passes(program, asked(address)) and passes(program, asked(ELSEWHERE_6, address)) for address in ours)
+    assert passes(program, asked(b"\xfc" + ours[0][1:])) is (prefixes > MOST_PREFIXES)
+    assert not passes(program, asked(ours[0][:12] + b"\xff" * 4))
+
+
+def test_traffic_and_forwarded_messages_do_not_pass() -> None:
+    """Packets of IPv6 that are no message of neighbour discovery are dropped; all are while nothing is claimed."""
+    target = SOLICITATION[62:78]
+    echo = written(ICMPv6EchoRequest(data=b"x" * 40), ELSEWHERE_6, "fd00::7")
+    forwarded = SOLICITATION[:21] + b"\xfe" + SOLICITATION[22:]
+
+    assert [passes(ndp_filter([target]), frame) for frame in (SOLICITATION, forwarded, echo)] == [True, False, False]
+    assert not passes(ndp_filter([target]), SOLICITATION[:77])
+    assert not passes(ndp_filter([target]), question(target[-4:]))
+    assert ndp_filter([]) == ((0x06, 0, 0, 0),)
+
+
+@given(st.one_of(st.binary(max_size=100), st.sampled_from([SOLICITATION, ADVERTISEMENT])))
+def test_what_is_answered_or_defended_passes(frame: bytes) -> None:
+    """A valid message passes the filter for its target, and for the address that its sender claims."""
+    if found := read_ndp(frame):
+        assert passes(ndp_filter([found.target]), frame)
+        assert passes(ndp_filter([found.sender]), frame)
+
+
+@given(st.sets(ADDRESSES_6, max_size=30), st.lists(ADDRESSES_6, max_size=5))
+def test_the_kernel_agrees_on_neighbour_discovery(ours: set[bytes], others: list[bytes]) -> None:
+    """The kernel accepts the program and passes the same frames as the interpreter."""
+    program = ndp_filter(ours)
+    begin, end = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+    with begin, end:
+        _attach(end, program)
+        frames = [frame for one in [*ours, *others] for frame in (asked(one), said(one), asked(ELSEWHERE_6, one))]
+        for frame in frames:
+            begin.send(frame)
+        got = list(read_all(end))
+
+    assert got == [frame for frame in frames if passes(program, frame)]
+
+
 IDS = st.binary(min_size=4, max_size=4)
 
 
@@ -207,3 +309,60 @@ def test_a_wire_hears_what_was_claimed_last() -> None:
         assert hear() == ours
         wire.accept_requests_for(ours[1:])
         assert hear() == ours[1:]
+
+
+def test_a_wire_hears_neighbour_discovery_of_what_was_claimed_last() -> None:
+    """A wire receives solicitations for the IPv6 addresses that are claimed, whatever is claimed of IPv4."""
+    link = Link(name="lo", index=1, mac=bytes(6), subnets=())
+    ours = [b"\xfd" + bytes(14) + bytes([host]) for host in (3, 4, 9)]
+
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) as asker, closing(Wire(link)) as wire:
+        asker.bind(("lo", ETH_P_IPV6))
+
+        def hear() -> list[bytes]:
+            """Return the targets whose solicitations are received."""
+            for host in range(1, 20):
+                asker.send(asked(ours[0][:-1] + bytes([host])))
+            return [frame[62:78] for frame in wire.solicitations(limit=1000)]
+
+        assert hear() == []
+        wire.accept_requests_for([*ours, socket.inet_aton("10.0.0.7")])
+        assert hear() == ours
+        wire.accept_requests_for([socket.inet_aton("10.0.0.7")])
+        assert hear() == []
+
+
+def test_thousands_of_groups_are_joined_and_left() -> None:
+    """The kernel has joined the group of each address, once, until no address needs it any more."""
+    addresses = [b"\xfd" + bytes(10) + bytes([number % 2]) + (number // 2).to_bytes(4) for number in range(3000)]
+
+    def joined() -> list[str]:
+        """Return the solicited-node groups of the loopback interface (proc_pid_net(5))."""
+        lines = Path("/proc/self/net/igmp6").read_text().splitlines()
+        return sorted(line.split()[2] for line in lines if line.split()[1] == "lo" and line.split()[2][:26] == FIRST)
+
+    before = joined()
+    groups = Groups(socket.if_nametoindex("lo"))
+    groups.join([*addresses, *addresses, socket.inet_aton("10.0.0.7")])
+    assert len(joined()) == len(before) + 1500
+    groups.leave(addresses[1::2])
+    assert len(joined()) == len(before) + 1500
+    groups.leave([*addresses[::2], socket.inet_aton("10.0.0.7")])
+    assert joined() == before
+    groups.join(addresses[:300])
+    groups.close()
+    assert joined() == before
+
+
+def test_an_interface_without_ipv6_is_tried_again() -> None:
+    """A group that cannot be joined is logged, and joined with the next address that needs it."""
+    first, second = (b"\xfd" + bytes(10) + bytes([number]) + bytes(4) for number in range(2))
+    groups = Groups(1 << 30)
+    groups.join([first])
+    assert not groups.joined
+    groups.index = socket.if_nametoindex("lo")
+    groups.join([second])
+    assert list(groups.joined) == [solicited_node(first)]
+    groups.leave([first, second])
+    assert not groups.joined
+    groups.close()

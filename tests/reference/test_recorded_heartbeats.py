@@ -7,7 +7,7 @@ import ipaddress
 import socket
 from typing import TYPE_CHECKING
 
-from tests.reference.cable import queued
+from tests.reference.cable import RecordedGroups, queued
 
 from lbproof_reference.frames import BROADCAST, ETH_P_HEARTBEAT, ETHERNET
 from lbproof_reference.speaker import loop
@@ -35,9 +35,11 @@ class PairedWire:
     lost = False
 
     def __init__(self, _: Link) -> None:
-        """Open two pairs of sockets."""
+        """Open pairs of sockets."""
+        self.groups = RecordedGroups()
         self.heartbeat, self.segment = socket.socketpair(type=socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         self.arp, self._other = socket.socketpair(type=socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        self.ndp, self._third = socket.socketpair(type=socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
 
     def accept_heartbeats_of(self, keys: Sequence[bytes]) -> None:
         """Receive all heartbeats."""
@@ -49,6 +51,10 @@ class PairedWire:
         """Yield the queued ARP frames, at most `limit`."""
         return queued(self.arp, limit)
 
+    def solicitations(self, limit: int = 256) -> Iterator[bytes]:
+        """Yield the queued frames of neighbour discovery, at most `limit`."""
+        return queued(self.ndp, limit)
+
     def heartbeats(self) -> Iterator[tuple[bytes, float]]:
         """Yield the queued heartbeats, as if they had just arrived."""
         return ((frame, 0.0) for frame in queued(self.heartbeat, 256))
@@ -58,7 +64,7 @@ class PairedWire:
 
     def close(self) -> None:
         """Close all sockets."""
-        for sock in (self.heartbeat, self.segment, self.arp, self._other):
+        for sock in (self.heartbeat, self.segment, self.arp, self._other, self.ndp, self._third):
             sock.close()
 
 

@@ -1,1 +1,1 @@
-"""Speaker: answers ARP requests for addresses, and elects one announcer per address with the other speakers."""
+"""Speaker: answers for addresses by ARP and NDP, and elects one announcer per address with the other speakers."""

@@ -1,10 +1,12 @@
 """Build the classic BPF filters of a speaker's sockets, so that frames of no interest do not wake this process.
 
 The filter of the ARP socket passes requests for the announced addresses, and frames of any operation whose sender has
-one of them (a conflict: RFC 5227 section 2.4). Each of the two is a binary search over address ranges, so its cost
-hardly depends on the number of addresses. If there are more than `MOST_RANGES`, the nearest ones are merged: the filter
-may then pass additional frames but never drops a wanted one, and the speaker decides by its own set. Opcodes:
-linux/filter.h and linux/bpf_common.h.
+one of them (a conflict: RFC 5227 section 2.4); that of the NDP socket does the same with solicitations and
+advertisements. Each of the two is a binary search over address ranges, so its cost hardly depends on the number of
+addresses; of IPv6 addresses it searches the last 32 bits, and compares the others with those of the announced
+addresses. If there are more than `MOST_RANGES` or `MOST_PREFIXES`, the nearest ranges are merged, or the other bits not
+compared: the filter may then pass additional frames but never drops a wanted one, and the speaker decides by its own
+set. Opcodes: linux/filter.h and linux/bpf_common.h.
 """
 
 from __future__ import annotations
@@ -13,10 +15,19 @@ import struct
 from itertools import pairwise
 from typing import TYPE_CHECKING, TypeAlias
 
-from lbproof_reference.frames import ETH_P_ARP, FRAME_BYTES
+from lbproof_reference.frames import (
+    ADVERTISEMENT,
+    ETH_P_ARP,
+    ETH_P_IPV6,
+    FRAME_BYTES,
+    HOP_LIMIT,
+    ICMPV6,
+    NDP_FRAME_BYTES,
+    SOLICITATION,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
 Step: TypeAlias = tuple[int, int, int, int]
 """Opcode, jump offset if true, jump offset if false, operand: `struct sock_filter`."""
@@ -24,9 +35,14 @@ Step: TypeAlias = tuple[int, int, int, int]
 MOST_RANGES = 127
 """Ranges of a search, with two comparisons each: a conditional jump reaches 255 instructions ahead."""
 
+MOST_PREFIXES = 8
+"""Different first 96 bits of IPv6 addresses that are compared."""
+
 _WORD = struct.Struct("!I")
 _SENDER, _TARGET = 28, 38
 """Offsets of the sender's and the target's IPv4 address in a frame (RFC 826 over Ethernet), in bytes."""
+_SOURCE_END, _TARGET_END = 34, 74
+"""Offsets of the last four bytes of source (RFC 8200) and target (RFC 4861) of a solicitation or advertisement."""
 _MAGIC, *_KEY_IDS = 14, 18, 22
 """Offsets of a heartbeat's magic number and key IDs in a frame (speaker/heartbeat.py)."""
 _LD_HALF, _LD_WORD, _LD_LENGTH = 0x28, 0x20, 0x80
@@ -48,8 +64,25 @@ _ARP: tuple[Step, ...] = (
 _REQUEST: tuple[Step, ...] = ((_LD_HALF, 0, 0, 20), (_JEQ, 1, 0, 1), _DROP)
 
 
+# Drops everything but complete solicitations and advertisements that no router forwarded.
+_NDP_TYPE: Step = (_LD_HALF, 0, 0, 54)  # ICMPv6 type and code, which is 0
+_NDP: tuple[Step, ...] = (
+    (_LD_HALF, 0, 0, 12),  # the EtherType
+    (_JEQ, 0, 7, ETH_P_IPV6),
+    (_LD_HALF, 0, 0, 20),  # next header and hop limit
+    (_JEQ, 0, 5, ICMPV6 << 8 | HOP_LIMIT),
+    (_LD_LENGTH, 0, 0, 0),
+    (_JGE, 0, 3, NDP_FRAME_BYTES),
+    _NDP_TYPE,
+    (_JEQ, 2, 0, SOLICITATION << 8),
+    (_JEQ, 1, 0, ADVERTISEMENT << 8),
+    _DROP,
+)
+_SOLICITED: tuple[Step, ...] = (_NDP_TYPE, (_JEQ, 1, 0, SOLICITATION << 8), _DROP)
+
+
 def ranges(addresses: Iterable[bytes], most: int = MOST_RANGES) -> list[tuple[int, int]]:
-    """Return the IPv4 addresses (packed) as sorted ranges of integers, both ends included.
+    """Return the addresses, or ends of addresses, of four bytes as sorted ranges of integers, both ends included.
 
     If there are more than `most` (at least 1), the ranges with the smallest gaps between them are merged.
     """
@@ -63,14 +96,37 @@ def ranges(addresses: Iterable[bytes], most: int = MOST_RANGES) -> list[tuple[in
 
 def arp_filter(addresses: Iterable[bytes]) -> tuple[Step, ...]:
     """Return the program that passes ARP frames from and requests for `addresses`; deterministic."""
+    search = _search_for(addresses)
+    return (*_ARP, *_accept(_SENDER, search), *_REQUEST, *_accept(_TARGET, search), _DROP)
+
+
+def ndp_filter(addresses: Collection[bytes]) -> tuple[Step, ...]:
+    """Return the program that passes solicitations for and from `addresses`, and advertisements of them."""
+    if not addresses:
+        return (_DROP,)  # most packets of IPv6 are traffic
+    search, prefixes = _search_for({address[-4:] for address in addresses}), {address[:-4] for address in addresses}
+    targets, sources = (
+        _accept(offset, search, sorted(prefixes) if len(prefixes) <= MOST_PREFIXES else [b""])
+        for offset in (_TARGET_END, _SOURCE_END)
+    )
+    return (*_NDP, *targets, *_SOLICITED, *sources, _DROP)
+
+
+def _accept(offset: int, search: list[Step], prefixes: Sequence[bytes] = (b"",)) -> list[Step]:
+    """Return steps that accept if what is searched for is at `offset`, behind one of the prefixes; else they end."""
+    checks = list[Step]()
+    for prefix in prefixes:
+        for at, (word,) in zip(range(len(prefix), 0, -4), _WORD.iter_unpack(prefix), strict=True):
+            checks += [(_LD_WORD, 0, 0, offset - at), (_JEQ, 0, at // 2 - 1, word)]  # if not: the next prefix
+        checks.append(_ACCEPT)
+    return [(_LD_WORD, 0, 0, offset), *search, (_JUMP, 0, 0, len(checks)), *checks]
+
+
+def _search_for(addresses: Iterable[bytes]) -> list[Step]:
+    """Return the search for addresses, or ends of addresses, of four bytes."""
     # Boundaries between drop and accept: a range's first address, and the one after its last.
     edges = [edge for first, last in ranges(addresses) for edge in (first, last + 1) if edge < 1 << 32]
-    search = _search(edges, 0, len(edges), len(edges))
-    onward = (_JUMP, 0, 0, 1)  # where the search for the target drops
-    return (
-        *(*_ARP, (_LD_WORD, 0, 0, _SENDER), *search, onward, _ACCEPT),
-        *(*_REQUEST, (_LD_WORD, 0, 0, _TARGET), *search, _DROP, _ACCEPT),
-    )
+    return _search(edges, 0, len(edges), len(edges))
 
 
 def _search(edges: Sequence[int], begin: int, end: int, left: int) -> list[Step]:

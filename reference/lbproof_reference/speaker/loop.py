@@ -1,14 +1,14 @@
 """Event loop of the speaker: timers, sockets and links around one `Segment` per interface.
 
 Each callback first checks whether this process was suspended. If so, it receives the heartbeats that arrived meanwhile
-and discards queued ARP requests before it does anything else.
+and discards queued requests and solicitations before it does anything else.
 """
 
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import secrets
-import socket
 import time
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from lbproof_reference.frames import ETHERNET, announcements, arp_reply, read_arp
+from lbproof_reference.frames import ETHERNET, announcements, arp_reply, ndp_reply, read_arp, read_ndp
 from lbproof_reference.speaker.conflicts import Conflicts
 from lbproof_reference.speaker.elect import Station
 from lbproof_reference.speaker.heartbeat import InvalidHeartbeatError, decode, encode, fitting, origin, relayed
@@ -27,13 +27,15 @@ from lbproof_reference.speaker.wire import Wire
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
-    from lbproof_reference.frames import ArpFrame
+    from lbproof_reference.frames import ArpFrame, NdpFrame
     from lbproof_reference.speaker.keys import Keyring
     from lbproof_reference.speaker.links import Link
     from lbproof_reference.speaker.plan import Offer, Subnet
 
 ANNOUNCE_SECONDS = (0.0, 0.1, 1.1, 3.0)
 """Delays (s) of announcements: frames may be lost, and some hosts ignore changes within 1 s (`locktime`)."""
+RETRANS_TIMER = 1.0
+"""Shortest time (s) between two unsolicited advertisements of an address (RFC 4861 sections 7.2.6 and 10)."""
 _BATCH = 64
 """Addresses processed or announced per event loop iteration."""
 _GATHER_SECONDS = 0.002
@@ -87,6 +89,7 @@ class SegmentSpeaker:
         )
         self._loop.add_reader(self._wire.heartbeat, self._on_heartbeat)
         self._loop.add_reader(self._wire.arp, self._on_arp)
+        self._loop.add_reader(self._wire.ndp, self._on_ndp)
         self._timer = self._loop.call_at(self._heartbeat_due, self._on_timer)
 
     def close(self) -> None:
@@ -95,8 +98,8 @@ class SegmentSpeaker:
             return
         self.is_open = False
         self._timer.cancel()
-        self._loop.remove_reader(self._wire.heartbeat)
-        self._loop.remove_reader(self._wire.arp)
+        for sock in (self._wire.heartbeat, self._wire.arp, self._wire.ndp):
+            self._loop.remove_reader(sock)
         self._wire.close()
 
     def set_link(self, link: Link) -> None:
@@ -123,8 +126,9 @@ class SegmentSpeaker:
         if late <= self._config.interval:
             return now
         log.warning("process was suspended", interface=self.link.name, late_ms=round(late * 1000))
-        for _ in self._wire.requests(limit=1 << 16):
-            continue
+        for received in (self._wire.requests, self._wire.solicitations):
+            for _ in received(limit=1 << 16):
+                continue
         self._receive(now)
         self.segment.on_suspend(now, late)
         self._reconcile(now)
@@ -162,22 +166,32 @@ class SegmentSpeaker:
     def _on_arp(self) -> None:
         now = self._awake()
         for frame in self._wire.requests():
-            if not (arp := read_arp(frame)):
-                continue
-            if arp.needs_reply and self.segment.answers(arp.target, now):
-                self._wire.send_arp(arp_reply(arp, self.link.mac))
-                self.segment.on_received(now)
-            if self.segment.answers(arp.sender, now) and not self.segment.is_station(arp.mac):
-                self._defend(arp, now)
+            if (arp := read_arp(frame)) and self._process(arp, now):
+                self._wire.send(arp_reply(arp, self.link.mac))
         self._wake_by(max(now + _GATHER_SECONDS, self.segment.news_due()))
 
-    def _defend(self, arp: ArpFrame, now: float) -> None:
+    def _on_ndp(self) -> None:
+        now = self._awake()
+        for frame in self._wire.solicitations():
+            if (ndp := read_ndp(frame)) and self._process(ndp, now):
+                self._wire.send(ndp_reply(ndp, self.link.mac))
+        self._wake_by(max(now + _GATHER_SECONDS, self.segment.news_due()))
+
+    def _process(self, frame: ArpFrame | NdpFrame, now: float) -> bool:
+        """Defend the sender's address if it is one of ours; return whether the frame is answered."""
+        if self.segment.answers(frame.sender, now) and not self.segment.is_station(frame.mac):
+            self._defend(frame, now)
+        if is_answered := frame.needs_reply and self.segment.answers(frame.target, now):
+            self.segment.on_received(now)
+        return is_answered
+
+    def _defend(self, frame: ArpFrame | NdpFrame, now: float) -> None:
         """Announce an address that another host uses too, and report the first frame of a conflict."""
-        defence = self._conflicts.defend(arp.sender, now)
+        defence = self._conflicts.defend(frame.sender, now)
         if defence.delay is not None:
-            self._loop.call_later(defence.delay, self._announce_again, (arp.sender,))
-        if defence.begins and (offer := self.segment.desired.get(arp.sender)):
-            address, mac = socket.inet_ntoa(arp.sender), arp.mac.hex(":")
+            self._loop.call_later(defence.delay, self._announce_again, (frame.sender,))
+        if defence.begins and (offer := self.segment.desired.get(frame.sender)):
+            address, mac = str(ipaddress.ip_address(frame.sender)), frame.mac.hex(":")
             log.warning("address conflict", interface=self.link.name, address=address, service=offer.service, mac=mac)
             self._config.on_conflict(offer.service, f"{address} is also used by the host with MAC address {mac}")
 
@@ -214,6 +228,8 @@ class SegmentSpeaker:
     def _reconcile(self, now: float) -> None:
         """Act on what changed, and set the timer for what is left, the next heartbeat or the next deadline."""
         done = self.segment.reconcile(now, _BATCH)
+        self._wire.groups.leave(done.withdraw)
+        self._wire.groups.join(done.acquire)
         self._set_filter(acquires=bool(done.acquire), changes=bool(done.acquire or done.withdraw), now=now)
         if self.segment.news_due() <= now:
             self._send_heartbeats(now, beat=False)
@@ -223,7 +239,8 @@ class SegmentSpeaker:
         if fresh := (*done.acquire, *done.defend):
             self._announce(fresh)
             for delay in ANNOUNCE_SECONDS[1:]:
-                self._loop.call_later(delay, self._announce_again, fresh)
+                due = tuple(address for address in fresh if delay >= RETRANS_TIMER or len(address) == 4)  # noqa: PLR2004
+                self._loop.call_later(delay, self._announce_again, due)
         for address in done.acquire:
             self._config.on_acquired(self.segment.desired[address].service)
 
@@ -241,12 +258,12 @@ class SegmentSpeaker:
             self._wire.accept_requests_for(self.segment.claims.keys() | self.segment.desired.keys())
 
     def _announce(self, addresses: tuple[bytes, ...]) -> None:
-        """Send gratuitous ARP in batches for the addresses that are still answered."""
+        """Announce in batches the addresses that are still answered."""
         now = time.monotonic()
         for address in addresses[:_BATCH]:
             if self.segment.answers(address, now):
                 for frame in announcements(address, self.link.mac):
-                    self._wire.send_arp(frame)
+                    self._wire.send(frame)
         if rest := addresses[_BATCH:]:
             self._loop.call_soon(self._announce_again, rest)
 

@@ -100,8 +100,6 @@ class AnnouncementPolicy:
         found: dict[bytes, Offer] = {}
         ready: frozenset[str] | None = None
         for ip, pool in known.pools.items():
-            if ip.version != 4:  # noqa: PLR2004 - a speaker answers ARP alone
-                continue
             labels = self._pools.get(pool, {})
             if pool not in self._allowed:
                 self._allowed[pool] = tuple(

@@ -202,7 +202,7 @@ def former_node_announces_once_more() -> None:
     def announce(self: SegmentSpeaker, addresses: list[bytes]) -> None:
         for address in addresses if self.is_open else ():
             for frame in frames.announcements(address, self.link.mac):
-                self._wire.send_arp(frame)
+                self._wire.send(frame)
 
     def then(self: SegmentSpeaker, now: float) -> None:
         apply(self, now)
@@ -222,7 +222,7 @@ def released_address_announced_once_more() -> None:
         for address in addresses if self.is_open else ():
             if address not in self.segment.desired:
                 for frame in frames.announcements(address, self.link.mac):
-                    self._wire.send_arp(frame)
+                    self._wire.send(frame)
 
     def set_desired(self: SegmentSpeaker, changes: dict[bytes, Offer | None]) -> None:
         gone = [address for address, offer in changes.items() if offer is None and address in self.segment.claims]
