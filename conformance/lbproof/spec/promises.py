@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 """Observation that proves a violation: a version of an object, or a frame."""
+SILENCES = 2
+"""Silences of assigned addresses that are a violation: a single one may be the machine's."""
+UNANSWERED = 5
+"""Requests in a row without an answer that are a silence."""
 Witness = Literal["services", "segment"]
 WITNESSES: dict[str, str] = {
     "services": "watch of Services and their Events",
@@ -67,6 +71,12 @@ def _claimed(rows: Sequence[Row]) -> bool:
     return bool(rows) and all(row["sender_ip"] and row["node"] for row in rows)
 
 
+def _fell_silent(rows: Sequence[Row]) -> bool:
+    """Return whether requests after claims had no answer, several times."""
+    silences = {row["t"] for row in rows if row["sender_ip"] and row["unanswered"] >= UNANSWERED}
+    return len(silences) >= SILENCES
+
+
 _PROMISES = (
     Promise(
         name="one-holder",
@@ -116,6 +126,13 @@ _PROMISES = (
         text="An assigned address is claimed by one node at a time.",
         requirements=("L2-01",),
         shown_by=_two_nodes,
+    ),
+    Promise(
+        name="answered",
+        witness="segment",
+        text="An assigned address that was answered for does not fall silent while nothing is done to it.",
+        requirements=("L2-01",),
+        shown_by=_fell_silent,
     ),
     Promise(
         name="unassigned",

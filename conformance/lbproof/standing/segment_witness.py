@@ -17,6 +17,7 @@ from lbproof.context.claims import Claim
 from lbproof.lab.base import Capability
 from lbproof.spec.families import Family
 from lbproof.standing.claims import EARLY, ClaimJudge
+from lbproof.standing.silence import SilenceJudge
 from lbproof.witnesses import frames, neighbour
 from lbproof.witnesses.stream import ProbeError
 from lbproof.witnesses.switch import CLAIMS, SwitchListener
@@ -55,7 +56,10 @@ class SegmentWitness:
         """Addresses that nodes claim for themselves, whatever pool has them (REQ-06)."""
         macs = {node.mac: node.name for node in run.lab.nodes}
         self._judge = ClaimJudge(surroundings, assignments, macs=macs, budget=run.wait.budget)
+        self._silence = SilenceJudge(surroundings, assignments, budget=run.wait.budget)
         self._claims: deque[Claim] = deque()
+        self._questions: deque[tuple[float, list[str]]] = deque()
+        """Moment and addresses of each round of questions for what is assigned."""
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._ask, name="standing questions", daemon=True)
         self._failure: Exception | None = None
@@ -96,15 +100,19 @@ class SegmentWitness:
                 if self._ending.wait(_EVERY):
                     return
                 released = [] if turn % _SELDOM else self._assignments.released(time.monotonic() - _RELEASED)
-                self._send([*(one.address for one in self._assignments.present()), *released])
+                now, assigned = time.monotonic(), [one.address for one in self._assignments.present()]
+                asked = self._send([*assigned, *released])
+                self._questions.append((now, [one for one in assigned if one in asked]))
         except Exception as error:  # noqa: BLE001 - whatever it is, the judge is told
             if not self._ending.is_set():
                 self._failure = error
 
-    def _send(self, addresses: Iterable[str]) -> None:
+    def _send(self, addresses: Iterable[str]) -> set[str]:
+        """Ask for addresses; return those that can be asked for."""
         mac, own = self._vantage.mac, self._vantage.address_for(Family.IPV4)
         asked = [found for one in addresses if isinstance(found := ip_address(one), IPv4Address)]
         self._listener.send(frames.encode(frames.request(mac=mac, address=own, target=one)) for one in asked)
+        return set(map(str, asked))
 
     def judge(self) -> Iterator[Finding]:
         """Judge the claims of which all is known. Raises `ProbeError` when something may be missing."""
@@ -115,9 +123,20 @@ class SegmentWitness:
     def _until(self, moment: float) -> Iterator[Finding]:
         self._listener.exchange()
         while self._claims and self._claims[0].message.t <= moment:
-            yield from self._judge.claim(self._claims.popleft())
+            claim = self._claims.popleft()
+            yield from self._ask_in_vain(claim.message.t)
+            self._silence.claim(claim)
+            yield from self._judge.claim(claim)
+        yield from self._ask_in_vain(moment)
         if self._failure is not None:
             raise ProbeError(f"questions of the standing witness: {self._failure}") from self._failure
+
+    def _ask_in_vain(self, moment: float) -> Iterator[Finding]:
+        """Judge the questions up to a moment, at which the next claim arrived."""
+        while self._questions and self._questions[0][0] <= moment:
+            t, addresses = self._questions.popleft()
+            for address in addresses:
+                yield from self._silence.question(t, address)
 
     def finish(self) -> Iterator[Finding]:
         """Ask once more for everything that is free, and judge everything."""

@@ -68,6 +68,16 @@ class Writes:
                 for path, found in self._requests.items()
             )
 
+    def changed_between(self, since: float, until: float) -> bool:
+        """Return whether a request in a time changed or deleted something, other than by deleting a Service."""
+        with self._lock:
+            return any(
+                since <= t <= until
+                and (method in {"PATCH", "PUT"} or (method == "DELETE" and "/services/" not in path))
+                for path, found in self._requests.items()
+                for t, method in found
+            )
+
 
 def _object(path: str) -> str:
     """Return the path of the object that a request is for, without query and subresource `status`."""

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 @fault(
-    uncaught="L2-01 asks for less than half a minute",
+    uncaught="L2-01 asks for less than half a minute; in a whole run the standing witness of the segment fails it",
     test="test_several_requests.py::test_requests_are_answered_at_any_time",
 )
 def silent_for_a_second_each_half_minute() -> None:
