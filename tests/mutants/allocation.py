@@ -60,9 +60,9 @@ def same_address_for_all_services() -> None:
     """The first address of the pool is assigned to every Service."""
     real = allocate.Allocator.assign
 
-    def assign(self: allocate.Allocator, key: str, ip: IP, pool: str = "") -> bool:
+    def assign(self: allocate.Allocator, key: str, ip: IP, *more: Any, **named: Any) -> bool:  # noqa: ANN401 - its arguments
         self.holder.pop(ip, None)
-        return real(self, key, ip, pool)
+        return real(self, key, ip, *more, **named)
 
     def allocate_any(self: allocate.Allocator, _request: allocate.AddressRequest) -> IP:
         address_range, _ = self._index[0]

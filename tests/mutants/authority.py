@@ -153,8 +153,8 @@ def reassigns_address_before_status_is_written() -> None:
     """A former address is assigned to a waiting Service while its former holder's status still shows it."""
     real, real_assign = allocate.Allocator.assign, controller.Controller._assign  # noqa: SLF001
 
-    def assign(self: allocate.Allocator, key: str, ip: IP, pool: str = "") -> bool:
-        is_assigned = real(self, key, ip, pool)
+    def assign(self: allocate.Allocator, key: str, ip: IP, *more: Any, **named: Any) -> bool:  # noqa: ANN401 - its arguments
+        is_assigned = real(self, key, ip, *more, **named)
         self.release(key, {ip})
         return is_assigned
 

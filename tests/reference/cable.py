@@ -112,6 +112,8 @@ class Cable:
         self.wires: list[CableWire] = []
         self.sent: list[tuple[str, bytes]] = []
         """Frames of ARP and neighbour discovery, each with the node that sent it."""
+        self.acquired: list[str] = []
+        """Services that are told who announces them."""
         self.speakers: dict[str, loop.SegmentSpeaker] = {}
 
     def start(self, node: str) -> None:
@@ -123,7 +125,7 @@ class Cable:
             keyring=keyring,
             interval=0.05,
             misses=3,
-            on_acquired=lambda _: None,
+            on_acquired=self.acquired.append,
             on_conflict=lambda *_: None,
         )
         subnets = (ipaddress.ip_network("10.0.0.0/24"), ipaddress.ip_network("fd00:a::/64"))

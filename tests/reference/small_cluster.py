@@ -45,10 +45,11 @@ class SmallCluster(FakeApi):
             key = f"{obj['metadata']['namespace']}/{obj['metadata']['name']}"
             self.history.setdefault(key, []).append(obj.get("status", {}).get("loadBalancer", {}).get("ingress") or [])
 
-    async def restart(self) -> None:
-        """Kill the controller and start another."""
+    async def restart(self, meanwhile: Callable[[], None] = lambda: None) -> None:
+        """Kill the controller, do something, and start another."""
         await self._stop()
         self._watches.clear()
+        meanwhile()
         self._controller = self._start()
 
     def pool(self, name: str, *addresses: str, **spec: Any) -> None:  # noqa: ANN401 - fields of the spec

@@ -4,6 +4,9 @@ A Service keeps its address until it is deleted, requests another one, or the ad
 happens to the pools; only if it names a pool while another one has its address, it moves to the former. An address that
 it left goes to another Service only when the caller says so, because its status may still show it. The lowest free
 address of a pool is found without a scan of the pool.
+
+Services share an address by one key (`metallb.io/allow-shared-ip`) if they have different ports and the policy Cluster,
+or the same backends. One that is edited so that it does not agree with the others any more leaves the address to them.
 """
 
 from __future__ import annotations
@@ -27,6 +30,34 @@ class AllocationError(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Sharing:
+    """How a Service uses an address; without a key, alone."""
+
+    key: str = ""
+    backend: str = ""
+    """Where its traffic goes with the policy Local; empty with Cluster, where it is the same on every node."""
+    ports: frozenset[tuple[str, int]] = frozenset()
+    """Protocols and numbers."""
+
+    def conflict_with(self, other: Sharing) -> str | None:
+        """Return why this Service cannot join the other one, or None."""
+        if not other.key:
+            return "it does not allow sharing"
+        if not self.key:
+            return "this Service does not allow sharing"
+        if self.key != other.key:
+            return f"sharing key {self.key!r} is not {other.key!r}"
+        if self.backend != other.backend:
+            return "the external traffic policy is not Cluster for both, and their backends are not the same"
+        for protocol, port in sorted(self.ports & other.ports):
+            return f"port {protocol}/{port} is in use"
+        return None
+
+
+ALONE = Sharing()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AddressRequest:
     """Address family that a Service requests and, optionally, an address or a pool."""
 
@@ -36,6 +67,7 @@ class AddressRequest:
     pool: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     """Labels of the Service, by which pools select it."""
+    sharing: Sharing = ALONE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +97,21 @@ def read_address_request(key: str, service: Object) -> AddressRequest:
         requested_ip=requested_ip,
         pool=annotation(service, "address-pool"),
         labels=labels_of(service),
+        sharing=read_sharing(key, service),
     )
+
+
+def read_sharing(key: str, service: Object) -> Sharing:
+    """Read how a Service shares its address. With the policy Local, only with Services of the same Pods."""
+    spec, share = service["spec"], annotation(service, "allow-shared-ip")
+    if not share:
+        return ALONE
+    backend = ""
+    if spec.get("externalTrafficPolicy") == "Local":
+        selector = spec.get("selector")
+        backend = f"{key.partition('/')[0]} {sorted(selector.items())}" if selector else key
+    ports = frozenset((port.get("protocol", "TCP"), port["port"]) for port in spec.get("ports") or [])
+    return Sharing(key=share, backend=backend, ports=ports)
 
 
 class FreeList:
@@ -107,6 +153,9 @@ class Allocator:
     def __init__(self, pools: Iterable[Pool] = ()) -> None:
         """Start without allocations."""
         self.holder: dict[IP, str] = {}
+        """The first of the Services that have an address."""
+        self._sharers: dict[IP, dict[str, Sharing]] = {}
+        """All Services that have an address, if they share it or would."""
         self._allocations: dict[str, dict[IP, str]] = {}  # by Service, the current address last, with its pool
         self.set_pools(pools)
 
@@ -123,6 +172,9 @@ class Allocator:
     def set_pools(self, pools: Iterable[Pool], of_nodes: Collection[IP] = ()) -> None:
         """Replace the pools, and the addresses of nodes, which are not assigned; existing allocations are kept."""
         self._pools = {pool.name: pool for pool in pools}
+        automatic = [pool for pool in self._pools.values() if pool.auto_assign]
+        self._for_all = [pool.name for pool in automatic if pool.scope is None]
+        self._for_some = sorted((pool.scope.order, pool.name) for pool in automatic if pool.scope)
         self._of_nodes = frozenset(of_nodes)
         self._free_lists = {
             (name, family): FreeList(pool, family, self._of_nodes)
@@ -151,13 +203,31 @@ class Allocator:
         """Whether this is the address of a node."""
         return ip in self._of_nodes
 
-    def assign(self, key: str, ip: IP, pool: str = "") -> bool:
-        """Assign an address; `pool` is its last pool if none contains it. Return False if another Service holds it.
+    def sharing_of(self, key: str) -> Sharing:
+        """Return how a Service shares its current address."""
+        ip = next(reversed(self._allocations.get(key, {})), None)
+        return ALONE if ip is None else self._sharers.get(ip, {}).get(key, ALONE)
+
+    def conflict(self, key: str, ip: IP, sharing: Sharing) -> str | None:
+        """Return why a Service that shares so cannot have an address that others have, or None."""
+        if (first := self.holder.get(ip, key)) == key and ip not in self._sharers:
+            return None
+        for other, theirs in self._sharers.get(ip, {first: ALONE}).items():
+            if other != key and (why := sharing.conflict_with(theirs)):
+                return f"in use by {other}: {why}"
+        return None
+
+    def assign(self, key: str, ip: IP, pool: str = "", sharing: Sharing = ALONE) -> bool:
+        """Assign an address; `pool` is its last pool if none contains it. Return False if others hold it.
 
         A former address of the Service stays reserved until `release`.
         """
-        if self.holder.setdefault(ip, key) != key:
+        if (self.holder.setdefault(ip, key) != key or ip in self._sharers) and self.conflict(key, ip, sharing):
             return False
+        if sharing.key:
+            self._sharers.setdefault(ip, {})[key] = sharing
+        else:
+            self._sharers.pop(ip, None)
         found = self._allocations.setdefault(key, {})
         before = found.pop(ip, pool)
         found[ip] = self.pool_holding(ip) or before
@@ -171,7 +241,12 @@ class Allocator:
         found = self._allocations.get(key, {})
         released = [ip for ip in found if ip not in keep]
         for ip in released:
-            del found[ip], self.holder[ip]
+            del found[ip]
+            others = {other: sharing for other, sharing in self._sharers.pop(ip, {}).items() if other != key}
+            if others:
+                self._sharers[ip], self.holder[ip] = others, next(iter(others))
+                continue
+            del self.holder[ip]
             if name := self.pool_of(ip):
                 self._free_lists[name, ip.version].put_back(int(ip))
         if not found:
@@ -188,11 +263,12 @@ class Allocator:
             and held.ip not in self._of_nodes
             and held.ip.version == request.family
             and request.pool in (None, held.pool)
+            and not self.conflict(request.key, held.ip, request.sharing)
         ):
             ip = held.ip
         else:
             ip = self._allocate_any(request)
-        self.assign(request.key, ip)
+        self.assign(request.key, ip, sharing=request.sharing)
         return Allocation(ip=ip, pool=self._allocations[request.key][ip])
 
     def _allocate_requested(self, request: AddressRequest, ip: IP) -> IP:
@@ -202,8 +278,8 @@ class Allocator:
             )
         if ip in self._of_nodes:
             raise AllocationError(f'requested address "{ip}" is the address of a node')
-        if (other := self.holder.get(ip, request.key)) != request.key:
-            raise AllocationError(f'requested address "{ip}" is in use by {other}')
+        if why := self.conflict(request.key, ip, request.sharing):
+            raise AllocationError(f'requested address "{ip}" is {why}')
         held = self._allocations.get(request.key, {})
         pool = held.get(ip, self.pool_of(ip))
         if pool is None:
@@ -220,6 +296,8 @@ class Allocator:
         if request.pool is not None and not self.allows(request.pool, request):
             raise AllocationError(f'pool "{request.pool}" is not for this Service')
         names = [request.pool] if request.pool else self._eligible(request)
+        if request.sharing.key and (shared := self._shared_by_key(request, names)) is not None:
+            return shared
         for name in names:
             if (ip := self._free_lists[name, request.family].take(self.holder)) is not None:
                 return ip
@@ -229,6 +307,14 @@ class Allocator:
 
     def _eligible(self, request: AddressRequest) -> list[str]:
         """Return the automatic pools that serve a Service, in the order in which they are tried."""
-        pools = [pool for pool in self._pools.values() if pool.auto_assign]
-        own = [(pool.scope.order, pool.name) for pool in pools if pool.scope and self.allows(pool.name, request)]
-        return [*(name for _, name in sorted(own)), *(pool.name for pool in pools if pool.scope is None)]
+        return [*(name for _, name in self._for_some if self.allows(name, request)), *self._for_all]
+
+    def _shared_by_key(self, request: AddressRequest, names: list[str]) -> IP | None:
+        """Return the first address in pools that other Services share and this one may join, or None."""
+        found: list[tuple[int, IP]] = []
+        for ip, sharers in self._sharers.items():
+            if ip.version == request.family and ip not in self._of_nodes and sharers.keys() - {request.key}:
+                pool = self.pool_of(ip)
+                if pool in names and not self.conflict(request.key, ip, request.sharing):
+                    found.append((names.index(pool), ip))
+        return min(found, default=(0, None))[1]

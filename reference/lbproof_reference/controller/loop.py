@@ -22,7 +22,7 @@ import httpx
 import structlog
 
 from lbproof_reference.advertisements import Advertisement, why_unannounced
-from lbproof_reference.controller.allocate import AllocationError, Allocator, read_address_request
+from lbproof_reference.controller.allocate import AllocationError, Allocator, read_address_request, read_sharing
 from lbproof_reference.controller.status import valid_condition
 from lbproof_reference.controller.workqueue import WorkQueue
 from lbproof_reference.events import EventRecorder
@@ -171,13 +171,14 @@ class Controller:
 
     def _restore_address(self, key: str, text: str, recorded: Retained | None, *, in_status: bool) -> None:
         """Assign this address to a Service if it may keep it."""
-        ip, uid = parse_ip(text), self._objects("Service")[key]["metadata"]["uid"]
+        service = self._objects("Service")[key]
+        ip, uid = parse_ip(text), service["metadata"]["uid"]
         pool = self._allocator.pool_holding(ip) if in_status else self._allocator.pool_of(ip)
         if recorded and (recorded.uid, recorded.ip) == (uid, ip):
             pool = pool or recorded.pool
         if pool is None or self._allocator.is_of_node(ip):
             log.warning("address not restored: of a node, or in no pool and not recorded", key=key, ip=text)
-        elif not self._allocator.assign(key, ip, pool):
+        elif not self._allocator.assign(key, ip, pool, read_sharing(key, service)):
             log.warning("address not restored: another Service has it", key=key, ip=text)
 
     def _service_changed(self, key: str, before: Object | None) -> None:
@@ -315,12 +316,15 @@ class Controller:
         if self._selects_namespaces and service["metadata"]["namespace"] not in self._objects("Namespace"):
             self._pending.add(key)  # until the other watch brings it
             return
+        shared = self._allocator.sharing_of(key)
         try:
             allocation = self._allocator.allocate(read_address_request(key, service))
         except AllocationError as error:
             await self._mark_pending(key, service, str(error))
             return
         self._pending.discard(key)
+        if self._allocator.sharing_of(key) != shared:
+            self._enqueue(self._pending)  # a port may be free for one of them
         self._skip_log.forget("Service", self._about(service), "AllocationFailed")
         await self._assign(key, service, str(allocation.ip), allocation.pool)
 
@@ -341,8 +345,9 @@ class Controller:
         self._pending.add(key)
         message = f'Failed to allocate IP for "{key}": {reason}'
         self._skip_log.note("Service", self._about(service), message, "AllocationFailed")
-        held = self._allocator.allocation_of(key)
-        if held and not self._allocator.is_of_node(held.ip):
+        held, sharing = self._allocator.allocation_of(key), read_sharing(key, service)
+        keeps = held and not self._allocator.is_of_node(held.ip)
+        if held and keeps and self._allocator.assign(key, held.ip, held.pool, sharing):
             await self._assign(key, service, str(held.ip), held.pool)
             return
         if ingress_ips(service) or any(assigned(service)):

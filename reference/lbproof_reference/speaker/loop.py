@@ -57,7 +57,7 @@ class Config:
     """Time between two heartbeats (s)."""
     misses: int
     on_acquired: Callable[[str], None]
-    """Called with the Service of each acquired address."""
+    """Called with each Service of an acquired address, and with one that comes to have an announced one."""
     on_conflict: Callable[[str, str], None]
     """Called with a Service and a message when another host uses one of its addresses."""
     is_outdated: Callable[[], bool] = lambda: False
@@ -109,9 +109,19 @@ class SegmentSpeaker:
 
     def set_desired(self, changes: Mapping[bytes, Offer | None]) -> None:
         """Change the addresses to announce on this segment; None removes one."""
+        joined = [
+            (address, service)
+            for address, offer in changes.items()
+            if offer and address in self.segment.claims and (before := self.segment.desired.get(address))
+            for service in offer.services
+            if service not in before.services
+        ]
         self.segment.set_desired(changes)
         if self.is_open:
             self._reconcile(self._awake())
+        for address, service in joined:
+            if address in self.segment.claims:
+                self._config.on_acquired(service)
 
     def leave(self) -> None:
         """Start the handover to other speakers."""
@@ -242,7 +252,8 @@ class SegmentSpeaker:
                 due = tuple(address for address in fresh if delay >= RETRANS_TIMER or len(address) == 4)  # noqa: PLR2004
                 self._loop.call_later(delay, self._announce_again, due)
         for address in done.acquire:
-            self._config.on_acquired(self.segment.desired[address].service)
+            for service in self.segment.desired[address].services:
+                self._config.on_acquired(service)
 
     def _set_filter(self, *, acquires: bool, changes: bool, now: float) -> None:
         """Receive requests for the claimed addresses; for all desired ones while a burst is processed.

@@ -5,9 +5,10 @@ and an `L2Advertisement` selects the pool. Statuses may be written by others tha
 - an address outside every pool is announced only if this speaker announced it for the same Service before, or if the
   controller's record confirmed it when the speaker started (`lbproof_reference.retained`);
 - a status without any such address changes nothing: the Service's addresses of before are still announced;
-- of two Services with one address, the one that had it first keeps it until it has it no more.
+- of two Services with one address, the one that had it first keeps it until it has it no more, unless they share it by
+  one key (`metallb.io/allow-shared-ip`): then every node announces it that may do so for one of them.
 What a speaker cannot know while the controller is away is whether another free address of a pool, or an empty status,
-was written by the controller; both are taken as its word. Annotations are not read.
+was written by the controller; both are taken as its word. No other annotation is read.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from lbproof_reference.kube import key_of, labels_of
 from lbproof_reference.nodes import may_announce, node_addresses
 from lbproof_reference.pools import build_index, parse_ip, parse_pools, pool_holding
 from lbproof_reference.reading import SkipLog
-from lbproof_reference.services import ingress_ips, is_managed
+from lbproof_reference.services import annotation, ingress_ips, is_managed
 from lbproof_reference.speaker.plan import Allowed, Offer
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ class AnnouncementPolicy:
                 if ready is None:
                     ready = self._ready_nodes(slices)
                 allowed = tuple(replace(one, nodes=one.nodes & ready) for one in allowed)
-            found[ip.packed] = Offer(service=key, allowed=allowed)
+            found[ip.packed] = Offer(service=key, allowed=allowed, share=annotation(service, "allow-shared-ip") or "")
         return found
 
     def _ready_nodes(self, slices: Iterable[Object]) -> frozenset[str]:
@@ -149,7 +150,7 @@ class OfferIndex:
     def update(self, key: str, offers: dict[bytes, Offer]) -> dict[bytes, Offer | None]:
         """Apply a Service's offers and return the changed addresses: the new offer, or None if no Service offers it.
 
-        Of several Services that offer one address, the first one counts.
+        Of several Services that offer one address, the first one counts, with those that share it by the same key.
         """
         before = self._of.pop(key, {})
         if offers:
@@ -165,8 +166,16 @@ class OfferIndex:
                 del of[key]
             if not of:
                 del self._for[address]
-            changes[address] = next(iter(of.values()), None)
+            changes[address] = _shared_offer(list(of.values())) if of else None
         return changes
+
+
+def _shared_offer(offers: list[Offer]) -> Offer:
+    """Return the first offer, with all Services that share its address, and every node that may announce it for one."""
+    first = offers[0]
+    same = [one for one in offers if first.share and one.share == first.share] or [first]
+    allowed = tuple(dict.fromkeys(one for offer in same for one in offer.allowed))
+    return replace(first, allowed=allowed, sharers=tuple(offer.service for offer in same[1:]))
 
 
 def service_of(endpoint_slice: Object) -> str:

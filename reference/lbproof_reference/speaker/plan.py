@@ -35,6 +35,15 @@ class Offer:
 
     service: str
     allowed: tuple[Allowed, ...]
+    share: str = ""
+    """Key by which the Service shares its address; empty: it does not."""
+    sharers: tuple[str, ...] = ()
+    """Other Services with the address and the same key."""
+
+    @property
+    def services(self) -> tuple[str, ...]:
+        """All Services of the address."""
+        return (self.service, *self.sharers)
 
     def allows(self, node: str, interface: str, *, reaches: bool = True) -> bool:
         """Whether the node may announce through that interface: by its name, or if it `reaches` the address."""
