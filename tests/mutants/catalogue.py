@@ -4,6 +4,7 @@ from tests.mutants import (
     allocation,
     announcing,
     authority,
+    fourth_reader,
     heartbeats,
     leaks,
     links,
@@ -52,7 +53,7 @@ def covering() -> set[str]:
 
 __all__ = [
     "CAUGHT", "MUTANTS", "NOT_BROKEN", "UNCAUGHT", "Mutant",
-    "addresses", "allocation", "announcing", "answering", "authority", "covering", "heartbeats", "leaks", "links",
-    "moving", "objects", "ownership", "reporting", "second_reader", "takeovers", "third_reader",
+    "addresses", "allocation", "announcing", "answering", "authority", "covering", "fourth_reader", "heartbeats",
+    "leaks", "links", "moving", "objects", "ownership", "reporting", "second_reader", "takeovers", "third_reader",
     "waiting",
 ]  # fmt: skip
