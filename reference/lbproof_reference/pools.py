@@ -108,9 +108,23 @@ class Pool:
         found = {name for name, has in labels.items() if any(matches(one, has) for one in selectors)}
         return replace(self, scope=replace(self.scope, namespaces=(self.scope.namespaces or frozenset()) | found))
 
+    def size(self, family: int) -> int:
+        """Return the number of addresses of a family that may be assigned."""
+        ranges = [one for one in self.ranges if one.family == family]
+        total = sum(one.last - one.first + 1 for one in ranges)
+        if self.avoid_buggy and family == 4:  # noqa: PLR2004 - the IP version
+            total -= sum(_buggy_below(one.last + 1) - _buggy_below(one.first) for one in ranges)
+        return total
+
     def is_assignable(self, family: int, number: int) -> bool:
         """Whether an address in a range may be assigned: `avoidBuggyIPs` excludes .0 and .255."""
         return not (self.avoid_buggy and family == 4 and number & 0xFF in (0, 0xFF))  # noqa: PLR2004 - the IP version
+
+
+def _buggy_below(number: int) -> int:
+    """Return how many of the numbers below this one end in 0 or 255 (their last 8 bits)."""
+    blocks, rest = divmod(number, 256)
+    return 2 * blocks + (rest > 0)
 
 
 def ip_from_int(family: int, number: int) -> IP:

@@ -8,6 +8,7 @@ from typing import Any
 from tests.mutants.mutant import fault, patch
 
 from lbproof_reference.controller import loop as controller
+from lbproof_reference.controller import status
 from lbproof_reference.events import EventRecorder
 from lbproof_reference.speaker import loop as speaker
 
@@ -90,4 +91,4 @@ def ip_mode_proxy() -> None:
 @fault("CRD-01a", "CRD-01b", "CRD-01c")
 def invalid_pool_not_reported() -> None:
     """An invalid pool gets neither a condition nor an Event."""
-    patch(controller, "valid_condition", lambda *_: None)
+    patch(status, "valid_condition", lambda *_: None)

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from lbproof_reference.kube import Object
 
 
+_MOST_AVAILABLE = 2**63 - 1
+"""Largest integer of the API (int64)."""
+
+
 class AllocationError(Exception):
     """Address request that cannot be met now; the message is shown to the Service's author."""
 
@@ -193,6 +197,18 @@ class Allocator:
     def pool_holding(self, ip: IP) -> str | None:
         """Return the pool that contains this address, even if it may not be assigned; None if no pool does."""
         return pool_holding(ip, self._index)
+
+    def usage(self) -> dict[str, dict[str, int]]:
+        """Return the status of each pool: addresses that are assigned and that are available, for each family."""
+        found: dict[str, dict[str, int]] = {}
+        for name, pool in self._pools.items():
+            found[name] = {f"assignedIPv{family}": 0 for family in (4, 6)}
+            found[name] |= {f"availableIPv{family}": min(pool.size(family), _MOST_AVAILABLE) for family in (4, 6)}
+        for ip in self.holder.keys() | self._of_nodes:
+            if holding := self.pool_holding(ip):
+                found[holding][f"assignedIPv{ip.version}"] += ip in self.holder
+                found[holding][f"availableIPv{ip.version}"] -= self.pool_of(ip) is not None
+        return found
 
     def allows(self, pool: str, request: AddressRequest) -> bool:
         """Whether a pool serves the Service of a request; one that does not exist any more refuses nobody."""

@@ -23,7 +23,7 @@ import structlog
 
 from lbproof_reference.advertisements import Advertisement, why_unannounced
 from lbproof_reference.controller.allocate import AllocationError, Allocator, read_address_request, read_sharing
-from lbproof_reference.controller.status import valid_condition
+from lbproof_reference.controller.status import changed_status
 from lbproof_reference.controller.workqueue import WorkQueue
 from lbproof_reference.events import EventRecorder
 from lbproof_reference.informer import Informer
@@ -54,7 +54,7 @@ _SECRET = ("Secret", "lbproof-heartbeat")
 _RECORD = ("ConfigMap", RECORD)
 _WRITERS = 8
 _SETTLE_SECONDS = 1.0
-"""Delay before a missing advertisement is reported, because objects that belong together are created one by one."""
+"""Delay before a missing advertisement, and the numbers of addresses, are reported: objects are created one by one."""
 _SECRET_SECONDS = 300.0  # seldom: an idle controller asks nothing of the API server
 """Period of the attempts to create a Secret that exists; as long new speaker Pods may wait after it was deleted."""
 _IP_MODE = "VIP"  # KEP-1860
@@ -81,6 +81,8 @@ class Controller:
         self._may_show: dict[str, set[IP]] = {}
         """Addresses that a Service's status may show by writes since the version that was last read."""
         self._bad_pools: dict[str, str] = {}
+        self._usage: dict[str, dict[str, int]] = {}
+        """Addresses that are assigned and available, by pool, as last counted."""
         self._selects_namespaces = False
         """Whether a pool selects namespaces by labels."""
         self._record: dict[str, str] = {}
@@ -89,7 +91,7 @@ class Controller:
         self.ready = False
         self._informers = {
             "Service": Informer(kube, SERVICES, self._service_changed),
-            "IPAddressPool": Informer(kube, metallb_path("ipaddresspools"), self._pools_changed),
+            "IPAddressPool": Informer(kube, metallb_path("ipaddresspools"), self._pool_changed),
             "L2Advertisement": Informer(kube, metallb_path("l2advertisements"), self._advertisement_changed),
             "Node": Informer(kube, NODES, self._node_changed),
             "Namespace": Informer(kube, NAMESPACES, self._namespace_changed),
@@ -200,13 +202,24 @@ class Controller:
         good = [pool.in_namespaces(namespaces) for pool in good]
         before = self._allocator.allocations()
         self._allocator.set_pools(good, node_addresses(self._objects("Node").values(), self._skip_log))
-        for key in self._objects("IPAddressPool"):
-            self._queue.add(("IPAddressPool", key))
+        self._usage = self._allocator.usage()
+        self._report_pools()
         now = self._allocator.allocations()
         of_nodes = {key for key, one in now.items() if self._allocator.is_of_node(one.ip)}
         self._enqueue(self._pending | of_nodes | dict(now.items() - before.items()).keys())
         self._queue.add(_RECORD)
         self._changed.set()
+
+    def _pool_changed(self, key: str, before: Object | None) -> None:
+        now = self._objects("IPAddressPool").get(key)
+        if before and now and before.get("spec") == now.get("spec") and labels_of(before) == labels_of(now):
+            self._report_pools()
+        else:
+            self._pools_changed()
+
+    def _report_pools(self) -> None:
+        for key in self._objects("IPAddressPool"):
+            self._queue.add(("IPAddressPool", key))
 
     def _node_changed(self, key: str, before: Object | None) -> None:
         if relevant_fields(before) != relevant_fields(self._objects("Node").get(key)):
@@ -224,11 +237,17 @@ class Controller:
         self._changed.set()
 
     async def _report_unannounced(self) -> None:
-        """Record an Event about each Service whose address no node announces, a second after a change, once."""
+        """Record an Event about each Service whose address no node announces, a second after a change, once.
+
+        The numbers of assigned and available addresses are written too.
+        """
         while True:
             await self._changed.wait()
             await asyncio.sleep(_SETTLE_SECONDS)
             self._changed.clear()
+            before, self._usage = self._usage, self._allocator.usage()
+            if self._usage != before:
+                self._report_pools()
             labels = {pool["metadata"]["name"]: labels_of(pool) for pool in self._own("IPAddressPool").values()}
             advertisements: list[Advertisement] = []
             for key, obj in self._own("L2Advertisement").items():
@@ -291,17 +310,18 @@ class Controller:
             self._queue.done(item, failed=failed)
 
     async def _report_pool(self, key: str) -> None:
-        """Write the condition `Valid` of a pool, and report a problem by an Event."""
+        """Write the status of a pool, and report a problem by an Event."""
         if not (pool := self._objects("IPAddressPool").get(key)):
             return
         reason, problem = "BadPool", self._bad_pools.get(pool["metadata"]["name"])
         if not self._is_own(pool):
             reason, problem = "OtherNamespace", self._not_used("IPAddressPool")
-        if condition := valid_condition(pool, reason, problem):
+        usage = {} if problem else self._usage.get(pool["metadata"]["name"], {})
+        if patch := changed_status(pool, reason, problem, usage):
             namespace, name = key.split("/")
             path = f"{metallb_path('ipaddresspools', namespace)}/{name}/status"
-            await self._kube.call("PATCH", path, {"status": {"conditions": [condition]}})
-            if problem:
+            await self._kube.call("PATCH", path, {"status": patch})
+            if problem and "conditions" in patch:
                 log.warning("pool not used", pool=key, reason=problem)
                 self._warn("IPAddressPool", key, reason, problem)
 
@@ -381,6 +401,7 @@ class Controller:
     def _release(self, key: str, keep: Iterable[IP] = ()) -> None:
         """Release the addresses of a Service but those to keep, and let pending Services try again."""
         if released := self._allocator.release(key, set(keep)):
+            self._changed.set()
             log.info("released", key=key, ips=[str(ip) for ip in released])
             if record_key(key) in self._record:
                 self._queue.add(_RECORD)

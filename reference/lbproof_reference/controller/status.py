@@ -1,4 +1,4 @@
-"""Condition `Valid` in the status of IPAddressPools."""
+"""Status of IPAddressPools: the condition `Valid`, and how many addresses are assigned and available."""
 
 from __future__ import annotations
 
@@ -6,7 +6,18 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from lbproof_reference.kube import Object
+
+USAGE = ("assignedIPv4", "assignedIPv6", "availableIPv4", "availableIPv6")
+
+
+def changed_status(pool: Object, reason: str, problem: str | None, usage: Mapping[str, int]) -> Object:
+    """Return a merge patch of the status of a pool; `usage` has no field of a pool that is not used."""
+    condition, status = valid_condition(pool, reason, problem), pool.get("status") or {}
+    patch: Object = {field: usage.get(field) for field in USAGE if status.get(field) != usage.get(field)}
+    return patch | ({"conditions": [condition]} if condition else {})
 
 
 def valid_condition(pool: Object, reason: str, problem: str | None) -> Object | None:
