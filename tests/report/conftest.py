@@ -66,7 +66,9 @@ class Story:
     def judged(self, case: str, verdict: str = "passed", *, seconds: float = 0.25, **fields: Any) -> Self:  # noqa: ANN401
         """A case that ran, from before what was told of it until `seconds` later, or until now if that is later."""
         node = f"x/test_x.py::test_x[{case}]"
-        place = next((at for at, row in enumerate(self.rows) if row.get("case") == case), len(self.rows))
+        ends = [at for at, row in enumerate(self.rows) if row["event"] == "check.finished" and row["case"] == case]
+        own = range(ends[-1] + 1 if ends else 0, len(self.rows))
+        place = next((at for at in own if self.rows[at].get("case") == case), len(self.rows))
         began = self.rows[place]["t"] - self.rows[place].get("took", 0.0) if place < len(self.rows) else self.t + 0.5
         self.rows.insert(place, {"event": "check.started", "t": began, "at": AT, "case": case, "node": node})
         self.t = max(self.t, began + seconds)
@@ -256,6 +258,13 @@ def _left_out() -> Story:
     return story.judged("POOL-01").ended(Conclusion.INCONCLUSIVE)
 
 
+def _flaky() -> Story:
+    story = _begin("POOL-01", "L2-01").judged("POOL-01")
+    story.waited("L2-01", "announced", 5.0, ok=False).judged("L2-01", "failed", reason="two nodes answer")
+    reason = "passed only on a second look; the first: failed: two nodes answer"
+    return story.judged("L2-01", flaky=True, reason=reason).ended(Conclusion.INCONCLUSIVE)
+
+
 SAMPLES: dict[str, tuple[Callable[[], Story], Conclusion]] = {
     "passed": (_passed, Conclusion.PARTIAL),
     "whole": (_whole, Conclusion.CONFORMANT),
@@ -266,6 +275,7 @@ SAMPLES: dict[str, tuple[Callable[[], Story], Conclusion]] = {
     "untestable": (_untestable, Conclusion.INCONCLUSIVE),
     "error": (_broke, Conclusion.INCONCLUSIVE),
     "left-out": (_left_out, Conclusion.INCONCLUSIVE),
+    "flaky": (_flaky, Conclusion.INCONCLUSIVE),
 }
 
 

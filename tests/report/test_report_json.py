@@ -84,6 +84,7 @@ def test_the_fields_that_programs_rely_on(sample: Callable[[str], Sample]) -> No
                 {"kind": "pcap", "title": "Frames at the client", "path": "evidence/L2-01/client.pcap"},
                 {"kind": "objects", "title": "Services", "path": "evidence/L2-01/objects.json"},
             ],
+            "measured": [],
         }
     ]
     (wait,) = report["requirements"][1]["cases"][1]["waits"]
@@ -101,6 +102,7 @@ def test_the_conclusion_is_that_of_the_verdicts(each: Sample) -> None:
         ((Level(r["level"]), Verdict(c["verdict"])) for r in rows for c in r["cases"]),
         whole=report["scope"]["whole"],
         not_claimed=report["scope"]["not_claimed"],
+        flaky=[Level(r["level"]) for r in rows for c in r["cases"] if c["flaky"]],
     )
     assert report["conclusion"] == found
     assert sum(report["counts"].values()) == sum(len(r["cases"]) for r in rows)

@@ -58,3 +58,15 @@ def test_the_conclusion_of_a_run(verdicts: list[tuple[Level, Verdict]], conclusi
 def test_what_is_measured_changes_no_conclusion(verdict: Verdict, others: list[tuple[Level, Verdict]]) -> None:
     """Whatever became of it: what is not judged neither fails a run nor makes it inconclusive."""
     assert conclude([(INFO, verdict), *others]) is conclude(others)
+
+
+@pytest.mark.parametrize(
+    ("level", "conclusion"),
+    [(MUST, "inconclusive"), (MAY, "inconclusive"), (SHOULD, "conformant"), (INFO, "conformant")],
+)
+def test_what_passed_only_on_a_second_look_is_not_clean(level: Level, conclusion: str) -> None:
+    """Where it binds, the run is inconclusive; a violation of another case decides as always."""
+    passed = [(level, Verdict.PASSED), (MUST, Verdict.PASSED)]
+
+    assert conclude(passed, flaky=[level]) == conclusion
+    assert conclude([*passed, (MUST, Verdict.FAILED)], flaky=[level]) is Conclusion.NOT_CONFORMANT

@@ -176,7 +176,7 @@ def _case(case: jsonreport.Case, told: jsonreport.Report) -> Iterator[str]:
         yield from wait_problems(case.id, wait)
         if wait.took > told.seconds:  # a watch may be older than its case, never than the run
             yield f"{case.id}: wait by {wait.budget}: took {wait.took:g} s of a run of {told.seconds:g} s"
-        if case.verdict is Verdict.PASSED and not wait.ok and wait.budget != _NOT_JUDGED:
+        if case.verdict is Verdict.PASSED and not case.flaky and not wait.ok and wait.budget != _NOT_JUDGED:
             yield f"{case.id}: is passed, and a wait of it by {wait.budget} failed: {wait.what}"
 
 
@@ -305,6 +305,7 @@ def _conclusion(told: jsonreport.Report) -> Iterator[str]:
         [*broken, *verdicts],
         whole=judged.whole,
         not_claimed=judged.not_claimed,
+        flaky=[row.level for row in told.requirements for case in row.cases if case.flaky],
     )
     killed = bool(told.note) and told.conclusion is Conclusion.INCONCLUSIVE
     held = {Conclusion.CONFORMANT, Conclusion.PARTIAL}

@@ -42,7 +42,7 @@ def of(run: Run) -> str:
     environment.filters["span"] = _span
     environment.filters["beside"] = _beside
     environment.filters["words"] = words
-    counts = run.counts()
+    counts = terminal.shown_counts(run)
     total = sum(counts.values()) or 1
     unsettled = [c for c in run.cases if c.verdict in {*_NOT_RUN, Verdict.UNTESTABLE}]
     program, *arguments = run.started["command"] or ["lbproof"]
@@ -53,7 +53,8 @@ def of(run: Run) -> str:
         tone=_TONES[run.conclusion],
         scope=terminal.scope_line(run),
         areas=AREAS,
-        glyphs=terminal.GLYPHS,
+        glyphs={**terminal.GLYPHS, "flaky": terminal.FLAKY},
+        shown=lambda one: "flaky" if one.flaky and one.verdict is Verdict.PASSED else one.verdict.value,
         levels=[(level, good, of, terminal.LEVEL_TEXTS[level]) for level, (good, of) in run.levels().items() if of],
         figure=terminal.figure,
         shares=[(verdict, count, count / total * 100) for verdict, count in counts.items() if count],

@@ -49,10 +49,11 @@ def of(run: Run) -> str:
 
 def _counts(cases: list[Case], seen: list[Event]) -> dict[str, str]:
     verdicts = [*(case.verdict for case in cases), *(Verdict.FAILED for _ in seen)]
+    flaky = sum(case.flaky for case in cases)
     return {
         "tests": str(len(verdicts)),
         "failures": str(verdicts.count(Verdict.FAILED)),
-        "errors": str(verdicts.count(Verdict.ERROR)),
+        "errors": str(verdicts.count(Verdict.ERROR) + flaky),
     }
 
 
@@ -75,6 +76,8 @@ def _case(suite: ET.Element, area: str, case: Case) -> None:
     detail = "\n".join(f"{label}{text}" for label, text in said.items() if text)
     if case.verdict in _SKIPPED:
         ET.SubElement(element, "skipped", message=_clean(f"{case.verdict}: {case.reason}"))
+    elif case.flaky:
+        ET.SubElement(element, "error", message=_clean(case.reason), type="flaky").text = _clean(detail)
     elif case.verdict is not Verdict.PASSED:
         tag = "failure" if case.verdict is Verdict.FAILED else "error"
         ET.SubElement(element, tag, message=_clean(case.reason), type=case.verdict.value).text = _clean(detail)

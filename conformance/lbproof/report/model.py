@@ -164,6 +164,7 @@ class Run:
             [*broken, *((result.requirement.level, v) for result in self.results for v in result.verdicts)],
             whole=scope.whole,
             not_claimed=scope.not_claimed,
+            flaky=[result.requirement.level for result in self.results for case in result.cases if case.flaky],
         )
         if self.finished is None and found in {Conclusion.CONFORMANT, Conclusion.PARTIAL}:
             return Conclusion.INCONCLUSIVE
@@ -203,7 +204,7 @@ class Run:
         found: dict[Level, tuple[int, int]] = {}
         for level in (level for level in Level if level is not Level.INFO):
             judged = [r for r in self.results if r.requirement.level is level and r.verdict not in left_out]
-            found[level] = (sum(r.verdict is Verdict.PASSED for r in judged), len(judged))
+            found[level] = (sum(r.verdict is Verdict.PASSED and not r.flaky for r in judged), len(judged))
         return found
 
     @property

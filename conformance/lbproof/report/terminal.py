@@ -27,11 +27,14 @@ GLYPHS = {
     Verdict.SKIPPED: "–",  # noqa: RUF001 - a dash, on purpose
     Verdict.UNSUPPORTED: "·",
 }
+FLAKY = "~"
+"""Glyph of a case that passed only on a second look."""
 _COLOURS = {Verdict.PASSED: 32, Verdict.FAILED: 31, Verdict.ERROR: 35, Verdict.UNTESTABLE: 33}
 _STAGES = {
     "boot": "booting the lab",
     "install": "installing the implementation",
     "checks": "judging",
+    "second look": "judging again what did not pass",
     "teardown": "taking the lab down",
 }
 _NOT_RUN = {Verdict.UNSUPPORTED, Verdict.SKIPPED}
@@ -54,7 +57,8 @@ class LiveTerminal:
         """Write to `stream`, with colours on a terminal. `stages`: stage → other words for it."""
         self.stream, self.color, self.width = stream, color, width
         self._stages = {**_STAGES, **stages}
-        self._done, self._all = 0, 0
+        self._done: set[str] = set()
+        self._all = 0
         self._closed = False
 
     def __call__(self, event: dict[str, Any]) -> None:
@@ -81,7 +85,7 @@ class LiveTerminal:
         elif kind == "standing":
             self._standing(event)
         elif kind == "check.finished" and event["node"]:
-            self._done += 1
+            self._done.add(event["case"])
             self._verdict(event)
 
     def _line(self, text: str) -> None:
@@ -96,10 +100,11 @@ class LiveTerminal:
 
     def _verdict(self, event: dict[str, Any]) -> None:
         verdict = Verdict(event["verdict"])
-        head = f"{event['t']:7.1f} s  {self._done:>3}/{self._all}  "
+        head = f"{event['t']:7.1f} s  {len(self._done):>3}/{self._all}  "
         mark = self._paint(f"{GLYPHS[verdict]} {verdict:10}", verdict)
         flaky = " (flaky)" if event.get("flaky") else ""
-        text = _short(sentence(event["case"]), self.width - len(head) - 34 - len(flaky))
+        room = self.width - len(head) - 34 - len(flaky)
+        text = "" if flaky and room <= 0 else _short(sentence(event["case"]), room)
         self._line(f"{head}{mark} {event['case']:11} {event['seconds']:5.1f} s  {text}{flaky}")
         if verdict in {Verdict.FAILED, Verdict.ERROR, Verdict.UNTESTABLE}:
             for label, text in story(event.get("reason", ""), event.get("expected", ""), event.get("observed", "")):
@@ -138,7 +143,7 @@ def summary(run: Run, width: int = 100) -> list[str]:
         for w in tight:
             head = f"    {w.name:18} took up to {w.longest:.2f} s of {w.within:g} s  "
             lines.append((head + _short(w.text, width - len(head))).rstrip())
-    counts = ", ".join(f"{count} {verdict}" for verdict, count in run.counts().items() if count)
+    counts = ", ".join(f"{count} {name}" for name, count in shown_counts(run).items() if count)
     levels = ", ".join(f"{level} {good}/{of}" for level, (good, of) in run.levels().items() if of)
     parts = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in run.stages)
     lines += ["", *([f"  cases: {counts}"] if counts else [])]
@@ -147,12 +152,19 @@ def summary(run: Run, width: int = 100) -> list[str]:
     lines += [f"  {line}" for line in textwrap.wrap(plain(run.note), max(30, width - 2))]
     if run.folder:
         lines.append(f"  report: {_near(run.folder / 'report.html')}")
-        if any(case.verdict in {Verdict.FAILED, Verdict.ERROR} for case in run.cases):
+        if any(case.verdict in {Verdict.FAILED, Verdict.ERROR} or case.flaky for case in run.cases):
             lines.append(f"  judge these again: {replay.command(run.started, '--rerun', str(_near(run.folder)))}")
     lines += [f"  {line}" for line in textwrap.wrap(scope_line(run), max(30, width - 2))]
     who = f"{run.started['implementation']} {run.started['version']}"
     lines.append(f"  {who}: {run.conclusion.upper()}")
     return lines
+
+
+def shown_counts(run: Run) -> dict[str, int]:
+    """Return the number of cases by verdict, those that passed only on a second look apart."""
+    flaky = sum(case.flaky for case in run.cases)
+    passed, *others = run.counts().items()
+    return {passed[0].value: passed[1] - flaky, "flaky": flaky, **{verdict.value: count for verdict, count in others}}
 
 
 def scope_line(run: Run) -> str:
@@ -168,8 +180,8 @@ def _areas(run: Run) -> list[str]:
     lines = []
     for area, results in run.by_area:
         cases = [case for result in results for case in result.cases]
-        row = "".join(GLYPHS[case.verdict] for case in cases)
-        passed = sum(case.verdict is Verdict.PASSED for case in cases)
+        row = "".join(FLAKY if case.flaky else GLYPHS[case.verdict] for case in cases)
+        passed = sum(case.verdict is Verdict.PASSED and not case.flaky for case in cases)
         lines.append(f"  {area:8} {passed:>3}/{len(cases):<3} {row}")
     return lines
 
@@ -228,9 +240,10 @@ def _at_any_time(run: Run, width: int) -> list[str]:
 
 def _case(case: Case, width: int) -> list[str]:
     """Return the lines on a case that did not pass."""
-    head = f"    {GLYPHS[case.verdict]} {case.id:11} {case.verdict:11} "
+    glyph, word = (FLAKY, "flaky") if case.flaky else (GLYPHS[case.verdict], case.verdict.value)
+    head = f"    {glyph} {case.id:11} {word:11} "
     reason = case.reason or ("passed only on a second look" if case.flaky else "")
-    if case.verdict in {Verdict.FAILED, Verdict.ERROR}:
+    if case.verdict in {Verdict.FAILED, Verdict.ERROR} or case.flaky:
         told = textwrap.wrap(plain(reason), max(30, width - len(head)), max_lines=2, placeholder=" …")
         lines = [head + _short(case.sentence, width - len(head)), *(f"{'':{len(head)}}{line}" for line in told)]
     else:

@@ -28,6 +28,8 @@ MOST_FRAMES = 400
 def keep(check: CheckContext, run: Path) -> None:
     """Write evidence for a case that did not pass to `evidence/<case>/` of the run's folder."""
     folder = run / "evidence" / check.case
+    if folder.exists():
+        folder = folder.with_name(f"{check.case}-second-look")
     _try(check, "evidence", lambda: folder.mkdir(parents=True, exist_ok=True))
     for kind, title, name, take in (
         ("objects", "Services, pools and workloads as raw JSON", "objects.json", _objects),

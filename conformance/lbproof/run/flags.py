@@ -61,6 +61,10 @@ FLAGS: tuple[tuple[str, dict[str, Any]], ...] = (
         {"metavar": "N", "type": int, "help": "draw sizes and orders in checks from this number (default: a new one)"},
     ),
     ("random-order", {"action": "store_true", "help": "judge the cases in an order that is drawn from the seed"}),
+    (
+        "second-look",
+        {"action": "store_true", "help": "judge what did not pass again at the end; what passes only then is flaky"},
+    ),
     ("components", {"metavar": "DIR", "type": Path, "help": "folder with the Kubernetes programs"}),
     ("results", {"metavar": "DIR", "type": Path, "help": "folder for the runs (default: lbproof-results)"}),
     ("sign", {"metavar": "KEY", "type": Path, "help": "sign the report with this SSH key, as lbproof report sign"}),

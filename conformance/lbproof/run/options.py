@@ -63,6 +63,8 @@ class Options(BaseModel):
     """What checks draw sizes and orders from; None chooses one, which the report names."""
     random_order: bool = False
     """Judge the cases in an order that is drawn from the seed."""
+    second_look: bool = False
+    """Judge cases that did not pass again at the end; what passes only then is `flaky`, and not clean."""
     labs: int | None = Field(default=None, ge=1, le=16)
     """Number of parallel labs; None chooses by cores and memory."""
     components: Path | None = None

@@ -226,10 +226,18 @@ def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, objec
         return result
     run.open(lambda: _fork_workers(run, session))
     try:
-        return (yield)
+        result = yield
+        indices = {item.stash[CASE]: index for index, item in enumerate(session.items) if CASE in item.stash}
+        run.look_again(indices, lambda index: _judge(session.items[index]))
     except BaseException as error:
         run.stopped_by = error
         raise
+    return result
+
+
+def _judge(item: pytest.Item) -> object:
+    """Execute the check of an item once more."""
+    return item.config.hook.pytest_runtest_protocol(item=item, nextitem=None)
 
 
 def _fork_workers(run: Session, session: pytest.Session) -> Workers:

@@ -15,7 +15,7 @@ _AGAIN = {Verdict.FAILED, Verdict.ERROR}
 
 
 def cases(folder: Path, implementation: str) -> list[str]:
-    """Return the cases of a run that failed, broke or were not reached, in the order of the specification.
+    """Return the cases of a run that failed, broke, were not reached or are flaky, in the order of the specification.
 
     Raises `BadRun` when the folder holds no run, and `BadOption` when the run judged another implementation or left no
     such case.
@@ -27,7 +27,7 @@ def cases(folder: Path, implementation: str) -> list[str]:
             f"--rerun {folder}: that run judged {judged}, not {implementation}; choose it with --implementation"
         )
     known = {case for requirement in REQUIREMENTS.values() for case in requirement.case_ids}
-    found = [case.id for case in earlier.cases if case.verdict in _AGAIN and case.id in known]
+    found = [case.id for case in earlier.cases if (case.verdict in _AGAIN or case.flaky) and case.id in known]
     if not found:
         raise BadOption(f"--rerun {folder}: no case failed, broke or was not reached in that run")
     return found

@@ -50,7 +50,7 @@ from lbproof.spec.requirements import of_case
 from lbproof.witnesses.journal import Journal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from lbproof.run.options import Options
@@ -69,6 +69,10 @@ class ParallelLabs(Protocol):
 
     def install(self) -> None:
         """Install the implementation in all labs."""
+        ...
+
+    def judge_alone(self, index: int) -> None:
+        """Execute one check while the other labs have nothing to do."""
         ...
 
     def judge(self, checks: Sequence[Check]) -> None:
@@ -243,6 +247,29 @@ class Session:
         yield
         self.journal.write("stage", name=name, phase="end", seconds=round(time.monotonic() - began, 3))
 
+    def look_again(self, indices: Mapping[str, int], judge: Callable[[int], object]) -> None:
+        """With `--second-look`, judge cases that did not pass again, one after the other, while nothing else runs.
+
+        `indices`: case → index of its check; `judge` executes one in this process.
+        """
+        cases = self.verdicts.worth_a_second_look() if self.options.second_look else []
+        self._end_checks()
+        if not cases:
+            return
+        with self._stage("second look"):
+            for case in cases:
+                self.verdicts.look_again(case)
+                if self.workers:
+                    self.workers.judge_alone(indices[case])
+                else:
+                    judge(indices[case])
+
+    def _end_checks(self) -> None:
+        if self._checks_began is not None:
+            seconds = round(time.monotonic() - self._checks_began, 3)
+            self.journal.write("stage", name="checks", phase="end", seconds=seconds)
+            self._checks_began = None
+
     def close(self) -> None:
         """Take down, conclude and write the report, once; what the lab keeps of the run is told, and no verdict."""
         if not self._running:
@@ -254,10 +281,7 @@ class Session:
             self._note = "interrupted"
         elif error is not None:
             self._note = of_environment(error) or str(error)
-        if self._checks_began is not None:
-            self.journal.write(
-                "stage", name="checks", phase="end", seconds=round(time.monotonic() - self._checks_began, 3)
-            )
+        self._end_checks()
         self.verdicts.end_unreached(self.selected, self._note or "the run ended early")
         kept: BaseException | None = None
         try:
@@ -296,6 +320,7 @@ class Session:
             ],
             whole=scope.whole,
             not_claimed=scope.not_claimed,
+            flaky=[of_case(case).level for case in self.verdicts.flaky],
         )
         self.exit = Exit.of(conclusion)
         if conclusion is not Conclusion.NOT_CONFORMANT:  # a proven verdict stays valid whatever fails afterwards

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from lbproof.witnesses.journal import Journal
 
 Outcome = Literal["passed", "failed", "skipped"]
+_OF_A_LOOK = ("event", "t", "at", "case", "node", "seconds")
+"""Fields of `check.finished` that are not what was found."""
+_OF_THE_MOMENT = {reason.name for reason in (Untestable.NOT_PROVOKED, Untestable.PREREQUISITE, Untestable.PATH_BROKEN)}
+"""Reasons why a case is untestable that another moment may not have, in the same lab."""
 
 
 class VerdictRecorder:
@@ -35,6 +39,8 @@ class VerdictRecorder:
         self.verdicts: dict[str, Verdict] = {}
         self.standing: list[tuple[Level, Verdict]] = []
         """Level and verdict of what standing witnesses saw: a violation, or an error of a broken one."""
+        self.flaky: list[str] = []
+        """Cases that passed only on a second look."""
         journal.listeners.append(self._adopt)
         self._journal, self._directory = journal, directory
         self._details: dict[str, Any] = {}
@@ -44,6 +50,10 @@ class VerdictRecorder:
         self._measured = False
         """Whether the present case has figures."""
         self._unreached: set[str] = set()
+        self._told: dict[str, dict[str, Any]] = {}
+        """Case → verdict and details of the last look at it."""
+        self._first: dict[str, dict[str, Any]] = {}
+        """Case that is looked at again → verdict and details of the first look."""
 
     def _adopt(self, event: dict[str, Any]) -> None:
         """Keep the verdicts of standing witnesses, in this process or in a worker, and whether a case has figures."""
@@ -61,6 +71,7 @@ class VerdictRecorder:
     def begin(self, case: str, node: str) -> None:
         """Begin a case; stop the run instead if its events can no longer be written."""
         self.refuse_lost_events()
+        self.verdicts.pop(case, None)  # of a first look
         self._began[case] = time.monotonic()
         self._details = {}
         self._called = self._measured = False
@@ -135,11 +146,40 @@ class VerdictRecorder:
 
     def relay(self, event: dict[str, Any]) -> None:
         """Write an event of a worker, and adopt the verdict in it."""
+        if event["event"] == "check.finished":
+            case, told = event["case"], {name: value for name, value in event.items() if name not in _OF_A_LOOK}
+            event = {name: event[name] for name in _OF_A_LOOK} | self._adopted(case, told)
+            self.verdicts[case] = Verdict(event["verdict"])
         self._journal.relay(event)
         if event["event"] == "check.started":
             self._began[event["case"]] = time.monotonic()
-        if event["event"] == "check.finished":
-            self.verdicts[event["case"]] = Verdict(event["verdict"])
+
+    def worth_a_second_look(self) -> list[str]:
+        """Return the cases that were judged and did not pass, where another moment may show something else."""
+        return [
+            case
+            for case, told in self._told.items()
+            if told["verdict"] in {Verdict.FAILED, Verdict.ERROR} or told.get("untestable") in _OF_THE_MOMENT
+        ]
+
+    def look_again(self, case: str) -> None:
+        """Take the next verdict on a case as that of a second look."""
+        self._first[case] = self._told[case]
+
+    def _adopted(self, case: str, told: dict[str, Any]) -> dict[str, Any]:
+        """Return what counts: of two looks a violation, `flaky` if only the second one passed, and else the first."""
+        first = self._first.pop(case, None)
+        if first is None or (told["verdict"] == Verdict.FAILED != first["verdict"]):
+            found = told
+        elif told["verdict"] == Verdict.PASSED:
+            kept = {name: value for name, value in first.items() if name not in {"verdict", "untestable"}}
+            reason = f"passed only on a second look; the first: {first['verdict']}: {first.get('reason', '')}"
+            found = {"verdict": Verdict.PASSED.value, "flaky": True} | kept | {"reason": reason}
+            self.flaky.append(case)
+        else:
+            found = first
+        self._told[case] = found
+        return found
 
     def lose(self, case: str, node: str, why: str) -> None:
         """Record that the process that executed a case died; a verdict that it has sent stays."""
@@ -155,9 +195,12 @@ class VerdictRecorder:
 
     def record(self, case: str, node: str, verdict: Verdict, **details: Any) -> None:  # noqa: ANN401 - JSON
         """Write the verdict of a case; `node` is the node ID of its check, empty if the check was not executed."""
-        self.verdicts[case] = verdict
         seconds = round(time.monotonic() - self._began[case], 3) if node and case in self._began else 0.0
-        self._journal.write("check.finished", case=case, node=node, verdict=verdict.value, seconds=seconds, **details)
+        told = {"verdict": verdict.value, **details}
+        if node:
+            told = self._adopted(case, told)
+        self.verdicts[case] = Verdict(told["verdict"])
+        self._journal.write("check.finished", case=case, node=node, seconds=seconds, **told)
 
 
 def is_violation(error: BaseException, home: Path) -> bool:

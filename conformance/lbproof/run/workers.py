@@ -101,6 +101,22 @@ class Workers:
         if any(schedule.take(DISRUPTIVE_LAB)):
             raise WorkerError("a lab ended, so not all checks were judged", None)
 
+    def judge_alone(self, index: int) -> None:
+        """Execute one check in one lab, while the others have nothing to do; its verdict stays if that lab ends."""
+        worker = next((one for one in self._workers if one.alive), None)
+        if worker is None:
+            raise WorkerError("all labs ended", None)
+        item = self._pytest.items[index]
+        self._session.verdicts.refuse_lost_events()
+        self._config.hook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+        worker.order("judge", index, None)
+        for _, kind, value in self._messages():
+            if kind == "report":
+                self._log(value)
+            elif kind == "failed":
+                raise _error(value)
+        self._config.hook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+
     def stop(self) -> None:
         """Interrupt the running checks and wait until their events have arrived."""
         for worker in self._workers:

@@ -102,7 +102,11 @@ class Exit(IntEnum):
 
 
 def conclude(
-    verdicts: Iterable[tuple[Level, Verdict]], *, whole: bool = True, not_claimed: Collection[str] = ()
+    verdicts: Iterable[tuple[Level, Verdict]],
+    *,
+    whole: bool = True,
+    not_claimed: Collection[str] = (),
+    flaky: Collection[Level] = (),
 ) -> Conclusion:
     """Derive the conclusion of a run from the level and the verdict of every selected case.
 
@@ -112,6 +116,9 @@ def conclude(
 
     `whole`: the whole profile was judged; otherwise a passed run is `PARTIAL`. `not_claimed`: features that the
     profile requires and the implementation does not claim; a whole run with any of them is not conformant.
+
+    `flaky`: levels of the cases that passed only on a second look. Such a MUST (or claimed MAY) makes the run
+    inconclusive, as nothing says which of the two looks was right.
     """
     selected = list(verdicts)
     seen = [(level, verdict) for level, verdict in selected if level is not Level.INFO]
@@ -119,6 +126,7 @@ def conclude(
     if Verdict.FAILED in binding or (seen and whole and not_claimed):
         return Conclusion.NOT_CONFORMANT
     unknown = {Verdict.UNTESTABLE, Verdict.SKIPPED, Verdict.ERROR}
-    if not selected or binding & unknown or any(verdict is Verdict.ERROR for _, verdict in seen):
+    unclear = any(level in {Level.MUST, Level.MAY} for level in flaky)
+    if not selected or unclear or binding & unknown or any(verdict is Verdict.ERROR for _, verdict in seen):
         return Conclusion.INCONCLUSIVE
     return Conclusion.CONFORMANT if whole else Conclusion.PARTIAL
