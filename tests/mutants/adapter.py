@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from tests.mutants.catalogue import MUTANTS, Mutant
 
 from lbproof.adapters.reference import Reference
+from lbproof.spec import ALIASES
+from lbproof.spec.requirements import needs_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,6 +28,7 @@ class Broken(Reference):
         """Use the reference's adapter with another program."""
         self._mutant = mutant
         self.name = f"mutant-{mutant.name}"
+        self.features = Reference.features.union(*map(needs_of, mutant.cases)) - ALIASES.keys()
 
     def images(self, site: Site) -> list[Image]:
         """Return the reference's image with the mutant as its program."""
@@ -40,15 +43,16 @@ class Broken(Reference):
         ]
 
     def manifests(self, site: Site) -> list[Object]:
-        """Return the reference's manifests; speakers may also change interfaces, and the controller list endpoints.
+        """Return the reference's manifests, with further permissions, each of which one of the faults needs.
 
-        One of the faults does each.
+        Speakers may also change interfaces and rules; the controller may list endpoints and change Services.
         """
         objects = super().manifests(site)
         for obj in objects:
             if (obj["kind"], obj["metadata"]["name"]) == ("ClusterRole", "lbproof-reference-controller"):
                 listed = {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": ["list"]}
-                obj["rules"].append(listed)
+                written = {"apiGroups": [""], "resources": ["services"], "verbs": ["patch"]}
+                obj["rules"] += [listed, written]
             if obj["kind"] == "DaemonSet":
                 for container in obj["spec"]["template"]["spec"]["containers"]:
                     container["securityContext"]["capabilities"]["add"].append("NET_ADMIN")

@@ -4,6 +4,7 @@ from tests.mutants import (
     allocation,
     announcing,
     authority,
+    data_path,
     fourth_reader,
     heartbeats,
     leaks,
@@ -30,6 +31,9 @@ NOT_BROKEN = {
     "ARTICLE-11": "what serves the cluster address is kube-proxy, which no mutant changes",
     "ARTICLE-12": "what serves the node port is kube-proxy, and what refuses one is the API server",
     "ARTICLE-14": "kube-proxy balances",
+    "ETP-04b": "what answers is kube-proxy, which knows endpoints by itself",
+    "ETP-04c": "what answers is kube-proxy, which knows endpoints by itself",
+    "ETP-06a": "kube-proxy serves clients inside the cluster, whoever announces",
     "REQ-06": "it is measured, and not judged",
     "TIER-05a": "what serves cluster address and node port is kube-proxy, which no mutant changes",
     "TIER-06b": "nothing listens at the target port on a node, and the reference forwards nothing",
@@ -53,7 +57,8 @@ def covering() -> set[str]:
 
 __all__ = [
     "CAUGHT", "MUTANTS", "NOT_BROKEN", "UNCAUGHT", "Mutant",
-    "addresses", "allocation", "announcing", "answering", "authority", "covering", "fourth_reader", "heartbeats",
-    "leaks", "links", "moving", "objects", "ownership", "reporting", "second_reader", "takeovers", "third_reader",
+    "addresses", "allocation", "announcing", "answering", "authority", "covering", "data_path", "fourth_reader",
+    "heartbeats", "leaks", "links", "moving", "objects", "ownership", "reporting", "second_reader",
+    "takeovers", "third_reader",
     "waiting",
 ]  # fmt: skip

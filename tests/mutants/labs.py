@@ -99,9 +99,10 @@ class _Lab:
 
     @staticmethod
     def _addresses(lab: NetnsLab) -> str:
-        """Return the addresses of all nodes on the segment."""
-        show = ["ip", "-oneline", "address", "show", "to", str(lab.segment.subnets[0])]
-        return "\n".join(lab.run(node.name, show) for node in lab.nodes)
+        """Return the addresses of all nodes on the segment, and their rules for packets that arrive."""
+        shows = [["ip", "-oneline", "address", "show", "to", str(lab.segment.subnets[0])]]
+        shows += [["iptables", "-w", "-t", table, "-S", "PREROUTING"] for table in ("mangle", "nat")]
+        return "\n".join(lab.run(node.name, show) for node in lab.nodes for show in shows)
 
 
 def _left(kube: Kube) -> list[str]:

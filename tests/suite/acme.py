@@ -35,6 +35,7 @@ class Acme(Adapter):
     service_opt_in = {"metadata": {"annotations": {"acme.example/serve": "yes"}}}  # noqa: RUF012
     address_annotation = "acme.example/address"
     pool_request = MetadataKey(label="acme.example/pool")
+    sharing_key = MetadataKey(label="acme.example/share")
     own_class = "acme.example/lb"
     allocation = EventPattern(type="Normal", reason="^Given$")
     refusals = {cause: ConditionPattern(type="acme.example/Given", reason=cause) for cause in Cause}  # noqa: RUF012

@@ -63,6 +63,26 @@ def test_every_service_has_endpoints_unless_it_is_to_have_none(monkeypatch: pyte
     assert "selector" not in services["web"]["spec"]
 
 
+def test_endpoints_have_the_ports_of_their_service(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With protocol and name, and only those on the wanted nodes, in the wanted condition."""
+    cluster = Cluster()
+    run = context(Acme(), cluster)
+    pods = [("web-1", BACKEND, "w01"), ("web-2", OTHER, "w02")]
+    vars(run).update(backends=[pod[1:] for pod in pods], web="web")
+    monkeypatch.setattr(RunContext, "pods_of_web", lambda _: pods)
+    check = CheckContext(run, "POOL-01", capture=False)
+    ports = [{"name": "dns", "protocol": "UDP", "port": 53, "targetPort": 8080}]
+    check.service("dns", ports=ports, nodes=["w02"], share="one")
+
+    (found,) = [one for path, one in cluster.objects.items() if "/endpointslices/" in path]
+    (made,) = [one for path, one in cluster.objects.items() if "/services/" in path]
+    assert found["ports"] == [{"name": "dns", "port": 8080, "protocol": "UDP"}]
+    assert [(end["addresses"], end["nodeName"], end["conditions"]) for end in found["endpoints"]] == [
+        ([str(OTHER)], "w02", {"ready": True})
+    ]
+    assert made["metadata"]["labels"]["acme.example/share"] == "one"
+
+
 def test_no_other_check_has_services_without_endpoints() -> None:
     """POOL-07 alone needs them, and is behind a feature."""
     home = Path(checks.__file__).parent

@@ -55,7 +55,7 @@ class Paper(CheckContext):
     def unanswered(self, questions: Sequence[neighbour.Question], **_: object) -> list[neighbour.Question]:
         return list(questions)
 
-    def serve_from(self, *_: object, nodes: Sequence[str], named: bool = True) -> list[str]:  # noqa: ARG002
+    def serve_from(self, *_: object, nodes: Sequence[str], named: bool = True, **__: object) -> list[str]:  # noqa: ARG002
         self.served_by = [f"web-{name}" for name in nodes]
         return self.served_by
 

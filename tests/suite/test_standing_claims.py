@@ -114,6 +114,17 @@ def test_what_a_check_provoked_is_allowed_its_budget(segment: Segment, kind: Act
     assert segment.verdicts() == [("one-answerer", "L2-01")]
 
 
+def test_an_address_may_go_with_the_endpoints_that_the_suite_moves(segment: Segment) -> None:
+    """As with policy Local, or wherever an implementation announces where endpoints are; not of another Service."""
+    segment.service("a", VIP)
+    for name in ("b", "a"):
+        path = f"/apis/discovery.k8s.io/v1/namespaces/lbproof-x/endpointslices/{name}"
+        segment.writes.begin("PATCH", path, at=segment.now)
+        for node in ("w01", "w02", "w01"):
+            segment.claim(node)
+        assert segment.verdicts() == [("one-answerer", "L2-01")]
+
+
 def test_a_restart_of_the_controller_moves_no_address_on_the_wire(segment: Segment) -> None:
     """It explains no second answerer."""
     segment.service("a", VIP)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from lbproof.adapters.base import Adapter, AddressRange, PoolSpec, WorkloadRole
+from lbproof.adapters.reports import MetadataKey
 from lbproof.context.acts import ActKind, Acts
 from lbproof.lab.base import Capability
 from lbproof.spec import lacking
@@ -32,7 +33,18 @@ class World:
     def __init__(self, *features: str) -> None:
         self.acts, self.writes = Acts(), Writes()
         self.acts.set_pools({"p": POOL})
-        adapter = cast("Adapter", type("Acme", (Adapter,), {"own_class": "acme/lb", "address_annotation": "acme/ip"})())
+        adapter = cast(
+            "Adapter",
+            type(
+                "Acme",
+                (Adapter,),
+                {
+                    "own_class": "acme/lb",
+                    "address_annotation": "acme/ip",
+                    "sharing_key": MetadataKey(annotation="acme/share"),
+                },
+            )(),
+        )
         claimed = {"core", "pool", "class", "default-class", "explicit-ip-annotation", *features}
         around = Surroundings(
             adapter=adapter, claims=lambda *needs: not lacking(needs, claimed), writes=self.writes, acts=self.acts
@@ -114,6 +126,25 @@ def test_one_address_in_two_statuses(world: World) -> None:
 
     assert ("one-holder", "POOL-02") in world.verdicts()
     assert world.verdicts().count(("one-holder", "POOL-02")) == 1
+
+
+@pytest.mark.parametrize(
+    ("features", "keys", "shared"),
+    [
+        (["sharing"], ("k", "k"), True),
+        (["sharing"], ("k", "other"), False),
+        (["sharing"], ("k", ""), False),
+        (["sharing"], ("", ""), False),
+        ([], ("k", "k"), False),
+    ],
+)
+def test_only_services_that_both_ask_for_it_share(features: list[str], keys: tuple[str, str], *, shared: bool) -> None:
+    """By the same key, where sharing is claimed."""
+    world = World(*features)
+    for name, key in zip("ab", keys, strict=True):
+        world.given(name, annotations={"acme/share": key} if key else {})
+
+    assert world.verdicts() == ([] if shared else [("one-holder", "POOL-02")])
 
 
 def test_a_status_that_the_suite_or_another_controller_wrote_is_held_by_nobody(world: World) -> None:

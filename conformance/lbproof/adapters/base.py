@@ -189,6 +189,8 @@ class Adapter:
     """Annotation by which a Service asks for an address, or for several, separated by commas."""
     pool_request: MetadataKey
     """Annotation or label by which a Service names its pool."""
+    sharing_key: MetadataKey
+    """Annotation or label by which Services ask to share an address: those with the same value may."""
     own_class: str
     """`spec.loadBalancerClass` that it serves when `Site.class_only`."""
 
@@ -225,6 +227,7 @@ FEATURE_MEMBERS: Mapping[str, str] = {
     "pool-select": "pool_request",
     "pool-mark": "pool_marks",
     "explicit-ip-annotation": "address_annotation",
+    "sharing": "sharing_key",
     "class": "own_class",
     "allocation-event": "allocation",
     "refusal-reason": "refusals",

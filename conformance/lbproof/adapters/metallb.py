@@ -42,6 +42,12 @@ class MetalLB(MetalLBObjects):
             "allocation-event",
             "refusal-reason",
             "announcer-status",
+            "mixed-protocols",
+            "nodeportless",
+            "source-ranges",
+            "etp-local",
+            "withdraw-no-endpoints",
+            "sharing",
             "article",
         }
     )

@@ -28,6 +28,7 @@ class MetalLBObjects(Adapter):
 
     address_annotation = "metallb.io/loadBalancerIPs"
     pool_request = MetadataKey(annotation="metallb.io/address-pool")
+    sharing_key = MetadataKey(annotation="metallb.io/allow-shared-ip")
     own_class = "lbproof.test/served"
 
     def pools(self, alive: Sequence[PoolSpec], site: Site) -> list[Object]:  # noqa: ARG002 - it needs to know nothing of it

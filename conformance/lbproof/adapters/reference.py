@@ -47,6 +47,10 @@ class Reference(MetalLBObjects):
             "allocation-event",
             "refusal-reason",
             "announcer-status",
+            "mixed-protocols",
+            "nodeportless",
+            "source-ranges",
+            "etp-local",
             "article",
         }
     )

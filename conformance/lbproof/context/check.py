@@ -32,7 +32,7 @@ from lbproof.witnesses.stream import ProbeError
 from lbproof.witnesses.wait import EventuallyFailed, Violation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from lbproof.adapters.base import Ask, Block, Object
@@ -154,17 +154,20 @@ class CheckContext(Faults):
         namespace: str = "",
         serving: bool = False,
         endpoints: bool = True,
+        nodes: Sequence[str] = (),
         ask: IPAddress | str = "",
         how: Ask | None = None,
         pool: Pool | None = None,
+        share: str = "",
         change: Callable[[Object], None] | None = None,
         **fields: Any,  # noqa: ANN401 - fields of ServiceSpec
     ) -> Service:
         """Create a Service of type LoadBalancer; it is deleted when the check ends.
 
         `namespace`: of this check's own by default. `serving`: in the suite's namespace, selecting the shared workload;
-        otherwise with the endpoints of that workload, unless there are to be no `endpoints`. `ask`: the address to
-        request, as text if it is none, and `how`, by a way that is claimed unless given. `pool`: the pool to request.
+        otherwise with the endpoints of that workload, unless there are to be no `endpoints`, or those on some `nodes`
+        alone. `ask`: the address to request, as text if it is none, and `how`, by a way that is claimed unless given.
+        `pool`: the pool to request. `share`: key by which it asks to share an address.
         `change`: called with the manifest before it is created. Raises `Refused`.
         """
         namespace = NAMESPACE if serving else namespace or self.namespace
@@ -174,7 +177,9 @@ class CheckContext(Faults):
         elif endpoints and self._backends and (namespace, name) not in self._slices:
             self._slices.add((namespace, name))
             slices = f"/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices"
-            self.cluster.create(slices, manifests.endpoints(namespace, name, self._backends))
+            there = [end for end in self._backends if not nodes or end[1] in nodes]
+            ports = fields.get("ports", manifests.HTTP)
+            self.cluster.create(slices, manifests.endpoints(namespace, name, there, ports=ports))
         made = self.run.opt_in(manifests.service(namespace, name, **fields))
         if ask:
             self.run.ask(made, str(ask), how)
@@ -182,6 +187,8 @@ class CheckContext(Faults):
                 self.used.append(ask)
         if pool:
             self.run.ask_pool(made, pool.spec)
+        if share:
+            self.run.adapter.sharing_key.set(made, share)
         if change:
             change(made)
         service = Service(self.cluster, namespace, name)
@@ -328,15 +335,24 @@ class CheckContext(Faults):
                 service.patch(metadata={"finalizers": own})
             self.delete(service)
 
-    def web(self, name: str, *, replicas: int = 1, nodes: Sequence[str] = ()) -> str:
-        """Create a workload for this check beside the shared one; return its `app` label."""
+    def web(self, name: str, *, replicas: int = 1, nodes: Sequence[str] = (), lingers: bool = False) -> str:
+        """Create a workload for this check beside the shared one; return its `app` label.
+
+        `lingers`: as of `manifests.web`.
+        """
         _ = self.run.web  # creates the namespace and verifies the path
         name = f"{self.case.lower()}-{name}"
-        made = manifests.web(NAMESPACE, name, replicas=replicas, nodes=nodes)
+        made = manifests.web(NAMESPACE, name, replicas=replicas, nodes=nodes, lingers=lingers)
         self.undo.later(f"deployment {name}", functools.partial(self.run.remove, made))
         self.cluster.apply(made)
         self.run.ready(NAMESPACE, name)
         return name
+
+    def update(self, app: str) -> None:
+        """Replace the pods of a workload of this check one after the other, as a new version does."""
+        path = f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments/{app}"
+        version = {"metadata": {"annotations": {"lbproof.dev/version": secrets.token_hex(2)}}}
+        self.cluster.patch(path, {"spec": {"template": version}})
 
     def pods(self, app: str) -> list[tuple[str, str]]:
         """Return `(name, node)` of each running pod of a workload in the suite's namespace."""
@@ -347,11 +363,17 @@ class CheckContext(Faults):
             if pod["status"].get("phase") == "Running" and "deletionTimestamp" not in pod["metadata"]
         ]
 
-    def serve_from(self, *services: Service, nodes: Sequence[str], named: bool = True) -> list[str]:
+    def serve_from(
+        self,
+        *services: Service,
+        nodes: Sequence[str],
+        named: bool = True,
+        conditions: Mapping[str, bool] = manifests.READY,
+    ) -> list[str]:
         """Have Services without a selector served by the shared workload's pods on some nodes alone.
 
-        Return the names of those pods. `named`: whether the endpoints say on which node they are. Raises `CannotShow`
-        when none runs there.
+        Return the names of those pods. `named`: whether the endpoints say on which node they are; `conditions`: of
+        those endpoints. Raises `CannotShow` when none runs there.
         """
         _ = self.run.web  # verifies the path
         there = [pod for pod in self.run.pods_of_web() if pod[2] in nodes]
@@ -359,10 +381,39 @@ class CheckContext(Faults):
             raise CannotShow(Untestable.TOO_FEW_NODES, f"no pod of {self.run.web} runs on {words(list(nodes))}")
         ends = [(address, node if named else "") for _, address, node in there]
         for service in services:
-            made = manifests.endpoints(service.namespace, service.name, ends)
-            slices = f"/apis/discovery.k8s.io/v1/namespaces/{service.namespace}/endpointslices/{service.name}"
-            self.cluster.patch(slices, {"endpoints": made["endpoints"]})
+            made = manifests.endpoints(service.namespace, service.name, ends, conditions=conditions)
+            self._set_endpoints(service, made["endpoints"])
         return [name for name, _, _ in there]
+
+    def add_endpoints(self, service: Service, *, nodes: Sequence[str], conditions: Mapping[str, bool]) -> None:
+        """Give a Service without a selector the shared workload's pods on some nodes as further endpoints."""
+        ends = [(address, node) for _, address, node in self.run.pods_of_web() if node in nodes]
+        made = manifests.endpoints(service.namespace, service.name, ends, conditions=conditions)
+        self._set_endpoints(service, [*self.cluster.get(self._slice(service))["endpoints"], *made["endpoints"]])
+
+    def serve_from_none(self, *services: Service) -> None:
+        """Remove all endpoints of Services without a selector."""
+        for service in services:
+            self._set_endpoints(service, [])
+
+    def _set_endpoints(self, service: Service, endpoints: Sequence[Object]) -> None:
+        self.cluster.patch(self._slice(service), {"endpoints": list(endpoints)})
+
+    @staticmethod
+    def _slice(service: Service) -> str:
+        return f"/apis/discovery.k8s.io/v1/namespaces/{service.namespace}/endpointslices/{service.name}"
+
+    def nodes_with_pods(self, least: int = 1) -> list[str]:
+        """Return the nodes that have a pod of the shared workload, in a drawn order, for `serve_from`.
+
+        Raises `CannotShow` when there are fewer than `least`.
+        """
+        _ = self.run.web  # creates the workload and verifies the path
+        found = sorted({node for _, _, node in self.run.pods_of_web()})
+        if len(found) < least:
+            raise CannotShow(Untestable.TOO_FEW_NODES, f"{least} nodes with a pod wanted, {len(found)} have one")
+        self.random.shuffle(found)
+        return found
 
     # --- end
 

@@ -21,6 +21,14 @@ AGNHOST = "registry.k8s.io/e2e-test-images/agnhost:2.57"
 OURS = {"app.kubernetes.io/managed-by": "lbproof"}
 """Label of all objects that the suite creates, used to find and remove them."""
 TARGET_PORT = 8080
+LINGER = 4
+"""Seconds that a pod serves on when it is ended: more than kube-proxy takes to hear of it on a busy machine."""
+HTTP = ({"name": "http", "port": 80, "targetPort": TARGET_PORT},)
+"""Ports of a Service unless a check gives others."""
+READY: Mapping[str, bool] = {"ready": True}
+TERMINATING: Mapping[str, bool] = {"ready": False, "serving": True, "terminating": True}
+"""Conditions of an endpoint that is being ended and still serves (KEP-1669)."""
+NOT_READY: Mapping[str, bool] = {"ready": False, "serving": False, "terminating": False}
 
 
 def images_of(objects: Iterable[Object]) -> list[str]:
@@ -75,7 +83,7 @@ def service(
     *,
     type: str = "LoadBalancer",  # noqa: A002 - the API field's name
     selector: Mapping[str, str] | None = None,
-    ports: Sequence[Mapping[str, Any]] = ({"name": "http", "port": 80, "targetPort": TARGET_PORT},),
+    ports: Sequence[Mapping[str, Any]] = HTTP,
     **spec: Any,  # noqa: ANN401 - any field of ServiceSpec
 ) -> Object:
     """Build a Service manifest; without a selector its endpoints are those of `endpoints`, or none."""
@@ -90,10 +98,17 @@ def service(
     }
 
 
-def endpoints(namespace: str, name: str, pods: Sequence[tuple[IPAddress, str]]) -> Object:
+def endpoints(
+    namespace: str,
+    name: str,
+    pods: Sequence[tuple[IPAddress, str]],
+    *,
+    ports: Sequence[Mapping[str, Any]] = HTTP,
+    conditions: Mapping[str, bool] = READY,
+) -> Object:
     """Build the EndpointSlice of a Service without a selector, from address and node of pods of one family.
 
-    The node may be empty: `nodeName` is optional (discovery.k8s.io/v1).
+    The node may be empty: `nodeName` is optional (discovery.k8s.io/v1). `ports`: those of the Service.
     """
     labels = {"kubernetes.io/service-name": name, "endpointslice.kubernetes.io/managed-by": "lbproof"}
     return {
@@ -101,19 +116,25 @@ def endpoints(namespace: str, name: str, pods: Sequence[tuple[IPAddress, str]]) 
         "kind": "EndpointSlice",
         "metadata": {"name": name, "namespace": namespace, "labels": {**OURS, **labels}},
         "addressType": family_of(pods[0][0]).label,
-        "ports": [{"name": "http", "port": TARGET_PORT, "protocol": "TCP"}],
+        "ports": [
+            {"name": port.get("name", ""), "port": port["targetPort"], "protocol": port.get("protocol", "TCP")}
+            for port in ports
+        ],
         "endpoints": [
-            {"addresses": [str(address)], "conditions": {"ready": True}} | ({"nodeName": node} if node else {})
+            {"addresses": [str(address)], "conditions": dict(conditions)} | ({"nodeName": node} if node else {})
             for address, node in pods
         ],
     }
 
 
-def web(namespace: str, name: str, *, replicas: int, nodes: Sequence[str] = ()) -> Object:
-    """Build a Deployment of `netexec`, spread over all nodes, or restricted to the named nodes."""
+def web(namespace: str, name: str, *, replicas: int, nodes: Sequence[str] = (), lingers: bool = False) -> Object:
+    """Build a Deployment of `netexec`, spread over all nodes, or restricted to the named nodes.
+
+    `lingers`: a pod that is ended goes on serving for `LINGER` seconds, until everybody knows.
+    """
     labels = {"app": name}
     pod: Object = {
-        "terminationGracePeriodSeconds": 1,
+        "terminationGracePeriodSeconds": LINGER + 1 if lingers else 1,
         "tolerations": [{"operator": "Exists", "effect": "NoSchedule", "key": "node-role.kubernetes.io/control-plane"}]
         if nodes
         else [],
@@ -130,7 +151,10 @@ def web(namespace: str, name: str, *, replicas: int, nodes: Sequence[str] = ()) 
                 "name": "web",
                 "image": AGNHOST,
                 "imagePullPolicy": "IfNotPresent",
-                "args": ["netexec", f"--http-port={TARGET_PORT}", f"--udp-port={TARGET_PORT}"],
+                "args": [
+                    *("netexec", f"--http-port={TARGET_PORT}", f"--udp-port={TARGET_PORT}"),
+                    *([f"--delay-shutdown={LINGER}"] if lingers else []),
+                ],
                 "ports": [{"containerPort": TARGET_PORT}],
                 "readinessProbe": {"httpGet": {"path": "/hostname", "port": TARGET_PORT}, "periodSeconds": 1},
             }

@@ -19,12 +19,12 @@ from lbproof.context.unchanged import addresses_of, unchanged
 from lbproof.lab.base import Capability
 from lbproof.spec.families import Family, family_of, host_port, unspecified
 from lbproof.text import words
-from lbproof.witnesses import http, neighbour, neighbours
+from lbproof.witnesses import http, neighbour, neighbours, transport
 from lbproof.witnesses.frames import BROADCAST
 from lbproof.witnesses.wait import Violation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from lbproof.adapters.base import Cause, Object
@@ -271,6 +271,30 @@ class Observations:
         )
         return {address: seen[address] for address in addresses}
 
+    def holders_within(
+        self, allowed: Mapping[IPAddress, Collection[str]], *, budget: str = "announced"
+    ) -> dict[IPAddress, list[str]]:
+        """Wait until somebody answers for each address, three times in a row, and only nodes that are allowed do.
+
+        By broadcast, and by unicast to each node. `allowed`: names of nodes by address, which may be none.
+        """
+
+        def good(seen: Mapping[IPAddress, list[str]]) -> bool:
+            return all(
+                set(seen.get(address, [])) <= set(nodes) and bool(seen.get(address)) == bool(nodes)
+                for address, nodes in allowed.items()
+            )
+
+        shown = words({str(address): sorted(nodes) or "nobody" for address, nodes in allowed.items()})
+        return self.wait.eventually(
+            lambda: self._asked_in_each_way(list(allowed)),
+            good,
+            what=f"those who answer are among {shown}",
+            budget=budget,
+            in_a_row=3,
+            show=lambda seen: words({str(address): seen.get(address, []) for address in allowed}),
+        )
+
     def claims(self) -> Claims:
         """Return a recorder of who says where addresses are, for use as a context manager."""
         return Claims(self.lab)
@@ -314,7 +338,7 @@ class Observations:
     def goes_silent(self, *addresses: IPAddress) -> None:
         """Wait until no host answers for the addresses, then verify that this lasts."""
         self.wait.eventually(
-            lambda: self._asked_in_vain(addresses),
+            lambda: self._asked_in_each_way(addresses),
             lambda seen: not seen,
             what=f"nobody answers for {', '.join(map(str, addresses))}",
             budget="silent",
@@ -326,7 +350,7 @@ class Observations:
         with self.claims() as claims:
 
             def seen() -> dict[IPAddress, list[str]]:
-                answered = self._asked_in_vain(addresses)
+                answered = self._asked_in_each_way(addresses)
                 claimed = {address: sorted(who) for address, who in by_node(claims.of(addresses)).items() if who}
                 return claimed | answered
 
@@ -337,8 +361,8 @@ class Observations:
                 budget="stays_silent",
             )
 
-    def _asked_in_vain(self, addresses: Sequence[IPAddress]) -> dict[IPAddress, list[str]]:
-        """Ask for addresses by broadcast, by a probe, and each node by unicast; return who answers, expected nobody."""
+    def _asked_in_each_way(self, addresses: Sequence[IPAddress]) -> dict[IPAddress, list[str]]:
+        """Ask for addresses by broadcast, by a probe, and each node by unicast; return who answers."""
         names = self.mac_names()
         found: dict[IPAddress, set[str]] = {}
         for family in Family:
@@ -382,15 +406,17 @@ class Observations:
 
     def none_served(self, vantage: Vantage, closed: Mapping[IPAddress, Sequence[int]]) -> None:
         """Verify that no connection to these ports of each address is established."""
-        places = [(address, port) for address, ports in closed.items() for port in ports]
-        shown = {str(address): list(ports) for address, ports in closed.items()}
+        self.none_open([(vantage, address, port) for address, ports in closed.items() for port in ports])
+
+    def none_open(self, places: Sequence[tuple[Vantage, IPAddress, int]]) -> None:
+        """Verify that no connection of a vantage to an address and a port is established, at each of some places."""
+        shown = [f"{vantage.name} to {host_port(address, port)}" for vantage, address, port in places]
         self.wait.consistently(
             lambda: {
-                host_port(address, port): http.connects(vantage, address, port, timeout=_HANDSHAKE)
-                for address, port in places
+                name: http.connects(*place, timeout=_HANDSHAKE) for name, place in zip(shown, places, strict=True)
             },
             lambda seen: "open" not in seen.values(),
-            what=f"{vantage.name} gets no connection to ports {words(shown)}",
+            what=f"no connection is established: {words(shown)}",
             budget="stays_unserved",
         )
 
@@ -413,6 +439,27 @@ class Observations:
             return self.ask_pod(vantage, address, port, timeout=timeout)
         except http.Unreached as error:
             return error.kind
+
+    def ask_pod_by_udp_or_why(
+        self, vantage: Vantage, address: IPAddress, port: int, *, timeout: float = 1.0, source: int = 0
+    ) -> str:
+        """Return the name of the pod that answers one datagram, or the reason for no answer. `source`: own port."""
+        try:
+            return transport.ask(vantage, address, port, "hostname", timeout=timeout, source=source)
+        except http.Unreached as error:
+            return error.kind
+
+    def source_seen(self, vantage: Vantage, address: IPAddress, port: int = 80) -> str:
+        """Return the address from which the backend sees one request come, or the reason for no answer."""
+        try:
+            answer = http.get(vantage, address, port, "/clientip", timeout=1.0)
+        except http.Unreached as error:
+            return error.kind
+        return answer.text.rpartition(":")[0].strip("[]") if answer.status == http.OK else f"status {answer.status}"
+
+    def clients(self) -> list[Vantage]:
+        """Return the clients outside the cluster: that on the segment, and that behind a router if there is one."""
+        return [self.client, *([self.lab.routed_client()] if self.lab.can(Capability.ROUTED_CLIENT) else [])]
 
     def pod(self, name: str) -> Vantage:
         """Return a vantage in a pod of the suite's namespace."""

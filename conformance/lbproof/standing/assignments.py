@@ -47,14 +47,13 @@ class Assignments:
 
     def _note(self, t: float, service: Object, shown: set[str]) -> None:
         uid = service["metadata"]["uid"]
-        for rows in self._of.values():
-            last = rows[-1]
-            if last.service["metadata"]["uid"] == uid and last.ended == math.inf:
-                if last.address in shown:
-                    last.service = service
-                    shown.discard(last.address)
+        for one in (one for rows in self._of.values() for one in rows):  # several Services may share an address
+            if one.service["metadata"]["uid"] == uid and one.ended == math.inf:
+                if one.address in shown:
+                    one.service = service
+                    shown.discard(one.address)
                 else:
-                    last.ended = t
+                    one.ended = t
         for address in shown:
             self._of.setdefault(address, []).append(Assignment(address, service, t))
 
@@ -71,12 +70,13 @@ class Assignments:
     def present(self) -> list[Assignment]:
         """Return what is assigned now."""
         with self._lock:
-            return [rows[-1] for rows in self._of.values() if rows[-1].ended == math.inf]
+            return [one for rows in self._of.values() for one in rows if one.ended == math.inf]
 
     def released(self, since: float) -> list[str]:
         """Return the addresses that were released after a moment, and are assigned to nobody now."""
         with self._lock:
-            return [address for address, rows in self._of.items() if since <= rows[-1].ended < math.inf]
+            ends = {address: max(one.ended for one in rows) for address, rows in self._of.items()}
+            return [address for address, ended in ends.items() if since <= ended < math.inf]
 
     def knows(self, address: str) -> bool:
         """Return whether an address has ever been in the status of a Service."""

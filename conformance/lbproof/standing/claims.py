@@ -13,7 +13,7 @@ from lbproof.context.acts import ActKind
 from lbproof.spec import BUDGETS
 from lbproof.standing.finding import Finding
 from lbproof.witnesses import neighbour
-from lbproof.witnesses.writes import paths_of
+from lbproof.witnesses.writes import paths_of, slice_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -114,6 +114,7 @@ class ClaimJudge:
             or around.acts.between(since, t, ActKind.CONFIGURE)
             or around.acts.between(since, t, ActKind.RESTART, [WorkloadRole.ANNOUNCER])
             or around.writes.between(own, since, t)
+            or around.writes.between(slice_of(assigned[0].service), since, t)
             or around.writes.deleted_below("/apis/apps/v1/namespaces/", since, t)
         )
 

@@ -133,6 +133,8 @@ class ServiceJudge:
         for other in self._others(now):
             if address not in ips(other.service) or not self._around.claims("pool"):
                 continue
+            if self._around.may_share(now.service, other.service):
+                continue
             pair = frozenset((now.row["service"], other.row["service"]))
             if (address, pair) not in self._shared:
                 self._shared.add((address, pair))

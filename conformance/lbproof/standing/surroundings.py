@@ -66,6 +66,13 @@ class Surroundings:
         named = service["spec"].get("loadBalancerClass")
         return bool(named) and named not in own
 
+    def may_share(self, one: Object, other: Object) -> bool:
+        """Return whether both of two Services ask to share an address, by the same key."""
+        if not self.claims("sharing"):
+            return False
+        keys = [self.adapter.sharing_key.value(service) for service in (one, other)]
+        return bool(keys[0]) and keys[0] == keys[1]
+
     def is_ours(self, service: Object) -> bool:
         """Return whether the suite created a Service in a namespace of its own."""
         meta = service["metadata"]

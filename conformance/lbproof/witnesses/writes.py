@@ -84,6 +84,12 @@ def _object(path: str) -> str:
     return path.partition("?")[0].removesuffix("/status")
 
 
+def slice_of(service: Object) -> str:
+    """Return the API path of the EndpointSlice that the suite makes for a Service, which has its name."""
+    meta = service["metadata"]
+    return f"/apis/discovery.k8s.io/v1/namespaces/{meta['namespace']}/endpointslices/{meta['name']}"
+
+
 def paths_of(service: Object) -> Iterator[str]:
     """Yield the paths whose deletion deletes a Service: its own and that of its namespace."""
     meta = service["metadata"]

@@ -145,7 +145,7 @@ def cluster_answered_beside_endpoint_alone() -> None:
     patch(Segment, "answers", lambda self, address, now: address not in _without and real(self, address, now))
 
 
-@fault("ETP-02")
+@fault("ETP-02", "TIER-07c")
 def silent_when_last_endpoint_leaves() -> None:
     """With policy Cluster, a node that loses its last endpoint of a Service goes silent, and no other takes over."""
     real = Segment.answers

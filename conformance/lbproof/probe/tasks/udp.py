@@ -1,6 +1,7 @@
 """Task `udp`: send datagrams from one socket, and receive what comes back.
 
-Arguments: `host` (address), `port`, `payload` (base64), `count`, `ttl` (hop limit), `wait` (seconds after the last).
+Arguments: `host` (address), `port`, `payload` (base64), `count`, `ttl` (hop limit), `wait` (seconds after the last),
+`source` (own port, 0 for any), `enough` (datagrams that end the wait, 0 for none).
 Records: `["sent", t]`, `["received", t, base64]` with the kernel's time of arrival, and `["failed", t, kind]` for an
 error of the network, such as an ICMP port unreachable (`lbproof.probe.connection`).
 """
@@ -31,6 +32,7 @@ def run(task: Task) -> None:
         else:
             opened.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, asked["ttl"])
         opened.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+        opened.bind(("", asked["source"]))
         opened.connect((asked["host"], asked["port"]))
         for _ in range(asked["count"]):
             try:
@@ -39,21 +41,22 @@ def run(task: Task) -> None:
             except OSError as error:
                 task.emit(["failed", time.monotonic(), kind_of(error)])
         until = time.monotonic() + asked["wait"]
-        while not task.stopping and (left := until - time.monotonic()) > 0:
+        received, enough = 0, asked["enough"] or math.inf
+        while not task.stopping and received < enough and (left := until - time.monotonic()) > 0:
             if task.wait(left, opened):
-                _receive(task, opened, until)
+                received += _receive(task, opened, until)
         _receive(task, opened, until)
 
 
-def _receive(task: Task, opened: socket.socket, until: float) -> None:
-    """Emit what has arrived until a moment."""
+def _receive(task: Task, opened: socket.socket, until: float) -> int:
+    """Emit what has arrived until a moment; return the number of datagrams."""
     offset = realtime_offset()
-    t = -math.inf
+    t, received = -math.inf, 0
     while t <= until:
         try:
             data, ancillary, _, _ = opened.recvmsg(1 << 16, ANCILLARY)
         except BlockingIOError:
-            return
+            break
         except OSError as error:
             t = time.monotonic()
             task.emit(["failed", t, kind_of(error)])
@@ -61,3 +64,5 @@ def _receive(task: Task, opened: socket.socket, until: float) -> None:
             t = arrival(ancillary) / 1e9 - offset
             if t <= until:
                 task.emit(["received", t, text_of(data)])
+                received += 1
+    return received

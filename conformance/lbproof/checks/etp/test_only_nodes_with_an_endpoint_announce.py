@@ -1,0 +1,80 @@
+"""externalTrafficPolicy Local: who announces goes with the ready endpoints."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lbproof.checks.etp.local import announced_by, assigned, served_by
+from lbproof.context import manifests, proves
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from lbproof.context import CheckContext, Service
+    from lbproof.spec.families import IPAddress
+
+FLAPS = 8
+
+
+@proves("ETP-03", "a")
+def test_only_nodes_with_an_endpoint_announce(check: CheckContext) -> None:
+    """Several Services with an endpoint on one node each, and one whose endpoint on another node is not ready."""
+    nodes = check.nodes_with_pods(least=2)
+    held = assigned(check, nodes)
+    first, (_, own) = next(iter(held.items()))
+    other = next(node for node in nodes if node != own)
+    check.add_endpoints(first, nodes=[other], conditions=manifests.NOT_READY)
+    announced_by(check, {address: [node] for address, node in held.values()})
+
+
+@proves("ETP-03", "b")
+def test_the_announcer_follows_the_endpoint(check: CheckContext) -> None:
+    """The only endpoint of each Service goes to another node, and back; clients are served there each time."""
+    nodes = check.nodes_with_pods(least=2)
+    held = assigned(check, nodes)
+    with check.precondition():
+        check.holders_within({address: [node] for address, node in held.values()})
+    with check.unchanged(*held):
+        for turn in (1, 2):
+            there = {service: nodes[(nodes.index(node) + turn) % len(nodes)] for service, (_, node) in held.items()}
+            moved(check, held, there)
+
+
+@proves("ETP-03", "c")
+def test_nobody_announces_without_an_endpoint(check: CheckContext) -> None:
+    """Endpoints are removed, or no longer ready; a Service that keeps its own goes on. One is ready again elsewhere."""
+    nodes = check.nodes_with_pods(least=2)
+    held = assigned(check, nodes)
+    with check.precondition():
+        check.holders_within({address: [node] for address, node in held.values()})
+    removed, unready, kept = held
+    with check.unchanged(*held):
+        check.serve_from_none(removed)
+        check.serve_from(unready, nodes=[held[unready][1]], conditions=manifests.NOT_READY)
+        left: dict[Service, list[str]] = {removed: [], unready: [], kept: [held[kept][1]]}
+        announced_by(check, {held[service][0]: who for service, who in left.items()})
+        moved(check, held, {one: next(n for n in nodes if n != held[one][1]) for one in (removed, unready)})
+
+
+@proves("ETP-03", "d")
+def test_the_last_endpoint_decides_after_many_changes(check: CheckContext) -> None:
+    """Endpoints of several Services come, go and move many times at once, as in a crash loop."""
+    nodes = check.nodes_with_pods(least=2)
+    held = assigned(check, nodes)
+    with check.unchanged(*held):
+        last: dict[Service, str] = {}
+        for turn in range(FLAPS):
+            for service, (_, first) in check.random.sample(list(held.items()), len(held)):
+                check.serve_from_none(service)
+                others = [node for node in nodes if node != first]
+                last[service] = check.random.choice(others if turn == FLAPS - 1 else nodes)
+                check.serve_from(service, nodes=[last[service]])
+        moved(check, held, last)
+
+
+def moved(check: CheckContext, held: Mapping[Service, tuple[IPAddress, str]], there: Mapping[Service, str]) -> None:
+    """Have Services served from one node each, and verify that these announce and serve."""
+    pods = {service: check.serve_from(service, nodes=[node]) for service, node in there.items()}
+    announced_by(check, {held[service][0]: [node] for service, node in there.items()})
+    for service in there:
+        served_by(check, check.client, held[service][0], pods[service])
