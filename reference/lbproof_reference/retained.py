@@ -33,14 +33,14 @@ log = structlog.get_logger()
 
 
 class Retained(NamedTuple):
-    """Service (by uid), its address, and the pool that contained it; formatted as a value of the ConfigMap."""
+    """Service (by uid), its address, and the pool that contained it; formatted as in the value of the ConfigMap."""
 
     uid: str
     ip: IP
     pool: str
 
     def __str__(self) -> str:
-        """Return the value of the ConfigMap."""
+        """Return the value of the ConfigMap; of a Service with two addresses, they are joined by a comma."""
         return f"{self.uid} {self.ip} {self.pool}"
 
 
@@ -54,13 +54,13 @@ def record_key(service_key: str) -> str:
     return service_key.replace("/", ".", 1)
 
 
-def parse_record(data: Mapping[str, str], skip_log: SkipLog) -> dict[str, Retained]:
+def parse_record(data: Mapping[str, str], skip_log: SkipLog) -> dict[str, tuple[Retained, ...]]:
     """Return the readable entries of the record, by Service (`namespace/name`)."""
-    found: dict[str, Retained] = {}
+    found: dict[str, tuple[Retained, ...]] = {}
     for name, value in data.items():
         with skip_log.reading(RECORD, name):
-            uid, ip, pool = value.split(" ")
-            found[name.replace(".", "/", 1)] = Retained(uid, parse_ip(ip), pool)
+            entries = [(uid, parse_ip(ip), pool) for uid, ip, pool in (one.split(" ") for one in value.split(","))]
+            found[name.replace(".", "/", 1)] = tuple(Retained(*entry) for entry in entries)
     return found
 
 

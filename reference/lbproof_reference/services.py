@@ -15,7 +15,7 @@ OWN_CLASS = "lbproof.dev/reference"
 FROM_POOL = "metallb.io/ip-allocated-from-pool"
 """Annotation with the pool of the address, as in MetalLB; any author of the Service may change it."""
 ALLOCATED = "lbproof.dev/allocated-ip"
-"""Annotation with the assigned address; a status with another address was not written by this controller."""
+"""Annotation with the assigned address, or with two and a comma; a status with another was not written here."""
 
 
 def is_managed(service: Object, lb_class: str | None) -> bool:
@@ -29,6 +29,11 @@ def is_managed(service: Object, lb_class: str | None) -> bool:
         return False
     asked = spec.get("loadBalancerClass")
     return asked == lb_class if lb_class else asked in (None, OWN_CLASS)
+
+
+def families(service: Object) -> list[int]:
+    """Return the IP versions that a Service asks for, the primary one first; one that says nothing: IPv4."""
+    return [6 if name == "IPv6" else 4 for name in service["spec"].get("ipFamilies") or ["IPv4"]]
 
 
 def ingress_ips(service: Object) -> list[str]:
@@ -47,7 +52,7 @@ def shown_ips(service: Object) -> set[IP]:
 
 
 def assigned(service: Object) -> tuple[str | None, str | None]:
-    """Return the address and the pool in the controller's annotations."""
+    """Return the addresses and the pools in the controller's annotations; of two, with a comma."""
     found = service["metadata"].get("annotations") or {}
     return found.get(ALLOCATED), found.get(FROM_POOL)
 

@@ -290,7 +290,7 @@ def standbys_answer_the_announcer() -> None:
                 arp = read_arp(frame)
                 for peer in self.segment.peers.live.values():
                     if arp and arp.needs_reply and arp.mac == peer.mac and arp.target in peer.claims:
-                        self._wire.send_arp(arp_reply(arp, self.link.mac))
+                        self._wire.send(arp_reply(arp, self.link.mac))
                 yield frame
 
         patch(self._wire, "requests", requests)

@@ -67,8 +67,8 @@ def one_name_in_two_namespaces_is_one_service() -> None:
     def allocate(self: Allocator, request: AddressRequest) -> Allocation:
         if request.requested_ip is None and self.allocation_of(request.key) is None:
             name = request.key.rpartition("/")[2]
-            for key, one in self.allocations().items():
-                if key.rpartition("/")[2] == name:
+            for key in self.allocations():
+                if key.rpartition("/")[2] == name and (one := self.allocation_of(key, request.family)):
                     return one
         return original(self, request)
 

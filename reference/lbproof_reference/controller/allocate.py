@@ -7,6 +7,10 @@ address of a pool is found without a scan of the pool.
 
 Services share an address by one key (`metallb.io/allow-shared-ip`) if they have different ports and the policy Cluster,
 or the same backends. One that is edited so that it does not agree with the others any more leaves the address to them.
+
+A dual-stack Service has an address of each family, each kept by itself and each from the first pool that has one free.
+With RequireDualStack it gets both or none; with PreferDualStack what there is, and the other one as soon as it can
+(KEP-563).
 """
 
 from __future__ import annotations
@@ -17,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from lbproof_reference.kube import labels_of
 from lbproof_reference.pools import IP, Pool, build_index, ip_from_int, parse_ip, pool_holding
-from lbproof_reference.services import annotation
+from lbproof_reference.services import annotation, families
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -72,6 +76,10 @@ class AddressRequest:
     labels: Mapping[str, str] = field(default_factory=dict)
     """Labels of the Service, by which pools select it."""
     sharing: Sharing = ALONE
+    is_optional: bool = False
+    """Whether an address of the other family is enough."""
+    second: AddressRequest | None = None
+    """Request of a dual-stack Service for its other family."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,26 +91,42 @@ class Allocation:
 
 
 def read_address_request(key: str, service: Object) -> AddressRequest:
-    """Read a Service's request. Raises AllocationError if it is contradictory or malformed."""
+    """Read a Service's request, for its first family. Raises AllocationError if it is contradictory or malformed."""
     spec = service["spec"]
     field, text = spec.get("loadBalancerIP"), annotation(service, "loadBalancerIPs")
     if field and text and field != text:
         raise AllocationError(f"spec.loadBalancerIP {field!r} and annotation loadBalancerIPs {text!r} disagree")
-    requested_ip: IP | None = None
-    if requested := text or field:
+    asked = _parse_addresses(text or field or "")
+    wanted = families(service)
+    other = next((ip for ip in asked.values() if ip.version not in wanted), None)  # refused as it is allocated
+    is_optional = spec.get("ipFamilyPolicy") == "PreferDualStack"
+
+    def request(family: int, *others: int) -> AddressRequest:
+        return AddressRequest(
+            key=key,
+            family=family,
+            requested_ip=other or asked.get(family),
+            pool=annotation(service, "address-pool"),
+            labels=labels_of(service),
+            sharing=read_sharing(key, service),
+            is_optional=is_optional and family not in asked,
+            second=request(*others) if others else None,
+        )
+
+    return request(*wanted)
+
+
+def _parse_addresses(text: str) -> dict[int, IP]:
+    """Return the requested addresses by family, at most one of each. Raises AllocationError."""
+    found: dict[int, IP] = {}
+    for one in text.split(",") if text else ():
         try:
-            requested_ip = parse_ip(requested.strip())
+            ip = parse_ip(one.strip())
         except ValueError as error:
-            raise AllocationError(f"invalid request {requested!r}: not an IP address") from error
-    family = 6 if (spec.get("ipFamilies") or ["IPv4"])[0] == "IPv6" else 4
-    return AddressRequest(
-        key=key,
-        family=family,
-        requested_ip=requested_ip,
-        pool=annotation(service, "address-pool"),
-        labels=labels_of(service),
-        sharing=read_sharing(key, service),
-    )
+            raise AllocationError(f"invalid request {text!r}: not an IP address") from error
+        if found.setdefault(ip.version, ip) != ip:
+            raise AllocationError(f"invalid request {text!r}: two addresses of IPv{ip.version}")
+    return found
 
 
 def read_sharing(key: str, service: Object) -> Sharing:
@@ -160,17 +184,20 @@ class Allocator:
         """The first of the Services that have an address."""
         self._sharers: dict[IP, dict[str, Sharing]] = {}
         """All Services that have an address, if they share it or would."""
-        self._allocations: dict[str, dict[IP, str]] = {}  # by Service, the current address last, with its pool
+        self._allocations: dict[str, dict[IP, str]] = {}  # by Service, the current address of a family last; its pool
         self.set_pools(pools)
 
-    def allocations(self) -> dict[str, Allocation]:
-        """Return the current allocation of each Service that has one."""
-        return {key: one for key in self._allocations if (one := self.allocation_of(key))}
+    def allocations(self) -> dict[str, tuple[Allocation, ...]]:
+        """Return the current allocations of each Service that has one, IPv4 first."""
+        return {
+            key: tuple(one for family in (4, 6) if (one := self.allocation_of(key, family)))
+            for key in self._allocations
+        }
 
-    def allocation_of(self, key: str) -> Allocation | None:
-        """Return the current allocation of a Service, or None."""
+    def allocation_of(self, key: str, family: int | None = None) -> Allocation | None:
+        """Return the current allocation of a Service (of this family, if one is given), or None."""
         found = self._allocations.get(key, {})
-        ip = next(reversed(found), None)
+        ip = next((ip for ip in reversed(found) if family in (None, ip.version)), None)
         return None if ip is None else Allocation(ip=ip, pool=found[ip])
 
     def set_pools(self, pools: Iterable[Pool], of_nodes: Collection[IP] = ()) -> None:
@@ -252,7 +279,7 @@ class Allocator:
     def release(self, key: str, keep: Collection[IP] = ()) -> list[IP]:
         """Release and return the addresses of a Service but those to keep.
 
-        If that includes the current one, a former one that is kept is current again.
+        If that includes the current one, a former one of its family that is kept is current again.
         """
         found = self._allocations.get(key, {})
         released = [ip for ip in found if ip not in keep]
@@ -269,15 +296,34 @@ class Allocator:
             self._allocations.pop(key, None)
         return released
 
+    def allocate_all(self, request: AddressRequest) -> list[Allocation]:
+        """Meet a request and its second one, if they are not optional; else at least one. AllocationError as below."""
+        before = dict(self._allocations.get(request.key, {}))
+        found, errors = list[Allocation](), list[AllocationError]()
+        one: AddressRequest | None = request
+        while one:
+            try:
+                found.append(self.allocate(one))
+            except AllocationError as error:
+                errors.append(error)
+                if not one.is_optional:
+                    break
+            one = one.second
+        if one or not found:
+            self.release(request.key, keep=before)
+            if before:
+                self._allocations[request.key] = before
+            raise AllocationError("; ".join(map(str, errors)))
+        return found
+
     def allocate(self, request: AddressRequest) -> Allocation:
         """Return the current address if it meets the request, else allocate one. AllocationError changes nothing."""
-        held = self.allocation_of(request.key)
+        held = self.allocation_of(request.key, request.family)
         if request.requested_ip is not None:
             ip = self._allocate_requested(request, request.requested_ip)
         elif (
             held is not None
             and held.ip not in self._of_nodes
-            and held.ip.version == request.family
             and request.pool in (None, held.pool)
             and not self.conflict(request.key, held.ip, request.sharing)
         ):

@@ -42,11 +42,12 @@ from lbproof_reference.nodes import may_announce, node_addresses, relevant_field
 from lbproof_reference.pools import parse_ip, parse_pools
 from lbproof_reference.reading import SkipLog
 from lbproof_reference.retained import RECORD, Retained, parse_record, read_record, record_key, write_record
-from lbproof_reference.services import ALLOCATED, FROM_POOL, assigned, ingress_ips, is_managed, shown_ips
+from lbproof_reference.services import ALLOCATED, FROM_POOL, assigned, families, ingress_ips, is_managed, shown_ips
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from lbproof_reference.controller.allocate import Allocation
     from lbproof_reference.pools import IP
 
 COMPONENT = "lbproof-controller"
@@ -162,22 +163,23 @@ class Controller:
             service = self._objects("Service")[key]
             with self._skip_log.reading("Service", key):
                 if is_managed(service, self._class):
-                    shown, noted = ingress_ips(service), assigned(service)[0]
-                    found += [(int(text != noted), key, text) for text in shown]
-                    found += [(2, key, noted)] if noted else []
+                    shown, noted = ingress_ips(service), (assigned(service)[0] or "").split(",")
+                    found += [(int(text not in noted), key, text) for text in shown]
+                    found += [(2, key, text) for text in noted if text]
         recorded = parse_record(self._record, self._skip_log)
         for rank, key, text in sorted(found, key=lambda candidate: candidate[0]):
             with self._skip_log.reading("Service", key):
-                if self._allocator.allocation_of(key) is None:
+                if self._allocator.allocation_of(key, parse_ip(text).version) is None:
                     self._restore_address(key, text, recorded.get(key), in_status=rank < 2)  # noqa: PLR2004 - above
 
-    def _restore_address(self, key: str, text: str, recorded: Retained | None, *, in_status: bool) -> None:
+    def _restore_address(self, key: str, text: str, recorded: tuple[Retained, ...] | None, *, in_status: bool) -> None:
         """Assign this address to a Service if it may keep it."""
         service = self._objects("Service")[key]
         ip, uid = parse_ip(text), service["metadata"]["uid"]
         pool = self._allocator.pool_holding(ip) if in_status else self._allocator.pool_of(ip)
-        if recorded and (recorded.uid, recorded.ip) == (uid, ip):
-            pool = pool or recorded.pool
+        for one in recorded or ():
+            if (one.uid, one.ip) == (uid, ip):
+                pool = pool or one.pool
         if pool is None or self._allocator.is_of_node(ip):
             log.warning("address not restored: of a node, or in no pool and not recorded", key=key, ip=text)
         elif not self._allocator.assign(key, ip, pool, read_sharing(key, service)):
@@ -205,7 +207,7 @@ class Controller:
         self._usage = self._allocator.usage()
         self._report_pools()
         now = self._allocator.allocations()
-        of_nodes = {key for key, one in now.items() if self._allocator.is_of_node(one.ip)}
+        of_nodes = {key for key, found in now.items() if any(self._allocator.is_of_node(one.ip) for one in found)}
         self._enqueue(self._pending | of_nodes | dict(now.items() - before.items()).keys())
         self._queue.add(_RECORD)
         self._changed.set()
@@ -257,16 +259,18 @@ class Controller:
             nodes, reasons = self._announcing_nodes(), dict[object, str | None]()
             is_selective = any(one.service_selectors for one in advertisements)
             for key in allocations.keys() & services.keys():
-                about, pool = self._about(services[key]), allocations[key].pool
+                about, message = self._about(services[key]), ""
                 of_service = labels_of(services[key]) if is_selective else {}
-                case = pool, repr(of_service)
-                if case not in reasons:
-                    reasons[case] = why_unannounced(advertisements, (pool, labels.get(pool, {})), of_service, nodes)
-                if (why := reasons[case]) is None:
-                    self._skip_log.forget("Service", about, "NotAnnounced")
-                else:
-                    message = f"address of pool {pool!r} is not announced: {why}"
+                for pool in {one.pool: None for one in allocations[key]}:
+                    case = pool, repr(of_service)
+                    if case not in reasons:
+                        reasons[case] = why_unannounced(advertisements, (pool, labels.get(pool, {})), of_service, nodes)
+                    if (why := reasons[case]) is not None:
+                        message = f"address of pool {pool!r} is not announced: {why}"
+                if message:
                     self._skip_log.note("Service", about, message, "NotAnnounced")
+                else:
+                    self._skip_log.forget("Service", about, "NotAnnounced")
 
     def _announcing_nodes(self) -> list[Mapping[str, str]] | None:
         """Return the labels of the nodes that may announce; None if there is no Node."""
@@ -279,12 +283,12 @@ class Controller:
 
     async def _write_record(self, _: str) -> None:
         """Write the assigned addresses that are in no pool to the record."""
-        services = self._objects("Service")
-        record = {
-            record_key(key): str(Retained(uid=services[key]["metadata"]["uid"], ip=one.ip, pool=one.pool))
-            for key, one in self._allocator.allocations().items()
-            if key in services and self._allocator.pool_holding(one.ip) is None
-        }
+        services, record = self._objects("Service"), dict[str, str]()
+        for key, found in self._allocator.allocations().items():
+            gone = [one for one in found if self._allocator.pool_holding(one.ip) is None]
+            if key in services and gone:
+                uid = services[key]["metadata"]["uid"]
+                record[record_key(key)] = ",".join(str(Retained(uid, one.ip, one.pool)) for one in gone)
         if record != self._record:
             await write_record(self._kube, self._namespace, self._record, record)
             self._record = record
@@ -338,37 +342,42 @@ class Controller:
             return
         shared = self._allocator.sharing_of(key)
         try:
-            allocation = self._allocator.allocate(read_address_request(key, service))
+            found = self._allocator.allocate_all(read_address_request(key, service))
         except AllocationError as error:
             await self._mark_pending(key, service, str(error))
             return
         self._pending.discard(key)
         if self._allocator.sharing_of(key) != shared:
             self._enqueue(self._pending)  # a port may be free for one of them
+        if len(found) < len(families(service)):  # PreferDualStack: until there is an address of the other family too
+            self._pending.add(key)
         self._skip_log.forget("Service", self._about(service), "AllocationFailed")
-        await self._assign(key, service, str(allocation.ip), allocation.pool)
+        await self._assign(key, service, *_texts(found))
 
     async def _assign(self, key: str, service: Object, ip: str, pool: str | None) -> None:
-        """Write the address of a Service, if it is not written yet."""
-        is_new = ingress_ips(service) != [ip]
+        """Write the address of a Service, or two with a comma, if they are not written yet."""
+        ips = ip.split(",")
+        is_new = ingress_ips(service) != ips
         if is_new or assigned(service) != (ip, pool):
             await self._write(key, service, ip, pool)
         else:
-            self._release(key, {parse_ip(ip), *self._shown(key)})
+            self._release(key, {*map(parse_ip, ips), *self._shown(key)})
         if is_new:
             self._changed.set()
             log.info("assigned", key=key, ip=ip, pool=pool)
-            self._recorder.event(service, "Normal", "IPAllocated", f'Assigned IP ["{ip}"]')
+            shown = " ".join(f'"{one}"' for one in ips)
+            self._recorder.event(service, "Normal", "IPAllocated", f"Assigned IP [{shown}]")
 
     async def _mark_pending(self, key: str, service: Object, reason: str) -> None:
         """Report a reason once; write the address that the Service keeps, or remove what the status shows."""
         self._pending.add(key)
         message = f'Failed to allocate IP for "{key}": {reason}'
         self._skip_log.note("Service", self._about(service), message, "AllocationFailed")
-        held, sharing = self._allocator.allocation_of(key), read_sharing(key, service)
-        keeps = held and not self._allocator.is_of_node(held.ip)
-        if held and keeps and self._allocator.assign(key, held.ip, held.pool, sharing):
-            await self._assign(key, service, str(held.ip), held.pool)
+        sharing = read_sharing(key, service)
+        held = [one for family in families(service) if (one := self._allocator.allocation_of(key, family))]
+        held = [one for one in held if not self._allocator.is_of_node(one.ip)]
+        if held := [one for one in held if self._allocator.assign(key, one.ip, one.pool, sharing)]:
+            await self._assign(key, service, *_texts(held))
             return
         if ingress_ips(service) or any(assigned(service)):
             await self._write(key, service, None, None)
@@ -378,7 +387,7 @@ class Controller:
         """Write status and annotations in one PATCH, and release the addresses that the status cannot show."""
         meta = service["metadata"]
         path = f"/api/v1/namespaces/{meta['namespace']}/services/{meta['name']}/status"
-        written, before = {parse_ip(ip)} if ip else set(), self._shown(key)
+        written, before = set(map(parse_ip, ip.split(","))) if ip else set(), self._shown(key)
         try:
             await self._kube.call("PATCH", path, _status_patch(service, ip, pool))
         except httpx.HTTPError as error:
@@ -423,6 +432,11 @@ class Controller:
         asyncio.get_running_loop().call_later(_SECRET_SECONDS, self._queue.add, _SECRET)
 
 
+def _texts(found: list[Allocation]) -> tuple[str, str]:
+    """Return the addresses, in canonical form (RFC 5952), and their pools, as the annotations have them."""
+    return ",".join(str(one.ip) for one in found), ",".join({one.pool: None for one in found})
+
+
 def _status_patch(service: Object, ip: str | None, pool: str | None) -> Object:
     """Return a merge patch of the status and annotations of this version of a Service."""
     return {
@@ -430,5 +444,7 @@ def _status_patch(service: Object, ip: str | None, pool: str | None) -> Object:
             **{field: service["metadata"][field] for field in ("uid", "resourceVersion")},
             "annotations": {FROM_POOL: pool, ALLOCATED: ip},
         },
-        "status": {"loadBalancer": {"ingress": [{"ip": ip, "ipMode": _IP_MODE}] if ip else None}},
+        "status": {
+            "loadBalancer": {"ingress": [{"ip": one, "ipMode": _IP_MODE} for one in ip.split(",")] if ip else None}
+        },
     }

@@ -76,7 +76,9 @@ class Source:
             for informer in self._informers.values():
                 group.create_task(informer.run())
             record = parse_record(await read_record(self._kube, self._namespace), self._skip_log)
-            self._known = {key: Known(uid=one.uid, pools={one.ip: one.pool}) for key, one in record.items()}
+            self._known = {
+                key: Known(uid=ones[0].uid, pools={one.ip: one.pool for one in ones}) for key, ones in record.items()
+            }
             for informer in self._informers.values():
                 await informer.synced.wait()
             _freeze_heap()

@@ -74,8 +74,8 @@ def namesakes_share_address() -> None:
     def same(self: Allocator, request: AddressRequest) -> Allocation:
         name = request.key.partition("/")[2]
         if self.allocation_of(request.key) is None and request.requested_ip is None:
-            for key, found in self.allocations().items():
-                if key.partition("/")[2] == name and found.ip.version == request.family:
+            for key in self.allocations():
+                if key.partition("/")[2] == name and (found := self.allocation_of(key, request.family)):
                     self._allocations[request.key] = {found.ip: found.pool}
                     return found
         return real(self, request)

@@ -142,7 +142,7 @@ def widened_pool_numbers_anew() -> None:
         changed = {
             name for name, pool in self._allocator._pools.items() if before.get(name, pool.ranges) != pool.ranges
         }
-        keys = [key for key, one in self._allocator.allocations().items() if one.pool in changed]
+        keys = [key for key, of in self._allocator.allocations().items() if changed & {one.pool for one in of}]
         for key in keys:
             self._allocator.release(key)
         self._enqueue(keys)
