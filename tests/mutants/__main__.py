@@ -24,6 +24,7 @@ if not sys.argv[1:]:
 if sys.argv[1] == "--update":
     from tests.mutants.update import update  # a pod that runs a fault needs none of it
 
-    sys.exit(update(sys.argv[2:]))
+    update(sys.argv[2:])
+    sys.exit(0)
 MUTANTS[sys.argv[1]].apply()
 sys.exit(main(sys.argv[2:]))

@@ -6,6 +6,7 @@ It is a committed file with a line for each mutant and case, so that CI judges i
 
 from __future__ import annotations
 
+import ast
 import csv
 import fcntl
 import io
@@ -33,6 +34,9 @@ DRAWN = 6
 """Mutants with up-to-date rows that CI runs again, drawn for each commit."""
 MOST = 16
 """Mutants that CI runs at most: about seven minutes on two cores."""
+_COMMENT = re.compile(r"\s{2}# .*")
+_LONGEST = 200
+"""Maximum number of characters of a statement."""
 _UPDATE = "python -m tests.mutants --update"
 _WHERE = re.compile(r"(?P<file>[^:]+):(?P<number>\d+): (?P<text>.*)", re.DOTALL)
 
@@ -46,7 +50,7 @@ class Row:
     verdict: str
     """`failed` where the case detects the mutant."""
     line: str
-    """Line of the check that failed, by its text: numbers change with every comment."""
+    """Statement of the check that failed, by its text: numbers of lines change with every comment."""
     fault: str
     """Fingerprint of the fault that was run."""
     check: str
@@ -101,14 +105,31 @@ def _alone(folder: Path) -> Iterator[None]:
 
 
 def line_of(case: str, where: str) -> str:
-    """Return a line of the check by its file and text, and by its rank where the file has it several times."""
+    """Return a line of the check by its file and its statement, and by its rank where the file has that several times.
+
+    Of a statement that contains others, the head counts. A statement of several lines is told in one.
+    """
     found = _WHERE.fullmatch(where)
     if found is None:
         return where
-    lines = (fingerprints.file_of(case).parent / found["file"]).read_text(encoding="utf-8").splitlines()
-    same = [number for number, line in enumerate(lines, 1) if line.strip() == found["text"]]
-    rank = f" (line {same.index(int(found['number'])) + 1} of {len(same)} such)" if len(same) > 1 else ""
-    return f"{found['file']}: {found['text']}{rank}"
+    text = (fingerprints.file_of(case).parent / found["file"]).read_text(encoding="utf-8")
+    lines = text.splitlines()
+    statements = [
+        (node.lineno, " ".join(_COMMENT.sub("", line).strip() for line in lines[node.lineno - 1 : _end(node)]))
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.stmt)
+    ]
+    number = int(found["number"])
+    begin, told = max((one for one in statements if one[0] <= number), default=(number, found["text"]))
+    same = sorted(at for at, one in statements if one == told)
+    rank = f" (statement {same.index(begin) + 1} of {len(same)} such)" if len(same) > 1 else ""
+    return f"{found['file']}: {told[:_LONGEST]}{rank}"
+
+
+def _end(node: ast.stmt) -> int:
+    """Last line of a statement, or of its head."""
+    inner = [one.lineno for one in ast.walk(node) if isinstance(one, ast.stmt) and one is not node]
+    return min(inner) - 1 if inner else node.end_lineno or node.lineno
 
 
 def _is_named(row: Row) -> bool:

@@ -136,16 +136,28 @@ def test_no_more_are_run_than_the_bound() -> None:
     assert sorted((*many.due, *many.left)) == NAMES[:20]
 
 
-def test_a_line_is_known_by_its_text() -> None:
-    """By its rank where its file has it more than once, so that a comment above changes nothing."""
-    name = fingerprints.file_of("FAIL-01").name
-    lines = fingerprints.file_of("FAIL-01").read_text().splitlines()
-    alone = next(number for number, line in enumerate(lines, 1) if lines.count(line) == 1 and "assert" in line)
-    twice = [number for number, line in enumerate(lines, 1) if line.strip() == 'with check.precondition("TIER-01"):']
+def test_a_line_is_known_by_its_statement(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whole, of a block its head, with its rank where the file has it more than once: a comment changes nothing."""
+    check = tmp_path / "test_x.py"
+    lines = [
+        "def test_x(check):",
+        " with check.one(",
+        "  1",
+        " ):",
+        "  check.wait(",
+        "   2,  # two",
+        "   3)",
+        " a()",
+        " a()",
+    ]
+    check.write_text("\n".join(lines))
+    monkeypatch.setattr(fingerprints, "file_of", lambda _: check)
 
-    assert line_of("FAIL-01", f"{name}:{alone}: {lines[alone - 1].strip()}") == f"{name}: {lines[alone - 1].strip()}"
-    second = line_of("FAIL-01", f"{name}:{twice[1]}: {lines[twice[1] - 1].strip()}")
-    assert second == f"{name}: {lines[twice[1] - 1].strip()} (line 2 of {len(twice)} such)"
+    assert line_of("X-01", "test_x.py:3: 1") == "test_x.py: with check.one( 1 ):"
+    assert line_of("X-01", "test_x.py:7: 3)") == "test_x.py: check.wait( 2, 3)"
+    assert line_of("X-01", "test_x.py:9: a()") == "test_x.py: a() (statement 2 of 2 such)"
+    check.write_text("# comment\n" + check.read_text())
+    assert line_of("X-01", "test_x.py:10: a()") == "test_x.py: a() (statement 2 of 2 such)"
 
 
 def test_a_failure_at_another_line_is_told() -> None:

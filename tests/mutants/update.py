@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
+import os
 import sys
 
 from tests.mutants import matrix
@@ -11,14 +11,13 @@ from tests.mutants.catalogue import CAUGHT
 _TEST = "tests/mutants/test_mutants.py::test_each_case_that_is_named_for_it_catches_it"
 
 
-def update(arguments: list[str]) -> int:
-    """Run the named mutants, or those that are due, with further options of pytest; return its exit code."""
+def update(arguments: list[str]) -> None:
+    """Run the named mutants, or those that are due, with further options of pytest; become that process."""
     names = [word for word in arguments if word in CAUGHT]
     others = [word for word in arguments if word not in CAUGHT]
     rows = matrix.read()
     names = names or [name for name, mutant in CAUGHT.items() if matrix.is_due(mutant, rows)]
-    if not names:
-        print("every row of the matrix is up to date")  # noqa: T201 - the output
-        return 0
-    tests = [f"{_TEST}[{name}]" for name in names]
-    return subprocess.run([sys.executable, "-m", "pytest", *tests, "--write-matrix", *others], check=False).returncode
+    if names:
+        tests = [f"{_TEST}[{name}]" for name in names]
+        os.execv(sys.executable, [sys.executable, "-m", "pytest", *tests, "--write-matrix", *others])  # noqa: S606
+    print("every row of the matrix is up to date")  # noqa: T201 - the output
