@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
+from lbproof_reference.kube import labels_of
 from lbproof_reference.reading import MALFORMED_OBJECT
 from lbproof_reference.selectors import matches
 
@@ -201,6 +202,13 @@ def _parse_scope(allocation: Mapping[str, Any] | None) -> Scope | None:
         namespace_selectors=of_namespaces,
         service_selectors=of_services,
     )
+
+
+def is_same_pool(before: Object | None, now: Object | None) -> bool:
+    """Whether a change of a pool is one of its status alone."""
+    if not before or not now:
+        return False
+    return before.get("spec") == now.get("spec") and labels_of(before) == labels_of(now)
 
 
 def parse_pools(objects: Iterable[Object]) -> tuple[list[Pool], dict[str, str]]:

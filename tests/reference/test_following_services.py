@@ -135,3 +135,21 @@ def test_every_announcement_is_told(source: Source) -> None:
     for name in ("a", "b", "a"):
         source.record_announcement(f"ns/{name}")
     assert told == ["a", "b", "a"]
+
+
+def test_the_numbers_in_a_pools_status_are_no_change(source: Source) -> None:
+    """A pool whose status is written has no Service processed again; one with other addresses or labels has."""
+    pools, key = metallb_path("ipaddresspools", "metallb-system"), "metallb-system/web"
+    put(source, SERVICES, "ns/a", service("Cluster"))
+    before = source._informers[pools].objects[key]  # noqa: SLF001 - stands for the API server
+
+    def processed(**fields: Object) -> bool:
+        source._services.clear()  # noqa: SLF001 - stands for the loop
+        put(source, pools, key, {**before, **fields})
+        source._pool_changed(key, before)  # noqa: SLF001 - as the informer does
+        return "ns/a" in source._services  # noqa: SLF001 - stands for the loop
+
+    assert not processed(status={"assignedIPv4": 1})
+    assert not processed(metadata={**before["metadata"], "resourceVersion": "7", "generation": 2})
+    assert processed(spec={"addresses": ["10.0.0.0/29"]})
+    assert processed(metadata={**before["metadata"], "labels": {"tier": "front"}})

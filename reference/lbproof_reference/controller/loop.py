@@ -39,7 +39,7 @@ from lbproof_reference.kube import (
     status_code,
 )
 from lbproof_reference.nodes import may_announce, node_addresses, relevant_fields
-from lbproof_reference.pools import parse_ip, parse_pools
+from lbproof_reference.pools import is_same_pool, parse_ip, parse_pools
 from lbproof_reference.reading import SkipLog
 from lbproof_reference.retained import RECORD, Retained, parse_record, read_record, record_key, write_record
 from lbproof_reference.services import ALLOCATED, FROM_POOL, assigned, families, ingress_ips, is_managed, shown_ips
@@ -213,8 +213,7 @@ class Controller:
         self._changed.set()
 
     def _pool_changed(self, key: str, before: Object | None) -> None:
-        now = self._objects("IPAddressPool").get(key)
-        if before and now and before.get("spec") == now.get("spec") and labels_of(before) == labels_of(now):
+        if is_same_pool(before, self._objects("IPAddressPool").get(key)):
             self._report_pools()
         else:
             self._pools_changed()

@@ -11,6 +11,7 @@ from lbproof_reference.events import EventRecorder
 from lbproof_reference.informer import Informer
 from lbproof_reference.kube import NODES, SERVICES, Kube, Object, metallb_path
 from lbproof_reference.nodes import relevant_fields
+from lbproof_reference.pools import is_same_pool
 from lbproof_reference.reading import SkipLog
 from lbproof_reference.retained import parse_record, read_record
 from lbproof_reference.speaker.offers import AnnouncementPolicy, Known, OfferIndex, service_of
@@ -52,7 +53,7 @@ class Source:
         handlers: dict[str, Callable[[str, Object | None], None]] = {
             SERVICES: self._service_changed,
             self._advertisements_path: self._policy_changed,
-            self._pools_path: self._policy_changed,
+            self._pools_path: self._pool_changed,
             NODES: self._node_changed,
             SLICES: self._slice_changed,
         }
@@ -105,6 +106,10 @@ class Source:
         by_age = sorted(found, key=lambda key: (found[key]["metadata"].get("creationTimestamp", ""), key))
         self._services = dict.fromkeys((*by_age, *self._services))
         self._changed.set()
+
+    def _pool_changed(self, key: str, before: Object | None) -> None:
+        if not is_same_pool(before, self._informers[self._pools_path].objects.get(key)):
+            self._policy_changed()
 
     def _node_changed(self, key: str, before: Object | None) -> None:
         if relevant_fields(before) != relevant_fields(self._informers[NODES].objects.get(key)):
