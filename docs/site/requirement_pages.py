@@ -34,6 +34,7 @@ def _page(requirement: Requirement, checks: list[CheckSource]) -> str:
         ("features that it needs", _code(sorted(requirement.needs))),
         ("sources", "; ".join(requirement.sources)),
         ("since specification", requirement.since),
+        ("judged for", _families(requirement)),
     ]
     return "\n".join(
         (
@@ -47,6 +48,18 @@ def _page(requirement: Requirement, checks: list[CheckSource]) -> str:
             f"```\nlbproof run {requirement.id}\n```\n",
         )
     )
+
+
+def _families(requirement: Requirement) -> str:
+    """Say which families each case is judged for, and why some are judged once."""
+    told: dict[str, list[str]] = {}
+    for case in requirement.case_ids:
+        families = [family.label for family in requirement.families(case)]
+        what = " and ".join(families) if families else f"once: {requirement.why_once(case)}"
+        told.setdefault(what, []).append(case)
+    if len(told) == 1:
+        return next(iter(told))
+    return "; ".join(f"{', '.join(cases)}: {what}" for what, cases in told.items())
 
 
 def _code(names: list[str]) -> str:

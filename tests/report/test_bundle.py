@@ -225,8 +225,8 @@ EDITS: list[tuple[str, Callable[[Any], object], str]] = [
     ),
     (
         "newer",
-        lambda told: told.update(schema_version=3, mood="good"),
-        "report.json: schema_version 3 is newer than this lbproof reads (2): update lbproof",
+        lambda told: told.update(schema_version=4, mood="good"),
+        "report.json: schema_version 4 is newer than this lbproof reads (3): update lbproof",
     ),
     ("missing", lambda told: told.pop("conclusion"), "report.json: conclusion: Field required"),
     ("verdict", lambda told: told["requirements"][0].update(verdict="fine"), "report.json: requirements.0.verdict: "),

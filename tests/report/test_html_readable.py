@@ -81,7 +81,8 @@ def test_a_command_keeps_what_can_change_a_verdict() -> None:
     """Options of a lab provider too; not what chose the cases or the place."""
     given = ["L2", "--topology=three", "--keep", "--node-image", "acme:1", "--labs", "2", "--small", "--", "-x"]
 
-    told = replay.command({"command": ["lbproof", "run", *given], "implementation": "reference"}, "L2-01")
+    started = {"command": ["lbproof", "run", *given], "implementation": "reference", "claimed": ["core"]}
+    told = replay.command(started, "L2-01")
 
     assert told == "lbproof run L2-01 --topology three --node-image acme:1 --small"
 
@@ -89,7 +90,7 @@ def test_a_command_keeps_what_can_change_a_verdict() -> None:
 @pytest.mark.parametrize(("given", "seed"), [([], 4711), (["--seed", "12"], 12)])
 def test_a_command_repeats_the_seed(given: list[str], seed: int) -> None:
     """Also one that the run chose."""
-    started = {"command": ["lbproof", "run", *given], "implementation": "reference", "seed": seed}
+    started = {"command": ["lbproof", "run", *given], "implementation": "reference", "claimed": [], "seed": seed}
 
     assert replay.command(started, "L2-01") == f"lbproof run L2-01 --seed {seed}"
 

@@ -45,7 +45,7 @@ def test_the_fields_that_programs_rely_on(sample: Callable[[str], Sample]) -> No
     """None is renamed, none changes what it means."""
     report = made(sample("failed").folder)
 
-    assert report["schema_version"] == 2
+    assert report["schema_version"] == 3
     assert report["scope"] == {
         "judged": 3,
         "in_part": 1,
@@ -72,6 +72,7 @@ def test_the_fields_that_programs_rely_on(sample: Callable[[str], Sample]) -> No
     assert wire["cases"] == [
         {
             "id": "L2-01",
+            "family": "",
             "sentence": REQUIREMENTS["L2-01"].text,
             "verdict": "failed",
             "flaky": False,

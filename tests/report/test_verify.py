@@ -341,7 +341,7 @@ def test_a_whole_report_of_schema_1_is_still_in_order(whole: Path, begin: Callab
 
     assert verify.verify(whole) == []
     assert verify.verify(whole / "report.json") == []
-    assert begin().rows[0]["format"] == 2
+    assert begin().rows[0]["format"] == 3
 
 
 def test_a_partial_run_of_before_is_no_longer_called_conformant(begin: Callable[..., Story], tmp_path: Path) -> None:

@@ -25,9 +25,11 @@ from lbproof.spec import (
     UnknownName,
     select,
 )
-from lbproof.spec.requirements import needs_of, of_case, sentence
+from lbproof.spec.families import Family
+from lbproof.spec.requirements import case_of, exactly, families_of, needs_of, of_case, sentence
 
 CASES = [case for r in REQUIREMENTS.values() for case in r.case_ids]
+NAMES = [name for r in REQUIREMENTS.values() for name in r.names]
 CHECKS = Path(lbproof.checks.__file__).parent
 
 
@@ -108,14 +110,63 @@ def test_profiles_and_budgets_are_sound() -> None:
 @pytest.mark.parametrize("pattern", ["POOL-03c", "pool-03C", "Pool-03c"])
 def test_a_case_is_found_in_any_spelling(pattern: str) -> None:
     """Letters may be of either case."""
-    assert select([pattern], "--requirement") == ["POOL-03c"]
+    assert select([pattern], "--requirement") == ["POOL-03c", "POOL-03c-IPv6"]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "names"),
+    [
+        ("POOL-03c-IPv6", ["POOL-03c-IPv6"]),
+        ("pool-03C-ipv4", ["POOL-03c"]),
+        ("L2-01-IPv6", ["L2-01-IPv6"]),
+        ("POOL-03e", ["POOL-03e"]),
+        ("POOL-03e-IPv4", ["POOL-03e"]),
+        ("CLASS-01b", ["CLASS-01b"]),
+    ],
+)
+def test_a_case_is_named_for_one_family(pattern: str, names: list[str]) -> None:
+    """A pattern may end in a family; a case that is judged once, or about one family, has one verdict."""
+    assert select([pattern], "x") == names
+
+
+@pytest.mark.parametrize("pattern", ["POOL-03e-IPv6", "CLASS-01b-IPv4", "ARTICLE-IPv6", "POOL-03-IPv5"])
+def test_no_case_is_found_for_a_family_that_it_is_not_judged_for(pattern: str) -> None:
+    """What is judged once is of no family."""
+    with pytest.raises(UnknownName):
+        select([pattern], "x")
+
+
+def test_names_of_verdicts_are_read_back() -> None:
+    """Case, family and the features that are needed follow from the name; the first family has the ID of the case."""
+    assert [name for name in NAMES if case_of(name) == "POOL-03c"] == ["POOL-03c", "POOL-03c-IPv6"]
+    assert families_of("POOL-03c") == (Family.IPV4,)
+    assert families_of("POOL-03c-IPv6") == (Family.IPV6,)
+    assert families_of("CLASS-01b") == ()
+    assert needs_of("POOL-03c-IPv6") == needs_of("POOL-03c") | {"ipv6"}
+    assert sentence("POOL-03c-IPv6") == sentence("POOL-03c")
+    assert [exactly(name) for name in ("POOL-03c", "POOL-03c-IPv6", "POOL-03e")] == [
+        "POOL-03c-IPv4", "POOL-03c-IPv6", "POOL-03e",
+    ]  # fmt: skip
+    assert [select([exactly(name)], "x") for name in NAMES] == [[name] for name in NAMES]
+    assert set(CASES) <= set(NAMES)
+
+
+def test_what_is_judged_once_says_why() -> None:
+    """A reason is a sentence without its point, and stands with cases that exist."""
+    for requirement in REQUIREMENTS.values():
+        assert set(requirement.case_once) | set(requirement.case_family) <= set(requirement.cases)
+        assert not (requirement.case_once.keys() & requirement.case_family.keys())
+        for case in requirement.case_ids:
+            assert bool(requirement.why_once(case)) == (not requirement.families(case)), case
+            assert not requirement.why_once(case).endswith("."), case
 
 
 def test_an_area_and_a_requirement_name_all_that_they_hold() -> None:
     """`POOL` is every case of the area, `POOL-02` every case of the requirement."""
-    assert select(["pool-02"], "x") == ["POOL-02a", "POOL-02b", "POOL-02c"]
-    assert set(select(["pool"], "x")) == {case for case in CASES if case.startswith("POOL-")}
-    assert select(list(AREAS), "x") == CASES
+    assert select(["pool-02"], "x") == ["POOL-02a", "POOL-02a-IPv6", "POOL-02b", "POOL-02c"]
+    assert set(select(["pool"], "x")) == {name for name in NAMES if name.startswith("POOL-")}
+    assert select(["l2-ipv6"], "x") == [name for name in NAMES if name.startswith("L2-") and name.endswith("-IPv6")]
+    assert select(list(AREAS), "x") == NAMES
 
 
 @pytest.mark.parametrize(
@@ -141,7 +192,7 @@ def test_selection_never_breaks_on_what_people_type(text: str) -> None:
         return
 
     assert found
-    assert set(found) <= set(CASES)
+    assert set(found) <= set(NAMES)
 
 
 def test_needs_of_a_case_hold_those_of_its_requirement() -> None:

@@ -9,7 +9,8 @@ import errno
 import os
 import signal
 import time
-from ipaddress import IPv4Address, IPv4Network
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv4Network, IPv6Network
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +41,7 @@ contexts: [{name: c, context: {cluster: c, user: u}}]
 class FakeLab:
     """Has nodes and a segment on paper, no API server, no vantage and no capability.
 
-    With FAKE_LAB=stopped the run is stopped while its logs are kept.
+    With FAKE_LAB=stopped the run is stopped while its logs are kept, with FAKE_LAB=dual it has both families.
     """
 
     name, provider = "fake", "netns"
@@ -53,6 +54,8 @@ class FakeLab:
     segments = (segment,)
 
     def __init__(self) -> None:
+        if os.environ["FAKE_LAB"] == "dual":
+            self.segment = replace(self.segment, subnets=(*self.segment.subnets, IPv6Network("2001:db8::/64")))
         self.kubeconfig = Path(os.environ["FAKE_CHECKS"]) / "kubeconfig"
         self.kubeconfig.write_text(KUBECONFIG)
         self.gone = self.kubeconfig.with_name("lab-is-gone")

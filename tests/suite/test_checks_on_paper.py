@@ -48,6 +48,7 @@ def test_every_service_has_endpoints_unless_it_is_to_have_none(monkeypatch: pyte
     run = context(Acme(), cluster)
     vars(run).update(backends=[(BACKEND, "w01")], web="web")
     monkeypatch.setattr(RunContext, "pods_of_web", lambda _: [("web-1", BACKEND, "w01")])
+    monkeypatch.setattr(RunContext, "need_path", lambda _: None)
     check = CheckContext(run, "POOL-01", capture=False)
     web = check.service("web")
     check.service("bare", endpoints=False)

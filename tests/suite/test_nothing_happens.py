@@ -122,6 +122,7 @@ def on(monkeypatch: pytest.MonkeyPatch) -> Callable[..., CheckContext]:
     monkeypatch.setattr("lbproof.context.pools.Pools.put", lambda *_: None)
     monkeypatch.setattr(CheckContext, "stays_silent", lambda *_: None)
     monkeypatch.setattr(RunContext, "web", "web")
+    monkeypatch.setattr(RunContext, "need_path", lambda _: None)
     monkeypatch.setattr(RunContext, "backends", [])
 
     def make(gives: Callable[[str], bool], claimed: frozenset[str] = CLAIMED, watch: float = 0.02) -> CheckContext:

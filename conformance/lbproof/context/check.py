@@ -51,9 +51,14 @@ class CheckContext(Faults):
     The undo of an object is registered before the request that creates it, which may fail after it took effect.
     """
 
-    def __init__(self, run: RunContext, case: str, *, capture: bool = True) -> None:
-        """`case`: ID under test, used in the names of created objects. `capture`: record the frames at the client."""
+    def __init__(self, run: RunContext, case: str, *, families: Sequence[Family] = (), capture: bool = True) -> None:
+        """`case`: name of the verdict, used in the names of created objects. `capture`: record frames at the client.
+
+        `families`: that which is judged; none when it makes no difference. Raises `CannotShow` when the lab lacks it.
+        """
         super().__init__(run)
+        run.need_families(families)
+        run.family = next(iter(families), family_of(run.lab.segment.subnets[0]))
         self.case = case
         self.services: list[Service] = []
         self._slices: set[tuple[str, str]] = set()
@@ -63,6 +68,11 @@ class CheckContext(Faults):
         self._capture = Capture(self.client) if capture and run.lab.can(Capability.CAPTURE) else None
         if self._capture:
             self._capture.open()
+
+    @property
+    def family(self) -> Family:
+        """Family of addresses, Services and endpoints of this check: what its verdict is about."""
+        return self.run.family
 
     @functools.cached_property
     def namespace(self) -> str:
@@ -174,12 +184,15 @@ class CheckContext(Faults):
         if serving:
             name = f"{self.case.lower()}-{name}"
             fields.setdefault("selector", {"app": self.run.web})
+            self.run.need_path()
         elif endpoints and self._backends and (namespace, name) not in self._slices:
             self._slices.add((namespace, name))
             slices = f"/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices"
             there = [end for end in self._backends if not nodes or end[1] in nodes]
             ports = fields.get("ports", manifests.HTTP)
             self.cluster.create(slices, manifests.endpoints(namespace, name, there, ports=ports))
+        if self.family is not family_of(self.lab.segment.subnets[0]):
+            fields.setdefault("ipFamilies", [self.family.label])
         made = self.run.opt_in(manifests.service(namespace, name, **fields))
         if ask:
             self.run.ask(made, str(ask), how)
@@ -340,7 +353,7 @@ class CheckContext(Faults):
 
         `lingers`: as of `manifests.web`.
         """
-        _ = self.run.web  # creates the namespace and verifies the path
+        _ = self.run.web  # creates the namespace
         name = f"{self.case.lower()}-{name}"
         made = manifests.web(NAMESPACE, name, replicas=replicas, nodes=nodes, lingers=lingers)
         self.undo.later(f"deployment {name}", functools.partial(self.run.remove, made))
@@ -375,7 +388,8 @@ class CheckContext(Faults):
         Return the names of those pods. `named`: whether the endpoints say on which node they are; `conditions`: of
         those endpoints. Raises `CannotShow` when none runs there.
         """
-        _ = self.run.web  # verifies the path
+        _ = self.run.web
+        self.run.need_path()
         there = [pod for pod in self.run.pods_of_web() if pod[2] in nodes]
         if not there:
             raise CannotShow(Untestable.TOO_FEW_NODES, f"no pod of {self.run.web} runs on {words(list(nodes))}")

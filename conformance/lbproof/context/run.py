@@ -26,7 +26,7 @@ from lbproof.context.workloads import Workloads
 from lbproof.lab.base import Capability, LabError
 from lbproof.lab.common.conditions import is_node_usable
 from lbproof.spec import Untestable, claims, lacking
-from lbproof.spec.families import Family, host_port
+from lbproof.spec.families import Family, family_of, host_port
 from lbproof.witnesses import http
 from lbproof.witnesses.wait import EventuallyFailed
 
@@ -82,6 +82,10 @@ class RunContext:
         """Background activities that check modules started before the first check, by name."""
         self.workloads = Workloads(lab, cluster, adapter, waiter, self.acts)
         self.pools = Pools(self)
+        self.family = family_of(lab.segment.subnets[0])
+        """Family of the present check: of addresses, Services and pods that are named without one."""
+        self._reachable: set[Family] = set()
+        """Families in which clients were seen to reach the shared workload."""
         self._next = dict.fromkeys(Family, 0)
         """Index of the next free address of each family."""
         self._reserved: set[IPAddress] = set()
@@ -114,7 +118,7 @@ class RunContext:
             self.workloads.rolled_out(workload)
         if self.claims("pool"):
             self.pools.match()
-            for address in self.lab.segment.free_for(Family.IPV4)[:1]:
+            for address in self.lab.segment.free_for(self.family)[:1]:
                 self.pools.put(PoolSpec(name="lbproof-probe", blocks=(address,)))
                 self.pools.drop("lbproof-probe")
 
@@ -217,11 +221,12 @@ class RunContext:
                 budget=gone,
             )
 
-    def addresses(self, count: int, family: Family = Family.IPV4) -> list[IPAddress]:
+    def addresses(self, count: int, family: Family | None = None) -> list[IPAddress]:
         """Return `count` consecutive free addresses of the segment, after those of the previous call.
 
-        Raises `CannotShow` when the segment has no such block.
+        `family`: that of the present check by default. Raises `CannotShow` when the segment has no such block.
         """
+        family = family or self.family
         free, begin = self.lab.segment.free_for(family), self._next[family]
         for start in (*range(begin, len(free)), *range(begin)):
             block = free[start : start + count]
@@ -250,39 +255,50 @@ class RunContext:
             self._reserved -= taken
 
     @functools.cached_property
-    def backends(self) -> list[tuple[IPAddress, str]]:
-        """Create the shared workload; return address and node of each of its pods."""
+    def backends(self) -> list[tuple[str, str]]:
+        """Create the shared workload; return name and node of each of its pods."""
         self.namespace(NAMESPACE)
         self.cluster.apply(manifests.web(NAMESPACE, WEB, replicas=WEB_REPLICAS))
         self.ready(NAMESPACE, WEB)
-        return [(address, node) for _, address, node in self.pods_of_web()]
+        return [(name, node) for name, _, node in self.pods_of_web()]
 
     def pods_of_web(self) -> list[tuple[str, IPAddress, str]]:
         """Return name, address and node of each running pod of the shared workload, as they are now."""
         pods = self.cluster.list(f"/api/v1/namespaces/{NAMESPACE}/pods", labelSelector=f"app={WEB}")
         return [
-            (pod["metadata"]["name"], ip_address(pod["status"]["podIP"]), pod["spec"]["nodeName"])
+            (pod["metadata"]["name"], address, pod["spec"]["nodeName"])
             for pod in pods
-            if pod["status"].get("podIP") and "deletionTimestamp" not in pod["metadata"]
+            if "deletionTimestamp" not in pod["metadata"]
+            for address in (ip_address(row["ip"]) for row in pod["status"].get("podIPs", []))
+            if family_of(address) is self.family
         ]
 
     @functools.cached_property
     def web(self) -> str:
-        """Verify that clients reach the shared workload by a node port, and return its `app` label.
+        """Create the shared workload, and return its `app` label; raises `CannotShow` as `need_path` does."""
+        self.need_path()
+        return WEB
+
+    def need_path(self) -> None:
+        """Verify that clients reach the shared workload by a node port, once for each family.
 
         Raises `CannotShow` when the path to a plain pod is broken, so that the implementation is not blamed for it.
         """
+        if self.family in self._reachable:
+            return
         _ = self.backends
-        plain = manifests.service(NAMESPACE, "plain", type="NodePort", selector={"app": WEB})
+        plain = manifests.service(
+            NAMESPACE, "plain", type="NodePort", selector={"app": WEB}, ipFamilies=[self.family.label]
+        )
         port = self.cluster.apply(plain)["spec"]["ports"][0]["nodePort"]
         worker = self.lab.nodes[-1]
         for vantage in (
             self.lab.client(),
             *([self.lab.routed_client()] if self.lab.can(Capability.ROUTED_CLIENT) else []),
         ):
-            self._plain_path(vantage, worker.address, port)
+            self._plain_path(vantage, worker.address_for(self.family), port)
         self.remove(plain)
-        return WEB
+        self._reachable.add(self.family)
 
     def _plain_path(self, vantage: Vantage, address: IPAddress, port: int) -> None:
         what = f"{vantage.name} reaches a plain pod"
@@ -359,9 +375,10 @@ class RunContext:
 
     def need_families(self, families: Iterable[Family]) -> None:
         """Raise `CannotShow` when the lab lacks one of some address families."""
+        there = [family_of(subnet) for subnet in self.lab.segment.subnets]
         for family in families:
-            if family not in self.site.families:
-                has = " and ".join(one.label for one in self.site.families)
+            if family not in there:
+                has = " and ".join(one.label for one in there)
                 raise CannotShow(Untestable.NO_FREE_ADDRESS, f"{family.label} wanted, the lab has {has} alone")
 
     def close(self) -> None:

@@ -52,6 +52,7 @@ def badge(run: model.Run) -> dict[str, Any]:
         parts.append(f"partial {scope.judged}/{scope.of}")
     elif scope.unsupported_musts:
         parts.append(f"{scope.unsupported_musts}/{scope.musts} MUST unsupported")
+    parts += [" and ".join(run.families)] if len(run.families) > 1 else []
     return {
         "schemaVersion": 1,
         "label": f"lbproof {run.started['spec']}",

@@ -30,7 +30,7 @@ from lbproof.spec import (
     worst,
 )
 from lbproof.spec.promises import PROMISES, WITNESSES
-from lbproof.spec.requirements import needs_of, sentence
+from lbproof.spec.requirements import family_shown, needs_of, sentence
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -123,7 +123,7 @@ def _outside(row: jsonreport.Requirement, told: jsonreport.Report) -> Iterator[s
     """Report cases outside the profile in a run that claims to be whole; only selection by name judges such cases."""
     judged = scope(told)
     features = PROFILES[told.profile].features
-    outside = [case.id for case in row.cases if case.id in REQUIREMENTS[row.id].case_ids]
+    outside = [case.name for case in row.cases if case.name in REQUIREMENTS[row.id].names]
     outside = [name for name in outside if lacking(needs_of(name), features)]
     if judged.whole and outside:
         yield f"{', '.join(outside)}: not in profile {told.profile}, although the scope is the whole profile"
@@ -146,9 +146,9 @@ def _requirement(row: jsonreport.Requirement, told: jsonreport.Report) -> Iterat
             yield f"{row.id}: {name} is {found!r}, but in the specification {right!r}"
     if not row.cases and not row.standing:
         yield f"{row.id}: has no case"
-    twice = Counter(case.id for case in row.cases)
+    twice = Counter(case.name for case in row.cases)
     yield from (f"{name}: is duplicated" for name, count in twice.items() if count > 1)
-    cases = wanted.cases_in(told.spec) or wanted.case_ids
+    cases = wanted.names_in(told.spec) or wanted.names
     yield from (f"{case}: not a case of {row.id}" for case in sorted(twice.keys() - set(cases)))
     found = worst(jsonreport.verdicts(row))
     if found is not row.verdict:
@@ -156,28 +156,31 @@ def _requirement(row: jsonreport.Requirement, told: jsonreport.Report) -> Iterat
         yield f"{row.id}: is {row.verdict}, but the worst of {of} is {found}"
     yield from _standing(row, told)
     for case in row.cases:
-        if case.id in wanted.case_ids:
+        if case.name in wanted.names:
             yield from _case(case, told)
             yield from _measured(case, wanted.level)
 
 
 def _case(case: jsonreport.Case, told: jsonreport.Report) -> Iterator[str]:
-    if case.sentence != (right := sentence(case.id, told.spec)):
-        yield f"{case.id}: sentence is {case.sentence!r}, but in the specification {right!r}"
-    missing = lacking(needs_of(case.id), _claimed(told))
+    family = family_shown(case.name, _claimed(told))
+    if case.family != family:
+        yield f"{case.name}: family is {case.family!r}, but by the specification and the claims {family!r}"
+    if case.sentence != (right := sentence(case.name, told.spec)):
+        yield f"{case.name}: sentence is {case.sentence!r}, but in the specification {right!r}"
+    missing = lacking(needs_of(case.name), _claimed(told))
     if missing and case.verdict is not Verdict.UNSUPPORTED:
-        yield f"{case.id}: is {case.verdict}, but needs features that are not claimed: {', '.join(missing)}"
+        yield f"{case.name}: is {case.verdict}, but needs features that are not claimed: {', '.join(missing)}"
     elif not missing and case.verdict is Verdict.UNSUPPORTED:
-        yield f"{case.id}: is unsupported, although every feature that it needs is claimed"
+        yield f"{case.name}: is unsupported, although every feature that it needs is claimed"
     yield from _reasons(case)
     if not 0 <= case.seconds <= told.seconds:
-        yield f"{case.id}: took {case.seconds:g} s of a run of {told.seconds:g} s"
+        yield f"{case.name}: took {case.seconds:g} s of a run of {told.seconds:g} s"
     for wait in case.waits:
-        yield from wait_problems(case.id, wait)
+        yield from wait_problems(case.name, wait)
         if wait.took > told.seconds:  # a watch may be older than its case, never than the run
-            yield f"{case.id}: wait by {wait.budget}: took {wait.took:g} s of a run of {told.seconds:g} s"
+            yield f"{case.name}: wait by {wait.budget}: took {wait.took:g} s of a run of {told.seconds:g} s"
         if case.verdict is Verdict.PASSED and not case.flaky and not wait.ok and wait.budget != _NOT_JUDGED:
-            yield f"{case.id}: is passed, and a wait of it by {wait.budget} failed: {wait.what}"
+            yield f"{case.name}: is passed, and a wait of it by {wait.budget} failed: {wait.what}"
 
 
 def _measured(case: jsonreport.Case, level: Level) -> Iterator[str]:
@@ -193,7 +196,7 @@ def _measured(case: jsonreport.Case, level: Level) -> Iterator[str]:
 
 def _standing(row: jsonreport.Requirement, told: jsonreport.Report) -> Iterator[str]:
     """Validate what standing witnesses saw, as far as their observations tell."""
-    cases = {case.id for other in told.requirements for case in other.cases}
+    cases = {case.name for other in told.requirements for case in other.cases}
     for one in row.standing:
         name = f"{row.id}: {one.promise} at {one.begin:g} s"
         promise = PROMISES.get(one.promise)
@@ -221,15 +224,15 @@ def _is_shown(promise: Promise, one: jsonreport.Standing) -> bool:
 def _reasons(case: jsonreport.Case) -> Iterator[str]:
     """Validate a verdict against its reason."""
     if case.verdict is Verdict.PASSED and not case.flaky and (case.reason or case.expected or case.observed):
-        yield f"{case.id}: is passed, but has a reason why it is not"
+        yield f"{case.name}: is passed, but has a reason why it is not"
     elif case.verdict is not Verdict.PASSED and not case.reason:
-        yield f"{case.id}: is {case.verdict} without a reason"
+        yield f"{case.name}: is {case.verdict} without a reason"
     reasons = {reason.value for reason in Untestable}
     whole = {case.reason, *(case.reason[:at] for at, mark in enumerate(case.reason) if mark == ":")}
     if case.verdict is Verdict.UNTESTABLE and not whole & reasons:
-        yield f"{case.id}: is untestable for a reason that is not in the closed list"
+        yield f"{case.name}: is untestable for a reason that is not in the closed list"
     if case.flaky and case.verdict is not Verdict.PASSED:
-        yield f"{case.id}: is {case.verdict}, but only passed cases can be flaky"
+        yield f"{case.name}: is {case.verdict}, but only passed cases can be flaky"
 
 
 class _Wait(Protocol):
@@ -273,7 +276,7 @@ def wait_problems(where: str, wait: _Wait) -> Iterator[str]:
 def scope(told: jsonreport.Report) -> Scope:
     """Derive the scope of a report from its verdicts."""
     cases = [case for row in told.requirements for case in row.cases]
-    reached = {case.id: case.verdict for case in cases if is_reached(case.verdict, case.reason)}
+    reached = {case.name: case.verdict for case in cases if is_reached(case.verdict, case.reason)}
     return scope_of(told.profile, _claimed(told), reached, told.spec)
 
 

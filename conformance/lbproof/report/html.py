@@ -65,6 +65,7 @@ def of(run: Run) -> str:
         requirement=lambda case: of_case(case.id).id,
         not_run=_NOT_RUN,
         unsettled=unsettled,
+        columns=_columns(run),
         judged=len(run.cases) - len(unsettled),
         command=shlex.join([Path(program).name, *arguments]),
         figures=_figures(run),
@@ -79,6 +80,14 @@ def of(run: Run) -> str:
         by_promise=standing.by_promise,
         Verdict=Verdict,
     )
+
+
+def _columns(run: Run) -> list[tuple[str, str]]:
+    """Return the columns of verdicts as title and family: one without a title where there is one family."""
+    if not run.families:
+        return [("", "")]
+    once = [("once", "")] if any(not case.family for case in run.cases) else []
+    return [*((family, family) for family in run.families), *once]
 
 
 def _observation(row: dict[str, Any]) -> str:

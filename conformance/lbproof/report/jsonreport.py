@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from lbproof.spec import Conclusion, Level, Verdict
+from lbproof.spec.requirements import FamilyShown, is_name
 
 if TYPE_CHECKING:
     from lbproof import spec
     from lbproof.report import model
 
-SCHEMA = 2
-"""Schema 2 adds `scope` and the conclusion `partial`, for runs of a part of a profile (`conformant` in schema 1)."""
+SCHEMA = 3
+"""Schema 3 has a row for each family of a case; schema 2 adds `scope` and the conclusion `partial`, for runs of a part
+of a profile (`conformant` in schema 1)."""
 
 
 class _Strict(BaseModel):
@@ -58,9 +60,11 @@ class Evidence(_Strict):
 
 
 class Case(_Strict):
-    """Verdict on one case."""
+    """Verdict on one case, for one family where it is judged for each."""
 
     id: str
+    family: FamilyShown = ""
+    """Empty where the case is judged once, and where no other family than IPv4 is claimed."""
     sentence: str
     verdict: Verdict
     flaky: bool
@@ -72,6 +76,12 @@ class Case(_Strict):
     evidence: list[Evidence]
     measured: list[Measured] = []
     """Figures; none in reports of earlier versions, and of what is judged."""
+
+    @property
+    def name(self) -> str:
+        """Name of the verdict in events and commands: `POOL-03c`, or `POOL-03c-IPv6`."""
+        name = f"{self.id}-{self.family}"
+        return name if is_name(name) else self.id
 
 
 class Standing(_Strict):
@@ -228,7 +238,8 @@ def _case(case: model.Case) -> Case:
     waits = [Wait(**{name: wait[name] for name in Wait.model_fields}) for wait in case.waits]
     evidence = [Evidence(**{name: row[name] for name in Evidence.model_fields}) for row in case.evidence]
     return Case(
-        id=case.id,
+        id=case.case,
+        family=case.family,
         sentence=case.sentence,
         verdict=case.verdict,
         flaky=case.flaky,

@@ -32,10 +32,13 @@ from lbproof.spec import (
     scope_of,
     worst,
 )
-from lbproof.spec.requirements import sentence
+from lbproof.spec.families import Family
+from lbproof.spec.requirements import case_of, family_shown, sentence
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from lbproof.spec.requirements import FamilyShown
 
 __all__ = ["EVENTS", "BadRun", "Case", "Event", "Result", "Run", "Wait", "of_events", "read"]
 
@@ -45,6 +48,9 @@ class Case:
     """One verdict with its evidence."""
 
     id: str
+    """Name of the verdict: the ID of the case, with the family where it is a further one (`POOL-03c-IPv6`)."""
+    family: FamilyShown = ""
+    """Family that it is about; empty where the case is judged once, and where IPv4 alone is claimed."""
     verdict: Verdict
     reason: str = ""
     expected: str = ""
@@ -65,6 +71,11 @@ class Case:
     timelines: list[Event] = field(default_factory=list)
     exchanges: list[Event] = field(default_factory=list)
     evidence: list[Event] = field(default_factory=list)
+
+    @property
+    def case(self) -> str:
+        """ID of the case, without a family."""
+        return case_of(self.id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,6 +153,12 @@ class Run:
     def cases(self) -> list[Case]:
         """All cases, in the order of the specification."""
         return [case for result in self.results for case in result.cases]
+
+    @property
+    def families(self) -> list[str]:
+        """Families that cases are judged for, in order; none when no other than IPv4 is claimed."""
+        there = {case.family for case in self.cases}
+        return [family.label for family in Family if family.label in there]
 
     @property
     def standing(self) -> list[Event]:
@@ -278,9 +295,11 @@ def of_events(events: list[Event]) -> Run:
         cases[name] = Case(id=name, verdict=Verdict.ERROR, reason=f"{NOT_REACHED}the run was killed")
     for event in events:
         _tell(cases, event)
+    claimed = claims(started["claimed"], started["spec"])
     for name, case in cases.items():
         try:
             case.sentence = sentence(name, started["spec"])
+            case.family = family_shown(name, claimed)
         except KeyError:
             raise BadRun(f"{name} is not in specification {started['spec']}") from None
     try:
@@ -290,11 +309,11 @@ def of_events(events: list[Event]) -> Run:
     results = [
         Result(
             requirement=r.worded(started["spec"]),
-            cases=tuple(cases[i] for i in r.case_ids if i in cases),
+            cases=tuple(cases[i] for i in r.names if i in cases),
             standing=tuple(seen.get(r.id, ())),
         )
         for r in REQUIREMENTS.values()
-        if r.id in seen or any(i in cases for i in r.case_ids)
+        if r.id in seen or any(i in cases for i in r.names)
     ]
     return Run(
         started=started,

@@ -5,6 +5,9 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
+from lbproof.spec.features import IPV6
+from lbproof.spec.requirements import exactly, is_name
+
 if TYPE_CHECKING:
     from lbproof.report.model import Event
 
@@ -13,9 +16,13 @@ _DROPPED = ("requirement", "rerun", "skip", "profile", "lab", "labs", "results",
 
 
 def command(started: Event, *cases: str) -> str:
-    """Return the command line for cases, or for `--rerun RUN`, with the run's options that can change a verdict."""
+    """Return the command line for cases, or for `--rerun RUN`, with the run's options that can change a verdict.
+
+    A case is the name of a verdict. That of one family is judged for this family alone.
+    """
     given = started["command"][1:]
-    words = ["lbproof", "run", *cases]
+    both = IPV6 in started["claimed"]
+    words = ["lbproof", "run", *(exactly(case) if both and is_name(case) else case for case in cases)]
     for at, word in enumerate(given):
         name, equals, value = word.removeprefix("--").removeprefix("lb-").partition("=")
         if word == "--":

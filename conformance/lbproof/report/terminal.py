@@ -40,6 +40,8 @@ _STAGES = {
 _NOT_RUN = {Verdict.UNSUPPORTED, Verdict.SKIPPED}
 _MOST_LINES = 6
 """Maximum lines for each part of a failure on the terminal; the report contains all of them."""
+_NAME = 11
+"""Width of the column with the names of verdicts, unless one is longer."""
 _MANY = 4
 """Below this number, unreached cases are listed individually."""
 
@@ -59,6 +61,7 @@ class LiveTerminal:
         self._stages = {**_STAGES, **stages}
         self._done: set[str] = set()
         self._all = 0
+        self._names = _NAME
         self._closed = False
 
     def __call__(self, event: dict[str, Any]) -> None:
@@ -74,6 +77,7 @@ class LiveTerminal:
         kind = event["event"]
         if kind == "run.started":
             self._all = len(event["selected"])
+            self._names = max(_NAME, *map(len, event["selected"]))
             self._line(
                 f"{event['implementation']} {event['version']}: {self._all} cases of specification {event['spec']}"
             )
@@ -103,9 +107,9 @@ class LiveTerminal:
         head = f"{event['t']:7.1f} s  {len(self._done):>3}/{self._all}  "
         mark = self._paint(f"{GLYPHS[verdict]} {verdict:10}", verdict)
         flaky = " (flaky)" if event.get("flaky") else ""
-        room = self.width - len(head) - 34 - len(flaky)
+        room = self.width - len(head) - 23 - self._names - len(flaky)
         text = "" if flaky and room <= 0 else _short(sentence(event["case"]), room)
-        self._line(f"{head}{mark} {event['case']:11} {event['seconds']:5.1f} s  {text}{flaky}")
+        self._line(f"{head}{mark} {event['case']:{self._names}} {event['seconds']:5.1f} s  {text}{flaky}")
         if verdict in {Verdict.FAILED, Verdict.ERROR, Verdict.UNTESTABLE}:
             for label, text in story(event.get("reason", ""), event.get("expected", ""), event.get("observed", "")):
                 self._indented(label, text)
@@ -113,7 +117,7 @@ class LiveTerminal:
     def _standing(self, event: dict[str, Any]) -> None:
         mark = self._paint(f"{GLYPHS[Verdict.FAILED]} {Verdict.FAILED:10}", Verdict.FAILED)
         between = " " * (len(str(self._all)) + 4)
-        self._line(f"{event['begin']:7.1f} s  {between}  {mark} {event['requirement']:11} at any time")
+        self._line(f"{event['begin']:7.1f} s  {between}  {mark} {event['requirement']:{self._names}} at any time")
         self._indented("reason", standing.reason(event))
 
     def _indented(self, label: str, text: str) -> None:
@@ -180,10 +184,24 @@ def _areas(run: Run) -> list[str]:
     lines = []
     for area, results in run.by_area:
         cases = [case for result in results for case in result.cases]
-        row = "".join(FLAKY if case.flaky else GLYPHS[case.verdict] for case in cases)
-        passed = sum(case.verdict is Verdict.PASSED and not case.flaky for case in cases)
-        lines.append(f"  {area:8} {passed:>3}/{len(cases):<3} {row}")
+        lines += [_area(area if first else "", family, of) for first, family, of in _by_family(run, cases)]
     return lines
+
+
+def _by_family(run: Run, cases: list[Case]) -> list[tuple[bool, str, list[Case]]]:
+    """Return the cases of an area by family, with whether they come first; all together where there is one family."""
+    if not run.families:
+        return [(True, "", cases)]
+    found = [(family, [case for case in cases if case.family == family]) for family in ("", *run.families)]
+    there = [(family or "once", of) for family, of in found if of]
+    return [(number == 0, family, of) for number, (family, of) in enumerate(there)]
+
+
+def _area(area: str, family: str, cases: list[Case]) -> str:
+    """Return the line with the verdicts on the cases of an area, of one family if there are several."""
+    row = "".join(FLAKY if case.flaky else GLYPHS[case.verdict] for case in cases)
+    passed = sum(case.verdict is Verdict.PASSED and not case.flaky for case in cases)
+    return f"  {area:8} {f'{family:5}' if family else ''}{passed:>3}/{len(cases):<3} {row}"
 
 
 def _not_passed(run: Run, width: int) -> list[str]:
@@ -241,7 +259,7 @@ def _at_any_time(run: Run, width: int) -> list[str]:
 def _case(case: Case, width: int) -> list[str]:
     """Return the lines on a case that did not pass."""
     glyph, word = (FLAKY, "flaky") if case.flaky else (GLYPHS[case.verdict], case.verdict.value)
-    head = f"    {glyph} {case.id:11} {word:11} "
+    head = f"    {glyph} {case.id:{_NAME}} {word:11} "
     reason = case.reason or ("passed only on a second look" if case.flaky else "")
     if case.verdict in {Verdict.FAILED, Verdict.ERROR} or case.flaky:
         told = textwrap.wrap(plain(reason), max(30, width - len(head)), max_lines=2, placeholder=" …")

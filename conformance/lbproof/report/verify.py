@@ -113,7 +113,7 @@ def _unreadable(text: bytes) -> str:
 
 def _beside(run_folder: Path, told: jsonreport.Report) -> list[str]:
     cases = [case for row in told.requirements for case in row.cases]
-    named = [(kept.path, case.id) for case in cases for kept in case.evidence]
+    named = [(kept.path, case.name) for case in cases for kept in case.evidence]
     problems = [f"report.json: {path} of {case} does not exist" for path, case in named if not _holds(run_folder, path)]
     try:
         run = model.read(run_folder)
@@ -134,20 +134,20 @@ def _beside(run_folder: Path, told: jsonreport.Report) -> list[str]:
 
 
 def _cases(told: jsonreport.Report, again: jsonreport.Report) -> Iterator[str]:
-    there = {case.id: case for row in told.requirements for case in row.cases}
+    there = {case.name: case for row in told.requirements for case in row.cases}
     standing = {row.id: row.standing for row in told.requirements}
     for row in again.requirements:
         if standing.get(row.id, []) != row.standing:
             yield f"report.json: what standing witnesses saw of {row.id} differs from {model.EVENTS}"
     for judged in (case for row in again.requirements for case in row.cases):
-        case = there.pop(judged.id, None)
+        case = there.pop(judged.name, None)
         if case is None or case.verdict is not judged.verdict:
             verdict = "not there" if case is None else case.verdict
-            yield f"report.json: {judged.id} is {verdict}, but {model.EVENTS} says {judged.verdict}"
+            yield f"report.json: {judged.name} is {verdict}, but {model.EVENTS} says {judged.verdict}"
             continue
         for name in jsonreport.Case.model_fields:
             if name != "sentence" and getattr(case, name) != getattr(judged, name):
-                yield f"report.json: {name} of {judged.id} differs from {model.EVENTS}"
+                yield f"report.json: {name} of {judged.name} differs from {model.EVENTS}"
     yield from (f"report.json: {name} is not in {model.EVENTS}" for name in there)
 
 

@@ -27,7 +27,7 @@ from lbproof.spec import (
     lacking,
     select,
 )
-from lbproof.spec.requirements import needs_of
+from lbproof.spec.requirements import case_of, is_of_family_not_claimed, needs_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -142,12 +142,13 @@ class Options(BaseModel):
         return {name: why for name, why in found.items() if why}
 
     def cases(self, claimed: frozenset[str], again: Sequence[str] = ()) -> tuple[list[str], dict[str, str]]:
-        """Return the case IDs to run, and those not to run with the reason: feature not claimed, or excluded.
+        """Return the names of the verdicts to find, and of those not to find with the reason: not claimed, or excluded.
 
-        The second value maps ID → `unsupported: …` or `skipped: …`. `again`: cases that `--rerun` selects.
+        The second value maps name → `unsupported: …` or `skipped: …`. `again`: those that `--rerun` selects. One for a
+        family that is not claimed is there only if it was asked for by its family.
         """
         profile = PROFILES[self.profile].features
-        everything = [i for r in REQUIREMENTS.values() for i in r.case_ids]
+        everything = [name for r in REQUIREMENTS.values() for name in r.names]
         chosen = select(self.requirements, "--requirement") if self.requirements else again
         wanted = chosen or everything
         skipped = set(select(self.skip, "--skip"))
@@ -158,6 +159,8 @@ class Options(BaseModel):
             if not chosen and lacking(needs, profile):
                 continue
             missing = lacking(needs, claimed)
+            if is_of_family_not_claimed(case, claimed) and (not chosen or case_of(case) in chosen):
+                continue
             if missing:
                 not_run[case] = f"unsupported: {', '.join(missing)} not claimed"
             elif case in skipped:

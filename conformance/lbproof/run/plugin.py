@@ -20,7 +20,8 @@ import pytest
 from lbproof.run.flags import all_flags, key_of, providers
 from lbproof.run.options import Options, read
 from lbproof.run.schedule import Check, labs_that_pay
-from lbproof.spec import BadOption, Exit, UnknownName, Verdict
+from lbproof.spec import REQUIREMENTS, BadOption, Exit, UnknownName, Verdict
+from lbproof.spec.requirements import case_of
 
 if TYPE_CHECKING:
     from collections.abc import Container, Generator, Iterator
@@ -108,30 +109,48 @@ def _budget(text: str) -> tuple[str, float]:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run a check of several cases once for each case; the node ID then contains the case ID."""
+    """Run a check of several cases once for each case, and for each family that a case is judged for.
+
+    The node ID then contains the name of the verdict. Raises `pytest.UsageError` for a check without a context.
+    """
     mark = metafunc.definition.get_closest_marker("requirement")
     if mark is None:
         return
     requirement, letters = mark.args
-    if "case" in metafunc.fixturenames:
-        ids = [f"{requirement}{letter}" for letter in letters] or [requirement]
-        metafunc.parametrize("case", list(letters) or [""], ids=ids)
+    cases = [f"{requirement}{letter}" for letter in letters] or [requirement]
+    names = [name for name in REQUIREMENTS[requirement].names if case_of(name) in cases]
+    rows = {name: (case_of(name).removeprefix(requirement), _further_family(name)) for name in names}
+    several = len(names) > len(cases)
+    if several and "family" not in metafunc.fixturenames:
+        raise pytest.UsageError(f"{metafunc.definition.nodeid} is judged for each family: it takes the argument check")
+    if "case" in metafunc.fixturenames and several:
+        metafunc.parametrize(("case", "family"), list(rows.values()), ids=names)
+    elif "case" in metafunc.fixturenames:
+        metafunc.parametrize("case", [letter for letter, _ in rows.values()], ids=names)
+    elif several:
+        metafunc.parametrize("family", [family for _, family in rows.values()], ids=[pytest.HIDDEN_PARAM, *names[1:]])
+
+
+def _further_family(name: str) -> str:
+    """Return the family in the name of a verdict; empty for the first or only verdict of a case."""
+    return name.removeprefix(case_of(name)).removeprefix("-")
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
     """Let `-k` select a check by its case ID, even if the node ID does not contain it."""
-    if (case := case_of(item)) is not None:
+    if (case := verdict_of(item)) is not None:
         item.extra_keyword_matches.add(case)
 
 
-def case_of(item: pytest.Item) -> str | None:
-    """Return the case ID that an item proves; None for an item that is not a check."""
+def verdict_of(item: pytest.Item) -> str | None:
+    """Return the name of the verdict that an item gives; None for an item that is not a check."""
     mark = item.get_closest_marker("requirement")
     if mark is None or not isinstance(item, pytest.Function):
         return None
     requirement, letters = mark.args
     parameters: dict[str, Any] = item.callspec.params if hasattr(item, "callspec") else {}
-    return f"{requirement}{parameters.get('case', letters)}"
+    case, family = f"{requirement}{parameters.get('case', letters)}", parameters.get("family")
+    return f"{case}-{family}" if family else case
 
 
 @pytest.hookimpl(trylast=True)
@@ -141,7 +160,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     A module with a function `begin` has a background activity: the function is called once before the first check,
     and the checks of the module run last.
     """
-    checks = {item: case for item in items if isinstance(item, pytest.Function) and (case := case_of(item)) is not None}
+    checks = {
+        item: case for item in items if isinstance(item, pytest.Function) and (case := verdict_of(item)) is not None
+    }
     if not checks:
         return
     if hasattr(config, "workerinput"):  # the controller reports the error
@@ -158,7 +179,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     rank = {case: at for at, case in enumerate(session.order)}
     begins = {item: begin for item in checks if (begin := getattr(item.module, "begin", None)) is not None}
     kept = sorted((item for item in checks if checks[item] in rank), key=lambda i: (i in begins, rank[checks[i]]))
-    dropped = [item for item in checks if checks[item] not in rank]
+    dropped = [item for item in checks if checks[item] not in rank and session.may_judge(checks[item])]
     session.selected = [checks[item] for item in kept]
     session.begins = list(dict.fromkeys(begins[item] for item in kept if item in begins))
     others = [item for item in items if item not in checks]
@@ -304,7 +325,13 @@ def run(request: pytest.FixtureRequest) -> RunContext:
 
 
 @pytest.fixture
-def check(request: pytest.FixtureRequest) -> Iterator[CheckContext]:
+def family() -> str:
+    """Further family that a check is judged for; empty for the first or only one (`pytest_generate_tests`)."""
+    return ""
+
+
+@pytest.fixture
+def check(request: pytest.FixtureRequest, family: str) -> Iterator[CheckContext]:  # noqa: ARG001 - has it judged for each
     """Context of one check; its changes are undone at the end, after evidence was collected."""
     session = request.config.stash[SESSION]
     made = session.check(request.node.stash[CASE])

@@ -26,7 +26,7 @@ def cases(folder: Path, implementation: str) -> list[str]:
         raise BadOption(
             f"--rerun {folder}: that run judged {judged}, not {implementation}; choose it with --implementation"
         )
-    known = {case for requirement in REQUIREMENTS.values() for case in requirement.case_ids}
+    known = {name for requirement in REQUIREMENTS.values() for name in requirement.names}
     found = [case.id for case in earlier.cases if (case.verdict in _AGAIN or case.flaky) and case.id in known]
     if not found:
         raise BadOption(f"--rerun {folder}: no case failed, broke or was not reached in that run")

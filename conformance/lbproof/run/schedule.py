@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import TYPE_CHECKING
 
+from lbproof.spec.requirements import case_of
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from random import Random
@@ -46,6 +48,7 @@ class Check:
 
     index: int
     case: str
+    """Name of its verdict."""
     group: str
     """Name of the checks that stay together; empty for an independent check."""
     disruptive: bool
@@ -111,8 +114,8 @@ class Schedule:
 def seconds(unit: Sequence[Check]) -> float:
     """Return the expected duration of a unit in seconds."""
 
-    def one(case: str) -> float:
-        area = case.partition("-")[0]
+    def one(name: str) -> float:
+        case, area = case_of(name), name.partition("-")[0]
         requirement = case.rstrip("abcdefghijklmnopqrstuvwxyz")
         return next((_SECONDS[key] for key in (case, requirement, area) if key in _SECONDS), _SHORT)
 

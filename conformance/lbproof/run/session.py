@@ -46,7 +46,7 @@ from lbproof.spec import (
     scope_of,
 )
 from lbproof.spec.events import FORMAT
-from lbproof.spec.requirements import of_case
+from lbproof.spec.requirements import families_of, is_of_family_not_claimed, of_case
 from lbproof.witnesses.journal import Journal
 
 if TYPE_CHECKING:
@@ -126,6 +126,10 @@ class Session:
         self._note = ""
         self._checks_began: float | None = None
 
+    def may_judge(self, name: str) -> bool:
+        """Return whether there is such a verdict in a run: not for a further family that is not claimed."""
+        return not is_of_family_not_claimed(name, self.claimed)
+
     def schedule(self, checks: Sequence[Check]) -> Schedule:
         """Return the order of checks, which `--random-order` draws from the seed."""
         drawn = random.Random(self.seed) if self.options.random_order else None  # noqa: S311 - no secret
@@ -145,7 +149,7 @@ class Session:
             self.journal = Journal(self.directory / "events.ndjson")
         except (LabError, OSError) as error:
             self._give_up(error)
-        self.verdicts = VerdictRecorder(self.journal, self.directory)
+        self.verdicts = VerdictRecorder(self.journal, self.directory, self.claimed)
         self._running = True
         self.live = terminal.LiveTerminal(
             sys.__stderr__ or sys.stderr, color=_color(), width=_width(), stages=self.lab.stages
@@ -229,12 +233,12 @@ class Session:
     def judges(self, requirement: str) -> bool:
         """Return whether a requirement is judged: claimed, in the profile, and not skipped by the operator."""
         wanted = REQUIREMENTS[requirement]
-        skipped = [case for case in wanted.case_ids if self.not_run.get(case, "").startswith("skipped")]
+        names = filter(self.may_judge, wanted.names)
         features = PROFILES[self.options.profile].features
         return not (
             lacking(wanted.needs, self.claimed)
             or lacking(wanted.needs, features)
-            or len(skipped) == len(wanted.case_ids)
+            or all(self.not_run.get(name, "").startswith("skipped") for name in names)
         )
 
     def _progress(self, line: str) -> None:
@@ -367,8 +371,8 @@ class Session:
         return self.lab.context
 
     def check(self, case: str) -> CheckContext:
-        """Create a context for the check of one case."""
-        return CheckContext(self.context, case)
+        """Create a context for the check of one case, for the family that the name of its verdict has."""
+        return CheckContext(self.context, case, families=families_of(case))
 
 
 def _color() -> bool:

@@ -15,11 +15,11 @@ from lbproof.files import of_environment
 from lbproof.run import evidence
 from lbproof.run.failures import first_line
 from lbproof.spec import NOT_REACHED, REQUIREMENTS, Exit, Level, Untestable, Verdict, worst
-from lbproof.spec.requirements import of_case
+from lbproof.spec.requirements import family_shown, of_case
 from lbproof.witnesses.wait import Violation, WaitFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from lbproof.context import CheckContext
     from lbproof.witnesses.journal import Journal
@@ -34,15 +34,16 @@ _OF_THE_MOMENT = {reason.name for reason in (Untestable.NOT_PROVOKED, Untestable
 class VerdictRecorder:
     """Derives the verdict of each case and writes it to the events; collects evidence of failures."""
 
-    def __init__(self, journal: Journal, directory: Path) -> None:
-        """Write events to `journal` and evidence below `directory`, the folder of the run."""
+    def __init__(self, journal: Journal, directory: Path, claimed: Collection[str]) -> None:
+        """Write events to `journal` and evidence below `directory`, the folder of the run. `claimed`: features."""
         self.verdicts: dict[str, Verdict] = {}
+        """Verdicts by name."""
         self.standing: list[tuple[Level, Verdict]] = []
         """Level and verdict of what standing witnesses saw: a violation, or an error of a broken one."""
         self.flaky: list[str] = []
         """Cases that passed only on a second look."""
         journal.listeners.append(self._adopt)
-        self._journal, self._directory = journal, directory
+        self._journal, self._directory, self._claimed = journal, directory, claimed
         self._details: dict[str, Any] = {}
         self._began: dict[str, float] = {}
         """Case → start of its check (`time.monotonic()`)."""
@@ -76,7 +77,7 @@ class VerdictRecorder:
         self._details = {}
         self._called = self._measured = False
         self._journal.case = case
-        self._journal.write("check.started", case=case, node=node)
+        self._journal.write("check.started", case=case, **self._family(case), node=node)
 
     def refuse_lost_events(self) -> None:
         """Stop the run when its events can no longer be written."""
@@ -200,7 +201,11 @@ class VerdictRecorder:
         if node:
             told = self._adopted(case, told)
         self.verdicts[case] = Verdict(told["verdict"])
-        self._journal.write("check.finished", case=case, node=node, seconds=seconds, **told)
+        self._journal.write("check.finished", case=case, **self._family(case), node=node, seconds=seconds, **told)
+
+    def _family(self, case: str) -> dict[str, Any]:
+        shown = family_shown(case, self._claimed)
+        return {"family": shown} if shown else {}
 
 
 def is_violation(error: BaseException, home: Path) -> bool:

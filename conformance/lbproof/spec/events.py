@@ -8,14 +8,18 @@ also by a later version, and also after the run was killed. Every line has
 - `at`: the wall clock, RFC 3339 in UTC with milliseconds.
 
 Fields are only ever added. `FORMAT` is raised when one changes its meaning.
+
+A *case* in an event is the name of its verdict: the ID of the case, and with the family where it is a further one that
+the case is judged for (`POOL-03c-IPv6`).
 """
 
 from __future__ import annotations
 
 from typing import Any, Literal, NotRequired, TypedDict
 
-FORMAT = 2
-"""2: the conclusion of a run over part of its profile is `partial`, in format 1 `conformant`."""
+FORMAT = 3
+"""3: a case may have a verdict for each family. 2: the conclusion of a run over part of its profile is `partial`, in
+format 1 `conformant`."""
 
 Json = Any
 """Any JSON value, as returned by `json.loads`."""
@@ -38,7 +42,7 @@ class RunStarted(TypedDict):
     """Features that the implementation claims."""
     profile: str
     selected: list[str]
-    """Case IDs selected for the run, whatever their verdict."""
+    """Cases selected for the run, whatever their verdict."""
     left_out: dict[str, str]
     """Case ID of the profile → reason why the operator excluded it: verdict `skipped`. Not part of `selected`."""
     budgets: dict[str, float]
@@ -67,6 +71,8 @@ class CheckStarted(TypedDict):
     """`check.started`."""
 
     case: str
+    family: NotRequired[str]
+    """Family that is judged; only where IPv6 is claimed, and the family makes a difference."""
     node: str
     """pytest's node ID."""
 
@@ -201,6 +207,8 @@ class CheckFinished(TypedDict):
     """`check.finished`: the verdict of one case. The last one of a case counts."""
 
     case: str
+    family: NotRequired[str]
+    """As in `check.started`."""
     node: str
     verdict: str
     seconds: float

@@ -65,12 +65,16 @@ FEATURES = _features(
     etp_local="spec.externalTrafficPolicy Local is honoured",
     withdraw_no_endpoints="an address is not announced while its Service has no ready endpoint",
     sharing="Services that ask for it share an address",
+    ipv6="Services of IPv6 are served; what is judged for each family is judged for both then",
     article="the article's cluster and claims",
 )
 OPTIONAL = frozenset(
-    {"mixed-protocols", "nodeportless", "source-ranges", "etp-local", "withdraw-no-endpoints", "sharing"}
+    {"mixed-protocols", "nodeportless", "source-ranges", "etp-local", "withdraw-no-endpoints", "sharing", "ipv6"}
 )
 """Features that no profile requires: judged where they are claimed."""
+
+IPV6 = "ipv6"
+"""Feature that has each case judged for IPv6 too, unless the case says otherwise."""
 
 ALIASES: Mapping[str, tuple[str, ...]] = {
     "explicit-ip": ("explicit-ip-annotation", "explicit-ip-field"),
@@ -104,6 +108,8 @@ def lacking(needs: Iterable[str], claimed: Collection[str]) -> list[str]:
     return sorted(need for need in needs if not any(one in claimed for one in ALIASES.get(need, (need,))))
 
 
+_FAMILIES = frozenset({"ipv6"})
+"""Features of another family than that of the article's cluster."""
 _LAYER2 = frozenset({"l2", "l2-nonic", "garp", "advertised", "announcer-status", "withdraw-no-endpoints"})
 
 PROFILES = {
@@ -124,7 +130,7 @@ PROFILES = {
         Profile(
             name="article",
             text="the article's environment and its twenty claims",
-            features=frozenset(FEATURES),
+            features=frozenset(FEATURES) - _FAMILIES,
             requires=frozenset(FEATURES) - OPTIONAL,
         ),
         Profile(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lbproof.spec.features import PROFILES, lacking
-from lbproof.spec.requirements import REQUIREMENTS, SPEC_VERSION, needs_of
+from lbproof.spec.requirements import REQUIREMENTS, SPEC_VERSION, is_of_family_not_claimed, needs_of
 from lbproof.spec.words import NOT_REACHED, Level, Verdict
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def is_reached(verdict: Verdict, reason: str) -> bool:
 
 
 def scope_of(profile: str, claimed: Collection[str], reached: Mapping[str, Verdict], spec: str = SPEC_VERSION) -> Scope:
-    """Return the scope of a run from its claimed features and the verdicts of its reached cases (`is_reached`).
+    """Return the scope of a run from its claimed features and the verdicts of its reached cases (`is_reached`) by name.
 
     `spec`: version of the specification that it judged by.
     Raises `KeyError` for a profile that is not in the specification.
@@ -66,7 +66,11 @@ def scope_of(profile: str, claimed: Collection[str], reached: Mapping[str, Verdi
     for requirement in REQUIREMENTS.values():
         if requirement.level is Level.INFO:
             continue
-        cases = [case for case in requirement.cases_in(spec) if not lacking(needs_of(case), wanted.features)]
+        cases = [
+            case
+            for case in requirement.names_in(spec)
+            if not lacking(needs_of(case), wanted.features) and not is_of_family_not_claimed(case, claimed)
+        ]
         if not cases:
             continue
         of += 1

@@ -73,6 +73,6 @@ def test_the_lower_tiers_work_while_it_waits(check: CheckContext) -> None:
     worker = check.lab.nodes[-1]
 
     check.serves(check.lab.node(worker.name), service.cluster_ip())
-    check.serves(check.client, worker.address, service.node_port())
+    check.serves(check.client, worker.address_for(check.family), service.node_port())
 
     assert not service.addresses(), f"{service} was given {words(service.addresses())} though there is no pool"

@@ -25,7 +25,7 @@ def test_each_tier_serves_its_own_places(check: CheckContext) -> None:
     check.serves(check.pod(check.pods(check.run.web)[0][0]), cluster_ip)
     check.serves(check.lab.node(worker.name), cluster_ip)
     for node in check.lab.nodes:
-        check.serves(check.client, node.address, node_port)
+        check.serves(check.client, node.address_for(check.family), node_port)
     check.not_served(check.client, cluster_ip, 80)
 
 
@@ -34,10 +34,10 @@ def test_a_node_port_service_is_left_as_it_was(check: CheckContext) -> None:
     """A NodePort Service of the same pods is not touched, and serves before and after a LoadBalancer is assigned."""
     before = check.service("before", serving=True, type="NodePort")
     node = check.lab.nodes[-1]
-    check.serves(check.client, node.address, before.node_port())
+    check.serves(check.client, node.address_for(check.family), before.node_port())
 
     check.pool(1)
     with check.unchanged(before, part=untouched):
         address = check.assigned(check.service(serving=True))
         check.serves(check.client, address)
-    check.serves(check.client, node.address, before.node_port())
+    check.serves(check.client, node.address_for(check.family), before.node_port())

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lbproof.spec import ALIASES, AREAS, BUDGETS, FEATURES, PROFILES, Budget, Profile, select
-from lbproof.spec.requirements import of_case, sentence
+from lbproof.spec.requirements import case_of, of_case, sentence
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -87,7 +87,7 @@ def _rows(what: str | None, patterns: tuple[str, ...]) -> list[dict[str, Any]]:
         from lbproof.adapters.installed import adapters
 
         return [{"name": name, "text": f"{make().version}"} for name, make in _made(adapters())]
-    cases = select(patterns or AREAS, "the command line")
+    cases = dict.fromkeys(map(case_of, select(patterns or AREAS, "the command line")))
     return [
         {
             "name": case,
@@ -95,6 +95,7 @@ def _rows(what: str | None, patterns: tuple[str, ...]) -> list[dict[str, Any]]:
             "level": of_case(case).level,
             "sentence": sentence(case),
             "requirement": of_case(case).id,
+            "families": [family.label for family in of_case(case).families(case)],
             "sources": of_case(case).sources,
         }
         for case in cases
