@@ -293,6 +293,22 @@ def test_a_service_waits_for_a_port_of_the_address_that_it_asks_for() -> None:
     play(scenario)
 
 
+def test_a_port_that_a_refused_service_gives_up_is_free() -> None:
+    """A Service that keeps its address while it asks for one that it cannot have gives up a port all the same."""
+
+    async def scenario(cluster: SmallCluster) -> None:
+        cluster.pool("web", "10.0.0.0/30")
+        cluster.service("a", {KEY: "k"}, ports=ports(80), loadBalancerIP="10.0.0.2")
+        await cluster.gets("a")
+        cluster.service("b", {KEY: "k"}, ports=ports(80), loadBalancerIP="10.0.0.2")
+        await cluster.refused("b")
+        cluster.change("a", ports=ports(81), loadBalancerIP="10.9.9.9")
+        await cluster.gets("b", "10.0.0.2")
+        assert cluster.ip("a") == "10.0.0.2"
+
+    play(scenario)
+
+
 def test_an_edit_that_clashes_pends_and_comes_back() -> None:
     """A Service that asks for an address keeps it no longer than its ports agree; the other never loses it."""
 

@@ -47,7 +47,7 @@ from lbproof_reference.services import ALLOCATED, FROM_POOL, assigned, families,
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from lbproof_reference.controller.allocate import Allocation
+    from lbproof_reference.controller.allocate import Allocation, Sharing
     from lbproof_reference.pools import IP
 
 COMPONENT = "lbproof-controller"
@@ -344,14 +344,19 @@ class Controller:
             found = self._allocator.allocate_all(read_address_request(key, service))
         except AllocationError as error:
             await self._mark_pending(key, service, str(error))
+            self._retry_pending(key, shared)
             return
         self._pending.discard(key)
-        if self._allocator.sharing_of(key) != shared:
-            self._enqueue(self._pending)  # a port may be free for one of them
+        self._retry_pending(key, shared)
         if len(found) < len(families(service)):  # PreferDualStack: until there is an address of the other family too
             self._pending.add(key)
         self._skip_log.forget("Service", self._about(service), "AllocationFailed")
         await self._assign(key, service, *_texts(found))
+
+    def _retry_pending(self, key: str, before: Sharing) -> None:
+        """Let pending Services try again if this one gave up a port or its key."""
+        if self._allocator.sharing_of(key) != before:
+            self._enqueue(self._pending)
 
     async def _assign(self, key: str, service: Object, ip: str, pool: str | None) -> None:
         """Write the address of a Service, or two with a comma, if they are not written yet."""
