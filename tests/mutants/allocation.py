@@ -203,7 +203,7 @@ def ignores_invalid_request() -> None:
     patch(allocate.Allocator, "_allocate_requested", allocate_requested)
 
 
-@fault("RECL-01a", "RECL-01b", "RECL-02a", "RECL-02b", "ARTICLE-18")
+@fault("RECL-01a", "RECL-01b", "RECL-02a", "RECL-02b", "CLASS-03a", "ARTICLE-18")
 def never_releases_address() -> None:
     """The address of a deleted Service is never assigned again."""
     patch(allocate.Allocator, "release", lambda *_: None)
@@ -270,7 +270,7 @@ def ignores_configured_class() -> None:
         patch(module, "is_managed", is_managed)
 
 
-@fault("UPGR-01", "UPGR-02")
+@fault("UPGR-01", "UPGR-02", "UPGR-05b")
 def forgets_assignments_on_restart() -> None:
     """A restarted controller does not restore earlier assignments."""
     patch(controller.Controller, "_restore", lambda _self: None)

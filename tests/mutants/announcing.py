@@ -42,7 +42,7 @@ def wrong_mac_in_arp_reply() -> None:
     patch(speaker, "arp_reply", arp_reply)
 
 
-@fault("L2-03", "TIER-06a", "TIER-06c", "RECL-03", "ARTICLE-07", "ARTICLE-13")
+@fault("L2-03", "TIER-06a", "TIER-06c", "RECL-03", "UPGR-05a", "ARTICLE-07", "ARTICLE-13")
 def address_added_to_interface() -> None:
     """A speaker adds the addresses that it announces to its interface."""
     real, offers_for_link = speaker.SegmentSpeaker._announce, speaker.offers_for_link  # noqa: SLF001 - patched

@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from lbproof_reference.pools import IP, Pool
     from lbproof_reference.speaker.plan import Offer
 
-NO_FORGERY = "no case writes a status or an annotation that the implementation did not write"
+NO_FORGERY = "no case writes such a status or an annotation while the implementation is not there to correct it"
 NO_NODE_ADDRESS = "no case has a pool that contains the address of a node"
 
 
-@fault(uncaught=NO_FORGERY, test="test_offers.py::test_what_no_pool_holds_is_not_announced")
+@fault("L2-04f")
 def announces_every_address_of_a_status() -> None:
     """Speakers announce whatever a Service's status shows, in a pool or not."""
 

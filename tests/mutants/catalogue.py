@@ -6,10 +6,12 @@ from tests.mutants import (
     authority,
     data_path,
     fourth_reader,
+    half_alive,
     heartbeats,
     leaks,
     links,
     objects,
+    outsiders,
     reporting,
     second_reader,
     takeovers,
@@ -35,6 +37,9 @@ NOT_BROKEN = {
     "ETP-04c": "what answers is kube-proxy, which knows endpoints by itself",
     "ETP-06a": "kube-proxy serves clients inside the cluster, whoever announces",
     "REQ-06": "it is measured, and not judged",
+    "SEC-01a": "the accounts are those of the manifests, which mutants leave alone; tests give the check wider ones",
+    "SEC-01b": "as SEC-01a",
+    "SEC-01c": "as SEC-01a, of containers",
     "TIER-05a": "what serves cluster address and node port is kube-proxy, which no mutant changes",
     "TIER-06b": "nothing listens at the target port on a node, and the reference forwards nothing",
 }
@@ -58,7 +63,8 @@ def covering() -> set[str]:
 __all__ = [
     "CAUGHT", "MUTANTS", "NOT_BROKEN", "UNCAUGHT", "Mutant",
     "addresses", "allocation", "announcing", "answering", "authority", "covering", "data_path", "fourth_reader",
-    "heartbeats", "leaks", "links", "moving", "objects", "ownership", "reporting", "second_reader",
+    "half_alive", "heartbeats", "leaks", "links", "moving", "objects", "outsiders", "ownership", "reporting",
+    "second_reader",
     "takeovers", "third_reader",
     "waiting",
 ]  # fmt: skip

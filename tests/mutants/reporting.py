@@ -36,7 +36,7 @@ def wrong_address_in_event() -> None:
     patch(EventRecorder, "event", record)
 
 
-@fault("EVT-02a", "EVT-02b", "EVT-02c")
+@fault("EVT-02a", "EVT-02b", "EVT-02c", "EVT-04")
 def no_event_for_announcement() -> None:
     """A speaker acquires an address without an Event."""
     real = speaker.Speaker.__init__

@@ -40,7 +40,9 @@ class Acme(Adapter):
     allocation = EventPattern(type="Normal", reason="^Given$")
     refusals = {cause: ConditionPattern(type="acme.example/Given", reason=cause) for cause in Cause}  # noqa: RUF012
     pool_marks = (MetadataKey(label="acme.example/pool"),)
+    conflict = EventPattern(type="Warning", reason="^Conflict$")
     announcer_status = AnnouncerLease(namespace="acme", name="acme-{namespace}-{name}")
+    other_announcer_statuses = (AnnouncerLease(namespace="acme", name="acme-of-{namespace}-{name}"),)
 
     def images(self, site: Site) -> Sequence[Image]:  # noqa: ARG002
         return ()

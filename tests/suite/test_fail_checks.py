@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from lbproof.checks.fail import test_another_node_takes_over as fail
+from lbproof.checks.fail import moves as fail
 from lbproof.checks.l2 import test_a_move_reaches_a_warm_client as warm
 from lbproof.context import CannotShow, CheckContext
 from lbproof.lab.base import Node, Role

@@ -293,6 +293,26 @@ def test_events_about_foreign_services_are_judged(world: World) -> None:
     assert world.verdicts() == [("foreign", "CLASS-02")]
 
 
+def test_events_about_services_that_change_hands_may_be_late(world: World) -> None:
+    """Of one that was the implementation's they tell what it was; of one that is now, what it is."""
+
+    def event(uid: str, *, after: float = 0) -> None:
+        made = {"involvedObject": {"uid": uid}, "source": {"component": "acme"}, "reason": "Hello"}
+        world.found += world.judge.event(world.now + after, made | {"metadata": {"resourceVersion": "9"}})
+
+    world.given("a")
+    for spec in ({"type": "ClusterIP"}, {"loadBalancerClass": "example.com/x"}):
+        world.suite("a", spec=spec)
+    event("a")
+    for spec in ({"loadBalancerClass": "example.com/x"}, {"type": "ClusterIP"}, {}):
+        world.suite("b", spec=spec)
+    event("b")
+    assert world.verdicts() == []
+
+    event("a", after=100)
+    assert world.verdicts() == [("foreign", "CLASS-02")]
+
+
 def test_the_spec_of_a_pending_service_is_its_owner_s(world: World) -> None:
     """One that writes the address into the spec as well, and then into the status, is right."""
     for name in ("pending", "given"):

@@ -119,7 +119,10 @@ class PoolSpec:
     advertised: bool = True
     """Announce its addresses. Always true without the feature `advertised`."""
     interfaces: tuple[str, ...] = ()
-    """Interfaces of the nodes on which its addresses are announced though they are in no subnet there (benchmarks)."""
+    """Interfaces of the nodes that announce its addresses, whatever subnets they have there; all of them if empty.
+    Benchmarks alone set it without the feature `if-select`."""
+    nodes: tuple[str, ...] = ()
+    """Nodes that may announce its addresses, by name; all of them if empty, and without the feature `node-select`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,6 +223,10 @@ class Adapter:
     """Annotations and labels that name the pool of the address; one of them is sufficient."""
     announcer_status: AnnouncerStatus
     """Where the node that announces is named."""
+    other_announcer_statuses: tuple[AnnouncerStatus, ...] = ()
+    """Further places where it is named (EVT-04)."""
+    conflict: EventPattern
+    """Event about a Service whose address another host uses; its message names the address."""
 
 
 FEATURE_MEMBERS: Mapping[str, str] = {
@@ -232,5 +239,6 @@ FEATURE_MEMBERS: Mapping[str, str] = {
     "allocation-event": "allocation",
     "refusal-reason": "refusals",
     "announcer-status": "announcer_status",
+    "conflict-event": "conflict",
 }
 """Feature → member that it needs."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from lbproof.adapters.base import Cause, Object, Site, Workload, WorkloadRole
 from lbproof.adapters.metallb_objects import NAMESPACE, MetalLBObjects
-from lbproof.adapters.reports import AnnouncerEvent, EventPattern, MetadataKey
+from lbproof.adapters.reports import AnnouncerEvent, AnnouncerResource, EventPattern, MetadataKey
 from lbproof.lab.base import Image
 from lbproof.witnesses.kube import load_manifests
 
@@ -48,6 +48,7 @@ class MetalLB(MetalLBObjects):
             "etp-local",
             "withdraw-no-endpoints",
             "sharing",
+            "node-exclude",
             "article",
         }
     )
@@ -80,6 +81,13 @@ class MetalLB(MetalLBObjects):
     }
     announcer_status = AnnouncerEvent(
         event=EventPattern(type="Normal", reason="^nodeAssigned$", message='from node "(?P<node>[^"]+)"')
+    )
+    other_announcer_statuses = (
+        AnnouncerResource(
+            path="/apis/metallb.io/v1beta1/namespaces/metallb-system/servicel2statuses",
+            labels={"metallb.io/service-namespace": "{namespace}", "metallb.io/service-name": "{name}"},
+            field="status.node",
+        ),
     )
     pool_marks = (
         MetadataKey(annotation="metallb.io/ip-allocated-from-pool"),

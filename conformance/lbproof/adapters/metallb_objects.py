@@ -77,10 +77,13 @@ def _text(block: Block) -> str:
 
 
 def _advertisement(pool: PoolSpec) -> Object:
-    interfaces = {"interfaces": list(pool.interfaces)} if pool.interfaces else {}
+    fields: Object = {"interfaces": list(pool.interfaces)} if pool.interfaces else {}
+    if pool.nodes:
+        match = {"key": "kubernetes.io/hostname", "operator": "In", "values": list(pool.nodes)}
+        fields["nodeSelectors"] = [{"matchExpressions": [match]}]
     return {
         "apiVersion": API,
         "kind": "L2Advertisement",
         "metadata": {"name": pool.name, "namespace": NAMESPACE},
-        "spec": {"ipAddressPools": [pool.name], **interfaces},
+        "spec": {"ipAddressPools": [pool.name], **fields},
     }

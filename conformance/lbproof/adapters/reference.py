@@ -51,6 +51,9 @@ class Reference(MetalLBObjects):
             "nodeportless",
             "source-ranges",
             "etp-local",
+            "conflict-event",
+            "node-exclude",
+            "node-exclude-value",
             "article",
         }
     )
@@ -78,6 +81,7 @@ class Reference(MetalLBObjects):
     announcer_status = AnnouncerEvent(
         event=EventPattern(type="Normal", reason="^nodeAssigned$", message='from node "(?P<node>[^"]+)"')
     )
+    conflict = EventPattern(type="Warning", reason="^addressConflict$")
     pool_marks = (MetadataKey(annotation="metallb.io/ip-allocated-from-pool"),)
     own_class = "lbproof.dev/reference"
     _module = "lbproof_reference"

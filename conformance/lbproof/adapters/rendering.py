@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from lbproof.adapters.base import Adapter, Object, PoolSpec, Site
+    from lbproof.adapters.reports import AnnouncerStatus
     from lbproof.witnesses.kube import Kube
 
 _WITH_PODS = {"Pod", "Deployment", "DaemonSet", "StatefulSet", "ReplicaSet", "Job"}
@@ -80,8 +81,12 @@ def pool_error(adapter: Adapter, cluster: Kube, pool: PoolSpec) -> str:
 
 def announcers(adapter: Adapter, cluster: Kube, service: Object) -> Sequence[str]:
     """Return the nodes that are named as announcers of a Service, oldest first. Raises as `pool_error`."""
-    named = adapter.announcer_status.named
-    found: Sequence[str] = _called(adapter, "announcer_status.named", Sequence[str], named, cluster, service)
+    return named_by(adapter, adapter.announcer_status, cluster, service)
+
+
+def named_by(adapter: Adapter, source: AnnouncerStatus, cluster: Kube, service: Object) -> Sequence[str]:
+    """Return the nodes that one source names as announcers of a Service, oldest first. Raises as `pool_error`."""
+    found: Sequence[str] = _called(adapter, "announcer_status.named", Sequence[str], source.named, cluster, service)
     return found
 
 

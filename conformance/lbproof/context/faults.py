@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import threading
-from contextlib import contextmanager, suppress
+import time
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from lbproof.adapters.base import WorkloadRole
@@ -19,7 +20,7 @@ from lbproof.text import words
 from lbproof.witnesses.wait import Violation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from lbproof.context.run import RunContext
     from lbproof.lab.base import Node
@@ -55,7 +56,7 @@ class Faults(Observations):
         self.undo.enter(f"label of {node}", self.excluded(node))
 
     @contextmanager
-    def excluded(self, node: str) -> Iterator[None]:
+    def excluded(self, node: str, value: str = "") -> Iterator[None]:
         """Exclude a node from announcing, by Kubernetes' well-known label, unless it has that label."""
         path, label = f"/api/v1/nodes/{node}", "node.kubernetes.io/exclude-from-external-load-balancers"
         if label in self.cluster.get(path)["metadata"].get("labels", {}):
@@ -63,10 +64,49 @@ class Faults(Observations):
             return
         with self.run.acts.during(ActKind.EXCLUDE, node):
             try:
-                self.cluster.patch(path, {"metadata": {"labels": {label: ""}}})
+                self.cluster.patch(path, {"metadata": {"labels": {label: value}}})
                 yield
             finally:
                 self.cluster.patch(path, {"metadata": {"labels": {label: None}}})
+
+    @contextmanager
+    def cordoned(self, *nodes: str) -> Iterator[None]:
+        """Mark nodes as unschedulable, as `kubectl cordon` does, during the block."""
+        paths = [f"/api/v1/nodes/{node}" for node in nodes]
+        with ExitStack() as noted:
+            for node in nodes:
+                noted.enter_context(self.run.acts.during(ActKind.EXCLUDE, node))
+            try:
+                for path in paths:
+                    self.cluster.patch(path, {"spec": {"unschedulable": True}})
+                yield
+            finally:
+                for path in paths:
+                    self.cluster.patch(path, {"spec": {"unschedulable": None}})
+
+    @contextmanager
+    def network_unavailable(self, node: str) -> Iterator[None]:
+        """Set a node's condition NetworkUnavailable, as a controller of routes does, during the block."""
+        told = {"type": "NetworkUnavailable", "status": "True", "reason": "lbproof", "message": "set by a check"}
+        with self.run.acts.during(ActKind.EXCLUDE, node):
+            try:
+                self._set_condition(node, told)
+                yield
+            finally:
+                self._set_condition(node, told | {"status": "False"})
+
+    def _set_condition(self, node: str, condition: Mapping[str, str]) -> None:
+        path = f"/api/v1/nodes/{node}"
+        found = self.cluster.get(path)["status"].get("conditions", [])
+        others = [one for one in found if one["type"] != condition["type"]]
+        at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        told = {**condition, "lastHeartbeatTime": at, "lastTransitionTime": at}
+        self.cluster.patch(f"{path}/status", {"status": {"conditions": [*others, told]}})
+
+    def stop_announcer(self, node: str) -> None:
+        """Delete the announcer's pod on a node, which ends in order, and wait until its successor is ready."""
+        self._faulted = True
+        self.run.workloads.stop_on(WorkloadRole.ANNOUNCER, node)
 
     def an_announcer(self, address: IPAddress) -> Node:
         """Wait until somebody answers for an address; return a node that does, any one: L2-01 judges how many do."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import json
+import time
 from typing import TYPE_CHECKING
 
 from lbproof.adapters import rendering
@@ -37,6 +38,10 @@ if TYPE_CHECKING:
     from lbproof.witnesses.vantage import Vantage
     from lbproof.witnesses.wait import Waiter
 
+_ASKS = 3
+_QUIET = 1.5
+"""Seconds without an announcement after which none is expected: those of one address are about a second apart
+(RFC 5227 section 1.1). No verdict depends on it."""
 _HANDSHAKE = 0.25
 """Timeout in seconds of a connection that must not be established. An open port completes the handshake in the kernel,
 within milliseconds on a segment; and connections are tried again and again while the port is watched."""
@@ -199,6 +204,17 @@ class Observations:
         """Return the nodes that the implementation names as announcers of a Service, oldest first."""
         return rendering.announcers(self.run.adapter, self.cluster, service.read())
 
+    def announcers_by_source(self, service: Service) -> dict[str, str]:
+        """Return the node that each source names as the announcer of a Service now; several, or nobody, in words."""
+        found = service.read()
+        named: dict[str, str] = {}
+        adapter = self.run.adapter
+        for source in (adapter.announcer_status, *adapter.other_announcer_statuses):
+            nodes = rendering.named_by(adapter, source, self.cluster, found)
+            now = nodes[-1:] if source.keeps_history else sorted(set(nodes))
+            named[type(source).__name__] = words(list(now)) if now else "nobody"
+        return named
+
     def pool_marks(self, service: Service) -> list[str | None]:
         """Return the values of the annotations and labels that name a Service's pool."""
         found = service.read()
@@ -219,6 +235,29 @@ class Observations:
 
     def _reply_timeout(self, wait: float | None) -> float:
         return self.wait.budget("arp_answer") if wait is None else wait
+
+    def who_has(self, address: IPAddress) -> list[str]:
+        """Ask for an address some times; return all that reply: nodes, or the MACs of other hosts."""
+        names = self.mac_names()
+        return sorted({names.get(answer.mac, answer.mac) for answer in self.replies(address, count=_ASKS)})
+
+    def quiet(self, *addresses: IPAddress) -> None:
+        """Wait until nobody announces some addresses any more, as is done for seconds after an assignment."""
+        with neighbour.Listener(self.client) as heard:
+
+            def since() -> float:
+                last = max((m.t for one in addresses for m in heard.announcements(one)), default=began)
+                return round(time.monotonic() - max(last, began), 1)
+
+            began = time.monotonic()
+            self.wait.eventually(
+                since,
+                lambda seconds: seconds >= _QUIET,
+                what=f"nobody announces {words(list(map(str, addresses)))}",
+                budget="at_rest",
+                every=0.1,
+                show=lambda seconds: "announced lately" if seconds < _QUIET else "not announced",
+            )
 
     def answerers(self, address: IPAddress, *, wait: float | None = None) -> set[str]:
         """Ask for an address once; return the names of the nodes that reply, or the MAC of any other host."""
@@ -334,6 +373,15 @@ class Observations:
         asker = vantage or self.client
         replies = neighbour.ask_each(asker, questions, every=within / len(questions), within=within)
         return [question for question, found in zip(questions, replies, strict=True) if not found]
+
+    def stays_answered(self, *addresses: IPAddress) -> None:
+        """Ask for addresses for as long as silence is watched for, so that whoever else answers has the time to."""
+        self.wait.consistently(
+            lambda: {str(address): self.who_has(address) for address in addresses},
+            lambda seen: all(seen.values()),
+            what=f"{', '.join(map(str, addresses))} are answered for",
+            budget="stays_silent",
+        )
 
     def goes_silent(self, *addresses: IPAddress) -> None:
         """Wait until no host answers for the addresses, then verify that this lasts."""

@@ -27,6 +27,7 @@ from lbproof.lab.base import Capability, LabError
 from lbproof.lab.common.conditions import is_node_usable
 from lbproof.spec import Untestable, claims, lacking
 from lbproof.spec.families import Family, family_of, host_port
+from lbproof.text import words
 from lbproof.witnesses import http
 from lbproof.witnesses.wait import EventuallyFailed
 
@@ -47,6 +48,10 @@ NAMESPACE = "lbproof"
 """Namespace of the shared workload, and prefix of each check's own namespace."""
 WEB = "web"
 WEB_REPLICAS = 3
+_RUNNING = {"Deployment", "DaemonSet", "StatefulSet", "Job", "Pod"}
+"""Kinds of objects that run pods."""
+_KEPT = {"Namespace", "CustomResourceDefinition"}
+"""Kinds that hold the operator's objects: whoever uninstalls leaves them."""
 
 
 class RunContext:
@@ -116,11 +121,41 @@ class RunContext:
         for workload in self.workloads.all:
             progress(f"{self.adapter.name}: waiting for {workload.kind} {workload.name}")
             self.workloads.rolled_out(workload)
+        self._take_pools()
+
+    def _take_pools(self) -> None:
+        """Wait until the implementation, which was installed just now, takes pools."""
         if self.claims("pool"):
             self.pools.match()
             for address in self.lab.segment.free_for(self.family)[:1]:
                 self.pools.put(PoolSpec(name="lbproof-probe", blocks=(address,)))
                 self.pools.drop("lbproof-probe")
+
+    @contextmanager
+    def uninstalled(self) -> Iterator[None]:
+        """Uninstall the implementation during the block, and install it again: the workloads, then all that they need.
+
+        Namespaces and kinds stay, and with them the pools. Raises `CannotShow` for a static pod.
+        """
+        if static := [str(workload) for workload in self.workloads.all if workload.kind == "StaticPod"]:
+            raise CannotShow(Untestable.NO_WORKLOAD, f"{words(static)} cannot be uninstalled by the API")
+        objects = rendering.manifests(self.adapter, self.site)
+        with self.acts.during(ActKind.CONFIGURE, "uninstalled"):
+            try:
+                self._uninstall(objects)
+                yield
+            finally:
+                self._change(objects)
+                self._take_pools()
+
+    def _uninstall(self, objects: Sequence[Object]) -> None:
+        running = [made for made in objects if made["kind"] in _RUNNING]
+        for made in running:
+            self.remove(made)
+        self.workloads.ended_all(*self.workloads.all)
+        for made in reversed(objects):
+            if made["kind"] not in {*_RUNNING, *_KEPT}:
+                self.remove(made)
 
     @contextmanager
     def only_own_class(self) -> Iterator[str]:

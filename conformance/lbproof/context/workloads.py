@@ -101,6 +101,30 @@ class Workloads:
         """Replace every pod with a role, as `replace` does. Raises `CannotShow` as `of` does."""
         self.replace(*self.of(role))
 
+    def stop_on(self, role: WorkloadRole, node: str) -> None:
+        """Delete the pods with a role on a node, which end in order, and wait until their successors are ready.
+
+        Raises `CannotShow` where there is none, and for a static pod, which the API does not end.
+        """
+        self.pod_on(role, node)
+        for workload in self.of(role):
+            if workload.kind == "StaticPod":
+                raise CannotShow(Untestable.NO_SUCH_FAULT, f"{workload} cannot be told to stop")
+            with ExitStack() as stopping:
+                for one in workload.roles:
+                    stopping.enter_context(self._acts.during(ActKind.RESTART, one))
+                self._discard(workload, [_name(p) for p in self._pods(workload) if p["spec"].get("nodeName") == node])
+                self.rolled_out(workload)
+
+    def ended_all(self, *workloads: Workload) -> None:
+        """Wait until no pod of some workloads, which were deleted, is left."""
+        self._wait.eventually(
+            lambda: [_name(pod) for workload in workloads for pod in self._pods(workload)],
+            lambda left: not left,
+            what=f"no pod of {words([str(workload) for workload in workloads])} is left",
+            budget="restarted",
+        )
+
     def replace(self, *workloads: Workload) -> None:
         """Replace every pod of some workloads, as an upgrade does, and wait until the new ones are ready.
 
@@ -125,7 +149,10 @@ class Workloads:
             raise
 
     def _delete(self, workload: Workload) -> None:
-        paths = [f"/api/v1/namespaces/{workload.namespace}/pods/{_name(pod)}" for pod in self._pods(workload)]
+        self._discard(workload, [_name(pod) for pod in self._pods(workload)])
+
+    def _discard(self, workload: Workload, names: Sequence[str]) -> None:
+        paths = [f"/api/v1/namespaces/{workload.namespace}/pods/{name}" for name in names]
         for path in paths:
             self._cluster.discard(path)
         for path in paths:

@@ -58,6 +58,13 @@ _ALL = (
         default=30,
         ceiling=60,
     ),
+    Budget(
+        name="handed_over",
+        text="announcer stopped in order → first answer of another, or of itself again",
+        default=5,
+        ceiling=30,
+    ),
+    Budget(name="returned", text="longest time without an answer when a lost node is back", default=5, ceiling=30),
     Budget(name="one_answerer", text="after a fault or its repair → exactly one node answers", default=15, ceiling=120),
     Budget(
         name="at_rest",
@@ -109,6 +116,17 @@ _ALL = (
         ceiling=60,
         follows=("serves",),
     ),
+    Budget(
+        name="stays_put",
+        text="how long at least an announcer is watched that must not change",
+        default=2,
+        ceiling=60,
+        follows=("announced", "failover"),
+    ),
+    Budget(name="api_away", text="how long the API server is away", default=20, ceiling=60),
+    Budget(name="api_back", text="API server back → a Service that waited is given an address", default=15, ceiling=60),
+    Budget(name="corrected", text="status written by somebody else → as it was", default=5, ceiling=30),
+    Budget(name="defended", text="address announced by another host → announced by its node", default=2, ceiling=10),
     Budget(name="stays_untouched", text="how long a foreign Service is watched for a change", default=60, ceiling=60),
     Budget(
         name="stays_assigned",

@@ -65,11 +65,25 @@ FEATURES = _features(
     etp_local="spec.externalTrafficPolicy Local is honoured",
     withdraw_no_endpoints="an address is not announced while its Service has no ready endpoint",
     sharing="Services that ask for it share an address",
+    conflict_event="an Event on the Service tells that another host uses its address",
+    node_exclude="the label node.kubernetes.io/exclude-from-external-load-balancers keeps a node from announcing",
+    node_exclude_value="that label keeps no node from announcing where its value says false",
     ipv6="Services of IPv6 are served; what is judged for each family is judged for both then",
     article="the article's cluster and claims",
 )
 OPTIONAL = frozenset(
-    {"mixed-protocols", "nodeportless", "source-ranges", "etp-local", "withdraw-no-endpoints", "sharing", "ipv6"}
+    {
+        "mixed-protocols",
+        "nodeportless",
+        "source-ranges",
+        "etp-local",
+        "withdraw-no-endpoints",
+        "sharing",
+        "ipv6",
+        "conflict-event",
+        "node-exclude",
+        "node-exclude-value",
+    }
 )
 """Features that no profile requires: judged where they are claimed."""
 
@@ -110,7 +124,19 @@ def lacking(needs: Iterable[str], claimed: Collection[str]) -> list[str]:
 
 _FAMILIES = frozenset({"ipv6"})
 """Features of another family than that of the article's cluster."""
-_LAYER2 = frozenset({"l2", "l2-nonic", "garp", "advertised", "announcer-status", "withdraw-no-endpoints"})
+_LAYER2 = frozenset(
+    {
+        "l2",
+        "l2-nonic",
+        "garp",
+        "advertised",
+        "announcer-status",
+        "withdraw-no-endpoints",
+        "conflict-event",
+        "node-exclude",
+        "node-exclude-value",
+    }
+)
 
 PROFILES = {
     profile.name: profile

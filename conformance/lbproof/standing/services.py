@@ -5,11 +5,13 @@ It decides without a clock or a client. Only Services that the suite created are
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from lbproof.context.unchanged import untouched
+from lbproof.spec import BUDGETS
 from lbproof.standing.finding import Finding
 from lbproof.standing.surroundings import asks_for, ips
 
@@ -50,6 +52,8 @@ class ServiceJudge:
         self._known: dict[str, _Known] = {}
         self._foreign: dict[str, _Known] = {}
         """Services of other classes, also those that are gone: their Events are read later."""
+        self._handed_over: dict[str, float] = {}
+        """Services of other classes that were the implementation's until a moment, by UID."""
         self._shared: set[tuple[str, frozenset[str]]] = set()
         """Address and the Services that hold it, where that was found already."""
 
@@ -73,7 +77,11 @@ class ServiceJudge:
         )
         if kind != "DELETED":
             self._known[uid] = now
-        if self._around.is_foreign(service):
+        if not self._around.is_foreign(service):
+            self._foreign.pop(uid, None)
+        else:
+            if before and before.was_balanced and not self._around.is_foreign(before.service):
+                self._handed_over[uid] = t
             self._foreign[uid] = now
         if before is None or not judged:
             return
@@ -177,9 +185,12 @@ class ServiceJudge:
 
     def event(self, t: float, event: Object) -> Iterator[Finding]:
         """Judge an Event about a Service that arrived at a moment."""
-        known = self._foreign.get(event.get("involvedObject", {}).get("uid", ""))
+        uid = event.get("involvedObject", {}).get("uid", "")
+        known = self._foreign.get(uid)
         source = event.get("reportingComponent") or event.get("source", {}).get("component", "")
         if known is None or source in _KUBERNETES:
+            return
+        if t - self._handed_over.get(uid, -math.inf) <= BUDGETS["event_seen"].ceiling:  # told late of what it was
             return
         row = known.row | {"t": t, "type": "EVENT", "changed": {}, "by": [source]}
         row |= {"version": event["metadata"]["resourceVersion"], "event": event.get("reason", "")}

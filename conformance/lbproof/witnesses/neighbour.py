@@ -168,7 +168,7 @@ def _ask(vantage: Vantage, questions: Sequence[Question], *, every: float, wait:
     own = vantage.address_for(family)
     send = [(every * turn, text_of(_frame(vantage.mac, own, asked))) for turn, asked in enumerate(questions)]
     seconds = every * (len(questions) - 1) + wait
-    found = vantage.probe().call("frames", within=seconds, send=send, seconds=seconds, **_socket(vantage, family))
+    found = vantage.probe().call("frames", within=seconds, send=send, seconds=seconds, **socket_of(vantage, family))
     if found.dropped:
         raise ProbeError(f"questions at {vantage.name}: the kernel dropped {found.dropped} frames")
     last: dict[tuple[IPAddress, IPAddress | None], tuple[int, float, float]] = {}
@@ -200,7 +200,24 @@ def announce(vantage: Vantage, address: IPAddress, *, count: int = 1, every: flo
         frame = ndp.encode(ndp.announcement(mac=vantage.mac, address=address))
     send = [(every * turn, text_of(frame)) for turn in range(count)]
     seconds = every * count
-    vantage.probe().call("frames", within=seconds, send=send, seconds=seconds, **_socket(vantage, family_of(address)))
+    vantage.probe().call("frames", within=seconds, send=send, seconds=seconds, **socket_of(vantage, family_of(address)))
+
+
+def encode(vantage: Vantage, question: Question) -> bytes:
+    """Encode a question as a vantage asks it."""
+    return _frame(vantage.mac, vantage.address_for(family_of(question.target)), question)
+
+
+def is_answer_to(message: Message, mac: str) -> bool:
+    """Return whether a message answers a question of the host at `mac`; an announcement answers nobody's."""
+    return _asker(message, mac) is not None
+
+
+def send(vantage: Vantage, family: Family, raw: Sequence[bytes], *, every: float, wait: float) -> None:
+    """Send frames as they are, one `every` so many seconds, and wait so many seconds for what they provoke."""
+    rows = [(every * turn, text_of(frame)) for turn, frame in enumerate(raw)]
+    seconds = every * len(rows) + wait
+    vantage.probe().call("frames", within=seconds, send=rows, seconds=seconds, **socket_of(vantage, family))
 
 
 def _frame(mac: str, own: IPAddress, question: Question) -> bytes:
@@ -231,7 +248,7 @@ def _asker(message: Message, mac: str) -> IPAddress | None:
     return message.target_ip if message.ether_dst == mac and not message.gratuitous else None
 
 
-def _socket(vantage: Vantage, family: Family) -> dict[str, Any]:
+def socket_of(vantage: Vantage, family: Family) -> dict[str, Any]:
     """Return the arguments of `frames` for the questions and answers of a family."""
     if family is Family.IPV4:
         return {"interface": vantage.interface, "protocol": frames.ETHERTYPE_ARP, "filter": ()}
@@ -285,7 +302,7 @@ class Listener:
         with ExitStack() as ending:
             for family in self.vantage.families:
                 each = functools.partial(keep, family)
-                asked = _socket(self.vantage, family)
+                asked = socket_of(self.vantage, family)
                 stream = probe.request("frames", each=each, send=(), seconds=None, **asked)
                 ending.callback(self._end, stream)
                 self._streams.append(stream)

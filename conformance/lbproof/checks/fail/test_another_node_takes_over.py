@@ -6,137 +6,27 @@ Whether a client that has an entry of the old node is reached is judged by L2-07
 from __future__ import annotations
 
 import functools
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from lbproof.adapters.base import WorkloadRole
+from lbproof.checks.fail.moves import assigned, one_answers, outage, probing, served_again, served_elsewhere
 from lbproof.context import proves
 from lbproof.context.claims import stale
 from lbproof.lab.base import Capability
 from lbproof.text import words
-from lbproof.witnesses import neighbour, neighbours
-from lbproof.witnesses.prober import TIMEOUT, Prober, longest, steady
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Sequence
 
-    from lbproof.context import CheckContext, Service
+    from lbproof.context import CheckContext
     from lbproof.lab.base import Node
-    from lbproof.lab.fault import Fault
     from lbproof.spec.families import IPAddress
 
-CENSUS = 5
-SERVICES = 6
 FAULTS = 2
 """The second one hits a node that has taken over."""
 NEEDED = 2
 """Nodes with backends before a fault, one of which may be hit."""
-
-
-def assigned(check: CheckContext) -> dict[IPAddress, Service]:
-    """Create Services, so many that several are announced by one node; return their addresses."""
-    check.pool(SERVICES)
-    held = check.all_assigned(*(check.service(f"web-{n}") for n in range(SERVICES)))
-    for address in held.values():
-        check.undo.later("the client's entry", functools.partial(neighbours.forget, check.client, address))
-    return {address: service for service, address in held.items()}
-
-
-def served_elsewhere(check: CheckContext, services: Sequence[Service], *but: Node) -> list[str]:
-    """Have Services served by pods on all other nodes than some, and wait until they are; return the pods."""
-    pods = check.serve_from(*services, nodes=[node.name for node in check.lab.nodes if node not in but])
-    with check.precondition("TIER-01"):
-        for address in {service.addresses()[0] for service in services}:
-            check.wait.eventually(
-                lambda address=address: check.ask_pod_or_why(check.client, address),  # type: ignore[misc]
-                lambda pod: pod in pods,
-                what=f"{address} is served by none but {words(pods)}",
-                budget="serves",
-                in_a_row=3,
-            )
-    return pods
-
-
-@contextmanager
-def probing(check: CheckContext, address: IPAddress, title: str) -> Iterator[Prober]:
-    """Send requests during the block; the timeline is reported whether or not the check passes."""
-    with Prober(check.client, address) as prober:
-        with check.precondition("TIER-01"):
-            check.wait.eventually(
-                lambda: steady(prober.samples),
-                bool,
-                what=f"{address} answers steadily before the fault",
-                budget="serves",
-                show=lambda well: "answered" if well else "not yet answered without a gap",
-            )
-        try:
-            yield prober
-        finally:
-            prober.write(check.run.journal, title)
-
-
-def served_again(
-    check: CheckContext, addresses: Sequence[IPAddress], fault: Fault, *, budget: str = "failover"
-) -> None:
-    """Wait until a client is served at each address that asks anew where it is, as one without an entry does."""
-    missing = dict.fromkeys(addresses, "not yet asked")
-
-    def ask() -> dict[str, str]:
-        for address in list(missing):
-            neighbours.forget(check.client, address)
-            missing[address] = check.ask_pod_or_why(check.client, address, timeout=TIMEOUT)
-            if missing[address].startswith(check.run.web):
-                del missing[address]
-        return {str(address): why for address, why in missing.items()}
-
-    check.wait.eventually(
-        ask,
-        lambda left: not left,
-        what=f"{words(list(map(str, addresses)))} serve again after the {fault.kind} of {fault.target}",
-        budget=budget,
-    )
-
-
-def one_answers(check: CheckContext, addresses: Sequence[IPAddress], *, but: str = "") -> dict[IPAddress, str]:
-    """Wait until one node answers for each address, and verify that this lasts: no request has two answers, or none.
-
-    That an address goes from one node to another meanwhile, without a second answer, is no fault. Nodes that are asked
-    alone, by unicast, answer for none that another has.
-    """
-    found = check.sole_holders(*addresses, but=but, budget="one_answerer")
-    alone = asked_alone(check, found)
-    over, within = check.wait.budget("one_answerer_recount"), check.wait.budget("arp_answer")
-    over = max(over, CENSUS * within)
-    seen = neighbour.census_of(check.client, addresses, asks=CENSUS, over=over, within=within)
-    known = check.mac_names()
-    names = {str(a): {known.get(mac, mac): n for mac, n in one.answers.items()} for a, one in seen.items()}
-    unanswered = {str(address): one.unanswered for address, one in seen.items()}
-    check.saw("arp", f"{CENSUS} requests for each address", {"answers": names, "unanswered": unanswered})
-    doubly = {str(address): names[str(address)] for address, one in seen.items() if one.doubly}
-    assert not doubly, f"requests were answered by two: {words(doubly)}, expected one node"
-    missed = [a for a, one in seen.items() if one.unanswered and len(names[str(a)]) == 1]
-    silent = [str(one.target) for one in check.unanswered([neighbour.Question(target=a) for a in missed])]
-    assert not silent, f"requests were not answered by the only node, nor when they were repeated: {words(silent)}"
-    assert not but or not any(but in who for who in names.values()), f"{but} answers, which is lost: {words(names)}"
-    strange = {str(a): sorted(who - set(names[str(a)])) for a, who in alone.items() if who - set(names[str(a)])}
-    assert not strange, f"only when they are asked by unicast, others answer too: {words(strange)}"
-    return found
-
-
-def asked_alone(check: CheckContext, holders: Mapping[IPAddress, str]) -> dict[IPAddress, set[str]]:
-    """Ask by unicast each node that does not answer for an address; return who answers."""
-    known = check.mac_names()
-    questions = [
-        neighbour.Question(target=address, to=mac)
-        for address, holder in holders.items()
-        for mac, name in known.items()
-        if name != holder
-    ]
-    replies = neighbour.ask_each(check.client, questions, every=0.0, within=check.wait.budget("arp_answer"))
-    found: dict[IPAddress, set[str]] = {address: set() for address in holders}
-    for question, answers in zip(questions, replies, strict=True):
-        found[question.target] |= {known.get(answer.mac, answer.mac) for answer in answers}
-    return found
 
 
 @proves("FAIL-01", disruptive=True)
@@ -167,13 +57,6 @@ def test_another_node_takes_over_from_one_that_dies(check: CheckContext) -> None
                 check.holders(*held, but=old.name, budget=budget)
                 outage(check, prober, fault, held[0])
     check.settled_after_fault()
-
-
-def outage(check: CheckContext, prober: Prober, fault: Fault, address: IPAddress) -> None:
-    """Record the longest outage since a fault."""
-    seconds = longest(prober.since(fault.earliest))
-    shown = None if seconds == float("inf") else round(seconds * 1000)
-    check.saw("http", f"longest outage of {address}", {"milliseconds": shown})
 
 
 @proves("FAIL-02", disruptive=True)

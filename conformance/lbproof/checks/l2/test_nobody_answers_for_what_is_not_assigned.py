@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+from contextlib import ExitStack
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
-from lbproof.adapters.base import AddressRange, Cause
+from lbproof.adapters.base import AddressRange, Cause, WorkloadRole
 from lbproof.context import CannotShow, proves
 from lbproof.context.claims import by_node
 from lbproof.context.precedence import judging
@@ -146,6 +148,37 @@ def cluster_addresses(check: CheckContext, services: Sequence[Service]) -> list[
         check.saw("arp", f"{plain}, the cluster address of the API server, is answered for by", sorted(who))
         return []
     return [address for address in found if family_of(address) in families]
+
+
+@proves("L2-04", "f", disruptive=True)
+def test_nobody_announces_what_a_status_alone_names(check: CheckContext) -> None:
+    """Free addresses of no pool, the router's and a node's are in statuses while the allocator stands still.
+
+    Nobody answers for the free ones, the others are answered for by their hosts alone, and no node announces one.
+    """
+    check.run.need(Capability.FREEZE_POD)
+    pods = check.run.workloads.pods(WorkloadRole.CONTROLLER)
+    if both := set(pods) & set(check.run.workloads.pods(WorkloadRole.ANNOUNCER)):
+        raise CannotShow(Untestable.NO_WORKLOAD, f"{words([name for *_, name in both])} allocate and announce")
+    check.pool(HOLDERS)
+    services = [check.service(f"web-{n}", serving=True) for n in range(HOLDERS)]
+    held = check.all_assigned(*services)
+    with check.precondition("L2-01"):
+        check.holders(*held.values())
+    family = family_of(held[services[0]])
+    outside = check.run.addresses(2, family)
+    hosts = [check.lab.segment.subnet_for(family)[1], check.lab.nodes[-1].address_for(family)]
+    before = {host: check.who_has(host) for host in hosts}
+    with ExitStack() as still:
+        for _, namespace, name in pods:
+            freeze = functools.partial(check.lab.freeze_pod, namespace, name)
+            still.enter_context(check.fault(Capability.FREEZE_POD, freeze))
+        for service, address in zip(services, [*outside, *hosts], strict=False):
+            forged = {"status": {"loadBalancer": {"ingress": [{"ip": str(address)}]}}}
+            service.known = check.cluster.patch(f"{service.path}/status", forged)
+        check.stays_silent(*outside)
+        now = {host: check.who_has(host) for host in hosts}
+    assert now == before, f"answered for by {words(now)}, before statuses named them by {words(before)}"
 
 
 @proves("L2-04", "e")

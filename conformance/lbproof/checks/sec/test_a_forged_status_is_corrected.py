@@ -1,0 +1,106 @@
+"""Statuses that somebody else than the implementation writes: what no pool explains is not announced for long."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from lbproof.context import proves
+from lbproof.context.objects import points_of
+from lbproof.spec.families import family_of
+from lbproof.text import words
+from lbproof.witnesses.wait import Violation
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from lbproof.context import CheckContext, Service
+    from lbproof.spec.families import IPAddress
+
+HOLDERS = 3
+
+
+def forge(check: CheckContext, service: Service, address: IPAddress) -> None:
+    """Write an address into the status of a Service, as one may who has permission to write statuses."""
+    forged = {"status": {"loadBalancer": {"ingress": [{"ip": str(address)}]}}}
+    service.known = check.cluster.patch(f"{service.path}/status", forged)
+
+
+def corrected(check: CheckContext, right: Mapping[Service, list[str]]) -> None:
+    """Wait until the statuses of Services have what they are to have."""
+    wanted = {str(service): points for service, points in right.items()}
+    check.wait.eventually(
+        lambda: {str(service): points_of(service.read()) for service in right},
+        lambda seen: seen == wanted,
+        what=f"forged statuses are corrected to {words(wanted)}",
+        budget="corrected",
+    )
+
+
+@proves("SEC-02", "a")
+def test_a_forged_address_outside_every_pool_is_corrected(check: CheckContext) -> None:
+    """Free addresses of no pool, the router's and a node's are not announced for a Service whose status names them.
+
+    The statuses have their own addresses again; that of a Service that has none is empty.
+    """
+    check.pool(HOLDERS)
+    held = check.all_assigned(*(check.service(f"web-{n}", serving=True) for n in range(HOLDERS)))
+    waiting = check.service("waits", serving=True)
+    check.waits(waiting)
+    family = family_of(next(iter(held.values())))
+    outside = check.run.addresses(2, family)
+    gateway, node = check.lab.segment.subnet_for(family)[1], check.lab.nodes[-1].address_for(family)
+    owners = {host: check.who_has(host) for host in (gateway, node)}
+    right = {service: [str(address)] for service, address in held.items()} | {waiting: list[str]()}
+    for service, address in zip(right, check.random.sample([*outside, gateway, node], len(right)), strict=True):
+        forge(check, service, address)
+    corrected(check, right)
+    check.goes_silent(*outside)
+    now = {host: check.who_has(host) for host in owners}
+    assert now == owners, f"answered for by {words(now)}, before the statuses named them by {words(owners)}"
+    check.keep_assigned(*held)
+
+
+@proves("SEC-02", "b")
+def test_a_forged_address_of_another_service_is_corrected(check: CheckContext) -> None:
+    """The Service that holds an address keeps it, and its announcer; the one whose status names it too has its own."""
+    check.pool(HOLDERS)
+    places = (check.namespace, check.second_namespace, check.namespace)
+    held = check.all_assigned(*(check.service(f"web-{n}", namespace=place) for n, place in enumerate(places)))
+    with check.precondition("L2-01"):
+        before = check.sole_holders(*held.values())
+    victim, *others = check.random.sample(list(held), len(held))
+    with check.unchanged(victim):
+        for service in others:
+            forge(check, service, held[victim])
+        corrected(check, {service: [str(address)] for service, address in held.items()})
+    now = check.sole_holders(*held.values())
+    assert now[held[victim]] == before[held[victim]], f"{held[victim]} has moved from {words(before)} to {words(now)}"
+
+
+@proves("SEC-02", "c")
+def test_a_forged_free_address_has_one_holder(check: CheckContext) -> None:
+    """A free address of a pool that the status of a Service names is given to no second Service meanwhile.
+
+    Whether the Service may keep it is the implementation's to say.
+    """
+    pool = check.pool(HOLDERS + 1)
+    held = check.all_assigned(*(check.service(f"web-{n}") for n in range(HOLDERS)))
+    (free,) = [address for address in pool.addresses if address not in held.values()]
+    forged = check.random.choice(list(held))
+    forge(check, forged, free)
+    with suppress(Violation):  # it may be kept; until it is known which, nothing else asks for an address
+        corrected(check, {forged: [str(held[forged])]})
+    new = [check.service(f"new-{n}", namespace=check.second_namespace) for n in range(2)]
+    check.wait.eventually(
+        lambda: [point for service in (*held, *new) for point in points_of(service.read())],
+        lambda points: sorted(points) == sorted(map(str, pool.addresses)),
+        what=f"each of {words(list(map(str, pool.addresses)))} has one holder",
+        budget="corrected",
+    )
+    check.wait.consistently(
+        lambda: [point for service in (*held, *new) for point in points_of(service.read())],
+        lambda points: len(points) == len(set(points)),
+        what="no address has two holders",
+        budget="stays_pending",
+    )
