@@ -7,6 +7,7 @@ from docs.site.tables import table
 from tests.mutants import matrix
 from tests.mutants.catalogue import CAUGHT, NOT_BROKEN, UNCAUGHT
 
+from lbproof.run.coverage import coverage, seen
 from lbproof.spec import AREAS, BUDGETS, REQUIREMENTS, Requirement
 
 FOLDER = "docs/reference/requirements"
@@ -44,6 +45,7 @@ def _page(requirement: Requirement, checks: list[CheckSource]) -> str:
             _cases(requirement),
             _checks(checks),
             _mutants(requirement),
+            _recorded(requirement),
             "## Judge it alone\n",
             f"```\nlbproof run {requirement.id}\n```\n",
         )
@@ -105,6 +107,16 @@ def _failures(case: str) -> list[tuple[str, str]]:
             before = "" if row is None or matrix.is_current(row, mutant) else "; on earlier sources"
             found.append((mutant.name, f"{where}{before}"))
     return found
+
+
+def _recorded(requirement: Requirement) -> str:
+    found = coverage(requirement, seen())
+    rows = [
+        ("labs that can show it", ", ".join(found.labs) or "none"),
+        ("passes", "; ".join(found.passes) or "none"),
+        ("fails", "; ".join(found.fails) or "none"),
+    ]
+    return "## What recorded runs saw\n\n" + table(("", ""), rows) + "\n"
 
 
 def mutants() -> str:

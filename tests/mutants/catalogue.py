@@ -46,23 +46,9 @@ NOT_BROKEN = {
 """Cases that no mutant breaks, each with the reason."""
 
 
-def covering() -> set[str]:
-    """Return names of mutants by which each case that must detect any detects one: those with the most new cases first.
-
-    A greedy cover, the same for the same mutants.
-    """
-    missing = {case for mutant in CAUGHT.values() for case in mutant.cases}
-    chosen = set[str]()
-    while missing:
-        best = max(CAUGHT.values(), key=lambda mutant: (len(missing.intersection(mutant.cases)), mutant.name))
-        chosen.add(best.name)
-        missing.difference_update(best.cases)
-    return chosen
-
-
 __all__ = [
     "CAUGHT", "MUTANTS", "NOT_BROKEN", "UNCAUGHT", "Mutant",
-    "addresses", "allocation", "announcing", "answering", "authority", "covering", "data_path", "fourth_reader",
+    "addresses", "allocation", "announcing", "answering", "authority", "data_path", "fourth_reader",
     "half_alive", "heartbeats", "leaks", "links", "moving", "objects", "outsiders", "ownership", "reporting",
     "second_reader",
     "takeovers", "third_reader",

@@ -23,13 +23,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-import lbproof.checks
-from lbproof.spec import REQUIREMENTS
+from lbproof.run.coverage import proofs
+from lbproof.spec.requirements import case_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-CHECKS = Path(str(lbproof.checks.__file__)).parent
 _DIGITS = 12
 _MARKS = {"fault", "proves"}
 """Decorators that name cases: one more name in them changes nothing for the others."""
@@ -64,32 +63,13 @@ def of_function(place: Place, package: str, *texts: str) -> str:
 
 def check_of(case: str) -> Place:
     """Module and function of the check of a case. Raises `KeyError` for a case that no check proves."""
-    return _checks()[case]
+    proof = proofs()[case_of(case)]
+    return proof.module, proof.function
 
 
 def file_of(case: str) -> Path:
     """Source file of the check of a case. Raises `KeyError` for a case that no check proves."""
-    return _file(check_of(case)[0])
-
-
-@cache
-def _checks() -> dict[str, Place]:
-    found: dict[str, Place] = {}
-    for path in sorted(CHECKS.rglob("test_*.py")):
-        module = ".".join(("lbproof.checks", *path.relative_to(CHECKS).with_suffix("").parts))
-        for name, (node, _) in _names(module).items():
-            for requirement, letters in _proven(node):
-                for letter in letters or REQUIREMENTS[requirement].cases or [""]:
-                    found[f"{requirement}{letter}"] = (module, name)
-    return found
-
-
-def _proven(node: ast.AST) -> Iterator[tuple[str, str]]:
-    """Requirement and letters of each decorator `@proves("ID", "letters")`."""
-    for mark in getattr(node, "decorator_list", []):
-        if isinstance(mark, ast.Call) and isinstance(mark.func, ast.Name) and mark.func.id == "proves":
-            requirement, *letters = (ast.literal_eval(word) for word in mark.args)
-            yield requirement, "".join(letters)
+    return proofs()[case_of(case)].path
 
 
 # --- what a function uses

@@ -22,6 +22,7 @@ from tests.mutants import fingerprints
 from tests.mutants.catalogue import CAUGHT, NOT_BROKEN
 
 from lbproof.spec import REQUIREMENTS, Level
+from lbproof.spec.requirements import case_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -138,7 +139,7 @@ def _is_named(row: Row) -> bool:
 
 def problems(rows: Rows) -> Iterator[str]:
     """Judge a matrix by itself: every mandatory case fails with a mutant, every mutant fails its cases."""
-    failed = {row.case for row in rows.values() if row.verdict == FAILED}
+    failed = {case_of(row.case) for row in rows.values() if row.verdict == FAILED}
     for requirement in REQUIREMENTS.values():
         for case in requirement.case_ids:
             if requirement.level in {Level.MUST, Level.MAY} and case not in failed and case not in NOT_BROKEN:

@@ -16,6 +16,7 @@ from tests.mutants.labs import Labs
 
 from lbproof.lab.netns.provider import NetnsProvider
 from lbproof.run.schedule import labs_that_pay
+from lbproof.spec.requirements import exactly
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -55,14 +56,18 @@ class Judged:
 def judged(
     implementation: str, cases: Iterable[str], results: Path, *, limit: float, place: Iterable[str] = ()
 ) -> Judged:
-    """Run these cases (default: all) where the options of `place` say."""
+    """Run these cases (default: all) where the options of `place` say.
+
+    A case is judged for the first of its families alone: the check is the same for the other. A fault of the other
+    names the verdict (`L2-01-IPv6`).
+    """
     run = subprocess.run(
         [
             *(sys.executable, "-m", "lbproof", "run", "--implementation", implementation, "--results", str(results)),
             *place,
             *(word for name, most in BUDGETS.items() for word in ("--budget", f"{name}={most}")),
             *(("--budget", "at_rest=10") if cases else ()),  # some mutants never come to rest
-            *(word for case in cases for word in ("--requirement", case)),
+            *(word for case in cases for word in ("--requirement", exactly(case))),
         ],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,

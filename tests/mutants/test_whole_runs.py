@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.mutants.runs import judged
 
+from lbproof.spec.requirements import case_of
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -27,6 +29,8 @@ def test_an_implementation_where_every_node_answers_fails_what_it_breaks(tmp_pat
     """All other cases pass, or are untestable because they need one announcer."""
     found = judged("tests.mutants.adapter:two_announcers", [], tmp_path, limit=880)
 
-    assert {case for case, verdict in found.verdicts.items() if verdict == "failed"} == EVERY_NODE_ANSWERS.keys()
+    assert {
+        case_of(name) for name, verdict in found.verdicts.items() if verdict == "failed"
+    } == EVERY_NODE_ANSWERS.keys()
     assert {case for case, verdict in found.verdicts.items() if verdict == "error"} == set()
     assert found.code == 1

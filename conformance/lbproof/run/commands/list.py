@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lbproof.spec import ALIASES, AREAS, BUDGETS, FEATURES, PROFILES, Budget, Profile, select
+from lbproof.spec import ALIASES, AREAS, BUDGETS, FEATURES, PROFILES, REQUIREMENTS, Budget, Profile, select
 from lbproof.spec.requirements import case_of, of_case, sentence
 
 if TYPE_CHECKING:
@@ -21,12 +21,16 @@ if TYPE_CHECKING:
 @click.option("--profiles", "what", flag_value="profiles", help="list the profiles")
 @click.option("--budgets", "what", flag_value="budgets", help="list the named waits with default and ceiling")
 @click.option("--implementations", "what", flag_value="implementations", help="list the installed adapters")
+@click.option("--coverage", is_flag=True, help="say what stands behind each: checks, mutants, recorded runs")
 @click.option("--json", "as_json", is_flag=True, help="print JSON")
-def list_(patterns: tuple[str, ...], what: str | None, as_json: bool) -> None:
+def list_(patterns: tuple[str, ...], what: str | None, coverage: bool, as_json: bool) -> None:
     """List the requirements and their cases; needs no cluster.
 
     PATTERNS are IDs, cases or areas (default: all). A case has the level of its requirement.
     """
+    if coverage:
+        _list_coverage(patterns, as_json=as_json)
+        return
     rows = _rows(what, patterns)
     if as_json:
         click.echo(json.dumps(rows, indent=1))
@@ -56,6 +60,22 @@ def _required(profile: Profile) -> str:
     declined = FEATURES.keys() - profile.requires
     few = len(profile.requires) < len(declined)
     return ", ".join(sorted(profile.requires)) if few else f"every feature but {', '.join(sorted(declined))}"
+
+
+def _list_coverage(patterns: tuple[str, ...], *, as_json: bool) -> None:
+    """Print what stands behind each selected requirement."""
+    from lbproof.run.coverage import coverage, seen
+
+    recorded = seen()
+    wanted = dict.fromkeys(of_case(name).id for name in select(patterns or AREAS, "the command line"))
+    found = [coverage(REQUIREMENTS[name], recorded) for name in wanted]
+    if as_json:
+        click.echo(json.dumps([one.as_json() for one in found], indent=1))
+        return
+    for one in found:
+        click.echo(f"{one.requirement.id:<10}  {one.requirement.level:6}  {one.requirement.text}")
+        for label, text in one.lines():
+            click.echo(f"  {label:<8}  {text}")
 
 
 def _rows(what: str | None, patterns: tuple[str, ...]) -> list[dict[str, Any]]:
