@@ -196,6 +196,20 @@ def test_pools_and_advertisements_of_other_namespaces_do_not_count(world: World)
     wait(lambda: any("metallb-system" in text for _, _, text in world.events("ad")), "the advertisement has an Event")
 
 
+def test_pools_of_some_services_and_shared_addresses(world: World) -> None:
+    """The CRD takes a pool's `serviceAllocation` and keeps the numbers in its status; a shared address counts once."""
+    world.pool("all", "10.0.0.10-10.0.0.19")
+    world.pool("some", "10.1.0.0/28", serviceAllocation={"namespaces": [world.namespace], "priority": 3})
+    key = {"metallb.io/allow-shared-ip": "k"}
+    for name, port in (("a", 80), ("b", 443)):
+        world.service(name, key, ports=[{"port": port}])
+        world.gets(name, "10.1.0.0")
+    world.service("c")
+    world.gets("c", "10.1.0.1")
+    numbers = {"assignedIPv4": 2, "availableIPv4": 14, "assignedIPv6": 0, "availableIPv6": 0}
+    wait(lambda: world.api.call("GET", f"{world.pools}/some")["status"].items() >= numbers.items(), "the numbers", 10)
+
+
 def test_a_service_of_a_pool_without_advertisement_is_told_once(world: World) -> None:
     """The Event NotAnnounced tells once why nobody answers for an address, and again only after a change."""
 
