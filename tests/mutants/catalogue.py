@@ -3,6 +3,7 @@
 from tests.mutants import (
     allocation,
     announcing,
+    api_side,
     authority,
     data_path,
     fourth_reader,
@@ -48,9 +49,7 @@ NOT_BROKEN = {
 
 __all__ = [
     "CAUGHT", "MUTANTS", "NOT_BROKEN", "UNCAUGHT", "Mutant",
-    "addresses", "allocation", "announcing", "answering", "authority", "data_path", "fourth_reader",
+    "addresses", "allocation", "announcing", "answering", "api_side", "authority", "data_path", "fourth_reader",
     "half_alive", "heartbeats", "leaks", "links", "moving", "objects", "outsiders", "ownership", "reporting",
-    "second_reader",
-    "takeovers", "third_reader",
-    "waiting",
+    "second_reader", "takeovers", "third_reader", "waiting",
 ]  # fmt: skip

@@ -71,6 +71,7 @@ def stale_pool_annotation() -> None:
 
 
 @fault(
+    "EVT-08",
     "TIER-01",
     "TIER-02a",
     "TIER-02b",

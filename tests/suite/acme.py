@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from lbproof.adapters.base import Adapter, Cause, Workload, WorkloadRole
+from lbproof.adapters.base import Adapter, Cause, PoolUsage, Workload, WorkloadRole
 from lbproof.adapters.reports import AnnouncerLease, ConditionPattern, EventPattern, MetadataKey
 from lbproof.spec import FEATURES
 
@@ -64,3 +64,6 @@ class Acme(Adapter):
 
     def pool_error(self, cluster: Kube, pool: PoolSpec) -> str:  # noqa: ARG002
         return ""
+
+    def pool_usage(self, cluster: Kube, pool: PoolSpec) -> PoolUsage:  # noqa: ARG002
+        return PoolUsage(assigned=0, available=len(pool.blocks))

@@ -32,7 +32,7 @@ from lbproof.spec import FEATURES, BadOption, UnknownName
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-NEEDED = sorted(set(members()) - {name for name in vars(Adapter) if name not in {"manifests", "pools"}})
+NEEDED = sorted(set(members()) - {name for name in vars(Adapter) if name not in {"manifests", "pools", "pool_usage"}})
 """Members without a default."""
 WRONG: dict[str, Any] = dict.fromkeys(members(), 7)
 """Values of another type, for every member."""

@@ -29,6 +29,9 @@ Object = dict[str, Any]
 """Kubernetes object as raw JSON."""
 
 
+_NONE: Mapping[str, Any] = MappingProxyType({})
+
+
 class Ask(StrEnum):
     """Way in which a Service requests an address."""
 
@@ -118,11 +121,25 @@ class PoolSpec:
     """Also assign the first and the last address of a network. Always true without the feature `include-edges`."""
     advertised: bool = True
     """Announce its addresses. Always true without the feature `advertised`."""
+    namespaces: tuple[str, ...] = ()
+    """Serve Services of these namespaces alone; of all without any, and always without the feature `pool-scope`."""
+    labels: tuple[tuple[str, str], ...] = ()
+    """Serve Services with these labels alone; all without any, and always without the feature `pool-labels`."""
+    priority: int = 0
+    """Place among pools that are restricted and serve a Service: lower numbers from 1 on first (`pool-priority`)."""
     interfaces: tuple[str, ...] = ()
     """Interfaces of the nodes that announce its addresses, whatever subnets they have there; all of them if empty.
     Benchmarks alone set it without the feature `if-select`."""
     nodes: tuple[str, ...] = ()
     """Nodes that may announce its addresses, by name; all of them if empty, and without the feature `node-select`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolUsage:
+    """Numbers of addresses of a pool, as the implementation publishes them."""
+
+    assigned: int
+    available: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,9 +165,6 @@ class Site:
     def families(self) -> tuple[Family, ...]:
         """Address families of the segment, the lab's primary one first."""
         return tuple(map(family_of, self.subnets))
-
-
-_NONE: Mapping[str, Any] = MappingProxyType({})
 
 
 class Adapter:
@@ -214,6 +228,10 @@ class Adapter:
         """Return what is reported about a pool that was accepted but is unusable; empty when nothing is."""
         return ""
 
+    def pool_usage(self, cluster: Kube, pool: PoolSpec) -> PoolUsage:
+        """Return how many addresses of a pool are published as assigned, and as available."""
+        raise NotImplementedError
+
     # what it reports on a Service
     allocation: EventPattern
     """Event of an assignment; its message names the address."""
@@ -232,6 +250,7 @@ class Adapter:
 FEATURE_MEMBERS: Mapping[str, str] = {
     "pool": "pools",
     "pool-select": "pool_request",
+    "pool-status": "pool_usage",
     "pool-mark": "pool_marks",
     "explicit-ip-annotation": "address_annotation",
     "sharing": "sharing_key",

@@ -10,7 +10,7 @@ import copy
 from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING
 
-from lbproof.adapters.base import Adapter, Object, WorkloadRole
+from lbproof.adapters.base import Adapter, Object, PoolUsage, WorkloadRole
 from lbproof.adapters.reports import MetadataKey
 
 if TYPE_CHECKING:
@@ -46,6 +46,14 @@ class MetalLBObjects(Adapter):
                 return f"{event.get('reason')}: {event.get('message')}"
         return ""
 
+    def pool_usage(self, cluster: Kube, pool: PoolSpec) -> PoolUsage:
+        """Return the numbers in the status of the pool, of both families."""
+        status = cluster.get(f"/apis/{API}/namespaces/{NAMESPACE}/ipaddresspools/{pool.name}").get("status") or {}
+        assigned, available = (
+            sum(status.get(f"{what}{family}", 0) for family in ("IPv4", "IPv6")) for what in ("assigned", "available")
+        )
+        return PoolUsage(assigned=assigned, available=available)
+
     def _of_class(self, objects: Sequence[Object], site: Site) -> list[Object]:
         """Return the objects to install, with `--lb-class` at controller and announcer when only a class is served."""
         made = copy.deepcopy(list(objects))
@@ -67,8 +75,16 @@ def _pool(pool: PoolSpec) -> Object:
             "addresses": [_text(block) for block in pool.blocks],
             "autoAssign": pool.auto_assign,
             "avoidBuggyIPs": not pool.include_edges,
+            **({"serviceAllocation": scope} if (scope := _scope(pool)) else {}),
         },
     }
+
+
+def _scope(pool: PoolSpec) -> Object:
+    """Return which Services a pool serves, and in which order among others; empty for all."""
+    selectors = [{"matchLabels": dict(pool.labels)}] if pool.labels else []
+    scope = {"namespaces": list(pool.namespaces), "serviceSelectors": selectors, "priority": pool.priority}
+    return {name: value for name, value in scope.items() if value}
 
 
 def _text(block: Block) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lbproof.adapters.base import PoolUsage
 from lbproof.adapters.calls import errors_as
 from lbproof.adapters.typecheck import check_value, shown
 from lbproof.lab.base import Image, LabError
@@ -76,6 +77,12 @@ def pool_name(adapter: Adapter, pool: PoolSpec) -> str:
 def pool_error(adapter: Adapter, cluster: Kube, pool: PoolSpec) -> str:
     """Return what is reported about an unusable pool. Raises `AdapterError`, `ApiError` and `ApiUnreachable`."""
     found: str = _called(adapter, "pool_error", str, adapter.pool_error, cluster, pool)
+    return found
+
+
+def pool_usage(adapter: Adapter, cluster: Kube, pool: PoolSpec) -> PoolUsage:
+    """Return how many addresses of a pool are published as assigned and as available. Raises as `pool_error`."""
+    found: PoolUsage = _called(adapter, "pool_usage", PoolUsage, adapter.pool_usage, cluster, pool)
     return found
 
 

@@ -132,6 +132,11 @@ class MetadataKey:
         found: str | None = (service["metadata"].get(kind) or {}).get(key)
         return found
 
+    def patch(self, value: str | None) -> Object:
+        """Return the metadata of a merge patch that sets its value, or removes it."""
+        kind, key = self._place
+        return {kind: {key: value}}
+
     def set(self, service: Object, value: str) -> None:
         """Set its value on a Service's manifest."""
         kind, key = self._place

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,12 +16,17 @@ from lbproof.text import words
 from lbproof.witnesses.wait import EventuallyFailed, Violation
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from lbproof.adapters.base import Adapter, Object, Workload, WorkloadRole
     from lbproof.lab.base import Lab
     from lbproof.witnesses.kube import Kube
     from lbproof.witnesses.wait import Waiter
+
+_COUNTED = ("Deployment", "StatefulSet")
+"""Kinds with a number of replicas."""
+_NOWHERE = "lbproof.dev/nowhere"
+"""Label that no node has."""
 
 
 class Workloads:
@@ -61,8 +66,7 @@ class Workloads:
         if workload.kind == "StaticPod":
             ready = sum(is_ready(pod) for pod in pods)
             return _Rollout(updated=ready, ready=0 < ready == len(pods), text=f"{len(pods)} there, {ready} ready")
-        path = f"/apis/apps/v1/namespaces/{workload.namespace}/{workload.kind.lower()}s/{workload.name}"
-        return _rollout(self._cluster.get(path), pods)
+        return _rollout(self._cluster.get(self._path(workload)), pods)
 
     def _pods(self, workload: Workload) -> list[Object]:
         selector = ",".join(f"{key}={value}" for key, value in workload.selector.items())
@@ -100,6 +104,57 @@ class Workloads:
     def restart(self, role: WorkloadRole) -> None:
         """Replace every pod with a role, as `replace` does. Raises `CannotShow` as `of` does."""
         self.replace(*self.of(role))
+
+    @contextmanager
+    def stopped(self, role: WorkloadRole) -> Iterator[None]:
+        """Have no pod with a role during the block, and wait after it until all are ready again.
+
+        Raises `CannotShow` as `of` does, and for a static pod, which the API cannot end.
+        """
+        with self._scaled(self.of(role), 0):
+            yield
+
+    @contextmanager
+    def doubled(self, role: WorkloadRole) -> Iterator[None]:
+        """Have two pods where a workload with a role has one, during the block; all are ready at its begin.
+
+        Raises `CannotShow` as `of` does, and where no workload with the role has a number of replicas.
+        """
+        counted = [workload for workload in self.of(role) if workload.kind in _COUNTED]
+        if not counted:
+            raise CannotShow(Untestable.NO_WORKLOAD, f"none that is {role} has a number of replicas")
+        with self._scaled(counted, 2):
+            yield
+
+    @contextmanager
+    def _scaled(self, workloads: Sequence[Workload], replicas: int) -> Iterator[None]:
+        if fixed := [workload for workload in workloads if workload.kind == "StaticPod"]:
+            raise CannotShow(Untestable.NO_SUCH_FAULT, f"{fixed[0]} cannot be stopped by the API")
+        before = [self._cluster.get(self._path(workload))["spec"] for workload in workloads]
+        with ExitStack() as noted:
+            for role in {role for workload in workloads for role in workload.roles}:
+                noted.enter_context(self._acts.during(ActKind.RESTART, role))
+            try:
+                for workload in workloads:
+                    self._cluster.patch(self._path(workload), {"spec": _of_size(workload, replicas)})
+                self._settled(workloads, replicas)
+                yield
+            finally:
+                for workload, spec in zip(workloads, before, strict=True):
+                    size = spec.get("replicas", 1)
+                    self._cluster.patch(self._path(workload), {"spec": _of_size(workload, None, replicas=size)})
+                self.rolled_out(*workloads)
+
+    def _settled(self, workloads: Sequence[Workload], replicas: int) -> None:
+        """Wait until workloads have no pod any more, or the pods that they are to have."""
+        if replicas:
+            self.rolled_out(*workloads)
+        else:
+            self.ended_all(*workloads)
+
+    @staticmethod
+    def _path(workload: Workload) -> str:
+        return f"/apis/apps/v1/namespaces/{workload.namespace}/{workload.kind.lower()}s/{workload.name}"
 
     def stop_on(self, role: WorkloadRole, node: str) -> None:
         """Delete the pods with a role on a node, which end in order, and wait until their successors are ready.
@@ -175,6 +230,16 @@ class Workloads:
             what=f"the kubelets have started {workload.namespace}/{workload.name} again",
             budget="restarted",
         )
+
+
+def _of_size(workload: Workload, wanted: int | None, *, replicas: int = 1) -> Object:
+    """Return a patch of a workload's spec: that many pods, or those of before, for which there were `replicas`.
+
+    A DaemonSet has none when no node has the label that it selects.
+    """
+    if workload.kind in _COUNTED:
+        return {"replicas": replicas if wanted is None else wanted}
+    return {"template": {"spec": {"nodeSelector": {_NOWHERE: None if wanted is None else "true"}}}}
 
 
 def _name(pod: Object) -> str:

@@ -127,6 +127,7 @@ _ALL = (
     Budget(name="api_back", text="API server back → a Service that waited is given an address", default=15, ceiling=60),
     Budget(name="corrected", text="status written by somebody else → as it was", default=5, ceiling=30),
     Budget(name="defended", text="address announced by another host → announced by its node", default=2, ceiling=10),
+    Budget(name="stays_quiet", text="how long Services are watched for writes at rest", default=5, ceiling=60),
     Budget(name="stays_untouched", text="how long a foreign Service is watched for a change", default=60, ceiling=60),
     Budget(
         name="stays_assigned",

@@ -49,6 +49,11 @@ FEATURES = _features(
     include_edges="a pool can keep back the first and the last address of a network",
     advertised="a pool can be declared without being announced",
     pool_select="a Service may name the pool of its address",
+    pool_scope="a pool can be restricted to the Services of some namespaces",
+    pool_labels="a pool can be restricted to Services with some labels",
+    pool_priority="pools that are restricted have an order in which they are used",
+    pool_status="how many addresses of a pool are assigned and available is published",
+    pool_namespaced="pools are objects of one namespace, and in any other they are refused or flagged",
     pool_mark="an annotation or a label on the Service names the pool that holds its address",
     explicit_ip_annotation="a Service may ask for an address of its own by an annotation",
     strict_requests="a Service whose requests contradict each other (field, annotation, pool) is given no address",
@@ -56,6 +61,7 @@ FEATURES = _features(
     explicit_ip_field="a Service may ask for an address of its own by spec.loadBalancerIP",
     default_class="a Service without spec.loadBalancerClass is served",
     **{"class": "spec.loadBalancerClass is honoured"},
+    finalizer="a Service that has an address has a finalizer of the implementation",
     allocation_event="an Event on the Service names the address that it is given",
     refusal_reason="an Event or a condition on the Service says why it is given none",
     announcer_status="an Event, an annotation, a Lease or another object names the node that announces",
@@ -73,6 +79,12 @@ FEATURES = _features(
 )
 OPTIONAL = frozenset(
     {
+        "finalizer",
+        "pool-labels",
+        "pool-namespaced",
+        "pool-priority",
+        "pool-scope",
+        "pool-status",
         "mixed-protocols",
         "nodeportless",
         "source-ranges",

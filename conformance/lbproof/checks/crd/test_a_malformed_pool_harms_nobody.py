@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, IPv6Address
+from contextlib import suppress
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import TYPE_CHECKING, Any
 
 from lbproof.adapters import rendering
 from lbproof.adapters.base import AddressRange, WorkloadRole
 from lbproof.context import proves
 from lbproof.context.refusal import Refused
+from lbproof.spec.families import Family, family_of
 from lbproof.text import words
 from lbproof.witnesses.wait import EventuallyFailed, Violation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from lbproof.adapters.base import Block
     from lbproof.context import CheckContext, Pool, Service
@@ -30,7 +32,22 @@ NETMASKS = ("255.255.255.252", "0.0.0.3")
 """A mask and a wildcard in place of the prefix length 30: refused or flagged, or meant as they are read by people."""
 
 
-@proves("CRD-01", disruptive=True)
+UNUSABLE: tuple[IPv4Network | IPv6Network, ...] = (
+    IPv4Network("0.0.0.0/32"),
+    IPv4Network("127.0.0.8/30"),
+    IPv4Network("169.254.7.8/30"),
+    IPv4Network("224.0.0.8/30"),
+    IPv4Network("255.255.255.255/32"),
+    IPv6Network("::/128"),
+    IPv6Network("::1/128"),
+    IPv6Network("::ffff:192.0.2.8/126"),
+    IPv6Network("fe80::8/126"),
+    IPv6Network("ff02::1:ff00:8/126"),
+)
+"""Unspecified, loopback, link-local, multicast, broadcast and IPv4-mapped addresses (RFC 6890, RFC 4291)."""
+
+
+@proves("CRD-01", "abc", disruptive=True)
 def test_malformed_pools_harm_nobody(check: CheckContext, case: str) -> None:
     """Malformed pools are rejected by the API or flagged on the object; other pools and addresses still work.
 
@@ -159,3 +176,53 @@ def refused_or_flagged(check: CheckContext, blocks: object, act: Callable[[], Po
     )
     check.saw("api", f"a pool of {words(blocks)} is flagged", said)
     return bad
+
+
+@proves("CRD-01", "d")
+def test_pools_of_unusable_addresses_harm_nobody(check: CheckContext) -> None:
+    """Pools of addresses that no host can have are refused or flagged, or else give these and no others.
+
+    Of each family of the lab. Other pools can be created and changed beside them, and Services keep their addresses.
+    """
+    pool = check.pool(2)
+    holders = [check.service("web", namespace=place) for place in (check.namespace, check.second_namespace)]
+    check.all_assigned(*holders)
+    able = [network for network in UNUSABLE if family_of(network) in check.run.site.families]
+    with check.unchanged(*holders):
+        silent = taken_in_silence(check, check.random.sample(able, len(able)))
+        new = check.pool(1)
+        check.assigned(check.service("after", **of(check, new, new.addresses[0])), budget="pool_applied")
+        wider = check.run.addresses(1)
+        check.change_pool(pool, blocks=(*pool.spec.blocks, wider[0]))
+        check.assigned(check.service("last", **of(check, pool, wider[0])), budget="pool_applied")
+        for one in silent:
+            fills_exactly(check, one, [])
+
+
+def taken_in_silence(check: CheckContext, networks: Sequence[IPv4Network | IPv6Network]) -> list[Pool]:
+    """Create a pool of each network; return those that are neither refused nor flagged in time.
+
+    Of IPv4 alone: that of the other family would need Services of that family to be looked at.
+    """
+    kept = check.run.claims("auto-assign")
+    pools: list[Pool] = []
+    for network in networks:
+        try:
+            pools.append(check.pool([network], addresses=list(network), auto_assign=not kept))
+        except Refused as refusal:
+            check.saw("api", f"a pool of {network} is refused", str(refusal))
+
+    def silent() -> list[Pool]:
+        return [one for one in pools if not rendering.pool_error(check.run.adapter, check.cluster, one.spec)]
+
+    with suppress(EventuallyFailed):
+        check.wait.eventually(
+            silent,
+            lambda found: not found,
+            what="something is said about each pool of unusable addresses",
+            budget="pool_applied",
+            show=lambda found: words([block for one in found for block in one.spec.blocks]) or "something of each",
+        )
+    found = silent()
+    check.saw("api", "neither refused nor flagged", [str(block) for one in found for block in one.spec.blocks])
+    return [one for one in found if family_of(one.addresses[0]) is Family.IPV4]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from lbproof.adapters import rendering
 from lbproof.context import proves
+from lbproof.text import words
 
 if TYPE_CHECKING:
     from lbproof.adapters.base import Object
@@ -31,7 +32,7 @@ def has(check: CheckContext, service: Service, address: IPAddress, *, budget: st
     )
 
 
-@proves("EVT-03")
+@proves("EVT-03", "abc")
 def test_the_annotation_names_the_pool(check: CheckContext, case: str) -> None:
     """The mark names the pool of each Service, follows a change of pool, and is removed with the type LoadBalancer.
 
@@ -72,3 +73,35 @@ def test_the_annotation_names_the_pool(check: CheckContext, case: str) -> None:
         says(check, services[0], pool)
         check.retype(services[0], "NodePort")
         says(check, services[0], None)
+
+
+@proves("EVT-03", "d")
+def test_the_mark_is_restored(check: CheckContext) -> None:
+    """A mark that an author removes, empties or replaces by the name of another pool is restored.
+
+    The Services keep their addresses at any time, and these are answered for by the same nodes.
+    """
+    pool, other = check.pool(2), check.pool(1)
+    places = (check.namespace, check.second_namespace)
+    services = [check.service(f"web-{n}", namespace=places[n % 2]) for n in range(3)]
+    held = check.all_assigned(*services)
+    where = {service: pool if address in pool.addresses else other for service, address in held.items()}
+    for service, own in where.items():
+        says(check, service, own)
+    before = {}
+    if check.run.claims("l2"):
+        with check.precondition("L2-01"):
+            before = check.holders(*held.values())
+    names = [rendering.pool_name(check.run.adapter, one.spec) for one in (pool, other)]
+    with check.unchanged(*services):
+        for value in check.random.sample([None, "", "no-pool", *names], 5):
+            for service, own in where.items():
+                for key in check.run.adapter.pool_marks:
+                    if key.value(service.read()) is not None:
+                        service.patch(metadata=key.patch(value))
+                says(check, service, own)
+        check.control_apart()
+    if before:
+        with check.precondition("L2-01"):
+            after = check.holders(*held.values())
+        assert after == before, f"answered for by others since marks were rewritten: {words(before)} → {words(after)}"

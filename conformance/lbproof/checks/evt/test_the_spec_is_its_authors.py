@@ -1,0 +1,51 @@
+"""Specs of Services, which an implementation reads and does not write."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from lbproof.context import proves
+
+if TYPE_CHECKING:
+    from lbproof.adapters.base import Object
+    from lbproof.context import CheckContext
+
+PORTS = [{"name": "web", "port": 80, "targetPort": 8080}, {"name": "other", "port": 8443, "targetPort": "other"}]
+FIELDS: dict[str, dict[str, Any]] = {
+    "local": {"externalTrafficPolicy": "Local"},
+    "inside": {"internalTrafficPolicy": "Local"},
+    "affinity": {"sessionAffinity": "ClientIP"},
+    "portless": {"allocateLoadBalancerNodePorts": False},
+    "ranges": {"loadBalancerSourceRanges": ["203.0.113.0/24"]},
+    "ports": {"ports": PORTS},
+}
+
+
+def spec(service: Object) -> Object:
+    """Return the spec of a Service."""
+    return {"spec": service["spec"]}
+
+
+@proves("EVT-06")
+def test_the_spec_is_changed_by_its_author_alone(check: CheckContext) -> None:
+    """The specs of Services with all sorts of fields stay as their author wrote them, when they are served and later.
+
+    What the API server adds when a Service is created is part of it. Some ask for an address, one waits for one, one is
+    changed by its author.
+    """
+    pool = check.pool(len(FIELDS) + 6)
+    plain = [check.service("web", namespace=place) for place in (check.namespace, check.second_namespace)]
+    given = check.all_assigned(*plain)
+    free = [address for address in pool.addresses if address not in given.values()]
+    services = [check.service(f"asks-{how}", ask=free.pop(), how=how) for how in check.run.ways]
+    names = check.random.sample(list(FIELDS), len(FIELDS))
+    services += [service for name in names for service in check.unusable(name, **FIELDS[name])]
+    if check.run.ways:
+        services += check.unusable("waits", ask=check.run.addresses(1)[0])
+    with check.unchanged(*services, *plain, part=spec):
+        check.control(seen=True)
+        changed = check.random.choice(plain)
+    changed.patch(spec={"externalTrafficPolicy": "Local", "ports": PORTS})
+    with check.unchanged(*services, *plain, part=spec):
+        check.control(seen=True)
+        check.keep_assigned(*plain)

@@ -1,0 +1,106 @@
+"""Pools that serve some Services alone, and their order."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from lbproof.context import proves
+from lbproof.context.precedence import judging
+from lbproof.text import words
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from lbproof.adapters.base import Object
+    from lbproof.context import CheckContext, Service
+    from lbproof.spec.families import IPAddress
+
+LABEL = "lbproof.dev/tier"
+SIZE = 2
+
+
+def none_of(check: CheckContext, services: Sequence[Service], addresses: Collection[IPAddress]) -> None:
+    """Verify that no Service has one of the addresses of a pool that is not for it."""
+    held = check.statuses(*services)
+    wrong = {str(one): held[one] for one in services if set(held[one]) & set(addresses)}
+    assert not wrong, f"given addresses of a pool that is not for them: {words(wrong)}"
+
+
+@proves("POOL-05", "a")
+def test_a_pool_of_a_namespace_serves_no_other(check: CheckContext) -> None:
+    """A pool of one namespace gives nothing to Services of another, whose name begins like it, though they wait.
+
+    Nor to those that ask for its addresses; those of its namespace are served. Then the pool is for the other one.
+    """
+    pool = check.pool(SIZE, namespaces=(check.namespace,))
+    other = check.pool(1)
+    check.control(namespace=check.second_namespace, budget="pool_applied")  # takes what is for all
+    outside = [check.service(f"outside-{n}", namespace=check.second_namespace) for n in range(SIZE)]
+    outside += [
+        service
+        for how in check.run.ways
+        for service in check.unusable(f"asks-{how}", namespace=check.second_namespace, ask=pool.addresses[0], how=how)
+    ]
+    with judging(lambda: none_of(check, outside, pool.addresses)):
+        inside = [check.service(f"inside-{n}") for n in range(SIZE)]
+        given = check.all_assigned(*inside)
+        check.stays_pending(*outside)
+    assert set(given.values()) == set(pool.addresses), f"given {words(given)}, and {words(other.addresses)} is for all"
+    check.delete_all(*inside)
+    check.change_pool(pool, namespaces=(check.second_namespace,))
+    check.wait.eventually(
+        lambda: {address for held in check.statuses(*outside).values() for address in held},
+        lambda seen: seen == set(pool.addresses),
+        what=f"{words(pool.addresses)} go to Services of the namespace that the pool is for now",
+        budget="pool_applied",
+    )
+
+
+@proves("POOL-05", "b")
+def test_pools_are_used_in_their_order(check: CheckContext) -> None:
+    """Services get addresses of the pool with the lowest number while it has any, then of the next, whatever its name.
+
+    Also when one is free again.
+    """
+    order = check.random.sample(range(1, 40), 3)
+    pools = {number: check.pool(SIZE, namespaces=(check.namespace,), priority=number) for number in order}
+    check.pool(1)
+    check.control(namespace=check.second_namespace, budget="pool_applied")
+    made: list[Service] = []
+    for number in sorted(order):
+        new = [check.service(f"web-{number}-{n}") for n in range(SIZE)]
+        given = set(check.all_assigned(*new).values())
+        wanted = pools[number].addresses
+        assert given == set(wanted), (
+            f"pool {number} has {words(wanted)}, and {words(sorted(map(str, given)))} were given"
+        )
+        made += new
+    first = check.random.choice(made[:SIZE])
+    last = made[-1]
+    freed = check.statuses(first)[first]
+    check.delete_all(last, first)
+    again = check.all_assigned(check.service("again"), budget="reclaimed")
+    assert [*again.values()] == freed, f"given {words(again)}, while {words(freed)} of the first pool was free"
+
+
+@proves("POOL-05", "c")
+def test_a_pool_of_labels_serves_no_other(check: CheckContext) -> None:
+    """A pool for Services with a label gives nothing to those without it or with another value; others are served."""
+    pool = check.pool(SIZE, labels=((LABEL, "gold"),))
+    check.pool(1)
+    check.control(budget="pool_applied")
+
+    def labelled(value: str) -> dict[str, Any]:
+        def change(service: Object) -> None:
+            service["metadata"].setdefault("labels", {})[LABEL] = value
+
+        return {"change": change}
+
+    places = (check.namespace, check.second_namespace)
+    outside = [check.service("without", namespace=place) for place in places]
+    outside += [check.service(f"other-{n}", **labelled(value)) for n, value in enumerate(("silver", "golden", ""))]
+    with judging(lambda: none_of(check, outside, pool.addresses)):
+        inside = [check.service(f"inside-{n}", namespace=places[n % 2], **labelled("gold")) for n in range(SIZE)]
+        given = check.all_assigned(*inside)
+        check.stays_pending(*outside)
+    assert set(given.values()) == set(pool.addresses)

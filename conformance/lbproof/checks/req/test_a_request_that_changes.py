@@ -1,0 +1,98 @@
+"""Requests of Services that have an address: another address, and none any more."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from lbproof.adapters.base import Ask
+from lbproof.context import proves
+from lbproof.text import words
+
+if TYPE_CHECKING:
+    from lbproof.context import CheckContext, Service
+    from lbproof.spec.families import IPAddress
+
+
+def asking(check: CheckContext, pool: list[IPAddress]) -> dict[Service, tuple[IPAddress, Ask]]:
+    """Create Services in two namespaces that ask for addresses, by each way; return those and the way."""
+    free = check.random.sample(pool, 2 * len(check.run.ways))
+    places = (check.namespace, check.second_namespace)
+    made = {
+        check.service(f"asks-{way}", namespace=place, ask=(address := free.pop()), how=way): (address, way)
+        for way in check.run.ways
+        for place in places
+    }
+    with check.precondition("REQ-01"):
+        given = check.all_assigned(*made)
+        wrong = {str(service): held for service, held in given.items() if held != made[service][0]}
+        assert not wrong, f"given another address than was asked for: {words(wrong)}"
+    return made
+
+
+def asks_for(check: CheckContext, service: Service, address: IPAddress, how: Ask) -> None:
+    """Have a Service ask for another address."""
+    asked: dict[str, Any] = {"metadata": {}, "spec": {}}
+    check.run.ask(asked, str(address), how)
+    service.patch(**asked)
+
+
+@proves("REQ-05", "a")
+def test_a_service_that_asks_for_another_address_moves(check: CheckContext) -> None:
+    """Each Service gets the address that it asks for now; that of before is silent, and given to others.
+
+    By each way, in two namespaces, one after the other and at once; others keep their addresses at any time.
+    """
+    ways = len(check.run.ways)
+    pool = check.pool(6 * ways + 2)
+    others = [check.service("web", namespace=place) for place in (check.namespace, check.second_namespace)]
+    held = check.all_assigned(*others)
+    free = [address for address in pool.addresses if address not in held.values()]
+    made = asking(check, free)
+    if check.run.claims("l2"):
+        with check.precondition("L2-01"):
+            check.holders(*(address for address, _ in made.values()))
+    left = [address for address in free if address not in {one for one, _ in made.values()}]
+    check.random.shuffle(left)
+
+    former: list[IPAddress] = []
+    with check.unchanged(*others):
+        for service, (address, way) in made.items():
+            asks_for(check, service, wanted := left.pop(), way)
+            former.append(address)
+            made[service] = (wanted, way)
+        check.wait.eventually(
+            lambda: check.statuses(*made),
+            lambda seen: all(seen[service] == [wanted] for service, (wanted, _) in made.items()),
+            what="each Service has the address that it asks for now, and no other",
+            budget="address_assigned",
+            show=lambda seen: words(
+                {str(one): seen[one] for one, (wanted, _) in made.items() if seen[one] != [wanted]}
+            ),
+        )
+        if check.run.claims("l2"):
+            check.goes_silent(*former)
+            with check.precondition("L2-01"):
+                check.holders(*(address for address, _ in made.values()))
+        again = [check.service(f"again-{n}", ask=address) for n, address in enumerate(former)]
+        assert sorted(map(str, check.all_assigned(*again).values())) == sorted(map(str, former))
+
+
+@proves("REQ-05", "b")
+def test_a_service_that_no_longer_asks_keeps_its_address(check: CheckContext) -> None:
+    """Services whose request is removed, by each way, keep their addresses at any time.
+
+    A newer Service is served meanwhile, and a Service that asks for one of these addresses is not.
+    """
+    ways = len(check.run.ways)
+    pool = check.pool(2 * ways + 1)
+    made = asking(check, pool.addresses)
+    with check.unchanged(*made):
+        for service, (_, way) in made.items():
+            if way is Ask.FIELD:
+                service.patch(spec={"loadBalancerIP": None})
+            else:
+                service.patch(metadata={"annotations": {check.run.adapter.address_annotation: None}})
+        check.control(seen=True)
+        taken = check.random.choice([address for address, _ in made.values()])
+        check.stays_pending(*check.unusable("asks", ask=taken))
+        check.keep_assigned(*made)

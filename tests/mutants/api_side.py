@@ -1,0 +1,238 @@
+"""Faults that are seen in the API: statuses, specs, marks, requests, pools as objects, and what is released."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from tests.mutants.mutant import fault, patch
+
+from lbproof_reference import pools
+from lbproof_reference.controller import allocate
+from lbproof_reference.controller import loop as controller
+from lbproof_reference.services import ingress_ips
+
+if TYPE_CHECKING:
+    from lbproof_reference.kube import Object
+    from lbproof_reference.pools import Pool
+
+
+def _status(change: Any) -> None:  # noqa: ANN401 - a function of the ingress
+    """Change the addresses in each status that is written."""
+    real = controller._status_patch  # noqa: SLF001
+
+    def status_patch(*args: Any) -> Object:  # noqa: ANN401
+        made = real(*args)
+        if ingress := made["status"]["loadBalancer"]["ingress"]:
+            made["status"]["loadBalancer"]["ingress"] = change(ingress)
+        return made
+
+    patch(controller, "_status_patch", status_patch)
+
+
+@fault("EVT-05")
+def address_twice_in_status() -> None:
+    """The status has each address twice."""
+    _status(lambda ingress: ingress * 2)
+
+
+@fault("EVT-05")
+def port_of_nobody_in_status() -> None:
+    """The status names a port that the spec does not have."""
+    _status(lambda ingress: [row | {"ports": [{"port": 1, "protocol": "TCP"}]} for row in ingress])
+
+
+def _after_assignment(act: Any) -> None:  # noqa: ANN401 - a coroutine function of controller, key, Service and address
+    """Do something after each write of an address."""
+    real = controller.Controller._assign  # noqa: SLF001
+
+    async def assign(self: controller.Controller, key: str, service: Object, *rest: Any) -> None:  # noqa: ANN401
+        await real(self, key, service, *rest)
+        await act(self, key, service, rest[0])
+
+    patch(controller.Controller, "_assign", assign)
+
+
+def _path(key: str) -> str:
+    namespace, name = key.split("/")
+    return f"/api/v1/namespaces/{namespace}/services/{name}"
+
+
+@fault("EVT-06")
+def writes_address_into_spec() -> None:
+    """The address that is given is written into `spec.loadBalancerIP` too (as kube-vip's cloud provider does)."""
+
+    async def write(self: controller.Controller, key: str, _service: Object, ip: str) -> None:
+        await self._kube.call("PATCH", _path(key), {"spec": {"loadBalancerIP": ip}})
+
+    _after_assignment(write)
+
+
+@fault("EVT-06")
+def turns_local_into_cluster() -> None:
+    """`externalTrafficPolicy: Local` is replaced by Cluster (as PureLB does for local pools)."""
+
+    async def rewrite(self: controller.Controller, key: str, service: Object, _ip: str) -> None:
+        if service["spec"].get("externalTrafficPolicy") == "Local":
+            await self._kube.call("PATCH", _path(key), {"spec": {"externalTrafficPolicy": "Cluster"}})
+
+    _after_assignment(rewrite)
+
+
+@fault("EVT-07a")
+def writes_status_again_and_again() -> None:
+    """The status of a Service that has an address is written again and again, with and without its ports."""
+    turn = [0]
+
+    async def again(self: controller.Controller, key: str, _service: Object, ip: str) -> None:
+        turn[0] += 1
+        ports = [{"port": 80, "protocol": "TCP"}] if turn[0] % 2 else []
+        ingress = [{"ip": ip, "ipMode": "VIP", "ports": ports}]
+        await asyncio.sleep(0.5)
+        await self._kube.call("PATCH", f"{_path(key)}/status", {"status": {"loadBalancer": {"ingress": ingress}}})
+
+    _after_assignment(again)
+
+
+@fault("EVT-07b")
+def tells_refusal_again_and_again() -> None:
+    """A Service that waits is told why every half second."""
+    real = controller.Controller._mark_pending  # noqa: SLF001
+
+    async def mark_pending(self: controller.Controller, key: str, service: Object, reason: str) -> None:
+        await real(self, key, service, reason)
+        self._warn("Service", key, "AllocationFailed", f"still waiting: {reason}")
+        asyncio.get_running_loop().call_later(0.5, self._queue.add, ("Service", key))
+
+    patch(controller.Controller, "_mark_pending", mark_pending)
+
+
+@fault("EVT-03d")
+def mark_not_restored() -> None:
+    """The annotation that names the pool is written with a new address alone."""
+    real = controller.Controller._assign  # noqa: SLF001
+
+    async def assign(self: controller.Controller, key: str, service: Object, ip: str, *rest: Any) -> None:  # noqa: ANN401
+        if ingress_ips(service) != ip.split(","):
+            await real(self, key, service, ip, *rest)
+
+    patch(controller.Controller, "_assign", assign)
+
+
+@fault("REQ-05a")
+def keeps_address_when_another_is_asked_for() -> None:
+    """A Service that has an address keeps it, whatever it asks for."""
+    real = allocate.Allocator.allocate
+
+    def allocate_(self: allocate.Allocator, request: allocate.AddressRequest) -> Any:  # noqa: ANN401
+        held = self.allocation_of(request.key, request.family)
+        if held and request.requested_ip is not None:
+            request = replace(request, requested_ip=held.ip)
+        return real(self, request)
+
+    patch(allocate.Allocator, "allocate", allocate_)
+
+
+@fault("REQ-05b")
+def moves_when_request_is_removed() -> None:
+    """A Service that no longer asks for its address is given another one."""
+    real, asked = allocate.Allocator.allocate, dict[str, object]()
+
+    def allocate_(self: allocate.Allocator, request: allocate.AddressRequest) -> Any:  # noqa: ANN401
+        if request.requested_ip is not None:
+            asked[request.key] = request.requested_ip
+        elif asked.pop(request.key, None):
+            self.assign(request.key, self._allocate_any(request))
+        return real(self, request)
+
+    patch(allocate.Allocator, "allocate", allocate_)
+
+
+@fault("POOL-04a", "POOL-04b")
+def ignores_named_pool() -> None:
+    """The name of a pool on a Service is ignored."""
+    real = allocate.read_address_request
+    patch(controller, "read_address_request", lambda *args: replace(real(*args), pool=None))
+
+
+def _parsed(change: Any) -> None:  # noqa: ANN401 - a function of a pool
+    """Change each pool that was read."""
+    real = pools.parse_pool
+    patch(pools, "parse_pool", lambda obj: change(real(obj)))
+
+
+@fault("POOL-04c")
+def ignores_auto_assign() -> None:
+    """Every pool serves Services that name none."""
+    _parsed(lambda pool: replace(pool, auto_assign=True))
+
+
+@fault("CRD-01d")
+def drops_unusable_addresses_in_silence() -> None:
+    """A pool of addresses that no host can have is taken, and gives nothing."""
+    real = pools.parse_pools
+
+    def parse_pools(objects: Any) -> tuple[list[Pool], dict[str, str]]:  # noqa: ANN401
+        good, bad = real(objects)
+        return good, {name: why for name, why in bad.items() if " contains " not in why}
+
+    for module in (pools, controller):
+        patch(module, "parse_pools", parse_pools)
+
+
+@fault("CRD-02")
+def overlapping_pools_are_taken() -> None:
+    """Pools that have addresses in common are used, and nothing is said."""
+    patch(pools, "_check_overlap", lambda *_: None)
+
+
+@fault("RECL-05a")
+def clears_its_finalizer_late() -> None:
+    """Services have a finalizer, which is cleared a quarter of a minute after the deletion has begun."""
+    real, begun = controller.Controller._service_changed, set[str]()  # noqa: SLF001
+    name = "lbproof.dev/mutant"
+
+    async def add(self: controller.Controller, key: str, service: Object, _ip: str) -> None:
+        found = service["metadata"].get("finalizers") or []
+        if name not in found and "deletionTimestamp" not in service["metadata"]:
+            await self._kube.call("PATCH", _path(key), {"metadata": {"finalizers": [*found, name]}})
+
+    async def clear(self: controller.Controller, key: str) -> None:
+        await asyncio.sleep(15)
+        now = self._objects("Service").get(key)
+        if now:
+            others = [one for one in now["metadata"].get("finalizers") or [] if one != name]
+            await self._kube.call("PATCH", _path(key), {"metadata": {"finalizers": others}})
+
+    def changed(self: controller.Controller, key: str, before: Object | None) -> None:
+        real(self, key, before)
+        now = self._objects("Service").get(key)
+        if now and "deletionTimestamp" in now["metadata"] and now["metadata"]["uid"] not in begun:
+            begun.add(now["metadata"]["uid"])
+            tasks.append(asyncio.get_running_loop().create_task(clear(self, key)))
+
+    tasks: list[asyncio.Task[None]] = []
+    _after_assignment(add)
+    patch(controller.Controller, "_service_changed", changed)
+
+
+@fault("RECL-05b")
+def claims_a_finalizer_and_has_none() -> None:
+    """The implementation claims that it sets a finalizer, and sets none."""
+
+
+@fault("POOL-05a", "POOL-05c")
+def ignores_scope_of_pools() -> None:
+    """A pool serves all Services, whichever it is for."""
+    _parsed(lambda pool: replace(pool, scope=None))
+
+
+@fault("POOL-05b")
+def ignores_order_of_pools() -> None:
+    """Pools that are for some Services are used in the reverse of their order."""
+    _parsed(
+        lambda pool: (
+            replace(pool, scope=replace(pool.scope, priority=100 - pool.scope.priority)) if pool.scope else pool
+        )
+    )
