@@ -162,7 +162,7 @@ def a_cordon_silences_all() -> None:
     _nodes_decide(lambda node: node["spec"].get("unschedulable"))
 
 
-@fault("FAIL-10a")
+@fault("FAIL-12")
 def silent_without_the_api_server() -> None:
     """A speaker that is cut from the API server answers nothing."""
     real = segment.Segment.answers

@@ -41,7 +41,7 @@ def not_served(check: CheckContext, addresses: Sequence[IPAddress]) -> dict[str,
     return found
 
 
-@proves("FAIL-10", "a", disruptive=True)
+@proves("FAIL-12", disruptive=True)
 def test_addresses_are_served_without_the_api_server(check: CheckContext) -> None:
     """While the API server is away, each address is answered and served all the time."""
     check.run.need(Capability.STOP_API)
