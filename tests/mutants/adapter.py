@@ -28,7 +28,7 @@ class Broken(Reference):
         """Use the reference's adapter with another program."""
         self._mutant = mutant
         self.name = f"mutant-{mutant.name}"
-        self.features = Reference.features.union(*map(needs_of, mutant.cases)) - ALIASES.keys()
+        self.features = Reference.features.union(*map(needs_of, mutant.cases)).difference(ALIASES)
 
     def images(self, site: Site) -> list[Image]:
         """Return the reference's image with the mutant as its program."""

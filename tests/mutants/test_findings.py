@@ -5,8 +5,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
 from tests.mutants import authority, heartbeats, leaks, links, objects, takeovers
-from tests.mutants.catalogue import MUTANTS, UNCAUGHT
+from tests.mutants.catalogue import CAUGHT, MUTANTS, UNCAUGHT
+
+from lbproof.adapters.installed import load
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "findings" / "reference.md").read_text()
@@ -31,3 +34,9 @@ def test_each_mutant_of_these_modules_has_a_row() -> None:
 
     assert named <= MUTANTS.keys()
     assert {name for name, one in UNCAUGHT.items() if one.apply.__module__ in modules} == named
+
+
+@pytest.mark.parametrize("name", CAUGHT)
+def test_the_adapter_of_each_mutant_is_accepted(name: str) -> None:
+    """Features that its cases need are claimed too, as a frozenset: nothing could be run otherwise."""
+    assert load(f"tests.mutants.adapter:{name.replace('-', '_')}", "a test").name == f"mutant-{name}"
