@@ -47,7 +47,7 @@ def _free(controller: Controller, key: str, ip: IP) -> None:
         controller._enqueue(controller._pending)
 
 
-@fault(uncaught="not yet tried", test="test_fourth_reader.py::test_what_a_pool_has_no_more_is_not_given")
+@fault("POOL-01")
 def released_address_outside_a_shrunk_pool_is_given() -> None:
     """An address that was released after its pool had been shrunk is given to the next Service."""
     release, assign = Allocator.release, Allocator.assign
@@ -69,7 +69,7 @@ def released_address_outside_a_shrunk_pool_is_given() -> None:
     patch(Allocator, "assign", assigning)
 
 
-@fault(uncaught="not yet tried", test="test_fourth_reader.py::test_an_address_that_was_left_is_not_freed_again")
+@fault("POOL-02a", "POOL-02c")
 def deletion_frees_the_address_that_was_released_before() -> None:
     """The deletion of a Service that was a LoadBalancer once frees its former address, which another Service has."""
     change, assign = Controller._service_changed, Controller._assign
@@ -88,7 +88,7 @@ def deletion_frees_the_address_that_was_released_before() -> None:
     patch(Controller, "_service_changed", changing)
 
 
-@fault(uncaught="not yet tried", test="test_fourth_reader.py::test_whoever_can_use_a_freed_address_gets_it")
+@fault("PEND-03a", "PEND-03b")
 def freed_address_wakes_the_oldest_alone() -> None:
     """A freed address wakes the Service that waits longest, and no other if that one asks for another address.
 
@@ -105,7 +105,7 @@ def freed_address_wakes_the_oldest_alone() -> None:
     patch(Controller, "_release", releasing)
 
 
-@fault(uncaught="not yet tried", test="test_fourth_reader.py::test_a_widened_pool_serves_who_asked_for_what_it_lacked")
+@fault("PEND-04a")
 def request_outside_all_pools_is_final() -> None:
     """A Service that asked for an address or a pool that there was not is not tried again when there is one."""
     mark = Controller._mark_pending
@@ -118,7 +118,7 @@ def request_outside_all_pools_is_final() -> None:
     patch(Controller, "_mark_pending", marking)
 
 
-@fault(uncaught="not yet tried", test="test_fourth_reader.py::test_an_address_between_two_blocks_is_refused")
+@fault("REQ-02")
 def gap_between_two_blocks_belongs_to_the_pool() -> None:
     """A pool of several blocks is taken to reach from its first address to its last for an address that is asked for.
 
@@ -136,7 +136,7 @@ def gap_between_two_blocks_belongs_to_the_pool() -> None:
     patch(announceable, "pool_holding", holding)
 
 
-@fault(uncaught="not yet tried", test="test_fourth_reader.py::test_a_refused_service_leaves_without_a_trace")
+@fault("REQ-03")
 def deletion_frees_the_address_that_was_asked_for() -> None:
     """The deletion of a Service frees the address that it asked for, also one that it was refused and another has."""
     change = Controller._service_changed
@@ -154,7 +154,7 @@ def deletion_frees_the_address_that_was_asked_for() -> None:
     patch(Controller, "_service_changed", changing)
 
 
-@fault(uncaught="not yet tried", test="test_fourth_reader.py::test_a_service_of_the_own_class_gives_its_address_back")
+@fault("RECL-02a", "RECL-02b", "RECL-02c")
 def service_whose_class_goes_with_its_type_is_not_cleaned_up() -> None:
     """A Service with a class that becomes ClusterIP keeps its address, as the API server removes its class too.
 
@@ -176,7 +176,10 @@ def service_whose_class_goes_with_its_type_is_not_cleaned_up() -> None:
     patch(Controller, "_reconcile", reconciling)
 
 
-@fault(uncaught="not yet tried", test="test_fourth_reader.py::test_the_former_address_of_a_moved_service_is_withdrawn")
+@fault(
+    uncaught="no case changes the request of a Service that has an address",
+    test="test_fourth_reader.py::test_the_former_address_of_a_moved_service_is_withdrawn",
+)
 def former_address_of_a_moved_service_is_still_announced() -> None:
     """A Service that gets another address is announced at both (metallb #471, kube-vip #998)."""
     update = OfferIndex.update
@@ -187,7 +190,7 @@ def former_address_of_a_moved_service_is_still_announced() -> None:
     patch(OfferIndex, "update", updating)
 
 
-@fault(uncaught="not yet tried", test="test_fourth_reader.py::test_a_restart_leaves_foreign_statuses_alone")
+@fault("CLASS-02b")
 def restart_empties_foreign_statuses() -> None:
     """A controller that starts empties the statuses of Services that it does not hold (cilium #37965, #39805)."""
     restore, reconcile = Controller._restore, Controller._reconcile
@@ -209,7 +212,7 @@ def restart_empties_foreign_statuses() -> None:
     patch(Controller, "_reconcile", reconciling)
 
 
-@fault(uncaught="not yet tried", test="test_fourth_reader.py::test_a_service_is_served_each_time_it_is_a_loadbalancer")
+@fault("CLASS-01a")
 def service_that_is_a_loadbalancer_again_is_not_served() -> None:
     """A Service that was changed to ClusterIP and back is taken for one that is served already.
 
@@ -232,7 +235,7 @@ def service_that_is_a_loadbalancer_again_is_not_served() -> None:
     patch(Controller, "_reconcile", reconciling)
 
 
-@fault(uncaught="not yet tried", test="test_fourth_reader.py::test_each_allocation_of_a_service_has_an_event")
+@fault("EVT-01a", "EVT-01b")
 def second_event_of_one_reason_has_a_name_that_is_taken() -> None:
     """The controller names an Event after Service and reason alone: the API server refuses the second one."""
     send = EventRecorder._send
@@ -245,7 +248,7 @@ def second_event_of_one_reason_has_a_name_that_is_taken() -> None:
     patch(EventRecorder, "_send", sending)
 
 
-@fault(uncaught="not yet tried", test="test_fourth_reader.py::test_a_speaker_that_starts_does_not_name_itself")
+@fault("EVT-02d")
 def starting_speaker_names_itself_for_what_others_announce() -> None:
     """A speaker that starts records the Event that it announces for each Service that it could announce.
 
@@ -273,7 +276,7 @@ def starting_speaker_names_itself_for_what_others_announce() -> None:
     patch(Source, "run", running)
 
 
-@fault(uncaught="not yet tried", test="test_fourth_reader.py::test_nobody_answers_the_announcer")
+@fault("TIER-06d")
 def standbys_answer_the_announcer() -> None:
     """The nodes that do not announce an address answer the one that does, when its kernel asks for the address.
 
@@ -309,7 +312,7 @@ def standbys_answer_the_announcer() -> None:
     patch(SegmentSpeaker, "set_desired", desiring)
 
 
-@fault(uncaught="not yet tried", test="test_fourth_reader.py::test_an_edit_of_ports_keeps_the_address_announced")
+@fault("TIER-11a")
 def edit_of_ports_withdraws_the_address() -> None:
     """A Service whose ports were edited is withdrawn to be announced anew, which does not come about.
 
@@ -328,7 +331,7 @@ def edit_of_ports_withdraws_the_address() -> None:
     patch(Source, "_offers", offering)
 
 
-@fault(uncaught="not yet tried", test="test_fourth_reader.py::test_a_deleted_advertisement_ends_the_announcement")
+@fault("L2-04c")
 def deleted_advertisement_has_effect_until_the_next_change() -> None:
     """The deletion of an advertisement is not noticed: its pools are announced until something else changes."""
     change = Source._policy_changed
@@ -344,7 +347,7 @@ def deleted_advertisement_has_effect_until_the_next_change() -> None:
     patch(Source, "_policy_changed", changing)
 
 
-@fault(uncaught="not yet tried", test="test_fourth_reader.py::test_an_address_is_announced_each_time_it_is_acquired")
+@fault("L2-06")
 def address_that_is_acquired_again_is_not_announced() -> None:
     """A node sends gratuitous ARP when it gets an address first, and not when the address is given again or returns."""
     reconcile, announce = Segment.reconcile, SegmentSpeaker._announce
@@ -364,7 +367,7 @@ def address_that_is_acquired_again_is_not_announced() -> None:
     patch(SegmentSpeaker, "_announce", announcing)
 
 
-@fault(uncaught="not yet tried", test="test_fourth_reader.py::test_a_speaker_that_started_late_takes_over_too")
+@fault("UPGR-03")
 def speaker_that_starts_beside_an_announcer_never_announces() -> None:
     """A speaker that starts while others announce stays a standby for good, also when they die (keepalived #2599)."""
     reconcile = Segment.reconcile
@@ -385,7 +388,7 @@ def speaker_that_starts_beside_an_announcer_never_announces() -> None:
     patch(segment, "plan", deciding)
 
 
-@fault(uncaught="not yet tried", test="test_fourth_reader.py::test_a_link_that_came_back_is_answered_on")
+@fault("FAIL-05")
 def link_that_came_back_is_not_answered_on() -> None:
     """A node whose cable was pulled and is back takes part in elections, and reads no ARP request any more."""
     use, start = Speaker.use_links, Speaker._open_link
@@ -406,7 +409,7 @@ def link_that_came_back_is_not_answered_on() -> None:
     patch(Speaker, "_open_link", starting)
 
 
-@fault(uncaught="not yet tried", test="test_fourth_reader.py::test_an_unmet_request_costs_nothing_at_a_restart")
+@fault("UPGR-01")
 def unmet_request_costs_the_address_at_a_restart() -> None:
     """A Service that has an address and asks for one that it cannot have loses the former when the controller starts.
 
@@ -435,7 +438,7 @@ def unmet_request_costs_the_address_at_a_restart() -> None:
     patch(Controller, "_mark_pending", marking)
 
 
-@fault(uncaught="not yet tried", test="test_fourth_reader.py::test_a_restart_gives_nothing_to_who_asks_for_it")
+@fault("UPGR-02")
 def restart_serves_explicit_requests_first() -> None:
     """When the controller starts, a Service that asks for an address gets it before the one that has it.
 
@@ -458,7 +461,7 @@ def restart_serves_explicit_requests_first() -> None:
     patch(Controller, "_restore", restoring)
 
 
-@fault(uncaught="not yet tried", test="test_fourth_reader.py::test_endpoints_without_a_node_are_announced")
+@fault("ETP-02")
 def endpoints_without_a_node_are_not_announced() -> None:
     """A Service whose endpoints name no node is announced by nobody (metallb #646, #717)."""
     offer = AnnouncementPolicy.offers
@@ -473,7 +476,7 @@ def endpoints_without_a_node_are_not_announced() -> None:
     patch(AnnouncementPolicy, "offers", offering)
 
 
-@fault(uncaught="not yet tried", test="test_fourth_reader.py::test_endpoints_may_all_be_where_nobody_announces")
+@fault("ETP-02")
 def advertisement_must_select_a_node_with_an_endpoint() -> None:
     """With policy Cluster, nobody announces if all endpoints are on nodes that may not announce (metallb #302)."""
     offer = AnnouncementPolicy.offers
@@ -489,7 +492,7 @@ def advertisement_must_select_a_node_with_an_endpoint() -> None:
     patch(AnnouncementPolicy, "offers", offering)
 
 
-@fault(uncaught="not yet tried", test="test_fourth_reader.py::test_one_bad_entry_makes_a_pool_bad")
+@fault("CRD-01a", "CRD-01b", "CRD-01c")
 def bad_entry_beside_a_good_one_is_skipped() -> None:
     """An entry of a pool that cannot be read is skipped without a word, if the pool has another that can."""
     parse = pools.parse_pool
@@ -508,7 +511,7 @@ def bad_entry_beside_a_good_one_is_skipped() -> None:
     patch(pools, "parse_pool", parsing)
 
 
-@fault(uncaught="not yet tried", test="test_fourth_reader.py::test_a_pool_that_comes_after_a_bad_one_is_used")
+@fault("CRD-01a", "CRD-01b", "CRD-01c")
 def one_bad_pool_holds_up_all_changes() -> None:
     """While one pool is malformed, the pools stay as they were before: a new one is not used (metallb #462, #2245)."""
     last: list[Pool] = []

@@ -6,11 +6,30 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from lbproof.adapters.base import Object
+    from lbproof.context.check import CheckContext
+    from lbproof.context.objects import Service
+    from lbproof.spec.families import IPAddress
 
 
 def without_class(service: Object) -> None:
     """Remove the class from a Service's manifest that the implementation may demand on each."""
     service["spec"].pop("loadBalancerClass", None)
+
+
+def of_own_class(check: CheckContext, *, serving: bool = False) -> dict[Service, IPAddress]:
+    """Create a Service of the implementation's own class; return it if it is served as the implementation runs now.
+
+    What says so is a newer Service: nothing says that the class is served where it was not configured.
+    """
+    if not check.run.claims("class"):
+        return {}
+    own = check.service("own-class", serving=serving, loadBalancerClass=check.run.adapter.own_class)
+    newer = check.service("newer")
+    with check.precondition():
+        check.assigned(newer)
+    given = check.statuses(own)[own]
+    check.delete_all(newer, *([] if given else [own]))
+    return {own: given[0]} if given else {}
 
 
 def similar_classes(name: str) -> list[str]:

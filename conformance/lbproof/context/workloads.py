@@ -16,7 +16,7 @@ from lbproof.text import words
 from lbproof.witnesses.wait import EventuallyFailed, Violation
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from lbproof.adapters.base import Adapter, Object, Workload, WorkloadRole
     from lbproof.lab.base import Lab
@@ -191,10 +191,23 @@ class Workloads:
                 restarting.enter_context(self._acts.during(ActKind.RESTART, role))
             self._replace(workloads)
 
+    def kill_on(self, role: WorkloadRole, node: str) -> None:
+        """Kill the processes with a role on a node; wait until its kubelet has started them and they are ready.
+
+        Raises `CannotShow` as `of` and `pod_on` do, and where nothing can be killed.
+        """
+        _, name = self.pod_on(role, node)
+        with self._acts.during(ActKind.RESTART, role):
+            for workload in self.of(role):
+                self._kill(workload, [name])
+            self.rolled_out(*self.of(role))
+
     def _replace(self, workloads: Sequence[Workload]) -> None:
         for workload in workloads:
-            restart = self._kill if workload.kind == "StaticPod" else self._delete
-            restart(workload)
+            if workload.kind == "StaticPod":
+                self._kill(workload, [_name(pod) for pod in self._pods(workload)])
+            else:
+                self._delete(workload)
         try:
             self.rolled_out(*workloads)
         except EventuallyFailed as error:
@@ -218,10 +231,10 @@ class Workloads:
                 budget="restarted",
             )
 
-    def _kill(self, workload: Workload) -> None:
+    def _kill(self, workload: Workload, names: Collection[str]) -> None:
         if not self._lab.can(Capability.KILL):
             raise CannotShow(Untestable.NO_SUCH_FAULT, Capability.KILL.value)
-        before = {_name(pod): _restarts(pod) for pod in self._pods(workload)}
+        before = {name: _restarts(pod) for pod in self._pods(workload) if (name := _name(pod)) in names}
         for name in before:
             self._lab.kill(workload.namespace, name)
         self._wait.eventually(

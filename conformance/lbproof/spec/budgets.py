@@ -137,6 +137,13 @@ _ALL = (
         follows=("address_assigned", "pool_applied", "reclaimed"),
     ),
     Budget(
+        name="stays_unnamed",
+        text="how long at least a node is watched for that must not be named as an announcer",
+        default=1,
+        ceiling=60,
+        follows=("event_seen",),
+    ),
+    Budget(
         name="stays_after_recreation",
         text="how long at least a Service is watched that was created again under the name of a deleted one",
         default=5,

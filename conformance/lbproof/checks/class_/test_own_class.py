@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def test_services_without_a_class_are_served(check: CheckContext) -> None:
     """Services without a class get addresses where the implementation is the default, in every namespace.
 
-    So do those that become LoadBalancers later, of each other type.
+    So do those that become LoadBalancers later, of each other type, and one that was a LoadBalancer before.
     """
     pool = check.pool(4)
     places = (check.namespace, check.second_namespace)
@@ -36,6 +36,19 @@ def test_services_without_a_class_are_served(check: CheckContext) -> None:
 
     given = check.all_assigned(*services, *later)
     assert set(given.values()) == set(pool.addresses)
+    again = check.random.choice([*services, *later])
+    released(check, again)
+    again.patch(spec={"type": "LoadBalancer"})
+    check.assigned(again)
+
+
+def released(check: CheckContext, service: Service) -> None:
+    """Have a Service leave the type LoadBalancer, and wait until its status is empty."""
+    check.retype(service, "ClusterIP")
+    with check.precondition("RECL-02"):
+        check.wait.eventually(
+            service.addresses, lambda held: not held, what=f"the status of {service} is empty", budget="reclaimed"
+        )
 
 
 def of_type(kind: str) -> Callable[[Object], None]:

@@ -6,15 +6,16 @@ import functools
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from lbproof.adapters.base import Cause
+from lbproof.adapters.base import Cause, WorkloadRole
 from lbproof.context import CannotShow, proves
+from lbproof.context.claims import by_node
 from lbproof.context.refusal import admission
 from lbproof.lab.base import Capability
 from lbproof.spec import Untestable
 from lbproof.text import words
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from lbproof.adapters.base import Object
     from lbproof.context import CheckContext, Service
@@ -101,7 +102,7 @@ def reasons(check: CheckContext, service: Service, naming: str = "") -> list[str
     return [text for text in texts if naming in text]
 
 
-@proves("EVT-02", disruptive=True)
+@proves("EVT-02", "abc", disruptive=True)
 def test_the_announcer_is_named(check: CheckContext, case: str) -> None:
     """The implementation names the node that answers ARP: at first, after a move, and after the move back.
 
@@ -157,6 +158,43 @@ def move_back(check: CheckContext, service: Service, address: IPAddress, first: 
         if back.name != first.name:  # nothing that is claimed says that the label keeps a node from announcing
             raise CannotShow(Untestable.NOT_PROVOKED, f"{back.name} took over, which is excluded, and not {first.name}")
         named(check, service, first, before=before)
+
+
+@proves("EVT-02", "d", disruptive=True)
+def test_a_node_that_starts_is_not_named_for_others(check: CheckContext) -> None:
+    """A node whose announcer is killed and starts again is not named for what another has announced all the time."""
+    check.pool(SERVICES + 1)
+    services = [check.service(f"web-{n}", serving=True) for n in range(SERVICES)]
+    held = check.all_assigned(*services)
+    with check.precondition("L2-01"):
+        announcers = {service: check.announcer(held[service]) for service in services}
+    with check.precondition("EVT-02"):
+        for service, node in announcers.items():
+            named(check, service, node, before={})
+    killed = _announces_fewest(check, list(announcers.values()))
+    staying = {service: node for service, node in announcers.items() if node != killed}
+    before = {service: told(check, service) for service in staying}
+    with check.claims() as claims:
+        check.run.workloads.kill_on(WorkloadRole.ANNOUNCER, killed.name)
+        answered = check.control(serving=True)
+        with check.precondition("L2-01"):
+            check.holders(answered)
+    stayed = [s for s, node in staying.items() if set(by_node(claims.of([held[s]]))[held[s]]) <= {node.name}]
+    if not stayed:
+        raise CannotShow(Untestable.NOT_PROVOKED, f"all addresses moved when the announcer on {killed.name} was killed")
+    check.wait.consistently(
+        lambda: {str(s): told(check, s)[killed.name] - before[s][killed.name] for s in stayed},
+        lambda more: not any(more.values()),
+        what=f"{killed.name}, whose announcer started again, is not named for what others announce",
+        budget="stays_unnamed",
+    )
+
+
+def _announces_fewest(check: CheckContext, announcers: Sequence[Node]) -> Node:
+    """Return a node that announces as few of some Services as any."""
+    counts = Counter(node.name for node in announcers)
+    nodes = check.random.sample(check.lab.nodes, len(check.lab.nodes))
+    return min(nodes, key=lambda node: counts[node.name])
 
 
 def told(check: CheckContext, service: Service) -> Counter[str]:

@@ -113,6 +113,7 @@ def test_nobody_answers_for_a_pool_that_is_not_advertised(check: CheckContext) -
             with check.precondition("L2-01"):
                 check.holders(*former.addresses)
     check.change_pool(former, advertised=False)
+    check.goes_silent(*former.addresses)  # before anything else changes
 
     check.pool(1)
     answered_control(check)

@@ -110,7 +110,8 @@ def test_an_address_of_another_is_refused(check: CheckContext) -> None:
     """Services that ask for a held address stay Pending with a reason, by each way, namesakes of the holder too.
 
     Those with another port than the holder's among them: nobody has allowed that an address is shared.
-    The holders, one of which asked for its address, keep it at any time, and their announcer and traffic.
+    The holders, one of which asked for its address, keep it at any time, and their announcer and traffic; also when who
+    asked is deleted or no longer a LoadBalancer, and others take what is free.
     """
     pool = check.pool(4)
     asked = pool.addresses[2]
@@ -138,11 +139,31 @@ def test_an_address_of_another_is_refused(check: CheckContext) -> None:
         for service in asking:
             check.refused(service, Cause.IN_USE)
         refused_for_good(check, asking)
+        given = leave(check, asking, len(pool.addresses) - len(held))
+        assert not set(given.values()) & set(held.values()), (
+            f"{words({str(s): str(address) for s, address in given.items()})} were given after others had asked for "
+            f"{words(sorted(map(str, held.values())))} and left, which are held"
+        )
 
     for address, name in answers.items():
         assert check.announcer(address).name == name
     for address in held.values():
         check.serves(check.client, address)
+
+
+def leave(check: CheckContext, asking: Sequence[Service], free: int) -> dict[Service, IPAddress]:
+    """Have Services that were refused leave, by deletion and by their type, and new ones take what is free.
+
+    Return what these were given, after one more of them was seen to stay Pending.
+    """
+    for n, service in enumerate(check.random.sample(asking, len(asking))):
+        if n % 2:
+            check.delete(service)
+        else:
+            check.retype(service, "ClusterIP")
+    given = check.all_assigned(*(check.service(f"next-{n}") for n in range(free)))
+    check.stays_pending(check.service("late"))
+    return given
 
 
 @proves("REQ-04")

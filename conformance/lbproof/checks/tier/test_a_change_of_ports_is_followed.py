@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from lbproof.context import proves
 from lbproof.context.manifests import TARGET_PORT
+from lbproof.witnesses import neighbours
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,10 +28,13 @@ def ports(*numbers: int) -> list[dict[str, Any]]:
 
 
 def edited(check: CheckContext, held: dict[Service, IPAddress], *numbers: int) -> None:
-    """Change the ports of Services, and wait until all clients are served at them."""
+    """Change the ports of Services, and wait until all clients are served at them, also one that asks for it anew."""
     for service in held:
         service.patch(spec={"ports": ports(*numbers)})
     served(check, held, numbers)
+    for address in held.values():
+        neighbours.forget(check.client, address)
+        check.serves(check.client, address, numbers[0], in_a_row=IN_A_ROW)
 
 
 def served(check: CheckContext, held: dict[Service, IPAddress], numbers: Sequence[int]) -> None:

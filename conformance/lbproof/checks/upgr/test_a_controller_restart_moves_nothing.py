@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from lbproof.adapters.base import WorkloadRole
 from lbproof.context import proves
-from lbproof.context.classes import without_class
+from lbproof.context.classes import of_own_class, without_class
 from lbproof.context.precedence import judging
+from lbproof.context.refusal import Refused, admission
 from lbproof.text import words
 
 if TYPE_CHECKING:
@@ -47,48 +48,48 @@ def fill(check: CheckContext, pool: Pool, *, spare: int = 0) -> dict[Service, IP
     return held | check.all_assigned(*(check.service(name, namespace=place) for name, place in names))
 
 
-def of_own_class(check: CheckContext) -> dict[Service, IPAddress]:
-    """Create a Service of the implementation's own class; return it if it is served as the implementation runs now.
+def unmet(check: CheckContext, service: Service) -> bool:
+    """Have a Service ask for an address that is in no pool; return whether it keeps its own when that was seen.
 
-    What says so is a newer Service: nothing says that the class is served where it was not configured.
+    Nobody is forbidden to take it away then, before a restart.
     """
-    if not check.run.claims("class"):
-        return {}
-    own = check.service("own-class", loadBalancerClass=check.run.adapter.own_class)
+    asked: dict[str, Any] = {"metadata": {}, "spec": {}}
+    check.run.ask(asked, str(check.run.addresses(1)[0]), check.random.choice(check.run.ways))
+    before = service.addresses()
+    try:
+        with admission(f"the request of {service}"):
+            service.patch(**asked)
+    except Refused as refusal:
+        check.saw("api", f"the request of {service} is refused", str(refusal))
     newer = check.service("newer")
     with check.precondition():
         check.assigned(newer)
-    given = check.statuses(own)[own]
-    check.delete_all(newer, *([] if given else [own]))
-    return {own: given[0]} if given else {}
-
-
-def of_removed_pool(check: CheckContext) -> tuple[Service, IPAddress]:
-    """Create a Service and remove the pool of its address, where the implementation allows that."""
-    removed = check.pool(1)
-    service = check.service("of-removed-pool")
-    address = check.assigned(service)
-    check.remove_pool(removed)
-    return service, address
+    check.delete(newer)
+    return check.statuses(service)[service] == before
 
 
 @proves("UPGR-01", disruptive=True)
 def test_a_restart_moves_nothing(check: CheckContext) -> None:
     """Services of all kinds keep their addresses through two restarts; no status is ever empty.
 
-    New Services get the addresses that are free. A Service whose pool was removed counts where it was let alone then.
+    New Services get the addresses that are free. A Service whose pool was removed counts where it was let alone then,
+    and so does one that asks for an address in no pool since it has its own.
     """
-    orphan, address = of_removed_pool(check)
-    pool = check.pool(MANY)
-    held = fill(check, pool, spare=1)  # which the orphan may take, at any time until then
+    removed = check.pool(1)
+    orphan = check.service("of-removed-pool")
+    address = check.assigned(orphan)
+    held = fill(check, check.pool(MANY), spare=2)
+    check.remove_pool(removed)  # its Service may keep its address, or take a spare one at any time until it is asked
+    held |= check.all_assigned(check.service("last"))
+    for service in check.random.sample(list(held), NEW):
+        check.delete(service)
+        del held[service]
+    if check.run.ways and not unmet(check, edited := check.random.choice(list(held))):
+        del held[edited]
     if check.statuses(orphan)[orphan] == [address]:
         held[orphan] = address
     else:
         check.delete(orphan)
-    held |= check.all_assigned(check.service("last"))
-    for service in check.random.sample([service for service in held if service != orphan], NEW):
-        check.delete(service)
-        del held[service]
 
     new: list[Service] = []
 
