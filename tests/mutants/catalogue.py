@@ -6,6 +6,7 @@ from tests.mutants import (
     api_side,
     authority,
     data_path,
+    families,
     fourth_reader,
     half_alive,
     heartbeats,
@@ -49,7 +50,8 @@ NOT_BROKEN = {
 
 __all__ = [
     "CAUGHT", "MUTANTS", "NOT_BROKEN", "UNCAUGHT", "Mutant",
-    "addresses", "allocation", "announcing", "answering", "api_side", "authority", "data_path", "fourth_reader",
+    "addresses", "allocation", "announcing", "answering", "api_side", "authority", "data_path", "families",
+    "fourth_reader",
     "half_alive", "heartbeats", "leaks", "links", "moving", "objects", "outsiders", "ownership", "reporting",
     "second_reader", "takeovers", "third_reader", "waiting",
 ]  # fmt: skip

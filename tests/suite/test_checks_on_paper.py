@@ -107,7 +107,13 @@ def test_an_address_is_asked_for_in_each_way_in_which_hosts_ask() -> None:
         ask(target=ONE, target_mac=BROADCAST),
     ]
     six = IPv6Address("2001:db8::1")
-    assert len(seen.ways_to_ask(six, MAC, unknown=IPv6Address("2001:db8::9"))) == 4
+    other = IPv6Address("2001:db8::9")
+    assert list(seen.ways_to_ask(six, MAC, unknown=other).values()) == [ask(target=six)]
+    assert list(seen.ways_to_ask(six, MAC, unknown=other, corners=True).values()) == [
+        ask(target=six),
+        ask(target=six, to=MAC),
+        ask(target=six, sender=IPv6Address(0)),
+    ]
 
 
 class Cold(Observations):

@@ -342,22 +342,27 @@ class Observations:
         """Return a recorder of where packets to some addresses go, for use as a context manager."""
         return Hops(self.lab, addresses)
 
-    def ways_to_ask(self, address: IPAddress, mac: str, *, unknown: IPAddress) -> dict[str, neighbour.Question]:
+    def ways_to_ask(
+        self, address: IPAddress, mac: str, *, unknown: IPAddress, corners: bool = False
+    ) -> dict[str, neighbour.Question]:
         """Return a question for an address in each way in which hosts ask, by a name of the way.
 
         `mac`: hardware address that the asker has in an old entry. `unknown`: address of the asker in one of the ways.
+        `corners`: also those ways of NDP whose answers L2-12 judges.
         """
         ask = functools.partial(neighbour.Question, target=address)
         ways = {
             "by broadcast": ask(),
             "by unicast to the MAC of an old entry": ask(to=mac),
             "by a probe without a sender": ask(sender=unspecified(family_of(address))),
-            "from an address never seen before": ask(sender=unknown),
         }
-        if family_of(address) is Family.IPV4:
-            ways["with the MAC of an old entry as target"] = ask(target_mac=mac)
-            ways["with the broadcast address as target"] = ask(target_mac=BROADCAST)
-        return ways
+        if family_of(address) is Family.IPV6:  # a sender that answers no solicitation itself may get no answer
+            return ways if corners else {"by multicast": ask()}
+        return ways | {
+            "from an address never seen before": ask(sender=unknown),
+            "with the MAC of an old entry as target": ask(target_mac=mac),
+            "with the broadcast address as target": ask(target_mac=BROADCAST),
+        }
 
     def unanswered(
         self, questions: Sequence[neighbour.Question], *, vantage: Vantage | None = None

@@ -314,26 +314,26 @@ class RunContext:
         self.need_path()
         return WEB
 
-    def need_path(self) -> None:
+    def need_path(self, family: Family | None = None) -> None:
         """Verify that clients reach the shared workload by a node port, once for each family.
 
-        Raises `CannotShow` when the path to a plain pod is broken, so that the implementation is not blamed for it.
+        `family`: that of the present check by default. Raises `CannotShow` when the path to a plain pod is broken, so
+        that the implementation is not blamed for it.
         """
-        if self.family in self._reachable:
+        family = family or self.family
+        if family in self._reachable:
             return
         _ = self.backends
-        plain = manifests.service(
-            NAMESPACE, "plain", type="NodePort", selector={"app": WEB}, ipFamilies=[self.family.label]
-        )
+        plain = manifests.service(NAMESPACE, "plain", type="NodePort", selector={"app": WEB}, ipFamilies=[family.label])
         port = self.cluster.apply(plain)["spec"]["ports"][0]["nodePort"]
         worker = self.lab.nodes[-1]
         for vantage in (
             self.lab.client(),
             *([self.lab.routed_client()] if self.lab.can(Capability.ROUTED_CLIENT) else []),
         ):
-            self._plain_path(vantage, worker.address_for(self.family), port)
+            self._plain_path(vantage, worker.address_for(family), port)
         self.remove(plain)
-        self._reachable.add(self.family)
+        self._reachable.add(family)
 
     def _plain_path(self, vantage: Vantage, address: IPAddress, port: int) -> None:
         what = f"{vantage.name} reaches a plain pod"

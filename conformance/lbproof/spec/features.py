@@ -75,6 +75,8 @@ FEATURES = _features(
     node_exclude="the label node.kubernetes.io/exclude-from-external-load-balancers keeps a node from announcing",
     node_exclude_value="that label keeps no node from announcing where its value says false",
     ipv6="Services of IPv6 are served; what is judged for each family is judged for both then",
+    dual_stack="a Service of both families is given an address of each",
+    ndp="IPv6 addresses are announced on the segment by neighbour discovery",
     article="the article's cluster and claims",
 )
 OPTIONAL = frozenset(
@@ -95,6 +97,8 @@ OPTIONAL = frozenset(
         "conflict-event",
         "node-exclude",
         "node-exclude-value",
+        "dual-stack",
+        "ndp",
     }
 )
 """Features that no profile requires: judged where they are claimed."""
@@ -134,7 +138,7 @@ def lacking(needs: Iterable[str], claimed: Collection[str]) -> list[str]:
     return sorted(need for need in needs if not any(one in claimed for one in ALIASES.get(need, (need,))))
 
 
-_FAMILIES = frozenset({"ipv6"})
+_FAMILIES = frozenset({"ipv6", "dual-stack", "ndp"})
 """Features of another family than that of the article's cluster."""
 _LAYER2 = frozenset(
     {
@@ -147,6 +151,7 @@ _LAYER2 = frozenset(
         "conflict-event",
         "node-exclude",
         "node-exclude-value",
+        "ndp",
     }
 )
 

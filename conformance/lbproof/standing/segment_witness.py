@@ -10,15 +10,15 @@ import itertools
 import threading
 import time
 from collections import deque
-from ipaddress import IPv4Address, ip_address
+from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from lbproof.context.claims import Claim
 from lbproof.lab.base import Capability
-from lbproof.spec.families import Family
+from lbproof.spec.families import Family, family_of
 from lbproof.standing.claims import EARLY, ClaimJudge
 from lbproof.standing.silence import SilenceJudge
-from lbproof.witnesses import frames, neighbour
+from lbproof.witnesses import neighbour
 from lbproof.witnesses.stream import ProbeError
 from lbproof.witnesses.switch import CLAIMS, SwitchListener
 
@@ -108,16 +108,18 @@ class SegmentWitness:
                 self._failure = error
 
     def _send(self, addresses: Iterable[str]) -> set[str]:
-        """Ask for addresses; return those that can be asked for."""
-        mac, own = self._vantage.mac, self._vantage.address_for(Family.IPV4)
-        asked = [found for one in addresses if isinstance(found := ip_address(one), IPv4Address)]
-        self._listener.send(frames.encode(frames.request(mac=mac, address=own, target=one)) for one in asked)
-        return set(map(str, asked))
+        """Ask for addresses; return those of IPv4.
+
+        By NDP the switch asks from an address that is nobody's, so that no answer holds nothing against anybody: a node
+        may have to ask for that address before it can answer.
+        """
+        asked = [found for one in addresses if family_of(found := ip_address(one)) in self._vantage.families]
+        self._listener.send(neighbour.encode(self._vantage, neighbour.Question(target=one)) for one in asked)
+        return {str(one) for one in asked if family_of(one) is Family.IPV4}
 
     def judge(self) -> Iterator[Finding]:
         """Judge the claims of which all is known. Raises `ProbeError` when something may be missing."""
-        if Family.IPV4 in self._vantage.families:
-            self._send(self._free)
+        self._send(self._free)
         yield from self._until(time.monotonic() - EARLY)
 
     def _until(self, moment: float) -> Iterator[Finding]:

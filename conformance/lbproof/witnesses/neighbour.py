@@ -59,6 +59,8 @@ class Question:
     """Hardware address to which it is sent, as by a host that confirms an entry; by default it is for all hosts."""
     target_mac: str = ""
     """Target hardware address, which means nothing in an ARP request (RFC 826) and is zero by default; not in NDP."""
+    bare: bool = False
+    """Without the source link-layer address, which a solicitation to one host may lack (RFC 4861 section 4.3)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -231,6 +233,8 @@ def _frame(mac: str, own: IPAddress, question: Question) -> bytes:
     solicits = ndp.solicitation(mac=mac, address=sender, target=target)
     if question.to:  # reachability confirmation (RFC 4861 section 7.3.1)
         solicits = replace(solicits, ether_dst=question.to, destination=target)
+    if question.bare:
+        solicits = replace(solicits, link_layer="")
     return ndp.encode(solicits)
 
 

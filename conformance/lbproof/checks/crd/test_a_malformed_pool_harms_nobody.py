@@ -28,6 +28,12 @@ MALFORMED: dict[str, tuple[Block, ...]] = {
     "c": (AddressRange(FIRST, IPv6Address("2001:db8::1")), AddressRange(IPv6Address("2001:db8::1"), FIRST)),
 }
 
+MALFORMED_IPV6: dict[str, tuple[Block, ...]] = {
+    "a": ("2001:db8::g/64", "2001:db8::/129", "2001:db8:::/64"),
+    "b": (AddressRange(IPv6Address("2001:db8::9"), IPv6Address("2001:db8::1")),),
+    "c": (),
+}
+"""Where IPv6 is claimed too."""
 NETMASKS = ("255.255.255.252", "0.0.0.3")
 """A mask and a wildcard in place of the prefix length 30: refused or flagged, or meant as they are read by people."""
 
@@ -58,7 +64,7 @@ def test_malformed_pools_harm_nobody(check: CheckContext, case: str) -> None:
     pool = check.pool(2)
     holders = [check.service("web", namespace=place) for place in (check.namespace, check.second_namespace)]
     check.all_assigned(*holders)
-    bad = list(MALFORMED[case])
+    bad = [*MALFORMED[case], *(MALFORMED_IPV6[case] if check.run.claims("ipv6") else ())]
     check.random.shuffle(bad)
     good, changed = (AddressRange(*check.run.addresses(2)) for _ in range(2))
 

@@ -33,7 +33,7 @@ def test_the_answer_carries_the_mac_of_the_node(check: CheckContext) -> None:
         ways = [
             way
             for address, names in first.items()
-            for way in check.ways_to_ask(address, macs.get(names[0], names[0]), unknown=unknown).values()
+            for way in check.ways_to_ask(address, macs.get(names[0], names[0]), unknown=unknown, corners=True).values()
         ]
         check.random.shuffle(ways)
         over, within = check.wait.budget("one_answerer_recount"), check.wait.budget("arp_answer")

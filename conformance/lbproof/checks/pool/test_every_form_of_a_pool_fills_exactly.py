@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, ip_network
+from ipaddress import IPv4Address, IPv6Address, ip_network
 from typing import TYPE_CHECKING
 
 from lbproof.adapters.base import AddressRange
 from lbproof.context import proves
 from lbproof.context.precedence import judging
+from lbproof.spec.families import Family
 from lbproof.text import words
 
 if TYPE_CHECKING:
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
     from lbproof.context import CheckContext, Service
     from lbproof.spec.families import IPAddress
 
-BENCHMARK = IPv4Address("198.18.4.0")
-"""Within a network for tests of devices (RFC 2544), not on the segment: pools there are given and not reached."""
+BENCHMARK: dict[Family, IPAddress] = {Family.IPV4: IPv4Address("198.18.4.0"), Family.IPV6: IPv6Address("2001:2::400")}
+"""Within networks for tests of devices (RFC 2544, RFC 5180), not on the segment: pools there are given, not reached."""
 EDGES = ip_network("203.0.113.0/30"), ip_network("203.0.113.252/30")
 """Both ends of a documentation network (RFC 5737): the first address and the last one of a /24."""
 KEPT = ip_network("198.51.100.0/30"), ip_network("198.51.100.252/30")
@@ -58,10 +59,11 @@ def test_every_form_of_a_pool_fills_exactly(check: CheckContext, case: str) -> N
         block = check.run.addresses(15)  # of which eight are a network, and so are the two after or before them
         start = -int(block[0]) % 8
         network, pair = block[start : start + 8], block[start - 2 : start] if start > 1 else block[start + 8 :][:2]
-        fills(check, [ip_network((network[0], 29)), ip_network((pair[0], 31))], [*network, *pair])
+        whole = network[0].max_prefixlen
+        fills(check, [ip_network((network[0], whole - 3)), ip_network((pair[0], whole - 1))], [*network, *pair])
     elif case == "b":
         block = check.run.addresses(check.random.randint(3, 9))
-        begin = BENCHMARK + check.random.randint(250, 254)
+        begin = BENCHMARK[check.family] + check.random.randint(250, 254)
         far = [begin + n for n in range(9)]  # over a multiple of 256
         fills(check, [AddressRange(block[0], block[-1]), AddressRange(far[0], far[-1])], [*block, *far])
     elif case == "c":

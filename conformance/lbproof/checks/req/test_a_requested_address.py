@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from lbproof.adapters.base import AddressRange, Ask, Cause
 from lbproof.context import proves
 from lbproof.context.unchanged import intact
+from lbproof.spec.families import Family
 from lbproof.text import words
 
 if TYPE_CHECKING:
@@ -17,13 +18,23 @@ if TYPE_CHECKING:
     from lbproof.context import CheckContext, Service
     from lbproof.spec.families import IPAddress
 
-ELSEWHERE: IPAddress = IPv4Address("203.0.113.77")
-"""Address of a documentation network (RFC 5737), in no pool."""
+ELSEWHERE: dict[Family, IPAddress] = {
+    Family.IPV4: IPv4Address("203.0.113.77"),
+    Family.IPV6: IPv6Address("2001:db8:77::77"),
+}
+"""Addresses of documentation networks (RFC 5737, RFC 3849), in no pool."""
 LAST_NETWORK = IPv4Network("198.51.100.252/30")
 """End of another one, whose last address is kept back by every implementation that keeps edges back."""
-MALFORMED = ("192.168.1000.1", "192.168.172", "no-address", "192.168.172.1x")
+MALFORMED = {
+    Family.IPV4: ("192.168.1000.1", "192.168.172", "no-address", "192.168.172.1x"),
+    Family.IPV6: ("2001:db8::10000", "2001:db8:1", "no-address", "2001:db8::1g"),
+}
 OTHER_PORTS = [{"name": "other", "port": 8443, "targetPort": 8443}]
-OTHER_FAMILY = (IPv6Address("2001:db8::1"), IPv6Address("fd00::a:1"))
+OTHER_FAMILY: dict[Family, tuple[IPAddress, ...]] = {
+    Family.IPV4: (IPv6Address("2001:db8::1"), IPv6Address("fd00::a:1")),
+    Family.IPV6: (IPv4Address("203.0.113.77"), IPv4Address("10.0.0.10")),
+}
+"""Addresses of another family than that of a Service."""
 
 
 @proves("REQ-01")
@@ -84,11 +95,11 @@ def test_addresses_outside_every_pool_are_refused(check: CheckContext) -> None:
     check.pool(
         [AddressRange(block[1], block[2]), AddressRange(block[4], block[5])], addresses=[*block[1:3], *block[4:6]]
     )
-    outside: list[IPAddress] = [block[0], block[3], block[6], ELSEWHERE]
+    outside: list[IPAddress] = [block[0], block[3], block[6], ELSEWHERE[check.family]]
     removed = check.pool(1)
     check.run.pools.drop(removed.name)
     outside += removed.addresses
-    if check.run.claims("include-edges"):
+    if check.run.claims("include-edges") and check.family is Family.IPV4:
         check.pool([LAST_NETWORK], addresses=list(LAST_NETWORK)[1:3], include_edges=False)
         outside.append(LAST_NETWORK[-1])
     check.random.shuffle(outside)
@@ -193,9 +204,9 @@ def unusable(check: CheckContext, case: str, free: list[IPAddress]) -> list[Serv
     """Create Services with requests that cannot be met, except those whose creation is refused."""
     made: list[dict[str, Any]] = []
     if case == "a":
-        made = [{"ask": text, "how": how} for text in MALFORMED for how in check.run.ways]
+        made = [{"ask": text, "how": how} for text in MALFORMED[check.family] for how in check.run.ways]
     elif case == "b":
-        made = [{"ask": address, "how": how} for address in OTHER_FAMILY for how in check.run.ways]
+        made = [{"ask": address, "how": how} for address in OTHER_FAMILY[check.family] for how in check.run.ways]
     elif case == "c":
         made = [{"change": contradicts(check, *pair)} for pair in (free[:2], free[1::-1])]
     else:

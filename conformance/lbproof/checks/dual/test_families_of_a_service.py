@@ -1,0 +1,232 @@
+"""Services of IPv6 alone, of both families, and of one after the other."""
+
+from __future__ import annotations
+
+from ipaddress import IPv6Address
+from typing import TYPE_CHECKING, Any
+
+from lbproof.adapters.base import AddressRange, Cause
+from lbproof.context import proves
+from lbproof.context.objects import points_of
+from lbproof.context.precedence import judging
+from lbproof.spec.families import Family, family_of
+from lbproof.text import words
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from lbproof.context import CheckContext, Pool, Service
+    from lbproof.spec.families import IPAddress
+
+SERVICES = 3
+ORDERS = ((Family.IPV4, Family.IPV6), (Family.IPV6, Family.IPV4))
+"""A Service names its families in either order."""
+
+ZEROS = ("2001:db8::a:0:0:1", "2001:db8:0:1::1", "2001:db8::abcd")
+"""Addresses of a documentation network (RFC 3849) that can be written in several ways."""
+
+
+def families(policy: str, order: Iterable[Family]) -> dict[str, Any]:
+    """Return the fields of a Service of these families, in this order."""
+    return {"ipFamilyPolicy": policy, "ipFamilies": [family.label for family in order]}
+
+
+def pool_of(check: CheckContext, counts: dict[Family, int]) -> Pool:
+    """Create a pool with so many addresses of each family: some implementations take both from one pool alone."""
+    check.run.need_families(counts)
+    blocks = {family: check.run.addresses(count, family) for family, count in counts.items() if count}
+    return check.pool(
+        [AddressRange(block[0], block[-1]) for block in blocks.values()],
+        addresses=[address for block in blocks.values() for address in block],
+    )
+
+
+def has(check: CheckContext, wanted: Mapping[Service, tuple[Family, ...]], *, budget: str = "address_assigned") -> None:
+    """Wait until the statuses of Services have one address of each family, and no other."""
+    expected = {str(service): sorted(order) for service, order in wanted.items()}
+    check.wait.eventually(
+        lambda: {str(service): held for service, held in check.statuses(*wanted).items()},
+        lambda seen: {name: sorted(map(family_of, held)) for name, held in seen.items()} == expected,
+        what=f"{len(wanted)} Services have one address of each of their families",
+        budget=budget,
+        show=words,
+    )
+    check.used += {address for held in check.statuses(*wanted).values() for address in held} - set(check.used)
+
+
+def in_pool(check: CheckContext, services: Iterable[Service], pool: Pool) -> None:
+    """Verify that all addresses of Services are of a pool, and each of one Service alone."""
+    given = [address for held in check.statuses(*services).values() for address in held]
+    assert set(given) <= set(pool.addresses), f"{words(given)} were given; the pool has {words(pool.addresses)}"
+    assert len(set(given)) == len(given), f"an address is in two statuses: {words(given)}"
+
+
+def served(check: CheckContext, addresses: Iterable[IPAddress]) -> None:
+    """Wait until the client is served at each address."""
+    for address in addresses:
+        check.run.need_path(family_of(address))
+        check.serves(check.client, address, in_a_row=SERVICES)
+
+
+@proves("DUAL-01")
+def test_a_service_of_ipv6_alone(check: CheckContext) -> None:
+    """Services of IPv6 in two namespaces get one IPv6 address each, beside Services of IPv4 of the same pool."""
+    pool = pool_of(check, {Family.IPV4: SERVICES, Family.IPV6: SERVICES})
+    places = (check.namespace, check.second_namespace)
+    alone = families("SingleStack", [Family.IPV6])
+    wanted = {check.service("web", namespace=place, **alone): (Family.IPV6,) for place in places[:1]}
+    wanted[check.service("served", serving=True, **alone)] = (Family.IPV6,)
+    other = families("SingleStack", [Family.IPV4])
+    wanted |= {check.service("other", namespace=place, **other): (Family.IPV4,) for place in places}
+    has(check, wanted)
+    in_pool(check, wanted, pool)
+    statuses = check.statuses(*wanted)
+    serving = next(service for service in wanted if service.name.endswith("served"))
+    served(check, statuses[serving])
+
+
+@proves("DUAL-02", "a")
+def test_both_families_are_given_and_serve(check: CheckContext) -> None:
+    """Services that require both families, named in either order, get an address of each, and serve at both."""
+    pool = pool_of(check, {Family.IPV4: SERVICES, Family.IPV6: SERVICES})
+    services = [
+        check.service(f"web-{n}", serving=True, **families("RequireDualStack", ORDERS[n % 2])) for n in range(SERVICES)
+    ]
+    has(check, dict.fromkeys(services, ORDERS[0]))
+    in_pool(check, services, pool)
+    for held in check.statuses(*services).values():
+        served(check, held)
+
+
+@proves("DUAL-02", "b")
+def test_a_family_that_is_missing_gives_none(check: CheckContext) -> None:
+    """Where one family has no free address, Services that require both stay Pending with a reason, and take nothing.
+
+    What is free of the other family goes to a Service of that one, which comes later.
+    """
+    rich, poor = check.random.sample(list(Family), 2)
+    pool_of(check, {rich: SERVICES, poor: 1})
+    first = check.service("first", **families("RequireDualStack", ORDERS[0]))
+    has(check, {first: ORDERS[0]})
+    places = (check.namespace, check.second_namespace)
+    late = [
+        check.service("late", namespace=place, **families("RequireDualStack", order))
+        for place, order in zip(places, ORDERS, strict=True)
+    ]
+
+    def none_is_given() -> None:
+        given = {str(service): held for service in late if (held := points_of(service.read()))}
+        assert not given, f"given though {poor.label} has no free address: {words(given)}"
+
+    with judging(none_is_given):
+        for service in late:
+            check.refused(service, Cause.POOL_EXHAUSTED)
+        single = [check.service(f"single-{n}", **families("SingleStack", [rich])) for n in range(SERVICES - 1)]
+        has(check, dict.fromkeys(single, (rich,)))
+        check.stays_pending(*late)
+
+
+@proves("DUAL-03", "a")
+def test_one_family_is_taken_where_there_is_no_other(check: CheckContext) -> None:
+    """Services that prefer both families, named in either order, get the one that is there; Services of it too."""
+    there = check.random.choice(list(Family))
+    pool = pool_of(check, {there: SERVICES})
+    wanted = {
+        check.service(f"web-{n}", serving=True, **families("PreferDualStack", order)): (there,)
+        for n, order in enumerate(ORDERS)
+    }
+    wanted[check.service("single", **families("SingleStack", [there]))] = (there,)
+    has(check, wanted)
+    in_pool(check, wanted, pool)
+    for service, held in check.statuses(*wanted).items():
+        if service.name != "single":
+            served(check, held)
+
+
+@proves("DUAL-03", "b")
+def test_the_other_family_is_added_later(check: CheckContext) -> None:
+    """When a pool has addresses of the other family too, Services that have one address get another, and keep it."""
+    there, later = check.random.sample(list(Family), 2)
+    pool = pool_of(check, {there: len(ORDERS)})
+    services = [
+        check.service(f"web-{n}", serving=True, **families("PreferDualStack", order)) for n, order in enumerate(ORDERS)
+    ]
+    with check.precondition("DUAL-03"):
+        has(check, dict.fromkeys(services, (there,)))
+    before = check.statuses(*services)
+    check.run.need_families([later])
+    block = check.run.addresses(len(ORDERS), later)
+    check.change_pool(pool, blocks=(*pool.spec.blocks, AddressRange(block[0], block[-1])))
+
+    def keeps() -> None:
+        lost = {str(one): held for one, held in check.statuses(*services).items() if not set(before[one]) <= set(held)}
+        assert not lost, f"the first address is not kept: {words(lost)}"
+
+    with judging(keeps):
+        has(check, dict.fromkeys(services, ORDERS[0]), budget="pool_applied")
+    for held in check.statuses(*services).values():
+        served(check, held)
+
+
+@proves("DUAL-04", "a")
+def test_a_family_that_is_dropped_is_free(check: CheckContext) -> None:
+    """A Service that has one family less keeps its other address; that of the family is given to another Service."""
+    pool_of(check, {Family.IPV4: len(ORDERS), Family.IPV6: len(ORDERS)})
+    for n, order in enumerate(ORDERS):
+        service = check.service(f"web-{n}", **families("RequireDualStack", order))
+        with check.precondition("DUAL-02"):
+            has(check, {service: order})
+        kept, freed = sorted(check.statuses(service)[service], key=lambda one: order.index(family_of(one)))
+        service.patch(spec={"ipFamilyPolicy": "SingleStack"})
+        check.wait.eventually(
+            lambda service=service: check.statuses(service)[service],  # type: ignore[misc]
+            lambda held, kept=kept: held == [kept],  # type: ignore[misc]
+            what=f"{service}, which dropped {order[1].label}, has {kept} alone",
+            budget="reclaimed",
+        )
+        others = [check.service(f"next-{n}-{m}", **families("SingleStack", order[1:])) for m in range(len(ORDERS))]
+        given = check.all_assigned(*others, budget="reclaimed")
+        assert freed in given.values(), f"{freed} was dropped, and {words(list(given.values()))} were given"
+        check.delete_all(*others)
+
+
+@proves("DUAL-04", "b")
+def test_addresses_are_in_the_order_of_the_families(check: CheckContext) -> None:
+    """Services of both orders have their addresses in that order, those that take what there is too."""
+    pool_of(check, {Family.IPV4: 2 * len(ORDERS), Family.IPV6: 2 * len(ORDERS)})
+    wanted = {
+        check.service(f"web-{n}-{policy.lower()}", **families(policy, order)): order
+        for n, order in enumerate(ORDERS)
+        for policy in ("RequireDualStack", "PreferDualStack")
+    }
+    with check.precondition("DUAL-02"):
+        has(check, wanted)
+    found = {service: tuple(map(family_of, held)) for service, held in check.statuses(*wanted).items()}
+    wrong = [
+        f"{service} has {words([f.label for f in found[service]])} and wants {words([f.label for f in order])}"
+        for service, order in wanted.items()
+        if found[service] != order
+    ]
+    assert not wrong, f"not in the order of the families: {words(wrong)}"
+
+
+@proves("DUAL-04", "c")
+def test_addresses_are_written_canonically(check: CheckContext) -> None:
+    """An address whose zeros can be left out in several places is written as RFC 5952 says, in lower case."""
+    block: list[IPAddress] = [
+        IPv6Address(text) for text in ("2001:db8::a:0:0:1", "2001:db8::1:0:0:0:1", "2001:db8::abcd")
+    ]
+    check.pool(block, addresses=block)
+    services = canonical_services(check, len(block))
+    with check.precondition("DUAL-01"):
+        has(check, dict.fromkeys(services, (Family.IPV6,)))
+    written = [point for service in services for point in points_of(service.read())]
+    wrong = [text for text in written if text not in {str(address) for address in block}]
+    assert not wrong, f"{words(wrong)} are written, expected of {words(list(map(str, block)))}"
+
+
+def canonical_services(check: CheckContext, count: int) -> Sequence[Service]:
+    """Create Services of IPv6 alone, in two namespaces."""
+    places = (check.namespace, check.second_namespace)
+    alone = families("SingleStack", [Family.IPV6])
+    return [check.service(f"web-{n // 2}", namespace=places[n % 2], **alone) for n in range(count)]

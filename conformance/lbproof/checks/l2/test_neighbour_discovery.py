@@ -1,0 +1,182 @@
+"""RFC 4861 and RFC 4862: an IPv6 address is found in every way in which hosts and switches look for it."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from lbproof.context import proves
+from lbproof.lab.base import Capability
+from lbproof.spec.families import unspecified
+from lbproof.text import words
+from lbproof.witnesses import ndp, neighbour
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from lbproof.context import CheckContext
+    from lbproof.spec.families import IPAddress
+
+SERVICES = 3
+IN_A_ROW = 3
+
+
+def assigned(check: CheckContext) -> list[IPAddress]:
+    """Create Services in two namespaces, with and without a selector, and return their addresses."""
+    check.pool(SERVICES)
+    services = [check.service("web", namespace=place) for place in (check.namespace, check.second_namespace)]
+    services.append(check.service(serving=True))
+    return list(check.all_assigned(*services).values())
+
+
+@proves("L2-11", "a")
+def test_solicitations_are_answered_as_hosts_expect(check: CheckContext) -> None:
+    """The client, which asks by multicast, is answered by a message that makes an entry for each address.
+
+    So it is for an address that is released and given again. Messages that a receiver discards count as none: with a
+    hop limit below 255, from beyond the link, a wrong checksum, or a malformed option.
+    """
+    held = assigned(check)
+    answered(check, held)
+    check.delete(check.random.choice(check.services))
+    with check.precondition("RECL-01"):
+        again = check.assigned(check.service("again", serving=True), budget="reclaimed")
+    answered(check, [again])
+
+
+def answered(check: CheckContext, addresses: Sequence[IPAddress]) -> None:
+    """Wait until each address has been answered for, with nothing wrong in any answer of a look."""
+
+    def look() -> dict[str, list[str]]:
+        with neighbour.Listener(check.client) as heard:
+            for address in addresses:
+                check.replies(address)
+            return {str(address): sorted(faults_of(check, heard.messages, address)) for address in addresses}
+
+    check.wait.eventually(
+        look,
+        lambda seen: all(found == [""] for found in seen.values()),
+        what=f"solicitations for {words(list(map(str, addresses)))} are answered by right advertisements",
+        budget="announced",
+        in_a_row=IN_A_ROW,
+        show=lambda seen: words({address: found or "no answer" for address, found in seen.items()}),
+    )
+
+
+def faults_of(check: CheckContext, messages: Sequence[neighbour.Message], address: IPAddress) -> set[str]:
+    """Return what is wrong with each advertisement of an address to the client; the empty string for a right one."""
+    return {
+        _fault(message)
+        for message in messages
+        if isinstance(message, ndp.Message)
+        and message.is_reply
+        and message.target == address
+        and message.destination in check.client.addresses
+    }
+
+
+def _fault(message: ndp.Message) -> str:
+    if not message.solicited:
+        return "has no Solicited flag"
+    if not message.link_layer:
+        return "has no target link-layer address"
+    if message.link_layer != message.ether_src:
+        return f"names {message.link_layer} in a frame of {message.ether_src}"
+    return ""
+
+
+@proves("L2-11", "b")
+def test_the_solicited_node_group_is_joined(check: CheckContext) -> None:
+    """Each node that answers for an address is a member of its group, as its kernel tells switches by MLD.
+
+    Also for an address that is given again, and on the node that takes over where one that is excluded gives it up.
+    """
+    check.run.need(Capability.NODE_VANTAGE)
+    held = assigned(check)
+    joined(check, held)
+    check.delete(check.random.choice(check.services))
+    with check.precondition("RECL-01"):
+        again = check.assigned(check.service("again", serving=True), budget="reclaimed")
+    joined(check, [again])
+    check.exclude(check.an_announcer(again).name)
+    joined(check, [again])
+
+
+def joined(check: CheckContext, addresses: Sequence[IPAddress]) -> None:
+    """Wait until all who answer for each address are members of its group."""
+    with check.precondition("L2-01"):
+        check.holders(*addresses)
+    check.wait.eventually(
+        lambda: not_joined(check, {address: check.answerers(address) for address in addresses}),
+        lambda missing: not missing,
+        what=f"who answers for {words(list(map(str, addresses)))} is a member of the solicited-node group",
+        budget="announced",
+        in_a_row=IN_A_ROW,
+        show=words,
+    )
+
+
+def not_joined(check: CheckContext, holders: Mapping[IPAddress, set[str]]) -> dict[str, list[str]]:
+    """Return the nodes that answer for an address, and are no members of its group on their interface."""
+    nodes = {node.name: node for node in check.lab.nodes}
+    groups = {
+        name: memberships(check, name, nodes[name].interface)
+        for name in {name for names in holders.values() for name in names} & nodes.keys()
+    }
+    found = {
+        str(address): sorted(name for name in names & groups.keys() if group_of(address) not in groups[name])
+        for address, names in holders.items()
+    }
+    return {address: names for address, names in found.items() if names}
+
+
+def group_of(address: IPAddress) -> str:
+    """Return the solicited-node group of an address."""
+    assert isinstance(address, type(ndp.UNSPECIFIED)), f"{address} is of IPv4"
+    return str(ndp.solicited_node(address))
+
+
+def memberships(check: CheckContext, node: str, interface: str) -> set[str]:
+    """Return the IPv6 multicast groups that an interface of a node has joined."""
+    links = json.loads(check.lab.run(node, ["ip", "-j", "-6", "maddr", "show", "dev", interface]))
+    return {row["address"] for link in links for row in link.get("maddr", []) if row.get("family") == "inet6"}
+
+
+@proves("L2-12")
+def test_solicitations_that_are_seldom_are_answered(check: CheckContext, case: str) -> None:
+    """The node that answers by multicast also answers each way of a host that confirms an entry, or takes an address.
+
+    Three times in a row for each address; a single one may be lost.
+    """
+    held = assigned(check)
+    with check.precondition("L2-01"):
+        macs = {address: check.announcer(address).mac for address in held}
+    ask = [
+        question
+        for address, mac in macs.items()
+        for question in (
+            [
+                neighbour.Question(target=address, to=mac),
+                neighbour.Question(target=address, to=mac, bare=True),
+            ]
+            if case == "a"
+            else [neighbour.Question(target=address, sender=unspecified(check.family))]
+        )
+    ]
+
+    def missed() -> dict[str, int]:
+        found: dict[str, int] = {}
+        for question in check.unanswered(ask):
+            how = "by unicast without a source link-layer address" if question.bare else "by unicast"
+            way = f"{question.target} {how if question.to else 'from the unspecified address'}"
+            found[way] = found.get(way, 0) + 1
+        return found
+
+    check.wait.eventually(
+        missed,
+        lambda none: not none,
+        what=f"all of {len(ask)} solicitations for {words(list(map(str, held)))} are answered",
+        budget="announced",
+        in_a_row=IN_A_ROW,
+        show=lambda found: f"not answered: {words(found)}" if found else "all answered",
+    )
