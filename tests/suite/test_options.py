@@ -30,7 +30,7 @@ def test_a_flag_wins_over_the_file(tmp_path: Path) -> None:
         ('profile = "layer3"', "unknown profile 'layer3' in {file}; did you mean 'layer2'?"),
         ("workers = 0", "option workers = 0 in {file}: input should be greater than or equal to 1"),
         ("labs = 0", "option labs = 0 in {file}: input should be greater than or equal to 1"),
-        ('requirements = ["L2-1"]', "unknown requirement 'L2-1' in {file}; did you mean 'L2-01'?"),
+        ('requirements = ["PEND-1"]', "unknown requirement 'PEND-1' in {file}; did you mean 'PEND-01'?"),
         ("[budgets]\nfailovr = 1", "unknown budget 'failovr' in {file}; did you mean 'failover'?"),
         ("[budgets]\nfailover = 1000", "budget failover = 1000 in {file}: more than 0 and at most 40 s is allowed"),
         ('features = ["l2-anounce"]', "unknown feature 'l2-anounce' in {file}"),
@@ -105,3 +105,16 @@ def test_an_adapter_s_proxy_mode_replaces_the_default_and_nothing_else() -> None
     assert read(None, {"proxy_mode": "iptables"}).lab_options(**defaults)["proxy_mode"] == "iptables"
     assert read(None, {}).lab_options(proxy_mode="")["proxy_mode"] == "iptables"
     assert "unknown" not in read(None, {}).lab_options(**defaults)
+
+
+def test_what_a_lab_is_booted_without_is_not_judged() -> None:
+    """A lab of one family shows a part of what is claimed for both; without the claim nothing changes."""
+    both = CLAIMED | {"ipv6"}
+    everything, _ = read(None, {"requirements": ("POOL-01", "CLASS-01a")}).cases(both | {"default-class"})
+    one, not_run = read(None, {"requirements": ("POOL-01",), "families": "ipv4"}).cases(both)
+
+    assert everything == ["POOL-01", "POOL-01-IPv6", "CLASS-01a"]
+    assert (one, not_run) == (["POOL-01"], {})
+    assert read(None, {"families": "ipv6", "requirements": ("POOL-01",)}).cases(both)[0] == ["POOL-01-IPv6"]
+    assert read(None, {"families": "ipv6", "requirements": ("POOL-01",)}).cases(CLAIMED)[0] == ["POOL-01"]
+    assert read(None, {"families": "ipv4", "requirements": ("POOL-01-IPv6",)}).cases(both)[0] == ["POOL-01-IPv6"]

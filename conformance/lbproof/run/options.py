@@ -27,7 +27,8 @@ from lbproof.spec import (
     lacking,
     select,
 )
-from lbproof.spec.requirements import case_of, is_of_family_not_claimed, needs_of
+from lbproof.spec.features import IPV6
+from lbproof.spec.requirements import case_of, families_of, is_of_family_not_claimed, needs_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -145,7 +146,7 @@ class Options(BaseModel):
         """Return the names of the verdicts to find, and of those not to find with the reason: not claimed, or excluded.
 
         The second value maps name → `unsupported: …` or `skipped: …`. `again`: those that `--rerun` selects. One for a
-        family that is not claimed is there only if it was asked for by its family.
+        family that is not claimed, or that the lab is booted without, is there only if it was asked for by its family.
         """
         profile = PROFILES[self.profile].features
         everything = [name for r in REQUIREMENTS.values() for name in r.names]
@@ -159,7 +160,9 @@ class Options(BaseModel):
             if not chosen and lacking(needs, profile):
                 continue
             missing = lacking(needs, claimed)
-            if is_of_family_not_claimed(case, claimed) and (not chosen or case_of(case) in chosen):
+            if (is_of_family_not_claimed(case, claimed) or self._lab_lacks(case, claimed)) and (
+                not chosen or case_of(case) in chosen
+            ):
                 continue
             if missing:
                 not_run[case] = f"unsupported: {', '.join(missing)} not claimed"
@@ -168,6 +171,12 @@ class Options(BaseModel):
             else:
                 run.append(case)
         return run, not_run
+
+    def _lab_lacks(self, name: str, claimed: frozenset[str]) -> bool:
+        """Return whether a verdict is about a family without which the lab is booted: the run is then a partial one."""
+        families = "" if self.lab else str(self.lab_options().get("families", ""))
+        judged = families_of(name) if IPV6 in claimed and families else ()
+        return any(family.name.lower() not in families.split(",") for family in judged)
 
 
 @cache
