@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 from tests.mutants.mutant import fault, patch
 
-from lbproof_reference import frames
+from lbproof_reference import advertisements, frames
+from lbproof_reference.controller import allocate
 from lbproof_reference.controller import loop as controller
 from lbproof_reference.services import OWN_CLASS, ingress_ips
 from lbproof_reference.speaker import loop as speaker
-from lbproof_reference.speaker import offers, wire
+from lbproof_reference.speaker import offers, plan, source, wire
 
 if TYPE_CHECKING:
     from lbproof_reference.frames import ArpFrame
@@ -104,3 +106,44 @@ def truncated_frame_ends_the_speaker() -> None:
         return real(frame)
 
     patch(speaker, "read_arp", read)
+
+
+@fault("SEC-06")
+def control_character_ends_the_controller() -> None:
+    """The controller ends when an annotation of a Service has a control character."""
+    real = allocate.read_address_request
+
+    def read(key: str, service: Object) -> Any:  # noqa: ANN401
+        if any("\x1b" in value for value in (service["metadata"].get("annotations") or {}).values()):
+            os._exit(70)
+        return real(key, service)
+
+    patch(controller, "read_address_request", read)
+
+
+@fault("L2-08a", "L2-08b")
+def announces_on_every_interface() -> None:
+    """The interfaces that an advertisement names are not looked at."""
+
+    def allows(self: plan.Offer, node: str, _interface: str, *, reaches: bool = True) -> bool:
+        return any(node in one.nodes and reaches for one in self.allowed)
+
+    patch(plan.Offer, "allows", allows)
+
+
+@fault("L2-09a", "L2-09b")
+def announces_on_every_node() -> None:
+    """The nodes that an advertisement selects are not looked at."""
+    patch(advertisements.Advertisement, "selects_node", lambda *_: True)
+
+
+@fault("L2-09c")
+def changed_advertisement_is_not_read() -> None:
+    """An advertisement is read when it is new, and not when it has changed."""
+    real = source.Source._policy_changed  # noqa: SLF001
+
+    def policy_changed(self: source.Source, _key: str = "", before: Object | None = None) -> None:
+        if not (before and "ipAddressPools" in before["spec"]):
+            real(self)
+
+    patch(source.Source, "_policy_changed", policy_changed)

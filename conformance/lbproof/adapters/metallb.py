@@ -54,6 +54,8 @@ class MetalLB(MetalLBObjects):
             "withdraw-no-endpoints",
             "sharing",
             "node-exclude",
+            "if-select",
+            "node-select",
             "article",
         }
     )

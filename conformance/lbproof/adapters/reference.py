@@ -58,6 +58,8 @@ class Reference(MetalLBObjects):
             "etp-local",
             "conflict-event",
             "node-exclude",
+            "if-select",
+            "node-select",
             "node-exclude-value",
             "article",
         }

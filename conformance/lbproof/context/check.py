@@ -451,6 +451,12 @@ class CheckContext(Faults):
             if rows:
                 self.run.journal.write("exchange", title=title, vantage=self.client.name, frames=rows)
 
+    def forget_frames(self) -> None:
+        """End the capture at the client, before frames by the thousand that are no evidence of anything."""
+        if self._capture:
+            self._end_capture(self._capture)
+            self._capture = None
+
     def _end_capture(self, capture: Capture) -> None:
         """Stop the capture. Its failure is a note: it is evidence alone."""
         try:

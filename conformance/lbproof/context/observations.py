@@ -259,6 +259,11 @@ class Observations:
                 show=lambda seconds: "announced lately" if seconds < _QUIET else "not announced",
             )
 
+    def who_answers(self, *addresses: IPAddress) -> dict[str, list[str]]:
+        """Ask for addresses once, all at a time; return the nodes that reply for each, or the MACs of other hosts."""
+        found = self._sweep(addresses)
+        return {str(address): found.get(address, []) for address in addresses}
+
     def answerers(self, address: IPAddress, *, wait: float | None = None) -> set[str]:
         """Ask for an address once; return the names of the nodes that reply, or the MAC of any other host."""
         names = self.mac_names()

@@ -35,7 +35,7 @@ def test_an_excluded_node_announces_nothing(check: CheckContext) -> None:
             if node != old:
                 others.enter_context(check.excluded(node.name))
         check.wait.eventually(
-            lambda: {str(address): sorted(check.answerers(address)) for address in held},
+            lambda: check.who_answers(*held),
             lambda seen: all(who == [old.name] for who in seen.values()),
             what=f"{old.name}, the only node without the label, answers for each address",
             budget="failover",
@@ -55,7 +55,7 @@ def test_the_value_of_the_label_counts(check: CheckContext) -> None:
         for n, node in enumerate(node for node in check.lab.nodes if node != one):
             labels.enter_context(check.excluded(node.name, values[n % len(values)]))
         check.wait.eventually(
-            lambda: {str(address): sorted(check.answerers(address)) for address in held},
+            lambda: check.who_answers(*held),
             lambda seen: all(who == [one.name] for who in seen.values()),
             what=f"{one.name}, whose label says false, answers for each address alone",
             budget="failover",

@@ -35,6 +35,7 @@ def test_random_frames_break_nothing(check: CheckContext) -> None:
         for address, name in holders.items()
         for question in check.ways_to_ask(address, macs.get(name, name), unknown=unknown).values()
     ]
+    check.forget_frames()
     seed = check.random.getrandbits(32)
     crafted.flood(check.client, family_of(next(iter(holders))), good, count=FRAMES, seed=seed)
     check.saw("arp", "frames that were changed at random", FRAMES)

@@ -1,0 +1,146 @@
+"""Objects that a tenant may write, with whatever the API server accepts: other tenants are served as before."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from lbproof.adapters.base import Ask
+from lbproof.context import manifests, proves
+from lbproof.text import words
+from lbproof.witnesses.kube import ApiError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from lbproof.adapters.base import Object
+    from lbproof.context import CheckContext, Service
+    from lbproof.spec.families import IPAddress
+
+LARGE = 200_000
+"""Characters of an annotation: 262,144 bytes are allowed for all annotations of an object."""
+ODD_TEXTS = (
+    "\x00\x01\x1b[2J\x7f",
+    "line\nfeed\r\u2028line\u2029paragraph\x85",
+    "\u202eright to left\ufeff\ufffe\U0001f4a5\u0661\u0662.\u0663",
+    "%s{0}{x!r:>9}$(x)`x`\\'\"",
+    "1" * 5000,
+    "[" * 5000,
+    "1.2.3.4.5/33-::ffff:1.2.3.4%eth0,,;",
+    "",
+)
+"""Values of annotations: control characters, separators of lines, Unicode, formats, numbers and nesting without end."""
+PORTS = 120
+
+
+def annotated(key: str, value: str) -> Callable[[Object], None]:
+    """Return a change of a manifest that sets an annotation."""
+
+    def change(made: Object) -> None:
+        made["metadata"].setdefault("annotations", {})[key] = value
+
+    return change
+
+
+def shapes(check: CheckContext) -> list[Callable[[Object], None]]:
+    """Return changes of a Service's manifest that its API accepts and hardly anybody expects."""
+    adapter = check.run.adapter
+    keys = [adapter.address_annotation] if Ask.ANNOTATION in check.run.ways else []
+    if check.run.claims("pool-select") and adapter.pool_request.annotation:
+        keys.append(adapter.pool_request.annotation)
+    found = [annotated(key, value) for key in keys for value in ODD_TEXTS]
+    found += [annotated("example.com/odd", value) for value in ODD_TEXTS]
+    found.append(annotated("example.com/large", "x" * LARGE))
+
+    def many_ports(made: Object) -> None:
+        made["spec"]["ports"] = [{"name": f"p{n}", "port": 1000 + n} for n in range(PORTS)]
+
+    def labelled(made: Object) -> None:
+        made["metadata"]["labels"] |= {f"example.com/label-{n}": "x" * 63 for n in range(100)}
+
+    def owned(made: Object) -> None:
+        row = {"apiVersion": "example.com/v1", "kind": "Nothing", "name": "x", "uid": made["metadata"]["name"]}
+        made["metadata"]["ownerReferences"] = [row]
+
+    def many_annotations(made: Object) -> None:
+        made["metadata"]["annotations"] = {f"example.com/{n}": "" for n in range(1000)}
+
+    return [*found, many_ports, labelled, owned, many_annotations]
+
+
+def odd_endpoints(check: CheckContext) -> list[Object]:
+    """Return EndpointSlices with all that is optional left out or set to what nobody expects."""
+    rows: list[dict[str, Any]] = [
+        {"endpoints": []},
+        {"endpoints": [{"addresses": ["192.0.2.1"], "conditions": {}}], "ports": None},
+        {"endpoints": [{"addresses": [f"198.51.100.{n}"], "nodeName": "no-such-node"} for n in range(1, 200)]},
+        {"endpoints": [{"addresses": ["192.0.2.2"], "nodeName": None, "zone": "x" * 60, "hints": {"forZones": []}}]},
+    ]
+    return [
+        {
+            "apiVersion": "discovery.k8s.io/v1",
+            "kind": "EndpointSlice",
+            "metadata": {
+                "name": f"odd-slice-{n}",
+                "namespace": check.namespace,
+                "labels": {**manifests.OURS, "kubernetes.io/service-name": "odd-0"},
+            },
+            "addressType": "IPv4",
+            "ports": [],
+        }
+        | {key: value for key, value in row.items() if value is not None}
+        for n, row in enumerate(rows)
+    ]
+
+
+def create_if_allowed(check: CheckContext, path: str, made: Object) -> None:
+    """Create an object unless the API server finds it invalid, which is recorded."""
+    try:
+        check.cluster.create(path, made)
+    except ApiError as error:
+        if error.status not in {HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY}:
+            raise
+        check.saw("api", f"the creation of {made['kind']} {made['metadata']['name']} is refused", str(error))
+
+
+def in_turn(check: CheckContext, service: Service, before: Sequence[Service]) -> IPAddress:
+    """Wait until a Service has an address, for as long as older ones are given theirs, and return it.
+
+    The budget applies to each further Service, as nothing says that a controller serves several at a time.
+    """
+    given = -1
+    while True:
+        seen = check.wait.eventually(
+            lambda: check.statuses(service, *before),
+            lambda statuses: statuses[service] or sum(map(bool, statuses.values())) > given,  # noqa: B023 - called at once
+            what=f"{service} is given an address, or one more of {len(before)} Services of another tenant",
+            budget="address_assigned",
+            show=lambda statuses: f"{sum(map(bool, statuses.values()))} of {len(statuses)}",
+        )
+        if seen[service]:
+            return seen[service][0]
+        given = sum(map(bool, seen.values()))
+
+
+@proves("SEC-06")
+def test_objects_of_tenants_stop_nobody(check: CheckContext) -> None:
+    """Services with odd annotations, labels, ports and endpoints are created, changed and deleted by one tenant.
+
+    Those of another one are given addresses and answered as soon as ever, and no process of the implementation ends.
+    """
+    changes = shapes(check)
+    check.pool(len(changes) + 4)
+    ended = check.run.workloads.ended()
+    before = check.control(namespace=check.second_namespace, seen=True)
+    for made in odd_endpoints(check):
+        create_if_allowed(check, f"/apis/discovery.k8s.io/v1/namespaces/{check.namespace}/endpointslices", made)
+    odd = [one for n, change in enumerate(changes) for one in check.unusable(f"odd-{n}", change=change)]
+    first = in_turn(check, check.service("first", namespace=check.second_namespace), odd)
+    check.holders(first)
+    for service in check.random.sample(odd, len(odd) // 2):
+        service.patch(metadata={"annotations": {"example.com/odd": ODD_TEXTS[1]}}, spec={"sessionAffinity": "ClientIP"})
+    check.delete_all(*odd)
+    second = check.assigned(check.service("second", namespace=check.second_namespace))
+    check.holders(before, first, second)
+    now = check.run.workloads.ended()
+    assert now == ended, f"containers have ended: {words(now)}, before {words(ended)}"
