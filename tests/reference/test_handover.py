@@ -230,3 +230,20 @@ def test_a_burst_of_addresses_costs_a_message_for_each_chunk_that_changed(lan: S
 
     assert segment.news_due() == lan.now
     assert len(segment.heartbeats(lan.now)) <= 2
+
+
+def test_addresses_of_both_families_move_each_to_a_station_with_its_subnet() -> None:
+    """Each address has one announcer with a subnet of its family, also after the death of one that has both."""
+    of_4, of_6 = bytes([10, 0, 0, 7]), bytes.fromhex("fd00000a" + "00" * 11 + "07")
+    four, six = (bytes([10, 0, 0, 0]), 16), (bytes.fromhex("fd00000a" + "00" * 12), 64)
+    lan = SimulatedLan((), {})
+    for node, subnets in {"n1": (four, six), "n2": (four,), "n3": (six,)}.items():
+        lan.start(Station(node, "eth0"), subnets=subnets)
+    lan.set_desired(dict.fromkeys((of_4, of_6), offer(*NODES)))
+    lan.run(1)
+
+    assert lan.answerers(of_4) in (["n1"], ["n2"])
+    assert lan.answerers(of_6) in (["n1"], ["n3"])
+    lan.freeze("n1")
+    lan.run(1)
+    assert (lan.answerers(of_4), lan.answerers(of_6)) == (["n2"], ["n3"])
