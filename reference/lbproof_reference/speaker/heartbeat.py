@@ -134,12 +134,14 @@ def encode(heartbeat: Heartbeat, keys: Sequence[bytes]) -> bytes:
     """Encode a message, signed with one or two keys: HMAC-SHA256 truncated to 16 bytes (RFC 4868)."""
     names = [name.encode() for name in heartbeat.station]
     subnets = {size: [one for one in heartbeat.subnets if len(one[0]) == size] for size in _CLAIMS}
-    claims = {size: [one for one in heartbeat.claims.items() if len(one[0]) == size] for size in _CLAIMS}
+    claims = {size: list[bytes]() for size in _CLAIMS}
+    for address, (standing, epoch) in heartbeat.claims.items():
+        claims[len(address)].append(_CLAIMS[len(address)].pack(address, standing, epoch))
     body = b"".join([
         *(bytes([len(name)]) + name for name in names),
         *(_HEARD.pack(session, echo.sequence | _DIRECT * echo.direct) for session, echo in heartbeat.heard.items()),
         *(subnet_bytes(subnet) for found in subnets.values() for subnet in found),
-        *(_CLAIMS[size].pack(address, *claim) for size, found in claims.items() for address, claim in found),
+        *(claim for found in claims.values() for claim in found),
     ])  # fmt: skip
     head = _HEAD.pack(
         MAGIC, key_id(keys[0]), key_id(keys[1]) if keys[1:] else b"", 0, _HEAD.size + len(body),
