@@ -85,7 +85,8 @@ class ApiServer:
             f"--bind-address={self.host}", f"--advertise-address={self.host}", "--secure-port=6443",
             f"--token-auth-file={folder}/tokens.csv", "--authorization-mode=RBAC",
             f"--service-account-key-file={key}", f"--service-account-signing-key-file={key}",
-            "--service-account-issuer=https://kubernetes.default.svc", "--service-cluster-ip-range=10.96.0.0/16",
+            "--service-account-issuer=https://kubernetes.default.svc",
+            "--service-cluster-ip-range=10.96.0.0/16,fd00:96::/112",
             "--enable-priority-and-fairness=false",
             "--feature-gates=StrictIPCIDRValidation=false",  # as in older servers: leading zeros in an IP are accepted
         )  # fmt: skip

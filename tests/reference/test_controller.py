@@ -47,6 +47,32 @@ def test_an_assigned_address_is_told_in_status_annotation_and_event(world: World
     wait(lambda: ("Normal", "IPAllocated", 'Assigned IP ["10.0.0.10"]') in world.events("a"), "the event is there")
 
 
+def test_families_of_a_service_are_followed(world: World) -> None:
+    """A Service gets an address of each family, also after a restart; one that drops a family keeps the other."""
+    world.pool("web", "10.0.0.10/32", "fd00::10/128")
+    world.service("both", ipFamilyPolicy="RequireDualStack", ipFamilies=["IPv6", "IPv4"])
+    world.gets("both", "fd00::10")
+    world.service("six", ipFamilies=["IPv6"])
+    world.refused("six", "no free IPv6 address")
+    world.restart()
+    ingress = world.get("both")["status"]["loadBalancer"]["ingress"]
+    assert [entry["ip"] for entry in ingress] == ["fd00::10", "10.0.0.10"]
+
+    world.api.call("PATCH", f"{world.services}/both", {"spec": {"ipFamilyPolicy": "SingleStack"}})
+    world.service("four")
+    world.gets("four", "10.0.0.10")
+    assert world.get("both")["status"]["loadBalancer"]["ingress"] == [{"ip": "fd00::10", "ipMode": "VIP"}]
+    world.api.call("DELETE", f"{world.services}/both")
+    world.gets("six", "fd00::10")
+    world.service("later", ipFamilyPolicy="PreferDualStack")
+    world.refused("later", "no free IPv4 address in pools: web; no available IPs: no free IPv6 address")
+    world.pool("new", "fd00::20/128")
+    world.gets("later", "fd00::20")
+    world.pool("newer", "10.0.0.20/32")
+    world.gets("later", "10.0.0.20")
+    assert world.get("later")["metadata"]["annotations"] == {ALLOCATED: "10.0.0.20,fd00::20", FROM_POOL: "newer,new"}
+
+
 def test_a_freed_address_wakes_who_waits(world: World) -> None:
     """A released address is assigned to a pending Service, after a deletion and after a change of type."""
     world.pool("web", "10.0.0.10/32")
