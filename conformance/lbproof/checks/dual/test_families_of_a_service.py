@@ -187,7 +187,7 @@ def test_a_family_that_is_dropped_is_free(check: CheckContext) -> None:
         others = [check.service(f"next-{n}-{m}", **families("SingleStack", order[1:])) for m in range(len(ORDERS))]
         given = check.all_assigned(*others, budget="reclaimed")
         assert freed in given.values(), f"{freed} was dropped, and {words(list(given.values()))} were given"
-        check.delete_all(*others)
+        check.delete_all(service, *others)
 
 
 @proves("DUAL-04", "b")

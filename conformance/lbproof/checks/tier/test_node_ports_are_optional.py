@@ -51,4 +51,4 @@ def test_node_ports_are_added_later(check: CheckContext) -> None:
         served(check, held)
         for service in held:
             for node in check.lab.nodes:
-                check.serves(check.client, node.address, service.node_port())
+                check.serves(check.client, node.address_for(check.family), service.node_port())
