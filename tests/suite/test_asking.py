@@ -7,18 +7,27 @@ import random
 import pytest
 
 from lbproof.probe.tasks.flood import changed_frames
-from lbproof.witnesses.asking import longest_gap
+from lbproof.witnesses.asking import longest_silence
 
 GOOD = bytes(range(42))
 KEPT = slice(28, 32)
 
 
-def test_the_longest_time_without_an_answer_has_an_end_at_both_moments() -> None:
-    """Answers before and after do not count; without any the whole time is silent."""
-    assert longest_gap([0.5, 1.5, 1.6, 3.0, 9.0], 1.0, 4.0) == pytest.approx(1.4)
-    assert longest_gap([1.1], 1.0, 4.0) == pytest.approx(2.9)
-    assert longest_gap([], 1.0, 4.0) == pytest.approx(3.0)
-    assert longest_gap([0.5], 5.0, 4.0) == 0
+def test_a_silence_lasts_from_a_question_to_the_next_answer() -> None:
+    """Questions before the first moment do not count; without an answer it lasts to the last moment."""
+    asked = [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]
+
+    assert longest_silence(asked, [0.1, 1.1, 3.2, 4.1, 5.1], 0.5, 6.0) == pytest.approx(1.2)
+    assert longest_silence(asked, [0.1], 0.5, 6.0) == pytest.approx(5.0)
+    assert longest_silence(asked, [t + 0.1 for t in asked], 0.5, 6.0) == pytest.approx(0.1)
+    assert longest_silence([], [], 0.5, 6.0) == 0
+
+
+def test_questions_that_leave_late_are_no_silence() -> None:
+    """The probe stood still for two seconds: nobody was asked."""
+    asked = [0.0, 0.1, 2.1, 2.2]
+
+    assert longest_silence(asked, [t + 0.01 for t in asked], 0.0, 3.0) == pytest.approx(0.01)
 
 
 def test_changed_frames_are_from_the_seed_and_spare_header_and_sender() -> None:

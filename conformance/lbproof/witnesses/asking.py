@@ -1,12 +1,14 @@
 """Questions for addresses again and again, so that the longest time without an answer is known, whatever happens.
 
-They leave on a schedule that nothing delays, from a probe of its own, and every answer is recorded with its moment.
+They leave on a schedule, from a probe of its own, and every question and answer is recorded with its moment. A question
+that leaves late is no silence: that lasts from the first question without an answer to the next answer.
 """
 
 from __future__ import annotations
 
 import functools
 import itertools
+import math
 import threading
 import time
 from collections import defaultdict
@@ -19,7 +21,7 @@ from lbproof.witnesses import neighbour
 from lbproof.witnesses.stream import ProbeError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
     from lbproof.spec.families import IPAddress
     from lbproof.witnesses.stream import Stream
@@ -40,6 +42,7 @@ class Asking:
         """Ask nothing before it is entered."""
         self._vantage, self._addresses = vantage, list(addresses)
         self._answers: dict[IPAddress, list[tuple[float, str]]] = {address: [] for address in addresses}
+        self._asked: dict[IPAddress, list[float]] = {address: [] for address in addresses}
         self._streams: list[Stream] = []
         self._stack = ExitStack()
         self._lock = threading.Lock()
@@ -55,7 +58,11 @@ class Asking:
 
             def keep(family: Family, record: list[Any]) -> None:
                 kind, t, *rest = record
-                if kind == "frame" and (message := neighbour.decode(family, bytes_of(rest[1]), probe.clock.local(t))):
+                if kind == "sent":
+                    asked = by_family[family]
+                    with self._lock:
+                        self._asked[asked[rest[0] % len(asked)]].append(probe.clock.local(t))
+                elif message := neighbour.decode(family, bytes_of(rest[1]), probe.clock.local(t)):
                     self._take(message)
 
             for family, addresses in by_family.items():
@@ -72,9 +79,12 @@ class Asking:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Stop."""
-        self._streams.clear()
+        """Stop. Raises `ProbeError` when the kernel dropped answers."""
+        streams, self._streams = self._streams, []
+        dropped = sum(stream.cancel().dropped for stream in streams)
         self._stack.close()
+        if dropped:
+            raise ProbeError(f"questions at {self._vantage.name}: the kernel dropped {dropped} answers")
 
     def _take(self, message: neighbour.Message) -> None:
         if message.sender_ip in self._answers and neighbour.is_answer_to(message, self._vantage.mac):
@@ -93,18 +103,31 @@ class Asking:
     def silences(self, addresses: Iterable[IPAddress], *, since: float, until: float | None = None) -> dict[str, float]:
         """Return the longest time in seconds without an answer of each address between two moments, the second now."""
         end = time.monotonic() - IN_FLIGHT if until is None else until
-        return {
-            str(address): round(longest_gap([t for t, _ in self.answers(address)], since, end), 3)
-            for address in addresses
-        }
+        found: dict[str, float] = {}
+        for address in addresses:
+            answered = [t for t, _ in self.answers(address)]
+            with self._lock:
+                asked = list(self._asked[address])
+            found[str(address)] = round(longest_silence(asked, answered, since, end), 3)
+        return found
 
 
 def _schedule(frames: Sequence[str], step: float) -> Iterable[tuple[float, str]]:
     return ((turn * step, frame) for turn, frame in enumerate(itertools.cycle(frames)))
 
 
-def longest_gap(moments: Collection[float], since: float, until: float) -> float:
-    """Return the longest time between two moments in a row, from a first to a last moment."""
-    inside = [t for t in sorted(moments) if since <= t <= until]
-    points = [since, *inside, max(until, since)]
-    return max(after - before for before, after in itertools.pairwise(points))
+def longest_silence(asked: Iterable[float], answered: Iterable[float], since: float, until: float) -> float:
+    """Return the longest time from a first question without an answer to the next answer, or to the last moment.
+
+    Questions before the first moment, and questions and answers after the last one, do not count.
+    """
+    longest, waiting = 0.0, math.inf
+    moments = sorted([*((t, True) for t in asked if t >= since), *((t, False) for t in answered)])
+    for t, is_question in moments:
+        if t > until:
+            break
+        if is_question:
+            waiting = min(waiting, t)
+        else:
+            longest, waiting = max(longest, t - waiting), math.inf
+    return max(longest, until - waiting, 0.0)

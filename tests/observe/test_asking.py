@@ -1,0 +1,56 @@
+"""Questions again and again for addresses of a real segment, and frames by the thousand that are changed at random."""
+
+from __future__ import annotations
+
+import time
+from ipaddress import IPv4Address, IPv6Address
+from typing import TYPE_CHECKING
+
+import pytest
+
+from lbproof.spec.families import Family
+from lbproof.witnesses import crafted, neighbour
+from lbproof.witnesses.asking import Asking
+from lbproof.witnesses.wait import eventually
+
+if TYPE_CHECKING:
+    from lbproof.lab.common.vantage import NamespaceVantage
+    from lbproof.spec.families import IPAddress
+
+FREE: dict[Family, IPAddress] = {Family.IPV4: IPv4Address("10.77.0.9"), Family.IPV6: IPv6Address("fd00:77::9")}
+COUNT = 3000
+
+
+def test_who_answers_is_silent_for_no_time_and_who_is_not_there_is_all_the_time(
+    client: NamespaceVantage, web: NamespaceVantage
+) -> None:
+    """In both families at a time."""
+    there = [web.address_for(family) for family in Family]
+    with Asking(client, [*there, *FREE.values()]) as asking:
+        since = time.monotonic()
+        eventually(
+            lambda: min(len(asking.answers(address)) for address in there),
+            lambda count: count >= 20,
+            what="twenty answers for each address",
+            within=10,
+        )
+        silent = asking.silences([*there, *FREE.values()], since=since)
+        asked_for = time.monotonic() - since
+
+    assert all(silent[str(address)] < 0.3 for address in there), silent
+    assert all(silent[str(address)] > asked_for / 2 for address in FREE.values()), silent
+    assert {mac for address in there for _, mac in asking.answers(address)} == {web.mac}
+
+
+@pytest.mark.parametrize("family", Family, ids=lambda family: family.label)
+def test_a_flood_is_sent_and_leaves_hosts_as_they_are(
+    client: NamespaceVantage, web: NamespaceVantage, family: Family
+) -> None:
+    """Frames by the thousand arrive, and a good question is answered afterwards."""
+    target = web.address_for(family)
+    good = [neighbour.encode(client, neighbour.Question(target=target))]
+    with neighbour.Listener(web) as heard:
+        crafted.flood(client, family, good, count=COUNT, seed=7)
+        assert len(heard.messages) > COUNT / 20
+
+    assert {reply.mac for reply in neighbour.ask(client, target)} == {web.mac}
