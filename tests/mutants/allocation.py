@@ -270,7 +270,7 @@ def ignores_configured_class() -> None:
         patch(module, "is_managed", is_managed)
 
 
-@fault("UPGR-01", "UPGR-02", "UPGR-05b")
+@fault("UPGR-01", "UPGR-02", "UPGR-04a", "UPGR-05b")
 def forgets_assignments_on_restart() -> None:
     """A restarted controller does not restore earlier assignments."""
     patch(controller.Controller, "_restore", lambda _self: None)

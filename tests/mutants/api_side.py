@@ -11,11 +11,13 @@ from tests.mutants.mutant import fault, patch
 from lbproof_reference import pools
 from lbproof_reference.controller import allocate
 from lbproof_reference.controller import loop as controller
+from lbproof_reference.retained import RECORD, Retained, record_key, write_record
+from lbproof_reference.retained import parse_record as read_entries
 from lbproof_reference.services import ingress_ips
 
 if TYPE_CHECKING:
     from lbproof_reference.kube import Object
-    from lbproof_reference.pools import Pool
+    from lbproof_reference.pools import IP, Pool
 
 
 def _status(change: Any) -> None:  # noqa: ANN401 - a function of the ingress
@@ -187,6 +189,107 @@ def overlapping_pools_are_taken() -> None:
     patch(pools, "_check_overlap", lambda *_: None)
 
 
+@fault("CRD-03a", "CRD-03b")
+def uses_pools_of_all_namespaces() -> None:
+    """Pools of any namespace are used."""
+    patch(controller.Controller, "_is_own", lambda *_: True)
+
+
+@fault("CRD-04a", "CRD-04b")
+def moves_every_other_service_of_a_pool_that_goes() -> None:
+    """Of the Services whose addresses are in no pool any more, every other one is given another address."""
+    real = controller.Controller._pools_changed  # noqa: SLF001
+
+    def changed(self: controller.Controller, *which: object) -> None:
+        real(self, *which)
+        if self.ready:
+            held = sorted(self._allocator.allocations().items())
+            outside = [key for key, found in held if any(self._allocator.pool_holding(one.ip) is None for one in found)]
+            for key in outside[::2]:
+                self._allocator.release(key)
+                self._queue.add(("Service", key))
+
+    patch(controller.Controller, "_pools_changed", changed)
+
+
+@fault("CRD-04a", "CRD-04b")
+def forgets_addresses_of_a_pool_that_goes() -> None:
+    """Addresses that are in no pool any more are free, though the statuses of their Services have them."""
+    real = allocate.Allocator.set_pools
+
+    def set_pools(self: allocate.Allocator, *args: Any) -> None:  # noqa: ANN401
+        real(self, *args)
+        for key, found in list(self.allocations().items()):
+            if any(self.pool_holding(one.ip) is None for one in found):
+                self.release(key)
+
+    patch(allocate.Allocator, "set_pools", set_pools)
+
+
+@fault("CRD-05a")
+def unannounced_service_is_not_told() -> None:
+    """Nothing says that an address is not announced."""
+
+    async def never(_self: controller.Controller) -> None:
+        await asyncio.Event().wait()
+
+    patch(controller.Controller, "_report_unannounced", never)
+
+
+@fault("CRD-05b")
+def misses_the_newest_pool_at_its_start() -> None:
+    """A pool that was created while no controller ran is not used until it changes."""
+    real, first = pools.parse_pools, [True]
+
+    def parse_pools(objects: Any) -> tuple[list[Pool], dict[str, str]]:  # noqa: ANN401
+        found = sorted(
+            objects, key=lambda obj: (obj["metadata"]["creationTimestamp"], int(obj["metadata"]["resourceVersion"]))
+        )
+        if len(found) > 1:
+            first.append(False)
+            missing.add(found.pop()["metadata"]["uid"] if len(first) == 2 else "")
+        return real([obj for obj in found if obj["metadata"]["uid"] not in missing])
+
+    missing = set[str]()
+    patch(controller, "parse_pools", parse_pools)
+
+
+def _record_everything() -> None:
+    """Record every assigned address, and keep the records of those that are gone."""
+
+    async def write_all(self: controller.Controller, _: str) -> None:
+        services = self._objects("Service")
+        record = dict(self._record)
+        for key, found in self._allocator.allocations().items():
+            if key in services:
+                uid = services[key]["metadata"]["uid"]
+                record[record_key(key)] = ",".join(str(Retained(uid, one.ip, one.pool)) for one in found)
+        if record != self._record:
+            await write_record(self._kube, self._namespace, self._record, record)
+            self._record = record
+
+    async def note(self: controller.Controller, _key: str, _service: Object, _ip: str) -> None:
+        self._queue.add(("ConfigMap", RECORD))
+
+    patch(controller.Controller, "_write_record", write_all)
+    _after_assignment(note)
+
+
+@fault("RECL-06a")
+def restores_what_was_deleted_meanwhile() -> None:
+    """A controller that starts takes the addresses of its record, also those of Services that are gone."""
+    _record_everything()
+    real = controller.Controller._restore  # noqa: SLF001
+
+    def restore(self: controller.Controller) -> None:
+        real(self)
+        for key, found in read_entries(self._record, self._skip_log).items():
+            for one in found if key not in self._objects("Service") else ():
+                self._allocator.assign(f"{key} of before", one.ip, one.pool)
+
+    patch(controller.Controller, "_restore", restore)
+
+
 @fault("RECL-05a")
 def clears_its_finalizer_late() -> None:
     """Services have a finalizer, which is cleared a quarter of a minute after the deletion has begun."""
@@ -220,6 +323,21 @@ def clears_its_finalizer_late() -> None:
 @fault("RECL-05b")
 def claims_a_finalizer_and_has_none() -> None:
     """The implementation claims that it sets a finalizer, and sets none."""
+
+
+@fault("UPGR-04d")
+def adopts_any_status() -> None:
+    """The address in a status is kept, whether a pool has it or not."""
+    real = controller.Controller._restore_address  # noqa: SLF001
+
+    def restore(self: controller.Controller, key: str, text: str, *rest: Any, **more: Any) -> None:  # noqa: ANN401
+        ip: IP = pools.parse_ip(text)
+        if self._allocator.pool_holding(ip) is None:
+            self._allocator.assign(key, ip, "adopted")
+        else:
+            real(self, key, text, *rest, **more)
+
+    patch(controller.Controller, "_restore_address", restore)
 
 
 @fault("POOL-05a", "POOL-05c")

@@ -186,3 +186,48 @@ def test_workloads_unlike_the_article_s_fail_its_claim(kinds: list[str]) -> None
 
     with pytest.raises(AssertionError, match=f"the speaker is not one DaemonSet but {', '.join(kinds)}"):
         article.test_installing_gives_what_the_article_lists(check)
+
+
+class Scaled(FakeCluster):
+    """Has as many pods of the workload `acme` as its object says, as soon as that is changed."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.path = f"/apis/apps/v1/namespaces/acme/{kind.lower()}s/acme"
+        controlled(self, kind, *READY[kind])
+        pod(self, "acme-1")
+
+    def patch(self, path: str, body: dict[str, Any]) -> None:
+        assert path == self.path
+        spec = body["spec"]
+        there = (
+            bool(spec["replicas"]) if "replicas" in spec else None in spec["template"]["spec"]["nodeSelector"].values()
+        )
+        self.log.append("some" if there else "none")
+        self.objects.pop("/api/v1/namespaces/acme/pods/acme-1", None)
+        if there:
+            pod(self, "acme-1")
+
+
+@pytest.mark.parametrize("kind", READY)
+def test_no_pod_of_a_stopped_workload_is_left_until_the_end_of_the_block(kind: str) -> None:
+    """Also when the block fails; it has as many as before then, and both roles are restarting meanwhile."""
+    cluster = Scaled(kind)
+    found = of(cluster, workload(kind))
+
+    def fails() -> None:
+        with found.stopped(WorkloadRole.CONTROLLER):
+            assert found.running(*found.all) == []
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fails()
+    assert cluster.log == ["none", "some"]
+    assert len(found.running(*found.all)) == 1
+
+
+def test_a_static_pod_cannot_be_stopped() -> None:
+    """Its kubelet starts it again, whatever is deleted: that cannot be shown."""
+    with pytest.raises(CannotShow) as caught, of(FakeCluster(), workload("StaticPod")).stopped(WorkloadRole.CONTROLLER):
+        pass
+    assert caught.value.reason is Untestable.NO_SUCH_FAULT

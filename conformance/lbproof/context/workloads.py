@@ -111,46 +111,22 @@ class Workloads:
 
         Raises `CannotShow` as `of` does, and for a static pod, which the API cannot end.
         """
-        with self._scaled(self.of(role), 0):
-            yield
-
-    @contextmanager
-    def doubled(self, role: WorkloadRole) -> Iterator[None]:
-        """Have two pods where a workload with a role has one, during the block; all are ready at its begin.
-
-        Raises `CannotShow` as `of` does, and where no workload with the role has a number of replicas.
-        """
-        counted = [workload for workload in self.of(role) if workload.kind in _COUNTED]
-        if not counted:
-            raise CannotShow(Untestable.NO_WORKLOAD, f"none that is {role} has a number of replicas")
-        with self._scaled(counted, 2):
-            yield
-
-    @contextmanager
-    def _scaled(self, workloads: Sequence[Workload], replicas: int) -> Iterator[None]:
+        workloads = self.of(role)
         if fixed := [workload for workload in workloads if workload.kind == "StaticPod"]:
             raise CannotShow(Untestable.NO_SUCH_FAULT, f"{fixed[0]} cannot be stopped by the API")
-        before = [self._cluster.get(self._path(workload))["spec"] for workload in workloads]
+        sizes = [self._cluster.get(self._path(workload))["spec"].get("replicas", 1) for workload in workloads]
         with ExitStack() as noted:
-            for role in {role for workload in workloads for role in workload.roles}:
-                noted.enter_context(self._acts.during(ActKind.RESTART, role))
+            for one in {one for workload in workloads for one in workload.roles}:
+                noted.enter_context(self._acts.during(ActKind.RESTART, one))
             try:
                 for workload in workloads:
-                    self._cluster.patch(self._path(workload), {"spec": _of_size(workload, replicas)})
-                self._settled(workloads, replicas)
+                    self._cluster.patch(self._path(workload), _of_size(workload, 0))
+                self.ended_all(*workloads)
                 yield
             finally:
-                for workload, spec in zip(workloads, before, strict=True):
-                    size = spec.get("replicas", 1)
-                    self._cluster.patch(self._path(workload), {"spec": _of_size(workload, None, replicas=size)})
+                for workload, size in zip(workloads, sizes, strict=True):
+                    self._cluster.patch(self._path(workload), _of_size(workload, size))
                 self.rolled_out(*workloads)
-
-    def _settled(self, workloads: Sequence[Workload], replicas: int) -> None:
-        """Wait until workloads have no pod any more, or the pods that they are to have."""
-        if replicas:
-            self.rolled_out(*workloads)
-        else:
-            self.ended_all(*workloads)
 
     @staticmethod
     def _path(workload: Workload) -> str:
@@ -245,14 +221,14 @@ class Workloads:
         )
 
 
-def _of_size(workload: Workload, wanted: int | None, *, replicas: int = 1) -> Object:
-    """Return a patch of a workload's spec: that many pods, or those of before, for which there were `replicas`.
+def _of_size(workload: Workload, replicas: int) -> Object:
+    """Return a patch by which a workload has that many pods; a DaemonSet has none, or one on each of its nodes.
 
-    A DaemonSet has none when no node has the label that it selects.
+    It has none while it selects a label that no node has.
     """
     if workload.kind in _COUNTED:
-        return {"replicas": replicas if wanted is None else wanted}
-    return {"template": {"spec": {"nodeSelector": {_NOWHERE: None if wanted is None else "true"}}}}
+        return {"spec": {"replicas": replicas}}
+    return {"spec": {"template": {"spec": {"nodeSelector": {_NOWHERE: None if replicas else "true"}}}}}
 
 
 def _name(pod: Object) -> str:

@@ -135,6 +135,7 @@ def test_a_pool_that_is_kept_serves_those_that_name_it_alone(check: CheckContext
             what=f"{words(common.addresses)} are given to Services that name no pool",
             budget="address_assigned",
         )
+        taken()
         check.all_assigned(*of_pools(check, [kept]))
         check.wait.consistently(
             lambda: sum(map(bool, check.statuses(*plain).values())),

@@ -1,0 +1,83 @@
+"""Published numbers of assigned and available addresses."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lbproof.adapters import rendering
+from lbproof.adapters.base import PoolUsage
+from lbproof.context import proves
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lbproof.context import CheckContext, Pool, Service
+
+SIZES = (7, 3)
+STEPS = 3
+MOST = 5
+"""Services that are created or deleted in one step."""
+
+
+@proves("POOL-06")
+def test_the_published_numbers_are_true(check: CheckContext) -> None:
+    """The numbers of two pools are those of the statuses after Services were created, deleted and retyped at random.
+
+    Also at first, when a pool is full, with Services that wait, and when a pool has more addresses than before.
+    """
+    first, second = (check.pool(size) for size in SIZES)
+    true_numbers(check, first, second)
+    places = (check.namespace, check.second_namespace)
+    services: list[Service] = []
+    for step in range(STEPS):
+        count = check.random.randint(2, MOST) if step else sum(SIZES) + 1
+        services += [check.service(f"web-{step}-{n}", namespace=places[n % 2]) for n in range(count)]
+        leaving = check.random.sample(services, min(len(services) - 1, check.random.randint(2, MOST)))
+        if not step:  # all of both are given, and one waits
+            with check.precondition():
+                all_given(check, services)
+            true_numbers(check, first, second)
+        check.retype(leaving[0], "ClusterIP")
+        check.delete_all(*leaving[1:])
+        services = [service for service in services if service not in leaving]
+        true_numbers(check, first, second)
+    more = check.run.addresses(2)
+    check.change_pool(second, blocks=(*second.spec.blocks, *more))
+    second.addresses += more
+    true_numbers(check, first, second)
+
+
+def all_given(check: CheckContext, services: Sequence[Service]) -> None:
+    """Wait until as many Services as both pools have addresses are given one."""
+    check.wait.eventually(
+        lambda: sum(map(len, check.statuses(*services).values())),
+        lambda given: given == sum(SIZES),
+        what="all addresses are given",
+        budget="address_assigned",
+    )
+
+
+def true_numbers(check: CheckContext, *pools: Pool) -> None:
+    """Wait until the published numbers of pools are those of the statuses."""
+
+    def seen() -> dict[str, tuple[PoolUsage, PoolUsage]]:
+        live = [service for service in check.services if not service.gone]
+        given = {address for held in check.statuses(*live).values() for address in held} if live else set()
+        wrong = {}
+        for pool in pools:
+            assigned = len(given & set(pool.addresses))
+            true = PoolUsage(assigned=assigned, available=len(pool.addresses) - assigned)
+            told = rendering.pool_usage(check.run.adapter, check.cluster, pool.spec)
+            if told != true:
+                wrong[pool.name] = (told, true)
+        return wrong
+
+    check.wait.eventually(
+        seen,
+        lambda wrong: not wrong,
+        what="the published numbers of assigned and available addresses are those of the statuses",
+        budget="pool_applied",
+        show=lambda wrong: (
+            "; ".join(f"{name}: {told}, and it is {true}" for name, (told, true) in wrong.items()) or "true"
+        ),
+    )

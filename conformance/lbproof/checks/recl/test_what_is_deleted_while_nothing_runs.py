@@ -1,0 +1,63 @@
+"""Addresses that are released while no controller runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lbproof.adapters.base import WorkloadRole
+from lbproof.context import proves
+from lbproof.text import words
+
+if TYPE_CHECKING:
+    from lbproof.context import CheckContext, Service
+    from lbproof.spec.families import IPAddress
+
+SERVICES = 5
+
+
+def held_and_seen(check: CheckContext) -> dict[Service, IPAddress]:
+    """Fill a pool with Services in two namespaces; wait until their addresses are answered for."""
+    places = (check.namespace, check.second_namespace)
+    services = [check.service(f"web-{n // 2}", namespace=places[n % 2]) for n in range(SERVICES)]
+    held = check.all_assigned(*services)
+    if check.run.claims("l2"):
+        with check.precondition("L2-01"):
+            check.holders(*held.values())
+    return held
+
+
+def release(check: CheckContext, services: list[Service]) -> None:
+    """Release the addresses of Services, by deletion and by a change of type, without waiting for finalizers."""
+    *deleted, retyped = services
+    for service in deleted:
+        check.cluster.discard(service.path)
+    check.retype(retyped, "ClusterIP")
+
+
+@proves("RECL-06", "a", disruptive=True)
+def test_what_is_released_without_a_controller_is_free_afterwards(check: CheckContext) -> None:
+    """Addresses that are released while no controller runs are silent when one is back, and given to new Services.
+
+    By deletion and by a change of type; a new one has the name of one that was deleted. The others keep their addresses
+    at any time.
+    """
+    pool = check.pool(SERVICES + 1)
+    held = held_and_seen(check)
+    spare = [address for address in pool.addresses if address not in held.values()]
+    leaving = check.random.sample(list(held), 3)
+    staying = [service for service in held if service not in leaving]
+    released = [held[service] for service in leaving]
+    with check.unchanged(*staying):
+        with check.run.workloads.stopped(WorkloadRole.CONTROLLER):
+            release(check, leaving)
+        for service in leaving[:-1]:
+            check.gone(service.path)
+        if check.run.claims("l2"):
+            check.goes_silent(*released)
+        control = check.control(budget="restarted")  # of any address that is free
+        free = [address for address in (*released, *spare) if address != control]
+        again = [check.service(leaving[0].name, namespace=leaving[0].namespace)]
+        again += [check.service(f"next-{n}") for n in range(len(free) - 1)]
+        given = check.all_assigned(*again, budget="reclaimed")
+    shown = [words(sorted(map(str, some))) for some in (free, given.values())]
+    assert set(given.values()) == set(free), f"{shown[0]} are free, and {shown[1]} were given"

@@ -1,0 +1,78 @@
+"""Statuses that are there when a controller starts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lbproof.adapters.base import WorkloadRole
+from lbproof.context import proves
+from lbproof.text import words
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lbproof.context import CheckContext, Service
+    from lbproof.spec.families import IPAddress
+
+ADOPTED = 3
+
+
+def write(check: CheckContext, service: Service, address: IPAddress) -> None:
+    """Write an address into the status of a Service, as another implementation would have left it."""
+    status = {"loadBalancer": {"ingress": [{"ip": str(address), "ipMode": "VIP"}]}}
+    service.known = check.cluster.patch(f"{service.path}/status", {"status": status})
+
+
+def without_controller(check: CheckContext, addresses: Sequence[IPAddress]) -> tuple[list[Service], list[Service]]:
+    """Create Services while no controller runs, half of which have addresses already; return those, and the others.
+
+    The others are older.
+    """
+    places = (check.namespace, check.second_namespace)
+    with check.run.workloads.stopped(WorkloadRole.CONTROLLER):
+        others = [check.service("waits", namespace=place) for place in places]
+        services = [check.service(f"web-{n}", namespace=places[n % 2]) for n in range(len(addresses))]
+        for service, address in zip(services, addresses, strict=True):
+            write(check, service, address)
+    return services, others
+
+
+@proves("UPGR-04", "a", disruptive=True)
+def test_addresses_of_pools_in_statuses_are_kept(check: CheckContext) -> None:
+    """Services that had addresses of a pool before the controller started keep them at any time.
+
+    Older ones without an address are given others, and so are later ones.
+    """
+    pool = check.pool(ADOPTED + 3)
+    held = check.random.sample(pool.addresses, ADOPTED)
+    services, others = without_controller(check, held)
+    with check.unchanged(*services):
+        others.append(check.service("later"))
+        with check.precondition():
+            given = check.all_assigned(*others, budget="restarted")
+        taken = {str(service): address for service, address in given.items() if address in held}
+        assert not taken, f"given though it was in the status of another Service: {words(taken)}"
+        check.keep_assigned(*services)
+    if check.run.claims("l2"):
+        with check.precondition("L2-01"):
+            check.holders(*held)
+
+
+@proves("UPGR-04", "d", disruptive=True)
+def test_other_addresses_in_statuses_are_replaced(check: CheckContext) -> None:
+    """Services that had an address of no pool, or of a node, before the controller started are given one of a pool."""
+    wrong = [check.lab.nodes[-1].address, *check.run.addresses(2)]
+    pool = check.pool(len(wrong) + 2)
+    services, others = without_controller(check, check.random.sample(wrong, len(wrong)))
+    with check.precondition():
+        check.all_assigned(*others, budget="restarted")
+    given = check.wait.eventually(
+        lambda: check.statuses(*services),
+        lambda seen: all(held and set(held) <= set(pool.addresses) for held in seen.values()),
+        what="Services that had addresses of no pool have some of one",
+        budget="address_assigned",
+    )
+    addresses = [address for held in given.values() for address in held]
+    assert len(set(addresses)) == len(services), f"given twice: {words(given)}"
+    if check.run.claims("l2"):
+        check.goes_silent(*wrong[1:])
