@@ -42,7 +42,8 @@ def announces_every_address_of_a_status() -> None:
         if not is_managed(service, self._class):
             return offers.Known(uid=uid)
         ips = map(ipaddress.ip_address, ingress_ips(service))
-        return offers.Known(uid=uid, pools={ip: pool_holding(ip, self._index) or "none" for ip in ips})
+        some = next(iter(self._pools), "none")
+        return offers.Known(uid=uid, pools={ip: pool_holding(ip, self._index) or some for ip in ips})
 
     patch(offers.AnnouncementPolicy, "announceable", announceable)
 

@@ -23,6 +23,8 @@ HOLD = 1.5
 MUTE = 6.0
 GROWN = 5.0
 """Seconds after which a speaker is no longer starting."""
+FROZEN = 0.3
+"""Seconds: two dead intervals."""
 STILL = 1.0
 
 
@@ -62,7 +64,7 @@ def frozen_speaker_goes_on() -> None:
     _goes_on_alone(is_alone)
 
     def on_suspend(self: segment.Segment, _now: float, late: float) -> None:
-        if late > STILL and self.claims:
+        if late > FROZEN and self.claims:
             is_alone.append(True)
 
     patch(segment.Segment, "on_suspend", on_suspend)

@@ -7,7 +7,7 @@ from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
 from lbproof.adapters.base import WorkloadRole
-from lbproof.checks.fail.moves import assigned, one_answers
+from lbproof.checks.fail.moves import SERVICES, assigned, one_answers
 from lbproof.context import proves
 from lbproof.lab.base import Capability, Role
 from lbproof.witnesses.wait import Violation
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from lbproof.context import CheckContext
     from lbproof.spec.families import IPAddress
 
-NEW = 6
+NEW = 10
 """Services that are created while a node is cut off: so many that it would announce some."""
 
 
@@ -75,8 +75,8 @@ def test_one_answers_after_an_announcer_was_cut_off(check: CheckContext) -> None
 def test_new_services_are_answered_while_a_node_lacks_the_api(check: CheckContext) -> None:
     """Services that are created while a worker is cut from the API server, but not from its peers, are all answered."""
     check.run.need(Capability.API_CUT)
-    check.pool(2 * NEW)
-    held = list(check.all_assigned(*(check.service(f"web-{n}") for n in range(NEW))).values())
+    check.pool(SERVICES + NEW)
+    held = list(check.all_assigned(*(check.service(f"web-{n}") for n in range(SERVICES))).values())
     old, _ = check.worker_that_announces(held)
     with check.fault(Capability.API_CUT, functools.partial(check.lab.api_cut, old.name)):
         made = check.all_assigned(*(check.service(f"new-{n}") for n in range(NEW)))

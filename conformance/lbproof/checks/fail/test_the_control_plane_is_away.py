@@ -91,6 +91,7 @@ def test_new_services_wait_for_the_allocator(check: CheckContext) -> None:
             if check.run.ways:
                 new.append(check.service("asks", namespace=check.second_namespace, ask=free[-1]))
             check.holders(*held.values())
+            check.stays_pending(*new)
         check.all_assigned(*new, budget="api_back")
         check.keep_assigned(*held)
 
