@@ -33,7 +33,11 @@ FLAGS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("profile", {"metavar": "NAME", "help": f"profile to judge: {_names(PROFILES, DEFAULT_PROFILE)}"}),
     (
         "requirement",
-        {"metavar": "ID", "action": "append", "help": "judge only this ID, case or area of lbproof list; repeatable"},
+        {
+            "metavar": "ID",
+            "action": "append",
+            "help": "judge only this ID, case or area of lbproof list, or one family of it (L2-01-IPv6); repeatable",
+        },
     ),
     (
         "rerun",
