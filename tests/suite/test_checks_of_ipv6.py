@@ -1,0 +1,124 @@
+"""Checks of IPv6 on paper: what they hold against an answer, and what is no fault."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from ipaddress import IPv6Address
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+
+from lbproof.checks.dual import test_families_of_a_service as dual
+from lbproof.checks.l2 import test_neighbour_discovery as ndp_checks
+from lbproof.spec.families import Family
+from lbproof.witnesses import ndp, neighbour
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from lbproof.context import CheckContext
+
+CLIENT, ADDRESS = IPv6Address("2001:db8::50"), IPv6Address("2001:db8::160")
+ASKER, NODE, OTHER = "02:00:00:00:00:50", "02:00:00:00:00:01", "02:00:00:00:00:02"
+RIGHT = ndp.Message(
+    ether_dst=ASKER,
+    ether_src=NODE,
+    source=ADDRESS,
+    destination=CLIENT,
+    type=ndp.Type.ADVERTISEMENT,
+    target=ADDRESS,
+    link_layer=NODE,
+    solicited=True,
+    override=True,
+)
+
+
+def check_of(**lab: Any) -> CheckContext:  # noqa: ANN401 - parts of a lab
+    """A check whose client has one address."""
+    return cast(
+        "CheckContext", SimpleNamespace(client=SimpleNamespace(addresses=(CLIENT,)), lab=SimpleNamespace(**lab))
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        ({}, ""),
+        ({"override": False}, ""),
+        ({"solicited": False}, "has no Solicited flag"),
+        ({"link_layer": ""}, "has no target link-layer address"),
+        ({"link_layer": OTHER}, f"names {OTHER} in a frame of {NODE}"),
+    ],
+    ids=["right", "no-override", "unsolicited", "no-option", "another-mac"],
+)
+def test_what_an_answer_lacks_is_named(change: dict[str, Any], fault: str) -> None:
+    """A missing Override flag is no fault: proxies and anycast send none (RFC 4861 section 7.2.4)."""
+    assert ndp_checks.faults_of(check_of(), [replace(RIGHT, **change)], ADDRESS) == {fault}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"destination": ndp.ALL_NODES, "solicited": False}, {"target": CLIENT}, {"type": ndp.Type.SOLICITATION}],
+    ids=["announcement", "another-address", "question"],
+)
+def test_what_is_no_answer_to_the_client_is_passed_over(change: dict[str, Any]) -> None:
+    """Announcements, answers about others, and questions."""
+    assert ndp_checks.faults_of(check_of(), [replace(RIGHT, **change)], ADDRESS) == set()
+
+
+def test_a_node_that_has_not_joined_the_group_is_named() -> None:
+    """By what its kernel says of the interface on the segment; hosts that are no nodes are passed over."""
+    groups = {"w01": ["ff02::1", "ff02::1:ff00:160"], "w02": ["ff02::1"]}
+
+    def run(node: str, command: list[str]) -> str:
+        assert command[-2:] == ["dev", "eth1"]
+        told = [{"family": "inet6", "address": group} for group in groups[node]]
+        return json.dumps([{"ifname": "eth1", "maddr": told}])
+
+    nodes = [SimpleNamespace(name=name, interface="eth1") for name in groups]
+    check = check_of(nodes=nodes, run=run)
+
+    assert ndp_checks.not_joined(check, {ADDRESS: {"w01", OTHER}}) == {}
+    assert ndp_checks.not_joined(check, {ADDRESS: {"w01", "w02"}}) == {str(ADDRESS): ["w02"]}
+
+
+@pytest.mark.parametrize(
+    ("question", "expected"),
+    [
+        (
+            neighbour.Question(target=ADDRESS, to=NODE, bare=True),
+            lambda m: (m.ether_dst, m.destination, m.link_layer) == (NODE, ADDRESS, ""),
+        ),
+        (
+            neighbour.Question(target=ADDRESS, to=NODE),
+            lambda m: (m.ether_dst, m.destination, m.link_layer) == (NODE, ADDRESS, ASKER),
+        ),
+        (
+            neighbour.Question(target=ADDRESS, sender=IPv6Address(0)),
+            lambda m: (m.source, m.destination, m.link_layer) == (ndp.UNSPECIFIED, ndp.solicited_node(ADDRESS), ""),
+        ),
+    ],
+    ids=["bare", "unicast", "duplicate-address"],
+)
+def test_a_solicitation_is_what_hosts_send(
+    question: neighbour.Question, expected: Callable[[ndp.Message], bool]
+) -> None:
+    """It is read back as a receiver reads it, which discards what is not right."""
+    vantage = SimpleNamespace(mac=ASKER, address_for=lambda _: CLIENT)
+    read = ndp.decode(neighbour.encode(cast("Any", vantage), question))
+
+    assert read is not None
+    assert read.target == ADDRESS
+    assert expected(read)
+
+
+def test_addresses_that_can_be_written_in_several_ways_are_written_in_one() -> None:
+    """What the check compares with is the canonical form (RFC 5952 sections 4.2 and 4.3)."""
+    assert [str(IPv6Address(text)) for text in dual.ZEROS] == list(dual.ZEROS)
+    assert dual.families("RequireDualStack", dual.ORDERS[1]) == {
+        "ipFamilyPolicy": "RequireDualStack",
+        "ipFamilies": ["IPv6", "IPv4"],
+    }
+    assert set(dual.ORDERS[0]) == set(Family)
