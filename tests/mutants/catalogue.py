@@ -16,6 +16,7 @@ from tests.mutants import (
     outsiders,
     reporting,
     second_reader,
+    sharing,
     takeovers,
     third_reader,
 )
@@ -53,5 +54,5 @@ __all__ = [
     "addresses", "allocation", "announcing", "answering", "api_side", "authority", "data_path", "families",
     "fourth_reader",
     "half_alive", "heartbeats", "leaks", "links", "moving", "objects", "outsiders", "ownership", "reporting",
-    "second_reader", "takeovers", "third_reader", "waiting",
+    "second_reader", "sharing", "takeovers", "third_reader", "waiting",
 ]  # fmt: skip

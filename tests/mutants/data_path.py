@@ -293,3 +293,33 @@ def policy_is_rewritten() -> None:
         await real(self, key, service, *rest)
 
     patch(controller.Controller, "_assign", assign)
+
+
+@fault("TIER-12")
+def endpoints_are_changed_in_two_steps() -> None:
+    """A node drops what arrives for an address while it takes in a change of the endpoints, for a second or two."""
+    known: dict[str, str] = {}
+    real = AnnouncementPolicy.offers
+
+    def offers_of(
+        self: AnnouncementPolicy,
+        key: str,
+        service: Object,
+        found: Any,  # noqa: ANN401
+        slices: Iterable[Object],
+    ) -> dict[bytes, Offer]:
+        now = list(slices)
+        before, ends = known.get(key), str([one.get("endpoints") for one in now])
+        known[key] = ends
+        for address in ingress_ips(service) if before not in {None, ends} else ():
+            _iptables("-t", "mangle", "-I", "PREROUTING", "-d", address, "-j", "DROP")
+            arguments = ("-t", "mangle", "-D", "PREROUTING", "-d", address, "-j", "DROP")
+            threading.Timer(1.5, _iptables, arguments).start()
+        return real(self, key, service, found, now)
+
+    patch(AnnouncementPolicy, "offers", offers_of)
+
+
+@fault("L2-10")
+def announces_without_endpoints() -> None:
+    """An address is announced whether or not its Service has a ready endpoint: the reference as it is."""

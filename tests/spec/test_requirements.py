@@ -212,6 +212,8 @@ DECLINABLE = {
     "EVT-02a": "announcer-status",
     "L2-06": "garp",
     "L2-07": "garp",
+    "L2-10": "withdraw-no-endpoints",
+    "SHARE-05": "sharing",
     "TIER-07b": "mixed-protocols",
     "TIER-08a": "nodeportless",
     "TIER-09a": "source-ranges",

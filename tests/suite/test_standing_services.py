@@ -147,6 +147,22 @@ def test_only_services_that_both_ask_for_it_share(features: list[str], keys: tup
     assert world.verdicts() == ([] if shared else [("one-holder", "POOL-02")])
 
 
+def test_either_of_two_that_share_may_lose_the_address_when_one_is_changed() -> None:
+    """Where sharing is claimed, and while both have it."""
+    key = {"acme/share": "k"}
+    for features, verdicts in ((["sharing"], []), ([], [("one-holder", "POOL-02"), ("kept", "UPGR-01")])):
+        world = World(*features)
+        for name in "ab":
+            world.given(name, annotations=key)
+        world.suite("a", addresses=(ONE,), annotations={"acme/share": "other"})
+        world.other("b", annotations=key)
+        assert world.verdicts() == verdicts
+
+        world.given("c", TWO)
+        world.other("c")
+        assert world.verdicts()[-1][0] == "kept"
+
+
 def test_a_status_that_the_suite_or_another_controller_wrote_is_held_by_nobody(world: World) -> None:
     """A foreign Service may show an address of a pool."""
     world.suite("f", spec={"loadBalancerClass": "example.com/x"})

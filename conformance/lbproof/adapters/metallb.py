@@ -81,9 +81,7 @@ class MetalLB(MetalLBObjects):
     refusals: Mapping[Cause, EventPattern] = {
         Cause.POOL_EXHAUSTED: EventPattern(type="Warning", reason=_REFUSED, message="no available IPs"),
         Cause.NOT_IN_POOL: EventPattern(type="Warning", reason=_REFUSED, message="not allowed in config"),
-        Cause.IN_USE: EventPattern(
-            type="Warning", reason=_REFUSED, message="address also in use by|can't change sharing"
-        ),
+        Cause.IN_USE: EventPattern(type="Warning", reason=_REFUSED, message="also in use by|is already in use on"),
         Cause.BAD_REQUEST: EventPattern(type="Warning", reason=f"{_REFUSED}|LoadBalancerFailed"),
     }
     announcer_status = AnnouncerEvent(

@@ -36,6 +36,15 @@ _SECONDS = {
     "RECL-03": 3.7,
     "TIER-05": 2.5,
     "TIER-06": 2.5,
+    "TIER-07c": 6.0,
+    "TIER-09b": 9.0,
+    "TIER-10": 5.0,
+    "TIER-11": 7.0,
+    "TIER-12": 12.0,
+    "RECL-04": 4.0,
+    "ETP": 5.0,
+    "SHARE": 4.0,
+    "L2-10": 6.0,
     "REQ": 2.5,
 }
 """Seconds of the long cases on the reference, by case, requirement or area; used for the order alone."""

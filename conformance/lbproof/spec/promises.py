@@ -81,7 +81,7 @@ _PROMISES = (
     Promise(
         name="one-holder",
         witness="services",
-        text="No address is in the status of two Services.",
+        text="No address is in the status of two Services, unless both ask to share it.",
         requirements=("POOL-02",),
         shown_by=_two_holders,
     ),

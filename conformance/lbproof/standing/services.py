@@ -167,9 +167,18 @@ class ServiceJudge:
         t = now.row["t"]
         around = self._around
         since = before.settled - _LATE
-        if around.asked(now.service, since, t) or around.is_disturbed(t):
+        if around.asked(now.service, since, t) or around.is_disturbed(t) or self._shared_and_changed(lost, now, since):
             return True
         return around.claims("pool") and any(around.pool_was_changed(ip_address(one), since, t) for one in lost)
+
+    def _shared_and_changed(self, lost: list[str], now: _Known, since: float) -> bool:
+        """Return whether the suite changed a Service with which this one shared what it lost: either may lose it."""
+        around = self._around
+        return around.claims("sharing") and any(
+            address in ips(other.service) and around.asked(other.service, since, now.row["t"])
+            for other in self._others(now)
+            for address in lost
+        )
 
     def _stability(self, address: str, now: _Known) -> str:
         """Return the requirement that says that nothing moves, by what went on."""

@@ -19,7 +19,12 @@ if TYPE_CHECKING:
 @proves("ETP-07")
 def test_local_is_honoured_or_told(check: CheckContext) -> None:
     """Of several Services each has the policy still, and its backend sees the client; otherwise it is told why not."""
-    held = assigned(check, check.nodes_with_pods())
+    nodes = check.nodes_with_pods()
+    check.pool(1)
+    plain = check.service("plain")
+    with check.precondition("TIER-01"):
+        check.serves(check.client, check.assigned(plain))
+    held = assigned(check, nodes)
     for service, (address, _) in held.items():
         try:
             check.wait.eventually(

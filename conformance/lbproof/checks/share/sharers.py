@@ -1,0 +1,59 @@
+"""Services that share the address of a pool of one, each with ports and endpoints of its own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from lbproof.context.manifests import TARGET_PORT
+from lbproof.spec.families import host_port
+from lbproof.witnesses import neighbours
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from lbproof.context import CheckContext, Service
+    from lbproof.spec.families import IPAddress
+
+KEY, OTHER_KEY = "one", "another"
+FIRST, SECOND, THIRD = 80, 8081, 8082
+
+
+def ports(*numbers: int, protocol: str = "TCP") -> list[dict[str, Any]]:
+    """Return TCP or UDP ports of a Service, whose names stay those of its endpoints when the numbers change."""
+    return [
+        {"name": f"p{turn}", "port": number, "targetPort": TARGET_PORT, "protocol": protocol}
+        for turn, number in enumerate(numbers)
+    ]
+
+
+def together(check: CheckContext, *numbers: int) -> tuple[IPAddress, dict[Service, int]]:
+    """Create Services that share one address, with a port each; return the address, and the port of each."""
+    (address,) = check.pool(1).addresses
+    services = {check.service(f"web-{n}", share=KEY, ports=ports(n)): n for n in numbers}
+    with check.precondition("SHARE-01"):
+        check.all_assigned(*services)
+        served(check, address, services)
+    return address, services
+
+
+def served(check: CheckContext, address: IPAddress, services: Mapping[Service, int]) -> None:
+    """Wait until the client is served at the address and the port of each Service."""
+    for port in services.values():
+        check.serves(check.client, address, port, in_a_row=3)
+
+
+def keep_serving(check: CheckContext, address: IPAddress, numbers: Sequence[int]) -> None:
+    """Verify that some ports of an address consistently answer; what had no answer is asked once more."""
+
+    def silent() -> list[str]:
+        return [host_port(address, port) for port in asked(check, address, asked(check, address, numbers))]
+
+    check.wait.consistently(
+        silent, lambda found: not found, what=f"each port of {address} that is left answers", budget="stays_assigned"
+    )
+
+
+def asked(check: CheckContext, address: IPAddress, numbers: Iterable[int]) -> list[int]:
+    """Ask once at some ports of an address, and anew where it is; return those that did not answer."""
+    neighbours.forget(check.client, address)
+    return [n for n in numbers if not check.ask_pod_or_why(check.client, address, n).startswith(check.run.web)]

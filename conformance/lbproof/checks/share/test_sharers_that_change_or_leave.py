@@ -1,0 +1,88 @@
+"""Services that share an address and are changed so that they may not, or leave; and who answers for it."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING
+
+from lbproof.checks.share.sharers import FIRST, OTHER_KEY, SECOND, THIRD, keep_serving, ports, served, together
+from lbproof.context import proves
+from lbproof.context.manifests import merged
+from lbproof.witnesses import neighbours
+
+if TYPE_CHECKING:
+    from lbproof.context import CheckContext
+
+
+@proves("SHARE-03")
+def test_a_change_that_forbids_sharing_is_followed(check: CheckContext, case: str) -> None:
+    """Either of the two has the address then; the other gets it when that one is deleted."""
+    address, services = together(check, FIRST, SECOND)
+    changed, other = check.random.sample(list(services), 2)
+    if case == "a":
+        manifest = merged({}, {"metadata": {}})
+        check.run.adapter.sharing_key.set(manifest, OTHER_KEY)
+        changed.patch(**manifest)
+    else:
+        changed.patch(spec={"ports": ports(services[other])})
+        services[changed] = services[other]
+    held = check.wait.eventually(
+        lambda: check.statuses(*services),
+        lambda seen: sum(bool(found) for found in seen.values()) == 1,
+        what=f"one of {changed} and {other} has {address}",
+        budget="address_assigned",
+    )
+    (keeper,) = (service for service, found in held.items() if found)
+    (loser,) = (service for service in services if service is not keeper)
+    with check.unchanged(keeper):
+        served(check, address, {keeper: services[keeper]})
+        check.stays_pending(loser)
+    check.delete(keeper)
+    with check.precondition("PEND-03"):
+        check.assigned(loser)
+    served(check, address, {loser: services[loser]})
+
+
+@proves("SHARE-04")
+def test_an_address_stays_until_its_last_service_is_gone(check: CheckContext) -> None:
+    """Services leave one after the other, by deletion and by type; the rest is served, and then nobody answers."""
+    address, services = together(check, FIRST, SECOND, THIRD)
+    leaving = check.random.sample(list(services), len(services))
+    for turn, service in enumerate(leaving):
+        del services[service]
+        with check.unchanged(*services):
+            if turn % 2:
+                check.retype(service, "ClusterIP")
+            else:
+                check.delete(service)
+            if services:
+                keep_serving(check, address, list(services.values()))
+    if check.run.claims("l2"):
+        check.goes_silent(address)
+    with check.precondition("RECL-01"):
+        check.assigned(check.service("next"), budget="reclaimed")
+
+
+@proves("SHARE-05")
+def test_a_shared_address_has_one_answerer(check: CheckContext) -> None:
+    """Services whose endpoints are on different nodes, go to others, and one of which leaves."""
+    nodes = check.nodes_with_pods(least=2)
+    address, services = together(check, FIRST, SECOND, THIRD)
+    check.undo.later("the client's entry", functools.partial(neighbours.forget, check.client, address))
+    for turn in range(3):
+        if turn == 2:  # noqa: PLR2004 - the last one
+            gone = check.random.choice(list(services))
+            check.delete(gone)
+            del services[gone]
+        for n, service in enumerate(services):
+            check.serve_from(service, nodes=[nodes[(n + turn) % len(nodes)]])
+        check.sole_holders(address)
+        with check.claims() as claims:
+            check.wait.consistently(
+                lambda: sorted(check.answerers(address) | {claim.by for claim in claims.of([address])[address]}),
+                lambda who: len(who) <= 1,
+                what=f"one node answers for {address}, and no other claims it",
+                budget="stays_silent",
+            )
+        neighbours.forget(check.client, address)
+        served(check, address, services)
