@@ -42,6 +42,7 @@ def test_a_pool_of_a_namespace_serves_no_other(check: CheckContext) -> None:
         for service in check.unusable(f"asks-{how}", namespace=check.second_namespace, ask=pool.addresses[0], how=how)
     ]
     with judging(lambda: none_of(check, outside, pool.addresses)):
+        check.stays_pending(*outside)
         inside = [check.service(f"inside-{n}") for n in range(SIZE)]
         given = check.all_assigned(*inside)
         check.stays_pending(*outside)
@@ -100,6 +101,7 @@ def test_a_pool_of_labels_serves_no_other(check: CheckContext) -> None:
     outside = [check.service("without", namespace=place) for place in places]
     outside += [check.service(f"other-{n}", **labelled(value)) for n, value in enumerate(("silver", "golden", ""))]
     with judging(lambda: none_of(check, outside, pool.addresses)):
+        check.stays_pending(*outside)
         inside = [check.service(f"inside-{n}", namespace=places[n % 2], **labelled("gold")) for n in range(SIZE)]
         given = check.all_assigned(*inside)
         check.stays_pending(*outside)
