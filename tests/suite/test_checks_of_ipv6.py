@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from ipaddress import IPv6Address
+from ipaddress import IPv4Network, IPv6Address, IPv6Network
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
+from tests.suite.acme import Acme
+from tests.suite.fake_cluster import FakeCluster
+from tests.suite.test_pools import context
 
 from lbproof.checks.dual import test_families_of_a_service as dual
 from lbproof.checks.l2 import test_neighbour_discovery as ndp_checks
+from lbproof.context import CheckContext
 from lbproof.spec.families import Family
 from lbproof.witnesses import ndp, neighbour
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from lbproof.context import CheckContext
 
 CLIENT, ADDRESS = IPv6Address("2001:db8::50"), IPv6Address("2001:db8::160")
 ASKER, NODE, OTHER = "02:00:00:00:00:50", "02:00:00:00:00:01", "02:00:00:00:00:02"
@@ -122,3 +124,19 @@ def test_addresses_that_can_be_written_in_several_ways_are_written_in_one() -> N
         "ipFamilies": ["IPv6", "IPv4"],
     }
     assert set(dual.ORDERS[0]) == set(Family)
+
+
+def test_a_service_keeps_the_family_of_its_check_through_a_type_without_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Service that was an ExternalName would come back as one of the cluster's first family."""
+    segment = SimpleNamespace(subnets=(IPv4Network("192.0.2.0/24"), IPv6Network("2001:db8::/64")))
+    run = context(Acme(), FakeCluster())
+    monkeypatch.setattr(run, "lab", SimpleNamespace(segment=segment, can=lambda _: False, client=lambda: None))
+    patches: list[dict[str, Any]] = []
+    service = cast("Any", SimpleNamespace(patch=lambda **body: patches.append(body["spec"])))
+
+    for families in ((Family.IPV6,), (Family.IPV4,)):
+        check = CheckContext(run, "RECL-02c", families=families, capture=False)
+        check.retype(service, "ExternalName")
+        check.retype(service, "LoadBalancer")
+
+    assert [one.get("ipFamilies") for one in patches] == [None, ["IPv6"], None, None]

@@ -191,9 +191,7 @@ class CheckContext(Faults):
             there = [end for end in self._backends if not nodes or end[1] in nodes]
             ports = fields.get("ports", manifests.HTTP)
             self.cluster.create(slices, manifests.endpoints(namespace, name, there, ports=ports))
-        if self.family is not family_of(self.lab.segment.subnets[0]):
-            fields.setdefault("ipFamilies", [self.family.label])
-        made = self.run.opt_in(manifests.service(namespace, name, **fields))
+        made = self.run.opt_in(manifests.service(namespace, name, **self._families() | fields))
         if ask:
             self.run.ask(made, str(ask), how)
             if not isinstance(ask, str):
@@ -231,7 +229,13 @@ class CheckContext(Faults):
             "loadBalancerClass": own if kind == "LoadBalancer" else None,
             "externalName": "lbproof.invalid" if kind == "ExternalName" else None,
         }
-        service.patch(spec={"type": kind, **fields})
+        families = {} if kind == "ExternalName" else self._families()  # which that type has none of
+        service.patch(spec={"type": kind, **fields, **families})
+
+    def _families(self) -> dict[str, list[str]]:
+        """Return the field of a Service that names the family of this check, unless that is the cluster's first one."""
+        is_first = self.family is family_of(self.lab.segment.subnets[0])
+        return {} if is_first else {"ipFamilies": [self.family.label]}
 
     def waits(self, *services: Service) -> None:
         """Wait until the implementation has acted on something newer than some Services that it cannot serve.
