@@ -39,9 +39,8 @@ def one_reached(check: CheckContext, vantage: Vantage, address: IPAddress) -> No
         what=f"{REQUESTS} requests of {vantage.name} to {address} reach one pod",
         budget="serves",
     )
-    first = check.ask_pod_or_why(vantage, address)
-    later = reached(check, vantage, address)
-    assert later == {first}, f"connections of {vantage.name} to {address} went to {sorted(later | {first})}"
+    pods = {pod for _ in range(2) for pod in reached(check, vantage, address) if pod.startswith(check.run.web)}
+    assert len(pods) <= 1, f"connections of {vantage.name} to {address} went to {' and '.join(sorted(pods))}"
 
 
 @proves("TIER-10", "a")
