@@ -354,3 +354,17 @@ def ignores_order_of_pools() -> None:
             replace(pool, scope=replace(pool.scope, priority=100 - pool.scope.priority)) if pool.scope else pool
         )
     )
+
+
+@fault("POOL-06")
+def publishes_only_what_was_ever_assigned() -> None:
+    """The published number of assigned addresses of a pool never falls."""
+    real, most = allocate.Allocator.usage, dict[str, int]()
+
+    def usage(self: allocate.Allocator) -> dict[str, dict[str, int]]:
+        found = real(self)
+        for name, numbers in found.items():
+            most[name] = numbers["assignedIPv4"] = max(most.get(name, 0), numbers["assignedIPv4"])
+        return found
+
+    patch(allocate.Allocator, "usage", usage)
