@@ -296,11 +296,9 @@ def standbys_answer_the_announcer() -> None:
                         self._wire.send(arp_reply(arp, self.link.mac))
                 yield frame
 
-        patch(self._wire, "requests", requests)
-        patch(
-            self._wire,
-            "accept_requests_for",
-            lambda _: accept(self.segment.claims.keys() | self.segment.desired.keys()),
+        vars(self._wire).update(
+            requests=requests,
+            accept_requests_for=lambda _: accept(self.segment.claims.keys() | self.segment.desired.keys()),
         )
 
     def desiring(self: SegmentSpeaker, changes: Mapping[bytes, Offer | None]) -> None:
