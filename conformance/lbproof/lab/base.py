@@ -278,7 +278,7 @@ class Lab(Protocol):
         """
         ...
 
-    # what benchmarks read
+    # what benchmarks and measured requirements read
     def pod_processes(self, namespace: str, name: str) -> list[Path]:
         """Return the folder in a /proc of the first process of each container of a running pod.
 

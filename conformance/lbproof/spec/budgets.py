@@ -151,6 +151,13 @@ _ALL = (
         follows=("address_assigned", "reclaimed"),
     ),
     Budget(name="arp_answer", text="request by ARP or NDP → the reply to it", default=0.3, ceiling=1),
+    Budget(
+        name="watched_at_rest",
+        text="how long the cost of an implementation at rest is measured",
+        default=10,
+        ceiling=60,
+        judges=False,
+    ),
     Budget(name="one_answerer_recount", text="how long answers are counted after a fault", default=1.5, ceiling=60),
     Budget(name="one_answerer_watch", text="how long the answers for one address are counted", default=10, ceiling=60),
 )

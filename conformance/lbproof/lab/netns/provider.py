@@ -50,7 +50,7 @@ class NetnsProvider:
         """Boot a lab with the requested topology or options."""
         from lbproof.lab.netns.lab import NetnsLab
 
-        topology = request.topology or Topology(**shape(request.options))
+        topology = request.topology or Topology(**shape(request.options), audit=True)
         paths = self._bring(request, progress, topology.families)
         api_port = request.options.get(API_PORT.key, 0)
         lab = NetnsLab.up(
