@@ -6,9 +6,11 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
+import pytest
 from tests.reference.segments import SegmentOfTests, run
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 ADDRESSES = ["fd09::100", "fd09::101", "fd09::102", "10.9.0.100"]
@@ -21,41 +23,80 @@ with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sock:
 """
 
 
+def client(segment: SegmentOfTests, *command: str) -> str:
+    """Run a command at the client and return its output."""
+    return run("nsenter", f"--net=/run/netns/{segment.tag}-client", *command)
+
+
+def entry(segment: SegmentOfTests, address: str) -> tuple[str, str]:
+    """Return the node of an address and the state in the neighbour table of the client's kernel; empty without one."""
+    words = client(segment, "ip", "-6", "neigh", "show", address, "dev", "eth0").split()
+    node = f"n{int(words[words.index('lladdr') + 1][-2:], 16)}" if "lladdr" in words else ""
+    return node, words[-1] if words else ""
+
+
+def wait(come_about: Callable[[], bool], seconds: float = 5) -> None:
+    """Wait until something is true. Raises AssertionError after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not come_about():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
 def resolved(segment: SegmentOfTests, *addresses: str) -> list[str]:
     """Return the node that the kernel of the client finds for each address; empty if nobody answers it."""
-    netns = ("nsenter", f"--net=/run/netns/{segment.tag}-client")
-    run(*netns, "ip", "neigh", "flush", "dev", "eth0")
-    run(*netns, sys.executable, "-c", SEND, *addresses)
-    found: dict[str, str] = {}
-    deadline = time.monotonic() + 5  # the kernel asks three times, a second apart
-    while time.monotonic() < deadline and len(found) < len(addresses):
-        for line in run(*netns, "ip", "-6", "neigh", "show", "dev", "eth0").splitlines():
-            address, *words = line.split()
-            if "lladdr" in words:
-                found[address] = f"n{int(words[words.index('lladdr') + 1][-2:], 16)}"
-            elif words[-1] == "FAILED":
-                found[address] = ""
-        time.sleep(0.02)
-    return [found[address] for address in addresses]
+    client(segment, "ip", "neigh", "flush", "dev", "eth0")
+    client(segment, sys.executable, "-c", SEND, *addresses)
+    final = {"REACHABLE", "STALE", "DELAY", "FAILED"}  # the kernel asks three times, a second apart
+    wait(lambda: all(entry(segment, address)[1] in final for address in addresses))
+    return [entry(segment, address)[0] for address in addresses]
 
 
-def test_solicitations_reach_the_announcer_through_a_switch_that_snoops(tmp_path: Path) -> None:
-    """The kernel of another host finds one node for each address, also after that node is cut, and none for others."""
-    with SegmentOfTests(2, tmp_path / "speakers.log") as segment:
-        for number, node in enumerate([*segment.nodes, "client"], start=1):
+@pytest.fixture
+def segment(tmp_path: Path) -> Iterator[SegmentOfTests]:
+    """Two speakers and a client with addresses of both families; a node answers for each address."""
+    with SegmentOfTests(2, tmp_path / "speakers.log") as made:
+        for number, node in enumerate([*made.nodes, "client"], start=1):
             address = CLIENT if node == "client" else f"fd09::{number}"
-            netns = f"--net=/run/netns/{segment.tag}-{node}"
+            netns = f"--net=/run/netns/{made.tag}-{node}"
             run("nsenter", netns, "ip", "addr", "add", f"{address}/64", "dev", "eth0", "nodad")
-        segment.snoop()
-        segment.start_all(ADDRESSES)
-        client = segment.client()
-        client.wait_for("10.9.0.100", lambda who: len(who) == 1)
+        made.snoop()
+        made.start_all(ADDRESSES)
+        made.client().wait_for("10.9.0.100", lambda who: len(who) == 1)
+        yield made
 
-        *before, free = resolved(segment, *ADDRESSES[:3], "fd09::103")
-        segment.stop("n1")
-        client.wait_for("10.9.0.100", lambda who: who == ["n2"])
-        after = resolved(segment, *ADDRESSES[:3])
+
+def test_solicitations_reach_the_announcer_through_a_switch_that_snoops(segment: SegmentOfTests) -> None:
+    """The kernel of another host finds one node for each address, also after that node died, and none for others."""
+    *before, free = resolved(segment, *ADDRESSES[:3], "fd09::103")
+    segment.stop("n1")
+    segment.client().wait_for("10.9.0.100", lambda who: who == ["n2"])
+    after = resolved(segment, *ADDRESSES[:3])
 
     assert all(before)
     assert after == ["n2"] * 3
     assert not free
+
+
+def test_the_kernel_of_another_host_confirms_and_follows_an_address(segment: SegmentOfTests) -> None:
+    """Its probe of an entry by unicast is answered, and a move changes the entry before the host asks again."""
+    address = ADDRESSES[0]
+    (owner,) = resolved(segment, address)
+    (other,) = set(segment.nodes) - {owner}
+    mac = f"02:00:00:00:00:0{owner[1:]}"
+    client(segment, "ip", "neigh", "replace", address, "lladdr", mac, "dev", "eth0", "nud", "probe")
+    wait(lambda: entry(segment, address) == (owner, "REACHABLE"))
+    segment.stop(owner)
+    wait(lambda: entry(segment, address)[0] == other)
+
+
+def test_the_kernel_of_another_host_gives_up_an_address_that_is_announced(segment: SegmentOfTests) -> None:
+    """A host that is about to take an announced address is told so, and takes a free one (RFC 4862 section 5.4)."""
+    for address in (ADDRESSES[0], "fd09::103"):
+        client(segment, "ip", "addr", "add", f"{address}/64", "dev", "eth0")
+
+    def shown(flag: str) -> str:
+        return client(segment, "ip", "-6", "addr", "show", "dev", "eth0", flag)
+
+    wait(lambda: ADDRESSES[0] in shown("dadfailed"))
+    wait(lambda: "fd09::103" not in shown("tentative"))  # it would stay so if somebody answered
