@@ -36,7 +36,5 @@ def count(
 ALL = count()
 """Requirements of the profile `full`."""
 LAYER2_MUSTS = count("layer2", Level.MUST)
-LAYER2_MUSTS_OPTIONAL = LAYER2_MUSTS - count("layer2", Level.MUST, claimed=["core", "l2", "pool"])
-"""Those of `LAYER2_MUSTS` that the profile does not require to be supported."""
 LAYER2_MUSTS_UNCLAIMED = LAYER2_MUSTS - count("layer2", Level.MUST, claimed=["core"])
 """Those of `LAYER2_MUSTS` that the sample `unclaimed` does not support."""
