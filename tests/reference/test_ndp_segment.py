@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.reference.segments import SegmentOfTests, run
 
+from lbproof_reference.speaker.loop import ANNOUNCE_SECONDS
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
@@ -92,6 +94,7 @@ def test_the_kernel_of_another_host_confirms_and_follows_an_address(segment: Seg
 
 def test_the_kernel_of_another_host_gives_up_an_address_that_is_announced(segment: SegmentOfTests) -> None:
     """A host that is about to take an announced address is told so, and takes a free one (RFC 4862 section 5.4)."""
+    time.sleep(max(ANNOUNCE_SECONDS) + 0.5)  # an announcement would tell it too
     for address in (ADDRESSES[0], "fd09::103"):
         client(segment, "ip", "addr", "add", f"{address}/64", "dev", "eth0")
 
