@@ -11,13 +11,16 @@ from tests.mutants.mutant import fault, patch
 from lbproof_reference import pools
 from lbproof_reference.controller import allocate
 from lbproof_reference.controller import loop as controller
+from lbproof_reference.kube import SERVICES
 from lbproof_reference.retained import RECORD, Retained, record_key, write_record
 from lbproof_reference.retained import parse_record as read_entries
 from lbproof_reference.services import ingress_ips
+from lbproof_reference.speaker import source
 
 if TYPE_CHECKING:
     from lbproof_reference.kube import Object
     from lbproof_reference.pools import IP, Pool
+    from lbproof_reference.speaker.plan import Offer
 
 
 def _status(change: Any) -> None:  # noqa: ANN401 - a function of the ingress
@@ -288,6 +291,35 @@ def restores_what_was_deleted_meanwhile() -> None:
                 self._allocator.assign(f"{key} of before", one.ip, one.pool)
 
     patch(controller.Controller, "_restore", restore)
+
+
+@fault("RECL-06b")
+def announces_what_was_deleted_meanwhile() -> None:
+    """Speakers that start announce the addresses of the record, also those of Services that are gone."""
+    _record_everything()
+    real, parse = source.Source._offers, read_entries  # noqa: SLF001
+    recorded: dict[str, tuple[Retained, ...]] = {}
+
+    def parse_record(*args: Any) -> dict[str, tuple[Retained, ...]]:  # noqa: ANN401
+        recorded.update(parse(*args))
+        return parse(*args)
+
+    def offers(self: source.Source, key: str) -> dict[bytes, Offer]:
+        services = self._informers[SERVICES].objects
+        for name, found in recorded.items():
+            if name not in services:
+                namespace, short = name.split("/")
+                services[name] = {
+                    "metadata": {"namespace": namespace, "name": short, "uid": found[0].uid},
+                    "spec": {"type": "LoadBalancer"},
+                    "status": {"loadBalancer": {"ingress": [{"ip": str(one.ip)} for one in found]}},
+                }
+                self._services[name] = None
+                self._changed.set()
+        return real(self, key)
+
+    patch(source, "parse_record", parse_record)
+    patch(source.Source, "_offers", offers)
 
 
 @fault("RECL-05a")

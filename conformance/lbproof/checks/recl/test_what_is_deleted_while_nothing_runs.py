@@ -1,4 +1,4 @@
-"""Addresses that are released while no controller runs."""
+"""Addresses that are released while the controller or the announcers do not run."""
 
 from __future__ import annotations
 
@@ -61,3 +61,20 @@ def test_what_is_released_without_a_controller_is_free_afterwards(check: CheckCo
         given = check.all_assigned(*again, budget="reclaimed")
     shown = [words(sorted(map(str, some))) for some in (free, given.values())]
     assert set(given.values()) == set(free), f"{shown[0]} are free, and {shown[1]} were given"
+
+
+@proves("RECL-06", "b", disruptive=True)
+def test_what_is_released_without_announcers_is_silent_afterwards(check: CheckContext) -> None:
+    """Addresses that are released while no announcer runs are silent when they are back; others are answered for."""
+    check.pool(SERVICES)
+    held = held_and_seen(check)
+    leaving = check.random.sample(list(held), 2)
+    staying = {service: address for service, address in held.items() if service not in leaving}
+    with check.unchanged(*staying):
+        with check.run.workloads.stopped(WorkloadRole.ANNOUNCER):
+            release(check, leaving)
+        for service in leaving[:-1]:
+            check.gone(service.path)
+        with check.precondition("FAIL-02"):
+            check.holders(*staying.values(), budget="failover")
+        check.goes_silent(*(held[service] for service in leaving))
