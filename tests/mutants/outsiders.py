@@ -94,6 +94,17 @@ def announces_external_addresses() -> None:
     patch(offers.AnnouncementPolicy, "announceable", announceable)
 
 
+@fault("SEC-04a")
+def requests_pass_the_fences() -> None:
+    """A pool that is for some Services also serves those that ask for one of its addresses or name it."""
+    real = allocate.Allocator.allows
+
+    def allows(self: allocate.Allocator, pool: str, request: allocate.AddressRequest) -> bool:
+        return bool(request.requested_ip or request.pool) or real(self, pool, request)
+
+    patch(allocate.Allocator, "allows", allows)
+
+
 @fault("SEC-05a")
 def truncated_frame_ends_the_speaker() -> None:
     """A speaker receives every ARP frame, and ends when one is too short."""

@@ -123,5 +123,7 @@ def test_an_announcer_that_may_change_services_fails() -> None:
 def test_a_container_with_more_than_it_needs_fails(change: dict[str, Any], why: str) -> None:
     """Privileged, with its node's processes, with capabilities that no announcer needs, or without dropping any."""
     privileges.test_no_container_has_more_than_it_needs(check(pods()))
+    small = {"name": "x", "securityContext": {"capabilities": {"drop": ["all"], "add": ["net_raw"]}}}
+    privileges.test_no_container_has_more_than_it_needs(check(pods(containers=[small])))
     with pytest.raises(AssertionError, match=why):
         privileges.test_no_container_has_more_than_it_needs(check(pods(**change)))

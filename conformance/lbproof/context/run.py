@@ -121,13 +121,13 @@ class RunContext:
         for workload in self.workloads.all:
             progress(f"{self.adapter.name}: waiting for {workload.kind} {workload.name}")
             self.workloads.rolled_out(workload)
-        self._take_pools()
+        self._take_pools(self.lab.segment.free_for(self.family)[:1])
 
-    def _take_pools(self) -> None:
-        """Wait until the implementation, which was installed just now, takes pools."""
+    def _take_pools(self, unused: Sequence[IPAddress]) -> None:
+        """Wait until the implementation, which was installed just now, takes a pool of addresses that no pool has."""
         if self.claims("pool"):
             self.pools.match()
-            for address in self.lab.segment.free_for(self.family)[:1]:
+            for address in unused:
                 self.pools.put(PoolSpec(name="lbproof-probe", blocks=(address,)))
                 self.pools.drop("lbproof-probe")
 
@@ -146,7 +146,7 @@ class RunContext:
                 yield
             finally:
                 self._change(objects)
-                self._take_pools()
+                self._take_pools(self.addresses(1))
 
     def _uninstall(self, objects: Sequence[Object]) -> None:
         running = [made for made in objects if made["kind"] in _RUNNING]

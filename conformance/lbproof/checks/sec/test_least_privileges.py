@@ -131,10 +131,10 @@ def privileges(pod: Object) -> Iterator[tuple[str, str]]:
     for container in [*(spec.get("initContainers") or []), *spec["containers"]]:
         context = container.get("securityContext") or {}
         capabilities = context.get("capabilities") or {}
-        added = {name.removeprefix("CAP_") for name in capabilities.get("add") or []}
+        added = {name.upper().removeprefix("CAP_") for name in capabilities.get("add") or []}
         if context.get("privileged"):
             yield container["name"], "privileged"
         if more := added - CAPABILITIES:
             yield container["name"], f"the capabilities {words(more)}"
-        if "ALL" not in (capabilities.get("drop") or []):
+        if "ALL" not in map(str.upper, capabilities.get("drop") or []):  # runtimes take it in any case
             yield container["name"], "all capabilities of its runtime, which it does not drop"
