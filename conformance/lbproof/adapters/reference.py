@@ -56,6 +56,7 @@ class Reference(MetalLBObjects):
             "nodeportless",
             "source-ranges",
             "etp-local",
+            "sharing",
             "conflict-event",
             "node-exclude",
             "if-select",
