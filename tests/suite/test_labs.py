@@ -64,6 +64,8 @@ def test_fails(check): assert 1 == 2, "two nodes answer"
 def test_breaks(check): {}["x"]
 @proves("TIER-04")
 def test_cannot(check): raise CannotShow(Untestable.PATH_BROKEN, "no route")
+@proves("REQ-06")
+def test_measures(check): check.measured("pool of a node", "refused")
 """
 )
 DIES = HEAD + '@proves("POOL-02", "abc")\ndef test_dies(check, case):\n    if case == "b": os._exit(3)\n'
@@ -101,15 +103,16 @@ def test_cases_that_share_a_fixture_are_judged_in_one_lab(run: Callable[..., Run
 
 
 def test_verdicts_and_exit_are_those_of_one_lab(run: Callable[..., Run], tmp_path: Path) -> None:
-    """A failure, an error and an untestable case, each from another lab."""
+    """A failure, an error, an untestable case and one that measures, each from another lab."""
     one = run(MIXED, "--labs", "1")
     verdicts = one.verdicts()
+    assert verdicts["REQ-06"] == "passed"
     three = run(MIXED, "--labs", "3", "--", f"--junitxml={tmp_path / 'junit.xml'}")
 
     assert three.verdicts() == verdicts
     assert three.exit == one.exit == 1
     assert "two nodes answer" in three.screen
-    assert 'tests="4"' in (tmp_path / "junit.xml").read_text()
+    assert 'tests="5"' in (tmp_path / "junit.xml").read_text()
 
 
 def test_a_first_failure_ends_the_run(run: Callable[..., Run]) -> None:

@@ -117,7 +117,7 @@ def endpoints(
         "metadata": {"name": name, "namespace": namespace, "labels": {**OURS, **labels}},
         "addressType": family_of(pods[0][0]).label,
         "ports": [
-            {"name": port.get("name", ""), "port": port["targetPort"], "protocol": port.get("protocol", "TCP")}
+            {"name": port.get("name", ""), "port": _target(port), "protocol": port.get("protocol", "TCP")}
             for port in ports
         ],
         "endpoints": [
@@ -125,6 +125,12 @@ def endpoints(
             for address, node in pods
         ],
     }
+
+
+def _target(port: Mapping[str, Any]) -> int:
+    """Return the number of the endpoints' port for a port of a Service, which may name it or leave it out."""
+    target = port.get("targetPort", port["port"])
+    return target if isinstance(target, int) else TARGET_PORT
 
 
 def web(namespace: str, name: str, *, replicas: int, nodes: Sequence[str] = (), lingers: bool = False) -> Object:

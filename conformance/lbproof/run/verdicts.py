@@ -42,7 +42,7 @@ class VerdictRecorder:
         """Level and verdict of what standing witnesses saw: a violation, or an error of a broken one."""
         self.flaky: list[str] = []
         """Cases that passed only on a second look."""
-        journal.listeners.append(self._adopt)
+        journal.listeners.append(self.adopt)
         self._journal, self._directory, self._claimed = journal, directory, claimed
         self._details: dict[str, Any] = {}
         self._began: dict[str, float] = {}
@@ -56,7 +56,7 @@ class VerdictRecorder:
         self._first: dict[str, dict[str, Any]] = {}
         """Case that is looked at again → verdict and details of the first look."""
 
-    def _adopt(self, event: dict[str, Any]) -> None:
+    def adopt(self, event: dict[str, Any]) -> None:
         """Keep the verdicts of standing witnesses, in this process or in a worker, and whether a case has figures."""
         self._measured |= event["event"] == "measured"
         if event["event"] == "standing":

@@ -50,7 +50,7 @@ class WorkerProcess:
         self._pytest.config.pluginmanager.register(self)
         journal = self._session.journal
         journal.close()  # closes the file in this process only; the parent's stays open
-        journal.listeners[:] = [lambda event: self._send("event", event)]
+        journal.listeners[:] = [self._session.verdicts.adopt, lambda event: self._send("event", event)]
         orders: dict[str, Callable[..., Any]] = {
             "boot": self._boot,
             "install": self._install,
