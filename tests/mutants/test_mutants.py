@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+CLEAN = {"passed", "unsupported"}
+
 
 @pytest.fixture(scope="module")
 def runs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
@@ -54,8 +56,11 @@ def test_each_case_that_is_named_for_it_catches_it(mutant: Mutant, runs: Runs) -
 
 @pytest.mark.timeout(1200)
 def test_the_unbroken_reference_passes_every_case(tmp_path: Path) -> None:
-    """The reference without a fault passes every case within the same budgets, so no mutant fails by them alone."""
+    """The reference without a fault passes every case that it claims within the same budgets.
+
+    So no mutant fails by them alone.
+    """
     found = judged("reference", [], tmp_path, limit=1180)
 
-    assert {case: verdict for case, verdict in found.verdicts.items() if verdict != "passed"} == {}
+    assert {case: verdict for case, verdict in found.verdicts.items() if verdict not in CLEAN} == {}
     assert found.code == 0
