@@ -15,6 +15,7 @@ from lbproof.report import bundle, model, verify
 from lbproof.report.folder import SUMS
 from lbproof.run.cli import cli
 from lbproof.spec import REQUIREMENTS, SPEC_VERSION, VERSIONS, Conclusion
+from lbproof.spec.requirements import of_case
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -195,9 +196,11 @@ def test_a_field_that_only_the_events_contradict_is_refused(whole: Path, edit: E
 def test_a_requirement_of_a_later_specification_is_refused(whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A report of specification 1.0 holds none that came with 1.1."""
     later = replace(REQUIREMENTS["POOL-01"], since=SPEC_VERSION)
-    monkeypatch.setitem(REQUIREMENTS, "POOL-01", later)
-
-    problems = verify.verify(forge(whole, lambda told: told.update(spec="1.0")) / "report.json")
+    with monkeypatch.context() as changed:
+        changed.setitem(REQUIREMENTS, "POOL-01", later)
+        of_case.cache_clear()
+        problems = verify.verify(forge(whole, lambda told: told.update(spec="1.0")) / "report.json")
+    of_case.cache_clear()
 
     assert f"POOL-01: not in specification 1.0, which it came after ({SPEC_VERSION})" in problems
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 import tomllib
 from dataclasses import dataclass, field, replace
+from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -202,6 +203,7 @@ def _matches(pattern: str) -> set[str]:
     return {name for name in found if not label or f"IPv{label}" in {one.label for one in families_of(name)}}
 
 
+@cache
 def of_case(name: str) -> Requirement:
     """Return the requirement of a case or of a verdict. Raises `KeyError` for one not in the specification."""
     match = _CASE.fullmatch(name)
@@ -219,12 +221,14 @@ def is_name(name: str) -> bool:
     return bool(match and match["requirement"] in REQUIREMENTS and name in REQUIREMENTS[match["requirement"]].names)
 
 
+@cache
 def case_of(name: str) -> str:
     """Return the case of a verdict: `POOL-03c` of `POOL-03c-IPv6`."""
     match = _CASE.fullmatch(name)
     return match["case"] if match else name
 
 
+@cache
 def families_of(name: str) -> tuple[Family, ...]:
     """Return the family that a verdict is about; none where the case is judged once. Raises `KeyError` as `of_case`."""
     requirement, case = of_case(name), case_of(name)
@@ -246,6 +250,7 @@ def exactly(name: str) -> str:
     return f"{case_of(name)}-{families_of(name)[0].label}" if several else name
 
 
+@cache
 def needs_of(name: str) -> frozenset[str]:
     """Return the features that must be claimed for this case or verdict."""
     requirement = of_case(name)
