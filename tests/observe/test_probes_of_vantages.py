@@ -9,7 +9,7 @@ import subprocess
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, ip_network
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -101,7 +101,9 @@ def test_a_clock_is_written_down_once() -> None:
     rows: list[dict[str, Any]] = []
     journal.listeners.append(rows.append)
     found = {"place": Clock(offset=1.5, uncertainty=0.1)}
-    lab: Any = SimpleNamespace(clocks=lambda: found, segment=SimpleNamespace(free=()))
+    lab: Any = SimpleNamespace(
+        clocks=lambda: found, segment=SimpleNamespace(free=(), subnets=(ip_network("192.0.2.0/24"),))
+    )
     adapter: Any = SimpleNamespace(workloads=())
     nothing: Any = None
     run = RunContext(

@@ -10,7 +10,6 @@ from tests.report.counts import LAYER2_MUSTS, LAYER2_MUSTS_UNCLAIMED
 from tests.suite.sources import FAILS, HEAD, PASSES
 
 from lbproof.run.cli import cli
-from lbproof.spec import REQUIREMENTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -219,7 +218,7 @@ def test_a_selection_is_partial_and_says_what_it_is_a_part_of(run: Callable[...,
     assert (done.exit, done.report["conclusion"]) == (0, "partial")
     assert done.report["scope"]["judged"] == 2
     assert not done.report["scope"]["whole"]
-    partial = f"partial: 2 of {len(REQUIREMENTS)} requirements of profile full judged; what was judged held"
+    partial = f"partial: 2 of {done.report['scope']['of']} requirements of profile full judged; what was judged held"
     assert partial in " ".join(done.screen.split())
     assert "CONFORMANT" not in done.screen
 

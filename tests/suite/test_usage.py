@@ -92,7 +92,7 @@ def test_the_closing_lines_are_printed_once(run: Callable[..., Run], word: str) 
         (["--", "--junitxml=."], "after --: --junitxml must be a filename, given: ."),
         (["--", "-k", "and and"], "Wrong expression passed to '-k': and and: "),
         (["--", "no-such-file"], "file or directory not found: no-such-file"),
-        (["NOPE"], "unknown requirement 'NOPE' in --requirement; did you mean 'PEND'? All of them: lbproof list"),
+        (["NOPE"], "unknown requirement 'NOPE' in --requirement; did you mean 'PERF'? All of them: lbproof list"),
         (["--budget", "nope=1"], "unknown budget 'nope' in --budget. All of them: lbproof list --budgets"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
