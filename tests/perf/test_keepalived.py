@@ -51,7 +51,7 @@ def address(control: Deployment) -> IPAddress:
 def echoed(control: Deployment, address: IPAddress, text: str) -> str:
     """What the address answers to a UDP datagram at the client."""
     asked = {"host": str(address), "port": 80, "payload": text_of(f"echo {text}".encode()), "count": 1, "ttl": 64}
-    found = control.lab.client().probe().call("udp", within=2, wait=2, **asked)
+    found = control.lab.client().probe().call("udp", within=2, wait=2, source=0, enough=1, **asked)
     return "".join(bytes_of(record[2]).decode() for record in found.records if record[0] == "received")
 
 
