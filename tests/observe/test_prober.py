@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from tests.observe.places import PORT
 
 from lbproof.lab.common.vantage import NamespaceVantage
-from lbproof.witnesses import prober
+from lbproof.witnesses import neighbours, prober
 from lbproof.witnesses.journal import Journal
 from lbproof.witnesses.prober import PERIOD, STEADY, TIMEOUT, Prober, Sample, first_outage, longest, outages, steady
 from lbproof.witnesses.stream import ProbeError
@@ -140,7 +140,12 @@ def test_a_stall_is_seen_at_its_full_length(client: Vantage, web: Vantage, serve
 
 @pytest.mark.usefixtures("server")
 def test_a_cut_cable_is_an_outage_of_its_length(segment: Segment, client: Vantage, web: Vantage) -> None:
-    """Nothing passes while the cable is out, and new connections are served at once when it is in again."""
+    """Nothing passes while the cable is out, and new connections are served at once when it is in again.
+
+    Both hosts know each other all the time: one that has to ask again may wait a second for that (RFC 4861).
+    """
+    neighbours.pin(client, web.address, web.mac, "PERMANENT")
+    neighbours.pin(web, client.address, client.mac, "PERMANENT")
     with Prober(client, web.address, PORT) as running:
         with segment.unplugged("web"):
             out = time.monotonic()
