@@ -106,10 +106,8 @@ def local_is_announced_elsewhere() -> None:
     patch(AnnouncementPolicy, "_ready_nodes", lambda self, slices: workers - real(self, slices))
 
 
-@fault("ETP-03c")
-def last_endpoint_announces_for_good() -> None:
-    """With policy Local, a node whose endpoint was the last one goes on to announce without it."""
-    known: dict[str, list[Object]] = {}
+def _tell(told: Callable[[str, list[Object]], list[Object]]) -> None:
+    """Have a policy decide by other slices: those that are returned for a Service's UID and its slices of now."""
     real = AnnouncementPolicy.offers
 
     def offers_of(
@@ -119,34 +117,30 @@ def last_endpoint_announces_for_good() -> None:
         found: Any,  # noqa: ANN401
         slices: Iterable[Object],
     ) -> dict[bytes, Offer]:
-        now, uid = list(slices), service["metadata"]["uid"]
+        return real(self, key, service, found, told(service["metadata"]["uid"], list(slices)))
+
+    patch(AnnouncementPolicy, "offers", offers_of)
+
+
+@fault("ETP-03c")
+def last_endpoint_announces_for_good() -> None:
+    """With policy Local, a node whose endpoint was the last one goes on to announce without it."""
+    known: dict[str, list[Object]] = {}
+
+    def told(uid: str, now: list[Object]) -> list[Object]:
         ends = [end for one in now for end in one.get("endpoints") or []]
         if any(end["conditions"].get("ready") for end in ends):
             known[uid] = now
-        return real(self, key, service, found, known.get(uid, now))
+        return known.get(uid, now)
 
-    patch(AnnouncementPolicy, "offers", offers_of)
+    _tell(told)
 
 
 @fault("ETP-03b", "ETP-03d")
 def first_endpoint_decides() -> None:
     """With policy Local, the nodes announce for good that had an endpoint when there was one first."""
     known: dict[str, list[Object]] = {}
-    real = AnnouncementPolicy.offers
-
-    def offers_of(
-        self: AnnouncementPolicy,
-        key: str,
-        service: Object,
-        found: Any,  # noqa: ANN401
-        slices: Iterable[Object],
-    ) -> dict[bytes, Offer]:
-        now = list(slices)
-        if any(one.get("endpoints") for one in now):
-            now = known.setdefault(service["metadata"]["uid"], now)
-        return real(self, key, service, found, now)
-
-    patch(AnnouncementPolicy, "offers", offers_of)
+    _tell(lambda uid, now: known.setdefault(uid, now) if any(one.get("endpoints") for one in now) else now)
 
 
 @fault("ETP-05a")

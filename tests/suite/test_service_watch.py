@@ -8,6 +8,7 @@ import pytest
 
 from lbproof.context.service_watch import ServiceWatch, WatchBroke
 from lbproof.witnesses.kube import ApiError
+from lbproof.witnesses.wait import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,6 +72,28 @@ def test_a_watch_that_missed_something_breaks_the_check(events: list[object], sa
 
     with pytest.raises(WatchBroke, match=says), ServiceWatch(cluster, "ns", lambda *_: None):
         pass
+
+
+@pytest.mark.parametrize(
+    ("version", "seen"), [("8", ["MODIFIED"]), ("9", ["MODIFIED", "MODIFIED"])], ids=["same", "another"]
+)
+def test_a_list_that_is_read_anew_tells_what_has_another_version(version: str, seen: list[str]) -> None:
+    """The API server was away and forgot versions: a Service that has the same one was not written."""
+    cluster = Cluster([WEB, EXPIRED], [])
+    lists = [[], [event("", "web", version)["object"]]]
+    told: list[str] = []
+    cluster.list_with_version = lambda _path: (lists.pop(0), "8")  # type: ignore[method-assign]
+
+    def watch() -> None:
+        with ServiceWatch(cast("Kube", cluster), "ns", lambda kind, _: told.append(kind)):
+            eventually(lambda: len(cluster.versions), lambda times: times > 2, what="a third watch", within=5)
+
+    if version == "8":
+        watch()
+    else:
+        with pytest.raises(WatchBroke, match="versions are missing"):
+            watch()
+    assert told == seen
 
 
 def test_what_the_watched_did_wrong_comes_before_the_end_of_the_watch() -> None:

@@ -209,6 +209,11 @@ class CheckContext(Faults):
         self.services.append(service)
         return service
 
+    def several(self) -> list[Service]:
+        """Create three Services: namesakes in two namespaces, and one that selects its backends."""
+        namesakes = [self.service("web", namespace=place) for place in (self.namespace, self.second_namespace)]
+        return [*namesakes, self.service(serving=True)]
+
     def unusable(self, name: str, **fields: Any) -> list[Service]:  # noqa: ANN401 - of `service`
         """Create a Service that asks for what it must not get; return it, or nothing when its creation is refused.
 
@@ -236,6 +241,13 @@ class CheckContext(Faults):
         """Return the field of a Service that names the family of this check, unless that is the cluster's first one."""
         is_first = self.family is family_of(self.lab.segment.subnets[0])
         return {} if is_first else {"ipFamilies": [self.family.label]}
+
+    def leaves_type(self, service: Service) -> None:
+        """Change a Service to ClusterIP, and wait until its status is empty."""
+        self.retype(service, "ClusterIP")
+        self.wait.eventually(
+            service.addresses, lambda held: not held, what=f"the status of {service} is empty", budget="reclaimed"
+        )
 
     def waits(self, *services: Service) -> None:
         """Wait until the implementation has acted on something newer than some Services that it cannot serve.

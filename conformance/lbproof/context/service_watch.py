@@ -40,7 +40,7 @@ class ServiceWatch:
         self.began = time.monotonic()
         self.existing: list[Object] = []
         """Services that existed when the watch began."""
-        self._cluster, self._namespace, self._changed = cluster, namespace, changed
+        self._cluster, self._namespace, self._changed, self._everywhere = cluster, namespace, changed, everywhere
         self._path = f"/api/v1/namespaces/{namespace}/services"
         self._watch = ObjectWatch(cluster, "/api/v1/services" if everywhere else self._path, self._arrived)
         self._marker = f"marker-{secrets.token_hex(4)}"
@@ -100,4 +100,5 @@ class ServiceWatch:
             return error.reason
         if failure := self._watch.failure:
             return f"{type(failure).__name__}: {failure}"
-        return "versions are missing, since the API server no longer has them" if self._watch.gaps else ""
+        missed = self._watch.gaps if self._everywhere else self._watch.losses
+        return "versions are missing, since the API server no longer has them" if missed else ""

@@ -51,6 +51,8 @@ class ObjectWatch:
         self._thread = threading.Thread(target=self._follow, name=f"watch of {path}", daemon=True)
         self.gaps: list[float] = []
         """Moments at which the collection was read anew, because versions before are missing."""
+        self.losses: list[float] = []
+        """Those of `gaps` at which a known object had another version or was gone, or none was known."""
         self.failure: Exception | None = None
         """What ended the watch; None while it goes on."""
 
@@ -110,11 +112,20 @@ class ObjectWatch:
         found, self._version = self._cluster.list_with_version(self._path, **self._query)
         self.gaps.append(time.monotonic())
         there = {_key(made): made for made in found}
-        gone = [(_key(made), made) for made in self._names.values() if _key(made) not in there]
-        for kind, objects in (("DELETED", [made for _, made in gone]), ("MODIFIED", found)):
+        gone = [made for key, made in self._names.items() if key not in there]
+        known = {key: _version(made) for key, made in self._names.items()}
+        other = [made for made in found if known.get(_key(made)) != _version(made)]  # each write makes a new version
+        if gone or not known or any(_key(made) in known for made in other):
+            self.losses.append(self.gaps[-1])
+        for kind, objects in (("DELETED", gone), ("MODIFIED", other)):
             for made in objects:
                 self._each(Arrived(time.monotonic(), kind, made, resumed=False))
         self._names = there
+
+
+def _version(made: Object) -> str:
+    version: str = made["metadata"]["resourceVersion"]
+    return version
 
 
 def _key(made: Object) -> str:

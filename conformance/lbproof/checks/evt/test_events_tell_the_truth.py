@@ -56,11 +56,8 @@ def test_allocation_names_the_address(check: CheckContext) -> None:
 
 def given_again(check: CheckContext, service: Service) -> IPAddress:
     """Have a Service leave the type LoadBalancer and return to it; return its address, which may be another one."""
-    check.retype(service, "ClusterIP")
     with check.precondition():
-        check.wait.eventually(
-            service.addresses, lambda held: not held, what=f"the status of {service} is empty", budget="reclaimed"
-        )
+        check.leaves_type(service)
         check.retype(service, "LoadBalancer")
         return check.assigned(service)
 

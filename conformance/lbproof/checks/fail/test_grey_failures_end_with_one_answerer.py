@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from lbproof.adapters.base import WorkloadRole
 from lbproof.checks.fail.moves import SERVICES, assigned, one_answers
-from lbproof.context import proves
+from lbproof.context import CannotShow, proves
 from lbproof.lab.base import Capability, Role
+from lbproof.spec import Untestable
 from lbproof.witnesses.wait import Violation
 
 if TYPE_CHECKING:
@@ -73,11 +74,18 @@ def test_one_answers_after_an_announcer_was_cut_off(check: CheckContext) -> None
 
 @proves("FAIL-06", "c", disruptive=True)
 def test_new_services_are_answered_while_a_node_lacks_the_api(check: CheckContext) -> None:
-    """Services that are created while a worker is cut from the API server, but not from its peers, are all answered."""
+    """Services that are created while a worker is cut from the API server, but not from its peers, are all answered.
+
+    The worker runs no controller: who gives addresses without the API server is judged by FAIL-10.
+    """
     check.run.need(Capability.API_CUT)
+    controllers = {node for node, _, _ in check.run.workloads.pods(WorkloadRole.CONTROLLER)}
+    workers = [node for node in check.lab.nodes if node.role is Role.WORKER and node.name not in controllers]
+    if not workers:
+        raise CannotShow(Untestable.NOT_PROVOKED, "every worker runs a controller")
     check.pool(SERVICES + NEW)
     held = list(check.all_assigned(*(check.service(f"web-{n}") for n in range(SERVICES))).values())
-    old, _ = check.worker_that_announces(held)
+    old = check.random.choice(workers)
     with check.fault(Capability.API_CUT, functools.partial(check.lab.api_cut, old.name)):
         made = check.all_assigned(*(check.service(f"new-{n}") for n in range(NEW)))
         new = list(made.values())

@@ -38,9 +38,7 @@ def test_exactly_one_node_answers(check: CheckContext) -> None:
     """
     check.pool(SERVICES)
     with check.claims() as claims:
-        services = [check.service("web", namespace=place) for place in (check.namespace, check.second_namespace)]
-        services.append(check.service(serving=True))
-        held = list(check.all_assigned(*services).values())
+        held = list(check.all_assigned(*check.several()).values())
         first = {address: names[0] for address, names in check.holders(*held).items()}
         unanswered = asked(check, first)
         by_nodes = asked_by_nodes(check, held)

@@ -24,9 +24,7 @@ IN_A_ROW = 3
 def assigned(check: CheckContext) -> list[IPAddress]:
     """Create Services in two namespaces, with and without a selector, and return their addresses."""
     check.pool(SERVICES)
-    services = [check.service("web", namespace=place) for place in (check.namespace, check.second_namespace)]
-    services.append(check.service(serving=True))
-    return list(check.all_assigned(*services).values())
+    return list(check.all_assigned(*check.several()).values())
 
 
 @proves("L2-11", "a")

@@ -22,9 +22,7 @@ IN_A_ROW = 3
 def assigned(check: CheckContext) -> list[IPAddress]:
     """Create Services for all addresses of a pool, namesakes in two namespaces among them; return the addresses."""
     check.pool(SERVICES)
-    services = [check.service("web", namespace=place) for place in (check.namespace, check.second_namespace)]
-    services.append(check.service(serving=True))
-    return list(check.all_assigned(*services).values())
+    return list(check.all_assigned(*check.several()).values())
 
 
 def served(check: CheckContext, vantage: Vantage, hop: Vantage, addresses: list[IPAddress]) -> None:
