@@ -40,8 +40,13 @@ class Informer:
         self._version = ""
         self._skip_log = SkipLog()
 
+    @property
+    def is_current(self) -> bool:
+        """Whether the objects are those of the API server, but for changes that are under way."""
+        return bool(self._version) and not self.is_cut
+
     async def run(self) -> None:
-        """List, then watch, until cancelled; list again after a malformed response.
+        """List, then watch, until cancelled; list again after a malformed response, and when a watch expired.
 
         The pauses between attempts grow, unless a watch lasted.
         """
@@ -54,6 +59,8 @@ class Informer:
                 if not self._version:
                     await self._list()
                 await self._watch()
+                if not self._version:
+                    await self._list()
             except (httpx.HTTPError, OSError, *MALFORMED_OBJECT) as error:
                 malformed = isinstance(error, MALFORMED_OBJECT)
                 if malformed or (isinstance(error, httpx.HTTPError) and status_code(error) == _GONE):

@@ -56,8 +56,9 @@ def test_the_first_answer_ends_the_question(client: NamespaceVantage, web: Names
 
 def test_what_has_no_answer_has_a_kind(client: NamespaceVantage, web: NamespaceVantage) -> None:
     """A port that nobody has is refused by ICMP; an address that nobody has is silent."""
-    for address, port, kind in ((web.address, CLOSED, "refused"), (IPv4Address("10.77.0.99"), PORT, "silent")):
+    refused, silent = (web.address, CLOSED, "refused", WAIT), (IPv4Address("10.77.0.99"), PORT, "silent", 0.2)
+    for address, port, kind, timeout in (refused, silent):
         with pytest.raises(http.Unreached) as seen:
-            transport.ask(client, address, port, "hostname", timeout=0.2)
+            transport.ask(client, address, port, "hostname", timeout=timeout)
         assert seen.value.kind == kind
         assert str(seen.value) == f"hostname to {address}:{port}/UDP from client: {kind}"

@@ -86,6 +86,11 @@ class FakeApi(Kube):
         while True:
             yield await queue.get()
 
+    def expire(self, path: str) -> None:
+        """End the watches of a collection as the API server does whose versions are too old."""
+        for queue in self._watches.pop(path, []):
+            queue.put_nowait({"type": "ERROR", "object": {"code": 410, "message": "too old resource version"}})
+
     async def close(self) -> None:
         """Do nothing: there is no connection."""
 

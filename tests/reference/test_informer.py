@@ -198,6 +198,23 @@ def test_watches_that_end_at_once_are_repeated_with_growing_pauses(
     assert pauses.asked[4] > pauses.asked[0] > 0
 
 
+def test_after_a_watch_that_expired_everything_is_listed_before_a_pause(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is known is not older than the pause, which is long after an API server that was away for some time."""
+    pauses = ShortPauses()
+    monkeypatch.setattr("lbproof_reference.informer.asyncio", pauses)
+
+    async def follow() -> None:
+        api = ScriptedApi(tmp_path, [], [b'{"type":"ERROR","object":{"code":410}}\n'])
+        async with following(api), asyncio.timeout(20):
+            while not pauses.asked:  # noqa: ASYNC110 - it tells nobody
+                await asyncio.sleep(0)
+            assert api.lists == 2
+
+    asyncio.run(follow())
+
+
 def read(text: str) -> object:
     """Return what the JSON says."""
     return asyncio.run(parse(text.encode()))

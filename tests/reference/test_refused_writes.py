@@ -272,3 +272,29 @@ def test_whatever_becomes_of_writes_no_address_is_shown_twice(
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(workqueue, "_RETRY_SECONDS", (0.0,))
         asyncio.run(write())
+
+
+def test_no_address_is_taken_from_pools_that_may_have_gone() -> None:
+    """While the pools cannot be read, an address of one that was deleted meanwhile would be announced by nobody."""
+    api = FakeApi()
+
+    async def write() -> None:
+        api.put(POOLS, pool("old", "10.0.0.0/31"))
+        api.put(SERVICES, service("held"))
+        async with controlled(api):
+            await until(lambda: shown(api, "held") == ["10.0.0.0"])
+            api.fails = lambda method, path: method == "GET" and path == POOLS
+            api.withholds = True
+            api.delete(POOLS, "metallb-system", "old")
+            api.put(POOLS, pool("new", "10.0.1.0/31"))
+            api.withholds = False
+            api.expire(POOLS)
+            held = api.objects[SERVICES]["ns/held"]
+            api.put(SERVICES, service("new"))
+            api.put(SERVICES, {**held, "status": {}})
+            await until(lambda: shown(api, "held") == ["10.0.0.0"])
+            assert shown(api, "new") == []
+            api.fails = lambda *_: False
+            await until(lambda: shown(api, "new") == ["10.0.1.0"])
+
+    asyncio.run(write())

@@ -56,6 +56,8 @@ _RECORD = ("ConfigMap", RECORD)
 _WRITERS = 8
 _SETTLE_SECONDS = 1.0
 """Delay before a missing advertisement, and the numbers of addresses, are reported: objects are created one by one."""
+_OUTDATED_SECONDS = 0.2
+"""Delay before a Service that needs an address is looked at again while the pools may be outdated."""
 _SECRET_SECONDS = 300.0  # seldom: an idle controller asks nothing of the API server
 """Period of the attempts to create a Secret that exists; as long new speaker Pods may wait after it was deleted."""
 _IP_MODE = "VIP"  # KEP-1860
@@ -338,6 +340,10 @@ class Controller:
             return
         if self._selects_namespaces and service["metadata"]["namespace"] not in self._objects("Namespace"):
             self._pending.add(key)  # until the other watch brings it
+            return
+        lacks = [one for one in families(service) if self._allocator.allocation_of(key, one) is None]
+        if lacks and not self._informers["IPAddressPool"].is_current:
+            asyncio.get_running_loop().call_later(_OUTDATED_SECONDS, self._queue.add, ("Service", key))
             return
         shared = self._allocator.sharing_of(key)
         try:
