@@ -19,6 +19,7 @@ from lbproof.context.cannot import CannotShow
 from lbproof.context.faults import Faults
 from lbproof.context.objects import Pool, Service, points_of
 from lbproof.context.refusal import Refused, admission
+from lbproof.context.rest import MANY, after_faults, after_many
 from lbproof.context.run import NAMESPACE, RunContext
 from lbproof.context.undo import Undo
 from lbproof.lab.base import Capability
@@ -39,10 +40,6 @@ if TYPE_CHECKING:
     from lbproof.spec.families import IPAddress
 
 _FINALIZER = "lbproof.dev/held-back"
-AT_REST = 6
-"""Number of addresses used to verify that all announcers see each other again."""
-MANY = 20
-"""Number of Services from which on the implementation is waited for before the next check."""
 
 
 class CheckContext(Faults):
@@ -480,41 +477,6 @@ class CheckContext(Faults):
         except ProbeError as error:
             self.saw("capture", "the capture at the client failed", str(error))
 
-    def _come_to_rest(self) -> None:
-        """Wait after a fault until new addresses have one announcer each, so that the next check starts undisturbed.
-
-        Several addresses are used because speakers that do not see each other may still agree on one of them. The
-        check that injected the fault judges its effect; a longer recovery is recorded here and not judged.
-        """
-        pool = self.pool(AT_REST)
-        services = [self.service(f"rest-{n}", serving=True) for n in range(AT_REST)]
-        try:
-            self.wait.eventually(
-                lambda: self._sweep(
-                    [address for service in services for address in service.addresses()], wait=neighbour.WAIT
-                ),
-                lambda seen: [len(who) for who in seen.values()] == [1] * len(pool.addresses),
-                what=f"at rest after the fault: one node answers for each of {AT_REST} new addresses",
-                budget="at_rest",
-                in_a_row=3,
-            )
-        except EventuallyFailed as error:
-            self.saw("arp", "not at rest after the fault", error.seen)
-
-    def _catch_up(self, count: int) -> None:
-        """Wait after `count` Services until a new one is given an address, so that the next check waits for no backlog.
-
-        The check judged its own; a longer wait is recorded here and not judged.
-        """
-        try:
-            self.pool(1)
-            service = self.service("rest")
-            self.wait.eventually(
-                service.addresses, bool, what=f"at rest after {count} Services: a new one is served", budget="at_rest"
-            )
-        except Violation as error:
-            self.saw("api", f"not at rest after {count} Services", str(error))
-
     def close(self, *, rest: bool = True) -> None:
         """Undo everything; with `rest`, also wait for recovery from faults, and from many Services."""
         self.run.note_clocks()
@@ -522,9 +484,9 @@ class CheckContext(Faults):
             created = len(self.services)
             self.start_over()
             if rest and self._faulted:
-                self._come_to_rest()
+                after_faults(self, self._faults)
             elif rest and created >= MANY and self.run.claims("pool"):
-                self._catch_up(created)
+                after_many(self, created)
         finally:
             try:
                 self.undo.close()

@@ -37,6 +37,7 @@ class Faults(Observations):
         self.undo = Undo()
         self._faulted = False
         """Whether there was a fault: the next check starts when the lab is at rest again."""
+        self._faults: set[Capability] = set()
 
     @contextmanager
     def precondition(self, requirement: str = "") -> Iterator[None]:
@@ -178,6 +179,7 @@ class Faults(Observations):
         """Inject a fault; it is undone at the end of the block, or at the end of the check if the block fails."""
         self.run.need(capability)
         self._faulted = True
+        self._faults.add(capability)
         noted = self.run.acts.begin(ActKind.FAULT, capability.value)
         try:
             done = act()

@@ -261,7 +261,7 @@ class Observations:
 
     def who_answers(self, *addresses: IPAddress) -> dict[str, list[str]]:
         """Ask for addresses once, all at a time; return the nodes that reply for each, or the MACs of other hosts."""
-        found = self._sweep(addresses)
+        found = self.sweep(addresses)
         return {str(address): found.get(address, []) for address in addresses}
 
     def answerers(self, address: IPAddress, *, wait: float | None = None) -> set[str]:
@@ -306,7 +306,7 @@ class Observations:
     ) -> dict[IPAddress, list[str]]:
         waits = neighbour.patience(self.wait.budget("arp_answer"))
         seen = self.wait.eventually(
-            lambda: self._sweep(addresses, wait=next(waits)),
+            lambda: self.sweep(addresses, wait=next(waits)),
             lambda seen: all(good(seen.get(address, [])) for address in addresses),
             what=f"{who}{' other than ' + but if but else ''} answers for {', '.join(map(str, addresses))}",
             budget=budget,
@@ -441,7 +441,8 @@ class Observations:
                     found.setdefault(question.target, set()).add(names.get(answer.mac, answer.mac))
         return {address: sorted(who) for address, who in found.items()}
 
-    def _sweep(self, addresses: Sequence[IPAddress], *, wait: float | None = None) -> dict[IPAddress, list[str]]:
+    def sweep(self, addresses: Sequence[IPAddress], *, wait: float | None = None) -> dict[IPAddress, list[str]]:
+        """Ask for each address once from the client; return the names of who answers, of those that are answered."""
         names = self.mac_names()
         found = neighbour.sweep(self.client, addresses, wait=self._reply_timeout(wait))
         return {address: sorted(names.get(mac, mac) for mac in macs) for address, macs in found.items() if macs}

@@ -67,7 +67,6 @@ def ports(service: Object) -> list[str]:
 
 def watched(check: CheckContext, wrong: Callable[[Object], list[str]]) -> list[Service]:
     """Create Services of all kinds, some of which change meanwhile; verify each version of each, and return them."""
-    check.pool(8)
     seen: dict[str, list[str]] = {}
 
     def changed(_kind: str, made: Object) -> None:
@@ -79,12 +78,15 @@ def watched(check: CheckContext, wrong: Callable[[Object], list[str]]) -> list[S
         assert not seen, f"in a status: {words(seen)}"
 
     with judging(judge), ServiceWatch(check.cluster, check.namespace, changed, everywhere=True):
-        for name, odd in ODD.items():
-            check.unusable(name, ports=odd)
         asked = check.run.addresses(len(check.run.ways))
         if asked:
             check.pool(asked, addresses=asked)
         services = [check.service(f"asks-{n}", ask=asked[n], how=how) for n, how in enumerate(check.run.ways)]
+        with check.precondition():
+            check.all_assigned(*services)
+        check.pool(8)
+        for name, odd in ODD.items():
+            check.unusable(name, ports=odd)
         services += [check.service("web", namespace=place) for place in (check.namespace, check.second_namespace)]
         services.append(check.service("several", ports=SEVERAL))
         with check.precondition():

@@ -30,8 +30,9 @@ def at_rest(check: CheckContext) -> list[Service]:
     pool = check.pool(HOLDERS)
     places = (check.namespace, check.second_namespace)
     services = [check.service("asks", ask=pool.addresses[1])] if check.run.ways else []
-    services += [check.service(f"web-{n // 2}", namespace=places[n % 2]) for n in range(HOLDERS - len(services))]
     with check.precondition():
+        check.all_assigned(*services)
+        services += [check.service(f"web-{n // 2}", namespace=places[n % 2]) for n in range(HOLDERS - len(services))]
         for service, address in check.all_assigned(*services).items():
             check.shown(service, address)
     waiting = [(service, Cause.POOL_EXHAUSTED) for service in (check.service("late", namespace=p) for p in places)]

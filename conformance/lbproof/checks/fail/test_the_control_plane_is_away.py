@@ -73,7 +73,7 @@ def test_addresses_are_served_without_the_api_server(check: CheckContext) -> Non
 def test_new_services_wait_for_the_allocator(check: CheckContext) -> None:
     """While the allocator stands still, what is assigned stays as it is and is answered; then new Services are given.
 
-    Two of them in another namespace, one of which asks for its address where that can be asked for.
+    In another namespace; each asks for its address where that can be asked for.
     """
     check.run.need(Capability.FREEZE_POD)
     pods = check.run.workloads.pods(WorkloadRole.CONTROLLER)
@@ -87,9 +87,11 @@ def test_new_services_wait_for_the_allocator(check: CheckContext) -> None:
             for _, namespace, name in pods:
                 freeze = functools.partial(check.lab.freeze_pod, namespace, name)
                 still.enter_context(check.fault(Capability.FREEZE_POD, freeze))
-            new = [check.service(f"web-{n}", namespace=check.second_namespace) for n in range(WAITING)]
-            if check.run.ways:
-                new.append(check.service("asks", namespace=check.second_namespace, ask=free[-1]))
+            asked = dict(enumerate(free if check.run.ways else ()))  # who does not ask may take what another asks for
+            new = [
+                check.service(f"web-{n}", namespace=check.second_namespace, ask=asked.get(n, ""))
+                for n in range(len(free))
+            ]
             check.holders(*held.values())
             check.stays_pending(*new)
         check.all_assigned(*new, budget="api_back")

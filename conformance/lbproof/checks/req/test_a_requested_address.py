@@ -126,11 +126,10 @@ def test_an_address_of_another_is_refused(check: CheckContext) -> None:
     """
     pool = check.pool(4)
     asked = pool.addresses[2]
-    holders = [
-        check.service("holder", serving=True),
-        check.service("asked", serving=True, ask=asked, how=check.random.choice(check.run.ways)),
-    ]
+    holders = [check.service("asked", serving=True, ask=asked, how=check.random.choice(check.run.ways))]
     held = check.all_assigned(*holders)
+    holders.append(check.service("holder", serving=True))
+    held |= check.all_assigned(holders[1])
     answers = {}
     if check.run.claims("l2"):
         with check.precondition("L2-01"):
@@ -193,6 +192,7 @@ def test_unusable_requests_are_refused(check: CheckContext, case: str) -> None:
             check.refused(service, Cause.BAD_REQUEST)
         with check.unchanged(*wrong):
             right = [check.service(f"asks-{how}", ask=free.pop(), how=how) for how in check.run.ways]
+            check.all_assigned(*right)
             right += [check.service("any", namespace=place) for place in (check.namespace, check.second_namespace)]
             check.all_assigned(*right)
             check.delete(check.random.choice(right))

@@ -276,9 +276,17 @@ class Cluster:
         return before, time.monotonic()
 
     def start_api(self) -> None:
-        """Start the API server and wait until it is ready."""
-        self._start(self.machines[self.control], "kube-apiserver")
+        """Start the API server, wait until it is ready, and start anew what has a lease in other clusters.
+
+        Controller manager and scheduler end there ten seconds after the API server, when their leases do, and their
+        kubelet starts them; without leases, as here, they would wait up to 30 s for their next attempt to reach it.
+        """
+        machine = self.machines[self.control]
+        self._start(machine, "kube-apiserver")
         self._await("the API server", lambda: self._answers("/readyz"), 60)
+        for component in ("kube-controller-manager", "kube-scheduler"):
+            processes.end([machine.components.pop(component)])
+            self._start(machine, component)
 
     def pod(self, namespace: str, name: str) -> Any:  # noqa: ANN401 - Pod, without its import
         """Return a running pod. Raises `LabError` when there is none."""

@@ -1,0 +1,84 @@
+"""Wait after a check until cluster and implementation are at rest, so that the next check starts undisturbed.
+
+The check judged what it did; a longer recovery is recorded here and not judged.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lbproof.context import manifests
+from lbproof.context.run import NAMESPACE
+from lbproof.lab.base import Capability
+from lbproof.witnesses import neighbour
+from lbproof.witnesses.wait import EventuallyFailed, Violation
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from lbproof.context.check import CheckContext
+
+ADDRESSES = 6
+"""Number of addresses used to verify that all announcers see each other again."""
+MANY = 20
+"""Number of Services from which on the implementation is waited for before the next check."""
+_REST = "rest"
+
+
+def after_faults(check: CheckContext, faults: Collection[Capability]) -> None:
+    """Wait until the cluster follows the API server and new addresses have one announcer each.
+
+    Several addresses are used because speakers that do not see each other may still agree on one of them.
+    """
+    if "backends" in vars(check.run):
+        try:
+            _cluster_follows(check, pods=Capability.STOP_API in faults)
+        except EventuallyFailed as error:
+            check.saw("api", "the cluster is not at rest after the fault", str(error))
+    pool = check.pool(ADDRESSES)
+    services = [check.service(f"{_REST}-{n}", serving=True) for n in range(ADDRESSES)]
+    try:
+        check.wait.eventually(
+            lambda: check.sweep(
+                [address for service in services for address in service.addresses()], wait=neighbour.WAIT
+            ),
+            lambda seen: [len(who) for who in seen.values()] == [1] * len(pool.addresses),
+            what=f"at rest after the fault: one node answers for each of {ADDRESSES} new addresses",
+            budget="at_rest",
+            in_a_row=3,
+        )
+    except EventuallyFailed as error:
+        check.saw("arp", "not at rest after the fault", error.seen)
+
+
+def _cluster_follows(check: CheckContext, *, pods: bool) -> None:
+    """Wait until kube-proxy of each node serves a new Service, and with `pods`, until a new pod runs behind it.
+
+    Kubernetes' own components try longer and longer, up to 30 s, to reach an API server again (client-go's reflectors).
+    """
+    run = check.run
+    app = run.web
+    if pods:
+        app = _REST
+        workload = manifests.web(NAMESPACE, app, replicas=1)
+        check.undo.later(f"deployment {app}", lambda: run.remove(workload))
+        check.cluster.apply(workload)
+        run.ready(NAMESPACE, app)
+    plain = manifests.service(NAMESPACE, app, type="NodePort", selector={"app": app}, ipFamilies=[check.family.label])
+    check.undo.later(f"Service {app}", lambda: run.remove(plain))
+    port = check.cluster.apply(plain)["spec"]["ports"][0]["nodePort"]
+    for node in check.lab.nodes:
+        what = f"at rest after the fault: {check.client.name} reaches a pod by node {node.name}"
+        run.served(check.client, node.address_for(check.family), port, "/hostname", what=what, budget="at_rest")
+
+
+def after_many(check: CheckContext, count: int) -> None:
+    """Wait after `count` Services until a new one is given an address, so that the next check waits for no backlog."""
+    try:
+        check.pool(1)
+        service = check.service(_REST)
+        check.wait.eventually(
+            service.addresses, bool, what=f"at rest after {count} Services: a new one is served", budget="at_rest"
+        )
+    except Violation as error:
+        check.saw("api", f"not at rest after {count} Services", str(error))
