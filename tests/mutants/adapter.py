@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.mutants.catalogue import MUTANTS, Mutant
+from tests.mutants.variants import VARIANTS
 
 from lbproof.adapters.reference import Reference
 from lbproof.spec import ALIASES
@@ -60,8 +61,8 @@ class Broken(Reference):
 
 
 def __getattr__(name: str) -> Callable[[], Broken]:
-    """Return the adapter of the mutant of that name (with underscores). Raises AttributeError."""
-    mutant = MUTANTS.get(name.replace("_", "-"))
+    """Return the adapter of the mutant or variant of that name (with underscores). Raises AttributeError."""
+    mutant = (MUTANTS | VARIANTS).get(name.replace("_", "-"))
     if mutant is None:
         raise AttributeError(name)
     return lambda: Broken(mutant)

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from tests.mutants.mutant import Mutant
 
+CLEAN = {"passed", "unsupported"}
+"""Verdicts of an implementation that keeps every promise."""
 REPORTED = pytest.StashKey[list[str]]()
 """Lines for the terminal: cases that failed at another line than the matrix says."""
 ROOT = Path(__file__).parents[2]

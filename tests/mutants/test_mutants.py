@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tests.mutants import matrix
 from tests.mutants.catalogue import CAUGHT, Mutant
-from tests.mutants.runs import REPORTED, Judged, Runs, judged
+from tests.mutants.runs import CLEAN, REPORTED, Judged, Runs, judged
 
 from lbproof.spec import Level
 from lbproof.spec.requirements import of_case
@@ -15,8 +15,6 @@ from lbproof.spec.requirements import of_case
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-CLEAN = {"passed", "unsupported"}
 
 
 @pytest.fixture(scope="module")

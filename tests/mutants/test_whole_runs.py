@@ -1,11 +1,12 @@
-"""An implementation that is wrong in one way fails what it breaks, and is blamed for nothing else."""
+"""An implementation that is wrong in one way fails what it breaks; one that is right in another way passes all."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.mutants.runs import judged
+from tests.mutants.runs import CLEAN, judged
+from tests.mutants.variants import VARIANTS
 
 from lbproof.spec.requirements import case_of
 
@@ -34,3 +35,13 @@ def test_an_implementation_where_every_node_answers_fails_what_it_breaks(tmp_pat
     } == EVERY_NODE_ANSWERS.keys()
     assert {case for case, verdict in found.verdicts.items() if verdict == "error"} == set()
     assert found.code == 1
+
+
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_what_no_requirement_says_is_left_to_the_implementation(tmp_path: Path, variant: str) -> None:
+    """A variant of the reference that keeps every promise passes all cases that it claims."""
+    found = judged(f"tests.mutants.adapter:{variant.replace('-', '_')}", [], tmp_path, limit=1180)
+
+    assert {case: verdict for case, verdict in found.verdicts.items() if verdict not in CLEAN} == {}
+    assert found.code == 0
