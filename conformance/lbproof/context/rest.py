@@ -32,7 +32,7 @@ def after_faults(check: CheckContext, faults: Collection[Capability]) -> None:
     """
     if "backends" in vars(check.run):
         try:
-            _cluster_follows(check, pods=Capability.STOP_API in faults)
+            cluster_follows(check, pods=Capability.STOP_API in faults)
         except EventuallyFailed as error:
             check.saw("api", "the cluster is not at rest after the fault", str(error))
     pool = check.pool(ADDRESSES)
@@ -51,7 +51,7 @@ def after_faults(check: CheckContext, faults: Collection[Capability]) -> None:
         check.saw("arp", "not at rest after the fault", error.seen)
 
 
-def _cluster_follows(check: CheckContext, *, pods: bool) -> None:
+def cluster_follows(check: CheckContext, *, pods: bool) -> None:
     """Wait until kube-proxy of each node serves a new Service, and with `pods`, until a new pod runs behind it.
 
     Kubernetes' own components try longer and longer, up to 30 s, to reach an API server again (client-go's reflectors).

@@ -1,0 +1,97 @@
+"""After a fault, the next check begins when the cluster itself follows the API server again."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+
+from lbproof.context.rest import after_faults, cluster_follows
+from lbproof.context.undo import Undo
+from lbproof.lab.base import Capability
+from lbproof.spec.families import Family
+from lbproof.witnesses.wait import EventuallyFailed
+
+if TYPE_CHECKING:
+    from lbproof.context import CheckContext
+
+NODES = {name: IPv4Address(f"192.0.2.{number}") for number, name in enumerate(("m01", "w01", "w02"), 1)}
+
+
+class FakeRun:
+    """A run that has the shared workload, and records what is asked for; `late`: the node whose kube-proxy is."""
+
+    def __init__(self, late: str = "") -> None:
+        self.backends, self.web = [("web-0", "w01")], "web"
+        self.asked: list[tuple[str, int]] = []
+        self.ready_ones: list[str] = []
+        self.there: list[str] = []
+        self._late = late
+
+    def ready(self, _namespace: str, name: str) -> None:
+        self.ready_ones.append(name)
+
+    def remove(self, made: dict[str, Any]) -> None:
+        self.there.remove(made["kind"])
+
+    def served(self, _vantage: object, address: IPv4Address, port: int, *_: object, what: str, **__: object) -> None:
+        self.asked.append((str(address), port))
+        if str(address) == str(NODES.get(self._late)):
+            raise EventuallyFailed(what, "not within 1 s", [(0.0, "refused")])
+
+
+def no_pool(_count: int) -> None:
+    """What the wait for the implementation begins with ends it here."""
+    raise LookupError
+
+
+def check_on(run: FakeRun) -> CheckContext:
+    """Return the little of a check that the wait needs."""
+
+    def apply(made: dict[str, Any]) -> dict[str, Any]:
+        run.there.append(made["kind"])
+        return made | {"spec": {"ports": [{"nodePort": 30123}]}}
+
+    nodes = [SimpleNamespace(name=name, address_for=lambda _, own=own: own) for name, own in NODES.items()]
+    saw: list[str] = []
+    return cast(
+        "CheckContext",
+        SimpleNamespace(
+            run=run,
+            undo=Undo(),
+            cluster=SimpleNamespace(apply=apply),
+            lab=SimpleNamespace(nodes=nodes),
+            client=SimpleNamespace(name="client"),
+            family=Family.IPV4,
+            saw=lambda _witness, what, _value: saw.append(what),
+            seen=saw,
+            pool=no_pool,
+        ),
+    )
+
+
+@pytest.mark.parametrize(("pods", "made"), [(False, ["Service"]), (True, ["Deployment", "Service"])])
+def test_each_node_serves_a_new_service(*, pods: bool, made: list[str]) -> None:
+    """Also, where the API server was away, of a new pod; nothing of it is left."""
+    run = FakeRun()
+    check = check_on(run)
+
+    cluster_follows(check, pods=pods)
+
+    assert run.asked == [(str(address), 30123) for address in NODES.values()]
+    assert run.ready_ones == ["rest"] * pods
+    assert run.there == made
+    check.undo.close()
+    assert run.there == []
+
+
+def test_a_cluster_that_does_not_follow_is_no_fault_of_the_implementation() -> None:
+    """It is written down, and the wait for the implementation follows."""
+    check = check_on(FakeRun(late="w01"))
+
+    with pytest.raises(LookupError):
+        after_faults(check, {Capability.NODE_CRASH})
+
+    assert cast("Any", check).seen == ["the cluster is not at rest after the fault"]
