@@ -1,7 +1,7 @@
 """Task `udp`: send datagrams from one socket, and receive what comes back.
 
 Arguments: `host` (address), `port`, `payload` (base64), `count`, `ttl` (hop limit), `wait` (seconds after the last),
-`source` (own port, 0 for any), `enough` (datagrams that end the wait, 0 for none).
+`source` (own port, 0 for any), `enough` (datagrams and errors that end the wait, 0 for none).
 Records: `["sent", t]`, `["received", t, base64]` with the kernel's time of arrival, and `["failed", t, kind]` for an
 error of the network, such as an ICMP port unreachable (`lbproof.probe.connection`).
 """
@@ -49,7 +49,7 @@ def run(task: Task) -> None:
 
 
 def _receive(task: Task, opened: socket.socket, until: float) -> int:
-    """Emit what has arrived until a moment; return the number of datagrams."""
+    """Emit what has arrived until a moment; return the number of datagrams and errors."""
     offset = realtime_offset()
     t, received = -math.inf, 0
     while t <= until:
@@ -60,6 +60,7 @@ def _receive(task: Task, opened: socket.socket, until: float) -> int:
         except OSError as error:
             t = time.monotonic()
             task.emit(["failed", t, kind_of(error)])
+            received += 1
         else:
             t = arrival(ancillary) / 1e9 - offset
             if t <= until:
