@@ -69,7 +69,7 @@ def test_observations_wait_for_answers_by_a_budget() -> None:
     assert [line for path in files for line in unlimited(path)] == []
     assert {
         path.name: path.read_text().count("neighbour.WAIT") for path in files if "neighbour.WAIT" in path.read_text()
-    } == {"check.py": 1}
+    } == {"rest.py": 1}
 
 
 def test_seconds_are_found(tmp_path: Path) -> None:
