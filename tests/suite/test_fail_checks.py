@@ -133,6 +133,21 @@ def test_two_answers_to_one_request_fail(monkeypatch: pytest.MonkeyPatch) -> Non
         fail.one_answers(check, [ONE])
 
 
+def test_an_address_that_moves_late_has_one_answerer_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A move while the answers are counted is no fault where the next count finds none; silence of all is one."""
+    check = Paper(holders={ONE: NEW.name})
+    counted(monkeypatch, answers={})
+    good = neighbour.Census(asked=5, answers={NEW.mac: 5}, unanswered=0, doubly=0)
+    moved = neighbour.Census(asked=5, answers={NEW.mac: 3, OLD.mac: 3}, unanswered=0, doubly=1)
+    counts = [moved, good]
+    monkeypatch.setattr(neighbour, "census_of", lambda *_, **__: {ONE: counts.pop(0)})
+    assert fail.one_answers(check, [ONE]) == {ONE: "w02"}
+
+    counted(monkeypatch, answers={}, unanswered=5)
+    with pytest.raises(AssertionError, match="not answered by the only node"):
+        fail.one_answers(check, [ONE])
+
+
 class Entry:
     """The client's entry, which an announcement moves after some looks at it; questions are not allowed."""
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 import functools
 import random
 import secrets
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from lbproof.adapters.base import AddressRange, PoolSpec
 from lbproof.context import manifests
+from lbproof.context.acts import ActKind
 from lbproof.context.cannot import CannotShow
 from lbproof.context.faults import Faults
 from lbproof.context.objects import Pool, Service, points_of
@@ -130,7 +131,9 @@ class CheckContext(Faults):
     def change_pool(self, pool: Pool, **fields: Any) -> None:  # noqa: ANN401 - of `PoolSpec`
         """Change fields of a pool, such as its blocks. Raises `Refused`, and leaves it as it was then."""
         changed = replace(pool.spec, **fields)
-        with admission(f"the change of pool {pool.name}", own_kind=True):
+        moves = fields.keys() & {"nodes", "interfaces"}
+        noted = self.run.acts.during(ActKind.EXCLUDE, pool.name) if moves else nullcontext()
+        with noted, admission(f"the change of pool {pool.name}", own_kind=True):
             self.run.pools.put(changed)
         pool.spec = changed
 

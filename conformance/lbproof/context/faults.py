@@ -22,6 +22,7 @@ from lbproof.witnesses.wait import Violation
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from lbproof.context.objects import Service
     from lbproof.context.run import RunContext
     from lbproof.lab.base import Node
     from lbproof.lab.fault import Fault
@@ -51,6 +52,13 @@ class Faults(Observations):
             if requirement:
                 raise CannotShow(Untestable.PREREQUISITE, f"prerequisite {requirement}: {error}") from error
             raise CannotShow(Untestable.NOT_PROVOKED, str(error)) from error
+
+    def known_to_every_node(self, service: Service) -> None:
+        """Wait until the kube-proxy of each node knows a Service, and so what was changed before it was created."""
+        if self.lab.can(Capability.NODE_VANTAGE):
+            with self.precondition("TIER-05"):
+                for node in self.lab.nodes:
+                    self.serves(self.lab.node(node.name), service.cluster_ip())
 
     def exclude(self, node: str) -> None:
         """Exclude a node from announcing, by Kubernetes' well-known label, until the check ends."""

@@ -15,6 +15,16 @@ if TYPE_CHECKING:
     from lbproof.witnesses.kube import Kube
 
 
+KUBERNETES = ("endpoint-slice-controller", "endpoint-slice-mirroring-controller", "endpoint-controller")
+"""Components of Kubernetes that write Events about Services of any type."""
+
+
+def author_of(event: Object) -> str:
+    """Return the component that wrote an Event."""
+    found: str = event.get("reportingComponent") or event.get("source", {}).get("component", "")
+    return found
+
+
 class BadStatus(Violation):
     """The status of a Service has an IP that is not an address."""
 
@@ -53,6 +63,10 @@ class Service:
     def events(self) -> list[Object]:
         """Return the Events about it, oldest first."""
         return self.cluster.events_about(self.read())
+
+    def foreign_events(self) -> list[Object]:
+        """Return the Events about it of others than Kubernetes' own controllers, oldest first."""
+        return [event for event in self.events() if author_of(event) not in KUBERNETES]
 
     def patch(self, **body: Any) -> Object:  # noqa: ANN401 - any part of a Service
         """Apply a JSON merge patch."""

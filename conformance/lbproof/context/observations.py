@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import json
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from lbproof.adapters import rendering
@@ -22,7 +23,7 @@ from lbproof.spec.families import Family, family_of, host_port, unspecified
 from lbproof.text import words
 from lbproof.witnesses import http, neighbour, neighbours, transport
 from lbproof.witnesses.frames import BROADCAST
-from lbproof.witnesses.wait import Violation
+from lbproof.witnesses.wait import EventuallyFailed, Violation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -86,6 +87,21 @@ class Observations:
             what=f"{path} is gone",
             budget="reclaimed",
         )
+
+    def let(self, budget: str) -> None:
+        """Give an implementation the time of a budget, after a change that no observation shows to be taken up."""
+        self.wait.consistently(lambda: "not judged", bool, what="an implementation may take a change up", budget=budget)
+
+    def as_before(self, held: Mapping[Service, IPAddress], *, budget: str) -> list[Service]:
+        """Give an implementation as long as a budget to take addresses away; return the Services that keep theirs."""
+
+        def keep() -> list[Service]:
+            return [service for service, now in self.statuses(*held).items() if now == [held[service]]]
+
+        with suppress(EventuallyFailed):
+            what = f"{words(list(map(str, held)))} no longer have the addresses of before, which is not judged"
+            self.wait.eventually(keep, lambda kept: not kept, what=what, budget=budget, show=lambda k: f"{len(k)} do")
+        return keep()
 
     def assigned(self, service: Service, *, budget: str = "address_assigned") -> IPAddress:
         """Wait for an address in a Service's status and return it, the first of several."""

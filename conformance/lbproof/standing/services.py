@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
+from lbproof.context.objects import KUBERNETES, author_of
 from lbproof.context.unchanged import untouched
 from lbproof.spec import BUDGETS
 from lbproof.standing.finding import Finding
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
 _BALANCED = "LoadBalancer"
 _LATE = 2.0
 """Seconds that a version may arrive after a check has read it and asked for something else."""
-_KUBERNETES = ("endpoint-slice-controller", "endpoint-slice-mirroring-controller", "endpoint-controller")
-"""Components of Kubernetes that write Events about Services of any type."""
 
 
 @dataclass(slots=True)
@@ -196,8 +195,8 @@ class ServiceJudge:
         """Judge an Event about a Service that arrived at a moment."""
         uid = event.get("involvedObject", {}).get("uid", "")
         known = self._foreign.get(uid)
-        source = event.get("reportingComponent") or event.get("source", {}).get("component", "")
-        if known is None or source in _KUBERNETES:
+        source = author_of(event)
+        if known is None or source in KUBERNETES:
             return
         if t - self._handed_over.get(uid, -math.inf) <= BUDGETS["event_seen"].ceiling:  # told late of what it was
             return

@@ -7,6 +7,7 @@ exist in both. Objects are created once for all claims of a part and removed aft
 from __future__ import annotations
 
 import functools
+from contextlib import suppress
 from importlib.resources import files
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ from lbproof.context import Service
 from lbproof.context.undo import Undo
 from lbproof.witnesses import http
 from lbproof.witnesses.kube import load_manifests
+from lbproof.witnesses.wait import Violation
 
 if TYPE_CHECKING:
     from lbproof.context import RunContext
@@ -54,6 +56,9 @@ class Scene:
                 functools.partial(self.run.remove, made, gone="pool_removed"),
             )
             self.run.make(self.run.opt_in(made))
+            if made["kind"] == "Service" and made["spec"].get("type") == "LoadBalancer":
+                with suppress(Violation):  # before another one may take the address that it asks for
+                    self.assigned(made["metadata"]["name"])
 
     def show(self, part: str) -> None:
         """Switch to `before` (no LoadBalancer), part `one` or part `two`, in this order."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from lbproof.context import proves
 from lbproof.lab.base import Capability
+from lbproof.text import words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,20 +36,21 @@ def agree(check: CheckContext, held: Mapping[Service, IPAddress], budget: str, *
     """Wait until one node answers for each address, and then until each source names it."""
     with check.precondition("FAIL-04" if budget != "announced" else "L2-01"):
         holders = check.sole_holders(*held.values(), but=but, budget=budget)
-    right = {str(service): holders[address] for service, address in held.items()}
 
     def wrong() -> dict[str, dict[str, str]]:
-        found = {str(service): check.announcers_by_source(service) for service in held}
+        found = {service: check.announcers_by_source(service) for service in held}
+        now = check.sweep(list(held.values()))  # it may have moved meanwhile
+        answer = {service: now.get(address) or [holders[address]] for service, address in held.items()}
         return {
-            service: off
+            f"{service}, for which {words(answer[service])} answers": off
             for service, sources in found.items()
-            if (off := {source: named for source, named in sources.items() if named != right[service]})
+            if (off := {source: named for source, named in sources.items() if named not in answer[service]})
         }
 
     check.wait.eventually(
         wrong,
         lambda seen: not seen,
-        what=f"every source names the node that answers: {', '.join(f'{s}: {node}' for s, node in right.items())}",
+        what=f"every source names the node that answers, for {words(list(map(str, held)))}",
         budget="event_seen",
         every=0.1,
     )

@@ -177,15 +177,20 @@ def test_a_node_that_starts_is_not_named_for_others(check: CheckContext) -> None
         answered = check.control(serving=True)
         with check.precondition("L2-01"):
             check.holders(answered)
-    stayed = [s for s, node in staying.items() if set(by_node(claims.of([held[s]]))[held[s]]) <= {node.name}]
-    if not stayed:
+
+        def named_for() -> dict[str, int]:
+            check.sweep([held[service] for service in staying])
+            stayed = [s for s, node in staying.items() if set(by_node(claims.of([held[s]]))[held[s]]) == {node.name}]
+            return {str(s): told(check, s)[killed.name] - before[s][killed.name] for s in stayed}
+
+        seen = check.wait.consistently(
+            named_for,
+            lambda more: not any(more.values()),
+            what=f"{killed.name}, whose announcer started again, is not named for what others announce",
+            budget="stays_unnamed",
+        )
+    if not seen:
         raise CannotShow(Untestable.NOT_PROVOKED, f"all addresses moved when the announcer on {killed.name} was killed")
-    check.wait.consistently(
-        lambda: {str(s): told(check, s)[killed.name] - before[s][killed.name] for s in stayed},
-        lambda more: not any(more.values()),
-        what=f"{killed.name}, whose announcer started again, is not named for what others announce",
-        budget="stays_unnamed",
-    )
 
 
 def _announces_fewest(check: CheckContext, announcers: Sequence[Node]) -> Node:

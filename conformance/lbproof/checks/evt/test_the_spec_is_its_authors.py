@@ -48,4 +48,4 @@ def test_the_spec_is_changed_by_its_author_alone(check: CheckContext) -> None:
     changed.patch(spec={"externalTrafficPolicy": "Local", "ports": PORTS})
     with check.unchanged(*services, *plain, part=spec):
         check.control(seen=True)
-        check.keep_assigned(*plain)
+        check.keep_assigned(*(plain if check.run.claims("etp-local") else ()))

@@ -65,8 +65,9 @@ def test_one_answers_after_an_announcer_was_cut_off(check: CheckContext) -> None
         wait_for_another(check, moving, old.name)
     check.settled_after_fault()
     one_answers(check, held)
-    old, _ = check.worker_that_announces(held)
+    old, moving = check.worker_that_announces(held)
     with check.fault(Capability.API_CUT, functools.partial(check.lab.api_cut, old.name)):
+        wait_for_another(check, moving, old.name)
         check.holders(*held, budget="failover")
     check.settled_after_fault()
     one_answers(check, held)
@@ -99,11 +100,13 @@ def test_one_answers_while_frames_are_lost_one_way(check: CheckContext) -> None:
     """What the announcer sends to another worker is lost, then what comes from there: one answers, and afterwards."""
     check.run.need(Capability.ONE_WAY_LOSS)
     held = list(assigned(check))
-    old, _ = check.worker_that_announces(held)
+    old, moving = check.worker_that_announces(held)
     other = check.random.choice([node for node in check.lab.nodes if node.role is Role.WORKER and node != old])
     for source, target in ((old, other), (other, old)):
         loses = functools.partial(check.lab.one_way_loss, source.name, target.name, 1.0)
         with check.fault(Capability.ONE_WAY_LOSS, loses):
+            if source == old:  # the other one may take it for lost
+                wait_for_another(check, moving, old.name)
             found = one_answers(check, held)
         check.saw(
             "arp",

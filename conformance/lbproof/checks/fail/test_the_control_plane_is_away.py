@@ -81,6 +81,8 @@ def test_new_services_wait_for_the_allocator(check: CheckContext) -> None:
         raise CannotShow(Untestable.NO_WORKLOAD, f"{words([name for *_, name in both])} allocate and announce")
     pool = check.pool(HOLDERS + WAITING + 1)
     held = check.all_assigned(*(check.service(f"web-{n}") for n in range(HOLDERS)))
+    with check.precondition("L2-01"):
+        check.holders(*held.values())
     free = [address for address in pool.addresses if address not in held.values()]
     with check.unchanged(*held):
         with ExitStack() as still:
@@ -105,13 +107,16 @@ def test_nothing_moves_when_the_api_server_is_back(check: CheckContext) -> None:
     check.pool(HOLDERS)
     held = check.all_assigned(*(check.service(f"web-{n}") for n in range(HOLDERS)))
     waiting = [check.service(f"waits-{n}", namespace=check.second_namespace) for n in range(WAITING)]
+    with check.precondition("L2-01"):
+        check.holders(*held.values())
     with check.fault(Capability.STOP_API, check.lab.stop_api):
         check.holders(*held.values())
     check.settled_after_fault()
     assert not (moved := differ(check, held)), f"moved while the API server was away: {words(moved)}"
     leaving = check.random.sample(list(held), WAITING)
     released = {held.pop(service) for service in leaving}
-    check.delete_all(*leaving)
+    for service in leaving:
+        check.cluster.discard(service.path)
     given = check.all_assigned(*waiting, budget="api_back")
     assert set(given.values()) == released, f"given {words(given)}, while {words(released)} were free"
     check.keep_assigned(*held)

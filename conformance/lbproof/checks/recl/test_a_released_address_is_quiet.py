@@ -32,7 +32,10 @@ def test_a_released_address_is_quiet(check: CheckContext) -> None:
     for service, kind in zip(services, ("ClusterIP", "NodePort"), strict=False):
         check.retype(service, kind)
     check.delete_all(*services[2:])
-    given = check.control(serving=True)
+    with check.precondition():
+        control = check.service("control", serving=True)
+        given = check.assigned(control)
+    check.known_to_every_node(control)
     with check.precondition("L2-01"):
         check.holders(given)
     quiet = [address for address in old if address != given]

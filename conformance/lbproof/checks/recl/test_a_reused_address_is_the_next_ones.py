@@ -6,13 +6,12 @@ import functools
 from typing import TYPE_CHECKING
 
 from lbproof.context import proves
-from lbproof.lab.base import Capability
 from lbproof.text import words
 from lbproof.witnesses import neighbours
 from lbproof.witnesses.wait import Violation
 
 if TYPE_CHECKING:
-    from lbproof.context import CheckContext, Service
+    from lbproof.context import CheckContext
     from lbproof.spec.families import IPAddress
 
 SERVICES = 4
@@ -58,21 +57,13 @@ def test_a_reused_address_is_the_next_ones(check: CheckContext, case: str) -> No
             budget="serves",
             in_a_row=3,
         )
-    known_everywhere(check, new[-1])
+    check.known_to_every_node(new[-1])
     check.wait.consistently(
         lambda: {str(address): asked(check, address, warm=warm) for address in given},
         lambda seen: all(pod in pods or not pod.startswith(check.run.web) for pod in seen.values()),
         what=f"no answer comes from others than {' or '.join(pods)}",
         budget="stays_assigned",
     )
-
-
-def known_everywhere(check: CheckContext, last: Service) -> None:
-    """Wait until the kube-proxy of each node knows the last of the new Services, and so of the end of the old ones."""
-    if check.lab.can(Capability.NODE_VANTAGE):
-        with check.precondition("TIER-05"):
-            for node in check.lab.nodes:
-                check.serves(check.lab.node(node.name), last.cluster_ip())
 
 
 def asked(check: CheckContext, address: IPAddress, *, warm: bool) -> str:
