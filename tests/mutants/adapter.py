@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.mutants.catalogue import MUTANTS, Mutant
+from tests.mutants.data_path import IPTABLES
 from tests.mutants.variants import VARIANTS
 
 from lbproof.adapters.reference import Reference
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from lbproof.lab.base import Image
 
 ROOT = Path(__file__).parents[2]
+ALTERNATIVE = Path("/etc/alternatives/iptables")
+"""Where Debian says which iptables is the machine's: a pod has no such file."""
 
 
 class Broken(Reference):
@@ -38,7 +42,11 @@ class Broken(Reference):
                 image,
                 args=("-m", "tests.mutants", self._mutant.name),
                 binds=(*image.binds, str(ROOT)),
-                env={**image.env, "PYTHONPATH": f"{image.env['PYTHONPATH']}:{ROOT}"},
+                env={
+                    **image.env,
+                    "PYTHONPATH": f"{image.env['PYTHONPATH']}:{ROOT}",
+                    IPTABLES: str(ALTERNATIVE.readlink() if ALTERNATIVE.is_symlink() else shutil.which("iptables")),
+                },
             )
             for image in super().images(site)
         ]

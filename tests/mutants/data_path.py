@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import threading
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
     from lbproof_reference.kube import Object
     from lbproof_reference.speaker.plan import Offer
 
-IPTABLES = "/usr/sbin/iptables"
+IPTABLES = "LBPROOF_TEST_IPTABLES"
+"""Environment variable: path of the program that kube-proxy uses on this machine."""
 
 
 def _announce_only(wanted: Callable[[Object], bool]) -> None:
@@ -84,7 +86,7 @@ def change_of_ports_ends_the_announcement() -> None:
     _announce_only(lambda service: first(service) == _numbers(service))
 
 
-@fault("RECL-04a", "RECL-04b")
+@fault("RECL-04a")
 def address_of_another_is_not_announced() -> None:
     """An address is announced for the first Service alone that had it."""
     first: dict[bytes, str] = {}
@@ -179,7 +181,7 @@ def terminating_endpoints_do_not_count() -> None:
 
 def _iptables(*arguments: str) -> str:
     """Run iptables on the node; return its output, whatever its exit code."""
-    return subprocess.run([IPTABLES, "-w", *arguments], capture_output=True, text=True, check=False).stdout
+    return subprocess.run([os.environ[IPTABLES], "-w", *arguments], capture_output=True, text=True, check=False).stdout
 
 
 def _again_and_again(act: Callable[[], None]) -> None:
@@ -203,7 +205,7 @@ def _delete_rules(table: str, *marks: str) -> None:
     for rule in _iptables("-t", table, "-S").splitlines():
         if rule.startswith("-A KUBE-") and all(mark in rule for mark in marks):
             subprocess.run(
-                ["/bin/sh", "-c", f"{IPTABLES} -w -t {table} -D {rule.removeprefix('-A ')}"],
+                ["/bin/sh", "-c", f"{os.environ[IPTABLES]} -w -t {table} -D {rule.removeprefix('-A ')}"],
                 capture_output=True,
                 check=False,
             )
@@ -270,6 +272,37 @@ def closed_ports_are_still_open() -> None:
                 _iptables("-t", "nat", "-I", *rule, to)
         before |= numbers
         return real(self, key, service, *rest)
+
+    patch(AnnouncementPolicy, "offers", offers_of)
+
+
+@fault("RECL-04a", "RECL-04b")
+def first_endpoint_of_an_address_stays() -> None:
+    """A node sends what arrives for an address to the endpoint of the first Service that had it."""
+    first: dict[str, tuple[str, str]] = {}
+    done: set[str] = set()
+    real = AnnouncementPolicy.offers
+
+    def offers_of(
+        self: AnnouncementPolicy,
+        key: str,
+        service: Object,
+        found: Any,  # noqa: ANN401
+        slices: Iterable[Object],
+    ) -> dict[bytes, Offer]:
+        now, uid = list(slices), service["metadata"]["uid"]
+        ends = [
+            f"{end['addresses'][0]}:{port['port']}"
+            for one in now
+            for end in one.get("endpoints") or []
+            for port in one.get("ports") or []
+        ]
+        for address in ingress_ips(service) if ends else ():
+            owner, end = first.setdefault(address, (uid, ends[0]))
+            if owner != uid and address not in done:
+                done.add(address)
+                _iptables("-t", "nat", "-I", "PREROUTING", "-d", address, "-p", "tcp", "-j", "DNAT", "--to", end)
+        return real(self, key, service, found, now)
 
     patch(AnnouncementPolicy, "offers", offers_of)
 

@@ -49,7 +49,8 @@ def test_each_case_that_is_named_for_it_catches_it(mutant: Mutant, runs: Runs) -
 
     assert found.lines.keys() == set(mutant.cases)
     assert found.verdicts == dict.fromkeys(mutant.cases, "failed")
-    assert found.code == (0 if all(of_case(case).level is Level.SHOULD for case in mutant.cases) else 1)
+    is_binding = any(of_case(case).level is not Level.SHOULD for case in mutant.cases)
+    assert found.code in {1, int(is_binding)}  # a standing witness may find more
 
 
 @pytest.mark.timeout(1200)

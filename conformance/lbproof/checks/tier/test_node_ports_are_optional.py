@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lbproof.context import proves
+from lbproof.witnesses import neighbours
 
 if TYPE_CHECKING:
     from lbproof.context import CheckContext, Service
@@ -52,3 +53,6 @@ def test_node_ports_are_added_later(check: CheckContext) -> None:
         for service in held:
             for node in check.lab.nodes:
                 check.serves(check.client, node.address_for(check.family), service.node_port())
+        for address in held.values():
+            neighbours.forget(check.client, address)  # and so asks who has it now
+        served(check, held)
