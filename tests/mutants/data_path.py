@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import threading
+from collections import Counter
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
@@ -201,14 +202,17 @@ def _again_and_again(act: Callable[[], None]) -> None:
 
 
 def _delete_rules(table: str, *marks: str) -> None:
-    """Delete the rules of kube-proxy that have all of some texts."""
+    """Delete the rules of kube-proxy that have all of some texts, by number: iptables finds some not by their text."""
+    numbers: Counter[str] = Counter()
+    found: list[tuple[str, int]] = []
     for rule in _iptables("-t", table, "-S").splitlines():
-        if rule.startswith("-A KUBE-") and all(mark in rule for mark in marks):
-            subprocess.run(
-                ["/bin/sh", "-c", f"{os.environ[IPTABLES]} -w -t {table} -D {rule.removeprefix('-A ')}"],
-                capture_output=True,
-                check=False,
-            )
+        if rule.startswith("-A KUBE-"):
+            chain = rule.split()[1]
+            numbers[chain] += 1
+            if all(mark in rule for mark in marks):
+                found.append((chain, numbers[chain]))
+    for chain, number in reversed(found):
+        _iptables("-t", table, "-D", chain, str(number))
 
 
 @fault("TIER-10a", "TIER-10c")
@@ -267,9 +271,11 @@ def closed_ports_are_still_open() -> None:
         numbers = {port["port"] for port in service["spec"]["ports"]}
         before = known.setdefault(service["metadata"]["uid"], set())
         for address in ingress_ips(service):
-            for gone in before - numbers:
-                rule = ("PREROUTING", "-d", address, "-p", "tcp", "--dport", str(gone), "-j", "REDIRECT", "--to-ports")
-                _iptables("-t", "nat", "-I", *rule, to)
+            for number in before | numbers:
+                rule = ("-d", address, "-p", "tcp", "--dport", str(number), "-j", "REDIRECT", "--to-ports", to)
+                _iptables("-t", "nat", "-D", "PREROUTING", *rule)
+                if number not in numbers:
+                    _iptables("-t", "nat", "-I", "PREROUTING", *rule)
         before |= numbers
         return real(self, key, service, *rest)
 

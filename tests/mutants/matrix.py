@@ -189,11 +189,15 @@ class Choice:
 def choose(
     rows: Rows, seed: str, mutants: Mapping[str, Mutant] = CAUGHT, *, drawn: int = DRAWN, most: int = MOST
 ) -> Choice:
-    """Choose the mutants to run: those that are due, and some others that are drawn from a seed; at most `most`."""
+    """Choose the mutants to run: those that are due, and some others that are drawn from a seed; at most `most`.
+
+    Of those that are due, the ones that were seen to be caught come first: a check that changed may have lost them.
+    """
     draw = random.Random(seed)  # noqa: S311 - no secret
     due = [name for name in sorted(mutants) if is_due(mutants[name], rows)]
     others = [name for name in sorted(mutants) if name not in due]
     draw.shuffle(due)
+    due.sort(key=lambda name: not any((name, case) in rows for case in mutants[name].cases))
     kept, left = due[:most], due[most:]
     more = draw.sample(others, min(drawn, len(others), most - len(kept)))
     return Choice(due=tuple(sorted(kept)), drawn=tuple(sorted(more)), left=tuple(sorted(left)))
