@@ -125,6 +125,7 @@ def test_the_tutorials_have_the_same_commands() -> None:
     assert all((ROOT / name).is_file() for name in re.findall(r"-f (\S+)", "".join(blocks[0])))
 
 
+@pytest.mark.timeout(400)  # a minute where nothing else runs
 def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
     """Every link inside it leads to a page or a heading that is there."""
     argv = [sys.executable, "-m", "docs.site.build", str(tmp_path / "site")]

@@ -27,6 +27,10 @@ IPTABLES = "LBPROOF_TEST_IPTABLES"
 """Environment variable: path of the program that kube-proxy uses on this machine."""
 
 
+_OPEN: list[socket.socket] = []
+"""Sockets that stay open as long as the process."""
+
+
 def _announce_only(wanted: Callable[[Object], bool]) -> None:
     """Announce nothing for the Services that are not wanted."""
     real = AnnouncementPolicy.offers
@@ -264,8 +268,8 @@ def closed_ports_are_still_open() -> None:
     """A node accepts connections to the ports that a Service no longer has."""
     known: dict[str, set[int]] = {}
     real = AnnouncementPolicy.offers
-    listening = socket.create_server(("", 0))
-    to = str(listening.getsockname()[1])
+    _OPEN.append(socket.create_server(("", 0)))
+    to = str(_OPEN[0].getsockname()[1])
 
     def offers_of(self: AnnouncementPolicy, key: str, service: Object, *rest: Any) -> dict[bytes, Offer]:  # noqa: ANN401
         numbers = {port["port"] for port in service["spec"]["ports"]}

@@ -69,7 +69,7 @@ def released_address_outside_a_shrunk_pool_is_given() -> None:
     patch(Allocator, "assign", assigning)
 
 
-@fault("POOL-02a", "POOL-02c")
+@fault("POOL-02a")
 def deletion_frees_the_address_that_was_released_before() -> None:
     """The deletion of a Service that was a LoadBalancer once frees its former address, which another Service has."""
     change, assign = Controller._service_changed, Controller._assign

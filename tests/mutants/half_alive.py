@@ -71,19 +71,18 @@ def frozen_speaker_goes_on() -> None:
 
 
 @fault("FAIL-06b")
-def speaker_that_lost_all_peers_goes_on() -> None:
-    """A speaker that has lost all its peers goes on with its addresses when they are back, and tells nobody."""
-    is_alone: list[bool] = []
-    _goes_on_alone(is_alone)
-    real = segment.Segment.expire_peers
+def speaker_that_lost_a_peer_answers_for_good() -> None:
+    """A speaker that has lost a peer answers for good for what it announced then, and announces it no more."""
+    kept: set[bytes] = set()
+    expire, answers = segment.Segment.expire_peers, segment.Segment.answers
 
     def expire_peers(self: segment.Segment, now: float) -> Any:  # noqa: ANN401
-        dead = real(self, now)
-        if dead and not self.peers.live:
-            is_alone.append(True)
+        if dead := expire(self, now):
+            kept.update(self.claims)
         return dead
 
     patch(segment.Segment, "expire_peers", expire_peers)
+    patch(segment.Segment, "answers", lambda self, address, now: address in kept or answers(self, address, now))
 
 
 @fault("FAIL-06c")

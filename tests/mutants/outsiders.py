@@ -132,7 +132,17 @@ def control_character_ends_the_controller() -> None:
     patch(controller, "read_address_request", read)
 
 
-@fault("L2-08a", "L2-08b")
+@fault("L2-08a")
+def announces_on_the_first_interface() -> None:
+    """Whatever interfaces an advertisement names, its addresses are announced on the first one of a node."""
+
+    def allows(self: plan.Offer, node: str, interface: str, *, reaches: bool = True) -> bool:
+        return interface == "eth0" and any(node in one.nodes and reaches for one in self.allowed)
+
+    patch(plan.Offer, "allows", allows)
+
+
+@fault("L2-08b")
 def announces_on_every_interface() -> None:
     """The interfaces that an advertisement names are not looked at."""
 
