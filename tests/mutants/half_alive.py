@@ -17,6 +17,7 @@ from lbproof_reference.speaker import offers, peers, plan, segment, source
 
 if TYPE_CHECKING:
     from lbproof_reference.kube import Object
+    from lbproof_reference.speaker.elect import Station
 
 HOLD = 1.5
 """Seconds; the kubelet waits for 2 until it kills a speaker."""
@@ -71,18 +72,27 @@ def frozen_speaker_goes_on() -> None:
 
 
 @fault("FAIL-06b")
-def speaker_that_lost_a_peer_answers_for_good() -> None:
-    """A speaker that has lost a peer answers for good for what it announced then, and announces it no more."""
-    kept: set[bytes] = set()
-    expire, answers = segment.Segment.expire_peers, segment.Segment.answers
+def speaker_that_lost_two_peers_goes_on() -> None:
+    """A speaker that has lost two peers goes on with its addresses for good, and tells nobody."""
+    lost: list[Station] = []
+    real, expire, send = plan.plan, segment.Segment.expire_peers, speaker.SegmentSpeaker._send_heartbeats  # noqa: SLF001
 
-    def expire_peers(self: segment.Segment, now: float) -> Any:  # noqa: ANN401
-        if dead := expire(self, now):
-            kept.update(self.claims)
+    def keep(view: plan.SegmentView) -> plan.Plan:
+        found = real(view)
+        return replace(found, withdraw=tuple(a for a in found.withdraw if not lost or a not in view.desired))
+
+    def expire_peers(self: segment.Segment, now: float) -> list[Station]:
+        dead = expire(self, now)
+        lost.extend(dead)
         return dead
 
+    def send_heartbeats(self: speaker.SegmentSpeaker, now: float, *, beat: bool) -> None:
+        if len(lost) < 2:  # who has lost one alone is not cut off
+            send(self, now, beat=beat)
+
+    patch(segment, "plan", keep)
     patch(segment.Segment, "expire_peers", expire_peers)
-    patch(segment.Segment, "answers", lambda self, address, now: address in kept or answers(self, address, now))
+    patch(speaker.SegmentSpeaker, "_send_heartbeats", send_heartbeats)
 
 
 @fault("FAIL-06c")
