@@ -17,7 +17,6 @@ from lbproof_reference.speaker import offers, peers, plan, segment, source
 
 if TYPE_CHECKING:
     from lbproof_reference.kube import Object
-    from lbproof_reference.speaker.elect import Station
 
 HOLD = 1.5
 """Seconds; the kubelet waits for 2 until it kills a speaker."""
@@ -69,30 +68,6 @@ def frozen_speaker_goes_on() -> None:
             is_alone.append(True)
 
     patch(segment.Segment, "on_suspend", on_suspend)
-
-
-@fault("FAIL-06b")
-def speaker_that_lost_two_peers_goes_on() -> None:
-    """A speaker that has lost two peers goes on with its addresses for good, and tells nobody."""
-    lost: list[Station] = []
-    real, expire, send = plan.plan, segment.Segment.expire_peers, speaker.SegmentSpeaker._send_heartbeats  # noqa: SLF001
-
-    def keep(view: plan.SegmentView) -> plan.Plan:
-        found = real(view)
-        return replace(found, withdraw=tuple(a for a in found.withdraw if not lost or a not in view.desired))
-
-    def expire_peers(self: segment.Segment, now: float) -> list[Station]:
-        dead = expire(self, now)
-        lost.extend(dead)
-        return dead
-
-    def send_heartbeats(self: speaker.SegmentSpeaker, now: float, *, beat: bool) -> None:
-        if len(lost) < 2:  # who has lost one alone is not cut off
-            send(self, now, beat=beat)
-
-    patch(segment, "plan", keep)
-    patch(segment.Segment, "expire_peers", expire_peers)
-    patch(speaker.SegmentSpeaker, "_send_heartbeats", send_heartbeats)
 
 
 @fault("FAIL-06c")
