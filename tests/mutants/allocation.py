@@ -13,6 +13,7 @@ from tests.mutants.mutant import fault, patch
 from lbproof_reference.controller import allocate
 from lbproof_reference.controller import loop as controller
 from lbproof_reference.pools import ip_from_int
+from lbproof_reference.services import assigned
 from lbproof_reference.speaker import offers
 
 if TYPE_CHECKING:
@@ -270,7 +271,19 @@ def ignores_configured_class() -> None:
         patch(module, "is_managed", is_managed)
 
 
-@fault("UPGR-01", "UPGR-02", "UPGR-04a", "UPGR-05b")
+@fault("UPGR-04a")
+def adopts_its_own_statuses_alone() -> None:
+    """A controller that starts keeps an address of a status only where its own annotation confirms it."""
+    real = controller.Controller._restore_address  # noqa: SLF001
+
+    def restore_address(self: controller.Controller, key: str, text: str, *rest: Any, in_status: bool) -> None:  # noqa: ANN401
+        if text in (assigned(self._objects("Service")[key])[0] or ""):
+            real(self, key, text, *rest, in_status=in_status)
+
+    patch(controller.Controller, "_restore_address", restore_address)
+
+
+@fault("UPGR-01", "UPGR-02", "UPGR-05b")
 def forgets_assignments_on_restart() -> None:
     """A restarted controller does not restore earlier assignments."""
     patch(controller.Controller, "_restore", lambda _self: None)
