@@ -59,8 +59,6 @@ class Informer:
                 if not self._version:
                     await self._list()
                 await self._watch()
-                if not self._version:
-                    await self._list()
             except (httpx.HTTPError, OSError, *MALFORMED_OBJECT) as error:
                 malformed = isinstance(error, MALFORMED_OBJECT)
                 if malformed or (isinstance(error, httpx.HTTPError) and status_code(error) == _GONE):
@@ -101,7 +99,8 @@ class Informer:
                 item = event["object"]
                 if event["type"] == "ERROR":
                     log.info("watch expired: listing again", path=self._path, message=item.get("message"))
-                    self._version = ""
+                    self._version = ""  # listed again by `run` if that fails now
+                    await self._list()
                     return
                 self._version = item["metadata"]["resourceVersion"]
                 if event["type"] == "BOOKMARK":

@@ -113,8 +113,8 @@ def local_is_announced_elsewhere() -> None:
     patch(AnnouncementPolicy, "_ready_nodes", lambda self, slices: workers - real(self, slices))
 
 
-def _tell(told: Callable[[str, list[Object]], list[Object]]) -> None:
-    """Have a policy decide by other slices: those that are returned for a Service's UID and its slices of now."""
+def _tell(told: Callable[[Object, list[Object]], list[Object]]) -> None:
+    """Have a policy decide by other slices: those that are returned for a Service and its slices of now."""
     real = AnnouncementPolicy.offers
 
     def offers_of(
@@ -124,7 +124,7 @@ def _tell(told: Callable[[str, list[Object]], list[Object]]) -> None:
         found: Any,  # noqa: ANN401
         slices: Iterable[Object],
     ) -> dict[bytes, Offer]:
-        return real(self, key, service, found, told(service["metadata"]["uid"], list(slices)))
+        return real(self, key, service, found, told(service, list(slices)))
 
     patch(AnnouncementPolicy, "offers", offers_of)
 
@@ -134,7 +134,8 @@ def last_endpoint_announces_for_good() -> None:
     """With policy Local, a node whose endpoint was the last one goes on to announce without it."""
     known: dict[str, list[Object]] = {}
 
-    def told(uid: str, now: list[Object]) -> list[Object]:
+    def told(service: Object, now: list[Object]) -> list[Object]:
+        uid = service["metadata"]["uid"]
         ends = [end for one in now for end in one.get("endpoints") or []]
         if any(end["conditions"].get("ready") for end in ends):
             known[uid] = now
@@ -147,7 +148,12 @@ def last_endpoint_announces_for_good() -> None:
 def first_endpoint_decides() -> None:
     """With policy Local, the nodes announce for good that had an endpoint when there was one first."""
     known: dict[str, list[Object]] = {}
-    _tell(lambda uid, now: known.setdefault(uid, now) if any(one.get("endpoints") for one in now) else now)
+
+    def told(service: Object, now: list[Object]) -> list[Object]:
+        is_served = any(one.get("endpoints") for one in now)
+        return known.setdefault(service["metadata"]["uid"], now) if is_served else now
+
+    _tell(told)
 
 
 @fault("ETP-05a")
@@ -291,16 +297,9 @@ def first_endpoint_of_an_address_stays() -> None:
     """A node sends what arrives for an address to the endpoint of the first Service that had it."""
     first: dict[str, tuple[str, str]] = {}
     done: set[str] = set()
-    real = AnnouncementPolicy.offers
 
-    def offers_of(
-        self: AnnouncementPolicy,
-        key: str,
-        service: Object,
-        found: Any,  # noqa: ANN401
-        slices: Iterable[Object],
-    ) -> dict[bytes, Offer]:
-        now, uid = list(slices), service["metadata"]["uid"]
+    def told(service: Object, now: list[Object]) -> list[Object]:
+        uid = service["metadata"]["uid"]
         ends = [
             f"{end['addresses'][0]}:{port['port']}"
             for one in now
@@ -312,9 +311,9 @@ def first_endpoint_of_an_address_stays() -> None:
             if owner != uid and address not in done:
                 done.add(address)
                 _iptables("-t", "nat", "-I", "PREROUTING", "-d", address, "-p", "tcp", "-j", "DNAT", "--to", end)
-        return real(self, key, service, found, now)
+        return now
 
-    patch(AnnouncementPolicy, "offers", offers_of)
+    _tell(told)
 
 
 @fault("ETP-04a", "ETP-07")
@@ -336,25 +335,17 @@ def policy_is_rewritten() -> None:
 def endpoints_are_changed_in_two_steps() -> None:
     """A node drops what arrives for an address while it takes in a change of the endpoints, for a second or two."""
     known: dict[str, str] = {}
-    real = AnnouncementPolicy.offers
 
-    def offers_of(
-        self: AnnouncementPolicy,
-        key: str,
-        service: Object,
-        found: Any,  # noqa: ANN401
-        slices: Iterable[Object],
-    ) -> dict[bytes, Offer]:
-        now = list(slices)
-        before, ends = known.get(key), str([one.get("endpoints") for one in now])
-        known[key] = ends
+    def told(service: Object, now: list[Object]) -> list[Object]:
+        key, ends = service["metadata"]["uid"], str([one.get("endpoints") for one in now])
+        before, known[key] = known.get(key), ends
         for address in ingress_ips(service) if before not in {None, ends} else ():
             _iptables("-t", "mangle", "-I", "PREROUTING", "-d", address, "-j", "DROP")
             arguments = ("-t", "mangle", "-D", "PREROUTING", "-d", address, "-j", "DROP")
             threading.Timer(1.5, _iptables, arguments).start()
-        return real(self, key, service, found, now)
+        return now
 
-    patch(AnnouncementPolicy, "offers", offers_of)
+    _tell(told)
 
 
 @fault("L2-10")

@@ -51,6 +51,8 @@ class Judged:
     """Exit code."""
     verdicts: dict[str, str]
     """Case → verdict."""
+    standing: bool
+    """Whether a standing witness found a violation too."""
     lines: dict[str, str]
     """Case → line of its check that failed: its own assertion, or a step before it."""
 
@@ -82,7 +84,8 @@ def judged(
     verdicts = {case["id"]: case["verdict"] for r in report["requirements"] for case in r["cases"]}
     events = map(json.loads, (results / "latest" / "events.ndjson").read_text().splitlines())
     lines = {row["case"]: row["where"] for row in events if row["event"] == "check.finished" and row.get("where")}
-    return Judged(code=run.returncode, verdicts=verdicts, lines=lines)
+    standing = any(r.get("standing") for r in report["requirements"])
+    return Judged(code=run.returncode, verdicts=verdicts, standing=standing, lines=lines)
 
 
 class Runs:

@@ -67,10 +67,8 @@ class Segment:
         for setting in ("accept_dad=0", "keep_addr_on_down=1"):
             ip("netns", "exec", netns, "sysctl", "-qw", f"net.ipv6.conf.all.{setting}")
             ip("netns", "exec", netns, "sysctl", "-qw", f"net.ipv6.conf.default.{setting}")
-        for setting in (
-            "ipv4.icmp_ratelimit",
-            "ipv6.icmp.ratelimit",
-        ):  # a closed port says so to whoever asks, each time
+        # a closed port says so to whoever asks, each time
+        for setting in ("ipv4.icmp_ratelimit", "ipv6.icmp.ratelimit"):
             ip("netns", "exec", netns, "sysctl", "-qw", f"net.{setting}=0")
         ip("-n", lan, "link", "add", host, "type", "veth", "peer", "eth0", "netns", netns)
         ip("-n", lan, "link", "set", host, "master", "br0", "up")

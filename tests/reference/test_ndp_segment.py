@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.reference.segments import SegmentOfTests, run
 
+from lbproof.witnesses.wait import eventually
 from lbproof_reference.speaker.loop import ANNOUNCE_SECONDS
 
 if TYPE_CHECKING:
@@ -39,10 +40,7 @@ def entry(segment: SegmentOfTests, address: str) -> tuple[str, str]:
 
 def wait(come_about: Callable[[], bool], seconds: float = 5) -> None:
     """Wait until something is true. Raises AssertionError after `seconds`."""
-    deadline = time.monotonic() + seconds
-    while not come_about():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    eventually(come_about, bool, what="what the client's kernel knows comes about", within=seconds)
 
 
 def resolved(segment: SegmentOfTests, *addresses: str) -> list[str]:

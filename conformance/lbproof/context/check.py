@@ -486,7 +486,7 @@ class CheckContext(Faults):
         try:
             created = len(self.services)
             self.start_over()
-            if rest and self._faulted:
+            if rest and self._faults:
                 after_faults(self, self._faults)
             elif rest and created >= MANY and self.run.claims("pool"):
                 after_many(self, created)

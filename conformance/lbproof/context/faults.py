@@ -36,9 +36,8 @@ class Faults(Observations):
         """Nothing is broken."""
         super().__init__(run)
         self.undo = Undo()
-        self._faulted = False
-        """Whether there was a fault: the next check starts when the lab is at rest again."""
         self._faults: set[Capability] = set()
+        """Kinds of the faults that there were: the next check starts when the lab is at rest again."""
 
     @contextmanager
     def precondition(self, requirement: str = "") -> Iterator[None]:
@@ -114,7 +113,7 @@ class Faults(Observations):
 
     def stop_announcer(self, node: str) -> None:
         """Delete the announcer's pod on a node, which ends in order, and wait until its successor is ready."""
-        self._faulted = True
+        self._faults.add(Capability.KILL)  # as after the death of its process
         self.run.workloads.stop_on(WorkloadRole.ANNOUNCER, node)
 
     def an_announcer(self, address: IPAddress) -> Node:
@@ -186,7 +185,6 @@ class Faults(Observations):
     def fault(self, capability: Capability, act: Callable[[], Fault]) -> Iterator[Fault]:
         """Inject a fault; it is undone at the end of the block, or at the end of the check if the block fails."""
         self.run.need(capability)
-        self._faulted = True
         self._faults.add(capability)
         noted = self.run.acts.begin(ActKind.FAULT, capability.value)
         try:

@@ -64,7 +64,7 @@ class Service:
         """Return the Events about it, oldest first."""
         return self.cluster.events_about(self.read())
 
-    def foreign_events(self) -> list[Object]:
+    def events_of_others(self) -> list[Object]:
         """Return the Events about it of others than Kubernetes' own controllers, oldest first."""
         return [event for event in self.events() if author_of(event) not in KUBERNETES]
 

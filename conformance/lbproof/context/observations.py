@@ -88,11 +88,11 @@ class Observations:
             budget="reclaimed",
         )
 
-    def let(self, budget: str) -> None:
+    def wait_out(self, budget: str) -> None:
         """Give an implementation the time of a budget, after a change that no observation shows to be taken up."""
         self.wait.consistently(lambda: "not judged", bool, what="an implementation may take a change up", budget=budget)
 
-    def as_before(self, held: Mapping[Service, IPAddress], *, budget: str) -> list[Service]:
+    def still_held(self, held: Mapping[Service, IPAddress], *, budget: str) -> list[Service]:
         """Give an implementation as long as a budget to take addresses away; return the Services that keep theirs."""
 
         def keep() -> list[Service]:

@@ -81,7 +81,7 @@ def test_foreign_services_are_left_as_they_are(check: CheckContext) -> None:
     ]
 
     def judge() -> None:
-        told = {str(service): [event["reason"] for event in service.foreign_events()] for service in foreign}
+        told = {str(service): [event["reason"] for event in service.events_of_others()] for service in foreign}
         assert not any(told.values()), f"Events about foreign Services: {words(told)}"
 
     with judging(judge), check.unchanged(*foreign, part=untouched):

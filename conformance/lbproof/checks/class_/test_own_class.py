@@ -71,7 +71,7 @@ def test_a_configured_class_is_the_only_one_served(configured: str, check: Check
     alone = left_alone(check, configured, pool) if case == "c" else []
 
     def judge() -> None:
-        told = {str(service): [event["reason"] for event in service.foreign_events()] for service in alone}
+        told = {str(service): [event["reason"] for event in service.events_of_others()] for service in alone}
         assert not any(told.values()), f"Events about Services of others: {words(told)}"
 
     with judging(judge), check.unchanged(*alone, part=untouched):

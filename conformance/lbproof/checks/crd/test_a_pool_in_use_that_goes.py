@@ -73,7 +73,7 @@ def goes(check: CheckContext, pool: Pool, inside: list[IPAddress]) -> bool:
 
 def kept_by(check: CheckContext, held: Mapping[Service, IPAddress]) -> dict[Service, IPAddress]:
     """Return the Services that keep their addresses: verify that these are all or none, in the end."""
-    check.as_before(held, budget="pool_applied")
+    check.still_held(held, budget="pool_applied")
     kept = check.wait.eventually(
         lambda: {service: held[service] for service, now in check.statuses(*held).items() if held[service] in now},
         lambda kept: len(kept) in {0, len(held)},

@@ -83,7 +83,7 @@ def test_the_annotation_names_the_pool(check: CheckContext, case: str) -> None:
 def test_the_mark_is_restored(check: CheckContext) -> None:
     """A mark that an author removes, empties or replaces by the name of another pool is restored.
 
-    The Services keep their addresses at any time, and these are answered for all the time.
+    The Services keep their addresses at any time, and these are answered for all the time, by the same nodes.
     """
     pool, other = check.pool(2), check.pool(1)
     places = (check.namespace, check.second_namespace)
@@ -92,12 +92,13 @@ def test_the_mark_is_restored(check: CheckContext) -> None:
     where = {service: pool if address in pool.addresses else other for service, address in held.items()}
     for service, own in where.items():
         says(check, service, own)
-    if announced := check.run.claims("l2"):
+    before = {}
+    if check.run.claims("l2"):
         with check.precondition("L2-01"):
-            check.holders(*held.values())
+            before = check.holders(*held.values())
     names = [rendering.pool_name(check.run.adapter, one.spec) for one in (pool, other)]
     with ExitStack() as asked, check.unchanged(*services):
-        asking = asked.enter_context(Asking(check.client, list(held.values()))) if announced else None
+        asking = asked.enter_context(Asking(check.client, list(held.values()))) if before else None
         since = time.monotonic()
         for value in check.random.sample([None, "", "no-pool", *names], 5):
             for service, own in where.items():
@@ -110,3 +111,7 @@ def test_the_mark_is_restored(check: CheckContext) -> None:
         silent = asking.silences(held.values(), since=since) if asking else {}
         longer = {address: seconds for address, seconds in silent.items() if seconds > most}
         assert not longer, f"marks were rewritten, and meanwhile there was no answer for seconds: {words(longer)}"
+    if before:
+        with check.precondition("L2-01"):
+            after = check.holders(*held.values())
+        assert after == before, f"answered for by others since marks were rewritten: {words(before)} → {words(after)}"

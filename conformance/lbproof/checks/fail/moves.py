@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -92,39 +91,45 @@ def one_answers(check: CheckContext, addresses: Sequence[IPAddress], *, but: str
     """Wait until one node answers for each address, and verify that this lasts: no request has two answers, or none.
 
     That an address goes from one node to another meanwhile, without a second answer, is no fault. Nodes that are asked
-    alone, by unicast, answer for none that another has. While `one_answerer` lasts, an address may move once more.
+    alone, by unicast, answer for none that another has. Where an address has moved since it was found, requests that
+    had no answer, and nodes that answered alone, are counted anew: nobody says that it moves at once.
     Returns the node of each address. Raises `Violation`.
     """
-    since = time.monotonic()
-    found, wrong = _lasting(check, addresses, but)
-    if wrong and time.monotonic() - since < check.wait.budget("one_answerer"):
-        check.saw("arp", "not yet one answer to each request", wrong)
-        found, wrong = _lasting(check, addresses, but)
+    found = check.sole_holders(*addresses, but=but, budget="one_answerer")
+    wrong = _answered_otherwise(check, found, but)
     if wrong:
-        raise Violation(wrong)
+        check.saw("arp", "not one answer to each request", wrong)
+        now = check.sole_holders(*addresses, but=but, budget="one_answerer")
+        if now == found:
+            raise Violation(wrong)
+        found = now
+        if wrong := _answered_otherwise(check, found, but):
+            raise Violation(wrong)
     return found
 
 
-def _lasting(check: CheckContext, addresses: Sequence[IPAddress], but: str) -> tuple[dict[IPAddress, str], str]:
-    """Wait until one node answers for each address; return which, and what is wrong with their answers from then on."""
-    found = check.sole_holders(*addresses, but=but, budget="one_answerer")
+def _answered_otherwise(check: CheckContext, found: Mapping[IPAddress, str], but: str) -> str:
+    """Ask for addresses again and again; return what is wrong with the answers beside those that were found.
+
+    Raises `Violation` when a request has two answers: no move excuses that.
+    """
     alone = asked_alone(check, found)
     over, within = check.wait.budget("one_answerer_recount"), check.wait.budget("arp_answer")
     over = max(over, CENSUS * within)
-    seen = neighbour.census_of(check.client, addresses, asks=CENSUS, over=over, within=within)
+    seen = neighbour.census_of(check.client, list(found), asks=CENSUS, over=over, within=within)
     known = check.mac_names()
     names = {str(a): {known.get(mac, mac): n for mac, n in one.answers.items()} for a, one in seen.items()}
     unanswered = {str(address): one.unanswered for address, one in seen.items()}
     check.saw("arp", f"{CENSUS} requests for each address", {"answers": names, "unanswered": unanswered})
     if doubly := {str(address): names[str(address)] for address, one in seen.items() if one.doubly}:
-        return found, f"requests were answered by two: {words(doubly)}, expected one node"
+        raise Violation(f"requests were answered by two: {words(doubly)}, expected one node")
     missed = [a for a, one in seen.items() if one.unanswered and len(names[str(a)]) <= 1]
     if silent := [str(one.target) for one in check.unanswered([neighbour.Question(target=a) for a in missed])]:
-        return found, f"requests were not answered by the only node, nor when they were repeated: {words(silent)}"
+        return f"requests were not answered by the only node, nor when they were repeated: {words(silent)}"
     if but and any(but in who for who in names.values()):
-        return found, f"{but} answers, which is lost: {words(names)}"
+        raise Violation(f"{but} answers, which is lost: {words(names)}")
     strange = {str(a): sorted(who - set(names[str(a)])) for a, who in alone.items() if who - set(names[str(a)])}
-    return found, f"only when they are asked by unicast, others answer too: {words(strange)}" if strange else ""
+    return f"only when they are asked by unicast, others answer too: {words(strange)}" if strange else ""
 
 
 def asked_alone(check: CheckContext, holders: Mapping[IPAddress, str]) -> dict[IPAddress, set[str]]:

@@ -73,7 +73,7 @@ def test_addresses_are_served_without_the_api_server(check: CheckContext) -> Non
 def test_new_services_wait_for_the_allocator(check: CheckContext) -> None:
     """While the allocator stands still, what is assigned stays as it is and is answered; then new Services are given.
 
-    In another namespace; each asks for its address where that can be asked for.
+    These are in another namespace, and each asks for its address where that can be asked for.
     """
     check.run.need(Capability.FREEZE_POD)
     pods = check.run.workloads.pods(WorkloadRole.CONTROLLER)
@@ -118,6 +118,8 @@ def test_nothing_moves_when_the_api_server_is_back(check: CheckContext) -> None:
     for service in leaving:
         check.cluster.discard(service.path)
     given = check.all_assigned(*waiting, budget="api_back")
+    for service in leaving:
+        check.gone(service.path)
     assert set(given.values()) == released, f"given {words(given)}, while {words(released)} were free"
     check.keep_assigned(*held)
     assert not (moved := differ(check, held)), f"moved when the API server was back: {words(moved)}"

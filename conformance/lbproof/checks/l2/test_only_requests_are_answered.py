@@ -43,7 +43,7 @@ def no_answers(check: CheckContext, sent: Mapping[str, Sequence[bytes]], holders
     """Send frames of several kinds; verify that no node answers one, and that good requests are answered as before."""
     family = family_of(next(iter(holders)))
     answered: dict[str, dict[str, str]] = {}
-    check.let("arp_answer")  # to the requests that found the holders
+    check.wait_out("arp_answer")  # to the requests that found the holders
     own = check.client.address_for(family)
     for kind, rows in sent.items():
         with check.claims() as claims:

@@ -78,7 +78,7 @@ def test_an_unknown_pool_gives_no_address(check: CheckContext) -> None:
     removed = check.pool(1)
     names = [f"{name}-x", name[:-1], "no-pool", rendering.pool_name(check.run.adapter, removed.spec)]
     check.run.pools.drop(removed.name)
-    check.let("pool_applied")
+    check.wait_out("pool_applied")
     wrong = [
         service
         for n, one in enumerate(dict.fromkeys(names))
@@ -116,7 +116,7 @@ def test_a_pool_that_is_kept_serves_those_that_name_it_alone(check: CheckContext
     with check.precondition():
         first = check.assigned(check.service("first"))
     check.change_pool(late, auto_assign=False)
-    check.let("pool_applied")
+    check.wait_out("pool_applied")
     common = check.pool(3)
     common.addresses.remove(
         check.control(pool=common, budget="pool_applied")

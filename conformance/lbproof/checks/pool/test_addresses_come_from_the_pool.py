@@ -39,7 +39,7 @@ def test_addresses_come_from_the_pools(check: CheckContext) -> None:
         check.change_pool(second, blocks=blocks)
     check.delete_all(*first)
     check.change_pool(second, blocks=blocks)
-    check.let("pool_applied")
+    check.wait_out("pool_applied")
     changed = services(check, "changed", SERVICES)
     inside(check, changed, {*lower, *new[:2]})
     beyond = services(check, "beyond", 2)  # for whom nothing is left but what the pools no longer have
@@ -51,7 +51,7 @@ def test_addresses_come_from_the_pools(check: CheckContext) -> None:
     inside(check, services(check, "wider", 1), new[2:])
     if check.remove_pool(second):
         check.delete_all(*changed)
-        check.let("pool_applied")
+        check.wait_out("pool_applied")
         late = services(check, "late", len(lower) + 2)
         with judging(lambda: stay_inside(check, late, lower)):
             check.control_apart()

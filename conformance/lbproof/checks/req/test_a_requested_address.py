@@ -98,7 +98,7 @@ def test_addresses_outside_every_pool_are_refused(check: CheckContext) -> None:
     outside: list[IPAddress] = [block[0], block[3], block[6], ELSEWHERE[check.family]]
     removed = check.pool(1)
     check.run.pools.drop(removed.name)
-    check.let("pool_applied")
+    check.wait_out("pool_applied")
     outside += removed.addresses
     if check.run.claims("include-edges") and check.family is Family.IPV4:
         check.pool([LAST_NETWORK], addresses=list(LAST_NETWORK)[1:3], include_edges=False)

@@ -48,7 +48,7 @@ def fill(check: CheckContext, pool: Pool, *, spare: int = 0) -> dict[Service, IP
     return held | check.all_assigned(*(check.service(name, namespace=place) for name, place in names))
 
 
-def asks_in_vain(check: CheckContext, service: Service) -> None:
+def requests_what_no_pool_has(check: CheckContext, service: Service) -> None:
     """Have a Service ask for an address that is in no pool, beside its own.
 
     Nobody is forbidden to take it away then, before a restart.
@@ -86,8 +86,8 @@ def test_a_restart_moves_nothing(check: CheckContext) -> None:
     if check.run.ways:
         edited = check.random.choice(list(held))
         let_alone[edited] = held.pop(edited)
-        asks_in_vain(check, edited)
-    kept = check.as_before(let_alone, budget="pool_applied")
+        requests_what_no_pool_has(check, edited)
+    kept = check.still_held(let_alone, budget="pool_applied")
     held |= {service: let_alone[service] for service in kept}
     if orphan not in kept:
         check.delete(orphan)
