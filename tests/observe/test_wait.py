@@ -88,7 +88,21 @@ def test_a_bad_look_begins_the_row_again(kw: dict[str, Any]) -> None:
     looks = one_after_another([1, 1, 0, 1, 1, 1])
     found = eventually(looks, bool, what="it", within=1, in_a_row=3, every=0.1, **kw)
 
-    assert found.took == pytest.approx(0.5)
+    assert found.took == pytest.approx(0.3)
+
+
+def test_a_row_that_began_in_time_is_completed(time: Time, kw: dict[str, Any]) -> None:
+    """What became true in time is no failure of a slow machine that had not looked often enough."""
+    found = eventually(at(time, (0, 0), (0.9, 1)), bool, what="it", within=1, in_a_row=10, every=0.3, **kw)
+
+    assert found.took == pytest.approx(0.9)
+    assert time.now > 1
+
+
+def test_a_row_that_is_broken_after_the_time_fails(time: Time, kw: dict[str, Any]) -> None:
+    """No row begins after the time is up."""
+    with pytest.raises(EventuallyFailed):
+        eventually(at(time, (0, 0), (0.9, 1), (2, 0), (2.3, 1)), bool, what="it", within=1, in_a_row=9, every=0.3, **kw)
 
 
 def test_an_expected_error_is_a_bad_look(time: Time, kw: dict[str, Any]) -> None:

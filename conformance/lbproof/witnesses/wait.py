@@ -113,9 +113,11 @@ def eventually(
 ) -> Waited[T]:
     """Poll until `good` holds for `in_a_row` consecutive values; any other value resets the count.
 
-    Exceptions in `ignore` reset the count too. Raises `EventuallyFailed` after `within` seconds; polls at least once.
+    Exceptions in `ignore` reset the count too. A count that began in time is completed after it: how fast somebody
+    looks does not decide. `took` is when it began. Raises `EventuallyFailed` after `within` seconds; polls at least
+    once.
     """
-    seen, row = _Testimony(clock), 0
+    seen, row, since = _Testimony(clock), 0, 0.0
     while True:
         try:
             value = look()
@@ -125,11 +127,14 @@ def eventually(
         else:
             seen.add(show(value))
             row = row + 1 if good(value) else 0
+            if row == 1:
+                since = seen.elapsed()
             if row >= in_a_row:
-                return Waited(value=value, took=seen.elapsed(), observed=seen.observed)
-        if seen.elapsed() >= within:
+                return Waited(value=value, took=since, observed=seen.observed)
+        left = within - seen.elapsed()
+        if left <= 0 and (not row or since > within):
             raise EventuallyFailed(what, f"not within {within:g} s", seen.observed)
-        pause(min(every, max(0.0, within - seen.elapsed())))
+        pause(every if row else min(every, max(0.0, left)))
 
 
 def consistently(
