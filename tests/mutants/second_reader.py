@@ -24,6 +24,7 @@ from lbproof_reference.informer import Informer
 from lbproof_reference.pools import BadPoolError
 from lbproof_reference.retained import parse_record
 from lbproof_reference.services import assigned, ingress_ips, is_managed
+from lbproof_reference.speaker import loop as speaker_loop
 from lbproof_reference.speaker import offers as speaker_offers
 from lbproof_reference.speaker import segment
 from lbproof_reference.speaker.links import Link
@@ -196,7 +197,8 @@ def deletion_between_two_watches_is_missed() -> None:
 
 @fault("RECL-03")
 def announcements_go_on_after_the_release() -> None:
-    """The repeated announcements of a new address go on for 3 s after the address was released (like kube-vip #225)."""
+    """The announcements of a new address are repeated every 3 s, and after its release (kube-vip #225)."""
+    patch(speaker_loop, "ANNOUNCE_SECONDS", range(0, 60, 3))
 
     def announce(self: SegmentSpeaker, addresses: tuple[bytes, ...]) -> None:
         for address in addresses:

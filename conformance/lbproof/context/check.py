@@ -31,7 +31,7 @@ from lbproof.witnesses import neighbour
 from lbproof.witnesses.capture import Capture
 from lbproof.witnesses.kube import ApiError
 from lbproof.witnesses.stream import ProbeError
-from lbproof.witnesses.wait import EventuallyFailed, Violation
+from lbproof.witnesses.wait import EventuallyFailed, Violation, eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -213,6 +213,21 @@ class CheckContext(Faults):
         """Create three Services: namesakes in two namespaces, and one that selects its backends."""
         namesakes = [self.service("web", namespace=place) for place in (self.namespace, self.second_namespace)]
         return [*namesakes, self.service(serving=True)]
+
+    def grow_older(self, *services: Service) -> None:
+        """Wait until an object that is created now is younger than some Services, by the clock of the API server.
+
+        Ages are whole seconds (API field `creationTimestamp`): what came later is not younger by them at once.
+        """
+        newest = max((service.known["metadata"]["creationTimestamp"] for service in services), default="")
+        path = f"/api/v1/namespaces/{self.namespace}/configmaps?dryRun=All"
+        eventually(
+            lambda: self.cluster.create(path, {"metadata": {"name": "clock"}})["metadata"]["creationTimestamp"],
+            lambda now: now > newest,
+            what=f"the clock of the API server is past {newest}",
+            within=5,
+            every=0.1,
+        )
 
     def unusable(self, name: str, **fields: Any) -> list[Service]:  # noqa: ANN401 - of `service`
         """Create a Service that asks for what it must not get; return it, or nothing when its creation is refused.

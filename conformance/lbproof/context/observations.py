@@ -435,6 +435,16 @@ class Observations:
                 budget="stays_silent",
             )
 
+    def stays_unannounced(self, *addresses: IPAddress) -> None:
+        """Verify that no node claims one of the addresses, while nobody asks for them."""
+        with self.claims() as claims:
+            self.wait.consistently(
+                lambda: {address: sorted(who) for address, who in by_node(claims.of(addresses)).items() if who},
+                lambda seen: not seen,
+                what=f"nobody announces {', '.join(map(str, addresses))}",
+                budget="stays_unannounced",
+            )
+
     def _asked_in_each_way(self, addresses: Sequence[IPAddress]) -> dict[IPAddress, list[str]]:
         """Ask for addresses by broadcast, by a probe, and each node by unicast; return who answers."""
         names = self.mac_names()

@@ -110,6 +110,13 @@ _ALL = (
         follows=("announced",),
     ),
     Budget(
+        name="stays_unannounced",
+        text="how long at least announcements are watched for that must not come; some repeat theirs every 3 s",
+        default=4,
+        ceiling=60,
+        follows=("announced",),
+    ),
+    Budget(
         name="stays_unserved",
         text="how long at least a port that must not be open is watched for",
         default=1,

@@ -18,7 +18,8 @@ SERVICES = 4
 def test_a_released_address_is_quiet(check: CheckContext) -> None:
     """Addresses released by deletion and by a change of type are quiet; a newer Service has been served meanwhile.
 
-    None has an ARP answer, an interface or a connection, and packets to the old announcer are not sent on and on.
+    None has an answer, an announcement, an interface or a connection, and packets to the old announcer are not sent on
+    and on.
     """
     check.pool(SERVICES)
     services = [check.service(f"web-{n}", serving=True) for n in range(SERVICES)]
@@ -41,6 +42,7 @@ def test_a_released_address_is_quiet(check: CheckContext) -> None:
     quiet = [address for address in old if address != given]
 
     check.goes_silent(*quiet)
+    check.stays_unannounced(*quiet)
     check.on_no_interface(*quiet)
     for address in quiet:
         check.undo.later("the client's entry", functools.partial(neighbours.forget, check.client, address))
