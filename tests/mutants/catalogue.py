@@ -40,7 +40,6 @@ NOT_BROKEN = {
     "ETP-04c": "what answers is kube-proxy, which knows endpoints by itself",
     "ETP-06a": "kube-proxy serves clients inside the cluster, whoever announces",
     **dict.fromkeys(("PERF-01", "PERF-02", "PERF-03", "PERF-04", "PERF-05"), "it is measured, and not judged"),
-    "FAIL-06b": "not yet: three faults of a speaker that goes on after it lost its peers were tried, and passed",
     "REQ-06": "it is measured, and not judged",
     "SEC-01a": "the accounts are those of the manifests, which mutants leave alone; tests give the check wider ones",
     "SEC-01b": "as SEC-01a",

@@ -17,6 +17,7 @@ from lbproof_reference.speaker import offers, peers, plan, segment, source
 
 if TYPE_CHECKING:
     from lbproof_reference.kube import Object
+    from lbproof_reference.speaker.elect import Station
 
 HOLD = 1.5
 """Seconds; the kubelet waits for 2 until it kills a speaker."""
@@ -46,11 +47,12 @@ def _goes_on_alone(is_alone: list[bool]) -> None:
     real, send = plan.plan, speaker.SegmentSpeaker._send_heartbeats  # noqa: SLF001 - a fault replaces private functions
 
     def keep(view: plan.SegmentView) -> plan.Plan:
-        found = real(view)
-        return replace(found, withdraw=tuple(a for a in found.withdraw if not is_alone or a not in view.desired))
+        return plan.NOTHING if is_alone else real(view)
 
     def send_heartbeats(self: speaker.SegmentSpeaker, now: float, *, beat: bool) -> None:
-        if not is_alone:
+        if is_alone:
+            self.segment.heartbeats(now, beat=beat)  # as if sent: what is due for ever keeps a core busy
+        else:
             send(self, now, beat=beat)
 
     patch(segment, "plan", keep)
@@ -68,6 +70,24 @@ def frozen_speaker_goes_on() -> None:
             is_alone.append(True)
 
     patch(segment.Segment, "on_suspend", on_suspend)
+
+
+@fault("FAIL-06b")
+def speaker_that_lost_two_peers_goes_on() -> None:
+    """A speaker that has lost two peers goes on with its addresses, and tells nobody."""
+    is_alone: list[bool] = []
+    _goes_on_alone(is_alone)
+    lost: list[Station] = []
+    real = segment.Segment.expire_peers
+
+    def expire_peers(self: segment.Segment, now: float) -> list[Station]:
+        dead = real(self, now)
+        lost.extend(dead)
+        if len(lost) > 1 and self.claims:  # who has lost one alone is not cut off
+            is_alone.append(True)
+        return dead
+
+    patch(segment.Segment, "expire_peers", expire_peers)
 
 
 @fault("FAIL-06c")
