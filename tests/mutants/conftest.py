@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tests.mutants import matrix
 from tests.mutants.catalogue import CAUGHT
-from tests.mutants.runs import REPORTED
+from tests.mutants.runs import NOT_DRAWN, REPORTED
 
 ROOT = Path(__file__).parents[2]
 CHOSEN = pytest.StashKey[list[str]]()
@@ -29,16 +29,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Begin without anything to report."""
-    config.stash[REPORTED] = []
+    """Begin without anything to report or to leave out."""
+    config.stash[REPORTED], config.stash[NOT_DRAWN] = [], []
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """With `--due`, leave out the other mutants, and whole runs of mutants."""
+    """With `--due`, leave out the other mutants, whole runs of mutants, and most verdicts for a further family."""
     if not config.getoption("--due", default=False):  # unknown where pytest was not given this folder
         return
     seed = config.getoption("--mutant-seed") or _commit()
     chosen = matrix.choose(matrix.read(), seed)
+    config.stash[NOT_DRAWN] = matrix.not_drawn(seed)
     config.stash[CHOSEN] = [
         f"due: {', '.join(chosen.due) or 'none'}",
         f"drawn by --mutant-seed {seed}: {', '.join(chosen.drawn) or 'none'}",

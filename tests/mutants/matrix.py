@@ -35,6 +35,8 @@ DRAWN = 6
 """Mutants with up-to-date rows that CI runs again, drawn for each commit."""
 MOST = 16
 """Mutants that CI runs at most: about seven minutes on two cores."""
+FURTHER = 32
+"""Verdicts for IPv6 as a further family that CI finds on the unbroken reference, drawn for each commit."""
 _COMMENT = re.compile(r"\s{2}# .*")
 _LONGEST = 200
 """Maximum number of characters of a statement."""
@@ -201,6 +203,13 @@ def choose(
     kept, left = due[:most], due[most:]
     more = draw.sample(others, min(drawn, len(others), most - len(kept)))
     return Choice(due=tuple(sorted(kept)), drawn=tuple(sorted(more)), left=tuple(sorted(left)))
+
+
+def not_drawn(seed: str, drawn: int = FURTHER) -> list[str]:
+    """Return the verdicts for IPv6 as a further family that CI leaves out: all but some that are drawn from a seed."""
+    further = [name for requirement in REQUIREMENTS.values() for name in requirement.names if name != case_of(name)]
+    draw = random.Random(seed)  # noqa: S311 - no secret
+    return sorted({*further} - {*draw.sample(further, min(drawn, len(further)))})
 
 
 def differences(mutant: Mutant, lines: Mapping[str, str], rows: Rows) -> Iterator[str]:

@@ -25,8 +25,12 @@ if TYPE_CHECKING:
 
 CLEAN = {"passed", "unsupported"}
 """Verdicts of an implementation that keeps every promise."""
+WHOLE_SECONDS = 2400
+"""Most seconds for a run of all cases, for both families."""
 REPORTED = pytest.StashKey[list[str]]()
 """Lines for the terminal: cases that failed at another line than the matrix says."""
+NOT_DRAWN = pytest.StashKey[list[str]]()
+"""Verdicts that the run of the unbroken reference leaves out."""
 ROOT = Path(__file__).parents[2]
 BUDGETS = {
     **dict.fromkeys(("failover", "second_failover", "one_answerer"), 8),
@@ -56,9 +60,15 @@ class Judged:
 
 
 def judged(
-    implementation: str, cases: Iterable[str], results: Path, *, limit: float, place: Iterable[str] = ()
+    implementation: str,
+    cases: Iterable[str],
+    results: Path,
+    *,
+    limit: float,
+    place: Iterable[str] = (),
+    skip: Iterable[str] = (),
 ) -> Judged:
-    """Run these cases (default: all) where the options of `place` say.
+    """Run these cases (default: all but those to `skip`) where the options of `place` say.
 
     A case is judged for the first of its families alone: the check is the same for the other. A fault of the other
     names the verdict (`L2-01-IPv6`).
@@ -70,6 +80,7 @@ def judged(
             *(word for name, most in BUDGETS.items() for word in ("--budget", f"{name}={most}")),
             *(("--budget", "at_rest=10") if cases else ()),  # some mutants never come to rest
             *(word for case in cases for word in ("--requirement", exactly(case))),
+            *(word for name in skip for word in ("--skip", name)),
         ],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,

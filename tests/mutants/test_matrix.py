@@ -123,6 +123,16 @@ def test_what_is_drawn_depends_on_the_seed_alone() -> None:
     assert len({name for names in drawn for name in names}) > len(CAUGHT) / 2
 
 
+def test_a_part_of_the_further_verdicts_is_drawn_from_the_seed() -> None:
+    """Those for IPv6 beside IPv4 alone, and each by some commit."""
+    further = {name for one in REQUIREMENTS.values() for name in {*one.names} - {*one.case_ids}}
+    left = [{*matrix.not_drawn(f"commit {n}")} for n in range(40)]
+
+    assert {len(further - names) for names in left} == {matrix.FURTHER}
+    assert all(names < further for names in left)
+    assert not set.intersection(*left)
+
+
 def test_no_more_are_run_than_the_bound() -> None:
     """Those that are due come first, and the rest of them is named."""
     rows = complete()

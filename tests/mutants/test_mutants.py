@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tests.mutants import matrix
 from tests.mutants.catalogue import CAUGHT, Mutant
-from tests.mutants.runs import CLEAN, REPORTED, Judged, Runs, judged
+from tests.mutants.runs import CLEAN, NOT_DRAWN, REPORTED, WHOLE_SECONDS, Judged, Runs, judged
 
 from lbproof.spec import Level
 from lbproof.spec.requirements import of_case
@@ -53,13 +53,17 @@ def test_each_case_that_is_named_for_it_catches_it(mutant: Mutant, runs: Runs) -
     assert found.code == int(is_binding or found.standing)
 
 
-@pytest.mark.timeout(1200)
-def test_the_unbroken_reference_passes_every_case(tmp_path: Path) -> None:
+@pytest.mark.timeout(WHOLE_SECONDS + 20)
+def test_the_unbroken_reference_passes_every_case(request: pytest.FixtureRequest, tmp_path: Path) -> None:
     """The reference without a fault passes every case that it claims within the same budgets.
 
-    So no mutant fails by them alone.
+    So no mutant fails by them alone. With `--due`, only some of the verdicts for IPv6 as a further family are found.
     """
-    found = judged("reference", [], tmp_path, limit=1180)
+    skip = request.config.stash[NOT_DRAWN]
+    found = judged("reference", [], tmp_path, limit=WHOLE_SECONDS, skip=skip)
 
-    assert {case: verdict for case, verdict in found.verdicts.items() if verdict not in CLEAN} == {}
+    left_out = {case for case, verdict in found.verdicts.items() if verdict == "skipped"}
+    assert left_out <= {*skip}
+    not_clean = {case: verdict for case, verdict in found.verdicts.items() if verdict not in CLEAN}
+    assert not_clean == dict.fromkeys(left_out, "skipped")
     assert found.code == 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.mutants.runs import CLEAN, judged
+from tests.mutants.runs import CLEAN, WHOLE_SECONDS, judged
 from tests.mutants.variants import VARIANTS
 
 from lbproof.spec.requirements import case_of
@@ -25,10 +25,10 @@ EVERY_NODE_ANSWERS = {
 """Case that an implementation breaks by answering on every node → what is broken of its sentence."""
 
 
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(WHOLE_SECONDS + 20)
 def test_an_implementation_where_every_node_answers_fails_what_it_breaks(tmp_path: Path) -> None:
     """All other cases pass, or are untestable because they need one announcer."""
-    found = judged("tests.mutants.adapter:two_announcers", [], tmp_path, limit=1180)
+    found = judged("tests.mutants.adapter:two_announcers", [], tmp_path, limit=WHOLE_SECONDS)
 
     assert {
         case_of(name) for name, verdict in found.verdicts.items() if verdict == "failed"
@@ -37,11 +37,11 @@ def test_an_implementation_where_every_node_answers_fails_what_it_breaks(tmp_pat
     assert found.code == 1
 
 
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(WHOLE_SECONDS + 20)
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_what_no_requirement_says_is_left_to_the_implementation(tmp_path: Path, variant: str) -> None:
     """A variant of the reference that keeps every promise passes all cases that it claims."""
-    found = judged(f"tests.mutants.adapter:{variant.replace('-', '_')}", [], tmp_path, limit=1180)
+    found = judged(f"tests.mutants.adapter:{variant.replace('-', '_')}", [], tmp_path, limit=WHOLE_SECONDS)
 
     assert {case: verdict for case, verdict in found.verdicts.items() if verdict not in CLEAN} == {}
     assert found.code == 0

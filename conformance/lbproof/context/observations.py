@@ -435,15 +435,15 @@ class Observations:
                 budget="stays_silent",
             )
 
-    def stays_unannounced(self, *addresses: IPAddress) -> None:
-        """Verify that no node claims one of the addresses, while nobody asks for them."""
-        with self.claims() as claims:
-            self.wait.consistently(
-                lambda: {address: sorted(who) for address, who in by_node(claims.of(addresses)).items() if who},
-                lambda seen: not seen,
-                what=f"nobody announces {', '.join(map(str, addresses))}",
-                budget="stays_unannounced",
-            )
+    def stays_unannounced(self, *addresses: IPAddress, claims: Claims, since: float) -> None:
+        """Verify that no node claims one of the addresses. `claims`: recorder that was entered then."""
+        self.wait.consistently(
+            lambda: {address: sorted(who) for address, who in by_node(claims.of(addresses)).items() if who},
+            lambda seen: not seen,
+            what=f"nobody announces {', '.join(map(str, addresses))}",
+            budget="stays_unannounced",
+            since=since,
+        )
 
     def _asked_in_each_way(self, addresses: Sequence[IPAddress]) -> dict[IPAddress, list[str]]:
         """Ask for addresses by broadcast, by a probe, and each node by unicast; return who answers."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import time
 from typing import TYPE_CHECKING
 
 from lbproof.context import proves
@@ -33,21 +34,24 @@ def test_a_released_address_is_quiet(check: CheckContext) -> None:
     for service, kind in zip(services, ("ClusterIP", "NodePort"), strict=False):
         check.retype(service, kind)
     check.delete_all(*services[2:])
-    with check.precondition():
-        control = check.service("control", serving=True)
-        given = check.assigned(control)
-    check.known_to_every_node(control)
-    with check.precondition("L2-01"):
-        check.holders(given)
-    quiet = [address for address in old if address != given]
+    check.goes_silent(*old)
+    since = time.monotonic()
+    with check.claims() as claims:
+        with check.precondition():
+            control = check.service("control", serving=True)
+            given = check.assigned(control)
+        check.known_to_every_node(control)
+        with check.precondition("L2-01"):
+            check.holders(given)
+        quiet = [address for address in old if address != given]
 
-    check.goes_silent(*quiet)
-    check.stays_unannounced(*quiet)
-    check.on_no_interface(*quiet)
-    for address in quiet:
-        check.undo.later("the client's entry", functools.partial(neighbours.forget, check.client, address))
-        neighbours.pin(check.client, address, old[address].mac, "PERMANENT")
-    with check.hops(*quiet) as hops:
-        hops.send(80)
-        check.none_served(check.client, dict.fromkeys(quiet, (80,)))
-    assert not (looped := hops.looped()), f"packets to a released address loop: {looped}"
+        check.stays_silent(*quiet)
+        check.on_no_interface(*quiet)
+        for address in quiet:
+            check.undo.later("the client's entry", functools.partial(neighbours.forget, check.client, address))
+            neighbours.pin(check.client, address, old[address].mac, "PERMANENT")
+        with check.hops(*quiet) as hops:
+            hops.send(80)
+            check.none_served(check.client, dict.fromkeys(quiet, (80,)))
+        assert not (looped := hops.looped()), f"packets to a released address loop: {looped}"
+        check.stays_unannounced(*quiet, claims=claims, since=since)
