@@ -180,7 +180,7 @@ def _source(value: object) -> str:
     kind = inspect.unwrap(value.fget if isinstance(value, property) else value)  # type: ignore[arg-type]
     if inspect.isfunction(kind) or inspect.isclass(kind) or inspect.ismethod(kind):
         return _text(ast.parse(textwrap.dedent(inspect.getsource(kind))).body[0])
-    return repr(value)
+    return repr(sorted(value) if isinstance(value, (set, frozenset)) else value)
 
 
 # --- text of a definition

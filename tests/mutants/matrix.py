@@ -40,9 +40,8 @@ FURTHER = 32
 _COMMENT = re.compile(r"\s{2}# .*")
 _LONGEST = 200
 """Maximum number of characters of a statement."""
-UNSEEN = 89
-"""Mutants whose rows may be missing or out of date beyond those that CI runs. It may only be lowered: the catalogue has
-doubled since all mutants were run in one go, and `make mutants` fills what is missing."""
+UNSEEN = 0
+"""Mutants whose rows may be missing or out of date beyond those that CI runs. It may only be lowered."""
 _WHERE = re.compile(r"(?P<file>[^:]+):(?P<number>\d+): (?P<text>.*)", re.DOTALL)
 
 

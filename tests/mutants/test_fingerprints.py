@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from itertools import count
 from typing import TYPE_CHECKING
@@ -147,6 +149,20 @@ def test_a_fault_does_not_change_with_the_rest_of_what_it_breaks(tmp_path: Path)
     name, other = "faults.breaks.breaks", ("reference.py", "return real()", "return real() + 1")
 
     assert fingerprint(tmp_path, name) == fingerprint(tmp_path, name, *other)
+
+
+def test_fingerprints_are_the_same_in_every_process() -> None:
+    """A set is written in another order by each: the seed of hashes is drawn when a process starts."""
+    code = "from tests.mutants.catalogue import CAUGHT; from tests.mutants.fingerprints import of_fault as of; "
+    code += "print({name: of(mutant.apply) for name, mutant in sorted(CAUGHT.items())})"
+    made = [
+        subprocess.run(
+            [sys.executable, "-c", code], env={**os.environ, "PYTHONHASHSEED": seed}, capture_output=True, check=True
+        ).stdout
+        for seed in "12"
+    ]
+
+    assert made[0] == made[1]
 
 
 def test_every_mutant_and_case_has_a_fingerprint() -> None:
