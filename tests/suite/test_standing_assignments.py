@@ -10,10 +10,10 @@ from lbproof.standing.assignments import Assignments
 ADDRESS = "192.0.2.1"
 
 
-def service(name: str, *addresses: str) -> dict[str, Any]:
+def service(name: str, *addresses: str, **spec: str) -> dict[str, Any]:
     """A Service with some addresses in its status."""
     rows = [{"ip": address} for address in addresses]
-    return {"metadata": {"uid": name, "name": name}, "spec": {}, "status": {"loadBalancer": {"ingress": rows}}}
+    return {"metadata": {"uid": name, "name": name}, "spec": spec, "status": {"loadBalancer": {"ingress": rows}}}
 
 
 def test_a_shared_address_is_released_by_the_last_service() -> None:
@@ -32,3 +32,18 @@ def test_a_shared_address_is_released_by_the_last_service() -> None:
         assert assignments.present() == []
         assert assignments.released(0) == [ADDRESS]
         assert assignments.at(ADDRESS, 6, 7) == []
+
+
+def test_a_service_that_is_given_another_class_releases_its_address() -> None:
+    """When its status is empty, or it is gone; what its new owner writes there is no assignment."""
+    for kind, shown in (("MODIFIED", ()), ("DELETED", (ADDRESS,))):
+        assignments = Assignments(cast("Any", SimpleNamespace(is_foreign=lambda made: bool(made["spec"]))))
+        assignments.version(1, "MODIFIED", service("a", ADDRESS))
+        assignments.version(2, "MODIFIED", service("a", ADDRESS, loadBalancerClass="other"))
+        assert [one.address for one in assignments.present()] == [ADDRESS]
+
+        assignments.version(3, kind, service("a", *shown, loadBalancerClass="other"))
+        assert assignments.released(0) == [ADDRESS]
+
+        assignments.version(4, "MODIFIED", service("a", ADDRESS, loadBalancerClass="other"))
+        assert assignments.present() == []

@@ -298,6 +298,70 @@ def test_a_service_that_left_the_type_may_be_cleaned_up(world: World) -> None:
     assert world.verdicts() == []
 
 
+FOREIGN = {"loadBalancerClass": "example.com/x"}
+
+
+def handed_over(world: World) -> dict[str, Any]:
+    """Hand a Service over on which the implementation has written; return the parts that it has then."""
+    parts: dict[str, Any] = {
+        "addresses": (ONE,),
+        "annotations": {"suite": "may", "acme/pool": "p"},
+        "metadata": {"finalizers": ["acme/f"]},
+        "spec": {"loadBalancerIP": ONE},
+    }
+    world.suite("a", annotations={"suite": "may"})
+    world.other("a", **parts)
+    world.suite("a", **parts | {"spec": {"type": "ClusterIP", **parts["spec"]}})
+    world.suite("a", **parts | {"spec": FOREIGN | parts["spec"]})
+    return parts | {"spec": FOREIGN | parts["spec"]}
+
+
+def test_the_former_owner_of_a_service_may_remove_what_it_has_written(world: World) -> None:
+    """In one write or several: status, annotation, finalizer, a field of the spec."""
+    parts = handed_over(world)
+    less: list[dict[str, Any]] = [
+        {"addresses": ()},
+        {"annotations": {"suite": "may"}},
+        {"metadata": {}},
+        {"spec": FOREIGN},
+    ]
+    for gone in less:
+        parts |= gone
+        world.other("a", **parts)
+
+    assert world.verdicts() == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"annotations": {"acme/pool": "p"}},
+        {"annotations": {"suite": "may", "acme/pool": "q"}},
+        {"addresses": (TWO,)},
+        {"addresses": (), "metadata": {"finalizers": ["acme/f", "acme/g"]}},
+    ],
+    ids=["not-its-own", "another-value", "another-address", "an-addition-too"],
+)
+def test_the_former_owner_of_a_service_does_nothing_else(world: World, change: dict[str, Any]) -> None:
+    """It changes nothing, adds nothing, and leaves alone what the owner has written."""
+    parts = handed_over(world)
+    world.other("a", **parts | change)
+
+    assert world.verdicts() == [("foreign", "CLASS-02")]
+
+
+def test_the_former_owner_of_a_service_cleans_up_in_time_and_once(world: World) -> None:
+    """What it removed it does not write again, and what is there long afterwards stays."""
+    parts = handed_over(world)
+    world.other("a", **parts | {"addresses": ()})
+    world.other("a", **parts)
+    assert world.verdicts() == [("foreign", "CLASS-02")]
+
+    world.now += 100
+    world.other("a", **parts | {"addresses": ()})
+    assert world.verdicts() == [("foreign", "CLASS-02")] * 2
+
+
 def test_events_about_foreign_services_are_judged(world: World) -> None:
     """Those of Kubernetes' own controllers are not."""
     world.suite("f", spec={"loadBalancerClass": "example.com/x"})

@@ -11,7 +11,7 @@ import pytest
 from lbproof.context.objects import Service
 from lbproof.context.observations import Observations
 from lbproof.context.refusal import Refused, admission
-from lbproof.context.unchanged import addresses_of, intact, unchanged, untouched
+from lbproof.context.unchanged import addresses_of, intact, items_of, unchanged, untouched, without
 from lbproof.witnesses.journal import Journal
 from lbproof.witnesses.kube import ApiError
 from lbproof.witnesses.wait import EventuallyFailed, Violation, Waiter
@@ -138,6 +138,26 @@ def test_a_change_before_the_watch_is_one_since_the_check_knew_the_service() -> 
         unchanged(cast("Kube", cluster), cluster.known(EMPTY), addresses_of),
     ):
         pass
+
+
+def test_what_a_former_owner_left_may_go_and_nothing_else() -> None:
+    """Neither may it be changed, nor may anything be added."""
+    before = with_label(HELD)
+    left = items_of(before) - items_of(EMPTY)
+
+    def seen(*versions: Object) -> str:
+        cluster = Cluster(before, events=tuple(("MODIFIED", version) for version in versions))
+        try:
+            with unchanged(cast("Kube", cluster), cluster.known(before), lambda made: without(made, left)):
+                pass
+        except Violation as failure:
+            return str(failure)
+        return ""
+
+    assert seen(HELD, EMPTY) == ""
+    assert "status nothing → loadBalancer: ingress: " in seen(service("web", "192.0.2.2"))
+    assert "loadBalancerIP" in seen(with_spec(HELD))
+    assert seen({**EMPTY, "spec": {}}) != ""
 
 
 def test_a_deletion_is_a_change() -> None:

@@ -6,6 +6,7 @@ or change, or what was waited for. A change that is quicker than the first look 
 
 from __future__ import annotations
 
+import json
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from lbproof.witnesses.kube import Kube
 
     Part = Callable[[Object], Object]
+    Item = tuple[str, ...]
+    """What can be added to a Service or removed from it by itself: where it is, and its value as JSON."""
 
 _SHOWN = 8
 """Maximum number of changes in a message."""
@@ -50,6 +53,34 @@ def untouched(service: Object) -> Object:
     parts = ("annotations", "labels", "finalizers", "ownerReferences", "deletionTimestamp")
     status = {part: value for part, value in service.get("status", {}).items() if value}
     return {part: meta.get(part) for part in parts} | {"spec": service["spec"], "status": status}
+
+
+def items_of(service: Object) -> frozenset[Item]:
+    """Return the items of those parts: each annotation, label, finalizer, field, entry of a list."""
+    return frozenset(_items(untouched(service), ()))
+
+
+def _items(value: object, at: Item) -> Iterator[Item]:
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield from _items(inner, (*at, name))
+    elif isinstance(value, list):
+        for entry in value:
+            yield (*at, json.dumps(entry, sort_keys=True))
+    elif value is not None:
+        yield (*at, json.dumps(value))
+
+
+def without(service: Object, items: frozenset[Item]) -> Object:
+    """Return the parts that nobody but its own controller may change, without some items, present or not."""
+    left = sorted(items_of(service) - items)
+    return {part: [": ".join(item[1:]) for item in left if item[0] == part] for part in untouched(service)}
+
+
+def is_removal(before: Object, after: Object, items: frozenset[Item]) -> bool:
+    """Return whether some of these items of a Service are gone, and nothing else of it is different."""
+    was, now = items_of(before), items_of(after)
+    return now < was and was - now <= items
 
 
 def differences(before: Object, after: Object) -> str:

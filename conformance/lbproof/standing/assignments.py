@@ -40,12 +40,16 @@ class Assignments:
         """Take a version of a Service that arrived at a moment."""
         shown = set(ips(service)) if kind != "DELETED" else set()
         with self._lock:
-            if self._around.is_foreign(service):
+            foreign = self._around.is_foreign(service)
+            if foreign:
                 self.foreign |= shown
-            else:
-                self._note(t, service, shown)
+            self._note(t, service, shown, begins=not foreign)
 
-    def _note(self, t: float, service: Object, shown: set[str]) -> None:
+    def _note(self, t: float, service: Object, shown: set[str], *, begins: bool) -> None:
+        """Note what a version shows. `begins`: also what is assigned from now on.
+
+        A Service that was given another class has what it had until its status is empty.
+        """
         uid = service["metadata"]["uid"]
         for one in (one for rows in self._of.values() for one in rows):  # several Services may share an address
             if one.service["metadata"]["uid"] == uid and one.ended == math.inf:
@@ -54,7 +58,7 @@ class Assignments:
                     shown.discard(one.address)
                 else:
                     one.ended = t
-        for address in shown:
+        for address in shown if begins else ():
             self._of.setdefault(address, []).append(Assignment(address, service, t))
 
     def at(self, address: str, since: float, until: float) -> list[Assignment]:

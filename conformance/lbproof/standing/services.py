@@ -5,13 +5,12 @@ It decides without a clock or a client. Only Services that the suite created are
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from lbproof.context.objects import KUBERNETES, author_of
-from lbproof.context.unchanged import untouched
+from lbproof.context.unchanged import is_removal, items_of, untouched
 from lbproof.spec import BUDGETS
 from lbproof.standing.finding import Finding
 from lbproof.standing.surroundings import asks_for, ips
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from lbproof.adapters.base import Object
+    from lbproof.context.unchanged import Item
     from lbproof.spec.promises import Row
     from lbproof.standing.surroundings import Surroundings
 
@@ -38,8 +38,19 @@ class _Known:
     """Whether it has ever been of type LoadBalancer."""
     settled: float
     """Moment since which the implementation's present choice of addresses stands."""
+    written: frozenset[Item]
+    """Items that the suite has written."""
     rewritten: list[Finding] = field(default_factory=list)
     """Changes of its spec by another than the suite while it had no address."""
+
+
+@dataclass(frozen=True, slots=True)
+class _HandedOver:
+    """Service that was the implementation's until a moment, and has another class since."""
+
+    t: float
+    left: frozenset[Item]
+    """What others than the suite had written on it until then, which the former owner may remove."""
 
 
 class ServiceJudge:
@@ -51,8 +62,8 @@ class ServiceJudge:
         self._known: dict[str, _Known] = {}
         self._foreign: dict[str, _Known] = {}
         """Services of other classes, also those that are gone: their Events are read later."""
-        self._handed_over: dict[str, float] = {}
-        """Services of other classes that were the implementation's until a moment, by UID."""
+        self._handed_over: dict[str, _HandedOver] = {}
+        """By UID."""
         self._shared: set[tuple[str, frozenset[str]]] = set()
         """Address and the Services that hold it, where that was found already."""
 
@@ -72,6 +83,7 @@ class ServiceJudge:
             row,
             was_balanced=balanced or (before is not None and before.was_balanced),
             settled=t if before is None or ips(before.service) != ips(service) else before.settled,
+            written=self._written(service, before),
             rewritten=before.rewritten if before else [],
         )
         if kind != "DELETED":
@@ -80,7 +92,7 @@ class ServiceJudge:
             self._foreign.pop(uid, None)
         else:
             if before and before.was_balanced and not self._around.is_foreign(before.service):
-                self._handed_over[uid] = t
+                self._handed_over[uid] = _HandedOver(t, items_of(service) - now.written)
             self._foreign[uid] = now
         if before is None or not judged:
             return
@@ -89,17 +101,29 @@ class ServiceJudge:
         elif not self._around.wrote(service) and not _is_ending(service):
             yield from self._changed(before, now)
 
+    def _written(self, service: Object, before: _Known | None) -> frozenset[Item]:
+        """Return the items of a version that the suite has written, in it or in one before."""
+        known, was = (before.written, items_of(before.service)) if before else (frozenset(), frozenset())
+        return known | (items_of(service) - was) if self._around.wrote(service) else known
+
     def _changed(self, before: _Known, now: _Known) -> Iterator[Finding]:
         """Judge a version that another than the suite made."""
         what = "was changed by another than its owner"
         if self._around.is_foreign(now.service):
-            if now.row["changed"]:
+            if now.row["changed"] and not self._is_clean_up(before, now):
                 yield _finding("foreign", "CLASS-02", what, before, now)
         elif not now.was_balanced:
             if now.row["changed"]:
                 yield _finding("plain", "TIER-05", what, before, now)
         elif now.service["spec"].get("type") == _BALANCED:
             yield from self._own(before, now)
+
+    def _is_clean_up(self, before: _Known, now: _Known) -> bool:
+        """Return whether the former owner of a Service removes what is its own, in time, and does nothing else."""
+        handed = self._handed_over.get(now.service["metadata"]["uid"])
+        if handed is None or now.row["t"] - handed.t > BUDGETS["annotation_seen"].ceiling:
+            return False
+        return is_removal(before.service, now.service, handed.left)
 
     def _gone(self, before: _Known, now: _Known) -> Iterator[Finding]:
         """Judge the end of a Service."""
@@ -198,7 +222,8 @@ class ServiceJudge:
         source = author_of(event)
         if known is None or source in KUBERNETES:
             return
-        if t - self._handed_over.get(uid, -math.inf) <= BUDGETS["event_seen"].ceiling:  # told late of what it was
+        handed = self._handed_over.get(uid)
+        if handed and t - handed.t <= BUDGETS["event_seen"].ceiling:  # told late of what it was
             return
         row = known.row | {"t": t, "type": "EVENT", "changed": {}, "by": [source]}
         row |= {"version": event["metadata"]["resourceVersion"], "event": event.get("reason", "")}
