@@ -242,6 +242,28 @@ def test_a_lost_address_is_of_the_requirement_whose_act_went_on(world: World) ->
     assert [requirement for _, requirement in world.verdicts()] == ["REQ-03", "UPGR-01"]
 
 
+@pytest.mark.parametrize(
+    ("features", "changed", "verdicts"),
+    [
+        ((), "a", []),
+        ((), "b", [("kept", "UPGR-01")]),
+        (("without-endpoints",), "a", [("kept", "UPGR-01")]),
+    ],
+    ids=["its-own", "another's", "needs-none"],
+)
+def test_an_address_may_go_with_the_endpoints_of_its_service(
+    features: tuple[str, ...], changed: str, verdicts: list[tuple[str, str]]
+) -> None:
+    """Where a Service without endpoints is given none, it may lose what it has with the last one."""
+    world = World(*features)
+    world.given("a")
+    path = f"/apis/discovery.k8s.io/v1/namespaces/lbproof-x/endpointslices/{changed}"
+    world.writes.begin("PATCH", path, at=world.now)
+    world.other("a")
+
+    assert world.verdicts() == verdicts
+
+
 def test_a_fault_of_a_node_explains_what_a_kill_does_not(world: World) -> None:
     """Backends that are lost with their node may cost the address; a killed controller may not."""
     world.given("a")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import threading
-from typing import TYPE_CHECKING, Any, cast
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import pytest
 
@@ -185,6 +186,39 @@ def test_a_refusal_of_the_implementation_is_its_answer(
     words = message.partition("'")[0].partition('"')[0]
     with pytest.raises(Refused if refused else ApiError, match=words), admission("it", own_kind=own_kind):
         raise ApiError("POST /x", status, "Reason", message)
+
+
+@pytest.mark.parametrize("claimed", [True, False])
+def test_a_status_may_be_withdrawn_with_the_endpoints_where_an_address_needs_them(*, claimed: bool) -> None:
+    """Then its Service has another address afterwards, or the same, once the withdrawal has had its time."""
+
+    class Run:
+        def __init__(self, cluster: Cluster) -> None:
+            self.cluster, self.journal = cluster, Journal(None)
+            self.wait = Waiter(self.journal, {"reclaimed": 0.01})
+
+        def claims(self, *needs: str) -> bool:
+            return claimed and needs == ("without-endpoints",)
+
+    class Check(Observations):
+        waited: ClassVar[list[str]] = []
+
+        def wait_out(self, budget: str) -> None:
+            self.waited.append(budget)
+
+        def all_assigned(self, *services: Service, budget: str = "address_assigned") -> Any:  # noqa: ANN401, ARG002
+            return dict.fromkeys(services, self.waited)
+
+    cluster = Cluster(HELD, events=(("MODIFIED", EMPTY),))
+    check = Check(cast("RunContext", Run(cluster)))
+    (service,) = cluster.known(HELD)
+    with (
+        pytest.raises(Violation, match=r"192\.0\.2\.1 → nothing") if claimed else nullcontext(),
+        check.unchanged_without_endpoints(service),
+    ):
+        pass
+
+    assert check.assigned_again(service) == {service: [] if claimed else ["reclaimed"]}
 
 
 class OneAtATime:

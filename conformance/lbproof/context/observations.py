@@ -127,6 +127,15 @@ class Observations:
         self.used += {address for held in statuses.values() for address in held} - set(self.used)
         return {service: held[0] for service, held in statuses.items()}
 
+    def assigned_again(self, *services: Service) -> dict[Service, IPAddress]:
+        """Return the addresses of Services that have a ready endpoint again: those of before, or others.
+
+        Who gives no address to a Service without endpoints may have taken it away, and may be about to.
+        """
+        if not self.run.claims("without-endpoints"):
+            self.wait_out("reclaimed")
+        return self.all_assigned(*services)
+
     def statuses(self, *services: Service) -> dict[Service, list[IPAddress]]:
         """Read the addresses in the statuses of Services, by one request: all are of one moment. Raises `BadStatus`.
 
@@ -167,6 +176,13 @@ class Observations:
         `part`: `addresses_of`, `intact` or `untouched`. Raises `Violation`.
         """
         return unchanged(self.cluster, services, part)
+
+    def unchanged_without_endpoints(self, *services: Service) -> AbstractContextManager[None]:
+        """Verify that addresses do not change during a block in which Services may have no ready endpoint.
+
+        Only where a Service without endpoints is given an address: elsewhere it may lose what it has.
+        """
+        return self.unchanged(*(services if self.run.claims("without-endpoints") else ()))
 
     def event(self, service: Service, pattern: EventPattern, *, says: str = "", budget: str = "event_seen") -> Object:
         """Wait for an Event about a Service whose message contains `says`, and return it."""

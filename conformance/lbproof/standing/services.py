@@ -192,6 +192,8 @@ class ServiceJudge:
         since = before.settled - _LATE
         if around.asked(now.service, since, t) or around.is_disturbed(t) or self._shared_and_changed(lost, now, since):
             return True
+        if around.changed_endpoints(now.service, since, t):
+            return True
         return around.claims("pool") and any(around.pool_was_changed(ip_address(one), since, t) for one in lost)
 
     def _shared_and_changed(self, lost: list[str], now: _Known, since: float) -> bool:

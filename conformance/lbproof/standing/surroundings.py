@@ -14,7 +14,7 @@ from lbproof.context.run import NAMESPACE
 from lbproof.lab.base import Capability
 from lbproof.spec import BUDGETS
 from lbproof.spec.families import family_of
-from lbproof.witnesses.writes import paths_of
+from lbproof.witnesses.writes import paths_of, slice_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -119,6 +119,12 @@ class Surroundings:
             or self.acts.between(since, at, ActKind.CONFIGURE)
             or self.writes.deleted_below("/apis/apps/v1/namespaces/", since, at)
         )
+
+    def changed_endpoints(self, service: Object, since: float, until: float) -> bool:
+        """Return whether the suite changed the endpoints of a Service in a time, and its address may depend on them."""
+        if self.claims("without-endpoints"):
+            return False
+        return self.writes.between(slice_of(service), since, until)
 
     def is_restarting(self, at: float) -> bool:
         """Return whether the controller was restarted shortly before a moment."""
