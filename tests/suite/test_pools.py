@@ -298,3 +298,20 @@ def test_an_address_is_asked_for_by_what_is_claimed(cluster: FakeCluster) -> Non
 
     assert by_annotation == {"metadata": {"annotations": {"acme.example/address": "192.168.172.170"}}, "spec": {}}
     assert by_field == {"metadata": {}, "spec": {"loadBalancerIP": "192.168.172.170"}}
+
+
+@pytest.mark.parametrize("claimed", [True, False])
+def test_who_waits_while_an_implementation_returns_is_given_no_address_of_a_probe(
+    monkeypatch: pytest.MonkeyPatch, *, claimed: bool
+) -> None:
+    """The pool that shows that pools are taken is for who asks for it, or there is none; at first nobody waits."""
+    run = context(Objects(), FakeCluster())
+    run.claimed = frozenset({"core", "pool", *(["auto-assign"] if claimed else [])})
+    made: list[PoolSpec] = []
+    monkeypatch.setattr(run.pools, "put", made.append)
+    run._take_pools([ip_address("192.168.172.9")])  # noqa: SLF001 - what an installation ends with
+    assert [one.auto_assign for one in made] == [True]
+
+    made.clear()
+    run._take_pools([ip_address("192.168.172.9")], apart=True)  # noqa: SLF001 - and one while Services wait
+    assert [one.auto_assign for one in made] == ([False] if claimed else [])

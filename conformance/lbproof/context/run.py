@@ -123,13 +123,18 @@ class RunContext:
             self.workloads.rolled_out(workload)
         self._take_pools(self.lab.segment.free_for(self.family)[:1])
 
-    def _take_pools(self, unused: Sequence[IPAddress]) -> None:
-        """Wait until the implementation, which was installed just now, takes a pool of addresses that no pool has."""
-        if self.claims("pool"):
-            self.pools.match()
-            for address in unused:
-                self.pools.put(PoolSpec(name="lbproof-probe", blocks=(address,)))
-                self.pools.drop("lbproof-probe")
+    def _take_pools(self, unused: Sequence[IPAddress], *, apart: bool = False) -> None:
+        """Wait until the implementation, which was installed just now, takes a pool of addresses that no pool has.
+
+        `apart`: Services may wait, which must not be given these: the pool is for those that ask for it, or is not made
+        where there is no such pool.
+        """
+        if not self.claims("pool"):
+            return
+        self.pools.match()
+        for address in unused if not apart or self.claims("auto-assign") else ():
+            self.pools.put(PoolSpec(name="lbproof-probe", blocks=(address,), auto_assign=not apart))
+            self.pools.drop("lbproof-probe")
 
     @contextmanager
     def uninstalled(self) -> Iterator[None]:
@@ -146,7 +151,7 @@ class RunContext:
                 yield
             finally:
                 self._change(objects)
-                self._take_pools(self.addresses(1))
+                self._take_pools(self.addresses(1), apart=True)
 
     def _uninstall(self, objects: Sequence[Object]) -> None:
         running = [made for made in objects if made["kind"] in _RUNNING]
