@@ -17,6 +17,7 @@ from lbproof.checks.l2 import test_exactly_one_node_answers as answer_checks
 from lbproof.checks.pool import test_addresses_come_from_the_pool as pool_checks
 from lbproof.checks.req import test_a_requested_address as request_checks
 from lbproof.context import CheckContext, RunContext, Service
+from lbproof.context.claims import Claim
 from lbproof.context.observations import Observations
 from lbproof.witnesses import neighbour, neighbours
 from lbproof.witnesses.frames import BROADCAST
@@ -231,3 +232,54 @@ def test_an_address_is_asked_for_from_client_router_and_every_node(monkeypatch: 
     monkeypatch.setattr(neighbour, "ask_each", deaf.ask_each)
     assert answer_checks.asked(deaf, {ONE: "w01"}) == {"from the router": 1}
     assert deaf.asked.count("router") == 2
+
+
+def claims_of(*rows: tuple[float, str]) -> list[Claim]:
+    """Claims of one address: moment and node of each."""
+    return [Claim(cast("Any", SimpleNamespace(t=t)), node, node) for t, node in rows]
+
+
+@pytest.mark.parametrize(
+    ("rows", "who"),
+    [
+        ([(0.1, "w02"), (0.2, "w01"), (2, "w01")], {}),
+        ([(0.1, "w01"), (0.2, "w02"), (0.3, "w01"), (2, "w01")], {"w01": 2, "w02": 1}),
+        ([(2, "w01"), (3, "w02"), (9, "w02")], {"w01": 1, "w02": 2}),
+        ([(2, "w01"), (11, "w01"), (11.1, "w02"), (12.5, "w02"), (12.6, "w01")], {}),
+        ([(2, "w01"), (11, "w01"), (11.1, "w02"), (11.2, "w01")], {"w01": 2, "w02": 1}),
+    ],
+    ids=["before-the-first-answer", "two-at-first", "at-rest", "moves-in-order", "two-during-changes"],
+)
+def test_an_address_may_move_in_order_while_pools_change_and_not_at_rest(
+    rows: list[tuple[float, str]], who: dict[str, int]
+) -> None:
+    """At rest, from second 1 to 10, one node alone claims it; at no time do two have it."""
+    found = answer_checks.claimed_by_several({ONE: claims_of(*rows)}, {ONE: {}}, (1, 10))
+
+    assert found == ({str(ONE): who} if who else {})
+
+
+def test_an_answer_of_a_second_node_to_a_node_is_one_at_rest() -> None:
+    """It is seen at the node alone."""
+    answers = {"w01": 1, "w02": 1}
+    found = answer_checks.claimed_by_several({ONE: claims_of((2, "w01"))}, {ONE: answers}, (1, 10))
+
+    assert found == {str(ONE): answers}
+
+
+@pytest.mark.parametrize(
+    ("answers", "who"),
+    [
+        (["a", "a", "b", "b"], ""),
+        (["a", "ab", "b"], "ab"),
+        (["ab"], "ab"),
+        (["a", "", "ab", "b"], ""),
+        (["a", "aa", "b"], ""),
+    ],
+    ids=["moves", "both", "both-at-first", "late", "one-twice"],
+)
+def test_one_request_has_one_answer_also_while_an_address_moves(answers: list[str], who: str) -> None:
+    """Unless the first of two is late: it answers the request before, which had none."""
+    replies = [[neighbour.Reply(mac=mac, ether_src=mac, seconds=0.01) for mac in macs] for macs in answers]
+
+    assert answer_checks.answered_twice(replies) == set(who)

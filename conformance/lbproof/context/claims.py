@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from lbproof.witnesses.neighbour import Message
 
 
+RETURNS = 1.0
+"""Seconds in which a node that claims an address again after another one is a second answerer, and not a move back."""
+
+
 @dataclass(frozen=True, slots=True)
 class Claim:
     """One message."""
@@ -91,6 +95,25 @@ def by_node(claims: Mapping[IPAddress, Sequence[Claim]]) -> dict[IPAddress, dict
         for claim in made:
             counted[address][claim.by] = counted[address].get(claim.by, 0) + 1
     return counted
+
+
+def returned(claims: Sequence[Claim]) -> list[Claim]:
+    """Return the claims from an earlier one of the last claim's node on, where another node's lie between them."""
+    last = claims[-1]
+    own = [turn for turn, claim in enumerate(claims[:-1]) if claim.by == last.by]
+    found = list(claims[own[0] :]) if own else []
+    return found if any(claim.by != last.by for claim in found) else []
+
+
+def at_a_time(claims: Sequence[Claim]) -> list[Claim]:
+    """Return the first claims of an address by which two nodes have it at a time; none where it moves in order."""
+    begin = 0
+    for end, claim in enumerate(claims, start=1):
+        while claims[begin].message.t < claim.message.t - RETURNS:
+            begin += 1
+        if found := returned(claims[begin:end]):
+            return found
+    return []
 
 
 def stale(claims: Sequence[Claim], former: str, holder: str) -> list[Claim]:

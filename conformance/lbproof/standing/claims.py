@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from lbproof.adapters.base import WorkloadRole
 from lbproof.context.acts import ActKind
+from lbproof.context.claims import RETURNS, returned
 from lbproof.spec import BUDGETS
 from lbproof.standing.finding import Finding
 from lbproof.witnesses import neighbour
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     from lbproof.standing.assignments import Assignment, Assignments
     from lbproof.standing.surroundings import Surroundings
 
-RETURNS = 1.0
-"""Seconds in which a node that claims an address again after another one is a second answerer, and not a move back."""
 EARLY = 10.0
 """Seconds that an address may be claimed before the watch delivers the status that assigns it. On a busy machine, a
 Service of fifty that are created at once is answered for long before the suite has read its status."""
@@ -93,14 +92,13 @@ class ClaimJudge:
 
     def _second(self, address: str, claim: Claim, recent: list[Claim], assigned: list[Assignment]) -> Iterator[Finding]:
         """Find another node that claims an address between two claims of this one."""
-        mine = [at for at, one in enumerate(recent[:-1]) if one.by == claim.by]
-        between = [one for one in recent[mine[0] : -1] if one.by != claim.by] if mine else []
-        if not between or self._is_moved(claim.message.t, assigned):
+        found = returned(recent)
+        if not found or self._is_moved(claim.message.t, assigned):
             return
-        other = between[0].by
+        other = next(one.by for one in found if one.by != claim.by)
         what = f"{address} is claimed by {claim.by} and by {other} at a time, though no check moved it"
         self._recent[address] = deque([claim])
-        yield _finding("one-answerer", "L2-01", address, what, recent[mine[0] :])
+        yield _finding("one-answerer", "L2-01", address, what, found)
 
     def _is_moved(self, t: float, assigned: list[Assignment]) -> bool:
         """Return whether something that a check did may move an address from one node to another about a moment."""
