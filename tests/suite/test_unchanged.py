@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import threading
 from contextlib import nullcontext
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import pytest
@@ -253,3 +254,55 @@ def test_each_further_service_has_the_time_of_one() -> None:
     stuck, services = check(most=5)
     with pytest.raises(EventuallyFailed, match=r"one more of 20 Services is given an address.*5 of 20"):
         stuck.all_assigned(*services)
+
+
+class Stepwise:
+    """A controller that takes a step with each second look, up to some number of them."""
+
+    def __init__(self, most: int) -> None:
+        self.looks, self.most = 0, most
+
+    def done(self) -> int:
+        self.looks += 1
+        return min(self.looks // 2, self.most)
+
+
+def observing(budget: str) -> Observations:
+    """Observations that have half a second for a budget."""
+
+    class Run:
+        wait = Waiter(Journal(None), {budget: 0.5})
+
+    return Observations(cast("RunContext", Run()))
+
+
+def test_whatever_is_counted_has_the_time_of_one_for_each() -> None:
+    """Five steps are in time, though they take longer than one may; a controller that stops is late."""
+    seen = observing("pool_applied")
+    steps: dict[str, Any] = {"what": "one more", "budget": "pool_applied", "every": 0.1}
+
+    assert seen.one_by_one(Stepwise(10).done, int, 5, **steps) == 5
+    with pytest.raises(EventuallyFailed, match="one more: not within"):
+        seen.one_by_one(Stepwise(2).done, int, 3, **steps)
+
+
+def test_what_is_counted_and_lost_again_is_no_progress() -> None:
+    """A count that goes up and down does not earn further time."""
+    counts = iter([1, 0] * 1000)
+    with pytest.raises(EventuallyFailed, match="one more"):
+        observing("pool_applied").one_by_one(lambda: next(counts), int, 2, what="one more", budget="pool_applied")
+
+
+def test_addresses_that_go_one_by_one_have_the_time_of_one_for_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They have all gone then; where none goes, all are held after the time of one."""
+    for most, kept in ((8, 0), (0, 8)):
+        seen, controller = observing("pool_applied"), Stepwise(most)
+        held = {Service(cast("Kube", None), "ns", f"web-{n}"): ip_address(f"192.0.2.{n}") for n in range(8)}
+
+        def statuses(*services: Service, controller: Stepwise = controller, held: Any = held) -> object:  # noqa: ANN401
+            threading.Event().wait(0.08)
+            gone = controller.done()
+            return {service: [held[service]] if n >= gone else [] for n, service in enumerate(services)}
+
+        monkeypatch.setattr(seen, "statuses", statuses)
+        assert len(seen.still_held(held, budget="pool_applied")) == kept

@@ -9,7 +9,7 @@ import functools
 import json
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from lbproof.adapters import rendering
 from lbproof.adapters.reports import times_of
@@ -23,7 +23,7 @@ from lbproof.spec.families import Family, family_of, host_port, unspecified
 from lbproof.text import words
 from lbproof.witnesses import http, neighbour, neighbours, transport
 from lbproof.witnesses.frames import BROADCAST
-from lbproof.witnesses.wait import EventuallyFailed, Violation
+from lbproof.witnesses.wait import EVERY, EventuallyFailed, Violation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from lbproof.witnesses.kube import Kube
     from lbproof.witnesses.vantage import Vantage
     from lbproof.witnesses.wait import Waiter
+
+T = TypeVar("T")
 
 _ASKS = 3
 _QUIET = 1.5
@@ -93,14 +95,23 @@ class Observations:
         self.wait.consistently(lambda: "not judged", bool, what="an implementation may take a change up", budget=budget)
 
     def still_held(self, held: Mapping[Service, IPAddress], *, budget: str) -> list[Service]:
-        """Give an implementation as long as a budget to take addresses away; return the Services that keep theirs."""
+        """Give an implementation as long as a budget to take addresses away; return the Services that keep theirs.
+
+        The budget applies to each further one, as in `one_by_one`.
+        """
 
         def keep() -> list[Service]:
             return [service for service, now in self.statuses(*held).items() if now == [held[service]]]
 
         with suppress(EventuallyFailed):
-            what = f"{words(list(map(str, held)))} no longer have the addresses of before, which is not judged"
-            self.wait.eventually(keep, lambda kept: not kept, what=what, budget=budget, show=lambda k: f"{len(k)} do")
+            self.one_by_one(
+                keep,
+                lambda kept: len(held) - len(kept),
+                len(held),
+                what=f"{words(list(map(str, held)))} no longer have the addresses of before, which is not judged",
+                budget=budget,
+                show=lambda kept: f"{len(kept)} do",
+            )
         return keep()
 
     def assigned(self, service: Service, *, budget: str = "address_assigned") -> IPAddress:
@@ -110,20 +121,19 @@ class Observations:
     def all_assigned(self, *services: Service, budget: str = "address_assigned") -> dict[Service, IPAddress]:
         """Wait until each of some Services has an address; return the first of each.
 
-        The budget applies to each further Service: nothing says that a controller serves several at a time.
+        The budget applies to each further Service, as in `one_by_one`.
         """
-        given: set[Service] = set()
-        statuses: dict[Service, list[IPAddress]] = {}
+        if not services:
+            return {}
         names = str(services[0]) if len(services) == 1 else f"one more of {len(services)} Services"
-        while len(given) < len(services):
-            statuses = self.wait.eventually(
-                lambda: self.statuses(*services),
-                lambda seen: sum(bool(held) for held in seen.values()) > len(given),  # noqa: B023 - called at once
-                what=f"{names} is given an address",
-                budget=budget,
-                show=lambda seen: words(next(iter(seen.values())) if len(seen) == 1 else _few(seen)),
-            )
-            given = {service for service, held in statuses.items() if held}
+        statuses = self.one_by_one(
+            lambda: self.statuses(*services),
+            lambda seen: sum(map(bool, seen.values())),
+            len(services),
+            what=f"{names} is given an address",
+            budget=budget,
+            show=lambda seen: words(next(iter(seen.values())) if len(seen) == 1 else _few(seen)),
+        )
         self.used += {address for held in statuses.values() for address in held} - set(self.used)
         return {service: held[0] for service, held in statuses.items()}
 
@@ -135,6 +145,35 @@ class Observations:
         if not self.run.claims("without-endpoints"):
             self.wait_out("reclaimed")
         return self.all_assigned(*services)
+
+    def one_by_one(
+        self,
+        look: Callable[[], T],
+        count: Callable[[T], int],
+        wanted: int,
+        *,
+        what: str,
+        budget: str,
+        every: float = EVERY,
+        show: Callable[[T], str] = words,
+    ) -> T:
+        """Wait until a count of what is seen has grown to a number; return what was seen then.
+
+        The budget applies to each further one: nothing says that a controller serves several at a time.
+        """
+        reached = 0
+        while True:
+            seen = self.wait.eventually(
+                look,
+                lambda now: count(now) > reached or count(now) >= wanted,  # noqa: B023 - called at once
+                what=what,
+                budget=budget,
+                every=every,
+                show=show,
+            )
+            reached = count(seen)
+            if reached >= wanted:
+                return seen
 
     def statuses(self, *services: Service) -> dict[Service, list[IPAddress]]:
         """Read the addresses in the statuses of Services, by one request: all are of one moment. Raises `BadStatus`.

@@ -37,10 +37,11 @@ def test_the_old_owner_lets_a_service_go(check: CheckContext) -> None:
     check.delete(leaving[2])
     gone = check.service("web-2", loadBalancerClass=FOREIGN)
     foreign = [*leaving[:2], gone]
-    check.wait.eventually(
+    check.one_by_one(
         lambda: {str(service): points_of(service.read()) for service in foreign},
-        lambda seen: not any(seen.values()),
-        what=f"{words([str(service) for service in foreign])}, of another class, have no address",
+        lambda seen: sum(not held for held in seen.values()),
+        len(foreign),
+        what=f"one more of {words([str(service) for service in foreign])}, of another class, has no address",
         budget="reclaimed",
     )
     new = [check.service(f"new-{n}", namespace=check.second_namespace) for n in range(3)]

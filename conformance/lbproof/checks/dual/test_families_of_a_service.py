@@ -43,13 +43,13 @@ def pool_of(check: CheckContext, counts: dict[Family, int]) -> Pool:
 
 def has(check: CheckContext, wanted: Mapping[Service, tuple[Family, ...]], *, budget: str = "address_assigned") -> None:
     """Wait until the statuses of Services have one address of each family, and no other."""
-    expected = {str(service): sorted(order) for service, order in wanted.items()}
-    check.wait.eventually(
-        lambda: {str(service): held for service, held in check.statuses(*wanted).items()},
-        lambda seen: {name: sorted(map(family_of, held)) for name, held in seen.items()} == expected,
-        what=f"{len(wanted)} Services have one address of each of their families",
+    check.one_by_one(
+        lambda: check.statuses(*wanted),
+        lambda seen: sum(sorted(map(family_of, seen[one])) == sorted(order) for one, order in wanted.items()),
+        len(wanted),
+        what=f"one more of {len(wanted)} Services has one address of each of its families",
         budget=budget,
-        show=words,
+        show=lambda seen: words({str(service): held for service, held in seen.items()}),
     )
     check.used += {address for held in check.statuses(*wanted).values() for address in held} - set(check.used)
 

@@ -47,10 +47,11 @@ def agree(check: CheckContext, held: Mapping[Service, IPAddress], budget: str, *
             if (off := {source: named for source, named in sources.items() if named not in answer[service]})
         }
 
-    check.wait.eventually(
+    check.one_by_one(
         wrong,
-        lambda seen: not seen,
-        what=f"every source names the node that answers, for {words(list(map(str, held)))}",
+        lambda seen: len(held) - len(seen),
+        len(held),
+        what=f"every source names the node that answers, for one more of {words(list(map(str, held)))}",
         budget="event_seen",
         every=0.1,
     )

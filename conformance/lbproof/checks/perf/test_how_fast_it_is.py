@@ -31,10 +31,11 @@ def test_how_long_services_wait(check: CheckContext) -> None:
             services = create(check, names, moments)
             check.all_assigned(*services)
             if check.run.claims("l2"):
-                check.wait.eventually(
+                check.one_by_one(
                     lambda pool=pool, moments=moments: [a for a in pool.addresses if a not in moments.first],  # type: ignore[misc]
-                    lambda missing: not missing,
-                    what="all addresses are answered for",
+                    lambda missing, pool=pool: len(pool.addresses) - len(missing),  # type: ignore[misc]
+                    len(pool.addresses),
+                    what="one more address is answered for",
                     budget="announced",
                 )
             answered = first_answer(check, services[-1])
@@ -69,10 +70,11 @@ def test_how_long_a_deleted_address_is_answered_for(check: CheckContext) -> None
     services = create(check, [f"web-{n}" for n in range(DELETED)], Moments())
     held = check.all_assigned(*services)
     with asking(check, pool.addresses, moments):
-        check.wait.eventually(
+        check.one_by_one(
             lambda: [address for address in pool.addresses if address not in moments.first],
-            lambda missing: not missing,
-            what="all addresses are answered for",
+            lambda missing: len(pool.addresses) - len(missing),
+            len(pool.addresses),
+            what="one more address is answered for",
             budget="announced",
         )
         deleted = {}

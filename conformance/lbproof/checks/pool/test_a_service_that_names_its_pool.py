@@ -53,10 +53,11 @@ def test_an_address_comes_from_the_pool_that_is_named(check: CheckContext) -> No
         assert not wrong, f"given addresses of another pool than was named: {words(wrong)}"
 
     with judging(elsewhere):
-        check.wait.eventually(
+        check.one_by_one(
             lambda: check.statuses(*services),
-            lambda seen: all(set(seen[one]) & set(pool.addresses) for one, pool in services.items()),
-            what="each Service is given an address of the pool that it names",
+            lambda seen: sum(bool(set(seen[one]) & set(pool.addresses)) for one, pool in services.items()),
+            len(services),
+            what=f"one more of {len(services)} Services is given an address of the pool that it names",
             budget="address_assigned",
             show=lambda seen: words({str(one): seen[one] for one in services}),
         )
@@ -131,10 +132,11 @@ def test_a_pool_that_is_kept_serves_those_that_name_it_alone(check: CheckContext
         assert not wrong, f"given addresses of pools that are kept: {words(wrong)}"
 
     with judging(taken):
-        check.wait.eventually(
+        check.one_by_one(
             lambda: [address for held in check.statuses(*plain).values() for address in held],
-            lambda given: len(given) >= len(common.addresses),
-            what=f"{words(common.addresses)} are given to Services that name no pool",
+            len,
+            len(common.addresses),
+            what=f"one more of {words(common.addresses)} is given to a Service that names no pool",
             budget="address_assigned",
         )
         taken()

@@ -39,10 +39,11 @@ def test_leaving_the_type_releases_the_address(check: CheckContext, case: str) -
 
     for service in services:
         check.retype(service, kind)
-    check.wait.eventually(
+    check.one_by_one(
         lambda: check.statuses(*services),
-        lambda seen: not any(seen.values()),
-        what=f"the statuses of {SERVICES} Services are empty",
+        lambda seen: sum(not held for held in seen.values()),
+        len(services),
+        what=f"the status of one more of {len(services)} Services is empty",
         budget="address_assigned",
     )
     with check.unchanged(*services):

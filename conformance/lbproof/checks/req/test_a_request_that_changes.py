@@ -60,10 +60,11 @@ def test_a_service_that_asks_for_another_address_moves(check: CheckContext) -> N
             asks_for(check, service, wanted := left.pop(), way)
             former.append(address)
             made[service] = (wanted, way)
-        check.wait.eventually(
+        check.one_by_one(
             lambda: check.statuses(*made),
-            lambda seen: all(seen[service] == [wanted] for service, (wanted, _) in made.items()),
-            what="each Service has the address that it asks for now, and no other",
+            lambda seen: sum(seen[service] == [wanted] for service, (wanted, _) in made.items()),
+            len(made),
+            what=f"one more of {len(made)} Services has the address that it asks for now, and no other",
             budget="address_assigned",
             show=lambda seen: words(
                 {str(one): seen[one] for one, (wanted, _) in made.items() if seen[one] != [wanted]}
