@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 from tests.observe.places import ip
 
-from lbproof.context.claims import Claims, by_node, stale
+from lbproof.context.claims import Claims, by_node, stale, turns
 from lbproof.context.hops import TTL, Hops
 from lbproof.lab.base import Capability, Ports
 from lbproof.lab.common.netns import entered
@@ -150,3 +150,15 @@ def test_the_filter_passes_packets_to_an_address_of_either_family(segment: Segme
         found = [hops_to(frame, address) for _, _, frame in ports.frames]
         assert TTL in found
         assert None not in found
+
+
+def test_an_orderly_move_has_no_return() -> None:
+    """Each node claims in one turn, whoever answered before and after; one that claims again is named twice."""
+
+    def of(nodes: str) -> list[Any]:
+        return [type("Claim", (), {"by": node}) for node in nodes]
+
+    assert turns(of("aabb"), "a", "b") == turns([], "a", "b") == ["a", "b"]
+    assert turns(of("aa"), "a", "a") == ["a"]
+    assert turns(of("b"), "a", "a") == turns(of("aba"), "a", "a") == ["a", "b", "a"]
+    assert turns(of("baa"), "a", "a") == ["a", "b", "a"]

@@ -6,6 +6,7 @@ are seen that reach the client.
 
 from __future__ import annotations
 
+import itertools
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
@@ -126,3 +127,12 @@ def stale(claims: Sequence[Claim], former: str, holder: str) -> list[Claim]:
     if holder == former or not others:
         return []
     return [claim for claim in claims[others[0] : others[-1]] if claim.by == former]
+
+
+def turns(claims: Sequence[Claim], first: str, last: str) -> list[str]:
+    """Return who claimed an address, in order, where each is named once for claims that follow each other.
+
+    `first` and `last`: who answered before and after. Who is named twice had claimed it again after another did, which
+    is no orderly move.
+    """
+    return [name for name, _ in itertools.groupby([first, *(claim.by for claim in claims), last])]
