@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,6 +14,8 @@ from tests.suite.fake_cluster import FakeCluster, Object
 from tests.suite.test_pools import context
 
 from lbproof import checks
+from lbproof.adapters.reports import EventPattern
+from lbproof.checks.evt import test_events_tell_the_truth as event_checks
 from lbproof.checks.l2 import test_exactly_one_node_answers as answer_checks
 from lbproof.checks.pool import test_addresses_come_from_the_pool as pool_checks
 from lbproof.checks.req import test_a_requested_address as request_checks
@@ -22,6 +25,7 @@ from lbproof.context.observations import Observations
 from lbproof.witnesses import neighbour, neighbours
 from lbproof.witnesses.frames import BROADCAST
 from lbproof.witnesses.journal import Journal
+from lbproof.witnesses.kube import ApiError
 from lbproof.witnesses.wait import Waiter
 
 if TYPE_CHECKING:
@@ -283,3 +287,44 @@ def test_one_request_has_one_answer_also_while_an_address_moves(answers: list[st
     replies = [[neighbour.Reply(mac=mac, ether_src=mac, seconds=0.01) for mac in macs] for macs in answers]
 
     assert answer_checks.answered_twice(replies) == set(who)
+
+
+class Terminating(Cluster):
+    """An API server where a Service that is deleted stays for some reads, and its name is taken until then."""
+
+    def create(self, path: str, made: Object) -> Object:
+        if f"{path}/{made['metadata']['name']}" in self.objects:
+            raise ApiError(f"POST {path}", HTTPStatus.CONFLICT, "AlreadyExists", "already exists")
+        return super().create(path, made)
+
+
+@pytest.mark.parametrize("reads", [0, 3])
+def test_a_name_that_a_finalizer_holds_is_waited_for(monkeypatch: pytest.MonkeyPatch, reads: int) -> None:
+    """A Service that is created again is there at once, or when its former one is gone; no error blames the suite."""
+    cluster = Terminating()
+    run = context(Acme(), cluster)
+    vars(run).update(backends=[(BACKEND, "w01")])
+    monkeypatch.setattr(RunContext, "pods_of_web", lambda _: [("web-1", BACKEND, "w01")])
+    check = CheckContext(run, "POOL-02c", capture=False)
+    former = check.service("web")
+    cluster.finalizers[former.path] = reads
+    cluster.discard(former.path)
+
+    again = check.service_again(former)
+
+    assert (again.path, cluster.finalizers[former.path]) == (former.path, 0)
+    assert cluster.exists(again.path)
+
+
+def test_refusals_are_compared_without_the_names_of_their_services() -> None:
+    """The same words about two Services are the same."""
+    pattern = EventPattern(type="Warning", reason="Failed")
+    texts = []
+    for name in ("late", "outside"):
+        cluster = FakeCluster()
+        service = Service(cluster.kube, "ns", name)
+        told = [{"type": "Warning", "reason": "Failed", "message": f'cannot allocate for "ns/{name}": none is free'}]
+        cluster.objects[service.path] = {"metadata": {"namespace": "ns", "name": name}, "events": told}
+        texts.append(event_checks.worded(service, pattern))
+
+    assert texts == [{'cannot allocate for "-": none is free'}] * 2

@@ -209,6 +209,20 @@ class CheckContext(Faults):
         self.services.append(service)
         return service
 
+    def service_again(self, former: Service) -> Service:
+        """Create a Service with the name of one whose deletion has begun: at once, or when its finalizers let it go.
+
+        An implementation may clean up before a Service is gone; how long that takes is judged by RECL-05.
+        """
+        try:
+            return self.service(former.name, namespace=former.namespace)
+        except ApiError as error:
+            if error.status != HTTPStatus.CONFLICT:
+                raise
+        with self.precondition("RECL-05"):
+            self.gone(former.path)
+        return self.service(former.name, namespace=former.namespace)
+
     def several(self) -> list[Service]:
         """Create three Services: namesakes in two namespaces, and one that selects its backends."""
         namesakes = [self.service("web", namespace=place) for place in (self.namespace, self.second_namespace)]

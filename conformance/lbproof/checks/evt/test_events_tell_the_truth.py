@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from lbproof.adapters.base import Object
+    from lbproof.adapters.reports import ConditionPattern, EventPattern
     from lbproof.context import CheckContext, Service
     from lbproof.lab.base import Node
     from lbproof.spec.families import IPAddress
@@ -67,37 +69,39 @@ def given_again(check: CheckContext, service: Service) -> IPAddress:
 def test_refusal_names_the_cause(check: CheckContext) -> None:
     """A full pool is told each Service, and an address outside all pools in other words, where one can be asked for.
 
-    Also when a Service that waited for a full pool asks for such an address later.
+    Also when a Service that waited for a full pool asks for such an address later. Which words, is not judged.
     """
     check.pool(1)
     check.assigned(check.service("one"))
     places = (check.namespace, check.second_namespace)
 
     late = [check.service("late", namespace=place) for place in places]
-    full = [check.refused(service, Cause.POOL_EXHAUSTED) for service in late]
+    for service in late:
+        check.refused(service, Cause.POOL_EXHAUSTED)
     if not check.run.ways:
         return
     outside = check.run.addresses(2)
     asking = check.unusable("outside", ask=outside[0])
     asked: Object = {"metadata": {}, "spec": {}}
     check.run.ask(asked, str(outside[1]))
+    refusals = [check.run.adapter.refusals[cause] for cause in (Cause.POOL_EXHAUSTED, Cause.NOT_IN_POOL)]
+    full = {text for service in late for pattern in refusals for text in worded(service, pattern)}
     with admission(f"the request of {late[0]}"):
         late[0].patch(**asked)
     for service, address in (*((service, outside[0]) for service in asking), (late[0], outside[1])):
         check.wait.eventually(
-            lambda service=service: reasons(check, service),  # type: ignore[misc]
-            lambda texts, address=address: any(str(address) in text for text in texts),  # type: ignore[misc]
-            what=f"the refusal of {address} to {service} names it",
+            lambda service=service: worded(service, check.run.adapter.refusals[Cause.NOT_IN_POOL]),  # type: ignore[misc]
+            lambda texts: texts - full,
+            what=f"the refusal of {address} to {service} is told in other words than {words(sorted(full))}",
             budget="refusal_visible",
         )
-        assert not set(reasons(check, service, str(address))) & set(full), f"both refusals say {words(full)}"
 
 
-def reasons(check: CheckContext, service: Service, naming: str = "") -> list[str]:
-    """Return the texts of the refusals of an address outside every pool that name an address."""
+def worded(service: Service, pattern: EventPattern | ConditionPattern) -> set[str]:
+    """Return the texts of a Service that match, with a dash for its name, so that those of two can be compared."""
     now = service.read()
-    texts = check.run.adapter.refusals[Cause.NOT_IN_POOL].texts(now, check.cluster.events_about(now))
-    return [text for text in texts if naming in text]
+    texts = pattern.texts(now, service.cluster.events_about(now))
+    return {re.sub(rf"\b({re.escape(service.namespace)}/)?{re.escape(service.name)}\b", "-", text) for text in texts}
 
 
 @proves("EVT-02", "abc", disruptive=True)

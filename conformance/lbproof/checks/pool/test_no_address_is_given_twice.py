@@ -115,7 +115,7 @@ def test_in_turn_with_deletions(check: CheckContext) -> None:
             check.cluster.delete(deleted.path)
             check.retype(retyped, check.random.choice(("ClusterIP", "NodePort")))
             alive += [
-                check.service(deleted.name, namespace=deleted.namespace),
+                check.service_again(deleted),
                 check.service(f"web-{turn}-new", namespace=places[turn % 2]),
             ]
             for service in former:

@@ -86,7 +86,7 @@ def test_services_of_the_same_names_get_addresses(check: CheckContext) -> None:
         check.random.shuffle(services)
         for service in services:
             check.cluster.delete(service.path)
-        services = [check.service(service.name, namespace=service.namespace) for service in services]
+        services = [check.service_again(service) for service in services]
         given_again(check, services, pool.addresses)
 
     leaving, staying = services[:1], services[1:]
