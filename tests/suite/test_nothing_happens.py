@@ -6,6 +6,7 @@ import importlib.util
 import re
 import threading
 import time
+from contextlib import contextmanager
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,6 +17,7 @@ from tests.suite.fake_cluster import FakeCluster, Objects
 
 from lbproof import checks
 from lbproof.adapters.reference import Reference
+from lbproof.checks.class_ import test_own_class as class_checks
 from lbproof.context import CannotShow, CheckContext, RunContext
 from lbproof.lab.base import Segment
 from lbproof.spec import Untestable
@@ -318,3 +320,34 @@ def test_an_implementation_that_never_rests_is_no_error(on: Callable[..., CheckC
     check.close()
 
     assert [row["what"] for row in rows if row["event"] == "saw"] == ["not at rest after 20 Services"]
+
+
+def test_the_next_check_meets_no_controller_that_is_being_elected(
+    on: Callable[..., CheckContext], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one that has started again with the configuration of before serves a Service first; nothing is left of it."""
+    check = on(lambda _: True)
+    cluster = cast("SlowController", check.cluster)
+
+    @contextmanager
+    def only_own_class(_: RunContext) -> Iterator[str]:
+        yield "acme"
+        cluster.busy_until = time.monotonic() + ELECTION
+
+    monkeypatch.setattr(RunContext, "only_own_class", only_own_class)
+    with class_checks.own_class_alone(check.run) as name:
+        assert name == "acme"
+
+    assert time.monotonic() > cluster.busy_until
+    assert not [path for path in cluster.objects if "/services/" in path]
+
+
+def test_a_check_without_a_pool_waits_until_earlier_ones_are_forgotten(on: Callable[..., CheckContext]) -> None:
+    """For the rest of the time that an implementation has to take a change up, and no longer."""
+    check = on(lambda _: False)
+    check.run.wait = Waiter(check.run.journal, {"pool_applied": 0.3})
+    for ago, least, most in ((0.1, 0.15, 5), (5, 0, 0.25)):
+        began = time.monotonic()
+        check.run.acts.set_pools({}, at=began - ago)
+        check.pools_forgotten()
+        assert least <= time.monotonic() - began <= most

@@ -112,6 +112,12 @@ class Acts:
         now = time.monotonic() if at is None else at
         self._pools.append((now, (*self._alive.values(), *self._beside.values())))
 
+    @property
+    def pools_since(self) -> float:
+        """Return the moment from which on the present pools are wanted."""
+        with self._lock:
+            return self._pools[-1][0]
+
     def pools(self, since: float, until: float) -> list[tuple[PoolSpec, ...]]:
         """Return the sets of pools that were wanted one after the other in a time."""
         with self._lock:

@@ -90,9 +90,20 @@ class Observations:
             budget="reclaimed",
         )
 
-    def wait_out(self, budget: str) -> None:
-        """Give an implementation the time of a budget, after a change that no observation shows to be taken up."""
-        self.wait.consistently(lambda: "not judged", bool, what="an implementation may take a change up", budget=budget)
+    def wait_out(self, budget: str, *, since: float | None = None) -> None:
+        """Give an implementation the time of a budget, after a change that no observation shows to be taken up.
+
+        `since`: moment of the change, now by default.
+        """
+        what = "an implementation may take a change up"
+        self.wait.consistently(lambda: "not judged", bool, what=what, budget=budget, since=since)
+
+    def pools_forgotten(self) -> None:
+        """Give an implementation the time to take up that the pools of earlier checks are gone, if it has not had it.
+
+        For checks without a pool, where any address that is given is wrong.
+        """
+        self.wait_out("pool_applied", since=self.run.acts.pools_since)
 
     def still_held(self, held: Mapping[Service, IPAddress], *, budget: str) -> list[Service]:
         """Give an implementation as long as a budget to take addresses away; return the Services that keep theirs.

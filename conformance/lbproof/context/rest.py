@@ -73,12 +73,17 @@ def cluster_follows(check: CheckContext, *, pods: bool) -> None:
 
 
 def after_many(check: CheckContext, count: int) -> None:
-    """Wait after `count` Services until a new one is given an address, so that the next check waits for no backlog."""
+    """Wait after `count` Services, so that the next check waits for no backlog."""
+    until_served(check, f"after {count} Services")
+
+
+def until_served(check: CheckContext, when: str) -> None:
+    """Wait until a new Service is given an address. `when`: after what, for the events of the run."""
     try:
         check.pool(1)
         service = check.service(_REST)
         check.wait.eventually(
-            service.addresses, bool, what=f"at rest after {count} Services: a new one is served", budget="at_rest"
+            service.addresses, bool, what=f"at rest {when}: a new Service is served", budget="at_rest"
         )
     except Violation as error:
-        check.saw("api", f"not at rest after {count} Services", str(error))
+        check.saw("api", f"not at rest {when}", str(error))

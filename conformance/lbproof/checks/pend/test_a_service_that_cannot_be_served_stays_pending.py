@@ -23,6 +23,8 @@ def test_services_that_cannot_be_served_stay_pending(check: CheckContext, case: 
     A second one that waits follows the first, in another namespace too, with other fields. One is older than those that
     have addresses, and becomes a LoadBalancer when none is free.
     """
+    if case == "b":
+        check.pools_forgotten()
     places = (check.namespace, check.second_namespace)
     oldest = check.service("oldest", type="ClusterIP")
     holders = []
@@ -69,6 +71,7 @@ def test_the_reason_is_on_the_service(check: CheckContext) -> None:
 def test_the_lower_tiers_work_while_it_waits(check: CheckContext) -> None:
     """A Pending LoadBalancer serves inside at its cluster IP and outside at its node port."""
     check.run.need(Capability.NODE_VANTAGE)
+    check.pools_forgotten()
     service = check.service(serving=True)
     worker = check.lab.nodes[-1]
 
