@@ -17,25 +17,50 @@ if TYPE_CHECKING:
 
     from lbproof.adapters.base import Block
     from lbproof.context import CheckContext, Pool
+    from lbproof.spec.families import IPAddress
 
-SIZE = 4
+SIZE = 3
+"""Addresses of each pool that another one overlaps."""
+KINDS = 5
+"""Ways in which a new pool overlaps one."""
 
 
-def refused_or_flagged(check: CheckContext, what: str, pool: Pool, act: Callable[[], Pool]) -> Pool | None:
-    """Create or change a pool that overlaps another; verify that this is refused, or that one of the two is flagged."""
+def overlapping(part: Sequence[IPAddress]) -> dict[str, Sequence[Block]]:
+    """Return the blocks of pools that overlap one of all addresses of a part but the last, by how they do."""
+    *own, beyond = part
+    return {
+        "the same range": [AddressRange(own[0], own[-1])],
+        "more than its addresses": [AddressRange(own[0], beyond)],
+        "a part of it": [own[1]],
+        "its last address": [AddressRange(own[-1], beyond)],
+        "the same networks": list(summarize_address_range(*cast("tuple[Any, Any]", (own[0], own[-1])))),
+    }
+
+
+def refused_or_flagged(check: CheckContext, what: str, there: Sequence[Pool], act: Callable[[], Pool]) -> Pool | None:
+    """Create or change a pool that overlaps another; verify that this is refused, or that one of the two is flagged.
+
+    `there`: those of the two that exist. What is said of them already does not count.
+    """
+    before = {one.name: rendering.pool_error(check.run.adapter, check.cluster, one.spec) for one in there}
     try:
         other = act()
     except Refused as refusal:
         check.saw("api", f"{what} is refused", str(refusal))
         return None
+    both = {one.name: one for one in (*there, other)}
+
+    def told() -> list[str]:
+        found = {name: rendering.pool_error(check.run.adapter, check.cluster, one.spec) for name, one in both.items()}
+        return [text for name, text in found.items() if text and text != before.get(name)]
+
     said = check.wait.eventually(
-        lambda: [rendering.pool_error(check.run.adapter, check.cluster, one.spec) for one in (other, pool)],
-        any,
-        what=f"something is said about {what}, or about the pool that it overlaps",
+        told,
+        bool,
+        what=f"something new is said about {what}, or about the pool that it overlaps",
         budget="pool_applied",
-        show=lambda said: words([one for one in said if one]) or "nothing",
     )
-    check.saw("api", f"{what} is flagged", [one for one in said if one])
+    check.saw("api", f"{what} is flagged", said)
     return other
 
 
@@ -44,44 +69,38 @@ def test_overlapping_pools_share_no_address(check: CheckContext) -> None:
     """Pools that overlap another one are refused or flagged, and no address is given to two Services.
 
     The same addresses, all of them and more, a part, the last one alone, as a network and as a range; and a pool that a
-    change makes overlap. Services keep their addresses at any time, and another pool works.
+    change makes overlap. Each overlaps another pool, of which nothing has been said. Services keep their addresses at
+    any time, and another pool works.
     """
-    block = check.run.addresses(SIZE + 6)
-    own, beyond = block[:SIZE], block[SIZE:]
-    pool = check.pool([AddressRange(own[0], own[-1])], addresses=own)
+    block = check.run.addresses((SIZE + 1) * (KINDS + 2))
+    *parts, last = [block[n : n + SIZE + 1] for n in range(0, len(block), SIZE + 1)]
+    pools = [check.pool([AddressRange(part[0], part[-2])], addresses=part[:-1]) for part in parts]
     places = (check.namespace, check.second_namespace)
-    holders = [check.service("web", namespace=place) for place in places]
+    holders = [check.service(f"web-{n // 2}", namespace=places[n % 2]) for n in range(KINDS * SIZE)]
     check.all_assigned(*holders)
-    overlapping: dict[str, Sequence[Block]] = {
-        "the same range": [AddressRange(own[0], own[-1])],
-        "more than its addresses": [AddressRange(own[0], beyond[0])],
-        "a part of it": [own[1], own[2]],
-        "its last address": [AddressRange(own[-1], beyond[1])],
-        "the same networks": list(summarize_address_range(*cast("tuple[Any, Any]", (own[0], own[-1])))),
-    }
-    names = check.random.sample(list(overlapping), len(overlapping))
+    names = check.random.sample(list(overlapping(parts[0])), KINDS)
     with check.unchanged(*holders):
         flagged: list[Pool] = []
-        for name in names:
-            blocks = overlapping[name]
-            found = refused_or_flagged(check, f"a pool of {name}", pool, lambda blocks=blocks: check.pool(blocks))  # type: ignore[misc]
+        for name, part, pool in zip(names, parts, pools, strict=False):
+            blocks = overlapping(part)[name]
+            found = refused_or_flagged(check, f"a pool of {name}", [pool], lambda blocks=blocks: check.pool(blocks))  # type: ignore[misc]
             flagged += [found] if found else []
-        late = check.pool(beyond[2:4], addresses=beyond[2:4])
+        late = check.pool(last[:2], addresses=last[:2])
 
         def overlap() -> Pool:
-            check.change_pool(late, blocks=(beyond[3], own[0]))
+            check.change_pool(late, blocks=(last[1], parts[-1][0]))
             return late
 
-        refused_or_flagged(check, "a change of a pool", pool, overlap)
-        other = check.pool(beyond[4:], addresses=beyond[4:])
-        services = [check.service(f"more-{n // 2}", namespace=places[n % 2]) for n in range(len(block) + 1)]
-        for count, _ in enumerate(other.addresses, start=1):  # the budget is that of one
-            check.wait.eventually(
-                lambda: {address for held in check.statuses(*services).values() for address in held},
-                lambda given, count=count: len(given & set(other.addresses)) >= count,  # type: ignore[misc]
-                what=f"one more of {words(other.addresses)}, of a pool that overlaps no other, is given",
-                budget="pool_applied",
-            )
+        refused_or_flagged(check, "a change of a pool", [late, pools[-1]], overlap)
+        other = check.pool(last[2:], addresses=last[2:])
+        services = [check.service(f"more-{n // 2}", namespace=places[n % 2]) for n in range(len(block) - len(holders))]
+        check.one_by_one(
+            lambda: {address for held in check.statuses(*services).values() for address in held},
+            lambda given: len(given & set(other.addresses)),
+            len(other.addresses),
+            what=f"one more of {words(other.addresses)}, of a pool that overlaps no other, is given",
+            budget="pool_applied",
+        )
         for found in flagged[::2]:
             check.remove_pool(found)
         one_each(check)
