@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from ipaddress import IPv4Address, IPv4Network, IPv6Address
 from typing import TYPE_CHECKING, Any
 
 from lbproof.adapters.base import AddressRange, Ask, Cause
 from lbproof.context import proves
+from lbproof.context.claims import turns
 from lbproof.context.unchanged import intact
 from lbproof.spec.families import Family
 from lbproof.text import words
@@ -138,7 +140,8 @@ def test_an_address_of_another_is_refused(check: CheckContext) -> None:
     for address in held.values():
         check.serves(check.client, address)
 
-    with check.unchanged(*holders, part=intact):
+    claimed = check.claims() if answers else nullcontext()
+    with claimed as claims, check.unchanged(*holders, part=intact):
         places = dict(zip(check.run.ways, (check.second_namespace, check.namespace), strict=False))
         asking = [
             service
@@ -156,8 +159,12 @@ def test_an_address_of_another_is_refused(check: CheckContext) -> None:
             f"{words(sorted(map(str, held.values())))} and left, which are held"
         )
 
-    moved = {str(a): [name, now] for a, name in answers.items() if (now := check.announcer(a).name) != name}
-    check.saw("arp", "held addresses that moved in order while others asked for them", moved)
+    now = {address: check.announcer(address).name for address in answers}
+    made = claims.of(now) if claims else {}
+    moved = {str(a): turns(made[a], name, now[a]) for a, name in answers.items() if now[a] != name}
+    check.saw("arp", "held addresses that moved while others asked for them, and who claimed them", moved)
+    disputed = {address: order for address, order in moved.items() if len(order) > len(set(order))}
+    assert not disputed, f"claimed again after another node had, while others asked for them: {words(disputed)}"
     for address in held.values():
         check.serves(check.client, address)
 
