@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 import time
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
@@ -129,6 +130,15 @@ def test_what_is_gone_already_is_discarded_all_the_same(kube: Kube, thing: Objec
     assert not kube.exists(f"{MAPS}/{name}")
     with pytest.raises(ApiError, match="405"):
         kube.discard("/version")
+
+
+def test_the_time_is_the_servers_in_whole_seconds(kube: Kube) -> None:
+    """It is that of objects that are created now; nothing is created."""
+    before = datetime.now(UTC).replace(microsecond=0)
+    seen = datetime.fromisoformat(kube.time())
+
+    assert before <= seen <= datetime.now(UTC)
+    assert not kube.exists("/api/v1/namespaces/default/configmaps/lbproof-time")
 
 
 def test_a_list_says_the_kind_of_each(kube: Kube, thing: Object) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, cast
 
@@ -30,6 +31,9 @@ class FakeCluster:
 
     def path_of(self, api_version: str, kind: str, namespace: str | None, name: str) -> str:
         return f"/{api_version}/{namespace or '-'}/{kind}/{name}"
+
+    def time(self) -> str:
+        return f"{time.monotonic():020}"
 
     def apply(self, manifest: Object) -> Object:
         if status := self.refuses(manifest):

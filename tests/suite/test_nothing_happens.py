@@ -42,7 +42,7 @@ class SlowController(FakeCluster):
 
     def __init__(self, gives: Callable[[str], bool]) -> None:
         super().__init__()
-        self._gives = gives
+        self._gives, self._alone = gives, threading.RLock()
         self._free = list(FREE)
         self.busy_until = 0.0
         """It does nothing before this moment."""
@@ -56,7 +56,8 @@ class SlowController(FakeCluster):
         return body | {"status": {"loadBalancer": {}}}
 
     def list(self, path: str, **_: str) -> Objects:
-        return [self.get(where) for where in list(self.objects) if where.startswith(path) and where in self._done]
+        there = [(where, made) for where, made in list(self.objects.items()) if where.startswith(path)]
+        return [self._with_status(where, made) for where, made in there if where in self._done]
 
     def list_with_version(self, path: str) -> tuple[Objects, str]:
         found = self.list(path.replace("services", "namespaces"))
@@ -84,17 +85,22 @@ class SlowController(FakeCluster):
         return self.get(path)
 
     def get(self, path: str) -> dict[str, Any]:
-        made = super().get(path)
+        return self._with_status(path, super().get(path))
+
+    def _with_status(self, path: str, made: dict[str, Any]) -> dict[str, Any]:
         is_due = path in self._done and time.monotonic() >= self._done[path]
         given = is_due and made["spec"].get("type") == "LoadBalancer" and self._gives(made["metadata"]["name"])
-        if given and path not in self._given:
-            self._given[path] = self._free.pop(0)
-        return made | {"status": {"loadBalancer": {"ingress": [{"ip": str(self._given[path])}]} if given else {}}}
+        with self._alone:  # a watch reads beside the check
+            if given and path in self.objects and path not in self._given:
+                self._given[path] = self._free.pop(0)
+            address = self._given.get(path) if given else None
+        return made | {"status": {"loadBalancer": {"ingress": [{"ip": str(address)}]} if address else {}}}
 
     def discard(self, path: str) -> None:
-        super().discard(path)
-        if path in self._given:
-            self._free.insert(0, self._given.pop(path))
+        with self._alone:
+            super().discard(path)
+            if path in self._given:
+                self._free.insert(0, self._given.pop(path))
 
 
 def numbered(made: dict[str, Any]) -> dict[str, str]:

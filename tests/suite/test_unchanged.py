@@ -204,7 +204,7 @@ def test_a_status_may_be_withdrawn_with_the_endpoints_where_an_address_needs_the
     class Check(Observations):
         waited: ClassVar[list[str]] = []
 
-        def wait_out(self, budget: str) -> None:
+        def wait_out(self, budget: str, *, since: float | None = None) -> None:  # noqa: ARG002
             self.waited.append(budget)
 
         def all_assigned(self, *services: Service, budget: str = "address_assigned") -> Any:  # noqa: ANN401, ARG002

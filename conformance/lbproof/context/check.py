@@ -228,19 +228,14 @@ class CheckContext(Faults):
         namesakes = [self.service("web", namespace=place) for place in (self.namespace, self.second_namespace)]
         return [*namesakes, self.service(serving=True)]
 
-    def grow_older(self, *services: Service) -> None:
-        """Wait until an object that is created now is younger than some Services, by the clock of the API server.
+    def next_second(self) -> None:
+        """Wait until an object that is created now is younger than all others, by the clock of the API server.
 
-        Ages are whole seconds (API field `creationTimestamp`): what came later is not younger by them at once.
+        Ages are whole seconds (API field `creationTimestamp`): what comes later is not younger by them at once.
         """
-        newest = max((service.known["metadata"]["creationTimestamp"] for service in services), default="")
-        path = f"/api/v1/namespaces/{self.namespace}/configmaps?dryRun=All"
+        before = self.cluster.time()
         eventually(
-            lambda: self.cluster.create(path, {"metadata": {"name": "clock"}})["metadata"]["creationTimestamp"],
-            lambda now: now > newest,
-            what=f"the clock of the API server is past {newest}",
-            within=5,
-            every=0.1,
+            self.cluster.time, lambda now: now > before, what=f"the API server's clock is past {before}", within=5
         )
 
     def unusable(self, name: str, **fields: Any) -> list[Service]:  # noqa: ANN401 - of `service`

@@ -133,7 +133,7 @@ def test_five_restarts_with_a_full_pool_move_nothing(check: CheckContext) -> Non
     }
     check.delete(last)
     del held[last]
-    check.grow_older(*waiting[check.namespace])
+    check.next_second()
     younger = check.service("younger", namespace=check.random.choice(places))
     held |= check.all_assigned(younger)
     for service, way in zip(waiting[check.namespace], check.run.ways, strict=True):

@@ -36,7 +36,7 @@ def without_controller(check: CheckContext, addresses: Sequence[IPAddress]) -> t
     places = (check.namespace, check.second_namespace)
     with check.run.workloads.stopped(WorkloadRole.CONTROLLER):
         others = [check.service("waits", namespace=place) for place in places]
-        check.grow_older(*others)
+        check.next_second()
         services = [check.service(f"web-{n}", namespace=places[n % 2]) for n in range(len(addresses))]
         for service, address in zip(services, addresses, strict=True):
             write(check, service, address)
