@@ -95,6 +95,8 @@ def test_what_a_client_sees_while_services_come_and_go(check: CheckContext) -> N
     check.pool(CHURNED + 1)
     service = check.service("web")
     address = check.assigned(service)
+    with check.precondition("TIER-01"):
+        check.serves(check.client, address)
     with check.precondition("TIER-01"), Prober(check.client, address) as prober:
         began = time.monotonic()
         others = create(check, [f"other-{n}" for n in range(CHURNED)], Moments())

@@ -39,10 +39,14 @@ def test_what_a_hundred_services_cost(check: CheckContext) -> None:
 
 @proves("PERF-04")
 def test_what_it_costs_at_rest(check: CheckContext) -> None:
-    """Ten Services that stay as they are, for a time in which nothing is done."""
+    """Ten Services that stay as they are, for a time in which nothing is done.
+
+    What follows their assignment, such as Events and the use of the pool, has had its time before.
+    """
     check.run.need(Capability.POD_PROCESSES)
     check.pool(RESTING)
     check.all_assigned(*create(check, [f"web-{n}" for n in range(RESTING)], Moments()))
+    check.wait_out("event_seen")
     audited = check.lab.can(Capability.AUDIT_LOG)
     began, before, mark = time.monotonic(), usage(check), check.lab.audit_log.stat().st_size if audited else 0
     check.wait.consistently(lambda: None, lambda _: True, what="nothing is done", budget="watched_at_rest")
