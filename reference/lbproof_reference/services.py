@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from lbproof_reference.pools import IP
 
 OWN_CLASS = "lbproof.dev/reference"
+_IP_MODE = "VIP"  # KEP-1860
 FROM_POOL = "metallb.io/ip-allocated-from-pool"
 """Annotation with the pool of the address, as in MetalLB; any author of the Service may change it."""
 ALLOCATED = "lbproof.dev/allocated-ip"
@@ -36,10 +37,24 @@ def families(service: Object) -> list[int]:
     return [6 if name == "IPv6" else 4 for name in service["spec"].get("ipFamilies") or ["IPv4"]]
 
 
+def ingress(service: Object) -> list[Object]:
+    """Return the entries of the Service's status (API type LoadBalancerIngress)."""
+    return service.get("status", {}).get("loadBalancer", {}).get("ingress") or []
+
+
+def ingress_of(ips: list[str]) -> list[Object]:
+    """Return the entries of a status with these addresses."""
+    return [{"ip": ip, "ipMode": _IP_MODE} for ip in ips]
+
+
+def is_shown(service: Object, ips: list[str]) -> bool:
+    """Whether the status has these addresses and says nothing else; Kubernetes before 1.29 keeps no `ipMode`."""
+    return [{"ipMode": _IP_MODE} | entry for entry in ingress(service)] == ingress_of(ips)
+
+
 def ingress_ips(service: Object) -> list[str]:
     """Return the addresses in the Service's status."""
-    entries = service.get("status", {}).get("loadBalancer", {}).get("ingress") or []
-    return [entry["ip"] for entry in entries if entry.get("ip")]
+    return [entry["ip"] for entry in ingress(service) if entry.get("ip")]
 
 
 def shown_ips(service: Object) -> set[IP]:

@@ -31,6 +31,20 @@ NO_FORGERY = "no case writes such a status or an annotation while the implementa
 NO_NODE_ADDRESS = "no case has a pool that contains the address of a node"
 
 
+def reads_addresses_alone() -> None:
+    """Compare no more of a status than its addresses."""
+    patch(controller, "is_shown", lambda service, ips: ingress_ips(service) == ips)
+
+
+@fault(
+    uncaught="no case writes anything else beside the right address of a status",
+    test="test_reconcile.py::test_whatever_else_a_status_says_of_an_address_is_corrected",
+)
+def leaves_what_else_a_status_says() -> None:
+    """A status with the right address is left, whatever mode, ports or host name somebody wrote beside it."""
+    reads_addresses_alone()
+
+
 @fault("L2-04f")
 def announces_every_address_of_a_status() -> None:
     """Speakers announce whatever a Service's status shows, in a pool or not."""

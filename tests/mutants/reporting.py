@@ -7,6 +7,7 @@ from typing import Any
 
 from tests.mutants.mutant import fault, patch
 
+from lbproof_reference import services
 from lbproof_reference.controller import loop as controller
 from lbproof_reference.controller import status
 from lbproof_reference.events import EventRecorder
@@ -86,7 +87,7 @@ def stale_pool_annotation() -> None:
 )
 def ip_mode_proxy() -> None:
     """The status has `ipMode: Proxy`, so that kube-proxy does not handle traffic to the address."""
-    patch(controller, "_IP_MODE", "Proxy")
+    patch(services, "_IP_MODE", "Proxy")
 
 
 @fault("CRD-01a", "CRD-01b", "CRD-01c")

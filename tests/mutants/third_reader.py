@@ -12,6 +12,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
+from tests.mutants.authority import reads_addresses_alone
 from tests.mutants.mutant import fault, patch
 
 from lbproof_reference import pools
@@ -289,6 +290,7 @@ def a_restart_turns_addresses_into_those_of_a_proxy() -> None:
     patch(Controller, "_restore", restore_and_note)
     patch(Controller, "_assign", assign_again)
     patch(controller, "_status_patch", patch_as_proxy)
+    reads_addresses_alone()
 
 
 @fault("TIER-03b")

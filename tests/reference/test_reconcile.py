@@ -125,6 +125,65 @@ def test_an_older_service_does_not_take_an_address_by_its_status(forged: list[st
     assert shown(api, "b") == ["10.0.0.2"]
 
 
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"ipMode": "Proxy"},
+        {"ports": [{"port": 1, "protocol": "TCP"}]},
+        {"hostname": "example.com"},
+    ],
+    ids=lambda row: next(iter(row)),
+)
+def test_whatever_else_a_status_says_of_an_address_is_corrected(row: dict[str, Any]) -> None:
+    """Beside the right address too: kube-proxy and clients read all fields of an entry."""
+    api, wanted = FakeApi(), [{"ip": "10.0.0.1", "ipMode": "VIP"}]
+
+    def rows() -> Any:  # noqa: ANN401 - JSON
+        return api.objects[SERVICES]["ns/a"]["status"]["loadBalancer"]["ingress"]
+
+    async def forge() -> None:
+        api.put(POOLS, pool("web", "10.0.0.1/32"))
+        api.put(SERVICES, service("a"))
+        async with controlled(api):
+            await until(lambda: shown(api, "a") == ["10.0.0.1"])
+            for forged in ([wanted[0] | row], [*wanted, row]):
+                api.put(SERVICES, api.objects[SERVICES]["ns/a"] | {"status": {"loadBalancer": {"ingress": forged}}})
+                await until(lambda: rows() == wanted)
+
+    asyncio.run(forge())
+
+
+def test_the_status_of_a_service_that_waits_is_empty_of_everything() -> None:
+    """A host name that somebody wrote is no address of it."""
+    api = FakeApi()
+    forged = {"status": {"loadBalancer": {"ingress": [{"hostname": "example.com"}]}}}
+
+    async def wait() -> None:
+        api.put(SERVICES, service("a") | forged)
+        async with controlled(api):
+            await until(lambda: not api.objects[SERVICES]["ns/a"]["status"]["loadBalancer"].get("ingress"))
+
+    asyncio.run(wait())
+
+
+def test_a_status_without_a_mode_is_written_once() -> None:
+    """An API server before Kubernetes 1.29 keeps no `ipMode`: what it shows is right."""
+    api = FakeApi()
+    status = {"loadBalancer": {"ingress": [{"ip": "10.0.0.1"}]}}
+    old = service("a") | {"status": status}
+    old["metadata"]["annotations"] = {ALLOCATED: "10.0.0.1", FROM_POOL: "web"}
+
+    async def start() -> None:
+        api.put(POOLS, pool("web", "10.0.0.0/31"))
+        api.put(SERVICES, old)
+        async with controlled(api):
+            api.put(SERVICES, service("b"))
+            await until(lambda: bool(shown(api, "b")))
+
+    asyncio.run(start())
+    assert api.objects[SERVICES]["ns/a"]["status"] == status
+
+
 def test_a_secret_that_was_deleted_is_created_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """The Secret of the heartbeats exists again after somebody deleted it, without a restart of the controller."""
     api = FakeApi()

@@ -42,7 +42,18 @@ from lbproof_reference.nodes import may_announce, node_addresses, relevant_field
 from lbproof_reference.pools import is_same_pool, parse_ip, parse_pools
 from lbproof_reference.reading import SkipLog
 from lbproof_reference.retained import RECORD, Retained, parse_record, read_record, record_key, write_record
-from lbproof_reference.services import ALLOCATED, FROM_POOL, assigned, families, ingress_ips, is_managed, shown_ips
+from lbproof_reference.services import (
+    ALLOCATED,
+    FROM_POOL,
+    assigned,
+    families,
+    ingress,
+    ingress_ips,
+    ingress_of,
+    is_managed,
+    is_shown,
+    shown_ips,
+)  # fmt: skip
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -60,7 +71,6 @@ _OUTDATED_SECONDS = 0.2
 """Delay before a Service that needs an address is looked at again while the pools may be outdated."""
 _SECRET_SECONDS = 300.0  # seldom: an idle controller asks nothing of the API server
 """Period of the attempts to create a Secret that exists; as long new speaker Pods may wait after it was deleted."""
-_IP_MODE = "VIP"  # KEP-1860
 _CONFLICT = 409
 _NOT_FOUND = 404
 _REJECTED = (400, 413, 422)
@@ -365,10 +375,10 @@ class Controller:
             self._enqueue(self._pending)
 
     async def _assign(self, key: str, service: Object, ip: str, pool: str | None) -> None:
-        """Write the address of a Service, or two with a comma, if they are not written yet."""
+        """Write the address of a Service, or two with a comma, if the status says anything else."""
         ips = ip.split(",")
         is_new = ingress_ips(service) != ips
-        if is_new or assigned(service) != (ip, pool):
+        if not is_shown(service, ips) or assigned(service) != (ip, pool):
             await self._write(key, service, ip, pool)
         else:
             self._release(key, {*map(parse_ip, ips), *self._shown(key)})
@@ -389,7 +399,7 @@ class Controller:
         if held := [one for one in held if self._allocator.assign(key, one.ip, one.pool, sharing)]:
             await self._assign(key, service, *_texts(held))
             return
-        if ingress_ips(service) or any(assigned(service)):
+        if ingress(service) or any(assigned(service)):
             await self._write(key, service, None, None)
         self._release(key, self._shown(key))
 
@@ -454,7 +464,5 @@ def _status_patch(service: Object, ip: str | None, pool: str | None) -> Object:
             **{field: service["metadata"][field] for field in ("uid", "resourceVersion")},
             "annotations": {FROM_POOL: pool, ALLOCATED: ip},
         },
-        "status": {
-            "loadBalancer": {"ingress": [{"ip": one, "ipMode": _IP_MODE} for one in ip.split(",")] if ip else None}
-        },
+        "status": {"loadBalancer": {"ingress": ingress_of(ip.split(",")) if ip else None}},
     }

@@ -6,9 +6,11 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from tests.mutants.authority import reads_addresses_alone
 from tests.mutants.mutant import fault, patch
 from tests.mutants.sentences.writes import start, status_path
 
+from lbproof_reference import services
 from lbproof_reference.controller import loop as controller
 from lbproof_reference.controller.loop import Controller
 from lbproof_reference.events import EventRecorder
@@ -189,10 +191,11 @@ def requested_address_has_mode_proxy() -> None:
 
     async def write(self: Controller, key: str, service: Object, ip: str | None, pool: str | None) -> None:
         asks = annotation(service, "loadBalancerIPs") or service["spec"].get("loadBalancerIP")
-        patch(controller, "_IP_MODE", "Proxy" if asks else "VIP")  # read before the first suspension
+        patch(services, "_IP_MODE", "Proxy" if asks else "VIP")  # read before the first suspension
         await real(self, key, service, ip, pool)
 
     patch(Controller, "_write", write)
+    reads_addresses_alone()
 
 
 @fault("TIER-05b")
