@@ -127,7 +127,8 @@ def line_of(case: str, where: str) -> str:
     begin, told = max((one for one in statements if one[0] <= number), default=(number, found["text"]))
     same = sorted(at for at, one in statements if one == told)
     rank = f" (statement {same.index(begin) + 1} of {len(same)} such)" if len(same) > 1 else ""
-    return f"{found['file']}: {told[:_LONGEST]}{rank}"
+    shown = told if len(told) <= _LONGEST else told[:_LONGEST].rpartition(" ")[0]
+    return f"{found['file']}: {shown}{rank}"
 
 
 def _end(node: ast.stmt) -> int:
