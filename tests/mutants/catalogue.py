@@ -7,6 +7,7 @@ from tests.mutants import (
     authority,
     data_path,
     families,
+    fifth_reader,
     fourth_reader,
     half_alive,
     heartbeats,
@@ -53,6 +54,7 @@ NOT_BROKEN = {
 __all__ = [
     "CAUGHT", "MUTANTS", "NOT_BROKEN", "UNCAUGHT", "Mutant",
     "addresses", "allocation", "announcing", "answering", "api_side", "authority", "data_path", "families",
+    "fifth_reader",
     "fourth_reader",
     "half_alive", "heartbeats", "leaks", "links", "moving", "objects", "outsiders", "ownership", "reporting",
     "second_reader", "sharing", "takeovers", "third_reader", "waiting",
