@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from lbproof.spec.families import IPAddress
 
 KEY, OTHER_KEY = "one", "another"
-FIRST, SECOND, THIRD = 80, 8081, 8082
+FIRST, SECOND, THIRD, FOURTH = 80, 8081, 8082, 8083
 
 
 def ports(*numbers: int, protocol: str = "TCP") -> list[dict[str, Any]]:
@@ -40,6 +40,18 @@ def served(check: CheckContext, address: IPAddress, services: Mapping[Service, i
     """Wait until the client is served at the address and the port of each Service."""
     for port in services.values():
         check.serves(check.client, address, port, in_a_row=3)
+
+
+def taken_up(check: CheckContext, *services: Service) -> None:
+    """Wait until a change of Services that have an address, and may keep it, is taken up; they have one then.
+
+    By something newer, in a pool apart; where there can be none, for as long as an assignment may take.
+    """
+    check.control_apart()
+    if not check.keeps_apart():
+        check.wait_out("address_assigned")
+    with check.precondition():
+        check.all_assigned(*services)
 
 
 def keep_serving(check: CheckContext, address: IPAddress, numbers: Sequence[int]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from lbproof.adapters.base import Cause
-from lbproof.checks.share.sharers import FIRST, KEY, OTHER_KEY, SECOND, THIRD, ports, served
+from lbproof.checks.share.sharers import FIRST, KEY, OTHER_KEY, SECOND, THIRD, ports, served, taken_up
 from lbproof.context import proves
 from lbproof.context.unchanged import intact
 
@@ -59,7 +59,8 @@ def test_tcp_and_udp_of_one_number_share(check: CheckContext) -> None:
 def test_who_may_not_share_is_refused(check: CheckContext, case: str) -> None:
     """Services that may not have the only address stay Pending, and its holder keeps it and is served.
 
-    Asked for in each way and not at all, from the holder's namespace.
+    Asked for in each way and not at all, from the holder's namespace. Also when the holder may not share with them
+    only since it was changed: it has one port more, another key, or none.
     """
     (address,) = check.pool(1).addresses
     holder_key, pairs = {
@@ -71,6 +72,15 @@ def test_who_may_not_share_is_refused(check: CheckContext, case: str) -> None:
     holder = check.service("holder", share=holder_key, ports=ports(FIRST))
     check.assigned(holder)
     _refused(check, holder, pairs, only_asking=case == "d")
+    if case != "d":  # where the holder has no key, before as after
+        check.delete_all(*(service for service in check.services if service is not holder))
+        if case == "a":
+            holder.patch(spec={"ports": ports(FIRST, THIRD)})
+        else:
+            holder.patch(metadata=check.run.adapter.sharing_key.patch(OTHER_KEY if case == "b" else None))
+        taken_up(check, holder)
+        later = [(KEY, [THIRD]), (KEY, [SECOND, FIRST])] if case == "a" else [(KEY, [SECOND])]
+        _refused(check, holder, later, stage="later")
     if case == "c":  # the other one of the two asks
         check.delete_all(*check.services)
         check.assigned(holder := check.service("alone", ports=ports(FIRST)))
@@ -79,9 +89,17 @@ def test_who_may_not_share_is_refused(check: CheckContext, case: str) -> None:
 
 
 def _refused(
-    check: CheckContext, holder: Service, pairs: list[tuple[str, list[int]]], *, only_asking: bool = False
+    check: CheckContext,
+    holder: Service,
+    pairs: list[tuple[str, list[int]]],
+    *,
+    only_asking: bool = False,
+    stage: str = "first",
 ) -> None:
-    """Verify that Services with some keys and ports are not given the address of a holder, which stays as it is."""
+    """Verify that Services with some keys and ports are not given the address of a holder, which stays as it is.
+
+    `stage`: distinguishes their names from those of earlier ones.
+    """
     (address,) = holder.addresses()
     asks: list[dict[str, Any]] = [{"ask": address, "how": way} for way in check.run.ways]
     ways = asks if only_asking else [{}, *asks]
@@ -90,7 +108,7 @@ def _refused(
             service: Cause.IN_USE if way else Cause.POOL_EXHAUSTED
             for n, (key, numbers) in enumerate(pairs)
             for turn, way in enumerate(ways)
-            for service in check.unusable(f"{holder.name}-{n}-{turn}", share=key, ports=ports(*numbers), **way)
+            for service in check.unusable(f"{holder.name}-{stage}-{n}-{turn}", share=key, ports=ports(*numbers), **way)
         }
         for service, cause in waiting.items():
             check.refused(service, cause)

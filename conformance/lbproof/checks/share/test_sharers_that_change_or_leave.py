@@ -5,7 +5,17 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING
 
-from lbproof.checks.share.sharers import FIRST, OTHER_KEY, SECOND, THIRD, keep_serving, ports, served, together
+from lbproof.checks.share.sharers import (
+    FIRST,
+    OTHER_KEY,
+    SECOND,
+    THIRD,
+    keep_serving,
+    ports,
+    served,
+    taken_up,
+    together,
+)
 from lbproof.context import proves
 from lbproof.context.claims import turns
 from lbproof.context.manifests import merged
@@ -18,7 +28,10 @@ if TYPE_CHECKING:
 
 @proves("SHARE-03")
 def test_a_change_that_forbids_sharing_is_followed(check: CheckContext, case: str) -> None:
-    """Either of the two has the address then; the other gets it when that one is deleted."""
+    """Either of the two has the address then; the other gets it when that one is deleted.
+
+    The port that both have is one that the other was given while they shared.
+    """
     address, services = together(check, FIRST, SECOND)
     changed, other = check.random.sample(list(services), 2)
     if case == "a":
@@ -26,8 +39,10 @@ def test_a_change_that_forbids_sharing_is_followed(check: CheckContext, case: st
         check.run.adapter.sharing_key.set(manifest, OTHER_KEY)
         changed.patch(**manifest)
     else:
-        changed.patch(spec={"ports": ports(services[other])})
-        services[changed] = services[other]
+        other.patch(spec={"ports": ports(services[other], THIRD)})
+        taken_up(check, *services)
+        changed.patch(spec={"ports": ports(THIRD)})
+        services[changed] = THIRD
     held = check.wait.eventually(
         lambda: check.statuses(*services),
         lambda seen: sum(bool(found) for found in seen.values()) == 1,
