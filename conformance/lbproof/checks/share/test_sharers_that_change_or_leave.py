@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from lbproof.checks.share.sharers import (
     FIRST,
+    FOURTH,
     OTHER_KEY,
     SECOND,
     THIRD,
@@ -62,8 +63,22 @@ def test_a_change_that_forbids_sharing_is_followed(check: CheckContext, case: st
 
 @proves("SHARE-04")
 def test_an_address_stays_until_its_last_service_is_gone(check: CheckContext) -> None:
-    """Services leave one after the other, by deletion and by type; the rest is served, and then nobody answers."""
+    """Services leave one after the other, by deletion and by type; the rest is served, and then nobody answers.
+
+    One has changed its port before, and one has left and come back. The address is given to another one at the end.
+    """
     address, services = together(check, FIRST, SECOND, THIRD)
+    edited, returned, other = check.random.sample(list(services), 3)
+    with check.unchanged(other):
+        edited.patch(spec={"ports": ports(FOURTH)})
+        services[edited] = FOURTH
+        with check.precondition("RECL-02"):
+            check.leaves_type(returned)
+        keep_serving(check, address, [services[other]])
+        check.retype(returned, "LoadBalancer")
+        with check.precondition("SHARE-01"):
+            check.all_assigned(*services)
+            served(check, address, services)
     leaving = check.random.sample(list(services), len(services))
     for turn, service in enumerate(leaving):
         del services[service]
@@ -76,8 +91,7 @@ def test_an_address_stays_until_its_last_service_is_gone(check: CheckContext) ->
                 keep_serving(check, address, list(services.values()))
     if check.run.claims("l2"):
         check.goes_silent(address)
-    with check.precondition("RECL-01"):
-        check.assigned(check.service("next"), budget="reclaimed")
+    check.assigned(check.service("next"), budget="reclaimed")
 
 
 @proves("SHARE-05")
