@@ -6,49 +6,81 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from lbproof.context import proves
+from lbproof.context.manifests import TARGET_PORT
 from lbproof.context.precedence import judging
 from lbproof.context.refusal import Refused, admission
 from lbproof.text import words
 
 if TYPE_CHECKING:
-    from lbproof.context import CheckContext
+    from lbproof.context import CheckContext, Pool, Service
+    from lbproof.spec.families import IPAddress
 
 SIZE = 4
+KEY = "one"
+OTHER_PORTS = [{"name": "other", "port": 8081, "targetPort": TARGET_PORT}]
+"""Ports that no Service of the pool's namespace has, so that they do not forbid to share its address."""
+
+
+def joining(check: CheckContext, fenced: Pool, shared: IPAddress) -> list[Service]:
+    """Create Services of the other namespace that ask to share an address of a pool which is not for them.
+
+    By the key alone, and with a request for the address, by each way, or for the pool.
+    """
+    asks: list[dict[str, Any]] = [{}, *({"ask": shared, "how": way} for way in check.run.ways)]
+    if check.run.claims("pool-select"):
+        asks.append({"pool": fenced})
+    fields: dict[str, Any] = {"namespace": check.second_namespace, "share": KEY, "ports": OTHER_PORTS}
+    return [made for n, ask in enumerate(asks) for made in check.unusable(f"joins-{n}", **fields, **ask)]
 
 
 @proves("SEC-04", "a")
 def test_fences_of_namespaces_hold(check: CheckContext) -> None:
     """No Service of another namespace gets an address of the pool, in whatever way it asks for that or for the pool.
 
-    Nor one that has an address of a pool for all and asks later. What its own Services are given nobody disturbs.
+    Nor one that has an address of a pool for all and asks later, nor by the sharing key of a Service that has one.
+    What its own Services are given nobody disturbs.
     """
+    shares = check.run.claims("sharing")
     fenced = check.pool(SIZE, namespaces=(check.namespace,))
-    held = check.all_assigned(*(check.service(f"own-{n}") for n in range(SIZE - 1)))
+    own = [check.service(f"own-{n}", share=KEY if shares and not n else "") for n in range(SIZE - 1)]
+    held = check.all_assigned(*own)
     (free,) = [address for address in fenced.addresses if address not in held.values()]
     place = check.second_namespace
     later = []
-    for how in check.run.ways:
+    for how in (*check.run.ways, *(["key"] if shares else [])):
         check.pool(1)
-        later.append(check.service(f"later-{how}", namespace=place))
+        later.append(check.service(f"later-{how}", namespace=place, ports=OTHER_PORTS))
         with check.precondition():
             check.assigned(later[-1], budget="pool_applied")
     outside = [*later]
 
-    def judge() -> None:
+    def wrong() -> dict[str, list[IPAddress]]:
         given = check.statuses(*outside)
-        wrong = {str(one): given[one] for one in outside if set(given[one]) & set(fenced.addresses)}
-        assert not wrong, f"given addresses of a pool of another namespace: {words(wrong)}"
+        return {str(one): given[one] for one in outside if set(given[one]) & set(fenced.addresses)}
+
+    def judge() -> None:
+        found = wrong()
+        assert not found, f"given addresses of a pool of another namespace: {words(found)}"
 
     with judging(judge), check.unchanged(*held):
         for n, how in enumerate(check.run.ways):
             outside += check.unusable(f"asks-{n}", namespace=place, ask=free, how=how)
         if check.run.claims("pool-select"):
             outside += check.unusable("names", namespace=place, pool=fenced)
-        for service, how in zip(later, check.run.ways, strict=True):
+        for service, how in zip(later, check.run.ways, strict=False):  # the last one is given a key
             asked: dict[str, Any] = {"metadata": {}, "spec": {}}
             check.run.ask(asked, str(free), how)
             with suppress(Refused), admission(f"the request of {service}"):
                 service.patch(**asked)
-        check.stays_pending(*(one for one in outside if one not in later))
+        if shares:
+            outside += joining(check, fenced, held[own[0]])
+            with suppress(Refused), admission(f"the sharing key of {later[-1]}"):
+                later[-1].patch(metadata=check.run.adapter.sharing_key.patch(KEY))
+        check.wait.consistently(
+            wrong,
+            lambda found: not found,
+            what="no Service of another namespace has an address of the pool",
+            budget="stays_pending",
+        )
         with check.precondition():
             check.assigned(check.service("own-last"), budget="pool_applied")
