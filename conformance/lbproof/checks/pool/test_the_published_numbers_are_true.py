@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lbproof.adapters import rendering
 from lbproof.adapters.base import PoolUsage
 from lbproof.context import proves
+from lbproof.context.manifests import TARGET_PORT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 SIZES = (7, 3)
 STEPS = 3
+SHARERS = 3
+KEY = "one"
 MOST = 5
 """Services that are created or deleted in one step."""
 
@@ -23,10 +26,13 @@ MOST = 5
 def test_the_published_numbers_are_true(check: CheckContext) -> None:
     """The numbers of two pools are those of the statuses after Services were created, deleted and retyped at random.
 
-    Also at first, when a pool is full, with Services that wait, and when a pool has more addresses than before.
+    Also at first, when a pool is full, with Services that wait, with Services that share an address, and when a pool
+    has more addresses than before.
     """
     first, second = (check.pool(size) for size in SIZES)
     true_numbers(check, first, second)
+    if check.run.claims("sharing"):
+        sharers_count_once(check, first, second)
     places = (check.namespace, check.second_namespace)
     services: list[Service] = []
     for step in range(STEPS):
@@ -45,6 +51,22 @@ def test_the_published_numbers_are_true(check: CheckContext) -> None:
     check.change_pool(second, blocks=(*second.spec.blocks, *more))
     second.addresses += more
     true_numbers(check, first, second)
+
+
+def sharers_count_once(check: CheckContext, *pools: Pool) -> None:
+    """Have Services share an address of pools and leave one after the other; the numbers are of addresses."""
+    with check.precondition("SHARE-01"):
+        sharers = [check.service("shares-0", share=KEY)]
+        address = check.assigned(sharers[0])
+        asks: dict[str, Any] = {"ask": address} if check.run.ways else {}
+        for n in range(1, SHARERS):
+            port = {"name": "other", "port": 8080 + n, "targetPort": TARGET_PORT}
+            sharers.append(check.service(f"shares-{n}", share=KEY, ports=[port], **asks))
+        check.all_assigned(*sharers)
+    true_numbers(check, *pools)
+    for service in check.random.sample(sharers, SHARERS):
+        check.delete(service)
+        true_numbers(check, *pools)
 
 
 def all_given(check: CheckContext, services: Sequence[Service]) -> None:
