@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from lbproof.spec.families import IPAddress
 
 
-def asking(check: CheckContext, pool: list[IPAddress]) -> dict[Service, tuple[IPAddress, Ask]]:
+def asking(check: CheckContext, pool: list[IPAddress], name: str = "asks") -> dict[Service, tuple[IPAddress, Ask]]:
     """Create Services in two namespaces that ask for addresses, by each way; return those and the way."""
     free = check.random.sample(pool, 2 * len(check.run.ways))
     places = (check.namespace, check.second_namespace)
     made = {
-        check.service(f"asks-{way}", namespace=place, ask=(address := free.pop()), how=way): (address, way)
+        check.service(f"{name}-{way}", namespace=place, ask=(address := free.pop()), how=way): (address, way)
         for way in check.run.ways
         for place in places
     }
@@ -82,11 +82,15 @@ def test_a_service_that_asks_for_another_address_moves(check: CheckContext) -> N
 def test_a_service_that_no_longer_asks_keeps_its_address(check: CheckContext) -> None:
     """Services whose request is removed, by each way, keep their addresses at any time.
 
-    A newer Service is served meanwhile, and a Service that asks for one of these addresses is not.
+    Also those whose pool is kept for who asks for its addresses, though another pool has free ones. A newer Service
+    is served meanwhile, and a Service that asks for one of these addresses is not.
     """
     ways = len(check.run.ways)
-    pool = check.pool(2 * ways + 1)
+    kept = check.pool(2 * ways, auto_assign=False) if check.run.claims("auto-assign") else None
+    pool = check.pool((4 if kept else 2) * ways + 1)
     made = asking(check, pool.addresses)
+    if kept:
+        made |= asking(check, kept.addresses, "asks-apart")
     with check.unchanged(*made):
         for service, (_, way) in made.items():
             if way is Ask.FIELD:
