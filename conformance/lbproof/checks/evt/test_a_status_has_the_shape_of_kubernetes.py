@@ -21,6 +21,12 @@ SEVERAL = [
     {"name": "web", "port": 80, "targetPort": 8080},
     {"name": "other", "port": 443, "targetPort": 8080},
 ]
+EDITS = [
+    (SEVERAL, [SEVERAL[0], SEVERAL[1] | {"port": 8443}]),
+    (SEVERAL, SEVERAL[1:]),
+    (SEVERAL[:1], [SEVERAL[0] | {"protocol": "UDP"}]),
+]
+"""Ports of Services before and after an edit: another number, fewer, another protocol of the same number."""
 ODD: dict[str, list[dict[str, Any]]] = {
     "udp": [{"name": "udp", "port": 80, "targetPort": 8080, "protocol": "UDP"}],
     "mixed": [{"name": "tcp", "port": 80}, {"name": "udp", "port": 80, "protocol": "UDP"}],
@@ -84,14 +90,16 @@ def watched(check: CheckContext, wrong: Callable[[Object], list[str]]) -> list[S
         services = [check.service(f"asks-{n}", ask=asked[n], how=how) for n, how in enumerate(check.run.ways)]
         with check.precondition():
             check.all_assigned(*services)
-        check.pool(8)
+        check.pool(10)
         for name, odd in ODD.items():
             check.unusable(name, ports=odd)
         services += [check.service("web", namespace=place) for place in (check.namespace, check.second_namespace)]
-        services.append(check.service("several", ports=SEVERAL))
+        edited = [check.service(f"edited-{n}", ports=before) for n, (before, _) in enumerate(EDITS)]
+        services += edited
         with check.precondition():
             check.all_assigned(*services)
-        services[-1].patch(spec={"ports": [SEVERAL[0], SEVERAL[1] | {"port": 8443}]})
+        for service, (_, after) in zip(edited, EDITS, strict=True):
+            service.patch(spec={"ports": after})
         check.retype(services[0], "ClusterIP")
         check.retype(services[0], "LoadBalancer")
         with check.precondition():
