@@ -134,7 +134,13 @@ _ALL = (
     Budget(name="api_back", text="API server back → a Service that waited is given an address", default=15, ceiling=60),
     Budget(name="corrected", text="status written by somebody else → as it was", default=5, ceiling=30),
     Budget(name="defended", text="address announced by another host → announced by its node", default=2, ceiling=10),
-    Budget(name="stays_quiet", text="how long Services are watched for writes at rest", default=5, ceiling=60),
+    Budget(name="stays_quiet", text="how long Services are watched for Events at rest", default=5, ceiling=60),
+    Budget(
+        name="stays_unwritten",
+        text="how long Services are watched at rest for writes that come back; some wait 15 s between two",
+        default=16,
+        ceiling=60,
+    ),
     Budget(name="stays_untouched", text="how long a foreign Service is watched for a change", default=60, ceiling=60),
     Budget(
         name="stays_assigned",
