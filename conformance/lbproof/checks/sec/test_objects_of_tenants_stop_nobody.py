@@ -9,12 +9,13 @@ from lbproof.adapters.base import Ask
 from lbproof.context import manifests, proves
 from lbproof.text import words
 from lbproof.witnesses.kube import ApiError
+from lbproof.witnesses.wait import Violation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from lbproof.adapters.base import Object
-    from lbproof.context import CheckContext, Service
+    from lbproof.context import CheckContext, Pool, Service
     from lbproof.spec.families import IPAddress
 
 LARGE = 200_000
@@ -122,12 +123,66 @@ def in_turn(check: CheckContext, service: Service, before: Sequence[Service]) ->
         given = sum(map(bool, seen.values()))
 
 
+def impossible(check: CheckContext) -> list[Service]:
+    """Create Services of one tenant that ask for an address outside every pool, for what is none, or no such pool."""
+    asks: list[Any] = [*check.run.addresses(1), "no-address"]
+    made: list[dict[str, Any]] = [{"ask": asked, "how": how} for how in check.run.ways for asked in asks]
+    if check.run.claims("pool-select"):
+        made.append({"change": lambda service: check.run.adapter.pool_request.set(service, "no-pool")})
+    return [one for n, fields in enumerate(made) for one in check.unusable(f"impossible-{n}", **fields)]
+
+
+def served_beside_older_waiters(check: CheckContext) -> None:
+    """Free the only address for a Service of another tenant that waits: while it waits alone, and beside older ones.
+
+    Where it is not given one while it waits alone, nobody has stopped it.
+    """
+    pool = check.pool(1)
+    place = check.second_namespace
+    holder = check.service("waits-0", namespace=place)
+    with check.precondition():
+        check.assigned(holder, budget="pool_applied")
+    alone = check.service("waits-1", namespace=place)
+    with check.precondition("PEND-03"):
+        freed_for(check, alone, holder, pool)
+    older = impossible(check)
+    check.next_second()
+    beside = check.service("waits-2", namespace=place)
+    freed_for(check, beside, alone, pool, older)
+
+
+def freed_for(
+    check: CheckContext, waiting: Service, holder: Service, pool: Pool, others: Sequence[Service] = ()
+) -> None:
+    """Delete the holder of the only address of a pool, and wait until a Service that waits is given it.
+
+    `others`: who must not be given it, which another requirement judges: nothing is shown then.
+    """
+    check.waits(waiting)
+    check.delete(holder)
+    seen = check.wait.eventually(
+        lambda: {
+            service: set(held) & set(pool.addresses) for service, held in check.statuses(waiting, *others).items()
+        },
+        lambda seen: any(seen.values()),
+        what=f"the address that was freed is given to {waiting}, which waits",
+        budget="reclaimed",
+        show=lambda seen: words({str(service): sorted(map(str, held)) for service, held in seen.items()}),
+    )
+    with check.precondition("REQ-04"):
+        if wrong := {str(service): held for service, held in seen.items() if held and service is not waiting}:
+            raise Violation(f"given an address that was not asked for: {words(wrong)}")
+
+
 @proves("SEC-06")
 def test_objects_of_tenants_stop_nobody(check: CheckContext) -> None:
     """Services with odd annotations, labels, ports and endpoints are created, changed and deleted by one tenant.
 
     Those of another one are given addresses and answered as soon as ever, and no process of the implementation ends.
+    Before that, they wait for an address while older ones of the first tenant wait for what there is not.
     """
+    if check.run.ways or check.run.claims("pool-select"):
+        served_beside_older_waiters(check)
     changes = shapes(check)
     check.pool(len(changes) + 4)
     ended = check.run.workloads.ended()
