@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 @proves("SHARE-01", "a")
 def test_services_share_an_address(check: CheckContext) -> None:
-    """The only address of a pool goes to all, those that ask for it by each way too. Each has own backends."""
+    """The only address of a pool goes to all, those that ask for it by each way too. Each has own backends.
+
+    A port that one of them gives up is one for the next.
+    """
     nodes = check.nodes_with_pods()
     (address,) = check.pool(1).addresses
     asking: list[dict[str, Any]] = [{}, {}, *({"ask": address, "how": way} for way in check.run.ways)]
@@ -34,6 +37,12 @@ def test_services_share_an_address(check: CheckContext) -> None:
             budget="serves",
             in_a_row=3,
         )
+    edited = check.random.choice(list(services))
+    edited.patch(spec={"ports": ports(FIRST + len(services))})
+    taken_up(check, *services)
+    late = check.service("late", share=KEY, ports=ports(services[edited]))
+    assert check.assigned(late) == address
+    served(check, address, {late: services[edited]})
 
 
 @proves("SHARE-01", "b")
