@@ -156,9 +156,15 @@ def freed_for(
 ) -> None:
     """Delete the holder of the only address of a pool, and wait until a Service that waits is given it.
 
-    `others`: who must not be given it, which another requirement judges: nothing is shown then.
+    Before that, a newer one is served from a pool apart, if there can be one. `others`: who must not be given the
+    address, which another requirement judges: nothing is shown then.
     """
-    check.waits(waiting)
+    if controls := check.apart():
+        newer = check.service(f"{waiting.name}-newer", namespace=waiting.namespace, **controls[0])
+        check.assigned(newer, budget="pool_applied")
+    else:
+        with check.precondition():
+            check.stays_pending(waiting)
     check.delete(holder)
     seen = check.wait.eventually(
         lambda: {
