@@ -57,17 +57,26 @@ def check_of(**lab: Any) -> CheckContext:  # noqa: ANN401 - parts of a lab
 )
 def test_what_an_answer_lacks_is_named(change: dict[str, Any], fault: str) -> None:
     """A missing Override flag is no fault: proxies and anycast send none (RFC 4861 section 7.2.4)."""
-    assert ndp_checks.faults_of(check_of(), [replace(RIGHT, **change)], ADDRESS) == {fault}
+    question = neighbour.Question(target=ADDRESS, sender=CLIENT)
+
+    assert ndp_checks.faults_of(question, [replace(RIGHT, **change)]) == {fault}
 
 
 @pytest.mark.parametrize(
     "change",
-    [{"destination": ndp.ALL_NODES, "solicited": False}, {"target": CLIENT}, {"type": ndp.Type.SOLICITATION}],
-    ids=["announcement", "another-address", "question"],
+    [
+        {"destination": ndp.ALL_NODES, "solicited": False},
+        {"target": CLIENT},
+        {"type": ndp.Type.SOLICITATION},
+        {"destination": ndp.link_local(ASKER)},
+    ],
+    ids=["announcement", "another-address", "question", "another-asker"],
 )
 def test_what_is_no_answer_to_the_client_is_passed_over(change: dict[str, Any]) -> None:
-    """Announcements, answers about others, and questions."""
-    assert ndp_checks.faults_of(check_of(), [replace(RIGHT, **change)], ADDRESS) == set()
+    """Announcements, answers about others or to another of its addresses, and questions."""
+    question = neighbour.Question(target=ADDRESS, sender=CLIENT)
+
+    assert ndp_checks.faults_of(question, [replace(RIGHT, **change)]) == set()
 
 
 def test_a_node_that_has_not_joined_the_group_is_named() -> None:
@@ -101,8 +110,12 @@ def test_a_node_that_has_not_joined_the_group_is_named() -> None:
             neighbour.Question(target=ADDRESS, sender=IPv6Address(0)),
             lambda m: (m.source, m.destination, m.link_layer) == (ndp.UNSPECIFIED, ndp.solicited_node(ADDRESS), ""),
         ),
+        (
+            neighbour.Question(target=ADDRESS, sender=ndp.link_local(ASKER)),
+            lambda m: (str(m.source), m.link_layer) == ("fe80::ff:fe00:50", ASKER),
+        ),
     ],
-    ids=["bare", "unicast", "duplicate-address"],
+    ids=["bare", "unicast", "duplicate-address", "link-local"],
 )
 def test_a_solicitation_is_what_hosts_send(
     question: neighbour.Question, expected: Callable[[ndp.Message], bool]

@@ -113,6 +113,12 @@ def solicited_node(address: IPv6Address) -> IPv6Address:
     return IPv6Address(IPv6Address("ff02::1:ff00:0").packed[:13] + address.packed[13:])
 
 
+def link_local(mac: str) -> IPv6Address:
+    """Return the link-local address that a host makes of its hardware address (RFC 4291 appendix A, RFC 4862 5.3)."""
+    own = mac_bytes(mac)
+    return IPv6Address(b"\xfe\x80" + bytes(6) + bytes([own[0] ^ 2]) + own[1:3] + b"\xff\xfe" + own[3:])
+
+
 def solicitation(*, mac: str, address: IPv6Address, target: IPv6Address) -> Message:
     """Build a solicitation for `target` from `address` at `mac`."""
     group = solicited_node(target)

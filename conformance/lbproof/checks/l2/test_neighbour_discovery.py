@@ -33,7 +33,8 @@ def assigned(check: CheckContext) -> list[IPAddress]:
 def test_solicitations_are_answered_as_hosts_expect(check: CheckContext) -> None:
     """The client, which asks by multicast, is answered by a message that makes an entry for each address.
 
-    So it is for an address that is released and given again. Messages that a receiver discards count as none: with a
+    It asks from its address on the segment, and from its link-local one, as routers do for the packets of others. So it
+    is for an address that is released and given again. Messages that a receiver discards count as none: with a
     hop limit below 255, from beyond the link, a wrong checksum, or a malformed option.
     """
     held = assigned(check)
@@ -45,13 +46,17 @@ def test_solicitations_are_answered_as_hosts_expect(check: CheckContext) -> None
 
 
 def answered(check: CheckContext, addresses: Sequence[IPAddress]) -> None:
-    """Wait until each address has been answered for, with nothing wrong in any answer of a look."""
+    """Wait until each address has been answered for to each asker, with nothing wrong in any answer of a look."""
+    ask = [neighbour.Question(target=address, sender=asker) for address in addresses for asker in askers(check)]
+    within = check.wait.budget("arp_answer")
 
     def look() -> dict[str, list[str]]:
         with neighbour.Listener(check.client) as heard:
-            for address in addresses:
-                check.replies(address)
-            return {str(address): sorted(faults_of(check, heard.messages, address)) for address in addresses}
+            neighbour.ask_each(check.client, ask, every=0.0, within=within)
+            return {
+                f"{question.target} to {question.sender}": sorted(faults_of(question, heard.messages))
+                for question in ask
+            }
 
     check.wait.eventually(
         look,
@@ -63,15 +68,24 @@ def answered(check: CheckContext, addresses: Sequence[IPAddress]) -> None:
     )
 
 
-def faults_of(check: CheckContext, messages: Sequence[neighbour.Message], address: IPAddress) -> set[str]:
-    """Return what is wrong with each advertisement of an address to the client; the empty string for a right one."""
+def askers(check: CheckContext) -> list[IPAddress]:
+    """Return the addresses from which the client asks.
+
+    A host asks from that of the packet which it sends, or from any other one of its interface (RFC 4861 section 7.2.2):
+    Linux takes the link-local one for packets that it forwards, and to confirm an entry.
+    """
+    return [check.client.address_for(check.family), ndp.link_local(check.client.mac)]
+
+
+def faults_of(question: neighbour.Question, messages: Sequence[neighbour.Message]) -> set[str]:
+    """Return what is wrong with each advertisement to who asked a question; the empty string for a right one."""
     return {
         _fault(message)
         for message in messages
         if isinstance(message, ndp.Message)
         and message.is_reply
-        and message.target == address
-        and message.destination in check.client.addresses
+        and message.target == question.target
+        and message.destination == question.sender
     }
 
 
@@ -149,37 +163,46 @@ def memberships(check: CheckContext, node: str, interface: str) -> set[str]:
 def test_solicitations_that_are_seldom_are_answered(check: CheckContext, case: str) -> None:
     """The node that answers by multicast also answers each way of a host that confirms an entry, or takes an address.
 
-    Three times in a row for each address; a single one may be lost.
+    Three times in a row for each address; a single one may be lost. Who confirms an entry asks from its address on the
+    segment, and from its link-local one, as Linux does.
     """
     held = assigned(check)
     with check.precondition("L2-01"):
         macs = {address: check.announcer(address).mac for address in held}
-    ask = [
-        question
+    own, local = askers(check)
+    ask = {
+        address: {
+            "by unicast": neighbour.Question(target=address, to=mac, sender=own),
+            "by unicast from the link-local address": neighbour.Question(target=address, to=mac, sender=local),
+            "by unicast without a source link-layer address": neighbour.Question(target=address, to=mac, bare=True),
+        }
+        if case == "a"
+        else {"from the unspecified address": neighbour.Question(target=address, sender=unspecified(check.family))}
         for address, mac in macs.items()
-        for question in (
-            [
-                neighbour.Question(target=address, to=mac),
-                neighbour.Question(target=address, to=mac, bare=True),
-            ]
-            if case == "a"
-            else [neighbour.Question(target=address, sender=unspecified(check.family))]
-        )
-    ]
+    }
 
-    def missed() -> dict[str, int]:
-        found: dict[str, int] = {}
-        for question in check.unanswered(ask):
-            how = "by unicast without a source link-layer address" if question.bare else "by unicast"
-            way = f"{question.target} {how if question.to else 'from the unspecified address'}"
-            found[way] = found.get(way, 0) + 1
-        return found
+    def missed() -> list[str]:
+        return [f"{address} {way}" for address, way in not_answered(check, ask)]
 
     check.wait.eventually(
         missed,
         lambda none: not none,
-        what=f"all of {len(ask)} solicitations for {words(list(map(str, held)))} are answered",
+        what=f"all solicitations for {words(list(map(str, held)))} are answered",
         budget="announced",
         in_a_row=IN_A_ROW,
         show=lambda found: f"not answered: {words(found)}" if found else "all answered",
     )
+
+
+def not_answered(
+    check: CheckContext, ask: Mapping[IPAddress, Mapping[str, neighbour.Question]]
+) -> list[tuple[IPAddress, str]]:
+    """Ask for addresses in one way after the other; return the addresses that have no answer, and how they were asked.
+
+    One way at a time: an answer does not tell two questions of the same asker apart.
+    """
+    return [
+        (question.target, way)
+        for way in next(iter(ask.values()))
+        for question in check.unanswered([ways[way] for ways in ask.values()])
+    ]
