@@ -114,8 +114,12 @@ def test_a_node_that_has_not_joined_the_group_is_named() -> None:
             neighbour.Question(target=ADDRESS, sender=ndp.link_local(ASKER)),
             lambda m: (str(m.source), m.link_layer) == ("fe80::ff:fe00:50", ASKER),
         ),
+        (
+            neighbour.Question(target=ADDRESS, sender=IPv6Address(0), nonce=b"6bytes"),
+            lambda m: (m.source, m.link_layer, m.nonce) == (ndp.UNSPECIFIED, "", b"6bytes"),
+        ),
     ],
-    ids=["bare", "unicast", "duplicate-address", "link-local"],
+    ids=["bare", "unicast", "duplicate-address", "link-local", "duplicate-address-with-nonce"],
 )
 def test_a_solicitation_is_what_hosts_send(
     question: neighbour.Question, expected: Callable[[ndp.Message], bool]

@@ -24,6 +24,7 @@ _MESSAGE = struct.Struct("!BBHI16s")
 """Type, code, checksum, flags or reserved, target."""
 _LINK_LAYER = struct.Struct("!BB6s")
 """Option: type, length in units of 8 bytes, hardware address (section 4.6.1)."""
+_NONCE = 14
 _ROUTER, _SOLICITED, _OVERRIDE = 1 << 31, 1 << 30, 1 << 29
 
 FILTER = (
@@ -57,6 +58,8 @@ class Message:
     target: IPv6Address
     link_layer: str = ""
     """Source (solicitation) or target (advertisement) link-layer address option; empty without one."""
+    nonce: bytes = b""
+    """Nonce of a solicitation (RFC 3971 section 5.3.2), 6 bytes as RFC 7527 section 4 has them; empty without one."""
     router: bool = False
     solicited: bool = False
     override: bool = False
@@ -157,6 +160,7 @@ def encode(message: Message) -> bytes:
     flags = _ROUTER * message.router | _SOLICITED * message.solicited | _OVERRIDE * message.override
     kind = 2 if message.is_reply else 1
     option = _LINK_LAYER.pack(kind, 1, mac_bytes(message.link_layer)) if message.link_layer else b""
+    option += _LINK_LAYER.pack(_NONCE, 1, message.nonce) if message.nonce else b""
     source, destination = message.source.packed, message.destination.packed
     body = _MESSAGE.pack(message.type, 0, 0, flags, message.target.packed) + option
     total = checksum(source, destination, body)
@@ -191,7 +195,8 @@ def decode(data: bytes, t: float = 0.0) -> Message | None:
     if len(body) < _MESSAGE.size or body[0] not in set(Type) or checksum(source, destination, body):
         return None
     number, code, _, flags, target = _MESSAGE.unpack_from(body)
-    link_layer = _link_layer(body[_MESSAGE.size :], 2 if number == Type.ADVERTISEMENT else 1)
+    options = body[_MESSAGE.size :]
+    link_layer = _option(options, 2 if number == Type.ADVERTISEMENT else 1)
     if code or link_layer is None:
         return None
     found = Message(
@@ -201,7 +206,8 @@ def decode(data: bytes, t: float = 0.0) -> Message | None:
         destination=IPv6Address(destination),
         type=Type(number),
         target=IPv6Address(target),
-        link_layer=link_layer,
+        link_layer=link_layer.hex(":"),
+        nonce=_option(options, _NONCE) or b"",
         router=bool(flags & _ROUTER),
         solicited=bool(flags & _SOLICITED),
         override=bool(flags & _OVERRIDE),
@@ -210,15 +216,15 @@ def decode(data: bytes, t: float = 0.0) -> Message | None:
     return None if _is_discarded(found) else found
 
 
-def _link_layer(options: bytes, wanted: int) -> str | None:
-    """Return the link-layer address of an option; empty without one, None when an option is malformed."""
-    found = ""
+def _option(options: bytes, wanted: int) -> bytes | None:
+    """Return the 6 bytes of an option of a type; empty without one, None when an option is malformed."""
+    found = b""
     while options:
         size = options[1] * 8 if len(options) > 1 else 0
         if not size or size > len(options):
             return None
         if options[0] == wanted and size == _LINK_LAYER.size:
-            found = options[2:8].hex(":")
+            found = options[2:8]
         options = options[size:]
     return found
 

@@ -61,6 +61,8 @@ class Question:
     """Target hardware address, which means nothing in an ARP request (RFC 826) and is zero by default; not in NDP."""
     bare: bool = False
     """Without the source link-layer address, which a solicitation to one host may lack (RFC 4861 section 4.3)."""
+    nonce: bytes = b""
+    """Nonce by which a host knows its own duplicate-address probe when that comes back (RFC 7527); not in ARP."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -235,6 +237,8 @@ def _frame(mac: str, own: IPAddress, question: Question) -> bytes:
         solicits = replace(solicits, ether_dst=question.to, destination=target)
     if question.bare:
         solicits = replace(solicits, link_layer="")
+    if question.nonce:
+        solicits = replace(solicits, nonce=question.nonce)
     return ndp.encode(solicits)
 
 

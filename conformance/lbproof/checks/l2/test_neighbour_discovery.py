@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 SERVICES = 3
 IN_A_ROW = 3
+NONCE_BYTES = 6
 
 
 def assigned(check: CheckContext) -> list[IPAddress]:
@@ -164,12 +165,13 @@ def test_solicitations_that_are_seldom_are_answered(check: CheckContext, case: s
     """The node that answers by multicast also answers each way of a host that confirms an entry, or takes an address.
 
     Three times in a row for each address; a single one may be lost. Who confirms an entry asks from its address on the
-    segment, and from its link-local one, as Linux does.
+    segment, and from its link-local one, as Linux does. Who takes an address asks without a nonce (RFC 4862), and with
+    one, as Linux does (RFC 7527).
     """
     held = assigned(check)
     with check.precondition("L2-01"):
         macs = {address: check.announcer(address).mac for address in held}
-    own, local = askers(check)
+    (own, local), nobody = askers(check), unspecified(check.family)
     ask = {
         address: {
             "by unicast": neighbour.Question(target=address, to=mac, sender=own),
@@ -177,7 +179,12 @@ def test_solicitations_that_are_seldom_are_answered(check: CheckContext, case: s
             "by unicast without a source link-layer address": neighbour.Question(target=address, to=mac, bare=True),
         }
         if case == "a"
-        else {"from the unspecified address": neighbour.Question(target=address, sender=unspecified(check.family))}
+        else {
+            "from the unspecified address": neighbour.Question(target=address, sender=nobody),
+            "from the unspecified address with a nonce": neighbour.Question(
+                target=address, sender=nobody, nonce=check.random.randbytes(NONCE_BYTES)
+            ),
+        }
         for address, mac in macs.items()
     }
 
