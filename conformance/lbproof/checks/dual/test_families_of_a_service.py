@@ -128,44 +128,79 @@ def test_a_family_that_is_missing_gives_none(check: CheckContext) -> None:
 
 @proves("DUAL-03", "a")
 def test_one_family_is_taken_where_there_is_no_other(check: CheckContext) -> None:
-    """Services that prefer both families, named in either order, get the one that is there; Services of it too."""
-    there = check.random.choice(list(Family))
-    pool = pool_of(check, {there: SERVICES})
-    wanted = {
-        check.service(f"web-{n}", serving=True, **families("PreferDualStack", order)): (there,)
-        for n, order in enumerate(ORDERS)
-    }
-    wanted[check.service("single", **families("SingleStack", [there]))] = (there,)
-    has(check, wanted)
-    in_pool(check, wanted, pool)
-    for service, held in check.statuses(*wanted).items():
-        if service.name != "single":
-            served(check, held)
+    """Services that prefer both families, named in either order, get the one that is there; Services of it too.
+
+    Of the other family, the pool has no address, or one that another Service has.
+    """
+    there, other = check.random.sample(list(Family), 2)
+    rounds: tuple[dict[Family, int], ...] = ({}, {other: 1})
+    for others in rounds:
+        check.start_over()
+        pool = pool_of(check, {there: SERVICES, **others})
+        for family in others:
+            taken_by(check, "other", family)
+        wanted = {
+            check.service(f"web-{n}", serving=True, **families("PreferDualStack", order)): (there,)
+            for n, order in enumerate(ORDERS)
+        }
+        wanted[check.service("single", **families("SingleStack", [there]))] = (there,)
+        has(check, wanted)
+        in_pool(check, wanted, pool)
+        for service, held in check.statuses(*wanted).items():
+            if service.name != "single":
+                served(check, held)
+
+
+def taken_by(check: CheckContext, name: str, family: Family) -> Service:
+    """Create a Service of one family, and wait until it has an address."""
+    service = check.service(name, **families("SingleStack", [family]))
+    with check.precondition("DUAL-01" if family is Family.IPV6 else "POOL-01"):
+        has(check, {service: (family,)})
+    return service
 
 
 @proves("DUAL-03", "b")
 def test_the_other_family_is_added_later(check: CheckContext) -> None:
-    """When a pool has addresses of the other family too, Services that have one address get another, and keep it."""
+    """Services that have one address get another when there is one of the other family, and keep the first.
+
+    It is released by the deletion of another Service, then by one that leaves the type, and then its pool has one more.
+    """
     there, later = check.random.sample(list(Family), 2)
-    pool = pool_of(check, {there: len(ORDERS)})
+    pool = pool_of(check, {there: SERVICES, later: 2})
+    deleted, retyped = (taken_by(check, f"holds-{n}", later) for n in range(2))
     services = [
-        check.service(f"web-{n}", serving=True, **families("PreferDualStack", order)) for n, order in enumerate(ORDERS)
+        check.service(f"web-{n}", serving=True, **families("PreferDualStack", ORDERS[n % 2])) for n in range(SERVICES)
     ]
     with check.precondition("DUAL-03"):
         has(check, dict.fromkeys(services, (there,)))
     before = check.statuses(*services)
-    check.run.need_families([later])
-    block = check.run.addresses(len(ORDERS), later)
-    check.change_pool(pool, blocks=(*pool.spec.blocks, AddressRange(block[0], block[-1])))
 
     def keeps() -> None:
         lost = {str(one): held for one, held in check.statuses(*services).items() if not set(before[one]) <= set(held)}
         assert not lost, f"the first address is not kept: {words(lost)}"
 
     with judging(keeps):
+        check.delete(deleted)
+        one_has_both(check, services, 1)
+        with check.precondition("RECL-02"):
+            check.leaves_type(retyped)
+        one_has_both(check, services, 2)
+        block = check.run.addresses(1, later)
+        check.change_pool(pool, blocks=(*pool.spec.blocks, AddressRange(block[0], block[-1])))
         has(check, dict.fromkeys(services, ORDERS[0]), budget="pool_applied")
     for held in check.statuses(*services).values():
         served(check, held)
+
+
+def one_has_both(check: CheckContext, services: Sequence[Service], count: int) -> None:
+    """Wait until so many Services have an address of each family, after one was released."""
+    check.wait.eventually(
+        lambda: check.statuses(*services),
+        lambda seen: sum(sorted(map(family_of, held)) == sorted(Family) for held in seen.values()) >= count,
+        what=f"an address of each family is in the statuses of {count} of {len(services)} Services that prefer both",
+        budget="reclaimed",
+        show=lambda seen: words({str(service): held for service, held in seen.items()}),
+    )
 
 
 @proves("DUAL-04", "a")
