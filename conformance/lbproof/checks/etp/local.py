@@ -9,7 +9,7 @@ from lbproof.spec.families import family_of
 from lbproof.witnesses import neighbours
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from lbproof.context import CheckContext, Service
     from lbproof.spec.families import IPAddress
@@ -31,6 +31,12 @@ def assigned(
     for address in held.values():
         check.undo.later("the client's entry", functools.partial(neighbours.forget, check.client, address))
     return {service: (held[service], node) for service, node in zip(services, turns, strict=True)}
+
+
+def switch(services: Iterable[Service], policy: str) -> None:
+    """Change the policy of Services."""
+    for service in services:
+        service.patch(spec={"externalTrafficPolicy": policy})
 
 
 def announced_by(check: CheckContext, allowed: Mapping[IPAddress, Collection[str]]) -> None:
