@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from typing import TYPE_CHECKING
 
 from lbproof.checks.fail.moves import assigned, one_answers
 from lbproof.context import proves
+from lbproof.context.precedence import judging
 from lbproof.context.run import NAMESPACE
 from lbproof.lab.base import Role
+from lbproof.text import words
 from lbproof.witnesses.asking import Asking
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
-    from lbproof.context import CheckContext
+    from lbproof.context import CheckContext, Service
     from lbproof.spec.families import IPAddress
 
 
@@ -30,15 +33,51 @@ def answered_meanwhile(check: CheckContext, asking: Asking, addresses: Iterable[
     )
 
 
+def objects_change(check: CheckContext, services: Iterable[Service]) -> None:
+    """Annotate Services, and create a pool and a Service that is given its address.
+
+    So an implementation that decides anew with a change reads again what is said of nodes.
+    """
+    for service in services:
+        service.patch(metadata={"annotations": {"lbproof.dev/version": secrets.token_hex(2)}})
+    check.pool(1)
+    check.control(budget="pool_applied")
+
+
+def placed(check: CheckContext, addresses: Iterable[IPAddress]) -> dict[str, list[str]]:
+    """Return the node that answers for each address."""
+    with check.precondition("L2-01"):
+        return {str(address): [who] for address, who in check.sole_holders(*addresses).items()}
+
+
+def stay_when_objects_change(check: CheckContext, services: Mapping[IPAddress, Service]) -> bool:
+    """Return whether addresses stay where they are when Services and pools change and nothing is said of nodes.
+
+    Nobody says that they must: what moves then is not held against a cordon.
+    """
+    before = placed(check, services)
+    objects_change(check, services.values())
+    check.wait_out("stays_put")
+    if (now := placed(check, services)) == before:
+        return True
+    check.saw("arp", "addresses move when Services and pools change: none do during the cordon", [before, now])
+    return False
+
+
 @proves("FAIL-09", "a", disruptive=True)
 def test_a_node_without_network_leaves_one_answerer(check: CheckContext) -> None:
-    """One node answers, and the client is served, while NetworkUnavailable is set for the announcer, and afterwards."""
-    held = list(assigned(check))
+    """One node answers, and the client is served, while NetworkUnavailable is set for the announcer, and afterwards.
+
+    Also when Services and pools change meanwhile.
+    """
+    services = assigned(check)
+    held = list(services)
     old, moving = check.worker_that_announces(held)
     with Asking(check.client, held) as asking:
         since = time.monotonic()
         with check.network_unavailable(old.name):
             answered_meanwhile(check, asking, held, since)
+            objects_change(check, services.values())
             one_answers(check, held)
             for address in moving:
                 check.serves(check.client, address)
@@ -49,12 +88,16 @@ def test_a_node_without_network_leaves_one_answerer(check: CheckContext) -> None
 
 @proves("FAIL-09", "b", disruptive=True)
 def test_a_cordon_moves_nothing(check: CheckContext) -> None:
-    """Each address is answered by the same node as before while all workers are cordoned, and afterwards."""
-    held = list(assigned(check))
+    """Each address is answered by the same node as before while all workers are cordoned, and afterwards.
+
+    Also when Services and pools change meanwhile, unless addresses move for that alone.
+    """
+    services = assigned(check)
+    held = list(services)
     workers = [node.name for node in check.lab.nodes if node.role is Role.WORKER]
     names = check.mac_names()
-    with check.precondition("L2-01"):
-        before = {str(address): [who] for address, who in check.sole_holders(*held).items()}
+    may_change = stay_when_objects_change(check, services)
+    before = placed(check, held)
     with Asking(check.client, held) as asking:
         since = time.monotonic()
 
@@ -64,8 +107,15 @@ def test_a_cordon_moves_nothing(check: CheckContext) -> None:
                 for address in held
             }
 
+        def stayed() -> None:
+            moved = {address: by for address, by in who().items() if not set(by) <= set(before[address])}
+            assert not moved, f"Services and pools changed during or after a cordon, and others answer: {words(moved)}"
+
+        def answered() -> None:
+            answered_meanwhile(check, asking, held, since)
+
         for nodes in (workers, []):
-            with check.cordoned(*nodes):
+            with check.cordoned(*nodes), judging(stayed), judging(answered):
                 check.wait.consistently(
                     who,
                     lambda seen: all(set(by) <= set(before[address]) for address, by in seen.items()),
@@ -75,14 +125,18 @@ def test_a_cordon_moves_nothing(check: CheckContext) -> None:
                     budget="stays_put",
                     every=0.2,
                 )
-                answered_meanwhile(check, asking, held, since)
+                if may_change:
+                    objects_change(check, services.values())
         for address in held:
             check.serves(check.client, address)
 
 
 @proves("FAIL-09", "c", disruptive=True)
 def test_a_drained_backend_node_is_not_missed(check: CheckContext) -> None:
-    """The client is served on, by the pod of another node, when the announcer is cordoned and its backend evicted."""
+    """The client is served on, by the pod of another node, when the announcer is cordoned and its backend evicted.
+
+    Also when Services and pools change meanwhile.
+    """
     check.pool(1)
     workers = [node.name for node in check.lab.nodes if node.role is Role.WORKER]
     app = check.web("drained", replicas=len(workers), nodes=workers)
@@ -92,6 +146,16 @@ def test_a_drained_backend_node_is_not_missed(check: CheckContext) -> None:
     with check.precondition("TIER-01"):
         check.serves(check.client, address, in_a_row=3)
     leaving = [name for name, node in check.pods(app) if node == old.name]
+
+    def served() -> None:
+        check.wait.eventually(
+            lambda: check.ask_pod_or_why(check.client, address),
+            lambda pod: pod.startswith(app) and pod not in leaving,
+            what=f"{address} is served by pods of other nodes than {old.name}, which is drained",
+            budget="serves",
+            in_a_row=10,
+        )
+
     with check.cordoned(old.name):
         for name in leaving:
             evicted = {
@@ -100,11 +164,6 @@ def test_a_drained_backend_node_is_not_missed(check: CheckContext) -> None:
                 "metadata": {"name": name, "namespace": NAMESPACE},
             }
             check.cluster.create(f"/api/v1/namespaces/{NAMESPACE}/pods/{name}/eviction", evicted)
-        check.wait.eventually(
-            lambda: check.ask_pod_or_why(check.client, address),
-            lambda pod: pod.startswith(app) and pod not in leaving,
-            what=f"{address} is served by pods of other nodes than {old.name}, which is drained",
-            budget="serves",
-            in_a_row=10,
-        )
+        with judging(served):
+            objects_change(check, [service])
         one_answers(check, [address])
