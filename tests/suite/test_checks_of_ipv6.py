@@ -133,6 +133,27 @@ def test_a_solicitation_is_what_hosts_send(
     assert expected(read)
 
 
+def test_ways_to_ask_that_an_answer_does_not_tell_apart_are_not_mixed() -> None:
+    """Each way is asked by itself, for all addresses at once; what has no answer is named with its way."""
+    ask = {
+        address: {
+            "plain": neighbour.Question(target=address),
+            "bare": neighbour.Question(target=address, to=NODE, bare=True),
+        }
+        for address in (ADDRESS, CLIENT)
+    }
+    asked: list[list[bool]] = []
+
+    def unanswered(questions: list[neighbour.Question]) -> list[neighbour.Question]:
+        asked.append([question.bare for question in questions])
+        return [question for question in questions if question.bare and question.target == CLIENT]
+
+    check = cast("CheckContext", SimpleNamespace(unanswered=unanswered))
+
+    assert ndp_checks.not_answered(check, ask) == [(CLIENT, "bare")]
+    assert asked == [[False, False], [True, True]]
+
+
 def test_addresses_that_can_be_written_in_several_ways_are_written_in_one() -> None:
     """What the check compares with is the canonical form (RFC 5952 sections 4.2 and 4.3)."""
     assert [str(IPv6Address(text)) for text in dual.ZEROS] == list(dual.ZEROS)
