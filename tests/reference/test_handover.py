@@ -162,6 +162,18 @@ def test_outdated_lists_that_agree_move_nothing(lan: SimulatedLan) -> None:
         assert before == {address: lan.answerers(address) for address in ADDRESSES}
 
 
+def test_a_station_with_an_outdated_list_takes_over_from_one_that_dies(lan: SimulatedLan) -> None:
+    """While the API server is away for all, the death of one costs as long as at any other time."""
+    for node in NODES:
+        lan.of(node).segment.set_outdated(True)
+    lan.run(1)
+    (dead,) = lan.answerers(FIRST)
+    del lan.stations[Station(dead, "eth0")]
+    lan.run(DEAD_INTERVAL + 2 * INTERVAL)
+
+    assert len(lan.answerers(FIRST)) == 1
+
+
 @pytest.mark.parametrize(("stall", "every"), [(0.095, 0.13), (0.095, 0.2)])
 def test_short_stalls_postpone_a_takeover_by_their_own_time_alone(
     lan: SimulatedLan, stall: float, every: float

@@ -22,6 +22,8 @@ from lbproof.witnesses import ndp, neighbour
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from lbproof.spec.families import IPAddress
+
 CLIENT, ADDRESS = IPv6Address("2001:db8::50"), IPv6Address("2001:db8::160")
 ASKER, NODE, OTHER = "02:00:00:00:00:50", "02:00:00:00:00:01", "02:00:00:00:00:02"
 RIGHT = ndp.Message(
@@ -135,7 +137,7 @@ def test_a_solicitation_is_what_hosts_send(
 
 def test_ways_to_ask_that_an_answer_does_not_tell_apart_are_not_mixed() -> None:
     """Each way is asked by itself, for all addresses at once; what has no answer is named with its way."""
-    ask = {
+    ask: dict[IPAddress, dict[str, neighbour.Question]] = {
         address: {
             "plain": neighbour.Question(target=address),
             "bare": neighbour.Question(target=address, to=NODE, bare=True),
