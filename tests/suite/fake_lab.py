@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lbproof import checks
+from lbproof.adapters.reference import Reference
 from lbproof.context import RunContext
 from lbproof.context.workloads import Workloads
 from lbproof.lab import provide, registry
@@ -28,6 +29,8 @@ from lbproof.witnesses.wait import EventuallyFailed
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+CLAIMED = Reference.features - {"ipv6", "dual-stack", "ndp"}
+"""What the reference claims here: the fake lab has IPv4 alone, unless a test asks for both."""
 KUBECONFIG = """
 apiVersion: v1
 kind: Config
@@ -138,6 +141,7 @@ class FakeWitness:
 
 def patch() -> None:
     """Put the fake in place of labs and of what is installed in them."""
+    Reference.features = CLAIMED
     witnesses.ServiceWitness = FakeWitness  # type: ignore[assignment, attr-defined]
     if "FAKE_ROOT" in os.environ:
         registry.ROOT = Path(os.environ["FAKE_ROOT"])
