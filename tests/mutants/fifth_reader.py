@@ -28,7 +28,7 @@ from lbproof_reference.frames import ETHERNET, IPV6, NDP, SOLICITATION, NdpFrame
 from lbproof_reference.kube import SERVICES
 from lbproof_reference.nodes import may_announce
 from lbproof_reference.pools import parse_ip
-from lbproof_reference.services import assigned, ingress_ips, is_managed
+from lbproof_reference.services import FROM_POOL, assigned, ingress_ips, is_managed
 from lbproof_reference.speaker import loop as speaker_loop
 from lbproof_reference.speaker import offers as speaker_offers
 from lbproof_reference.speaker import segment as speaker_segment
@@ -325,7 +325,9 @@ def attempts_noted_on_waiting_service() -> None:
         last[meta["uid"]] = now
         asyncio.get_running_loop().call_later(_ATTEMPT_SECONDS, self._queue.add, ("Service", key))
         path = f"/api/v1/namespaces/{meta['namespace']}/services/{meta['name']}/status"
-        note = {"lbproof.dev/last-attempt": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")}
+        note = {
+            FROM_POOL: f"none at {datetime.now(UTC):%H:%M:%S}"
+        }  # an annotation that it may write; it is removed again
         await self._kube.call("PATCH", path, {"metadata": {"uid": meta["uid"], "annotations": note}})
 
     patch(Controller, "_mark_pending", mark_pending)
