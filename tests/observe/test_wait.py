@@ -205,6 +205,24 @@ def test_a_named_wait_that_fails_is_written_down_too(heard: tuple[Waiter, list[d
     assert [(row["mode"], row["ok"]) for row in rows] == [("settles", False), ("holds", False)]
 
 
+def test_a_tentative_wait_that_fails_is_an_observation(heard: tuple[Waiter, list[dict[str, Any]]]) -> None:
+    """It raises as ever, but no row says that a wait of the case failed; one that succeeds is written as ever."""
+    waiter, rows = heard
+    with waiter.tentative():
+        with pytest.raises(EventuallyFailed):
+            waiter.eventually(lambda: "held", lambda seen: seen == "gone", what="it goes", budget="address_assigned")
+        waiter.eventually(lambda: "held", bool, what="it is", budget="address_assigned")
+    with pytest.raises(EventuallyFailed):
+        waiter.eventually(lambda: "held", lambda seen: seen == "gone", what="it goes", budget="address_assigned")
+
+    assert [(row["event"], row["what"], row.get("ok")) for row in rows] == [
+        ("saw", "not so, which need not be: it goes", None),
+        ("waited", "it is", True),
+        ("waited", "it goes", False),
+    ]
+    assert rows[0]["value"] == "held"
+
+
 def test_nothing_is_watched_for_at_least_as_long_as_something_took(heard: tuple[Waiter, list[dict[str, Any]]]) -> None:
     """A slow implementation would do what it must not as late as it did what it must; the row keeps the budget."""
     waiter, rows = heard

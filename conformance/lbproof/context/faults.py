@@ -144,7 +144,7 @@ class Faults(Observations):
             if any(names & {*who} for who in held.values()):
                 break
             leave()
-            with suppress(Violation):
+            with suppress(Violation), self.wait.tentative():
                 held = self._answered(addresses, lambda who: bool(names & {*who}), "a worker", "", "failover")
         found = {node: [address for address, who in held.items() if node.name in who] for node in workers}
         most = max(workers, key=lambda node: len(found[node]))

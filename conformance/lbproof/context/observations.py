@@ -114,7 +114,7 @@ class Observations:
         def keep() -> list[Service]:
             return [service for service, now in self.statuses(*held).items() if now == [held[service]]]
 
-        with suppress(EventuallyFailed):
+        with suppress(EventuallyFailed), self.wait.tentative():
             self.one_by_one(
                 keep,
                 lambda kept: len(held) - len(kept),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
@@ -14,7 +15,7 @@ from lbproof.spec import BUDGETS, Budget, UnknownName
 from lbproof.text import words
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from lbproof.witnesses.journal import Journal
 
@@ -174,6 +175,19 @@ class Waiter:
         self.journal, self._budgets = journal, budgets
         self._slowest: dict[str, float] = {}
         """Name of a budget → the longest of its waits that succeeded, in seconds."""
+        self._tentative = 0
+
+    @contextmanager
+    def tentative(self) -> Iterator[None]:
+        """Write a wait of the block that fails as an observation: what it waits for need not come about.
+
+        It raises as ever. A failed wait of a passed case would otherwise look like a verdict that was changed.
+        """
+        self._tentative += 1
+        try:
+            yield
+        finally:
+            self._tentative -= 1
 
     def budget(self, name: str) -> float:
         """Return the budget of a named wait in seconds. Raises `UnknownName`."""
@@ -228,7 +242,12 @@ class Waiter:
         self._write("holds", budget, what, ok=True, took=done.took, observed=done.observed)
         return done.value
 
-    def _write(self, mode: str, budget: str, what: str, *, ok: bool, took: float, observed: object) -> None:
+    def _write(
+        self, mode: str, budget: str, what: str, *, ok: bool, took: float, observed: list[tuple[float, str]]
+    ) -> None:
+        if self._tentative and not ok:
+            self.journal.write("saw", witness="lab", what=f"not so, which need not be: {what}", value=observed[-1][1])
+            return
         self.journal.write(
             "waited",
             mode=mode,
