@@ -66,4 +66,4 @@ def test_the_unbroken_reference_passes_every_case(request: pytest.FixtureRequest
     assert left_out <= {*skip}
     not_clean = {case: verdict for case, verdict in found.verdicts.items() if verdict not in CLEAN}
     assert not_clean == dict.fromkeys(left_out, "skipped")
-    assert found.code == 0
+    assert found.code == (2 if left_out else 0)  # what binds and is left out makes a run inconclusive

@@ -25,7 +25,7 @@ NEW = 10
 
 def wait_for_another(check: CheckContext, addresses: Sequence[IPAddress], but: str) -> None:
     """Wait until others answer for some addresses, which need not come about: the end of the fault is judged."""
-    with suppress(Violation):
+    with suppress(Violation), check.wait.tentative():
         check.holders(*addresses, but=but, budget="failover")
 
 

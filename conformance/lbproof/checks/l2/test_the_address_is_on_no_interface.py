@@ -42,6 +42,6 @@ def test_the_address_is_on_no_interface(check: CheckContext) -> None:
 
     old = check.an_announcer(again)
     check.exclude(old.name)
-    with suppress(Violation):
+    with suppress(Violation), check.wait.tentative():
         check.holders(again, but=old.name)
     check.on_no_interface(*held)

@@ -68,6 +68,6 @@ def test_nodes_are_served(check: CheckContext, case: str) -> None:
     if case == "b":
         former = check.an_announcer(addresses[0])
         check.exclude(former.name)
-        with suppress(Violation):
+        with suppress(Violation), check.wait.tentative():
             check.holders(addresses[0], but=former.name)
         served(check, [check.lab.node(former.name)], addresses[:1])
