@@ -11,7 +11,8 @@ import pytest
 from lbproof.context import CannotShow, CheckContext
 from lbproof.lab.base import Node, Role
 from lbproof.spec import Untestable
-from lbproof.witnesses.wait import Violation
+from lbproof.witnesses.journal import Journal
+from lbproof.witnesses.wait import Violation, Waiter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -31,7 +32,7 @@ class Paper(CheckContext):
     def __init__(
         self, held: Mapping[IPAddress, Sequence[str]], *, moves: str = "", nodes: Sequence[Node] = NODES
     ) -> None:
-        self.run: Any = SimpleNamespace(lab=SimpleNamespace(nodes=nodes))
+        self.run: Any = SimpleNamespace(lab=SimpleNamespace(nodes=nodes), wait=Waiter(Journal(None), {}))
         self.held, self.moves = dict(held), moves
         self.done: list[str] = []
 
