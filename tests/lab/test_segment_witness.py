@@ -63,8 +63,8 @@ def test_an_answer_for_a_free_address_is_found_with_its_node(lab: NetnsLab) -> N
     assert {row["node"] for one in found for row in one.observed} == {node.name}
 
 
-TURNS = 5
-"""So many that some follow each other within a second on a busy machine too."""
+ROUNDS = 5
+"""On a busy machine the announcements of a round may take longer than the second in which they count."""
 
 
 def test_two_nodes_that_claim_an_assigned_address_in_turns_are_found(lab: NetnsLab) -> None:
@@ -74,11 +74,13 @@ def test_two_nodes_that_claim_an_assigned_address_in_turns_are_found(lab: NetnsL
         assign(assignments, address)
         neighbour.announce(lab.node(first.name), address)
         assert list(witness.finish()) == []
-        for name in (second.name, first.name) * TURNS:
-            neighbour.announce(lab.node(name), address)
-        found = list(witness.finish())
+        for _ in range(ROUNDS):
+            for name in (second.name, first.name, second.name):
+                neighbour.announce(lab.node(name), address)
+            if found := list(witness.finish()):
+                break
 
-    assert {(one.promise, one.requirement) for one in found} == {("one-answerer", "L2-01")}
+    assert [(one.promise, one.requirement) for one in found] == [("one-answerer", "L2-01")]
 
 
 def test_what_the_client_says_is_not_judged(lab: NetnsLab) -> None:

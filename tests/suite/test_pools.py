@@ -10,6 +10,7 @@ import pytest
 from tests.suite.acme import Acme
 from tests.suite.fake_cluster import FakeCluster
 
+from lbproof.adapters import rendering
 from lbproof.adapters.base import PoolSpec
 from lbproof.adapters.metallb_objects import MetalLBObjects
 from lbproof.adapters.rendering import AdapterError
@@ -313,5 +314,10 @@ def test_who_waits_while_an_implementation_returns_is_given_no_address_of_a_prob
     assert [one.auto_assign for one in made] == [True]
 
     made.clear()
-    run._take_pools([ip_address("192.168.172.9")], apart=True)  # noqa: SLF001 - and one while Services wait
+    for name in ("_uninstall", "_change"):
+        monkeypatch.setattr(RunContext, name, lambda *_: None)
+    monkeypatch.setattr(RunContext, "addresses", lambda *_: [ip_address("192.168.172.9")])
+    monkeypatch.setattr(rendering, "manifests", lambda *_: [])
+    with run.uninstalled():
+        assert made == []
     assert [one.auto_assign for one in made] == ([False] if claimed else [])

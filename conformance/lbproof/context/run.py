@@ -123,18 +123,16 @@ class RunContext:
             self.workloads.rolled_out(workload)
         self._take_pools(self.lab.segment.free_for(self.family)[:1])
 
-    def _take_pools(self, unused: Sequence[IPAddress], *, apart: bool = False) -> None:
-        """Wait until the implementation, which was installed just now, takes a pool of addresses that no pool has.
+    def _take_pools(self, unused: Sequence[IPAddress], *, auto_assign: bool = True) -> None:
+        """Wait until the implementation, which was installed just now, takes pools of addresses that no pool has.
 
-        `apart`: Services may wait, which must not be given these: the pool is for those that ask for it, or is not made
-        where there is no such pool.
+        `auto_assign`: as of `PoolSpec`; False where Services may wait, which must not be given these.
         """
-        if not self.claims("pool"):
-            return
-        self.pools.match()
-        for address in unused if not apart or self.claims("auto-assign") else ():
-            self.pools.put(PoolSpec(name="lbproof-probe", blocks=(address,), auto_assign=not apart))
-            self.pools.drop("lbproof-probe")
+        if self.claims("pool"):
+            self.pools.match()
+            for address in unused:
+                self.pools.put(PoolSpec(name="lbproof-probe", blocks=(address,), auto_assign=auto_assign))
+                self.pools.drop("lbproof-probe")
 
     @contextmanager
     def uninstalled(self) -> Iterator[None]:
@@ -151,7 +149,7 @@ class RunContext:
                 yield
             finally:
                 self._change(objects)
-                self._take_pools(self.addresses(1), apart=True)
+                self._take_pools(self.addresses(1) if self.claims("auto-assign") else (), auto_assign=False)
 
     def _uninstall(self, objects: Sequence[Object]) -> None:
         running = [made for made in objects if made["kind"] in _RUNNING]

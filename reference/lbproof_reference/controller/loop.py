@@ -53,7 +53,7 @@ from lbproof_reference.services import (
     is_managed,
     is_shown,
     shown_ips,
-)  # fmt: skip
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
