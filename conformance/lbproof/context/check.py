@@ -6,7 +6,6 @@ Every wait has a named budget, created objects are deleted, and observations are
 from __future__ import annotations
 
 import functools
-import random
 import secrets
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
@@ -16,15 +15,13 @@ from typing import TYPE_CHECKING, Any
 from lbproof.adapters.base import AddressRange, PoolSpec
 from lbproof.context import manifests
 from lbproof.context.acts import ActKind
-from lbproof.context.cannot import CannotShow
-from lbproof.context.faults import Faults
+from lbproof.context.backends import Backends
 from lbproof.context.objects import Pool, Service, points_of
 from lbproof.context.refusal import Refused, admission
 from lbproof.context.rest import MANY, after_faults, after_many
 from lbproof.context.run import NAMESPACE, RunContext
 from lbproof.context.undo import Undo
 from lbproof.lab.base import Capability
-from lbproof.spec import Untestable
 from lbproof.spec.families import Family, family_of
 from lbproof.text import words
 from lbproof.witnesses import neighbour
@@ -34,7 +31,7 @@ from lbproof.witnesses.stream import ProbeError
 from lbproof.witnesses.wait import EventuallyFailed, Violation, eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from lbproof.adapters.base import Ask, Block, Object
@@ -43,7 +40,7 @@ if TYPE_CHECKING:
 _FINALIZER = "lbproof.dev/held-back"
 
 
-class CheckContext(Faults):
+class CheckContext(Backends):
     """Creates objects and injects faults for one check; `close` undoes all of them, even when one undo fails.
 
     The undo of an object is registered before the request that creates it, which may fail after it took effect.
@@ -54,10 +51,9 @@ class CheckContext(Faults):
 
         `families`: that which is judged; none when it makes no difference. Raises `CannotShow` when the lab lacks it.
         """
-        super().__init__(run)
+        super().__init__(run, case)
         run.need_families(families)
         run.family = next(iter(families), family_of(run.lab.segment.subnets[0]))
-        self.case = case
         self.services: list[Service] = []
         self._slices: set[tuple[str, str]] = set()
         """Namespace and name of the Services that have been given endpoints; they go with the namespace."""
@@ -81,17 +77,6 @@ class CheckContext(Faults):
     def second_namespace(self) -> str:
         """Another namespace of this check, for Services of the same names; its name begins with the other's."""
         return self.new_namespace(f"{self.namespace}-b")
-
-    @functools.cached_property
-    def _backends(self) -> list[tuple[IPAddress, str]]:
-        """Address and node of each pod of the shared workload: a fault in an earlier check may have changed them."""
-        return [(address, node) for _, address, node in self.run.pods_of_web()] if self.run.backends else []
-
-    @functools.cached_property
-    def random(self) -> random.Random:
-        """Source of sizes and orders, the same for the same case and seed of the run."""
-        self.saw("api", "seed of sizes and orders", self.run.seed)
-        return random.Random(f"{self.run.seed} {self.case}")  # noqa: S311 - no secret
 
     def new_namespace(self, name: str = "") -> str:
         """Create a namespace that is deleted when the check ends, of a new name unless one is given."""
@@ -387,87 +372,6 @@ class CheckContext(Faults):
                 own = [name for name in there["metadata"].get("finalizers", []) if name != _FINALIZER]
                 service.patch(metadata={"finalizers": own})
             self.delete(service)
-
-    def web(self, name: str, *, replicas: int = 1, nodes: Sequence[str] = (), lingers: bool = False) -> str:
-        """Create a workload for this check beside the shared one; return its `app` label.
-
-        `lingers`: as of `manifests.web`.
-        """
-        _ = self.run.web  # creates the namespace
-        name = f"{self.case.lower()}-{name}"
-        made = manifests.web(NAMESPACE, name, replicas=replicas, nodes=nodes, lingers=lingers)
-        self.undo.later(f"deployment {name}", functools.partial(self.run.remove, made))
-        self.cluster.apply(made)
-        self.run.ready(NAMESPACE, name)
-        return name
-
-    def update(self, app: str) -> None:
-        """Replace the pods of a workload of this check one after the other, as a new version does."""
-        path = f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments/{app}"
-        version = {"metadata": {"annotations": {"lbproof.dev/version": secrets.token_hex(2)}}}
-        self.cluster.patch(path, {"spec": {"template": version}})
-
-    def pods(self, app: str) -> list[tuple[str, str]]:
-        """Return `(name, node)` of each running pod of a workload in the suite's namespace."""
-        found = self.cluster.list(f"/api/v1/namespaces/{NAMESPACE}/pods", labelSelector=f"app={app}")
-        return [
-            (pod["metadata"]["name"], pod["spec"]["nodeName"])
-            for pod in found
-            if pod["status"].get("phase") == "Running" and "deletionTimestamp" not in pod["metadata"]
-        ]
-
-    def serve_from(
-        self,
-        *services: Service,
-        nodes: Sequence[str],
-        named: bool = True,
-        conditions: Mapping[str, bool] = manifests.READY,
-    ) -> list[str]:
-        """Have Services without a selector served by the shared workload's pods on some nodes alone.
-
-        Return the names of those pods. `named`: whether the endpoints say on which node they are; `conditions`: of
-        those endpoints. Raises `CannotShow` when none runs there.
-        """
-        _ = self.run.web
-        self.run.need_path()
-        there = [pod for pod in self.run.pods_of_web() if pod[2] in nodes]
-        if not there:
-            raise CannotShow(Untestable.TOO_FEW_NODES, f"no pod of {self.run.web} runs on {words(list(nodes))}")
-        ends = [(address, node if named else "") for _, address, node in there]
-        for service in services:
-            made = manifests.endpoints(service.namespace, service.name, ends, conditions=conditions)
-            self._set_endpoints(service, made["endpoints"])
-        return [name for name, _, _ in there]
-
-    def add_endpoints(self, service: Service, *, nodes: Sequence[str], conditions: Mapping[str, bool]) -> None:
-        """Give a Service without a selector the shared workload's pods on some nodes as further endpoints."""
-        ends = [(address, node) for _, address, node in self.run.pods_of_web() if node in nodes]
-        made = manifests.endpoints(service.namespace, service.name, ends, conditions=conditions)
-        self._set_endpoints(service, [*self.cluster.get(self._slice(service))["endpoints"], *made["endpoints"]])
-
-    def serve_from_none(self, *services: Service) -> None:
-        """Remove all endpoints of Services without a selector."""
-        for service in services:
-            self._set_endpoints(service, [])
-
-    def _set_endpoints(self, service: Service, endpoints: Sequence[Object]) -> None:
-        self.cluster.patch(self._slice(service), {"endpoints": list(endpoints)})
-
-    @staticmethod
-    def _slice(service: Service) -> str:
-        return f"/apis/discovery.k8s.io/v1/namespaces/{service.namespace}/endpointslices/{service.name}"
-
-    def nodes_with_pods(self, least: int = 1) -> list[str]:
-        """Return the nodes that have a pod of the shared workload, in a drawn order, for `serve_from`.
-
-        Raises `CannotShow` when there are fewer than `least`.
-        """
-        _ = self.run.web  # creates the workload and verifies the path
-        found = sorted({node for _, _, node in self.run.pods_of_web()})
-        if len(found) < least:
-            raise CannotShow(Untestable.TOO_FEW_NODES, f"{least} nodes with a pod wanted, {len(found)} have one")
-        self.random.shuffle(found)
-        return found
 
     # --- end
 
