@@ -81,7 +81,13 @@ def believes_replayed_heartbeats() -> None:
 @fault(uncaught=NO_CUT, test="test_peers.py::test_one_way_loss_without_a_third_station_ends_with_one_announcer")
 def one_way_loss_has_two_announcers() -> None:
     """While heartbeats are lost on one way between two nodes, both answer for the same addresses."""
-    patch(peers.Peer, "judge", lambda *_: False)
+    real = peers.Peer.judge
+
+    def judge(self: peers.Peer, now: float) -> bool:
+        self.hears_until = math.inf
+        return real(self, now)
+
+    patch(peers.Peer, "judge", judge)
     patch(peers.Peers, "take_relays", lambda *_: [])
 
 

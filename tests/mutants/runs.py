@@ -15,6 +15,7 @@ import pytest
 from tests.mutants.labs import Labs
 
 from lbproof.lab.netns.provider import NetnsProvider
+from lbproof.report.jsonreport import Report
 from lbproof.run.schedule import labs_that_pay
 from lbproof.spec.requirements import exactly
 
@@ -52,7 +53,7 @@ class Judged:
     code: int
     """Exit code."""
     verdicts: dict[str, str]
-    """Case → verdict."""
+    """Case, with the family where it is a further one → verdict."""
     standing: bool
     """Whether a standing witness found a violation too."""
     lines: dict[str, str]
@@ -89,11 +90,11 @@ def judged(
         timeout=limit,
     )
     assert (results / "latest" / "report.json").exists(), run.stderr
-    report = json.loads((results / "latest" / "report.json").read_text())
-    verdicts = {case["id"]: case["verdict"] for r in report["requirements"] for case in r["cases"]}
+    report = Report.model_validate_json((results / "latest" / "report.json").read_bytes())
+    verdicts: dict[str, str] = {case.name: case.verdict for row in report.requirements for case in row.cases}
     events = map(json.loads, (results / "latest" / "events.ndjson").read_text().splitlines())
     lines = {row["case"]: row["where"] for row in events if row["event"] == "check.finished" and row.get("where")}
-    standing = any(r.get("standing") for r in report["requirements"])
+    standing = any(row.standing for row in report.requirements)
     return Judged(code=run.returncode, verdicts=verdicts, standing=standing, lines=lines)
 
 

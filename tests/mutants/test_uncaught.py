@@ -35,8 +35,8 @@ AT_ONCE = 4
 
 PLUGINS = ("no:cacheprovider", "pytest_timeout", "xdist.plugin")
 """Those that the options and markers of this project need: to load all takes longer than a test."""
-BROKEN = ("AttributeError", "NameError", "TypeError")
-"""Errors that show a mistake of the mutant, and not the fault."""
+BROKEN = ("AttributeError", "NameError", "TypeError", "Failed: Timeout (>")
+"""Errors that show a mistake of the mutant, and not the fault: a test that never ends judges nothing."""
 
 
 def run(mutant: Mutant, results: Path) -> tuple[int, list[str]]:
