@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 from tests.observe.places import ip
 
-from lbproof.context.claims import Claims, by_node, stale, turns
+from lbproof.context.claims import Claims, by_node, claimants, stale
 from lbproof.context.hops import TTL, Hops
 from lbproof.lab.base import Capability, Ports
 from lbproof.lab.common.netns import entered
@@ -158,7 +158,7 @@ def test_an_orderly_move_has_no_return() -> None:
     def of(nodes: str) -> list[Any]:
         return [type("Claim", (), {"by": node}) for node in nodes]
 
-    assert turns(of("aabb"), "a", "b") == turns([], "a", "b") == ["a", "b"]
-    assert turns(of("aa"), "a", "a") == ["a"]
-    assert turns(of("b"), "a", "a") == turns(of("aba"), "a", "a") == ["a", "b", "a"]
-    assert turns(of("baa"), "a", "a") == ["a", "b", "a"]
+    assert claimants(of("aabb"), "a", "b") == claimants([], "a", "b") == ["a", "b"]
+    assert claimants(of("aa"), "a", "a") == ["a"]
+    assert claimants(of("b"), "a", "a") == claimants(of("aba"), "a", "a") == ["a", "b", "a"]
+    assert claimants(of("baa"), "a", "a") == ["a", "b", "a"]

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from lbproof.witnesses.neighbour import Message
 
 
-RETURNS = 1.0
+INTERLEAVED_WITHIN = 1.0
 """Seconds in which a node that claims an address again after another one is a second answerer, and not a move back."""
 
 
@@ -98,21 +98,21 @@ def by_node(claims: Mapping[IPAddress, Sequence[Claim]]) -> dict[IPAddress, dict
     return counted
 
 
-def returned(claims: Sequence[Claim]) -> list[Claim]:
-    """Return the claims from an earlier one of the last claim's node on, where another node's lie between them."""
+def interleaved(claims: Sequence[Claim]) -> list[Claim]:
+    """Return the claims by which the node of the last one claims an address again after another; none otherwise."""
     last = claims[-1]
     own = [turn for turn, claim in enumerate(claims[:-1]) if claim.by == last.by]
     found = list(claims[own[0] :]) if own else []
     return found if any(claim.by != last.by for claim in found) else []
 
 
-def at_a_time(claims: Sequence[Claim]) -> list[Claim]:
-    """Return the first claims of an address by which two nodes have it at a time; none where it moves in order."""
+def first_interleaved(claims: Sequence[Claim]) -> list[Claim]:
+    """Return the first claims of an address that two nodes make in turns within a second; none where it moves once."""
     begin = 0
     for end, claim in enumerate(claims, start=1):
-        while claims[begin].message.t < claim.message.t - RETURNS:
+        while claims[begin].message.t < claim.message.t - INTERLEAVED_WITHIN:
             begin += 1
-        if found := returned(claims[begin:end]):
+        if found := interleaved(claims[begin:end]):
             return found
     return []
 
@@ -129,7 +129,7 @@ def stale(claims: Sequence[Claim], former: str, holder: str) -> list[Claim]:
     return [claim for claim in claims[others[0] : others[-1]] if claim.by == former]
 
 
-def turns(claims: Sequence[Claim], first: str, last: str) -> list[str]:
+def claimants(claims: Sequence[Claim], first: str, last: str) -> list[str]:
     """Return who claimed an address, in order, where each is named once for claims that follow each other.
 
     `first` and `last`: who answered before and after. Who is named twice had claimed it again after another did, which

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from lbproof.adapters.base import WorkloadRole
 from lbproof.context.acts import ActKind
-from lbproof.context.claims import RETURNS, returned
+from lbproof.context.claims import INTERLEAVED_WITHIN, interleaved
 from lbproof.spec import BUDGETS
 from lbproof.standing.finding import Finding
 from lbproof.witnesses import neighbour
@@ -42,7 +42,7 @@ class ClaimJudge:
         """`macs`: hardware address → node; `budget`: the budgets in force, by name, in seconds."""
         self._around, self._assignments, self._macs, self._budget = surroundings, assignments, macs, budget
         self._recent: dict[str, deque[Claim]] = {}
-        """Address → claims of the last `RETURNS` seconds."""
+        """Address → claims of the last `INTERLEAVED_WITHIN` seconds."""
 
     def claim(self, claim: Claim) -> Iterator[Finding]:
         """Judge the next claim."""
@@ -53,7 +53,7 @@ class ClaimJudge:
             yield from self._unassigned(address, claim)
             return
         recent = self._recent.setdefault(address, deque())
-        while recent and recent[0].message.t < t - RETURNS:
+        while recent and recent[0].message.t < t - INTERLEAVED_WITHIN:
             recent.popleft()
         recent.append(claim)
         yield from self._second(address, claim, list(recent), assigned)
@@ -92,7 +92,7 @@ class ClaimJudge:
 
     def _second(self, address: str, claim: Claim, recent: list[Claim], assigned: list[Assignment]) -> Iterator[Finding]:
         """Find another node that claims an address between two claims of this one."""
-        found = returned(recent)
+        found = interleaved(recent)
         if not found or self._is_moved(claim.message.t, assigned):
             return
         other = next(one.by for one in found if one.by != claim.by)

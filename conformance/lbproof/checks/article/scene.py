@@ -57,7 +57,7 @@ class Scene:
             )
             self.run.make(self.run.opt_in(made))
             if made["kind"] == "Service" and made["spec"].get("type") == "LoadBalancer":
-                with suppress(Violation):  # before another one may take the address that it asks for
+                with suppress(Violation), self.run.wait.tentative():  # before another may take what it asks for
                     self.assigned(made["metadata"]["name"])
 
     def show(self, part: str) -> None:

@@ -93,7 +93,7 @@ def test_a_configured_class_is_the_only_one_served(configured: str, check: Check
     with judging(judge), check.unchanged(*alone, part=untouched):
         places = (check.namespace, check.second_namespace)
         first = check.service("first", loadBalancerClass=configured)
-        with suppress(Violation):  # a controller that has started again may have to be elected
+        with suppress(Violation), check.wait.tentative():  # a controller that has started again may have to be elected
             check.assigned(first, budget="restarted")
         own = [check.service("own", namespace=place, loadBalancerClass=configured) for place in places]
         with check.precondition() if case == "c" else nullcontext():

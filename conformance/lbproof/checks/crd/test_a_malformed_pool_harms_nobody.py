@@ -111,7 +111,8 @@ def masked(check: CheckContext, mask: str) -> Pool | None:
         return pools[0]
 
     try:
-        return refused_or_flagged(check, f"{network[0]}/{mask}", create)
+        with check.wait.tentative():
+            return refused_or_flagged(check, f"{network[0]}/{mask}", create)
     except EventuallyFailed:
         if not pools:
             raise
@@ -222,7 +223,7 @@ def taken_in_silence(check: CheckContext, networks: Sequence[IPv4Network | IPv6N
     def silent() -> list[Pool]:
         return [one for one in pools if not rendering.pool_error(check.run.adapter, check.cluster, one.spec)]
 
-    with suppress(EventuallyFailed):
+    with suppress(EventuallyFailed), check.wait.tentative():
         check.wait.eventually(
             silent,
             lambda found: not found,

@@ -25,7 +25,8 @@ def test_local_is_honoured_or_told(check: CheckContext) -> None:
     with check.precondition("TIER-01"):
         check.serves(check.client, check.assigned(plain))
     try:
-        held = assigned(check, nodes)
+        with check.wait.tentative():
+            held = assigned(check, nodes)
     except EventuallyFailed as error:
         check.saw("api", "Services with policy Local are given no address", error.seen)
         local = [service for service in check.services if service is not plain]
@@ -34,13 +35,14 @@ def test_local_is_honoured_or_told(check: CheckContext) -> None:
         return
     for service, (address, _) in held.items():
         try:
-            check.wait.eventually(
-                lambda service=service, address=address: ignored(check, service, address),  # type: ignore[misc]
-                lambda why: not why,
-                what=f"policy Local of {service} is honoured",
-                budget="serves",
-                in_a_row=3,
-            )
+            with check.wait.tentative():
+                check.wait.eventually(
+                    lambda service=service, address=address: ignored(check, service, address),  # type: ignore[misc]
+                    lambda why: not why,
+                    what=f"policy Local of {service} is honoured",
+                    budget="serves",
+                    in_a_row=3,
+                )
         except EventuallyFailed as error:
             check.saw("api", f"policy Local of {service} is not honoured", error.seen)
             told = explained(check, service)

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from lbproof.context import proves
-from lbproof.context.claims import at_a_time, by_node
+from lbproof.context.claims import by_node, first_interleaved
 from lbproof.lab.base import Capability
 from lbproof.spec.families import family_of
 from lbproof.text import words
@@ -75,7 +75,7 @@ def claimed_by_several(
     began, ended = quiet
     quietly = by_node({a: [one for one in of if began <= one.message.t <= ended] for a, of in made.items()})
     found = {address: {**who, **by_nodes[address]} for address, who in quietly.items()}
-    together = by_node({address: at_a_time(of) for address, of in made.items()})
+    together = by_node({address: first_interleaved(of) for address, of in made.items()})
     return {str(a): who if len(who) > 1 else together[a] for a, who in found.items() if len(who) > 1 or together[a]}
 
 

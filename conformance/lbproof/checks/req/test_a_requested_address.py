@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from lbproof.adapters.base import AddressRange, Ask, Cause
 from lbproof.context import proves
-from lbproof.context.claims import turns
+from lbproof.context.claims import claimants
 from lbproof.context.unchanged import intact
 from lbproof.spec.families import Family
 from lbproof.text import words
@@ -161,7 +161,7 @@ def test_an_address_of_another_is_refused(check: CheckContext) -> None:
 
     now = {address: check.announcer(address).name for address in answers}
     made = claims.of(now) if claims else {}
-    moved = {str(a): turns(made[a], name, now[a]) for a, name in answers.items() if now[a] != name}
+    moved = {str(a): claimants(made[a], name, now[a]) for a, name in answers.items() if now[a] != name}
     check.saw("arp", "held addresses that moved while others asked for them, and who claimed them", moved)
     disputed = {address: order for address, order in moved.items() if len(order) > len(set(order))}
     assert not disputed, f"claimed again after another node had, while others asked for them: {words(disputed)}"

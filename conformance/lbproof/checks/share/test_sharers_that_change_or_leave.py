@@ -18,7 +18,7 @@ from lbproof.checks.share.sharers import (
     together,
 )
 from lbproof.context import proves
-from lbproof.context.claims import turns
+from lbproof.context.claims import claimants
 from lbproof.context.manifests import merged
 from lbproof.text import words
 from lbproof.witnesses import neighbours
@@ -119,7 +119,7 @@ def test_a_shared_address_has_one_answerer(check: CheckContext) -> None:
                 budget="stays_silent",
             )
             last = check.sole_holders(address)[address]
-            order = turns(claims.of([address])[address], first, last)
+            order = claimants(claims.of([address])[address], first, last)
         assert len(order) == len(set(order)), (
             f"{address} is claimed by {words(order)} in this order, expected no return"
         )
