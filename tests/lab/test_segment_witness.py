@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager
+from ipaddress import ip_address
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
 
@@ -88,4 +89,15 @@ def test_what_the_client_says_is_not_judged(lab: NetnsLab) -> None:
     with watching(lab) as (witness, _):
         neighbour.announce(lab.client(), lab.segment.free_for(Family.IPV4)[-1])
 
+        assert list(witness.finish()) == []
+
+
+def test_what_every_kernel_answers_for_is_not_judged(lab: NetnsLab) -> None:
+    """Nodes whose kube-proxy serves node ports at 127.0.0.1 answer ARP for all of 127.0.0.0/8 (`route_localnet`)."""
+    loopback = ip_address("127.0.0.8")
+    with watching(lab) as (witness, assignments):
+        assign(assignments, loopback)
+        answers = [neighbour.sweep(lab.client(), [loopback])[loopback] for _ in range(ROUNDS)]
+
+        assert all(len(macs) > 1 for macs in answers)
         assert list(witness.finish()) == []

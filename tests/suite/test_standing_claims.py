@@ -187,7 +187,7 @@ def test_a_released_address_has_its_budget(segment: Segment) -> None:
 def test_a_node_that_a_fault_kept_from_a_release_learns_of_it_later(segment: Segment) -> None:
     """Its own budget begins with the end of the fault."""
     segment.service("a", VIP)
-    cut = segment.acts.begin(ActKind.FAULT, Capability.API_CUT.value, at=segment.now)
+    cut = segment.acts.begin(ActKind.FAULT, Capability.LINK_DOWN.value, at=segment.now)
     segment.service("a", kind="DELETED")
     segment.claim("w01", after=60)
     segment.acts.end(cut, at=segment.now)
@@ -195,6 +195,21 @@ def test_a_node_that_a_fault_kept_from_a_release_learns_of_it_later(segment: Seg
     assert segment.verdicts() == []
 
     segment.claim("w01", after=2)
+    assert segment.verdicts() == [("unassigned", "RECL-03")]
+
+
+@pytest.mark.parametrize("fault", [Capability.STOP_API, Capability.API_CUT])
+def test_a_release_after_the_api_server_was_away_may_be_learnt_late(segment: Segment, fault: Capability) -> None:
+    """Clients wait between attempts to reach it, as long as `api_back` may be, also for what is released meanwhile."""
+    segment.service("a", VIP)
+    away = segment.acts.begin(ActKind.FAULT, fault.value, at=segment.now)
+    segment.acts.end(away, at=segment.now + 1)
+    segment.now += 1 + BUDGETS["silent"].ceiling
+    segment.service("a", kind="DELETED")
+    segment.claim("w01", after=BUDGETS["silent"].ceiling)
+    assert segment.verdicts() == []
+
+    segment.claim("w01", after=BUDGETS["api_back"].ceiling)
     assert segment.verdicts() == [("unassigned", "RECL-03")]
 
 

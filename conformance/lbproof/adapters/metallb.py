@@ -57,6 +57,9 @@ class MetalLB(MetalLBObjects):
             "if-select",
             "node-select",
             "article",
+            "ipv6",
+            "dual-stack",
+            "ndp",
         }
     )
     components = ("metallb-controller", "metallb-speaker")

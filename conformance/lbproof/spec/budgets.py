@@ -131,7 +131,12 @@ _ALL = (
         follows=("announced", "failover"),
     ),
     Budget(name="api_away", text="how long the API server is away", default=20, ceiling=60),
-    Budget(name="api_back", text="API server back → a Service that waited is given an address", default=15, ceiling=60),
+    Budget(
+        name="api_back",
+        text="API server back → a Service that waited is given an address; client-go waits up to 60 s between attempts",
+        default=60,
+        ceiling=120,
+    ),
     Budget(name="corrected", text="status written by somebody else → as it was", default=5, ceiling=30),
     Budget(name="defended", text="address announced by another host → announced by its node", default=2, ceiling=10),
     Budget(name="stays_quiet", text="how long Services are watched for Events at rest", default=5, ceiling=60),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from lbproof.adapters.base import WorkloadRole
 from lbproof.context.acts import ActKind
 from lbproof.context.claims import INTERLEAVED_WITHIN, interleaved
+from lbproof.lab.base import Capability
 from lbproof.spec import BUDGETS
 from lbproof.standing.finding import Finding
 from lbproof.witnesses import neighbour
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 EARLY = 10.0
 """Seconds that an address may be claimed before the watch delivers the status that assigns it. On a busy machine, a
 Service of fifty that are created at once is answered for long before the suite has read its status."""
+_WITHOUT_API = (Capability.STOP_API.value, Capability.API_CUT.value)
+"""Faults after which a client may wait before it asks the API server again (budget `api_back`)."""
 
 
 class ClaimJudge:
@@ -83,12 +86,18 @@ class ClaimJudge:
         yield _finding("unassigned", requirement, address, what, [claim])
 
     def _missed_release(self, last: Assignment, t: float) -> bool:
-        """Return whether a fault kept a node from learning in time that an address was released."""
-        acts = self._around.acts
-        late = BUDGETS["silent"].ceiling
-        faults = acts.between(last.ended - self._budget("silent"), t, ActKind.FAULT)
-        restarts = acts.between(last.ended - self._budget("silent"), t, ActKind.RESTART)
-        return any(act.ended is None or t <= act.ended + late for act in (*faults, *restarts))
+        """Return whether a fault kept a node from learning in time that an address was released.
+
+        After the API server was away, a node may learn late of what is released later too.
+        """
+        acts, since = self._around.acts, last.ended - self._budget("silent")
+        late, later = BUDGETS["silent"].ceiling, BUDGETS["api_back"].ceiling
+        faults = acts.between(since, t, ActKind.FAULT)
+        restarts = acts.between(since, t, ActKind.RESTART)
+        away = acts.between(last.ended - later, t, ActKind.FAULT, _WITHOUT_API)
+        return any(act.ended is None or t <= act.ended + late for act in (*faults, *restarts)) or any(
+            act.ended is None or t <= act.ended + later for act in away
+        )
 
     def _second(self, address: str, claim: Claim, recent: list[Claim], assigned: list[Assignment]) -> Iterator[Finding]:
         """Find another node that claims an address between two claims of this one."""

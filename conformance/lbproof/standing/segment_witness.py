@@ -90,8 +90,15 @@ class SegmentWitness:
             self._claims.append(Claim(message, node, node))
 
     def _is_used(self, message: Message) -> bool:
+        """Return whether the run uses an address that hosts may claim.
+
+        Where node ports are served at 127.0.0.1, as kube-proxy does, every node answers ARP for all of 127.0.0.0/8
+        (Linux, `route_localnet`), whoever has such an address by a status.
+        """
         address = str(message.sender_ip)
-        return address not in self._of_nodes and (address in self._free or self._assignments.knows(address))
+        if message.sender_ip.is_loopback or address in self._of_nodes:
+            return False
+        return address in self._free or self._assignments.knows(address)
 
     def _ask(self) -> None:
         """Ask for assigned and lately released addresses until the end."""
