@@ -18,6 +18,7 @@ from tests.mutants import (
     reporting,
     second_reader,
     sharing,
+    sixth_reader,
     takeovers,
     third_reader,
 )
@@ -57,5 +58,5 @@ __all__ = [
     "fifth_reader",
     "fourth_reader",
     "half_alive", "heartbeats", "leaks", "links", "moving", "objects", "outsiders", "ownership", "reporting",
-    "second_reader", "sharing", "takeovers", "third_reader", "waiting",
+    "second_reader", "sharing", "sixth_reader", "takeovers", "third_reader", "waiting",
 ]  # fmt: skip
