@@ -1,0 +1,22 @@
+"""Faults of where addresses are announced: of subnets, segments, and pairs of nodes and interfaces."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from tests.mutants.mutant import fault, patch
+
+from lbproof_reference.speaker import plan, segment
+
+
+@fault("CRD-05c")
+def what_no_interface_reaches_is_left_alone() -> None:
+    """An address in a subnet of no station of the segment is not announced, and nobody is told."""
+    real = plan.plan
+
+    def reached_alone(view: plan.SegmentView) -> plan.Plan:
+        nets = [view.subnets, *(peer.subnets for peer in view.peers.values())]
+        desired = {a: o for a, o in view.desired.items() if any(plan.reaches(subnets, a) for subnets in nets)}
+        return real(replace(view, desired=desired))
+
+    patch(segment, "plan", reached_alone)
