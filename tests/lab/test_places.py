@@ -118,6 +118,33 @@ def test_a_node_is_cut_from_the_api_server_alone(lab: NetnsLab, kube: Kube, serv
         lab.api_cut("m01")
 
 
+def test_a_kubelet_falls_silent_while_its_node_goes_on(lab: NetnsLab, kube: Kube) -> None:
+    """Its lease is renewed no more and its status stays as others set it, while it answers on the segment."""
+    path, w02 = "/api/v1/nodes/w02", named(lab, "w02")
+
+    def ready() -> str:
+        conditions = kube.get(path)["status"]["conditions"]
+        return "".join(one["status"] for one in conditions if one["type"] == "Ready")
+
+    fault = lab.silent_kubelet("w02")
+    last = lease_of(kube, "w02")
+    others = [one for one in kube.get(path)["status"]["conditions"] if one["type"] != "Ready"]
+    unknown = {"type": "Ready", "status": "Unknown", "reason": "NodeStatusUnknown"}
+    kube.patch(f"{path}/status", {"status": {"conditions": [*others, unknown]}})
+    consistently(
+        lambda: (lease_of(kube, "w02"), ready()),
+        lambda seen: seen == (last, "Unknown"),
+        what="w02 is not heard",
+        during=3,
+    )
+    answered = macs(lab.client(), w02.address)
+    fault.undo()
+    eventually(ready, lambda seen: seen == "True", what="w02 is heard again", within=10)
+
+    assert (fault.kind, fault.target) == ("silent-kubelet", "kubelet of w02")
+    assert answered == {w02.mac}
+
+
 def test_frames_are_lost_on_one_way_alone(lab: NetnsLab) -> None:
     """What the one sends does not arrive, what the other sends does; others are heard by both."""
     w01, w02 = (named(lab, name) for name in ("w01", "w02"))

@@ -55,6 +55,7 @@ class Capability(StrEnum):
     SECOND_NIC = "second-nic"
     FOREIGN_HOST = "foreign-host"
     CLOCK_BEHIND = "clock-behind"
+    SILENT_KUBELET = "silent-kubelet"
     SECOND_SEGMENT = "second-segment"
     OTHER_SUBNET = "other-subnet"
 
@@ -338,6 +339,10 @@ class Lab(Protocol):
 
     def clock_behind(self, node: str, seconds: float) -> Fault:
         """Put the wall clock that the pods of a node see back."""
+        ...
+
+    def silent_kubelet(self, node: str) -> Fault:
+        """Have a node's kubelet say nothing more of the node; the node and its pods go on. Undo: it reports again."""
         ...
 
     def second_nic(self, node: str) -> Attachment:

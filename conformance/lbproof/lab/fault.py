@@ -18,7 +18,8 @@ class Fault:
 
     kind: str
     """`power-cut`, `cable`, `silent-cut`, `partition`, `freeze`, `freeze-pod`, `kill`, `stop-api`, `drop`,
-    `api-cut`, `one-way-loss`, `second-nic`, `foreign-host`, `clock-behind`: the value of its capability."""
+    `api-cut`, `one-way-loss`, `second-nic`, `foreign-host`, `clock-behind`, `silent-kubelet`: the value of its
+    capability."""
     target: str
     """Target, for a reader: `node w02`, `w01 | w03`, `speaker-x7k2p on w02`."""
     began: float

@@ -66,6 +66,10 @@ class Injection(Protocol):
         """Raise `LabError`: all containers share the wall clock of this machine."""
         raise LabError(f"the clock of {node} cannot be {seconds:g} s behind: all containers share one wall clock")
 
+    def silent_kubelet(self, node: str) -> Fault:
+        """Raise `LabError`: no fault of this lab stops a part of a node alone."""
+        raise LabError(f"the kubelet of {node} is not stopped in a kind lab: take a netns lab")
+
     def second_nic(self, node: str) -> Attachment:
         """Add an interface to a node on the segment."""
         return self._faults.second_nic(node)

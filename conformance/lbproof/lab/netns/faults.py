@@ -151,6 +151,12 @@ class Faults:
         table, moments = self._forbid([f'iifname "{one}" oifname "{other}" {_share(share)} drop'] if share else [])
         return self._done(f"{share:.0%} from {source} to {target}", moments, lambda: network.allow(table))
 
+    def silent_kubelet(self, node: str) -> dict[str, Any]:
+        """The node's kubelet renews no lease and posts no status of the node; it sees to its pods as before."""
+        kubelet = self._machine(node).kubelet
+        moments = _timed(kubelet.fall_silent)
+        return self._done(f"kubelet of {node}", moments, kubelet.report_again)
+
     def second_nic(self, node: str) -> dict[str, Any]:
         """The node has one interface more on the segment; the kernel answers for all its addresses on each."""
         machine = self._machine(node)
@@ -240,6 +246,7 @@ FAULTS: Mapping[Capability, Callable[..., dict[str, Any]]] = {
     Capability.DROP: Faults.drop,
     Capability.API_CUT: Faults.api_cut,
     Capability.ONE_WAY_LOSS: Faults.one_way_loss,
+    Capability.SILENT_KUBELET: Faults.silent_kubelet,
     Capability.SECOND_NIC: Faults.second_nic,
     Capability.FOREIGN_HOST: Faults.foreign_host,
 }

@@ -339,6 +339,10 @@ class NetnsLab(Places):
         """Raise `LabError`: all nodes share the wall clock of this machine."""
         raise LabError(f"the clock of {node} cannot be {seconds:g} s behind: all namespaces share one wall clock")
 
+    def silent_kubelet(self, node: str) -> Fault:
+        """Have a node's kubelet say nothing more of the node."""
+        return self._fault(Capability.SILENT_KUBELET, node=node)
+
     def second_nic(self, node: str) -> Attachment:
         """Add an interface to a node on the first segment."""
         return self._attachment(Capability.SECOND_NIC, node=node)
