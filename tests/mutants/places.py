@@ -20,3 +20,14 @@ def what_no_interface_reaches_is_left_alone() -> None:
         return real(replace(view, desired=desired))
 
     patch(segment, "plan", reached_alone)
+
+
+@fault("L2-09d")
+def pairs_are_read_apart() -> None:
+    """A node that one advertisement of a pool selects announces on the interfaces that any other one names."""
+
+    def allows(self: plan.Offer, node: str, interface: str, *, reaches: bool = True) -> bool:
+        named = any(reaches if one.interfaces is None else interface in one.interfaces for one in self.allowed)
+        return named and any(node in one.nodes for one in self.allowed)
+
+    patch(plan.Offer, "allows", allows)

@@ -64,6 +64,7 @@ class Reference(MetalLBObjects):
             "node-exclude",
             "if-select",
             "node-select",
+            "pair-select",
             "node-exclude-value",
             "article",
         }
