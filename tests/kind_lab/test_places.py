@@ -97,11 +97,19 @@ def test_frames_are_lost_on_one_way_alone(lab: KindLab) -> None:
 
 def test_what_it_cannot_have_is_said(lab: KindLab) -> None:
     """Another clock, another segment or subnet: no capability, and one line for who asks all the same."""
-    lacking = {Capability.CLOCK_BEHIND, Capability.SECOND_SEGMENT, Capability.OTHER_SUBNET}
+    lacking = {
+        Capability.CLOCK_BEHIND,
+        Capability.SILENT_KUBELET,
+        Capability.NEW_SEGMENT,
+        Capability.SECOND_SEGMENT,
+        Capability.OTHER_SUBNET,
+    }
 
     assert not any(lab.can(capability) for capability in lacking)
     with pytest.raises(LabError, match="all containers share one wall clock"):
         lab.clock_behind(lab.nodes[1].name, 60)
+    with pytest.raises(LabError, match="is not stopped in a kind lab"):
+        lab.silent_kubelet(lab.nodes[1].name)
     for topology in (Topology(second_segment=True), Topology(other_subnet=True)):
         with pytest.raises(LabError, match="a kind lab has one segment with one subnet: take a netns lab"):
             plan.config(topology)

@@ -15,6 +15,7 @@ from tests.mutants import (
     links,
     objects,
     outsiders,
+    places,
     reporting,
     second_reader,
     sharing,
@@ -57,6 +58,6 @@ __all__ = [
     "addresses", "allocation", "announcing", "answering", "api_side", "authority", "data_path", "families",
     "fifth_reader",
     "fourth_reader",
-    "half_alive", "heartbeats", "leaks", "links", "moving", "objects", "outsiders", "ownership", "reporting",
+    "half_alive", "heartbeats", "leaks", "links", "moving", "objects", "outsiders", "ownership", "places", "reporting",
     "second_reader", "sharing", "sixth_reader", "takeovers", "third_reader", "waiting",
 ]  # fmt: skip

@@ -162,6 +162,17 @@ def one_node_without_network_silences_all() -> None:
     _nodes_decide(nodes._lacks_network)  # noqa: SLF001
 
 
+@fault("FAIL-09d")
+def one_silent_kubelet_silences_all() -> None:
+    """Nothing is announced while the condition Ready of a node is Unknown."""
+    _nodes_decide(_is_unknown)
+
+
+def _is_unknown(node: Object) -> bool:
+    conditions = (node.get("status") or {}).get("conditions") or []
+    return any((one.get("type"), one.get("status")) == ("Ready", "Unknown") for one in conditions)
+
+
 @fault("FAIL-09b", "FAIL-09c")
 def a_cordon_silences_all() -> None:
     """Nothing is announced while a node is cordoned."""

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 NO_SECRET = "no case changes the speakers' Secret, which is an implementation's own"  # noqa: S105 - a reason
 NO_CUT = "no case loses frames on one way between two nodes"
-NO_REPLAY = "no case records and repeats an implementation's own messages"
+NO_REPLAY = "the case that repeats an implementation's own messages does so at their pace, to speakers that go on"
 NO_CROWD = "no case has so many stations that processor time delays heartbeats"
 NO_LOSS = "no case loses messages of an implementation while an address moves"
 
@@ -60,6 +60,23 @@ def knows_peers_by_node_name() -> None:
 
     patch(segment.Segment, "receive", receive_of_node)
     patch(elect, "score", lambda station, address: score(Station(station.node, "eth0"), address))
+
+
+@fault("SEC-05b")
+def repeated_heartbeats_keep_a_peer() -> None:
+    """A heartbeat that was received before keeps its sender alive, whoever repeats it."""
+    real = peers.Peers.receive
+
+    def receive(self: peers.Peers, heartbeat: Heartbeat, frame: bytes, now: float) -> peers.Peer | None:
+        peer = self.live.get(heartbeat.station)
+        if peer and peer.session == heartbeat.session and heartbeat.sequence <= peer.sequence:
+            if not heartbeat.relayed:
+                peer.until = peer.hears_until = now + peer.dead_interval
+            return None
+        return real(self, heartbeat, frame, now)
+
+    patch(peers.Peers, "receive", receive)
+    patch(peers.Peers, "is_known", lambda self, session, _sequence: session == self.session)
 
 
 @fault(

@@ -54,3 +54,23 @@ def test_a_flood_is_sent_and_leaves_hosts_as_they_are(
         assert len(heard.messages) > COUNT / 20
 
     assert {reply.mac for reply in neighbour.ask(client, target)} == {web.mac}
+
+
+def test_a_recording_is_repeated_at_its_pace_by_another_host(client: NamespaceVantage, web: NamespaceVantage) -> None:
+    """From the own hardware address and from that of the host that was recorded, until it is told to stop."""
+    question = neighbour.encode(client, neighbour.Question(target=FREE[Family.IPV4]))
+    recording = [(0.0, question), (0.1, crafted.from_mac(question, web.mac))]
+    with neighbour.Listener(client) as heard, crafted.Repeater(web, recording):
+        eventually(
+            lambda: [message.ether_src for message in heard.messages if message.target_ip == FREE[Family.IPV4]],
+            lambda sources: len(sources) > 3,
+            what="each frame is heard twice",
+            within=10,
+        )
+    asked = [message for message in heard.messages if message.target_ip == FREE[Family.IPV4]]
+
+    assert [message.ether_src for message in asked[:4]] == [client.mac, web.mac] * 2
+    assert asked[1].t - asked[0].t > 0.09
+    assert {message.sender_ip for message in asked} == {client.address_for(Family.IPV4)}
+    again = list(crafted.repeated(recording, 0.4))
+    assert [round(at, 2) for at, _ in again] == [0.0, 0.1, 0.15, 0.25, 0.3, 0.4]

@@ -90,6 +90,19 @@ def test_objects_of_one_pool_go_with_it_in_reverse_order(cluster: FakeCluster) -
     assert [path.split("/")[-2:] for path in cluster.objects] == [["IPAddressPool", "two"], ["L2Advertisement", "two"]]
 
 
+def test_pairs_are_an_advertisement_each(cluster: FakeCluster) -> None:
+    """Each of a node and an interface; they go with their pool."""
+    pools = context(Objects(), cluster).pools
+    pools.put(replace(pool("one", 170), pairs=(("w01", "eth0"), ("w02", "eth1"))))
+    made = [made["spec"] for made in cluster.objects.values() if made["kind"] == "L2Advertisement"]
+    pools.drop("one")
+
+    assert [(spec["ipAddressPools"], spec["interfaces"]) for spec in made] == [(["one"], ["eth0"]), (["one"], ["eth1"])]
+    nodes = [spec["nodeSelectors"][0]["matchExpressions"][0]["values"] for spec in made]
+    assert nodes == [["w01"], ["w02"]]
+    assert cluster.objects == {}
+
+
 def test_only_what_changed_is_applied(cluster: FakeCluster) -> None:
     """A pool that is no longer announced loses its advertisement alone."""
     pools = context(Objects(), cluster).pools

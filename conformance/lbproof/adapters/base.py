@@ -132,6 +132,9 @@ class PoolSpec:
     Benchmarks alone set it without the feature `if-select`."""
     nodes: tuple[str, ...] = ()
     """Nodes that may announce its addresses, by name; all of them if empty, and without the feature `node-select`."""
+    pairs: tuple[tuple[str, str], ...] = ()
+    """Nodes that may announce its addresses, each with the interface on which it may; empty without the feature
+    `pair-select`. `interfaces` and `nodes` are empty then."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

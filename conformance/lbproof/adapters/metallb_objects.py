@@ -32,8 +32,8 @@ class MetalLBObjects(Adapter):
     own_class = "lbproof.test/served"
 
     def pools(self, alive: Sequence[PoolSpec], site: Site) -> list[Object]:  # noqa: ARG002 - it needs to know nothing of it
-        """Return an IPAddressPool for each pool, and an L2Advertisement for it alone."""
-        return [made for pool in alive for made in (_pool(pool), *([_advertisement(pool)] if pool.advertised else []))]
+        """Return an IPAddressPool for each pool, and L2Advertisements for it alone: one, or one for each pair."""
+        return [made for pool in alive for made in (_pool(pool), *(_advertisements(pool) if pool.advertised else []))]
 
     def pool_error(self, cluster: Kube, pool: PoolSpec) -> str:
         """Return a False condition `Valid` of the pool, or a Warning Event about it."""
@@ -92,14 +92,23 @@ def _text(block: Block) -> str:
     return f"{block}/{block.max_prefixlen}" if isinstance(block, IPv4Address | IPv6Address) else str(block)
 
 
-def _advertisement(pool: PoolSpec) -> Object:
-    fields: Object = {"interfaces": list(pool.interfaces)} if pool.interfaces else {}
-    if pool.nodes:
-        match = {"key": "kubernetes.io/hostname", "operator": "In", "values": list(pool.nodes)}
+def _advertisements(pool: PoolSpec) -> list[Object]:
+    if not pool.pairs:
+        return [_advertisement(pool, pool.name, nodes=pool.nodes, interfaces=pool.interfaces)]
+    return [
+        _advertisement(pool, f"{pool.name}-pair-{number}", nodes=[node], interfaces=[interface])
+        for number, (node, interface) in enumerate(pool.pairs, start=1)
+    ]
+
+
+def _advertisement(pool: PoolSpec, name: str, *, nodes: Sequence[str], interfaces: Sequence[str]) -> Object:
+    fields: Object = {"interfaces": list(interfaces)} if interfaces else {}
+    if nodes:
+        match = {"key": "kubernetes.io/hostname", "operator": "In", "values": list(nodes)}
         fields["nodeSelectors"] = [{"matchExpressions": [match]}]
     return {
         "apiVersion": API,
         "kind": "L2Advertisement",
-        "metadata": {"name": pool.name, "namespace": NAMESPACE},
+        "metadata": {"name": name, "namespace": NAMESPACE},
         "spec": {"ipAddressPools": [pool.name], **fields},
     }

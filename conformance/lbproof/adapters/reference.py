@@ -64,6 +64,8 @@ class Reference(MetalLBObjects):
             "node-exclude",
             "if-select",
             "node-select",
+            "pair-select",
+            "replay-proof",
             "node-exclude-value",
             "article",
         }

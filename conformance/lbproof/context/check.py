@@ -116,7 +116,7 @@ class CheckContext(Backends):
     def change_pool(self, pool: Pool, **fields: Any) -> None:  # noqa: ANN401 - of `PoolSpec`
         """Change fields of a pool, such as its blocks. Raises `Refused`, and leaves it as it was then."""
         changed = replace(pool.spec, **fields)
-        moves = fields.keys() & {"nodes", "interfaces"}
+        moves = fields.keys() & {"nodes", "interfaces", "pairs"}
         noted = self.run.acts.during(ActKind.EXCLUDE, pool.name) if moves else nullcontext()
         with noted, admission(f"the change of pool {pool.name}", own_kind=True):
             self.run.pools.put(changed)

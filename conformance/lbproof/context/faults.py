@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from lbproof.lab.fault import Fault
     from lbproof.spec.families import IPAddress
 
+_BY_THE_KUBELET = ("MemoryPressure", "DiskPressure", "PIDPressure", "Ready")
+"""Conditions of a node that are Unknown when its kubelet no longer reports (kubernetes, `tryUpdateNodeHealth`)."""
+
 
 class Faults(Observations):
     """Faults available to a check; `undo` ends those that the check itself does not end."""
@@ -103,13 +106,27 @@ class Faults(Observations):
             finally:
                 self._set_condition(node, told | {"status": "False"})
 
-    def _set_condition(self, node: str, condition: Mapping[str, str]) -> None:
+    @contextmanager
+    def kubelet_silent(self, node: str) -> Iterator[None]:
+        """Have a node's kubelet report nothing during the block; the node and its pods go on.
+
+        What the node controller says of such a node after its grace period, Ready Unknown, is said at once. The kubelet
+        replaces it after the block. Raises `CannotShow` where the lab lacks it.
+        """
+        told = {"status": "Unknown", "reason": "NodeStatusUnknown", "message": "Kubelet stopped posting node status."}
+        silent = functools.partial(self.lab.silent_kubelet, node)
+        with self.run.acts.during(ActKind.EXCLUDE, node), self.fault(Capability.SILENT_KUBELET, silent):
+            self._set_condition(node, *({"type": kind} | told for kind in _BY_THE_KUBELET))
+            yield
+
+    def _set_condition(self, node: str, *conditions: Mapping[str, str]) -> None:
         path = f"/api/v1/nodes/{node}"
         found = self.cluster.get(path)["status"].get("conditions", [])
-        others = [one for one in found if one["type"] != condition["type"]]
+        set_now = {condition["type"] for condition in conditions}
+        others = [one for one in found if one["type"] not in set_now]
         at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        told = {**condition, "lastHeartbeatTime": at, "lastTransitionTime": at}
-        self.cluster.patch(f"{path}/status", {"status": {"conditions": [*others, told]}})
+        told = [{**condition, "lastHeartbeatTime": at, "lastTransitionTime": at} for condition in conditions]
+        self.cluster.patch(f"{path}/status", {"status": {"conditions": [*others, *told]}})
 
     def stop_announcer(self, node: str) -> None:
         """Delete the announcer's pod on a node, which ends in order, and wait until its successor is ready."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
-    from lbproof.lab.fault import Attachment, Fault
+    from lbproof.lab.fault import Attachment, Fault, NewSegment
     from lbproof.spec.families import IPAddress, IPNetwork
     from lbproof.witnesses.clock import Clock
     from lbproof.witnesses.vantage import Vantage
@@ -55,6 +55,8 @@ class Capability(StrEnum):
     SECOND_NIC = "second-nic"
     FOREIGN_HOST = "foreign-host"
     CLOCK_BEHIND = "clock-behind"
+    SILENT_KUBELET = "silent-kubelet"
+    NEW_SEGMENT = "new-segment"
     SECOND_SEGMENT = "second-segment"
     OTHER_SUBNET = "other-subnet"
 
@@ -340,8 +342,16 @@ class Lab(Protocol):
         """Put the wall clock that the pods of a node see back."""
         ...
 
+    def silent_kubelet(self, node: str) -> Fault:
+        """Have a node's kubelet say nothing more of the node; the node and its pods go on. Undo: it reports again."""
+        ...
+
     def second_nic(self, node: str) -> Attachment:
         """Add an interface to a node on the first segment, with addresses of its own."""
+        ...
+
+    def new_segment(self) -> NewSegment:
+        """Join every node that runs to a second segment, by a new interface; there is a client on it too."""
         ...
 
     def foreign_host(self, address: IPAddress) -> Attachment:

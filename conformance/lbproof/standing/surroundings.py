@@ -36,6 +36,7 @@ _OF_A_NODE = frozenset(
         Capability.API_CUT,
         Capability.ONE_WAY_LOSS,
         Capability.CLOCK_BEHIND,
+        Capability.SILENT_KUBELET,
     )
 )
 """Faults that take backends or announcers away. A controller that is killed or cut off takes no address away."""

@@ -27,6 +27,8 @@ MOST = 16 << 20
 """Size of the ring buffer in bytes."""
 SNAP = 256
 """Snap length in bytes: headers and the beginning of the payload."""
+WHOLE = 65535
+"""Snap length with which no frame is cut."""
 FETCH = 30.0
 """Timeout in seconds to fetch a full ring buffer."""
 
@@ -63,16 +65,18 @@ class Captured:
 class Capture:
     """Captures frames at a vantage in both directions; as a context manager, or from `open` to `close`."""
 
-    def __init__(self, vantage: Vantage, *, most: int = MOST) -> None:
-        """Capture nothing before it is opened. `most`: size of the ring buffer in bytes."""
-        self.vantage, self._most = vantage, most
+    def __init__(self, vantage: Vantage, *, most: int = MOST, snap: int = SNAP) -> None:
+        """Capture nothing before it is opened. `most`: size of the ring buffer in bytes; `snap`: of a frame in it."""
+        self.vantage, self._most, self._snap = vantage, most, snap
         self._stream: Stream | None = None
         self._kept = Captured()
 
     def open(self) -> None:
         """Start to capture."""
         self._probe = self.vantage.probe()
-        self._stream = self._probe.request("capture", interface=self.vantage.interface, most=self._most, snap=SNAP)
+        self._stream = self._probe.request(
+            "capture", interface=self.vantage.interface, most=self._most, snap=self._snap
+        )
         self._stream.wait_ready()
 
     def close(self) -> None:
@@ -105,7 +109,7 @@ class Capture:
         )
 
     def frames(self) -> list[tuple[float, bytes]]:
-        """Return all frames so far for a verdict: time (`time.monotonic()`), and the frame cut at `SNAP` bytes.
+        """Return all frames so far for a verdict: time (`time.monotonic()`), and the frame cut at the snap length.
 
         Raises `ProbeError` when frames were lost.
         """

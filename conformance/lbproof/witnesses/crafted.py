@@ -1,8 +1,9 @@
-"""Frames that no host should send, by the thousand: good ones that are changed at random, from a seed."""
+"""Frames that no host should send: good ones that are changed at random, by the thousand, or another host's."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import itertools
+from typing import TYPE_CHECKING, Self
 
 from lbproof.probe.protocol import text_of
 from lbproof.spec.families import Family
@@ -10,12 +11,19 @@ from lbproof.witnesses import frames, ndp
 from lbproof.witnesses.stream import ProbeError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
+    from lbproof.witnesses.stream import Stream
     from lbproof.witnesses.vantage import Vantage
 
 _SENDER = {Family.IPV4: (28, 4), Family.IPV6: (22, 16)}
 """Offset and length of the sender's address: in an ARP packet (RFC 826), and in the IPv6 header (RFC 8200)."""
+_NOTHING = ((0x06, 0, 0, 0),)
+"""Classic BPF program that accepts no frame."""
+LONGEST = 100.0
+"""Seconds for which frames are repeated at most: longer than a node is dead in a check."""
+PAUSE = 0.05
+"""Seconds between the last frame of a recording and the first one again."""
 _WITHIN = 120.0
 """Seconds that it may take; a wait without a budget is an error, never a verdict."""
 
@@ -33,3 +41,47 @@ def flood(vantage: Vantage, family: Family, good: Sequence[bytes], *, count: int
     done = vantage.probe().call("flood", within=_WITHIN, **arguments)
     if done.end["sent"] != count:
         raise ProbeError(f"flood at {vantage.name}: {done.end['sent']} of {count} frames were sent")
+
+
+def from_mac(frame: bytes, mac: str) -> bytes:
+    """Return a frame as another hardware address would send it; its payload is left alone."""
+    return frame[:6] + bytes.fromhex(mac.replace(":", "")) + frame[12:]
+
+
+def repeated(recording: Sequence[tuple[float, bytes]], seconds: float) -> Iterator[tuple[float, bytes]]:
+    """Yield moment and frame of a recording again and again, at its pace, for so many seconds."""
+    lasts = recording[-1][0] + PAUSE
+    for turn in itertools.count():
+        for after, frame in recording:
+            if (at := turn * lasts + after) > seconds:
+                return
+            yield at, frame
+
+
+class Repeater:
+    """Context manager that sends recorded frames from a vantage again and again, whoever sent them first."""
+
+    def __init__(self, vantage: Vantage, recording: Sequence[tuple[float, bytes]]) -> None:
+        """Send nothing before it is entered. `recording`: seconds after its begin, and frames, in order; not empty."""
+        self._vantage, self._recording = vantage, recording
+        self._stream: Stream | None = None
+
+    def __enter__(self) -> Self:
+        """Start to send. Raises `ProbeError`."""
+        self._stream = self._vantage.probe().request(
+            "frames",
+            each=lambda _: None,
+            interface=self._vantage.interface,
+            protocol=frames.ETHERTYPE_ARP,
+            filter=_NOTHING,
+            send=[(at, text_of(frame)) for at, frame in repeated(self._recording, LONGEST)],
+            seconds=None,
+        )
+        self._stream.wait_ready()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop. Raises `ProbeError` when it has ended by itself."""
+        stream, self._stream = self._stream, None
+        if stream:
+            stream.cancel()

@@ -5,20 +5,32 @@ from __future__ import annotations
 import functools
 import operator
 from collections import Counter
+from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING
 
 from lbproof.adapters import rendering
 from lbproof.adapters.base import AddressRange, PoolSpec, WorkloadRole
 from lbproof.adapters.reports import times_of
-from lbproof.context import proves
+from lbproof.context import CannotShow, proves
 from lbproof.context.objects import KUBERNETES, author_of
+from lbproof.context.refusal import Refused
+from lbproof.spec import Untestable
+from lbproof.spec.families import Family
 from lbproof.text import words
 from lbproof.witnesses.kube import ApiError
 
 if TYPE_CHECKING:
-    from lbproof.context import CheckContext, Service
+    from collections.abc import Mapping
+
+    from lbproof.context import CheckContext, Pool, Service
+    from lbproof.spec.families import IPAddress
 
 SERVICES = 3
+ELSEWHERE: Mapping[Family, IPAddress] = {
+    Family.IPV4: IPv4Address("198.51.100.64"),
+    Family.IPV6: IPv6Address("2001:db8:c5::40"),
+}
+"""First address of a pool in a subnet of no host (RFC 5737, RFC 3849)."""
 
 
 def notices(service: Service) -> Counter[str]:
@@ -72,6 +84,75 @@ def is_told(check: CheckContext, service: Service, before: Counter[str]) -> Coun
         budget="event_seen",
         show=lambda found: words(dict(found)) if found else "nothing new",
     )
+
+
+@proves("CRD-05", "c")
+def test_a_pool_that_no_interface_reaches_is_announced_or_told(check: CheckContext) -> None:
+    """Addresses in a subnet of no node are answered for, or a Warning Event or a condition says that they are not.
+
+    One about each Service, which is not told to Services of another pool that are announced, or one about the pool. A
+    pool that is refused at once, with a reason, is told too.
+    """
+    check.pool(2)
+    announced = [check.service("announced", namespace=place) for place in (check.namespace, check.second_namespace)]
+    held = check.all_assigned(*announced)
+    with check.precondition("L2-01"):
+        check.holders(*held.values())
+    try:
+        pool = elsewhere(check)
+    except Refused as refusal:
+        check.saw("api", "a pool that no interface of a node reaches is refused", str(refusal))
+        return
+    services = [check.service("web", namespace=place) for place in (check.namespace, check.second_namespace)]
+    may_lack_endpoints = check.run.claims("without-endpoints") and not check.run.claims("withdraw-no-endpoints")
+    services.append(check.service("other", endpoints=not may_lack_endpoints))
+
+    def told() -> dict[Service, str]:
+        """Return what is told of each Service or of the pool, where something is."""
+        usual = functools.reduce(operator.or_, map(notices, announced))
+        if of_pool := rendering.pool_error(check.run.adapter, check.cluster, pool.spec):
+            return dict.fromkeys(services, of_pool)
+        found = {service: notices(service) - usual for service in services}
+        return {service: words(dict(said)) for service, said in found.items() if said}
+
+    with check.precondition():
+        check.one_by_one(
+            lambda: {s: words(held) for s, held in check.statuses(*services).items() if held} | told(),
+            len,
+            len(services),
+            what="one more Service is given an address that no interface of a node reaches, or told why not",
+            budget="pool_applied",
+        )
+    seen = check.one_by_one(
+        lambda: answered(check, services) | told(),
+        len,
+        len(services),
+        what=f"one more of {len(services)} Services with addresses that no interface of a node reaches is "
+        "answered for, or told why not",
+        budget=max("announced", "event_seen", key=check.wait.budget),
+        show=lambda found: words({str(service): said for service, said in found.items()}),
+    )
+    check.saw("api", "addresses that no interface of a node reaches", {str(s): said for s, said in seen.items()})
+
+
+def elsewhere(check: CheckContext) -> Pool:
+    """Create a pool of addresses that are in no subnet of a node. Raises `CannotShow` where one is, and `Refused`."""
+    addresses = [ELSEWHERE[check.family] + n for n in range(SERVICES)]
+    subnets = [subnet for segment in check.lab.segments for subnet in segment.subnets]
+    if any(address in subnet for address in addresses for subnet in subnets):
+        raise CannotShow(Untestable.NO_FREE_ADDRESS, f"{addresses[0]} is on a segment of the lab")
+    return check.pool([AddressRange(addresses[0], addresses[-1])], addresses=addresses)
+
+
+def answered(check: CheckContext, services: list[Service]) -> dict[Service, str]:
+    """Return who answers for the addresses of each Service that has some, and of which all are answered for."""
+    statuses = check.statuses(*services)
+    who = check.sweep([address for held in statuses.values() for address in held])
+    return {
+        service: words({str(address): who[address] for address in held})
+        for service, held in statuses.items()
+        if held and all(address in who for address in held)
+    }
 
 
 @proves("CRD-05", "b", disruptive=True)

@@ -1,4 +1,4 @@
-"""What Kubernetes says of a node: that it has no network, that nothing more is scheduled there, that it is drained."""
+"""What Kubernetes says of a node: that it has no network, is cordoned or drained, or that nothing is heard of it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lbproof.checks.fail.moves import assigned, one_answers
 from lbproof.context import proves
 from lbproof.context.precedence import judging
 from lbproof.context.run import NAMESPACE
-from lbproof.lab.base import Role
+from lbproof.lab.base import Capability, Role
 from lbproof.text import words
 from lbproof.witnesses.asking import Asking
 
@@ -168,3 +168,27 @@ def test_a_drained_backend_node_is_not_missed(check: CheckContext) -> None:
         with judging(served):
             objects_change(check, [service])
         one_answers(check, [address])
+
+
+@proves("FAIL-09", "d", disruptive=True)
+def test_a_node_whose_kubelet_is_silent_leaves_one_answerer(check: CheckContext) -> None:
+    """One node answers while the announcer's node is Ready Unknown and goes on, and when its kubelet reports again.
+
+    The same one or another. Also when Services and pools change meanwhile.
+    """
+    check.run.need(Capability.SILENT_KUBELET)
+    services = assigned(check)
+    held = list(services)
+    old, _ = check.worker_that_announces(held)
+
+    def one_each() -> None:
+        one_answers(check, held)
+
+    with Asking(check.client, held) as asking:
+        since = time.monotonic()
+        with check.kubelet_silent(old.name), judging(one_each):
+            answered_meanwhile(check, asking, held, since)
+            objects_change(check, services.values())
+        check.run.nodes_ready()
+        answered_meanwhile(check, asking, held, since)
+        one_answers(check, held)

@@ -12,6 +12,8 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 from lbproof.lab.base import Capability, LabError
+from lbproof.lab.common.bridge import await_forwarding
+from lbproof.lab.common.commands import output
 from lbproof.lab.netns import network, plan, processes
 from lbproof.lab.netns.control import API_PORT
 
@@ -151,6 +153,12 @@ class Faults:
         table, moments = self._forbid([f'iifname "{one}" oifname "{other}" {_share(share)} drop'] if share else [])
         return self._done(f"{share:.0%} from {source} to {target}", moments, lambda: network.allow(table))
 
+    def silent_kubelet(self, node: str) -> dict[str, Any]:
+        """The node's kubelet renews no lease and posts no status of the node; it sees to its pods as before."""
+        kubelet = self._machine(node).kubelet
+        moments = _timed(kubelet.fall_silent)
+        return self._done(f"kubelet of {node}", moments, kubelet.report_again)
+
     def second_nic(self, node: str) -> dict[str, Any]:
         """The node has one interface more on the segment; the kernel answers for all its addresses on each."""
         machine = self._machine(node)
@@ -169,6 +177,36 @@ class Faults:
         families = machine.place.node.families
         attached = self._attached(node, interface, number, plan.LAN.hosts(number, families))
         return self._done(f"{interface} of node {node}", moments, unplug) | attached
+
+    def new_segment(self) -> dict[str, Any]:
+        """Each node that runs has one interface more, on a segment where nobody else is but a client."""
+        topology = self._cluster.topology
+        machines = dict(self._cluster.machines)
+        if topology.second_segment or any(one.place.second_port in one.nics for one in machines.values()):
+            raise LabError("this lab has a second segment already")
+        interfaces = {name: f"eth{len(machine.ports)}" for name, machine in machines.items()}
+
+        def join() -> None:
+            network.second_segment(topology.families)
+            for name, machine in machines.items():
+                machine.nics.append(machine.place.second_port)
+                network.second_link(machine.place, interfaces[name])
+            for machine in machines.values():
+                await_forwarding(machine.place.second_port, output)
+
+        def leave() -> None:
+            for name, machine in machines.items():
+                port = machine.place.second_port
+                if port in machine.nics and self._cluster.machines.get(name) is machine:
+                    machine.nics.remove(port)
+                    network.ip([f"link del {port}"])
+            network.forget_second_segment()
+
+        macs = {plan.mac_of(plan.SECOND.ipv4_host(one.place.host)): name for name, one in machines.items()}
+        moments = _timed(join)
+        attached = self._attached("client2", "eth0", plan.CLIENT, plan.SECOND.hosts(plan.CLIENT, topology.families))
+        attached["mac"] = plan.mac_of(plan.SECOND.ipv4_host(plan.CLIENT))
+        return self._done("segment lan2", moments, leave) | attached | {"interfaces": interfaces, "macs": macs}
 
     def foreign_host(self, address: str) -> dict[str, Any]:
         """A host that is no part of the cluster has an address on the segment."""
@@ -240,7 +278,9 @@ FAULTS: Mapping[Capability, Callable[..., dict[str, Any]]] = {
     Capability.DROP: Faults.drop,
     Capability.API_CUT: Faults.api_cut,
     Capability.ONE_WAY_LOSS: Faults.one_way_loss,
+    Capability.SILENT_KUBELET: Faults.silent_kubelet,
     Capability.SECOND_NIC: Faults.second_nic,
+    Capability.NEW_SEGMENT: Faults.new_segment,
     Capability.FOREIGN_HOST: Faults.foreign_host,
 }
 """Capability → function that injects the fault. Its value is the kind of the fault and the supervisor's command."""

@@ -43,6 +43,9 @@ class Kubelet:
         self.frozen = False
         self.files = inside.work / "nodes" / place.node.name
         self.files.mkdir(parents=True, exist_ok=True)  # a node that boots again has its files
+        self._silent = False
+        self._reporting = threading.Lock()
+        """Held while something is said of the node, so that nothing is once the kubelet has fallen silent."""
         self._off = threading.Event()
         self._beat = threading.Event()
         self._registered = threading.Event()
@@ -63,6 +66,16 @@ class Kubelet:
     def beat(self) -> None:
         """Renew the lease, and the status if need be, now: the node can be heard again."""
         self._beat.set()
+
+    def fall_silent(self) -> None:
+        """Say nothing more of the node; what is being said is said first. Pods are seen to as before."""
+        with self._reporting:
+            self._silent = True
+
+    def report_again(self) -> None:
+        """Say again how the node is, now."""
+        self._silent = False
+        self.beat()
 
     def _thread(self, work: Callable[[], None]) -> None:
         def main() -> None:
@@ -118,8 +131,9 @@ class Kubelet:
         if not self._registered.is_set():
             self._register()
         while not self._off.is_set():
-            if not self.frozen:
-                self._renew()
+            with self._reporting:
+                if not self.frozen and not self._silent:
+                    self._renew()
             self._beat.wait(self.inside.lease_every)
             self._beat.clear()
 
