@@ -100,6 +100,7 @@ def test_what_it_cannot_have_is_said(lab: KindLab) -> None:
     lacking = {
         Capability.CLOCK_BEHIND,
         Capability.SILENT_KUBELET,
+        Capability.NEW_SEGMENT,
         Capability.SECOND_SEGMENT,
         Capability.OTHER_SUBNET,
     }

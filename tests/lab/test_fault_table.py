@@ -28,7 +28,8 @@ def test_each_fault_of_the_lab_is_a_command_of_its_supervisor(
     def call(_: Path, command: str, **arguments: Any) -> dict[str, Any]:  # noqa: ANN401 - it is JSON
         sent.append((command, arguments))
         attached = {"netns": "w01", "interface": "eth1", "mac": "02:00:00:00:00:01", "addresses": ["192.0.2.1"]}
-        return {"number": 1, "target": "node w01", "began": 0.0} | attached
+        joined = {"interfaces": {"w01": "eth1"}, "macs": {"02:00:00:00:00:02": "w01"}}
+        return {"number": 1, "target": "node w01", "began": 0.0} | attached | joined
 
     monkeypatch.setattr(rpc, "call", call)
     monkeypatch.setattr(NetnsLab, "_process", "/proc/1")
@@ -48,5 +49,5 @@ def test_the_lab_claims_only_capabilities_that_it_names() -> None:
     asked = NetnsLab("unbooted", Topology(audit=True, second_segment=True, other_subnet=True))
 
     assert {one for one in Capability if not lab.can(one)} == {Capability.CLOCK_BEHIND, *of_topology}
-    assert {one for one in Capability if not asked.can(one)} == {Capability.CLOCK_BEHIND}
+    assert {one for one in Capability if not asked.can(one)} == {Capability.CLOCK_BEHIND, Capability.NEW_SEGMENT}
     assert not lab.can(cast("Capability", "later"))

@@ -145,6 +145,27 @@ def test_a_kubelet_falls_silent_while_its_node_goes_on(lab: NetnsLab, kube: Kube
     assert answered == {w02.mac}
 
 
+def test_a_new_segment_is_joined_by_all_nodes(lab: NetnsLab) -> None:
+    """Each node answers there by its new interface, nobody hears the first segment, and all is gone after the undo."""
+    first = named(lab, "w01").address
+    there = lab.new_segment()
+    numbers = {mac: int(mac.rpartition(":")[2], 16) for mac in (*there.macs, there.vantage.mac)}
+    own = numbers.pop(there.vantage.mac)
+    hosts = {mac: there.vantage.address + (number - own) for mac, number in numbers.items()}
+    answers = {mac: macs(there.vantage, address) for mac, address in hosts.items()}
+    links = [json.loads(lab.run(node, ["ip", "-j", "link", "show", name])) for node, name in there.interfaces.items()]
+    unheard = macs(lab.client(), next(iter(hosts.values())))
+    there.undo()
+    gone = json.loads(lab.run("w01", ["ip", "-j", "link", "show"]))
+
+    assert sorted(there.macs.values()) == sorted(node.name for node in lab.nodes)
+    assert answers == {mac: {mac} for mac in hosts}
+    assert {link["address"] for (link,) in links} == set(hosts)
+    assert unheard == set()
+    assert "eth1" not in {link["ifname"] for link in gone}
+    assert macs(lab.client(), first) == {named(lab, "w01").mac}
+
+
 def test_frames_are_lost_on_one_way_alone(lab: NetnsLab) -> None:
     """What the one sends does not arrive, what the other sends does; others are heard by both."""
     w01, w02 = (named(lab, name) for name in ("w01", "w02"))

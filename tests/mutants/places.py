@@ -22,6 +22,16 @@ def what_no_interface_reaches_is_left_alone() -> None:
     patch(segment, "plan", reached_alone)
 
 
+@fault("L2-08c")
+def announces_on_every_segment() -> None:
+    """An address is announced on each segment of the nodes that may announce it, whatever interfaces are selected."""
+
+    def allows(self: plan.Offer, node: str, _interface: str, *, reaches: bool = True) -> bool:  # noqa: ARG001
+        return any(node in one.nodes for one in self.allowed)
+
+    patch(plan.Offer, "allows", allows)
+
+
 @fault("L2-09d")
 def pairs_are_read_apart() -> None:
     """A node that one advertisement of a pool selects announces on the interfaces that any other one names."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
-    from lbproof.lab.fault import Attachment, Fault
+    from lbproof.lab.fault import Attachment, Fault, NewSegment
     from lbproof.spec.families import IPAddress, IPNetwork
     from lbproof.witnesses.clock import Clock
     from lbproof.witnesses.vantage import Vantage
@@ -56,6 +56,7 @@ class Capability(StrEnum):
     FOREIGN_HOST = "foreign-host"
     CLOCK_BEHIND = "clock-behind"
     SILENT_KUBELET = "silent-kubelet"
+    NEW_SEGMENT = "new-segment"
     SECOND_SEGMENT = "second-segment"
     OTHER_SUBNET = "other-subnet"
 
@@ -347,6 +348,10 @@ class Lab(Protocol):
 
     def second_nic(self, node: str) -> Attachment:
         """Add an interface to a node on the first segment, with addresses of its own."""
+        ...
+
+    def new_segment(self) -> NewSegment:
+        """Join every node that runs to a second segment, by a new interface; there is a client on it too."""
         ...
 
     def foreign_host(self, address: IPAddress) -> Attachment:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
+    from lbproof.spec.families import IPAddress
     from lbproof.witnesses.vantage import Vantage
 
 
@@ -18,8 +19,8 @@ class Fault:
 
     kind: str
     """`power-cut`, `cable`, `silent-cut`, `partition`, `freeze`, `freeze-pod`, `kill`, `stop-api`, `drop`,
-    `api-cut`, `one-way-loss`, `second-nic`, `foreign-host`, `clock-behind`, `silent-kubelet`: the value of its
-    capability."""
+    `api-cut`, `one-way-loss`, `second-nic`, `foreign-host`, `clock-behind`, `silent-kubelet`,
+    `new-segment`: the value of its capability."""
     target: str
     """Target, for a reader: `node w02`, `w01 | w03`, `speaker-x7k2p on w02`."""
     began: float
@@ -48,3 +49,15 @@ class Attachment(Fault):
 
     vantage: Vantage
     """Host that has it; its interface, hardware address and addresses are those of the new interface."""
+
+
+@dataclass(slots=True, kw_only=True)
+class NewSegment(Attachment):
+    """Second segment that all nodes are joined to, until its undo; its `vantage` is the client there."""
+
+    free: tuple[IPAddress, ...]
+    """Unused addresses there, of all families; those of one family in order."""
+    interfaces: Mapping[str, str]
+    """Node → its interface there."""
+    macs: Mapping[str, str]
+    """Hardware address of such an interface → node."""

@@ -5,18 +5,21 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from lbproof.adapters.base import AddressRange
 from lbproof.context import CannotShow, proves
 from lbproof.context.claims import by_node
 from lbproof.context.precedence import judging
 from lbproof.lab.base import Capability, Role
 from lbproof.spec import Untestable
+from lbproof.spec.families import family_of
 from lbproof.text import words
+from lbproof.witnesses import neighbour
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from lbproof.context import CheckContext, Service
-    from lbproof.lab.fault import Attachment
+    from lbproof.lab.fault import Attachment, NewSegment
     from lbproof.spec.families import IPAddress
     from lbproof.witnesses.vantage import Vantage
 
@@ -72,6 +75,63 @@ def test_an_interface_that_no_node_has_answers_nowhere(check: CheckContext) -> N
     services(check)
     answered_control(check)
     check.stays_silent(*quiet.addresses)
+
+
+@proves("L2-08", "c", disruptive=True)
+def test_a_pool_of_one_segment_is_on_no_other(check: CheckContext) -> None:
+    """Two pools, each of addresses of another segment and of the interfaces there: neither is heard of on the other's.
+
+    All nodes are joined to both segments. What is answered, however it is asked for, and what is announced counts.
+    """
+    check.run.need(Capability.NEW_SEGMENT)
+    within = check.wait.budget("arp_answer")
+    added: list[NewSegment] = []
+
+    def join() -> NewSegment:
+        added.append(check.lab.new_segment())
+        return added[0]
+
+    with check.fault(Capability.NEW_SEGMENT, join):
+        (other,) = added
+        with check.claims() as claims, neighbour.Listener(other.vantage) as heard:
+            check.pool(SERVICES, interfaces=tuple({node.interface for node in check.lab.nodes}))
+            here = list(services(check).values())
+            free = [address for address in other.free if family_of(address) is check.family]
+            begin = check.random.randrange(len(free) - SERVICES)
+            block = free[begin : begin + SERVICES]
+            interfaces = tuple(sorted(set(other.interfaces.values())))
+            check.pool([AddressRange(block[0], block[-1])], addresses=block, interfaces=interfaces)
+            there = list(check.all_assigned(*(check.service(f"there-{n}") for n in range(SERVICES))).values())
+
+            def astray() -> dict[str, list[str]]:
+                """Return who said where an address is, by address, on the segment that the address is not of."""
+                found = {address: set(who) for address, who in by_node(claims.of(there)).items()}
+                asked = [neighbour.Question(target=a, to=to) for a in here for to in ("", *other.macs)]
+                replies = neighbour.ask_each(other.vantage, asked, every=0.0, within=within)
+                for question, answers in zip(asked, replies, strict=True):
+                    found.setdefault(question.target, set()).update(answer.mac for answer in answers)
+                for message in heard.messages:
+                    if message.sender_ip in here and message.ether_src != other.vantage.mac:
+                        found.setdefault(message.sender_ip, set()).add(message.sender_mac)
+                return {str(a): sorted(other.macs.get(by, by) for by in who) for a, who in found.items() if who}
+
+            def judge() -> None:
+                strays = astray()
+                assert not strays, f"said to be on a segment that they are not of: {words(strays)}"
+
+            with judging(judge):
+                with check.precondition("L2-01"):
+                    check.holders(*here)
+                    check.wait.eventually(
+                        lambda: {
+                            a: macs for a, macs in neighbour.sweep(other.vantage, there, wait=within).items() if macs
+                        },
+                        lambda seen: len(seen) == len(there),
+                        what=f"a node answers for {words([str(address) for address in there])} on their own segment",
+                        budget="announced",
+                        show=lambda seen: words({str(a): macs for a, macs in seen.items()}),
+                    )
+                check.stays_silent(*there)
 
 
 @proves("L2-09", "a")

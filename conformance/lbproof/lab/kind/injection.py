@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 from lbproof.lab.base import LabError
 
 if TYPE_CHECKING:
-    from lbproof.lab.fault import Attachment, Fault
+    from lbproof.lab.fault import Attachment, Fault, NewSegment
     from lbproof.lab.kind.faults import Faults
     from lbproof.spec.families import IPAddress
 
@@ -73,6 +73,10 @@ class Injection(Protocol):
     def second_nic(self, node: str) -> Attachment:
         """Add an interface to a node on the segment."""
         return self._faults.second_nic(node)
+
+    def new_segment(self) -> NewSegment:
+        """Raise `LabError`: a node has one network here."""
+        raise LabError("a kind lab has one segment: take a netns lab")
 
     def foreign_host(self, address: IPAddress) -> Attachment:
         """Add a container to the segment that holds an address and is no part of the cluster."""

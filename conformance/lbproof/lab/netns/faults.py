@@ -12,6 +12,8 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 from lbproof.lab.base import Capability, LabError
+from lbproof.lab.common.bridge import await_forwarding
+from lbproof.lab.common.commands import output
 from lbproof.lab.netns import network, plan, processes
 from lbproof.lab.netns.control import API_PORT
 
@@ -176,6 +178,36 @@ class Faults:
         attached = self._attached(node, interface, number, plan.LAN.hosts(number, families))
         return self._done(f"{interface} of node {node}", moments, unplug) | attached
 
+    def new_segment(self) -> dict[str, Any]:
+        """Each node that runs has one interface more, on a segment where nobody else is but a client."""
+        topology = self._cluster.topology
+        machines = dict(self._cluster.machines)
+        if topology.second_segment or any(one.place.second_port in one.nics for one in machines.values()):
+            raise LabError("this lab has a second segment already")
+        interfaces = {name: f"eth{len(machine.ports)}" for name, machine in machines.items()}
+
+        def join() -> None:
+            network.second_segment(topology.families)
+            for name, machine in machines.items():
+                machine.nics.append(machine.place.second_port)
+                network.second_link(machine.place, interfaces[name])
+            for machine in machines.values():
+                await_forwarding(machine.place.second_port, output)
+
+        def leave() -> None:
+            for name, machine in machines.items():
+                port = machine.place.second_port
+                if port in machine.nics and self._cluster.machines.get(name) is machine:
+                    machine.nics.remove(port)
+                    network.ip([f"link del {port}"])
+            network.forget_second_segment()
+
+        macs = {plan.mac_of(plan.SECOND.ipv4_host(one.place.host)): name for name, one in machines.items()}
+        moments = _timed(join)
+        attached = self._attached("client2", "eth0", plan.CLIENT, plan.SECOND.hosts(plan.CLIENT, topology.families))
+        attached["mac"] = plan.mac_of(plan.SECOND.ipv4_host(plan.CLIENT))
+        return self._done("segment lan2", moments, leave) | attached | {"interfaces": interfaces, "macs": macs}
+
     def foreign_host(self, address: str) -> dict[str, Any]:
         """A host that is no part of the cluster has an address on the segment."""
         number = self._spare()
@@ -248,6 +280,7 @@ FAULTS: Mapping[Capability, Callable[..., dict[str, Any]]] = {
     Capability.ONE_WAY_LOSS: Faults.one_way_loss,
     Capability.SILENT_KUBELET: Faults.silent_kubelet,
     Capability.SECOND_NIC: Faults.second_nic,
+    Capability.NEW_SEGMENT: Faults.new_segment,
     Capability.FOREIGN_HOST: Faults.foreign_host,
 }
 """Capability → function that injects the fault. Its value is the kind of the fault and the supervisor's command."""

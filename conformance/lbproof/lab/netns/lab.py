@@ -20,7 +20,7 @@ from lbproof.lab.common.image_names import matches
 from lbproof.lab.common.logs import export, tail
 from lbproof.lab.common.probes import Probes
 from lbproof.lab.common.vantage import NamespaceVantage, Places
-from lbproof.lab.fault import Attachment, Fault
+from lbproof.lab.fault import Attachment, Fault, NewSegment
 from lbproof.lab.netns import leftovers, plan, processes, rpc
 from lbproof.lab.netns.faults import FAULTS
 
@@ -185,7 +185,8 @@ class NetnsLab(Places):
             Capability.SECOND_SEGMENT: self.topology.second_segment,
             Capability.OTHER_SUBNET: self.topology.other_subnet,
         }
-        return capability in _CAPABILITIES or of_topology.get(capability, False)
+        of_topology[Capability.NEW_SEGMENT] = not self.topology.second_segment  # which is there from the boot on
+        return of_topology.get(capability, capability in _CAPABILITIES)
 
     def describe(self) -> Mapping[str, str]:
         """Return facts for the report."""
@@ -346,6 +347,19 @@ class NetnsLab(Places):
     def second_nic(self, node: str) -> Attachment:
         """Add an interface to a node on the first segment."""
         return self._attachment(Capability.SECOND_NIC, node=node)
+
+    def new_segment(self) -> NewSegment:
+        """Join every node that runs to a second segment."""
+        kind = Capability.NEW_SEGMENT
+        done = rpc.call(self._socket, kind.value)
+        made = self._vantage(done["netns"], done["netns"], tuple(map(ip_address, done["addresses"])), done["mac"])
+        return NewSegment(
+            **self._bracket(kind, done),
+            vantage=made,
+            free=plan.SECOND.segment("lan2", self.topology.families).free,
+            interfaces=done["interfaces"],
+            macs=done["macs"],
+        )
 
     def foreign_host(self, address: IPAddress) -> Attachment:
         """Add a host to the first segment that holds an address."""

@@ -70,8 +70,7 @@ def segment(topology: Topology) -> None:
     _host("router", plan.LAN, plan.ROUTER, families)
     _host("client", plan.LAN, plan.CLIENT, families, router=plan.ROUTER)
     if topology.second_segment:
-        ip(_bridge("lan2", plan.SECOND))
-        _host("client2", plan.SECOND, plan.CLIENT, families, bridge="lan2")
+        second_segment(families)
     ip(["netns add far"])
     ip([f"link add far type veth peer name eth0 address {_mac(plan.BEHIND, plan.FAR)} netns far"], "router")
     _quiet("far", families)
@@ -88,6 +87,18 @@ def segment(topology: Topology) -> None:
     sysctl(_forwarding(families), "router")
     if topology.other_subnet:
         _route_between(plan.places(topology))
+
+
+def second_segment(families: Sequence[Family]) -> None:
+    """The bridge of a second segment, and the client there."""
+    ip(_bridge("lan2", plan.SECOND))
+    _host("client2", plan.SECOND, plan.CLIENT, families, bridge="lan2")
+
+
+def forget_second_segment() -> None:
+    """Remove it; the nodes' links to it are gone, or go with the nodes."""
+    forget_host("client2")
+    ip(["link del lan2"])
 
 
 def _bridge(name: str, lan: Network) -> list[str]:
@@ -162,7 +173,7 @@ def node(place: Place, others: Iterable[Place]) -> None:
     name, families = place.node.name, place.node.families
     _host(name, place.lan, place.host, families, router=plan.ROUTER)
     if place.second:
-        _nic(name, "eth1", place.second_port, bridge="lan2", lan=plan.SECOND, number=place.host, families=families)
+        second_link(place, "eth1")
     sysctl(
         {
             **_forwarding(families),
@@ -211,6 +222,12 @@ def _nic(
         ]
     )
     ip([*_addresses(interface, lan, number, families), f"link set {interface} up"], netns)
+
+
+def second_link(place: Place, interface: str) -> None:
+    """Add an interface to a node on the second segment."""
+    name, families = place.node.name, place.node.families
+    _nic(name, interface, place.second_port, bridge="lan2", lan=plan.SECOND, number=place.host, families=families)
 
 
 def second_nic(place: Place, interface: str, port: str, number: int) -> None:
