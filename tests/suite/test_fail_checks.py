@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from ipaddress import IPv4Address
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ import pytest
 
 from lbproof.checks.fail import moves as fail
 from lbproof.checks.l2 import test_a_move_reaches_a_warm_client as warm
+from lbproof.checks.sec import test_repeated_frames_keep_nothing as repeated
 from lbproof.context import CannotShow, CheckContext
 from lbproof.lab.base import Node, Role
 from lbproof.spec import Untestable
@@ -18,7 +20,7 @@ from lbproof.witnesses.journal import Journal
 from lbproof.witnesses.wait import EventuallyFailed, Violation, Waiter
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from lbproof.spec.families import IPAddress
 
@@ -198,3 +200,53 @@ def test_an_entry_that_stays_is_of_who_took_over(monkeypatch: pytest.MonkeyPatch
     with pytest.raises(CannotShow, match="prerequisite FAIL-01") as caught:
         warm.moved(Paper(), OLD, [ONE], claimed())
     assert caught.value.reason is Untestable.PREREQUISITE
+
+
+class RepeatedFrames:
+    """A check of SEC-05b on paper, with what each crash shows: a violation or none."""
+
+    precondition = CheckContext.precondition
+
+    def __init__(self, *found: Violation | None) -> None:
+        self.found = list(found)
+        self.hosts: list[object] = []
+        self.run: Any = SimpleNamespace(need=lambda _: None, addresses=lambda _: [OTHER])
+        self.lab: Any = SimpleNamespace(foreign_host=lambda _: SimpleNamespace(vantage="host"))
+
+    @contextmanager
+    def fault(self, _: object, act: Callable[[], object]) -> Iterator[None]:
+        act()
+        yield
+
+    def lost(self, _: object, held: Sequence[IPAddress], host: object = None) -> Violation | None:
+        assert held == [ONE]
+        self.hosts.append(host)
+        return self.found.pop(0)
+
+
+def test_a_host_that_repeats_frames_is_blamed_for_what_does_not_fail_without_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What fails is done again without the host: a failover that fails then too is judged by FAIL-01."""
+    monkeypatch.setattr(repeated, "assigned", lambda _: {ONE: None})
+    judge: Any = repeated.test_a_host_that_repeats_frames_keeps_no_address
+    seen: dict[str, RepeatedFrames] = {
+        "well": RepeatedFrames(None),
+        "kept": RepeatedFrames(Violation("nobody answers"), None),
+        "ill": RepeatedFrames(Violation("nobody answers"), Violation("nobody answers either")),
+    }
+
+    def judged(name: str) -> list[object]:
+        monkeypatch.setattr(repeated, "lost", seen[name].lost)
+        try:
+            judge(seen[name])
+        finally:
+            assert seen[name].found == []
+        return seen[name].hosts
+
+    assert judged("well") == ["host"]
+    with pytest.raises(Violation, match=r"nobody answers$"):
+        judged("kept")
+    with pytest.raises(CannotShow, match="prerequisite FAIL-01: nobody answers either"):
+        judged("ill")
+    assert seen["ill"].hosts == ["host", None]
