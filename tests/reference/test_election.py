@@ -198,6 +198,15 @@ def test_only_named_nodes_and_interfaces_announce() -> None:
     assert plan(view(Station("n1", "eth1"), desired=desired, subnets=())).acquire.keys() == desired.keys()
 
 
+def test_each_of_several_pairs_is_a_node_with_its_own_interface() -> None:
+    """Two advertisements of a pool are alternatives: a node does not announce on what another one names."""
+    pairs = (("n1", "eth0"), ("n2", "eth1"))
+    allowed = tuple(Allowed(nodes=frozenset({node}), interfaces=frozenset({name})) for node, name in pairs)
+    both = Offer(service="default/web", allowed=allowed)
+
+    assert {(node, name) for node in ("n1", "n2") for name in ("eth0", "eth1") if both.allows(node, name)} == set(pairs)
+
+
 ELSEWHERE: tuple[Subnet, ...] = ((bytes([10, 9, 0, 0]), 24), (bytes([10, 8, 0, 0]), 16))
 
 

@@ -94,7 +94,7 @@ def test_a_pool_of_one_segment_is_on_no_other(check: CheckContext) -> None:
     with check.fault(Capability.NEW_SEGMENT, join):
         (other,) = added
         with check.claims() as claims, neighbour.Listener(other.vantage) as heard:
-            check.pool(SERVICES, interfaces=tuple({node.interface for node in check.lab.nodes}))
+            check.pool(SERVICES, interfaces=tuple(sorted({node.interface for node in check.lab.nodes})))
             here = list(services(check).values())
             free = [address for address in other.free if family_of(address) is check.family]
             begin = check.random.randrange(len(free) - SERVICES)
