@@ -84,6 +84,7 @@ def test_a_pool_of_one_segment_is_on_no_other(check: CheckContext) -> None:
     All nodes are joined to both segments. What is answered, however it is asked for, and what is announced counts.
     """
     check.run.need(Capability.NEW_SEGMENT)
+    within = check.wait.budget("arp_answer")
     added: list[NewSegment] = []
 
     def join() -> NewSegment:
@@ -106,7 +107,6 @@ def test_a_pool_of_one_segment_is_on_no_other(check: CheckContext) -> None:
                 """Return who said where an address is, by address, on the segment that the address is not of."""
                 found = {address: set(who) for address, who in by_node(claims.of(there)).items()}
                 asked = [neighbour.Question(target=a, to=to) for a in here for to in ("", *other.macs)]
-                within = check.wait.budget("arp_answer")
                 replies = neighbour.ask_each(other.vantage, asked, every=0.0, within=within)
                 for question, answers in zip(asked, replies, strict=True):
                     found.setdefault(question.target, set()).update(answer.mac for answer in answers)
@@ -123,7 +123,9 @@ def test_a_pool_of_one_segment_is_on_no_other(check: CheckContext) -> None:
                 with check.precondition("L2-01"):
                     check.holders(*here)
                     check.wait.eventually(
-                        lambda: {a: macs for a, macs in neighbour.sweep(other.vantage, there).items() if macs},
+                        lambda: {
+                            a: macs for a, macs in neighbour.sweep(other.vantage, there, wait=within).items() if macs
+                        },
                         lambda seen: len(seen) == len(there),
                         what=f"a node answers for {words([str(address) for address in there])} on their own segment",
                         budget="announced",
