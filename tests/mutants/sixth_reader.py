@@ -339,7 +339,7 @@ def a_sharing_key_opens_every_pool() -> None:
     patch(Allocator, "_shared_by_key", shared_by_key)
 
 
-@fault(uncaught="not yet tried", test="test_sixth_reader.py::test_an_address_is_announced_on_its_segment_alone")
+@fault("L2-08c")
 def announcements_go_out_on_every_interface() -> None:
     """A node that announces an address unasked does so on all its interfaces, each with its own MAC (metallb #2026)."""
     started: WeakSet[SegmentSpeaker] = WeakSet()
@@ -366,7 +366,7 @@ def announcements_go_out_on_every_interface() -> None:
     patch(SegmentSpeaker, "_announce", announce)
 
 
-@fault(uncaught="not yet tried", test="test_sixth_reader.py::test_each_advertisement_is_a_pair_of_its_own")
+@fault("L2-09d")
 def nodes_and_interfaces_are_merged() -> None:
     """Of several advertisements that name interfaces, each node uses the interfaces of all (metallb #1359)."""
     real = AnnouncementPolicy.offers
@@ -387,7 +387,7 @@ def nodes_and_interfaces_are_merged() -> None:
     patch(AnnouncementPolicy, "offers", offers)
 
 
-@fault(uncaught="not yet tried", test="test_sixth_reader.py::test_a_node_without_the_named_interface_is_left_out")
+@fault("L2-09d")
 def a_missing_interface_means_any() -> None:
     """A node that has none of the interfaces of an advertisement announces on those that it has (metallb #1359)."""
 
@@ -404,7 +404,7 @@ def a_missing_interface_means_any() -> None:
     patch(speaker, "offers_for_link", offers)
 
 
-@fault(uncaught="not yet tried", test="test_sixth_reader.py::test_a_repeated_heartbeat_keeps_nobody_alive")
+@fault("SEC-05b")
 def a_repeated_heartbeat_counts_again() -> None:
     """The last heartbeat of a node, sent again by anybody, counts like a new one (VRRP has no better: RFC 9568, 9)."""
     real_is_known, real_receive = Peers.is_known, Peers.receive
@@ -424,7 +424,7 @@ def a_repeated_heartbeat_counts_again() -> None:
     patch(Peers, "receive", receive)
 
 
-@fault(uncaught="not yet tried", test="test_sixth_reader.py::test_a_repeated_goodbye_is_not_believed")
+@fault("SEC-05b")
 def a_goodbye_counts_whenever_it_was_said() -> None:
     """A heartbeat by which a node left is believed at any time, also from before its restart (RFC 9568, priority 0).
 
@@ -447,7 +447,10 @@ def a_goodbye_counts_whenever_it_was_said() -> None:
     patch(Peers, "receive", receive)
 
 
-@fault(uncaught="not yet tried", test="test_sixth_reader.py::test_two_controllers_give_no_address_twice")
+@fault(
+    uncaught="no case runs two copies of a controller",
+    test="test_sixth_reader.py::test_two_controllers_give_no_address_twice",
+)
 def each_copy_begins_elsewhere() -> None:
     """Each start of the controller takes addresses from another place of a pool, so two copies differ (metallb #725).
 
@@ -478,7 +481,7 @@ def each_copy_begins_elsewhere() -> None:
     patch(FreeList, "_next", next_number)
 
 
-@fault(uncaught="not yet tried", test="test_sixth_reader.py::test_an_address_that_no_link_reaches_is_offered_to_it")
+@fault("CRD-05c-IPv6")
 def an_ipv6_address_off_link_is_not_announced() -> None:
     """An IPv6 address in no subnet of the node is not announced, and nobody is told (metallb #433)."""
 
@@ -492,7 +495,7 @@ def an_ipv6_address_off_link_is_not_announced() -> None:
     patch(speaker, "offers_for_link", offers)
 
 
-@fault(uncaught="not yet tried", test="test_sixth_reader.py::test_a_node_that_is_unknown_is_not_dead")
+@fault("FAIL-09d")
 def an_unknown_node_is_taken_for_dead() -> None:
     """A node whose Ready condition is Unknown is dead to others, though they hear it and it goes on (metallb #740)."""
     unknown: set[str] = set()

@@ -74,3 +74,11 @@ def test_a_recording_is_repeated_at_its_pace_by_another_host(client: NamespaceVa
     assert {message.sender_ip for message in asked} == {client.address_for(Family.IPV4)}
     again = list(crafted.repeated(recording, 0.4))
     assert [round(at, 2) for at, _ in again] == [0.0, 0.1, 0.15, 0.25, 0.3, 0.4]
+
+
+def test_the_last_of_each_kind_is_by_destination_and_protocol() -> None:
+    """Of a recording, the newest message to each destination of each protocol is left, without the time between."""
+    head = b"\xff" * 6 + b"\x02" * 6 + b"\x88\xb5"
+    first, second, other = head + b"1", head + b"2", b"\x01" * 6 + head[6:] + b"1"
+
+    assert crafted.last_of_each_kind([(0.0, first), (0.1, other), (0.2, second)]) == [(0.0, second), (0.0, other)]

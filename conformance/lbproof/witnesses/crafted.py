@@ -58,6 +58,15 @@ def repeated(recording: Sequence[tuple[float, bytes]], seconds: float) -> Iterat
             yield at, frame
 
 
+def last_of_each_kind(recording: Sequence[tuple[float, bytes]]) -> list[tuple[float, bytes]]:
+    """Return the last frame of a recording to each destination of each protocol, all at its begin.
+
+    A receiver that compares what counts up may take the last message for a new one, and no earlier one.
+    """
+    last = {(frame[:6], frame[12:14]): frame for _, frame in recording}
+    return [(0.0, frame) for frame in last.values()]
+
+
 class Repeater:
     """Context manager that sends recorded frames from a vantage again and again, whoever sent them first."""
 

@@ -1,4 +1,4 @@
-"""A host that records what a node sends to all, and repeats it when that node is dead: another node answers."""
+"""A host that records what a node sends to all, and repeats it: one node answers, also when that node is dead."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 
 from lbproof.checks.fail.moves import assigned, one_answers
 from lbproof.context import CannotShow, proves
+from lbproof.context.claims import by_node, first_interleaved
 from lbproof.lab.base import Capability
 from lbproof.spec import Untestable
 from lbproof.spec.families import family_of
+from lbproof.text import words
 from lbproof.witnesses import crafted
 from lbproof.witnesses.capture import WHOLE, Capture
 from lbproof.witnesses.neighbour import decode
@@ -28,11 +30,13 @@ if TYPE_CHECKING:
 
 @proves("SEC-05", "b", disruptive=True)
 def test_a_host_that_repeats_frames_keeps_no_address(check: CheckContext) -> None:
-    """One other node answers for the addresses of a node that dies, while a host repeats what that node sent at rest.
+    """One node answers for each address while a host repeats what a node sent, before that node is dead and after.
 
-    At the pace of the recording, from the host's own hardware address, and once the node is dead from the node's too.
-    Messages that say where an address of a Service is are left out: of a host that does, L2-05 judges. What fails is
-    done again without the host, so that a failover that fails without it too is not judged here.
+    Among what is repeated is what an announcer says when it ends in order and starts again; first that alone, while it
+    lives. Of a dead node it is all that it sent, and the last of each kind over and over, from the host's own hardware
+    address and from the node's. Messages that say where an address of a Service is are left out: of a host that does,
+    L2-05 judges. What fails is done again without the host, so that a failover that fails without it too is not judged
+    here.
     """
     check.run.need(Capability.NODE_CRASH)
     held = list(assigned(check))
@@ -44,7 +48,10 @@ def test_a_host_that_repeats_frames_keeps_no_address(check: CheckContext) -> Non
         return added[0]
 
     with check.fault(Capability.FOREIGN_HOST, join):
-        found = lost(check, held, added[0].vantage)
+        (host,) = (one.vantage for one in added)
+        with Capture(host, snap=WHOLE) as capture:
+            told_again_of_a_live_node(check, held, host, capture)
+            found = lost(check, held, (host, capture))
         if found:
             with check.precondition("FAIL-01"):
                 if without := lost(check, held):
@@ -52,45 +59,77 @@ def test_a_host_that_repeats_frames_keeps_no_address(check: CheckContext) -> Non
             raise found
 
 
-def lost(check: CheckContext, held: Sequence[IPAddress], host: Vantage | None = None) -> Violation | None:
-    """Crash a node that announces, and have a host, if one is given, repeat its frames; return what is wrong then.
+def told_again_of_a_live_node(check: CheckContext, held: Sequence[IPAddress], host: Vantage, capture: Capture) -> None:
+    """Restart an announcer, and repeat what its node sent meanwhile: no two nodes claim an address in turns."""
+    restarted, _ = check.worker_that_announces(held)
+    check.stop_announcer(restarted.name)
+    with check.precondition("L2-01"):
+        one_answers(check, held)
+    frames = sent(check, capture, restarted, host, held)
+    with check.claims() as made, crafted.Repeater(host, from_host(frames, host)):
+        check.wait.consistently(
+            lambda: {address: who for address, who in check.who_answers(*held).items() if len(who) > 1},
+            lambda doubled: not doubled,
+            what=f"no two nodes answer while {host.name} repeats what {restarted.name} sent",
+            budget="stays_unannounced",
+            show=lambda doubled: words(doubled) or "no two",
+        )
+        in_turns = {address: first_interleaved(of) for address, of in made.of(held).items()}
+    disputed = {str(address): who for address, who in by_node(in_turns).items() if who}
+    assert not disputed, f"claimed in turns while {host.name} repeated what {restarted.name} sent: {words(disputed)}"
+    with check.precondition("L2-01"):
+        one_answers(check, held)
+
+
+def lost(
+    check: CheckContext, held: Sequence[IPAddress], recording: tuple[Vantage, Capture] | None = None
+) -> Violation | None:
+    """Crash a node that announces, and have a host, if one records, repeat its frames; return what is wrong then.
 
     The node is back at the end.
     """
     old, moving = check.worker_that_announces(held)
+    if recording:
+        check.wait_out("stays_unannounced")  # in which the node says what it says at rest
     found: Violation | None = None
-    with ExitStack() as repeating:
-        frames = recorded(check, old, host, held) if host else []
-        if host:
-            as_own = [(after, crafted.from_mac(frame, host.mac)) for after, frame in frames]
-            repeating.enter_context(crafted.Repeater(host, as_own))
-        with check.fault(Capability.NODE_CRASH, functools.partial(check.lab.node_crash, old.name)):
-            if host:
-                repeating.enter_context(crafted.Repeater(host, frames))
-            try:
-                check.holders(*moving, but=old.name, budget="failover")
-                one_answers(check, held, but=old.name)
-            except Violation as error:
-                found = error
-            repeating.close()  # before the node is back, and its hardware address its own again
+    with (
+        check.fault(Capability.NODE_CRASH, functools.partial(check.lab.node_crash, old.name)),
+        ExitStack() as repeating,  # which ends before the node is back, and its hardware address its own again
+    ):
+        if recording:
+            host, capture = recording
+            frames = sent(check, capture, old, host, held)
+            for part in (frames, crafted.last_of_each_kind(frames)):
+                for repeated in (from_host(part, host), part):
+                    repeating.enter_context(crafted.Repeater(host, repeated))
+        try:
+            check.holders(*moving, but=old.name, budget="failover")
+            one_answers(check, held, but=old.name)
+        except Violation as error:
+            found = error
     check.settled_after_fault()
     return found
 
 
-def recorded(check: CheckContext, node: Node, host: Vantage, held: Sequence[IPAddress]) -> list[tuple[float, bytes]]:
-    """Record for a while what a host hears of a node that is not for this host; return moments (s) and frames.
+def sent(
+    check: CheckContext, capture: Capture, node: Node, host: Vantage, held: Sequence[IPAddress]
+) -> list[tuple[float, bytes]]:
+    """Return what a host has heard of a node until now that is not for this host: moments (s) and frames.
 
     Raises `CannotShow` when that is nothing.
     """
-    with Capture(host, snap=WHOLE) as capture:
-        check.wait_out("stays_unannounced")
-        heard = capture.frames()
+    heard = capture.frames()
     mac, own = (bytes.fromhex(text.replace(":", "")) for text in (node.mac, host.mac))
     frames = [(t, frame) for t, frame in heard if frame[6:12] == mac and frame[:6] != own and not claims(frame, held)]
     check.saw("capture", f"frames that {host.name} heard of {node.name}, to repeat them", len(frames))
     if not frames:
-        raise CannotShow(Untestable.NOT_PROVOKED, f"{node.name} sent nothing while all was at rest that others hear")
+        raise CannotShow(Untestable.NOT_PROVOKED, f"{node.name} sent nothing that others hear")
     return [(t - frames[0][0], frame) for t, frame in frames]
+
+
+def from_host(recording: Sequence[tuple[float, bytes]], host: Vantage) -> list[tuple[float, bytes]]:
+    """Return a recording as a host would send it from its own hardware address."""
+    return [(after, crafted.from_mac(frame, host.mac)) for after, frame in recording]
 
 
 def claims(frame: bytes, held: Sequence[IPAddress]) -> bool:
