@@ -8,11 +8,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 from click.testing import CliRunner
+from tests.report.tree import find, text
 
 from lbproof.report import bundle, html, jsonreport, junit, model, replay, terminal, verify
 from lbproof.run.cli import cli
 from lbproof.spec import PROFILES, REQUIREMENTS, Conclusion, Level, Verdict, lacking
 from lbproof.spec.requirements import family_shown, needs_of, of_case
+
+OVERVIEW = "//table[contains(@class, 'overview')]"
+CELLS = f"{OVERVIEW}/tbody/tr/td"
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -113,6 +117,79 @@ def test_the_page_has_a_column_for_each_family(begin: Callable[..., Story], page
     assert "RECL-01a-IPv6" in told.ids
     assert "lbproof run RECL-01a-IPv6" in told.text
     assert "IPv6" not in page(html.of(model.of_events(begin("L2-01").judged("L2-01").rows))).text
+
+
+@pytest.fixture
+def both(begin: Callable[..., Story]) -> str:
+    """The page of a run for both families, with a failure."""
+    story = story_of(begin, failed="RECL-01a-IPv6").ended(Conclusion.NOT_CONFORMANT)
+    return html.of(model.of_events(story.rows))
+
+
+@pytest.fixture
+def single(begin: Callable[..., Story]) -> str:
+    """The page of a run for one family, with a case that is judged once where there are two."""
+    return html.of(model.of_events(begin("POOL-02b", "L2-01").judged("POOL-02b").judged("L2-01").rows))
+
+
+def test_each_row_of_the_overview_names_its_area_and_each_cell_its_family(both: str) -> None:
+    """By headings of columns and rows, and by a label that a narrow screen shows in place of the heading."""
+    headings = [(th.get("scope"), th.text) for th in find(both, f"{OVERVIEW}/thead/tr/th")]
+    rows = find(both, f"{OVERVIEW}/tbody/tr")
+    empty = [cell for cell in find(both, CELLS) if not len(cell)]
+
+    assert headings == [("col", "area"), ("col", "IPv4"), ("col", "IPv6"), ("col", "once")]
+    assert len(rows) > 3
+    for row in rows:
+        assert [cell.get("scope") for cell in row.iterfind("th")] == ["row"]
+        assert [cell.get("data-label") for cell in row.iterfind("td")] == ["IPv4", "IPv6", "once"]
+    assert empty
+    assert all(cell.text is None for cell in empty), "a cell without a verdict is empty, so that its label is hidden"
+
+
+def test_each_verdict_of_the_overview_is_said_in_words(both: str) -> None:
+    """A screen reader says the case and its verdict, not the name of a glyph."""
+    found = {link.get("aria-label") for link in find(both, f"{CELLS}//a")}
+
+    assert {"POOL-01 passed", "RECL-01a-IPv6 failed"} <= found
+
+
+def test_what_once_means_is_said_above_the_overview(both: str, single: str) -> None:
+    """In sight, and by the table's description for a screen reader; where there is one family, nothing is said."""
+    (table,) = find(both, OVERVIEW)
+    (note,) = find(both, f"//p[@id='{table.get('aria-describedby')}']")
+
+    assert "once" in text(note)
+    assert both.index(f'id="{note.get("id")}"') < both.index('<table class="overview')
+    assert find(single, f"{CELLS}//a")
+    assert find(single, f"//*[@id='{note.get('id')}']") == []
+    assert find(single, f"{OVERVIEW}[@aria-describedby]") == []
+    assert find(single, f"{CELLS}[@data-label]") == []
+    assert find(single, "//p[contains(@class, 'once')]") == []
+
+
+def test_a_requirement_says_why_a_case_of_it_is_judged_once(both: str) -> None:
+    """Which cases, if not all of it, and the reason that the specification has."""
+
+    def said(requirement: str) -> list[str]:
+        return [text(p) for p in find(both, f"//*[@id='r-{requirement}']//p[@class='small soft once']")]
+
+    whole = of_case("POOL-02b")
+    assert said("POOL-02") == [f"{case} is judged once: {whole.why_once(case)}." for case in ("POOL-02b", "POOL-02c")]
+    assert said("CLASS-01") == [f"Judged once: {of_case('CLASS-01a').why_once('CLASS-01a')}."]
+    assert said("POOL-01") == []
+
+
+def test_a_requirement_has_columns_for_what_it_has_verdicts_of(both: str) -> None:
+    """No column is empty, and where all is judged once there is no table."""
+
+    def columns(requirement: str) -> list[str | None]:
+        verdicts = f"//*[@id='r-{requirement}']//table[contains(@class, 'verdicts')]"
+        return [th.text for th in find(both, f"{verdicts}/thead/tr/th")]
+
+    assert columns("POOL-02") == ["case", "IPv4", "IPv6", "once"]
+    assert columns("POOL-01") == ["case", "IPv4", "IPv6"]
+    assert columns("CLASS-01") == []
 
 
 def test_the_terminal_tells_families_apart(begin: Callable[..., Story]) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.report import contrast
+from tests.report.tree import find
 
 from lbproof.report import html, model, replay, terminal
 from lbproof.spec import REQUIREMENTS, Conclusion, Level
@@ -108,9 +109,8 @@ def test_no_value_is_shown_as_python_writes_it(begin: Callable[..., Story], page
     value = {"answers": {"02:00:00:00:00:01": 3}, "nodes": ["w01", "w02"], "lost": None, "late": [], "calm": False}
     story = begin("L2-01").add("saw", case="L2-01", witness="arp", what="3 requests", value=value).judged("L2-01")
 
-    assert page(html.of(model.of_events(story.rows))).rows[1][2] == (
-        "answers: 02:00:00:00:00:01: 3, nodes: (w01, w02), lost: nothing, late: nothing, calm: no"
-    )
+    text = "answers: 02:00:00:00:00:01: 3, nodes: (w01, w02), lost: nothing, late: nothing, calm: no"
+    assert ["arp", "3 requests", text] in page(html.of(model.of_events(story.rows))).rows
 
 
 def test_the_colours_of_a_timeline_are_named(sample: Callable[[str], Sample], page: Callable[[str], Page]) -> None:
@@ -153,3 +153,74 @@ def test_what_a_witness_sees_again_and_again_is_told_once(
     assert "39 more" in shown.text
     block = source[source.index('id="r-at-any-time"') :]
     assert block.count('<details class="fold"><summary>39 more</summary>') == 1
+
+
+def narrow(source: str) -> dict[str, str]:
+    """The rules for a narrow screen: selector → declarations."""
+    block = source.partition("@media (max-width: 40rem) {")[2].partition("@media print")[0]
+    rules: dict[str, str] = {}
+    for selectors, declared in re.findall(r"([^{}]+)\{([^{}]*)\}", block):
+        for selector in selectors.split(","):
+            rules[selector.strip()] = rules.get(selector.strip(), "") + declared
+    return rules
+
+
+def test_a_cell_on_a_narrow_screen_has_the_heading_of_its_column(each: Sample) -> None:
+    """Rows are stacked there, without the headings: each cell has its own as a label; no heading is empty."""
+    source = html.of(model.read(each.folder))
+
+    for table in find(source, "//table[contains(@class, 'stack')][thead]"):
+        headings = [th.text for th in table.iterfind("thead/tr/th")]
+        for row in table.iterfind("tbody/tr"):
+            assert [cell.get("data-label", headings[0]) for cell in row] == headings
+    for heading in find(source, "//tr[count(th) > 1]/th"):
+        assert (heading.text or "").strip()
+    rules = narrow(source)
+    assert "attr(data-label)" in rules[".stack [data-label]::before"]
+    assert "border-bottom" in rules[".stack tr"]
+    assert "display: none" in rules[".stack thead"]
+
+
+def test_every_table_of_many_columns_is_fit_for_a_narrow_screen(each: Sample) -> None:
+    """Stacked, or with the last column below the others (frames)."""
+    source = html.of(model.read(each.folder))
+
+    for table in find(source, "//table[*/tr/*[3] or tr/*[3]]"):
+        assert {"stack", "exchange"} & set(table.get("class", "").split())
+    rules = narrow(source)
+    assert "grid-column: 1 / -1" in rules[".exchange td:last-child"]
+    assert "white-space: normal" in rules[".exchange td:last-child"]
+
+
+def test_a_long_name_of_the_environment_leaves_room_for_its_value(
+    begin: Callable[..., Story], page: Callable[[str], Page]
+) -> None:
+    """A clock has the name of a pod; on a narrow screen the value stands below it."""
+    pod = "pod lbproof/tier-02a-asking-7fc85b4d88-bnhkp"
+    story = begin("L2-01").add("probe", vantage=pod, offset=0.0, uncertainty=0.0).judged("L2-01")
+    source = html.of(model.of_events(story.rows))
+
+    assert [f"clock of {pod}", "the suite's"] in page(source).rows
+    assert find(source, f"//table[@class='facts']//th[text()='clock of {pod}']")
+    assert "display: block" in narrow(source)[".facts th"]
+    assert "display: block" in narrow(source)[".facts td"]
+
+
+def test_each_stage_of_the_run_is_named(begin: Callable[..., Story], page: Callable[[str], Page]) -> None:
+    """In words below the picture, also a stage that is too short for a name in it."""
+    story = begin("L2-01").add("stage", name="install", phase="end", seconds=0.02).judged("L2-01")
+    story.ended(Conclusion.PARTIAL)
+
+    text = page(html.of(model.of_events(story.rows))).text.partition("Environment and command")[2]
+
+    for words in ("boot 4.2 s", "install 20 ms", "checks 30.0 s"):
+        assert words in text
+
+
+def test_a_picture_that_goes_on_beyond_a_narrow_screen_shows_it(sample: Callable[[str], Sample]) -> None:
+    """By a shadow at its edge, which a cover hides that moves with the picture, once its end is in sight."""
+    cover, shadow = narrow(html.of(model.read(sample("failed").folder)))[".plot"].split(", linear-gradient")
+
+    assert "var(--card)" in cover
+    assert cover.endswith("local")
+    assert shadow.rstrip("; ").endswith("scroll")

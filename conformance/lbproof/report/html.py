@@ -17,7 +17,7 @@ from lbproof.spec.requirements import of_case
 from lbproof.text import words
 
 if TYPE_CHECKING:
-    from lbproof.report.model import Case, Run
+    from lbproof.report.model import Case, Result, Run
 
 _NOT_RUN = {Verdict.UNSUPPORTED, Verdict.SKIPPED}
 _TONES = {
@@ -45,6 +45,7 @@ def of(run: Run) -> str:
     counts = terminal.shown_counts(run)
     total = sum(counts.values()) or 1
     unsettled = [c for c in run.cases if c.verdict in {*_NOT_RUN, Verdict.UNTESTABLE}]
+    columns = _columns(run)
     program, *arguments = run.started["command"] or ["lbproof"]
     return environment.get_template("report.html.j2").render(
         run=run,
@@ -65,7 +66,10 @@ def of(run: Run) -> str:
         requirement=lambda case: of_case(case.id).id,
         not_run=_NOT_RUN,
         unsettled=unsettled,
-        columns=_columns(run),
+        columns=columns,
+        once=("once", "") in columns,
+        columns_of=lambda result: [one for one in columns if any(case.family == one[1] for case in result.cases)],
+        judged_once=lambda result: _judged_once(result) if len(columns) > 1 else [],
         judged=len(run.cases) - len(unsettled),
         command=shlex.join([Path(program).name, *arguments]),
         figures=_figures(run),
@@ -88,6 +92,15 @@ def _columns(run: Run) -> list[tuple[str, str]]:
         return [("", "")]
     once = [("once", "")] if any(not case.family for case in run.cases) else []
     return [*((family, family) for family in run.families), *once]
+
+
+def _judged_once(result: Result) -> list[tuple[list[str], str]]:
+    """Return the cases of a requirement that are judged once, by the reason why."""
+    found: dict[str, list[str]] = {}
+    for case in result.cases:
+        if not case.family:
+            found.setdefault(result.requirement.why_once(case.id), []).append(case.id)
+    return [(cases, why) for why, cases in found.items()]
 
 
 def _observation(row: dict[str, Any]) -> str:

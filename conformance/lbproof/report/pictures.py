@@ -103,14 +103,12 @@ def _told(event: dict[str, Any], spans: list[Any], outages: list[Any]) -> str:
 
 
 def stages(rows: list[tuple[str, float]]) -> str:
-    """Draw the stages of a run as a bar, with widths in proportion to their durations."""
+    """Draw the stages of a run as a bar, with widths in proportion to their durations; the page names them below it."""
     total = sum(seconds for _, seconds in rows) or 1
-    picture, x = Picture(34, "Stages of the run", css="stages"), 0.0
-    for number, (name, seconds) in enumerate(rows):
+    picture, x = Picture(16, "Stages of the run", css="stages"), 0.0
+    for number, (_, seconds) in enumerate(rows):
         width = seconds / total * WIDTH
         picture.rect(x, 0, width - 1, 16, css=f"stage{number % 4}")
-        if width > 60:  # noqa: PLR2004 - room for a name
-            picture.text(x + 2, 29, f"{name} {seconds:.1f} s", "tick")
         x += width
     return str(picture)
 
