@@ -303,7 +303,7 @@ def an_endpoint_without_conditions_is_not_ready() -> None:
     patch(AnnouncementPolicy, "_ready_nodes", ready_nodes)
 
 
-@fault(uncaught="not yet tried", test="test_sixth_reader.py::test_a_pool_outlives_its_namesake_elsewhere")
+@fault("CRD-03b")
 def the_deletion_of_a_namesake_removes_a_pool() -> None:
     """A pool serves no longer when one of its name in another namespace is deleted (cluster-api-ipam #66)."""
     gone: set[str] = set()
