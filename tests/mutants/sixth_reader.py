@@ -281,7 +281,7 @@ def a_restart_restores_one_sharer_of_an_address() -> None:
     patch(Controller, "_restore_address", restore_address)
 
 
-@fault(uncaught="not yet tried", test="test_sixth_reader.py::test_an_endpoint_is_ready_unless_it_says_that_it_is_not")
+@fault("ETP-03a")
 def an_endpoint_without_conditions_is_not_ready() -> None:
     """An endpoint without the condition `ready` is not ready, though that means ready (KEP-752, EndpointConditions)."""
     real = AnnouncementPolicy._ready_nodes  # noqa: SLF001 - patched
