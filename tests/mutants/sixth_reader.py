@@ -264,7 +264,7 @@ def a_label_on_every_node_excludes_none() -> None:
     patch(AnnouncementPolicy, "__init__", init)
 
 
-@fault(uncaught="not yet tried", test="test_sixth_reader.py::test_a_restart_moves_no_service_that_shares")
+@fault("UPGR-01")
 def a_restart_restores_one_sharer_of_an_address() -> None:
     """A controller that starts restores an address for one Service; others that share it are allocated anew.
 
