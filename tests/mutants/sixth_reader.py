@@ -231,7 +231,7 @@ def a_group_is_left_that_another_address_needs() -> None:
     patch(Groups, "leave", leave)
 
 
-@fault(uncaught="not yet tried", test="test_sixth_reader.py::test_an_asker_may_send_from_another_hardware_address")
+@fault("L2-05a")
 def an_asker_must_be_the_source_of_its_frame() -> None:
     """A request whose Ethernet source is not its sender hardware address is dropped, which RFC 826 does not compare.
 
