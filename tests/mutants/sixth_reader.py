@@ -216,7 +216,7 @@ def without_node_ports_the_mode_is_proxy() -> None:
     patch(controller, "is_shown", has)
 
 
-@fault(uncaught="not yet tried", test="test_sixth_reader.py::test_a_group_is_joined_as_long_as_an_address_needs_it")
+@fault("L2-11b")
 def a_group_is_left_that_another_address_needs() -> None:
     """A released IPv6 address takes its group along, which those with the same last 24 bits need (RFC 4291, 2.7.1)."""
     real = Groups.leave
