@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 
 import pytest
 
 from lbproof.lab.base import LabError, Role, Topology
 from lbproof.lab.netns import plan
 from lbproof.spec.families import Family, family_of
+from lbproof.witnesses.ndp import solicited_node
 
 
 def test_the_default_is_the_article_s_cluster() -> None:
@@ -49,12 +50,22 @@ def test_no_address_is_given_twice_and_none_of_a_pool_is_taken(workers: int) -> 
     segment = plan.LAN.segment("lan", topology.families)
     nodes = [address for place in plan.places(topology) for address in place.node.addresses]
     around = [address for number in (plan.CLIENT, plan.ROUTER) for address in plan.LAN.hosts(number, topology.families)]
-    everyone = [*nodes, *segment.free, *around]
+    everyone = [*nodes, *segment.free, *segment.alike, *around]
 
     assert len(nodes) == 2 * (workers + 1)
     assert len(set(everyone)) == len(everyone)
     assert all(one in segment.subnet_for(family_of(one)) for one in everyone)
     assert [len(segment.free_for(family)) for family in Family] == [80, 218]
+
+
+def test_some_free_addresses_of_ipv6_are_of_one_group() -> None:
+    """They differ above their last 24 bits; IPv4 has no such groups."""
+    alike = plan.LAN.segment("lan", tuple(Family)).alike
+    (group,) = {solicited_node(address) for address in alike if isinstance(address, IPv6Address)}
+
+    assert str(group) == "ff02::1:ff00:255"
+    assert len(alike) == len(set(alike)) == 8
+    assert not plan.LAN.segment("lan", [Family.IPV4]).alike
 
 
 def test_more_workers_than_addresses_are_refused() -> None:

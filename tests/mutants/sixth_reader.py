@@ -216,7 +216,7 @@ def without_node_ports_the_mode_is_proxy() -> None:
     patch(controller, "is_shown", has)
 
 
-@fault(uncaught="not yet tried", test="test_sixth_reader.py::test_a_group_is_joined_as_long_as_an_address_needs_it")
+@fault("L2-11b")
 def a_group_is_left_that_another_address_needs() -> None:
     """A released IPv6 address takes its group along, which those with the same last 24 bits need (RFC 4291, 2.7.1)."""
     real = Groups.leave
@@ -231,7 +231,7 @@ def a_group_is_left_that_another_address_needs() -> None:
     patch(Groups, "leave", leave)
 
 
-@fault(uncaught="not yet tried", test="test_sixth_reader.py::test_an_asker_may_send_from_another_hardware_address")
+@fault("L2-05a")
 def an_asker_must_be_the_source_of_its_frame() -> None:
     """A request whose Ethernet source is not its sender hardware address is dropped, which RFC 826 does not compare.
 
@@ -264,7 +264,7 @@ def a_label_on_every_node_excludes_none() -> None:
     patch(AnnouncementPolicy, "__init__", init)
 
 
-@fault(uncaught="not yet tried", test="test_sixth_reader.py::test_a_restart_moves_no_service_that_shares")
+@fault("UPGR-01")
 def a_restart_restores_one_sharer_of_an_address() -> None:
     """A controller that starts restores an address for one Service; others that share it are allocated anew.
 
@@ -281,7 +281,7 @@ def a_restart_restores_one_sharer_of_an_address() -> None:
     patch(Controller, "_restore_address", restore_address)
 
 
-@fault(uncaught="not yet tried", test="test_sixth_reader.py::test_an_endpoint_is_ready_unless_it_says_that_it_is_not")
+@fault("ETP-03a")
 def an_endpoint_without_conditions_is_not_ready() -> None:
     """An endpoint without the condition `ready` is not ready, though that means ready (KEP-752, EndpointConditions)."""
     real = AnnouncementPolicy._ready_nodes  # noqa: SLF001 - patched
@@ -303,7 +303,7 @@ def an_endpoint_without_conditions_is_not_ready() -> None:
     patch(AnnouncementPolicy, "_ready_nodes", ready_nodes)
 
 
-@fault(uncaught="not yet tried", test="test_sixth_reader.py::test_a_pool_outlives_its_namesake_elsewhere")
+@fault("CRD-03b")
 def the_deletion_of_a_namesake_removes_a_pool() -> None:
     """A pool serves no longer when one of its name in another namespace is deleted (cluster-api-ipam #66)."""
     gone: set[str] = set()

@@ -238,7 +238,10 @@ def test_an_interface_that_is_not_there_is_named(segment: Segment) -> None:
 def test_a_question_is_answered_however_a_host_asks(
     segment: Segment, client: NamespaceVantage, web: NamespaceVantage
 ) -> None:
-    """By unicast, as a probe, from an address never seen, with a target MAC; each answer counts for its question."""
+    """By unicast, as a probe, from an address never seen, with a target MAC, in a frame of another source.
+
+    Each answer counts for its question.
+    """
     with segment.address("web", FREE), segment.address("web", FREE6):
         ways = [
             neighbour.Question(target=FREE),
@@ -246,13 +249,14 @@ def test_a_question_is_answered_however_a_host_asks(
             neighbour.Question(target=FREE, sender=IPv4Address(0)),
             neighbour.Question(target=FREE, sender=IPv4Address("10.77.0.99")),
             neighbour.Question(target=FREE, target_mac=web.mac),
+            neighbour.Question(target=FREE, ether_src="02:00:00:00:77:04"),
             neighbour.Question(target=FREE, to="02:00:00:00:77:03"),
         ]
         found = neighbour.ask_each(client, ways, every=0.05)
         unicast = neighbour.ask_each(client, [neighbour.Question(target=FREE6, to=web.mac)], every=0.0)
 
-    assert [len(answers) for answers in found] == [1, 1, 1, 1, 1, 0]
-    assert [answer.mac for answers in found for answer in answers] == [web.mac] * 5
+    assert [len(answers) for answers in found] == [1, 1, 1, 1, 1, 1, 0]
+    assert [answer.mac for answers in found for answer in answers] == [web.mac] * 6
     assert [answer.mac for answers in unicast for answer in answers] == [web.mac]
 
 

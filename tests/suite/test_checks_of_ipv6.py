@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from dataclasses import replace
 from ipaddress import IPv4Network, IPv6Address, IPv6Network
 from types import SimpleNamespace
@@ -18,6 +19,8 @@ from lbproof.checks.l2 import test_neighbour_discovery as ndp_checks
 from lbproof.context import CheckContext
 from lbproof.spec.families import Family
 from lbproof.witnesses import ndp, neighbour
+from lbproof.witnesses.journal import Journal
+from lbproof.witnesses.wait import Waiter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -154,6 +157,34 @@ def test_ways_to_ask_that_an_answer_does_not_tell_apart_are_not_mixed() -> None:
 
     assert ndp_checks.not_answered(check, ask) == [(CLIENT, "bare")]
     assert asked == [[False, False], [True, True]]
+
+
+@pytest.mark.parametrize(("free", "expected"), [(3, [[0, 1, 2], [0, 2]]), (2, [])], ids=["more-than-nodes", "too-few"])
+def test_one_of_two_addresses_of_a_group_on_a_node_is_released(
+    monkeypatch: pytest.MonkeyPatch, free: int, expected: list[list[int]]
+) -> None:
+    """There is one more of the group than nodes; fewer are held against nobody."""
+    alike = [ADDRESS + (turn << 24) for turn in range(free)]
+    nodes = {"w01": [alike[0]], "w02": alike[1:2]}
+    judged: list[list[int]] = []
+    monkeypatch.setattr(ndp_checks, "joined", lambda _, addresses: judged.append([*map(alike.index, addresses)]))
+    check = SimpleNamespace(
+        lab=SimpleNamespace(segment=SimpleNamespace(alike=tuple(alike)), nodes=list(nodes)),
+        saw=lambda *_: None,
+        pool=lambda *_, **__: None,
+        service=lambda name: name,
+        all_assigned=lambda *services: dict(zip(services, alike, strict=True)),
+        precondition=lambda *_: nullcontext(),
+        sole_holders=lambda *held: {one: next((n for n, has in nodes.items() if one in has), "w02") for one in held},
+        random=SimpleNamespace(choice=lambda services: services[0]),
+        delete=lambda _: None,
+        answerers=lambda _: set(),
+        wait=Waiter(Journal(None), {"silent": 0.2}),
+    )
+
+    ndp_checks.a_group_in_common(cast("CheckContext", check))
+
+    assert judged == expected
 
 
 def test_addresses_that_can_be_written_in_several_ways_are_written_in_one() -> None:

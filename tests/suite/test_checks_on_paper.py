@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from http import HTTPStatus
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
@@ -17,8 +18,10 @@ from lbproof import checks
 from lbproof.adapters.reports import EventPattern
 from lbproof.checks.evt import test_events_tell_the_truth as event_checks
 from lbproof.checks.l2 import test_exactly_one_node_answers as answer_checks
+from lbproof.checks.l2 import test_only_requests_are_answered as frame_checks
 from lbproof.checks.pool import test_addresses_come_from_the_pool as pool_checks
 from lbproof.checks.req import test_a_requested_address as request_checks
+from lbproof.checks.upgr import test_a_controller_restart_moves_nothing as restart_checks
 from lbproof.context import CheckContext, RunContext, Service
 from lbproof.context.claims import Claim
 from lbproof.context.observations import Observations
@@ -26,7 +29,7 @@ from lbproof.witnesses import neighbour, neighbours
 from lbproof.witnesses.frames import BROADCAST
 from lbproof.witnesses.journal import Journal
 from lbproof.witnesses.kube import ApiError
-from lbproof.witnesses.wait import Waiter
+from lbproof.witnesses.wait import Violation, Waiter
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -119,6 +122,63 @@ def test_an_address_is_asked_for_in_each_way_in_which_hosts_ask() -> None:
         ask(target=six, to=MAC),
         ask(target=six, sender=IPv6Address(0)),
     ]
+
+
+@pytest.mark.parametrize("passes", [True, False])
+def test_a_frame_of_another_source_counts_where_the_kernel_of_the_node_answers_one(*, passes: bool) -> None:
+    """A switch may drop it: then nothing is held against an address that has no answer."""
+    node = SimpleNamespace(name="w01", address_for=lambda _: BACKEND)
+
+    def unanswered(questions: Sequence[neighbour.Question]) -> list[neighbour.Question]:
+        assert {question.ether_src for question in questions} <= {frame_checks.SENDER}
+        return [question for question in questions if not passes or question.target != BACKEND]
+
+    check = SimpleNamespace(
+        lab=SimpleNamespace(nodes=[node]),
+        unanswered=unanswered,
+        saw=lambda *_: None,
+        wait=Waiter(Journal(None), {"announced": 0.1}),
+    )
+    with pytest.raises(Violation, match="another source") if passes else nullcontext():
+        frame_checks.answered_whoever_sends(cast("CheckContext", check), {ONE: "w01", OTHER: MAC})
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_services_that_are_not_seen_to_share_are_left_out_of_a_restart(*, given: bool) -> None:
+    """Two Services have a port in common, and each of the others one with each of the two; SHARE-01 judges the rest."""
+    made: dict[str, set[int]] = {}
+    deleted: list[str] = []
+    removed: list[str] = []
+
+    def service(name: str, *, share: str, ports: Sequence[Object]) -> str:
+        assert share
+        made[name] = {port["port"] for port in ports}
+        return name
+
+    def all_assigned(*services: str) -> None:
+        if not given and services[0].startswith("shares"):
+            raise Violation("Pending")
+
+    wait = Waiter(Journal(None), {})
+    check = SimpleNamespace(
+        run=SimpleNamespace(claims=lambda *_: True),
+        pool=lambda _: "pool",
+        service=service,
+        services=made,
+        wait=wait,
+        all_assigned=all_assigned,
+        delete_all=lambda *services: deleted.extend(services),
+        remove_pool=removed.append,
+    )
+    found = list(map(str, restart_checks.sharers(cast("CheckContext", check))))
+    between, shares = list(made.values())[:2], list(made.values())[2:]
+
+    assert between[0] & between[1]
+    assert all(len(ports & one) + len(ports & another) == 1 for ports in shares for one, another in [between])
+    assert [sum(bool(ports & one) for ports in shares) for one in between] == [2, 2]
+    assert len(set.union(*shares)) == len(shares)
+    assert (found, removed) == ((list(made)[2:], []) if given else ([], ["pool"]))
+    assert deleted == list(made)[: 2 if given else None]
 
 
 class Cold(Observations):

@@ -116,6 +116,8 @@ class Segment:
     """A subnet of each family, that of the lab's primary family first."""
     free: tuple[IPAddress, ...]
     """Unused addresses for pools, of all families; those of one family in order."""
+    alike: tuple[IPAddress, ...] = ()
+    """Further unused IPv6 addresses, which have the last 24 bits, and so the solicited-node group, in common."""
 
     def free_for(self, family: Family) -> tuple[IPAddress, ...]:
         """Return the unused addresses of a family, in order; none when the segment has no subnet of it."""

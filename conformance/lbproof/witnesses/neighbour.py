@@ -59,6 +59,8 @@ class Question:
     """Hardware address to which it is sent, as by a host that confirms an entry; by default it is for all hosts."""
     target_mac: str = ""
     """Target hardware address, which means nothing in an ARP request (RFC 826) and is zero by default; not in NDP."""
+    ether_src: str = ""
+    """Source of an ARP frame: the vantage's hardware address by default, at which it is answered in any case."""
     bare: bool = False
     """Without the source link-layer address, which a solicitation to one host may lack (RFC 4861 section 4.3)."""
     nonce: bytes = b""
@@ -229,8 +231,8 @@ def _frame(mac: str, own: IPAddress, question: Question) -> bytes:
     if isinstance(target, IPv4Address):
         asks = frames.request(mac=mac, address=sender, target=target)
         to, target_mac = question.to or asks.ether_dst, question.target_mac or asks.target_mac
-        return frames.encode(replace(asks, ether_dst=to, target_mac=target_mac))
-    if not isinstance(sender, IPv6Address) or question.target_mac:
+        return frames.encode(replace(asks, ether_dst=to, ether_src=question.ether_src or mac, target_mac=target_mac))
+    if not isinstance(sender, IPv6Address) or question.target_mac or question.ether_src:
         raise TypeError(f"NDP has no such question from {sender} for {target}")
     solicits = ndp.solicitation(mac=mac, address=sender, target=target)
     if question.to:  # reachability confirmation (RFC 4861 section 7.3.1)

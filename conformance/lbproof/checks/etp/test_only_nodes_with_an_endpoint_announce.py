@@ -17,12 +17,18 @@ FLAPS = 8
 
 @proves("ETP-03", "a")
 def test_only_nodes_with_an_endpoint_announce(check: CheckContext) -> None:
-    """Several Services with an endpoint on one node each, and one whose endpoint on another node is not ready."""
+    """Several Services with an endpoint on one node each, and one whose endpoint on another node is not ready.
+
+    The endpoints of the others leave out whether they are ready, in each of the two ways, so they are.
+    """
     nodes = check.nodes_with_pods(least=2)
     held = assigned(check, nodes)
-    first, (_, own) = next(iter(held.items()))
+    first, *others = held
+    own = held[first][1]
     other = next(node for node in nodes if node != own)
     check.add_endpoints(first, nodes=[other], conditions=manifests.NOT_READY)
+    for service, conditions in zip(others, manifests.UNSAID, strict=True):
+        check.serve_from(service, nodes=[held[service][1]], conditions=conditions)
     announced_by(check, {address: [node] for address, node in held.values()})
 
 

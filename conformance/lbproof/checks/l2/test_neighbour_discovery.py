@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ from lbproof.witnesses import ndp, neighbour
 from lbproof.witnesses.wait import Violation
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from lbproof.context import CheckContext
     from lbproof.spec.families import IPAddress
@@ -104,7 +105,8 @@ def _fault(message: ndp.Message) -> str:
 def test_the_solicited_node_group_is_joined(check: CheckContext) -> None:
     """Each node that answers for an address is a member of its group, as its kernel tells switches by MLD.
 
-    Also for an address that is given again, and on the node that takes over where one that is excluded gives it up.
+    Also for an address that is given again, for one that has its group in common with another one that is released, and
+    on the node that takes over where one that is excluded gives it up.
     """
     check.run.need(Capability.NODE_VANTAGE)
     held = assigned(check)
@@ -113,6 +115,7 @@ def test_the_solicited_node_group_is_joined(check: CheckContext) -> None:
     with check.precondition("RECL-01"):
         again = check.assigned(check.service("again", serving=True), budget="reclaimed")
     joined(check, [again])
+    a_group_in_common(check)
     old = check.an_announcer(again).name
     check.exclude(old)
     with suppress(Violation), check.wait.tentative():  # whether it goes is judged elsewhere
@@ -120,12 +123,41 @@ def test_the_solicited_node_group_is_joined(check: CheckContext) -> None:
     joined(check, [again])
 
 
+def a_group_in_common(check: CheckContext) -> None:
+    """Have a node that announces several addresses of one group give up one; the others' group is still joined.
+
+    There is one more of them than nodes, so two are of one node. Not done where the segment has fewer that are free.
+    """
+    alike = check.lab.segment.alike[: len(check.lab.nodes) + 1]
+    if len(alike) <= len(check.lab.nodes):
+        check.saw("lab", "free addresses of one solicited-node group, fewer than wanted", list(map(str, alike)))
+        return
+    check.pool(alike, addresses=alike)
+    held = check.all_assigned(*(check.service(f"alike-{n}") for n in range(len(alike))))
+    joined(check, list(held.values()))
+    with check.precondition("L2-01"):
+        nodes = check.sole_holders(*held.values())
+    ((most, _),) = Counter(nodes.values()).most_common(1)
+    leaves = check.random.choice([service for service, address in held.items() if nodes[address] == most])
+    released = held.pop(leaves)
+    check.delete(leaves)
+    with check.precondition("RECL-03"):
+        check.wait.eventually(
+            lambda: check.answerers(released),
+            lambda who: not who,
+            what=f"nobody answers for {released}",
+            budget="silent",
+            in_a_row=IN_A_ROW,
+        )
+    joined(check, list(held.values()))
+
+
 def joined(check: CheckContext, addresses: Sequence[IPAddress]) -> None:
     """Wait until all who answer for each address are members of its group."""
     with check.precondition("L2-01"):
         check.holders(*addresses)
     check.wait.eventually(
-        lambda: not_joined(check, {address: check.answerers(address) for address in addresses}),
+        lambda: not_joined(check, check.sweep(addresses)),
         lambda missing: not missing,
         what=f"who answers for {words(list(map(str, addresses)))} is a member of the solicited-node group",
         budget="announced",
@@ -134,7 +166,7 @@ def joined(check: CheckContext, addresses: Sequence[IPAddress]) -> None:
     )
 
 
-def not_joined(check: CheckContext, holders: Mapping[IPAddress, set[str]]) -> dict[str, list[str]]:
+def not_joined(check: CheckContext, holders: Mapping[IPAddress, Collection[str]]) -> dict[str, list[str]]:
     """Return the nodes that answer for an address, and are no members of its group on their interface."""
     nodes = {node.name: node for node in check.lab.nodes}
     groups = {
@@ -142,7 +174,7 @@ def not_joined(check: CheckContext, holders: Mapping[IPAddress, set[str]]) -> di
         for name in {name for names in holders.values() for name in names} & nodes.keys()
     }
     found = {
-        str(address): sorted(name for name in names & groups.keys() if group_of(address) not in groups[name])
+        str(address): sorted(name for name in groups.keys() & names if group_of(address) not in groups[name])
         for address, names in holders.items()
     }
     return {address: names for address, names in found.items() if names}

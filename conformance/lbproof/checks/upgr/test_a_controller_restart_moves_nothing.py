@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from lbproof.adapters.base import WorkloadRole
+from lbproof.checks.share.sharers import KEY, ports
 from lbproof.context import proves
 from lbproof.context.classes import of_own_class, without_class
 from lbproof.context.precedence import judging
 from lbproof.context.refusal import Refused, admission
 from lbproof.text import words
+from lbproof.witnesses.wait import Violation
 
 if TYPE_CHECKING:
     from lbproof.context import CheckContext, Pool, Service
@@ -48,6 +51,28 @@ def fill(check: CheckContext, pool: Pool, *, spare: int = 0) -> dict[Service, IP
     return held | check.all_assigned(*(check.service(name, namespace=place) for name, place in names))
 
 
+def sharers(check: CheckContext) -> list[Service]:
+    """Create Services that share two addresses of a pool by one key, two each; return them.
+
+    All would fit one address: two more that have gone since kept the others apart by their ports. None where Services
+    are not given addresses so, which is judged elsewhere.
+    """
+    if not check.run.claims("sharing"):
+        return []
+    pool = check.pool(2)
+    common, *rest = range(8080, 8085)
+    between = [check.service(f"between-{n}", share=KEY, ports=ports(common, *rest[n::2])) for n in range(2)]
+    with suppress(Violation), check.wait.tentative():
+        check.all_assigned(*between)
+        found = [check.service(f"shares-{n}", share=KEY, ports=ports(port)) for n, port in enumerate(rest)]
+        check.all_assigned(*found)
+        check.delete_all(*between)
+        return found
+    check.delete_all(*check.services)
+    check.remove_pool(pool)
+    return []
+
+
 def requests_what_no_pool_has(check: CheckContext, service: Service) -> None:
     """Have a Service ask for an address that is in no pool, beside its own.
 
@@ -71,8 +96,10 @@ def test_a_restart_moves_nothing(check: CheckContext) -> None:
     """Services of all kinds keep their addresses through two restarts; no status is ever empty.
 
     New Services get the addresses that are free. A Service whose pool was removed counts where it was let alone then,
-    and so does one that asks for an address in no pool since it has its own.
+    and so does one that asks for an address in no pool since it has its own. Services that share an address are among
+    them, although by now another one of their key would fit.
     """
+    shared = sharers(check)
     removed = check.pool(1)
     orphan = check.service("of-removed-pool")
     address = check.assigned(orphan)
@@ -91,6 +118,7 @@ def test_a_restart_moves_nothing(check: CheckContext) -> None:
     held |= {service: let_alone[service] for service in kept}
     if orphan not in kept:
         check.delete(orphan)
+    held |= check.all_assigned(*shared)
 
     new: list[Service] = []
 

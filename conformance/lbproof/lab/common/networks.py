@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 _FREE = (160, 239)
 """First and last number of the free addresses; IPv6 has those between, too, that read like no number (`::16a`)."""
+_ALIKE, _EACH = 255, 1 << 24
+"""Number of no host by which addresses of one solicited-node group end (RFC 4291 section 2.7.1), and how far apart."""
+_MOST_ALIKE = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,10 +54,16 @@ class Network:
         return tuple(self.host(number, family) for family in families)
 
     def segment(self, name: str, families: Iterable[Family]) -> Segment:
-        """Return it as a segment of some families, with 160 to 239 free."""
+        """Return it as a segment of some families, with 160 to 239 free; of IPv6, with some of one group too."""
         wanted = tuple(families)
         free: list[IPAddress] = []
         for family in wanted:
             first, last = (self.host(number, family) for number in _FREE)
             free += [first + at for at in range(int(last) - int(first) + 1)]
-        return Segment(name=name, subnets=self.ranges(wanted), free=tuple(free))
+        alike = [self.ipv6_host(_ALIKE) + turn * _EACH for turn in range(1, _MOST_ALIKE + 1)]
+        return Segment(
+            name=name,
+            subnets=self.ranges(wanted),
+            free=tuple(free),
+            alike=tuple(alike) if Family.IPV6 in wanted else (),
+        )
