@@ -51,7 +51,7 @@ _GOES_ELSEWHERE = 8
 """Places of a pool at which copies of the controller begin."""
 
 
-@fault(uncaught="not yet tried", test="test_sixth_reader.py::test_of_two_priorities_the_lower_number_is_first")
+@fault("POOL-05b")
 def priorities_are_compared_as_text() -> None:
     """Priorities of pools are compared as text, so 10 comes before 2 (kube-vip-cloud-provider's settings are text)."""
 
@@ -81,7 +81,7 @@ def a_request_may_have_a_prefix_length() -> None:
     patch(allocate, "parse_ip", lambda text: parse_ip(text.partition("/")[0]))
 
 
-@fault(uncaught="not yet tried", test="test_sixth_reader.py::test_what_left_while_no_controller_ran_is_free")
+@fault("RECL-06a")
 def what_left_while_no_controller_ran_is_kept() -> None:
     """An address stays assigned to a Service that ceased to be a LoadBalancer while no controller ran (kube-vip #225).
 
@@ -107,7 +107,7 @@ def what_left_while_no_controller_ran_is_kept() -> None:
     patch(Controller, "_enqueue", enqueue)
 
 
-@fault(uncaught="not yet tried", test="test_sixth_reader.py::test_a_key_ends_with_the_last_of_its_services")
+@fault("SHARE-02c")
 def a_key_outlives_its_services() -> None:
     """The key by which an address was shared lets a Service join the next one there, which does not (cilium #45800)."""
     former: WeakKeyDictionary[Allocator, dict[IP, str]] = WeakKeyDictionary()
@@ -192,7 +192,7 @@ def a_second_address_is_not_told() -> None:
     patch(EventRecorder, "event", event)
 
 
-@fault(uncaught="not yet tried", test="test_sixth_reader.py::test_the_mode_is_the_same_without_node_ports")
+@fault("TIER-08a")
 def without_node_ports_the_mode_is_proxy() -> None:
     """The address of a Service without node ports has the mode Proxy, so no node serves it (KEP-1860, KEP-1864)."""
     real = controller._status_patch  # noqa: SLF001 - patched
@@ -245,7 +245,7 @@ def an_asker_must_be_the_source_of_its_frame() -> None:
     patch(speaker, "read_arp", read)
 
 
-@fault(uncaught="not yet tried", test="test_sixth_reader.py::test_nobody_announces_if_every_node_is_excluded")
+@fault("FAIL-08b")
 def a_label_on_every_node_excludes_none() -> None:
     """Nodes that are excluded from external load balancers announce if all of them are (metallb #2021, kind #3506)."""
     real = AnnouncementPolicy.__init__
@@ -328,7 +328,7 @@ def the_deletion_of_a_namesake_removes_a_pool() -> None:
     patch(Controller, "_own", own)
 
 
-@fault(uncaught="not yet tried", test="test_sixth_reader.py::test_a_key_opens_no_pool_of_another_namespace")
+@fault("SEC-04a")
 def a_sharing_key_opens_every_pool() -> None:
     """A Service joins another one by its key in a pool that is not for its namespace (metallb's key is for all)."""
     real = Allocator._shared_by_key  # noqa: SLF001 - patched
