@@ -61,7 +61,7 @@ def priorities_are_compared_as_text() -> None:
     patch(Scope, "order", property(order))
 
 
-@fault(uncaught="not yet tried", test="test_sixth_reader.py::test_an_address_that_a_service_moved_from_wakes_who_waits")
+@fault("PEND-03a", "PEND-03b")
 def a_move_wakes_nobody() -> None:
     """An address that a Service leaves for another one wakes no Service that waits for it (openelb #426)."""
     real = Controller._release  # noqa: SLF001 - patched
