@@ -75,7 +75,7 @@ def a_move_wakes_nobody() -> None:
     patch(Controller, "_release", release)
 
 
-@fault(uncaught="not yet tried", test="test_sixth_reader.py::test_an_address_with_a_prefix_length_is_no_address")
+@fault("REQ-04a")
 def a_request_may_have_a_prefix_length() -> None:
     """A request for 10.0.0.10/24, which is no address, is met with 10.0.0.10 (KEP-4858)."""
     patch(allocate, "parse_ip", lambda text: parse_ip(text.partition("/")[0]))
