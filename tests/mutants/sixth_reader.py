@@ -134,7 +134,7 @@ def a_key_outlives_its_services() -> None:
     patch(Allocator, "_shared_by_key", shared_by_key)
 
 
-@fault(uncaught="not yet tried", test="test_sixth_reader.py::test_two_requested_addresses_are_in_the_order_of_families")
+@fault("DUAL-04b")
 def two_requested_addresses_are_shown_as_asked_for() -> None:
     """Two addresses that a Service asks for are in its status in the order of the annotation (kube-vip #687)."""
     asked: dict[str, list[str]] = {}
