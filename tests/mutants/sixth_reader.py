@@ -155,9 +155,7 @@ def two_requested_addresses_are_shown_as_asked_for() -> None:
     patch(Allocator, "allocate_all", allocate_all)
 
 
-@fault(
-    uncaught="not yet tried", test="test_sixth_reader.py::test_a_service_that_changes_hands_at_once_frees_its_address"
-)
+@fault("CLASS-03a")
 def a_class_that_changes_at_once_frees_nothing() -> None:
     """A Service of another class is ignored, also one that had an address, unless it was seen without a class between.
 
