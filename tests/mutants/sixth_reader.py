@@ -173,7 +173,7 @@ def a_class_that_changes_at_once_frees_nothing() -> None:
     patch(Controller, "_reconcile", reconcile)
 
 
-@fault(uncaught="not yet tried", test="test_sixth_reader.py::test_a_second_address_that_comes_later_is_told")
+@fault("EVT-01a")
 def a_second_address_is_not_told() -> None:
     """An address that a Service gets beside the one that it has leaves no Event (after metallb #2310, of nodes)."""
     told: dict[str, str] = {}
