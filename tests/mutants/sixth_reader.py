@@ -51,7 +51,7 @@ _GOES_ELSEWHERE = 8
 """Places of a pool at which copies of the controller begin."""
 
 
-@fault(uncaught="not yet tried", test="test_sixth_reader.py::test_of_two_priorities_the_lower_number_is_first")
+@fault("POOL-05b")
 def priorities_are_compared_as_text() -> None:
     """Priorities of pools are compared as text, so 10 comes before 2 (kube-vip-cloud-provider's settings are text)."""
 
@@ -61,7 +61,7 @@ def priorities_are_compared_as_text() -> None:
     patch(Scope, "order", property(order))
 
 
-@fault(uncaught="not yet tried", test="test_sixth_reader.py::test_an_address_that_a_service_moved_from_wakes_who_waits")
+@fault("PEND-03a", "PEND-03b")
 def a_move_wakes_nobody() -> None:
     """An address that a Service leaves for another one wakes no Service that waits for it (openelb #426)."""
     real = Controller._release  # noqa: SLF001 - patched
@@ -75,13 +75,13 @@ def a_move_wakes_nobody() -> None:
     patch(Controller, "_release", release)
 
 
-@fault(uncaught="not yet tried", test="test_sixth_reader.py::test_an_address_with_a_prefix_length_is_no_address")
+@fault("REQ-04a")
 def a_request_may_have_a_prefix_length() -> None:
     """A request for 10.0.0.10/24, which is no address, is met with 10.0.0.10 (KEP-4858)."""
     patch(allocate, "parse_ip", lambda text: parse_ip(text.partition("/")[0]))
 
 
-@fault(uncaught="not yet tried", test="test_sixth_reader.py::test_what_left_while_no_controller_ran_is_free")
+@fault("RECL-06a")
 def what_left_while_no_controller_ran_is_kept() -> None:
     """An address stays assigned to a Service that ceased to be a LoadBalancer while no controller ran (kube-vip #225).
 
@@ -107,7 +107,7 @@ def what_left_while_no_controller_ran_is_kept() -> None:
     patch(Controller, "_enqueue", enqueue)
 
 
-@fault(uncaught="not yet tried", test="test_sixth_reader.py::test_a_key_ends_with_the_last_of_its_services")
+@fault("SHARE-02c")
 def a_key_outlives_its_services() -> None:
     """The key by which an address was shared lets a Service join the next one there, which does not (cilium #45800)."""
     former: WeakKeyDictionary[Allocator, dict[IP, str]] = WeakKeyDictionary()
@@ -134,7 +134,7 @@ def a_key_outlives_its_services() -> None:
     patch(Allocator, "_shared_by_key", shared_by_key)
 
 
-@fault(uncaught="not yet tried", test="test_sixth_reader.py::test_two_requested_addresses_are_in_the_order_of_families")
+@fault("DUAL-04b")
 def two_requested_addresses_are_shown_as_asked_for() -> None:
     """Two addresses that a Service asks for are in its status in the order of the annotation (kube-vip #687)."""
     asked: dict[str, list[str]] = {}
@@ -155,9 +155,7 @@ def two_requested_addresses_are_shown_as_asked_for() -> None:
     patch(Allocator, "allocate_all", allocate_all)
 
 
-@fault(
-    uncaught="not yet tried", test="test_sixth_reader.py::test_a_service_that_changes_hands_at_once_frees_its_address"
-)
+@fault("CLASS-03a")
 def a_class_that_changes_at_once_frees_nothing() -> None:
     """A Service of another class is ignored, also one that had an address, unless it was seen without a class between.
 
@@ -175,7 +173,7 @@ def a_class_that_changes_at_once_frees_nothing() -> None:
     patch(Controller, "_reconcile", reconcile)
 
 
-@fault(uncaught="not yet tried", test="test_sixth_reader.py::test_a_second_address_that_comes_later_is_told")
+@fault("EVT-01a")
 def a_second_address_is_not_told() -> None:
     """An address that a Service gets beside the one that it has leaves no Event (after metallb #2310, of nodes)."""
     told: dict[str, str] = {}
@@ -192,7 +190,7 @@ def a_second_address_is_not_told() -> None:
     patch(EventRecorder, "event", event)
 
 
-@fault(uncaught="not yet tried", test="test_sixth_reader.py::test_the_mode_is_the_same_without_node_ports")
+@fault("TIER-08a")
 def without_node_ports_the_mode_is_proxy() -> None:
     """The address of a Service without node ports has the mode Proxy, so no node serves it (KEP-1860, KEP-1864)."""
     real = controller._status_patch  # noqa: SLF001 - patched
@@ -245,7 +243,7 @@ def an_asker_must_be_the_source_of_its_frame() -> None:
     patch(speaker, "read_arp", read)
 
 
-@fault(uncaught="not yet tried", test="test_sixth_reader.py::test_nobody_announces_if_every_node_is_excluded")
+@fault("FAIL-08b")
 def a_label_on_every_node_excludes_none() -> None:
     """Nodes that are excluded from external load balancers announce if all of them are (metallb #2021, kind #3506)."""
     real = AnnouncementPolicy.__init__
@@ -328,7 +326,7 @@ def the_deletion_of_a_namesake_removes_a_pool() -> None:
     patch(Controller, "_own", own)
 
 
-@fault(uncaught="not yet tried", test="test_sixth_reader.py::test_a_key_opens_no_pool_of_another_namespace")
+@fault("SEC-04a")
 def a_sharing_key_opens_every_pool() -> None:
     """A Service joins another one by its key in a pool that is not for its namespace (metallb's key is for all)."""
     real = Allocator._shared_by_key  # noqa: SLF001 - patched

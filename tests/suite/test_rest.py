@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from lbproof.context.rest import after_faults, cluster_follows
+from lbproof.context.rest import ADDRESSES, after_faults, cluster_follows
 from lbproof.context.undo import Undo
 from lbproof.lab.base import Capability
 from lbproof.spec.families import Family
@@ -23,12 +23,15 @@ NODES = {name: IPv4Address(f"192.0.2.{number}") for number, name in enumerate(("
 class FakeRun:
     """A run that has the shared workload, and records what is asked for; `late`: the node whose kube-proxy is."""
 
-    def __init__(self, late: str = "") -> None:
+    def __init__(self, late: str = "", *, l2: bool = True) -> None:
         self.backends, self.web = [("web-0", "w01")], "web"
         self.asked: list[tuple[str, int]] = []
         self.ready_ones: list[str] = []
         self.there: list[str] = []
-        self._late = late
+        self._late, self.l2 = late, l2
+
+    def claims(self, *needs: str) -> bool:
+        return self.l2 or "l2" not in needs
 
     def ready(self, _namespace: str, name: str) -> None:
         self.ready_ones.append(name)
@@ -42,9 +45,9 @@ class FakeRun:
             raise EventuallyFailed(what, "not within 1 s", [(0.0, "refused")])
 
 
-def no_pool(_count: int) -> None:
+def no_pool(count: int) -> None:
     """What the wait for the implementation begins with ends it here."""
-    raise LookupError
+    raise LookupError(count)
 
 
 def check_on(run: FakeRun) -> CheckContext:
@@ -95,3 +98,12 @@ def test_a_cluster_that_does_not_follow_is_no_fault_of_the_implementation() -> N
         after_faults(check, {Capability.NODE_CRASH})
 
     assert cast("Any", check).seen == ["the cluster is not at rest after the fault"]
+
+
+@pytest.mark.parametrize(("l2", "services"), [(True, ADDRESSES), (False, 1)])
+def test_answers_are_waited_for_where_they_are_claimed(*, l2: bool, services: int) -> None:
+    """Elsewhere a new Service that is served says that the implementation goes on."""
+    check = check_on(FakeRun(l2=l2))
+
+    with pytest.raises(LookupError, match=str(services)):
+        after_faults(check, {Capability.FREEZE_POD})

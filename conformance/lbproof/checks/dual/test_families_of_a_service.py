@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 from ipaddress import IPv6Address
 from typing import TYPE_CHECKING, Any
 
-from lbproof.adapters.base import AddressRange, Cause
+from lbproof.adapters.base import AddressRange, Ask, Cause
 from lbproof.context import proves
 from lbproof.context.objects import points_of
 from lbproof.context.precedence import judging
@@ -227,7 +228,10 @@ def test_a_family_that_is_dropped_is_free(check: CheckContext) -> None:
 
 @proves("DUAL-04", "b")
 def test_addresses_are_in_the_order_of_the_families(check: CheckContext) -> None:
-    """Services of both orders have their addresses in that order, those that take what there is too."""
+    """Services of both orders have their addresses in that order, those that take what there is too.
+
+    Also those that ask for both addresses, in the order of their families or in the other one.
+    """
     pool_of(check, {Family.IPV4: 2 * len(ORDERS), Family.IPV6: 2 * len(ORDERS)})
     wanted = {
         check.service(f"web-{n}-{policy.lower()}", **families(policy, order)): order
@@ -236,6 +240,31 @@ def test_addresses_are_in_the_order_of_the_families(check: CheckContext) -> None
     }
     with check.precondition("DUAL-02"):
         has(check, wanted)
+    are_in_order(check, wanted)
+    if check.run.claims("explicit-ip-annotation"):
+        asking = ask_for_both(check)
+        with check.precondition("REQ-01"):
+            has(check, asking)
+        are_in_order(check, asking)
+
+
+def ask_for_both(check: CheckContext) -> dict[Service, tuple[Family, ...]]:
+    """Create Services of each order of families, which ask for an address of each in either order."""
+    free = pool_of(check, dict.fromkeys(Family, len(ORDERS) ** 2)).addresses
+    made: dict[Service, tuple[Family, ...]] = {}
+    for n, (order, asked) in enumerate(itertools.product(ORDERS, repeat=2)):
+        both = [next(address for address in free if family_of(address) is family) for family in asked]
+        free = [address for address in free if address not in both]
+        policy = ("RequireDualStack", "PreferDualStack")[n % 2]
+        check.used += both
+        text = ",".join(map(str, both))
+        service = check.service(f"asks-{n}", ask=text, how=Ask.ANNOTATION, **families(policy, order))
+        made[service] = order
+    return made
+
+
+def are_in_order(check: CheckContext, wanted: Mapping[Service, tuple[Family, ...]]) -> None:
+    """Verify that the addresses of Services are in the order of their families."""
     found = {service: tuple(map(family_of, held)) for service, held in check.statuses(*wanted).items()}
     wrong = [
         f"{service} has {words([f.label for f in found[service]])} and wants {words([f.label for f in order])}"

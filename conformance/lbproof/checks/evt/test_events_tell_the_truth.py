@@ -5,22 +5,25 @@ from __future__ import annotations
 import functools
 import re
 from collections import Counter
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
-from lbproof.adapters.base import Cause, WorkloadRole
+from lbproof.adapters.base import AddressRange, Cause, WorkloadRole
 from lbproof.context import CannotShow, proves
 from lbproof.context.claims import by_node
-from lbproof.context.refusal import admission
+from lbproof.context.refusal import Refused, admission
 from lbproof.lab.base import Capability
 from lbproof.spec import Untestable
+from lbproof.spec.families import Family, family_of
 from lbproof.text import words
+from lbproof.witnesses.wait import EventuallyFailed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from lbproof.adapters.base import Object
     from lbproof.adapters.reports import ConditionPattern, EventPattern
-    from lbproof.context import CheckContext, Service
+    from lbproof.context import CheckContext, Pool, Service
     from lbproof.lab.base import Node
     from lbproof.spec.families import IPAddress
 
@@ -31,7 +34,8 @@ SERVICES = 3
 def test_allocation_names_the_address(check: CheckContext) -> None:
     """The Event of each allocation contains the address in the status, also those of namesakes and of a successor.
 
-    So does that of the second allocation to a Service, which left the type meanwhile, whatever address it is.
+    So does that of the second allocation to a Service, which left the type meanwhile, whatever address it is. And that
+    of an address that a Service is given later: beside the one that it has, of the other family, or for that one.
     """
     pool = check.pool(4)
     places = (check.namespace, check.second_namespace)
@@ -55,6 +59,54 @@ def test_allocation_names_the_address(check: CheckContext) -> None:
         what=f"the second allocation to {again} is told too, which names {address}",
         budget="event_seen",
     )
+    for service, later in (given_beside(check, pool) | given_instead(check, again)).items():
+        check.event(service, check.run.adapter.allocation, says=str(later))
+
+
+def given_beside(check: CheckContext, pool: Pool) -> dict[Service, IPAddress]:
+    """Have a Service that has an address of its first family get one of the other; return that, if it is given.
+
+    Nothing without the feature `dual-stack`, or where the lab has one family. That it is given is judged by DUAL-03.
+    """
+    there = {family_of(subnet) for subnet in check.lab.segment.subnets}
+    if not check.run.claims("dual-stack") or there < {*Family}:
+        return {}
+    other = next(family for family in Family if family is not check.family)
+    families: dict[str, Any] = {"ipFamilies": [check.family.label, other.label]}
+    with check.precondition("DUAL-03"):
+        service = check.service("both", ipFamilyPolicy="PreferDualStack", **families)
+        check.assigned(service)
+    block = check.run.addresses(1, other)
+    check.change_pool(pool, blocks=(*pool.spec.blocks, AddressRange(block[0], block[0])))
+    return is_given(check, service, block[0], budget="pool_applied")
+
+
+def given_instead(check: CheckContext, service: Service) -> dict[Service, IPAddress]:
+    """Have a Service ask for another address than its own; return that, if it is given, which is judged by REQ-05."""
+    if not check.run.ways:
+        return {}
+    address = check.pool(1).addresses[0]
+    asked: Object = {"metadata": {}, "spec": {}}
+    check.run.ask(asked, str(address))
+    try:
+        with admission(f"the request of {service}"):
+            service.patch(**asked)
+    except Refused as refusal:
+        check.saw("api", f"the request of {service} is refused", str(refusal))
+    return is_given(check, service, address, budget="address_assigned")
+
+
+def is_given(check: CheckContext, service: Service, address: IPAddress, *, budget: str) -> dict[Service, IPAddress]:
+    """Wait for an address in the status of a Service; return both, or nothing when it does not come."""
+    with suppress(EventuallyFailed), check.wait.tentative():
+        check.wait.eventually(
+            service.addresses,
+            lambda held: address in held,
+            what=f"{service} is given {address}",
+            budget=budget,
+        )
+        return {service: address}
+    return {}
 
 
 def given_again(check: CheckContext, service: Service) -> IPAddress:

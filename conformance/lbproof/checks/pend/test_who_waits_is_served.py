@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from lbproof.adapters.base import AddressRange
 from lbproof.context import CannotShow, proves
+from lbproof.context.refusal import Refused, admission
 from lbproof.spec import Untestable
 from lbproof.text import words
 from lbproof.witnesses.wait import EventuallyFailed
@@ -13,10 +14,10 @@ from lbproof.witnesses.wait import EventuallyFailed
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from lbproof.adapters.base import Object
     from lbproof.context import CheckContext, Service
     from lbproof.spec.families import IPAddress
 
-HOLDERS = 5
 WAITERS = 3
 
 
@@ -26,27 +27,37 @@ def test_a_freed_address_goes_to_who_waits(check: CheckContext, case: str) -> No
 
     Holders leave in every way, one after the other and two at once. The Service that waits longest can use none of it.
     """
-    pool = check.pool(HOLDERS)
-    places = (check.namespace, check.second_namespace)
-    holders = [check.service(f"holder-{n // 2}", namespace=places[n % 2]) for n in range(HOLDERS)]
-    held = check.all_assigned(*holders)
-    check.random.shuffle(holders)
-    if check.run.ways:
-        check.unusable("elsewhere", ask=check.run.addresses(1)[0])
-    ways = [check.run.ways[n % len(check.run.ways)] if case == "b" else None for n in range(HOLDERS)]
-    waiting = [
-        check.service(f"waiting-{n}", namespace=places[n % 2], ask=held[holders[n]] if case == "b" else "", how=ways[n])
-        for n in check.random.sample(range(HOLDERS), HOLDERS)
-    ]
-    check.waits(*waiting)
-    wanted = {service: held[holders[int(service.name.removeprefix("waiting-"))]] for service in waiting}
-
     leaving: list[list[Callable[[Service], None]]] = [
         [check.delete],
         [lambda service: check.retype(service, "ClusterIP")],
         [lambda service: check.retype(service, "NodePort"), lambda service: check.cluster.discard(service.path)],
+        [lambda service: check.retype(service, "ExternalName")],
         [check.delete],
     ]
+    if check.run.claims("class"):
+        leaving.append([lambda service: becomes_foreign(check, service)])
+    apart = check.run.claims("auto-assign")
+    spare = check.run.addresses(1) if check.run.ways and (case == "b" or apart) else []
+    if spare:
+        leaving.append([lambda service: moves(check, service, spare[0])])
+    count = sum(map(len, leaving))
+    pool = check.pool(count)
+    places = (check.namespace, check.second_namespace)
+    holders = [check.service(f"holder-{n // 2}", namespace=places[n % 2]) for n in range(count)]
+    held = check.all_assigned(*holders)
+    if spare:  # no Service that waits may take it: its pool is kept for who asks, or each asks for another address
+        check.pool(spare, addresses=spare, auto_assign=not apart)
+    check.random.shuffle(holders)
+    if check.run.ways:
+        check.unusable("elsewhere", ask=check.run.addresses(1)[0])
+    ways = [check.run.ways[n % len(check.run.ways)] if case == "b" else None for n in range(count)]
+    waiting = [
+        check.service(f"waiting-{n}", namespace=places[n % 2], ask=held[holders[n]] if case == "b" else "", how=ways[n])
+        for n in check.random.sample(range(count), count)
+    ]
+    check.waits(*waiting)
+    wanted = {service: held[holders[int(service.name.removeprefix("waiting-"))]] for service in waiting}
+
     check.random.shuffle(leaving)
     freed: list[IPAddress] = []
     for acts in leaving:
@@ -59,6 +70,31 @@ def test_a_freed_address_goes_to_who_waits(check: CheckContext, case: str) -> No
         wrong = {str(service): held for service, held in given.items() if held and held != [wanted[service]]}
         assert not wrong, f"given another address than was asked for: {words(wrong)}"
     assert set(freed) == set(pool.addresses)
+
+
+def becomes_foreign(check: CheckContext, service: Service) -> None:
+    """Have a Service return to the type LoadBalancer with the class of another implementation."""
+    check.retype(service, "ClusterIP")
+    service.patch(spec={"type": "LoadBalancer", "loadBalancerClass": "example.com/another"})
+
+
+def moves(check: CheckContext, service: Service, address: IPAddress) -> None:
+    """Have a Service ask for another address; delete it where it keeps its own, which REQ-05 judges."""
+    asked: Object = {"metadata": {}, "spec": {}}
+    check.run.ask(asked, str(address), check.random.choice(check.run.ways))
+    try:
+        with admission(f"the request of {service}"):
+            service.patch(**asked)
+        with check.wait.tentative():
+            check.wait.eventually(
+                service.addresses,
+                lambda held: held == [address],
+                what=f"{service} has {address}, for which it asks now, and no other address",
+                budget="address_assigned",
+            )
+    except (Refused, EventuallyFailed) as error:
+        check.saw("api", f"{service} is deleted, since it does not move to {address}", str(error))
+        check.delete(service)
 
 
 def woken(check: CheckContext, waiting: Sequence[Service], freed: Sequence[IPAddress], *, exact: bool) -> None:

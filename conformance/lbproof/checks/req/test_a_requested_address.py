@@ -28,9 +28,14 @@ ELSEWHERE: dict[Family, IPAddress] = {
 LAST_NETWORK = IPv4Network("198.51.100.252/30")
 """End of another one, whose last address is kept back by every implementation that keeps edges back."""
 MALFORMED = {
-    Family.IPV4: ("192.168.1000.1", "192.168.172", "no-address", "192.168.172.1x"),
-    Family.IPV6: ("2001:db8::10000", "2001:db8:1", "no-address", "2001:db8::1g"),
+    Family.IPV4: ("192.168.1000.1", "192.168.172", "no-address"),
+    Family.IPV6: ("2001:db8::10000", "2001:db8:1", "no-address"),
 }
+BESIDE = {
+    Family.IPV4: ("{}/32", "{}/24", "{}-{}", "{}:80", "{}x"),
+    Family.IPV6: ("{}/128", "{}/64", "{}-{}", "[{}]:80", "{}x"),
+}
+"""Texts that contain a free address and are none: with a prefix length, a range, with a port, with a letter more."""
 OTHER_PORTS = [{"name": "other", "port": 8443, "targetPort": 8443}]
 OTHER_FAMILY: dict[Family, tuple[IPAddress, ...]] = {
     Family.IPV4: (IPv6Address("2001:db8::1"), IPv6Address("fd00::a:1")),
@@ -212,7 +217,8 @@ def unusable(check: CheckContext, case: str, free: list[IPAddress]) -> list[Serv
     """Create Services with requests that cannot be met, except those whose creation is refused."""
     made: list[dict[str, Any]] = []
     if case == "a":
-        made = [{"ask": text, "how": how} for text in MALFORMED[check.family] for how in check.run.ways]
+        texts = [*MALFORMED[check.family], *(form.format(*free) for form in BESIDE[check.family])]
+        made = [{"ask": text, "how": how} for text in texts for how in check.run.ways]
     elif case == "b":
         made = [{"ask": address, "how": how} for address in OTHER_FAMILY[check.family] for how in check.run.ways]
     elif case == "c":
