@@ -89,7 +89,7 @@ def _checks(checks: list[CheckSource]) -> str:
 def _mutants(requirement: Requirement) -> str:
     rows = [
         (f"`{name}`", " ".join(CAUGHT[name].text.split()), case, where)
-        for case in requirement.case_ids
+        for case in requirement.names
         for name, where in _failures(case)
     ]
     none = [f"{case}: none; {NOT_BROKEN[case]}.\n" for case in requirement.case_ids if case in NOT_BROKEN]
@@ -124,7 +124,7 @@ def mutants() -> str:
     caught = [
         (case, f"`{name}`", where)
         for requirement in REQUIREMENTS.values()
-        for case in requirement.case_ids
+        for case in requirement.names
         for name, where in _failures(case)
     ]
     none = [

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from tests.mutants.mutant import fault, patch
 
-from lbproof_reference.speaker import plan, segment
+from lbproof_reference.speaker import loop, plan, segment
 
 
 @fault("CRD-05c")
@@ -30,6 +30,7 @@ def announces_on_every_segment() -> None:
         return any(node in one.nodes for one in self.allowed)
 
     patch(plan.Offer, "allows", allows)
+    patch(loop, "reaches", lambda _subnets, _address: True)
 
 
 @fault("L2-09d")

@@ -11,6 +11,7 @@ from tests.mutants.catalogue import CAUGHT, NOT_BROKEN
 from tests.mutants.matrix import FAILED, Row, choose, differences, line_of, problems
 
 from lbproof.spec import REQUIREMENTS, Level
+from lbproof.spec.requirements import of_case
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -71,8 +72,8 @@ def test_a_mandatory_case_that_no_mutant_fails_is_a_problem() -> None:
 
 
 def level(case: str) -> Level:
-    """Level of a case."""
-    return next(one.level for one in REQUIREMENTS.values() if case in one.case_ids)
+    """Level of a case, or of one for a further family."""
+    return of_case(case).level
 
 
 def test_a_mutant_that_fails_nothing_is_a_problem() -> None:

@@ -6,10 +6,10 @@ import functools
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from lbproof.checks.fail.moves import assigned, one_answers
+from lbproof.checks.fail.moves import SERVICES, assigned, one_answers
 from lbproof.context import CannotShow, proves
 from lbproof.context.claims import by_node, first_interleaved
-from lbproof.lab.base import Capability
+from lbproof.lab.base import Capability, Role
 from lbproof.spec import Untestable
 from lbproof.spec.families import family_of
 from lbproof.text import words
@@ -50,7 +50,7 @@ def test_a_host_that_repeats_frames_keeps_no_address(check: CheckContext) -> Non
     with check.fault(Capability.FOREIGN_HOST, join):
         (host,) = (one.vantage for one in added)
         with Capture(host, snap=WHOLE) as capture:
-            told_again_of_a_live_node(check, held, host, capture)
+            told_again_of_live_nodes(check, host, capture)
             found = lost(check, held, (host, capture))
         if found:
             with check.precondition("FAIL-01"):
@@ -59,26 +59,30 @@ def test_a_host_that_repeats_frames_keeps_no_address(check: CheckContext) -> Non
             raise found
 
 
-def told_again_of_a_live_node(check: CheckContext, held: Sequence[IPAddress], host: Vantage, capture: Capture) -> None:
-    """Restart an announcer, and repeat what its node sent meanwhile: no two nodes claim an address in turns."""
-    restarted, _ = check.worker_that_announces(held)
-    check.stop_announcer(restarted.name)
+def told_again_of_live_nodes(check: CheckContext, host: Vantage, capture: Capture) -> None:
+    """Restart the announcers of all workers, and repeat what these sent meanwhile: no two nodes claim what one has.
+
+    Judged by new Services, which workers announce that were restarted.
+    """
+    workers = [node for node in check.lab.nodes if node.role is Role.WORKER]
+    for node in workers:
+        check.stop_announcer(node.name)
+    check.pool(SERVICES)
+    held = list(check.all_assigned(*(check.service(f"since-{n}") for n in range(SERVICES))).values())
     with check.precondition("L2-01"):
         one_answers(check, held)
-    frames = sent(check, capture, restarted, host, held)
+    frames = sorted(frame for node in workers for frame in sent(check, capture, node, host, held))
     with check.claims() as made, crafted.Repeater(host, from_host(frames, host)):
         check.wait.consistently(
             lambda: {address: who for address, who in check.who_answers(*held).items() if len(who) > 1},
             lambda doubled: not doubled,
-            what=f"no two nodes answer while {host.name} repeats what {restarted.name} sent",
+            what=f"no two nodes answer while {host.name} repeats what live nodes sent",
             budget="stays_unannounced",
             show=lambda doubled: words(doubled) or "no two",
         )
         in_turns = {address: first_interleaved(of) for address, of in made.of(held).items()}
     disputed = {str(address): who for address, who in by_node(in_turns).items() if who}
-    assert not disputed, f"claimed in turns while {host.name} repeated what {restarted.name} sent: {words(disputed)}"
-    with check.precondition("L2-01"):
-        one_answers(check, held)
+    assert not disputed, f"claimed in turns while {host.name} repeated what live nodes sent: {words(disputed)}"
 
 
 def lost(
@@ -86,27 +90,32 @@ def lost(
 ) -> Violation | None:
     """Crash a node that announces, and have a host, if one records, repeat its frames; return what is wrong then.
 
-    The node is back at the end.
+    From its own hardware address before the crash too. The node is back at the end.
     """
     old, moving = check.worker_that_announces(held)
-    if recording:
-        check.wait_out("stays_unannounced")  # in which the node says what it says at rest
     found: Violation | None = None
-    with (
-        check.fault(Capability.NODE_CRASH, functools.partial(check.lab.node_crash, old.name)),
-        ExitStack() as repeating,  # which ends before the node is back, and its hardware address its own again
-    ):
+    with ExitStack() as repeating:
+
+        def repeat(*recordings: Sequence[tuple[float, bytes]]) -> None:
+            for one in recordings:
+                repeating.enter_context(crafted.Repeater(recording[0], one))  # type: ignore[index] # called with one
+
         if recording:
             host, capture = recording
+            check.wait_out("stays_unannounced")  # in which the node says what it says at rest
             frames = sent(check, capture, old, host, held)
-            for part in (frames, crafted.last_of_each_kind(frames)):
-                for repeated in (from_host(part, host), part):
-                    repeating.enter_context(crafted.Repeater(host, repeated))
-        try:
-            check.holders(*moving, but=old.name, budget="failover")
-            one_answers(check, held, but=old.name)
-        except Violation as error:
-            found = error
+            repeat(*(from_host(part, host) for part in (frames, crafted.last_of_each_kind(frames))))
+        with check.fault(Capability.NODE_CRASH, functools.partial(check.lab.node_crash, old.name)):
+            if recording:
+                frames = sent(check, capture, old, host, held)
+                last = crafted.last_of_each_kind(frames)
+                repeat(frames, last, from_host(last, host))
+            try:
+                check.holders(*moving, but=old.name, budget="failover")
+                one_answers(check, held, but=old.name)
+            except Violation as error:
+                found = error
+            repeating.close()  # before the node is back, and its hardware address its own again
     check.settled_after_fault()
     return found
 
