@@ -34,8 +34,6 @@ def test_a_freed_address_goes_to_who_waits(check: CheckContext, case: str) -> No
         [lambda service: check.retype(service, "ExternalName")],
         [check.delete],
     ]
-    if check.run.claims("class"):
-        leaving.append([lambda service: becomes_foreign(check, service)])
     apart = check.run.claims("auto-assign")
     spare = check.run.addresses(1) if check.run.ways and (case == "b" or apart) else []
     if spare:
@@ -70,12 +68,6 @@ def test_a_freed_address_goes_to_who_waits(check: CheckContext, case: str) -> No
         wrong = {str(service): held for service, held in given.items() if held and held != [wanted[service]]}
         assert not wrong, f"given another address than was asked for: {words(wrong)}"
     assert set(freed) == set(pool.addresses)
-
-
-def becomes_foreign(check: CheckContext, service: Service) -> None:
-    """Have a Service return to the type LoadBalancer with the class of another implementation."""
-    check.retype(service, "ClusterIP")
-    service.patch(spec={"type": "LoadBalancer", "loadBalancerClass": "example.com/another"})
 
 
 def moves(check: CheckContext, service: Service, address: IPAddress) -> None:
