@@ -17,6 +17,7 @@ from lbproof.environment import VARIABLES
 from lbproof.run.flags import all_flags, key_of
 from lbproof.run.options import options_model
 from lbproof.spec import BUDGETS, FEATURES, PROFILES, REQUIREMENTS
+from lbproof.spec.requirements import of_case
 from lbproof_perf.load.options import LOAD_OPTIONS
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def test_a_requirement_has_a_page(made: dict[str, str], requirement: Requirement
 def test_every_mutant_is_on_the_page_of_each_case_that_catches_it(made: dict[str, str]) -> None:
     """The pages and the table of mutants say the same."""
     for mutant in MUTANTS.values():
-        for requirement in {case.rstrip("abcdefghijklmnopqrstuvwxyz") for case in mutant.cases}:
+        for requirement in {of_case(case).id for case in mutant.cases}:
             assert f"| `{mutant.name}` |" in made[f"{FOLDER}/requirements/{requirement}.md"]
 
 
