@@ -146,7 +146,7 @@ def test_a_kubelet_falls_silent_while_its_node_goes_on(lab: NetnsLab, kube: Kube
 
 
 def test_a_new_segment_is_joined_by_all_nodes(lab: NetnsLab) -> None:
-    """Each node answers there by its new interface, none of these is heard on the first, and all is gone after the undo.
+    """Each node answers there by its new interface, none of them is heard on the first, all is gone after the undo.
 
     A kernel answers on the first segment for its addresses on the new one, by its interface there (`arp_ignore` 0).
     """
