@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from ipaddress import IPv4Address
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -218,9 +218,11 @@ class RepeatedFrames:
         act()
         yield
 
-    def lost(self, _: object, held: Sequence[IPAddress], host: object = None) -> Violation | None:
+    def lost(
+        self, _: object, held: Sequence[IPAddress], recording: tuple[object, object] | None = None
+    ) -> Violation | None:
         assert held == [ONE]
-        self.hosts.append(host)
+        self.hosts.append(recording and recording[0])
         return self.found.pop(0)
 
 
@@ -229,6 +231,8 @@ def test_a_host_that_repeats_frames_is_blamed_for_what_does_not_fail_without_it(
 ) -> None:
     """What fails is done again without the host: a failover that fails then too is judged by FAIL-01."""
     monkeypatch.setattr(repeated, "assigned", lambda _: {ONE: None})
+    monkeypatch.setattr(repeated, "Capture", lambda *_, **__: nullcontext("capture on paper"))
+    monkeypatch.setattr(repeated, "told_again_of_live_nodes", lambda *_: None)
     judge: Any = repeated.test_a_host_that_repeats_frames_keeps_no_address
     seen: dict[str, RepeatedFrames] = {
         "well": RepeatedFrames(None),
