@@ -35,7 +35,7 @@ def after_faults(check: CheckContext, faults: Collection[Capability]) -> None:
             cluster_follows(check, pods=Capability.STOP_API in faults)
         except EventuallyFailed as error:
             check.saw("api", "the cluster is not at rest after the fault", str(error))
-    if not check.run.claims("l2"):  # nobody has to answer: CLASS-03 has a fault that does not need it
+    if not check.run.claims("l2"):  # addresses need not be answered for on the segment
         until_served(check, "after the fault")
         return
     pool = check.pool(ADDRESSES)

@@ -91,12 +91,11 @@ class ClaimJudge:
         After the API server was away, a node may learn late of what is released later too.
         """
         acts, since = self._around.acts, last.ended - self._budget("silent")
-        late, later = BUDGETS["silent"].ceiling, BUDGETS["api_back"].ceiling
-        faults = acts.between(since, t, ActKind.FAULT)
-        restarts = acts.between(since, t, ActKind.RESTART)
-        away = acts.between(last.ended - later, t, ActKind.FAULT, _WITHOUT_API)
-        return any(act.ended is None or t <= act.ended + late for act in (*faults, *restarts)) or any(
-            act.ended is None or t <= act.ended + later for act in away
+        learns, asks_again = BUDGETS["silent"].ceiling, BUDGETS["api_back"].ceiling
+        disturbed = [*acts.between(since, t, ActKind.FAULT), *acts.between(since, t, ActKind.RESTART)]
+        away = acts.between(last.ended - asks_again, t, ActKind.FAULT, _WITHOUT_API)
+        return any(act.overlaps(t - learns, t) for act in disturbed) or any(
+            act.overlaps(t - asks_again, t) for act in away
         )
 
     def _second(self, address: str, claim: Claim, recent: list[Claim], assigned: list[Assignment]) -> Iterator[Finding]:
