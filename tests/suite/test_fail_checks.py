@@ -219,10 +219,10 @@ class RepeatedFrames:
         yield
 
     def lost(
-        self, _: object, held: Sequence[IPAddress], recording: tuple[object, object] | None = None
+        self, _: object, held: Sequence[IPAddress], recording: repeated.Recording | None = None
     ) -> Violation | None:
         assert held == [ONE]
-        self.hosts.append(recording and recording[0])
+        self.hosts.append(recording and recording.host)
         return self.found.pop(0)
 
 
@@ -232,7 +232,7 @@ def test_a_host_that_repeats_frames_is_blamed_for_what_does_not_fail_without_it(
     """What fails is done again without the host: a failover that fails then too is judged by FAIL-01."""
     monkeypatch.setattr(repeated, "assigned", lambda _: {ONE: None})
     monkeypatch.setattr(repeated, "Capture", lambda *_, **__: nullcontext("capture on paper"))
-    monkeypatch.setattr(repeated, "told_again_of_live_nodes", lambda *_: None)
+    monkeypatch.setattr(repeated, "restarted_nodes_keep_what_they_have", lambda *_: None)
     judge: Any = repeated.test_a_host_that_repeats_frames_keeps_no_address
     seen: dict[str, RepeatedFrames] = {
         "well": RepeatedFrames(None),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lbproof.checks.fail.moves import SERVICES, assigned, one_answers
@@ -50,8 +51,9 @@ def test_a_host_that_repeats_frames_keeps_no_address(check: CheckContext) -> Non
     with check.fault(Capability.FOREIGN_HOST, join):
         (host,) = (one.vantage for one in added)
         with Capture(host, snap=WHOLE) as capture:
-            told_again_of_live_nodes(check, host, capture)
-            found = lost(check, held, (host, capture))
+            recording = Recording(check, host, capture)
+            restarted_nodes_keep_what_they_have(check, recording)
+            found = lost(check, held, recording)
         if found:
             with check.precondition("FAIL-01"):
                 if without := lost(check, held):
@@ -59,8 +61,45 @@ def test_a_host_that_repeats_frames_keeps_no_address(check: CheckContext) -> Non
             raise found
 
 
-def told_again_of_live_nodes(check: CheckContext, host: Vantage, capture: Capture) -> None:
-    """Restart the announcers of all workers, and repeat what these sent meanwhile: no two nodes claim what one has.
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """What a host hears of the nodes, and repeats."""
+
+    check: CheckContext
+    host: Vantage
+    capture: Capture
+
+    def of(self, *nodes: Node) -> list[tuple[float, bytes]]:
+        """Return what was heard until now of some nodes that is not for the host: seconds since the first, and frames.
+
+        Messages that say where an address of the check is are left out. Raises `CannotShow` when nothing is left.
+        """
+        macs, own = {octets(node.mac) for node in nodes}, octets(self.host.mac)
+        frames = [
+            (t, frame)
+            for t, frame in self.capture.frames()
+            if frame[6:12] in macs and frame[:6] != own and not claims(frame, self.check.used)
+        ]
+        names = words([node.name for node in nodes])
+        self.check.saw("capture", f"frames that {self.host.name} heard of {names}, to repeat them", len(frames))
+        if not frames:
+            raise CannotShow(Untestable.NOT_PROVOKED, f"{names} sent nothing that others hear")
+        return [(t - frames[0][0], frame) for t, frame in frames]
+
+    def as_own(self, frames: Sequence[tuple[float, bytes]]) -> list[tuple[float, bytes]]:
+        """Return frames as the host would send them from its own hardware address."""
+        return [(after, crafted.from_mac(frame, self.host.mac)) for after, frame in frames]
+
+    def repeated(self, *several: Sequence[tuple[float, bytes]]) -> ExitStack:
+        """Return a context in which the host repeats several lists of frames beside one another."""
+        with ExitStack() as stack:
+            for frames in several:
+                stack.enter_context(crafted.Repeater(self.host, frames))
+            return stack.pop_all()
+
+
+def restarted_nodes_keep_what_they_have(check: CheckContext, recording: Recording) -> None:
+    """Restart the announcers of all workers, and repeat what these sent: no two nodes claim an address in turns.
 
     Judged by new Services, which workers announce that were restarted.
     """
@@ -71,77 +110,61 @@ def told_again_of_live_nodes(check: CheckContext, host: Vantage, capture: Captur
     held = list(check.all_assigned(*(check.service(f"since-{n}") for n in range(SERVICES))).values())
     with check.precondition("L2-01"):
         one_answers(check, held)
-    frames = sorted(frame for node in workers for frame in sent(check, capture, node, host, held))
-    with check.claims() as made, crafted.Repeater(host, from_host(frames, host)):
+    with check.claims() as made, recording.repeated(recording.as_own(recording.of(*workers))):
         check.wait.consistently(
             lambda: {address: who for address, who in check.who_answers(*held).items() if len(who) > 1},
             lambda doubled: not doubled,
-            what=f"no two nodes answer while {host.name} repeats what live nodes sent",
+            what=f"no two nodes answer while {recording.host.name} repeats what live nodes sent",
             budget="stays_unannounced",
             show=lambda doubled: words(doubled) or "no two",
         )
         in_turns = {address: first_interleaved(of) for address, of in made.of(held).items()}
     disputed = {str(address): who for address, who in by_node(in_turns).items() if who}
-    assert not disputed, f"claimed in turns while {host.name} repeated what live nodes sent: {words(disputed)}"
+    assert not disputed, (
+        f"claimed in turns while {recording.host.name} repeated what live nodes sent: {words(disputed)}"
+    )
 
 
-def lost(
-    check: CheckContext, held: Sequence[IPAddress], recording: tuple[Vantage, Capture] | None = None
-) -> Violation | None:
-    """Crash a node that announces, and have a host, if one records, repeat its frames; return what is wrong then.
+def lost(check: CheckContext, held: Sequence[IPAddress], recording: Recording | None = None) -> Violation | None:
+    """Crash a node that announces, and have its frames repeated, if there is a recording; return what is wrong then.
 
-    From its own hardware address before the crash too. The node is back at the end.
+    They are repeated before the crash too, from the host's own hardware address. The node is back at the end.
     """
     old, moving = check.worker_that_announces(held)
-    found: Violation | None = None
     with ExitStack() as repeating:
-
-        def repeat(*recordings: Sequence[tuple[float, bytes]]) -> None:
-            for one in recordings:
-                repeating.enter_context(crafted.Repeater(recording[0], one))  # type: ignore[index] # called with one
-
         if recording:
-            host, capture = recording
             check.wait_out("stays_unannounced")  # in which the node says what it says at rest
-            frames = sent(check, capture, old, host, held)
-            repeat(*(from_host(part, host) for part in (frames, crafted.last_of_each_kind(frames))))
+            frames = recording.as_own(recording.of(old))
+            repeating.enter_context(recording.repeated(frames, crafted.last_of_each_kind(frames)))
         with check.fault(Capability.NODE_CRASH, functools.partial(check.lab.node_crash, old.name)):
             if recording:
-                frames = sent(check, capture, old, host, held)
+                frames = recording.of(old)
                 last = crafted.last_of_each_kind(frames)
-                repeat(frames, last, from_host(last, host))
-            try:
-                check.holders(*moving, but=old.name, budget="failover")
-                one_answers(check, held, but=old.name)
-            except Violation as error:
-                found = error
+                repeating.enter_context(recording.repeated(frames, last, recording.as_own(last)))
+            found = wrong_without(check, held, moving, old)
             repeating.close()  # before the node is back, and its hardware address its own again
     check.settled_after_fault()
     return found
 
 
-def sent(
-    check: CheckContext, capture: Capture, node: Node, host: Vantage, held: Sequence[IPAddress]
-) -> list[tuple[float, bytes]]:
-    """Return what a host has heard of a node until now that is not for this host: moments (s) and frames.
-
-    Raises `CannotShow` when that is nothing.
-    """
-    heard = capture.frames()
-    mac, own = (bytes.fromhex(text.replace(":", "")) for text in (node.mac, host.mac))
-    frames = [(t, frame) for t, frame in heard if frame[6:12] == mac and frame[:6] != own and not claims(frame, held)]
-    check.saw("capture", f"frames that {host.name} heard of {node.name}, to repeat them", len(frames))
-    if not frames:
-        raise CannotShow(Untestable.NOT_PROVOKED, f"{node.name} sent nothing that others hear")
-    return [(t - frames[0][0], frame) for t, frame in frames]
+def wrong_without(
+    check: CheckContext, held: Sequence[IPAddress], moving: Sequence[IPAddress], lost_node: Node
+) -> Violation | None:
+    """Return what is wrong with the answers for addresses, some of which a lost node had."""
+    try:
+        check.holders(*moving, but=lost_node.name, budget="failover")
+        one_answers(check, held, but=lost_node.name)
+    except Violation as error:
+        return error
+    return None
 
 
-def from_host(recording: Sequence[tuple[float, bytes]], host: Vantage) -> list[tuple[float, bytes]]:
-    """Return a recording as a host would send it from its own hardware address."""
-    return [(after, crafted.from_mac(frame, host.mac)) for after, frame in recording]
+def octets(mac: str) -> bytes:
+    """Return a hardware address as a frame holds it."""
+    return bytes.fromhex(mac.replace(":", ""))
 
 
-def claims(frame: bytes, held: Sequence[IPAddress]) -> bool:
+def claims(frame: bytes, addresses: Sequence[IPAddress]) -> bool:
     """Return whether a frame says by ARP or NDP where one of some addresses is."""
-    message = decode(family_of(held[0]), frame, 0.0)
-    return message is not None and message.sender_ip in held
+    message = decode(family_of(addresses[0]), frame, 0.0)
+    return message is not None and message.sender_ip in addresses
