@@ -402,10 +402,7 @@ def a_missing_interface_means_any() -> None:
     patch(speaker, "offers_for_link", offers)
 
 
-@fault(
-    uncaught="the case repeats a last message when the other nodes have given its sender up",
-    test="test_sixth_reader.py::test_a_repeated_heartbeat_keeps_nobody_alive",
-)
+@fault("SEC-05b")
 def a_repeated_heartbeat_counts_again() -> None:
     """The last heartbeat of a node, sent again by anybody, counts like a new one (VRRP has no better: RFC 9568, 9)."""
     real_is_known, real_receive = Peers.is_known, Peers.receive
