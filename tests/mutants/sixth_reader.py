@@ -326,7 +326,7 @@ def the_deletion_of_a_namesake_removes_a_pool() -> None:
     patch(Controller, "_own", own)
 
 
-@fault("SEC-04a")
+@fault("POOL-04c", "POOL-05a", "POOL-05c", "SEC-04a")
 def a_sharing_key_opens_every_pool() -> None:
     """A Service joins another one by its key in a pool that is not for its namespace (metallb's key is for all)."""
     real = Allocator._shared_by_key  # noqa: SLF001 - patched
