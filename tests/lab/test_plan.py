@@ -50,7 +50,7 @@ def test_no_address_is_given_twice_and_none_of_a_pool_is_taken(workers: int) -> 
     segment = plan.LAN.segment("lan", topology.families)
     nodes = [address for place in plan.places(topology) for address in place.node.addresses]
     around = [address for number in (plan.CLIENT, plan.ROUTER) for address in plan.LAN.hosts(number, topology.families)]
-    everyone = [*nodes, *segment.free, *segment.alike, *around]
+    everyone = [*nodes, *segment.free, *segment.same_solicited_node, *around]
 
     assert len(nodes) == 2 * (workers + 1)
     assert len(set(everyone)) == len(everyone)
@@ -60,12 +60,12 @@ def test_no_address_is_given_twice_and_none_of_a_pool_is_taken(workers: int) -> 
 
 def test_some_free_addresses_of_ipv6_are_of_one_group() -> None:
     """They differ above their last 24 bits; IPv4 has no such groups."""
-    alike = plan.LAN.segment("lan", tuple(Family)).alike
-    (group,) = {solicited_node(address) for address in alike if isinstance(address, IPv6Address)}
+    found = plan.LAN.segment("lan", tuple(Family)).same_solicited_node
+    (group,) = {solicited_node(address) for address in found if isinstance(address, IPv6Address)}
 
     assert str(group) == "ff02::1:ff00:255"
-    assert len(alike) == len(set(alike)) == 8
-    assert not plan.LAN.segment("lan", [Family.IPV4]).alike
+    assert len(found) == len(set(found)) == 8
+    assert not plan.LAN.segment("lan", [Family.IPV4]).same_solicited_node
 
 
 def test_more_workers_than_addresses_are_refused() -> None:

@@ -326,7 +326,7 @@ def the_deletion_of_a_namesake_removes_a_pool() -> None:
     patch(Controller, "_own", own)
 
 
-@fault("SEC-04a")
+@fault("POOL-04c", "POOL-05a", "POOL-05c", "SEC-04a")
 def a_sharing_key_opens_every_pool() -> None:
     """A Service joins another one by its key in a pool that is not for its namespace (metallb's key is for all)."""
     real = Allocator._shared_by_key  # noqa: SLF001 - patched
@@ -402,10 +402,7 @@ def a_missing_interface_means_any() -> None:
     patch(speaker, "offers_for_link", offers)
 
 
-@fault(
-    uncaught="the case repeats a last message when the other nodes have given its sender up",
-    test="test_sixth_reader.py::test_a_repeated_heartbeat_keeps_nobody_alive",
-)
+@fault("SEC-05b")
 def a_repeated_heartbeat_counts_again() -> None:
     """The last heartbeat of a node, sent again by anybody, counts like a new one (VRRP has no better: RFC 9568, 9)."""
     real_is_known, real_receive = Peers.is_known, Peers.receive

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from tests.reference.cable import Cable, cable, mac_of
 from tests.reference.fake_api import FakeApi, status_error
-from tests.reference.polling import until
+from tests.reference.polling import stays, until
 from tests.reference.simulated import SimulatedLan
 from tests.reference.small_cluster import SmallCluster, play
 
@@ -267,8 +267,7 @@ def test_a_speaker_that_starts_does_not_name_itself() -> None:
     async def follow() -> None:
         api = FakeApi()
         async with source(api):
-            await asyncio.sleep(0.2)  # Events wait 0.05 s before they are sent
-        assert api.written == []
+            await stays(lambda: api.written == [], 0.2)  # Events wait 0.05 s before they are sent
 
     asyncio.run(follow())
 

@@ -275,14 +275,20 @@ def test_an_acquired_address_is_announced_at_most_once_a_second(monkeypatch: pyt
     assert all(after - before >= loop.RETRANS_TIMER for before, after in pairwise(times))
 
 
+async def announced(made: Cable, owner: str) -> None:
+    """Wait until a node has announced the address as often as it does when it acquires it."""
+    (announcement,) = announcements(ADDRESS, mac_of(owner))
+    times = sum(not 0 < delay < loop.RETRANS_TIMER for delay in loop.ANNOUNCE_SECONDS)
+    await until(lambda: made.sent.count((owner, announcement)) == times)
+
+
 @pytest.mark.parametrize("claim", [advertisement(), solicitation(src=VIP, tgt=HOST)], ids=["said", "asks from it"])
 def test_an_address_is_defended_against_another_host(monkeypatch: pytest.MonkeyPatch, claim: bytes) -> None:
     """A host that uses an announced address is answered by one announcement and reported once, a speaker by none."""
 
     async def scenario(made: Cable) -> None:
         made.offer(ADDRESS)
-        await made.owner(ADDRESS)
-        await asyncio.sleep(max(loop.ANNOUNCE_SECONDS) + 0.1)
+        await announced(made, await made.owner(ADDRESS))
         conflicts: list[tuple[str, str]] = []
         for speaker in made.speakers.values():
             monkeypatch.setattr(
@@ -305,7 +311,7 @@ def test_what_another_speaker_says_of_an_address_is_no_conflict(monkeypatch: pyt
         made.offer(ADDRESS)
         owner = await made.owner(ADDRESS)
         (peer,) = set(made.speakers) - {owner}
-        await asyncio.sleep(max(loop.ANNOUNCE_SECONDS) + 0.1)
+        await announced(made, owner)
         mac = mac_of(peer).hex(":")
         assert await made.advertisements(advertisement(option=mac, mac=mac)) == []
         await stays(lambda: made.sent == [], 0.3)

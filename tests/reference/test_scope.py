@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import pytest
@@ -164,8 +163,7 @@ def test_a_service_that_is_seen_before_its_namespace_waits_without_an_event() ->
         cluster.pool("web", "10.0.1.1/32")
         await until(lambda: cluster.valid("web") == "True")
         cluster.service("a")
-        await asyncio.sleep(0.05)
-        assert cluster.ip("a") is None
+        await stays(lambda: cluster.ip("a") is None, 0.05)
         cluster.put(NAMESPACES, {"metadata": {"name": "ns", "labels": {"kind": "inner"}}})
         await cluster.gets("a", "10.0.0.1")
         assert not cluster.events("a", "AllocationFailed")

@@ -164,16 +164,16 @@ def test_one_of_two_addresses_of_a_group_on_a_node_is_released(
     monkeypatch: pytest.MonkeyPatch, free: int, expected: list[list[int]]
 ) -> None:
     """There is one more of the group than nodes; fewer are held against nobody."""
-    alike = [ADDRESS + (turn << 24) for turn in range(free)]
-    nodes = {"w01": [alike[0]], "w02": alike[1:2]}
+    of_a_group = [ADDRESS + (turn << 24) for turn in range(free)]
+    nodes = {"w01": [of_a_group[0]], "w02": of_a_group[1:2]}
     judged: list[list[int]] = []
-    monkeypatch.setattr(ndp_checks, "joined", lambda _, addresses: judged.append([*map(alike.index, addresses)]))
+    monkeypatch.setattr(ndp_checks, "joined", lambda _, addresses: judged.append([*map(of_a_group.index, addresses)]))
     check = SimpleNamespace(
-        lab=SimpleNamespace(segment=SimpleNamespace(alike=tuple(alike)), nodes=list(nodes)),
+        lab=SimpleNamespace(segment=SimpleNamespace(same_solicited_node=tuple(of_a_group)), nodes=list(nodes)),
         saw=lambda *_: None,
         pool=lambda *_, **__: None,
         service=lambda name: name,
-        all_assigned=lambda *services: dict(zip(services, alike, strict=True)),
+        all_assigned=lambda *services: dict(zip(services, of_a_group, strict=True)),
         precondition=lambda *_: nullcontext(),
         sole_holders=lambda *held: {one: next((n for n, has in nodes.items() if one in has), "w02") for one in held},
         random=SimpleNamespace(choice=lambda services: services[0]),

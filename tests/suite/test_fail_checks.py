@@ -15,7 +15,7 @@ from lbproof.checks.sec import test_repeated_frames_keep_nothing as repeated
 from lbproof.context import CannotShow, CheckContext
 from lbproof.lab.base import Node, Role
 from lbproof.spec import Untestable
-from lbproof.witnesses import neighbour, neighbours
+from lbproof.witnesses import frames, neighbour, neighbours
 from lbproof.witnesses.journal import Journal
 from lbproof.witnesses.wait import EventuallyFailed, Violation, Waiter
 
@@ -254,3 +254,54 @@ def test_a_host_that_repeats_frames_is_blamed_for_what_does_not_fail_without_it(
     with pytest.raises(CannotShow, match="prerequisite FAIL-01: nobody answers either"):
         judged("ill")
     assert seen["ill"].hosts == ["host", None]
+
+
+def test_a_host_repeats_what_a_node_sends_from_before_its_crash_until_it_is_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each message at once and before others give the node up; nothing of a dead node when it is back."""
+    done: list[str] = []
+
+    @contextmanager
+    def noted(name: str) -> Iterator[None]:
+        done.append(name)
+        yield
+        done.append(f"end of {name}")
+
+    recording: Any = SimpleNamespace(
+        copied=lambda node: noted(f"copies of {node.name}"),
+        of=lambda _: [(0.0, b"frame")],
+        as_own=lambda frames: frames,
+        repeated=lambda *several: noted(f"{len(several)} recordings"),
+    )
+    check: Any = SimpleNamespace(
+        worker_that_announces=lambda held: (OLD, held),
+        lab=SimpleNamespace(node_crash=lambda _: None),
+        wait_out=lambda _: done.append("time at rest"),
+        fault=lambda *_: noted("crash"),
+        settled_after_fault=lambda: done.append("rest"),
+    )
+    monkeypatch.setattr(repeated, "wrong_without", lambda *_: done.append("judged"))
+
+    assert repeated.lost(check, [ONE], recording) is None
+    assert done == [
+        *("copies of w01", "time at rest", "1 recordings", "crash", "2 recordings", "judged"),
+        *("end of 2 recordings", "end of 1 recordings", "end of copies of w01", "end of crash", "rest"),
+    ]
+    done.clear()
+    repeated.lost(check, [ONE])
+    assert done == ["crash", "judged", "end of crash", "rest"]
+
+
+def test_messages_that_name_an_address_are_not_repeated() -> None:
+    """Of a recording: whoever says where it is or asks for it. What a host hears live is left out by its bytes."""
+    mac = "02:00:00:00:00:01"
+    says, asks, other = (
+        frames.encode(frames.request(mac=mac, address=address, target=target))
+        for address, target in ((ONE, OTHER), (OTHER, ONE), (OTHER, OTHER))
+    )
+
+    assert repeated.names(says, [ONE])
+    assert repeated.names(asks, [ONE])
+    assert not repeated.names(other, [ONE])
+    assert not repeated.names(b"heartbeat of some bytes", [ONE])

@@ -26,7 +26,7 @@ LINGER = 4
 HTTP = ({"name": "http", "port": 80, "targetPort": TARGET_PORT},)
 """Ports of a Service unless a check gives others."""
 READY: Mapping[str, bool] = {"ready": True}
-UNSAID: tuple[Mapping[str, bool], ...] = ({}, {"serving": True, "terminating": False})
+READY_UNSET: tuple[Mapping[str, bool], ...] = ({}, {"serving": True, "terminating": False})
 """Conditions that leave `ready` out, which means true (API type EndpointConditions)."""
 TERMINATING: Mapping[str, bool] = {"ready": False, "serving": True, "terminating": True}
 """Conditions of an endpoint that is being ended and still serves (KEP-1669)."""

@@ -116,7 +116,7 @@ class Segment:
     """A subnet of each family, that of the lab's primary family first."""
     free: tuple[IPAddress, ...]
     """Unused addresses for pools, of all families; those of one family in order."""
-    alike: tuple[IPAddress, ...] = ()
+    same_solicited_node: tuple[IPAddress, ...] = ()
     """Further unused IPv6 addresses, which have the last 24 bits, and so the solicited-node group, in common."""
 
     def free_for(self, family: Family) -> tuple[IPAddress, ...]:

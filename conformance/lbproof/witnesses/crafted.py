@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from lbproof.probe.protocol import text_of
-from lbproof.spec.families import Family
+from lbproof.spec.families import Family, family_of
 from lbproof.witnesses import frames, ndp
 from lbproof.witnesses.stream import ProbeError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
+    from lbproof.spec.families import IPAddress
     from lbproof.witnesses.stream import Stream
     from lbproof.witnesses.vantage import Vantage
 
 _SENDER = {Family.IPV4: (28, 4), Family.IPV6: (22, 16)}
 """Offset and length of the sender's address: in an ARP packet (RFC 826), and in the IPv6 header (RFC 8200)."""
+_NAMES = {Family.IPV4: (28, 38), Family.IPV6: (22, 38, 62)}
+"""Offsets of all addresses: sender and target of an ARP packet; source, destination and target of an NDP message."""
+_TYPE = 54
+"""Offset of the type of an ICMPv6 message without extension headers (RFC 4861 section 4.3)."""
 _NOTHING = ((0x06, 0, 0, 0),)
 """Classic BPF program that accepts no frame."""
 LONGEST = 100.0
@@ -26,6 +31,8 @@ PAUSE = 0.05
 """Seconds between the last frame of a recording and the first one again."""
 _WITHIN = 120.0
 """Seconds that it may take; a wait without a budget is an error, never a verdict."""
+_MOST, _RATE = 100_000, 1000
+"""Copies that a `Replayer` sends at most, in all and a second: some twenty kinds of frames for as long as it lasts."""
 
 
 def flood(vantage: Vantage, family: Family, good: Sequence[bytes], *, count: int, seed: int) -> None:
@@ -46,6 +53,19 @@ def flood(vantage: Vantage, family: Family, good: Sequence[bytes], *, count: int
 def from_mac(frame: bytes, mac: str) -> bytes:
     """Return a frame as another hardware address would send it; its payload is left alone."""
     return frame[:6] + bytes.fromhex(mac.replace(":", "")) + frame[12:]
+
+
+def naming(addresses: Iterable[IPAddress]) -> Iterator[list[tuple[int, str]]]:
+    """Yield the bytes of the ARP and NDP messages that name one of some addresses: offsets, and what is there (hex)."""
+    arp = (12, frames.ETHERTYPE_ARP.to_bytes(2).hex())
+    icmpv6 = [(12, ndp.ETHERTYPE_IPV6.to_bytes(2).hex()), (20, ndp.ICMPV6.to_bytes().hex())]
+    for address in addresses:
+        family, name = family_of(address), address.packed.hex()
+        for at in _NAMES[family]:
+            if family is Family.IPV4:
+                yield [arp, (at, name)]
+            else:
+                yield from ([*icmpv6, (_TYPE, kind.to_bytes().hex()), (at, name)] for kind in ndp.Type)
 
 
 def repeated(recording: Sequence[tuple[float, bytes]], seconds: float) -> Iterator[tuple[float, bytes]]:
@@ -94,3 +114,58 @@ class Repeater:
         stream, self._stream = self._stream, None
         if stream:
             stream.cancel()
+
+
+class Replayer:
+    """Context manager that sends the frames of some hosts again from a vantage as they arrive there.
+
+    And the last of each kind again and again, from the first moment on, as the task `replay` of the probe describes.
+    """
+
+    def __init__(
+        self,
+        vantage: Vantage,
+        macs: Sequence[str],
+        *,
+        mac: str = "",
+        after: float = 0.0,
+        every: float = PAUSE,
+        first: Sequence[bytes] = (),
+        but: Iterable[IPAddress] = (),
+        seconds: float = LONGEST,
+    ) -> None:
+        """Send nothing before it is entered.
+
+        `macs`: of the hosts. `mac`: from which copies are sent, the original one by default. `after`: seconds from a
+        frame to its copy. `every`: seconds between two copies of the last frames, 0 for none. `first`: frames that
+        count as heard before. `but`: addresses; ARP and NDP messages that name one of these are left out. `seconds`:
+        until nothing is sent any more.
+        """
+        self.counts: dict[str, int] = {}
+        """Frames `heard`, copies `sent`, copies `withheld` by a bound, and frames `lost` in the kernel; at the end."""
+        self._vantage = vantage
+        self._asked: dict[str, Any] = {
+            "hosts": [frames.mac_bytes(one).hex() for one in macs],
+            "source": frames.mac_bytes(mac).hex(),
+            "after": after,
+            "every": every,
+            "first": [text_of(frame) for frame in first],
+            "skip": list(naming(but)),
+            "seconds": seconds,
+            "most": _MOST,
+            "rate": _RATE,
+        }
+        self._stream: Stream | None = None
+
+    def __enter__(self) -> Self:
+        """Start to hear and send. Raises `ProbeError`."""
+        self._stream = self._vantage.probe().request("replay", interface=self._vantage.interface, **self._asked)
+        self._stream.wait_ready()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop. Raises `ProbeError` when it has failed."""
+        stream, self._stream = self._stream, None
+        if stream:
+            done = stream.cancel()
+            self.counts = {**done.end, "lost": done.dropped}

@@ -12,7 +12,7 @@ from lbproof.witnesses.frames import NOBODY, mac_bytes
 ETHERTYPE_IPV6 = 0x86DD
 ALL_NODES = IPv6Address("ff02::1")
 UNSPECIFIED = IPv6Address("::")
-_ICMPV6 = 58
+ICMPV6 = 58
 HOP_LIMIT = 255
 """A packet with another one came from beyond the link, and is discarded (section 7.1)."""
 
@@ -29,7 +29,7 @@ _ROUTER, _SOLICITED, _OVERRIDE = 1 << 31, 1 << 30, 1 << 29
 
 FILTER = (
     (0x30, 0, 0, 20),  # ldb [20]: the next header
-    (0x15, 0, 4, _ICMPV6),
+    (0x15, 0, 4, ICMPV6),
     (0x30, 0, 0, 54),  # ldb [54]: the ICMPv6 type
     (0x15, 1, 0, 135),
     (0x15, 0, 1, 136),
@@ -166,7 +166,7 @@ def encode(message: Message) -> bytes:
     total = checksum(source, destination, body)
     return (
         _ETHERNET.pack(mac_bytes(message.ether_dst), mac_bytes(message.ether_src), ETHERTYPE_IPV6)
-        + _IPV6.pack(6 << 28, len(body), _ICMPV6, HOP_LIMIT, source, destination)
+        + _IPV6.pack(6 << 28, len(body), ICMPV6, HOP_LIMIT, source, destination)
         + body[:2]
         + total.to_bytes(2)
         + body[4:]
@@ -175,7 +175,7 @@ def encode(message: Message) -> bytes:
 
 def checksum(source: bytes, destination: bytes, body: bytes) -> int:
     """Return the ICMPv6 checksum of a message, or 0 for one that has a right checksum in it (RFC 4443 section 2.3)."""
-    data = source + destination + struct.pack("!I3xB", len(body), _ICMPV6) + body + bytes(len(body) % 2)
+    data = source + destination + struct.pack("!I3xB", len(body), ICMPV6) + body + bytes(len(body) % 2)
     total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
     while total > 0xFFFF:  # noqa: PLR2004 - 16 bits
         total = (total & 0xFFFF) + (total >> 16)
@@ -190,7 +190,7 @@ def decode(data: bytes, t: float = 0.0) -> Message | None:
     ether_dst, ether_src, kind = _ETHERNET.unpack_from(data)
     first, length, header, hop_limit, source, destination = _IPV6.unpack_from(data, _ETHERNET.size)
     body = data[start : start + length]
-    if (kind, first >> 28, header, hop_limit, len(body)) != (ETHERTYPE_IPV6, 6, _ICMPV6, HOP_LIMIT, length):
+    if (kind, first >> 28, header, hop_limit, len(body)) != (ETHERTYPE_IPV6, 6, ICMPV6, HOP_LIMIT, length):
         return None
     if len(body) < _MESSAGE.size or body[0] not in set(Type) or checksum(source, destination, body):
         return None

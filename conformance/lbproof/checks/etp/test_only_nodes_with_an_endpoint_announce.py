@@ -27,7 +27,7 @@ def test_only_nodes_with_an_endpoint_announce(check: CheckContext) -> None:
     own = held[first][1]
     other = next(node for node in nodes if node != own)
     check.add_endpoints(first, nodes=[other], conditions=manifests.NOT_READY)
-    for service, conditions in zip(others, manifests.UNSAID, strict=True):
+    for service, conditions in zip(others, manifests.READY_UNSET, strict=True):
         check.serve_from(service, nodes=[held[service][1]], conditions=conditions)
     announced_by(check, {address: [node] for address, node in held.values()})
 

@@ -128,12 +128,12 @@ def a_group_in_common(check: CheckContext) -> None:
 
     There is one more of them than nodes, so two are of one node. Not done where the segment has fewer that are free.
     """
-    alike = check.lab.segment.alike[: len(check.lab.nodes) + 1]
-    if len(alike) <= len(check.lab.nodes):
-        check.saw("lab", "free addresses of one solicited-node group, fewer than wanted", list(map(str, alike)))
+    free = check.lab.segment.same_solicited_node[: len(check.lab.nodes) + 1]
+    if len(free) <= len(check.lab.nodes):
+        check.saw("lab", "free addresses of one solicited-node group, fewer than wanted", list(map(str, free)))
         return
-    check.pool(alike, addresses=alike)
-    held = check.all_assigned(*(check.service(f"alike-{n}") for n in range(len(alike))))
+    check.pool(free, addresses=free)
+    held = check.all_assigned(*(check.service(f"of-a-group-{n}") for n in range(len(free))))
     joined(check, list(held.values()))
     with check.precondition("L2-01"):
         nodes = check.sole_holders(*held.values())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from lbproof.checks.share.sharers import KEY, SECOND, given_key, joining, ports, requests_for
 from lbproof.context import proves
 from lbproof.context.precedence import judging
 from lbproof.text import words
@@ -39,8 +40,10 @@ def none_of(check: CheckContext, services: Sequence[Service], addresses: Collect
 def test_a_pool_of_a_namespace_serves_no_other(check: CheckContext) -> None:
     """A pool of one namespace gives nothing to Services of another, whose name begins like it, though they wait.
 
-    Nor to those that ask for its addresses; those of its namespace are served. Then the pool is for the other one.
+    Nor to those that ask for its addresses, or by the sharing key of a Service that has one; those of its namespace are
+    served. Then the pool is for the other one.
     """
+    shares = check.run.claims("sharing")
     pool = check.pool(SIZE, namespaces=(check.namespace,))
     other = check.pool(1)
     check.control(namespace=check.second_namespace, budget="pool_applied")  # takes what is for all
@@ -50,13 +53,19 @@ def test_a_pool_of_a_namespace_serves_no_other(check: CheckContext) -> None:
         for how in check.run.ways
         for service in check.unusable(f"asks-{how}", namespace=check.second_namespace, ask=pool.addresses[0], how=how)
     ]
-    with judging(lambda: none_of(check, outside, pool.addresses)):
-        check.stays_pending(*outside)
-        inside = [check.service(f"inside-{n}") for n in range(SIZE)]
+    place = check.second_namespace
+    by_key = [check.service("keyed-later", namespace=place, ports=ports(SECOND))] if shares else []
+    with judging(lambda: none_of(check, [*outside, *by_key], pool.addresses)):
+        check.stays_pending(*outside, *by_key)
+        keys = [KEY if shares else "", *[""] * (SIZE - 1)]
+        inside = [check.service(f"inside-{n}", share=key) for n, key in enumerate(keys)]
         given = check.all_assigned(*inside)
-        check.stays_pending(*outside)
+        if shares:
+            given_key(check, by_key[0])
+            by_key += joining(check, *requests_for(check, given[inside[0]], pool), namespace=place)
+        check.stays_pending(*outside, *by_key)
     assert set(given.values()) == set(pool.addresses), f"given {words(given)}, and {words(other.addresses)} is for all"
-    check.delete_all(*inside)
+    check.delete_all(*inside, *by_key)
     check.change_pool(pool, namespaces=(check.second_namespace,))
     seen = check.one_by_one(
         lambda: {address for held in check.statuses(*outside).values() for address in held},
@@ -98,7 +107,11 @@ def test_pools_are_used_in_their_order(check: CheckContext) -> None:
 
 @proves("POOL-05", "c")
 def test_a_pool_of_labels_serves_no_other(check: CheckContext) -> None:
-    """A pool for Services with a label gives nothing to those without it or with another value; others are served."""
+    """A pool for Services with a label gives nothing to those without it or with another value; others are served.
+
+    Nor to those that ask by the sharing key of a Service that has an address of it.
+    """
+    shares = check.run.claims("sharing")
     pool = check.pool(SIZE, labels=((LABEL, "gold"),))
     check.pool(1)
     check.control(budget="pool_applied")
@@ -112,9 +125,18 @@ def test_a_pool_of_labels_serves_no_other(check: CheckContext) -> None:
     places = (check.namespace, check.second_namespace)
     outside = [check.service("without", namespace=place) for place in places]
     outside += [check.service(f"other-{n}", **labelled(value)) for n, value in enumerate(("silver", "golden", ""))]
+    if shares:
+        outside.append(check.service("keyed-later", ports=ports(SECOND)))
     with judging(lambda: none_of(check, outside, pool.addresses)):
         check.stays_pending(*outside)
-        inside = [check.service(f"inside-{n}", namespace=places[n % 2], **labelled("gold")) for n in range(SIZE)]
+        keys = [KEY if shares else "", *[""] * (SIZE - 1)]
+        inside = [
+            check.service(f"inside-{n}", namespace=places[n % 2], share=key, **labelled("gold"))
+            for n, key in enumerate(keys)
+        ]
         given = check.all_assigned(*inside)
+        if shares:
+            given_key(check, outside[-1])
+            outside += joining(check, *requests_for(check, given[inside[0]], pool))
         check.stays_pending(*outside)
     assert set(given.values()) == set(pool.addresses)

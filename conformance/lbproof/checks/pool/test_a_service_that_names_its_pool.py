@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from lbproof.adapters import rendering
 from lbproof.adapters.base import AddressRange, Cause
+from lbproof.checks.share.sharers import KEY, SECOND, given_key, joining, ports
 from lbproof.context import proves
 from lbproof.context.precedence import judging
 from lbproof.text import words
@@ -109,26 +110,29 @@ def named(check: CheckContext, name: str) -> Callable[[Object], None]:
 def test_a_pool_that_is_kept_serves_those_that_name_it_alone(check: CheckContext) -> None:
     """Services that name no pool are given no address of a pool that is kept, though nothing else is free.
 
-    Nor of one that is kept only later, from which an address was given before; those that name them are served.
+    Nor of one that is kept only later, from which an address was given before, nor by the sharing key of a Service that
+    has one of these; those that name them are served.
     """
+    key = KEY if check.run.claims("sharing") else ""
     block = check.run.addresses(2 * EACH)
     kept = check.pool([AddressRange(block[0], block[1])], addresses=block[:EACH], auto_assign=False)
     late = check.pool([AddressRange(block[2], block[3])], addresses=block[EACH:])
     with check.precondition():
-        first = check.assigned(check.service("first"))
+        check.assigned(check.service("first", share=key))
     check.change_pool(late, auto_assign=False)
     check.wait_out("pool_applied")
     common = check.pool(3)
     common.addresses.remove(
         check.control(pool=common, budget="pool_applied")
     )  # so that the pools are known as they are
-    apart: set[IPAddress] = {*kept.addresses, *late.addresses} - {first}
+    apart: set[IPAddress] = {*kept.addresses, *late.addresses}
     places = (check.namespace, check.second_namespace)
     plain = [check.service(f"plain-{n // 2}", namespace=places[n % 2]) for n in range(len(common.addresses) + 2)]
+    by_key: list[Service] = []
 
     def taken() -> None:
-        held = check.statuses(*plain)
-        wrong = {str(service): held[service] for service in plain if apart & set(held[service])}
+        held = check.statuses(*plain, *by_key)
+        wrong = {str(service): found for service, found in held.items() if apart & set(found)}
         assert not wrong, f"given addresses of pools that are kept: {words(wrong)}"
 
     with judging(taken):
@@ -140,9 +144,13 @@ def test_a_pool_that_is_kept_serves_those_that_name_it_alone(check: CheckContext
             budget="address_assigned",
         )
         taken()
-        check.all_assigned(*of_pools(check, [kept]))
+        by_key += [check.service("keyed-later", ports=ports(SECOND))] if key else []
+        check.all_assigned(check.service("holder", pool=kept, share=key), *of_pools(check, [kept], EACH - 1))
+        if key:
+            given_key(check, by_key[0])
+            by_key += [made for place in places for made in joining(check, namespace=place)]
         check.wait.consistently(
-            lambda: sum(map(bool, check.statuses(*plain).values())),
+            lambda: sum(map(bool, check.statuses(*plain, *by_key).values())),
             lambda count: count == len(common.addresses),
             what="no more Services that name no pool are served than there are addresses for them",
             budget="stays_pending",

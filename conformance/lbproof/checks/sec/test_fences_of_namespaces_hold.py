@@ -5,32 +5,17 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from lbproof.checks.share.sharers import KEY, SECOND, given_key, joining, ports, requests_for
 from lbproof.context import proves
-from lbproof.context.manifests import TARGET_PORT
 from lbproof.context.precedence import judging
 from lbproof.context.refusal import Refused, admission
 from lbproof.text import words
 
 if TYPE_CHECKING:
-    from lbproof.context import CheckContext, Pool, Service
+    from lbproof.context import CheckContext
     from lbproof.spec.families import IPAddress
 
 SIZE = 4
-KEY = "one"
-OTHER_PORTS = [{"name": "other", "port": 8081, "targetPort": TARGET_PORT}]
-"""Ports that no Service of the pool's namespace has, so that they do not forbid to share its address."""
-
-
-def joining(check: CheckContext, fenced: Pool, shared: IPAddress) -> list[Service]:
-    """Create Services of the other namespace that ask to share an address of a pool which is not for them.
-
-    By the key alone, and with a request for the address, by each way, or for the pool.
-    """
-    asks: list[dict[str, Any]] = [{}, *({"ask": shared, "how": way} for way in check.run.ways)]
-    if check.run.claims("pool-select"):
-        asks.append({"pool": fenced})
-    fields: dict[str, Any] = {"namespace": check.second_namespace, "share": KEY, "ports": OTHER_PORTS}
-    return [made for n, ask in enumerate(asks) for made in check.unusable(f"joins-{n}", **fields, **ask)]
 
 
 @proves("SEC-04", "a")
@@ -49,7 +34,7 @@ def test_fences_of_namespaces_hold(check: CheckContext) -> None:
     later = []
     for how in (*check.run.ways, *(["key"] if shares else [])):
         check.pool(1)
-        later.append(check.service(f"later-{how}", namespace=place, ports=OTHER_PORTS))
+        later.append(check.service(f"later-{how}", namespace=place, ports=ports(SECOND)))
         with check.precondition():
             check.assigned(later[-1], budget="pool_applied")
     outside = [*later]
@@ -73,9 +58,8 @@ def test_fences_of_namespaces_hold(check: CheckContext) -> None:
             with suppress(Refused), admission(f"the request of {service}"):
                 service.patch(**asked)
         if shares:
-            outside += joining(check, fenced, held[own[0]])
-            with suppress(Refused), admission(f"the sharing key of {later[-1]}"):
-                later[-1].patch(metadata=check.run.adapter.sharing_key.patch(KEY))
+            outside += joining(check, *requests_for(check, held[own[0]], fenced), namespace=place)
+            given_key(check, later[-1])
         check.wait.consistently(
             wrong,
             lambda found: not found,

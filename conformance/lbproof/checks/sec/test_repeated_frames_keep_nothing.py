@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,15 +12,16 @@ from lbproof.context import CannotShow, proves
 from lbproof.context.claims import by_node, first_interleaved
 from lbproof.lab.base import Capability, Role
 from lbproof.spec import Untestable
-from lbproof.spec.families import family_of
+from lbproof.spec.families import Family
 from lbproof.text import words
 from lbproof.witnesses import crafted
 from lbproof.witnesses.capture import WHOLE, Capture
+from lbproof.witnesses.frames import mac_bytes
 from lbproof.witnesses.neighbour import decode
 from lbproof.witnesses.wait import Violation
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from lbproof.context import CheckContext
     from lbproof.lab.base import Node
@@ -34,10 +35,11 @@ def test_a_host_that_repeats_frames_keeps_no_address(check: CheckContext) -> Non
     """One node answers for each address while a host repeats what a node sent, before that node is dead and after.
 
     Among what is repeated is what an announcer says when it ends in order and starts again; first that alone, while it
-    lives. Of a dead node it is all that it sent, and the last of each kind over and over, from the host's own hardware
-    address and from the node's. Messages that say where an address of a Service is are left out: of a host that does,
-    L2-05 judges. What fails is done again without the host, so that a failover that fails without it too is not judged
-    here.
+    lives. Of a node that dies it is each message at once, from some time before its crash, and the last of each kind
+    over and over from then on, since others give a silent node up soon; and all that it ever sent. That is done from
+    the host's own hardware address, and once the node is dead from the node's too. ARP and NDP messages that name an
+    address of a Service are left out: of a host that sends these, L2-05 judges. What fails is done again without the
+    host, so that a failover that fails without it too is not judged here.
     """
     check.run.need(Capability.NODE_CRASH)
     held = list(assigned(check))
@@ -69,22 +71,44 @@ class Recording:
     host: Vantage
     capture: Capture
 
-    def of(self, *nodes: Node) -> list[tuple[float, bytes]]:
+    def heard(self, *nodes: Node) -> list[tuple[float, bytes]]:
         """Return what was heard until now of some nodes that is not for the host: seconds since the first, and frames.
 
-        Messages that say where an address of the check is are left out. Raises `CannotShow` when nothing is left.
+        ARP and NDP messages that name an address of the check are left out.
         """
-        macs, own = {octets(node.mac) for node in nodes}, octets(self.host.mac)
+        macs, own = {mac_bytes(node.mac) for node in nodes}, mac_bytes(self.host.mac)
         frames = [
             (t, frame)
             for t, frame in self.capture.frames()
-            if frame[6:12] in macs and frame[:6] != own and not claims(frame, self.check.used)
+            if frame[6:12] in macs and frame[:6] != own and not names(frame, self.check.used)
         ]
-        names = words([node.name for node in nodes])
-        self.check.saw("capture", f"frames that {self.host.name} heard of {names}, to repeat them", len(frames))
-        if not frames:
-            raise CannotShow(Untestable.NOT_PROVOKED, f"{names} sent nothing that others hear")
         return [(t - frames[0][0], frame) for t, frame in frames]
+
+    def of(self, *nodes: Node) -> list[tuple[float, bytes]]:
+        """Return what was heard of some nodes, as `heard` does. Raises `CannotShow` when it is nothing."""
+        frames, who = self.heard(*nodes), words([node.name for node in nodes])
+        self.check.saw("capture", f"frames that {self.host.name} heard of {who}, to repeat them", len(frames))
+        if not frames:
+            raise CannotShow(Untestable.NOT_PROVOKED, f"{who} sent nothing that others hear")
+        return frames
+
+    @contextmanager
+    def copied(self, node: Node) -> Iterator[None]:
+        """Have the host send what it hears of a node once more at once, from its own hardware address, in the block.
+
+        And the last frame of each kind again and again, from the first moment on.
+        """
+        replayer = crafted.Replayer(
+            self.host,
+            [node.mac],
+            mac=self.host.mac,
+            first=[frame for _, frame in crafted.last_of_each_kind(self.heard(node))],
+            but=self.check.used,
+            seconds=self.check.wait.budget("stays_unannounced") + crafted.LONGEST,
+        )
+        with replayer:
+            yield
+        self.check.saw("capture", f"frames of {node.name} that {self.host.name} sent again at once", replayer.counts)
 
     def as_own(self, frames: Sequence[tuple[float, bytes]]) -> list[tuple[float, bytes]]:
         """Return frames as the host would send them from its own hardware address."""
@@ -133,14 +157,13 @@ def lost(check: CheckContext, held: Sequence[IPAddress], recording: Recording | 
     old, moving = check.worker_that_announces(held)
     with ExitStack() as repeating:
         if recording:
+            repeating.enter_context(recording.copied(old))
             check.wait_out("stays_unannounced")  # in which the node says what it says at rest
-            frames = recording.as_own(recording.of(old))
-            repeating.enter_context(recording.repeated(frames, crafted.last_of_each_kind(frames)))
+            repeating.enter_context(recording.repeated(recording.as_own(recording.of(old))))
         with check.fault(Capability.NODE_CRASH, functools.partial(check.lab.node_crash, old.name)):
             if recording:
                 frames = recording.of(old)
-                last = crafted.last_of_each_kind(frames)
-                repeating.enter_context(recording.repeated(frames, last, recording.as_own(last)))
+                repeating.enter_context(recording.repeated(frames, crafted.last_of_each_kind(frames)))
             found = wrong_without(check, held, moving, old)
             repeating.close()  # before the node is back, and its hardware address its own again
     check.settled_after_fault()
@@ -159,12 +182,7 @@ def wrong_without(
     return None
 
 
-def octets(mac: str) -> bytes:
-    """Return a hardware address as a frame holds it."""
-    return bytes.fromhex(mac.replace(":", ""))
-
-
-def claims(frame: bytes, addresses: Sequence[IPAddress]) -> bool:
-    """Return whether a frame says by ARP or NDP where one of some addresses is."""
-    message = decode(family_of(addresses[0]), frame, 0.0)
-    return message is not None and message.sender_ip in addresses
+def names(frame: bytes, addresses: Sequence[IPAddress]) -> bool:
+    """Return whether a frame is an ARP or NDP message that names one of some addresses."""
+    messages = [decode(family, frame, 0.0) for family in Family]
+    return any(message and {message.sender_ip, message.target_ip} & {*addresses} for message in messages)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from lbproof.context.manifests import TARGET_PORT
+from lbproof.context.refusal import Refused, admission
 from lbproof.spec.families import host_port
 from lbproof.witnesses import neighbours
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from lbproof.context import CheckContext, Service
+    from lbproof.context import CheckContext, Pool, Service
     from lbproof.spec.families import IPAddress
 
 KEY, OTHER_KEY = "one", "another"
@@ -34,6 +36,30 @@ def together(check: CheckContext, *numbers: int) -> tuple[IPAddress, dict[Servic
         check.all_assigned(*services)
         served(check, address, services)
     return address, services
+
+
+def joining(check: CheckContext, *requests: Mapping[str, Any], **fields: Any) -> list[Service]:  # noqa: ANN401 - of `service`
+    """Create Services that ask by the key of others to share an address that is not for them.
+
+    By the key alone, and with each of some requests. No other Service has their port, which would forbid to share.
+    """
+    return [
+        made
+        for n, request in enumerate([{}, *requests])
+        for made in check.unusable(f"joins-{n}", share=KEY, ports=ports(SECOND), **fields, **request)
+    ]
+
+
+def requests_for(check: CheckContext, address: IPAddress, pool: Pool) -> list[dict[str, Any]]:
+    """Return the requests for an address and for its pool, by each way that is claimed."""
+    found: list[dict[str, Any]] = [{"ask": address, "how": way} for way in check.run.ways]
+    return [*found, {"pool": pool}] if check.run.claims("pool-select") else found
+
+
+def given_key(check: CheckContext, service: Service) -> None:
+    """Give a Service the key of others, unless that is refused."""
+    with suppress(Refused), admission(f"the sharing key of {service}"):
+        service.patch(metadata=check.run.adapter.sharing_key.patch(KEY))
 
 
 def served(check: CheckContext, address: IPAddress, services: Mapping[Service, int]) -> None:

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 _FREE = (160, 239)
 """First and last number of the free addresses; IPv6 has those between, too, that read like no number (`::16a`)."""
-_ALIKE, _EACH = 255, 1 << 24
+_SAME_LOW_BITS, _EACH = 255, 1 << 24
 """Number of no host by which addresses of one solicited-node group end (RFC 4291 section 2.7.1), and how far apart."""
-_MOST_ALIKE = 8
+_MOST_OF_A_GROUP = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,10 +60,10 @@ class Network:
         for family in wanted:
             first, last = (self.host(number, family) for number in _FREE)
             free += [first + at for at in range(int(last) - int(first) + 1)]
-        alike = [self.ipv6_host(_ALIKE) + turn * _EACH for turn in range(1, _MOST_ALIKE + 1)]
+        of_a_group = [self.ipv6_host(_SAME_LOW_BITS) + turn * _EACH for turn in range(1, _MOST_OF_A_GROUP + 1)]
         return Segment(
             name=name,
             subnets=self.ranges(wanted),
             free=tuple(free),
-            alike=tuple(alike) if Family.IPV6 in wanted else (),
+            same_solicited_node=tuple(of_a_group) if Family.IPV6 in wanted else (),
         )
