@@ -57,7 +57,7 @@ UNUSABLE: tuple[IPv4Network | IPv6Network, ...] = (
 def test_malformed_pools_harm_nobody(check: CheckContext, case: str) -> None:
     """Malformed pools are rejected by the API or flagged on the object; other pools and addresses still work.
 
-    Several at once; one whose other block is valid, before or after; one that a change makes malformed; and one with a
+    Several at once; two whose other block is valid, before or after; one that a change makes malformed; and one with a
     mask for a prefix length, which may also be taken to mean exactly what it says. Other pools can be created and
     changed beside them, Services keep their addresses at any time, and a controller can start.
     """
@@ -66,12 +66,12 @@ def test_malformed_pools_harm_nobody(check: CheckContext, case: str) -> None:
     check.all_assigned(*holders)
     bad = [*MALFORMED[case], *(MALFORMED_IPV6[case] if check.run.claims("ipv6") else ())]
     check.random.shuffle(bad)
-    good, changed = (AddressRange(*check.run.addresses(2)) for _ in range(2))
+    *good, changed = (AddressRange(*check.run.addresses(2)) for _ in range(3))
 
     with check.unchanged(*holders):
         flagged = [refused_or_flagged(check, [block], lambda block=block: check.pool([block])) for block in bad]  # type: ignore[misc]
-        beside = [bad[0], good] if check.random.random() < 1 / 2 else [good, bad[0]]
-        flagged.append(refused_or_flagged(check, beside, lambda: check.pool(beside)))
+        beside: list[list[Block]] = [[bad[0], good[0]], [good[1], bad[0]]]
+        flagged += [refused_or_flagged(check, both, lambda both=both: check.pool(both)) for both in beside]  # type: ignore[misc]
         late = check.pool([changed])
         malformed = (changed, bad[-1])
         flagged.append(refused_or_flagged(check, malformed, lambda: change(check, late, malformed)))

@@ -103,10 +103,11 @@ def test_both_families_are_given_and_serve(check: CheckContext) -> None:
 def test_a_family_that_is_missing_gives_none(check: CheckContext) -> None:
     """Where one family has no free address, Services that require both stay Pending with a reason, and take nothing.
 
-    What is free of the other family goes to a Service of that one, which comes later.
+    What is free of the other family goes to Services of that one, which come later. So it is with either family: when
+    all of one is given, the pool gets more of the other.
     """
     rich, poor = check.random.sample(list(Family), 2)
-    pool_of(check, {rich: SERVICES, poor: 1})
+    pool = pool_of(check, {rich: SERVICES, poor: 1})
     first = check.service("first", **families("RequireDualStack", ORDERS[0]))
     has(check, {first: ORDERS[0]})
     places = (check.namespace, check.second_namespace)
@@ -117,29 +118,38 @@ def test_a_family_that_is_missing_gives_none(check: CheckContext) -> None:
 
     def none_is_given() -> None:
         given = {str(service): held for service in late if (held := points_of(service.read()))}
-        assert not given, f"given though {poor.label} has no free address: {words(given)}"
+        assert not given, f"given though there is no free address of one family: {words(given)}"
 
     with judging(none_is_given):
         for service in late:
             check.refused(service, Cause.POOL_EXHAUSTED)
-        single = [check.service(f"single-{n}", **families("SingleStack", [rich])) for n in range(SERVICES - 1)]
-        has(check, dict.fromkeys(single, (rich,)))
+        taken_by_several(check, rich, SERVICES - 1)
+        block = check.run.addresses(SERVICES - 1, poor)
+        check.change_pool(pool, blocks=(*pool.spec.blocks, AddressRange(block[0], block[-1])))
+        taken_by_several(check, poor, SERVICES - 1, budget="pool_applied")
         check.stays_pending(*late)
+
+
+def taken_by_several(check: CheckContext, family: Family, count: int, *, budget: str = "address_assigned") -> None:
+    """Create Services of one family, and wait until they have addresses."""
+    alone = families("SingleStack", [family])
+    made = [check.service(f"{family.label.lower()}-{n}", **alone) for n in range(count)]
+    has(check, dict.fromkeys(made, (family,)), budget=budget)
 
 
 @proves("DUAL-03", "a")
 def test_one_family_is_taken_where_there_is_no_other(check: CheckContext) -> None:
     """Services that prefer both families, named in either order, get the one that is there; Services of it too.
 
-    Of the other family, the pool has no address, or one that another Service has.
+    Each family is there once. Of the other, the pool has no address the first time, and one that another Service has
+    the second time.
     """
     there, other = check.random.sample(list(Family), 2)
-    rounds: tuple[dict[Family, int], ...] = ({}, {other: 1})
-    for others in rounds:
+    for turn in range(2):
         check.start_over()
-        pool = pool_of(check, {there: SERVICES, **others})
-        for family in others:
-            taken_by(check, "other", family)
+        pool = pool_of(check, {there: SERVICES, other: turn})
+        if turn:
+            taken_by(check, "other", other)
         wanted = {
             check.service(f"web-{n}", serving=True, **families("PreferDualStack", order)): (there,)
             for n, order in enumerate(ORDERS)
@@ -150,6 +160,7 @@ def test_one_family_is_taken_where_there_is_no_other(check: CheckContext) -> Non
         for service, held in check.statuses(*wanted).items():
             if service.name != "single":
                 served(check, held)
+        there, other = other, there
 
 
 def taken_by(check: CheckContext, name: str, family: Family) -> Service:
@@ -165,6 +176,7 @@ def test_the_other_family_is_added_later(check: CheckContext) -> None:
     """Services that have one address get another when there is one of the other family, and keep the first.
 
     It is released by the deletion of another Service, then by one that leaves the type, and then its pool has one more.
+    Once it is so with the families exchanged.
     """
     there, later = check.random.sample(list(Family), 2)
     pool = pool_of(check, {there: SERVICES, later: 2})
@@ -191,6 +203,22 @@ def test_the_other_family_is_added_later(check: CheckContext) -> None:
         has(check, dict.fromkeys(services, ORDERS[0]), budget="pool_applied")
     for held in check.statuses(*services).values():
         served(check, held)
+    check.start_over()
+    one_is_added(check, later, there)
+
+
+def one_is_added(check: CheckContext, there: Family, later: Family) -> None:
+    """Verify that a Service that has an address of one family gets the only one of another, which is released."""
+    pool_of(check, dict.fromkeys(Family, 1))
+    holder = taken_by(check, "holds", later)
+    service = check.service("web", **families("PreferDualStack", (there, later)))
+    with check.precondition("DUAL-03"):
+        has(check, {service: (there,)})
+    before = check.statuses(service)[service]
+    check.delete(holder)
+    one_has_both(check, [service], 1)
+    now = check.statuses(service)[service]
+    assert set(before) <= set(now), f"the first address, {words(before)}, is not kept: {words(now)}"
 
 
 def one_has_both(check: CheckContext, services: Sequence[Service], count: int) -> None:

@@ -8,7 +8,8 @@ from lbproof.checks.etp.local import announced_by, assigned, served_by
 from lbproof.context import manifests, proves
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+    from random import Random
 
     from lbproof.context import CheckContext, Service
 
@@ -61,20 +62,25 @@ def test_nobody_announces_without_an_endpoint(check: CheckContext) -> None:
         moved(check, {one: next(n for n in nodes if n != held[one][1]) for one in (removed, unready)})
 
 
+def flaps(random: Random, nodes: Sequence[str], first: str) -> list[str]:
+    """Draw the nodes on which an endpoint is one after the other; the last one is neither the first nor that before."""
+    last = random.choice([node for node in nodes if node != first])
+    before = random.choice([node for node in nodes if node != last])
+    return [*random.choices(nodes, k=FLAPS - 2), before, last]
+
+
 @proves("ETP-03", "d")
 def test_the_last_endpoint_decides_after_many_changes(check: CheckContext) -> None:
     """Endpoints of several Services come, go and move many times at once, as in a crash loop."""
     nodes = check.nodes_with_pods(least=2)
     held = assigned(check, nodes)
     with check.unchanged_without_endpoints(*held):
-        last: dict[Service, str] = {}
+        ways = {service: flaps(check.random, nodes, first) for service, (_, first) in held.items()}
         for turn in range(FLAPS):
-            for service, (_, first) in check.random.sample(list(held.items()), len(held)):
+            for service in check.random.sample(list(held), len(held)):
                 check.serve_from_none(service)
-                others = [node for node in nodes if node != first]
-                last[service] = check.random.choice(others if turn == FLAPS - 1 else nodes)
-                check.serve_from(service, nodes=[last[service]])
-        moved(check, last)
+                check.serve_from(service, nodes=[ways[service][turn]])
+        moved(check, {service: way[-1] for service, way in ways.items()})
 
 
 def moved(check: CheckContext, there: Mapping[Service, str]) -> None:

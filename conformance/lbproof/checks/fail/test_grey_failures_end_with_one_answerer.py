@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from lbproof.context import CheckContext
     from lbproof.spec.families import IPAddress
 
-NEW = 10
+NEW = 13
 """Services that are created while a node is cut off: so many that it would announce some."""
 
 

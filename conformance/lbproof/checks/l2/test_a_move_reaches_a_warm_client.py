@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from lbproof.lab.base import Node
     from lbproof.spec.families import IPAddress
 
-SERVICES = 6
+SERVICES = 7
+"""One of three workers that announce them has three, of which one of the other two gets several at once."""
 FAULTS = 2
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
 from lbproof.adapters.base import AddressRange
@@ -14,7 +15,7 @@ from lbproof.witnesses.wait import EventuallyFailed
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from lbproof.adapters.base import Object
+    from lbproof.adapters.base import Ask, Object
     from lbproof.context import CheckContext, Service
     from lbproof.spec.families import IPAddress
 
@@ -25,7 +26,8 @@ WAITERS = 3
 def test_a_freed_address_goes_to_who_waits(check: CheckContext, case: str) -> None:
     """Each address that its holder leaves goes to a Service that waits: for any, or for that one.
 
-    Holders leave in every way, one after the other and two at once. The Service that waits longest can use none of it.
+    Holders leave in every way, one after the other and two at once; those that ask for another address, by each way to
+    ask. The Service that waits longest can use none of it.
     """
     leaving: list[list[Callable[[Service], None]]] = [
         [check.delete],
@@ -35,9 +37,9 @@ def test_a_freed_address_goes_to_who_waits(check: CheckContext, case: str) -> No
         [check.delete],
     ]
     apart = check.run.claims("auto-assign")
-    spare = check.run.addresses(1) if check.run.ways and (case == "b" or apart) else []
-    if spare:
-        leaving.append([lambda service: moves(check, service, spare[0])])
+    spare = check.run.addresses(len(check.run.ways)) if check.run.ways and (case == "b" or apart) else []
+    asked = zip(spare, check.run.ways, strict=False)
+    leaving += [[functools.partial(moves, check, address=address, how=how)] for address, how in asked]
     count = sum(map(len, leaving))
     pool = check.pool(count)
     places = (check.namespace, check.second_namespace)
@@ -70,10 +72,10 @@ def test_a_freed_address_goes_to_who_waits(check: CheckContext, case: str) -> No
     assert set(freed) == set(pool.addresses)
 
 
-def moves(check: CheckContext, service: Service, address: IPAddress) -> None:
+def moves(check: CheckContext, service: Service, *, address: IPAddress, how: Ask) -> None:
     """Have a Service ask for another address; delete it where it keeps its own, which REQ-05 judges."""
     asked: Object = {"metadata": {}, "spec": {}}
-    check.run.ask(asked, str(address), check.random.choice(check.run.ways))
+    check.run.ask(asked, str(address), how)
     try:
         with admission(f"the request of {service}"):
             service.patch(**asked)

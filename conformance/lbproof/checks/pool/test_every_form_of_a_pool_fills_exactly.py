@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from lbproof.adapters.base import AddressRange
 from lbproof.context import proves
+from lbproof.context.draws import mixed
 from lbproof.context.precedence import judging
 from lbproof.spec.families import Family
 from lbproof.text import words
@@ -68,12 +69,11 @@ def test_every_form_of_a_pool_fills_exactly(check: CheckContext, case: str) -> N
         fills(check, [AddressRange(block[0], block[-1]), AddressRange(far[0], far[-1])], [*block, *far])
     elif case == "c":
         block = check.run.addresses(5)
-        single = [block[n] for n in check.random.sample((0, 2, 4), 2)]
+        single = mixed(check.random, block[::2])
         fills(check, single, single)
     else:
         block = check.run.addresses(9)
-        parts = [block[:2], block[3:4], block[5:8], block[8:]]  # the last two touch each other
-        check.random.shuffle(parts)
+        parts = mixed(check.random, [block[:2], block[3:4], block[5:8], block[8:]])  # the last two touch each other
         fills(
             check, [AddressRange(part[0], part[-1]) for part in parts], [address for part in parts for address in part]
         )

@@ -113,7 +113,7 @@ def test_in_turn_with_deletions(check: CheckContext) -> None:
             check.random.shuffle(alive)
             deleted, retyped, alive = alive[0], alive[1], alive[2:]
             check.cluster.delete(deleted.path)
-            check.retype(retyped, check.random.choice(("ClusterIP", "NodePort")))
+            check.retype(retyped, ("ClusterIP", "NodePort")[turn % 2])
             alive += [
                 check.service_again(deleted),
                 check.service(f"web-{turn}-new", namespace=places[turn % 2]),

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from lbproof.adapters.base import WorkloadRole
 from lbproof.context import proves
+from lbproof.context.draws import with_namesakes
 from lbproof.text import words
 
 if TYPE_CHECKING:
@@ -38,13 +39,14 @@ def release(check: CheckContext, services: list[Service]) -> None:
 def test_what_is_released_without_a_controller_is_free_afterwards(check: CheckContext) -> None:
     """Addresses that are released while no controller runs are silent when one is back, and given to new Services.
 
-    By deletion and by a change of type; a new one has the name of one that was deleted. The others keep their addresses
-    at any time.
+    By deletion and by a change of type; a new one has the name of one that was deleted. The others, namesakes of those
+    among them, keep their addresses at any time.
     """
     pool = check.pool(SERVICES + 1)
     held = held_and_seen(check)
     spare = [address for address in pool.addresses if address not in held.values()]
-    leaving = check.random.sample(list(held), 3)
+    leaving = with_namesakes(check.random, held, 2)
+    leaving.append(check.random.choice([service for service in held if service not in leaving]))
     staying = [service for service in held if service not in leaving]
     released = [held[service] for service in leaving]
     with check.unchanged(*staying):
@@ -68,7 +70,7 @@ def test_what_is_released_without_announcers_is_silent_afterwards(check: CheckCo
     """Addresses that are released while no announcer runs are silent when they are back; others are answered for."""
     check.pool(SERVICES)
     held = held_and_seen(check)
-    leaving = check.random.sample(list(held), 2)
+    leaving = with_namesakes(check.random, held, 2)
     staying = {service: address for service, address in held.items() if service not in leaving}
     with check.unchanged(*staying):
         with check.run.workloads.stopped(WorkloadRole.ANNOUNCER):

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 from lbproof.adapters.base import AddressRange, Ask, Cause
 from lbproof.context import proves
 from lbproof.context.claims import claimants
+from lbproof.context.draws import mixed
 from lbproof.context.unchanged import intact
 from lbproof.spec.families import Family
 from lbproof.text import words
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from random import Random
 
     from lbproof.adapters.base import Object
     from lbproof.context import CheckContext, Service
@@ -46,17 +48,17 @@ OTHER_FAMILY: dict[Family, tuple[IPAddress, ...]] = {
 
 @proves("REQ-01")
 def test_free_addresses_of_pools_are_given(check: CheckContext, case: str) -> None:
-    """Services that ask for free addresses get exactly those, in any order, of any block and of a pool kept for them.
+    """Services that ask for free addresses get exactly those, in mixed order, of two blocks and of a pool that is kept.
 
-    Also one that was released before; and Services that do not ask get the others.
+    The ends of both blocks are among them, and one that was released before. Services that do not ask get the others.
     """
     how = Ask.ANNOTATION if case == "a" else Ask.FIELD
     block = check.run.addresses(8)
-    pool = [*block[:4], *block[5:7]]
-    check.pool([AddressRange(block[0], block[3]), AddressRange(block[5], block[6])], addresses=pool)
+    lower, upper = block[:4], block[5:]
+    check.pool([AddressRange(one[0], one[-1]) for one in (lower, upper)], addresses=[*lower, *upper])
     kept = check.pool(1, auto_assign=False).addresses if check.run.claims("auto-assign") else []
     places = (check.namespace, check.second_namespace)
-    wanted = check.random.sample(pool, 4) + kept
+    wanted = asked_for(check.random, lower, upper) + kept
 
     asking = {check.service(f"asks-{n}", namespace=places[n % 2], ask=a, how=how): a for n, a in enumerate(wanted)}
     exactly(check, asking)
@@ -69,6 +71,12 @@ def test_free_addresses_of_pools_are_given(check: CheckContext, case: str) -> No
     with check.precondition():
         check.assigned(again)
     exactly(check, {again: asking[left]})
+
+
+def asked_for(random: Random, *blocks: Sequence[IPAddress]) -> list[IPAddress]:
+    """Draw addresses of blocks to ask for: the ends of each block and one between them, mixed."""
+    between = random.choice([address for block in blocks for address in block[1:-1]])
+    return mixed(random, sorted([between, *(end for block in blocks for end in (block[0], block[-1]))], key=int))
 
 
 def exactly(check: CheckContext, asking: dict[Service, IPAddress]) -> None:
@@ -129,25 +137,26 @@ def test_an_address_of_another_is_refused(check: CheckContext) -> None:
     """Services that ask for a held address stay Pending with a reason, by each way, namesakes of the holder too.
 
     Those with another port than the holder's among them: nobody has allowed that an address is shared.
-    The holders, one of which asked for its address, keep it at any time, and are answered for by one node and served
+    The holders, some of which asked for their address, keep it at any time, and are answered for by one node and served
     afterwards; also when who asked is deleted or no longer a LoadBalancer, and others take what is free.
     """
-    pool = check.pool(4)
-    asked = pool.addresses[2]
-    holders = [check.service("asked", serving=True, ask=asked, how=check.random.choice(check.run.ways))]
+    ways = check.run.ways
+    pool = check.pool(3 + len(ways))
+    asked = zip(ways, pool.addresses[2:], strict=False)
+    holders = [check.service(f"asked-{how}", serving=True, ask=address, how=how) for how, address in asked]
     held = check.all_assigned(*holders)
     holders.append(check.service("holder", serving=True))
-    held |= check.all_assigned(holders[1])
+    held |= check.all_assigned(holders[-1])
     answers = {}
     if check.run.claims("l2"):
         with check.precondition("L2-01"):
-            answers = {address: check.announcer(address).name for address in held.values()}
+            answers = check.sole_holders(*held.values())
     for address in held.values():
         check.serves(check.client, address)
 
     claimed = check.claims() if answers else nullcontext()
     with claimed as claims, check.unchanged(*holders, part=intact):
-        places = dict(zip(check.run.ways, (check.second_namespace, check.namespace), strict=False))
+        places = dict(zip(ways, (check.second_namespace, check.namespace), strict=False))
         asking = [
             service
             for holder, address in held.items()
@@ -164,7 +173,7 @@ def test_an_address_of_another_is_refused(check: CheckContext) -> None:
             f"{words(sorted(map(str, held.values())))} and left, which are held"
         )
 
-    now = {address: check.announcer(address).name for address in answers}
+    now = check.sole_holders(*answers) if answers else {}
     made = claims.of(now) if claims else {}
     moved = {str(a): claimants(made[a], name, now[a]) for a, name in answers.items() if now[a] != name}
     check.saw("arp", "held addresses that moved while others asked for them, and who claimed them", moved)
@@ -179,14 +188,24 @@ def leave(check: CheckContext, asking: Sequence[Service], free: int) -> dict[Ser
 
     Return what these were given, after one more of them was seen to stay Pending.
     """
-    for n, service in enumerate(check.random.sample(asking, len(asking))):
-        if n % 2:
-            check.delete(service)
+    deleted = halves(check.random, len(asking))
+    for n in check.random.sample(range(len(asking)), len(asking)):
+        if deleted[n]:
+            check.delete(asking[n])
         else:
-            check.retype(service, "ClusterIP")
+            check.retype(asking[n], "ClusterIP")
     given = check.all_assigned(*(check.service(f"next-{n}") for n in range(free)))
     check.stays_pending(check.service("late"))
     return given
+
+
+def halves(random: Random, count: int) -> list[bool]:
+    """Divide so many Services, which were created by nested loops whose inner ones are over pairs, into two halves.
+
+    One of each pair is in each half, in turns, so that half of those with one place in all pairs is (Thue and Morse).
+    """
+    turn = random.randrange(2)
+    return [bool((n.bit_count() + turn) % 2) for n in range(count)]
 
 
 @proves("REQ-04")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def test_services_share_an_address(check: CheckContext) -> None:
     """The only address of a pool goes to all, those that ask for it by each way too. Each has own backends.
 
-    A port that one of them gives up is one for the next.
+    Ports that two of them give up, the first and another one, are some for the next.
     """
     nodes = check.nodes_with_pods()
     (address,) = check.pool(1).addresses
@@ -37,12 +37,15 @@ def test_services_share_an_address(check: CheckContext) -> None:
             budget="serves",
             in_a_row=3,
         )
-    edited = check.random.choice(list(services))
-    edited.patch(spec={"ports": ports(FIRST + len(services))})
+    first, *others = services
+    edited = (first, check.random.choice(others))
+    for n, service in enumerate(edited):
+        service.patch(spec={"ports": ports(FIRST + len(services) + n)})
     taken_up(check, *services)
-    late = check.service("late", share=KEY, ports=ports(services[edited]))
+    late = check.service("late", share=KEY, ports=ports(*(services[service] for service in edited)))
     assert check.assigned(late) == address
-    served(check, address, {late: services[edited]})
+    for service in edited:
+        served(check, address, {late: services[service]})
 
 
 @proves("SHARE-01", "b")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from lbproof.checks.share.sharers import (
     FIRST,
@@ -24,7 +24,12 @@ from lbproof.text import words
 from lbproof.witnesses import neighbours
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from random import Random
+
     from lbproof.context import CheckContext
+
+T = TypeVar("T")
 
 
 @proves("SHARE-03")
@@ -61,14 +66,27 @@ def test_a_change_that_forbids_sharing_is_followed(check: CheckContext, case: st
     served(check, address, {loser: services[loser]})
 
 
+def who_leaves(random: Random, sharers: Sequence[T]) -> tuple[T, list[T]]:
+    """Draw which of some sharers leaves and returns, and in which order all leave then.
+
+    The first may be the one that counts as the holder: it does not return, and is not the last to leave.
+    """
+    first, *others = sharers
+    leaving = random.sample(others, len(others))
+    leaving.insert(random.randrange(len(others)), first)
+    return random.choice(others), leaving
+
+
 @proves("SHARE-04")
 def test_an_address_stays_until_its_last_service_is_gone(check: CheckContext) -> None:
     """Services leave one after the other, by deletion and by type; the rest is served, and then nobody answers.
 
-    One has changed its port before, and one has left and come back. The address is given to another one at the end.
+    One has changed its port before, and one has left and come back. The first of them leaves while others have the
+    address, and another one while the first has. The address is given to another one at the end.
     """
     address, services = together(check, FIRST, SECOND, THIRD)
-    edited, returned, other = check.random.sample(list(services), 3)
+    returned, leaving = who_leaves(check.random, list(services))
+    edited, other = check.random.sample([service for service in services if service is not returned], 2)
     with check.unchanged(other):
         edited.patch(spec={"ports": ports(FOURTH)})
         services[edited] = FOURTH
@@ -79,7 +97,6 @@ def test_an_address_stays_until_its_last_service_is_gone(check: CheckContext) ->
         with check.precondition("SHARE-01"):
             check.all_assigned(*services)
             served(check, address, services)
-    leaving = check.random.sample(list(services), len(services))
     for turn, service in enumerate(leaving):
         del services[service]
         with check.unchanged(*services):

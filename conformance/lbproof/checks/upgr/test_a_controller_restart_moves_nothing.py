@@ -9,12 +9,14 @@ from lbproof.adapters.base import WorkloadRole
 from lbproof.checks.share.sharers import KEY, ports
 from lbproof.context import proves
 from lbproof.context.classes import of_own_class, without_class
+from lbproof.context.draws import with_namesakes
 from lbproof.context.precedence import judging
 from lbproof.context.refusal import Refused, admission
 from lbproof.text import words
 from lbproof.witnesses.wait import Violation
 
 if TYPE_CHECKING:
+    from lbproof.adapters.base import Ask
     from lbproof.context import CheckContext, Pool, Service
     from lbproof.spec.families import IPAddress
 
@@ -73,13 +75,13 @@ def sharers(check: CheckContext) -> list[Service]:
     return []
 
 
-def requests_what_no_pool_has(check: CheckContext, service: Service) -> None:
+def requests_what_no_pool_has(check: CheckContext, service: Service, how: Ask) -> None:
     """Have a Service ask for an address that is in no pool, beside its own.
 
     Nobody is forbidden to take it away then, before a restart.
     """
     asked: dict[str, Any] = {"metadata": {}, "spec": {}}
-    check.run.ask(asked, str(check.run.addresses(1)[0]), check.random.choice(check.run.ways))
+    check.run.ask(asked, str(check.run.addresses(1)[0]), how)
     try:
         with admission(f"the request of {service}"):
             service.patch(**asked)
@@ -96,8 +98,8 @@ def test_a_restart_moves_nothing(check: CheckContext) -> None:
     """Services of all kinds keep their addresses through two restarts; no status is ever empty.
 
     New Services get the addresses that are free. A Service whose pool was removed counts where it was let alone then,
-    and so does one that asks for an address in no pool since it has its own. Services that share an address are among
-    them, although by now another one of their key would fit.
+    and so do those that ask for an address in no pool, by each way, since they have their own. Services that share an
+    address are among them, although by now another one of their key would fit.
     """
     shared = sharers(check)
     removed = check.pool(1)
@@ -106,14 +108,14 @@ def test_a_restart_moves_nothing(check: CheckContext) -> None:
     held = fill(check, check.pool(MANY), spare=2)
     check.remove_pool(removed)  # its Service may keep its address, or take a spare one at any time until it is asked
     held |= check.all_assigned(check.service("last"))
-    for service in check.random.sample(list(held), NEW):
+    for service in with_namesakes(check.random, held, NEW):
         check.delete(service)
         del held[service]
     let_alone = {orphan: address}
-    if check.run.ways:
-        edited = check.random.choice(list(held))
+    ways = check.run.ways
+    for edited, how in zip(with_namesakes(check.random, held, len(ways)), ways, strict=True):
         let_alone[edited] = held.pop(edited)
-        requests_what_no_pool_has(check, edited)
+        requests_what_no_pool_has(check, edited, how)
     kept = check.still_held(let_alone, budget="pool_applied")
     held |= {service: let_alone[service] for service in kept}
     if orphan not in kept:
@@ -150,7 +152,8 @@ def test_five_restarts_with_a_full_pool_move_nothing(check: CheckContext) -> Non
     Some of those that wait are older than the holder of the address that they ask for.
     """
     held = fill(check, check.pool(HOLDERS))
-    first, last = check.random.sample(list(held), 2)
+    (last,) = with_namesakes(check.random, held, 1)
+    first = check.random.choice([service for service in held if service is not last])
     places = (check.namespace, check.second_namespace)
     waiting = {
         place: [

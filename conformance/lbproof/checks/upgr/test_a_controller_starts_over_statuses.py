@@ -6,15 +6,23 @@ from typing import TYPE_CHECKING
 
 from lbproof.adapters.base import WorkloadRole
 from lbproof.context import proves
+from lbproof.context.draws import mixed
 from lbproof.text import words
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from random import Random
 
     from lbproof.context import CheckContext, Pool, Service
     from lbproof.spec.families import IPAddress
 
 ADOPTED = 3
+
+
+def adopted(random: Random, addresses: Sequence[IPAddress]) -> list[IPAddress]:
+    """Draw addresses of a pool for statuses, mixed: the lowest and the highest, which others may be given first."""
+    lowest, *between, highest = addresses
+    return mixed(random, [lowest, *random.sample(between, ADOPTED - 2), highest])
 
 
 def write(check: CheckContext, service: Service, address: IPAddress) -> None:
@@ -50,7 +58,7 @@ def test_addresses_of_pools_in_statuses_are_kept(check: CheckContext) -> None:
     Older ones without an address are given others, and so are later ones.
     """
     pool = check.pool(ADOPTED + 3)
-    held = check.random.sample(pool.addresses, ADOPTED)
+    held = adopted(check.random, pool.addresses)
     services, others = without_controller(check, held)
     with check.unchanged(*services):
         others.append(check.service("later"))
