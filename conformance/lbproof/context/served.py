@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from lbproof.context.answers import Answers
 from lbproof.context.run import NAMESPACE
-from lbproof.lab.base import Capability
+from lbproof.lab.base import Capability, LabError
 from lbproof.spec.families import host_port
 from lbproof.text import words
 from lbproof.witnesses import http, neighbours, transport
-from lbproof.witnesses.wait import Violation
+from lbproof.witnesses.stream import ProbeError
+from lbproof.witnesses.wait import Violation, WaitFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from lbproof.spec.families import IPAddress
     from lbproof.witnesses import neighbour
@@ -33,12 +35,41 @@ class Served(Answers):
     ) -> str:
         """Wait until a vantage is served at an address; return the name of the pod that answered last."""
         what = f"{vantage.name} is served"
-        return self.run.served(vantage, address, port, "/hostname", what=what, in_a_row=in_a_row, budget=budget).text
+        with self._requests(address, WaitFailed):
+            answer = self.run.served(vantage, address, port, "/hostname", what=what, in_a_row=in_a_row, budget=budget)
+        return answer.text
 
     def ask_pod(self, vantage: Vantage, address: IPAddress, port: int = 80, *, timeout: float = 1.0) -> str:
         """Send one request and return the name of the backend pod. Raises `http.Unreached`."""
-        answer = http.get(vantage, address, port, "/hostname", timeout=timeout)
+        with self._requests(address):
+            answer = http.get(vantage, address, port, "/hostname", timeout=timeout)
         return answer.text if answer.status == http.OK else ""
+
+    @contextmanager
+    def _requests(self, address: IPAddress, unanswered: type[Exception] = http.Unreached) -> Iterator[None]:
+        """Note whether requests to an address in the block are answered. `unanswered`: error that says they are not."""
+        self._unserved = None
+        try:
+            yield
+        except unanswered:
+            self._unserved = address
+            raise
+
+    def why_unserved(self) -> str:
+        """Say who answers for the address to which the check's last request had no answer, if these are several nodes.
+
+        Empty otherwise. A client that uses one of them may be sent to another in the middle of a connection, which
+        knows nothing of it: that it is not served says nothing but what L2-01 judges.
+        """
+        if self._unserved is None or not self.run.claims("l2"):
+            return ""
+        address = self._unserved
+        try:
+            who = self.who_has(address)
+        except (LabError, ProbeError, OSError) as error:
+            self.saw("arp", f"not known who answers for {address}, which did not serve", str(error))
+            return ""
+        return f"{words(who)} answer for {address}" if len(who) > 1 else ""
 
     def not_served(self, vantage: Vantage, address: IPAddress, *ports: int) -> None:
         """Verify that no connection to these ports of an address is established."""
@@ -85,14 +116,16 @@ class Served(Answers):
     ) -> str:
         """Return the name of the pod that answers one datagram, or the reason for no answer. `source`: own port."""
         try:
-            return transport.ask(vantage, address, port, "hostname", timeout=timeout, source=source)
+            with self._requests(address):
+                return transport.ask(vantage, address, port, "hostname", timeout=timeout, source=source)
         except http.Unreached as error:
             return error.kind
 
     def source_seen(self, vantage: Vantage, address: IPAddress, port: int = 80) -> str:
         """Return the address from which the backend sees one request come, or the reason for no answer."""
         try:
-            answer = http.get(vantage, address, port, "/clientip", timeout=1.0)
+            with self._requests(address):
+                answer = http.get(vantage, address, port, "/clientip", timeout=1.0)
         except http.Unreached as error:
             return error.kind
         return answer.text.rpartition(":")[0].strip("[]") if answer.status == http.OK else f"status {answer.status}"

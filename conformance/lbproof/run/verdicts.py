@@ -96,6 +96,8 @@ class VerdictRecorder:
             return "failed"
         if report.when == "call" and of_case(case).level is Level.INFO and is_violation(error, home):
             error = CannotShow(Untestable.NOT_PROVOKED, first_line(error))  # what is measured is not judged
+        if report.when == "call" and check is not None and is_violation(error, home) and (why := check.why_unserved()):
+            error = CannotShow(Untestable.PREREQUISITE, f"prerequisite L2-01: {why}; {first_line(error)}")
         if isinstance(error, CannotShow):
             verdict = Verdict.UNTESTABLE
             details: dict[str, Any] = {"untestable": error.reason.name, "reason": str(error)}
