@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import socket
 import ssl
 from pathlib import Path
@@ -33,6 +34,11 @@ _KEEPALIVE = (  # detects a dead server after 30 s, although a watch never sends
     (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
 )
 _TIMEOUT = httpx.Timeout(10, connect=1, read=30)
+
+
+def watch_seconds() -> int:
+    """Return the duration of a new watch."""
+    return round(random.uniform(*WATCH_SECONDS))  # noqa: S311 - spread, no secret
 
 
 def metallb_path(plural: str, namespace: str | None = None) -> str:
