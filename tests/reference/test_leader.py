@@ -153,7 +153,7 @@ def test_a_pod_that_is_being_deleted_leads_until_its_token_is_refused(monkeypatc
     async def scenario() -> None:
         api = FakeApi()
         async with leader_and_standby(api) as (_, second, _task):
-            gone = {"deletionTimestamp": "2026-01-01T00:00:00Z", "deletionGracePeriodSeconds": 0}
+            gone: dict[str, Any] = {"deletionTimestamp": "2026-01-01T00:00:00Z", "deletionGracePeriodSeconds": 0}
             put_pod(api, "one", **gone)
             await until(lambda: not second.election.is_standby)
             await stays(lambda: not second.leads, 0.2)
