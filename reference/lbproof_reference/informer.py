@@ -63,7 +63,7 @@ class Informer:
                 await self._watch()
             except (httpx.HTTPError, OSError, *MALFORMED_OBJECT) as error:
                 malformed = isinstance(error, MALFORMED_OBJECT)
-                if malformed or (isinstance(error, httpx.HTTPError) and status_code(error) == _GONE):
+                if malformed or status_code(error) == _GONE:
                     self._version = ""
                 what = "malformed response" if malformed else "API server unavailable"
                 self.is_cut = True

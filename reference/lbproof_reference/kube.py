@@ -58,7 +58,7 @@ def labels_of(obj: Mapping[str, Any]) -> dict[str, str]:
     return labels if isinstance(labels, dict) else {}
 
 
-def status_code(error: httpx.HTTPError) -> int | None:
+def status_code(error: Exception) -> int | None:
     """Return the HTTP status code of an error; None if there was no response."""
     return error.response.status_code if isinstance(error, httpx.HTTPStatusError) else None
 

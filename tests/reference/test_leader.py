@@ -265,8 +265,8 @@ def test_two_copies_give_each_address_once_while_leaders_end() -> None:
     play(scenario())
 
 
-def test_a_copy_that_may_not_read_the_lease_says_which_rules_are_missing() -> None:
-    """It is neither ready nor a leader, and its log names the rules; it leads when it has them."""
+def test_a_copy_that_may_not_read_the_lease_says_what_it_lacks() -> None:
+    """It is neither ready nor a leader, and its log names the rights; it leads when it has them."""
     forbidden = True
 
     def forbids(method: str, path: str) -> bool:
@@ -280,7 +280,7 @@ def test_a_copy_that_may_not_read_the_lease_says_which_rules_are_missing() -> No
         api.fails = forbids
         first = Copy(api, "one")
         async with running(first):
-            await until(lambda: any("rules" in line for line in said))
+            await until(lambda: any(line.get("missing_rights") for line in said))
             assert not first.leads
             assert not first.election.is_standby
             forbidden = False

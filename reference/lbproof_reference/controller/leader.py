@@ -34,19 +34,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
 LEASE = "lbproof-controller"
-_GROUP = "{apiGroups: [coordination.k8s.io], resources: [leases]"
-_RULES = (
-    f"{_GROUP}, verbs: [create]}}",
-    f"{_GROUP}, resourceNames: [{LEASE}], verbs: [get, list, watch, patch]}}",
-    "{apiGroups: [''], resources: [pods], verbs: [get, watch]}",
-)
 _TOKEN_SECONDS = 70.0
 """Time after a Pod's grace period in which its token is accepted: 60 s (`jwt.DefaultLeeway`), and 10 s from a cache."""
 _PAUSE_SECONDS = 0.05
 _RETRY_SECONDS = 1.0
 _FORBIDDEN = 403
 _NOT_FOUND = 404
-_CONFLICT = 409
 
 log = structlog.get_logger()
 
@@ -76,19 +69,17 @@ class LeaderElection:
             group.create_task(self._watch_lease())
 
     async def _acquire(self) -> None:
+        pause = 0.0
         while True:
-            pause = _PAUSE_SECONDS
+            await asyncio.sleep(pause)
             try:
                 if await self._take():
                     break
-            except (httpx.HTTPError, *MALFORMED_OBJECT) as error:
+                pause = _PAUSE_SECONDS
+            except (httpx.HTTPError, OSError, *MALFORMED_OBJECT) as error:
+                hint = "Leases and Pods, as in 10-rbac.yaml" if status_code(error) == _FORBIDDEN else None
+                log.warning("neither leads nor waits", error=repr(error), missing_rights=hint)
                 pause = _RETRY_SECONDS
-                if isinstance(error, httpx.HTTPError) and status_code(error) == _FORBIDDEN:
-                    log.warning("not ready until its Role has these rules", rules=" ".join(_RULES))
-                if isinstance(error, httpx.HTTPError) and status_code(error) == _CONFLICT:
-                    pause = _PAUSE_SECONDS  # another copy was first
-                log.warning("no leader elected", error=repr(error))
-            await asyncio.sleep(pause)
         self.is_standby = False
         log.info("leads", identity=self._identity)
 
