@@ -6,14 +6,13 @@ It survives an unavailable API server: its objects stay, and a version that is t
 from __future__ import annotations
 
 import asyncio
-import random
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 import httpx
 import structlog
 
-from lbproof_reference.kube import WATCH_SECONDS, Kube, Object, key_of, status_code
+from lbproof_reference.kube import Kube, Object, key_of, status_code, watch_seconds
 from lbproof_reference.reading import MALFORMED_OBJECT, SkipLog
 
 if TYPE_CHECKING:
@@ -31,12 +30,15 @@ log = structlog.get_logger()
 class Informer:
     """Local copy of one resource, updated by `run`; calls `changed(key, before)` after each change of an object."""
 
-    def __init__(self, kube: Kube, path: str, changed: Callable[[str, Object | None], None]) -> None:
-        """Start empty; `synced` is set after the first list, and `is_cut` while nothing can be read."""
+    def __init__(self, kube: Kube, path: str, changed: Callable[[str, Object | None], None], **selector: str) -> None:
+        """Start empty; `synced` is set after the first list, and `is_cut` while nothing can be read.
+
+        `selector`: `fieldSelector` or `labelSelector`, as in the API.
+        """
         self.objects: dict[str, Object] = {}
         self.synced = asyncio.Event()
         self.is_cut = False
-        self._kube, self._path, self._changed = kube, path, changed
+        self._kube, self._path, self._changed, self._selector = kube, path, changed, selector
         self._version = ""
         self._skip_log = SkipLog()
 
@@ -61,7 +63,7 @@ class Informer:
                 await self._watch()
             except (httpx.HTTPError, OSError, *MALFORMED_OBJECT) as error:
                 malformed = isinstance(error, MALFORMED_OBJECT)
-                if malformed or (isinstance(error, httpx.HTTPError) and status_code(error) == _GONE):
+                if malformed or status_code(error) == _GONE:
                     self._version = ""
                 what = "malformed response" if malformed else "API server unavailable"
                 self.is_cut = True
@@ -73,7 +75,7 @@ class Informer:
         found: dict[str, Object] = {}
         more: dict[str, str] = {}
         while True:
-            page = await self._kube.call("GET", self._path, None, limit=_PAGE, **more)
+            page = await self._kube.call("GET", self._path, None, limit=_PAGE, **self._selector, **more)
             found |= {key_of(item): _strip(item) for item in page["items"]}
             if not (token := page["metadata"].get("continue")):
                 break
@@ -92,7 +94,8 @@ class Informer:
             watch=1,
             resourceVersion=self._version,
             allowWatchBookmarks="true",
-            timeoutSeconds=round(random.uniform(*WATCH_SECONDS)),  # noqa: S311 - spread, no secret
+            timeoutSeconds=watch_seconds(),
+            **self._selector,
         )
         async with aclosing(events):  # closes the connection however the loop ends
             async for event in events:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import socket
 import ssl
 from pathlib import Path
@@ -35,6 +36,11 @@ _KEEPALIVE = (  # detects a dead server after 30 s, although a watch never sends
 _TIMEOUT = httpx.Timeout(10, connect=1, read=30)
 
 
+def watch_seconds() -> int:
+    """Return the duration of a new watch."""
+    return round(random.uniform(*WATCH_SECONDS))  # noqa: S311 - spread, no secret
+
+
 def metallb_path(plural: str, namespace: str | None = None) -> str:
     """Return the path of MetalLB objects (`ipaddresspools`, `l2advertisements`), in one namespace or in all."""
     return f"/apis/{METALLB}/{f'namespaces/{namespace}/' if namespace else ''}{plural}"
@@ -52,7 +58,7 @@ def labels_of(obj: Mapping[str, Any]) -> dict[str, str]:
     return labels if isinstance(labels, dict) else {}
 
 
-def status_code(error: httpx.HTTPError) -> int | None:
+def status_code(error: Exception) -> int | None:
     """Return the HTTP status code of an error; None if there was no response."""
     return error.response.status_code if isinstance(error, httpx.HTTPStatusError) else None
 

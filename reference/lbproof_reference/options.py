@@ -14,7 +14,14 @@ PROFILES = {"default": (0.05, 3), "fast": (0.01, 3)}
 
 def controller_options(argv: list[str]) -> argparse.Namespace:
     """Parse the controller's options; exit with a message if they are not valid."""
-    return _parser("controller", "Assigns addresses of pools to Services.", port=8080).parse_args(argv)
+    parser = _parser("controller", "Assigns addresses of pools to Services.", port=8080)
+    pod = "name of the own Pod (default: $POD_NAME); without one no leader is elected, and only one copy may run"
+    parser.add_argument("--pod", default=os.environ.get("POD_NAME"), help=pod)
+    parser.add_argument("--pod-uid", default=os.environ.get("POD_UID"), help="its UID (default: $POD_UID)")
+    options = parser.parse_args(argv)
+    if bool(options.pod) != bool(options.pod_uid):
+        parser.error("--pod and --pod-uid ($POD_NAME and $POD_UID) need each other")
+    return options
 
 
 def speaker_options(argv: list[str]) -> argparse.Namespace:

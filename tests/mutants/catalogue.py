@@ -5,6 +5,7 @@ from tests.mutants import (
     announcing,
     api_side,
     authority,
+    copies,
     data_path,
     families,
     fifth_reader,
@@ -55,7 +56,7 @@ NOT_BROKEN = {
 
 __all__ = [
     "CAUGHT", "MUTANTS", "NOT_BROKEN", "UNCAUGHT", "Mutant",
-    "addresses", "allocation", "announcing", "answering", "api_side", "authority", "data_path", "families",
+    "addresses", "allocation", "announcing", "answering", "api_side", "authority", "copies", "data_path", "families",
     "fifth_reader",
     "fourth_reader",
     "half_alive", "heartbeats", "leaks", "links", "moving", "objects", "outsiders", "ownership", "places", "reporting",

@@ -17,6 +17,7 @@ from tests.mutants.mutant import fault, patch
 from lbproof_reference.controller import allocate
 from lbproof_reference.controller import loop as controller
 from lbproof_reference.controller.allocate import Allocator, FreeList
+from lbproof_reference.controller.leader import LeaderElection
 from lbproof_reference.controller.loop import Controller
 from lbproof_reference.events import EventRecorder
 from lbproof_reference.frames import ETHERNET, announcements, read_arp, solicited_node
@@ -34,7 +35,7 @@ from lbproof_reference.speaker.source import Source
 from lbproof_reference.speaker.wire import Groups
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 
     from lbproof_reference.controller.allocate import AddressRequest, Allocation, Sharing
     from lbproof_reference.frames import ArpFrame
@@ -445,15 +446,17 @@ def a_goodbye_counts_whenever_it_was_said() -> None:
     patch(Peers, "receive", receive)
 
 
-@fault(
-    uncaught="no case runs two copies of a controller",
-    test="test_sixth_reader.py::test_two_controllers_give_no_address_twice",
-)
+@fault("UPGR-04b")
 def each_copy_begins_elsewhere() -> None:
-    """Each start of the controller takes addresses from another place of a pool, so two copies differ (metallb #725).
+    """Each copy of the controller leads, and takes addresses from another place of a pool (metallb #725).
 
     One alone does nothing wrong.
     """
+
+    async def lead(_: LeaderElection, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        await work()
+
+    patch(LeaderElection, "run", lead)
     starts = itertools.count(secrets.randbelow(_GOES_ELSEWHERE))
     of_copy: WeakKeyDictionary[Allocator, int] = WeakKeyDictionary()
     skipped: WeakKeyDictionary[FreeList, list[int]] = WeakKeyDictionary()

@@ -141,25 +141,35 @@ class ApiServer:
                 self.create(document)
         wait(lambda: self.client.get("/apis/metallb.io/v1beta1/ipaddresspools").is_success, "the CRDs are served", 10)
 
-    def account(self, name: str) -> Path:
-        """Return a folder with the token and CA of a ServiceAccount in metallb-system."""
-        folder = self._folder / name
+    def account(self, name: str, pod: Object | None = None) -> Path:
+        """Return a folder with the token and CA of a ServiceAccount in metallb-system; the token may be of a Pod."""
+        folder = self._folder / (pod["metadata"]["name"] if pod else name)
         folder.mkdir(exist_ok=True)
         path = f"/api/v1/namespaces/metallb-system/serviceaccounts/{name}/token"
-        token = self.call("POST", path, {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}})
+        spec: Object = {}
+        if pod:
+            own = {key: pod["metadata"][key] for key in ("name", "uid")}
+            spec["boundObjectRef"] = {"kind": "Pod", "apiVersion": "v1", **own}
+        request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec}
+        token = self.call("POST", path, request)
         (folder / "token").write_text(token["status"]["token"])
         (folder / "ca.crt").write_bytes(self.ca.read_bytes())
         return folder
 
-    def controller(self, *flags: str) -> subprocess.Popen[bytes]:
-        """Start the reference's controller as a process and wait until it is ready; it ends with this server."""
+    def controller(self, *flags: str, pod: Object | None = None) -> subprocess.Popen[bytes]:
+        """Start the reference's controller as a process and wait until it is ready; it ends with this server.
+
+        With a Pod, as the one of its container.
+        """
+        if pod:
+            flags += ("--pod", pod["metadata"]["name"], "--pod-uid", pod["metadata"]["uid"])
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
         with (self._folder / "controller.log").open("a") as log:
             process = subprocess.Popen(
                 [
                     sys.executable, "-m", "lbproof_reference", "controller", "--api", self.url,
-                    "--account", str(self.account("controller")), "--port", str(port), *flags,
+                    "--account", str(self.account("controller", pod)), "--port", str(port), *flags,
                 ],
                 stderr=log,
             )  # fmt: skip

@@ -54,9 +54,12 @@ class FakeApi(Kube):
                 "metadata": {"resourceVersion": str(next(self._versions))},
                 "items": copy.deepcopy(list(self.objects[path].values())),
             }
-        if method == "GET" and not path.rpartition("/")[2].startswith("lbproof"):
+        found = self._find(path)
+        if method == "GET" and found:
+            return copy.deepcopy(found[1])
+        if method == "GET" and not path.rpartition("/")[2].startswith("lbproof") and "/pods/" not in path:
             return {"metadata": {"resourceVersion": "0"}, "items": []}
-        if method == "PATCH" and path.endswith("/status") and (found := self._find(path)):
+        if method == "PATCH" and found:
             collection, obj = found
             preconditions = (body or {}).get("metadata", {})
             for field in ("uid", "resourceVersion"):
@@ -65,16 +68,25 @@ class FakeApi(Kube):
             self.written.append((method, path, body))
             self.put(collection, _merge(obj, body))
             return {}
-        if method == "POST":
-            self.written.append((method, path, body))
-            return {}
+        if method == "POST" and body:
+            return self._create(path, body)
         raise status_error(404, method, path)
 
+    def _create(self, path: str, body: Object) -> Object:
+        """Note what is created; of it only Leases are kept."""
+        if path.endswith("/leases"):
+            namespace, name = path.split("/")[-2], body["metadata"]["name"]
+            if f"{namespace}/{name}" in self.objects.get(path, {}):
+                raise status_error(409, "POST", path)
+            self.put(path, _merge(body, {"metadata": {"namespace": namespace}}))
+        self.written.append(("POST", path, body))
+        return {}
+
     def _find(self, path: str) -> tuple[str, Object] | None:
-        """Return collection and object of the path of a status; the collection is that of all namespaces."""
-        namespace, plural, name = path.split("/")[-4:-1]
+        """Return collection and object of the path of one or of its status; the collection may be of all namespaces."""
+        namespace, plural, name = path.removesuffix("/status").split("/")[-3:]
         for collection, objects in self.objects.items():
-            if collection.endswith(plural) and (obj := objects.get(f"{namespace}/{name}")):
+            if collection.endswith(f"/{plural}") and (obj := objects.get(f"{namespace}/{name}")):
                 return collection, obj
         return None
 

@@ -149,7 +149,10 @@ def test_the_numbers_in_a_pools_status_are_no_change(source: Source) -> None:
         source._pool_changed(key, before)  # noqa: SLF001 - as the informer does
         return "ns/a" in source._services  # noqa: SLF001 - stands for the loop
 
-    assert not processed(status={"assignedIPv4": 1})
-    assert not processed(metadata={**before["metadata"], "resourceVersion": "7", "generation": 2})
-    assert processed(spec={"addresses": ["10.0.0.0/29"]})
-    assert processed(metadata={**before["metadata"], "labels": {"tier": "front"}})
+    async def change() -> None:
+        assert not processed(status={"assignedIPv4": 1})
+        assert not processed(metadata={**before["metadata"], "resourceVersion": "7", "generation": 2})
+        assert processed(spec={"addresses": ["10.0.0.0/29"]})
+        assert processed(metadata={**before["metadata"], "labels": {"tier": "front"}})
+
+    asyncio.run(change())

@@ -242,6 +242,17 @@ def test_a_lost_address_is_of_the_requirement_whose_act_went_on(world: World) ->
     assert [requirement for _, requirement in world.verdicts()] == ["REQ-03", "UPGR-01"]
 
 
+def test_what_two_controllers_do_is_judged_as_that() -> None:
+    """While the suite has several copies run, an address that is given twice, or lost, is that case's failure."""
+    world = World()
+    world.acts.begin(ActKind.COPIES, WorkloadRole.CONTROLLER, at=world.now)
+    world.given("a", ONE)
+    world.given("b", ONE)
+    world.other("a")
+
+    assert world.verdicts() == [("one-holder", "UPGR-04"), ("kept", "UPGR-04")]
+
+
 @pytest.mark.parametrize(
     ("features", "changed", "verdicts"),
     [

@@ -231,3 +231,67 @@ def test_a_static_pod_cannot_be_stopped() -> None:
     with pytest.raises(CannotShow) as caught, of(FakeCluster(), workload("StaticPod")).stopped(WorkloadRole.CONTROLLER):
         pass
     assert caught.value.reason is Untestable.NO_SUCH_FAULT
+
+
+class Counted(FakeCluster):
+    """Has as many pods of the Deployment `acme` as it says, but at most some that can run."""
+
+    def __init__(self, replicas: int, most: int = 3) -> None:
+        super().__init__()
+        self.most = most
+        self.path = "/apis/apps/v1/namespaces/acme/deployments/acme"
+        self._has(replicas)
+
+    def _has(self, replicas: int) -> None:
+        there = min(replicas, self.most)
+        spec, status = {"replicas": replicas}, {"updatedReplicas": there, "readyReplicas": there}
+        controlled(self, "Deployment", spec, status)
+        for n in range(1, self.most + 1):
+            self.objects.pop(f"/api/v1/namespaces/acme/pods/acme-{n}", None)
+            if n <= there:
+                pod(self, f"acme-{n}")
+
+    def patch(self, path: str, body: dict[str, Any]) -> None:
+        assert path == self.path
+        self.log.append(f"{body['spec']['replicas']} replicas")
+        self._has(body["spec"]["replicas"])
+
+
+@pytest.mark.parametrize(("replicas", "during"), [(1, 2), (3, 3)])
+def test_several_pods_run_until_the_end_of_the_block(replicas: int, during: int) -> None:
+    """As many as wanted, or as there are if these are more; also when the block fails, as many as before then."""
+    cluster = Counted(replicas)
+    found = of(cluster, workload("Deployment"))
+
+    def fails() -> None:
+        with found.copies(WorkloadRole.CONTROLLER, 2):
+            assert len(found.running(*found.all)) == during
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fails()
+    assert cluster.log == [f"{during} replicas", f"{replicas} replicas"]
+
+
+def test_several_pods_that_cannot_be_had_are_untestable() -> None:
+    """A DaemonSet has as many as nodes; of a Deployment not all may find a place, and it has as many as before then."""
+    cluster = Counted(1, most=1)
+    for found, reason in (
+        (of(FakeCluster(), workload("DaemonSet")), Untestable.NO_WORKLOAD),
+        (of(FakeCluster(), workload("StaticPod")), Untestable.NO_WORKLOAD),
+        (of(cluster, workload("Deployment")), Untestable.NOT_PROVOKED),
+    ):
+        with pytest.raises(CannotShow) as caught, found.copies(WorkloadRole.CONTROLLER, 2):
+            pass
+        assert caught.value.reason is reason
+    assert cluster.log == ["2 replicas", "1 replicas"]
+
+
+def test_one_pod_of_a_workload_is_killed_or_deleted() -> None:
+    """The others go on."""
+    cluster = Counted(2)
+    found = of(cluster, workload("Deployment"))
+    found.kill_pod(WorkloadRole.CONTROLLER, "acme-2")
+    found.delete_pod(WorkloadRole.CONTROLLER, "acme-1")
+
+    assert cluster.log == ["kill acme-2", "delete acme-1"]

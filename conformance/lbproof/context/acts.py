@@ -25,6 +25,8 @@ class ActKind(StrEnum):
     """A fault of the lab; `what` is its kind (`Capability`)."""
     RESTART = "restart"
     """The pods of a role are replaced; `what` is the role."""
+    COPIES = "copies"
+    """More pods of a role run than the implementation is installed with; `what` is the role."""
     EXCLUDE = "exclude"
     """A node is excluded from announcing; `what` is the node."""
     CONFIGURE = "configure"

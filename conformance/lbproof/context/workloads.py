@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -115,9 +115,7 @@ class Workloads:
         if fixed := [workload for workload in workloads if workload.kind == "StaticPod"]:
             raise CannotShow(Untestable.NO_SUCH_FAULT, f"{fixed[0]} cannot be stopped by the API")
         sizes = [self._cluster.get(self._path(workload))["spec"].get("replicas", 1) for workload in workloads]
-        with ExitStack() as noted:
-            for one in {one for workload in workloads for one in workload.roles}:
-                noted.enter_context(self._acts.during(ActKind.RESTART, one))
+        with self._restarting(*workloads):
             try:
                 for workload in workloads:
                     self._cluster.patch(self._path(workload), _of_size(workload, 0))
@@ -127,6 +125,67 @@ class Workloads:
                 for workload, size in zip(workloads, sizes, strict=True):
                     self._cluster.patch(self._path(workload), _of_size(workload, size))
                 self.rolled_out(*workloads)
+
+    @contextmanager
+    def copies(self, role: WorkloadRole, count: int) -> Iterator[None]:
+        """Have at least that many pods of each workload with a role during the block, and as many as before after it.
+
+        All run when the block begins, and are ready if they become ready: one that waits for another to end need not.
+        Raises `CannotShow` as `of` does, for a workload without a number of pods, and where so many do not run.
+        """
+        workloads = self.of(role)
+        if fixed := [workload for workload in workloads if workload.kind not in _COUNTED]:
+            raise CannotShow(Untestable.NO_WORKLOAD, f"{fixed[0]} has no number of pods that can be chosen")
+        sizes = [self._cluster.get(self._path(workload))["spec"].get("replicas", 1) for workload in workloads]
+        with self._acts.during(ActKind.COPIES, role):
+            try:
+                for workload, size in zip(workloads, sizes, strict=True):
+                    self._cluster.patch(self._path(workload), _of_size(workload, max(size, count)))
+                self.copies_run(role, count)
+                with suppress(EventuallyFailed), self._wait.tentative():
+                    self.rolled_out(*workloads)
+                yield
+            finally:
+                with self._restarting(*workloads):
+                    for workload, size in zip(workloads, sizes, strict=True):
+                        self._cluster.patch(self._path(workload), _of_size(workload, size))
+                    self.rolled_out(*workloads)
+
+    def copies_run(self, role: WorkloadRole, count: int) -> None:
+        """Wait until at least that many pods of each workload with a role run. Raises `CannotShow` if they do not."""
+        workloads = self.of(role)
+        try:
+            self._wait.eventually(
+                lambda: [len(self.running(workload)) for workload in workloads],
+                lambda numbers: min(numbers) >= count,
+                what=f"{count} pods of {words([str(workload) for workload in workloads])} run",
+                budget="restarted",
+            )
+        except EventuallyFailed as error:
+            raise CannotShow(Untestable.NOT_PROVOKED, str(error)) from error
+
+    def kill_pod(self, role: WorkloadRole, name: str) -> None:
+        """Kill the processes of a pod with a role; wait until its kubelet has started them again.
+
+        Raises `CannotShow` where nothing can be killed.
+        """
+        with self._restarting(*self.of(role)):
+            for workload in self.of(role):
+                self._kill(workload, [name])
+
+    def delete_pod(self, role: WorkloadRole, name: str) -> None:
+        """Delete a pod with a role, which ends in order, and wait until it is gone."""
+        with self._restarting(*self.of(role)):
+            for workload in self.of(role):
+                self._discard(workload, [name for pod in self._pods(workload) if _name(pod) == name])
+
+    @contextmanager
+    def _restarting(self, *workloads: Workload) -> Iterator[None]:
+        """Note that the roles of some workloads restart during the block."""
+        with ExitStack() as noted:
+            for role in {role for workload in workloads for role in workload.roles}:
+                noted.enter_context(self._acts.during(ActKind.RESTART, role))
+            yield
 
     @staticmethod
     def _path(workload: Workload) -> str:
@@ -141,9 +200,7 @@ class Workloads:
         for workload in self.of(role):
             if workload.kind == "StaticPod":
                 raise CannotShow(Untestable.NO_SUCH_FAULT, f"{workload} cannot be told to stop")
-            with ExitStack() as stopping:
-                for one in workload.roles:
-                    stopping.enter_context(self._acts.during(ActKind.RESTART, one))
+            with self._restarting(workload):
                 self._discard(workload, [_name(p) for p in self._pods(workload) if p["spec"].get("nodeName") == node])
                 self.rolled_out(workload)
 
@@ -162,9 +219,7 @@ class Workloads:
         Static pods cannot be replaced by the API: their processes are killed, and their kubelet starts them again.
         Raises `Violation` when containers of new pods have ended.
         """
-        with ExitStack() as restarting:
-            for role in {role for workload in workloads for role in workload.roles}:
-                restarting.enter_context(self._acts.during(ActKind.RESTART, role))
+        with self._restarting(*workloads):
             self._replace(workloads)
 
     def kill_on(self, role: WorkloadRole, node: str) -> None:

@@ -82,7 +82,7 @@ _PROMISES = (
         name="one-holder",
         witness="services",
         text="No address is in the status of two Services, unless both ask to share it.",
-        requirements=("POOL-02",),
+        requirements=("POOL-02", "UPGR-04"),
         shown_by=_two_holders,
     ),
     Promise(
@@ -96,7 +96,7 @@ _PROMISES = (
         name="kept",
         witness="services",
         text="An address that is assigned stays in the status of its Service.",
-        requirements=("UPGR-01", "PEND-01", "PEND-04", "REQ-03"),
+        requirements=("UPGR-01", "UPGR-04", "PEND-01", "PEND-04", "REQ-03"),
         shown_by=_lost,
     ),
     Promise(

@@ -169,7 +169,8 @@ class ServiceJudge:
             pair = frozenset((now.row["service"], other.row["service"]))
             if (address, pair) not in self._shared:
                 self._shared.add((address, pair))
-                found = _finding("one-holder", "POOL-02", f"was given {address}", other, now)
+                requirement = "UPGR-04" if self._around.has_copies(t) else "POOL-02"
+                found = _finding("one-holder", requirement, f"was given {address}", other, now)
                 found.subject = address
                 found.what = f"{address} was given to {now.row['service']} while {other.row['service']} had it"
                 yield found
@@ -208,6 +209,8 @@ class ServiceJudge:
     def _stability(self, address: str, now: _Known) -> str:
         """Return the requirement that says that nothing moves, by what went on."""
         t = now.row["t"]
+        if self._around.has_copies(t):
+            return "UPGR-04"
         if self._around.is_restarting(t) or not self._around.claims("pool"):
             return "UPGR-01"
         others = [other.service for other in self._others(now)]

@@ -132,6 +132,11 @@ class Surroundings:
         since = at - BUDGETS["address_assigned"].ceiling
         return bool(self.acts.between(since, at, ActKind.RESTART, [WorkloadRole.CONTROLLER]))
 
+    def has_copies(self, at: float) -> bool:
+        """Return whether the suite had several controllers run shortly before a moment."""
+        since = at - BUDGETS["address_assigned"].ceiling
+        return bool(self.acts.between(since, at, ActKind.COPIES, [WorkloadRole.CONTROLLER]))
+
 
 def ips(service: Object) -> list[str]:
     """Return the valid IPs in the status of a Service."""

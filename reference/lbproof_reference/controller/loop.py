@@ -82,7 +82,7 @@ log = structlog.get_logger()
 
 
 class Controller:
-    """Controller of one cluster; only one instance may run at a time."""
+    """Controller of one cluster; only one instance may run at a time (see `leader`)."""
 
     def __init__(self, kube: Kube, *, lb_class: str | None, namespace: str, ignore_exclude: bool = False) -> None:
         """Prepare the informers; `run` starts them. `ignore_exclude`: whether excluded nodes announce too."""

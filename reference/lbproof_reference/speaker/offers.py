@@ -3,7 +3,8 @@
 An address is announced if its Service is managed here and has it in its status, a pool contains it, no node has it,
 and an `L2Advertisement` selects the pool. Statuses may be written by others than the controller, so that
 - an address outside every pool is announced only if this speaker announced it for the same Service before, or if the
-  controller's record confirmed it when the speaker started (`lbproof_reference.retained`);
+  controller's record confirmed it when the speaker started (`lbproof_reference.retained`), or if a pool contained it
+  a moment ago: the watches of pools and Services are not in step, and a status may be written as its pool is deleted;
 - a status without any such address changes nothing: the Service's addresses of before are still announced;
 - of two Services with one address, the one that had it first keeps it until it has it no more, unless they share it by
   one key (`metallb.io/allow-shared-ip`): then every node announces it that may do so for one of them.
@@ -53,8 +54,9 @@ class AnnouncementPolicy:
         lb_class: str | None,
         skip_log: SkipLog | None = None,
         ignore_exclude: bool = False,
+        former_pools: Iterable[Object] = (),
     ) -> None:
-        """Read the objects; `ignore_exclude` ignores the label that excludes nodes."""
+        """Read the objects; `ignore_exclude` ignores the label that excludes nodes; `former_pools` changed lately."""
         pools, nodes = list(pools), list(nodes)
         self._class, self._skip_log = lb_class, skip_log or SkipLog()
         labels: dict[str, dict[str, str]] = {}
@@ -65,6 +67,7 @@ class AnnouncementPolicy:
         self._of_nodes = node_addresses(nodes, self._skip_log)
         self._pools = {pool["metadata"]["name"]: labels_of(pool) for pool in pools}
         self._index = build_index(parse_pools(pools)[0])
+        self._former = [build_index(parse_pools([pool])[0]) for pool in former_pools]
         self._advertisements: list[tuple[Advertisement, Allowed]] = []
         for obj in advertisements:
             with self._skip_log.reading("L2Advertisement", key_of(obj)):
@@ -88,13 +91,16 @@ class AnnouncementPolicy:
         for text in texts:
             with self._skip_log.reading("address", f"{key} {text}"):
                 ip = parse_ip(text)
-                pool = pool_holding(ip, self._index) or known.get(ip)
+                pool = pool_holding(ip, self._index) or known.get(ip) or self._former_pool(ip)
                 if pool is None or ip in self._of_nodes:
                     raise ValueError("not announced: of a node, or in no pool and never announced before")
                 found[ip] = pool
         if texts and not found:
             found = {ip: pool_holding(ip, self._index) or pool for ip, pool in known.items()}
         return Known(uid=uid, pools={ip: pool for ip, pool in found.items() if ip not in self._of_nodes})
+
+    def _former_pool(self, ip: IP) -> str | None:
+        return next((pool for index in self._former if (pool := pool_holding(ip, index))), None)
 
     def offers(self, key: str, service: Object, known: Known, slices: Iterable[Object]) -> dict[bytes, Offer]:
         """Return a Service's offers; `known` is the result of `announceable`, `slices` are its EndpointSlices."""

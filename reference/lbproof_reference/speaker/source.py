@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 COMPONENT = "lbproof-speaker"
 SLICES = "/apis/discovery.k8s.io/v1/endpointslices"
 _GATHER_SECONDS = 0.005
+_FORMER_SECONDS = 2.0
+"""Time in which a pool that was changed or deleted still explains an address that is new in a status."""
 _BATCH = 64
 """Services processed per event loop iteration."""
 
@@ -46,6 +48,7 @@ class Source:
         self._recorder = EventRecorder(kube, COMPONENT, node)
         self._offer_index = OfferIndex()
         self._policy: AnnouncementPolicy | None = None
+        self._former_pools: list[Object] = []
         self._changed = asyncio.Event()
         self._services: dict[str, None] = {}  # to process, in order
         self._slices: dict[str, set[str]] = {}  # by Service
@@ -110,6 +113,13 @@ class Source:
     def _pool_changed(self, key: str, before: Object | None) -> None:
         if not is_same_pool(before, self._informers[self._pools_path].objects.get(key)):
             self._policy_changed()
+            if before:
+                self._former_pools.append(before)
+                asyncio.get_running_loop().call_later(_FORMER_SECONDS, self._forget_pool)
+
+    def _forget_pool(self) -> None:
+        del self._former_pools[0]
+        self._policy_changed()
 
     def _node_changed(self, key: str, before: Object | None) -> None:
         if relevant_fields(before) != relevant_fields(self._informers[NODES].objects.get(key)):
@@ -164,6 +174,7 @@ class Source:
                 lb_class=self._class,
                 skip_log=self._skip_log,
                 ignore_exclude=self._ignore_exclude,
+                former_pools=self._former_pools,
             )
         slices = self._informers[SLICES].objects
         known = self._known[key] = self._policy.announceable(key, service, self._known.get(key))

@@ -6,17 +6,16 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from lbproof.context import ingress, proves
+from lbproof.checks.pool.holders import Holders
+from lbproof.context import proves
 from lbproof.context.precedence import judging
 from lbproof.context.service_watch import ServiceWatch
 from lbproof.text import words
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Sequence
 
-    from lbproof.adapters.base import Object
     from lbproof.context import CheckContext, Service
-    from lbproof.spec.families import IPAddress
 
 PARALLEL = 50
 ROUNDS = 4
@@ -86,7 +85,7 @@ def test_fifty_in_parallel(check: CheckContext) -> None:
     pool = check.pool(PARALLEL)
     _ = check.run.backends  # once, before there are threads
     places = (check.namespace, check.second_namespace)
-    statuses = _Statuses(places)
+    statuses = Holders(places)
     with ServiceWatch(check.cluster, check.namespace, statuses.changed, everywhere=True):
         with ThreadPoolExecutor(8) as workers:
             services = list(
@@ -103,7 +102,7 @@ def test_in_turn_with_deletions(check: CheckContext) -> None:
     """No two existing Services share an address while Services come and go, in every way, in a nearly full pool."""
     check.pool(HELD)
     places = (check.namespace, check.second_namespace)
-    statuses = _Statuses(places)
+    statuses = Holders(places)
     with ServiceWatch(check.cluster, check.namespace, statuses.changed, everywhere=True):
         alive = [check.service(f"web-{n // 2}", namespace=places[n % 2]) for n in range(HELD)]
         former: list[Service] = []
@@ -123,23 +122,3 @@ def test_in_turn_with_deletions(check: CheckContext) -> None:
             former = [retyped]
         with check.precondition():
             check.all_assigned(*alive)
-
-
-class _Statuses:
-    """Current holders of addresses, in the event order of the API server."""
-
-    def __init__(self, namespaces: Collection[str]) -> None:
-        self._namespaces = namespaces
-        self.now: dict[str, list[IPAddress]] = {}
-
-    def changed(self, kind: str, service: Object) -> None:
-        """Adopt a change; verify that no two Services hold one address then."""
-        meta = service["metadata"]
-        name = f"{meta['namespace']}/{meta['name']}"
-        self.now.pop(name, None)
-        if kind == "DELETED" or meta["namespace"] not in self._namespaces:
-            return
-        self.now[name] = ingress(service)
-        for address in self.now[name]:
-            holders = [other for other, held in self.now.items() if address in held]
-            assert len(holders) == 1, f"{address} is held by {words(holders)} at once"
