@@ -19,6 +19,7 @@ from tests.mutants import (
     places,
     reporting,
     second_reader,
+    seventh_reader,
     sharing,
     sixth_reader,
     takeovers,
@@ -60,5 +61,5 @@ __all__ = [
     "fifth_reader",
     "fourth_reader",
     "half_alive", "heartbeats", "leaks", "links", "moving", "objects", "outsiders", "ownership", "places", "reporting",
-    "second_reader", "sharing", "sixth_reader", "takeovers", "third_reader", "waiting",
+    "second_reader", "seventh_reader", "sharing", "sixth_reader", "takeovers", "third_reader", "waiting",
 ]  # fmt: skip
