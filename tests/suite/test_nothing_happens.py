@@ -17,7 +17,7 @@ from tests.suite.fake_cluster import FakeCluster, Objects
 
 from lbproof import checks
 from lbproof.adapters.reference import Reference
-from lbproof.checks.class_ import test_own_class as class_checks
+from lbproof.checks.class_.configured import own_class_alone
 from lbproof.context import CannotShow, CheckContext, RunContext
 from lbproof.lab.base import Segment
 from lbproof.spec import Untestable
@@ -341,7 +341,7 @@ def test_the_next_check_meets_no_controller_that_is_being_elected(
         cluster.busy_until = time.monotonic() + ELECTION
 
     monkeypatch.setattr(RunContext, "only_own_class", only_own_class)
-    with class_checks.own_class_alone(check.run) as name:
+    with own_class_alone(check.run) as name:
         assert name == "acme"
 
     assert time.monotonic() > cluster.busy_until
