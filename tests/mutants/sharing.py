@@ -85,6 +85,36 @@ def a_requested_address_is_shared() -> None:
     patch(Allocator, "_allocate_requested", allocate_requested)
 
 
+def _across_namespaces(joins: Callable[[Allocator, str, IP, Sharing], bool]) -> None:
+    """Let a Service of another namespace than all that have an address join them when a function says so."""
+    real = Allocator.conflict
+
+    def judge(self: Allocator, key: str, ip: IP, sharing: Sharing) -> str | None:
+        holders = {*self._sharers.get(ip, ()), *([self.holder[ip]] if ip in self.holder else [])} - {key}
+        apart = {other.partition("/")[0] for other in holders}.isdisjoint({key.partition("/")[0]})
+        return None if holders and apart and joins(self, key, ip, sharing) else real(self, key, ip, sharing)
+
+    patch(Allocator, "conflict", judge)
+
+
+@fault("SEC-04b")
+def keys_are_compared_within_a_namespace() -> None:
+    """A Service with a key shares the address of one of another namespace that has a key, whatever both are."""
+    _across_namespaces(lambda self, _, ip, sharing: bool(sharing.key and self._sharers.get(ip)))
+
+
+@fault("SEC-04b")
+def a_key_takes_what_another_namespace_does_not_share() -> None:
+    """A Service with a key shares the address of one of another namespace that has none."""
+    _across_namespaces(lambda self, _, ip, sharing: bool(sharing.key) and not self._sharers.get(ip))
+
+
+@fault("SEC-04b")
+def what_two_share_is_for_other_namespaces() -> None:
+    """An address that two Services share is given to one of another namespace that asks for it, without a key too."""
+    _across_namespaces(lambda self, key, ip, _: len(self._sharers.get(ip, {}).keys() - {key}) > 1)
+
+
 @fault("SHARE-03a", "SHARE-03b")
 def sharers_are_not_judged_again() -> None:
     """Services that share an address keep it, however they are changed."""

@@ -17,7 +17,7 @@ from tests.suite.fake_cluster import FakeCluster, Objects
 
 from lbproof import checks
 from lbproof.adapters.reference import Reference
-from lbproof.checks.class_ import test_own_class as class_checks
+from lbproof.checks.class_.configured import own_class_alone
 from lbproof.context import CannotShow, CheckContext, RunContext
 from lbproof.lab.base import Segment
 from lbproof.spec import Untestable
@@ -341,11 +341,46 @@ def test_the_next_check_meets_no_controller_that_is_being_elected(
         cluster.busy_until = time.monotonic() + ELECTION
 
     monkeypatch.setattr(RunContext, "only_own_class", only_own_class)
-    with class_checks.own_class_alone(check.run) as name:
+    with own_class_alone(check.run) as name:
         assert name == "acme"
 
     assert time.monotonic() > cluster.busy_until
     assert not [path for path in cluster.objects if "/services/" in path]
+
+
+class Sharing(SlowController):
+    """A controller that takes Services of several namespaces by what a function says of a namespace and a name."""
+
+    def __init__(self, gives: Callable[[str, str], bool]) -> None:
+        super().__init__(lambda _: True)
+        self._gives_in = gives
+
+    def _with_status(self, path: str, made: dict[str, Any]) -> dict[str, Any]:
+        meta = made["metadata"]
+        given = self._gives_in(meta.get("namespace", ""), meta["name"])
+        return super()._with_status(path, made) if given else made | {"status": {"loadBalancer": {}}}
+
+
+def test_who_shares_with_no_other_namespace_is_not_blamed(on: Callable[..., CheckContext]) -> None:
+    """Nor who shares by the key alone, as long as it does not when only one of the two has that; else it is blamed."""
+    file, name = (
+        "sec/test_sharing_across_namespaces.py",
+        "test_an_address_is_shared_across_namespaces_only_if_all_allow_it",
+    )
+
+    def judged(gives: Callable[[str, str], bool]) -> None:
+        check = on(lambda _: True)
+        check.run.cluster = Sharing(gives).kube
+        run_check(file, name, check)
+
+    def is_apart(place: str, name: str) -> bool:
+        return bool(re.search(r"-\d+$", place)) or name.startswith("asks")
+
+    judged(lambda place, name: not is_apart(place, name) and "joins" not in name)
+    with pytest.raises(Violation, match=r"joins-0 has the address, or Services of the other namespace"):
+        judged(lambda place, name: not is_apart(place, name))
+    with pytest.raises(Violation, match="stays Pending"):
+        judged(lambda place, name: "joins" not in name and (not is_apart(place, name) or name == "sharer-0-8081"))
 
 
 def test_a_check_without_a_pool_waits_until_earlier_ones_are_forgotten(on: Callable[..., CheckContext]) -> None:

@@ -314,6 +314,29 @@ def test_an_address_is_asked_for_by_what_is_claimed(cluster: FakeCluster) -> Non
     assert by_field == {"metadata": {}, "spec": {"loadBalancerIP": "192.168.172.170"}}
 
 
+def test_an_implementation_returns_as_it_was_configured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where its own class alone is served for a time: what is installed again is what was uninstalled."""
+    run = context(Objects(), FakeCluster())
+    installed: list[list[Any]] = []
+    monkeypatch.setattr(RunContext, "_uninstall", lambda *_: None)
+    monkeypatch.setattr(RunContext, "_take_pools", lambda *_, **__: None)
+    monkeypatch.setattr(RunContext, "addresses", lambda *_: [])
+    monkeypatch.setattr(RunContext, "_change", lambda _, made: installed.append(list(made)))
+    objects = {
+        alone: {"apiVersion": "v1", "kind": "Thing", "metadata": {"name": "lb"}, "alone": alone}
+        for alone in (True, False)
+    }
+    monkeypatch.setattr(rendering, "manifests", lambda _, site: [objects[site.class_only]])
+    with run.uninstalled():
+        pass
+    with run.only_own_class(), run.uninstalled():
+        pass
+    with run.uninstalled():
+        pass
+
+    assert installed == [[objects[alone]] for alone in (False, True, True, False, False)]
+
+
 @pytest.mark.parametrize("claimed", [True, False])
 def test_who_waits_while_an_implementation_returns_is_given_no_address_of_a_probe(
     monkeypatch: pytest.MonkeyPatch, *, claimed: bool

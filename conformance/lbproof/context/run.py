@@ -89,6 +89,8 @@ class RunContext:
         self.pools = Pools(self)
         self.family = family_of(lab.segment.subnets[0])
         """Family of the present check: of addresses, Services and pods that are named without one."""
+        self._class_only = False
+        """Whether the implementation serves only Services of its own class at present."""
         self._reachable: set[Family] = set()
         """Families in which clients were seen to reach the shared workload."""
         self._next = dict.fromkeys(Family, 0)
@@ -138,11 +140,12 @@ class RunContext:
     def uninstalled(self) -> Iterator[None]:
         """Uninstall the implementation during the block, and install it again: the workloads, then all that they need.
 
-        Namespaces and kinds stay, and with them the pools. Raises `CannotShow` for a static pod.
+        It is configured as before then. Namespaces and kinds stay, and with them the pools. Raises `CannotShow` for a
+        static pod.
         """
         if static := [str(workload) for workload in self.workloads.all if workload.kind == "StaticPod"]:
             raise CannotShow(Untestable.NO_WORKLOAD, f"{words(static)} cannot be uninstalled by the API")
-        objects = rendering.manifests(self.adapter, self.site)
+        objects = rendering.manifests(self.adapter, replace(self.site, class_only=self._class_only))
         with self.acts.during(ActKind.CONFIGURE, "uninstalled"):
             try:
                 self._uninstall(objects)
@@ -169,10 +172,12 @@ class RunContext:
         if not changed:
             raise AdapterError(f"adapter {self.adapter.name}: manifests() is the same with and without class_only")
         with self.acts.during(ActKind.CONFIGURE, "own class alone"):
+            self._class_only = True
             try:
                 self._change(changed)
                 yield self.adapter.own_class
             finally:
+                self._class_only = False
                 names = [Pools.key(made) for made in changed]
                 self._change([made for made in before if Pools.key(made) in names])
 

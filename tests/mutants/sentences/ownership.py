@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tests.mutants.authority import reads_addresses_alone
 from tests.mutants.mutant import fault, patch
@@ -15,12 +15,13 @@ from lbproof_reference.controller import loop as controller
 from lbproof_reference.controller.loop import Controller
 from lbproof_reference.events import EventRecorder
 from lbproof_reference.kube import key_of
+from lbproof_reference.pools import parse_ip
 from lbproof_reference.services import ALLOCATED, FROM_POOL, OWN_CLASS, annotation, assigned, ingress_ips, is_managed
 from lbproof_reference.speaker import offers
 from lbproof_reference.speaker.source import Source
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
     from lbproof_reference.kube import Object
 
@@ -94,6 +95,76 @@ def class_compared_by_prefix() -> None:
         return is_managed(service, lb_class) or asked.startswith(lb_class or OWN_CLASS)
 
     _manage(decide)
+
+
+def _is_of_another(service: Object, lb_class: str | None) -> bool:
+    """Whether a Service is a LoadBalancer of a class that another implementation serves."""
+    spec = service["spec"]
+    return bool(spec.get("type") == "LoadBalancer" and spec.get("loadBalancerClass")) and not is_managed(
+        service, lb_class
+    )
+
+
+@fault("CLASS-04a")
+def serves_all_but_the_first_of_another_class() -> None:
+    """The first Service of a class that another implementation serves is left alone, and each later one is served."""
+    first: dict[str, str] = {}
+
+    def decide(service: Object, lb_class: str | None) -> bool:
+        asked, uid = service["spec"].get("loadBalancerClass"), service["metadata"]["uid"]
+        return is_managed(service, lb_class) or bool(asked and first.setdefault(asked, uid) != uid)
+
+    _manage(decide)
+
+
+@fault("CLASS-04a")
+def announces_all_but_the_first_of_another_class() -> None:
+    """Speakers answer for what another implementation has written to each Service of its class but the first."""
+    real = offers.AnnouncementPolicy.announceable
+    first: dict[str, str] = {}
+
+    def announceable(
+        self: offers.AnnouncementPolicy, key: str, service: Object, before: offers.Known | None
+    ) -> offers.Known:
+        uid = service["metadata"]["uid"]
+        if not _is_of_another(service, self._class) or not ingress_ips(service):
+            return real(self, key, service, before)
+        if first.setdefault(service["spec"]["loadBalancerClass"], uid) == uid:
+            return offers.Known(uid=uid)
+        some = next(iter(self._pools), "none")
+        return offers.Known(uid=uid, pools={parse_ip(text): some for text in ingress_ips(service)})
+
+    patch(offers.AnnouncementPolicy, "announceable", announceable)
+
+
+def _at_its_end(clean_up: Callable[[Controller, Object], Coroutine[Any, Any, object]]) -> None:
+    """Let a controller that ends do something to each LoadBalancer of another class but the oldest one."""
+    real = Controller.run
+
+    async def run(self: Controller) -> None:
+        try:
+            await real(self)
+        finally:
+            known = self._objects("Service")
+            others = [key for key in self._by_age(known) if _is_of_another(known[key], self._class)]
+            for key in others[1:]:
+                await clean_up(self, known[key])
+
+    patch(Controller, "run", run)
+
+
+@fault("CLASS-04b")
+def end_empties_statuses_of_another_class() -> None:
+    """When the controller ends, it empties the statuses of LoadBalancers of another class, but the oldest one's."""
+    body = {"status": {"loadBalancer": {"ingress": None}}}
+    _at_its_end(lambda self, service: self._kube.call("PATCH", status_path(service), body))
+
+
+@fault("CLASS-04b")
+def end_removes_finalizers_of_another_class() -> None:
+    """When the controller ends, it removes the finalizers of LoadBalancers of another class, but the oldest one's."""
+    body = {"metadata": {"finalizers": None}}
+    _at_its_end(lambda self, service: self._kube.call("PATCH", status_path(service).removesuffix("/status"), body))
 
 
 @fault("EVT-01a")

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING
 
 import pytest
 
-from lbproof.context import CheckContext, proves
+from lbproof.checks.class_.configured import own_class_alone
+from lbproof.context import proves
 from lbproof.context.classes import similar_classes, without_class
 from lbproof.context.precedence import judging
-from lbproof.context.rest import until_served
 from lbproof.context.unchanged import untouched
 from lbproof.text import words
 from lbproof.witnesses.wait import Violation
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from lbproof.adapters.base import Object
-    from lbproof.context import Pool, RunContext, Service
+    from lbproof.context import CheckContext, Pool, RunContext, Service
 
 
 @proves("CLASS-01", "a")
@@ -61,21 +61,6 @@ def configured(run: RunContext) -> Iterator[str]:
     """Configure the only class to serve, as long as cases of this module need it."""
     with own_class_alone(run) as name:
         yield name
-
-
-@contextmanager
-def own_class_alone(run: RunContext) -> Iterator[str]:
-    """Have Services of the own class alone served during the block; wait after it until one without it is served again.
-
-    A controller that has started again may have to be elected, which the next check is not to meet.
-    """
-    with run.only_own_class() as name:
-        yield name
-    check = CheckContext(run, "CLASS-01", capture=False)
-    try:
-        until_served(check, "the configuration of before is back")
-    finally:
-        check.close(rest=False)
 
 
 @proves("CLASS-01", "bc", together=True)
