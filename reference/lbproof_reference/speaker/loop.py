@@ -19,18 +19,19 @@ import structlog
 from lbproof_reference.frames import ETHERNET, announcements, arp_reply, ndp_reply, read_arp, read_ndp
 from lbproof_reference.speaker.conflicts import Conflicts
 from lbproof_reference.speaker.elect import Station
-from lbproof_reference.speaker.heartbeat import InvalidHeartbeatError, decode, encode, fitting, origin, relayed
+from lbproof_reference.speaker.heartbeat import InvalidHeartbeatError, decode, encode, origin, relayed
 from lbproof_reference.speaker.plan import reaches
 from lbproof_reference.speaker.segment import Segment
+from lbproof_reference.speaker.subnets import other_subnets, own_subnets
 from lbproof_reference.speaker.wire import Wire
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from lbproof_reference.frames import ArpFrame, NdpFrame
     from lbproof_reference.speaker.keys import Keyring
     from lbproof_reference.speaker.links import Link
-    from lbproof_reference.speaker.plan import Offer, Subnet
+    from lbproof_reference.speaker.plan import Offer
 
 ANNOUNCE_SECONDS = (0.0, 0.1, 1.1, 3.0)
 """Delays (s) of announcements: frames may be lost, and some hosts ignore changes within 1 s (`locktime`)."""
@@ -82,7 +83,7 @@ class SegmentSpeaker:
         self.segment = Segment(
             me=Station(config.node, link.name),
             mac=link.mac,
-            subnets=_subnets(link),
+            subnets=own_subnets(link),
             session=secrets.randbits(32),
             dead_interval=config.interval * config.misses,
             now=self._heartbeat_due,
@@ -105,7 +106,11 @@ class SegmentSpeaker:
     def set_link(self, link: Link) -> None:
         """Use the subnets of the link as it is now."""
         self.link = link
-        self.segment.set_subnets(_subnets(link))
+        self.segment.set_subnets(own_subnets(link))
+
+    def set_other_links(self, links: Iterable[Link]) -> None:
+        """Name the subnets of the node's other links in heartbeats."""
+        self.segment.set_elsewhere(other_subnets(self.link, links))
 
     def set_desired(self, changes: Mapping[bytes, Offer | None]) -> None:
         """Change the addresses to announce on this segment; None removes one."""
@@ -310,6 +315,8 @@ class Speaker:
             if name not in self._segment_speakers and any(fnmatchcase(name, one) for one in self._config.interfaces):
                 is_changed |= self._open_link(link)
         if is_changed:
+            for name, segment_speaker in self._segment_speakers.items():
+                segment_speaker.set_other_links([link for link in links.values() if link.name != name])
             self._offer_again(list(self._offers))
 
     def set_desired(self, changes: Mapping[bytes, Offer | None]) -> None:
@@ -370,7 +377,7 @@ def offers_for_link(
     advertisement names this one. Which of the stations on the segment reach an address is decided by `plan`.
     """
     own = frozenset[bytes]().union(*(one.own for one in links))
-    mine, all_subnets = _subnets(link), [_subnets(one) for one in links]
+    mine, all_subnets = own_subnets(link), [own_subnets(one) for one in links]
 
     def is_allowed(address: bytes, offer: Offer) -> bool:
         if address in own:
@@ -380,9 +387,3 @@ def offers_for_link(
         return any(one.interfaces is not None and link.name in one.interfaces for one in offer.allowed)
 
     return {address: offer if offer and is_allowed(address, offer) else None for address, offer in offers.items()}
-
-
-def _subnets(link: Link) -> tuple[Subnet, ...]:
-    """Return the subnets that a heartbeat names: as many as it has room for, first the largest ones of IPv4."""
-    ordered = sorted(link.subnets, key=lambda subnet: (subnet.version, subnet.prefixlen))
-    return fitting([(subnet.network_address.packed, subnet.prefixlen) for subnet in ordered])
