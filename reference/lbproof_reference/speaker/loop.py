@@ -20,6 +20,7 @@ from lbproof_reference.frames import ETHERNET, announcements, arp_reply, ndp_rep
 from lbproof_reference.speaker.conflicts import Conflicts
 from lbproof_reference.speaker.elect import Station
 from lbproof_reference.speaker.heartbeat import InvalidHeartbeatError, decode, encode, origin, relayed
+from lbproof_reference.speaker.missing import MissingInterfaces
 from lbproof_reference.speaker.plan import reaches
 from lbproof_reference.speaker.segment import Segment
 from lbproof_reference.speaker.subnets import other_subnets, own_subnets
@@ -61,6 +62,8 @@ class Config:
     """Called with each Service of an acquired address, and with one that comes to have an announced one."""
     on_conflict: Callable[[str, str], None]
     """Called with a Service and a message when another host uses one of its addresses."""
+    on_unannounced: Callable[[str, str], None] = lambda *_: None
+    """Called with a Service and a message when no node has an interface that may announce one of its addresses."""
     is_outdated: Callable[[], bool] = lambda: False
     """Whether this node is cut from the API server, asked with each heartbeat."""
     interfaces: Sequence[str] = ("*",)
@@ -299,6 +302,7 @@ class Speaker:
         self._offers: dict[bytes, Offer] = {}
         self._links: Mapping[str, Link] = {}
         self._again: asyncio.TimerHandle | None = None
+        self._missing = MissingInterfaces(config.node, config.on_unannounced, self._segments)
 
     def use_links(self, links: Mapping[str, Link]) -> None:
         """Apply the links that netlink reports; a new or replaced link starts with a listening period."""
@@ -327,6 +331,10 @@ class Speaker:
             else:
                 self._offers[address] = offer
         self._offer(changes)
+        self._missing.set_desired(changes)
+
+    def _segments(self) -> list[Segment]:
+        return [one.segment for one in self._segment_speakers.values() if one.is_open]
 
     def _offer_again(self, addresses: list[bytes]) -> None:
         """Offer addresses to all links, in batches, so that no heartbeat is late."""
@@ -340,6 +348,7 @@ class Speaker:
 
     async def leave(self) -> None:
         """Hand over all addresses, with a timeout, then close."""
+        self._missing.close()
         for segment_speaker in self._segment_speakers.values():
             segment_speaker.leave()
         deadline = time.monotonic() + _GOODBYE_SECONDS
