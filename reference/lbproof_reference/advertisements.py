@@ -49,7 +49,8 @@ def why_unannounced(
 ) -> str | None:
     """Return why no node announces the addresses of a pool (name and labels) for a Service (labels); None if one may.
 
-    `nodes` are the labels of those that may announce; None: no node is known.
+    `nodes` are the labels of those that may announce; None: no node is known. Interfaces are known to speakers alone,
+    who tell of those that no node has.
     """
     if not (found := [one for one in advertisements if one.selects_pool(*pool)]):
         return "no L2Advertisement selects the pool"

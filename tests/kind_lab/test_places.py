@@ -101,6 +101,7 @@ def test_what_it_cannot_have_is_said(lab: KindLab) -> None:
         Capability.CLOCK_BEHIND,
         Capability.SILENT_KUBELET,
         Capability.NEW_SEGMENT,
+        Capability.SECOND_SUBNET,
         Capability.SECOND_SEGMENT,
         Capability.OTHER_SUBNET,
     }
@@ -110,6 +111,8 @@ def test_what_it_cannot_have_is_said(lab: KindLab) -> None:
         lab.clock_behind(lab.nodes[1].name, 60)
     with pytest.raises(LabError, match="is not stopped in a kind lab"):
         lab.silent_kubelet(lab.nodes[1].name)
+    with pytest.raises(LabError, match="a kind lab has one subnet"):
+        lab.second_subnet([lab.nodes[1].name])
     for topology in (Topology(second_segment=True), Topology(other_subnet=True)):
         with pytest.raises(LabError, match="a kind lab has one segment with one subnet: take a netns lab"):
             plan.config(topology)

@@ -10,6 +10,7 @@ import pytest
 
 from lbproof.lab import registry
 from lbproof.lab.base import Capability, LabError, Topology
+from lbproof.lab.netns import plan
 from lbproof.lab.netns.lab import NetnsLab
 from lbproof.spec.families import Family, family_of
 from lbproof.witnesses import http, neighbour
@@ -167,6 +168,41 @@ def test_a_new_segment_is_joined_by_all_nodes(lab: NetnsLab) -> None:
     assert not heard_on_first & set(hosts)
     assert "eth1" not in {link["ifname"] for link in gone}
     assert macs(lab.client(), first) == {named(lab, "w01").mac}
+
+
+def test_some_nodes_have_a_link_local_address_alone_on_a_new_segment(lab: NetnsLab) -> None:
+    """Their interface there has no address of the segment's subnet, and they have no route to it; others answer."""
+    hosts = {place.node.name: plan.SECOND.ipv4_host(place.host) for place in plan.places(lab.topology)}
+    there = lab.new_segment(["w02"])
+    answers = {node: macs(there.vantage, address) for node, address in hosts.items()}
+    shown = json.loads(lab.run("w02", ["ip", "-j", "address", "show", there.interfaces["w02"]]))
+    scopes = {one["scope"] for link in shown for one in link["addr_info"] if not one["local"].startswith("169.254.")}
+    there.undo()
+
+    assert {node for node, who in answers.items() if who} == {node.name for node in lab.nodes} - {"w02"}
+    assert [one["local"] for one in shown[0]["addr_info"] if one["family"] == "inet"] == ["169.254.173.152"]
+    assert scopes == {"link"}
+
+
+@pytest.mark.parametrize("family", Family)
+def test_some_nodes_have_a_second_subnet(lab: NetnsLab, family: Family) -> None:
+    """A client in it is answered by these nodes at their addresses there, the others have no route to it; all goes."""
+    there = lab.second_subnet(["w01"])
+    (wanted,) = (plan.ADDED.host(one.host, family) for one in plan.places(lab.topology) if one.node.name == "w01")
+    client = str(there.vantage.address_for(family))
+    answers = macs(there.vantage, wanted)
+    with pytest.raises(LabError, match="has a second subnet already"):
+        lab.second_subnet(["w02"])
+    routes = {node.name: lab.run(node.name, ["ip", "route", "get", client]) for node in lab.nodes}
+    own = macs(lab.client(), named(lab, "w01").address_for(family))
+    there.undo()
+    left = lab.run("w01", ["ip", "-oneline", "address", "show", "eth0"])
+
+    assert (there.kind, there.target) == ("second-subnet", "subnet of w01")
+    assert answers == own == {named(lab, "w01").mac}
+    assert {name for name, route in routes.items() if " via " not in route} == {"w01"}
+    assert set(there.macs.values()) == set(routes)
+    assert str(wanted) not in left
 
 
 def test_frames_are_lost_on_one_way_alone(lab: NetnsLab) -> None:

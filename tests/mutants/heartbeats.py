@@ -135,10 +135,7 @@ def waits_for_a_winner_for_ever() -> None:
     patch(segment, "PATIENCE", math.inf)
 
 
-@fault(
-    uncaught="no case has a node without the subnet of an address",
-    test="test_election.py::test_a_station_without_the_subnet_is_no_candidate",
-)
+@fault("FAIL-11a")
 def elects_node_without_subnet() -> None:
     """A node that has no subnet of an address is elected for it, and nobody answers."""
 

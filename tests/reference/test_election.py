@@ -40,8 +40,11 @@ RELAYED = 12
 """Offset of the mark of a relayed copy."""
 PACKED = st.one_of([st.binary(min_size=size, max_size=size) for size in (4, 16)])
 NETWORKS = st.one_of(
-    st.builds(ipaddress.IPv4Network, st.tuples(st.integers(0, 2**32 - 1), st.integers(0, 32)), st.just(value=False)),
-    st.builds(ipaddress.IPv6Network, st.tuples(st.integers(0, 2**128 - 1), st.integers(0, 128)), st.just(value=False)),
+    st.builds(ipaddress.IPv4Network, st.tuples(st.integers(0, 2**32 - 1), st.integers(1, 31)), st.just(value=False)),
+    st.builds(ipaddress.IPv6Network, st.tuples(st.integers(0, 2**128 - 1), st.integers(1, 127)), st.just(value=False)),
+)
+SEVERAL = st.lists(NETWORKS, max_size=8).map(
+    lambda nets: tuple((net.network_address.packed, net.prefixlen) for net in sorted(nets, key=lambda n: n.version))
 )
 HEARTBEATS = st.builds(
     Heartbeat,
@@ -55,9 +58,8 @@ HEARTBEATS = st.builds(
         st.builds(Echo, st.integers(0, 2**31 - 1), st.booleans()),
         max_size=LISTED,
     ),
-    subnets=st.lists(NETWORKS, max_size=8).map(
-        lambda nets: tuple((net.network_address.packed, net.prefixlen) for net in sorted(nets, key=lambda n: n.version))
-    ),
+    subnets=SEVERAL,
+    elsewhere=SEVERAL,
     chunk=st.integers(0, 65535),
     claims=st.dictionaries(PACKED, CLAIMS, max_size=20),
     leaving=st.booleans(),
@@ -207,6 +209,7 @@ def test_each_of_several_pairs_is_a_node_with_its_own_interface() -> None:
     assert {(node, name) for node in ("n1", "n2") for name in ("eth0", "eth1") if both.allows(node, name)} == set(pairs)
 
 
+ETH0 = frozenset({"eth0"})
 ELSEWHERE: tuple[Subnet, ...] = ((bytes([10, 9, 0, 0]), 24), (bytes([10, 8, 0, 0]), 16))
 
 
@@ -229,6 +232,17 @@ def test_a_station_without_the_subnet_is_no_candidate(
 
     assert found == announcers
     assert todo.acquire.keys() | todo.awaits.keys() == set(ADDRESSES)
+
+
+def test_what_a_peer_reaches_by_another_interface_is_announced_there() -> None:
+    """A station without the subnet of an address announces it if no node has it, on whatever segment."""
+    peers = {PEER: PeerView(subnets=ELSEWHERE, elsewhere=SUBNETS)}
+    todo = plan(view(subnets=ELSEWHERE, peers=peers))
+    named = plan(view(subnets=ELSEWHERE, peers=peers, desired=dict.fromkeys(ADDRESSES, offer("n1", interfaces=ETH0))))
+
+    assert not todo.acquire
+    assert not todo.awaits
+    assert named.acquire.keys() == set(ADDRESSES)
 
 
 def test_one_that_was_passed_over_blocks_nothing() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tests.reference.simulated import DEAD_INTERVAL, INTERVAL, STEP, SimulatedLan
+from tests.reference.simulated import DEAD_INTERVAL, INTERVAL, STEP, SUBNETS, SimulatedLan
 
 from lbproof_reference.speaker.elect import Station
 from lbproof_reference.speaker.plan import Allowed, Offer
@@ -95,6 +95,23 @@ def test_a_node_that_loses_the_subnet_when_a_cut_heals_yields(lan: SimulatedLan,
 
     within(lan.double, 2 * DEAD_INTERVAL)
     assert all(lan.answerers(address) == ["n3"] for address in ADDRESSES)
+
+
+def test_a_node_with_one_segment_leaves_what_another_node_reaches_on_its_second_one(lan: SimulatedLan) -> None:
+    """A node announces an address that nobody reaches here, and not while a node lives that reaches it elsewhere."""
+    first, *others = NODES
+    lan.set_desired(dict.fromkeys(ADDRESSES), first)
+    lan.of(first).segment.set_elsewhere(SUBNETS)
+    for node in NODES:
+        lan.of(node).segment.set_subnets(ELSEWHERE)
+    lan.run(1)
+    assert lan.answerers(FIRST) == []
+
+    del lan.stations[lan.of(first).segment.me]
+    lan.run(1)
+
+    (successor,) = lan.answerers(FIRST)
+    assert successor in others
 
 
 def test_a_successor_that_never_comes_is_not_waited_for_long(lan: SimulatedLan) -> None:

@@ -16,9 +16,10 @@ import pytest
 
 from lbproof_reference.speaker import links
 from lbproof_reference.speaker.links import Link, links_of, watch_links
-from lbproof_reference.speaker.loop import _subnets, offers_for_link
+from lbproof_reference.speaker.loop import offers_for_link
 from lbproof_reference.speaker.main import links_lost
 from lbproof_reference.speaker.plan import Allowed, Offer
+from lbproof_reference.speaker.subnets import other_subnets, own_subnets
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -192,9 +193,21 @@ def test_a_heartbeat_names_the_largest_subnets_first_those_of_ipv4() -> None:
     texts = [*(f"fd00:{number}::/64" for number in range(1, 11)), "fd00::/20", "10.1.0.0/24", "10.0.0.0/16"]
     subnets = tuple(ipaddress.ip_network(text, strict=False) for text in texts)
     link = Link(name="eth0", index=2, mac=bytes(6), subnets=subnets)
-    named = [f"{ipaddress.ip_address(network)}/{prefix}" for network, prefix in _subnets(link)]
+    named = [f"{ipaddress.ip_address(network)}/{prefix}" for network, prefix in own_subnets(link)]
 
     assert named == ["10.0.0.0/16", "10.1.0.0/24", "fd00::/20", *(f"fd00:{number}::/64" for number in range(1, 7))]
+
+
+def test_a_heartbeat_names_subnets_of_other_links_in_the_room_that_is_left() -> None:
+    """Those that the link itself has are not named twice, and those of other links push out none of its own."""
+    own = [ipaddress.ip_network(text) for text in ("10.1.0.0/24", *(f"fd00:{number}::/64" for number in range(1, 6)))]
+    others = [ipaddress.ip_network(text) for text in ("10.2.0.0/24", "10.1.0.0/24", "fd00:8::/64", "fd00:9::/64")]
+    eth0 = Link(name="eth0", index=2, mac=bytes(6), subnets=tuple(own))
+    eth1 = Link(name="eth1", index=3, mac=bytes(6), subnets=tuple(others))
+    named = [f"{ipaddress.ip_address(network)}/{prefix}" for network, prefix in other_subnets(eth0, [eth1])]
+
+    assert len(own_subnets(eth0)) == len(own)
+    assert named == ["10.2.0.0/24", "fd00:8::/64"]
 
 
 def test_a_watch_that_fails_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

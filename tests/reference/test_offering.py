@@ -8,9 +8,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.reference.cable import cable
 
 from lbproof_reference.options import speaker_options
 from lbproof_reference.speaker import loop
+from lbproof_reference.speaker.elect import Station
 from lbproof_reference.speaker.keys import Keyring
 from lbproof_reference.speaker.links import Link
 from lbproof_reference.speaker.plan import Allowed, Offer
@@ -44,6 +46,7 @@ class FakeSegmentSpeaker:
             raise OSError(12, "Cannot allocate memory")
         self.link = link
         self.offered: dict[bytes, Offer | None] = {}
+        self.others: list[str] = []
         self.opened[link.name] = self
 
     def close(self) -> None:
@@ -52,6 +55,10 @@ class FakeSegmentSpeaker:
     def set_link(self, link: Link) -> None:
         """Take the link as it is now."""
         self.link = link
+
+    def set_other_links(self, links: list[Link]) -> None:
+        """Record the other links of the node."""
+        self.others = sorted(one.name for one in links)
 
     def set_desired(self, changes: Mapping[bytes, Offer | None]) -> None:
         """Record an offer."""
@@ -117,6 +124,35 @@ def test_a_link_that_cannot_be_opened_is_tried_again(
     asyncio.run(follow())
 
     assert opened["eth0"].offered == {ADDRESSES[0]: OFFER}
+
+
+def test_each_link_knows_the_others(opened: dict[str, FakeSegmentSpeaker]) -> None:
+    """What the other links of the node reach is said on each, also of one that appears later, and of one that goes."""
+    speaker = loop.Speaker(CONFIG)
+    speaker.use_links({"eth0": link(0)})
+    assert opened["eth0"].others == []
+    speaker.use_links({"eth0": link(0), "eth1": link(1)})
+    assert (opened["eth0"].others, opened["eth1"].others) == (["eth1"], ["eth0"])
+
+    speaker.use_links({"eth1": link(1)})
+
+    assert opened["eth1"].others == []
+
+
+def test_peers_are_told_what_the_other_links_reach(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next heartbeats of a station name the subnets of other links of its node, apart from its own."""
+
+    async def follow() -> tuple[object, object]:
+        async with cable(monkeypatch, "n1", "n2") as made:
+            made.speakers["n1"].set_other_links([link(1)])
+            await made.beats(2)
+            peer = made.speakers["n2"].segment.peers.live[Station("n1", "eth0")]
+            return peer.subnets, peer.elsewhere
+
+    own, others = asyncio.run(follow())
+
+    assert own == ((bytes([10, 0, 0, 0]), 24), (bytes([0xFD, 0, 0, 10, *bytes(12)]), 64))
+    assert others == ((bytes([10, 1, 0, 0]), 16),)
 
 
 @pytest.mark.parametrize(

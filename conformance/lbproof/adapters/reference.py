@@ -65,6 +65,7 @@ class Reference(MetalLBObjects):
             "if-select",
             "node-select",
             "pair-select",
+            "subnet-aware",
             "replay-proof",
             "node-exclude-value",
             "article",

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 from lbproof.spec.families import Family, family_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
     from pathlib import Path
 
-    from lbproof.lab.fault import Attachment, Fault, NewSegment
+    from lbproof.lab.fault import Attachment, Fault, NewSegment, NewSubnet
     from lbproof.spec.families import IPAddress, IPNetwork
     from lbproof.witnesses.clock import Clock
     from lbproof.witnesses.vantage import Vantage
@@ -57,6 +57,7 @@ class Capability(StrEnum):
     CLOCK_BEHIND = "clock-behind"
     SILENT_KUBELET = "silent-kubelet"
     NEW_SEGMENT = "new-segment"
+    SECOND_SUBNET = "second-subnet"
     SECOND_SEGMENT = "second-segment"
     OTHER_SUBNET = "other-subnet"
 
@@ -352,8 +353,12 @@ class Lab(Protocol):
         """Add an interface to a node on the first segment, with addresses of its own."""
         ...
 
-    def new_segment(self) -> NewSegment:
-        """Join every node that runs to a second segment, by a new interface; there is a client on it too."""
+    def new_segment(self, link_local: Collection[str] = ()) -> NewSegment:
+        """Join every node that runs to a second segment, with a client; some by a link-local address alone."""
+        ...
+
+    def second_subnet(self, nodes: Collection[str]) -> NewSubnet:
+        """Give some nodes a second subnet on the first segment, with a client in it; no router leads there."""
         ...
 
     def foreign_host(self, address: IPAddress) -> Attachment:

@@ -20,7 +20,7 @@ class Fault:
     kind: str
     """`power-cut`, `cable`, `silent-cut`, `partition`, `freeze`, `freeze-pod`, `kill`, `stop-api`, `drop`,
     `api-cut`, `one-way-loss`, `second-nic`, `foreign-host`, `clock-behind`, `silent-kubelet`,
-    `new-segment`: the value of its capability."""
+    `new-segment`, `second-subnet`: the value of its capability."""
     target: str
     """Target, for a reader: `node w02`, `w01 | w03`, `speaker-x7k2p on w02`."""
     began: float
@@ -52,12 +52,18 @@ class Attachment(Fault):
 
 
 @dataclass(slots=True, kw_only=True)
-class NewSegment(Attachment):
-    """Second segment that all nodes are joined to, until its undo; its `vantage` is the client there."""
+class NewSubnet(Attachment):
+    """Subnet that some nodes have an address of, until its undo; its `vantage` is a client there."""
 
     free: tuple[IPAddress, ...]
     """Unused addresses there, of all families; those of one family in order."""
+    macs: Mapping[str, str]
+    """Hardware address on the segment of the subnet → node, also of those that lack the subnet."""
+
+
+@dataclass(slots=True, kw_only=True)
+class NewSegment(NewSubnet):
+    """Second segment that all nodes are joined to, until its undo."""
+
     interfaces: Mapping[str, str]
     """Node → its interface there."""
-    macs: Mapping[str, str]
-    """Hardware address of such an interface → node."""

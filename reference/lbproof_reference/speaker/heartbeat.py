@@ -1,6 +1,6 @@
 """Encode and decode heartbeats: authenticated messages between stations.
 
-A message says who sends (station, MAC, session), what the sender hears, its subnets, and one chunk of its
+A message says who sends (station, MAC, session), what the sender hears, the subnets of its node, and one chunk of its
 claims. A claim stays in its chunk, so that a change touches one chunk. Changed chunks are sent immediately, all
 of them when a new peer appears; otherwise round-robin. It is signed with one or two keys, whose IDs are at fixed
 offsets. The mark of a relayed copy is not signed: whoever forwards a frame decides on it, relay or attacker.
@@ -12,7 +12,7 @@ import hmac
 import struct
 from functools import lru_cache
 from hashlib import sha256
-from itertools import accumulate
+from itertools import accumulate, islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from lbproof_reference.speaker.elect import Claim, Station
@@ -27,6 +27,8 @@ LISTED, STRANGERS = 64, 8
 """Sessions listed in a message, and those that are not proven among them."""
 SUBNET_BYTES = 66
 """Size of the subnets in a message: those of an interface beyond it are not used."""
+_ELSEWHERE = 1 << 7
+"""Mark in the prefix length of a subnet of another interface: no subnet here has a prefix of 128 bits."""
 CLAIM_BYTES = 360
 """Size of a chunk of claims, so that each message fits an Ethernet frame of 1,280 bytes (RFC 8200 section 5)."""
 
@@ -69,7 +71,7 @@ class Heartbeat(NamedTuple):
     heard: Mapping[int, Echo]
     """Sessions that the sender hears."""
     subnets: tuple[Subnet, ...]
-    """Subnets of the sender's interface."""
+    """Subnets of the sender's interface, with prefixes of at most 127 bits."""
     chunk: int
     claims: Mapping[bytes, Claim]
     """All claims in this chunk, by address."""
@@ -80,6 +82,8 @@ class Heartbeat(NamedTuple):
     """Whether the sender is cut from the API server."""
     relayed: bool = False
     """Whether this copy was forwarded by another station."""
+    elsewhere: tuple[Subnet, ...] = ()
+    """Subnets of other interfaces of the sender's node."""
 
 
 class Chunks:
@@ -112,16 +116,18 @@ class Chunks:
         return number
 
 
-def subnet_bytes(subnet: Subnet) -> bytes:
-    """Encode a subnet: the prefix length, and the bytes of the address that it covers."""
+def subnet_bytes(subnet: Subnet, mark: int = 0) -> bytes:
+    """Encode a subnet: the prefix length with a mark, and the bytes of the address that it covers."""
     network, prefix = subnet
-    return bytes([prefix]) + network[: -(-prefix // 8)]
+    return bytes([prefix | mark]) + network[: -(-prefix // 8)]
 
 
-def fitting(subnets: Sequence[Subnet]) -> tuple[Subnet, ...]:
-    """Return the first subnets, as many as a message has room for."""
-    sizes = accumulate(len(subnet_bytes(subnet)) for subnet in subnets)
-    return tuple(subnet for subnet, size in zip(subnets, sizes, strict=True) if size <= SUBNET_BYTES)
+def fitting(subnets: Sequence[Subnet], before: Sequence[Subnet] = ()) -> tuple[Subnet, ...]:
+    """Return the first subnets, as many as a message has room for after those `before`."""
+    sizes = accumulate(
+        (len(subnet_bytes(subnet)) for subnet in subnets), initial=sum(map(len, map(subnet_bytes, before)))
+    )
+    return tuple(subnet for subnet, size in zip(subnets, islice(sizes, 1, None), strict=True) if size <= SUBNET_BYTES)
 
 
 @lru_cache
@@ -133,14 +139,18 @@ def key_id(key: bytes) -> bytes:
 def encode(heartbeat: Heartbeat, keys: Sequence[bytes]) -> bytes:
     """Encode a message, signed with one or two keys: HMAC-SHA256 truncated to 16 bytes (RFC 4868)."""
     names = [name.encode() for name in heartbeat.station]
-    subnets = {size: [one for one in heartbeat.subnets if len(one[0]) == size] for size in _CLAIMS}
+    marked = ((0, heartbeat.subnets), (_ELSEWHERE, heartbeat.elsewhere))
+    subnets = {
+        size: [subnet_bytes(one, mark) for mark, ones in marked for one in ones if len(one[0]) == size]
+        for size in _CLAIMS
+    }
     claims = {size: list[bytes]() for size in _CLAIMS}
     for address, (standing, epoch) in heartbeat.claims.items():
         claims[len(address)].append(_CLAIMS[len(address)].pack(address, standing, epoch))
     body = b"".join([
         *(bytes([len(name)]) + name for name in names),
         *(_HEARD.pack(session, echo.sequence | _DIRECT * echo.direct) for session, echo in heartbeat.heard.items()),
-        *(subnet_bytes(subnet) for found in subnets.values() for subnet in found),
+        *(subnet for found in subnets.values() for subnet in found),
         *(claim for found in claims.values() for claim in found),
     ])  # fmt: skip
     head = _HEAD.pack(
@@ -183,23 +193,26 @@ def decode(data: bytes, keys: Sequence[bytes]) -> Heartbeat:
             at += 1 + signed[at]
         heard = list(_HEARD.iter_unpack(signed[at : at + n_heard * _HEARD.size]))
         at += n_heard * _HEARD.size
-        subnets, claims = list[tuple[bytes, int]](), list[tuple[bytes, int, int]]()
+        subnets: dict[int, list[Subnet]] = {0: [], _ELSEWHERE: []}
+        claims = list[tuple[bytes, int, int]]()
         for size, count in zip(_CLAIMS, counts[:2], strict=True):
             for _ in range(count):
-                prefix, covered = signed[at], -(-signed[at] // 8)
-                subnets.append((signed[at + 1 : at + 1 + covered].ljust(size, b"\0"), prefix))
+                whose, prefix = signed[at] & _ELSEWHERE, signed[at] & ~_ELSEWHERE
+                covered = -(-prefix // 8)
+                subnets[whose].append((signed[at + 1 : at + 1 + covered].ljust(size, b"\0"), prefix))
                 at += 1 + covered
         for form, count in zip(_CLAIMS.values(), counts[2:], strict=True):
             claims += form.iter_unpack(signed[at : at + count * form.size])
             at += count * form.size
     except (IndexError, struct.error, UnicodeDecodeError) as error:
         raise InvalidHeartbeatError("malformed") from error
-    if at != end or any(len(net) not in _CLAIMS or prefix > 8 * len(net) for net, prefix in subnets):
+    found = [*subnets[0], *subnets[_ELSEWHERE]]
+    if at != end or any(len(net) not in _CLAIMS or prefix > 8 * len(net) for net, prefix in found):
         raise InvalidHeartbeatError("malformed")
     return Heartbeat(
         station=Station(*names), mac=mac, session=session, sequence=sequence, dead_interval_ms=dead_interval,
         heard={one: Echo(number & ~_DIRECT, bool(number & _DIRECT)) for one, number in heard},
-        subnets=tuple(subnets), chunk=chunk,
+        subnets=tuple(subnets[0]), elsewhere=tuple(subnets[_ELSEWHERE]), chunk=chunk,
         claims={address: Claim(standing, epoch) for address, standing, epoch in claims},
         leaving=bool(flags & _LEAVING), receives=bool(flags & _RECEIVES), outdated=bool(flags & _OUTDATED),
         relayed=bool(mark),

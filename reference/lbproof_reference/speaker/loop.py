@@ -19,18 +19,20 @@ import structlog
 from lbproof_reference.frames import ETHERNET, announcements, arp_reply, ndp_reply, read_arp, read_ndp
 from lbproof_reference.speaker.conflicts import Conflicts
 from lbproof_reference.speaker.elect import Station
-from lbproof_reference.speaker.heartbeat import InvalidHeartbeatError, decode, encode, fitting, origin, relayed
+from lbproof_reference.speaker.heartbeat import InvalidHeartbeatError, decode, encode, origin, relayed
+from lbproof_reference.speaker.missing import MissingInterfaces
 from lbproof_reference.speaker.plan import reaches
 from lbproof_reference.speaker.segment import Segment
+from lbproof_reference.speaker.subnets import other_subnets, own_subnets
 from lbproof_reference.speaker.wire import Wire
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from lbproof_reference.frames import ArpFrame, NdpFrame
     from lbproof_reference.speaker.keys import Keyring
     from lbproof_reference.speaker.links import Link
-    from lbproof_reference.speaker.plan import Offer, Subnet
+    from lbproof_reference.speaker.plan import Offer
 
 ANNOUNCE_SECONDS = (0.0, 0.1, 1.1, 3.0)
 """Delays (s) of announcements: frames may be lost, and some hosts ignore changes within 1 s (`locktime`)."""
@@ -60,6 +62,8 @@ class Config:
     """Called with each Service of an acquired address, and with one that comes to have an announced one."""
     on_conflict: Callable[[str, str], None]
     """Called with a Service and a message when another host uses one of its addresses."""
+    on_unannounced: Callable[[str, str], None] = lambda *_: None
+    """Called with a Service and a message when no node has an interface that may announce one of its addresses."""
     is_outdated: Callable[[], bool] = lambda: False
     """Whether this node is cut from the API server, asked with each heartbeat."""
     interfaces: Sequence[str] = ("*",)
@@ -82,7 +86,7 @@ class SegmentSpeaker:
         self.segment = Segment(
             me=Station(config.node, link.name),
             mac=link.mac,
-            subnets=_subnets(link),
+            subnets=own_subnets(link),
             session=secrets.randbits(32),
             dead_interval=config.interval * config.misses,
             now=self._heartbeat_due,
@@ -105,7 +109,11 @@ class SegmentSpeaker:
     def set_link(self, link: Link) -> None:
         """Use the subnets of the link as it is now."""
         self.link = link
-        self.segment.set_subnets(_subnets(link))
+        self.segment.set_subnets(own_subnets(link))
+
+    def set_other_links(self, links: Iterable[Link]) -> None:
+        """Name the subnets of the node's other links in heartbeats."""
+        self.segment.set_elsewhere(other_subnets(self.link, links))
 
     def set_desired(self, changes: Mapping[bytes, Offer | None]) -> None:
         """Change the addresses to announce on this segment; None removes one."""
@@ -294,6 +302,7 @@ class Speaker:
         self._offers: dict[bytes, Offer] = {}
         self._links: Mapping[str, Link] = {}
         self._again: asyncio.TimerHandle | None = None
+        self._missing = MissingInterfaces(config.node, config.on_unannounced, self._segments)
 
     def use_links(self, links: Mapping[str, Link]) -> None:
         """Apply the links that netlink reports; a new or replaced link starts with a listening period."""
@@ -310,6 +319,8 @@ class Speaker:
             if name not in self._segment_speakers and any(fnmatchcase(name, one) for one in self._config.interfaces):
                 is_changed |= self._open_link(link)
         if is_changed:
+            for name, segment_speaker in self._segment_speakers.items():
+                segment_speaker.set_other_links([link for link in links.values() if link.name != name])
             self._offer_again(list(self._offers))
 
     def set_desired(self, changes: Mapping[bytes, Offer | None]) -> None:
@@ -320,6 +331,10 @@ class Speaker:
             else:
                 self._offers[address] = offer
         self._offer(changes)
+        self._missing.set_desired(changes)
+
+    def _segments(self) -> list[Segment]:
+        return [one.segment for one in self._segment_speakers.values() if one.is_open]
 
     def _offer_again(self, addresses: list[bytes]) -> None:
         """Offer addresses to all links, in batches, so that no heartbeat is late."""
@@ -333,6 +348,7 @@ class Speaker:
 
     async def leave(self) -> None:
         """Hand over all addresses, with a timeout, then close."""
+        self._missing.close()
         for segment_speaker in self._segment_speakers.values():
             segment_speaker.leave()
         deadline = time.monotonic() + _GOODBYE_SECONDS
@@ -370,7 +386,7 @@ def offers_for_link(
     advertisement names this one. Which of the stations on the segment reach an address is decided by `plan`.
     """
     own = frozenset[bytes]().union(*(one.own for one in links))
-    mine, all_subnets = _subnets(link), [_subnets(one) for one in links]
+    mine, all_subnets = own_subnets(link), [own_subnets(one) for one in links]
 
     def is_allowed(address: bytes, offer: Offer) -> bool:
         if address in own:
@@ -380,9 +396,3 @@ def offers_for_link(
         return any(one.interfaces is not None and link.name in one.interfaces for one in offer.allowed)
 
     return {address: offer if offer and is_allowed(address, offer) else None for address, offer in offers.items()}
-
-
-def _subnets(link: Link) -> tuple[Subnet, ...]:
-    """Return the subnets that a heartbeat names: as many as it has room for, first the largest ones of IPv4."""
-    ordered = sorted(link.subnets, key=lambda subnet: (subnet.version, subnet.prefixlen))
-    return fitting([(subnet.network_address.packed, subnet.prefixlen) for subnet in ordered])

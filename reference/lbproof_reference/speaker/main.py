@@ -70,6 +70,7 @@ async def serve(options: argparse.Namespace) -> None:
             misses=options.misses,
             on_acquired=source.record_announcement,
             on_conflict=source.record_conflict,
+            on_unannounced=source.record_unannounced,
             is_outdated=lambda: source.is_outdated,
             interfaces=options.interface,
         )

@@ -129,16 +129,17 @@ class Peers:
             self.changed = True
         elif heartbeat.sequence <= peer.sequence or (echo and sent is None):
             return None
-        before = (peer.leaving, peer.outdated, peer.subnets)
+        before = (peer.leaving, peer.outdated, peer.subnets, peer.elsewhere)
         peer.sequence, peer.frame, peer.mac = heartbeat.sequence, frame, heartbeat.mac
-        peer.leaving, peer.outdated, peer.subnets = heartbeat.leaving, heartbeat.outdated, heartbeat.subnets
+        now_is = (heartbeat.leaving, heartbeat.outdated, heartbeat.subnets, heartbeat.elsewhere)
+        peer.leaving, peer.outdated, peer.subnets, peer.elsewhere = now_is
         peer.dead_interval, peer.until = dead_interval, now + dead_interval
         if not heartbeat.relayed:
             peer.direct_until = now + dead_interval / 2
         peer.receives = sent is None and (peer.receives or heartbeat.receives)
         if sent is not None:
             peer.echoed, peer.hears_until = max(peer.echoed, sent), peer.until
-        self.changed |= peer.judge(now) or before != (peer.leaving, peer.outdated, peer.subnets)
+        self.changed |= peer.judge(now) or before != now_is
         lists = {one: echo.direct for one, echo in heartbeat.heard.items()}
         self._is_stale |= lists != peer.lists
         peer.lists = lists

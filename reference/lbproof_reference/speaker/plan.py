@@ -68,6 +68,8 @@ class PeerView:
     """Live peer of the segment as last received."""
 
     subnets: tuple[Subnet, ...] = ()
+    elsewhere: tuple[Subnet, ...] = ()
+    """Subnets of other interfaces of its node."""
     claims: dict[bytes, Claim] = field(default_factory=dict)
     leaving: bool = False
     outdated: bool = False
@@ -147,7 +149,8 @@ def plan(view: SegmentView) -> Plan:
                 withdraw.append(address)
             continue
         reached = {name: reaches(nets, address) for name, nets in subnets.items()}
-        nobody = not any(reached.values())  # MetalLB announces such an address too
+        beyond = any(reaches(peer.elsewhere, address) for peer in staying.values())
+        nobody = not beyond and not any(reached.values())  # MetalLB announces such an address too
         able = {name for name, inside in reached.items() if offer.allows(*name, reaches=inside or nobody)}
         may_announce = view.me in able
         able.update(n for n, one in rivals.items() if (current[n], one.standing > 0) >= (current[view.me], True))

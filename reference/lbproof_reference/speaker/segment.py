@@ -63,6 +63,7 @@ class Segment:
     ) -> None:
         """Listen for `dead_interval` (s) before anything is acquired, and longer if a peer is not proven by then."""
         self.me, self.mac, self.subnets = me, mac, subnets
+        self.elsewhere: tuple[Subnet, ...] = ()
         self.desired: dict[bytes, Offer] = {}
         self.claims: dict[bytes, Claim] = {}
         self.peers = Peers(me=me, session=session, dead_interval=dead_interval)
@@ -97,6 +98,10 @@ class Segment:
         """Change the subnets of the interface."""
         self.subnets = subnets
         self._mark_all_pending()
+
+    def set_elsewhere(self, subnets: tuple[Subnet, ...]) -> None:
+        """Change the subnets of the node's other interfaces, which heartbeats name: their addresses are for those."""
+        self.elsewhere = subnets
 
     def set_outdated(self, outdated: bool) -> None:
         """Say in heartbeats whether this station is cut from the API server."""
@@ -242,7 +247,7 @@ class Segment:
         common = Heartbeat(
             station=self.me, mac=self.mac, session=self.peers.session, sequence=0,
             dead_interval_ms=round(self._dead_interval * 1000), heard=self.peers.heard(self._sequence + 1, now),
-            subnets=self.subnets, chunk=0, claims={}, leaving=self.leaving,
+            subnets=self.subnets, elsewhere=self.elsewhere, chunk=0, claims={}, leaving=self.leaving,
             outdated=self.outdated,
             receives=self._received > self.peers.lost and now - self._received <= _RECEIVED_SECONDS,
         )  # fmt: skip

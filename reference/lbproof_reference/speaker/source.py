@@ -99,6 +99,10 @@ class Source:
         """Queue an Event that another host uses an address of the Service."""
         self._record(service, "Warning", "addressConflict", message)
 
+    def record_unannounced(self, service: str, message: str) -> None:
+        """Queue an Event that no node announces an address of the Service."""
+        self._record(service, "Warning", "NotAnnounced", message)
+
     def _record(self, service: str, kind: str, reason: str, message: str) -> None:
         if found := self._informers[SERVICES].objects.get(service):
             self._recorder.event(found, kind, reason, message)

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Protocol
 from lbproof.lab.base import LabError
 
 if TYPE_CHECKING:
-    from lbproof.lab.fault import Attachment, Fault, NewSegment
+    from collections.abc import Collection
+
+    from lbproof.lab.fault import Attachment, Fault, NewSegment, NewSubnet
     from lbproof.lab.kind.faults import Faults
     from lbproof.spec.families import IPAddress
 
@@ -74,9 +76,13 @@ class Injection(Protocol):
         """Add an interface to a node on the segment."""
         return self._faults.second_nic(node)
 
-    def new_segment(self) -> NewSegment:
+    def new_segment(self, link_local: Collection[str] = ()) -> NewSegment:  # noqa: ARG002 - there is none
         """Raise `LabError`: a node has one network here."""
         raise LabError("a kind lab has one segment: take a netns lab")
+
+    def second_subnet(self, nodes: Collection[str]) -> NewSubnet:
+        """Raise `LabError`: the engine gives all containers of a network addresses of one subnet."""
+        raise LabError(f"a kind lab has one subnet, and none more for {', '.join(nodes)}: take a netns lab")
 
     def foreign_host(self, address: IPAddress) -> Attachment:
         """Add a container to the segment that holds an address and is no part of the cluster."""

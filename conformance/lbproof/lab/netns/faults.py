@@ -20,6 +20,7 @@ from lbproof.lab.netns.control import API_PORT
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from lbproof.lab.common.networks import Network
     from lbproof.lab.netns.cluster import Cluster, Machine
     from lbproof.spec.families import IPAddress
 
@@ -37,6 +38,7 @@ class Faults:
         self._undo: dict[int, Callable[[], None]] = {}
         self._lock = threading.Lock()
         self._spares = list(plan.SPARE)
+        self._has_second_subnet = False
 
     def commands(self) -> dict[str, Callable[..., Any]]:
         """Return the commands of the supervisor: each fault by its kind (`FAULTS`), and `undo`."""
@@ -178,9 +180,11 @@ class Faults:
         attached = self._attached(node, interface, number, plan.LAN.hosts(number, families))
         return self._done(f"{interface} of node {node}", moments, unplug) | attached
 
-    def new_segment(self) -> dict[str, Any]:
+    def new_segment(self, link_local: Sequence[str] = ()) -> dict[str, Any]:
         """Each node that runs has one interface more, on a segment where nobody else is but a client."""
         topology = self._cluster.topology
+        for name in link_local:
+            self._machine(name)
         machines = dict(self._cluster.machines)
         if topology.second_segment or any(one.place.second_port in one.nics for one in machines.values()):
             raise LabError("this lab has a second segment already")
@@ -190,7 +194,7 @@ class Faults:
             network.second_segment(topology.families)
             for name, machine in machines.items():
                 machine.nics.append(machine.place.second_port)
-                network.second_link(machine.place, interfaces[name])
+                network.second_link(machine.place, interfaces[name], link_local=name in link_local)
             for machine in machines.values():
                 await_forwarding(machine.place.second_port, output)
 
@@ -204,9 +208,30 @@ class Faults:
 
         macs = {plan.mac_of(plan.SECOND.ipv4_host(one.place.host)): name for name, one in machines.items()}
         moments = _timed(join)
-        attached = self._attached("client2", "eth0", plan.CLIENT, plan.SECOND.hosts(plan.CLIENT, topology.families))
-        attached["mac"] = plan.mac_of(plan.SECOND.ipv4_host(plan.CLIENT))
+        addresses = plan.SECOND.hosts(plan.CLIENT, topology.families)
+        attached = self._attached("client2", "eth0", plan.CLIENT, addresses, plan.SECOND)
         return self._done("segment lan2", moments, leave) | attached | {"interfaces": interfaces, "macs": macs}
+
+    def second_subnet(self, nodes: Sequence[str]) -> dict[str, Any]:
+        """Some nodes have addresses of a second subnet on the first segment, and so has a client alone."""
+        families = self._cluster.topology.families
+        machines = {name: self._machine(name) for name in nodes}
+        if self._has_second_subnet:
+            raise LabError("this lab has a second subnet already")
+        moments = _timed(lambda: network.second_subnet([one.place for one in machines.values()], families))
+        self._has_second_subnet = True
+
+        def leave() -> None:
+            for name, machine in machines.items():
+                if self._cluster.machines.get(name) is machine:
+                    network.leave_second_subnet(machine.place)
+            network.forget_host(plan.CLIENT_BESIDE)
+            self._has_second_subnet = False
+
+        macs = {place.node.mac: name for name, place in self._cluster.places.items()}
+        addresses = plan.ADDED.hosts(plan.CLIENT, families)
+        attached = self._attached(plan.CLIENT_BESIDE, "eth0", plan.CLIENT, addresses, plan.ADDED)
+        return self._done(f"subnet of {', '.join(machines)}", moments, leave) | attached | {"macs": macs}
 
     def foreign_host(self, address: str) -> dict[str, Any]:
         """A host that is no part of the cluster has an address on the segment."""
@@ -222,11 +247,13 @@ class Faults:
         return self._done(f"{name} at {address}", moments, leave) | self._attached(name, "eth0", number, [held])
 
     @staticmethod
-    def _attached(netns: str, interface: str, number: int, addresses: Sequence[IPAddress]) -> dict[str, Any]:
+    def _attached(
+        netns: str, interface: str, number: int, addresses: Sequence[IPAddress], lan: Network = plan.LAN
+    ) -> dict[str, Any]:
         return {
             "netns": netns,
             "interface": interface,
-            "mac": plan.mac_of(plan.LAN.ipv4_host(number)),
+            "mac": plan.mac_of(lan.ipv4_host(number)),
             "addresses": [str(address) for address in addresses],
         }
 
@@ -281,6 +308,7 @@ FAULTS: Mapping[Capability, Callable[..., dict[str, Any]]] = {
     Capability.SILENT_KUBELET: Faults.silent_kubelet,
     Capability.SECOND_NIC: Faults.second_nic,
     Capability.NEW_SEGMENT: Faults.new_segment,
+    Capability.SECOND_SUBNET: Faults.second_subnet,
     Capability.FOREIGN_HOST: Faults.foreign_host,
 }
 """Capability → function that injects the fault. Its value is the kind of the fault and the supervisor's command."""

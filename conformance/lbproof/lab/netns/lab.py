@@ -20,15 +20,16 @@ from lbproof.lab.common.image_names import matches
 from lbproof.lab.common.logs import export, tail
 from lbproof.lab.common.probes import Probes
 from lbproof.lab.common.vantage import NamespaceVantage, Places
-from lbproof.lab.fault import Attachment, Fault, NewSegment
+from lbproof.lab.fault import Attachment, Fault, NewSegment, NewSubnet
 from lbproof.lab.netns import leftovers, plan, processes, rpc
 from lbproof.lab.netns.faults import FAULTS
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from lbproof.lab.base import Image, Segment
+    from lbproof.lab.common.networks import Network
     from lbproof.lab.registry import LabInfo
     from lbproof.spec.families import IPAddress
 
@@ -253,7 +254,7 @@ class NetnsLab(Places):
             interface="lan",
             probes=self.probes,
         )
-        own = ("lan", "lan2", "lo", "mgmt", "v-client", "v-client2", "v-router")
+        own = ("lan", "lan2", "lo", "mgmt", "v-client", "v-client2", f"v-{plan.CLIENT_BESIDE}", "v-router")
         return Ports(vantage=vantage, nodes=plan.ports(self.topology), own=own)
 
     def pod(self, namespace: str, name: str) -> NamespaceVantage:
@@ -348,18 +349,26 @@ class NetnsLab(Places):
         """Add an interface to a node on the first segment."""
         return self._attachment(Capability.SECOND_NIC, node=node)
 
-    def new_segment(self) -> NewSegment:
+    def new_segment(self, link_local: Collection[str] = ()) -> NewSegment:
         """Join every node that runs to a second segment."""
-        kind = Capability.NEW_SEGMENT
-        done = rpc.call(self._socket, kind.value)
-        made = self._vantage(done["netns"], done["netns"], tuple(map(ip_address, done["addresses"])), done["mac"])
-        return NewSegment(
+        done = rpc.call(self._socket, Capability.NEW_SEGMENT.value, link_local=list(link_local))
+        joined = self._joined(Capability.NEW_SEGMENT, done, plan.SECOND)
+        return NewSegment(**joined, interfaces=done["interfaces"])
+
+    def second_subnet(self, nodes: Collection[str]) -> NewSubnet:
+        """Give some nodes addresses of a second subnet on the first segment."""
+        done = rpc.call(self._socket, Capability.SECOND_SUBNET.value, nodes=list(nodes))
+        return NewSubnet(**self._joined(Capability.SECOND_SUBNET, done, plan.ADDED))
+
+    def _joined(self, kind: Capability, done: Mapping[str, Any], lan: Network) -> dict[str, Any]:
+        """Return the fields of a new subnet from the supervisor's answer."""
+        addresses = tuple(map(ip_address, done["addresses"]))
+        return {
             **self._bracket(kind, done),
-            vantage=made,
-            free=plan.SECOND.segment("lan2", self.topology.families).free,
-            interfaces=done["interfaces"],
-            macs=done["macs"],
-        )
+            "vantage": self._vantage(done["netns"], done["netns"], addresses, done["mac"]),
+            "free": lan.segment(done["target"], self.topology.families).free,
+            "macs": done["macs"],
+        }
 
     def foreign_host(self, address: IPAddress) -> Attachment:
         """Add a host to the first segment that holds an address."""

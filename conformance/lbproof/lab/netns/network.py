@@ -140,9 +140,11 @@ def _mac(network: Network, number: int) -> str:
     return plan.mac_of(network.ipv4_host(number))
 
 
-def _addresses(interface: str, network: Network, number: int, families: Sequence[Family]) -> list[str]:
+def _addresses(
+    interface: str, network: Network, number: int, families: Sequence[Family], *, do: str = "add"
+) -> list[str]:
     pairs = zip(network.hosts(number, families), network.ranges(families), strict=True)
-    return [f"addr add {address}/{subnet.prefixlen} dev {interface}" for address, subnet in pairs]
+    return [f"addr {do} {address}/{subnet.prefixlen} dev {interface}" for address, subnet in pairs]
 
 
 def _default(network: Network, router: int, families: Sequence[Family]) -> list[str]:
@@ -212,29 +214,43 @@ def _next_hop(place: Place, other: Place, family: Family) -> IPAddress:
     return other.node.address_for(family) if other.lan == place.lan else place.lan.host(plan.ROUTER, family)
 
 
-def _nic(
-    netns: str, interface: str, port: str, *, bridge: str, lan: Network, number: int, families: Sequence[Family]
-) -> None:
+def _nic(netns: str, interface: str, port: str, *, bridge: str, mac: str, addresses: Sequence[str]) -> None:
     ip(
         [
-            f"link add {port} type veth peer name {interface} address {_mac(lan, number)} netns {netns}",
+            f"link add {port} type veth peer name {interface} address {mac} netns {netns}",
             f"link set {port} master {bridge} up",
         ]
     )
-    ip([*_addresses(interface, lan, number, families), f"link set {interface} up"], netns)
+    ip([*addresses, f"link set {interface} up"], netns)
 
 
-def second_link(place: Place, interface: str) -> None:
-    """Add an interface to a node on the second segment."""
-    name, families = place.node.name, place.node.families
-    _nic(name, interface, place.second_port, bridge="lan2", lan=plan.SECOND, number=place.host, families=families)
+def second_link(place: Place, interface: str, *, link_local: bool = False) -> None:
+    """Add an interface to a node on the second segment, with addresses of its subnet or with link-local ones alone."""
+    families, mac = place.node.families, _mac(plan.SECOND, place.host)
+    addresses = _addresses(interface, plan.SECOND, place.host, families)
+    if link_local:  # the kernel adds that of IPv6
+        addresses = [f"addr add {plan.LINK_LOCAL + place.host}/16 dev {interface}"] * (Family.IPV4 in families)
+    _nic(place.node.name, interface, place.second_port, bridge="lan2", mac=mac, addresses=addresses)
 
 
 def second_nic(place: Place, interface: str, port: str, number: int) -> None:
     """Add an interface to a node on the first segment."""
-    families = place.node.families
-    _nic(place.node.name, interface, port, bridge="lan", lan=plan.LAN, number=number, families=families)
+    addresses = _addresses(interface, plan.LAN, number, place.node.families)
+    _nic(place.node.name, interface, port, bridge="lan", mac=_mac(plan.LAN, number), addresses=addresses)
     await_forwarding(port, output)
+
+
+def second_subnet(places: Iterable[Place], families: Sequence[Family]) -> None:
+    """Give nodes addresses of the second subnet of the first segment, and add a client that has one alone."""
+    _host(plan.CLIENT_BESIDE, plan.ADDED, plan.CLIENT, families)
+    for place in places:
+        ip(_addresses("eth0", plan.ADDED, place.host, families), place.node.name)
+    await_forwarding(f"v-{plan.CLIENT_BESIDE}", output)
+
+
+def leave_second_subnet(place: Place) -> None:
+    """Take a node's addresses of that subnet away."""
+    ip(_addresses("eth0", plan.ADDED, place.host, place.node.families, do="del"), place.node.name)
 
 
 def foreign_host(name: str, number: int, address: IPAddress) -> None:

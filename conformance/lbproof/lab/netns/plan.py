@@ -23,6 +23,13 @@ SECOND = Network(ipv4=IPv4Network("192.168.173.0/24"), ipv6=IPv6Network("fd00:19
 """Second segment, if the topology has one; a host has the same number there."""
 OTHER = Network(ipv4=IPv4Network("192.168.174.0/24"), ipv6=IPv6Network("fd00:192:168:174::/64"))
 """Other subnet of the first segment, if the topology has one."""
+ADDED = Network(ipv4=IPv4Network("192.168.175.0/24"), ipv6=IPv6Network("fd00:192:168:175::/64"))
+"""Second subnet of the first segment, which some nodes are given while the lab runs; a host has the same number there.
+"""
+CLIENT_BESIDE = "client3"
+"""Name of the client there."""
+LINK_LOCAL = IPv4Address("169.254.173.0")
+"""Address before those of hosts with a link-local address alone (RFC 3927); IPv6 has its own on each interface."""
 SPARE = tuple(number for number in range(253, 239, -1))
 """Numbers of interfaces that are added while the lab runs, if no node has them."""
 BEHIND = Network(ipv4=IPv4Network("10.99.0.0/24"), ipv6=IPv6Network("fd00:10:99::/64"))
