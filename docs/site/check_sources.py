@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 from collections import defaultdict
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -77,10 +78,16 @@ def _text(node: ast.AST | None) -> str:
 def _functions(paths: list[Path]) -> dict[str, list[_Function]]:
     known: dict[str, list[_Function]] = defaultdict(list)
     for path in paths:
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.FunctionDef):
-                known[node.name].append(_read(node))
+        for name, function in _functions_of(path):
+            known[name].append(function)
     return known
+
+
+@cache
+def _functions_of(path: Path) -> list[tuple[str, _Function]]:
+    """Functions and methods of a source with their names. Most sources belong to many checks."""
+    nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+    return [(node.name, _read(node)) for node in nodes if isinstance(node, ast.FunctionDef)]
 
 
 def _read(node: ast.FunctionDef) -> _Function:

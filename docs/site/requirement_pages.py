@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from docs.site.check_sources import CheckSource, check_sources
 from docs.site.tables import table
 from tests.mutants import matrix
 from tests.mutants.catalogue import CAUGHT, NOT_BROKEN, UNCAUGHT
 
-from lbproof.run.coverage import coverage, seen
+from lbproof.run.coverage import Seen, coverage, seen
 from lbproof.spec import AREAS, BUDGETS, REQUIREMENTS, Requirement
 
 FOLDER = "docs/reference/requirements"
@@ -99,7 +101,7 @@ def _mutants(requirement: Requirement) -> str:
 
 def _failures(case: str) -> list[tuple[str, str]]:
     """Each mutant that a case must catch, and the line of the check at which it was seen to fail."""
-    rows, found = matrix.read(), []
+    rows, found = _matrix(), []
     for mutant in CAUGHT.values():
         if case in mutant.cases:
             row = rows.get((mutant.name, case))
@@ -109,8 +111,20 @@ def _failures(case: str) -> list[tuple[str, str]]:
     return found
 
 
+@cache
+def _matrix() -> matrix.Rows:
+    """Matrix of mutants, read once."""
+    return matrix.read()
+
+
+@cache
+def _seen() -> list[Seen]:
+    """Verdicts of recorded runs, read once."""
+    return seen()
+
+
 def _recorded(requirement: Requirement) -> str:
-    found = coverage(requirement, seen())
+    found = coverage(requirement, _seen())
     rows = [
         ("labs that can show it", ", ".join(found.labs) or "none"),
         ("passes", "; ".join(found.passes) or "none"),

@@ -55,10 +55,16 @@ def of_check(case: str) -> str:
 
 def of_function(place: Place, package: str, *texts: str) -> str:
     """Hash of a function, of what it uses of a package and what it patches, and of further texts."""
-    parts = list(texts)
-    for (module, _), node in _used(place, package).items():
-        parts += [_text(node), *_replaced(module, node)]
-    return hashlib.sha256("\0".join(sorted(set(parts))).encode()).hexdigest()[:_DIGITS]
+    parts = {*texts, *(part for used in _used(place, package) for part in _parts(used))}
+    return hashlib.sha256("\0".join(sorted(parts)).encode()).hexdigest()[:_DIGITS]
+
+
+@cache
+def _parts(place: Place) -> tuple[str, ...]:
+    """Texts of a definition and of what it patches. Many functions use the same definitions."""
+    module, name = place
+    node, _ = _names(module)[name]
+    return (_text(node), *_replaced(module, node))
 
 
 def check_of(case: str) -> Place:

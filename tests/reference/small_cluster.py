@@ -130,3 +130,13 @@ def play(scenario: Callable[[SmallCluster], Coroutine[Any, Any, None]], lb_class
             await scenario(cluster)
 
     asyncio.run(run())
+
+
+def played(scenario: Callable[[SmallCluster], Coroutine[Any, Any, None]]) -> Callable[[], None]:
+    """Make a test of a scenario, by its name and docstring."""
+
+    def test() -> None:
+        play(scenario)
+
+    test.__name__, test.__doc__ = scenario.__name__, scenario.__doc__
+    return test

@@ -14,7 +14,7 @@ from tests.reference.cable import CLIENT, CLIENT_ADDRESS, Cable, cable, mac_of
 from tests.reference.fake_api import FakeApi
 from tests.reference.polling import stays, until
 from tests.reference.simulated import SimulatedLan
-from tests.reference.small_cluster import POOLS, SmallCluster, play
+from tests.reference.small_cluster import POOLS, SmallCluster, play, played
 from tests.reference.test_offering import CONFIG, FakeSegmentSpeaker
 
 from lbproof_reference import frames
@@ -134,118 +134,94 @@ def test_of_two_priorities_the_lower_number_is_first() -> None:
     assert made.allocate(AddressRequest(key="ns/a")).pool == "two"
 
 
-def test_an_address_that_a_service_moved_from_wakes_who_waits() -> None:
+@played
+async def test_an_address_that_a_service_moved_from_wakes_who_waits(cluster: SmallCluster) -> None:
     """A Service that waits for one exact address gets it when its holder asks for another one."""
-
-    async def scenario(cluster: SmallCluster) -> None:
-        cluster.pool("web", "10.0.0.10/31")
-        cluster.service("a")
-        await cluster.gets("a", "10.0.0.10")
-        cluster.service("b", loadBalancerIP="10.0.0.10")
-        await cluster.refused("b")
-        cluster.change("a", loadBalancerIP="10.0.0.11")
-        await cluster.gets("a", "10.0.0.11")
-        await until(lambda: cluster.ip("b") == "10.0.0.10", 3)
-
-    play(scenario)
+    cluster.pool("web", "10.0.0.10/31")
+    cluster.service("a")
+    await cluster.gets("a", "10.0.0.10")
+    cluster.service("b", loadBalancerIP="10.0.0.10")
+    await cluster.refused("b")
+    cluster.change("a", loadBalancerIP="10.0.0.11")
+    await cluster.gets("a", "10.0.0.11")
+    await until(lambda: cluster.ip("b") == "10.0.0.10", 3)
 
 
-def test_an_address_with_a_prefix_length_is_no_address() -> None:
+@played
+async def test_an_address_with_a_prefix_length_is_no_address(cluster: SmallCluster) -> None:
     """A request for an address with a prefix length is refused, by field and by annotation."""
-
-    async def scenario(cluster: SmallCluster) -> None:
-        cluster.pool("web", "10.0.0.10/31")
-        cluster.service("a", loadBalancerIP="10.0.0.10/24")
-        cluster.service("b", {"metallb.io/loadBalancerIPs": "10.0.0.11/32"})
-        assert [await decided(cluster, name) for name in "ab"] == [None, None]
-
-    play(scenario)
+    cluster.pool("web", "10.0.0.10/31")
+    cluster.service("a", loadBalancerIP="10.0.0.10/24")
+    cluster.service("b", {"metallb.io/loadBalancerIPs": "10.0.0.11/32"})
+    assert [await decided(cluster, name) for name in "ab"] == [None, None]
 
 
-def test_what_left_while_no_controller_ran_is_free() -> None:
+@played
+async def test_what_left_while_no_controller_ran_is_free(cluster: SmallCluster) -> None:
     """The address of a Service that became a ClusterIP while no controller ran goes to one that waits."""
-
-    async def scenario(cluster: SmallCluster) -> None:
-        cluster.pool("web", "10.0.0.10/32")
-        cluster.service("a")
-        await cluster.gets("a")
-        cluster.service("b")
-        await cluster.refused("b")
-        await cluster.restart(lambda: becomes(cluster, "a", type="ClusterIP"))
-        await until(lambda: cluster.ip("b") == "10.0.0.10", 3)
-
-    play(scenario)
+    cluster.pool("web", "10.0.0.10/32")
+    cluster.service("a")
+    await cluster.gets("a")
+    cluster.service("b")
+    await cluster.refused("b")
+    await cluster.restart(lambda: becomes(cluster, "a", type="ClusterIP"))
+    await until(lambda: cluster.ip("b") == "10.0.0.10", 3)
 
 
-def test_a_key_ends_with_the_last_of_its_services() -> None:
+@played
+async def test_a_key_ends_with_the_last_of_its_services(cluster: SmallCluster) -> None:
     """A Service that does not share keeps its address for itself, although others shared it by a key before."""
-
-    async def scenario(cluster: SmallCluster) -> None:
-        cluster.pool("web", "10.0.0.10/31")
-        cluster.service("a", {KEY: "k"}, ports=ports(80))
-        await cluster.gets("a", "10.0.0.10")
-        cluster.remove("a")
-        cluster.service("b", ports=ports(443))
-        await cluster.gets("b", "10.0.0.10")
-        cluster.service("c", {KEY: "k"}, ports=ports(80))
-        assert await decided(cluster, "c") == "10.0.0.11"
-
-    play(scenario)
+    cluster.pool("web", "10.0.0.10/31")
+    cluster.service("a", {KEY: "k"}, ports=ports(80))
+    await cluster.gets("a", "10.0.0.10")
+    cluster.remove("a")
+    cluster.service("b", ports=ports(443))
+    await cluster.gets("b", "10.0.0.10")
+    cluster.service("c", {KEY: "k"}, ports=ports(80))
+    assert await decided(cluster, "c") == "10.0.0.11"
 
 
-def test_two_requested_addresses_are_in_the_order_of_families() -> None:
+@played
+async def test_two_requested_addresses_are_in_the_order_of_families(cluster: SmallCluster) -> None:
     """The addresses of a status are in the order of the families, in whatever order the Service asks for them."""
-
-    async def scenario(cluster: SmallCluster) -> None:
-        cluster.pool("web", "10.0.0.10/31", "fd00:a::10/127")
-        notes = {"metallb.io/loadBalancerIPs": "fd00:a::11,10.0.0.11"}
-        cluster.service("a", notes, ipFamilies=["IPv4", "IPv6"], ipFamilyPolicy="RequireDualStack")
-        await cluster.gets("a")
-        assert [entry["ip"] for entry in cluster.ingress("a")] == ["10.0.0.11", "fd00:a::11"]
-
-    play(scenario)
+    cluster.pool("web", "10.0.0.10/31", "fd00:a::10/127")
+    notes = {"metallb.io/loadBalancerIPs": "fd00:a::11,10.0.0.11"}
+    cluster.service("a", notes, ipFamilies=["IPv4", "IPv6"], ipFamilyPolicy="RequireDualStack")
+    await cluster.gets("a")
+    assert [entry["ip"] for entry in cluster.ingress("a")] == ["10.0.0.11", "fd00:a::11"]
 
 
-def test_a_service_that_changes_hands_at_once_frees_its_address() -> None:
+@played
+async def test_a_service_that_changes_hands_at_once_frees_its_address(cluster: SmallCluster) -> None:
     """A Service that returns with another class before the controller looks again gives its address back."""
-
-    async def scenario(cluster: SmallCluster) -> None:
-        cluster.pool("web", "10.0.0.10/32")
-        cluster.service("a")
-        await cluster.gets("a")
-        cluster.service("b")
-        await cluster.refused("b")
-        becomes(cluster, "a", type="ClusterIP")
-        becomes(cluster, "a", type="LoadBalancer", loadBalancerClass="example.com/other")
-        await until(lambda: cluster.ip("b") == "10.0.0.10", 3)
-
-    play(scenario)
+    cluster.pool("web", "10.0.0.10/32")
+    cluster.service("a")
+    await cluster.gets("a")
+    cluster.service("b")
+    await cluster.refused("b")
+    becomes(cluster, "a", type="ClusterIP")
+    becomes(cluster, "a", type="LoadBalancer", loadBalancerClass="example.com/other")
+    await until(lambda: cluster.ip("b") == "10.0.0.10", 3)
 
 
-def test_a_second_address_that_comes_later_is_told() -> None:
+@played
+async def test_a_second_address_that_comes_later_is_told(cluster: SmallCluster) -> None:
     """An Event names the address of the other family that a Service gets when there is one."""
-
-    async def scenario(cluster: SmallCluster) -> None:
-        cluster.pool("web", "10.0.0.10/31")
-        cluster.service("a", ipFamilies=["IPv4", "IPv6"], ipFamilyPolicy="PreferDualStack")
-        await cluster.gets("a", "10.0.0.10")
-        cluster.pool("six", "fd00:a::10/127")
-        await until(lambda: len(cluster.ingress("a")) == 2)
-        await until(lambda: any("fd00:a::10" in one["message"] for one in cluster.events("a", "IPAllocated")), 3)
-
-    play(scenario)
+    cluster.pool("web", "10.0.0.10/31")
+    cluster.service("a", ipFamilies=["IPv4", "IPv6"], ipFamilyPolicy="PreferDualStack")
+    await cluster.gets("a", "10.0.0.10")
+    cluster.pool("six", "fd00:a::10/127")
+    await until(lambda: len(cluster.ingress("a")) == 2)
+    await until(lambda: any("fd00:a::10" in one["message"] for one in cluster.events("a", "IPAllocated")), 3)
 
 
-def test_the_mode_is_the_same_without_node_ports() -> None:
+@played
+async def test_the_mode_is_the_same_without_node_ports(cluster: SmallCluster) -> None:
     """The mode of an address is VIP, so that nodes deliver its packets, also if its Service has no node ports."""
-
-    async def scenario(cluster: SmallCluster) -> None:
-        cluster.pool("web", "10.0.0.10/31")
-        cluster.service("a", allocateLoadBalancerNodePorts=False)
-        await cluster.gets("a")
-        assert cluster.ingress("a") == [{"ip": "10.0.0.10", "ipMode": "VIP"}]
-
-    play(scenario)
+    cluster.pool("web", "10.0.0.10/31")
+    cluster.service("a", allocateLoadBalancerNodePorts=False)
+    await cluster.gets("a")
+    assert cluster.ingress("a") == [{"ip": "10.0.0.10", "ipMode": "VIP"}]
 
 
 class GroupsOfNoKernel(Groups):
@@ -290,21 +266,18 @@ def test_nobody_announces_if_every_node_is_excluded() -> None:
     assert not any(one.nodes for one in found.allowed)
 
 
-def test_a_restart_moves_no_service_that_shares() -> None:
+@played
+async def test_a_restart_moves_no_service_that_shares(cluster: SmallCluster) -> None:
     """A Service keeps an address that it shares, although it would fit another one of the same key by now."""
-
-    async def scenario(cluster: SmallCluster) -> None:
-        cluster.pool("web", "10.0.0.10-10.0.0.13")
-        for name, port, address in (("a", 80, "10"), ("b", 80, "11"), ("c", 443, "10"), ("d", 443, "11")):
-            cluster.service(name, {KEY: "k"}, ports=ports(port))
-            await cluster.gets(name, f"10.0.0.{address}")
-        cluster.remove("c")
-        await cluster.restart()
-        cluster.service("e")
-        await cluster.gets("e")
-        await stays(lambda: cluster.ip("d") == "10.0.0.11", 0.3)
-
-    play(scenario)
+    cluster.pool("web", "10.0.0.10-10.0.0.13")
+    for name, port, address in (("a", 80, "10"), ("b", 80, "11"), ("c", 443, "10"), ("d", 443, "11")):
+        cluster.service(name, {KEY: "k"}, ports=ports(port))
+        await cluster.gets(name, f"10.0.0.{address}")
+    cluster.remove("c")
+    await cluster.restart()
+    cluster.service("e")
+    await cluster.gets("e")
+    await stays(lambda: cluster.ip("d") == "10.0.0.11", 0.3)
 
 
 def test_an_endpoint_is_ready_unless_it_says_that_it_is_not() -> None:
@@ -314,22 +287,19 @@ def test_an_endpoint_is_ready_unless_it_says_that_it_is_not() -> None:
     assert found == offer("n2")
 
 
-def test_a_pool_outlives_its_namesake_elsewhere() -> None:
+@played
+async def test_a_pool_outlives_its_namesake_elsewhere(cluster: SmallCluster) -> None:
     """A pool serves on when a pool of its name in another namespace is deleted."""
-
-    async def scenario(cluster: SmallCluster) -> None:
-        cluster.pool("web", "10.0.0.10/31")
-        meta = {"name": "web", "namespace": "other", "uid": "other", "generation": 1}
-        cluster.put(POOLS, {"metadata": meta, "spec": {"addresses": ["10.9.0.0/31"]}})
-        cluster.service("a")
-        await cluster.gets("a")
-        cluster.delete(POOLS, "other", "web")
-        for _ in range(20):  # turns of the event loop, in which the controller is told
-            await asyncio.sleep(0)
-        cluster.service("b")
-        assert await decided(cluster, "b") == "10.0.0.11"
-
-    play(scenario)
+    cluster.pool("web", "10.0.0.10/31")
+    meta = {"name": "web", "namespace": "other", "uid": "other", "generation": 1}
+    cluster.put(POOLS, {"metadata": meta, "spec": {"addresses": ["10.9.0.0/31"]}})
+    cluster.service("a")
+    await cluster.gets("a")
+    cluster.delete(POOLS, "other", "web")
+    for _ in range(20):  # turns of the event loop, in which the controller is told
+        await asyncio.sleep(0)
+    cluster.service("b")
+    assert await decided(cluster, "b") == "10.0.0.11"
 
 
 def test_a_key_opens_no_pool_of_another_namespace() -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import dataclass, field
-from html.parser import HTMLParser
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import pytest
+from tests.report.page import Page
 
 from lbproof.report import bundle
 from lbproof.spec import BUDGETS, PROFILES, REQUIREMENTS, SPEC_VERSION, Conclusion, Exit, Level, lacking
@@ -16,7 +18,6 @@ from lbproof.spec.requirements import needs_of, of_case
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 ADDRESS = "192.168.172.170"
 CLIENT, FIRST, SECOND = "02:00:c0:a8:ac:32", "02:00:c0:a8:ac:97", "02:00:c0:a8:ac:98"
@@ -331,73 +332,21 @@ def arp() -> Frames:
     return Frames()
 
 
-VOID = {"br", "meta", "link", "img", "hr", "input"}
-
-
-class Page(HTMLParser):
-    """A page as a strict reader takes it: every element is closed in its turn."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__(convert_charrefs=True)
-        self.source = text
-        self.ids: list[str] = []
-        self.links: list[str] = []
-        self.loads: list[str] = []
-        self.handlers: list[str] = []
-        self.tags: set[str] = set()
-        self.rows: list[list[str]] = []
-        self._words: list[str] = []
-        self._open: list[str] = []
-        self.feed(text)
-        self.close()
-        assert self._open == []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.handle_startendtag(tag, attrs)
-        if tag not in VOID:
-            self._open.append(tag)
-        if tag == "tr":
-            self.rows.append([])
-        elif tag in {"td", "th"}:
-            self.rows[-1].append("")
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.add(tag)
-        for name, value in attrs:
-            if name == "id":
-                self.ids.append(value or "")
-            elif name == "href" and tag == "a":
-                self.links.append(value or "")
-            elif name in {"href", "src", "srcset", "xlink:href", "data", "action", "poster", "background"}:
-                self.loads.append(value or "")
-            elif name.startswith("on"):
-                self.handlers.append(name)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self._open, f"</{tag}> closes nothing"
-        assert self._open.pop() == tag, f"</{tag}> stands where another element is open"
-
-    def handle_data(self, data: str) -> None:
-        if "style" not in self._open:
-            self._words.append(data)
-        if self._open and {"td", "th"} & set(self._open):
-            self.rows[-1][-1] += data
-
-    @property
-    def text(self) -> str:
-        """What is read."""
-        return "".join(self._words)
-
-
 @pytest.fixture(scope="session")
 def page() -> Callable[[str], Page]:
     """Read an HTML page."""
     return Page
 
 
-@pytest.fixture
-def whole(sample: Callable[[str], Sample]) -> Path:
-    """The folder of a conformant run over a whole profile, its reports made."""
-    folder = sample("whole").folder
+@pytest.fixture(scope="session")
+def whole_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that tests only copy: a conformant run over a whole profile, its reports made."""
+    folder = _whole().write(tmp_path_factory.mktemp("whole") / "whole")
     bundle.write(folder)
     return folder
+
+
+@pytest.fixture
+def whole(whole_once: Path, tmp_path: Path) -> Path:
+    """The folder of a conformant run over a whole profile, its reports made."""
+    return Path(shutil.copytree(whole_once, tmp_path / "whole"))

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from tests.report.conftest import Page, Story
+    from tests.report.conftest import Story
+    from tests.report.page import Page
 
 CLAIMED = ["core", "default-class", "ipv6", "pool"]
 

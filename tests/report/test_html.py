@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from tests.report.conftest import Frames, Page, Sample, Story
+    from tests.report.conftest import Frames, Sample, Story
+    from tests.report.page import Page
 
 HOSTILE = "</td></details><script>alert(1)</script><img src=x onerror=alert(1)>\"'&amp;"
 

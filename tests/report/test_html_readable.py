@@ -15,7 +15,8 @@ from lbproof.spec import REQUIREMENTS, Conclusion, Level
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.report.conftest import Frames, Page, Sample, Story
+    from tests.report.conftest import Frames, Sample, Story
+    from tests.report.page import Page
 
 
 @pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])

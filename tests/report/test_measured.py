@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from tests.report.conftest import Page, Story
+    from tests.report.conftest import Story
+    from tests.report.page import Page
 
 
 def told(begin: Callable[..., Story], verdict: str = "passed", **details: Any) -> Story:  # noqa: ANN401 - it is JSON

@@ -19,12 +19,13 @@ from lbproof.adapters.rendering import AdapterError
 from lbproof.adapters.reports import MetadataKey
 from lbproof.context import manifests
 from lbproof.context.acts import ActKind, Acts
+from lbproof.context.addresses import FreeAddresses, need_families
 from lbproof.context.cannot import CannotShow
 from lbproof.context.pools import Pools
 from lbproof.context.undo import Undo
 from lbproof.context.workloads import Workloads
-from lbproof.lab.base import Capability, LabError
-from lbproof.lab.common.conditions import is_node_usable
+from lbproof.lab.base import Capability
+from lbproof.lab.common.conditions import deployment_state, is_node_usable
 from lbproof.spec import Untestable, claims, lacking
 from lbproof.spec.families import Family, family_of, host_port
 from lbproof.text import words
@@ -33,6 +34,7 @@ from lbproof.witnesses.wait import EventuallyFailed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from lbproof.adapters.base import Adapter, Object
@@ -52,6 +54,9 @@ _RUNNING = {"Deployment", "DaemonSet", "StatefulSet", "Job", "Pod"}
 """Kinds of objects that run pods."""
 _KEPT = {"Namespace", "CustomResourceDefinition"}
 """Kinds that hold the operator's objects: whoever uninstalls leaves them."""
+
+_VANTAGES = {Capability.ROUTED_CLIENT, Capability.NODE_VANTAGE, Capability.POD_VANTAGE, Capability.CAPTURE}
+"""Capabilities without which a vantage is missing, and not a fault."""
 
 
 class RunContext:
@@ -93,9 +98,7 @@ class RunContext:
         """Whether the implementation serves only Services of its own class at present."""
         self._reachable: set[Family] = set()
         """Families in which clients were seen to reach the shared workload."""
-        self._next = dict.fromkeys(Family, 0)
-        """Index of the next free address of each family."""
-        self._reserved: set[IPAddress] = set()
+        self._free = FreeAddresses()
         self._namespaces: list[str] = []
         self._clocks: dict[str, Clock] = {}
 
@@ -269,33 +272,14 @@ class RunContext:
 
         `family`: that of the present check by default. Raises `CannotShow` when the segment has no such block.
         """
-        family = family or self.family
-        free, begin = self.lab.segment.free_for(family), self._next[family]
-        for start in (*range(begin, len(free)), *range(begin)):
-            block = free[start : start + count]
-            consecutive = len(block) == count and int(block[-1]) - int(block[0]) == count - 1
-            if consecutive and self._reserved.isdisjoint(block):
-                self._next[family] = (start + count) % len(free)
-                return list(block)
-        subnets = ", ".join(map(str, self.lab.segment.subnets))
-        detail = f"{count} of {family.label} in a row wanted, {len(free)} on {subnets}"
-        raise CannotShow(Untestable.NO_FREE_ADDRESS, detail)
+        return self._free.take(self.lab.segment, count, family or self.family)
 
-    @contextmanager
-    def reserved(self, block: Sequence[IPAddress]) -> Iterator[None]:
+    def reserved(self, block: Sequence[IPAddress]) -> AbstractContextManager[None]:
         """Keep particular free addresses of the segment out of `addresses` during the block.
 
         Raises `CannotShow` when one is not a free address of the segment.
         """
-        taken = set(block)
-        if not taken <= set(self.lab.segment.free):
-            subnets = ", ".join(map(str, self.lab.segment.subnets))
-            raise CannotShow(Untestable.NO_FREE_ADDRESS, f"{block[0]} to {block[-1]} are not all free on {subnets}")
-        self._reserved |= taken
-        try:
-            yield
-        finally:
-            self._reserved -= taken
+        return self._free.reserved(self.lab.segment, block)
 
     @functools.cached_property
     def backends(self) -> list[tuple[str, str]]:
@@ -335,10 +319,8 @@ class RunContext:
         plain = manifests.service(NAMESPACE, "plain", type="NodePort", selector={"app": WEB}, ipFamilies=[family.label])
         port = self.cluster.apply(plain)["spec"]["ports"][0]["nodePort"]
         worker = self.lab.nodes[-1]
-        for vantage in (
-            self.lab.client(),
-            *([self.lab.routed_client()] if self.lab.can(Capability.ROUTED_CLIENT) else []),
-        ):
+        routed = [self.lab.routed_client()] if self.lab.can(Capability.ROUTED_CLIENT) else []
+        for vantage in (self.lab.client(), *routed):
             self._plain_path(vantage, worker.address_for(family), port)
         self.remove(plain)
         self._reachable.add(family)
@@ -377,7 +359,7 @@ class RunContext:
         """Wait until all replicas of one of the suite's Deployments are ready."""
         path = f"/apis/apps/v1/namespaces/{namespace}/deployments/{name}"
         self.wait.eventually(
-            lambda: _deployment(self.cluster.get(path)),
+            lambda: deployment_state(self.cluster.get(path)),
             lambda state: state == "ready",
             what=f"deployment {namespace}/{name} is ready",
             budget="workload_ready",
@@ -385,17 +367,14 @@ class RunContext:
 
     def nodes_ready(self) -> None:
         """Wait until every node is Ready and has no `node.kubernetes.io/` taint."""
-        self.wait.eventually(
-            lambda: ", ".join(self._unusable_nodes()) or "all",
-            lambda state: state == "all",
-            what="every node is Ready",
-            budget="node_back",
-            every=0.1,
-        )
 
-    def _unusable_nodes(self) -> list[str]:
-        nodes = self.cluster.list("/api/v1/nodes")
-        return [node["metadata"]["name"] for node in nodes if not is_node_usable(node)]
+        def unusable() -> str:
+            nodes = self.cluster.list("/api/v1/nodes")
+            return ", ".join(node["metadata"]["name"] for node in nodes if not is_node_usable(node)) or "all"
+
+        self.wait.eventually(
+            unusable, lambda state: state == "all", what="every node is Ready", budget="node_back", every=0.1
+        )
 
     def note_clocks(self) -> None:
         """Write the clock of each vantage to the events of the run, if it is new or measured anew."""
@@ -407,22 +386,12 @@ class RunContext:
     def need(self, capability: Capability) -> None:
         """Raise `CannotShow` when the lab lacks a capability."""
         if not self.lab.can(capability):
-            vantage = capability in {
-                Capability.ROUTED_CLIENT,
-                Capability.NODE_VANTAGE,
-                Capability.POD_VANTAGE,
-                Capability.CAPTURE,
-            }
-            reason = Untestable.NO_SUCH_VANTAGE if vantage else Untestable.NO_SUCH_FAULT
+            reason = Untestable.NO_SUCH_VANTAGE if capability in _VANTAGES else Untestable.NO_SUCH_FAULT
             raise CannotShow(reason, capability.value)
 
     def need_families(self, families: Iterable[Family]) -> None:
         """Raise `CannotShow` when the lab lacks one of some address families."""
-        there = [family_of(subnet) for subnet in self.lab.segment.subnets]
-        for family in families:
-            if family not in there:
-                has = " and ".join(one.label for one in there)
-                raise CannotShow(Untestable.NO_FREE_ADDRESS, f"{family.label} wanted, the lab has {has} alone")
+        need_families(self.lab.segment, families)
 
     def close(self) -> None:
         """Remove shared resources and wait until their namespaces are gone, so that another run can follow.
@@ -432,16 +401,3 @@ class RunContext:
         self.undo.close()
         for path in self._namespaces:
             self._wait_if_terminating(path)
-
-
-def require(found: object, what: str) -> None:
-    """Raise `LabError` when something that the lab must provide is missing."""
-    if not found:
-        raise LabError(what)
-
-
-def _deployment(deployment: Object) -> str:
-    status, wanted = deployment.get("status", {}), deployment["spec"]["replicas"]
-    ready = status.get("readyReplicas", 0)
-    current = status.get("observedGeneration") == deployment["metadata"]["generation"]
-    return "ready" if current and ready == wanted == status.get("updatedReplicas", 0) else f"{ready} of {wanted} ready"

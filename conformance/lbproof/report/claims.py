@@ -98,10 +98,11 @@ def _is_time(text: str) -> bool:
 def _contents(told: jsonreport.Report) -> Iterator[str]:
     twice = [name for name, count in Counter(row.id for row in told.requirements).items() if count > 1]
     yield from (f"{name}: is duplicated" for name in twice)
+    is_whole = scope(told).whole
     for row in told.requirements:
         if row.id in REQUIREMENTS:
             yield from _requirement(row, told)
-            yield from _outside(row, told)
+            yield from _outside(row, told.profile) if is_whole else ()
         else:
             yield f"{row.id}: not a requirement of the specification"
     order = [row.id for row in told.requirements if row.id in REQUIREMENTS]
@@ -119,14 +120,13 @@ def _contents(told: jsonreport.Report) -> Iterator[str]:
             yield f"budget {name}: is {' s and '.join(f'{one:g}' for one in sorted(seconds))} s in one run"
 
 
-def _outside(row: jsonreport.Requirement, told: jsonreport.Report) -> Iterator[str]:
-    """Report cases outside the profile in a run that claims to be whole; only selection by name judges such cases."""
-    judged = scope(told)
-    features = PROFILES[told.profile].features
-    outside = [case.name for case in row.cases if case.name in REQUIREMENTS[row.id].names]
-    outside = [name for name in outside if lacking(needs_of(name), features)]
-    if judged.whole and outside:
-        yield f"{', '.join(outside)}: not in profile {told.profile}, although the scope is the whole profile"
+def _outside(row: jsonreport.Requirement, profile: str) -> Iterator[str]:
+    """Report cases outside the profile of a run over all of it: only a selection by name judges such cases."""
+    names = REQUIREMENTS[row.id].names
+    features = PROFILES[profile].features
+    outside = [case.name for case in row.cases if case.name in names and lacking(needs_of(case.name), features)]
+    if outside:
+        yield f"{', '.join(outside)}: not in profile {profile}, although the scope is the whole profile"
 
 
 def _requirement(row: jsonreport.Requirement, told: jsonreport.Report) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -17,6 +18,8 @@ from lbproof.spec.requirements import of_case
 from lbproof.text import words
 
 if TYPE_CHECKING:
+    from jinja2 import Template
+
     from lbproof.report.model import Case, Result, Run
 
 _NOT_RUN = {Verdict.UNSUPPORTED, Verdict.SKIPPED}
@@ -30,8 +33,9 @@ _ROWS = 24
 """Maximum number of frames of an exchange on the page."""
 
 
-def of(run: Run) -> str:
-    """Render the page."""
+@cache
+def _template() -> Template:
+    """Compile the page's template, once for all pages."""
     environment = Environment(
         loader=PackageLoader("lbproof.report"),
         autoescape=True,
@@ -42,12 +46,17 @@ def of(run: Run) -> str:
     environment.filters["span"] = _span
     environment.filters["beside"] = _beside
     environment.filters["words"] = words
+    return environment.get_template("report.html.j2")
+
+
+def of(run: Run) -> str:
+    """Render the page."""
     counts = terminal.shown_counts(run)
     total = sum(counts.values()) or 1
     unsettled = [c for c in run.cases if c.verdict in {*_NOT_RUN, Verdict.UNTESTABLE}]
     columns = _columns(run)
     program, *arguments = run.started["command"] or ["lbproof"]
-    return environment.get_template("report.html.j2").render(
+    return _template().render(
         run=run,
         started=run.started,
         title=terminal.title(run.conclusion),

@@ -200,10 +200,13 @@ def summarize(store: ResultStore, known: Mapping[str, BenchmarkReport]) -> Figur
         check_name("benchmark", trial.id.bench, f"{store.folder}/trials.ndjson", known, "lbproof bench --help")
     empty = Figures(summaries=(), groups=tuple(_groups(store.trials)), known=known)
     found = _values(store, empty)
+    arms: dict[tuple[str, str, str], set[str]] = defaultdict(set)
+    for bench, case, name, arm in found:
+        arms[bench, case, name].add(arm)
     summaries = []
     for (bench, case, name, arm), parts in found.items():
         about = empty.about(bench)
-        control = about.control_of({other for (b, c, n, other) in found if (b, c, n) == (bench, case, name)})
+        control = about.control_of(arms[bench, case, name])
         against = np.concatenate(found[bench, case, name, control]) if control and control != arm else None
         values = np.concatenate(parts)
         summaries.append(

@@ -1,4 +1,4 @@
-"""Readiness of nodes and pods, read from the objects of the Kubernetes API."""
+"""Readiness of nodes, pods and Deployments, read from the objects of the Kubernetes API."""
 
 from __future__ import annotations
 
@@ -21,3 +21,11 @@ def is_node_usable(node: Mapping[str, Any]) -> bool:
     """Whether a Node is Ready and has no taint of a node problem; the taint of its role does not count."""
     taints = node.get("spec", {}).get("taints", [])
     return is_ready(node) and not any(taint["key"].startswith(_NODE_TAINTS) for taint in taints)
+
+
+def deployment_state(deployment: Mapping[str, Any]) -> str:
+    """Return `ready` when all replicas of a Deployment are of its present generation and ready, else how many are."""
+    status, wanted = deployment.get("status", {}), deployment["spec"]["replicas"]
+    ready = status.get("readyReplicas", 0)
+    current = status.get("observedGeneration") == deployment["metadata"]["generation"]
+    return "ready" if current and ready == wanted == status.get("updatedReplicas", 0) else f"{ready} of {wanted} ready"

@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
-import subprocess
-import sys
 from dataclasses import asdict, replace
 from ipaddress import ip_address
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from lbproof.lab import registry
 from lbproof.lab.base import Capability, LabError, Node, Ports, Topology, silent
-from lbproof.lab.common import api_proxy, environment
+from lbproof.lab.common import api_proxy
 from lbproof.lab.common.commands import output
 from lbproof.lab.common.image_names import matches
-from lbproof.lab.common.logs import export, tail
+from lbproof.lab.common.logs import export
 from lbproof.lab.common.probes import Probes
 from lbproof.lab.common.vantage import NamespaceVantage, Places
 from lbproof.lab.fault import Attachment, Fault, NewSegment, NewSubnet
-from lbproof.lab.netns import leftovers, plan, processes, rpc
+from lbproof.lab.netns import leftovers, plan, processes, rpc, start
 from lbproof.lab.netns.faults import FAULTS
 
 if TYPE_CHECKING:
-    import socket
+    import subprocess
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from lbproof.lab.base import Image, Segment
@@ -89,10 +86,12 @@ class NetnsLab(Places):
                 "images": [asdict(image) for image in images],
                 "port": listener.getsockname()[1],
             }
-            reports, own_end = lab._spawn(request, listener)
+            with registry.claim(name) as state:
+                lab._starting, reports, own_end = start.supervisor(state, request, listener)
+                registry.record(name, lab._starting.pid, topology, provider=cls.provider)
         try:
             with os.fdopen(reports, encoding="utf-8") as lines:
-                lab._boot(lines, progress)
+                start.booted(name, lab.state, lines, progress)
         except BaseException as error:
             os.close(own_end)  # ends the supervisor, if it still runs
             lab._reap()
@@ -105,45 +104,6 @@ class NetnsLab(Places):
             os.write(own_end, b"+")
             os.close(own_end)
         return lab
-
-    def _spawn(self, request: Mapping[str, Any], listener: socket.socket) -> tuple[int, int]:
-        """Start the supervisor; return the descriptors of its reports and of this end of its lifeline."""
-        with registry.claim(self.name) as state:
-            reports, to_us = os.pipe()
-            lifeline, own_end = os.pipe()
-            given = [listener.fileno(), to_us, lifeline]
-            (state / "log").mkdir()
-            (state / "work").mkdir()
-            (state / "request.json").write_text(json.dumps(request), encoding="utf-8")
-            with (state / "log" / "supervisor.log").open("wb") as log:
-                self._starting = subprocess.Popen(
-                    [
-                        *processes.UNSHARE,
-                        *("--propagation", "private", sys.executable, "-P", "-m", "lbproof.lab.netns.supervisor"),
-                        *(str(state), *(str(descriptor) for descriptor in given)),
-                    ],
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                    pass_fds=given,
-                    env=environment.python(),
-                    start_new_session=True,
-                )
-            registry.record(self.name, self._starting.pid, self.topology, provider=self.provider)
-        os.close(to_us)
-        os.close(lifeline)
-        return reports, own_end
-
-    def _boot(self, lines: IO[str], progress: Callable[[str], None]) -> None:
-        for line in lines:
-            report = json.loads(line)
-            if "error" in report:
-                raise LabError(f"lab {self.name} did not boot: {report['error']}")
-            if "ready" in report:
-                return
-            progress(f"lab {self.name}: {report['stage']} ({report['seconds']:.1f} s)")
-        log = self.state / "log" / "supervisor.log"
-        raise LabError(f"lab {self.name}: its supervisor ended while booting; the end of {log}:\n{tail(log)}")
 
     @classmethod
     def attach(cls, name: str) -> Self:
