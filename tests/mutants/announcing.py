@@ -14,11 +14,13 @@ from tests.mutants.mutant import fault, patch
 from lbproof_reference import advertisements, frames
 from lbproof_reference.speaker import elect, peers, plan, segment, wire
 from lbproof_reference.speaker import loop as speaker
+from lbproof_reference.speaker.elect import Station
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from lbproof_reference.frames import ArpFrame
+    from lbproof_reference.speaker.elect import Claim
     from lbproof_reference.speaker.links import Link
 
 LATE = 20
@@ -28,7 +30,13 @@ LATE = 20
 @fault("L2-01", "TIER-06d", "ARTICLE-20")
 def two_announcers() -> None:
     """Every eligible node answers for every address."""
-    patch(plan, "elect", lambda *_: elect.Station(os.environ["NODE_NAME"], "eth0"))
+    real = elect.elect
+
+    def elect_itself(address: bytes, candidates: Iterable[Station], claims: Mapping[Station, Claim]) -> Station | None:
+        own, able = Station(os.environ["NODE_NAME"], "eth0"), set(candidates)
+        return own if own in able else real(address, able, claims)
+
+    patch(plan, "elect", elect_itself)
 
 
 @fault("L2-02")

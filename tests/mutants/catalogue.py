@@ -20,6 +20,7 @@ from tests.mutants import (
     reporting,
     second_reader,
     seventh_reader,
+    seventh_reader_new,
     sharing,
     sixth_reader,
     takeovers,
@@ -61,5 +62,6 @@ __all__ = [
     "fifth_reader",
     "fourth_reader",
     "half_alive", "heartbeats", "leaks", "links", "moving", "objects", "outsiders", "ownership", "places", "reporting",
-    "second_reader", "seventh_reader", "sharing", "sixth_reader", "takeovers", "third_reader", "waiting",
+    "second_reader", "seventh_reader", "seventh_reader_new", "sharing", "sixth_reader", "takeovers", "third_reader",
+    "waiting",
 ]  # fmt: skip

@@ -1,8 +1,4 @@
-"""Faults that a seventh reader expects, of sentences that had no case yet; no module registers them.
-
-A fault that names an unknown case may not be in the catalogue, so they are apart from `seventh_reader`. At the end is
-one of an election that the reference did not have yet, as text.
-"""
+"""Faults that a seventh reader expects, of sentences whose cases were being written at the time."""
 
 from __future__ import annotations
 
@@ -14,6 +10,7 @@ from typing import TYPE_CHECKING
 from tests.mutants.mutant import fault, patch
 
 from lbproof_reference.controller.allocate import ALONE, Allocator, FreeList
+from lbproof_reference.controller.leader import LeaderElection
 from lbproof_reference.controller.loop import Controller
 from lbproof_reference.services import assigned, ingress, ingress_ips, is_managed
 from lbproof_reference.speaker.segment import Segment
@@ -22,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from lbproof_reference.controller.allocate import Sharing
-    from lbproof_reference.kube import Object
+    from lbproof_reference.kube import Kube, Object
     from lbproof_reference.pools import IP
     from lbproof_reference.speaker.heartbeat import Heartbeat
     from lbproof_reference.speaker.plan import Subnet
@@ -30,6 +27,7 @@ if TYPE_CHECKING:
 _DRAWN = 8
 """Free addresses of which one is drawn."""
 _JITTER_SECONDS = 0.05
+_LEADER = "lbproof-controller"
 _LINK_LOCAL = b"\xa9\xfe"
 """First bytes of 169.254.0.0/16 (RFC 3927)."""
 
@@ -53,13 +51,29 @@ def _is_load_balancer(service: Object) -> bool:
     return bool(service["spec"].get("type") == "LoadBalancer")
 
 
-# Of sentences that had no case yet
+def _all_lead() -> None:
+    """Let each copy of the controller take the Lease for its own."""
+    real = LeaderElection.__init__
+
+    def begin(self: LeaderElection, kube: Kube, namespace: str, pod: str, uid: str) -> None:
+        real(self, kube, namespace, pod, uid)
+        self._identity = _LEADER
+
+    patch(LeaderElection, "__init__", begin)
+
+
+@fault("UPGR-04b")
+def all_copies_have_one_name() -> None:
+    """The Lease names the Deployment and not the Pod, so each copy takes it for its own (metallb #140)."""
+    _draw()
+    _all_lead()
 
 
 @fault("UPGR-04b")
 def what_another_copy_gives_is_not_noted() -> None:
-    """A copy leaves the Services that another one serves alone, and may give their addresses again (metallb #2629)."""
+    """Two copies lead; each leaves alone what the other serves, and may give its addresses again (metallb #2629)."""
     _draw()
+    _all_lead()
     real = Controller._reconcile  # noqa: SLF001 - patched
 
     async def reconcile(self: Controller, key: str) -> None:
@@ -120,7 +134,7 @@ def _are_abroad(allocator: Allocator, key: str, ip: IP, sharing: Sharing) -> boo
 
 
 @fault("SEC-04b")
-def keys_are_compared_within_a_namespace() -> None:
+def keys_of_another_namespace_allow_all() -> None:
     """A key lets a Service join any address of another namespace, whatever is allowed there (cilium #30055)."""
     real = Allocator.conflict
 
@@ -145,7 +159,7 @@ def permission_is_asked_for_once() -> None:
     patch(Allocator, "conflict", conflict)
 
 
-@fault("FAIL-11")
+@fault("FAIL-11a")
 def stations_of_another_subnet_are_not_heard() -> None:
     """A node takes stations without a subnet of its own for another cluster's, and so announces what they do as well.
 
@@ -159,7 +173,7 @@ def stations_of_another_subnet_are_not_heard() -> None:
     patch(Segment, "receive", receive)
 
 
-@fault("FAIL-11")
+@fault("FAIL-11b")
 def a_link_local_address_is_enough_to_announce() -> None:
     """An interface with an address of 169.254.0.0/16 alone is used, and nobody is heard there (metallb #737, #1809)."""
     real = Segment.receive
@@ -172,13 +186,3 @@ def a_link_local_address_is_enough_to_announce() -> None:
 
     patch(ipaddress.IPv4Network, "is_link_local", False)  # so `links_of` counts it as a subnet
     patch(Segment, "receive", receive)
-
-
-# To be written when the reference elects a leader, after which copies that wait reconcile nothing:
-#
-# all-copies-have-one-name (UPGR-04b): The Lease names the Deployment and not the Pod, so each copy takes it for its own
-# (metallb #140, kubernetes #61151). Call `_draw`, and patch the `__init__` of the election so that `_identity` is
-# the same text in all copies. Both then lead, and each writes what its own list says. Without `_draw` both lists say
-# the same: the lowest free address.
-#
-# `what_another_copy_gives_is_not_noted` needs the same patch from then on.
