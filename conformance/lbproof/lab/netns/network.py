@@ -241,10 +241,17 @@ def second_nic(place: Place, interface: str, port: str, number: int) -> None:
 
 
 def second_subnet(places: Iterable[Place], families: Sequence[Family]) -> None:
-    """Give nodes addresses of the second subnet of the first segment, and add a client that has one alone."""
+    """Give nodes addresses of the second subnet of the first segment, and add a client that has one alone.
+
+    Those of IPv6 are deprecated, so that no node chooses one for packets to pods on others (RFC 6724 section 5, rule
+    3), which have no way back to it. For IPv4 it is the first address of an interface that is chosen.
+    """
     _host(plan.CLIENT_BESIDE, plan.ADDED, plan.CLIENT, families)
     for place in places:
-        ip(_addresses("eth0", plan.ADDED, place.host, families), place.node.name)
+        for family in families:
+            deprecated = " preferred_lft 0" if family is Family.IPV6 else ""
+            added = _addresses("eth0", plan.ADDED, place.host, [family])
+            ip([f"{line}{deprecated}" for line in added], place.node.name)
     await_forwarding(f"v-{plan.CLIENT_BESIDE}", output)
 
 
