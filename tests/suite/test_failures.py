@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
+from lbproof import checks
 from lbproof.adapters.rendering import AdapterError
 from lbproof.context.objects import BadStatus
 from lbproof.lab.base import LabError
 from lbproof.run.failures import exit_code_of, is_install_failure
-from lbproof.run.verdicts import is_violation
+from lbproof.run.verdicts import _where, is_violation
 from lbproof.spec import Exit
 from lbproof.witnesses.kube import ApiError
 from lbproof.witnesses.stream import ProbeError
@@ -56,6 +57,20 @@ def test_an_assertion_is_of_the_check_that_it_was_imported_from(tmp_path: Path) 
     assert is_violation(raised(elsewhere, checks / "test_x.py"), checks)
     assert is_violation(raised(elsewhere, checks / "test_x.py"), tmp_path / "link")
     assert not is_violation(raised(checks / "test_x.py", elsewhere), checks)
+
+
+def test_an_assertion_of_what_areas_share_is_of_the_check(tmp_path: Path) -> None:
+    """A check of another area calls it; what is beside lbproof's checks is the suite's own."""
+    root = Path(str(checks.__file__)).parent
+    home = root / "upgr"
+    shared, own = (raised(path, path) for path in (root / "pool" / "holders.py", home / "test_x.py"))
+
+    assert is_violation(shared, home)
+    assert is_violation(own, home)
+    assert not is_violation(raised(root.parent / "text.py", root.parent / "text.py"), home)
+    assert is_violation(shared, tmp_path)
+    assert _where(shared, home).startswith("pool/holders.py:1:")
+    assert _where(own, home).startswith("test_x.py:1:")
 
 
 def test_a_wait_is_a_violation_if_its_budget_judges() -> None:

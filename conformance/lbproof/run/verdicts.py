@@ -214,8 +214,8 @@ def is_violation(error: BaseException, home: Path) -> bool:
     """Return whether an exception of a check shows that the implementation does not keep the requirement.
 
     Only two kinds do: a `Violation`, except a wait without a budget or by one that does not judge
-    (`Budget.judges`), and an assertion of the check itself or of a module in its folder `home`. Everything else is a
-    fault of the suite or the lab.
+    (`Budget.judges`), and an assertion of the check itself, of a module in its folder `home`, or of one that checks of
+    several areas share. Everything else is a fault of the suite or the lab.
     """
     if isinstance(error, WaitFailed):
         return error.judges
@@ -223,7 +223,7 @@ def is_violation(error: BaseException, home: Path) -> bool:
         return True
     if not isinstance(error, AssertionError):
         return False
-    return any(path.is_relative_to(home.resolve()) for path, _ in _lines(error)[-1:])
+    return any(_root_of(path, home) for path, _ in _lines(error)[-1:])
 
 
 def _failure(error: BaseException, home: Path) -> dict[str, Any]:
@@ -234,12 +234,22 @@ def _failure(error: BaseException, home: Path) -> dict[str, Any]:
 
 
 def _where(error: BaseException, home: Path) -> str:
-    """Return the innermost line of a check in a traceback: its own assertion, or a step before it that failed."""
-    home = home.resolve()
-    inside = [(path, line) for path, line in _lines(error) if path.is_relative_to(home)]
-    return "".join(
-        f"{path.relative_to(home)}:{line}: {linecache.getline(str(path), line).strip()}" for path, line in inside[-1:]
-    )
+    """Return the innermost line of checks in a traceback: an assertion, or a step before it that failed.
+
+    Its file is named from the check's own folder; one of another area begins with the name of that.
+    """
+    for path, line in reversed(_lines(error)):
+        if root := _root_of(path, home):
+            return f"{path.relative_to(root)}:{line}: {linecache.getline(str(path), line).strip()}"
+    return ""
+
+
+def _root_of(path: Path, home: Path) -> Path | None:
+    """Return the folder of checks in which a file is: `home`, or that of lbproof's own; None: in neither."""
+    from lbproof import checks  # noqa: PLC0415 - a test's checks take its place
+
+    folders = (home.resolve(), Path(str(checks.__file__)).parent.resolve())
+    return next((folder for folder in folders if path.is_relative_to(folder)), None)
 
 
 def _lines(error: BaseException) -> list[tuple[Path, int]]:
