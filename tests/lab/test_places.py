@@ -171,15 +171,20 @@ def test_a_new_segment_is_joined_by_all_nodes(lab: NetnsLab) -> None:
 
 
 def test_some_nodes_have_a_link_local_address_alone_on_a_new_segment(lab: NetnsLab) -> None:
-    """Their interface there has no address of the segment's subnet, and they have no route to it; others answer."""
+    """Their interface there has no address of the segment's subnet, and they have no route to it; others answer.
+
+    One has an address of another subnet there.
+    """
     hosts = {place.node.name: plan.SECOND.ipv4_host(place.host) for place in plan.places(lab.topology)}
-    there = lab.new_segment(["w02"])
+    there = lab.new_segment(["w02"], ["w01"])
     answers = {node: macs(there.vantage, address) for node, address in hosts.items()}
     shown = json.loads(lab.run("w02", ["ip", "-j", "address", "show", there.interfaces["w02"]]))
+    beside = lab.run("w01", ["ip", "-oneline", "address", "show", there.interfaces["w01"]])
     scopes = {one["scope"] for link in shown for one in link["addr_info"] if not one["local"].startswith("169.254.")}
     there.undo()
 
-    assert {node for node, who in answers.items() if who} == {node.name for node in lab.nodes} - {"w02"}
+    assert {node for node, who in answers.items() if who} == {node.name for node in lab.nodes} - {"w01", "w02"}
+    assert " 192.168.175.151/24 " in beside
     assert [one["local"] for one in shown[0]["addr_info"] if one["family"] == "inet"] == ["169.254.173.152"]
     assert scopes == {"link"}
 

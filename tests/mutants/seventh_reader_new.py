@@ -159,7 +159,7 @@ def permission_is_asked_for_once() -> None:
     patch(Allocator, "conflict", conflict)
 
 
-@fault("FAIL-11a")
+@fault("FAIL-11b")
 def stations_of_another_subnet_are_not_heard() -> None:
     """A node takes stations without a subnet of its own for another cluster's, and so announces what they do as well.
 

@@ -353,8 +353,11 @@ class Lab(Protocol):
         """Add an interface to a node on the first segment, with addresses of its own."""
         ...
 
-    def new_segment(self, link_local: Collection[str] = ()) -> NewSegment:
-        """Join every node that runs to a second segment, with a client; some by a link-local address alone."""
+    def new_segment(self, link_local: Collection[str] = (), other_subnet: Collection[str] = ()) -> NewSegment:
+        """Join every node that runs to a second segment, with a client in its subnet.
+
+        Some by a link-local address alone, and some by an address of another subnet alone.
+        """
         ...
 
     def second_subnet(self, nodes: Collection[str]) -> NewSubnet:

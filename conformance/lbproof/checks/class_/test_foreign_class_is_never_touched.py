@@ -30,13 +30,16 @@ class ForeignServices:
     def __init__(self, run: RunContext) -> None:
         """Create the Services, write the status of each as its own controller would, and start the watch.
 
-        One asks for its address by every way that the implementation knows.
+        One asks for its address by every way that the implementation knows, and one has the marks that it sets.
         """
         self.cluster = run.cluster
         run.namespace(NAMESPACE)
         self.before: dict[str, Object] = {}
-        for name, ways in (("foreign", []), ("asking", run.ways)):
+        for name, ways in (("foreign", []), ("asking", run.ways), ("marked", [])):
             made = run.opt_in(manifests.service(NAMESPACE, name, loadBalancerClass=FOREIGN))
+            if name == "marked" and run.claims("pool-mark"):
+                for mark in run.adapter.pool_marks:
+                    mark.set(made, FOREIGN)
             for how in ways:
                 run.ask(made, ADDRESS, how)
             self.cluster.apply(made)

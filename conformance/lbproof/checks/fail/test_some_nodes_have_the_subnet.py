@@ -39,11 +39,15 @@ def test_some_nodes_of_a_segment_have_a_second_subnet(check: CheckContext) -> No
 
 
 @proves("FAIL-11", "b", disruptive=True)
-def test_some_nodes_have_a_link_local_address_alone(check: CheckContext) -> None:
-    """All nodes join a second segment, some by a link-local address alone: a client there is served, as in FAIL-11a."""
+def test_some_nodes_have_a_link_local_address_or_another_subnet_alone(check: CheckContext) -> None:
+    """All nodes join a second segment, one of those that lack its subnet by an address of another one alone.
+
+    The others by a link-local address alone. A client is served, as in FAIL-11a.
+    """
     able = workers_with_the_subnet(check)
     lacking = [node.name for node in check.lab.nodes if node.name not in able]
-    serves_the_subnet(check, Capability.NEW_SEGMENT, lambda: check.lab.new_segment(lacking))
+    other, *link_local = check.random.sample(lacking, len(lacking))
+    serves_the_subnet(check, Capability.NEW_SEGMENT, lambda: check.lab.new_segment(link_local, [other]))
 
 
 def workers_with_the_subnet(check: CheckContext) -> list[str]:

@@ -73,7 +73,8 @@ def test_addresses_are_served_without_the_api_server(check: CheckContext) -> Non
 def test_new_services_wait_for_the_allocator(check: CheckContext) -> None:
     """While the allocator stands still, what is assigned stays as it is and is answered; then new Services are given.
 
-    These are in another namespace, and each asks for its address where that can be asked for.
+    These are in another namespace, and each asks for its address where that can be asked for. They are no longer new
+    when the allocator sees them.
     """
     check.run.need(Capability.FREEZE_POD)
     pods = check.run.workloads.pods(WorkloadRole.CONTROLLER)
@@ -96,6 +97,7 @@ def test_new_services_wait_for_the_allocator(check: CheckContext) -> None:
             ]
             check.holders(*held.values())
             check.stays_pending(*new)
+            check.wait_out("address_assigned")
         check.all_assigned(*new, budget="api_back")
         check.keep_assigned(*held)
 

@@ -38,7 +38,7 @@ def asks_for(check: CheckContext, service: Service, address: IPAddress, how: Ask
 
 @proves("REQ-05", "a")
 def test_a_service_that_asks_for_another_address_moves(check: CheckContext) -> None:
-    """Each Service gets the address that it asks for now; that of before is silent, and given to others.
+    """Each Service gets the address that it asks for now; that of before is silent, and given to others who ask or not.
 
     By each way, in two namespaces, one after the other and at once; others keep their addresses at any time. Those in
     one namespace ask for addresses of a pool that is kept for who asks, where there can be one.
@@ -77,8 +77,15 @@ def test_a_service_that_asks_for_another_address_moves(check: CheckContext) -> N
             check.goes_silent(*former)
             with check.precondition("L2-01"):
                 check.holders(*(address for address, _ in made.values()))
-        again = [check.service(f"again-{n}", ask=address) for n, address in enumerate(former)]
-        assert sorted(map(str, check.all_assigned(*again).values())) == sorted(map(str, former))
+        given = set(held.values()) | {address for address, _ in made.values()}
+        asked = former[::2]
+        again = [check.service(f"again-{n}", ask=address) for n, address in enumerate(asked)]
+        assert sorted(map(str, check.all_assigned(*again).values())) == sorted(map(str, asked))
+        rest = {*pool.addresses} - given - {*asked}
+        chosen = check.all_assigned(*(check.service(f"any-{n}") for n in range(len(rest)))).values()
+        assert set(chosen) == rest, (
+            f"given {words(sorted(map(str, chosen)))}, while {words(sorted(map(str, rest)))} were free"
+        )
 
 
 @proves("REQ-05", "b")

@@ -42,7 +42,8 @@ def corrected(check: CheckContext, right: Mapping[Service, list[str]]) -> None:
 def test_a_forged_address_outside_every_pool_is_corrected(check: CheckContext) -> None:
     """Free addresses of no pool, the router's and a node's are not announced for a Service whose status names them.
 
-    The statuses have their own addresses again; that of a Service that has none is empty.
+    The statuses have their own addresses again; that of a Service that has none is empty. So it is when the same ones
+    are forged once more, some with the same address.
     """
     check.pool(HOLDERS)
     held = check.all_assigned(*(check.service(f"web-{n}", serving=True) for n in range(HOLDERS)))
@@ -53,9 +54,11 @@ def test_a_forged_address_outside_every_pool_is_corrected(check: CheckContext) -
     gateway, node = check.lab.segment.subnet_for(family)[1], check.lab.nodes[-1].address_for(family)
     owners = {host: check.who_has(host) for host in (gateway, node)}
     right = {service: [str(address)] for service, address in held.items()} | {waiting: list[str]()}
-    for service, address in zip(right, check.random.sample([*outside, gateway, node], len(right)), strict=True):
-        forge(check, service, address)
-    corrected(check, right)
+    first, second, *same = check.random.sample([*outside, gateway, node], len(right))
+    for addresses in ((first, second, *same), (second, first, *same)):
+        for service, address in zip(right, addresses, strict=True):
+            forge(check, service, address)
+        corrected(check, right)
     check.goes_silent(*outside)
     now = {host: check.who_has(host) for host in owners}
     assert now == owners, f"answered for by {words(now)}, before the statuses named them by {words(owners)}"
@@ -66,7 +69,7 @@ def test_a_forged_address_outside_every_pool_is_corrected(check: CheckContext) -
 def test_a_forged_address_of_another_service_is_corrected(check: CheckContext) -> None:
     """A Service keeps its address, for which one node answers; those whose statuses named it too have their own.
 
-    One of them is older than the Service, and one is younger, by its name too.
+    One of them is older than the Service, and one is younger, by its name too. It is so the second time too.
     """
     check.pool(HOLDERS)
     places = (check.second_namespace, check.namespace, check.namespace)  # in the order of the names
@@ -75,9 +78,10 @@ def test_a_forged_address_of_another_service_is_corrected(check: CheckContext) -
         before = check.sole_holders(*held.values())
     older, victim, younger = held
     with check.unchanged(victim):
-        for service in check.random.sample([older, younger], 2):
-            forge(check, service, held[victim])
-        corrected(check, {service: [str(address)] for service, address in held.items()})
+        for _ in range(2):
+            for service in check.random.sample([older, younger], 2):
+                forge(check, service, held[victim])
+            corrected(check, {service: [str(address)] for service, address in held.items()})
     now = check.sole_holders(*held.values())
     check.saw("arp", "who answers for the addresses, before and after", [words(before), words(now)])
 

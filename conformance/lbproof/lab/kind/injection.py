@@ -76,7 +76,7 @@ class Injection(Protocol):
         """Add an interface to a node on the segment."""
         return self._faults.second_nic(node)
 
-    def new_segment(self, link_local: Collection[str] = ()) -> NewSegment:  # noqa: ARG002 - there is none
+    def new_segment(self, link_local: Collection[str] = (), other_subnet: Collection[str] = ()) -> NewSegment:  # noqa: ARG002 - there is none
         """Raise `LabError`: a node has one network here."""
         raise LabError("a kind lab has one segment: take a netns lab")
 

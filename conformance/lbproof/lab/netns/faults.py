@@ -180,10 +180,10 @@ class Faults:
         attached = self._attached(node, interface, number, plan.LAN.hosts(number, families))
         return self._done(f"{interface} of node {node}", moments, unplug) | attached
 
-    def new_segment(self, link_local: Sequence[str] = ()) -> dict[str, Any]:
+    def new_segment(self, link_local: Sequence[str] = (), other_subnet: Sequence[str] = ()) -> dict[str, Any]:
         """Each node that runs has one interface more, on a segment where nobody else is but a client."""
         topology = self._cluster.topology
-        for name in link_local:
+        for name in (*link_local, *other_subnet):
             self._machine(name)
         machines = dict(self._cluster.machines)
         if topology.second_segment or any(one.place.second_port in one.nics for one in machines.values()):
@@ -194,7 +194,8 @@ class Faults:
             network.second_segment(topology.families)
             for name, machine in machines.items():
                 machine.nics.append(machine.place.second_port)
-                network.second_link(machine.place, interfaces[name], link_local=name in link_local)
+                subnet = None if name in link_local else plan.ADDED if name in other_subnet else plan.SECOND
+                network.second_link(machine.place, interfaces[name], subnet)
             for machine in machines.values():
                 await_forwarding(machine.place.second_port, output)
 

@@ -309,9 +309,10 @@ class NetnsLab(Places):
         """Add an interface to a node on the first segment."""
         return self._attachment(Capability.SECOND_NIC, node=node)
 
-    def new_segment(self, link_local: Collection[str] = ()) -> NewSegment:
+    def new_segment(self, link_local: Collection[str] = (), other_subnet: Collection[str] = ()) -> NewSegment:
         """Join every node that runs to a second segment."""
-        done = rpc.call(self._socket, Capability.NEW_SEGMENT.value, link_local=list(link_local))
+        apart = {"link_local": list(link_local), "other_subnet": list(other_subnet)}
+        done = rpc.call(self._socket, Capability.NEW_SEGMENT.value, **apart)
         joined = self._joined(Capability.NEW_SEGMENT, done, plan.SECOND)
         return NewSegment(**joined, interfaces=done["interfaces"])
 

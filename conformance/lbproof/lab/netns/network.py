@@ -175,7 +175,7 @@ def node(place: Place, others: Iterable[Place]) -> None:
     name, families = place.node.name, place.node.families
     _host(name, place.lan, place.host, families, router=plan.ROUTER)
     if place.second:
-        second_link(place, "eth1")
+        second_link(place, "eth1", plan.SECOND)
     sysctl(
         {
             **_forwarding(families),
@@ -224,11 +224,12 @@ def _nic(netns: str, interface: str, port: str, *, bridge: str, mac: str, addres
     ip([*addresses, f"link set {interface} up"], netns)
 
 
-def second_link(place: Place, interface: str, *, link_local: bool = False) -> None:
-    """Add an interface to a node on the second segment, with addresses of its subnet or with link-local ones alone."""
+def second_link(place: Place, interface: str, subnet: Network | None) -> None:
+    """Add an interface to a node on the second segment, with addresses of a subnet; None: link-local ones alone."""
     families, mac = place.node.families, _mac(plan.SECOND, place.host)
-    addresses = _addresses(interface, plan.SECOND, place.host, families)
-    if link_local:  # the kernel adds that of IPv6
+    if subnet:
+        addresses = _addresses(interface, subnet, place.host, families)
+    else:  # the kernel adds that of IPv6
         addresses = [f"addr add {plan.LINK_LOCAL + place.host}/16 dev {interface}"] * (Family.IPV4 in families)
     _nic(place.node.name, interface, place.second_port, bridge="lan2", mac=mac, addresses=addresses)
 
