@@ -5,6 +5,7 @@ Every wait has a named budget, created objects are deleted, and observations are
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from lbproof.context.objects import Service, points_of
@@ -20,11 +21,15 @@ from lbproof.witnesses.stream import ProbeError
 from lbproof.witnesses.wait import Violation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
+    from lbproof.context.objects import Pool
     from lbproof.context.run import RunContext
     from lbproof.spec.families import IPAddress
+
+_ROOM = 2
+"""Addresses that are free beside those of Services whose addresses must stay: a lower one, and a higher one."""
 
 
 class CheckContext(Services):
@@ -53,6 +58,25 @@ class CheckContext(Services):
         self.undo = Undo()
         vars(self).pop("namespace", None)
         vars(self).pop("second_namespace", None)
+
+    @contextmanager
+    def room(self, **fields: Any) -> Iterator[None]:  # noqa: ANN401 - of `service`
+        """Have an address free afterwards that was given before those of the Services that are created in the block.
+
+        For checks that an address stays. An implementation that releases an address and gives one out anew, the first
+        that is free or any, gives another one then, and not by necessity the same.
+        """
+        first = self.service("makes-room", **fields)
+        self.assigned(first)
+        yield
+        self.delete(first)
+
+    @contextmanager
+    def pool_with_room(self, count: int) -> Iterator[Pool]:
+        """Create a pool for that many Services, which are created in the block, with `room` below and above theirs."""
+        pool = self.pool(count + _ROOM)
+        with self.room():
+            yield pool
 
     def waits(self, *services: Service) -> None:
         """Wait until the implementation has acted on something newer than some Services that it cannot serve.

@@ -170,9 +170,10 @@ def test_uninstalling_one_leaves_the_services_of_the_other_alone(check: CheckCon
     """
     check.undo.enter("the own class alone", own_class_alone(check.run))
     check.pool(4)
-    own = [check.service(f"own-{n}", loadBalancerClass=check.run.adapter.own_class) for n in range(2)]
+    own = [check.service(f"own-{n}", loadBalancerClass=check.run.adapter.own_class) for n in range(3)]
     with check.precondition("CLASS-01"):
         check.all_assigned(*own, budget="restarted")
+    check.delete(own.pop(0))  # the others could be given its address
     both = SideBySide(check, own)
     for n in range(SIZE + 1):  # one waits
         both.create(f"other-{n}", CLASS, namespace=(check.namespace, check.second_namespace)[n % 2])

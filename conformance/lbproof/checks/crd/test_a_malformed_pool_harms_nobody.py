@@ -61,9 +61,7 @@ def test_malformed_pools_harm_nobody(check: CheckContext, case: str) -> None:
     mask for a prefix length, which may also be taken to mean exactly what it says. Other pools can be created and
     changed beside them, Services keep their addresses at any time, and a controller can start.
     """
-    pool = check.pool(2)
-    holders = [check.service("web", namespace=place) for place in (check.namespace, check.second_namespace)]
-    check.all_assigned(*holders)
+    pool, holders, spare = held(check)
     bad = [*MALFORMED[case], *(MALFORMED_IPV6[case] if check.run.claims("ipv6") else ())]
     check.random.shuffle(bad)
     *good, changed = (AddressRange(*check.run.addresses(2)) for _ in range(3))
@@ -80,13 +78,23 @@ def test_malformed_pools_harm_nobody(check: CheckContext, case: str) -> None:
         check.assigned(check.service("after", **of(check, new, new.addresses[0])), budget="pool_applied")
         wider = check.run.addresses(2)
         check.change_pool(pool, blocks=(*pool.spec.blocks, AddressRange(wider[0], wider[1])))
-        more = [check.service(f"more-{n}", **of(check, pool, address)) for n, address in enumerate(wider)]
+        more = [check.service(f"more-{n}", **of(check, pool, address)) for n, address in enumerate([*wider, spare])]
         check.all_assigned(*more, budget="pool_applied")
         if case == "a":
             flagged += [masked(check, mask) for mask in NETMASKS]
             check.delete_all(*more)
             check.run.workloads.restart(WorkloadRole.CONTROLLER)
             served(check, check.service("restarted", **of(check, pool, wider[0])), [bad for bad in flagged if bad])
+
+
+def held(check: CheckContext) -> tuple[Pool, list[Service], IPAddress]:
+    """Create a pool and Services that have all of its addresses but one; return these, and that one."""
+    pool = check.pool(3)
+    with check.room():
+        holders = [check.service("web", namespace=place) for place in (check.namespace, check.second_namespace)]
+        given = check.all_assigned(*holders)
+    spare = next(address for address in pool.addresses if address not in given.values())
+    return pool, holders, spare
 
 
 def of(check: CheckContext, pool: Pool, address: IPAddress) -> dict[str, Any]:
@@ -192,9 +200,7 @@ def test_pools_of_unusable_addresses_harm_nobody(check: CheckContext) -> None:
 
     Of each family of the lab. Other pools can be created and changed beside them, and Services keep their addresses.
     """
-    pool = check.pool(2)
-    holders = [check.service("web", namespace=place) for place in (check.namespace, check.second_namespace)]
-    check.all_assigned(*holders)
+    pool, holders, spare = held(check)
     able = [network for network in UNUSABLE if family_of(network) in check.run.site.families]
     with check.unchanged(*holders):
         silent = taken_in_silence(check, check.random.sample(able, len(able)))
@@ -202,7 +208,8 @@ def test_pools_of_unusable_addresses_harm_nobody(check: CheckContext) -> None:
         check.assigned(check.service("after", **of(check, new, new.addresses[0])), budget="pool_applied")
         wider = check.run.addresses(1)
         check.change_pool(pool, blocks=(*pool.spec.blocks, wider[0]))
-        check.assigned(check.service("last", **of(check, pool, wider[0])), budget="pool_applied")
+        last = [check.service(f"last-{n}", **of(check, pool, address)) for n, address in enumerate([*wider, spare])]
+        check.all_assigned(*last, budget="pool_applied")
         for one in silent:
             fills_exactly(check, one, [])
 

@@ -110,8 +110,9 @@ def test_a_namesake_elsewhere_harms_no_pool(check: CheckContext) -> None:
     pool = check.pool(4)
     block = check.run.addresses(3)
     places = (check.namespace, check.second_namespace)
-    holders = [check.service("web", namespace=place) for place in places]
-    check.all_assigned(*holders)
+    with check.room():
+        holders = [check.service("web", namespace=place) for place in places]
+        check.all_assigned(*holders)
     with check.unchanged(*holders):
         objects = refused_or_flagged(check, PoolSpec(name=pool.name, blocks=(AddressRange(block[0], block[-1]),)))
         more = [check.service("more", namespace=place) for place in places]

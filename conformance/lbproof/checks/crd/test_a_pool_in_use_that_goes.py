@@ -34,8 +34,9 @@ def test_services_of_a_pool_that_goes_fare_alike(check: CheckContext, case: str)
     held = check.all_assigned(*services)
     check.pool(SIZE + 6)
     inside = [] if case == "a" else pool.addresses[SIZE // 2 :]
-    staying = [check.service("stays", namespace=place) for place in places]
-    check.all_assigned(*staying)
+    with check.room():
+        staying = [check.service("stays", namespace=place) for place in places]
+        check.all_assigned(*staying)
     staying += [service for service, address in held.items() if address in inside]
     outside = {service: address for service, address in held.items() if address not in inside}
     if check.run.claims("l2"):
@@ -98,5 +99,6 @@ def as_on_the_wire(
     if kept and advertised:
         check.holders(*kept.values())
     elif not kept:
-        given = {address for now in check.statuses(*check.services).values() for address in now}
+        there = [service for service in check.services if not service.gone]
+        given = {address for now in check.statuses(*there).values() for address in now}
         check.goes_silent(*(address for address in held.values() if address not in given))

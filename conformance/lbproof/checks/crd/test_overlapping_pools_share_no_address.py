@@ -76,8 +76,9 @@ def test_overlapping_pools_share_no_address(check: CheckContext) -> None:
     *parts, last = [block[n : n + SIZE + 1] for n in range(0, len(block), SIZE + 1)]
     pools = [check.pool([AddressRange(part[0], part[-2])], addresses=part[:-1]) for part in parts]
     places = (check.namespace, check.second_namespace)
-    holders = [check.service(f"web-{n // 2}", namespace=places[n % 2]) for n in range(KINDS * SIZE)]
-    check.all_assigned(*holders)
+    with check.room():
+        holders = [check.service(f"web-{n // 2}", namespace=places[n % 2]) for n in range(KINDS * SIZE)]
+        check.all_assigned(*holders)
     names = check.random.sample(list(overlapping(parts[0])), KINDS)
     with check.unchanged(*holders):
         flagged: list[Pool] = []

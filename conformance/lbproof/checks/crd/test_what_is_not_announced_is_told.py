@@ -163,8 +163,9 @@ def test_pools_are_taken_or_refused_while_no_controller_runs(check: CheckContext
     why; then it can be created again.
     """
     check.pool(3)
-    services = [check.service("web", namespace=place) for place in (check.namespace, check.second_namespace)]
-    held = check.all_assigned(*services)
+    with check.room():
+        services = [check.service("web", namespace=place) for place in (check.namespace, check.second_namespace)]
+        held = check.all_assigned(*services)
     if check.run.claims("l2"):
         with check.precondition("L2-01"):
             check.holders(*held.values())

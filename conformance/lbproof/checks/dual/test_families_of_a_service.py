@@ -176,16 +176,18 @@ def test_the_other_family_is_added_later(check: CheckContext) -> None:
     """Services that have one address get another when there is one of the other family, and keep the first.
 
     It is released by the deletion of another Service, then by one that leaves the type, and then its pool has one more.
-    Once it is so with the families exchanged.
+    Once it is so with the families exchanged. The first one is kept though others of its family are free.
     """
     there, later = check.random.sample(list(Family), 2)
-    pool = pool_of(check, {there: SERVICES, later: 2})
+    pool = pool_of(check, {there: SERVICES + 2, later: 2})
     deleted, retyped = (taken_by(check, f"holds-{n}", later) for n in range(2))
-    services = [
-        check.service(f"web-{n}", serving=True, **families("PreferDualStack", ORDERS[n % 2])) for n in range(SERVICES)
-    ]
-    with check.precondition("DUAL-03"):
-        has(check, dict.fromkeys(services, (there,)))
+    with check.room(**families("SingleStack", [there])):
+        services = [
+            check.service(f"web-{n}", serving=True, **families("PreferDualStack", ORDERS[n % 2]))
+            for n in range(SERVICES)
+        ]
+        with check.precondition("DUAL-03"):
+            has(check, dict.fromkeys(services, (there,)))
     before = check.statuses(*services)
 
     def keeps() -> None:
@@ -209,11 +211,12 @@ def test_the_other_family_is_added_later(check: CheckContext) -> None:
 
 def one_is_added(check: CheckContext, there: Family, later: Family) -> None:
     """Verify that a Service that has an address of one family gets the only one of another, which is released."""
-    pool_of(check, dict.fromkeys(Family, 1))
+    pool_of(check, {there: 3, later: 1})
     holder = taken_by(check, "holds", later)
-    service = check.service("web", **families("PreferDualStack", (there, later)))
-    with check.precondition("DUAL-03"):
-        has(check, {service: (there,)})
+    with check.room(**families("SingleStack", [there])):
+        service = check.service("web", **families("PreferDualStack", (there, later)))
+        with check.precondition("DUAL-03"):
+            has(check, {service: (there,)})
     before = check.statuses(service)[service]
     check.delete(holder)
     one_has_both(check, [service], 1)
@@ -234,12 +237,16 @@ def one_has_both(check: CheckContext, services: Sequence[Service], count: int) -
 
 @proves("DUAL-04", "a")
 def test_a_family_that_is_dropped_is_free(check: CheckContext) -> None:
-    """A Service that has one family less keeps its other address; that of the family is given to another Service."""
+    """A Service that has one family less keeps its other address; that of the family is given to another Service.
+
+    It keeps that though another one of its family is free.
+    """
     pool_of(check, {Family.IPV4: len(ORDERS), Family.IPV6: len(ORDERS)})
     for n, order in enumerate(ORDERS):
-        service = check.service(f"web-{n}", **families("RequireDualStack", order))
-        with check.precondition("DUAL-02"):
-            has(check, {service: order})
+        with check.room(**families("SingleStack", order[:1])):
+            service = check.service(f"web-{n}", **families("RequireDualStack", order))
+            with check.precondition("DUAL-02"):
+                has(check, {service: order})
         kept, freed = sorted(check.statuses(service)[service], key=lambda one: order.index(family_of(one)))
         service.patch(spec={"ipFamilyPolicy": "SingleStack"})
         check.wait.eventually(

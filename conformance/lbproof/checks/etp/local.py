@@ -19,15 +19,18 @@ if TYPE_CHECKING:
 def assigned(
     check: CheckContext, nodes: Sequence[str], *, count: int = 3, policy: str = "Local"
 ) -> dict[Service, tuple[IPAddress, str]]:
-    """Create Services with an endpoint on one node each, namesakes among them; return their addresses and nodes."""
-    check.pool(count)
+    """Create Services with an endpoint on one node each, namesakes among them; return their addresses and nodes.
+
+    Other addresses of their pool are free.
+    """
     places = (check.namespace, check.second_namespace)
     turns = [nodes[n % len(nodes)] for n in range(count)]
-    services = [
-        check.service(f"web-{n // 2}", namespace=places[n % 2], nodes=[node], externalTrafficPolicy=policy)
-        for n, node in enumerate(turns)
-    ]
-    held = check.all_assigned(*services)
+    with check.pool_with_room(count):
+        services = [
+            check.service(f"web-{n // 2}", namespace=places[n % 2], nodes=[node], externalTrafficPolicy=policy)
+            for n, node in enumerate(turns)
+        ]
+        held = check.all_assigned(*services)
     for address in held.values():
         check.undo.later("the client's entry", functools.partial(neighbours.forget, check.client, address))
     return {service: (held[service], node) for service, node in zip(services, turns, strict=True)}

@@ -81,7 +81,8 @@ def test_new_services_wait_for_the_allocator(check: CheckContext) -> None:
     if both := set(pods) & set(check.run.workloads.pods(WorkloadRole.ANNOUNCER)):
         raise CannotShow(Untestable.NO_WORKLOAD, f"{words([name for *_, name in both])} allocate and announce")
     pool = check.pool(HOLDERS + WAITING + 1)
-    held = check.all_assigned(*(check.service(f"web-{n}") for n in range(HOLDERS)))
+    with check.room():
+        held = check.all_assigned(*(check.service(f"web-{n}") for n in range(HOLDERS)))
     with check.precondition("L2-01"):
         check.holders(*held.values())
     free = [address for address in pool.addresses if address not in held.values()]

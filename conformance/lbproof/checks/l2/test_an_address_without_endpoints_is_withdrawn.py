@@ -22,10 +22,10 @@ def test_an_address_without_endpoints_is_withdrawn(check: CheckContext) -> None:
     without endpoints is given an address; elsewhere they may be withdrawn too, and another address may follow.
     """
     nodes = check.nodes_with_pods()
-    check.pool(SERVICES)
     places = (check.namespace, check.second_namespace)
-    services = [check.service(f"web-{n // 2}", namespace=places[n % 2]) for n in range(SERVICES)]
-    held = check.all_assigned(*services)
+    with check.pool_with_room(SERVICES):
+        services = [check.service(f"web-{n // 2}", namespace=places[n % 2]) for n in range(SERVICES)]
+        held = check.all_assigned(*services)
     with check.precondition("L2-01"):
         check.holders(*held.values())
     check.random.shuffle(services)

@@ -145,8 +145,9 @@ def test_an_address_of_another_is_refused(check: CheckContext) -> None:
     asked = zip(ways, pool.addresses[2:], strict=False)
     holders = [check.service(f"asked-{how}", serving=True, ask=address, how=how) for how, address in asked]
     held = check.all_assigned(*holders)
-    holders.append(check.service("holder", serving=True))
-    held |= check.all_assigned(holders[-1])
+    with check.room():
+        holders.append(check.service("holder", serving=True))
+        held |= check.all_assigned(holders[-1])
     answers = {}
     if check.run.claims("l2"):
         with check.precondition("L2-01"):

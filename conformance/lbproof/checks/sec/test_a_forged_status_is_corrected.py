@@ -71,9 +71,9 @@ def test_a_forged_address_of_another_service_is_corrected(check: CheckContext) -
 
     One of them is older than the Service, and one is younger, by its name too. It is so the second time too.
     """
-    check.pool(HOLDERS)
     places = (check.second_namespace, check.namespace, check.namespace)  # in the order of the names
-    held = check.all_assigned(*(check.service(f"web-{n}", namespace=place) for n, place in enumerate(places)))
+    with check.pool_with_room(HOLDERS):
+        held = check.all_assigned(*(check.service(f"web-{n}", namespace=place) for n, place in enumerate(places)))
     with check.precondition("L2-01"):
         before = check.sole_holders(*held.values())
     older, victim, younger = held

@@ -27,8 +27,9 @@ def test_fences_of_namespaces_hold(check: CheckContext) -> None:
     """
     shares = check.run.claims("sharing")
     fenced = check.pool(SIZE, namespaces=(check.namespace,))
-    own = [check.service(f"own-{n}", share=KEY if shares and not n else "") for n in range(SIZE - 1)]
-    held = check.all_assigned(*own)
+    with check.room():
+        own = [check.service(f"own-{n}", share=KEY if shares and not n else "") for n in range(SIZE - 1)]
+        held = check.all_assigned(*own)
     (free,) = [address for address in fenced.addresses if address not in held.values()]
     place = check.second_namespace
     later = []

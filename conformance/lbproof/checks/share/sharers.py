@@ -1,8 +1,8 @@
-"""Services that share the address of a pool of one, each with ports and endpoints of its own."""
+"""Services that share the only address that is free, each with ports and endpoints of its own."""
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from lbproof.context.manifests import TARGET_PORT
@@ -11,13 +11,15 @@ from lbproof.spec.families import host_port
 from lbproof.witnesses import neighbours
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from lbproof.context import CheckContext, Pool, Service
     from lbproof.spec.families import IPAddress
 
 KEY, OTHER_KEY = "one", "another"
 FIRST, SECOND, THIRD, FOURTH = 80, 8081, 8082, 8083
+ROOM = 2
+"""Addresses that are free beside the shared one, while it is judged who keeps that."""
 
 
 def ports(*numbers: int, protocol: str = "TCP") -> list[dict[str, Any]]:
@@ -29,13 +31,25 @@ def ports(*numbers: int, protocol: str = "TCP") -> list[dict[str, Any]]:
 
 
 def together(check: CheckContext, *numbers: int) -> tuple[IPAddress, dict[Service, int]]:
-    """Create Services that share one address, with a port each; return the address, and the port of each."""
-    (address,) = check.pool(1).addresses
+    """Create Services that share the only free address, with a port each; return that, and the port of each."""
     services = {check.service(f"web-{n}", share=KEY, ports=ports(n)): n for n in numbers}
     with check.precondition("SHARE-01"):
-        check.all_assigned(*services)
+        address = next(iter(check.all_assigned(*services).values()))
         served(check, address, services)
     return address, services
+
+
+@contextmanager
+def filled(check: CheckContext) -> Iterator[None]:
+    """Have Services that do not share take all free addresses but one during the block: those who share take that.
+
+    The lowest address is free afterwards: who gives a shared one out anew gives another one.
+    """
+    others = [check.service(f"fills-{n}") for n in range(ROOM)]
+    with check.precondition():
+        check.all_assigned(*others)
+    yield
+    check.delete_all(*others)
 
 
 def joining(check: CheckContext, *requests: Mapping[str, Any], **fields: Any) -> list[Service]:  # noqa: ANN401 - of `service`

@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, TypeVar
 from lbproof.checks.share.sharers import (
     FIRST,
     FOURTH,
+    KEY,
     OTHER_KEY,
+    ROOM,
     SECOND,
     THIRD,
+    filled,
     keep_serving,
     ports,
     served,
@@ -19,7 +22,6 @@ from lbproof.checks.share.sharers import (
 )
 from lbproof.context import proves
 from lbproof.context.claims import claimants
-from lbproof.context.manifests import merged
 from lbproof.text import words
 from lbproof.witnesses import neighbours
 
@@ -27,7 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from random import Random
 
-    from lbproof.context import CheckContext
+    from lbproof.context import CheckContext, Service
+    from lbproof.spec.families import IPAddress
 
 T = TypeVar("T")
 
@@ -36,14 +39,45 @@ T = TypeVar("T")
 def test_a_change_that_forbids_sharing_is_followed(check: CheckContext, case: str) -> None:
     """Either of the two has the address then; the other gets it when that one is deleted.
 
-    The port that both have is one that the other was given while they shared.
+    The port that both have is one that the other was given while they shared. At first no other address is free, then
+    some are, with another Service that shares: either of the two keeps the address, and the other one may be given one.
     """
-    address, services = together(check, FIRST, SECOND)
+    check.pool(1 + ROOM)
+    with filled(check):
+        address, services = together(check, FIRST, SECOND)
+        left, key = one_is_served(check, case, address, services)
+        joins = check.service("joins", share=key, ports=ports(FOURTH))
+        with check.precondition("SHARE-01"):
+            check.assigned(joins)
+    served_at = {left: services[left], joins: FOURTH}
+    if case == "a":
+        another = KEY if key == OTHER_KEY else OTHER_KEY
+        check.random.choice([left, joins]).patch(metadata=check.run.adapter.sharing_key.patch(another))
+    else:
+        joins.patch(spec={"ports": ports(THIRD)})
+        served_at[joins] = THIRD
+    held = check.wait.eventually(
+        lambda: check.statuses(*served_at),
+        lambda seen: sum(address in found for found in seen.values()) == 1,
+        what=f"one of {left} and {joins} keeps {address}, while others are free",
+        budget="address_assigned",
+    )
+    (keeper,) = (service for service, found in held.items() if address in found)
+    with check.unchanged(keeper):
+        check.control()
+        served(check, address, {keeper: served_at[keeper]})
+
+
+def one_is_served(
+    check: CheckContext, case: str, address: IPAddress, services: dict[Service, int]
+) -> tuple[Service, str]:
+    """Change one of two Services that share the only free address; verify that one has it, then the other.
+
+    Return the one that has it at the end, and its key.
+    """
     changed, other = check.random.sample(list(services), 2)
     if case == "a":
-        manifest = merged({}, {"metadata": {}})
-        check.run.adapter.sharing_key.set(manifest, OTHER_KEY)
-        changed.patch(**manifest)
+        changed.patch(metadata=check.run.adapter.sharing_key.patch(OTHER_KEY))
     else:
         other.patch(spec={"ports": ports(services[other], THIRD)})
         taken_up(check, *services)
@@ -64,6 +98,7 @@ def test_a_change_that_forbids_sharing_is_followed(check: CheckContext, case: st
     with check.precondition("PEND-03"):
         check.assigned(loser)
     served(check, address, {loser: services[loser]})
+    return loser, OTHER_KEY if case == "a" and loser is changed else KEY
 
 
 def who_leaves(random: Random, sharers: Sequence[T]) -> tuple[T, list[T]]:
@@ -82,9 +117,12 @@ def test_an_address_stays_until_its_last_service_is_gone(check: CheckContext) ->
     """Services leave one after the other, by deletion and by type; the rest is served, and then nobody answers.
 
     One has changed its port before, and one has left and come back. The first of them leaves while others have the
-    address, and another one while the first has. The address is given to another one at the end.
+    address, and another one while the first has. The address is given to another one at the end. Others are free
+    meanwhile, but when one comes back.
     """
-    address, services = together(check, FIRST, SECOND, THIRD)
+    check.pool(1 + ROOM)
+    with filled(check):
+        address, services = together(check, FIRST, SECOND, THIRD)
     returned, leaving = who_leaves(check.random, list(services))
     edited, other = check.random.sample([service for service in services if service is not returned], 2)
     with check.unchanged(other):
@@ -93,8 +131,8 @@ def test_an_address_stays_until_its_last_service_is_gone(check: CheckContext) ->
         with check.precondition("RECL-02"):
             check.leaves_type(returned)
         keep_serving(check, address, [services[other]])
-        check.retype(returned, "LoadBalancer")
-        with check.precondition("SHARE-01"):
+        with filled(check), check.precondition("SHARE-01"):
+            check.retype(returned, "LoadBalancer")
             check.all_assigned(*services)
             served(check, address, services)
     for turn, service in enumerate(leaving):
@@ -108,7 +146,7 @@ def test_an_address_stays_until_its_last_service_is_gone(check: CheckContext) ->
                 keep_serving(check, address, list(services.values()))
     if check.run.claims("l2"):
         check.goes_silent(address)
-    check.assigned(check.service("next"), budget="reclaimed")
+    check.all_assigned(*(check.service(f"next-{n}") for n in range(1 + ROOM)), budget="reclaimed")
 
 
 @proves("SHARE-05")
@@ -118,6 +156,7 @@ def test_a_shared_address_has_one_answerer(check: CheckContext) -> None:
     That the address goes from one node to another meanwhile is no fault, as long as the former one claims it no more.
     """
     nodes = check.nodes_with_pods(least=2)
+    check.pool(1)
     address, services = together(check, FIRST, SECOND, THIRD)
     check.undo.later("the client's entry", functools.partial(neighbours.forget, check.client, address))
     for turn in range(3):

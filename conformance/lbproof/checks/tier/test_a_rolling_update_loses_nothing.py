@@ -18,10 +18,10 @@ UPDATES = 2
 @proves("TIER-12")
 def test_a_rolling_update_loses_nothing(check: CheckContext) -> None:
     """Two Services of one workload; every request of each client is answered until none of the old pods is left."""
-    check.pool(2)
     app = check.web("rolling", replicas=REPLICAS, lingers=True)
-    services = [check.service(f"web-{n}", serving=True, selector={"app": app}) for n in range(2)]
-    held = list(check.all_assigned(*services).values())
+    with check.pool_with_room(2):
+        services = [check.service(f"web-{n}", serving=True, selector={"app": app}) for n in range(2)]
+        held = list(check.all_assigned(*services).values())
     with check.precondition("TIER-01"):
         for client in check.clients():
             for address in held:

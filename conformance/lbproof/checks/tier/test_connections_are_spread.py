@@ -77,9 +77,10 @@ def test_a_client_stays_with_one_endpoint(check: CheckContext) -> None:
 def test_a_switch_of_the_affinity_is_followed(check: CheckContext) -> None:
     """One Service loses its affinity while another gets it, and back; both keep their addresses."""
     check.nodes_with_pods(least=2)
-    check.pool(2)
-    services = [check.service("sticky", sessionAffinity="ClientIP"), check.service("spread", sessionAffinity="None")]
-    held = check.all_assigned(*services)
+    kinds = {"sticky": "ClientIP", "spread": "None"}
+    with check.pool_with_room(len(kinds)):
+        services = [check.service(name, sessionAffinity=kind) for name, kind in kinds.items()]
+        held = check.all_assigned(*services)
     pods = [name for name, _, _ in check.run.pods_of_web()]
     for sticky, spread in (services, services[::-1], services):
         with check.unchanged(*services):

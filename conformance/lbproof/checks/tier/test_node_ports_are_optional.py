@@ -15,13 +15,13 @@ IN_A_ROW = 3
 
 
 def assigned(check: CheckContext) -> dict[Service, IPAddress]:
-    """Create Services without node ports, and return their addresses."""
-    check.pool(2)
-    services = [
-        check.service(allocateLoadBalancerNodePorts=False),
-        check.service(serving=True, allocateLoadBalancerNodePorts=False),
-    ]
-    return check.all_assigned(*services)
+    """Create Services without node ports, and return their addresses; others are free."""
+    with check.pool_with_room(2):
+        services = [
+            check.service(allocateLoadBalancerNodePorts=False),
+            check.service(serving=True, allocateLoadBalancerNodePorts=False),
+        ]
+        return check.all_assigned(*services)
 
 
 def served(check: CheckContext, held: dict[Service, IPAddress]) -> None:

@@ -48,15 +48,15 @@ def admitted(check: CheckContext, held: Mapping[Service, IPAddress], who: Mappin
 def test_the_clients_in_the_ranges_are_served(check: CheckContext, case: str) -> None:
     """One Service admits the client on the segment, one the client behind the router, one both, one has no ranges."""
     check.run.need(Capability.ROUTED_CLIENT)
-    pool = check.pool(4)
     near, far = check.clients()
     wanted = [[near], [far], [near, far], [near, far]]
-    services = [
-        check.service(f"web-{n}", loadBalancerSourceRanges=ranges(check, pool.addresses[0], clients))
-        for n, clients in enumerate(wanted[:-1])
-    ]
-    services.append(check.service("open"))
-    held = check.all_assigned(*services)
+    with check.pool_with_room(len(wanted)) as pool:
+        services = [
+            check.service(f"web-{n}", loadBalancerSourceRanges=ranges(check, pool.addresses[0], clients))
+            for n, clients in enumerate(wanted[:-1])
+        ]
+        services.append(check.service("open"))
+        held = check.all_assigned(*services)
     if case == "a":
         admitted(check, held, dict(zip(services, wanted, strict=True)))
         return
