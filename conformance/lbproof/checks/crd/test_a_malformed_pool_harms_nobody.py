@@ -57,9 +57,9 @@ UNUSABLE: tuple[IPv4Network | IPv6Network, ...] = (
 def test_malformed_pools_harm_nobody(check: CheckContext, case: str) -> None:
     """Malformed pools are rejected by the API or flagged on the object; other pools and addresses still work.
 
-    Several at once; two whose other block is valid, before or after; one that a change makes malformed; and one with a
-    mask for a prefix length, which may also be taken to mean exactly what it says. Other pools can be created and
-    changed beside them, Services keep their addresses at any time, and a controller can start.
+    Several at once; two whose other block is valid, before or after; one that a change makes malformed, again once
+    it was valid; and one with a mask for a prefix length, which may also be taken to mean exactly what it says. Other
+    pools can be created and changed beside them, Services keep their addresses at any time, and a controller can start.
     """
     pool, holders, spare = held(check)
     bad = [*MALFORMED[case], *(MALFORMED_IPV6[case] if check.run.claims("ipv6") else ())]
@@ -80,6 +80,9 @@ def test_malformed_pools_harm_nobody(check: CheckContext, case: str) -> None:
         check.change_pool(pool, blocks=(*pool.spec.blocks, AddressRange(wider[0], wider[1])))
         more = [check.service(f"more-{n}", **of(check, pool, address)) for n, address in enumerate([*wider, spare])]
         check.all_assigned(*more, budget="pool_applied")
+        if flagged[-1]:
+            mended(check, late, changed)
+            flagged[-1] = refused_or_flagged(check, malformed, lambda: change(check, late, malformed))
         if case == "a":
             flagged += [masked(check, mask) for mask in NETMASKS]
             check.delete_all(*more)
@@ -95,6 +98,15 @@ def held(check: CheckContext) -> tuple[Pool, list[Service], IPAddress]:
         given = check.all_assigned(*holders)
     spare = next(address for address in pool.addresses if address not in given.values())
     return pool, holders, spare
+
+
+def mended(check: CheckContext, pool: Pool, block: AddressRange) -> None:
+    """Leave a malformed pool a block that is valid, and wait until it gives an address of that."""
+    check.change_pool(pool, blocks=(block,))
+    service = check.service("mended", **of(check, pool, block.first))
+    with check.precondition():
+        check.assigned(service, budget="pool_applied")
+    check.delete(service)
 
 
 def of(check: CheckContext, pool: Pool, address: IPAddress) -> dict[str, Any]:

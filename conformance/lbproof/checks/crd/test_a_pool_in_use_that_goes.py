@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from lbproof.spec.families import IPAddress
 
 SIZE = 4
+SPARE = 10
+"""Addresses of another pool, which all are given in the end."""
 SETTLED = 25
 """Looks in a row at which nothing changes any more."""
 
@@ -26,13 +28,13 @@ def test_services_of_a_pool_that_goes_fare_alike(check: CheckContext, case: str)
     """All Services outside the pools as they are now keep their addresses, or all lose them, which then are silent.
 
     Where the pool cannot go while it is in use, they keep them. No address has two owners, also when a pool has the
-    addresses again and new Services ask for them. Services inside pools keep theirs at any time.
+    addresses again and new Services ask for them, and others for any. Services inside pools keep theirs at any time.
     """
     places = (check.namespace, check.second_namespace)
     pool = check.pool(SIZE)
     services = [check.service(f"web-{n}", namespace=places[n % 2]) for n in range(SIZE)]
     held = check.all_assigned(*services)
-    check.pool(SIZE + 6)
+    check.pool(SPARE)
     inside = [] if case == "a" else pool.addresses[SIZE // 2 :]
     with check.room():
         staying = [check.service("stays", namespace=place) for place in places]
@@ -57,6 +59,9 @@ def test_services_of_a_pool_that_goes_fare_alike(check: CheckContext, case: str)
             for n, address in enumerate(outside.values()):
                 check.unusable(f"again-{n}", namespace=places[n % 2], **({"ask": address} if check.run.ways else {}))
             check.control(budget="pool_applied")
+            for n in range(SPARE):
+                check.unusable(f"any-{n}", namespace=places[n % 2])
+            check.control_apart()
             one_each(check)
 
 

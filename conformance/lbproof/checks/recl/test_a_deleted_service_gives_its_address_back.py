@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from lbproof.checks.recl.released import given_to_new
 from lbproof.context import proves
 from lbproof.text import words
 
@@ -40,25 +41,24 @@ def given_again(check: CheckContext, services: Iterable[Service], free: Iterable
 def test_deleted_services_give_their_addresses_back(check: CheckContext) -> None:
     """All addresses of a full pool are given again when their Services are deleted at once, and one after the other.
 
-    The deletion of a Service that waits frees nothing.
+    To Services that ask for them, and to others that do not. The deletion of a Service that waits frees nothing.
     """
     pool = check.pool(SERVICES)
     held = holders(check, pool)
 
     check.delete_all(*held)
-    second = [check.service(f"again-{n}", namespace=check.second_namespace) for n in range(SERVICES)]
-    given_again(check, second, pool.addresses)
+    second = given_to_new(check, pool.addresses, "again", namespace=check.second_namespace)
 
     check.delete(check.service("waiting"))
     known = check.statuses(*second)
     for n, service in enumerate(check.random.sample(second, 2)):
         check.delete(service)
-        given_again(check, [check.service(f"next-{n}")], known[service])
+        given_to_new(check, known[service], f"next-{n}", asking=n)
 
 
 @proves("RECL-01", "b")
 def test_a_deleted_namespace_gives_its_addresses_back(check: CheckContext) -> None:
-    """The addresses of the Services of a deleted namespace are given again; a namesake elsewhere keeps its own."""
+    """The addresses of the Services of a deleted namespace are given again, as in RECL-01a; namesakes keep theirs."""
     pool = check.pool(SERVICES)
     held = holders(check, pool)
     gone = {service: address for service, address in held.items() if service.namespace == check.namespace}
@@ -74,7 +74,7 @@ def test_a_deleted_namespace_gives_its_addresses_back(check: CheckContext) -> No
                 what=f"{service} is gone",
                 budget="namespace_emptied",
             )
-        given_again(check, [check.service(f"after-{n}", namespace=place) for n in range(len(gone))], gone.values())
+        given_to_new(check, gone.values(), "after", namespace=place)
 
 
 @proves("RECL-01", "c")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from lbproof.checks.recl.released import given_to_new
 from lbproof.context import proves
 from lbproof.context.classes import of_own_class
 
@@ -17,8 +18,8 @@ SERVICES = 4
 def test_leaving_the_type_releases_the_address(check: CheckContext, case: str) -> None:
     """After a change to another type, the status is empty, and the address is silent and can be reused.
 
-    So it is for several Services at once, for those that asked for their address, for one of the implementation's own
-    class where that is served, and when one leaves a second time.
+    By Services that ask for it, and by others. So it is for several Services at once, for those that asked for their
+    address, for one of the implementation's own class where that is served, and when one leaves a second time.
     """
     kind = {"a": "ClusterIP", "b": "NodePort", "c": "ExternalName"}[case]
     pool = check.pool(SERVICES)
@@ -48,8 +49,7 @@ def test_leaving_the_type_releases_the_address(check: CheckContext, case: str) -
     )
     with check.unchanged(*services):
         check.goes_silent(*held.values())
-        after = [check.service(f"next-{n}") for n in range(SERVICES)]
-        assert set(check.all_assigned(*after, budget="reclaimed").values()) == set(pool.addresses)
+        after = given_to_new(check, pool.addresses, "next")
 
     again = check.random.choice(services)
     check.delete_all(*after)
@@ -57,5 +57,4 @@ def test_leaving_the_type_releases_the_address(check: CheckContext, case: str) -
     with check.precondition():
         check.assigned(again)
     check.retype(again, kind)
-    last = [check.service(f"last-{n}") for n in range(SERVICES)]
-    assert set(check.all_assigned(*last, budget="reclaimed").values()) == set(pool.addresses)
+    given_to_new(check, pool.addresses, "last")
