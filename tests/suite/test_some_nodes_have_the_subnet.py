@@ -53,7 +53,7 @@ class Paper(CheckContext):
         serving: Sequence[str] = ABLE,
     ) -> None:
         journal = Journal(None)
-        lab = SimpleNamespace(nodes=nodes, client=lambda: None, node_crash=self.crash)
+        lab = SimpleNamespace(nodes=nodes, client=lambda: None, node_crash=self.crash, new_segment=self.new_segment)
         wait = Waiter(journal, BUDGETS)
         self.run: Any = SimpleNamespace(
             lab=lab, journal=journal, wait=wait, seed=7, need=lambda _: None, family=Family.IPV4
@@ -63,6 +63,19 @@ class Paper(CheckContext):
         self.dead: set[str] = set()
         self.crashed: list[str] = []
         self.refuses = False
+        self.may_announce = {node.name for node in nodes if node.role is Role.WORKER}
+        self.joined: list[tuple[list[str], list[str], set[str]]] = []
+
+    def new_segment(self, link_local: list[str], other_subnet: list[str]) -> Any:  # noqa: ANN401
+        self.joined.append((link_local, other_subnet, {*self.may_announce}))
+        return SUBNET
+
+    @contextmanager
+    def admitted(self, node: str) -> Iterator[None]:
+        before = {*self.may_announce}
+        self.may_announce.add(node)
+        yield
+        self.may_announce = before
 
     def crash(self, node: str) -> None:
         self.crashed.append(node)
@@ -157,6 +170,21 @@ def test_a_client_that_is_not_served_by_one_node_fails(
         judge(Paper(announces), answers)
 
     assert error.value.judges
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_node_of_each_kind_may_announce(seed: int, answers: list[Paper]) -> None:
+    """Whichever of the two lacks the subnet in which way: the control plane may announce too, until the check ends."""
+    check = Paper(lambda dead: [name for name in ("w01", "w02", "w03") if name not in dead][:1], serving=NAMES)
+    check.run.seed = seed
+    answers.append(check)
+
+    fail.test_some_nodes_have_a_link_local_address_or_another_subnet_alone(check)
+
+    ((link_local, other, may_announce),) = check.joined
+    assert [len(link_local), len(other)] == [1, 1]
+    assert "m01" in {*link_local, *other} <= may_announce == {*NAMES}
+    assert "m01" not in check.may_announce
 
 
 def test_a_pool_that_is_refused_is_not_judged(answers: list[Paper]) -> None:

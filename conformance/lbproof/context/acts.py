@@ -28,7 +28,7 @@ class ActKind(StrEnum):
     COPIES = "copies"
     """More pods of a role run than the implementation is installed with; `what` is the role."""
     EXCLUDE = "exclude"
-    """A node is excluded from announcing; `what` is the node."""
+    """A node is excluded from announcing, or no longer; `what` is the node."""
     CONFIGURE = "configure"
     """The implementation is configured in another way, or installed."""
 

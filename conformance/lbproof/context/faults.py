@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import threading
 import time
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING
 
 from lbproof.adapters.base import WorkloadRole
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 _BY_THE_KUBELET = ("MemoryPressure", "DiskPressure", "PIDPressure", "Ready")
 """Conditions of a node that are Unknown when its kubelet no longer reports (kubernetes, `tryUpdateNodeHealth`)."""
+
+_EXCLUDED = "node.kubernetes.io/exclude-from-external-load-balancers"
 
 
 class Faults(Observations):
@@ -69,16 +71,31 @@ class Faults(Observations):
     @contextmanager
     def excluded(self, node: str, value: str = "") -> Iterator[None]:
         """Exclude a node from announcing, by Kubernetes' well-known label, unless it has that label."""
-        path, label = f"/api/v1/nodes/{node}", "node.kubernetes.io/exclude-from-external-load-balancers"
-        if label in self.cluster.get(path)["metadata"].get("labels", {}):
+        before = self._exclusion(node)
+        with nullcontext() if before is not None else self._labelled(node, value, before):
             yield
-            return
+
+    @contextmanager
+    def admitted(self, node: str) -> Iterator[None]:
+        """Remove that label from a node, as the control plane has it, during the block; nothing if it has none."""
+        before = self._exclusion(node)
+        with nullcontext() if before is None else self._labelled(node, None, before):
+            yield
+
+    def _exclusion(self, node: str) -> str | None:
+        """Return the value of the label that excludes a node; None: it has none."""
+        value: str | None = self.cluster.get(f"/api/v1/nodes/{node}")["metadata"].get("labels", {}).get(_EXCLUDED)
+        return value
+
+    @contextmanager
+    def _labelled(self, node: str, value: str | None, before: str | None) -> Iterator[None]:
+        path = f"/api/v1/nodes/{node}"
         with self.run.acts.during(ActKind.EXCLUDE, node):
             try:
-                self.cluster.patch(path, {"metadata": {"labels": {label: value}}})
+                self.cluster.patch(path, {"metadata": {"labels": {_EXCLUDED: value}}})
                 yield
             finally:
-                self.cluster.patch(path, {"metadata": {"labels": {label: None}}})
+                self.cluster.patch(path, {"metadata": {"labels": {_EXCLUDED: before}}})
 
     @contextmanager
     def cordoned(self, *nodes: str) -> Iterator[None]:

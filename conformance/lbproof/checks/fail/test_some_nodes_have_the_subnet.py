@@ -7,6 +7,7 @@ and not which node announces.
 from __future__ import annotations
 
 import functools
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from lbproof.adapters.base import AddressRange
@@ -42,12 +43,17 @@ def test_some_nodes_of_a_segment_have_a_second_subnet(check: CheckContext) -> No
 def test_some_nodes_have_a_link_local_address_or_another_subnet_alone(check: CheckContext) -> None:
     """All nodes join a second segment, one of those that lack its subnet by an address of another one alone.
 
-    The others by a link-local address alone. A client is served, as in FAIL-11a.
+    The others by a link-local address alone. All may announce, the control plane too: which of them lacks the subnet in
+    which way is drawn. A client is served, as in FAIL-11a.
     """
+    check.run.need(Capability.NEW_SEGMENT)
     able = workers_with_the_subnet(check)
     lacking = [node.name for node in check.lab.nodes if node.name not in able]
     other, *link_local = check.random.sample(lacking, len(lacking))
-    serves_the_subnet(check, Capability.NEW_SEGMENT, lambda: check.lab.new_segment(link_local, [other]))
+    with ExitStack() as labels:
+        for name in lacking:
+            labels.enter_context(check.admitted(name))
+        serves_the_subnet(check, Capability.NEW_SEGMENT, lambda: check.lab.new_segment(link_local, [other]))
 
 
 def workers_with_the_subnet(check: CheckContext) -> list[str]:
