@@ -17,6 +17,7 @@ from tests.mutants.labs import Labs
 from lbproof.lab.netns.provider import NetnsProvider
 from lbproof.report.jsonreport import Report
 from lbproof.run.schedule import labs_that_pay
+from lbproof.spec import REQUIREMENTS, Level
 from lbproof.spec.requirements import exactly
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class Judged:
     verdicts: dict[str, str]
     """Case, with the family where it is a further one → verdict."""
     standing: bool
-    """Whether a standing witness found a violation too."""
+    """Whether a standing witness found a violation of what binds too."""
     lines: dict[str, str]
     """Case → line of its check that failed: its own assertion, or a step before it."""
 
@@ -94,7 +95,7 @@ def judged(
     verdicts: dict[str, str] = {case.name: case.verdict for row in report.requirements for case in row.cases}
     events = map(json.loads, (results / "latest" / "events.ndjson").read_text().splitlines())
     lines = {row["case"]: row["where"] for row in events if row["event"] == "check.finished" and row.get("where")}
-    standing = any(row.standing for row in report.requirements)
+    standing = any(row.standing and REQUIREMENTS[row.id].level is not Level.SHOULD for row in report.requirements)
     return Judged(code=run.returncode, verdicts=verdicts, standing=standing, lines=lines)
 
 
