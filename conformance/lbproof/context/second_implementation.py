@@ -13,7 +13,6 @@ from contextlib import ExitStack, contextmanager
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Self, cast
 
-from lbproof.adapters.reports import MetadataKey
 from lbproof.context.claims import by_node
 from lbproof.context.objects import KUBERNETES, author_of, points_of
 from lbproof.lab.base import Capability
@@ -60,10 +59,9 @@ class SecondController:
     changes, and lets go of who leaves the type or is deleted. Who finds no free address waits, and is left untouched.
     """
 
-    def __init__(self, cluster: Kube, addresses: Sequence[IPAddress], marks: Sequence[MetadataKey] = ()) -> None:
-        """Serve nothing before it is started. `marks`: further keys that it sets on whom it serves."""
+    def __init__(self, cluster: Kube, addresses: Sequence[IPAddress]) -> None:
+        """Serve nothing before it is started."""
         self._cluster, self._addresses = cluster, addresses
-        self._marks = [MetadataKey(annotation=MARK), *marks]
         self._alone = threading.RLock()
         self._watch: ObjectWatch | None = None
         self._given: dict[str, IPAddress] = {}
@@ -141,9 +139,10 @@ class SecondController:
 
     def _give(self, made: Object, address: IPAddress) -> None:
         now: Object | None = made
-        if FINALIZER not in _finalizers(made) or any(mark.value(made) != CLASS for mark in self._marks):
+        annotations = made["metadata"].get("annotations") or {}
+        if FINALIZER not in _finalizers(made) or annotations.get(MARK) != CLASS:
             finalizers = list(dict.fromkeys([*_finalizers(made), FINALIZER]))
-            now = self._patch(made, "", {"metadata": {"finalizers": finalizers} | self._marked(CLASS)})
+            now = self._patch(made, "", {"metadata": {"finalizers": finalizers, "annotations": {MARK: CLASS}}})
         if now and points_of(now) != [str(address)]:
             row = {"ip": str(address), "ipMode": "Proxy"}  # what serves it is a host: kube-proxy has no part in it
             self._patch(now, "/status", {"status": {"loadBalancer": {"ingress": [row]}}})
@@ -157,15 +156,7 @@ class SecondController:
 
     def _unmark(self, made: Object) -> None:
         left = [name for name in _finalizers(made) if name != FINALIZER]
-        self._patch(made, "", {"metadata": {"finalizers": left} | self._marked(None)})
-
-    def _marked(self, value: str | None) -> Object:
-        """Return the metadata of a patch that sets its marks, or removes them."""
-        found: Object = {}
-        for mark in self._marks:
-            for kind, keys in mark.patch(value).items():
-                found[kind] = found.get(kind, {}) | keys
-        return found
+        self._patch(made, "", {"metadata": {"finalizers": left, "annotations": {MARK: None}}})
 
     def _patch(self, made: Object, subresource: str, body: Object) -> Object | None:
         """Patch the version of a Service that was read; return the new one, or None when it is no longer the latest.
@@ -227,8 +218,7 @@ class SecondImplementation:
         check.run.need(Capability.FOREIGN_HOST)
         self._check = check
         self.addresses = check.run.addresses(count)
-        marks = check.run.adapter.pool_marks if check.run.claims("pool-mark") else ()  # as one that is compatible does
-        self._controller = SecondController(check.cluster, self.addresses, marks)
+        self._controller = SecondController(check.cluster, self.addresses)
         self._macs: dict[IPAddress, str] = {}
         self._running = ExitStack()
         self._entered = ExitStack()

@@ -119,6 +119,7 @@ def test_each_service_has_one_owner(check: CheckContext) -> None:
         staying = [*both.own]
         check.all_assigned(*staying)
         both.settled()
+        marked(both)
         began = time.monotonic()
         with check.unchanged(*staying):
             come_and_go(both)
@@ -130,6 +131,17 @@ def test_each_service_has_one_owner(check: CheckContext) -> None:
         check.pool(1)
         check.control(budget="restarted", seen=True, loadBalancerClass=both.own_class)
         both.stay("stays_assigned")
+
+
+def marked(both: SideBySide) -> None:
+    """Give Services of the second one, which stay, the marks of the judged one too, as one that is compatible does.
+
+    Those that leave the type have none: whose they are then, nothing says.
+    """
+    if both.check.run.claims("pool-mark"):
+        for service in both.theirs:
+            for mark in both.check.run.adapter.pool_marks:
+                service.patch(metadata=mark.patch(CLASS))
 
 
 def come_and_go(both: SideBySide) -> None:
