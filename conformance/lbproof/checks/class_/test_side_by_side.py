@@ -112,12 +112,13 @@ def test_each_service_has_one_owner(check: CheckContext) -> None:
     with check.precondition("CLASS-01"):
         check.assigned(first, budget="restarted")
     both = SideBySide(check, [first])
-    for name, other, place in (("web", "api", places[0]), ("api", "web", places[1])):
-        both.create(name, both.own_class, namespace=place)
-        both.create(other, CLASS, namespace=place)
-    with both.watched():
+    with check.room(loadBalancerClass=both.own_class):
+        for name, other, place in (("web", "api", places[0]), ("api", "web", places[1])):
+            both.create(name, both.own_class, namespace=place)
+            both.create(other, CLASS, namespace=place)
         staying = [*both.own]
         check.all_assigned(*staying)
+    with both.watched():
         both.settled()
         marked(both)
         began = time.monotonic()

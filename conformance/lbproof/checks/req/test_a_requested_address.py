@@ -213,11 +213,13 @@ def halves(random: Random, count: int) -> list[bool]:
 def test_unusable_requests_are_refused(check: CheckContext, case: str) -> None:
     """Services with requests that cannot be met get no address and a reason, now and later; others are served.
 
-    Older and younger ones, those of the same namespace and those that ask for an address.
+    Older and younger ones, those of the same namespace and those that ask for an address. An older one keeps its own,
+    though others are free.
     """
     pool = check.pool(6)
-    holder = check.service("holder")
-    check.assigned(holder)
+    with check.room():
+        holder = check.service("holder")
+        check.assigned(holder)
     free = [address for address in pool.addresses if address not in holder.addresses()]
     with check.unchanged(holder):
         wrong = unusable(check, case, free)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from lbproof.context import proves
@@ -11,9 +12,9 @@ from lbproof.text import words
 from lbproof.witnesses.wait import Violation
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
-    from lbproof.context import CheckContext, Service
+    from lbproof.context import CheckContext, Pool, Service
     from lbproof.spec.families import IPAddress
 
 HOLDERS = 3
@@ -33,6 +34,23 @@ def corrected(check: CheckContext, right: Mapping[Service, list[str]]) -> None:
         lambda seen: sum(seen[name] == points for name, points in wanted.items()),
         len(wanted),
         what=f"one more forged status is corrected, of {words(wanted)}",
+        budget="corrected",
+    )
+
+
+def have_their_own(check: CheckContext, services: Sequence[Service], pool: Pool) -> None:
+    """Wait until the status of each Service has one address of a pool, and no other one has the same."""
+    free = set(map(str, pool.addresses))
+
+    def alone(seen: Mapping[str, list[str]]) -> int:
+        times = Counter(point for points in seen.values() for point in points)
+        return sum(len(points) == 1 and points[0] in free and times[points[0]] == 1 for points in seen.values())
+
+    check.one_by_one(
+        lambda: {str(service): points_of(service.read()) for service in services},
+        alone,
+        len(services),
+        what=f"one more of {words(list(map(str, services)))} has an address of the pool that no other one has",
         budget="corrected",
     )
 
@@ -66,12 +84,13 @@ def test_a_forged_address_outside_every_pool_is_corrected(check: CheckContext) -
 
 @proves("SEC-02", "b")
 def test_a_forged_address_of_another_service_is_corrected(check: CheckContext) -> None:
-    """A Service keeps its address, for which one node answers; those whose statuses named it too have their own.
+    """A Service keeps its address, for which one node answers; those whose statuses named it too have others.
 
-    One of them is older than the Service, and one is younger, by its name too. It is so the second time too.
+    One of them is older than the Service, and one is younger, by its name too. It is so the second time too. Nothing
+    says that they are given the addresses of before, where others are free.
     """
     places = (check.second_namespace, check.namespace, check.namespace)  # in the order of the names
-    with check.pool_with_room(HOLDERS):
+    with check.pool_with_room(HOLDERS) as pool:
         held = check.all_assigned(*(check.service(f"web-{n}", namespace=place) for n, place in enumerate(places)))
     with check.precondition("L2-01"):
         before = check.sole_holders(*held.values())
@@ -80,8 +99,8 @@ def test_a_forged_address_of_another_service_is_corrected(check: CheckContext) -
         for _ in range(2):
             for service in check.random.sample([older, younger], 2):
                 forge(check, service, held[victim])
-            corrected(check, {service: [str(address)] for service, address in held.items()})
-    now = check.sole_holders(*held.values())
+            have_their_own(check, list(held), pool)
+    now = check.sole_holders(*check.all_assigned(*held).values())
     check.saw("arp", "who answers for the addresses, before and after", [words(before), words(now)])
 
 
