@@ -446,7 +446,10 @@ def a_goodbye_counts_whenever_it_was_said() -> None:
     patch(Peers, "receive", receive)
 
 
-@fault("UPGR-04b")
+@fault(
+    uncaught="in most runs the copies see each other's statuses before they choose the same address",
+    test="test_sixth_reader.py::test_two_controllers_give_no_address_twice",
+)
 def each_copy_begins_elsewhere() -> None:
     """Each copy of the controller leads, and takes addresses from another place of a pool (metallb #725).
 

@@ -19,6 +19,9 @@ EVERY_NODE_ANSWERS = {
     "FAIL-02": "when an announcer is killed, the old node answers nothing more",
     "FAIL-04": "after a move and a return exactly one node answers",
     "FAIL-05": "when the cable is back exactly one node answers",
+    **dict.fromkeys(("FAIL-06a", "FAIL-06b", "FAIL-06c", "FAIL-06d"), "after a node was half alive one node answers"),
+    **dict.fromkeys(("FAIL-11a", "FAIL-11b"), "for each address of the subnet one node answers"),
+    "SHARE-05": "a shared address is answered for by one node",
     "ARTICLE-16": "the address lives on one node",
     "ARTICLE-20": "exactly one node owns the address",
 }
