@@ -374,7 +374,7 @@ def test_who_shares_with_no_other_namespace_is_not_blamed(on: Callable[..., Chec
         run_check(file, name, check)
 
     def is_apart(place: str, name: str) -> bool:
-        return bool(re.search(r"-\d+$", place)) or name.startswith("asks")
+        return bool(re.search(r"-[0-9a-f]{4}-\d+$", place)) or name.startswith("asks")
 
     judged(lambda place, name: not is_apart(place, name) and "joins" not in name)
     with pytest.raises(Violation, match=r"joins-0 has the address, or Services of the other namespace"):
