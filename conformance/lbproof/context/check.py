@@ -5,7 +5,7 @@ Every wait has a named budget, created objects are deleted, and observations are
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from lbproof.context.objects import Service, points_of
@@ -49,11 +49,11 @@ class CheckContext(Services):
             self._capture.open()
 
     def start_over(self) -> None:
-        """Undo everything created so far and start again without objects."""
-        try:
-            self.delete_all(*self.services)
-        finally:
-            self.undo.close()
+        """Undo everything so far, faults first, and start again without objects."""
+        with ExitStack() as ends:
+            ends.callback(self.undo.close)
+            ends.callback(lambda: self.delete_all(*self.services))
+            self.injected.close()
         self.services = []
         self.undo = Undo()
         vars(self).pop("namespace", None)

@@ -35,12 +35,14 @@ _EXCLUDED = "node.kubernetes.io/exclude-from-external-load-balancers"
 
 
 class Faults(Observations):
-    """Faults available to a check; `undo` ends those that the check itself does not end."""
+    """Faults available to a check; `injected` ends those that the check itself does not end."""
 
     def __init__(self, run: RunContext) -> None:
         """Nothing is broken."""
         super().__init__(run)
         self.undo = Undo()
+        self.injected = Undo()
+        """Faults, undone before anything else: without them everything else can be undone."""
         self._faults: set[Capability] = set()
         """Kinds of the faults that there were: the next check starts when the lab is at rest again."""
 
@@ -237,7 +239,7 @@ class Faults(Observations):
                 self.run.acts.end(noted)
                 journal.write("fault", kind=done.kind, target=done.target, phase="end")
 
-        self.undo.later(f"{done.kind} of {done.target}", undo)
+        self.injected.later(f"{done.kind} of {done.target}", undo)
         yield done
         undo()
 
