@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from lbproof.context.service_watch import ServiceWatch, WatchBroke
+from lbproof.witnesses import object_watch
 from lbproof.witnesses.kube import ApiError
 from lbproof.witnesses.wait import eventually
 
@@ -59,6 +60,29 @@ def test_a_watch_that_ends_goes_on_from_its_version() -> None:
         pass
 
     assert (seen, cluster.versions[:3]) == (["MODIFIED"], ["7", "7", "8"])
+
+
+FORBIDDEN = ApiError("WATCH /api/v1/services", 403, "Forbidden", "User cannot watch")
+
+
+def test_a_watch_outlives_an_api_server_that_does_not_know_yet_who_may_do_what() -> None:
+    """As one does for a moment after its start: it has read no rules."""
+    cluster = Cluster([FORBIDDEN], [FORBIDDEN], [WEB], [])
+    seen: list[str] = []
+
+    with ServiceWatch(cast("Kube", cluster), "ns", lambda kind, _: seen.append(kind)):
+        pass
+
+    assert (seen, cluster.versions[:4]) == (["MODIFIED"], ["7", "7", "7", "8"])
+
+
+def test_a_watch_that_is_refused_for_good_breaks_the_check(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its account was taken the right to watch."""
+    monkeypatch.setattr(object_watch, "_STARTING", 0.2)
+    cluster = cast("Kube", Cluster(*[[FORBIDDEN]] * 50))
+
+    with pytest.raises(WatchBroke, match="403 Forbidden"), ServiceWatch(cluster, "ns", lambda *_: None):
+        pass
 
 
 @pytest.mark.parametrize(

@@ -9,13 +9,15 @@ import functools
 import time
 from typing import TYPE_CHECKING
 
+from lbproof.context.cannot import CannotShow
 from lbproof.context.claims import Claims, by_node
 from lbproof.context.hops import Hops
+from lbproof.spec import Untestable
 from lbproof.spec.families import Family, family_of, unspecified
 from lbproof.text import words
 from lbproof.witnesses import neighbour
 from lbproof.witnesses.frames import BROADCAST
-from lbproof.witnesses.wait import Violation
+from lbproof.witnesses.wait import EventuallyFailed, Violation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -29,9 +31,6 @@ if TYPE_CHECKING:
     from lbproof.witnesses.wait import Waiter
 
 _ASKS = 3
-_QUIET = 1.5
-"""Seconds without an announcement after which none is expected: those of one address are about a second apart
-(RFC 5227 section 1.1). No verdict depends on it."""
 
 
 class Answers:
@@ -95,7 +94,11 @@ class Answers:
         return sorted({names.get(answer.mac, answer.mac) for answer in self.replies(address, count=_ASKS)})
 
     def quiet(self, *addresses: IPAddress) -> None:
-        """Wait until nobody announces some addresses any more, as is done for seconds after an assignment."""
+        """Wait until nobody announces some addresses any more, as is done for seconds after an assignment.
+
+        Raises `CannotShow` where they are announced again and again: another reason for it shows in nothing then.
+        """
+        calm = self.wait.budget("stays_unannounced")
         with neighbour.Listener(self.client) as heard:
 
             def since() -> float:
@@ -103,14 +106,18 @@ class Answers:
                 return round(time.monotonic() - max(last, began), 1)
 
             began = time.monotonic()
-            self.wait.eventually(
-                since,
-                lambda seconds: seconds >= _QUIET,
-                what=f"nobody announces {words(list(map(str, addresses)))}",
-                budget="at_rest",
-                every=0.1,
-                show=lambda seconds: "announced lately" if seconds < _QUIET else "not announced",
-            )
+            try:
+                with self.wait.tentative():
+                    self.wait.eventually(
+                        since,
+                        lambda seconds: seconds >= calm,
+                        what=f"nobody announces {words(list(map(str, addresses)))} for {calm:g} s",
+                        budget="announced_last",
+                        every=0.1,
+                        show=lambda seconds: "announced lately" if seconds < calm else "not announced",
+                    )
+            except EventuallyFailed as error:
+                raise CannotShow(Untestable.NOT_PROVOKED, f"announced whatever others do: {error}") from error
 
     def who_answers(self, *addresses: IPAddress) -> dict[str, list[str]]:
         """Ask for addresses once, all at a time; return the nodes that reply for each, or the MACs of other hosts."""

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from lbproof.witnesses.kube import Kube
     from lbproof.witnesses.object_watch import Arrived
 
-_MARKER_SEEN_WITHIN = 10.0
+_MARKER_SEEN_WITHIN = 15.0
 
 
 class WatchBroke(RuntimeError):  # noqa: N818 - it says what happened, as `BrokenPipe` would

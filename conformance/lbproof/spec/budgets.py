@@ -138,6 +138,12 @@ _ALL = (
         ceiling=120,
     ),
     Budget(name="corrected", text="status written by somebody else → as it was", default=5, ceiling=30),
+    Budget(
+        name="announced_last",
+        text="address answered for → the last announcement of it but in answer to others; exceeded: untestable",
+        default=15,
+        ceiling=60,
+    ),
     Budget(name="defended", text="address announced by another host → announced by its node", default=2, ceiling=10),
     Budget(name="stays_quiet", text="how long Services are watched for Events at rest", default=5, ceiling=60),
     Budget(

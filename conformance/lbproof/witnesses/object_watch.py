@@ -19,6 +19,8 @@ _LONGEST = 300.0
 """Seconds after which a connection is replaced."""
 _AGAIN = 0.1
 """Seconds until the next connection."""
+_STARTING = 10.0
+"""Seconds for which an API server that was away may refuse everybody, until it has read who may do what (RBAC)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,7 @@ class ObjectWatch:
         self._each = each
         self._cluster, self._path, self._query = cluster, path, query
         self._ending = threading.Event()
+        self._refused_since: float | None = None
         self._thread = threading.Thread(target=self._follow, name=f"watch of {path}", daemon=True)
         self.gaps: list[float] = []
         """Moments at which the collection was read anew, because versions before are missing."""
@@ -86,13 +89,19 @@ class ObjectWatch:
             query = {"allowWatchBookmarks": "true", **self._query}
             for event in self._cluster.watch(self._path, self._version, _LONGEST, **query):
                 self._take(event["type"], event["object"])
+                self._refused_since = None
                 if self._ending.is_set():
                     return
+            self._refused_since = None
         except ApiUnreachable:
             pass
         except ApiError as error:
             if error.status in {HTTPStatus.GONE, HTTPStatus.GATEWAY_TIMEOUT}:
                 self._version = ""
+            elif error.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
+                self._refused_since = self._refused_since or time.monotonic()
+                if time.monotonic() - self._refused_since >= _STARTING:
+                    raise
             elif error.status < HTTPStatus.INTERNAL_SERVER_ERROR and error.status != HTTPStatus.TOO_MANY_REQUESTS:
                 raise
         self._ending.wait(_AGAIN)
