@@ -8,8 +8,12 @@ import signal
 import subprocess
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ROOT = Path(__file__).parents[2]
 FAKE_ENGINE = """#!/bin/sh
@@ -32,6 +36,7 @@ class Checkout:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.up = folder / "up"
+        self.users: list[subprocess.Popen[str]] = []
         for name in ("tools", "kind-configs/engine", "run", "bin"):
             (folder / name).mkdir(parents=True)
         shutil.copy(ROOT / "tools/stage", folder / "tools/stage")
@@ -48,8 +53,9 @@ class Checkout:
         """A user of the engine, which ends when the file of this name is there."""
         script = f"echo began >{self.folder / end}.began; {WAITS}; echo {prints}"
         environment = {"PATH": f"{self.folder / 'bin'}:{os.environ['PATH']}"}
-        words = [self.folder / "tools/with-engine", "sh", "-c", script, "sh", str(self.folder / end)]
+        words = [str(self.folder / "tools/with-engine"), "sh", "-c", script, "sh", str(self.folder / end)]
         user = subprocess.Popen(words, env=environment, stdout=subprocess.PIPE, text=True, start_new_session=True)
+        self.users.append(user)
         deadline = time.monotonic() + DEADLINE_SECONDS
         while not (self.folder / f"{end}.began").exists():
             assert time.monotonic() < deadline, f"the command of {end} has not begun"
@@ -68,9 +74,14 @@ class Checkout:
 
 
 @pytest.fixture
-def checkout(tmp_path: Path) -> Checkout:
-    """A folder with a fake engine."""
-    return Checkout(tmp_path)
+def checkout(tmp_path: Path) -> Iterator[Checkout]:
+    """A folder with a fake engine; nothing that was started there is left."""
+    made = Checkout(tmp_path)
+    yield made
+    for user in made.users:
+        if user.poll() is None:
+            os.killpg(user.pid, signal.SIGKILL)
+            user.communicate()
 
 
 def test_the_last_user_stops_the_engine(checkout: Checkout) -> None:
