@@ -16,6 +16,8 @@ from lbproof.text import words
 if TYPE_CHECKING:
     from lbproof.adapters.base import Object
     from lbproof.context import CheckContext, Pool, RunContext
+    from lbproof.context.objects import Service
+    from lbproof.spec.families import IPAddress
 
 FOREIGN = "example.com/another"
 ADDRESS = "203.0.113.7"
@@ -75,8 +77,7 @@ def test_foreign_services_are_left_as_they_are(check: CheckContext) -> None:
         for n, asks in enumerate(requests(check, pool))
     ]
     for service, address in zip(foreign[:2], pool.addresses[4:6], strict=True):
-        claimed = {"loadBalancer": {"ingress": [{"ip": str(address)}]}}
-        service.known = check.cluster.patch(f"{service.path}/status", {"status": claimed})
+        service.known = claim(service, address)
     others = [f"{FOREIGN}-2", *(similar_classes(check.run.adapter.own_class) if check.run.claims("class") else [])]
     foreign += [
         check.service(f"other-{n}", namespace=check.second_namespace, loadBalancerClass=name)
@@ -93,6 +94,12 @@ def test_foreign_services_are_left_as_they_are(check: CheckContext) -> None:
         check.stays_silent(*(address for address in pool.addresses if address != given))
 
 
+def claim(service: Service, address: IPAddress) -> Object:
+    """Write an address into the status of a Service as its own controller would; return what it is then."""
+    claimed = {"loadBalancer": {"ingress": [{"ip": str(address)}]}}
+    return service.cluster.patch(f"{service.path}/status", {"status": claimed})
+
+
 def requests(check: CheckContext, pool: Pool) -> list[dict[str, Any]]:
     """Return what Services may ask for: twice nothing, then addresses of a pool and the pool itself, where claimed."""
     free = iter(pool.addresses[::-1])
@@ -102,7 +109,10 @@ def requests(check: CheckContext, pool: Pool) -> list[dict[str, Any]]:
 
 @proves("CLASS-02", "b", disruptive=True)
 def test_a_status_of_another_controller_survives(check: CheckContext) -> None:
-    """The status written by another controller is unchanged for at least a minute, and when the controller restarts."""
+    """The status written by another controller is unchanged for at least a minute, and when the controller restarts.
+
+    Then also one that shows an address of a pool.
+    """
     vigil: ForeignServices = check.run.kept[ForeignServices.__name__]
 
     def judge() -> None:
@@ -123,7 +133,10 @@ def test_a_status_of_another_controller_survives(check: CheckContext) -> None:
             every=0.2,
         )
         if any(WorkloadRole.CONTROLLER in workload.roles for workload in check.run.workloads.all):
-            check.run.workloads.restart(WorkloadRole.CONTROLLER)
-            check.pool(1)
-            check.control(budget="restarted", seen=True)
+            pool = check.pool(2)
+            shown = check.service("shown", loadBalancerClass=FOREIGN)
+            shown.known = claim(shown, check.random.choice(pool.addresses))
+            with check.unchanged(shown, part=untouched):
+                check.run.workloads.restart(WorkloadRole.CONTROLLER)
+                check.control(budget="restarted", seen=True)
         vigil.end()

@@ -21,17 +21,19 @@ if TYPE_CHECKING:
 
 SIZE = 3
 """Addresses of each pool that another one overlaps."""
-KINDS = 5
+KINDS = 7
 """Ways in which a new pool overlaps one."""
 
 
 def overlapping(part: Sequence[IPAddress]) -> dict[str, Sequence[Block]]:
-    """Return the blocks of pools that overlap one of all addresses of a part but the last, by how they do."""
-    *own, beyond = part
+    """Return the blocks of pools that overlap one of the addresses of a part between its ends, by how they do."""
+    before, *own, beyond = part
     return {
         "the same range": [AddressRange(own[0], own[-1])],
         "more than its addresses": [AddressRange(own[0], beyond)],
+        "all around it": [AddressRange(before, beyond)],
         "a part of it": [own[1]],
+        "its first address": [AddressRange(before, own[0])],
         "its last address": [AddressRange(own[-1], beyond)],
         "the same networks": list(summarize_address_range(*cast("tuple[Any, Any]", (own[0], own[-1])))),
     }
@@ -68,13 +70,14 @@ def refused_or_flagged(check: CheckContext, what: str, there: Sequence[Pool], ac
 def test_overlapping_pools_share_no_address(check: CheckContext) -> None:
     """Pools that overlap another one are refused or flagged, and no address is given to two Services.
 
-    The same addresses, all of them and more, a part, the last one alone, as a network and as a range; and a pool that a
-    change makes overlap. Each overlaps another pool, of which nothing has been said. Services keep their addresses at
-    any time, and another pool works.
+    The same addresses, all of them and more at one end or at both, a part, the first or the last one alone, as a
+    network and as a range; and a pool that a change makes overlap. Each overlaps another pool, of which nothing has
+    been said. Services keep their addresses at any time, and another pool works.
     """
-    block = check.run.addresses((SIZE + 1) * (KINDS + 2))
-    *parts, last = [block[n : n + SIZE + 1] for n in range(0, len(block), SIZE + 1)]
-    pools = [check.pool([AddressRange(part[0], part[-2])], addresses=part[:-1]) for part in parts]
+    size = SIZE + 2
+    block = check.run.addresses(size * (KINDS + 2))
+    *parts, last = [block[n : n + size] for n in range(0, len(block), size)]
+    pools = [check.pool([AddressRange(part[1], part[-2])], addresses=part[1:-1]) for part in parts]
     places = (check.namespace, check.second_namespace)
     with check.room():
         holders = [check.service(f"web-{n // 2}", namespace=places[n % 2]) for n in range(KINDS * SIZE)]
@@ -89,7 +92,7 @@ def test_overlapping_pools_share_no_address(check: CheckContext) -> None:
         late = check.pool(last[:2], addresses=last[:2])
 
         def overlap() -> Pool:
-            check.change_pool(late, blocks=(last[1], parts[-1][0]))
+            check.change_pool(late, blocks=(last[1], parts[-1][1]))
             return late
 
         refused_or_flagged(check, "a change of a pool", [late, pools[-1]], overlap)
