@@ -57,6 +57,8 @@ def ignored(check: CheckContext, service: Service, address: IPAddress) -> str:
     neighbours.forget(check.client, address)
     own = str(check.client.address_for(family_of(address)))
     seen = check.source_seen(check.client, address)
+    if not {".", ":"} & set(seen):  # no address
+        return f"the client, {own}, is not served: {seen}"
     return "" if seen == own else f"the backend sees {seen} and not the client, {own}"
 
 
