@@ -98,8 +98,19 @@ class Backends(Faults):
         made = manifests.endpoints(service.namespace, service.name, ends, conditions=conditions)
         self._set_endpoints(service, [*self.cluster.get(self._slice(service))["endpoints"], *made["endpoints"]])
 
+    def add_slice(self, service: Service, *, nodes: Sequence[str], conditions: Mapping[str, bool]) -> None:
+        """Give a Service without a selector the shared workload's pods on some nodes, in a further EndpointSlice.
+
+        It is named as the second one that Kubernetes makes for a Service: after the Service, and more.
+        """
+        ends = [(address, node) for _, address, node in self.run.pods_of_web() if node in nodes]
+        made = manifests.endpoints(service.namespace, service.name, ends, conditions=conditions)
+        made["metadata"]["name"] += f"-{secrets.token_hex(2)}"
+        slices, _, _ = self._slice(service).rpartition("/")
+        self.cluster.create(slices, made)
+
     def serve_from_none(self, *services: Service) -> None:
-        """Remove all endpoints of Services without a selector."""
+        """Remove all endpoints of Services without a selector, but those of further slices."""
         for service in services:
             self._set_endpoints(service, [])
 

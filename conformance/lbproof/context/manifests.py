@@ -30,6 +30,8 @@ READY_UNSET: tuple[Mapping[str, bool], ...] = ({}, {"serving": True, "terminatin
 """Conditions that leave `ready` out, which means true (API type EndpointConditions)."""
 TERMINATING: Mapping[str, bool] = {"ready": False, "serving": True, "terminating": True}
 """Conditions of an endpoint that is being ended and still serves (KEP-1669)."""
+PUBLISHED: Mapping[str, bool] = {"ready": True, "serving": False, "terminating": False}
+"""Conditions of the endpoint of a pod that is not ready, of a Service with `publishNotReadyAddresses`: it is ready."""
 NOT_READY: Mapping[str, bool] = {"ready": False, "serving": False, "terminating": False}
 
 

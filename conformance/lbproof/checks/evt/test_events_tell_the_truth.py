@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from lbproof.adapters.base import AddressRange, Cause, WorkloadRole
+from lbproof.checks.share.sharers import SECOND, ports
 from lbproof.context import CannotShow, proves
 from lbproof.context.claims import by_node
 from lbproof.context.refusal import Refused, admission
@@ -161,13 +162,16 @@ def test_the_announcer_is_named(check: CheckContext, case: str) -> None:
     """The implementation names the node that answers ARP: at first, after a move, and after the move back.
 
     At first is also when a node is given several addresses within a moment, as there are more than nodes, and when a
-    Service that had left the type LoadBalancer gets an address again.
+    Service that had left the type LoadBalancer gets an address again. What moves is shared by two Services each, where
+    Services can share an address.
     """
     if case != "a":
         check.run.need(Capability.NODE_CRASH)
+    shares = case != "a" and check.run.claims("sharing")
     count = len(check.lab.nodes) + 1 if case == "a" else SERVICES
     check.pool(count)
-    services = [check.service(f"web-{n}", serving=True) for n in range(count)]
+    keys = [f"key-{n}" if shares else "" for n in range(count)]
+    services = [check.service(f"web-{n}", serving=True, share=key) for n, key in enumerate(keys)]
     held = check.all_assigned(*services)
     with check.precondition("L2-01"):
         announcers = {service: check.announcer(held[service]) for service in services}
@@ -182,29 +186,53 @@ def test_the_announcer_is_named(check: CheckContext, case: str) -> None:
         named(check, again, node, before=before_that)
         return
 
-    first, at_first = check.worker_that_announces(list(held.values()))
-    moving = [service for service in services if held[service] in at_first]
-    before = {service: told(check, service) for service in moving}
+    by_address: dict[IPAddress, list[Service]] = {}
+    for service, address in (held | (joining(check, keys) if shares else {})).items():
+        by_address.setdefault(address, []).append(service)
+    first, moving = check.worker_that_announces(list(by_address))
+    before = {service: told(check, service) for address in moving for service in by_address[address]}
     with check.fault(Capability.NODE_CRASH, functools.partial(check.lab.node_crash, first.name)):
         with check.precondition("FAIL-04"):
-            moved = {s: check.announcer(held[s], but=first.name, budget="failover") for s in moving}
-        for service, node in moved.items():
-            named(check, service, node, before=before[service])
+            moved = {address: check.announcer(address, but=first.name, budget="failover") for address in moving}
+        for address, node in moved.items():
+            for service in by_address[address]:
+                named(check, service, node, before=before[service])
         if case == "b":
             return
     check.settled_after_fault()
     with check.precondition("FAIL-04"):
-        third = {s: check.announcer(held[s], budget="one_answerer") for s in moving}
-    returned = [service for service in moving if third[service].name == first.name]
-    for service in returned:
+        third = {address: check.announcer(address, budget="one_answerer") for address in moving}
+    returned = [address for address in moving if third[address].name == first.name]
+    for service in (service for address in returned for service in by_address[address]):
         named(check, service, first, before=before[service])
     if not returned:
-        move_back(check, moving[0], held[moving[0]], first, third[moving[0]])
+        move_back(check, by_address[moving[0]], moving[0], first, third[moving[0]])
 
 
-def move_back(check: CheckContext, service: Service, address: IPAddress, first: Node, third: Node) -> None:
-    """Crash the present announcer so that the first one announces again. Raises `CannotShow` when another node does."""
-    before = told(check, service)
+def joining(check: CheckContext, keys: Sequence[str]) -> dict[Service, IPAddress]:
+    """Have a Service share each address of a full pool; return those whose announcer is named, and their addresses.
+
+    An implementation that has named the node to one Service of an address need not name it to one that comes later.
+    """
+    asking = [check.service(f"beside-{n}", serving=True, share=key, ports=ports(SECOND)) for n, key in enumerate(keys)]
+    with check.precondition("SHARE-01"):
+        given = check.all_assigned(*asking)
+    with suppress(EventuallyFailed), check.wait.tentative():
+        check.wait.eventually(
+            lambda: {str(service): sorted(told(check, service)) for service in given},
+            lambda seen: all(seen.values()),
+            what="a node is named to each Service that shares an address",
+            budget="event_seen",
+        )
+    return {service: address for service, address in given.items() if told(check, service)}
+
+
+def move_back(check: CheckContext, services: Sequence[Service], address: IPAddress, first: Node, third: Node) -> None:
+    """Crash the present announcer so that the first one announces again. Raises `CannotShow` when another node does.
+
+    `services`: those that have the address.
+    """
+    before = {service: told(check, service) for service in services}
     others = [node for node in check.lab.nodes if node.name not in {first.name, third.name}]
     for other in others:
         check.exclude(other.name)
@@ -213,7 +241,8 @@ def move_back(check: CheckContext, service: Service, address: IPAddress, first: 
             back = check.announcer(address, but=third.name, budget="failover")
         if back.name != first.name:  # nothing that is claimed says that the label keeps a node from announcing
             raise CannotShow(Untestable.NOT_PROVOKED, f"{back.name} took over, which is excluded, and not {first.name}")
-        named(check, service, first, before=before)
+        for service in services:
+            named(check, service, first, before=before[service])
 
 
 @proves("EVT-02", "d", disruptive=True)
