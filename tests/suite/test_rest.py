@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
+from lbproof.context import CannotShow
 from lbproof.context.rest import ADDRESSES, after_faults, cluster_follows
 from lbproof.context.undo import Undo
 from lbproof.lab.base import Capability
+from lbproof.spec import Untestable
 from lbproof.spec.families import Family
 from lbproof.witnesses.wait import EventuallyFailed
 
@@ -107,3 +109,18 @@ def test_answers_are_waited_for_where_they_are_claimed(*, l2: bool, services: in
 
     with pytest.raises(LookupError, match=str(services)):
         after_faults(check, {Capability.FREEZE_POD})
+
+
+def test_a_path_that_stays_broken_changes_no_verdict() -> None:
+    """The check has been judged; the next one finds the path broken itself. Nothing was made of backends before."""
+    run = FakeRun("w01")
+    check = check_on(run)
+
+    def no_path(*_: object, **__: object) -> None:
+        raise CannotShow(Untestable.PATH_BROKEN, "client reaches a plain pod: not within 30 s")
+
+    vars(check)["pool"] = lambda _: SimpleNamespace(addresses=[])
+    vars(check)["service"] = no_path
+    after_faults(check, {Capability.STOP_API})
+
+    assert vars(check)["seen"] == ["the cluster is not at rest after the fault", "not at rest after the fault"]
