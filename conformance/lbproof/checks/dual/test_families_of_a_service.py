@@ -265,7 +265,8 @@ def test_a_family_that_is_dropped_is_free(check: CheckContext) -> None:
 def test_addresses_are_in_the_order_of_the_families(check: CheckContext) -> None:
     """Services of both orders have their addresses in that order, those that take what there is too.
 
-    Also those that ask for both addresses, in the order of their families or in the other one.
+    Also those whose second address comes later, and those that ask for both addresses, in the order of their families
+    or in the other one.
     """
     pool_of(check, {Family.IPV4: 2 * len(ORDERS), Family.IPV6: 2 * len(ORDERS)})
     wanted = {
@@ -276,11 +277,27 @@ def test_addresses_are_in_the_order_of_the_families(check: CheckContext) -> None
     with check.precondition("DUAL-02"):
         has(check, wanted)
     are_in_order(check, wanted)
+    are_in_order(check, growing(check))
     if check.run.claims("explicit-ip-annotation"):
         asking = ask_for_both(check)
         with check.precondition("REQ-01"):
             has(check, asking)
         are_in_order(check, asking)
+
+
+def growing(check: CheckContext) -> dict[Service, tuple[Family, ...]]:
+    """Create Services of each order of families, which have one address first, and the other when a pool has some."""
+    there, later = check.random.sample(list(Family), 2)
+    pool = pool_of(check, {there: len(ORDERS)})
+    made: dict[Service, tuple[Family, ...]] = {
+        check.service(f"grows-{n}", **families("PreferDualStack", order)): order for n, order in enumerate(ORDERS)
+    }
+    with check.precondition("DUAL-03"):
+        has(check, dict.fromkeys(made, (there,)))
+        block = check.run.addresses(len(ORDERS), later)
+        check.change_pool(pool, blocks=(*pool.spec.blocks, AddressRange(block[0], block[-1])))
+        has(check, made, budget="pool_applied")
+    return made
 
 
 def ask_for_both(check: CheckContext) -> dict[Service, tuple[Family, ...]]:

@@ -80,7 +80,10 @@ def is_between(address: IPAddress, holders: Mapping[IPAddress, Sequence[str]]) -
 
 @proves("L2-04", "b")
 def test_nobody_answers_for_a_refused_address(check: CheckContext) -> None:
-    """No host answers for addresses beside a pool that are asked for in each way, while the pool is announced."""
+    """No host answers for addresses beside a pool that are asked for in each way, while the pool is announced.
+
+    Nor for those of a pool that is for another namespace, where there can be one.
+    """
     block = check.run.addresses(6)
     check.pool([AddressRange(block[2], block[3])], addresses=block[2:4])
     outside = [block[0], block[1], block[4], block[5]]
@@ -90,11 +93,25 @@ def test_nobody_answers_for_a_refused_address(check: CheckContext) -> None:
         for how in check.run.ways
         for service in check.unusable(f"refused-{n}-{how}", ask=address, how=how, serving=True)
     ]
+    elsewhere = asked_of_elsewhere(check)
     for service in asking:
         check.refused(service, Cause.NOT_IN_POOL)
 
     answered_control(check)
-    check.stays_silent(*outside)
+    # whether a pool may be restricted in vain is SEC-04's
+    check.stays_silent(*outside, *(address for service, address in elsewhere.items() if not service.addresses()))
+
+
+def asked_of_elsewhere(check: CheckContext) -> dict[Service, IPAddress]:
+    """Have Services ask by each way for addresses of a pool that is for another namespace; return these."""
+    if not check.run.claims("pool-scope"):
+        return {}
+    pool = check.pool(len(check.run.ways), namespaces=(check.second_namespace,))
+    return {
+        service: address
+        for how, address in zip(check.run.ways, pool.addresses, strict=True)
+        for service in check.unusable(f"elsewhere-{how}", ask=address, how=how, serving=True)
+    }
 
 
 @proves("L2-04", "c")
