@@ -234,7 +234,7 @@ def one_slice_has_all_endpoints() -> None:
 
 @fault("ETP-03b")
 def an_endpoint_that_serves_is_taken_for_ready() -> None:
-    """The condition `serving` is read for `ready`: a node whose endpoint drains keeps the address (KEP-1669)."""
+    """The condition `serving` is read for `ready`, as where endpoints that drain may be announced (KEP-1669)."""
 
     def serving_nodes(self: AnnouncementPolicy, slices: Iterable[Object]) -> frozenset[str]:
         found: set[str] = set()
@@ -261,7 +261,10 @@ def who_names_pool_and_address_passes() -> None:
     patch(Allocator, "allows", allows)
 
 
-@fault("SEC-05a")
+@fault(
+    uncaught="SEC-05a changes ARP and NDP frames at random, and nothing that nodes say to each other",
+    test="test_peers.py::test_a_message_that_is_not_verified_mutes_no_peer",
+)
 def sequences_count_before_signatures() -> None:
     """The sequence of a heartbeat counts before its signature is verified, so a forged one mutes a peer (RFC 4303)."""
     is_known, receive = Peers.is_known, Peers.receive

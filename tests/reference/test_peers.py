@@ -76,6 +76,15 @@ def test_a_replay_keeps_no_dead_node_alive(lan: SimulatedLan) -> None:
     assert max(lan.silent.values()) <= DEAD_INTERVAL + BEAT
 
 
+def test_a_message_that_is_not_verified_mutes_no_peer(lan: SimulatedLan) -> None:
+    """The sequence of a forged one is compared before its signature is, and remembered only after."""
+    peers, one = lan.of("n2").segment.peers, lan.of("n1").segment
+    sequence = peers.live[one.me].sequence
+
+    assert not peers.is_known(one.peers.session, sequence + 1_000_000)
+    assert not peers.is_known(one.peers.session, sequence + 1)
+
+
 def test_a_replay_is_not_amplified(lan: SimulatedLan) -> None:
     """A thousand replays of other sessions a second cost a few messages a heartbeat."""
     for _ in range(30):
