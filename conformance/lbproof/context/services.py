@@ -218,6 +218,21 @@ class Services(Backends):
         is_first = self.family is family_of(self.lab.segment.subnets[0])
         return {} if is_first else {"ipFamilies": [self.family.label]}
 
+    def request(
+        self, service: Service, ask: IPAddress | str = "", *, how: Ask | None = None, pool: Pool | None = None
+    ) -> None:
+        """Change what a Service asks for: an address, by a way that is claimed unless `how` says which, or a pool.
+
+        What it asked for otherwise stays. Raises `Refused`.
+        """
+        asked: Object = {"metadata": {}, "spec": {}}
+        if ask:
+            self.run.ask(asked, str(ask), how)
+        if pool:
+            self.run.ask_pool(asked, pool.spec)
+        with admission(f"the request of {service}"):
+            service.patch(**asked)
+
     def leaves_type(self, service: Service) -> None:
         """Change a Service to ClusterIP, and wait until its status is empty."""
         self.retype(service, "ClusterIP")

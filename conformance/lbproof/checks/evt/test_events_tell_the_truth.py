@@ -12,7 +12,7 @@ from lbproof.adapters.base import AddressRange, Cause, WorkloadRole
 from lbproof.checks.share.sharers import SECOND, ports
 from lbproof.context import CannotShow, proves
 from lbproof.context.claims import by_node
-from lbproof.context.refusal import Refused, admission
+from lbproof.context.refusal import Refused
 from lbproof.lab.base import Capability
 from lbproof.spec import Untestable
 from lbproof.spec.families import Family, family_of
@@ -22,7 +22,6 @@ from lbproof.witnesses.wait import EventuallyFailed
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from lbproof.adapters.base import Object
     from lbproof.adapters.reports import ConditionPattern, EventPattern
     from lbproof.context import CheckContext, Pool, Service
     from lbproof.lab.base import Node
@@ -87,14 +86,19 @@ def given_instead(check: CheckContext, service: Service) -> dict[Service, IPAddr
     if not check.run.ways:
         return {}
     address = check.pool(1).addresses[0]
-    asked: Object = {"metadata": {}, "spec": {}}
-    check.run.ask(asked, str(address))
+    if not is_made(check, service, address):
+        return {}
+    return is_given(check, service, address, budget="address_assigned")
+
+
+def is_made(check: CheckContext, service: Service, address: IPAddress) -> bool:
+    """Have a Service ask for another address; return False, which is recorded, when admission denies the request."""
     try:
-        with admission(f"the request of {service}"):
-            service.patch(**asked)
+        check.request(service, address)
     except Refused as refusal:
         check.saw("api", f"the request of {service} is refused", str(refusal))
-    return is_given(check, service, address, budget="address_assigned")
+        return False
+    return True
 
 
 def is_given(check: CheckContext, service: Service, address: IPAddress, *, budget: str) -> dict[Service, IPAddress]:
@@ -122,10 +126,12 @@ def given_again(check: CheckContext, service: Service) -> IPAddress:
 def test_refusal_names_the_cause(check: CheckContext) -> None:
     """A full pool is told each Service, and an address outside all pools in other words, where one can be asked for.
 
-    Also when a Service that waited for a full pool asks for such an address later. Which words, is not judged.
+    Also when a Service that waited for a full pool asks for such an address later, and when one that has an address
+    does, whose change of a request is seen to be acted on. Which words, is not judged.
     """
     check.pool(1)
-    check.assigned(check.service("one"))
+    one = check.service("one")
+    check.assigned(one)
     places = (check.namespace, check.second_namespace)
 
     late = [check.service("late", namespace=place) for place in places]
@@ -133,21 +139,26 @@ def test_refusal_names_the_cause(check: CheckContext) -> None:
         check.refused(service, Cause.POOL_EXHAUSTED)
     if not check.run.ways:
         return
-    outside = check.run.addresses(2)
+    outside = check.run.addresses(3)
     asking = check.unusable("outside", ask=outside[0])
-    asked: Object = {"metadata": {}, "spec": {}}
-    check.run.ask(asked, str(outside[1]))
     refusals = [check.run.adapter.refusals[cause] for cause in (Cause.POOL_EXHAUSTED, Cause.NOT_IN_POOL)]
     full = {text for service in late for pattern in refusals for text in worded(service, pattern)}
-    with admission(f"the request of {late[0]}"):
-        late[0].patch(**asked)
+    check.request(late[0], outside[1])
     for service, address in (*((service, outside[0]) for service in asking), (late[0], outside[1])):
-        check.wait.eventually(
-            lambda service=service: worded(service, check.run.adapter.refusals[Cause.NOT_IN_POOL]),  # type: ignore[misc]
-            lambda texts: texts - full,
-            what=f"the refusal of {address} to {service} is told in other words than {words(sorted(full))}",
-            budget="refusal_visible",
-        )
+        told_otherwise(check, service, address, full)
+    check.delete(late[1])  # which would take what is free next
+    if given_instead(check, one) and is_made(check, one, outside[2]):
+        told_otherwise(check, one, outside[2], full)
+
+
+def told_otherwise(check: CheckContext, service: Service, address: IPAddress, full: set[str]) -> None:
+    """Wait until a Service is told that it is refused an address, in other words than those of a full pool."""
+    check.wait.eventually(
+        lambda: worded(service, check.run.adapter.refusals[Cause.NOT_IN_POOL]),
+        lambda texts: texts - full,
+        what=f"the refusal of {address} to {service} is told in other words than {words(sorted(full))}",
+        budget="refusal_visible",
+    )
 
 
 def worded(service: Service, pattern: EventPattern | ConditionPattern) -> set[str]:

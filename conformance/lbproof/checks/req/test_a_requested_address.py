@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from ipaddress import IPv4Address, IPv4Network, IPv6Address
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +10,7 @@ from lbproof.adapters.base import AddressRange, Ask, Cause
 from lbproof.context import proves
 from lbproof.context.claims import claimants
 from lbproof.context.draws import mixed
+from lbproof.context.refusal import Refused, admission
 from lbproof.context.unchanged import intact
 from lbproof.spec.families import Family
 from lbproof.text import words
@@ -136,13 +137,20 @@ def test_addresses_outside_every_pool_are_refused(check: CheckContext) -> None:
 def test_an_address_of_another_is_refused(check: CheckContext) -> None:
     """Services that ask for a held address stay Pending with a reason, by each way, namesakes of the holder too.
 
-    Those with another port than the holder's among them: nobody has allowed that an address is shared.
+    Those with another port than the holder's among them: nobody has allowed that an address is shared. Services that
+    are older than the holders get no held address either: by each way one that has an address and asks for another, and
+    one that was no LoadBalancer before.
     The holders, some of which asked for their address, keep it at any time, and are answered for by one node and served
     afterwards; also when who asked is deleted or no longer a LoadBalancer, and others take what is free.
     """
     ways = check.run.ways
-    pool = check.pool(3 + len(ways))
-    asked = zip(ways, pool.addresses[2:], strict=False)
+    pool = check.pool(3 + 2 * len(ways))
+    having = [check.service(f"has-{how}") for how in ways]
+    becoming = [check.service(f"becomes-{how}", type="ClusterIP", ports=OTHER_PORTS) for how in ways]
+    with check.precondition():
+        own = set(check.all_assigned(*having).values())
+    check.next_second()
+    asked = zip(ways, [address for address in pool.addresses if address not in own][2:], strict=False)
     holders = [check.service(f"asked-{how}", serving=True, ask=address, how=how) for how, address in asked]
     held = check.all_assigned(*holders)
     with check.room():
@@ -165,9 +173,13 @@ def test_an_address_of_another_is_refused(check: CheckContext) -> None:
             for name, fields in ((holder.name, {}), (f"{holder.name}-too", {"ports": OTHER_PORTS}))
             for service in check.unusable(name, namespace=place, ask=address, how=how, **fields)
         ]
+        ask_later(check, having, becoming, list(held.values()))
         for service in asking:
             check.refused(service, Cause.IN_USE)
-        refused_for_good(check, asking)
+        refused_for_good(check, [*asking, *becoming])
+        wrong = {str(one): found for one, found in check.statuses(*having).items() if set(found) & set(held.values())}
+        assert not wrong, f"given addresses that others hold, by a later request: {words(wrong)}"
+        check.delete_all(*having, *becoming)
         given = leave(check, asking, len(pool.addresses) - len(held))
         assert not set(given.values()) & set(held.values()), (
             f"{words({str(s): str(address) for s, address in given.items()})} were given after others had asked for "
@@ -184,6 +196,22 @@ def test_an_address_of_another_is_refused(check: CheckContext) -> None:
         check.serves(check.client, address)
 
 
+def ask_later(
+    check: CheckContext, having: Sequence[Service], becoming: Sequence[Service], held: Sequence[IPAddress]
+) -> None:
+    """Have Services ask for addresses that others hold: those that have one, and those that become LoadBalancers then.
+
+    One of each for each way, and for two addresses. A request that admission denies is not made.
+    """
+    for how, has, becomes in zip(check.run.ways, having, becoming, strict=True):
+        one, other = check.random.sample(held, 2)
+        with suppress(Refused):
+            check.request(has, one, how=how)
+        with suppress(Refused), admission(f"the type of {becomes}"):
+            check.request(becomes, other, how=how)
+            check.retype(becomes, "LoadBalancer")
+
+
 def leave(check: CheckContext, asking: Sequence[Service], free: int) -> dict[Service, IPAddress]:
     """Have Services that were refused leave, by deletion and by their type, and new ones take what is free.
 
@@ -195,7 +223,7 @@ def leave(check: CheckContext, asking: Sequence[Service], free: int) -> dict[Ser
             check.delete(asking[n])
         else:
             check.retype(asking[n], "ClusterIP")
-    given = check.all_assigned(*(check.service(f"next-{n}") for n in range(free)))
+    given = check.all_assigned(*(check.service(f"next-{n}") for n in range(free)), budget="reclaimed")
     check.stays_pending(check.service("late"))
     return given
 

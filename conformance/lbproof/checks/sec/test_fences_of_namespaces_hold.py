@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lbproof.checks.share.sharers import KEY, SECOND, given_key, joining, ports, requests_for
 from lbproof.context import proves
 from lbproof.context.precedence import judging
-from lbproof.context.refusal import Refused, admission
+from lbproof.context.refusal import Refused
 from lbproof.text import words
 
 if TYPE_CHECKING:
@@ -20,9 +20,9 @@ SIZE = 4
 
 @proves("SEC-04", "a")
 def test_fences_of_namespaces_hold(check: CheckContext) -> None:
-    """No Service of another namespace gets an address of the pool, in whatever way it asks for that or for the pool.
+    """No Service of another namespace gets an address of the pool, in whatever way it asks for that, the pool or both.
 
-    Nor one that has an address of a pool for all and asks later, nor by the sharing key of a Service that has one.
+    Nor one that has an address of a pool for all and asks so later, nor by the sharing key of a Service that has one.
     What its own Services are given nobody disturbs.
     """
     shares = check.run.claims("sharing")
@@ -32,12 +32,12 @@ def test_fences_of_namespaces_hold(check: CheckContext) -> None:
         held = check.all_assigned(*own)
     (free,) = [address for address in fenced.addresses if address not in held.values()]
     place = check.second_namespace
-    later = []
-    for how in (*check.run.ways, *(["key"] if shares else [])):
-        check.pool(1)
-        later.append(check.service(f"later-{how}", namespace=place, ports=ports(SECOND)))
-        with check.precondition():
-            check.assigned(later[-1], budget="pool_applied")
+    requests = requests_for(check, free, fenced)
+    count = len(requests) + shares  # the last one is given a key
+    check.pool(count)
+    later = [check.service(f"later-{n}", namespace=place, ports=ports(SECOND)) for n in range(count)]
+    with check.precondition():
+        check.all_assigned(*later, budget="pool_applied")
     outside = [*later]
 
     def wrong() -> dict[str, list[IPAddress]]:
@@ -49,15 +49,11 @@ def test_fences_of_namespaces_hold(check: CheckContext) -> None:
         assert not found, f"given addresses of a pool of another namespace: {words(found)}"
 
     with judging(judge), check.unchanged(*held):
-        for n, how in enumerate(check.run.ways):
-            outside += check.unusable(f"asks-{n}", namespace=place, ask=free, how=how)
-        if check.run.claims("pool-select"):
-            outside += check.unusable("names", namespace=place, pool=fenced)
-        for service, how in zip(later, check.run.ways, strict=False):  # the last one is given a key
-            asked: dict[str, Any] = {"metadata": {}, "spec": {}}
-            check.run.ask(asked, str(free), how)
-            with suppress(Refused), admission(f"the request of {service}"):
-                service.patch(**asked)
+        for n, request in enumerate(requests):
+            outside += check.unusable(f"asks-{n}", namespace=place, **request)
+        for service, request in zip(later, requests, strict=False):
+            with suppress(Refused):
+                check.request(service, **request)
         if shares:
             outside += joining(check, *requests_for(check, held[own[0]], fenced), namespace=place)
             given_key(check, later[-1])

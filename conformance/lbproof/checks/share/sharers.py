@@ -65,9 +65,11 @@ def joining(check: CheckContext, *requests: Mapping[str, Any], **fields: Any) ->
 
 
 def requests_for(check: CheckContext, address: IPAddress, pool: Pool) -> list[dict[str, Any]]:
-    """Return the requests for an address and for its pool, by each way that is claimed."""
+    """Return the requests for an address, by each way that is claimed, for its pool, and for both."""
     found: list[dict[str, Any]] = [{"ask": address, "how": way} for way in check.run.ways]
-    return [*found, {"pool": pool}] if check.run.claims("pool-select") else found
+    if not check.run.claims("pool-select"):
+        return found
+    return [*found, {"pool": pool}, *(request | {"pool": pool} for request in found)]
 
 
 def given_key(check: CheckContext, service: Service) -> None:
