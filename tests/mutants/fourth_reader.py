@@ -62,8 +62,8 @@ def released_address_outside_a_shrunk_pool_is_given() -> None:
                 self._free_lists[names[ip], ip.version]._returned.insert(0, int(ip))
         return released
 
-    def assigning(self: Allocator, key: str, ip: IP, pool: str = "") -> bool:
-        return assign(self, key, ip, pool or left.get(ip, ""))
+    def assigning(self: Allocator, key: str, ip: IP, pool: str = "", *args: Any, **options: Any) -> bool:  # noqa: ANN401 - as is
+        return assign(self, key, ip, pool or left.get(ip, ""), *args, **options)
 
     patch(Allocator, "release", releasing)
     patch(Allocator, "assign", assigning)

@@ -118,9 +118,9 @@ def test_a_mutant_is_due_when_a_row_is_missing_or_out_of_date(change: str) -> No
 
 def test_what_is_drawn_depends_on_the_seed_alone() -> None:
     """The same commit runs the same mutants, another one others, in all many."""
-    drawn = [choose(complete(), f"commit {n}").drawn for n in range(40)]
+    drawn = [choose(complete(), f"commit {n}").drawn for n in range(80)]
 
-    assert drawn == [choose(complete(), f"commit {n}").drawn for n in range(40)]
+    assert drawn == [choose(complete(), f"commit {n}").drawn for n in range(80)]
     assert len({name for names in drawn for name in names}) > len(CAUGHT) / 2
 
 

@@ -139,8 +139,8 @@ def shares_a_requested_address_when_the_ports_differ() -> None:
             return ip
         return requested(self, request, ip)
 
-    def assign_shared(self: Allocator, key: str, ip: IP, pool: str = "") -> bool:
-        if not assign(self, key, ip, pool):
+    def assign_shared(self: Allocator, key: str, ip: IP, pool: str = "", *args: Any, **options: Any) -> bool:  # noqa: ANN401 - as is
+        if not assign(self, key, ip, pool, *args, **options):
             if not may_share(self, ip, key):
                 return False
             found = self._allocations.setdefault(key, {})
