@@ -34,7 +34,8 @@ def after_faults(check: CheckContext, faults: Collection[Capability]) -> None:
     is_answered = check.run.claims("l2")
     try:
         if is_answered or "backends" in vars(check.run):
-            cluster_follows(check, pods=Capability.STOP_API in faults)
+            with check.wait.tentative():
+                cluster_follows(check, pods=Capability.STOP_API in faults)
     except EventuallyFailed as error:
         check.saw("api", "the cluster is not at rest after the fault", str(error))
     if not is_answered:  # addresses need not be answered for on the segment
@@ -42,7 +43,8 @@ def after_faults(check: CheckContext, faults: Collection[Capability]) -> None:
         return
     pool = check.pool(ADDRESSES)
     try:
-        services = [check.service(f"{_REST}-{n}", serving=True) for n in range(ADDRESSES)]
+        with check.wait.tentative():
+            services = [check.service(f"{_REST}-{n}", serving=True) for n in range(ADDRESSES)]
         check.wait.eventually(
             lambda: check.sweep(
                 [address for service in services for address in service.addresses()], wait=neighbour.WAIT
