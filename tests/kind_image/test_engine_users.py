@@ -6,11 +6,12 @@ import os
 import shutil
 import signal
 import subprocess
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
+from lbproof.witnesses.wait import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,10 +57,7 @@ class Checkout:
         words = [str(self.folder / "tools/with-engine"), "sh", "-c", script, "sh", str(self.folder / end)]
         user = subprocess.Popen(words, env=environment, stdout=subprocess.PIPE, text=True, start_new_session=True)
         self.users.append(user)
-        deadline = time.monotonic() + DEADLINE_SECONDS
-        while not (self.folder / f"{end}.began").exists():
-            assert time.monotonic() < deadline, f"the command of {end} has not begun"
-            time.sleep(0.02)
+        eventually((self.folder / f"{end}.began").exists, bool, what=f"{end} has begun", within=DEADLINE_SECONDS)
         return user
 
     def end(self, end: str, user: subprocess.Popen[str]) -> str:

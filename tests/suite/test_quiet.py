@@ -60,5 +60,5 @@ def test_announcements_that_follow_an_assignment_are_waited_for(monkeypatch: pyt
 
 def test_who_announces_for_ever_is_not_judged(monkeypatch: pytest.MonkeyPatch) -> None:
     """And is not waited for as for rest, two minutes."""
-    with pytest.raises(CannotShow, match=r"announced whatever others do: nobody announces 192.0.2.160 for 0.2 s"):
+    with pytest.raises(CannotShow, match=r"announced again and again: nobody announces 192.0.2.160 for 0.2 s"):
         quiet(monkeypatch, 60)

@@ -96,7 +96,7 @@ class Answers:
     def quiet(self, *addresses: IPAddress) -> None:
         """Wait until nobody announces some addresses any more, as is done for seconds after an assignment.
 
-        Raises `CannotShow` where they are announced again and again: another reason for it shows in nothing then.
+        Raises `CannotShow` where they are announced again and again: what provokes an announcement cannot be told then.
         """
         calm = self.wait.budget("stays_unannounced")
         with neighbour.Listener(self.client) as heard:
@@ -117,7 +117,7 @@ class Answers:
                         show=lambda seconds: "announced lately" if seconds < calm else "not announced",
                     )
             except EventuallyFailed as error:
-                raise CannotShow(Untestable.NOT_PROVOKED, f"announced whatever others do: {error}") from error
+                raise CannotShow(Untestable.NOT_PROVOKED, f"announced again and again: {error}") from error
 
     def who_answers(self, *addresses: IPAddress) -> dict[str, list[str]]:
         """Ask for addresses once, all at a time; return the nodes that reply for each, or the MACs of other hosts."""

@@ -5,6 +5,7 @@ Every wait has a named budget, created objects are deleted, and observations are
 
 from __future__ import annotations
 
+import functools
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from lbproof.context.undo import Undo
 from lbproof.lab.base import Capability
 from lbproof.spec.families import Family, family_of
 from lbproof.text import words
-from lbproof.witnesses import neighbour
+from lbproof.witnesses import neighbour, neighbours
 from lbproof.witnesses.capture import Capture
 from lbproof.witnesses.stream import ProbeError
 from lbproof.witnesses.wait import Violation
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from lbproof.context.objects import Pool
     from lbproof.context.run import RunContext
     from lbproof.spec.families import IPAddress
+    from lbproof.witnesses.vantage import Vantage
 
 _ROOM = 2
 """Addresses that are free beside those of Services whose addresses must stay: a lower one, and a higher one."""
@@ -166,6 +168,23 @@ class CheckContext(Services):
             what=f"{words(free)}, which alone was free, is all that is given to Services that wait or are new",
             budget="stays_pending",
         )
+
+    def serves_without_entry(self, vantage: Vantage, *addresses: IPAddress, hop: Vantage) -> None:
+        """Wait until a client is served at each address, three times in a row, when the next hop has to ask for it.
+
+        `hop`: host whose neighbour entry is removed before each request. An announcement makes no entry (RFC 826), but
+        completes one for which it has asked in vain, so that an answer after one does not count (`cold_answer`).
+        """
+        with neighbour.Listener(hop) as heard:
+            for address in addresses:
+                self.undo.later(f"the entry of {hop.name}", functools.partial(neighbours.forget, hop, address))
+                self.wait.eventually(
+                    lambda address=address: self.cold_answer(vantage, address, hop=hop, heard=heard),  # type: ignore[misc]
+                    lambda pod: pod.startswith(self.run.web),
+                    what=f"{vantage.name} is served at {address} when {hop.name} has no entry for it",
+                    budget="serves",
+                    in_a_row=3,
+                )
 
     # --- end
 

@@ -73,6 +73,14 @@ class Service:
         self.known = self.cluster.patch(self.path, body)
         return self.known
 
+    def write_address(self, address: IPAddress, **fields: str) -> None:
+        """Write an address into its status, and nothing else, as another one than the implementation does.
+
+        `fields`: further ones of the entry (`status.loadBalancer.ingress`).
+        """
+        status = {"loadBalancer": {"ingress": [{"ip": str(address), **fields}]}}
+        self.known = self.cluster.patch(f"{self.path}/status", {"status": status})
+
     def node_port(self) -> int:
         """Return the node port of its first port."""
         port: int = self.read()["spec"]["ports"][0]["nodePort"]

@@ -140,7 +140,7 @@ _ALL = (
     Budget(name="corrected", text="status written by somebody else → as it was", default=5, ceiling=30),
     Budget(
         name="announced_last",
-        text="address answered for → the last announcement of it but in answer to others; exceeded: untestable",
+        text="address assigned → the last announcement of it that nobody provoked; exceeded: untestable",
         default=15,
         ceiling=60,
     ),

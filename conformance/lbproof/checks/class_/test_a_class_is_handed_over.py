@@ -99,8 +99,7 @@ def test_the_new_owner_takes_a_service(check: CheckContext) -> None:
     check.pool(3)
     coming = [check.service(f"web-{n}", serving=True, loadBalancerClass=FOREIGN) for n in range(3)]
     for service, address in zip(coming, check.run.addresses(2), strict=False):
-        stale = {"status": {"loadBalancer": {"ingress": [{"ip": str(address)}]}}}
-        service.known = check.cluster.patch(f"{service.path}/status", stale)
+        service.write_address(address)
     for service, kind in zip(coming, ("ClusterIP", "NodePort", "ClusterIP"), strict=True):
         check.retype(service, kind)
         check.retype(service, "LoadBalancer")

@@ -16,8 +16,6 @@ from lbproof.text import words
 if TYPE_CHECKING:
     from lbproof.adapters.base import Object
     from lbproof.context import CheckContext, Pool, RunContext
-    from lbproof.context.objects import Service
-    from lbproof.spec.families import IPAddress
 
 FOREIGN = "example.com/another"
 ADDRESS = "203.0.113.7"
@@ -77,7 +75,7 @@ def test_foreign_services_are_left_as_they_are(check: CheckContext) -> None:
         for n, asks in enumerate(requests(check, pool))
     ]
     for service, address in zip(foreign[:2], pool.addresses[4:6], strict=True):
-        service.known = claim(service, address)
+        service.write_address(address)
     others = [f"{FOREIGN}-2", *(similar_classes(check.run.adapter.own_class) if check.run.claims("class") else [])]
     foreign += [
         check.service(f"other-{n}", namespace=check.second_namespace, loadBalancerClass=name)
@@ -92,12 +90,6 @@ def test_foreign_services_are_left_as_they_are(check: CheckContext) -> None:
         given = check.control(seen=True)
         check.control_apart()
         check.stays_silent(*(address for address in pool.addresses if address != given))
-
-
-def claim(service: Service, address: IPAddress) -> Object:
-    """Write an address into the status of a Service as its own controller would; return what it is then."""
-    claimed = {"loadBalancer": {"ingress": [{"ip": str(address)}]}}
-    return service.cluster.patch(f"{service.path}/status", {"status": claimed})
 
 
 def requests(check: CheckContext, pool: Pool) -> list[dict[str, Any]]:
@@ -135,7 +127,7 @@ def test_a_status_of_another_controller_survives(check: CheckContext) -> None:
         if any(WorkloadRole.CONTROLLER in workload.roles for workload in check.run.workloads.all):
             pool = check.pool(2)
             shown = check.service("shown", loadBalancerClass=FOREIGN)
-            shown.known = claim(shown, check.random.choice(pool.addresses))
+            shown.write_address(check.random.choice(pool.addresses))
             with check.unchanged(shown, part=untouched):
                 check.run.workloads.restart(WorkloadRole.CONTROLLER)
                 check.control(budget="restarted", seen=True)

@@ -57,9 +57,7 @@ def ignored(check: CheckContext, service: Service, address: IPAddress) -> str:
     neighbours.forget(check.client, address)
     own = str(check.client.address_for(family_of(address)))
     seen = check.source_seen(check.client, address)
-    if not {".", ":"} & set(seen):  # no address
-        return f"the client, {own}, is not served: {seen}"
-    return "" if seen == own else f"the backend sees {seen} and not the client, {own}"
+    return "" if seen == own else f"the client is {own}, and this is seen of its request: {seen}"
 
 
 def explained(check: CheckContext, service: Service) -> list[str]:

@@ -86,12 +86,12 @@ def given_instead(check: CheckContext, service: Service) -> dict[Service, IPAddr
     if not check.run.ways:
         return {}
     address = check.pool(1).addresses[0]
-    if not is_made(check, service, address):
+    if not ask_for(check, service, address):
         return {}
     return is_given(check, service, address, budget="address_assigned")
 
 
-def is_made(check: CheckContext, service: Service, address: IPAddress) -> bool:
+def ask_for(check: CheckContext, service: Service, address: IPAddress) -> bool:
     """Have a Service ask for another address; return False, which is recorded, when admission denies the request."""
     try:
         check.request(service, address)
@@ -147,7 +147,7 @@ def test_refusal_names_the_cause(check: CheckContext) -> None:
     for service, address in (*((service, outside[0]) for service in asking), (late[0], outside[1])):
         told_otherwise(check, service, address, full)
     check.delete(late[1])  # which would take what is free next
-    if given_instead(check, one) and is_made(check, one, outside[2]):
+    if given_instead(check, one) and ask_for(check, one, outside[2]):
         told_otherwise(check, one, outside[2], full)
 
 

@@ -61,7 +61,7 @@ def test_nobody_answers_for_free_addresses_of_a_pool(check: CheckContext) -> Non
     check.delete_all(*leaving[1::2])
     foreign = check.service("foreign", serving=True, loadBalancerClass=FOREIGN)
     taken = check.random.choice([address for address in pool.addresses if address not in held.values()])
-    check.cluster.patch(f"{foreign.path}/status", {"status": {"loadBalancer": {"ingress": [{"ip": str(taken)}]}}})
+    foreign.write_address(taken)
 
     given = answered_control(check)
     # what another than its own controller gave to a foreign Service is judged by CLASS-02
@@ -93,24 +93,26 @@ def test_nobody_answers_for_a_refused_address(check: CheckContext) -> None:
         for how in check.run.ways
         for service in check.unusable(f"refused-{n}-{how}", ask=address, how=how, serving=True)
     ]
-    elsewhere = asked_of_elsewhere(check)
+    restricted = ask_for_restricted(check)
     for service in asking:
         check.refused(service, Cause.NOT_IN_POOL)
 
     answered_control(check)
-    # whether a pool may be restricted in vain is SEC-04's
-    check.stays_silent(*outside, *(address for service, address in elsewhere.items() if not service.addresses()))
+    check.stays_silent(*outside, *(address for service, address in restricted.items() if not service.addresses()))
 
 
-def asked_of_elsewhere(check: CheckContext) -> dict[Service, IPAddress]:
-    """Have Services ask by each way for addresses of a pool that is for another namespace; return these."""
+def ask_for_restricted(check: CheckContext) -> dict[Service, IPAddress]:
+    """Create Services that ask, by each way, for addresses of a pool of another namespace; return the addresses.
+
+    SEC-04 judges whether such a Service is given one.
+    """
     if not check.run.claims("pool-scope"):
         return {}
     pool = check.pool(len(check.run.ways), namespaces=(check.second_namespace,))
     return {
         service: address
         for how, address in zip(check.run.ways, pool.addresses, strict=True)
-        for service in check.unusable(f"elsewhere-{how}", ask=address, how=how, serving=True)
+        for service in check.unusable(f"restricted-{how}", ask=address, how=how, serving=True)
     }
 
 
@@ -196,8 +198,7 @@ def test_nobody_announces_what_a_status_alone_names(check: CheckContext) -> None
             freeze = functools.partial(check.lab.freeze_pod, namespace, name)
             still.enter_context(check.fault(Capability.FREEZE_POD, freeze))
         for service, address in zip(services, [*outside, *hosts], strict=False):
-            forged = {"status": {"loadBalancer": {"ingress": [{"ip": str(address)}]}}}
-            service.known = check.cluster.patch(f"{service.path}/status", forged)
+            service.write_address(address)
         check.stays_silent(*outside)
         now = {host: check.who_has(host) for host in hosts}
     assert now == before, f"answered for by {words(now)}, before statuses named them by {words(before)}"

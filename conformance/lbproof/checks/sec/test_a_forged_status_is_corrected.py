@@ -15,15 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from lbproof.context import CheckContext, Pool, Service
-    from lbproof.spec.families import IPAddress
 
 HOLDERS = 3
-
-
-def forge(check: CheckContext, service: Service, address: IPAddress) -> None:
-    """Write an address into the status of a Service, as one may who has permission to write statuses."""
-    forged = {"status": {"loadBalancer": {"ingress": [{"ip": str(address)}]}}}
-    service.known = check.cluster.patch(f"{service.path}/status", forged)
 
 
 def corrected(check: CheckContext, right: Mapping[Service, list[str]]) -> None:
@@ -74,7 +67,7 @@ def test_a_forged_address_outside_every_pool_is_corrected(check: CheckContext) -
     first, second, *same = check.random.sample([*outside, gateway, node], len(right))
     for addresses in ((first, second, *same), (second, first, *same)):
         for service, address in zip(right, addresses, strict=True):
-            forge(check, service, address)
+            service.write_address(address)
         corrected(check, right)
     check.goes_silent(*outside)
     now = {host: check.who_has(host) for host in owners}
@@ -98,7 +91,7 @@ def test_a_forged_address_of_another_service_is_corrected(check: CheckContext) -
     with check.unchanged(victim):
         for _ in range(2):
             for service in check.random.sample([older, younger], 2):
-                forge(check, service, held[victim])
+                service.write_address(held[victim])
             have_their_own(check, list(held), pool)
     now = check.sole_holders(*check.all_assigned(*held).values())
     check.saw("arp", "who answers for the addresses, before and after", [words(before), words(now)])
@@ -115,7 +108,7 @@ def test_a_forged_free_address_has_one_holder(check: CheckContext) -> None:
     (free,) = [address for address in pool.addresses if address not in held.values()]
     forged = check.random.choice(list(held))
     for _ in range(2):
-        forge(check, forged, free)
+        forged.write_address(free)
         try:
             with check.wait.tentative():
                 corrected(check, {forged: [str(held[forged])]})

@@ -62,5 +62,4 @@ def named_everywhere(check: CheckContext, victims: Sequence[IPAddress]) -> None:
         for how in check.run.ways:
             check.unusable(f"asks-{n}-{how}", ask=victim, how=how, serving=True)
         for service in check.unusable(f"status-{n}", serving=True):
-            forged = {"status": {"loadBalancer": {"ingress": [{"ip": str(victim)}]}}}
-            check.cluster.patch(f"{service.path}/status", forged)
+            service.write_address(victim)

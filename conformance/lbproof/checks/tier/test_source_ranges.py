@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 from typing import TYPE_CHECKING
 
 from lbproof.context import proves
 from lbproof.lab.base import Capability
 from lbproof.spec.families import family_of
-from lbproof.witnesses import neighbours
-from lbproof.witnesses.neighbour import Listener
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -47,24 +44,6 @@ def admitted(check: CheckContext, held: Mapping[Service, IPAddress], who: Mappin
         check.none_open(refused)
 
 
-def served_anew(check: CheckContext, *addresses: IPAddress) -> None:
-    """Verify that the client behind the router is served at addresses that its router, which is in no range, asks for.
-
-    An announcement tells the router of an address too, if it has asked in vain; that is no answer.
-    """
-    router, far = check.lab.router(), check.lab.routed_client()
-    with Listener(router) as heard:
-        for address in addresses:
-            check.undo.later(f"the entry of {router.name}", functools.partial(neighbours.forget, router, address))
-            check.wait.eventually(
-                lambda address=address: check.cold_answer(far, address, hop=router, heard=heard),  # type: ignore[misc]
-                lambda pod: pod.startswith(check.run.web),
-                what=f"{far.name} is served at {address} when {router.name} has no entry for it",
-                budget="serves",
-                in_a_row=3,
-            )
-
-
 @proves("TIER-09")
 def test_the_clients_in_the_ranges_are_served(check: CheckContext, case: str) -> None:
     """One Service admits the client on the segment, one the client behind the router, one both, one has no ranges.
@@ -84,8 +63,9 @@ def test_the_clients_in_the_ranges_are_served(check: CheckContext, case: str) ->
     if case == "a":
         admitted(check, held, dict(zip(services, wanted, strict=True)))
         with check.precondition("TIER-04"):
-            served_anew(check, held[services[-1]])
-        served_anew(check, *(held[one] for one, who in zip(services[:-1], wanted[:-1], strict=True) if far in who))
+            check.serves_without_entry(far, held[services[-1]], hop=check.lab.router())
+        admitting = [held[one] for one, who in zip(services[:-1], wanted[:-1], strict=True) if far in who]
+        check.serves_without_entry(far, *admitting, hop=check.lab.router())
         return
     with check.precondition():
         admitted(check, held, dict(zip(services, wanted, strict=True)))

@@ -25,29 +25,30 @@ def adopted(random: Random, addresses: Sequence[IPAddress]) -> list[IPAddress]:
     return mixed(random, [lowest, *random.sample(between, ADOPTED - 2), highest])
 
 
-def write(check: CheckContext, service: Service, address: IPAddress) -> None:
-    """Write an address into the status of a Service, as another implementation would have left it."""
-    status = {"loadBalancer": {"ingress": [{"ip": str(address), "ipMode": "VIP"}]}}
-    service.known = check.cluster.patch(f"{service.path}/status", {"status": status})
-
-
 def in_pool(pool: Pool, held: Sequence[IPAddress]) -> bool:
     """Return whether there are addresses, and all are of the pool."""
     return bool(held) and set(held) <= set(pool.addresses)
 
 
-def without_controller(check: CheckContext, addresses: Sequence[IPAddress]) -> tuple[list[Service], list[Service]]:
+def without_controller(
+    check: CheckContext, addresses: Sequence[IPAddress], kept: Pool | None = None
+) -> tuple[list[Service], list[Service]]:
     """Create Services while no controller runs, half of which have addresses already; return those, and the others.
 
-    The others are older.
+    The others are older. `kept`: a pool that the Services with its addresses name.
     """
     places = (check.namespace, check.second_namespace)
     with check.run.workloads.stopped(WorkloadRole.CONTROLLER):
         others = [check.service("waits", namespace=place) for place in places]
         check.next_second()
-        services = [check.service(f"web-{n}", namespace=places[n % 2]) for n in range(len(addresses))]
+        services = [
+            check.service(
+                f"web-{n}", namespace=places[n % 2], pool=kept if kept and address in kept.addresses else None
+            )
+            for n, address in enumerate(addresses)
+        ]
         for service, address in zip(services, addresses, strict=True):
-            write(check, service, address)
+            service.write_address(address, ipMode="VIP")
     return services, others
 
 
@@ -55,13 +56,15 @@ def without_controller(check: CheckContext, addresses: Sequence[IPAddress]) -> t
 def test_addresses_of_pools_in_statuses_are_kept(check: CheckContext) -> None:
     """Services that had addresses of a pool before the controller started keep them at any time.
 
-    One of them has that of a pool that is kept for who asks, where there can be one. Older ones without an address are
-    given others, and so are later ones.
+    One of them names a pool that is kept for who does, and has neither its first nor its last address. Older ones
+    without an address are given others, and so are later ones.
     """
     pool = check.pool(ADOPTED + 3)
-    apart = check.pool(1, auto_assign=False).addresses if check.run.claims("auto-assign") else []
-    held = [*adopted(check.random, pool.addresses), *apart]
-    services, others = without_controller(check, held)
+    held = adopted(check.random, pool.addresses)
+    kept = check.pool(3, auto_assign=False) if check.run.claims("auto-assign", "pool-select") else None
+    if kept:
+        held.append(kept.addresses[1])
+    services, others = without_controller(check, held, kept)
     with check.unchanged(*services):
         others.append(check.service("later"))
         with check.precondition():
