@@ -34,7 +34,9 @@ def two_announcers() -> None:
 
     def elect_itself(address: bytes, candidates: Iterable[Station], claims: Mapping[Station, Claim]) -> Station | None:
         own, able = Station(os.environ["NODE_NAME"], "eth0"), set(candidates)
-        return own if own in able else real(address, able, claims)
+        if own not in able or (own in claims and not claims[own].standing):  # it may no longer
+            return real(address, able, claims)
+        return own
 
     patch(plan, "elect", elect_itself)
 

@@ -276,6 +276,7 @@ class Asking(CheckContext):
         self.run: Any = SimpleNamespace(lab=lab, journal=journal, wait=wait, addresses=lambda *_: [UNKNOWN], seed=1)
         self.case, self.silent = "L2-01", silent
         self.asked: list[str] = []
+        self._unserved = {}
 
     def ask_each(
         self, vantage: Vantage, questions: Sequence[neighbour.Question], **_: float

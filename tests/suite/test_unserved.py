@@ -85,7 +85,35 @@ def test_who_answers_is_said_where_several_do(
             look(check)
         except WaitFailed:
             assert not served
-        assert check.why_unserved() == said
+        assert check.several_answer() == said
+
+
+@pytest.mark.parametrize(("answered", "said"), [(2, "w01, w02 answer for 192.0.2.160"), (3, "")])
+def test_a_client_that_is_served_now_and_then_is_not_served(
+    monkeypatch: pytest.MonkeyPatch, answered: int, said: str
+) -> None:
+    """Until as many requests in a row are answered as checks wait for, whatever other addresses answer meanwhile."""
+    check = looking(monkeypatch, ["w01", "w02"])
+    check.ask_pod_or_why(CLIENT, ONE)
+    monkeypatch.setattr(http, "get", lambda *_, **__: http.Response(status=200, body=b"web-1", seconds=0.01))
+    for _ in range(answered):
+        check.ask_pod_or_why(CLIENT, ONE)
+        check.ask_pod_or_why(CLIENT, IPv4Address("192.0.2.161"))
+
+    assert check.several_answer() == said
+
+
+def test_what_each_node_decides_is_judged_for_one_node_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the endpoint that a client stays with: where several nodes answer, other nodes choose others."""
+    check = looking(monkeypatch, ["w01", "w02"], served=True)
+    with pytest.raises(Violation), check.of_one_node(ONE):
+        raise Violation("another endpoint")
+    assert check.several_answer() == "w01, w02 answer for 192.0.2.160"
+
+    check = looking(monkeypatch, ["w01", "w02"], served=True)
+    with check.of_one_node(ONE):
+        pass
+    assert check.several_answer() == ""
 
 
 def test_what_was_seen_since_decides(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,7 +122,7 @@ def test_what_was_seen_since_decides(monkeypatch: pytest.MonkeyPatch) -> None:
     check.ask_pod_or_why(CLIENT, ONE)
     check.who_has(ONE)
 
-    assert check.why_unserved() == ""
+    assert check.several_answer() == ""
 
 
 def test_who_does_not_answer_by_arp_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,7 +130,7 @@ def test_who_does_not_answer_by_arp_is_not_asked(monkeypatch: pytest.MonkeyPatch
     check = looking(monkeypatch, ["w01", "w02"], claims=False)
     check.ask_pod_or_why(CLIENT, ONE)
 
-    assert check.why_unserved() == ""
+    assert check.several_answer() == ""
 
 
 def test_a_probe_that_broke_says_nothing_of_who_answers(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,7 +142,7 @@ def test_a_probe_that_broke_says_nothing_of_who_answers(monkeypatch: pytest.Monk
         raise ProbeError("client: the probe died")
 
     monkeypatch.setattr(neighbour, "ask", broken)
-    assert check.why_unserved() == ""
+    assert check.several_answer() == ""
 
 
 @pytest.mark.parametrize(("who", "found"), [(["w01", "w02"], Verdict.UNTESTABLE), (["w01"], Verdict.FAILED)])

@@ -36,12 +36,11 @@ _ASKS = 3
 class Answers:
     """Who answers for an address, and what all observations have in common: run, lab, cluster, waits and events."""
 
-    _unserved: IPAddress | None = None
-    """Address of a request without an answer, if that is the last thing that was observed outside the cluster."""
-
     def __init__(self, run: RunContext) -> None:
         """Start without observations."""
         self.run = run
+        self._unserved: dict[IPAddress, int] = {}
+        """Address of a request without an answer → those since that had one; empty once who answers was asked."""
         self.used: list[IPAddress] = []
         """Addresses that this check put into pools, requested or was assigned; its evidence is filtered by them."""
 
@@ -82,7 +81,7 @@ class Answers:
 
         `wait`: another time in seconds that replies are awaited.
         """
-        self._unserved = None
+        self._unserved.clear()
         return neighbour.ask(self.client, address, wait=self._reply_timeout(wait), count=count)
 
     def _reply_timeout(self, wait: float | None) -> float:
@@ -239,7 +238,7 @@ class Answers:
         """
         if not questions:
             return []
-        self._unserved = None
+        self._unserved.clear()
         within = self.wait.budget("arp_answer")
         asker = vantage or self.client
         replies = neighbour.ask_each(asker, questions, every=within / len(questions), within=within)
@@ -292,7 +291,7 @@ class Answers:
 
     def _asked_in_each_way(self, addresses: Sequence[IPAddress]) -> dict[IPAddress, list[str]]:
         """Ask for addresses by broadcast, by a probe, and each node by unicast; return who answers."""
-        self._unserved = None
+        self._unserved.clear()
         names = self.mac_names()
         found: dict[IPAddress, set[str]] = {}
         for family in Family:
@@ -315,7 +314,7 @@ class Answers:
 
     def sweep(self, addresses: Sequence[IPAddress], *, wait: float | None = None) -> dict[IPAddress, list[str]]:
         """Ask for each address once from the client; return the names of who answers, of those that are answered."""
-        self._unserved = None
+        self._unserved.clear()
         names = self.mac_names()
         found = neighbour.sweep(self.client, addresses, wait=self._reply_timeout(wait))
         return {address: sorted(names.get(mac, mac) for mac in macs) for address, macs in found.items() if macs}

@@ -18,6 +18,7 @@ from lbproof.witnesses.wait import Violation, WaitFailed
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from lbproof.context.run import RunContext
     from lbproof.spec.families import IPAddress
     from lbproof.witnesses import neighbour
     from lbproof.witnesses.vantage import Vantage
@@ -27,15 +28,25 @@ _HANDSHAKE = 0.25
 within milliseconds on a segment; and connections are tried again and again while the port is watched."""
 
 
+_SERVED_IN_A_ROW = 3
+"""Requests in a row that must be answered before a client counts as served again: as many as checks wait for."""
+
+
 class Served(Answers):
     """Who is served at an address, and who is not."""
+
+    def __init__(self, run: RunContext) -> None:
+        """Start without observations."""
+        super().__init__(run)
+        self._of_one_node: list[IPAddress] = []
+        """Addresses that are judged for one node alone at present."""
 
     def serves(
         self, vantage: Vantage, address: IPAddress, port: int = 80, *, in_a_row: int = 1, budget: str = "serves"
     ) -> str:
         """Wait until a vantage is served at an address; return the name of the pod that answered last."""
         what = f"{vantage.name} is served"
-        with self._requests(address, WaitFailed):
+        with self._requests(address, WaitFailed, enough=1):
             answer = self.run.served(vantage, address, port, "/hostname", what=what, in_a_row=in_a_row, budget=budget)
         return answer.text
 
@@ -46,30 +57,48 @@ class Served(Answers):
         return answer.text if answer.status == http.OK else ""
 
     @contextmanager
-    def _requests(self, address: IPAddress, unanswered: type[Exception] = http.Unreached) -> Iterator[None]:
-        """Note whether requests to an address in the block are answered. `unanswered`: error that says they are not."""
-        self._unserved = None
+    def _requests(
+        self, address: IPAddress, unanswered: type[Exception] = http.Unreached, *, enough: int = _SERVED_IN_A_ROW
+    ) -> Iterator[None]:
+        """Note whether requests to an address in the block are answered.
+
+        `unanswered`: error that says they are not. `enough`: blocks in a row that must be answered before the address
+        counts as served again.
+        """
         try:
             yield
         except unanswered:
-            self._unserved = address
+            self._unserved[address] = 0
             raise
+        if address in self._unserved:
+            self._unserved[address] += 1
+            if self._unserved[address] >= enough:
+                del self._unserved[address]
 
-    def why_unserved(self) -> str:
-        """Say who answers for the address to which the check's last request had no answer, if these are several nodes.
+    @contextmanager
+    def of_one_node(self, address: IPAddress) -> Iterator[None]:
+        """Judge in the block what each node decides on its own, such as the endpoint that a client stays with."""
+        self._of_one_node.append(address)
+        yield
+        self._of_one_node.remove(address)
 
-        Empty otherwise. A client that uses one of them may be sent to another in the middle of a connection, which
-        knows nothing of it: that it is not served says nothing but what L2-01 judges.
+    def several_answer(self) -> str:
+        """Say who answers for an address whose last requests had no answer, or that is judged for one node alone.
+
+        Empty if these are not several nodes. A client that uses one of them may be sent to another in the middle of a
+        connection, which knows nothing of it: what fails then says nothing but what L2-01 judges.
         """
-        if self._unserved is None or not self.run.claims("l2"):
+        if not self.run.claims("l2"):
             return ""
-        address = self._unserved
-        try:
-            who = self.who_has(address)
-        except (LabError, ProbeError, OSError) as error:
-            self.saw("arp", f"not known who answers for {address}, which did not serve", str(error))
-            return ""
-        return f"{words(who)} answer for {address}" if len(who) > 1 else ""
+        for address in dict.fromkeys((*self._unserved, *self._of_one_node)):
+            try:
+                who = self.who_has(address)
+            except (LabError, ProbeError, OSError) as error:
+                self.saw("arp", f"not known who answers for {address}, which did not serve", str(error))
+                continue
+            if len(who) > 1:
+                return f"{words(who)} answer for {address}"
+        return ""
 
     def not_served(self, vantage: Vantage, address: IPAddress, *ports: int) -> None:
         """Verify that no connection to these ports of an address is established."""

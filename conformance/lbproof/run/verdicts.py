@@ -94,10 +94,11 @@ class VerdictRecorder:
         if self.verdicts.get(case) is Verdict.FAILED:
             self._details["reason"] += f"; during cleanup: {first_line(error)}"
             return "failed"
-        if report.when == "call" and of_case(case).level is Level.INFO and is_violation(error, home):
-            error = CannotShow(Untestable.NOT_PROVOKED, first_line(error))  # what is measured is not judged
-        if report.when == "call" and check is not None and is_violation(error, home) and (why := check.why_unserved()):
-            error = CannotShow(Untestable.PREREQUISITE, f"prerequisite L2-01: {why}; {first_line(error)}")
+        if report.when == "call" and is_violation(error, home):
+            if of_case(case).level is Level.INFO:
+                error = CannotShow(Untestable.NOT_PROVOKED, first_line(error))  # what is measured is not judged
+            elif check is not None and (why := check.several_answer()):
+                error = CannotShow(Untestable.PREREQUISITE, f"prerequisite L2-01: {why}; {first_line(error)}")
         if isinstance(error, CannotShow):
             verdict = Verdict.UNTESTABLE
             details: dict[str, Any] = {"untestable": error.reason.name, "reason": str(error)}

@@ -2,18 +2,42 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from lbproof.checks.fail.moves import assigned, one_answers
 from lbproof.context import proves
+from lbproof.context.precedence import judging
 from lbproof.lab.base import Role
+from lbproof.text import words
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Sequence
+
     from lbproof.context import CheckContext
+    from lbproof.spec.families import IPAddress
 
 VALUES = ("", "true", "unreadable")
 """Values that exclude a node."""
+
+
+@contextmanager
+def silent(check: CheckContext, addresses: Sequence[IPAddress], nodes: Collection[str]) -> Iterator[None]:
+    """Judge at the end of the block that excluded nodes answered for none of some addresses in it, and announced none.
+
+    Whether one of the others answers is judged by L2-01.
+    """
+    with check.claims() as claims:
+
+        def judge() -> None:
+            said = {
+                str(address): sorted({claim.by for claim in made} & {*nodes})
+                for address, made in claims.of(addresses).items()
+            }
+            assert not any(said.values()), f"excluded nodes answer or announce: {words(said)}"
+
+        with judging(judge):
+            yield
 
 
 @proves("FAIL-08", "a", disruptive=True)
@@ -24,10 +48,12 @@ def test_an_excluded_node_announces_nothing(check: CheckContext) -> None:
     """
     held = list(assigned(check))
     old, moving = check.worker_that_announces(held)
+    able = [node.name for node in check.lab.nodes if node != old]
     with check.excluded(old.name):
         check.holders(*moving, but=old.name, budget="failover")
-        check.sole_holders(*moving, but=old.name, budget="one_answerer")
-        one_answers(check, held, but=old.name)
+        check.holders_within(dict.fromkeys(held, able), budget="one_answerer")
+        with silent(check, held, [old.name]), check.precondition("L2-01"):
+            one_answers(check, held)
         for address in moving:
             check.serves(check.client, address)
     with ExitStack() as others:
@@ -40,7 +66,8 @@ def test_an_excluded_node_announces_nothing(check: CheckContext) -> None:
             what=f"{old.name}, the only node without the label, answers for each address",
             budget="failover",
         )
-    one_answers(check, held)
+    with check.precondition("L2-01"):
+        one_answers(check, held)
 
 
 @proves("FAIL-08", "b", disruptive=True)
@@ -60,4 +87,6 @@ def test_the_value_of_the_label_counts(check: CheckContext) -> None:
             what=f"{one.name}, whose label says false, answers for each address alone",
             budget="failover",
         )
-        one_answers(check, held)
+        excluded = [node.name for node in check.lab.nodes if node != one]
+        with silent(check, held, excluded), check.precondition("L2-01"):
+            one_answers(check, held)

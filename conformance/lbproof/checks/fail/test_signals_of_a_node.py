@@ -167,7 +167,9 @@ def test_a_drained_backend_node_is_not_missed(check: CheckContext) -> None:
             check.cluster.create(f"/api/v1/namespaces/{NAMESPACE}/pods/{name}/eviction", evicted)
         with judging(served):
             objects_change(check, [service])
-        one_answers(check, [address])
+        check.holders(address)
+        with check.precondition("L2-01"):
+            one_answers(check, [address])
 
 
 @proves("FAIL-09", "d", disruptive=True)

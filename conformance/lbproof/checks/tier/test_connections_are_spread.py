@@ -33,14 +33,15 @@ def all_reached(check: CheckContext, vantage: Vantage, address: IPAddress, pods:
 
 def one_reached(check: CheckContext, vantage: Vantage, address: IPAddress) -> None:
     """Wait until some requests in a row reach one pod, the same as the ones before."""
-    check.wait.eventually(
-        lambda: sorted(reached(check, vantage, address)),
-        lambda seen: len(seen) == 1 and seen[0].startswith(check.run.web),
-        what=f"{REQUESTS} requests of {vantage.name} to {address} reach one pod",
-        budget="serves",
-    )
-    pods = {pod for _ in range(2) for pod in reached(check, vantage, address) if pod.startswith(check.run.web)}
-    assert len(pods) <= 1, f"connections of {vantage.name} to {address} went to {' and '.join(sorted(pods))}"
+    with check.of_one_node(address):
+        check.wait.eventually(
+            lambda: sorted(reached(check, vantage, address)),
+            lambda seen: len(seen) == 1 and seen[0].startswith(check.run.web),
+            what=f"{REQUESTS} requests of {vantage.name} to {address} reach one pod",
+            budget="serves",
+        )
+        pods = {pod for _ in range(2) for pod in reached(check, vantage, address) if pod.startswith(check.run.web)}
+        assert len(pods) <= 1, f"connections of {vantage.name} to {address} went to {' and '.join(sorted(pods))}"
 
 
 @proves("TIER-10", "a")
