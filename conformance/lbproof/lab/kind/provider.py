@@ -22,7 +22,7 @@ TOPOLOGY = Option(
     name="topology",
     metavar="FILE",
     type=Path,
-    help="topology file, instead of --workers, --proxy-mode, --proxy-arg and --families",
+    help="topology file, instead of --workers, --proxy-mode and --proxy-arg",
 )
 NODE_IMAGE = Option(
     name="node-image",
