@@ -126,7 +126,7 @@ def _seen() -> list[Seen]:
 def _recorded(requirement: Requirement) -> str:
     found = coverage(requirement, _seen())
     rows = [
-        ("labs that can show it", ", ".join(found.labs) or "none"),
+        ("labs", ", ".join(found.labs) or "none"),
         ("passes", "; ".join(found.passes) or "none"),
         ("fails", "; ".join(found.fails) or "none"),
     ]

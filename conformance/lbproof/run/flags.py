@@ -44,7 +44,7 @@ FLAGS: tuple[tuple[str, dict[str, Any]], ...] = (
         {
             "metavar": "RUN",
             "type": Path,
-            "help": "judge again what failed, broke or was not reached in this run's folder",
+            "help": "judge again what failed, broke, is flaky or was not reached in this run's folder",
         },
     ),
     ("skip", {"metavar": "ID", "action": "append", "help": "exclude this ID, case or area; repeatable"}),

@@ -46,7 +46,7 @@ def bench() -> None:
     """Measure implementations side by side in one run.
 
     \b
-      lbproof bench all                            all benchmarks, in under an hour on two cores
+      lbproof bench all                            all benchmarks, in about an hour on two cores
       lbproof bench all --size quick               a short test of all benchmarks, in under five minutes
       lbproof bench failover --arm reference --arm acme
       lbproof bench all --resume lbproof-results/bench-latest
