@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fake_lab import KUBECONFIG, FakeLab  # type: ignore[import-not-found]
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from lbproof.lab.provider import LabRequest
     from lbproof.lab.registry import LabInfo
+    from lbproof.spec.families import Family
 
 COLOR = Option(
     name="fake-color", metavar="COLOR", default="red", choices=("red", "blue"), help="color of the lab", doctor=True
@@ -62,6 +63,9 @@ class FakeProvider:
 
     def examine(self, request: LabRequest) -> list[Finding]:
         return [Finding(what="color", state=State.OK, detail=request.options[COLOR.key])]
+
+    def families(self, options: Mapping[str, Any]) -> tuple[Family, ...]:  # noqa: ARG002
+        return Topology().families
 
     def boot(
         self, request: LabRequest, progress: Callable[[str], None], *, lifeline: bool

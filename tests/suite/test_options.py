@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from lbproof.lab import registry
+from lbproof.lab.base import Topology
 from lbproof.run.options import read
 from lbproof.spec import BadOption, UnknownName, claims
+from lbproof.spec.families import Family
 
+KIND = Path(__file__).parents[2] / "kind-configs"
+BOTH = ["POOL-01", "POOL-01-IPv6"]
 CLAIMED = claims({"core", "pool", "l2", "explicit-ip", "events"})
 
 
@@ -118,3 +124,32 @@ def test_what_a_lab_is_booted_without_is_not_judged() -> None:
     assert read(None, {"families": "ipv6", "requirements": ("POOL-01",)}).cases(both)[0] == ["POOL-01-IPv6"]
     assert read(None, {"families": "ipv6", "requirements": ("POOL-01",)}).cases(CLAIMED)[0] == ["POOL-01"]
     assert read(None, {"families": "ipv4", "requirements": ("POOL-01-IPv6",)}).cases(both)[0] == ["POOL-01-IPv6"]
+
+
+@pytest.mark.parametrize(
+    ("name", "found"), [("article", ["POOL-01"]), ("ipv6", ["POOL-01-IPv6"]), ("dual-stack", BOTH)]
+)
+def test_a_topology_file_says_which_families_are_judged(name: str, found: list[str]) -> None:
+    """As the file that kind reads does, whatever the options of a cluster are."""
+    given = {"provider": "kind", "topology": KIND / f"{name}.yaml", "requirements": ("POOL-01",)}
+
+    assert read(None, given).cases(CLAIMED | {"ipv6"})[0] == found
+
+
+def test_a_topology_file_that_cannot_be_read_is_bad_input() -> None:
+    """Also one that is no topology."""
+    with pytest.raises(BadOption, match=r"topology file .*README.md"):
+        read(None, {"provider": "kind", "topology": KIND / "README.md"}).cases(CLAIMED | {"ipv6"})
+
+
+@pytest.mark.parametrize(("families", "found"), [((Family.IPV4,), ["POOL-01"]), ((Family.IPV4, Family.IPV6), BOTH)])
+def test_a_running_lab_says_which_families_are_judged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, families: tuple[Family, ...], found: list[str]
+) -> None:
+    """By its record; a dead lab of the name says nothing."""
+    monkeypatch.setattr(registry, "ROOT", tmp_path)
+    (tmp_path / "mine").mkdir()
+    registry.record("mine", os.getpid(), Topology(families=families), provider="netns")
+
+    assert read(None, {"lab": "mine", "requirements": ("POOL-01",)}).cases(CLAIMED | {"ipv6"})[0] == found
+    assert read(None, {"lab": "other", "requirements": ("POOL-01",)}).cases(CLAIMED | {"ipv6"})[0] == BOTH

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from lbproof.lab.doctor import Finding
     from lbproof.lab.option import Option
     from lbproof.lab.registry import LabInfo
+    from lbproof.spec.families import Family
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +62,13 @@ class LabProvider(Protocol):
         """Check this machine for what a lab needs, in the order of repair; fetch and start nothing.
 
         Raises `LabError` when the request itself is invalid. Of `request.options` only those for `doctor` can be given.
+        """
+        ...
+
+    def families(self, options: Mapping[str, Any]) -> Collection[Family]:
+        """Return the address families of a lab that is booted with these values of the options.
+
+        The verdicts of a run are about these alone. Raises `LabError` when an option cannot be read.
         """
         ...
 

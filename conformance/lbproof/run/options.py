@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
+from lbproof.lab.base import LabError, Topology
 from lbproof.lab.providers import DEFAULT
+from lbproof.lab.registry import labs
 from lbproof.run.flags import PROVIDER, flag_of, providers
 from lbproof.spec import (
     DEFAULT_PROFILE,
@@ -31,10 +33,11 @@ from lbproof.spec.features import IPV6
 from lbproof.spec.requirements import case_of, families_of, is_of_family_not_claimed, needs_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from lbproof.lab.option import Option
     from lbproof.lab.provider import LabProvider
+    from lbproof.spec.families import Family
 
 
 class Options(BaseModel):
@@ -146,13 +149,15 @@ class Options(BaseModel):
         """Return the names of the verdicts to find, and of those not to find with the reason: not claimed, or excluded.
 
         The second value maps name → `unsupported: …` or `skipped: …`. `again`: those that `--rerun` selects. One for a
-        family that is not claimed, or that the lab is booted without, is there only if it was asked for by its family.
+        family that is not claimed, or that the lab has not, is there only if it was asked for by its family. Raises
+        `BadOption`.
         """
         profile = PROFILES[self.profile].features
         everything = [name for r in REQUIREMENTS.values() for name in r.names]
         chosen = select(self.requirements, "--requirement") if self.requirements else again
         wanted = chosen or everything
         skipped = set(select(self.skip, "--skip"))
+        families = set(self._families() if IPV6 in claimed else Topology().families)
         run: list[str] = []
         not_run: dict[str, str] = {}
         for case in wanted:
@@ -160,7 +165,7 @@ class Options(BaseModel):
             if not chosen and lacking(needs, profile):
                 continue
             missing = lacking(needs, claimed)
-            if (is_of_family_not_claimed(case, claimed) or self._lab_lacks(case, claimed)) and (
+            if (is_of_family_not_claimed(case, claimed) or not set(families_of(case)) <= families) and (
                 not chosen or case_of(case) in chosen
             ):
                 continue
@@ -172,11 +177,15 @@ class Options(BaseModel):
                 run.append(case)
         return run, not_run
 
-    def _lab_lacks(self, name: str, claimed: frozenset[str]) -> bool:
-        """Return whether a verdict is about a family without which the lab is booted: the run is then a partial one."""
-        families = "" if self.lab else str(self.lab_options().get("families", ""))
-        judged = families_of(name) if IPV6 in claimed and families else ()
-        return any(family.name.lower() not in families.split(",") for family in judged)
+    def _families(self) -> Collection[Family]:
+        """Return the address families of the lab. Raises `BadOption` when an option that says so cannot be read."""
+        try:
+            if not self.lab:
+                return self.lab_provider.families(self.lab_options())
+            running = [info for info in labs() if info.name == self.lab and info.alive]
+        except LabError as error:
+            raise BadOption(str(error)) from None
+        return running[0].topology.families if running else Topology().families  # to attach is refused then
 
 
 @cache

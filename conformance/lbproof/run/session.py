@@ -104,9 +104,9 @@ class Session:
             self.claimed = claims(options.features or self.adapter.features)
             validate_claims(self.adapter, self.claimed, options.implementation)
             again = rerun.cases(options.rerun, self.adapter.name) if options.rerun else ()
+            self.order, self.not_run = options.cases(self.claimed, again)
         except (UnknownName, BadOption, model.BadRun) as error:
             raise pytest.UsageError(str(error)) from None
-        self.order, self.not_run = options.cases(self.claimed, again)
         self.selected: list[str] = []
         """Cases of `order` that pytest kept (`-k`, `-m` and node IDs can deselect more)."""
         self.begins: list[Callable[[RunContext], None]] = []

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lbproof.lab.base import LabError, Topology
-from lbproof.lab.common.options import API_PORT, CLUSTER, shape
+from lbproof.lab.common.options import API_PORT, CLUSTER, families, shape
 from lbproof.lab.option import Option
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from lbproof.lab.kind.lab import KindLab
     from lbproof.lab.provider import LabRequest
     from lbproof.lab.registry import LabInfo
+    from lbproof.spec.families import Family
 
 # ruff: noqa: PLC0415 - `--help` loads this module and waits for none of the others
 TOPOLOGY = Option(
@@ -51,6 +52,14 @@ class KindProvider:
         from lbproof.lab.kind import doctor
 
         return doctor.examine(ComponentOptions(directory=request.components))
+
+    def families(self, options: Mapping[str, Any]) -> Collection[Family]:
+        """Return the families of a topology file, or of the options."""
+        if config := options.get(TOPOLOGY.key):
+            from lbproof.lab.kind import plan
+
+            return plan.FAMILIES[plan.family_of(plan.of_file(config))]
+        return families(options)
 
     def boot(
         self, request: LabRequest, progress: Callable[[str], None], *, lifeline: bool

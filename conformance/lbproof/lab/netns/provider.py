@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lbproof.lab.base import Topology
 from lbproof.lab.common.capacity import capacity
@@ -43,6 +43,10 @@ class NetnsProvider:
 
         options = ComponentOptions(directory=request.components)
         return doctor.examine(options, request.python_modules, families(request.options))
+
+    def families(self, options: Mapping[str, Any]) -> Collection[Family]:
+        """Return the families of the options."""
+        return families(options)
 
     def boot(
         self, request: LabRequest, progress: Callable[[str], None], *, lifeline: bool
