@@ -103,6 +103,15 @@ def test_a_client_that_is_served_now_and_then_is_not_served(
     assert check.several_answer() == said
 
 
+def test_a_wait_that_succeeded_since_decides(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that was not served at first, and then as a check waits for, is no reason for what fails later."""
+    check = looking(monkeypatch, ["w01", "w02"])
+    check.ask_pod_or_why(CLIENT, ONE)
+    check.wait.eventually(lambda: True, bool, what="it", budget="serves")
+
+    assert check.several_answer() == ""
+
+
 def test_what_each_node_decides_is_judged_for_one_node_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """As the endpoint that a client stays with: where several nodes answer, other nodes choose others."""
     check = looking(monkeypatch, ["w01", "w02"], served=True)

@@ -38,6 +38,8 @@ class Served(Answers):
     def __init__(self, run: RunContext) -> None:
         """Start without observations."""
         super().__init__(run)
+        self._waits = 0
+        """Waits that had succeeded when a request was last without an answer."""
         self._of_one_node: list[IPAddress] = []
         """Addresses that are judged for one node alone at present."""
 
@@ -65,6 +67,7 @@ class Served(Answers):
         `unanswered`: error that says they are not. `enough`: blocks in a row that must be answered before the address
         counts as served again.
         """
+        self._forget_before_waits()
         try:
             yield
         except unanswered:
@@ -74,6 +77,12 @@ class Served(Answers):
             self._unserved[address] += 1
             if self._unserved[address] >= enough:
                 del self._unserved[address]
+
+    def _forget_before_waits(self) -> None:
+        """Forget requests without an answer if a wait succeeded since: what it waited for came about."""
+        if self._waits != self.wait.succeeded:
+            self._waits = self.wait.succeeded
+            self._unserved.clear()
 
     @contextmanager
     def of_one_node(self, address: IPAddress) -> Iterator[None]:
@@ -90,6 +99,7 @@ class Served(Answers):
         """
         if not self.run.claims("l2"):
             return ""
+        self._forget_before_waits()
         for address in dict.fromkeys((*self._unserved, *self._of_one_node)):
             try:
                 who = self.who_has(address)

@@ -175,6 +175,8 @@ class Waiter:
         self.journal, self._budgets = journal, budgets
         self._slowest: dict[str, float] = {}
         """Name of a budget → the longest of its waits that succeeded, in seconds."""
+        self.succeeded = 0
+        """Number of waits that succeeded so far."""
         self._tentative = 0
 
     @contextmanager
@@ -245,6 +247,7 @@ class Waiter:
     def _write(
         self, mode: str, budget: str, what: str, *, ok: bool, took: float, observed: list[tuple[float, str]]
     ) -> None:
+        self.succeeded += ok
         if self._tentative and not ok:
             self.journal.write("saw", witness="lab", what=f"not so, which need not be: {what}", value=observed[-1][1])
             return
