@@ -225,6 +225,30 @@ def _delete_rules(table: str, *marks: str) -> None:
         _iptables("-t", table, "-D", chain, str(number))
 
 
+@fault("RECL-03", "TIER-06d")
+def routes_pools_in_a_circle() -> None:
+    """Each node has a route for the addresses of pools by way of the next one: what none serves goes round."""
+    real, lan, workers = source.Source.run, "192.168.{}.{}", 3
+
+    def route(action: str) -> None:
+        shown = subprocess.run(
+            ["/usr/sbin/ip", "-4", "-o", "addr", "show", "dev", "eth0"], capture_output=True, text=True, check=True
+        )
+        _, _, third, own = shown.stdout.split()[3].partition("/")[0].split(".")
+        following = lan.format(third, 151 + (int(own) - 150) % workers)
+        for block in ("160/27", "192/27", "224/28"):
+            subprocess.run(["/usr/sbin/ip", "route", action, lan.format(third, block), "via", following], check=False)
+
+    async def run(self: source.Source, *arguments: Any) -> None:  # noqa: ANN401
+        route("replace")
+        try:
+            await real(self, *arguments)
+        finally:
+            route("delete")
+
+    patch(source.Source, "run", run)
+
+
 @fault("TIER-10a", "TIER-10c")
 def kube_proxy_uses_the_last_endpoint() -> None:
     """A node removes the rules of kube-proxy that choose between endpoints: all connections go to the last one."""

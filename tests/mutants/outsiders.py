@@ -45,6 +45,22 @@ def answers_malformed_frames() -> None:
     patch(speaker, "read_arp", read)
 
 
+@fault("TIER-01", "TIER-04")
+def answers_each_host_once() -> None:
+    """A host that asks for an address again, since it forgot the answer, gets none."""
+    asked: set[tuple[bytes, bytes]] = set()
+    real = frames.read_arp
+
+    def read(frame: bytes) -> ArpFrame | None:
+        arp = real(frame)
+        if arp is None or (arp.mac, arp.target) in asked:
+            return None
+        asked.add((arp.mac, arp.target))
+        return arp
+
+    patch(speaker, "read_arp", read)
+
+
 @fault("L2-05c", "L2-05d")
 def gives_in_to_another_host() -> None:
     """An address that another host announces is left to it, without a word."""

@@ -134,7 +134,10 @@ def test_what_was_not_reached_is_judged_again(run: Callable[..., Run]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["--rerun", "runs/latest"], "--rerun runs/latest: no case failed, broke or was not reached in that run"),
+        (
+            ["--rerun", "runs/latest"],
+            "--rerun runs/latest: no case failed, broke, was flaky or was not reached in that run",
+        ),
         (["--rerun", "nowhere"], "nowhere: No such file or directory"),
         (["--rerun", "runs/latest", "POOL-01"], "rerun with requirements: both choose what is judged"),
         (

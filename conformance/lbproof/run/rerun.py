@@ -29,5 +29,5 @@ def cases(folder: Path, implementation: str) -> list[str]:
     known = {name for requirement in REQUIREMENTS.values() for name in requirement.names}
     found = [case.id for case in earlier.cases if (case.verdict in _AGAIN or case.flaky) and case.id in known]
     if not found:
-        raise BadOption(f"--rerun {folder}: no case failed, broke or was not reached in that run")
+        raise BadOption(f"--rerun {folder}: no case failed, broke, was flaky or was not reached in that run")
     return found
