@@ -33,13 +33,13 @@ def judged(function: ast.FunctionDef) -> list[str]:
     """Return the requirement that a check judges, with each of its cases if it names some."""
     for made in function.decorator_list:
         if isinstance(made, ast.Call) and ast.unparse(made.func) == "proves":
-            requirement, *cases = [one.value for one in made.args if isinstance(one, ast.Constant)]
-            return [f"{requirement}{case}" for case in "".join(map(str, cases))] or [str(requirement)]
+            requirement, *cases = [str(ast.literal_eval(one)) for one in made.args]
+            return [f"{requirement}{case}" for case in "".join(cases)] or [requirement]
     return []
 
 
 def asks_by_each_way(name: str, there: dict[str, ast.FunctionDef]) -> bool:
-    """Return whether a function, or one of the file that it calls, reads the claimed ways, not only if there are any."""
+    """Return whether a function, or one of the file that it calls, reads the claimed ways, not only whether there are."""
     seen: set[str] = set()
     left = [name]
     while left:
