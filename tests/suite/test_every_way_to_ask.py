@@ -39,7 +39,7 @@ def judged(function: ast.FunctionDef) -> list[str]:
 
 
 def asks_by_each_way(name: str, there: dict[str, ast.FunctionDef]) -> bool:
-    """Return whether a function, or one of the file that it calls, reads the claimed ways, not only whether there are."""
+    """Return whether a function, or one of the file that it calls, uses the claimed ways, not in conditions alone."""
     seen: set[str] = set()
     left = [name]
     while left:
