@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from dataclasses import dataclass
 from ipaddress import IPv4Address
@@ -20,7 +21,7 @@ from lbproof.checks.req.test_a_requested_address import asked_for, halves
 from lbproof.checks.share.test_sharers_that_change_or_leave import who_leaves
 from lbproof.checks.upgr.test_a_controller_starts_over_statuses import ADOPTED, adopted
 from lbproof.context import CheckContext
-from lbproof.context.draws import amid, mixed, with_namesakes
+from lbproof.context.draws import amid, mixed, types_to_leave_for, with_namesakes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,6 +60,13 @@ def test_some_of_each_kind_stay_when_others_leave() -> None:
         left = {service.name for service in services if service not in drawn}
         assert len(drawn) == 2
         assert left == {service.name for service in services}
+
+
+def test_services_leave_for_both_types() -> None:
+    """Whichever is first."""
+    drawn = {tuple(itertools.islice(types_to_leave_for(random), 4)) for random in draws()}
+
+    assert drawn == {("ClusterIP", "NodePort") * 2, ("NodePort", "ClusterIP") * 2}
 
 
 def test_who_is_amid_others_is_first_and_last_in_no_order() -> None:

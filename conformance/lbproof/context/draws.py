@@ -5,10 +5,11 @@ A check tells right from wrong by them: with an order that is also that of age, 
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from random import Random
 
     from lbproof.spec.families import IPAddress
@@ -44,6 +45,11 @@ def with_namesakes(random: Random, services: Iterable[N], count: int) -> list[N]
         by_name.setdefault(service.name, []).append(service)
     several = [name for name, found in by_name.items() if len(found) > 1]
     return [random.choice(by_name[name]) for name in random.sample(several, count)]
+
+
+def types_to_leave_for(random: Random) -> Iterator[str]:
+    """Return ClusterIP and NodePort in turns without end, for which LoadBalancers leave; which is first is drawn."""
+    return itertools.cycle(random.sample(("ClusterIP", "NodePort"), 2))
 
 
 def amid(held: Mapping[K, IPAddress]) -> list[K]:

@@ -210,24 +210,25 @@ class Observations(Served):
         if self.run.claims("allocation-event"):
             self.event(service, self.run.adapter.allocation)
 
-    def refused(self, service: Service, cause: Cause) -> str:
+    def refused(self, service: Service, *causes: Cause) -> str:
         """Wait for the Event or condition that explains why a Service has no address, and return its text.
 
-        The text is empty where the implementation does not claim to explain (`refusal-reason`): that the Service has no
-        address is then seen after a newer one was served.
+        `causes`: those that an implementation may name. The text is empty where the implementation does not claim to
+        explain (`refusal-reason`): that the Service has no address is then seen after a newer one was served.
         """
         if not self.run.claims("refusal-reason"):
             return ""
-        pattern = self.run.adapter.refusals[cause]
+        patterns = [self.run.adapter.refusals[cause] for cause in causes]
 
         def found() -> list[str]:
             now = service.read()
-            return pattern.texts(now, self.cluster.events_about(now))
+            events = self.cluster.events_about(now)
+            return [text for pattern in patterns for text in pattern.texts(now, events)]
 
         return self.wait.eventually(
             found,
             bool,
-            what=f"{service} has {pattern}, which says why it has no address",
+            what=f"{service} has {' or '.join(dict.fromkeys(map(str, patterns)))}, which says why it has no address",
             budget="refusal_visible",
             show=lambda texts: f"{len(texts)} such of {[e.get('reason') for e in service.events()]}",
         )[-1]

@@ -233,9 +233,9 @@ class Services(Backends):
         with admission(f"the request of {service}"):
             service.patch(**asked)
 
-    def leaves_type(self, service: Service) -> None:
-        """Change a Service to ClusterIP, and wait until its status is empty."""
-        self.retype(service, "ClusterIP")
+    def leaves_type(self, service: Service, kind: str = "ClusterIP") -> None:
+        """Change a Service to another type, and wait until its status is empty."""
+        self.retype(service, kind)
         self.wait.eventually(
             service.addresses, lambda held: not held, what=f"the status of {service} is empty", budget="reclaimed"
         )

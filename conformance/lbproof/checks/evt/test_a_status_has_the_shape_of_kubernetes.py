@@ -6,6 +6,7 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 from lbproof.context import proves
+from lbproof.context.draws import types_to_leave_for
 from lbproof.context.objects import rows_of
 from lbproof.context.precedence import judging
 from lbproof.context.service_watch import ServiceWatch
@@ -100,10 +101,11 @@ def watched(check: CheckContext, wrong: Callable[[Object], list[str]]) -> list[S
             check.all_assigned(*services)
         for service, (_, after) in zip(edited, EDITS, strict=True):
             service.patch(spec={"ports": after})
-        check.retype(services[0], "ClusterIP")
-        check.retype(services[0], "LoadBalancer")
-        with check.precondition():
-            check.assigned(services[0])
+        for service, kind in zip(services[:2], types_to_leave_for(check.random), strict=False):
+            check.retype(service, kind)
+            check.retype(service, "LoadBalancer")
+            with check.precondition():
+                check.assigned(service)
         check.control(seen=True)
     return services
 
@@ -112,8 +114,8 @@ def watched(check: CheckContext, wrong: Callable[[Object], list[str]]) -> list[S
 def test_a_status_is_well_formed(check: CheckContext) -> None:
     """No version of a status has an address twice or one that is none; ports that it names are those of the spec.
 
-    Of Services of one and several ports, of other protocols, that ask for an address, that come back to the type, and
-    whose ports change.
+    Of Services of one and several ports, of other protocols, that ask for an address, that come back to the type from
+    ClusterIP and from NodePort, and whose ports change.
     """
     services = watched(check, entries)
     check.wait.eventually(

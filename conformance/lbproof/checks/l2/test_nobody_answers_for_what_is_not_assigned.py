@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from lbproof.adapters.base import AddressRange, Cause, WorkloadRole
 from lbproof.context import CannotShow, proves
 from lbproof.context.claims import by_node
+from lbproof.context.draws import types_to_leave_for
 from lbproof.context.precedence import judging
 from lbproof.lab.base import Capability
 from lbproof.spec import Untestable
@@ -20,14 +21,14 @@ from lbproof.witnesses import neighbour
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from lbproof.context import CheckContext, Service
+    from lbproof.context import CheckContext, Pool, Service
     from lbproof.spec.families import IPAddress
 
 FOREIGN = "example.com/another"
 SERVICES = 3
-HOLDERS = 9
+HOLDERS = 12
 """More than the nodes of any lab of ours: one node announces several."""
-RELEASED = 4
+RELEASED = 6
 """So many that, when one of them is given again, there is one left of each way to leave."""
 ASKS = 5
 API = "/api/v1/namespaces/default/services/kubernetes"
@@ -41,24 +42,38 @@ def answered_control(check: CheckContext) -> IPAddress:
     return given
 
 
+def holding(check: CheckContext, pool: Pool, count: int, name: str = "web") -> dict[Service, IPAddress]:
+    """Create Services that have addresses of a pool, one of which by each way asked for its own; those are first."""
+    drawn = check.random.sample(pool.addresses[:count], len(check.run.ways))
+    asking = [
+        check.service(f"{name}-asks-{way}", serving=True, ask=address, how=way)
+        for address, way in zip(drawn, check.run.ways, strict=True)
+    ]
+    with check.precondition("REQ-01"):
+        held = check.all_assigned(*asking)
+    return held | check.all_assigned(*(check.service(f"{name}-{n}", serving=True) for n in range(count - len(asking))))
+
+
 @proves("L2-04", "a")
 def test_nobody_answers_for_free_addresses_of_a_pool(check: CheckContext) -> None:
     """No host answers for the addresses of a pool that no Service of this implementation holds.
 
-    Those that were never given, the first and the last among them, that were released by deletion or a change of type,
-    also between two addresses of one node, and that the status of another controller's Service names.
+    Those that were never given, the first and the last among them, that were released by deletion or for each other
+    type, also between two addresses of one node and by Services that asked for them, and that the status of another
+    controller's Service names.
     """
     pool = check.pool(HOLDERS + 3)
-    services = [check.service(f"web-{n}", serving=True) for n in range(HOLDERS)]
-    held = check.all_assigned(*services)
+    held = holding(check, pool, HOLDERS)
     with check.precondition("L2-01"):
         holders = check.holders(*held.values())
+    asking, services = list(held)[: len(check.run.ways)], list(held)[len(check.run.ways) :]
     check.random.shuffle(services)
     services.sort(key=lambda one: not is_between(held[one], holders))
-    leaving, kept = services[:RELEASED], services[RELEASED:]
-    for service in leaving[::2]:
-        check.retype(service, "ClusterIP")
-    check.delete_all(*leaving[1::2])
+    leaving, kept = [*asking, *services][:RELEASED], [*asking, *services][RELEASED:]
+    retyped = [service for n, service in enumerate(leaving) if n % 3]
+    for service, kind in zip(retyped, types_to_leave_for(check.random), strict=False):
+        check.retype(service, kind)
+    check.delete_all(*leaving[::3])
     foreign = check.service("foreign", serving=True, loadBalancerClass=FOREIGN)
     taken = check.random.choice([address for address in pool.addresses if address not in held.values()])
     foreign.write_address(taken)
@@ -120,7 +135,8 @@ def ask_for_restricted(check: CheckContext) -> dict[Service, IPAddress]:
 def test_nobody_answers_for_a_pool_that_is_not_advertised(check: CheckContext) -> None:
     """No host answers for addresses of a pool without advertisement, while another pool is announced.
 
-    So it is for a pool that never had one, and for a pool whose advertisement is removed while it is in use.
+    So it is for a pool that never had one, and for a pool whose advertisement is removed while it is in use; for
+    addresses that are asked for, by each way, and for others.
     """
     with check.claims() as claims:
         quiet = check.pool(SERVICES, advertised=False)  # at first there is no advertisement at all
@@ -130,9 +146,9 @@ def test_nobody_answers_for_a_pool_that_is_not_advertised(check: CheckContext) -
             assert not claimed, f"announced or answered for though nothing advertises it: {words(claimed)}"
 
         with judging(judge):
-            check.all_assigned(*(check.service(f"quiet-{n}", serving=True) for n in range(SERVICES)))
+            holding(check, quiet, SERVICES, "quiet")
             former = check.pool(SERVICES)
-            check.all_assigned(*(check.service(f"former-{n}", serving=True) for n in range(SERVICES)))
+            holding(check, former, SERVICES, "former")
             with check.precondition("L2-01"):
                 check.holders(*former.addresses)
     check.change_pool(former, advertised=False)
@@ -148,15 +164,15 @@ def test_nobody_answers_for_addresses_of_nobody(check: CheckContext) -> None:
     """No host answers for addresses in no pool, before and behind a pool whose first and last address are announced.
 
     Nor for the cluster addresses of Services that are announced, where those of other Services are not answered for.
+    Some of these Services asked for their address, one by each way.
     """
-    block = check.run.addresses(10)
-    check.pool([AddressRange(block[4], block[5])], addresses=block[4:6])
-    services = [check.service(f"web-{n}", serving=True) for n in range(2)]
-    held = check.all_assigned(*services)
+    block = check.run.addresses(8 + SERVICES)
+    inside = block[4:-4]
+    held = holding(check, check.pool([AddressRange(inside[0], inside[-1])], addresses=inside), SERVICES)
     with check.precondition("L2-01"):
         check.holders(*held.values())
 
-    check.stays_silent(*block[:4], *block[6:], *cluster_addresses(check, services))
+    check.stays_silent(*block[:4], *block[-4:], *cluster_addresses(check, list(held)))
 
 
 def cluster_addresses(check: CheckContext, services: Sequence[Service]) -> list[IPAddress]:

@@ -126,15 +126,18 @@ def woken(check: CheckContext, waiting: Sequence[Service], freed: Sequence[IPAdd
 
 @proves("PEND-04")
 def test_a_pool_that_grows_serves_who_waits(check: CheckContext, case: str) -> None:
-    """Each Service that waits gets an address when a pool is added or extended, twice; other Services keep theirs."""
+    """Each Service that waits gets an address when a pool is added or extended, twice; other Services keep theirs.
+
+    Those that ask for an address that is in no pool, one by each way, get it when a third one has it.
+    """
     block = check.run.addresses(2 + 2 * WAITERS)
     places = (check.namespace, check.second_namespace)
     first = check.pool([AddressRange(block[2], block[3])], addresses=block[2:4])
     holders = [check.service("web", namespace=place) for place in places]
     check.all_assigned(*holders)
-    asked = check.run.addresses(1) if check.run.ways else []
+    asked = dict(zip(check.run.ways, check.run.addresses(len(check.run.ways)), strict=True)) if check.run.ways else {}
     with check.unchanged(*holders):
-        askers = [service for address in asked for service in check.unusable("asks", ask=address)]
+        askers = {s: ask for how, ask in asked.items() for s in check.unusable(f"asks-{how}", ask=ask, how=how)}
         waiting = waiters(check, "waiting")
         check.waits(*waiting, *askers)
         if case == "a":
@@ -153,9 +156,13 @@ def test_a_pool_that_grows_serves_who_waits(check: CheckContext, case: str) -> N
             else:
                 check.change_pool(first, blocks=(AddressRange(block[5], block[7]), AddressRange(block[0], block[4])))
             served(check, more, block[5:])
-            if case == "a" and askers:
-                check.pool(asked, addresses=asked)
-                served(check, askers, asked)
+            if askers:
+                last = list(askers.values())
+                if case == "a":
+                    check.pool(last, addresses=last)
+                else:
+                    check.change_pool(first, blocks=(*first.spec.blocks, *last))
+                served(check, list(askers), last)
 
 
 def served(check: CheckContext, waiting: Sequence[Service], new: Sequence[IPAddress]) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from lbproof.adapters import rendering
 from lbproof.adapters.base import PoolUsage
 from lbproof.context import proves
+from lbproof.context.draws import types_to_leave_for
 from lbproof.context.manifests import TARGET_PORT
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ def test_the_published_numbers_are_true(check: CheckContext) -> None:
         sharers_count_once(check, first, second)
     places = (check.namespace, check.second_namespace)
     services: list[Service] = []
+    types = types_to_leave_for(check.random)
     for step in range(STEPS):
         count = check.random.randint(2, MOST) if step else sum(SIZES) + 1
         services += [check.service(f"web-{step}-{n}", namespace=places[n % 2]) for n in range(count)]
@@ -43,7 +45,7 @@ def test_the_published_numbers_are_true(check: CheckContext) -> None:
             with check.precondition():
                 all_given(check, services)
             true_numbers(check, first, second)
-        check.retype(leaving[0], "ClusterIP")
+        check.retype(leaving[0], next(types))
         check.delete_all(*leaving[1:])
         services = [service for service in services if service not in leaving]
         true_numbers(check, first, second)

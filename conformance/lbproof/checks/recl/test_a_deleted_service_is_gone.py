@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lbproof.context import proves
+from lbproof.context.draws import types_to_leave_for
 from lbproof.text import words
 
 if TYPE_CHECKING:
@@ -21,24 +22,26 @@ def finalizers(service: Service) -> list[str]:
 def test_a_deleted_service_is_gone_in_time(check: CheckContext) -> None:
     """Services that are deleted go: with an address, while they wait, when they are new, and all of a namespace.
 
-    One that is no LoadBalancer any more has no finalizer but those of its author.
+    Those that are no LoadBalancers any more have no finalizer but those of their author.
     """
-    check.pool(4)
+    check.pool(5)
     places = (check.namespace, check.second_namespace)
-    services = [check.service(f"web-{n // 2}", namespace=places[n % 2]) for n in range(4)]
+    services = [check.service(f"web-{n // 2}", namespace=places[n % 2]) for n in range(5)]
     check.all_assigned(*services)
     waiting = check.service("waits")
     other = check.service("late", namespace=check.second_namespace)
-    retyped, *leaving = services
-    check.retype(retyped, "ClusterIP")
-    check.wait.eventually(
-        lambda: finalizers(retyped),
-        lambda found: not found,
-        what=f"{retyped}, which is a ClusterIP, has no finalizer",
-        budget="reclaimed",
-    )
+    retyped, leaving = services[:2], services[2:]
+    for service, kind in zip(retyped, types_to_leave_for(check.random), strict=False):
+        check.retype(service, kind)
+    for service in retyped:
+        check.wait.eventually(
+            lambda service=service: finalizers(service),  # type: ignore[misc]
+            lambda found: not found,
+            what=f"{service}, which is no LoadBalancer any more, has no finalizer",
+            budget="reclaimed",
+        )
     new = check.service("new")
-    check.delete_all(waiting, *leaving[1:], new, retyped)
+    check.delete_all(waiting, *leaving[1:], new, *retyped)
     place = check.new_namespace()
     last = [check.service(f"last-{n}", namespace=place) for n in range(2)]
     check.cluster.delete(f"/api/v1/namespaces/{place}")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from lbproof.adapters.base import AddressRange, Ask, Cause
 from lbproof.context import proves
 from lbproof.context.claims import claimants
-from lbproof.context.draws import mixed
+from lbproof.context.draws import mixed, types_to_leave_for
 from lbproof.context.refusal import Refused, admission
 from lbproof.context.unchanged import intact
 from lbproof.spec.families import Family
@@ -213,16 +213,17 @@ def ask_later(
 
 
 def leave(check: CheckContext, asking: Sequence[Service], free: int) -> dict[Service, IPAddress]:
-    """Have Services that were refused leave, by deletion and by their type, and new ones take what is free.
+    """Have Services that were refused leave, by deletion and for other types, and new ones take what is free.
 
     Return what these were given, after one more of them was seen to stay Pending.
     """
     deleted = halves(check.random, len(asking))
+    types = types_to_leave_for(check.random)
     for n in check.random.sample(range(len(asking)), len(asking)):
         if deleted[n]:
             check.delete(asking[n])
         else:
-            check.retype(asking[n], "ClusterIP")
+            check.retype(asking[n], next(types))
     given = check.all_assigned(*(check.service(f"next-{n}") for n in range(free)), budget="reclaimed")
     check.stays_pending(check.service("late"))
     return given

@@ -22,6 +22,7 @@ from lbproof.checks.share.sharers import (
 )
 from lbproof.context import proves
 from lbproof.context.claims import claimants
+from lbproof.context.draws import types_to_leave_for
 from lbproof.text import words
 from lbproof.witnesses import neighbours
 
@@ -116,20 +117,21 @@ def who_leaves(random: Random, sharers: Sequence[T]) -> tuple[T, list[T]]:
 def test_an_address_stays_until_its_last_service_is_gone(check: CheckContext) -> None:
     """Services leave one after the other, by deletion and by type; the rest is served, and then nobody answers.
 
-    One has changed its port before, and one has left and come back. The first of them leaves while others have the
-    address, and another one while the first has. The address is given to another one at the end. Others are free
-    meanwhile, but when one comes back.
+    One has changed its port before, and one has left for ClusterIP or NodePort and come back; one leaves for the other
+    type then. The first of them leaves while others have the address, and another one while the first has. The address
+    is given to another one at the end. Others are free meanwhile, but when one comes back.
     """
     check.pool(1 + ROOM)
     with filled(check):
         address, services = together(check, FIRST, SECOND, THIRD)
     returned, leaving = who_leaves(check.random, list(services))
+    types = types_to_leave_for(check.random)
     edited, other = check.random.sample([service for service in services if service is not returned], 2)
     with check.unchanged(other):
         edited.patch(spec={"ports": ports(FOURTH)})
         services[edited] = FOURTH
         with check.precondition("RECL-02"):
-            check.leaves_type(returned)
+            check.leaves_type(returned, next(types))
         keep_serving(check, address, [services[other]])
         with filled(check), check.precondition("SHARE-01"):
             check.retype(returned, "LoadBalancer")
@@ -139,7 +141,7 @@ def test_an_address_stays_until_its_last_service_is_gone(check: CheckContext) ->
         del services[service]
         with check.unchanged(*services):
             if turn % 2:
-                check.retype(service, "ClusterIP")
+                check.retype(service, next(types))
             else:
                 check.delete(service)
             if services:
