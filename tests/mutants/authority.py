@@ -131,19 +131,13 @@ def later_service_takes_address() -> None:
     patch(offers.OfferIndex, "update", update)
 
 
-@fault(
-    uncaught="no case creates a pool in another namespace",
-    test="test_reconcile.py::test_a_pool_of_another_namespace_assigns_nothing",
-)
+@fault("CRD-03a", "CRD-03b")
 def serves_pools_of_other_namespaces() -> None:
     """The controller assigns addresses of pools in every namespace."""
     patch(controller.Controller, "_is_own", lambda *_: True)
 
 
-@fault(
-    uncaught="no case has two advertisements of one pool",
-    test="test_offers.py::test_several_advertisements_are_alternatives",
-)
+@fault("L2-09d")
 def merges_advertisements() -> None:
     """Nodes of one advertisement announce through the interfaces of another that selects the same pool."""
     real = offers.AnnouncementPolicy.offers
@@ -273,10 +267,7 @@ def annotation_names_former_pool() -> None:
     patch(controller.Controller, "_pools_changed", changed)
 
 
-@fault(
-    uncaught="CRD-05, which would, is not in the specification yet",
-    test="test_reconcile.py::test_an_advertisement_that_cannot_be_read_is_told",
-)
+@fault("CRD-05a")
 def unannounced_address_not_reported() -> None:
     """A Service whose pool no advertisement selects is not told that its address is not announced."""
 

@@ -176,10 +176,7 @@ def service_whose_class_goes_with_its_type_is_not_cleaned_up() -> None:
     patch(Controller, "_reconcile", reconciling)
 
 
-@fault(
-    uncaught="no case changes the request of a Service that has an address",
-    test="test_fourth_reader.py::test_the_former_address_of_a_moved_service_is_withdrawn",
-)
+@fault("REQ-05a")
 def former_address_of_a_moved_service_is_still_announced() -> None:
     """A Service that gets another address is announced at both (metallb #471, kube-vip #998)."""
     update = OfferIndex.update

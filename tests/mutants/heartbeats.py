@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from lbproof_reference.speaker.heartbeat import Heartbeat
 
 NO_SECRET = "no case changes the speakers' Secret, which is an implementation's own"  # noqa: S105 - a reason
-NO_CUT = "no case loses frames on one way between two nodes"
+NO_CUT = "no case cuts two nodes from each other that both hear a third"
 NO_REPLAY = "the case that repeats an implementation's own messages does so at their pace, to speakers that go on"
 NO_CROWD = "no case has so many stations that processor time delays heartbeats"
 NO_LOSS = "no case loses messages of an implementation while an address moves"
@@ -95,7 +95,7 @@ def believes_replayed_heartbeats() -> None:
     patch(peers.Peers, "_time_of", lambda _self, _sequence, now, _dead_interval: now)
 
 
-@fault(uncaught=NO_CUT, test="test_peers.py::test_one_way_loss_without_a_third_station_ends_with_one_announcer")
+@fault("FAIL-06d")
 def one_way_loss_has_two_announcers() -> None:
     """While heartbeats are lost on one way between two nodes, both answer for the same addresses."""
     real = peers.Peer.judge
@@ -126,10 +126,7 @@ def accepts_short_key() -> None:
     patch(keys, "SHORTEST", 1)
 
 
-@fault(
-    uncaught="no case cuts one node from the API server alone",
-    test="test_peers.py::test_a_peer_that_does_not_know_an_address_is_passed_over",
-)
+@fault("FAIL-06c")
 def waits_for_a_winner_for_ever() -> None:
     """A live speaker that wins an address and does not claim it, such as one without its list, blocks the address."""
     patch(segment, "PATIENCE", math.inf)

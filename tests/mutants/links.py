@@ -19,10 +19,7 @@ if TYPE_CHECKING:
 NO_LINK = "the nodes of a lab have Ethernet links alone"
 
 
-@fault(
-    uncaught="no case has another host announce an assigned address",
-    test="test_conflicts.py::test_a_conflict_is_answered_at_once_and_then_once_in_ten_seconds",
-)
+@fault("L2-05c")
 def no_defence_of_address() -> None:
     """Another host's gratuitous ARP for an announced address is neither answered nor reported."""
     patch(conflicts.Conflicts, "defend", lambda *_: conflicts.Defence(delay=None, begins=False))

@@ -339,10 +339,7 @@ def minority_takes_nothing_over() -> None:
     patch(segment, "plan", quorum_plan)
 
 
-@fault(
-    uncaught="no case needs the node whose cable was out, as others can announce too",
-    test="test_second_reader.py::test_a_link_that_is_back_is_opened_again",
-)
+@fault("FAIL-05")
 def interface_is_opened_once() -> None:
     """An interface that lost its carrier is never used again, though the cable is back (kube-vip #173)."""
     original = Speaker._open_link  # noqa: SLF001 - patched below
@@ -390,10 +387,7 @@ def statuses_are_read_in_order_of_age() -> None:
     patch(Controller, "_reconcile", reconcile)
 
 
-@fault(
-    uncaught="no case has an address move beside a Service with policy Local",
-    test="test_second_reader.py::test_a_local_service_does_not_narrow_the_others_of_its_pool",
-)
+@fault("ETP-03a", "ETP-03d")
 def local_service_narrows_its_pool() -> None:
     """A Service with policy Local leaves only its endpoints' nodes to all Services of its pool (like metallb #302)."""
     original = AnnouncementPolicy.offers

@@ -359,7 +359,7 @@ def announces_an_address_only_the_first_time() -> None:
 
 
 @fault(
-    uncaught="no case stops the API server",
+    uncaught="no sentence says that a node which dies while the API server is away is replaced",
     test="test_third_reader.py::test_a_death_while_the_api_server_is_away_moves_addresses",
 )
 def takes_nothing_over_while_the_api_server_is_away() -> None:
