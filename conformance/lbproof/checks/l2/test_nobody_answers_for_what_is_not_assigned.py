@@ -43,8 +43,14 @@ def answered_control(check: CheckContext) -> IPAddress:
 
 
 def holding(check: CheckContext, pool: Pool, count: int, name: str = "web") -> dict[Service, IPAddress]:
-    """Create Services that have addresses of a pool, one of which by each way asked for its own; those are first."""
-    drawn = check.random.sample(pool.addresses[:count], len(check.run.ways))
+    """Create Services that have addresses of a pool, one of which by each way asked for its own; those are first.
+
+    What they ask for is amid the addresses that are given.
+    """
+    amid = pool.addresses[count // 3 : count - count // 3]
+    drawn = check.random.sample(
+        amid if len(amid) >= len(check.run.ways) else pool.addresses[:count], len(check.run.ways)
+    )
     asking = [
         check.service(f"{name}-asks-{way}", serving=True, ask=address, how=way)
         for address, way in zip(drawn, check.run.ways, strict=True)
@@ -68,8 +74,10 @@ def test_nobody_answers_for_free_addresses_of_a_pool(check: CheckContext) -> Non
         holders = check.holders(*held.values())
     asking, services = list(held)[: len(check.run.ways)], list(held)[len(check.run.ways) :]
     check.random.shuffle(services)
-    services.sort(key=lambda one: not is_between(held[one], holders))
-    leaving, kept = [*asking, *services][:RELEASED], [*asking, *services][RELEASED:]
+    low, high = ends_of_a_node(holders)
+    services.sort(key=lambda one: not int(low) < int(held[one]) < int(high))
+    leaving = [service for service in (*asking, *services) if held[service] not in {low, high}][:RELEASED]
+    kept = [service for service in held if service not in leaving]
     retyped = [service for n, service in enumerate(leaving) if n % 3]
     for service, kind in zip(retyped, types_to_leave_for(check.random), strict=False):
         check.retype(service, kind)
@@ -86,11 +94,15 @@ def test_nobody_answers_for_free_addresses_of_a_pool(check: CheckContext) -> Non
     check.goes_silent(*(address for address in pool.addresses if address not in assigned))
 
 
-def is_between(address: IPAddress, holders: Mapping[IPAddress, Sequence[str]]) -> bool:
-    """Return whether an address lies between two others of one node: a node must not take them for a range."""
+def ends_of_a_node(holders: Mapping[IPAddress, Sequence[str]]) -> tuple[IPAddress, IPAddress]:
+    """Return the lowest and the highest address of the node for which most others lie between them.
+
+    They are kept: a node must not take what lies between its addresses for its own.
+    """
     nodes = {name for names in holders.values() for name in names}
-    others = [[int(one) for one, who in holders.items() if name in who and one != address] for name in nodes]
-    return any(min(of) < int(address) < max(of) for of in others if of)
+    held = {name: sorted((one for one, who in holders.items() if name in who), key=int) for name in nodes}
+    ends = [(found[0], found[-1]) for found in held.values()]
+    return max(ends, key=lambda of: sum(int(of[0]) < int(one) < int(of[1]) for one in holders))
 
 
 @proves("L2-04", "b")
