@@ -17,6 +17,7 @@ from tests.suite.slow_controller import FREE, TURN, SlowController
 from lbproof import checks
 from lbproof.adapters.reference import Reference
 from lbproof.checks.class_.configured import own_class_alone
+from lbproof.checks.crd.owners import one_each
 from lbproof.context import CannotShow, CheckContext, RunContext
 from lbproof.lab.base import Segment
 from lbproof.spec import Untestable
@@ -339,3 +340,27 @@ def test_a_check_without_a_pool_waits_until_earlier_ones_are_forgotten(on: Calla
         check.run.acts.set_pools({}, at=began - ago)
         check.pools_forgotten()
         assert least <= time.monotonic() - began <= most
+
+
+class Doubling(SlowController):
+    """A controller that gives one address twice, once it has acted on something newer than both Services."""
+
+    def _with_status(self, path: str, made: dict[str, Any]) -> dict[str, Any]:
+        if "second" in path and any(re.search("control|newest", one) for one in self._given):
+            return made | {"status": {"loadBalancer": {"ingress": [{"ip": str(FREE[0])}]}}}
+        return super()._with_status(path, made)
+
+
+@pytest.mark.parametrize("claimed", [CLAIMED, WITHOUT_CONTROL])
+def test_an_address_that_is_given_twice_late_is_seen(on: Callable[..., CheckContext], claimed: frozenset[str]) -> None:
+    """The watch ends after something newer was acted on; who gives each once is not blamed."""
+
+    def judged(kind: type[SlowController]) -> None:
+        check = on(lambda _: True, claimed)
+        check.run.cluster = kind(lambda _: True).kube
+        check.all_assigned(check.service("first"), check.service("second"))
+        one_each(check)
+
+    judged(SlowController)
+    with pytest.raises(AssertionError, match="given to two Services"):
+        judged(Doubling)

@@ -199,6 +199,7 @@ def test_nobody_announces_what_a_status_alone_names(check: CheckContext) -> None
             still.enter_context(check.fault(Capability.FREEZE_POD, freeze))
         for service, address in zip(services, [*outside, *hosts], strict=False):
             service.write_address(address)
+        check.known_to_every_node(check.service("newer", serving=True))
         check.stays_silent(*outside)
         now = {host: check.who_has(host) for host in hosts}
     assert now == before, f"answered for by {words(now)}, before statuses named them by {words(before)}"
