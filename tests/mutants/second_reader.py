@@ -339,7 +339,10 @@ def minority_takes_nothing_over() -> None:
     patch(segment, "plan", quorum_plan)
 
 
-@fault("FAIL-05")
+@fault(
+    uncaught="FAIL-05 catches it in some runs: others can announce too, and it needs the node whose cable was out",
+    test="test_second_reader.py::test_a_link_that_is_back_is_opened_again",
+)
 def interface_is_opened_once() -> None:
     """An interface that lost its carrier is never used again, though the cable is back (kube-vip #173)."""
     original = Speaker._open_link  # noqa: SLF001 - patched below

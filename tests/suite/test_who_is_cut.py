@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from ipaddress import IPv4Address
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from lbproof.checks.evt import test_events_tell_the_truth as event_checks
 from lbproof.context import CannotShow, CheckContext
 from lbproof.lab.base import Node, Role
 from lbproof.spec import Untestable
@@ -15,7 +17,7 @@ from lbproof.witnesses.journal import Journal
 from lbproof.witnesses.wait import Violation, Waiter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from lbproof.spec.families import IPAddress
 
@@ -112,3 +114,40 @@ def test_any_node_that_answers_will_do() -> None:
     assert Paper({ONE: ["02:00:00:00:00:99", "w02"]}).an_announcer(ONE).name == "w02"
     with pytest.raises(CannotShow, match=r"prerequisite L2-01: .* by no node"):
         Paper({ONE: ["02:00:00:00:00:99"]}).an_announcer(ONE)
+
+
+class Returning(Paper):
+    """A check on paper whose node of choice is crashed, after which the first worker announces again."""
+
+    def __init__(self) -> None:
+        super().__init__({ONE: ["w01"], OTHER: ["w01"]})
+        self.run.lab = SimpleNamespace(nodes=NODES, node_crash=self._does)
+
+    def exclude(self, node: str) -> None:
+        self.done.append(f"exclude {node}")
+
+    @contextmanager
+    def fault(self, _capability: object, act: Callable[[], Any]) -> Iterator[Any]:
+        yield act()
+
+    def announcer(self, *_: object, **__: object) -> Node:
+        return NODES[1]
+
+
+def test_the_control_plane_is_not_crashed_to_move_an_address_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may announce where nobody honours the label; an address that a worker announces moves back then, or none."""
+    control_plane, first, other = NODES
+    by_address: Any = {ONE: ["one"], OTHER: ["other"]}
+    seen: list[object] = []
+    monkeypatch.setattr(event_checks, "told", lambda *_: {})
+    monkeypatch.setattr(event_checks, "named", lambda _, service, node, **__: seen.append((service, node.name)))
+
+    alone = Returning()
+    with pytest.raises(CannotShow, match="no worker announces what could move back") as caught:
+        event_checks.move_back(alone, by_address, first, {ONE: control_plane, OTHER: control_plane})
+    assert (caught.value.reason, alone.done) == (Untestable.NOT_PROVOKED, [])
+
+    check = Returning()
+    event_checks.move_back(check, by_address, first, {ONE: control_plane, OTHER: other})
+    assert check.done == ["exclude m01", "w02"]
+    assert seen == [("other", "w01")]

@@ -138,19 +138,22 @@ class CheckContext(Services):
 
     def control_in_turn(
         self, waiting: Sequence[Service], leaving: Sequence[Service] = (), *, budget: str = "address_assigned"
-    ) -> None:
+    ) -> tuple[list[Service], list[Service]]:
         """Run a control where no address is free and no pool can be kept apart; otherwise `control_apart` is one.
 
         Delete Services, or create a pool where none are given. Wait until as many as one of those that wait, or of new
-        ones, have an address, and verify that no more addresses are given than that.
+        ones, have an address, and verify that no more addresses are given than that. Return those that have one, and
+        those that wait, the new ones included.
         """
         if self.keeps_apart():
-            return
+            return [], [*waiting]
+        self._controls += 1
         free = [point for service in leaving for point in points_of(service.known)]
-        self.delete_all(*leaving)
+        for service in leaving:
+            self.cluster.discard(service.path)
         if not leaving:
             free = [str(address) for address in self.pool(1).addresses]
-        among = [*waiting, *(self.service(f"newer-{n}") for n in range(len(free)))]
+        among = [*waiting, *(self.service(f"newer-{self._controls}-{n}") for n in range(len(free)))]
 
         def given() -> list[str]:
             return sorted(point for service in among for point in points_of(service.read()))
@@ -162,12 +165,15 @@ class CheckContext(Services):
                 what=f"{words(free)} is given to a Service that waits or is new",
                 budget=budget,
             )
+        self.delete_all(*leaving)  # a finalizer may keep them until the implementation acts
         self.wait.consistently(
             given,
             lambda found: len(found) == len(free) and set(found) <= set(free),
             what=f"{words(free)}, which alone was free, is all that is given to Services that wait or are new",
             budget="stays_pending",
         )
+        served = [service for service, held in self.statuses(*among).items() if held]
+        return served, [service for service in among if service not in served]
 
     def serves_without_entry(self, vantage: Vantage, *addresses: IPAddress, hop: Vantage) -> None:
         """Wait until a client is served at each address, three times in a row, when the next hop has to ask for it.

@@ -61,7 +61,6 @@ def test_services_of_a_pool_that_goes_fare_alike(check: CheckContext, case: str)
             check.control(budget="pool_applied")
             for n in range(SPARE):
                 check.unusable(f"any-{n}", namespace=places[n % 2])
-            check.control_apart()
             one_each(check)
 
 

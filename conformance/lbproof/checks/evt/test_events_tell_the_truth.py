@@ -13,7 +13,7 @@ from lbproof.checks.share.sharers import SECOND, ports
 from lbproof.context import CannotShow, proves
 from lbproof.context.claims import by_node
 from lbproof.context.refusal import Refused
-from lbproof.lab.base import Capability
+from lbproof.lab.base import Capability, Role
 from lbproof.spec import Untestable
 from lbproof.spec.families import Family, family_of
 from lbproof.text import words
@@ -217,7 +217,7 @@ def test_the_announcer_is_named(check: CheckContext, case: str) -> None:
     for service in (service for address in returned for service in by_address[address]):
         named(check, service, first, before=before[service])
     if not returned:
-        move_back(check, by_address[moving[0]], moving[0], first, third[moving[0]])
+        move_back(check, by_address, first, third)
 
 
 def joining(check: CheckContext, keys: Sequence[str]) -> dict[Service, IPAddress]:
@@ -238,11 +238,23 @@ def joining(check: CheckContext, keys: Sequence[str]) -> dict[Service, IPAddress
     return {service: address for service, address in given.items() if told(check, service)}
 
 
-def move_back(check: CheckContext, services: Sequence[Service], address: IPAddress, first: Node, third: Node) -> None:
-    """Crash the present announcer so that the first one announces again. Raises `CannotShow` when another node does.
+def move_back(
+    check: CheckContext,
+    by_address: Mapping[IPAddress, Sequence[Service]],
+    first: Node,
+    announcers: Mapping[IPAddress, Node],
+) -> None:
+    """Crash the worker that announces one of some addresses now, so that the first announcer announces that again.
 
-    `services`: those that have the address.
+    `by_address`: the Services that have each address. Raises `CannotShow` when another node takes over, and when the
+    control plane alone announces, which is not crashed.
     """
+    found = [(address, node) for address, node in announcers.items() if node.role is Role.WORKER]
+    if not found:
+        shown = {str(address): node.name for address, node in announcers.items()}
+        raise CannotShow(Untestable.NOT_PROVOKED, f"no worker announces what could move back: {words(shown)}")
+    address, third = found[0]
+    services = by_address[address]
     before = {service: told(check, service) for service in services}
     others = [node for node in check.lab.nodes if node.name not in {first.name, third.name}]
     for other in others:

@@ -45,12 +45,10 @@ def answered_control(check: CheckContext) -> IPAddress:
 def holding(check: CheckContext, pool: Pool, count: int, name: str = "web") -> dict[Service, IPAddress]:
     """Create Services that have addresses of a pool, one of which by each way asked for its own; those are first.
 
-    What they ask for is amid the addresses that are given.
+    Of many addresses, they ask for some in the middle.
     """
-    amid = pool.addresses[count // 3 : count - count // 3]
-    drawn = check.random.sample(
-        amid if len(amid) >= len(check.run.ways) else pool.addresses[:count], len(check.run.ways)
-    )
+    asked = pool.addresses[:count] if count == SERVICES else pool.addresses[count // 3 : count - count // 3]
+    drawn = check.random.sample(asked, len(check.run.ways))
     asking = [
         check.service(f"{name}-asks-{way}", serving=True, ask=address, how=way)
         for address, way in zip(drawn, check.run.ways, strict=True)
@@ -227,6 +225,7 @@ def test_nobody_announces_what_a_status_alone_names(check: CheckContext) -> None
             still.enter_context(check.fault(Capability.FREEZE_POD, freeze))
         for service, address in zip(services, [*outside, *hosts], strict=False):
             service.write_address(address)
+        check.known_to_every_node(check.service("newer", serving=True))
         check.stays_silent(*outside)
         now = {host: check.who_has(host) for host in hosts}
     assert now == before, f"answered for by {words(now)}, before statuses named them by {words(before)}"

@@ -121,5 +121,6 @@ def test_a_service_that_no_longer_asks_keeps_its_address(check: CheckContext) ->
                 service.patch(metadata={"annotations": {check.run.adapter.address_annotation: None}})
         check.control(seen=True)
         late = [s for n, (address, _) in enumerate(made.values()) for s in check.unusable(f"late-{n}", ask=address)]
+        check.control_apart()
         check.stays_pending(*late)
         check.keep_assigned(*made)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from lbproof.checks.crd.owners import one_each
 from lbproof.context import proves
 from lbproof.context.objects import points_of
 from lbproof.spec.families import family_of
@@ -121,9 +122,4 @@ def test_a_forged_free_address_has_one_holder(check: CheckContext) -> None:
         what=f"each of {words(list(map(str, pool.addresses)))} has one holder",
         budget="corrected",
     )
-    check.wait.consistently(
-        lambda: [point for service in (*held, *new) for point in points_of(service.read())],
-        lambda points: len(points) == len(set(points)),
-        what="no address has two holders",
-        budget="stays_pending",
-    )
+    one_each(check)

@@ -94,6 +94,7 @@ def one_is_served(
     (loser,) = (service for service in services if service is not keeper)
     with check.unchanged(keeper):
         served(check, address, {keeper: services[keeper]})
+        taken_up(check, keeper)
         check.stays_pending(loser)
     check.delete(keeper)
     with check.precondition("PEND-03"):

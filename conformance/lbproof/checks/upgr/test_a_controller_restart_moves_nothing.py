@@ -16,6 +16,8 @@ from lbproof.text import words
 from lbproof.witnesses.wait import Violation
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from lbproof.adapters.base import Ask
     from lbproof.context import CheckContext, Pool, Service
     from lbproof.spec.families import IPAddress
@@ -123,13 +125,7 @@ def test_a_restart_moves_nothing(check: CheckContext) -> None:
     held |= check.all_assigned(*shared)
 
     new: list[Service] = []
-
-    def judge() -> None:
-        given = check.statuses(*new)
-        twice = [f"{s} has the address of {old}" for old in held for s in new if held[old] in given[s]]
-        assert not twice, f"given to a new Service after a restart: {words(twice)}"
-
-    with judging(judge), check.unchanged(*held):
+    with judging(lambda: has_no_address_of(check, held, new)), check.unchanged(*held):
         check.run.workloads.restart(WorkloadRole.CONTROLLER)
         new += [check.service(f"new-{n}", namespace=check.second_namespace) for n in range(NEW - 1)]
         after(check, *new)
@@ -149,7 +145,8 @@ def after(check: CheckContext, *services: Service) -> None:
 def test_five_restarts_with_a_full_pool_move_nothing(check: CheckContext) -> None:
     """Holders keep their addresses through five restarts while Services wait for any address and for theirs.
 
-    Some of those that wait are older than the holder of the address that they ask for.
+    Some of those that wait are older than the holder of the address that they ask for. After each restart, something is
+    given: an address of a pool apart, or without such pools that of a Service which goes, to one that waits or is new.
     """
     held = fill(check, check.pool(HOLDERS))
     (last,) = with_namesakes(check.random, held, 1)
@@ -172,15 +169,24 @@ def test_five_restarts_with_a_full_pool_move_nothing(check: CheckContext) -> Non
         check.run.ask(asked, str(held[younger]), way)
         service.patch(**asked)
     anything = [check.service("waits", namespace=place) for place in places]
+    asking = [service for asked in waiting.values() for service in asked]
     controls = check.apart(RESTARTS)
 
     leaving = [check.random.choice([service for service in held if service not in {first, younger}])]
-    staying = [service for service in held if service not in leaving]
-    with check.unchanged(*staying):
-        with check.unchanged(*leaving, *waiting[check.namespace], *waiting[check.second_namespace], *anything):
-            for n in range(RESTARTS):
-                check.run.workloads.restart(WorkloadRole.CONTROLLER)
-                if controls:
-                    check.control(budget="restarted", **controls[n])
-            check.keep_assigned(*held)
-        check.control_in_turn(anything, leaving, budget="restarted")
+    staying = {service: address for service, address in held.items() if service not in leaving}
+    still = [*leaving, *asking, *anything] if controls else []
+    with judging(lambda: has_no_address_of(check, staying, asking)), check.unchanged(*staying, *still):
+        for n in range(RESTARTS):
+            check.run.workloads.restart(WorkloadRole.CONTROLLER)
+            if controls:
+                check.control(budget="restarted", **controls[n])
+            else:
+                leaving, anything = check.control_in_turn(anything, leaving, budget="restarted")
+        check.keep_assigned(*staying, *(leaving if controls else ()))
+
+
+def has_no_address_of(check: CheckContext, held: Mapping[Service, IPAddress], others: Sequence[Service]) -> None:
+    """Verify that no address of some Services is in the status of another one."""
+    given = check.statuses(*others)
+    twice = [f"{service} has the address of {old}" for old in held for service in others if held[old] in given[service]]
+    assert not twice, f"given to another Service after a restart: {words(twice)}"
