@@ -76,7 +76,8 @@ class FakeLab:
         return None
 
     def export_logs(self, directory: Path) -> None:
-        directory.mkdir()
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / "m01.agent.log").write_text("no module named fake\n")
         if os.environ.get("FAKE_LAB") == "stopped":
             os.kill(os.getpid(), signal.SIGTERM)
 

@@ -104,12 +104,23 @@ def test_what_is_not_executed_has_not_passed(run: Callable[..., Run], option: st
     assert (done.exit, done.verdicts()) == (2, {"POOL-01": "error"}), done.screen
 
 
-@pytest.mark.parametrize("option", ["--collect-only", "--help", "--version", "--markers"])
-def test_a_question_to_pytest_is_no_bug(run: Callable[..., Run], option: str) -> None:
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--collect-only"], "test_passes"),
+        (["--co", "-q"], "test_fake.py::test_passes"),
+        (["--help"], "usage: "),
+        (["--version"], "pytest "),
+        (["--markers"], "@pytest.mark."),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_question_to_pytest_is_no_bug(run: Callable[..., Run], words: list[str], says: str) -> None:
     """Pytest answers it, and there is no run."""
-    done = run(PASSES, "--", option)
+    done = run(PASSES, "--", *words)
 
     assert done.exit == 0, done.screen
+    assert says in done.screen
     assert "bug" not in done.screen.splitlines()[-1]
     assert not done.directory.exists()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from typing import TYPE_CHECKING
 
@@ -35,6 +37,40 @@ def test_the_link_to_the_newest_run_is_there_all_the_time(tmp_path: Path) -> Non
     assert len({first, *folders}) == 61
     assert (tmp_path / "latest").resolve() == folders[-1]
     assert not [path.name for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+def test_two_commands_that_begin_at_once_point_latest_to_one_of_their_runs(tmp_path: Path) -> None:
+    """Each in a process of its own: neither fails, and no link of a moment is left."""
+    writes = (
+        "import sys; from pathlib import Path; from lbproof.run.folder import new_folder\n"
+        "print('ready', flush=True); sys.stdin.readline()\n"
+        "for _ in range(40): print(new_folder(Path(sys.argv[1]), sys.argv[2]).name)"
+    )
+    writers = [
+        subprocess.Popen(
+            [sys.executable, "-c", writes, str(tmp_path), name],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for name in ("acme", "acme", "other")
+    ]
+    for writer in writers:
+        assert writer.stdout
+        assert writer.stdout.readline() == "ready\n"
+    for writer in writers:
+        assert writer.stdin
+        writer.stdin.write("go\n")
+        writer.stdin.flush()
+    ends = [writer.communicate(timeout=60) for writer in writers]
+
+    assert [(writer.returncode, err) for writer, (_, err) in zip(writers, ends, strict=True)] == [(0, "")] * 3
+    made = [out.split() for out, _ in ends]
+    names = [name for some in made for name in some]
+    assert len(set(names)) == len(names) == 120
+    assert str((tmp_path / "latest").readlink()) in {some[-1] for some in made}
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*names, "latest"])
 
 
 def test_what_is_no_link_is_not_replaced_by_one(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -130,7 +131,7 @@ def test_a_lab_of_it_is_found_used_and_removed(lbproof: Command, tmp_path: Path)
 def test_a_lab_whose_implementation_cannot_be_installed_is_removed(
     lbproof: Command, keep: list[str], left: str
 ) -> None:
-    """The reason in one line and exit code 69; logs are kept, and the lab if that was asked for."""
+    """The reason in one line and exit code 69; logs of pods are kept, and the lab if that was asked for."""
     words = ["lab", "up", "--provider", "fake", "--name", "mine", "--implementation", "reference", *keep]
     done = lbproof(*words, fails="uninstallable")
 
@@ -140,8 +141,9 @@ def test_a_lab_whose_implementation_cannot_be_installed_is_removed(
     assert left in line
     assert "Traceback" not in done.stderr
     logs = Path(line.partition("; logs: ")[2].partition(";")[0])
-    assert logs.is_dir()
+    kept = {log.name: log.read_text() for log in logs.iterdir()}
     shutil.rmtree(logs)
+    assert kept == {"m01.agent.log": "no module named fake\n"}
     assert ("mine" in lbproof("lab", "list").stdout) == bool(keep)
 
 
@@ -154,6 +156,10 @@ def test_what_is_installed_already_is_started_anew(lbproof: Command, tmp_path: P
     other = lbproof(*words, "--implementation", "metallb")
 
     assert (first.returncode, second.returncode, other.returncode) == (0, 0, 69), first.stdout + first.stderr
+    for done in (first, second):
+        assert "attaching to lab mine" in done.stdout + done.stderr
+        assert "removing the objects of the run; the lab stays up" in done.stdout + done.stderr
+        assert not re.search("booting|painting|taking the lab down", done.stdout + done.stderr)
     assert "anew" not in first.stderr
     assert "reference: starting Deployment controller anew" in second.stderr
     assert "up, reference 0.1.0" in listed.stdout

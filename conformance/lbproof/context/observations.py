@@ -195,7 +195,7 @@ class Observations(Served):
             bool,
             what=f"{service} has an Event {pattern.type} {pattern.reason}{' that names ' + says if says else ''}",
             budget=budget,
-            show=lambda events: f"{len(events)} such of {[e.get('reason') for e in service.events()]}",
+            show=lambda events: _of_events(len(events), service),
         )
         return seen[-1]
 
@@ -230,7 +230,7 @@ class Observations(Served):
             bool,
             what=f"{service} has {' or '.join(dict.fromkeys(map(str, patterns)))}, which says why it has no address",
             budget="refusal_visible",
-            show=lambda texts: f"{len(texts)} such of {[e.get('reason') for e in service.events()]}",
+            show=lambda texts: _of_events(len(texts), service),
         )[-1]
 
     def named_announcers(self, service: Service) -> Sequence[str]:
@@ -258,3 +258,8 @@ def _few(statuses: Mapping[Service, Sequence[IPAddress]]) -> str:
     """Return how many Services have an address, and the first ones that have none."""
     waiting = [str(service) for service, held in statuses.items() if not held]
     return f"{len(statuses) - len(waiting)} of {len(statuses)}, not {words(waiting[:3])}"
+
+
+def _of_events(count: int, service: Service) -> str:
+    """Return how many texts were as wanted, and the reasons of all Events about a Service."""
+    return f"{count} such, of Events {words([event.get('reason') for event in service.events()])}"

@@ -390,7 +390,7 @@ class Lab(Protocol):
         ...
 
     def export_logs(self, directory: Path) -> None:
-        """Copy all logs of the lab into a directory, each limited in size."""
+        """Copy all logs of the lab into a directory, which may exist, each limited in size."""
         ...
 
     def detach(self) -> None:

@@ -207,7 +207,7 @@ def test_three_kinds_share_the_endpoints(check: CheckContext, scene: Scene) -> N
         check.wait.eventually(
             lambda name=name: scene.endpoints(name),  # type: ignore[misc]
             lambda found: found == pods,
-            what=f"{NAMESPACE}/{name} has the endpoints {pods}",
+            what=f"{NAMESPACE}/{name} has the endpoints {words(pods)}",
             budget="serves",
         )
 

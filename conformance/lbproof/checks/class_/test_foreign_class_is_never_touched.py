@@ -50,7 +50,9 @@ class ForeignServices:
 
     def _changed(self, kind: str, service: Object) -> None:
         name, after = service["metadata"]["name"], time.monotonic() - self.watching.began
-        self.changes.append(f"+{after:.1f} s {name} {kind} {untouched(service)}")
+        before = self.before.get(f"/api/v1/namespaces/{NAMESPACE}/services/{name}")
+        found = "no Service of this check" if before is None else differences(before, untouched(service)) or "no part"
+        self.changes.append(f"+{after:.1f} s {name} {kind}: {found}")
 
     def end(self) -> None:
         """Stop the watch after all changes up to now were seen. Raises `WatchBroke`."""

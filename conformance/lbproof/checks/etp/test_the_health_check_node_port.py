@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from lbproof.checks.etp.local import assigned
 from lbproof.context import manifests, proves
+from lbproof.text import words
 from lbproof.witnesses import http
 
 if TYPE_CHECKING:
@@ -33,15 +34,17 @@ def test_only_local_load_balancers_have_a_health_check(check: CheckContext) -> N
     with check.precondition():
         check.all_assigned(cluster, *(local if check.run.claims("etp-local") else ()))
     ports = {str(service): port_of(service) for service in (*local, cluster, plain)}
-    assert all(ports[str(service)] for service in local), f"a Service with policy Local has no health check: {ports}"
-    assert not ports[str(cluster)], f"a Service with policy Cluster has a health check: {ports}"
-    assert not ports[str(plain)], f"a NodePort Service has a health check: {ports}"
+    assert all(ports[str(service)] for service in local), (
+        f"a Service with policy Local has no health check: {words(ports)}"
+    )
+    assert not ports[str(cluster)], f"a Service with policy Cluster has a health check: {words(ports)}"
+    assert not ports[str(plain)], f"a NodePort Service has a health check: {words(ports)}"
 
     local[0].patch(spec={"externalTrafficPolicy": "Cluster"})
     check.retype(local[1], "ClusterIP")
     cluster.patch(spec={"externalTrafficPolicy": "Local"})
     left = {str(service): port_of(service) for service in local}
-    assert not any(left.values()), f"what no longer has policy Local has a health check: {left}"
+    assert not any(left.values()), f"what no longer has policy Local has a health check: {words(left)}"
     assert port_of(cluster), "a Service that was changed to policy Local has no health check"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lbproof.context import proves
+from lbproof.text import words
 from lbproof.witnesses import neighbours
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def test_a_service_without_node_ports_is_served(check: CheckContext) -> None:
     held = assigned(check)
     served(check, held)
     ports = {str(service): [port.get("nodePort") for port in service.read()["spec"]["ports"]] for service in held}
-    assert not any(any(found) for found in ports.values()), f"node ports were given that nobody wanted: {ports}"
+    assert not any(any(found) for found in ports.values()), f"node ports were given that nobody wanted: {words(ports)}"
 
 
 @proves("TIER-08", "b")
