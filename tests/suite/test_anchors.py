@@ -20,6 +20,7 @@ ANCHORS = {
     "control",
     "control_apart",
     "control_in_turn",
+    "holding",
     "known_to_every_node",
     "taken_up",
     "waits",

@@ -58,7 +58,12 @@ def test_a_list_or_dict_in_a_message_is_found(part: str) -> None:
 def test_reasons_of_events_are_put_in_words(reasons: list[str], says: str) -> None:
     """What was seen while an Event or a refusal was waited for."""
     shown: list[str] = []
-    wait = SimpleNamespace(eventually=lambda look, _good, *, show, **_: shown.append(show(look())) or [""])
+
+    def eventually(look: Any, _good: object, *, show: Any, **_: object) -> list[str]:  # noqa: ANN401
+        shown.append(show(look()))
+        return [""]
+
+    wait = SimpleNamespace(eventually=eventually)
     adapter = SimpleNamespace(refusals={"full": EventPattern(type="Warning", reason="Full")})
     run: Any = SimpleNamespace(wait=wait, adapter=adapter, claims=lambda _: True, cluster=None)
     events = [{"reason": reason} for reason in reasons]
