@@ -209,7 +209,7 @@ def test_broken_providers_are_a_line_each_and_do_not_stop_the_others(lbproof: Co
     reasons = {
         "broken": "cannot be loaded from no_such_module:Provider: ModuleNotFoundError: No module named",
         "greedy": "declares an option --workers, which exists already with another meaning",
-        "lacking": "lacks description, budgets, parallel, capacity, examine, boot, bring, attach, remove",
+        "lacking": "lacks description, budgets, parallel, capacity, examine, families, boot, bring, attach, remove",
         "other": "has another name than its entry point: fake",
         "reserved": "declares an option --profile, which exists already with another meaning",
     }

@@ -1,8 +1,7 @@
 """The four answers at the top of the report: a sentence an arm, with the figures that it stands on.
 
-None stands on marked trials alone: it is `not measured` then, and what was seen is told beside with the mark. A rate of
-requests leaves marked trials out, since most of their marks say that the figure is the client's; of all else a marked
-trial is kept and counted, since to leave out what was slow would be a choice.
+Which trials count, `lbproof_perf.marks` says. Where none does, or all were disturbed, an answer is `not measured`, and
+what was seen is told beside with the mark.
 """
 
 from __future__ import annotations
@@ -13,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from lbproof_perf.report import plots
 from lbproof_perf.report.formatting import ratio_text, value_text
-from lbproof_perf.stats import quantiles
 
 if TYPE_CHECKING:
     from lbproof_perf.report.figures import Figures, Summary
@@ -65,13 +63,12 @@ def tiers(figures: Figures) -> Answer | None:
         }
         if "loadbalancer" not in found_tiers:
             continue
-        told = [f"{tier} {_unmarked_text(figures, one)}" for tier, one in found_tiers.items() if tier != "loadbalancer"]
+        told = [f"{tier} {_judged_text(figures, one)}" for tier, one in found_tiers.items() if tier != "loadbalancer"]
         text = f"requests a second through the LoadBalancer; {', '.join(told)}" if told else "requests a second"
         late = figures.find("load", arm, f"loadbalancer-{user}", "p99_seconds")
-        if late and (clean := _unmarked(figures, late)):
-            text += f"; p99 latency {clean.text('p50')}"
-        whole = found_tiers["loadbalancer"]
-        answers.append(_arm_answer(figures, _unmarked(figures, whole) or whole, text))
+        if late and not figures.mark(late):
+            text += f"; p99 latency {late.text('p50')}"
+        answers.append(_arm_answer(figures, found_tiers["loadbalancer"], text))
     return Answer(question="How fast is each tier?", bench="load", about=f"user: {user}", arms=tuple(answers))
 
 
@@ -81,7 +78,7 @@ def outage(figures: Figures) -> Answer | None:
     found = figures.of("failover", case=case or "", name="first_answer_seconds")
     if not found:
         return None
-    answers = [_arm_answer(figures, one, _distribution(one)) for one in found]
+    answers = [_arm_answer(figures, one, _distribution(figures, one)) for one in found]
     return Answer(
         question="How long is an outage?",
         bench="failover",
@@ -90,48 +87,38 @@ def outage(figures: Figures) -> Answer | None:
     )
 
 
-def _distribution(one: Summary) -> str:
+def _distribution(figures: Figures, one: Summary) -> str:
     ended = [value for value in one.values if math.isfinite(value)]
     tail = f"p99 {one.text('p99')}, " if "p99" in one.quantiles else ""
     text = f"{tail}longest {value_text(max(ended, default=None), one.name)}"
     lost = f", {one.without} without recovery" if one.without else ""
-    return f"{text}, {one.count} run{'s' * (one.count != 1)}{lost}{_against(one)}"
+    return f"{text}, {one.count} run{'s' * (one.count != 1)}{lost}{_against(figures, one)}"
 
 
 def _arm_answer(figures: Figures, one: Summary, text: str) -> ArmAnswer:
-    """An arm's answer: the median, or the worst where there are too few values for one; nothing of marked trials."""
+    """An arm's answer: the median, or the worst where there are too few values for one; `not measured` by its marks."""
     (group,) = figures.groups_of(one.bench, one.case, one.arm)
-    trials = group.trials
-    with_warnings = [trial for trial in trials if trial.warnings]
     words, figure = one.describe("p50")
-    told = "; ".join(filter(None, (words, text)))
-    note = f"{len(with_warnings)} of {len(trials)} marked"
-    if with_warnings and len(with_warnings) == len(trials):
-        return ArmAnswer(
-            arm=one.arm, figure="not measured", text=f"{note} ({with_warnings[0].warnings[0]}): {figure}; {told}"
-        )
-    return ArmAnswer(arm=one.arm, figure=figure, text=f"{told}; {note}" if with_warnings else told)
-
-
-def _unmarked(figures: Figures, one: Summary) -> Summary | None:
-    """A figure of one value a trial, of the trials without a mark alone; None where there is none."""
-    values = [
-        quantiles.array([trial.values[one.name]])[0]
-        for group in figures.groups_of(one.bench, one.case, one.arm)
-        for trial in group.trials
-        if not trial.warnings and one.name in trial.values
+    marked = sum(bool(trial.warnings) for trial in group.counted)
+    notes = [
+        f"{marked} of {len(group.counted)} marked" if marked else "",
+        f"{one.left_out} of {len(group.trials)} left out" if one.left_out else "",
     ]
-    return replace(one, values=tuple(map(float, values))) if values else None
+    if mark := figures.mark(one):
+        told = (f"{'; '.join(filter(None, notes))} ({mark}): {figure}", words, text)
+        return ArmAnswer(arm=one.arm, figure="not measured", text="; ".join(filter(None, told)))
+    return ArmAnswer(arm=one.arm, figure=figure, text="; ".join(filter(None, (words, text, *notes))))
 
 
-def _unmarked_text(figures: Figures, one: Summary) -> str:
-    clean = _unmarked(figures, one)
-    return clean.text("p50") if clean else f"not measured (marked: {one.text('p50')})"
+def _judged_text(figures: Figures, one: Summary) -> str:
+    return f"not measured (marked: {one.text('p50')})" if figures.mark(one) else one.text("p50")
 
 
-def _against(one: Summary) -> str:
+def _against(figures: Figures, one: Summary) -> str:
+    """The ratio to the control arm, where that is a figure to judge by."""
     ratio = one.median_ratio
-    if ratio is None:
+    control = figures.find(one.bench, ratio.to, one.case, one.name) if ratio else None
+    if ratio is None or control is None or figures.mark(control):
         return ""
     low, value, high = (ratio_text(number) for number in (ratio.value.low, ratio.value.value, ratio.value.high))
     return f"; {value} of {ratio.to}'s median" + (f" ({low} to {high})" if low != high else "")
@@ -150,7 +137,7 @@ def service(figures: Figures) -> Answer | None:
         arp = figures.find("allocate", arm, case, "arp_seconds")
         if arp is None:
             continue
-        text = f"medians: {', '.join(told)}; ARP p99 {arp.text('p99')}{_against(arp)}"
+        text = f"medians: {', '.join(told)}; ARP p99 {arp.text('p99')}{_against(figures, arp)}"
         answers.append(_arm_answer(figures, arp, text))
     return Answer(
         question="How soon does a new Service work?",

@@ -1,8 +1,8 @@
 """Summaries of a run's trials (`ResultStore`): one for each metric, with intervals and the ratio to the control arm.
 
 Page, JSON, metrics, terminal and `lbproof compare` all read these, so that they agree.
-All functions are pure: the same trials give the same figures. A missing value counts as longer than any that was
-measured, so a quantile may be infinite (`lbproof_perf.stats.quantiles`).
+All functions are pure: the same trials give the same figures. Which trials count, `lbproof_perf.marks` says. A missing
+value counts as longer than any that was measured, so a quantile may be infinite (`lbproof_perf.stats.quantiles`).
 
 Beside the values of the trials stand those of their arrays (`BenchmarkReport.samples`): each Service of a burst, each
 ARP request. The samples of one trial are not independent of each other, as trials are: their intervals say how well
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lbproof.spec.names import check_name
+from lbproof_perf import marks
 from lbproof_perf.report import formatting
 from lbproof_perf.report.spec import BenchmarkReport, Better
 from lbproof_perf.stats import quantiles
@@ -62,6 +63,8 @@ class Summary:
     has too few values."""
     trials: int
     """How many trials the values are from."""
+    left_out: int
+    """How many trials of the arm in the case are left out (`lbproof_perf.marks`)."""
     of_samples: bool
     """Whether the values are samples within trials, not one a trial."""
 
@@ -135,9 +138,19 @@ class Group:
     trials: tuple[Trial, ...]
 
     @property
-    def warnings(self) -> list[tuple[int, str]]:
-        """Number of a trial and why to look twice at it."""
-        return [(trial.id.number, warning) for trial in self.trials for warning in trial.warnings]
+    def warnings(self) -> list[tuple[Trial, str]]:
+        """A trial and why to look twice at it."""
+        return [(trial, warning) for trial in self.trials for warning in trial.warnings]
+
+    @property
+    def counted(self) -> list[Trial]:
+        """The trials that the figures are made of (`lbproof_perf.marks`)."""
+        return marks.counted(self.trials)
+
+    @property
+    def left_out(self) -> int:
+        """How many trials are left out of the figures."""
+        return len(self.trials) - len(self.counted)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,9 +181,9 @@ class Figures:
         return [group for group in self.groups if (group.bench, group.case) == (bench, case) and arm in ("", group.arm)]
 
     def mark(self, one: Summary) -> str:
-        """Why to look twice at every trial of a figure: the first mark if all trials have one, else empty."""
+        """Why nothing is judged by a figure: a mark, where no trial counts or all were disturbed, else empty."""
         made = [trial for group in self.groups_of(one.bench, one.case, one.arm) for trial in group.trials]
-        return made[0].warnings[0] if made and all(trial.warnings for trial in made) else ""
+        return marks.against(made)
 
     @property
     def benches(self) -> list[str]:
@@ -199,7 +212,7 @@ def summarize(store: ResultStore, known: Mapping[str, BenchmarkReport]) -> Figur
     for trial in store.trials:
         check_name("benchmark", trial.id.bench, f"{store.folder}/trials.ndjson", known, "lbproof bench --help")
     empty = Figures(summaries=(), groups=tuple(_groups(store.trials)), known=known)
-    found = _values(store, empty)
+    found, left_out = _values(store, empty), {(g.bench, g.arm, g.case): g.left_out for g in empty.groups}
     arms: dict[tuple[str, str, str], set[str]] = defaultdict(set)
     for bench, case, name, arm in found:
         arms[bench, case, name].add(arm)
@@ -223,6 +236,7 @@ def summarize(store: ResultStore, known: Mapping[str, BenchmarkReport]) -> Figur
                 },
                 ratios={} if against is None else _ratios(control, values, against),
                 trials=len(parts),
+                left_out=left_out[bench, arm, case],
                 of_samples=name in about.samples.values(),
             )
         )
@@ -230,9 +244,10 @@ def summarize(store: ResultStore, known: Mapping[str, BenchmarkReport]) -> Figur
 
 
 def _values(store: ResultStore, figures: Figures) -> dict[tuple[str, str, str, str], list[quantiles.Floats]]:
-    """`(bench, case, name, arm)` → values of each trial, sorted so that what is compared stands together."""
+    """`(bench, case, name, arm)` → values of each trial that counts, sorted so that what is compared is together."""
     found: dict[tuple[str, str, str, str], list[quantiles.Floats]] = defaultdict(list)
-    for trial in store.trials:
+    counted = {trial.id for group in figures.groups for trial in group.counted}
+    for trial in (trial for trial in store.trials if trial.id in counted):
         trial_id = trial.id
         for name, value in trial.values.items():
             found[trial_id.bench, trial_id.case, name, trial_id.arm].append(quantiles.array([value]))

@@ -49,6 +49,7 @@ def of(store: ResultStore, figures: Figures, checked: Sequence[Objective]) -> st
         arms=views.tones(group.arm for group in figures.groups),
         trials=len(store.trials),
         with_warnings=sum(bool(trial.warnings) for trial in store.trials),
+        left_out=sum(group.left_out for group in figures.groups),
         command=facts.pop("command", ""),
         facts=facts | {f"clock of {vantage}": _clock(clock) for vantage, clock in store.clocks.items()},
         cell=_cell,

@@ -35,9 +35,11 @@ def of(figures: Figures, checked: Sequence[Objective], environment: Mapping[str,
     group_labels = ("bench", "arm", "case")
     trials = Gauge(f"{PREFIX}_trials", "Trials made.", group_labels, registry=registry)
     marked = Gauge(f"{PREFIX}_marked_trials", "Trials to look at twice.", group_labels, registry=registry)
+    left_out = Gauge(f"{PREFIX}_left_out_trials", "Trials that no figure has.", group_labels, registry=registry)
     for group in figures.groups:
         trials.labels(group.bench, group.arm, group.case).set(len(group.trials))
-        marked.labels(group.bench, group.arm, group.case).set(len({number for number, _ in group.warnings}))
+        marked.labels(group.bench, group.arm, group.case).set(len({trial.id.number for trial, _ in group.warnings}))
+        left_out.labels(group.bench, group.arm, group.case).set(group.left_out)
     held = Gauge(f"{PREFIX}_aim_held", "1 where a threshold was held, 0 where it was lost.", ["aim"], registry=registry)
     for row in checked:
         if row.outcome is not Outcome.NOT_MEASURED:

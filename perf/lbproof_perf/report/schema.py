@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
 
+from lbproof_perf import marks
+from lbproof_perf.marks import Effect
 from lbproof_perf.report.spec import Better  # noqa: TC001 - pydantic reads it while it runs
 from lbproof_perf.report.thresholds import Outcome  # noqa: TC001 - pydantic reads it while it runs
 
@@ -22,8 +24,9 @@ if TYPE_CHECKING:
     from lbproof_perf.report.figures import Figures, Ratio
     from lbproof_perf.report.thresholds import Objective
 
-SCHEMA = 2
-"""2: an outage begins with its first lost probe, and a figure has only the quantiles that it has enough values for."""
+SCHEMA = 3
+"""2: an outage begins with its first lost probe, and a figure has only the quantiles that it has enough values for.
+3: a figure leaves out trials whose marks say that they do not count (`left_out`, `Mark.effect`)."""
 
 
 def _finite(value: float | None) -> float | None:
@@ -81,6 +84,10 @@ class Figure(_Strict):
     count: int
     without: int
     """How many of the values did not come about."""
+    left_out: int = 0
+    """How many trials of the arm in the case are no part of the figure; 0 in reports of earlier versions."""
+    not_judged: str = ""
+    """The mark for which the figure is no headline and nothing is judged by it; empty where there is none."""
     quantiles: dict[str, Bounded]
     """`p50` from 5 values on, `p90` from 10, `p99` from 100; `max` always."""
     ratios: Annotated[list[Against], BeforeValidator(_rows)]
@@ -94,6 +101,9 @@ class Mark(_Strict):
     case: str
     number: int
     text: str
+    effect: Effect = Effect.DISTURBED
+    """`left out`: the trial is part of no figure, unless it has a `result` too, or no trial of its case counts.
+    `result`: the implementation did not bring it about in its time. `counted`: the trial was disturbed."""
 
 
 class Aimed(_Strict):
@@ -143,11 +153,20 @@ def of(
         trials=sum(len(group.trials) for group in figures.groups),
         environment={name: str(value) for name, value in environment.items()},
         aims=[Aimed.model_validate(row) for row in checked],
-        figures=[Figure.model_validate(one) for one in figures.summaries],
+        figures=[
+            Figure.model_validate(one).model_copy(update={"not_judged": figures.mark(one)}) for one in figures.summaries
+        ],
         marks=[
-            Mark(bench=group.bench, arm=group.arm, case=group.case, number=number, text=text)
+            Mark(
+                bench=group.bench,
+                arm=group.arm,
+                case=group.case,
+                number=trial.id.number,
+                text=text,
+                effect=marks.effect(text),
+            )
             for group in figures.groups
-            for number, text in group.warnings
+            for trial, text in group.warnings
         ],
         clocks={vantage: VantageClock.model_validate(clock) for vantage, clock in (clocks or {}).items()},
     )

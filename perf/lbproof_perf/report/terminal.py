@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from lbproof_perf import marks
 from lbproof_perf.report import figures, thresholds
 from lbproof_perf.report.formatting import ratio_text, value_text
 from lbproof_perf.report.thresholds import Outcome
@@ -14,7 +15,7 @@ from lbproof_perf.report.thresholds import Outcome
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from lbproof_perf.report.figures import Figures, Summary
+    from lbproof_perf.report.figures import Figures, Group, Summary
     from lbproof_perf.report.thresholds import Objective
 
 GLYPHS = {Outcome.HELD: "+", Outcome.LOST: "-", Outcome.NOT_MEASURED: "?"}
@@ -40,10 +41,19 @@ def _format_objective(one: Objective) -> str:
 def _rows(found: Figures) -> Iterator[tuple[str, tuple[str, ...]]]:
     for bench in found.benches:
         for case in found.cases(bench):
-            yield "case", (f"{bench}, {case}",)
+            yield "case", ("; ".join([f"{bench}, {case}", *_marks(found.groups_of(bench, case))]),)
             for one in found.of(bench, case=case):
                 if one.name in found.about(bench).main:
                     yield "row", _cells(one)
+
+
+def _marks(groups: Sequence[Group]) -> Iterator[str]:
+    """What is left out of a case's figures, and by which figures nothing is judged."""
+    for group in groups:
+        if group.left_out:
+            yield f"{group.arm}: {group.left_out} of {len(group.trials)} trials left out"
+        if mark := marks.against(group.trials):
+            yield f"{group.arm}: not judged ({mark})"
 
 
 def _cells(one: Summary) -> tuple[str, ...]:

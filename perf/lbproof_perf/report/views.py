@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from lbproof_perf.report.figures import Figures, Summary
+    from lbproof_perf.report.figures import Figures, Group, Summary
     from lbproof_perf.report.spec import BenchmarkReport
-    from lbproof_perf.results import ResultStore, Trial
+    from lbproof_perf.results import ResultStore, Trial, TrialId
 
 TONES: Mapping[str, int] = {
     "reference": 0,
@@ -42,7 +42,7 @@ class CaseView:
     about: BenchmarkReport
     case: str
     summaries: list[Summary]
-    trials: list[Trial]
+    groups: list[Group]
     tones: Mapping[str, str]
     """Arm → CSS class of its colour."""
 
@@ -50,6 +50,15 @@ class CaseView:
     def text(self) -> str:
         """The case for a reader."""
         return self.about.case_text(self.case)
+
+    @property
+    def trials(self) -> list[Trial]:
+        """All trials, of each arm in their order."""
+        return [trial for group in self.groups for trial in group.trials]
+
+    @cached_property
+    def _counted(self) -> set[TrialId]:
+        return {trial.id for group in self.groups for trial in group.counted}
 
     @property
     def arms(self) -> list[str]:
@@ -68,8 +77,12 @@ class CaseView:
 
     @property
     def warnings(self) -> list[str]:
-        """`reference 3: the machine stalled for 120 ms`."""
-        return [f"{trial.id.arm} {trial.id.number}: {text}" for trial in self.trials for text in trial.warnings]
+        """`reference 3: the machine stalled for 120 ms`, of a trial that no figure has with `(left out)`."""
+        return [
+            f"{trial.id.arm} {trial.id.number}: {text}{'' if trial.id in self._counted else ' (left out)'}"
+            for trial in self.trials
+            for text in trial.warnings
+        ]
 
     @property
     def plots(self) -> list[Plot]:
@@ -112,7 +125,7 @@ def of(store: ResultStore, figures: Figures) -> Iterator[BenchmarkView]:
                 about=about,
                 case=case,
                 summaries=figures.of(bench, case=case),
-                trials=[trial for group in figures.groups_of(bench, case) for trial in group.trials],
+                groups=figures.groups_of(bench, case),
                 tones=colours,
             )
             for case in figures.cases(bench)
