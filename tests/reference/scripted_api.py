@@ -43,7 +43,11 @@ class ScriptedApi:
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._open.append(writer)
-        head = await reader.readuntil(b"\r\n\r\n")
+        try:
+            head = await reader.readuntil(b"\r\n\r\n")
+        except asyncio.IncompleteReadError:  # the client ended before it asked
+            writer.close()
+            return
         asked = parse_qs(urlsplit(head.split(b" ", 2)[1].decode()).query)
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n")
         if "watch" in asked:
