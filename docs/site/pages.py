@@ -18,8 +18,6 @@ from lbproof_perf.load.options import LOAD_OPTIONS
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from lbproof.spec import Budget
-
 
 def pages() -> dict[str, str]:
     """Every generated page: path in the site → its Markdown."""
@@ -49,7 +47,7 @@ def specification() -> str:
     budgets = table(
         ("budget", "from → to", "default", "ceiling", "exceeded"),
         [
-            (f"`{one.name}`", one.text, f"{one.default:g} s", f"{one.ceiling:g} s", _exceeded(one))
+            (f"`{one.name}`", one.text, f"{one.default:g} s", f"{one.ceiling:g} s", one.when_exceeded)
             for one in BUDGETS.values()
         ],
     )
@@ -79,13 +77,6 @@ watched at least as long as the slowest wait for the opposite so far in the same
 
 {budgets}
 """
-
-
-def _exceeded(budget: Budget) -> str:
-    """What a wait that is exceeded means; empty where the text of the budget says it."""
-    if "exceeded" in budget.text or "not judged" in budget.text:
-        return ""
-    return "failed" if budget.judges else "error"
 
 
 def _names(features: frozenset[str]) -> str:

@@ -195,7 +195,7 @@ def deletion_between_two_watches_is_missed() -> None:
     patch(Informer, "_notify", notify)
 
 
-@fault("RECL-03")
+@fault("RECL-03", "FAIL-08a")
 def announcements_go_on_after_the_release() -> None:
     """The announcements of a new address are repeated every 3 s, and after its release (kube-vip #225)."""
     patch(speaker_loop, "ANNOUNCE_SECONDS", range(0, 60, 3))

@@ -48,6 +48,7 @@ REASONS = {
     "dual/test_families_of_a_service.py::test_a_family_that_is_missing_gives_none": "after `taken_by_several`",
     "etp/local.py::announced_by": "after `holders_within`: nodes that may no longer answer do so no more",
     "evt/test_what_is_at_rest_costs_nothing.py::at_rest": "a precondition, after the refusals of the same Services",
+    "fail/test_an_excluded_node_announces_nothing.py::silent": "after the excluded nodes were seen to be silent",
     "fail/test_the_control_plane_is_away.py::test_new_services_wait_for_the_allocator": "the allocator is frozen",
     "l2/test_where_a_pool_is_announced.py::watched": "each address is answered for; who else says so is judged later",
     "pend/test_a_service_that_cannot_be_served_stays_pending.py::test_services_that_cannot_be_served_stay_pending": (

@@ -48,7 +48,7 @@ class Served(Answers):
     ) -> str:
         """Wait until a vantage is served at an address; return the name of the pod that answered last."""
         what = f"{vantage.name} is served"
-        with self._requests(address, WaitFailed, enough=1):
+        with self._requests(address, WaitFailed):
             answer = self.run.served(vantage, address, port, "/hostname", what=what, in_a_row=in_a_row, budget=budget)
         return answer.text
 
@@ -59,14 +59,8 @@ class Served(Answers):
         return answer.text if answer.status == http.OK else ""
 
     @contextmanager
-    def _requests(
-        self, address: IPAddress, unanswered: type[Exception] = http.Unreached, *, enough: int = _SERVED_IN_A_ROW
-    ) -> Iterator[None]:
-        """Note whether requests to an address in the block are answered.
-
-        `unanswered`: error that says they are not. `enough`: blocks in a row that must be answered before the address
-        counts as served again.
-        """
+    def _requests(self, address: IPAddress, unanswered: type[Exception] = http.Unreached) -> Iterator[None]:
+        """Note whether requests to an address in the block are answered. `unanswered`: error that says they are not."""
         self._forget_before_waits()
         try:
             yield
@@ -75,7 +69,7 @@ class Served(Answers):
             raise
         if address in self._unserved:
             self._unserved[address] += 1
-            if self._unserved[address] >= enough:
+            if self._unserved[address] >= _SERVED_IN_A_ROW:
                 del self._unserved[address]
 
     def _forget_before_waits(self) -> None:

@@ -32,6 +32,13 @@ class Budget:
     """Of a time that something is watched for: the waits for the opposite. The watch lasts at least as long as the
     slowest of these waits so far in this lab, so that an implementation that is slow is seen to do what it must not."""
 
+    @property
+    def when_exceeded(self) -> str:
+        """Verdict when the wait is exceeded; empty where `text` says it, and of how long something is watched for."""
+        if "exceeded" in self.text or "not judged" in self.text or self.text.startswith("how long"):
+            return ""
+        return "failed" if self.judges else "error"
+
 
 _ALL = (
     Budget(name="address_assigned", text="create or change a Service → its address in status", default=5, ceiling=30),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from lbproof.checks.fail.moves import assigned, one_answers
 from lbproof.context import proves
+from lbproof.context.claims import by_node
 from lbproof.context.precedence import judging
 from lbproof.lab.base import Role
 from lbproof.text import words
@@ -23,21 +24,28 @@ VALUES = ("", "true", "unreadable")
 
 @contextmanager
 def silent(check: CheckContext, addresses: Sequence[IPAddress], nodes: Collection[str]) -> Iterator[None]:
-    """Judge at the end of the block that excluded nodes answered for none of some addresses in it, and announced none.
+    """Judge that excluded nodes answer for and announce none of some addresses, in the block and for seconds after it.
 
     Whether one of the others answers is judged by L2-01.
     """
     with check.claims() as claims:
 
+        def said() -> dict[str, list[str]]:
+            made = by_node(claims.of(addresses))
+            return {str(address): found for address, who in made.items() if (found := sorted(who.keys() & {*nodes}))}
+
         def judge() -> None:
-            said = {
-                str(address): sorted({claim.by for claim in made} & {*nodes})
-                for address, made in claims.of(addresses).items()
-            }
-            assert not any(said.values()), f"excluded nodes answer or announce: {words(said)}"
+            found = said()
+            assert not found, f"excluded nodes answer or announce: {words(found)}"
 
         with judging(judge):
             yield
+        check.wait.consistently(
+            said,
+            lambda found: not found,
+            what=f"no excluded node answers for or announces {words(list(map(str, addresses)))}",
+            budget="stays_unannounced",
+        )
 
 
 @proves("FAIL-08", "a", disruptive=True)

@@ -128,5 +128,4 @@ def _made(found: dict[str, Any]) -> list[tuple[str, Any]]:
 
 def _consequence(budget: Budget) -> str:
     """Say what a wait that is exceeded means, if it is no failure."""
-    is_said = "not judged" in budget.text or budget.text.startswith("how long")  # the latter is never exceeded
-    return "" if budget.judges or is_said else "; exceeded: error"
+    return "; exceeded: error" if budget.when_exceeded == "error" else ""
