@@ -17,9 +17,11 @@ from lbproof.adapters.validation import validate
 from lbproof.lab.base import Capability, LabError, Topology
 from lbproof.lab.components import debian, ensure
 from lbproof.probe.protocol import bytes_of, text_of
-from lbproof.witnesses import http
+from lbproof.witnesses import http, neighbours
+from lbproof_perf.outage_probe.jitter import JitterLog
 from lbproof_perf.sut import arms, deployment, keepalived
 from lbproof_perf.sut.keepalived import Keepalived, configuration, version_of
+from lbproof_perf.sut.system import SystemUnderTest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -163,3 +165,17 @@ def test_it_moves_when_its_node_dies_and_stays_when_that_is_back(control: Deploy
 
     assert served == 200
     assert {node for node, _, _ in control.run.workloads.pods(WorkloadRole.ANNOUNCER)} == {before.name, after.name}
+
+
+def test_a_client_that_used_another_node_before_is_hit_by_the_fault(control: Deployment, address: IPAddress) -> None:
+    """Every node forwards, so a client with an old entry would go on through a fault of the announcer."""
+    check = control.check
+    announcer = check.announcer(address, budget="one_answerer")
+    other = next(node for node in control.lab.nodes[1:] if node != announcer)
+    neighbours.pin(check.client, address, other.mac, "PERMANENT")
+
+    with JitterLog(control.lab.client()) as jitter:
+        (seen,) = SystemUnderTest(deployment=control, address=address, jitter=jitter).watch("power-cut")
+
+    assert seen.announcer == announcer
+    assert seen.outage.values()["lost"]

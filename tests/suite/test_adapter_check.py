@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import fields, replace
 from datetime import date
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -13,7 +14,7 @@ from click.testing import CliRunner
 from tests.suite.acme import Acme
 
 from lbproof.adapters import rendering
-from lbproof.adapters.base import FEATURE_MEMBERS, Adapter, Workload
+from lbproof.adapters.base import FEATURE_MEMBERS, Adapter, PoolSpec, Workload
 from lbproof.adapters.programs import python_image, rendered
 from lbproof.lab.base import Image, LabError
 from lbproof.run import adapter_lab
@@ -123,7 +124,7 @@ def fails(*_: object) -> Any:  # noqa: ANN401 - it returns nothing
         (wrong(manifests=lambda *_: load_manifests("a: b: c")), "manifests", "line 1, column 5"),
         (wrong(manifests=lambda *_: []), "class", "is the same with and without site.class_only"),
         (wrong(pools=lambda *_: []), "pools", "is the same with and without a second pool (a network)"),
-        (wrong(), "pools", "is the same for auto_assign true and false, but auto-assign is claimed"),
+        (wrong(), "pools", "is the same for auto_assign True and False, but auto-assign is claimed"),
     ],
     ids=str,
 )
@@ -136,6 +137,46 @@ def test_what_is_wrong_is_one_line_and_exit_1(
     assert code == 1
     (line,) = (line for line in lines if says in line)
     assert line.startswith(f"✗ {step} ")
+
+
+FIELDS = {
+    "auto-assign": "auto_assign",
+    "include-edges": "include_edges",
+    "advertised": "advertised",
+    "pool-scope": "namespaces",
+    "pool-labels": "labels",
+    "pool-priority": "priority",
+    "if-select": "interfaces",
+    "node-select": "nodes",
+    "pair-select": "pairs",
+}
+
+
+def test_every_field_of_a_pool_has_its_feature() -> None:
+    """So that none is left out below."""
+    assert {"name", "blocks", *FIELDS.values()} == {field.name for field in fields(PoolSpec)}
+
+
+@pytest.mark.parametrize("claimed", [True, False], ids=["claimed", "not claimed"])
+@pytest.mark.parametrize("feature", FIELDS)
+def test_a_field_of_a_pool_that_is_ignored_is_found_where_it_is_claimed(
+    monkeypatch: pytest.MonkeyPatch, feature: str, claimed: bool
+) -> None:
+    """Each field whose feature an adapter claims has to change what is rendered."""
+    field, default = FIELDS[feature], PoolSpec(name="default", blocks=())
+
+    class Deaf(Right):
+        features = (Right.features | {*FIELDS} if claimed else Right.features - {*FIELDS}) | {"core"}
+
+        def pools(self, alive: Any, site: Any) -> list[dict[str, Any]]:  # noqa: ANN401
+            return super().pools([replace(pool, **{field: getattr(default, field)}) for pool in alive], site)
+
+    code, lines = checked(monkeypatch, Deaf)
+
+    wrong = [line for line in lines if line.startswith("✗")]
+    assert code == claimed, lines
+    assert len(wrong) == claimed
+    assert all(f"pools() is the same for {field} " in line and f"but {feature} is claimed" in line for line in wrong)
 
 
 def daemons(**more: Any) -> Any:  # noqa: ANN401 - a function in place of `manifests`

@@ -162,24 +162,38 @@ def _pools(adapter: Adapter, site: Site) -> str:
         if objects == rendering.pools(adapter, alive[:1], site):
             raise AdapterError(f"pools() is the same with and without a second pool ({form})")
     none = rendering.pools(adapter, [], site)
-    _declined(adapter, site)
+    _fields(adapter, site)
     kinds = dict.fromkeys(made["kind"] for made in objects)
     return f"{len(BLOCKS)} forms of a pool as {', '.join(kinds)}; {len(none)} objects without a pool"
 
 
-def _declined(adapter: Adapter, site: Site) -> None:
-    """Verify that each field of a pool that can be declined changes what is rendered, where it is claimed."""
+def _fields(adapter: Adapter, site: Site) -> None:
+    """Verify that each field of a pool changes what is rendered, where its feature is claimed."""
     claimed = claims(adapter.features)
     pool = PoolSpec(name="pool", blocks=BLOCKS["a network"])
-    declined = {
-        "auto-assign": replace(pool, auto_assign=False),
-        "include-edges": replace(pool, include_edges=False),
-        "advertised": replace(pool, advertised=False),
+    scoped = replace(pool, namespaces=("tenant",))
+    left, right, *_ = (node.name for node in site.nodes if node.role is Role.WORKER)
+    pairs = {
+        "auto-assign": ("auto_assign", pool, replace(pool, auto_assign=False)),
+        "include-edges": ("include_edges", pool, replace(pool, include_edges=False)),
+        "advertised": ("advertised", pool, replace(pool, advertised=False)),
+        "pool-scope": ("namespaces", scoped, replace(pool, namespaces=("other",))),
+        "pool-labels": ("labels", replace(pool, labels=(("a", "b"),)), replace(pool, labels=(("a", "c"),))),
+        "pool-priority": ("priority", replace(scoped, priority=1), replace(scoped, priority=2)),
+        "if-select": ("interfaces", replace(pool, interfaces=("eth0",)), replace(pool, interfaces=("eth1",))),
+        "node-select": ("nodes", replace(pool, nodes=(left,)), replace(pool, nodes=(right,))),
+        "pair-select": (
+            "pairs",
+            replace(pool, pairs=((left, "eth0"), (right, "eth1"))),
+            replace(pool, pairs=((left, "eth1"), (right, "eth0"))),
+        ),
     }
-    for feature, other in declined.items():
-        if feature in claimed and rendering.pools(adapter, [pool], site) == rendering.pools(adapter, [other], site):
-            field = feature.replace("-", "_")
-            raise AdapterError(f"pools() is the same for {field} true and false, but {feature} is claimed")
+    for feature, (field, one, changed) in pairs.items():
+        if feature in claimed and rendering.pools(adapter, [one], site) == rendering.pools(adapter, [changed], site):
+            raise AdapterError(
+                f"pools() is the same for {field} {getattr(one, field)} and {getattr(changed, field)}, "
+                f"but {feature} is claimed"
+            )
 
 
 def _service(adapter: Adapter, site: Site) -> str:  # noqa: ARG001 - as the other steps

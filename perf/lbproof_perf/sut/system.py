@@ -14,6 +14,7 @@ import numpy as np
 from lbproof.adapters.base import WorkloadRole
 from lbproof.lab.base import LabError, Topology
 from lbproof.lab.fault import Fault
+from lbproof.witnesses import neighbours
 from lbproof.witnesses.wait import EventuallyFailed, eventually
 from lbproof_perf.outage_probe.jitter import JitterLog
 from lbproof_perf.outage_probe.outage import Outage, announcers, outage
@@ -136,6 +137,8 @@ class SystemUnderTest:
         return next((node for node in self._lab.nodes if node.mac == mac), None)
 
     def _warm(self, stack: ExitStack, *, far: bool) -> OutageProbe:
+        """A client that has been answered; its entry is one of now, not of who announced before an earlier fault."""
+        neighbours.forget(self._lab.router() if far else self._lab.client(), self.address)
         probe = stack.enter_context((at_far if far else at_client)(self._lab, self.address))
         if not probe.quiet(_READY):
             raise LabError(
@@ -149,8 +152,7 @@ class SystemUnderTest:
         probe = at_client(self._lab, self.address)
         probe.open()
         stack.push(probe)
-        interface = self._lab.client().interface
-        deployment.ip_at_client(self._lab, "neigh", "flush", "to", str(self.address), "dev", interface)
+        neighbours.forget(self._lab.client(), self.address)
         begin = time.monotonic() + _START
         probe.start(begin)
         threading.Event().wait(begin - _LEAD - time.monotonic())
