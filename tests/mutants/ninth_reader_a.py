@@ -12,11 +12,11 @@ from weakref import WeakKeyDictionary
 from tests.mutants.mutant import fault, patch
 
 from lbproof_reference.controller import loop as controller
-from lbproof_reference.controller.allocate import AllocationError, Allocator, FreeList
+from lbproof_reference.controller.allocate import AllocationError, Allocator, FreeList, read_address_request
 from lbproof_reference.controller.loop import Controller
 from lbproof_reference.events import EventRecorder
 from lbproof_reference.kube import SERVICES
-from lbproof_reference.pools import Scope, is_same_pool
+from lbproof_reference.pools import IP, Scope, is_same_pool
 from lbproof_reference.reading import MALFORMED_OBJECT
 from lbproof_reference.selectors import matches
 from lbproof_reference.services import annotation, assigned, ingress, ingress_ips, is_managed
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from lbproof_reference.controller.allocate import AddressRequest, Sharing
     from lbproof_reference.kube import Object
-    from lbproof_reference.pools import IP, Pool
+    from lbproof_reference.pools import Pool
 
 _FINALIZER = "lbproof.dev/load-balancer-cleanup"
 _REQUESTS = ("loadBalancerIPs", "address-pool", "allow-shared-ip")
@@ -65,14 +65,10 @@ def one_label_of_several_is_enough() -> None:
     def allows(self: Scope, namespace: str, labels: Mapping[str, str]) -> bool:
         if self.namespaces is not None and namespace not in self.namespaces:
             return False
-        each = [
-            one
-            for selector in self.service_selectors
-            for one in (
-                *({"matchLabels": {key: value}} for key, value in (selector.get("matchLabels") or {}).items()),
-                *({"matchExpressions": [entry]} for entry in selector.get("matchExpressions") or []),
-            )
-        ]
+        each: list[Object] = []
+        for selector in self.service_selectors:
+            each += ({"matchLabels": {key: value}} for key, value in (selector.get("matchLabels") or {}).items())
+            each += ({"matchExpressions": [entry]} for entry in selector.get("matchExpressions") or [])
         return not each or any(matches(one, labels) for one in each)
 
     patch(Scope, "allows", allows)
@@ -160,7 +156,7 @@ def an_unknown_pool_beside_an_address_is_passed_over() -> None:
 @fault("REQ-05a")
 def a_field_that_changes_is_not_read_again() -> None:
     """A Service that has an address and changes spec.loadBalancerIP keeps it; annotations are read (kube-vip #574)."""
-    real = controller.read_address_request
+    real = read_address_request
     first: dict[str, str | None] = {}
 
     def read(key: str, service: Object) -> AddressRequest:
@@ -267,7 +263,7 @@ def only_the_first_address_is_told() -> None:
 @fault("EVT-03d")
 def a_rewritten_mark_is_taken_for_a_request() -> None:
     """A Service whose mark is rewritten with the name of another pool moves there (flux #2474)."""
-    real_read, real_pools = controller.read_address_request, Allocator.set_pools
+    real_read, real_pools = read_address_request, Allocator.set_pools
     known: set[str] = set()
 
     def set_pools(self: Allocator, pools: Iterable[Pool], of_nodes: Collection[IP] = ()) -> None:
@@ -286,14 +282,16 @@ def a_rewritten_mark_is_taken_for_a_request() -> None:
     patch(controller, "read_address_request", read)
 
 
-class _HeldOrBelow:
+class _HeldOrBelow(set[IP]):
     """Addresses that are held, and those below the highest that was restored and not given back since."""
 
     def __init__(self, held: Collection[IP], highest: int, back: Collection[IP]) -> None:
+        super().__init__()
         self._held, self._highest, self._back = held, highest, back
 
-    def __contains__(self, ip: IP) -> bool:
-        return ip in self._held or (int(ip) < self._highest and ip not in self._back)
+    def __contains__(self, ip: object) -> bool:
+        is_below = isinstance(ip, IP) and int(ip) < self._highest and ip not in self._back
+        return ip in self._held or is_below
 
 
 @fault("UPGR-05b")
@@ -318,7 +316,7 @@ def what_is_free_below_the_highest_address_is_lost_with_the_start() -> None:
 
     def take(self: FreeList, held: Collection[IP]) -> IP | None:
         at = highest.get((self.pool.name, self._family), 0)
-        return real_take(self, _HeldOrBelow(held, at, back))  # type: ignore[arg-type] - asked for members alone
+        return real_take(self, _HeldOrBelow(held, at, back))
 
     patch(Controller, "_restore", restore)
     patch(Allocator, "release", release)
@@ -340,7 +338,7 @@ def who_asked_loses_what_a_pool_shrank_from() -> None:
 
     def requested(key: str, service: Object) -> list[IP]:
         try:
-            one: AddressRequest | None = controller.read_address_request(key, service)
+            one: AddressRequest | None = read_address_request(key, service)
         except (AllocationError, *MALFORMED_OBJECT):
             return []
         found = []
