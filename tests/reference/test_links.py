@@ -9,8 +9,9 @@ import struct
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 import pytest
 
@@ -186,6 +187,15 @@ def test_a_links_own_address_is_not_announced_on_it() -> None:
     offer = Offer(service="ns/a", allowed=(Allowed(nodes=frozenset({"n1"})),))
 
     assert offers_for_link(link, [link], {own: offer, other: offer}) == {own: None, other: offer}
+
+
+@pytest.mark.parametrize("change", [{"mac": bytes([2, 0, 0, 0, 0, 1])}, {"index": 3}], ids=["mac", "index"])
+def test_sockets_of_a_link_that_is_another_now_are_opened_anew(change: dict[str, Any]) -> None:
+    """An interface with another MAC address or index is another one, and one with other subnets is not."""
+    link = Link(name="eth0", index=2, mac=bytes(6), subnets=())
+
+    assert not replace(link, **change).is_same(link)
+    assert replace(link, subnets=(ipaddress.IPv4Network("10.0.0.0/24"),)).is_same(link)
 
 
 def test_a_heartbeat_names_the_largest_subnets_first_those_of_ipv4() -> None:

@@ -1,4 +1,4 @@
-"""Checks of Pending, of requests and of addresses of nobody ask for addresses by every claimed way, or say why not."""
+"""Checks where a request can matter ask for addresses by every claimed way, or say why not."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 HOME = Path(str(checks.__file__)).parent
-AREAS = ("PEND-", "REQ-", "L2-04")
+AREAS = ("PEND-", "REQ-", "L2-04", "POOL-06")
 EXCEPT = {
     "L2-04f": "what a status names is in no pool, whatever the Service asked for",
     "REQ-01": "each of its cases is about one way",

@@ -98,8 +98,8 @@ def test_pairs_are_an_advertisement_each(cluster: FakeCluster) -> None:
     pools.drop("one")
 
     assert [(spec["ipAddressPools"], spec["interfaces"]) for spec in made] == [(["one"], ["eth0"]), (["one"], ["eth1"])]
-    nodes = [spec["nodeSelectors"][0]["matchExpressions"][0]["values"] for spec in made]
-    assert nodes == [["w01"], ["w02"]]
+    nodes = [spec["nodeSelectors"] for spec in made]
+    assert nodes == [[{"matchLabels": {"kubernetes.io/hostname": name}}] for name in ("w01", "w02")]
     assert cluster.objects == {}
 
 

@@ -104,8 +104,7 @@ def _advertisements(pool: PoolSpec) -> list[Object]:
 def _advertisement(pool: PoolSpec, name: str, *, nodes: Sequence[str], interfaces: Sequence[str]) -> Object:
     fields: Object = {"interfaces": list(interfaces)} if interfaces else {}
     if nodes:
-        match = {"key": "kubernetes.io/hostname", "operator": "In", "values": list(nodes)}
-        fields["nodeSelectors"] = [{"matchExpressions": [match]}]
+        fields["nodeSelectors"] = [{"matchLabels": {"kubernetes.io/hostname": node}} for node in nodes]
     return {
         "apiVersion": API,
         "kind": "L2Advertisement",

@@ -73,12 +73,12 @@ class Service:
         self.known = self.cluster.patch(self.path, body)
         return self.known
 
-    def write_address(self, address: IPAddress, **fields: str) -> None:
-        """Write an address into its status, and nothing else, as another one than the implementation does.
+    def write_address(self, *addresses: IPAddress, **fields: str) -> None:
+        """Write one or more addresses into its status, and nothing else, as another one than the implementation does.
 
-        `fields`: further ones of the entry (`status.loadBalancer.ingress`).
+        `fields`: further ones of each entry (`status.loadBalancer.ingress`).
         """
-        status = {"loadBalancer": {"ingress": [{"ip": str(address), **fields}]}}
+        status = {"loadBalancer": {"ingress": [{"ip": str(address), **fields} for address in addresses]}}
         self.known = self.cluster.patch(f"{self.path}/status", {"status": status})
 
     def node_port(self) -> int:

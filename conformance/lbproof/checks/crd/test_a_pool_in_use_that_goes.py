@@ -29,11 +29,19 @@ def test_services_of_a_pool_that_goes_fare_alike(check: CheckContext, case: str)
 
     Where the pool cannot go while it is in use, they keep them. No address has two owners, also when a pool has the
     addresses again and new Services ask for them, and others for any. Services inside pools keep theirs at any time.
+    Some asked for their address, by each way, and some did not.
     """
     places = (check.namespace, check.second_namespace)
     pool = check.pool(SIZE)
-    services = [check.service(f"web-{n}", namespace=places[n % 2]) for n in range(SIZE)]
-    held = check.all_assigned(*services)
+    asked = [check.random.choice(half) for half in (pool.addresses[: SIZE // 2], pool.addresses[SIZE // 2 :])]
+    ways = check.random.sample(check.run.ways, len(check.run.ways))
+    held = check.all_assigned(
+        *(
+            check.service(f"asks-{n}", namespace=places[n % 2], ask=address, how=how)
+            for n, (address, how) in enumerate(zip(asked, ways, strict=False))
+        )
+    )
+    held |= check.all_assigned(*(check.service(f"web-{n}", namespace=places[n % 2]) for n in range(SIZE - len(held))))
     check.pool(SPARE)
     inside = [] if case == "a" else pool.addresses[SIZE // 2 :]
     with check.room():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from contextlib import suppress
 from ipaddress import IPv6Address
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from lbproof.context.objects import points_of
 from lbproof.context.precedence import judging
 from lbproof.spec.families import Family, family_of
 from lbproof.text import words
+from lbproof.witnesses.wait import Violation
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -23,8 +25,9 @@ SERVICES = 3
 ORDERS = ((Family.IPV4, Family.IPV6), (Family.IPV6, Family.IPV4))
 """A Service names its families in either order."""
 
-ZEROS = ("2001:db8::a:0:0:1", "2001:db8:0:1::1", "2001:db8::abcd")
-"""Addresses of a documentation network (RFC 3849) that can be written in several ways."""
+ZEROS: list[IPAddress] = [IPv6Address(text) for text in ("2001:db8::a:0:0:1", "2001:db8::1:0:0:0:1", "2001:db8::abcd")]
+ASKED: list[IPAddress] = [IPv6Address(text) for text in ("2001:db8::b:0:0:1", "2001:db8::fade")]
+"""Addresses of a documentation network (RFC 3849) that can be written in several ways, and those that are asked for."""
 
 
 def families(policy: str, order: Iterable[Family]) -> dict[str, Any]:
@@ -328,15 +331,24 @@ def are_in_order(check: CheckContext, wanted: Mapping[Service, tuple[Family, ...
 
 @proves("DUAL-04", "c")
 def test_addresses_are_written_canonically(check: CheckContext) -> None:
-    """An address whose zeros can be left out in several places is written as RFC 5952 says, in lower case."""
-    block: list[IPAddress] = [
-        IPv6Address(text) for text in ("2001:db8::a:0:0:1", "2001:db8::1:0:0:0:1", "2001:db8::abcd")
-    ]
+    """An address whose zeros can be left out in several places is written as RFC 5952 says, in lower case.
+
+    Also where a Service asks for it, by each way, with all its zeros and in capitals; that it is given is not judged.
+    """
+    block = [*ZEROS, *ASKED]
     check.pool(block, addresses=block)
-    services = canonical_services(check, len(block))
+    alone = families("SingleStack", [Family.IPV6])
+    asking = [
+        made
+        for how, address in zip(check.run.ways, ASKED, strict=False)
+        for made in check.unusable(f"asks-{how}", ask=address.exploded.upper(), how=how, **alone)
+    ]
+    with suppress(Violation), check.wait.tentative():
+        has(check, dict.fromkeys(asking, (Family.IPV6,)))
+    services = canonical_services(check, len(ZEROS))
     with check.precondition("DUAL-01"):
         has(check, dict.fromkeys(services, (Family.IPV6,)))
-    written = [point for service in services for point in points_of(service.read())]
+    written = [point for service in [*services, *asking] for point in points_of(service.read())]
     wrong = [text for text in written if text not in {str(address) for address in block}]
     assert not wrong, f"{words(wrong)} are written, expected of {words(list(map(str, block)))}"
 

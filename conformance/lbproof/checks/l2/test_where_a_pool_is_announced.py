@@ -27,6 +27,8 @@ SERVICES = 3
 PAIRED = 5
 """Services of a pool of two pairs: more than one node is likely to announce alone."""
 NO_INTERFACE = "lbproof-none0"
+NAME_SIZE = 15
+"""Bytes of the longest name of an interface (IFNAMSIZ less its end)."""
 NO_NODE = "lbproof-no-such-node"
 
 
@@ -70,8 +72,13 @@ def test_a_selected_interface_answers_alone(check: CheckContext) -> None:
 
 @proves("L2-08", "b")
 def test_an_interface_that_no_node_has_answers_nowhere(check: CheckContext) -> None:
-    """Nobody answers for the addresses of a pool whose only interface no node has, while another pool is announced."""
-    quiet = check.pool(SERVICES, interfaces=(NO_INTERFACE,))
+    """Nobody answers for the addresses of a pool whose interfaces no node has, while another pool is announced.
+
+    Names that are a part of the nodes' own, and one that has it as a part, are among them.
+    """
+    own = check.run.site.interface
+    near = {own[:1], own[1:], f"{own}0"[:NAME_SIZE]} - {own, ""}
+    quiet = check.pool(SERVICES, interfaces=(NO_INTERFACE, *sorted(near)))
     services(check)
     answered_control(check)
     check.stays_silent(*quiet.addresses)

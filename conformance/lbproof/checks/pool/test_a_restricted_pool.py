@@ -10,14 +10,14 @@ from lbproof.context.precedence import judging
 from lbproof.text import words
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from random import Random
 
     from lbproof.adapters.base import Object
     from lbproof.context import CheckContext, Service
     from lbproof.spec.families import IPAddress
 
-LABEL = "lbproof.dev/tier"
+LABELS = {"lbproof.dev/tier": "gold", "lbproof.dev/team": "blue"}
 SIZE = 2
 
 
@@ -109,31 +109,24 @@ def test_pools_are_used_in_their_order(check: CheckContext) -> None:
 
 @proves("POOL-05", "c")
 def test_a_pool_of_labels_serves_no_other(check: CheckContext) -> None:
-    """A pool for Services with a label gives nothing to those without it or with another value; others are served.
+    """A pool for Services with two labels gives nothing to those that lack one of them or have another value of it.
 
-    Nor to those that ask by the sharing key of a Service that has an address of it.
+    Nor to those that ask by the sharing key of a Service that has an address of it. Those with both are served.
     """
     shares = check.run.claims("sharing")
-    pool = check.pool(SIZE, labels=((LABEL, "gold"),))
+    pool = check.pool(SIZE, labels=tuple(LABELS.items()))
     check.pool(1)
     check.control(budget="pool_applied")
-
-    def labelled(value: str) -> dict[str, Any]:
-        def change(service: Object) -> None:
-            service["metadata"].setdefault("labels", {})[LABEL] = value
-
-        return {"change": change}
-
     places = (check.namespace, check.second_namespace)
     outside = [check.service("without", namespace=place) for place in places]
-    outside += [check.service(f"other-{n}", **labelled(value)) for n, value in enumerate(("silver", "golden", ""))]
+    outside += [check.service(f"other-{n}", **labelled(labels)) for n, labels in enumerate(other_labels())]
     if shares:
         outside.append(check.service("keyed-later", ports=ports(SECOND)))
     with judging(lambda: none_of(check, outside, pool.addresses)):
         check.stays_pending(*outside)
         keys = [KEY if shares else "", *[""] * (SIZE - 1)]
         inside = [
-            check.service(f"inside-{n}", namespace=places[n % 2], share=key, **labelled("gold"))
+            check.service(f"inside-{n}", namespace=places[n % 2], share=key, **labelled(LABELS))
             for n, key in enumerate(keys)
         ]
         given = check.all_assigned(*inside)
@@ -142,3 +135,19 @@ def test_a_pool_of_labels_serves_no_other(check: CheckContext) -> None:
             outside += joining(check, *requests_for(check, given[inside[0]], pool))
         check.stays_pending(*outside)
     assert set(given.values()) == set(pool.addresses)
+
+
+def other_labels() -> list[dict[str, str]]:
+    """Return labels that are not all that a pool is for: one of them alone, and each with another value."""
+    alone = [{name: value} for name, value in LABELS.items()]
+    (tier, gold), (team, blue) = LABELS.items()
+    return [*alone, {tier: "silver", team: blue}, {tier: "golden", team: blue}, {tier: gold, team: ""}]
+
+
+def labelled(labels: Mapping[str, str]) -> dict[str, Any]:
+    """Return the argument of `CheckContext.service` that gives a Service labels."""
+
+    def change(service: Object) -> None:
+        service["metadata"].setdefault("labels", {}).update(labels)
+
+    return {"change": change}

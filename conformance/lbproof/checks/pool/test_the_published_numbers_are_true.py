@@ -27,13 +27,14 @@ MOST = 5
 def test_the_published_numbers_are_true(check: CheckContext) -> None:
     """The numbers of two pools are those of the statuses after Services were created, deleted and retyped at random.
 
-    Also at first, when a pool is full, with Services that wait, with Services that share an address, and when a pool
-    has more addresses than before.
+    Also at first, when a pool is full, with Services that wait, with Services that share an address or ask for one, and
+    when a pool has more addresses than before.
     """
     first, second = (check.pool(size) for size in SIZES)
     true_numbers(check, first, second)
     if check.run.claims("sharing"):
         sharers_count_once(check, first, second)
+    who_asks_counts(check, first, second)
     places = (check.namespace, check.second_namespace)
     services: list[Service] = []
     types = types_to_leave_for(check.random)
@@ -67,6 +68,21 @@ def sharers_count_once(check: CheckContext, *pools: Pool) -> None:
         check.all_assigned(*sharers)
     true_numbers(check, *pools)
     for service in check.random.sample(sharers, SHARERS):
+        check.delete(service)
+        true_numbers(check, *pools)
+
+
+def who_asks_counts(check: CheckContext, *pools: Pool) -> None:
+    """Have Services ask for an address of each pool by each way, among others that do not, and leave one by one."""
+    with check.precondition("REQ-01"):
+        asking = [
+            check.service(f"asks-{turn}-{how}", ask=address, how=how)
+            for turn, pool in enumerate(pools)
+            for how, address in zip(check.run.ways, pool.addresses[1:], strict=False)
+        ]
+        check.all_assigned(*asking)
+    true_numbers(check, *pools)
+    for service in check.random.sample(asking, len(asking)):
         check.delete(service)
         true_numbers(check, *pools)
 

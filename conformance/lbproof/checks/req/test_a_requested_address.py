@@ -276,7 +276,9 @@ def unusable(check: CheckContext, case: str, free: list[IPAddress]) -> list[Serv
         made = [{"change": contradicts(check, *pair)} for pair in (free[:2], free[1::-1])]
     else:
         other = check.pool(2, auto_assign=False)
-        pools = [(free[0], other), (other.addresses[0], check.pool(1, auto_assign=False))]
+        removed = check.pool(1, auto_assign=False)
+        check.run.pools.drop(removed.name)
+        pools = [(free[0], other), (other.addresses[0], check.pool(1, auto_assign=False)), (free[1], removed)]
         made = [{"ask": address, "pool": pool, "how": how} for address, pool in pools for how in check.run.ways]
     check.random.shuffle(made)
     return [service for n, fields in enumerate(made) for service in check.unusable(f"wrong-{n}", **fields)]

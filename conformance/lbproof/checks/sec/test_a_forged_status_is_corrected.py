@@ -54,7 +54,7 @@ def test_a_forged_address_outside_every_pool_is_corrected(check: CheckContext) -
     """Free addresses of no pool, the router's and a node's are not announced for a Service whose status names them.
 
     The statuses have their own addresses again; that of a Service that has none is empty. So it is when the same ones
-    are forged once more, some with the same address.
+    are forged once more, some with the same address, and when these are written before and after their own addresses.
     """
     check.pool(HOLDERS)
     held = check.all_assigned(*(check.service(f"web-{n}", serving=True) for n in range(HOLDERS)))
@@ -69,6 +69,10 @@ def test_a_forged_address_outside_every_pool_is_corrected(check: CheckContext) -
     for addresses in ((first, second, *same), (second, first, *same)):
         for service, address in zip(right, addresses, strict=True):
             service.write_address(address)
+        corrected(check, right)
+    for is_first in (False, True):
+        for (service, own), address in zip(held.items(), (*same, first, second), strict=False):
+            service.write_address(*((address, own) if is_first else (own, address)))
         corrected(check, right)
     check.goes_silent(*outside)
     now = {host: check.who_has(host) for host in owners}

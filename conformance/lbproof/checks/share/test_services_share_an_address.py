@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 def test_services_share_an_address(check: CheckContext) -> None:
     """The only address of a pool goes to all, those that ask for it by each way too. Each has own backends.
 
-    Ports that two of them give up, the first and another one, are some for the next.
+    Ports that two of them give up, the first and another one, are some for the next, and so is the port of one that
+    leaves while others stay.
     """
     nodes = check.nodes_with_pods()
     (address,) = check.pool(1).addresses
@@ -46,6 +47,12 @@ def test_services_share_an_address(check: CheckContext) -> None:
     assert check.assigned(late) == address
     for service in edited:
         served(check, address, {late: services[service]})
+    leaving = check.random.choice([service for service in services if service not in edited])
+    check.delete(leaving)
+    joining = check.service("joins", share=KEY, ports=ports(services[leaving]))
+    given = check.all_assigned(joining, budget="reclaimed")
+    assert given[joining] == address
+    served(check, address, {joining: services[leaving]})
 
 
 @proves("SHARE-01", "b")
