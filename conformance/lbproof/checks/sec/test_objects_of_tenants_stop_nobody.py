@@ -18,8 +18,12 @@ if TYPE_CHECKING:
     from lbproof.context import CheckContext, Pool, Service
     from lbproof.spec.families import IPAddress
 
+MOST = 262_144
+"""Bytes that are allowed for the keys and values of all annotations of an object (`TotalAnnotationSizeLimitB`)."""
 LARGE = 200_000
-"""Characters of an annotation: 262,144 bytes are allowed for all annotations of an object."""
+"""Characters of an annotation."""
+FULL = 3
+"""Services whose annotations leave no room for another one."""
 ODD_TEXTS = (
     "\x00\x01\x1b[2J\x7f",
     "line\nfeed\r\u2028line\u2029paragraph\x85",
@@ -41,6 +45,14 @@ def annotated(key: str, value: str) -> Callable[[Object], None]:
         made["metadata"].setdefault("annotations", {})[key] = value
 
     return change
+
+
+def filled(made: Object) -> None:
+    """Change a manifest so that its annotations leave no room: whoever wants to add one is refused."""
+    annotations = made["metadata"].setdefault("annotations", {})
+    size = sum(len(text.encode()) for row in annotations.items() for text in row)
+    key = "example.com/full"
+    annotations[key] = "x" * (MOST - size - len(key))
 
 
 def shapes(check: CheckContext) -> list[Callable[[Object], None]]:
@@ -184,23 +196,25 @@ def freed_for(
 def test_objects_of_tenants_stop_nobody(check: CheckContext) -> None:
     """Services with odd annotations, labels, ports and endpoints are created, changed and deleted by one tenant.
 
-    Those of another one are given addresses and answered as soon as ever, and no process of the implementation ends.
-    Before that, they wait for an address while older ones of the first tenant wait for what there is not.
+    Some have annotations that leave no room for the implementation's. Those of another one are given addresses and
+    answered as soon as ever, and no process of the implementation ends. Before that, they wait for an address while
+    older ones of the first tenant wait for what there is not.
     """
     if check.run.ways or check.run.claims("pool-select"):
         served_beside_older_waiters(check)
     changes = shapes(check)
-    check.pool(len(changes) + 4)
+    check.pool(len(changes) + FULL + 4)
     ended = check.run.workloads.ended()
     before = check.control(namespace=check.second_namespace, seen=True)
     for made in odd_endpoints(check):
         create_if_allowed(check, f"/apis/discovery.k8s.io/v1/namespaces/{check.namespace}/endpointslices", made)
     odd = [one for n, change in enumerate(changes) for one in check.unusable(f"odd-{n}", change=change)]
-    first = in_turn(check, check.service("first", namespace=check.second_namespace), odd)
+    full = [one for n in range(FULL) for one in check.unusable(f"full-{n}", change=filled)]
+    first = in_turn(check, check.service("first", namespace=check.second_namespace), [*odd, *full])
     check.holders(first)
     for service in check.random.sample(odd, len(odd) // 2):
         service.patch(metadata={"annotations": {"example.com/odd": ODD_TEXTS[1]}}, spec={"sessionAffinity": "ClientIP"})
-    check.delete_all(*odd)
+    check.delete_all(*odd, *full)
     second = check.assigned(check.service("second", namespace=check.second_namespace))
     check.holders(before, first, second)
     now = check.run.workloads.ended()
