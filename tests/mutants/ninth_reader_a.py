@@ -294,7 +294,7 @@ class _HeldOrBelow(set[IP]):
         return ip in self._held or is_below
 
 
-@fault("UPGR-01")
+@fault("RECL-06a")
 def what_is_free_below_the_highest_address_is_lost_with_the_start() -> None:
     """A pool goes on above the highest address that was found at the start: what is free below it is not given."""
     real_restore, real_take = Controller._restore, FreeList.take  # noqa: SLF001 - patched
