@@ -22,7 +22,7 @@ def test_services_share_an_address(check: CheckContext) -> None:
     """
     nodes = check.nodes_with_pods()
     (address,) = check.pool(1).addresses
-    asking: list[dict[str, Any]] = [{}, {}, *({"ask": address, "how": way} for way in check.run.ways)]
+    asking: list[dict[str, Any]] = [{}, {}, {}, *({"ask": address, "how": way} for way in check.run.ways)]
     services: dict[Service, int] = {}
     for n, asks in enumerate(asking):
         service = check.service(f"web-{n}", share=KEY, ports=ports(FIRST + n), nodes=[nodes[n % len(nodes)]], **asks)
