@@ -35,12 +35,12 @@ def test_services_of_a_pool_that_goes_fare_alike(check: CheckContext, case: str)
     pool = check.pool(SIZE)
     asked = [check.random.choice(half) for half in (pool.addresses[: SIZE // 2], pool.addresses[SIZE // 2 :])]
     ways = check.random.sample(check.run.ways, len(check.run.ways))
-    held = check.all_assigned(
-        *(
-            check.service(f"asks-{n}", namespace=places[n % 2], ask=address, how=how)
-            for n, (address, how) in enumerate(zip(asked, ways, strict=False))
-        )
-    )
+    asking = [
+        check.service(f"asks-{n}", namespace=places[n % 2], ask=address, how=how)
+        for n, (address, how) in enumerate(zip(asked, ways, strict=False))
+    ]
+    with check.precondition("REQ-01"):
+        held = check.all_assigned(*asking)
     held |= check.all_assigned(*(check.service(f"web-{n}", namespace=places[n % 2]) for n in range(SIZE - len(held))))
     check.pool(SPARE)
     inside = [] if case == "a" else pool.addresses[SIZE // 2 :]
