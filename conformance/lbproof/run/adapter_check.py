@@ -173,7 +173,7 @@ def _fields(adapter: Adapter, site: Site) -> None:
     pool = PoolSpec(name="pool", blocks=BLOCKS["a network"])
     scoped = replace(pool, namespaces=("tenant",))
     left, right, *_ = (node.name for node in site.nodes if node.role is Role.WORKER)
-    pairs = {
+    variants = {
         "auto-assign": ("auto_assign", pool, replace(pool, auto_assign=False)),
         "include-edges": ("include_edges", pool, replace(pool, include_edges=False)),
         "advertised": ("advertised", pool, replace(pool, advertised=False)),
@@ -188,7 +188,7 @@ def _fields(adapter: Adapter, site: Site) -> None:
             replace(pool, pairs=((left, "eth1"), (right, "eth0"))),
         ),
     }
-    for feature, (field, one, changed) in pairs.items():
+    for feature, (field, one, changed) in variants.items():
         if feature in claimed and rendering.pools(adapter, [one], site) == rendering.pools(adapter, [changed], site):
             raise AdapterError(
                 f"pools() is the same for {field} {getattr(one, field)} and {getattr(changed, field)}, "

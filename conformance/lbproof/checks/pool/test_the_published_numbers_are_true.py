@@ -73,7 +73,7 @@ def sharers_count_once(check: CheckContext, *pools: Pool) -> None:
 
 
 def who_asks_counts(check: CheckContext, *pools: Pool) -> None:
-    """Have Services ask for an address of each pool by each way, among others that do not, and leave one by one."""
+    """Have Services ask for an address of each pool by each way, and leave one by one."""
     with check.precondition("REQ-01"):
         asking = [
             check.service(f"asks-{turn}-{how}", ask=address, how=how)
