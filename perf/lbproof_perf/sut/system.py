@@ -137,7 +137,7 @@ class SystemUnderTest:
         return next((node for node in self._lab.nodes if node.mac == mac), None)
 
     def _warm(self, stack: ExitStack, *, far: bool) -> OutageProbe:
-        """Return a probe whose client was answered, by a new neighbour entry: an old one may name a former announcer."""
+        """Return a probe whose client was answered, by a new neighbour entry and no former announcer."""
         neighbours.forget(self._lab.router() if far else self._lab.client(), self.address)
         probe = stack.enter_context((at_far if far else at_client)(self._lab, self.address))
         if not probe.quiet(_READY):
