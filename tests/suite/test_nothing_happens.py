@@ -347,7 +347,8 @@ class Doubling(SlowController):
 
     def _with_status(self, path: str, made: dict[str, Any]) -> dict[str, Any]:
         if "second" in path and any(re.search("control|newest", one) for one in self._given):
-            return made | {"status": {"loadBalancer": {"ingress": [{"ip": str(FREE[0])}]}}}
+            held = next(address for one, address in self._given.items() if one.endswith("/first"))
+            return made | {"status": {"loadBalancer": {"ingress": [{"ip": str(held)}]}}}
         return super()._with_status(path, made)
 
 
