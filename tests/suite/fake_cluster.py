@@ -7,6 +7,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, cast
 
 from lbproof.witnesses.kube import ApiError, Kube
+from lbproof.witnesses.writes import Writes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,6 +22,7 @@ class FakeCluster:
     def __init__(self) -> None:
         self.objects: dict[str, Object] = {}
         self.log: list[str] = []
+        self.writes = Writes()
         self.refuses: Callable[[Object], int] = lambda _: 0
         self.finalizers: dict[str, int] = {}
         """Path → number of reads for which an object stays after its deletion."""

@@ -73,10 +73,11 @@ class RunContext:
         programs: Mapping[str, Path],
         claimed: frozenset[str] | None = None,
         seed: int = 1,
+        stays: bool = True,
     ) -> None:
         """Create nothing yet; `install` does. `claimed`: features that are judged, those of the adapter by default.
 
-        `seed`: what checks draw sizes and orders from.
+        `seed`: what checks draw sizes and orders from; `stays`: whether the lab stays up after the run.
         """
         self.lab = lab
         self.cluster = cluster
@@ -86,6 +87,7 @@ class RunContext:
         self.wait = waiter
         self.programs = programs
         self.seed = seed
+        self.stays = stays
         self.undo = Undo()
         self.acts = Acts()
         self.kept: dict[str, Any] = {}

@@ -59,12 +59,24 @@ class Services(Backends):
         return self.new_namespace(f"{self.namespace}-b")
 
     def new_namespace(self, name: str = "") -> str:
-        """Create a namespace that is deleted when the check ends, of a new name unless one is given."""
+        """Create a namespace that the check leaves when it ends, of a new name unless one is given."""
         name = name or f"{NAMESPACE}-{self.case.lower()}-{secrets.token_hex(2)}"
         # deletion is not awaited: the name is unique, and the objects that matter are removed earlier
-        self.undo.later(f"namespace {name}", lambda: self.cluster.discard(f"/api/v1/namespaces/{name}"))
+        self.undo.later(f"namespace {name}", lambda: self._leave(name))
         self.cluster.apply(manifests.namespace(name))
         return name
+
+    def _leave(self, namespace: str) -> None:
+        """Delete a namespace, unless it is empty and the lab ends with the run.
+
+        The API server serves more than a hundred requests for the deletion of one.
+        """
+        path = f"/api/v1/namespaces/{namespace}"
+        used = self.cluster.writes.collections_in(namespace)
+        if self.run.stays or used - {"services", "endpointslices"} or self.cluster.list(f"{path}/services"):
+            self.cluster.discard(path)
+        elif "endpointslices" in used:
+            self.cluster.discard(f"/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices")
 
     def pool(
         self,

@@ -116,6 +116,7 @@ class RunLab:
             waiter=Waiter(journal, budgets),
             programs=self._programs,
             seed=self._seed,
+            stays=self._stays,
         )
         self._context.install(progress)
         if self._before:
