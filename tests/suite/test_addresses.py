@@ -9,8 +9,10 @@ from typing import Any, cast
 import pytest
 from tests.suite.acme import Acme
 
+from lbproof.checks.l2 import test_nobody_answers_for_what_is_not_assigned as silence_checks
 from lbproof.checks.pool import test_every_form_of_a_pool_fills_exactly as pool_checks
 from lbproof.context import CannotShow, CheckContext, RunContext, ingress
+from lbproof.context.addresses import FreeAddresses
 from lbproof.context.objects import BadStatus
 from lbproof.lab.base import LabError, Node, Role, Segment
 from lbproof.spec.families import Family, IPAddress, IPNetwork
@@ -134,3 +136,17 @@ def test_addresses_are_of_the_family_that_is_judged() -> None:
     assert run.addresses(2) == block(V6, 2)
     assert CheckContext(run, "CLASS-01a", capture=False).family is Family.IPV4
     assert run.addresses(2) == block(V4, 2)
+
+
+def test_no_addresses_are_none() -> None:
+    """A check that asks for one by each way asks for none where nothing can be asked for, in any segment."""
+    for free in ((), (V4,)):
+        segment = Segment(name="lan", subnets=(IPv4Network("192.0.2.0/24"),), free=free)
+        assert FreeAddresses().take(segment, 0, Family.IPV4) == []
+
+
+def test_where_nothing_can_be_asked_for_no_restricted_address_is() -> None:
+    """Who claims pools of some namespaces and no request has nothing that L2-04b could ask for: not even a pool."""
+    check = SimpleNamespace(run=SimpleNamespace(claims=lambda _: True, ways=[]))  # and creates nothing
+
+    assert silence_checks.ask_for_restricted(cast("CheckContext", check)) == {}

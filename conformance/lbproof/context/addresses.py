@@ -26,10 +26,12 @@ class FreeAddresses:
         self._reserved: set[IPAddress] = set()
 
     def take(self, segment: Segment, count: int, family: Family) -> list[IPAddress]:
-        """Return `count` consecutive addresses, after those of the previous call.
+        """Return `count` consecutive addresses, after those of the previous call; 0 gives an empty list.
 
         Raises `CannotShow` when the segment has no such block.
         """
+        if not count:
+            return []
         free, begin = segment.free_for(family), self._next[family]
         for start in (*range(begin, len(free)), *range(begin)):
             block = free[start : start + count]

@@ -58,6 +58,7 @@ class Workloads:
                     functools.partial(_further, state),
                     what=f"{workload} is ready, or one more pod of it is new",
                     budget="restarted",
+                    every=0.05,  # each look lists the pods
                     show=lambda seen: seen.text,
                 )
 

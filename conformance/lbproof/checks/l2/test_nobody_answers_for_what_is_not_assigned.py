@@ -131,7 +131,7 @@ def ask_for_restricted(check: CheckContext) -> dict[Service, IPAddress]:
 
     SEC-04 judges whether such a Service is given one.
     """
-    if not check.run.claims("pool-scope"):
+    if not check.run.claims("pool-scope") or not check.run.ways:
         return {}
     pool = check.pool(len(check.run.ways), namespaces=(check.second_namespace,))
     return {
