@@ -1,4 +1,4 @@
-"""The boot of a lab whose API server takes long to be ready, on paper: kube-controller-manager gives up after 10 s."""
+"""Boot of a lab whose API server takes long to be ready, on paper: kube-controller-manager waits for 10 s alone."""
 
 from __future__ import annotations
 
@@ -18,30 +18,26 @@ if TYPE_CHECKING:
 
 
 class SlowCluster(Cluster):
-    """A control plane whose API server is ready at the third look; its components end as often as they are to."""
+    """A control plane whose API server is ready at the third look, and whose controller manager may end."""
 
-    def __init__(self, log: Path, ends: dict[str, int]) -> None:
+    def __init__(self, log: Path, code: int | None = None) -> None:
         self.log, self.control, self._never = log, "m01", threading.Event()
-        self.ends, self.started, self.looks = ends, list[str](), 0
+        self.code, self.acts = code, list[str]()
         self.machine = cast("Any", SimpleNamespace(components={"kube-apiserver": process(None)}))
         self.machines = {"m01": self.machine}
 
     def follow(self) -> None:
-        """Start what follows the API server."""
-        self._follow_api(self.machine)
-
-    def wait(self) -> None:
-        """Wait for what never comes."""
+        """Start what follows the API server, and wait for what never comes."""
+        self._start_followers(self.machine)
         self._await("the nodes", lambda: False, 0.1)
 
     def _start(self, machine: Machine, component: str) -> None:
-        self.started.append(component)
-        self.ends[component] = self.ends.get(component, 0) - 1
-        machine.components[component] = process(1 if self.ends[component] >= 0 else None)
+        self.acts.append(component)
+        machine.components[component] = process(self.code if component == "kube-controller-manager" else None)
 
-    def _answers(self, _path: str) -> bool:
-        self.looks += 1
-        return self.looks > 2
+    def _answers(self, path: str) -> bool:
+        self.acts.append(path)
+        return self.acts.count(path) > 2
 
 
 def process(code: int | None) -> Any:  # noqa: ANN401 - a process
@@ -49,28 +45,27 @@ def process(code: int | None) -> Any:  # noqa: ANN401 - a process
     return SimpleNamespace(poll=lambda: code, returncode=code)
 
 
-def test_what_gave_up_is_started_again_once_the_api_server_is_ready(tmp_path: Path) -> None:
-    """And the scheduler, which did not, is not."""
-    cluster = SlowCluster(tmp_path, {"kube-controller-manager": 1})
+def test_the_controller_manager_starts_once_the_api_server_is_ready(tmp_path: Path) -> None:
+    """However long that takes, and the scheduler too."""
+    cluster = SlowCluster(tmp_path)
 
-    cluster.follow()
+    with pytest.raises(LabError, match="the nodes: not within"):
+        cluster.follow()
 
-    assert cluster.started == ["kube-controller-manager", "kube-scheduler", "kube-controller-manager"]
+    assert cluster.acts == ["/readyz"] * 3 + ["kube-controller-manager", "kube-scheduler"]
 
 
-def test_what_ends_again_is_told(tmp_path: Path) -> None:
-    """With its log, as a flag that is wrong would be."""
-    cluster = SlowCluster(tmp_path, {"kube-scheduler": 2})
-    (tmp_path / "kube-scheduler-m01.log").write_text("unknown flag\n")
-    cluster.follow()
+def test_a_controller_manager_that_ends_is_named_with_its_log(tmp_path: Path) -> None:
+    """As for a wrong flag."""
+    (tmp_path / "kube-controller-manager-m01.log").write_text("unknown flag\n")
 
-    with pytest.raises(LabError, match=r"kube-scheduler on m01 ended with 1; the end of [^$]*unknown flag"):
-        cluster.wait()
+    with pytest.raises(LabError, match=r"(?s)kube-controller-manager on m01 ended with 1; .*unknown flag"):
+        SlowCluster(tmp_path, 1).follow()
 
 
 def test_an_api_server_that_ends_is_not_waited_for(tmp_path: Path) -> None:
-    """It is started once."""
-    cluster = SlowCluster(tmp_path, {})
+    """The boot fails at once."""
+    cluster = SlowCluster(tmp_path)
     cluster.machine.components["kube-apiserver"] = process(2)
 
     with pytest.raises(LabError, match="kube-apiserver on m01 ended with 2"):

@@ -138,15 +138,15 @@ def test_addresses_are_of_the_family_that_is_judged() -> None:
     assert run.addresses(2) == block(V4, 2)
 
 
-def test_no_addresses_are_none() -> None:
-    """A check that asks for one by each way asks for none where nothing can be asked for, in any segment."""
+def test_a_block_of_zero_addresses_is_empty() -> None:
+    """Also in a segment without free addresses: checks take one for each way to ask, and there may be no way."""
     for free in ((), (V4,)):
         segment = Segment(name="lan", subnets=(IPv4Network("192.0.2.0/24"),), free=free)
         assert FreeAddresses().take(segment, 0, Family.IPV4) == []
 
 
-def test_where_nothing_can_be_asked_for_no_restricted_address_is() -> None:
-    """Who claims pools of some namespaces and no request has nothing that L2-04b could ask for: not even a pool."""
-    check = SimpleNamespace(run=SimpleNamespace(claims=lambda _: True, ways=[]))  # and creates nothing
+def test_without_a_way_to_ask_no_restricted_pool_is_created() -> None:
+    """L2-04b asks for addresses of a pool for other namespaces, where an implementation claims both."""
+    check = SimpleNamespace(run=SimpleNamespace(claims=lambda _: True, ways=[]))  # has no pool()
 
     assert silence_checks.ask_for_restricted(cast("CheckContext", check)) == {}

@@ -21,7 +21,7 @@ MAPS = "/api/v1/namespaces/{}/configmaps"
 
 
 class Recorded(FakeCluster):
-    """Notes what is created as the client of an API server does, and what is deleted by its path."""
+    """Records paths: of writes as the real client does, and of deletions."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -42,7 +42,7 @@ class Recorded(FakeCluster):
 
 
 def ended(stays: bool, act: Callable[[Recorded, str], object]) -> list[str]:
-    """Return what is deleted when a check ends that has acted in a namespace; NAME stands for that."""
+    """Return the paths that are deleted when a check ends after an act in its namespace, which is NAME in them."""
     cluster = Recorded()
     run = context(Acme(), cluster)
     run.stays = stays
@@ -61,7 +61,7 @@ def services(cluster: Recorded, name: str) -> None:
 
 
 def test_an_empty_namespace_stays_in_a_lab_that_ends() -> None:
-    """Endpoints that the suite made for its Services are removed, which implementations would read."""
+    """EndpointSlices of the suite are removed, because implementations read all of them."""
     assert ended(False, lambda *_: None) == []
     assert ended(False, services) == [f"{SERVICES.format('NAME')}/web", SLICES.format("NAME")]
 
@@ -76,7 +76,7 @@ def test_an_empty_namespace_stays_in_a_lab_that_ends() -> None:
     ],
 )
 def test_any_other_namespace_is_deleted(stays: bool, act: Callable[[Recorded, str], object]) -> None:
-    """Where a user goes on, and where something is left that the next check must not meet."""
+    """In a lab that stays for its user, or with something left in it that later checks must not meet."""
     assert ended(stays, act)[-1] == "/api/v1/namespaces/NAME"
 
 
@@ -89,4 +89,4 @@ def test_requests_to_a_namespace_of_a_longer_name_are_not_its_own() -> None:
 
     assert writes.collections_in("web") == {"services"}
     writes.begin("PATCH", "/api/v1/namespaces/web")
-    assert writes.collections_in("web") == {"services", ""}
+    assert writes.collections_in("web") == {"services", "namespaces"}

@@ -59,7 +59,7 @@ class Services(Backends):
         return self.new_namespace(f"{self.namespace}-b")
 
     def new_namespace(self, name: str = "") -> str:
-        """Create a namespace that the check leaves when it ends, of a new name unless one is given."""
+        """Create a namespace for the time of the check, of a new name unless one is given."""
         name = name or f"{NAMESPACE}-{self.case.lower()}-{secrets.token_hex(2)}"
         # deletion is not awaited: the name is unique, and the objects that matter are removed earlier
         self.undo.later(f"namespace {name}", lambda: self._leave(name))

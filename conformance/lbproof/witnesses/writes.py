@@ -69,14 +69,14 @@ class Writes:
             )
 
     def collections_in(self, namespace: str) -> set[str]:
-        """Return the collections of a namespace that requests changed, such as `services`.
+        """Return the collections of a namespace in which requests changed something, such as `services`.
 
-        An empty name stands for the namespace itself, where it was changed after its creation.
+        `namespaces` is one of them if the namespace itself was changed after its creation.
         """
         with self._lock:
             below = [path.partition(f"/namespaces/{namespace}/")[2] for path in self._requests]
             changed = len(self._requests.get(f"/api/v1/namespaces/{namespace}", ())) > 1
-            return {path.split("/")[0] for path in below if path} | ({""} if changed else set())
+            return {path.split("/")[0] for path in below if path} | ({"namespaces"} if changed else set())
 
     def changed_between(self, since: float, until: float) -> bool:
         """Return whether a request in a time changed or deleted something, other than by deleting a Service."""

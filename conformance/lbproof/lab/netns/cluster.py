@@ -26,15 +26,13 @@ from lbproof.spec.families import host_port
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from lbproof.lab.netns.plan import Place
 
 POLL = 0.03
 """Seconds between polls during boot."""
-_FOLLOWERS = control.CONTROL_PLANE[2:]
-"""Components of the control plane that wait for the API server when they start."""
 _CONFLICT = 409
 _PROXY_BINDING = {
     "metadata": {"name": "lbproof:kube-proxy"},
@@ -96,7 +94,7 @@ class Cluster:
         self.api = Api(str(plan.API_SIDE), tokens["admin"], self.pki / "ca.crt")
         self._await("the API server", lambda: self._answers("/livez/ping"), 60)
         stage("API server answers")
-        self._follow_api(machine)
+        self._start_followers(machine)
         self.version = self._inside.version = self.api("GET", "/version")["gitVersion"]
         self._bind_proxy()
         for place in rest:
@@ -111,17 +109,14 @@ class Cluster:
         self._await("the default ServiceAccount", self._default_account, 60)
         stage("kube-proxy healthy")
 
-    def _follow_api(self, machine: Machine) -> None:
-        """Start what follows the API server, and once that is ready, again what ended before.
+    def _start_followers(self, machine: Machine) -> None:
+        """Wait until the API server is ready, and start what follows it.
 
-        kube-controller-manager ends when the API server takes more than 10 s to be ready, as on a busy machine.
+        kube-controller-manager ends when that takes more than 10 s from its start, as on a busy machine.
         """
-        for component in _FOLLOWERS:
+        self._await("the API server", lambda: self._answers("/readyz"), 60)
+        for component in control.FOLLOWERS:
             self._start(machine, component)
-        self._await("the API server", lambda: self._answers("/readyz"), 60, except_for=_FOLLOWERS)
-        for component in _FOLLOWERS:
-            if machine.components[component].poll() is not None:
-                self._start(machine, component)
 
     def _prepare(self) -> dict[str, str]:
         for directory in (self.work / "pods", self.work / "etcd"):
@@ -189,20 +184,20 @@ class Cluster:
         return self.log / f"{component}-{node}.log"
 
     # waiting
-    def _await(self, what: str, holds: Callable[[], bool], within: float, *, except_for: Collection[str] = ()) -> None:
-        """Poll until `holds` returns True. Raises `LabError` when another component ends or the time is over."""
+    def _await(self, what: str, holds: Callable[[], bool], within: float) -> None:
+        """Poll until `holds` returns True. Raises `LabError` when a component ends or the time is over."""
         until = time.monotonic() + within
         while not holds():
-            self._all_alive(what, except_for)
+            self._all_alive(what)
             if time.monotonic() > until:
                 log = self._log_of("kube-apiserver", self.control)
                 raise LabError(f"{what}: not within {within:g} s; the end of {log}:\n{tail(log)}")
             self._never.wait(POLL)
 
-    def _all_alive(self, what: str, except_for: Collection[str]) -> None:
+    def _all_alive(self, what: str) -> None:
         for node, machine in self.machines.items():
             for component, process in machine.components.items():
-                if component not in except_for and process.poll() is not None:
+                if process.poll() is not None:
                     log = self._log_of(component, node)
                     raise LabError(
                         f"waiting for {what}: {component} on {node} ended with {process.returncode}; "
@@ -265,10 +260,9 @@ class Cluster:
         self._wire(place)
         machine = self._machine(place)
         if name == self.control:
-            for component in control.CONTROL_PLANE:
-                if component == "kube-controller-manager":
-                    self._await("the API server", lambda: self._answers("/readyz"), 60)
-                self._start(machine, component)
+            self._start(machine, "etcd")
+            self._start(machine, "kube-apiserver")
+            self._start_followers(machine)
         machine.kubelet.start()
         self._start(machine, "kube-proxy")
         self._await(f"node {name} Ready", lambda: self._is_ready(name), 60)
@@ -295,10 +289,8 @@ class Cluster:
         """
         machine = self.machines[self.control]
         self._start(machine, "kube-apiserver")
-        self._await("the API server", lambda: self._answers("/readyz"), 60)
-        for component in ("kube-controller-manager", "kube-scheduler"):
-            processes.end([machine.components.pop(component)])
-            self._start(machine, component)
+        processes.end([machine.components.pop(component) for component in control.FOLLOWERS])
+        self._start_followers(machine)
 
     def pod(self, namespace: str, name: str) -> Any:  # noqa: ANN401 - Pod, without its import
         """Return a running pod. Raises `LabError` when there is none."""

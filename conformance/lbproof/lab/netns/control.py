@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from lbproof.lab.base import Topology
     from lbproof.lab.netns.plan import Place
 
-CONTROL_PLANE = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
-"""What runs on the control plane's node besides kube-proxy, in the order of starting."""
+FOLLOWERS = ("kube-controller-manager", "kube-scheduler")
+"""What runs on the control plane's node as clients of the API server, besides kube-proxy."""
 API_PORT = 6443
 _QPS = ("--kube-api-qps=200", "--kube-api-burst=400")
 AUDIT_POLICY = {
